@@ -1,0 +1,1 @@
+"""The platforms: each translates between its own world and the engine's values, and decides nothing."""

@@ -1,0 +1,1 @@
+"""The engine of Parley: it decides what to answer, and never names a platform."""

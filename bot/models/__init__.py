@@ -1,0 +1,25 @@
+"""The only room that speaks to models; outside it a model is one protocol."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from bot.types import Delta, Image, Prompt, Usage
+
+
+class Model(Protocol):
+    """Something that answers, draws and embeds: a deployment, or a gateway over many.
+
+    Every method raises ContentFiltered, TooLong, NotAllowed, ModelUnavailable or ConfigError.
+    """
+
+    def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
+        """Stream an answer; the last delta carries the usage."""
+        ...
+
+    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
+        """Draw the last user message; pictures in that message are edited instead."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        """One vector per text, each of length 1."""
+        ...
