@@ -4,7 +4,7 @@ Times are aware and in UTC, names carry their units, and an unknown amount is `N
 """
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, dataclass_transform
 
 import msgspec
 
@@ -13,6 +13,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["answered", "refused", "failed"]
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The common shape of every value below."""
 
