@@ -1,0 +1,102 @@
+"""What the operator sees: structured logs with a turn's id on each line, and Prometheus metrics."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+registry = CollectorRegistry()
+
+EVENTS = Counter(
+    "parley_events", "Events, by what became of them.", ("adapter", "receipt"), registry=registry
+)
+TURNS = Counter("parley_turns", "Turns, by outcome.", ("adapter", "outcome"), registry=registry)
+TOKENS = Counter(
+    "parley_tokens", "Tokens, by deployment and kind.", ("deployment", "kind"), registry=registry
+)
+MICRODOLLARS = Counter(
+    "parley_microdollars", "Known cost in millionths of a US dollar.", ("deployment",), registry=registry
+)
+RETRIES = Counter("parley_retries", "Events put back to wait, by reason.", ("reason",), registry=registry)
+LEASES_LOST = Counter(
+    "parley_leases_lost", "Turns dropped: another worker had taken over.", registry=registry
+)
+BURIED = Counter("parley_buried", "Events given up after the last attempt.", registry=registry)
+RUNNING = Gauge("parley_turns_running", "Turns being answered in this process.", registry=registry)
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+ACCEPT_SECONDS = Histogram(
+    "parley_accept_seconds",
+    "From parsed request to written down.",
+    ("adapter",),
+    registry=registry,
+    buckets=_SECONDS,
+)
+WAIT_SECONDS = Histogram(
+    "parley_wait_seconds",
+    "From what the person did to a worker taking it.",
+    registry=registry,
+    buckets=_SECONDS,
+)
+FIRST_SECONDS = Histogram(
+    "parley_first_text_seconds",
+    "From taking an event to its first text.",
+    registry=registry,
+    buckets=_SECONDS,
+)
+TURN_SECONDS = Histogram(
+    "parley_turn_seconds",
+    "From taking an event to its turn being written.",
+    registry=registry,
+    buckets=_SECONDS,
+)
+DEPLOYMENTS = Counter(
+    "parley_deployment_calls", "Calls to deployments, by result.", ("deployment", "result"), registry=registry
+)
+
+
+def metrics() -> bytes:
+    """The metrics in Prometheus' text format."""
+    return generate_latest(registry)
+
+
+def bind(**fields: str) -> None:
+    """Put these fields on every log line of the running task."""
+    structlog.contextvars.bind_contextvars(**fields)
+
+
+def start_logging(style: Literal["text", "json"], level: str) -> None:
+    """Send every logger of the process, ours and the libraries', to standard error in one form.
+
+    Libraries that log whole requests at INFO are held at WARNING: what people write stays out of the logs.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if style == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                last,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("slack_bolt", "slack_sdk", "botbuilder", "botframework", "openai", "httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("azure", "msal", "aiohttp.access", "asyncio", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,176 @@
+"""The only reader of the environment: every setting, its unit, and the reason for its default."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bot.errors import ConfigError
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _named(name: str) -> AliasChoices:
+    """An environment name that is not its field's own, and the field's own for tests."""
+    return AliasChoices(name, name.upper())
+
+
+class Settings(BaseSettings):
+    """What the operator decides. Read from the environment, then from `.env`; empty counts as absent."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    # --- Slack: a bot token and a signing secret, or a bot token and an app token (Socket Mode)
+    slack_bot_token: SecretStr | None = None
+    slack_signing_secret: SecretStr | None = None
+    slack_app_token: SecretStr | None = None
+    slack_api_url: str = "https://slack.com/api/"
+
+    # --- Microsoft Teams: the names that the Bot Framework's own samples use
+    microsoft_app_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppId"))
+    microsoft_app_password: SecretStr | None = Field(
+        default=None, validation_alias=_named("MicrosoftAppPassword")
+    )
+    microsoft_app_type: Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"] = Field(
+        default="MultiTenant", validation_alias=_named("MicrosoftAppType")
+    )
+    microsoft_app_tenant_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppTenantId"))
+    parley_teams_auth: Literal["on", "off"] = "on"
+
+    # --- Azure OpenAI, or any server that speaks the same
+    azure_openai_endpoint: str | None = None
+    azure_openai_api_key: SecretStr | None = None
+    openai_api_version: str | None = None
+    azure_openai_chat_deployment: str | None = None
+    azure_openai_image_deployment: str | None = None
+    azure_openai_embedding_deployment: str | None = None
+    parley_deployments: Path | None = None
+
+    # --- where things are
+    redis_url: SecretStr | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 3978
+    parley_data_dir: Path = Path(".parley")
+    parley_prompts: Path | None = None
+    parley_public_url: str | None = None
+    parley_studio_token: SecretStr | None = None
+
+    # --- how much at once, for how long
+    parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
+    parley_lease_s: Annotated[float, Field(ge=0.2, le=600)] = 30.0
+    parley_drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
+    parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
+    parley_inbox_limit: Annotated[int, Field(ge=1, le=1000)] = 20
+    parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
+
+    # --- limits on people
+    parley_requests_per_minute: Annotated[int, Field(ge=0)] = 30
+    parley_daily_usd: Annotated[float, Field(ge=0)] | None = None
+
+    # --- what is written about it
+    parley_log: Literal["text", "json"] = "text"
+    parley_log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def slack(self) -> bool:
+        """Whether Slack is set up."""
+        return self.slack_bot_token is not None
+
+    @property
+    def teams(self) -> bool:
+        """Whether Teams is set up."""
+        return self.microsoft_app_id is not None or self.parley_teams_auth == "off"
+
+    @model_validator(mode="after")
+    def _whole_platforms(self) -> Self:
+        problems = [*self._slack_problems(), *self._teams_problems(), *self._model_problems()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _slack_problems(self) -> list[str]:
+        if self.slack_bot_token is None:
+            if self.slack_signing_secret or self.slack_app_token:
+                return [
+                    "SLACK_BOT_TOKEN is missing, but Slack's other settings are there. "
+                    "Copy it from your app's page at Slack, under OAuth & Permissions."
+                ]
+            return []
+        if self.slack_signing_secret is None and self.slack_app_token is None:
+            return [
+                "SLACK_SIGNING_SECRET is missing (for HTTP), or SLACK_APP_TOKEN (for Socket Mode). "
+                "Both are on your app's page at Slack, under Basic Information."
+            ]
+        return []
+
+    def _teams_problems(self) -> list[str]:
+        problems: list[str] = []
+        if self.parley_teams_auth == "off" and not is_loopback(self.host):
+            problems.append(
+                f"PARLEY_TEAMS_AUTH=off lets anybody speak as Teams, and HOST={self.host} is open to others. "
+                "Use HOST=127.0.0.1, or leave PARLEY_TEAMS_AUTH out."
+            )
+        if self.microsoft_app_id is None:
+            if self.microsoft_app_password is not None:
+                problems.append(
+                    "MicrosoftAppId is missing, but MicrosoftAppPassword is there. It is the bot's id."
+                )
+            return problems
+        if self.parley_teams_auth == "off":
+            return problems
+        if self.microsoft_app_type != "UserAssignedMSI" and self.microsoft_app_password is None:
+            problems.append("MicrosoftAppPassword is missing: the client secret of the app MicrosoftAppId.")
+        if self.microsoft_app_type != "MultiTenant" and self.microsoft_app_tenant_id is None:
+            problems.append(
+                f"MicrosoftAppTenantId is missing: MicrosoftAppType={self.microsoft_app_type} needs it."
+            )
+        return problems
+
+    def _model_problems(self) -> list[str]:
+        named = {
+            "AZURE_OPENAI_CHAT_DEPLOYMENT": self.azure_openai_chat_deployment,
+            "AZURE_OPENAI_IMAGE_DEPLOYMENT": self.azure_openai_image_deployment,
+            "AZURE_OPENAI_EMBEDDING_DEPLOYMENT": self.azure_openai_embedding_deployment,
+        }
+        if self.azure_openai_endpoint is not None:
+            if any(named.values()) or self.parley_deployments is not None:
+                return []
+            return [
+                "AZURE_OPENAI_ENDPOINT is set, but no deployment is named. "
+                "Set AZURE_OPENAI_CHAT_DEPLOYMENT to the name of a chat deployment of that resource."
+            ]
+        orphans = [name for name, value in named.items() if value]
+        if self.azure_openai_api_key is not None and self.parley_deployments is None:
+            orphans.append("AZURE_OPENAI_API_KEY")
+        if orphans:
+            return [
+                f"AZURE_OPENAI_ENDPOINT is missing, but {orphans[0]} is there. It looks like https://NAME.openai.azure.com."
+            ]
+        return []
+
+
+def load() -> Settings:
+    """The settings of this process. Raises ConfigError, in words that never hold a value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigError("\n".join(_words(detail) for detail in error.errors(include_input=False))) from None
+
+
+def _words(detail: ErrorDetails) -> str:
+    text = detail["msg"].removeprefix("Value error, ")
+    name = ".".join(str(step) for step in detail["loc"])
+    return f"{name.upper()}: {text}" if name else text
