@@ -267,7 +267,10 @@ class ToolSpec(Value):
 
 
 class Prompt(Value):
-    """Exactly what will be sent. `deployment` is a wish (a name or a tag), `sticky` what to stay near."""
+    """Exactly what will be sent. `deployment` is a wish (a name or a tag), `sticky` what to stay near.
+
+    `examples` is how many messages after the system message are few-shot examples, not history.
+    """
 
     template: str
     capability: Capability
@@ -278,6 +281,7 @@ class Prompt(Value):
     left_out: tuple[LeftOut, ...] = ()
     deployment: str | None = None
     sticky: str = ""
+    examples: int = 0
 
 
 # ------------------------------------------------------------------ what a model answers
@@ -293,7 +297,10 @@ class Prices(Value):
 
 
 class Deployment(Value):
-    """One deployment of a model. `wire` names the shape of its requests: azure (classic paths) or v1."""
+    """One deployment of a model. `wire` names the shape of its requests: azure (classic paths) or v1.
+
+    `model` is empty when nobody stated it; `key_env` names the environment variable that holds its key.
+    """
 
     name: str
     capability: Capability
@@ -308,6 +315,7 @@ class Deployment(Value):
     weight: int = 1
     tags: tuple[str, ...] = ()
     prices: Prices = Prices()
+    key_env: str = ""
 
 
 class Usage(Value):
