@@ -362,11 +362,20 @@ class Reply(Value):
     private: bool = False
 
 
+class Rating(Value):
+    """What one person thought of an answer."""
+
+    good: bool
+    comment: str = ""
+
+
 class Turn(Value):
     """The record of one answer: what was said, sent and shown, by which wording, at what cost.
 
     `messages` are what later prompts see of this turn: none for a refused one. `left_out` is what the
-    prompt did not hold, and why; `reason` says in words why an outcome is not `answered`.
+    prompt did not hold, and why; `reason` says in words why an outcome is not `answered`. `resets` is
+    true where the person asked to start anew: later prompts see nothing before it. `ratings` are by
+    user id.
     """
 
     id: str
@@ -383,6 +392,8 @@ class Turn(Value):
     post: Post | None = None
     attempts: int = 1
     reason: str = ""
+    resets: bool = False
+    ratings: dict[str, Rating] = {}
 
 
 class Finding(Value):
