@@ -1,0 +1,20 @@
+-- Write an event down, once. "Seen", "stored" and "due" are one step: a crash can fall between none of them.
+-- KEYS seen, inbox, ready, turns    ARGV event, conversation, addressed (1 or 0), limit, seen life s, channel, shard
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return 'duplicate'
+end
+local waiting = redis.call('LLEN', KEYS[2])
+if ARGV[3] == '0' and waiting == 0 and redis.call('EXISTS', KEYS[4]) == 0 then
+  return 'ignored'
+end
+if waiting >= tonumber(ARGV[4]) then
+  return 'busy' -- not marked as seen: the same act, delivered later, is welcome
+end
+redis.call('SET', KEYS[1], 1, 'EX', ARGV[5])
+redis.call('RPUSH', KEYS[2], ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+if redis.call('ZADD', KEYS[3], 'NX', now, ARGV[2]) == 1 then
+  redis.call('PUBLISH', ARGV[6], ARGV[7])
+end
+return 'accepted'

@@ -1,0 +1,37 @@
+-- Take the conversation of this shard that has been due longest, under a lease.
+-- KEYS ready    ARGV prefix of the shard's keys, lease ms, turns to return, lease life s
+-- Returns {} when nothing is due, else {conversation, token, attempt, post or false, event, waited ms, due (next, ms from
+-- now or -1), turn...}. When nothing is due: {false, ms until the earliest is due or -1}.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function until_next()
+  local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  if #first == 0 then
+    return -1
+  end
+  return math.max(0, tonumber(first[2]) - now)
+end
+while true do
+  local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)
+  if #due == 0 then
+    return { false, until_next() }
+  end
+  local conversation = due[1]
+  local event = redis.call('LINDEX', ARGV[1] .. 'inbox:' .. conversation, 0)
+  if event then
+    local lease = ARGV[1] .. 'lease:' .. conversation
+    redis.call('ZADD', KEYS[1], now + ARGV[2], conversation)
+    local token = redis.call('HINCRBY', lease, 'token', 1)
+    local attempt = redis.call('HINCRBY', lease, 'attempt', 1)
+    redis.call('HDEL', lease, 'stop')
+    redis.call('EXPIRE', lease, ARGV[4])
+    local answer = {
+      conversation, token, attempt, redis.call('HGET', lease, 'post'), event, now - tonumber(due[2]), until_next(),
+    }
+    for _, turn in ipairs(redis.call('LRANGE', ARGV[1] .. 'turns:' .. conversation, -tonumber(ARGV[3]), -1)) do
+      answer[#answer + 1] = turn
+    end
+    return answer
+  end
+  redis.call('ZREM', KEYS[1], conversation) -- nothing waits here: heal, and look again
+end

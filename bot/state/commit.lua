@@ -1,0 +1,42 @@
+-- Write a turn and end its event: the turn, what was sent, its pictures, the head of the inbox and the lease change in
+-- one step, and only for the holder of the lease.
+-- KEYS lease, ready, inbox, turns, buried, sent, picture...
+-- ARGV token, conversation, channel, shard, turn or '', place ('' appends, else an index counted from the end),
+--      turns to keep, retention s, buried record or '', buried life s, sent, picture...
+-- An empty turn with a place removes the turn that stands there. Returns 0 when the lease is another's, else 1.
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
+  return 0
+end
+local turn, place, retention = ARGV[5], ARGV[6], ARGV[8]
+if turn ~= '' then
+  if place == '' then
+    redis.call('RPUSH', KEYS[4], turn)
+    redis.call('LTRIM', KEYS[4], -tonumber(ARGV[7]), -1)
+  else
+    redis.call('LSET', KEYS[4], place, turn)
+  end
+elseif place ~= '' then
+  redis.call('LSET', KEYS[4], place, '\0')
+  redis.call('LREM', KEYS[4], 1, '\0')
+end
+redis.call('EXPIRE', KEYS[4], retention)
+for i = 6, #KEYS do
+  if ARGV[i + 5] ~= '' then
+    redis.call('SET', KEYS[i], ARGV[i + 5], 'EX', retention)
+  end
+end
+if ARGV[9] ~= '' then
+  redis.call('RPUSH', KEYS[5], ARGV[9])
+  redis.call('EXPIRE', KEYS[5], ARGV[10])
+end
+redis.call('LPOP', KEYS[3])
+redis.call('HINCRBY', KEYS[1], 'token', 1) -- a repeated commit is refused
+redis.call('HDEL', KEYS[1], 'attempt', 'post', 'stop')
+if redis.call('LLEN', KEYS[3]) == 0 then
+  redis.call('ZREM', KEYS[2], ARGV[2])
+else
+  local time = redis.call('TIME')
+  redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[2])
+  redis.call('PUBLISH', ARGV[3], ARGV[4])
+end
+return 1

@@ -1,0 +1,12 @@
+-- Take out of a conversation every turn of one person, in one step, and return them.
+-- KEYS turns    ARGV user id, tenant
+local gone = {}
+for _, raw in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  local ok, turn = pcall(cjson.decode, raw)
+  local user = ok and turn.said and turn.said.user
+  if user and user.id == ARGV[1] and user.tenant == ARGV[2] then
+    redis.call('LREM', KEYS[1], 1, raw)
+    gone[#gone + 1] = raw
+  end
+end
+return gone

@@ -1,0 +1,235 @@
+"""The inbox: events written down before anyone is thanked, and answered one at a time per conversation.
+
+A conversation sits in its shard's sorted set `ready` with the time at which it is next due. Claiming moves
+that time forward by the lease, so waiting, leased, backing off and crashed are one number, on Redis' clock.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from bot.adapter import Receipt
+from bot.errors import LeaseLost
+from bot.state import keys
+from bot.state.redis import Redis, Script
+from bot.state.turns import read_turns
+from bot.types import Event, Post, Said, Stopped, Turn
+
+_ACCEPT, _CLAIM, _HOLD, _RELEASE, _COMMIT = (
+    Script(name) for name in ("accept", "claim", "hold", "release", "commit")
+)
+_event = msgspec.json.Decoder(Event)
+_post = msgspec.json.Decoder(Post)
+_json = msgspec.json.Encoder()
+
+
+@dataclass(slots=True, kw_only=True)
+class Claim:
+    """A conversation held by this worker, its oldest waiting event, and what was said before.
+
+    `event` is None when the stored event can't be read (`raw` has it); `more_in_ms` is when the shard has
+    something else due, -1 for never.
+    """
+
+    conversation: str
+    token: int
+    attempt: int
+    begun: Post | None
+    event: Event | None
+    raw: bytes
+    waited_ms: int
+    more_in_ms: int
+    turns: tuple[Turn, ...]
+
+    @property
+    def shard(self) -> int:
+        """The shard of this conversation."""
+        return keys.shard_of(self.conversation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a commit writes. `place` is the index, from the end, of the turn to replace; None appends.
+
+    Without a turn the event ends with nothing kept, or, with a place, with that turn removed. `sent` is
+    stored as it is; `pictures` by their refs; `buried` is why the event was given up.
+    """
+
+    turn: Turn | None = None
+    place: int | None = None
+    sent: bytes = b""
+    pictures: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    buried: str = ""
+
+
+class Inbox:
+    """Accept, claim, hold, release, commit. Every method raises StateUnavailable."""
+
+    def __init__(
+        self, redis: Redis, *, lease_s: float, limit: int, retention_s: int, window: int = 50, keep: int = 200
+    ) -> None:
+        self._redis = redis
+        self._lease_ms = int(lease_s * 1000)
+        self._limit = limit
+        self._retention_s = retention_s
+        self._window = window
+        self._keep = keep
+
+    async def accept(self, event: Event) -> Receipt:
+        """Write an event down, once for all its deliveries."""
+        conversation = event.address.conversation
+        if isinstance(event, Stopped):
+            return await self._stop(conversation)
+        addressed = not isinstance(event, Said) or event.addressed
+        shard = keys.shard_of(conversation)
+        answer: bytes = await self._redis.run(
+            _ACCEPT,
+            [
+                keys.of("seen", conversation, event.id),
+                keys.of("inbox", conversation),
+                keys.ready(shard),
+                keys.of("turns", conversation),
+            ],
+            [
+                _json.encode(event),
+                conversation,
+                int(addressed),
+                self._limit,
+                keys.SEEN_S,
+                keys.NUDGES,
+                shard,
+            ],
+        )
+        return msgspec.convert(answer.decode(), Receipt)
+
+    async def _stop(self, conversation: str) -> Receipt:
+        lease = keys.of("lease", conversation)
+        await self._redis.many(
+            [
+                ("HSET", lease, "stop", 1),
+                ("EXPIRE", lease, keys.LEASE_S),
+                ("PUBLISH", keys.STOPS, conversation),
+            ]
+        )
+        return "accepted"
+
+    async def claim(self, shard: int) -> Claim | int:
+        """The oldest due conversation of a shard, or the ms until one is due (-1: none is waiting)."""
+        answer: list[Any] = await self._redis.run(
+            _CLAIM, [keys.ready(shard)], [keys.room(shard), self._lease_ms, self._window, keys.LEASE_S]
+        )
+        if not answer[0]:
+            return int(answer[1])
+        conversation, token, attempt, post, event, waited, more, *turns = answer
+        return Claim(
+            conversation=conversation.decode(),
+            token=token,
+            attempt=attempt,
+            begun=_post.decode(post) if post else None,
+            event=_read(event),
+            raw=event,
+            waited_ms=waited,
+            more_in_ms=more,
+            turns=read_turns(turns),
+        )
+
+    async def hold(self, claim: Claim, begun: Post | None = None) -> bool:
+        """Renew the lease, and note the post begun under it. False when the person asked to stop.
+
+        Raises LeaseLost.
+        """
+        answer: int = await self._redis.run(
+            _HOLD,
+            [keys.of("lease", claim.conversation), keys.ready(claim.shard)],
+            [claim.token, claim.conversation, self._lease_ms, _json.encode(begun) if begun else ""],
+        )
+        if answer == 0:
+            raise LeaseLost(claim.conversation)
+        return answer == 1
+
+    async def release(self, claim: Claim, delay_s: float, *, counted: bool = True) -> None:
+        """Put the event back: due again after the delay. An uncounted attempt was no fault of the event's.
+
+        Raises LeaseLost.
+        """
+        answer: int = await self._redis.run(
+            _RELEASE,
+            [keys.of("lease", claim.conversation), keys.ready(claim.shard)],
+            [
+                claim.token,
+                claim.conversation,
+                int(delay_s * 1000),
+                int(not counted),
+                keys.NUDGES,
+                claim.shard,
+            ],
+        )
+        if answer == 0:
+            raise LeaseLost(claim.conversation)
+
+    async def commit(self, claim: Claim, written: Written) -> None:
+        """End the event with what it led to, in one step. Raises LeaseLost when another worker took over."""
+        conversation = claim.conversation
+        turn = written.turn
+        record = _buried(claim, written.buried) if written.buried else ""
+        names = [
+            keys.of("lease", conversation),
+            keys.ready(claim.shard),
+            keys.of("inbox", conversation),
+            keys.of("turns", conversation),
+            keys.buried(claim.shard),
+            keys.of("sent", conversation, turn.id if turn else ""),
+            *(keys.of("picture", conversation, ref) for ref in written.pictures),
+        ]
+        arguments = [
+            claim.token,
+            conversation,
+            keys.NUDGES,
+            claim.shard,
+            _json.encode(turn) if turn else "",
+            "" if written.place is None else written.place,
+            self._keep,
+            self._retention_s,
+            record,
+            keys.BURIED_S,
+            written.sent,
+            *written.pictures.values(),
+        ]
+        if await self._redis.run(_COMMIT, names, arguments) == 0:
+            raise LeaseLost(conversation)
+
+    async def due(self) -> Sequence[int]:
+        """The sweep: for each shard the ms (Redis' clock) at which something is due there, -1 for nothing."""
+        firsts = await self._redis.many(
+            [("ZRANGE", keys.ready(shard), 0, 0, "WITHSCORES") for shard in range(keys.SHARDS)]
+        )
+        return [int(float(first[1])) if first else -1 for first in firsts]
+
+    async def nudges(self) -> AsyncIterator[int | str]:
+        """Shards in which something became due, and conversations whose answer should stop.
+
+        Losing one is harmless. The first item is "": from here on nothing is missed.
+        """
+        async for channel, data in self._redis.subscribe(keys.NUDGES, keys.STOPS):
+            yield int(data) if channel == keys.NUDGES else data
+
+
+def _read(raw: bytes) -> Event | None:
+    try:
+        return _event.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _buried(claim: Claim, reason: str) -> str:
+    return json.dumps(
+        {
+            "conversation": claim.conversation,
+            "reason": reason,
+            "attempts": claim.attempt,
+            "event": claim.raw.decode("utf-8", "replace"),
+        }
+    )

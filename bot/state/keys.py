@@ -1,0 +1,101 @@
+"""The data dictionary: every Redis key, what it is and how long it lives.
+
+Keys of one conversation share one hash tag, `{p00}` to `{p63}`, so that a script over them runs on Redis
+Cluster as on one server. Keys of the ledger share their tenant's tag.
+"""
+
+import zlib
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+SHARDS = 64
+"""How many hash tags conversations are spread over. Part of the stored format: never change it."""
+
+DAY_S = 86_400
+SEEN_S = DAY_S  # platforms redeliver within minutes; a day leaves room for an outage
+LEASE_S = DAY_S
+BURIED_S = 30 * DAY_S
+FEED_S = 600
+SPENT_S = 400 * DAY_S
+VECTOR_S = 30 * DAY_S
+NUDGES = "parley:nudge"
+"""The channel that carries the number of a shard in which something became due."""
+STOPS = "parley:stop"
+"""The channel that carries a conversation whose running answer is not wanted any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of key. `life` says when it goes; `permanent` kinds empty themselves."""
+
+    name: str
+    type: Literal["string", "list", "hash", "zset", "stream", "set"]
+    holds: str
+    life: str
+    permanent: bool = False
+
+
+KINDS = (
+    Kind(name="seen", type="string", holds="an event that was accepted", life="24 h"),
+    Kind(
+        name="inbox",
+        type="list",
+        holds="waiting events, the head is current",
+        life="until empty",
+        permanent=True,
+    ),
+    Kind(name="ready", type="zset", holds="conversation -> when due, ms", life="until empty", permanent=True),
+    Kind(name="lease", type="hash", holds="token, attempt, post, stop", life="24 h"),
+    Kind(name="turns", type="list", holds="turns, newest last", life="retention"),
+    Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
+    Kind(name="picture", type="string", holds="a picture of a turn", life="retention"),
+    Kind(name="buried", type="list", holds="events given up, with the reason", life="30 d"),
+    Kind(name="feed", type="stream", holds="what an open studio page shows", life="10 min"),
+    Kind(name="rate", type="string", holds="a person's questions in this minute", life="60 s"),
+    Kind(
+        name="spent", type="hash", holds="micro-dollars, tokens, pictures, turns, reservations", life="400 d"
+    ),
+    Kind(name="talks", type="set", holds="the conversations of a person", life="retention"),
+    Kind(name="vector", type="string", holds="an embedding, little-endian float32", life="30 d"),
+)
+
+
+def shard_of(conversation: str) -> int:
+    """The shard of a conversation, 0 to 63 (CRC-32 modulo 64)."""
+    return zlib.crc32(conversation.encode()) % SHARDS
+
+
+def room(shard: int) -> str:
+    """The prefix of every key of a shard; scripts build the keys of a claimed conversation from it."""
+    return f"parley:{{p{shard:02d}}}:"
+
+
+def ready(shard: int) -> str:
+    """Conversations with something waiting, by when they are next due."""
+    return f"{room(shard)}ready"
+
+
+def of(kind: str, conversation: str, *rest: str) -> str:
+    """The key of this kind for a conversation."""
+    return ":".join((f"{room(shard_of(conversation))}{kind}", conversation, *rest))
+
+
+def of_tenant(kind: str, tenant: str, *rest: str) -> str:
+    """The key of this kind in the ledger of a tenant."""
+    return ":".join((f"parley:{{t:{tenant}}}:{kind}", *rest))
+
+
+def spent(tenant: str, day: date, user: str | None = None) -> str:
+    """What a tenant, or one of its people, spent on a day (UTC)."""
+    return of_tenant("spent", tenant, day.isoformat(), *([user] if user is not None else []))
+
+
+def buried(shard: int) -> str:
+    """Events of a shard that were given up."""
+    return f"{room(shard)}buried"
+
+
+def kind_of(key: str) -> str:
+    """The kind of an existing key, for the check that nothing outlives its declared life."""
+    return key.split("}:", 1)[1].split(":", 1)[0]

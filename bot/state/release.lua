@@ -1,0 +1,16 @@
+-- Give a lease back without an answer: the event stays at the head and is due again after a while.
+-- KEYS lease, ready    ARGV token, conversation, delay ms, attempts to take off (0 or 1), channel, shard
+-- Returns 0 when the lease is another's, else 1.
+if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
+  return 0
+end
+redis.call('HINCRBY', KEYS[1], 'token', 1)
+if ARGV[4] ~= '0' then
+  redis.call('HINCRBY', KEYS[1], 'attempt', -1)
+end
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[2])
+if ARGV[3] == '0' then
+  redis.call('PUBLISH', ARGV[5], ARGV[6])
+end
+return 1

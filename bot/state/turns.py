@@ -1,0 +1,108 @@
+"""The turns of a conversation, read back: for the studio, for "what did you send", and to be forgotten."""
+
+import logging
+import zlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from bot.state import keys
+from bot.state.redis import Redis, Script
+from bot.types import Image, Message, Part, Prompt, Turn, User
+
+log = logging.getLogger(__name__)
+
+_FORGET = Script("forget")
+_turn = msgspec.json.Decoder(Turn)
+_prompts = msgspec.json.Decoder(tuple[Prompt, ...])
+_image = msgspec.msgpack.Decoder(Image)
+
+
+class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
+    """What `forget` deleted."""
+
+    conversations: int = 0
+    turns: int = 0
+    pictures: int = 0
+
+
+def read_turns(stored: Iterable[bytes]) -> tuple[Turn, ...]:
+    """Decode turns; one that can't be read (an older format, a broken write) is left out and logged."""
+    return tuple(turn for turn in map(_read, stored) if turn is not None)
+
+
+def _read(stored: bytes) -> Turn | None:
+    try:
+        return _turn.decode(stored)
+    except msgspec.MsgspecError as error:
+        log.error("A stored turn can't be read and is left out: %s", error)
+        return None
+
+
+def pack_prompts(prompts: Sequence[Prompt]) -> bytes:
+    """What was sent, as it is kept: the JSON of the prompts, without the bytes of pictures, compressed."""
+    return zlib.compress(msgspec.json.encode([_without_bytes(prompt) for prompt in prompts]), 1)
+
+
+def _without_bytes(prompt: Prompt) -> Prompt:
+    def bare(part: Part) -> Part:
+        return replace(part, data=b"") if isinstance(part, Image) else part
+
+    def slim(message: Message) -> Message:
+        return replace(message, parts=tuple(map(bare, message.parts)))
+
+    return replace(prompt, messages=tuple(map(slim, prompt.messages)))
+
+
+def pack_image(image: Image) -> bytes:
+    """A picture as it is kept."""
+    return msgspec.msgpack.encode(image)
+
+
+class Turns:
+    """Reads and forgets what commits wrote. Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def turns(self, conversation: str, count: int = 200) -> tuple[Turn, ...]:
+        """The newest turns of a conversation, oldest first."""
+        return read_turns(await self._redis.call("LRANGE", keys.of("turns", conversation), -count, -1))
+
+    async def sent(self, conversation: str, turn: str) -> tuple[Prompt, ...]:
+        """Exactly what was sent for a turn, a prompt for each round of tools; empty when no longer kept."""
+        stored: bytes | None = await self._redis.call("GET", keys.of("sent", conversation, turn))
+        return _prompts.decode(zlib.decompress(stored)) if stored else ()
+
+    async def image(self, conversation: str, ref: str) -> Image | None:
+        """A picture of this conversation, with its bytes; None when it is no longer kept."""
+        stored: bytes | None = await self._redis.call("GET", keys.of("picture", conversation, ref))
+        return _image.decode(stored) if stored else None
+
+    async def erase(self, conversation: str, turn: Turn) -> None:
+        """Delete what is kept beside a turn: what was sent, and its pictures."""
+        names = [keys.of("sent", conversation, turn.id)]
+        names += [keys.of("picture", conversation, ref) for ref in refs(turn)]
+        await self._redis.call("DEL", *names)
+
+    async def forget(self, user: User, conversations: Iterable[str]) -> Forgotten:
+        """Delete what this person said, and what was answered to it, in these conversations."""
+        total = turns = pictures = 0
+        for conversation in conversations:
+            removed: list[bytes] = await self._redis.run(
+                _FORGET, [keys.of("turns", conversation)], [user.id, user.tenant]
+            )
+            for turn in read_turns(removed):
+                pictures += len(refs(turn))
+                await self.erase(conversation, turn)
+            total += bool(removed)
+            turns += len(removed)
+        return Forgotten(conversations=total, turns=turns, pictures=pictures)
+
+
+def refs(turn: Turn) -> list[str]:
+    """The refs of every picture that a turn points at, each once."""
+    parts = [part for message in turn.messages for part in message.parts]
+    found = [part.ref for part in (*parts, *turn.reply.images) if isinstance(part, Image) and part.ref]
+    return list(dict.fromkeys(found))
