@@ -1,0 +1,129 @@
+"""The studio as a platform: answers go to a feed that the page follows, whichever process wrote them."""
+
+import logging
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from adapters.markdown import tidy
+from adapters.pace import Pace
+from adapters.studio.frames import Closed, Frame, Opened, closed, encode, milliseconds, render, written
+from adapters.studio.gate import Gate
+from adapters.studio.pages import Pages
+from adapters.studio.ports import Feed, History
+from bot.adapter import Accept
+from bot.errors import NotAllowed, PlatformUnavailable, StateUnavailable
+from bot.types import Address, Attachment, Finding, Post, Reply, now
+
+log = logging.getLogger(__name__)
+
+FRAME_INTERVAL_S = 1 / 12
+"""About as often as an eye can tell growing text from jumping text."""
+
+MOST_AT_ONCE = 2048
+"""Answers that one process writes at the same time: more than the setting for concurrency allows."""
+
+
+class StudioAdapter:
+    """The web console.
+
+    A post's id follows from the event that it answers, so a second attempt writes into the place that
+    the first one began, and a repeated `close` replaces the answer by itself.
+    """
+
+    name = "studio"
+
+    def __init__(self, feed: Feed, history: History, token: SecretStr | None = None) -> None:
+        self._feed = feed
+        self._gate = Gate(token)
+        self._pages = Pages(feed, history, self._gate)
+        self._token = token
+        self._writing: dict[str, _Writing] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the event streams, which would otherwise keep the server from stopping."""
+        await self._pages.hang_up()
+
+    def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
+        """The page at `/` and what it asks for under `/studio/`."""
+        return self._pages.routes(accept)
+
+    async def listen(self, accept: Accept) -> None:
+        """The studio has no connection of its own: its page comes to us."""
+
+    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+        """Show that an answer is coming, in the same place at every attempt."""
+        post = begun or Post(
+            id=address.event.removeprefix("studio:").replace(":", "."),
+            data={"conversation": address.conversation, "message": address.data.get("message", "")},
+        )
+        opened = Opened(event=post.data["message"], post=post.id, at=milliseconds(now()))
+        await self._begin(post).show(opened)
+        return post
+
+    async def update(self, post: Post, text: str) -> bool:
+        """Show the text so far. A wish to stop comes as an event of its own, so this is always True."""
+        (self._writing.get(post.id) or self._begin(post)).pace.offer(text)
+        return True
+
+    async def close(self, post: Post, reply: Reply) -> Post:
+        """Replace what was written by the whole reply."""
+        writing = self._writing.pop(post.id, None) or _Writing(self._feed, post)
+        await writing.pace.settle()
+        await writing.show(self._whole(post, reply))
+        return post
+
+    async def fetch(self, attachment: Attachment) -> bytes:
+        """The page sends text only."""
+        raise NotAllowed("The studio can't take files yet. Paste the text of the file instead.")
+
+    async def check(self) -> list[Finding]:
+        """Whether strangers can come in."""
+        if self._token is None:
+            words = "open to this machine only; set PARLEY_STUDIO_TOKEN to open it to others"
+            return [Finding(level="ok", subject="Studio", words=words)]
+        if len(self._token.get_secret_value()) < 16:
+            words = "PARLEY_STUDIO_TOKEN is short; use at least 16 random characters"
+            return [Finding(level="warning", subject="Studio", words=words)]
+        return [Finding(level="ok", subject="Studio", words="open to whoever holds the token")]
+
+    def _begin(self, post: Post) -> "_Writing":
+        """An answer that another worker took over is never closed here: the oldest are let go."""
+        while len(self._writing) >= MOST_AT_ONCE:
+            self._writing.pop(next(iter(self._writing)))
+        writing = self._writing[post.id] = _Writing(self._feed, post)
+        return writing
+
+    def _whole(self, post: Post, reply: Reply) -> Closed:
+        return closed(post.data["conversation"], post.data["message"], post.id, milliseconds(now()), reply)
+
+
+class _Writing:
+    """An answer that is being written by this process; `pace` shows the newest text now and then."""
+
+    def __init__(self, feed: Feed, post: Post) -> None:
+        self._feed = feed
+        self._post = post
+        self._shown = ""
+        self.pace = Pace(self._write, FRAME_INTERVAL_S)
+
+    async def show(self, frame: Frame) -> None:
+        """Raises PlatformUnavailable."""
+        try:
+            await self._feed.publish(self._post.data["conversation"], encode(frame))
+        except StateUnavailable as away:
+            raise PlatformUnavailable("The studio's feed is away.", away.retry_after_s) from away
+
+    async def _write(self, text: str) -> None:
+        html = render(tidy(text))
+        before, self._shown = self._shown, ""  # after a failure the next frame carries everything
+        await self.show(written(self._post.data["message"], self._post.id, milliseconds(now()), before, html))
+        self._shown = html

@@ -1,0 +1,127 @@
+"""What travels to the page: frames of the live feed, and the history in the same shapes."""
+
+import re
+from base64 import b64encode
+from datetime import datetime
+
+import msgspec
+
+from adapters.markdown import to_html
+from bot.types import Image, Reply, Source, Turn
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    """A frame belongs to the person's message `event`; `at` is Unix time in milliseconds.
+
+    The page leaves out frames that are older than the turn which its history already holds.
+    """
+
+    event: str
+    at: int
+
+
+class Asked(Frame, frozen=True, tag="said"):
+    """A message was written down: a page opened in the middle of an answer shows the question too."""
+
+    text: str
+
+
+class Opened(Frame, frozen=True, tag="open"):
+    """An answer begins, or begins anew after a crash: what the page shows of it is replaced."""
+
+    post: str
+
+
+class Written(Frame, frozen=True, tag="text"):
+    """The HTML so far: the first `keep` UTF-16 units of the last one (JavaScript's count), then `html`."""
+
+    post: str
+    keep: int
+    html: str
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of an answer."""
+
+    src: str
+    alt: str
+
+
+class Closed(Frame, frozen=True, tag="done"):
+    """The whole answer; `text` is its Markdown, for copying."""
+
+    post: str
+    html: str
+    text: str
+    images: tuple[Picture, ...] = ()
+    sources: tuple[Source, ...] = ()
+    rate: bool = False
+
+
+class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn as the page shows it after a reload."""
+
+    asked: Asked
+    closed: Closed
+
+
+_ALIGNED = re.compile(r'<(t[dh]) style="text-align: ?(left|center|right);?">')
+
+encode = msgspec.json.Encoder().encode
+
+
+def render(text: str) -> str:
+    """Safe HTML; columns are aligned by class, as the page's policy allows no inline style."""
+    return _ALIGNED.sub(r'<\1 class="\2">', to_html(text))
+
+
+def milliseconds(at: datetime) -> int:
+    """Unix time in milliseconds."""
+    return int(at.timestamp() * 1000)
+
+
+def written(event: str, post: str, at: int, before: str, html: str) -> Written:
+    """The step from `before` to `html`: only what is new travels, as a long answer grows."""
+    low, high = 0, min(len(before), len(html))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if html.startswith(before[:middle]):
+            low = middle
+        else:
+            high = middle - 1
+    keep = len(html[:low].encode("utf-16-le", "surrogatepass")) // 2
+    return Written(event=event, post=post, at=at, keep=keep, html=html[low:])
+
+
+def closed(conversation: str, event: str, post: str, at: int, reply: Reply) -> Closed:
+    """The whole reply, rendered."""
+    return Closed(
+        event=event,
+        post=post,
+        at=at,
+        html=render(reply.text),
+        text=reply.text,
+        images=tuple(_picture(conversation, image) for image in reply.images),
+        sources=reply.sources,
+        rate=reply.rate,
+    )
+
+
+def past_turn(conversation: str, turn: Turn) -> PastTurn:
+    """A kept turn in the shapes of the live feed."""
+    event = turn.said.address.data.get("message", turn.said.id)
+    post = turn.post.id if turn.post else ""
+    at = milliseconds(turn.ended_at)
+    return PastTurn(
+        asked=Asked(event=event, at=milliseconds(turn.said.at), text=turn.said.text),
+        closed=closed(conversation, event, post, at, turn.reply),
+    )
+
+
+def _picture(conversation: str, image: Image) -> Picture:
+    """A stored picture has an address of its own; one that is not stored travels in the frame itself."""
+    if image.ref:
+        src = f"/studio/conversations/{conversation.removeprefix('studio:')}/images/{image.ref}"
+    else:
+        src = f"data:{image.mime};base64,{b64encode(image.data).decode()}"
+    return Picture(src=src, alt=image.alt)

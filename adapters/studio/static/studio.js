@@ -1,0 +1,322 @@
+// The page: which conversation is shown, what the person does, and what comes back.
+
+import { conversations, forget, recall, remember } from "./memory.js";
+import { Turn, icon, make } from "./view.js";
+import { Stream, history as kept, newId, post } from "./wire.js";
+
+const $ = (id) => document.getElementById(id);
+const [thread, turnsElement, words, send, rail] = ["thread", "turns", "words", "send", "rail"].map($);
+const narrow = matchMedia("(max-width: 760px)");
+
+let conversation = ""; // empty until the first message of a new chat
+let turns = new Map(); // event -> Turn
+let ended = new Map(); // event -> Unix ms at which the turn in the history ended
+let stream;
+let pinned = true; // the newest line stays in view
+
+// ------------------------------------------------------------------ conversations
+
+async function show(id) {
+  stream?.close();
+  conversation = id;
+  turns = new Map();
+  ended = new Map();
+  turnsElement.replaceChildren();
+  $("banner").hidden = true;
+  pinned = true;
+  refresh();
+  if (!id) return;
+  thread.setAttribute("aria-busy", "true");
+  try {
+    for (const { asked, closed } of await kept(id)) {
+      if (conversation !== id) return;
+      ended.set(closed.event, closed.at);
+      const turn = slot(asked.event);
+      turn.ask(asked.text);
+      turn.finish(closed, recall(id)?.ratings[closed.post]);
+    }
+  } catch (error) {
+    banner(`${error.message} Trying again…`);
+    setTimeout(() => conversation === id && show(id), 3000);
+    return;
+  } finally {
+    thread.removeAttribute("aria-busy");
+  }
+  const first = turns.values().next().value;
+  if (first && !recall(id)) remember(id, (one) => (one.title = titleOf(first.question.lastChild.textContent)));
+  for (const [event, text] of Object.entries(recall(id)?.unsent ?? {})) {
+    if (turns.has(event)) continue;
+    const turn = slot(event);
+    turn.ask(text);
+    turn.fail("The page was closed before it got away.");
+  }
+  refresh();
+  follow(id);
+}
+
+function follow(id) {
+  stream = new Stream(id, take, (stands) => {
+    if (stands) $("banner").hidden = true;
+    else banner("The connection is lost. Trying again…");
+  });
+}
+
+const titleOf = (text) => text.trim().split("\n")[0].slice(0, 60);
+
+function slot(event) {
+  let turn = turns.get(event);
+  if (!turn) {
+    turn = new Turn(event);
+    turns.set(event, turn);
+    turnsElement.append(turn.element);
+  }
+  return turn;
+}
+
+/** A frame of the feed; one that is older than what the history showed changes nothing. */
+function take(frame) {
+  if (frame.at <= (ended.get(frame.event) ?? 0)) return;
+  const turn = slot(frame.event);
+  if (frame.kind === "said") {
+    turn.ask(frame.text);
+    if (!turn.post && !turn.open) turn.begin();
+    remember(conversation, (one) => delete one.unsent[frame.event]);
+  } else if (frame.kind === "open") {
+    turn.begin(frame.post);
+  } else if (frame.kind === "text") {
+    turn.write(frame);
+  } else if (frame.kind === "done") {
+    turn.finish(frame, recall(conversation)?.ratings[frame.post]);
+    $("spoken").textContent = turn.body.innerText;
+  }
+  refresh();
+}
+
+// ------------------------------------------------------------------ what the person does
+
+function say(text, event = newId()) {
+  if (!text.trim()) return;
+  if (!conversation) {
+    conversation = newId();
+    history.pushState(null, "", `#${conversation}`);
+    remember(conversation, (one) => (one.title = titleOf(text)));
+    follow(conversation);
+  }
+  const id = conversation;
+  const turn = slot(event);
+  turnsElement.append(turn.element);
+  turn.ask(text);
+  turn.begin();
+  remember(id, (one) => {
+    one.at = Date.now();
+    one.unsent[event] = text;
+  });
+  pinned = true;
+  refresh();
+  post(id, "messages", { id: event, text })
+    .then(() => remember(id, (one) => delete one.unsent[event]))
+    .catch((error) => {
+      turn.fail(error.message);
+      refresh();
+    });
+}
+
+function stop() {
+  if (!writing()) return;
+  post(conversation, "stop", { id: newId() }).catch((error) => banner(error.message));
+}
+
+function rate(turn, good) {
+  const before = recall(conversation)?.ratings[turn.post];
+  turn.rate(good);
+  remember(conversation, (one) => (one.ratings[turn.post] = good));
+  post(conversation, "rating", { id: newId(), post: turn.post, good }).catch((error) => {
+    turn.rate(before);
+    remember(conversation, (one) => (one.ratings[turn.post] = before));
+    banner(error.message);
+  });
+}
+
+async function copy(button, text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // The clipboard is for secure pages only; on plain http the old way still works.
+    const box = make("textarea", { class: "unseen" });
+    box.value = text;
+    document.body.append(box);
+    box.select();
+    document.execCommand("copy");
+    box.remove();
+    button.focus();
+  }
+  const label = button.getAttribute("aria-label");
+  button.replaceChildren(icon("done"));
+  button.setAttribute("aria-label", "Copied");
+  setTimeout(() => {
+    button.replaceChildren(icon("copy"));
+    button.setAttribute("aria-label", label);
+  }, 1500);
+}
+
+function enlarge(image) {
+  const box = $("lightbox");
+  Object.assign(box.querySelector("img"), { src: image.src, alt: image.alt });
+  box.querySelector("figcaption").textContent = image.alt;
+  box.querySelector("a").href = image.src;
+  box.showModal();
+}
+
+turnsElement.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]");
+  if (!button) return;
+  const turn = turns.get(button.closest("article").dataset.event);
+  const code = button.closest(".code");
+  const actions = {
+    copy: () => copy(button, code ? code.querySelector("pre").textContent : turn.text),
+    like: () => rate(turn, true),
+    dislike: () => rate(turn, false),
+    again: () => {
+      words.focus();
+      say(turn.question.lastChild.textContent, turn.event);
+    },
+    enlarge: () => enlarge(button.querySelector("img")),
+  };
+  actions[button.dataset.do]();
+});
+
+$("lightbox").addEventListener("click", (event) => {
+  if (!event.target.closest("img, a, figcaption")) $("lightbox").close();
+});
+
+$("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = words.value;
+  if (!text.trim()) return stop();
+  words.value = "";
+  say(text);
+});
+
+words.addEventListener("input", refresh);
+words.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    if (words.value.trim()) $("composer").requestSubmit();
+  }
+});
+
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || $("lightbox").open) return;
+  if (rail.classList.contains("shown")) fold();
+  else stop();
+});
+
+$("welcome").addEventListener("click", (event) => {
+  const prompt = event.target.closest("[data-prompt]")?.dataset.prompt;
+  if (!prompt) return;
+  words.focus();
+  say(prompt);
+});
+
+// ------------------------------------------------------------------ the list of conversations
+
+function fresh() {
+  if (location.hash) history.pushState(null, "", location.pathname);
+  show("");
+  fold();
+  words.focus();
+}
+
+function fold() {
+  if (!rail.classList.contains("shown")) return;
+  rail.classList.remove("shown");
+  rail.inert = narrow.matches;
+  $("unfold").focus();
+}
+
+$("new").addEventListener("click", fresh);
+$("new-small").addEventListener("click", fresh);
+$("fold").addEventListener("click", fold);
+$("scrim").addEventListener("click", fold);
+$("unfold").addEventListener("click", () => {
+  rail.classList.add("shown");
+  rail.inert = false;
+  $("fold").focus();
+});
+narrow.addEventListener("change", () => (rail.inert = narrow.matches && !rail.classList.contains("shown")));
+rail.inert = narrow.matches;
+
+$("conversations").addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  const id = event.target.closest("li")?.dataset.id;
+  if (!button || !id) return;
+  if (button.dataset.do === "bin") {
+    const next = event.target.closest("li").nextElementSibling;
+    forget(id);
+    if (id === conversation) fresh();
+    else refresh();
+    (next && $("conversations").querySelector(`[data-id="${next.dataset.id}"] button`))?.focus();
+    return;
+  }
+  if (id !== conversation) {
+    history.pushState(null, "", `#${id}`);
+    show(id);
+  }
+  fold();
+});
+
+function listConversations() {
+  const items = conversations().map(({ id, title }) => {
+    const open = make("button", { type: "button", title }, title || "Conversation");
+    if (id === conversation) open.setAttribute("aria-current", "page");
+    const label = `Take “${title}” off this list`;
+    const bin = make("button", { type: "button", class: "icon", "data-do": "bin", "aria-label": label, title: label }, icon("bin"));
+    return make("li", { "data-id": id }, open, bin);
+  });
+  const list = make("ul", {}, ...items);
+  const shown = $("conversations");
+  if (shown.innerHTML !== list.innerHTML) shown.replaceChildren(...items);
+  $("none").hidden = items.length > 0;
+}
+
+// ------------------------------------------------------------------ keeping the page true
+
+const writing = () => [...turns.values()].some((turn) => turn.open);
+
+function banner(text) {
+  $("banner").textContent = text;
+  $("banner").hidden = false;
+}
+
+function refresh() {
+  const empty = !words.value.trim();
+  const stops = empty && writing();
+  const action = stops ? "Stop" : "Send";
+  if (send.getAttribute("aria-label") !== action) {
+    send.setAttribute("aria-label", action);
+    send.replaceChildren(icon(action.toLowerCase()));
+  }
+  send.disabled = empty && !stops;
+  words.style.height = "auto";
+  words.style.height = `${words.scrollHeight}px`;
+  $("welcome").hidden = Boolean(conversation);
+  $("title").textContent = recall(conversation)?.title || "New chat";
+  document.title = conversation ? `${$("title").textContent} · Parley studio` : "Parley studio";
+  listConversations();
+  if (pinned) thread.scrollTop = thread.scrollHeight;
+}
+
+thread.addEventListener("scroll", () => {
+  pinned = thread.scrollHeight - thread.scrollTop - thread.clientHeight < 60;
+  $("latest").hidden = pinned;
+});
+new ResizeObserver(() => pinned && (thread.scrollTop = thread.scrollHeight)).observe(turnsElement);
+$("latest").addEventListener("click", () => {
+  pinned = true;
+  thread.scrollTo({ top: thread.scrollHeight, behavior: "smooth" });
+});
+
+const place = () => show(/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : "");
+addEventListener("popstate", place);
+place();
+if (!narrow.matches) words.focus();

@@ -1,0 +1,155 @@
+// How a turn looks: a question, and an answer that may still be growing.
+
+export const icon = (name) => {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.append(document.createElementNS("http://www.w3.org/2000/svg", "use"));
+  svg.firstChild.setAttribute("href", `#i-${name}`);
+  svg.setAttribute("aria-hidden", "true");
+  return svg;
+};
+
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+const tool = (action, label) =>
+  make("button", { type: "button", class: "icon", "data-do": action, "aria-label": label, title: label }, icon(action));
+
+/** The server's HTML (made safe there) with the page's own furniture: frames for code and tables. */
+function dress(html) {
+  const template = make("template");
+  template.innerHTML = html;
+  const body = template.content;
+  for (const pre of body.querySelectorAll("pre")) {
+    const language = /language-(\S+)/.exec(pre.firstElementChild?.className ?? "")?.[1] ?? "";
+    const head = make("div", { class: "code-head" }, make("span", {}, language), tool("copy", "Copy the code"));
+    const frame = make("div", { class: "code" });
+    pre.tabIndex = 0;
+    pre.replaceWith(frame);
+    frame.append(head, pre);
+  }
+  for (const table of body.querySelectorAll("table")) {
+    const frame = make("div", { class: "table", tabindex: "0" });
+    table.replaceWith(frame);
+    frame.append(table);
+  }
+  for (const link of body.querySelectorAll("a[href]")) link.target = "_blank";
+  for (const box of body.querySelectorAll("input")) box.setAttribute("aria-label", "task");
+  return body;
+}
+
+/** Bring `old` to `fresh`, leaving alone what didn't change, so that a selection lives on. */
+function morph(old, fresh) {
+  const before = [...old.childNodes];
+  const after = [...fresh.childNodes];
+  after.forEach((node, at) => {
+    if (!before[at]) old.append(node);
+    else if (!before[at].isEqualNode(node)) before[at].replaceWith(node);
+  });
+  before.slice(after.length).forEach((node) => node.remove());
+}
+
+function picture({ src, alt }) {
+  const image = make("img", { src, alt });
+  image.onload = () => (image.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`);
+  const button = make("button", { type: "button", class: "picture", "data-do": "enlarge", title: "Enlarge" }, image);
+  return make("figure", {}, button, ...(alt ? [make("figcaption", {}, alt)] : []));
+}
+
+function source({ title, url, excerpt }) {
+  const safe = /^https?:/i.test(url ?? "");
+  const name = safe ? make("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, title) : title;
+  return make("li", {}, name, ...(excerpt ? [make("q", {}, excerpt)] : []));
+}
+
+export class Turn {
+  post = "";
+  text = "";
+  open = false;
+  #html = "";
+
+  constructor(event) {
+    this.event = event;
+    this.question = make("div", { class: "question" });
+    this.body = make("div", { class: "body" });
+    this.tools = make("div", { class: "tools" });
+    this.answer = make("div", { class: "answer" }, this.body, this.tools);
+    this.element = make("article", { "data-event": event }, this.question, this.answer);
+    this.answer.hidden = true;
+  }
+
+  ask(text) {
+    this.question.replaceChildren(make("h3", { class: "unseen" }, "You"), make("p", {}, text));
+  }
+
+  begin(post = "") {
+    this.post = post;
+    this.open = true;
+    this.#html = "";
+    this.answer.hidden = false;
+    this.answer.className = "answer waiting";
+    this.answer.setAttribute("aria-busy", "true");
+    this.tools.replaceChildren();
+    this.#show(`<p class="dots"><span></span><span></span><span></span></p>`);
+  }
+
+  write({ post, keep, html }) {
+    if (!this.open) this.begin(post);
+    if (keep > this.#html.length) return; // a frame before it is not kept any more; the next whole one mends it
+    this.#html = this.#html.slice(0, keep) + html;
+    if (!this.#html) return;
+    this.answer.className = "answer writing";
+    this.#show(this.#html);
+  }
+
+  finish({ post, html, text, images = [], sources = [], rate = false }, good) {
+    this.post = post;
+    this.text = text;
+    this.open = false;
+    this.answer.hidden = false;
+    this.answer.className = "answer";
+    this.answer.removeAttribute("aria-busy");
+    const fresh = dress(html);
+    if (images.length) fresh.append(make("div", { class: "pictures" }, ...images.map(picture)));
+    if (sources.length) {
+      const words = sources.length === 1 ? "1 source" : `${sources.length} sources`;
+      fresh.append(make("details", {}, make("summary", {}, words), make("ol", {}, ...sources.map(source))));
+    }
+    this.#place(fresh);
+    this.tools.replaceChildren(...(text ? [tool("copy", "Copy the answer")] : []));
+    if (rate && post) {
+      this.tools.append(tool("like", "Good answer"), tool("dislike", "Bad answer"));
+      this.rate(good);
+    }
+  }
+
+  rate(good) {
+    for (const [action, mine] of [["like", true], ["dislike", false]]) {
+      this.tools.querySelector(`[data-do=${action}]`)?.setAttribute("aria-pressed", String(good === mine));
+    }
+  }
+
+  /** The message never got away: say why, and offer to send it again. */
+  fail(words) {
+    this.open = false;
+    this.answer.hidden = false;
+    this.answer.className = "answer failed";
+    this.answer.removeAttribute("aria-busy");
+    const again = make("button", { type: "button", "data-do": "again" }, icon("again"), "Send again");
+    this.body.replaceChildren(make("p", { role: "alert" }, `Not sent. ${words}`), again);
+    this.tools.replaceChildren();
+  }
+
+  #show(html) {
+    this.#place(dress(html));
+  }
+
+  #place(fresh) {
+    this.body.querySelector(":scope > .unseen") ?? this.body.replaceChildren(make("h3", { class: "unseen" }, "Parley"));
+    fresh.prepend(make("h3", { class: "unseen" }, "Parley"));
+    morph(this.body, fresh);
+  }
+}
