@@ -1,0 +1,203 @@
+"""Reads one `.prompty` file, of either version of the format, into a Template."""
+
+import difflib
+import hashlib
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from bot.frontmatter import Fields, front_matter, nearest, open_source
+from bot.types import Capability, Match, Parameters, Template
+from bot.wording import Hole, wording
+
+MOST_BYTES = 64 * 1024
+MOST_SHOTS = 50
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_CAPABILITIES: dict[str, Capability] = {"chat": "chat", "responses": "chat", "image": "image"}
+
+# What prompty v1, prompty v2 and Azure's own requests call each parameter.
+_OPTIONS = {name: name for name in Parameters.__struct_fields__} | {
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "maxOutputTokens": "max_output_tokens",
+    "topP": "top_p",
+    "frequencyPenalty": "frequency_penalty",
+    "presencePenalty": "presence_penalty",
+    "stopSequences": "stop",
+    "n": "images",
+}
+_RANGES = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "max_output_tokens": (1, 1_000_000),
+    "images": (1, 10),
+}
+
+
+class Loaded(NamedTuple):
+    """A template with the fields that can clash with another's, so that the error names their lines."""
+
+    template: Template
+    parley: Fields
+    match: Fields
+
+
+class _ModelWish(NamedTuple):
+    capability: Capability
+    deployment: str | None
+    parameters: Parameters
+
+
+def read(path: Path) -> Loaded:
+    """One template, checked as far as it can be checked alone. Raises TemplateError."""
+    source = open_source(path, MOST_BYTES)
+    if not _NAME.fullmatch(path.stem):
+        raise source.error(1, "a template's file is named with small letters, digits, - and _")
+    front, lines = front_matter(source)
+    with front:
+        front.ignore("name", "authors", "tags", "version", "sample", "kind")
+        front.refuse("Parley's tools are listed under metadata.parley.tools", "tools")
+        front.refuse("an answer is text for a person", "outputs")
+        description = front.first_text("description", "displayName") or ""
+        _check_format(front)
+        holes = {name: _hole(name, fields) for name, fields in front.entries("inputs")}
+        wish = _model(front)
+        parley = _parley(front.fields("metadata"))
+        with parley:
+            template, match = _with_parley(parley, path.stem, description, wish)
+    said = wording(source, lines, holes)
+    if template.capability == "chat" and not said.system and not said.examples:
+        raise source.error(len(source.lines), "the template says nothing: it has no 'system:' text")
+    template = msgspec.structs.replace(
+        template, system=said.system, examples=said.examples, inputs=said.inputs
+    )
+    return Loaded(msgspec.structs.replace(template, digest=_digest(template)), parley, match)
+
+
+def _parley(metadata: Fields) -> Fields:
+    """Parley's own fields; other tools keep theirs beside them."""
+    for key in metadata:
+        if key != "parley" and difflib.get_close_matches(key, ["parley"], 1, 0.7):
+            raise metadata.error(key, f"unknown field {key!r}; did you mean 'parley'?")
+    return metadata.fields("parley")
+
+
+def _check_format(front: Fields) -> None:
+    """`template` says how holes are written; a plain hole is the same in every format that prompty knows."""
+    if isinstance(front.any("template"), str):
+        return
+    with front.fields("template") as template:
+        template.ignore("format", "parser", "type")
+
+
+def _hole(name: str, fields: Fields) -> Hole:
+    with fields:
+        fields.ignore("name", "description", "required", "example", "sample", "enumValues", "strict")
+        kind = fields.first_text("kind", "type")
+        default = fields.any("default")
+        if default is not None and not isinstance(default, str | int | float):
+            raise fields.error("default", f"the default of {name!r} must be text or a number")
+    return Hole(None if default is None else str(default), kind == "thread")
+
+
+def _with_parley(parley: Fields, name: str, description: str, wish: _ModelWish) -> tuple[Template, Fields]:
+    """The template but for its body, and the fields of its match."""
+    match = parley.fields("match")
+    capability = parley.text("capability")
+    template = Template(
+        name=name,
+        digest="",
+        description=description,
+        capability=_capability(parley, "capability", capability) if capability else wish.capability,
+        pool=parley.text("pool"),
+        shots=parley.count("shots", MOST_SHOTS),
+        tools=parley.texts("tools"),
+        knowledge=parley.texts("knowledge"),
+        deployment=parley.text("deployment") or wish.deployment,
+        parameters=wish.parameters,
+        match=_match(match),
+    )
+    if (template.pool is None) != (template.shots == 0):
+        raise parley.error("shots", "'pool' and 'shots', how many of its examples to show, go together")
+    return template, match
+
+
+def _capability(fields: Fields, key: str, value: str) -> Capability:
+    if value not in _CAPABILITIES:
+        raise fields.error(key, f"a template is for 'chat' or 'image', not {value!r}")
+    return _CAPABILITIES[value]
+
+
+def _match(fields: Fields) -> Match:
+    with fields:
+        match = Match(
+            default=fields.flag("default"),
+            commands=fields.texts("commands"),
+            prefixes=fields.texts("prefixes"),
+            channels=fields.texts("channels"),
+        )
+    for command in match.commands:
+        if not _NAME.fullmatch(command):
+            words = f"{command!r} can't be a command: it is one word in small letters, without the slash"
+            raise fields.error("commands", words)
+    if any(not text.strip() for text in (*match.prefixes, *match.channels)):
+        raise fields.error("prefixes", "a prefix or channel can't be empty")
+    return match
+
+
+def _model(front: Fields) -> _ModelWish:
+    """What `model` wishes for, in the words of either version; where models are is for the settings."""
+    model = front.any("model")
+    if isinstance(model, str):
+        return _ModelWish("chat", model, Parameters())
+    elsewhere = "endpoints, keys and API versions are settings"
+    with front.fields("model") as fields:
+        fields.ignore("provider", "response")
+        fields.refuse(elsewhere, "connection")
+        api = "apiType" if "apiType" in fields else "api"
+        capability = _capability(fields, api, fields.first_text("apiType", "api") or "chat")
+        with fields.fields("configuration") as configuration:
+            configuration.ignore("type")
+            configuration.refuse(elsewhere, "azure_endpoint", "api_key", "api_version", "base_url")
+            deployment = configuration.text("azure_deployment")
+        deployment = fields.text("id") or deployment
+        found = _options(fields.fields("parameters")) | _options(fields.fields("options"))
+    return _ModelWish(capability, deployment, msgspec.convert(found, Parameters))
+
+
+def _options(options: Fields) -> dict[str, object]:
+    """The parameters by Parley's names, each checked by itself so that an error names its line."""
+    found: dict[str, object] = {}
+    for key in options:
+        if key == "additionalProperties":
+            found |= _options(options.fields(key))
+            continue
+        field = _OPTIONS.get(key)
+        if field is None:
+            raise options.error(key, f"unknown parameter {key!r}{nearest(key, _OPTIONS)}")
+        value = options.any(key)
+        if field == "stop" and isinstance(value, str):
+            value = [value]
+        try:
+            msgspec.convert({field: value}, Parameters)
+        except msgspec.ValidationError as error:
+            raise options.error(key, f"{key!r}: {str(error).partition(' - at')[0]}") from None
+        low, high = _RANGES.get(field, (-math.inf, math.inf))
+        if isinstance(value, int | float) and not low <= value <= high:
+            raise options.error(key, f"{key!r} must be from {low} to {high}")
+        found[field] = value
+    return found
+
+
+def _digest(template: Template) -> str:
+    """Of what the template sends; not of what it answers, nor of where it would like to be answered."""
+    silent = msgspec.structs.replace(
+        template, name="", digest="", description="", deployment=None, match=Match()
+    )
+    return hashlib.sha256(msgspec.json.encode(silent)).hexdigest()[:12]
