@@ -1,0 +1,109 @@
+"""Few-shot examples: the template's own are always shown, the pool's are the nearest."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from bot import examples
+from bot.errors import ModelUnavailable, NotAllowed
+from bot.examples import choose
+from bot.types import Example, Template
+
+VECTORS = {
+    "north": [0.0, 1.0],
+    "north-east": [0.7071, 0.7071],
+    "east": [1.0, 0.0],
+    "south": [0.0, -1.0],
+    "up": [0.0, 1.0],
+}
+OWN = Example(user="own", assistant="own")
+POOL = tuple(Example(user=name, assistant=name) for name in ("south", "east", "north-east", "north", "up"))
+
+
+class Embedder:
+    """Embeds by the table above, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        self.asked.append(list(texts))
+        return [VECTORS[text] for text in texts]
+
+
+@pytest.fixture(autouse=True)
+def forgets() -> Iterator[None]:
+    yield
+    examples.forget()
+
+
+def template(shots: int = 2) -> Template:
+    return Template(name="t", digest="0" * 12, examples=(OWN,), pool="p", shots=shots)
+
+
+async def test_the_template_s_own_come_first_then_the_nearest_of_the_pool() -> None:
+    chosen = await choose(template(), POOL, "east", Embedder())
+    assert [one.user for one in chosen] == ["own", "east", "north-east"]
+
+
+async def test_equally_near_ones_keep_the_pool_s_order() -> None:
+    chosen = await choose(template(), POOL, "north", Embedder())
+    assert [one.user for one in chosen] == ["own", "north", "up"]
+    chosen = await choose(template(), POOL[::-1], "north", Embedder())
+    assert [one.user for one in chosen] == ["own", "up", "north"]
+
+
+async def test_a_pool_is_embedded_once() -> None:
+    embed = Embedder()
+    await choose(template(), POOL, "north", embed)
+    await choose(template(), POOL, "east", embed)
+    assert embed.asked == [["north"], [one.user for one in POOL], ["east"]]
+
+
+async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples, "_MOST_VECTORS", 2)
+    embed = Embedder()
+    await choose(template(), POOL, "north", embed)
+    await choose(template(), POOL, "north", embed)
+    assert embed.asked[3] == ["south", "east", "north-east"]
+
+
+async def test_a_large_pool_is_embedded_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples, "_BATCH", 2)
+    embed = Embedder()
+    chosen = await choose(template(), POOL, "east", embed)
+    assert [len(texts) for texts in embed.asked] == [1, 2, 2, 1]
+    assert [one.user for one in chosen] == ["own", "east", "north-east"]
+
+
+async def test_vectors_of_another_size_are_asked_for_again() -> None:
+    await choose(template(), POOL, "north", Embedder())
+
+    async def longer(texts: Sequence[str]) -> list[list[float]]:
+        return [[0.0, *VECTORS[text]] for text in texts]
+
+    chosen = await choose(template(), POOL, "east", longer)
+    assert [one.user for one in chosen] == ["own", "east", "north-east"]
+
+
+@pytest.mark.parametrize("shots", [0, 5, 9])
+async def test_nothing_is_embedded_when_there_is_nothing_to_choose(shots: int) -> None:
+    embed = Embedder()
+    chosen = await choose(template(shots), POOL, "north", embed)
+    assert chosen == (OWN, *POOL[:shots])
+    assert embed.asked == []
+
+
+@pytest.mark.parametrize("error", [ModelUnavailable("away"), NotAllowed("no embedding deployment")])
+async def test_without_embeddings_the_first_ones_are_shown_and_that_is_said_once(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(texts: Sequence[str]) -> list[list[float]]:
+        raise error
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            chosen = await choose(template(), POOL, "north", away)
+            assert [one.user for one in chosen] == ["own", "south", "east"]
+    assert [record.message.count("not the nearest") for record in caplog.records] == [1]
