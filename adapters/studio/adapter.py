@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 FRAME_INTERVAL_S = 1 / 12
 """About as often as an eye can tell growing text from jumping text."""
 
+WHOLE_EVERY = 60
+"""Frames: one in so many carries everything, as the feed keeps only the newest frames of a long answer."""
+
 MOST_AT_ONCE = 2048
 """Answers that one process writes at the same time: more than the setting for concurrency allows."""
 
@@ -113,6 +116,7 @@ class _Writing:
         self._feed = feed
         self._post = post
         self._shown = ""
+        self._frames = 0
         self.pace = Pace(self._write, FRAME_INTERVAL_S)
 
     async def show(self, frame: Frame) -> None:
@@ -124,6 +128,8 @@ class _Writing:
 
     async def _write(self, text: str) -> None:
         html = render(tidy(text))
-        before, self._shown = self._shown, ""  # after a failure the next frame carries everything
+        before = self._shown if self._frames % WHOLE_EVERY else ""
+        self._frames += 1
+        self._shown = ""  # after a failure the next frame carries everything, too
         await self.show(written(self._post.data["message"], self._post.id, milliseconds(now()), before, html))
         self._shown = html

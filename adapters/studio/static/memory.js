@@ -1,9 +1,9 @@
-// What this browser remembers: which conversations there are, and what was typed but never sent.
+// What this browser remembers: which conversations there are, and what was typed but not answered yet.
 
 const KEY = "parley.conversations";
 const MOST = 100;
 
-/** A conversation: { id, title, at, ratings: {post: good}, unsent: {event: text} }, the newest first. */
+/** { id, title, at, ratings: {post: good}, pending: {event: {text, at, sent}} } each, the newest first. */
 export function conversations() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");
@@ -19,7 +19,7 @@ export const recall = (id) => conversations().find((each) => each.id === id);
 export function remember(id, change) {
   const all = conversations();
   let one = all.find((each) => each.id === id);
-  if (!one) all.unshift((one = { id, title: "", at: Date.now(), ratings: {}, unsent: {} }));
+  if (!one) all.unshift((one = { id, title: "", at: Date.now(), ratings: {}, pending: {} }));
   change(one);
   all.sort((a, b) => b.at - a.at);
   keep(all.slice(0, MOST));

@@ -6,6 +6,7 @@ import { Stream, history as kept, newId, post } from "./wire.js";
 
 const $ = (id) => document.getElementById(id);
 const [thread, turnsElement, words, send, rail] = ["thread", "turns", "words", "send", "rail"].map($);
+const MOST_PATIENCE_MS = 10 * 60 * 1000; // as long as the server keeps what it was writing
 const narrow = matchMedia("(max-width: 760px)");
 
 let conversation = ""; // empty until the first message of a new chat
@@ -44,14 +45,23 @@ async function show(id) {
   }
   const first = turns.values().next().value;
   if (first && !recall(id)) remember(id, (one) => (one.title = titleOf(first.question.lastChild.textContent)));
-  for (const [event, text] of Object.entries(recall(id)?.unsent ?? {})) {
-    if (turns.has(event)) continue;
-    const turn = slot(event);
-    turn.ask(text);
-    turn.fail("The page was closed before it got away.");
-  }
+  bringBack(id);
   refresh();
   follow(id);
+}
+
+/** What was typed here and is in no turn yet: still on its way, or never sent. */
+function bringBack(id) {
+  for (const [event, { text, at, sent }] of Object.entries(recall(id)?.pending ?? {})) {
+    if (turns.has(event) || (sent && Date.now() - at > MOST_PATIENCE_MS)) {
+      remember(id, (one) => delete one.pending[event]);
+      continue;
+    }
+    const turn = slot(event);
+    turn.ask(text);
+    if (sent) turn.begin();
+    else turn.fail("The page was closed before it got away.");
+  }
 }
 
 function follow(id) {
@@ -80,13 +90,13 @@ function take(frame) {
   if (frame.kind === "said") {
     turn.ask(frame.text);
     if (!turn.post && !turn.open) turn.begin();
-    remember(conversation, (one) => delete one.unsent[frame.event]);
   } else if (frame.kind === "open") {
     turn.begin(frame.post);
   } else if (frame.kind === "text") {
     turn.write(frame);
   } else if (frame.kind === "done") {
     turn.finish(frame, recall(conversation)?.ratings[frame.post]);
+    remember(conversation, (one) => delete one.pending[frame.event]);
     $("spoken").textContent = turn.body.innerText;
   }
   refresh();
@@ -109,12 +119,12 @@ function say(text, event = newId()) {
   turn.begin();
   remember(id, (one) => {
     one.at = Date.now();
-    one.unsent[event] = text;
+    one.pending[event] = { text, at: one.at, sent: false };
   });
   pinned = true;
   refresh();
   post(id, "messages", { id: event, text })
-    .then(() => remember(id, (one) => delete one.unsent[event]))
+    .then(() => remember(id, (one) => one.pending[event] && (one.pending[event].sent = true)))
     .catch((error) => {
       turn.fail(error.message);
       refresh();

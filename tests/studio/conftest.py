@@ -1,0 +1,140 @@
+"""One Chromium for all browser tests, and a studio server for each test."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from PIL import Image as Pictures
+from PIL import ImageDraw
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from pydantic import SecretStr
+
+from adapters.studio import StudioAdapter
+from bot.types import Image, Reply, Said
+from tests.studio.stand_ins import MemoryFeed, MemoryHistory, ScriptedEngine
+
+ROOT = Path(__file__).parents[2]
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+).split()
+
+
+@dataclass
+class Studio:
+    """A running studio and what stands behind it."""
+
+    url: str
+    adapter: StudioAdapter
+    engine: ScriptedEngine
+    feed: MemoryFeed
+    history: MemoryHistory
+    stop: Callable[[], Awaitable[None]]
+
+
+def red_picture() -> bytes:
+    """A small PNG."""
+    picture = Pictures.new("RGB", (96, 96), "#f4e9e7")
+    ImageDraw.Draw(picture).ellipse((20, 20, 76, 76), outline="#c62828", width=6)
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def script(said: Said) -> Reply:
+    """What the engine of these tests answers."""
+    if said.text.startswith("/image"):
+        alt = said.text.removeprefix("/image ")
+        return Reply(text="", images=(Image(mime="image/png", data=red_picture(), alt=alt),), rate=True)
+    if said.text.startswith("/code"):
+        return Reply(text='Here it is:\n\n```python\nprint("hello")\n```\n\nThat is all.', rate=True)
+    return Reply(text=f"You said: **{said.text}**. " + "And the answer goes on for a while. " * 4, rate=True)
+
+
+async def start(token: str | None = None, port: int = 0) -> Studio:
+    """A studio on a free port of 127.0.0.1."""
+    feed, history = MemoryFeed(), MemoryHistory()
+    engine = ScriptedEngine(script, history)
+    adapter = StudioAdapter(feed, history, SecretStr(token) if token else None)
+    engine.adapter = adapter
+    app = web.Application()
+    app.add_routes(adapter.routes(engine.accept))
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    await adapter.__aenter__()
+
+    async def stop() -> None:
+        await engine.end()
+        await adapter.__aexit__(None, None, None)
+        await runner.cleanup()
+
+    return Studio(f"http://127.0.0.1:{runner.addresses[0][1]}", adapter, engine, feed, history, stop)
+
+
+@pytest.fixture
+async def studio() -> AsyncIterator[Studio]:
+    """A studio for this machine only."""
+    running = await start()
+    yield running
+    await running.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def served() -> AsyncIterator[Studio]:
+    """The same for browser tests, on the loop of the browser."""
+    running = await start()
+    yield running
+    await running.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """Debian's Chromium, Chrome, or Playwright's own; a missing one fails with what to install."""
+    found = await asyncio.create_subprocess_exec(str(ROOT / ".ci" / "browser.sh"), stdout=-1, stderr=-1)
+    path, words = await found.communicate()
+    if found.returncode:
+        pytest.fail(words.decode(), pytrace=False)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path.decode().strip(), args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+class Complaints(list[str]):
+    """What the page complains of; a test empties it of what it provoked."""
+
+
+@pytest.fixture
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser that remembers nothing."""
+    made = await chromium.new_context(viewport={"width": 1180, "height": 800}, reduced_motion="reduce")
+    made.set_default_timeout(10_000)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(context: BrowserContext, complaints: Complaints) -> AsyncIterator[Page]:
+    """A page that must not log an error, and must not break its own content policy."""
+    made = await context.new_page()
+    made.on(
+        "console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None
+    )
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    await made.add_init_script(
+        "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective))"
+    )
+    yield made
+    assert complaints == []

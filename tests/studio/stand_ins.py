@@ -1,0 +1,132 @@
+"""A studio without a worker: a feed and a history in memory, and an engine that follows a script."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+
+from bot.adapter import Adapter, Receipt
+from bot.errors import PlatformUnavailable, StateUnavailable
+from bot.types import Event, Image, Rated, Reply, Said, Stopped, Turn, now
+
+
+class MemoryFeed:
+    """Keeps every frame; while `away` it raises as Redis would."""
+
+    def __init__(self) -> None:
+        self.frames: defaultdict[str, list[bytes]] = defaultdict(list)
+        self.away = False
+        self._news = asyncio.Condition()
+
+    async def publish(self, channel: str, frame: bytes) -> None:
+        if self.away:
+            raise StateUnavailable("Redis is away.")
+        async with self._news:
+            self.frames[channel].append(frame)
+            self._news.notify_all()
+
+    async def follow(self, channel: str, after: str) -> AsyncIterator[tuple[str, bytes]]:
+        at = int(after or "0")
+        while True:
+            if self.away:
+                raise StateUnavailable("Redis is away.")
+            for frame in self.frames[channel][at:]:
+                at += 1
+                yield str(at), frame
+            async with self._news:
+                await self._news.wait_for(lambda at=at: self.away or len(self.frames[channel]) > at)
+
+    async def leave(self) -> None:
+        """Be away from now on: those who follow are told at once."""
+        async with self._news:
+            self.away = True
+            self._news.notify_all()
+
+
+class MemoryHistory:
+    """Keeps every turn, and the pictures by their names."""
+
+    def __init__(self) -> None:
+        self.kept: defaultdict[str, list[Turn]] = defaultdict(list)
+        self.images: dict[tuple[str, str], Image] = {}
+
+    async def turns(self, conversation: str) -> Sequence[Turn]:
+        return self.kept[conversation]
+
+    async def image(self, conversation: str, ref: str) -> Image | None:
+        return self.images.get((conversation, ref))
+
+
+class ScriptedEngine:
+    """Answers each message with what `script` says, piece by piece, and keeps the turn.
+
+    `gate` closed holds an answer after its first pieces; `away` and `busy` are what a store may say.
+    """
+
+    def __init__(self, script: Callable[[Said], Reply], history: MemoryHistory) -> None:
+        self.script = script
+        self.history = history
+        self.adapter: Adapter | None = None
+        self.events: list[Event] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.stopped = asyncio.Event()
+        self.away = self.busy = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def accept(self, event: Event) -> Receipt:
+        if self.away:
+            raise StateUnavailable("Redis is away.")
+        if self.busy:
+            return "busy"
+        if any(event.id == each.id for each in self.events):
+            return "duplicate"
+        self.events.append(event)
+        if isinstance(event, Said):
+            task = asyncio.create_task(self._answer(event))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif isinstance(event, Stopped):
+            self.stopped.set()
+        return "accepted"
+
+    async def _answer(self, said: Said) -> None:
+        assert self.adapter is not None
+        began, reply = now(), self.script(said)
+        post = await self.adapter.open(said.address, None, retry=False)
+        for end in range(6, len(reply.text), 6):
+            await self.adapter.update(post, reply.text[:end])
+            await asyncio.sleep(0.01)
+            if end > len(reply.text) // 2 and not self.gate.is_set():
+                await self._hold()
+                if self.stopped.is_set():
+                    reply = Reply(text=reply.text[:end] + "\n\n*Stopped.*")
+                    break
+        with suppress(PlatformUnavailable):
+            post = await self.adapter.close(post, reply)
+        turn = Turn(
+            id=said.id,
+            said=said,
+            template="scripted@000000000000",
+            messages=(),
+            reply=reply,
+            outcome="answered",
+            began_at=began,
+            ended_at=now(),
+            post=post,
+        )
+        self.history.kept[said.address.conversation].append(turn)
+
+    async def _hold(self) -> None:
+        waits = {asyncio.create_task(self.gate.wait()), asyncio.create_task(self.stopped.wait())}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def ratings(self) -> list[bool]:
+        return [event.good for event in self.events if isinstance(event, Rated)]
