@@ -1,0 +1,233 @@
+"""The terminal as a platform: the smallest complete adapter, behind `parley chat`."""
+
+import asyncio
+import getpass
+import os
+import re
+import signal
+import sys
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from aiohttp import web
+
+from bot.adapter import Accept
+from bot.errors import NotAllowed, StateUnavailable
+from bot.types import Address, Attachment, Finding, Post, Reply, Said, Stopped, User, now
+
+PROMPT = "> "
+MOST_LINE_BYTES = 64 * 1024
+# What a model writes must not steer the terminal (ECMA-48 control characters; newline and tab stay).
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_SUFFIX = {"image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
+
+
+class TerminalAdapter:
+    """Reads lines, a question each, and prints the answers as they grow.
+
+    `listen` is one run: it reads a line, waits until its answer is closed, and reads the next, until the
+    input ends. Ctrl-C stops the answer that is being written; pressed again, or while nothing is being
+    written, it ends the run. What was printed can't be taken back: an answer that begins anew is printed
+    anew below. `reader` needs a file descriptor; `images` is the folder where pictures are saved.
+    """
+
+    name = "terminal"
+
+    def __init__(
+        self, conversation: str, images: Path, reader: TextIO | None = None, writer: TextIO | None = None
+    ) -> None:
+        self._conversation = f"{self.name}:{conversation}"
+        self._images = images
+        self._reader = reader or sys.stdin
+        self._writer = writer or sys.stdout
+        self._user = User(id=_login(), tenant="local", name=_login())
+        self._unread = b""
+        self._shown: dict[str, str] = {}
+        self._closed: set[str] = set()
+        self._stopped: set[str] = set()
+        self._asked = ""
+        self._ended = False
+        self._wake: asyncio.Future[None] | None = None
+        self._stopping: asyncio.Task[object] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
+        """A terminal has none."""
+        return ()
+
+    # -------------------------------------------------------------- what the person does
+
+    async def listen(self, accept: Accept) -> None:
+        """Asks what the person types, line by line; returns when they have had enough."""
+        loop = asyncio.get_running_loop()
+        with suppress(ValueError, RuntimeError, NotImplementedError):  # only the main thread has signals
+            loop.add_signal_handler(signal.SIGINT, self._interrupt, accept)
+        try:
+            while (line := await self._line()) is not None:
+                if line.strip():
+                    await self._ask(line.strip(), accept)
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            if self._stopping is not None:
+                await self._stopping
+
+    async def _line(self) -> str | None:
+        """The next line, `None` at the end of the input."""
+        if self._reader.isatty():
+            self._print(PROMPT)
+        while b"\n" not in self._unread and len(self._unread) < MOST_LINE_BYTES:
+            chunk = await self._chunk()
+            if not chunk:
+                break
+            self._unread += chunk
+        if self._ended or not self._unread:
+            return None
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line.decode("utf-8", "replace")
+
+    async def _chunk(self) -> bytes:
+        loop, descriptor = asyncio.get_running_loop(), self._reader.fileno()
+        try:
+            loop.add_reader(descriptor, self._wake_up)
+        except PermissionError:  # a regular file: never waits, and can't be waited for (epoll_ctl(2), EPERM)
+            return b"" if self._ended else os.read(descriptor, MOST_LINE_BYTES)
+        try:
+            await self._sleep()
+        finally:
+            loop.remove_reader(descriptor)
+        return b"" if self._ended else os.read(descriptor, MOST_LINE_BYTES)
+
+    async def _ask(self, text: str, accept: Accept) -> None:
+        event = f"{self.name}:{uuid.uuid4().hex}"
+        said = Said(
+            id=event,
+            address=Address(conversation=self._conversation, event=event),
+            user=self._user,
+            at=now(),
+            text=text,
+            direct=True,
+        )
+        try:
+            receipt = await accept(said)
+        except StateUnavailable as error:
+            self._print(f"{error}\n")
+            return
+        if receipt == "busy":
+            self._print("Too much is still waiting in this conversation. Ask again in a moment.\n")
+        if receipt != "accepted":
+            return
+        self._asked = event
+        while event not in self._closed and not self._ended:
+            await self._sleep()
+        self._asked = ""
+
+    def _interrupt(self, accept: Accept) -> None:
+        event = self._asked
+        if not event or event in self._stopped:
+            self._end()
+            return
+        self._stopped.add(event)
+        stopped = Stopped(
+            id=f"{event}:stop",
+            address=Address(conversation=self._conversation, event=event),
+            user=self._user,
+            at=now(),
+        )
+        self._stopping = asyncio.ensure_future(_quietly(accept, stopped))
+
+    async def _sleep(self) -> None:
+        """Until something happens: input, an answer, the end."""
+        if not self._ended:
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._wake_up()
+
+    # -------------------------------------------------------------- what the person sees
+
+    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+        """One post for each event, so that an earlier attempt is continued where it stopped."""
+        return begun or Post(id=address.event)
+
+    async def update(self, post: Post, text: str) -> bool:
+        """Prints what is new."""
+        self._show(post, _clean(text))
+        return post.id not in self._stopped
+
+    async def close(self, post: Post, reply: Reply) -> Post:
+        """Prints the rest, where the pictures are, and the sources."""
+        lines = [_clean(reply.text)] if reply.text else []
+        for number, image in enumerate(reply.images, 1):
+            if image.data:
+                name = f"{post.id.rpartition(':')[2]}-{number}{_SUFFIX.get(image.mime, '.png')}"
+                path = self._images / name
+                await asyncio.to_thread(_save, path, image.data)
+                lines.append(f"[{_clean(image.alt) or 'picture'}: {path}]")
+        lines += [f"[source: {_clean(source.title)} {source.url}".rstrip() + "]" for source in reply.sources]
+        self._show(post, "\n".join(lines) + "\n")
+        self._closed.add(post.id)
+        self._wake_up()
+        return post
+
+    async def fetch(self, attachment: Attachment) -> bytes:
+        """Nothing can be attached to a line of text."""
+        raise NotAllowed("Files can't be attached in the terminal. Paste the text instead.")
+
+    async def check(self) -> list[Finding]:
+        """A terminal has no settings."""
+        return []
+
+    def _show(self, post: Post, text: str) -> None:
+        shown = self._shown.get(post.id, "")
+        if text.startswith(shown):
+            self._print(text[len(shown) :])
+        else:
+            self._print(f"\n{text}")
+        self._shown[post.id] = text
+
+    def _print(self, text: str) -> None:
+        if not text:
+            return
+        try:
+            self._writer.write(text)
+            self._writer.flush()
+        except OSError:  # whoever read the output has gone
+            self._end()
+
+
+async def _quietly(accept: Accept, stopped: Stopped) -> None:
+    with suppress(StateUnavailable):  # the adapter stops the answer by itself at its next update
+        await accept(stopped)
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub("", text)
+
+
+def _save(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a number without a name
+        return "you"
