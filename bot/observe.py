@@ -7,6 +7,8 @@ from typing import Literal
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from bot.types import Turn
+
 registry = CollectorRegistry()
 
 EVENTS = Counter(
@@ -59,6 +61,18 @@ DEPLOYMENTS = Counter(
 def metrics() -> bytes:
     """The metrics in Prometheus' text format."""
     return generate_latest(registry)
+
+
+def count(turn: Turn) -> None:
+    """Count a written turn and what it cost."""
+    TURNS.labels(turn.said.address.adapter, turn.outcome).inc()
+    TURN_SECONDS.observe((turn.ended_at - turn.began_at).total_seconds())
+    for usage in turn.usage:
+        TOKENS.labels(usage.deployment, "input").inc(usage.input_tokens)
+        TOKENS.labels(usage.deployment, "cached").inc(usage.cached_tokens)
+        TOKENS.labels(usage.deployment, "output").inc(usage.output_tokens)
+        if usage.usd is not None:
+            MICRODOLLARS.labels(usage.deployment).inc(usage.usd * 1_000_000)
 
 
 def bind(**fields: str) -> None:

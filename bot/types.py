@@ -104,6 +104,20 @@ class Said(Act, tag="said"):
     channel: str = ""
     direct: bool = False
 
+    @property
+    def command(self) -> tuple[str, str] | None:
+        """`/word rest` as (word in lower case, rest); None when the text is no command.
+
+        A path (`/etc/hosts`) or a lone slash is no command.
+        """
+        text = self.text.strip()
+        if not text.startswith("/"):
+            return None
+        head, *rest = text[1:].split(maxsplit=1)[:2] if len(text) > 1 else [""]
+        if not head.replace("-", "").isalnum():
+            return None
+        return head.lower(), rest[0] if rest else ""
+
 
 class Edited(Act, tag="edited"):
     """A person changed the text of an earlier message; `target` is that message's event id."""

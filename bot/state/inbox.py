@@ -201,12 +201,12 @@ class Inbox:
         if await self._redis.run(_COMMIT, names, arguments) == 0:
             raise LeaseLost(conversation)
 
-    async def due(self) -> Sequence[int]:
-        """The sweep: for each shard the ms (Redis' clock) at which something is due there, -1 for nothing."""
-        firsts = await self._redis.many(
-            [("ZRANGE", keys.ready(shard), 0, 0, "WITHSCORES") for shard in range(keys.SHARDS)]
-        )
-        return [int(float(first[1])) if first else -1 for first in firsts]
+    async def due(self) -> tuple[int, Sequence[int]]:
+        """The sweep: the time, and for each shard when something is due there (-1: nothing waits), in ms."""
+        looks = [("ZRANGE", keys.ready(shard), 0, 0, "WITHSCORES") for shard in range(keys.SHARDS)]
+        (seconds, microseconds), *firsts = await self._redis.many([("TIME",), *looks])
+        due = [int(float(first[1])) if first else -1 for first in firsts]
+        return int(seconds) * 1000 + int(microseconds) // 1000, due
 
     async def nudges(self) -> AsyncIterator[int | str]:
         """Shards in which something became due, and conversations whose answer should stop.

@@ -1,0 +1,92 @@
+"""A turn in the making, and the wish to stop it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from bot.types import Image, LeftOut, Message, Outcome, Prompt, Reply, Said, Turn, Usage, now
+
+
+class Stop:
+    """A person's wish to stop, which may come at any time while an answer is written."""
+
+    def __init__(self) -> None:
+        self.wished = False
+        self._then: Callable[[], object] | None = None
+
+    def wish(self) -> None:
+        """Stop what runs now, and let nothing new begin."""
+        self.wished = True
+        if self._then is not None:
+            self._then()
+
+    def then(self, act: Callable[[], object] | None) -> None:
+        """What stops the work that runs now."""
+        self._then = act
+
+
+@dataclass(slots=True)
+class Draft:
+    """A turn in the making: what the worker shows, then writes down."""
+
+    said: Said
+    began_at: datetime
+    text: str = ""
+    finish: str | None = None
+    template: str = ""
+    usage: list[Usage] = field(default_factory=list[Usage])
+    sent: list[Prompt] = field(default_factory=list[Prompt])
+    pictures: dict[str, Image] = field(default_factory=dict[str, Image])
+    keep: bool = True
+    turn: Turn | None = None
+
+    def end(
+        self,
+        reply: Reply,
+        outcome: Outcome = "answered",
+        *,
+        messages: tuple[Message, ...] = (),
+        reason: str = "",
+        resets: bool = False,
+    ) -> None:
+        """Complete the turn."""
+        left_out: tuple[LeftOut, ...] = self.sent[0].left_out if self.sent else ()
+        self.turn = Turn(
+            id=self.said.id,
+            said=self.said,
+            template=self.template,
+            messages=messages,
+            reply=reply,
+            outcome=outcome,
+            began_at=self.began_at,
+            ended_at=now(),
+            usage=tuple(self.usage),
+            input_tokens=self.sent[0].input_tokens if self.sent else 0,
+            left_out=left_out,
+            reason=reason,
+            resets=resets,
+        )
+
+    def done(self) -> Turn:
+        """The completed turn."""
+        if self.turn is None:
+            raise RuntimeError("a draft was used before it was ended")
+        return self.turn
+
+    def kept(self, message: Message) -> Message:
+        """A message for the history: the bytes of its pictures go aside, their refs stay."""
+        for part in message.parts:
+            if isinstance(part, Image) and part.data:
+                self.pictures[part.ref] = part
+        parts = tuple(replace(part, data=b"") if isinstance(part, Image) else part for part in message.parts)
+        return replace(message, parts=parts)
+
+    def forgetting(self) -> str:
+        """Tells the person that the model no longer sees all of the conversation; empty when it does."""
+        dropped = sum(one.count for one in self.sent[0].left_out if one.what == "turns") if self.sent else 0
+        if not dropped:
+            return ""
+        noun = "exchange is" if dropped == 1 else f"{dropped} exchanges are"
+        return f"_This conversation has become long: its oldest {noun} no longer in my view._"

@@ -1,0 +1,123 @@
+"""Which shard is looked at next: nudges first, then what is known to become due, then a slow sweep."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from bot.errors import StateUnavailable
+from bot.state import keys
+from bot.state.inbox import Claim, Inbox
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 1.0
+"""How often all shards are looked at for what a lost nudge or a dead worker left behind."""
+
+Begin = Callable[[Claim], "asyncio.Task[None]"]
+
+
+class Rota:
+    """Claims what is due, `places` conversations at once, and hands each claim to `begin`.
+
+    An idle worker waits on a nudge that carries the shard. A shard that has something due later gets a
+    timer. Losing a nudge or a timer only costs time: the sweep finds what they would have found.
+    """
+
+    def __init__(self, inbox: Inbox, places: int, *, begin: Begin, stop: Callable[[str], None]) -> None:
+        self._inbox = inbox
+        self._free = asyncio.Semaphore(places)
+        self._begin = begin
+        self._stop = stop
+        self._due: dict[int, None] = {}  # shards to look at, in order, each once
+        self._wake = asyncio.Event()
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Claim until the event is set. Redis being away is waited out."""
+        tasks = [asyncio.create_task(work()) for work in (self._listen, self._sweep, self._claim)]
+        try:
+            await until.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            for timer in self._timers.values():
+                timer.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def look(self, shard: int) -> None:
+        """Look at this shard soon."""
+        self._due[shard] = None
+        self._wake.set()
+
+    def _look_in(self, shard: int, ms: float) -> None:
+        if ms <= 0:
+            return self.look(shard)
+        timer = self._timers.get(shard)
+        loop = asyncio.get_running_loop()
+        when = loop.time() + ms / 1000
+        if timer is not None and not timer.cancelled() and loop.time() <= timer.when() <= when:
+            return None
+        if timer is not None:
+            timer.cancel()
+        self._timers[shard] = loop.call_at(when, self.look, shard)
+        return None
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async for nudge in self._inbox.nudges():
+                    if isinstance(nudge, int):
+                        self.look(nudge)
+                    elif nudge:
+                        self._stop(nudge)
+                    else:
+                        self._look_everywhere()
+            except StateUnavailable as error:
+                log.warning("Not listening for nudges: %s", error)
+            await asyncio.sleep(0.5)
+
+    def _look_everywhere(self) -> None:
+        for shard in range(keys.SHARDS):
+            self.look(shard)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                now_ms, firsts = await self._inbox.due()
+            except StateUnavailable:
+                continue
+            for shard, due_ms in enumerate(firsts):
+                if due_ms >= 0:
+                    self._look_in(shard, due_ms - now_ms)
+
+    async def _claim(self) -> None:
+        while True:
+            await self._free.acquire()
+            claim: Claim | None = None
+            try:
+                claim = await self._next()
+            finally:
+                if claim is None:
+                    self._free.release()
+            if claim is not None:
+                self._begin(claim).add_done_callback(lambda _: self._free.release())
+
+    async def _next(self) -> Claim | None:
+        """Claim from the shard that has waited longest to be looked at; None when that led to nothing."""
+        while not self._due:
+            self._wake.clear()
+            await self._wake.wait()
+        shard = next(iter(self._due))
+        del self._due[shard]
+        try:
+            claim = await self._inbox.claim(shard)
+        except StateUnavailable as error:
+            log.warning("Nothing can be claimed: %s", error)
+            self.look(shard)
+            await asyncio.sleep(0.5)
+            return None
+        more_in_ms = claim.more_in_ms if isinstance(claim, Claim) else claim
+        if more_in_ms >= 0:
+            self._look_in(shard, more_in_ms)
+        return claim if isinstance(claim, Claim) else None

@@ -1,0 +1,41 @@
+"""Which template answers: by command, by the channel's choice, by prefix, else the default one."""
+
+from collections.abc import Sequence
+
+from bot.errors import NotAllowed
+from bot.types import Said, Template
+
+
+def choose(templates: Sequence[Template], said: Said) -> tuple[Template, str]:
+    """The template for what was said, and the question without the words that chose it.
+
+    Exactly one template is the default one (`bot.templates` sees to it). Raises NotAllowed for a command
+    that no template answers.
+    """
+    text = said.text.strip()
+    command = said.command
+    if command is not None:
+        word, rest = command
+        for template in templates:
+            if word in template.match.commands:
+                return template, rest
+        raise NotAllowed(f"I don't know the command `/{word}`. `/help` lists what I can do.")
+    for template in templates:
+        for prefix in template.match.prefixes:
+            rest = _after(prefix, text)
+            if rest is not None:
+                return template, rest
+    for template in templates:
+        if said.channel and said.channel in template.match.channels:
+            return template, text
+    return next(template for template in templates if template.match.default), text
+
+
+def _after(prefix: str, text: str) -> str | None:
+    """What follows the prefix, if the text starts with it and the prefix ends at a word's end."""
+    if not text.casefold().startswith(prefix.casefold()):
+        return None
+    rest = text[len(prefix) :]
+    if not rest or (prefix[-1:].isalnum() and rest[0].isalnum()):
+        return None
+    return rest.lstrip(" \t\n:,")

@@ -1,0 +1,66 @@
+"""Tools that a model may call: typed Python functions with a docstring, and the words they answer."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from bot.errors import BotError
+from bot.types import ToolCall, ToolResult, ToolSpec
+
+log = logging.getLogger(__name__)
+
+Function = Callable[..., Awaitable[str]]
+_TIMEOUT_S = 30.0
+_LONGEST = 20_000  # characters of a tool's answer that go to the model
+
+
+class Tool:
+    """A function as the model sees it. Its parameters are typed, its docstring's first line describes it."""
+
+    def __init__(self, function: Function, name: str | None = None) -> None:
+        self.function = function
+        self.name = name or getattr(function, "__name__", "tool")
+        parameters = inspect.signature(function, eval_str=True).parameters.values()
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+            (one.name, one.annotation)
+            if one.default is one.empty
+            else (one.name, one.annotation, one.default)
+            for one in parameters
+        ]
+        self._arguments = msgspec.defstruct(self.name, fields, kw_only=True, forbid_unknown_fields=True)
+        described = (inspect.getdoc(function) or self.name).splitlines()[0]
+        schema = msgspec.json.schema(self._arguments)
+        shape = schema["$defs"][self.name]
+        self.spec = ToolSpec(name=self.name, description=described, schema=shape)
+
+    async def run(self, call: ToolCall) -> ToolResult:
+        """Call the function. Never raises: what goes wrong is told to the model in words."""
+        try:
+            arguments = msgspec.json.decode(call.arguments or "{}", type=self._arguments)
+            answer = await asyncio.wait_for(self.function(**msgspec.structs.asdict(arguments)), _TIMEOUT_S)
+        except msgspec.MsgspecError as error:
+            return ToolResult(id=call.id, text=f"These arguments do not fit: {error}", failed=True)
+        except TimeoutError:
+            return ToolResult(id=call.id, text=f"No answer within {_TIMEOUT_S:.0f} s.", failed=True)
+        except BotError as error:
+            return ToolResult(id=call.id, text=str(error), failed=True)
+        except Exception:
+            log.exception("The tool %s failed", self.name)
+            return ToolResult(id=call.id, text="The tool failed.", failed=True)
+        return ToolResult(id=call.id, text=answer[:_LONGEST])
+
+
+async def run_all(tools: Mapping[str, Tool], calls: list[ToolCall]) -> list[ToolResult]:
+    """Run the calls side by side; the results are in the order of the calls."""
+
+    async def one(call: ToolCall) -> ToolResult:
+        tool = tools.get(call.name)
+        if tool is None:
+            return ToolResult(id=call.id, text=f"There is no tool {call.name!r}.", failed=True)
+        return await tool.run(call)
+
+    return list(await asyncio.gather(*map(one, calls)))

@@ -1,0 +1,316 @@
+"""Takes waiting events, one per conversation at a time, has them answered, and writes the turns down.
+
+Every way in which an answer can fail ends here, in one `except` for each branch of the tree of errors.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from bot import observe
+from bot.adapter import Adapter
+from bot.draft import Draft, Stop
+from bot.engine import Engine
+from bot.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
+from bot.rota import Rota
+from bot.state.inbox import Claim, Inbox, Written
+from bot.state.turns import pack_image, pack_prompts
+from bot.types import Address, Deleted, Edited, Post, Rated, Rating, Reply, Said, Turn, now
+
+log = logging.getLogger(__name__)
+
+Settle = Callable[[Turn], Awaitable[None]]
+"""Counts what a written turn cost."""
+
+_BACKOFF_S = (1, 2, 5, 10, 20, 40, 60)
+_BURIED = (
+    "Sorry, I could not answer this: something went wrong each time I tried. It is noted for the person who "
+    "runs this bot. Asking in other words may help."
+)
+_PATIENCE_S = 120.0
+"""The longest that a person is asked to wait for a deployment that says when it is back."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A claim that is being worked on: its task, its post once there is one, the wish to stop."""
+
+    claim: Claim
+    stop: Stop = field(default_factory=Stop)
+    post: Post | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Worker:
+    """Claims and answers until told to stop; then drains.
+
+    `concurrency` turns run at once; `attempts` bounds how often an event is tried; `drain_s` is how long
+    running turns may go on after the wish to stop, before they are handed over to another worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        engine: Engine,
+        settle: Settle,
+        adapters: Mapping[str, Adapter],
+        concurrency: int,
+        attempts: int,
+        lease_s: float,
+        drain_s: float,
+    ) -> None:
+        self._inbox = inbox
+        self._engine = engine
+        self._settle = settle
+        self._adapters = adapters
+        self._attempts = attempts
+        self._lease_s = lease_s
+        self._drain_s = drain_s
+        self._running: dict[str, Running] = {}
+        self._rota = Rota(inbox, concurrency, begin=self._begin, stop=self._stop)
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Work until the event is set, then drain."""
+        keeper = asyncio.create_task(self._keep())
+        try:
+            await self._rota.run(until)
+            await self._drain()
+        finally:
+            keeper.cancel()
+            for running in list(self._running.values()):
+                if running.task is not None:
+                    running.task.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    def _begin(self, claim: Claim) -> asyncio.Task[None]:
+        running = Running(claim, post=claim.begun)
+        self._running[claim.conversation] = running
+        running.task = asyncio.create_task(self._work(running))
+        return running.task
+
+    def _stop(self, conversation: str) -> None:
+        running = self._running.get(conversation)
+        if running is not None:
+            running.stop.wish()
+
+    async def _drain(self) -> None:
+        """Let running turns end within `drain_s`; hand the rest over at once."""
+        tasks = [running.task for running in self._running.values() if running.task is not None]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self._drain_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        """Renew every lease while its turn runs; drop the turn whose lease is lost."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            await asyncio.gather(*map(self._renew, list(self._running.values())))
+
+    async def _renew(self, running: Running) -> None:
+        try:
+            if not await self._inbox.hold(running.claim):
+                running.stop.wish()
+        except LeaseLost:
+            if running.task is not None and self._running.get(running.claim.conversation) is running:
+                running.task.cancel()
+        except StateUnavailable as error:
+            log.warning("A lease could not be renewed: %s", error)
+
+    # -------------------------------------------------------------- one event
+
+    async def _work(self, running: Running) -> None:
+        """One attempt at one event, and what its failure means."""
+        claim = running.claim
+        observe.bind(turn=claim.event.id if claim.event else "", conversation=claim.conversation)
+        observe.WAIT_SECONDS.observe(claim.waited_ms / 1000)
+        observe.RUNNING.inc()
+        try:
+            if claim.attempt > self._attempts:
+                await self._bury(running, "It was tried too often: each attempt ended without a word.")
+            else:
+                await self._attempt(running)
+        except LeaseLost:
+            observe.LEASES_LOST.inc()
+            log.warning("Another worker has taken this conversation over")
+        except StateUnavailable as error:
+            log.warning("Left for later, when the lease has run out: %s", error)
+        except Unavailable as error:
+            await self._retry(running, error)
+        except ConfigError as error:
+            log.error("This can't be answered until the operator acts: %s", error)
+            await self._give_up(running, str(error))
+        except asyncio.CancelledError:
+            await self._quietly(self._inbox.release(claim, 0, counted=False))
+            raise
+        except Exception as error:
+            log.exception("An attempt failed in an unforeseen way")
+            await self._retry(running, Unavailable(f"{type(error).__name__}: {error}"))
+        finally:
+            observe.RUNNING.dec()
+            if self._running.get(claim.conversation) is running:
+                del self._running[claim.conversation]
+
+    async def _attempt(self, running: Running) -> None:
+        claim = running.claim
+        match claim.event:
+            case Said():
+                await self._answer(running, claim.event, claim.turns, None)
+            case Edited():
+                await self._answer_again(running, claim.event)
+            case Deleted(target=target):
+                place = _place(claim.turns, lambda turn: turn.id == target)
+                await self._inbox.commit(claim, Written(place=place))
+            case Rated():
+                await self._rate(claim, claim.event)
+            case None:
+                await self._bury(running, "It can't be read: another version of Parley may have written it.")
+            case _:
+                await self._inbox.commit(claim, Written())
+
+    async def _rate(self, claim: Claim, rated: Rated) -> None:
+        place = _place(claim.turns, lambda turn: turn.post is not None and turn.post.id == rated.post)
+        if place is None:
+            log.info("A rating came for an answer that is no longer kept")
+            await self._inbox.commit(claim, Written())
+            return
+        turn = claim.turns[place]
+        rating = Rating(good=rated.good, comment=rated.comment)
+        turn = replace(turn, ratings={**turn.ratings, rated.user.id: rating})
+        await self._inbox.commit(claim, Written(turn=turn, place=place))
+
+    async def _answer_again(self, running: Running, edited: Edited) -> None:
+        """Rerun an edited question with what was said before it, and edit the answer in place."""
+        turns = running.claim.turns
+        place = _place(turns, lambda turn: turn.id == edited.target)
+        if place is None:
+            await self._inbox.commit(running.claim, Written())
+            return
+        before = turns[place]
+        running.post = running.post or before.post
+        said = replace(before.said, text=edited.text)
+        await self._answer(running, said, turns[:place], place)
+
+    async def _answer(self, running: Running, said: Said, turns: tuple[Turn, ...], place: int | None) -> None:
+        """Open a post and compose the answer side by side; show it growing; close; write it down."""
+        adapter = self._adapter(said.address.conversation)
+        opening = asyncio.ensure_future(self._open(running, adapter, said.address))
+
+        async def show(text: str) -> bool:
+            return await adapter.update(
+                opening.result() if opening.done() else await asyncio.shield(opening), text
+            )
+
+        try:
+            draft = await self._engine.answer(said, turns, show=show, fetch=adapter.fetch, stop=running.stop)
+        finally:
+            # Also when the engine failed: a post that was begun is written down, and said what happened on.
+            await asyncio.wait([opening])
+            opening.exception()
+        await self._write(running, adapter, draft, opening.result(), place)
+
+    async def _open(self, running: Running, adapter: Adapter, address: Address) -> Post:
+        claim = running.claim
+        post = await adapter.open(address, running.post, claim.attempt > 1)
+        if post != claim.begun:
+            await self._inbox.hold(claim, post)
+        running.post = post
+        return post
+
+    async def _write(
+        self, running: Running, adapter: Adapter, draft: Draft, post: Post, place: int | None
+    ) -> None:
+        claim, turn = running.claim, draft.done()
+        post = await adapter.close(post, turn.reply)
+        images = tuple(replace(image, data=b"") for image in turn.reply.images)
+        turn = replace(
+            turn,
+            post=post,
+            attempts=claim.attempt,
+            reply=replace(turn.reply, images=images),
+            ended_at=now(),
+        )
+        written = Written(
+            turn=turn if draft.keep else None,
+            place=place,
+            sent=pack_prompts(draft.sent) if draft.sent else b"",
+            pictures={ref: pack_image(image) for ref, image in draft.pictures.items()},
+        )
+        await self._inbox.commit(claim, written)
+        observe.count(turn)
+        if draft.sent:
+            await self._quietly(self._settle(turn))
+
+    # -------------------------------------------------------------- failures
+
+    async def _retry(self, running: Running, error: Unavailable) -> None:
+        """Put the event back for a while, and tell the person how long; give up at the last attempt."""
+        claim = running.claim
+        reason = type(error).__name__
+        if claim.attempt >= self._attempts or (error.retry_after_s or 0) > _PATIENCE_S:
+            log.error("Given up after %d attempts: %s", claim.attempt, error)
+            await self._give_up(running, str(error))
+            return
+        delay = error.retry_after_s or _BACKOFF_S[min(claim.attempt, len(_BACKOFF_S)) - 1]
+        log.warning("Attempt %d failed, next in %.1f s: %s", claim.attempt, delay, error)
+        observe.RETRIES.labels(reason).inc()
+        if running.post is not None and not isinstance(error, PlatformUnavailable) and delay >= 2:
+            words = f"_The model is busy. I'll answer in about {round(delay)} seconds._"
+            await self._adapter(claim.conversation).update(running.post, words)
+        await self._quietly(self._inbox.release(claim, delay))
+
+    async def _give_up(self, running: Running, reason: str) -> None:
+        words = (
+            "Sorry, I can't answer this now: something that I depend on does not work. The person who runs "
+            "this bot can see why in its log. Please try again later."
+        )
+        await self._quietly(self._bury(running, reason, words))
+
+    async def _bury(self, running: Running, reason: str, words: str = _BURIED) -> None:
+        """End an event that can't be answered: tell the person, keep the event and the reason."""
+        claim = running.claim
+        turn: Turn | None = None
+        if isinstance(claim.event, Said):
+            turn = await self._last_words(running, claim.event, Reply(text=words), reason)
+        observe.BURIED.inc()
+        await self._inbox.commit(claim, Written(turn=turn, buried=reason))
+
+    async def _last_words(self, running: Running, said: Said, reply: Reply, reason: str) -> Turn:
+        post = running.post
+        try:
+            adapter = self._adapter(said.address.conversation)
+            post = post or await adapter.open(said.address, None, True)
+            post = await adapter.close(post, reply)
+        except Exception as error:
+            log.warning("The person could not be told: %s", error)
+        draft = Draft(said, now())
+        draft.end(reply, "failed", reason=reason)
+        return replace(draft.done(), post=post, attempts=running.claim.attempt)
+
+    async def _quietly(self, act: Awaitable[None]) -> None:
+        """Do something that may fail only because the lease or Redis is gone; then the lease runs out."""
+        try:
+            await act
+        except (LeaseLost, StateUnavailable) as error:
+            log.warning("Left for later, when the lease has run out: %s", error)
+
+    def _adapter(self, conversation: str) -> Adapter:
+        name = conversation.partition(":")[0]
+        adapter = self._adapters.get(name)
+        if adapter is None:
+            raise ConfigError(f"An event came from {name}, which this worker has no settings for.")
+        return adapter
+
+
+def _place(turns: tuple[Turn, ...], test: Callable[[Turn], bool]) -> int | None:
+    """The index, from the end, of the newest turn that passes the test."""
+    for place, turn in enumerate(reversed(turns), 1):
+        if test(turn):
+            return -place
+    return None
