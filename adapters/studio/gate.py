@@ -81,7 +81,7 @@ class Gate:
             except Turned as turned:
                 response = turned.response()
             except StateUnavailable:
-                response = Turned(503, "The message store is away, so nothing was sent.", 2).response()
+                response = Turned(503, "The message store is away. Try again in a moment.", 2).response()
             if not response.prepared:
                 for name, value in SAFE_HEADERS.items():
                     response.headers.setdefault(name, value)
