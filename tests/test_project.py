@@ -1,0 +1,71 @@
+"""What surrounds the code: settings, the Makefile, the Procfile and the lock agree with it."""
+
+import itertools
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+from pydantic import AliasChoices
+
+from bot.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def names() -> set[str]:
+    """What the environment calls each setting."""
+    found: set[str] = set()
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        found.add(str(alias.choices[0]) if isinstance(alias, AliasChoices) else name.upper())
+    return found
+
+
+def documented() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_the_example_documents_every_setting_and_nothing_else() -> None:
+    assert set(documented()) == names()
+
+
+def test_each_setting_of_the_example_has_words_above_it() -> None:
+    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
+    wordless = [
+        line
+        for above, line in itertools.pairwise(lines)
+        if "=" in line and not line.startswith("#") and (not above or above.startswith("# ---"))
+    ]
+    assert wordless == []
+
+
+def test_the_example_shows_the_defaults() -> None:
+    example = Settings(_env_file=ROOT / ".env.example")  # pyright: ignore[reportCallIssue]
+    assert example == Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
+
+
+def test_the_procfile_runs_commands_that_exist() -> None:
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    processes = dict(line.split(": ", 1) for line in lines)
+    assert processes == {"release": "parley check", "web": "parley web", "worker": "parley worker"}
+
+
+def test_make_explains_itself() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE))
+    run = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    explained = set(re.findall(r"make (\w+)", run.stdout))
+    assert explained == targets - {"help"}
+
+
+def test_every_dependency_is_in_the_lock() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    missing = {re.split(r"[\[<>=;! ]", str(one), maxsplit=1)[0].lower() for one in wanted} - locked
+    assert missing == set()
