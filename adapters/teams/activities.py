@@ -1,0 +1,241 @@
+"""Activities of the Bot Framework, and the events that they are; no input or output happens here."""
+
+import hashlib
+import json
+import mimetypes
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import msgspec
+
+from bot.errors import Malformed
+from bot.types import Address, Attachment, Deleted, Edited, Event, Rated, Said, User, now
+
+FILE = "application/vnd.microsoft.teams.file.download.info"
+
+
+class Account(msgspec.Struct, rename="camel"):
+    """A person, a bot or an app."""
+
+    id: str = ""
+    name: str | None = None
+    role: str | None = None
+
+
+class Conversation(msgspec.Struct, rename="camel"):
+    """`id` holds the root of a channel's thread after `;messageid=`."""
+
+    id: str
+    conversation_type: str | None = None
+    tenant_id: str | None = None
+    is_group: bool | None = None
+
+
+class File(msgspec.Struct, rename="camel"):
+    """Something attached: a file, a picture, a card, or the HTML copy of the text."""
+
+    content_type: str = ""
+    content_url: str | None = None
+    name: str | None = None
+    content: Any = None
+
+
+class Activity(msgspec.Struct, rename="camel"):
+    """What Parley reads of an activity; everything else is passed over."""
+
+    type: str
+    conversation: Conversation
+    service_url: str
+    sender: Account = msgspec.field(name="from", default_factory=Account)
+    recipient: Account = msgspec.field(default_factory=Account)
+    channel_id: str = ""
+    id: str | None = None
+    timestamp: str | None = None
+    text: str | None = None
+    name: str | None = None
+    action: str | None = None
+    reply_to_id: str | None = None
+    value: Any = None
+    entities: list[dict[str, Any]] | None = None
+    attachments: list[File] | None = None
+    channel_data: Any = None
+
+    @property
+    def kind(self) -> str:
+        """`personal`, `groupChat` or `channel`."""
+        group = "groupChat" if self.conversation.is_group else "personal"
+        return self.conversation.conversation_type or group
+
+    @property
+    def tenant(self) -> str:
+        """The organisation; channel data names it where the conversation doesn't."""
+        named = _object(_object(self.channel_data).get("tenant")).get("id")
+        return self.conversation.tenant_id or (named if isinstance(named, str) else "") or "-"
+
+    @property
+    def change(self) -> str:
+        """What a messageUpdate or messageDelete was: editMessage, softDeleteMessage, undeleteMessage."""
+        return str(_object(self.channel_data).get("eventType", ""))
+
+
+def read(payload: object) -> Activity:
+    """An activity from parsed JSON. Raises Malformed."""
+    try:
+        return msgspec.convert(payload, Activity)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"not an activity: {error}") from error
+
+
+def parse(activity: Activity) -> Event | None:
+    """What a person did, or nothing: installs, typing, reactions, cards, and what bots say."""
+    if activity.sender.role == "bot" or activity.sender.id == activity.recipient.id:
+        return None
+    match activity.type:
+        case "message":
+            return _said(activity)
+        case "messageUpdate" if activity.change in ("editMessage", ""):
+            return _edited(activity)
+        case "messageDelete":
+            return Deleted(**_act(activity, ":deleted"), target=event_id(activity))
+        case "invoke" if activity.name == "message/submitAction":
+            return _rated(activity)
+        case _:
+            return None
+
+
+def installed(activity: Activity) -> bool:
+    """Whether the bot was just added to this conversation."""
+    return activity.type == "installationUpdate" and activity.action == "add"
+
+
+def event_id(activity: Activity) -> str:
+    """Equal for each delivery of the same message."""
+    return f"teams:{activity.conversation.id}:{activity.id or ''}"
+
+
+def address(activity: Activity) -> Address:
+    """Everything that answering needs, in this process or another."""
+    return Address(
+        conversation=f"teams:{activity.tenant}:{activity.conversation.id}",
+        event=event_id(activity),
+        data={
+            "service_url": activity.service_url,
+            "conversation": activity.conversation.id,
+            "kind": activity.kind,
+            "activity": activity.id or "",
+            "bot": activity.recipient.id,
+            "user": activity.sender.id,
+            "tenant": activity.tenant,
+            "channel": activity.channel_id,
+        },
+    )
+
+
+def post_id(conversation: str, activity: str) -> str:
+    """The id of a `Post`: a message's own id is unique only within its conversation."""
+    return f"{conversation}|{activity}"
+
+
+def _act(activity: Activity, suffix: str = "") -> dict[str, Any]:
+    """The fields that every event carries."""
+    if not activity.id or not activity.sender.id:
+        raise Malformed("an activity without an id or a sender")
+    return {
+        "id": event_id(activity) + suffix,
+        "address": address(activity),
+        "user": User(id=activity.sender.id, tenant=activity.tenant, name=activity.sender.name or ""),
+        "at": _time(activity.timestamp),
+    }
+
+
+def _said(activity: Activity) -> Event | None:
+    if not activity.text and activity.value is not None:
+        return None  # a card's button: Parley sends no cards
+    text, addressed = _without_mentions(activity)
+    direct = activity.kind == "personal"
+    return Said(
+        **_act(activity),
+        text=text,
+        attachments=tuple(filter(None, map(_attachment, activity.attachments or []))),
+        addressed=addressed or direct,
+        channel=activity.conversation.id.partition(";")[0],
+        direct=direct,
+    )
+
+
+def _edited(activity: Activity) -> Event:
+    text, _ = _without_mentions(activity)
+    # The message keeps its id when it is edited: time and text tell one edit from another.
+    mark = hashlib.sha256(f"{activity.timestamp}\n{text}".encode()).hexdigest()[:16]
+    return Edited(**_act(activity, f":edited:{mark}"), target=event_id(activity), text=text)
+
+
+def _rated(activity: Activity) -> Event | None:
+    value = _object(activity.value)
+    rating = _object(value.get("actionValue"))
+    if value.get("actionName") != "feedback" or rating.get("reaction") not in ("like", "dislike"):
+        return None
+    comment = _object(rating.get("feedback")).get("feedbackText", "")
+    return Rated(
+        **_act(activity),
+        post=post_id(activity.conversation.id, activity.reply_to_id or ""),
+        good=rating["reaction"] == "like",
+        comment=comment if isinstance(comment, str) else "",
+    )
+
+
+def _without_mentions(activity: Activity) -> tuple[str, bool]:
+    """The text without the bot's own mentions, others as names; and whether the bot was named.
+
+    Only the exact words of mention entities are touched, each once and in their order.
+    """
+    text, at, addressed = (activity.text or "").replace("\xa0", " ").replace("&nbsp;", " "), 0, False
+    for entity in activity.entities or []:
+        mentioned, words = _object(entity.get("mentioned")), entity.get("text")
+        if entity.get("type") != "mention":
+            continue
+        own = mentioned.get("id") == activity.recipient.id
+        addressed = addressed or own
+        begin = text.find(words, at) if isinstance(words, str) and words else -1
+        if begin < 0:
+            continue
+        end = begin + len(str(words))
+        name = "" if own else str(mentioned.get("name") or "")
+        if own and text[end : end + 1] == " " and (begin == 0 or text[begin - 1].isspace()):
+            end += 1
+        text, at = text[:begin] + name + text[end:], begin + len(name)
+    return text.strip(), addressed
+
+
+def _attachment(file: File) -> Attachment | None:
+    """A file or a picture; the HTML copy of the text and cards are none."""
+    if file.content_type == FILE:
+        content = _object(file.content)
+        url = content.get("downloadUrl")
+        name = file.name or "file"
+        mime = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        known = content.get("uniqueId") or file.content_url or url
+        data = {"kind": "file", "url": str(url)}
+        return Attachment(id=str(known), name=name, mime=mime, data=data) if url else None
+    if file.content_type.startswith("image/") and file.content_url:
+        data = {"kind": "inline", "url": file.content_url}
+        return Attachment(id=file.content_url, name=file.name or "picture", mime=file.content_type, data=data)
+    return None
+
+
+def _object(value: object) -> dict[str, Any]:
+    """A JSON object, also one that arrives as a string of JSON; anything else is an empty one."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _time(timestamp: str | None) -> datetime:
+    try:
+        at = datetime.fromisoformat(timestamp or "")
+    except ValueError:
+        return now()
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,287 @@
+"""Microsoft Teams: activities in, streamed answers out."""
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Coroutine, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+from aiohttp import web
+from pydantic import SecretStr
+
+from adapters.entra import Token, by_managed_identity, by_secret
+from adapters.teams import files
+from adapters.teams.activities import Activity, address, post_id
+from adapters.teams.cloud import Cloud
+from adapters.teams.connector import Connector, Fields, Rejected
+from adapters.teams.format import TEXT_LIMIT, messages, picture
+from adapters.teams.inbound import Inbound
+from adapters.teams.stream import Stream, Typing
+from bot.adapter import Accept
+from bot.errors import BotError, ConfigError, PlatformUnavailable
+from bot.types import Address, Attachment, Finding, Post, Reply
+
+log = logging.getLogger(__name__)
+
+WELCOME = (
+    "Hello! Write to me here, or mention me in a chat or a channel, and I'll answer. "
+    "`/image a red bicycle` draws a picture, and `help` shows what else I can do."
+)
+BUSY = "I'm still busy with your earlier messages here. Please send this one again when I've answered them."
+_REMEMBERED = 4096
+
+
+class TeamsAdapter:
+    """The adapter for Microsoft Teams.
+
+    One-to-one chats see the answer grow; groups and channels see the sign of typing, then one message.
+    Teams keeps no metadata that a bot could search, so a message that was posted by a process that died
+    before recording it can't be found again; a recorded one is completed in place.
+    """
+
+    name = "teams"
+
+    def __init__(
+        self,
+        app_id: str,
+        app_password: SecretStr | None,
+        app_type: str = "MultiTenant",
+        tenant_id: str | None = None,
+        authenticate: bool = True,
+        *,
+        cloud: Cloud | None = None,
+        pace_s: float = 1.2,
+        backoff_s: float = 0.5,
+    ) -> None:
+        """`cloud` is for other endpoints than Microsoft's public ones; `pace_s` and `backoff_s` for tests.
+
+        Without `authenticate` anybody may speak as Teams, and answers go to this machine only.
+        Raises ConfigError when credentials are missing.
+        """
+        if authenticate:
+            _demand_credentials(app_id, app_password, app_type, tenant_id)
+        self._app_id = app_id
+        self._password = app_password
+        self._tenant = tenant_id if app_type != "MultiTenant" and tenant_id else "botframework.com"
+        self._authenticate = authenticate
+        self._cloud = (cloud or Cloud()) if authenticate else (cloud or Cloud()).local()
+        self._pace_s = pace_s
+        self._backoff_s = backoff_s
+        self._token: Token | None = None
+        self._showing: OrderedDict[str, Stream | Typing] = OrderedDict()
+        self._shown: OrderedDict[str, Post] = OrderedDict()
+        self._errands: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------------ life
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession()
+        if self._authenticate:
+            self._token = Token(self._fetch_token())
+            self._run(self._token.bearer(), "fetching the first token")
+        self._connector = Connector(self._session, self._token, self._cloud, self._backoff_s)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for showing in self._showing.values():
+            await showing.end()
+        for errand in self._errands:
+            errand.cancel()
+        await asyncio.gather(*self._errands, return_exceptions=True)
+        if self._token is not None:
+            await self._token.close()
+        await self._session.close()
+
+    def _fetch_token(self) -> Any:
+        if self._password is None:
+            return by_managed_identity(self._app_id, self._cloud.scope)
+        return by_secret(
+            self._session,
+            self._cloud.login_url,
+            self._tenant,
+            self._app_id,
+            self._password,
+            self._cloud.scope,
+        )
+
+    def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
+        """POST /api/messages, the address that Azure's page of a bot proposes."""
+        inbound = Inbound(
+            self._session,
+            self._app_id,
+            self._cloud,
+            self._authenticate,
+            accept,
+            greet=lambda activity: self._say_soon(activity, WELCOME),
+            too_busy=lambda activity: self._say_soon(activity, BUSY),
+        )
+        return [web.post("/api/messages", inbound.handle)]
+
+    async def listen(self, accept: Accept) -> None:
+        """Teams speaks to bots by HTTP only."""
+
+    # ------------------------------------------------------------------ answering
+
+    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+        """Begin a streamed message, or show the sign of typing; see the protocol for the rest."""
+        place = address.data
+        if begun is not None:
+            return await self._resume(begun)
+        if place["kind"] == "personal":
+            stream = Stream(self._connector, place, self._pace_s)
+            if await stream.begin():
+                data = {**place, "parts": stream.id, "stream": stream.id}
+                post = Post(id=post_id(place["conversation"], stream.id), data=data)
+                self._remember(post, stream)
+                return post
+        post = Post(id=post_id(place["conversation"], f"?{place['activity']}"), data=dict(place))
+        self._remember(post, Typing(self._connector, place))
+        return post
+
+    async def _resume(self, begun: Post) -> Post:
+        if old := self._showing.pop(begun.id, None):
+            await old.end()
+        if (stream := begun.data.get("stream")) and "shows" not in begun.data:
+            self._remember(begun, Stream(self._connector, begun.data, self._pace_s, stream))
+        else:
+            self._remember(begun, Typing(self._connector, begun.data))
+        return begun
+
+    async def update(self, post: Post, text: str) -> bool:
+        """Offer the whole text so far; False after the person pressed Stop."""
+        showing = self._showing.get(post.id)
+        if showing is None:
+            return True
+        showing.offer(text)
+        return not showing.stopped
+
+    async def close(self, post: Post, reply: Reply) -> Post:
+        """Show the whole reply in place of what was begun; a stopped answer stays as it is."""
+        digest = hashlib.sha256(msgspec.json.encode(reply)).hexdigest()[:16]
+        showing = self._showing.get(post.id)
+        post = self._shown.get(post.id, post)
+        if post.data.get("shows") == digest:
+            return post
+        if showing is not None:
+            await showing.end()
+        pictures = [await asyncio.to_thread(picture, image) for image in reply.images]
+        shown = await self._deliver(post, reply, pictures, showing)
+        final = Post(
+            id=post_id(post.data["conversation"], shown[0]),
+            data={**post.data, "parts": ",".join(shown), "shows": digest},
+        )
+        for known in {post.id, final.id}:
+            self._shown[known] = final
+            self._showing.pop(known, None)
+        while len(self._shown) > _REMEMBERED:
+            self._shown.popitem(last=False)
+        return final
+
+    async def _deliver(
+        self, post: Post, reply: Reply, pictures: list[Fields], showing: Stream | Typing | None
+    ) -> list[str]:
+        """Show the parts, shorter ones if Teams finds them too large; the ids of the messages."""
+        limit = TEXT_LIMIT
+        ids = [id for id in post.data.get("parts", "").split(",") if id]
+        while True:
+            parts = messages(reply, pictures, limit)
+            try:
+                for at, part in enumerate(parts):
+                    if showing is not None and at == 0 and await showing.finish(part):
+                        showing = None
+                    elif showing is not None and showing.stopped:
+                        return ids
+                    elif at < len(ids):
+                        await self._connector.change(post.data, ids[at], part)
+                    else:
+                        ids.append(await self._connector.send(post.data, part))
+                        self._shown[post.id] = _with_parts(post, ids)
+                break
+            except Rejected as error:
+                if not error.too_large or limit <= 1000:
+                    raise
+                limit //= 2
+        for surplus in ids[len(parts) :]:
+            await self._withdraw(post.data, surplus)
+        return ids[: len(parts)]
+
+    async def _withdraw(self, place: Mapping[str, str], id: str) -> None:
+        try:
+            await self._connector.delete(place, id)
+        except PlatformUnavailable as error:
+            log.warning("a part that is no longer needed could not be deleted: %s", error)
+
+    def _remember(self, post: Post, showing: Stream | Typing) -> None:
+        self._showing[post.id] = showing
+        while len(self._showing) > _REMEMBERED:
+            _, forgotten = self._showing.popitem(last=False)
+            self._run(forgotten.end(), "ending an answer that nobody closed")
+
+    # ------------------------------------------------------------------ the rest
+
+    async def fetch(self, attachment: Attachment) -> bytes:
+        """The bytes of a file or an inline picture. Raises NotAllowed, PlatformUnavailable."""
+        return await files.fetch(self._session, self._connector, self._cloud, attachment)
+
+    async def check(self) -> list[Finding]:
+        """Whether Microsoft Entra gives the bot a token."""
+        if self._token is None:
+            words = "Authentication is off: anybody on this machine may speak as Teams."
+            return [Finding(level="warning", subject="Teams", words=words)]
+        try:
+            await self._token.bearer()
+        except ConfigError as error:
+            words = (
+                f"{error} Check MicrosoftAppId, MicrosoftAppPassword, MicrosoftAppType and "
+                "MicrosoftAppTenantId against the bot's page in the Azure portal, under Configuration; "
+                "a client secret there has an end."
+            )
+            return [Finding(level="error", subject="Teams", words=words)]
+        except PlatformUnavailable as error:
+            words = f"{error}. Is {self._cloud.login_url} reachable from here?"
+            return [Finding(level="error", subject="Teams", words=words)]
+        return [Finding(level="ok", subject="Teams", words=f"The bot {self._app_id} gets a token.")]
+
+    def _say_soon(self, activity: Activity, text: str) -> None:
+        said = self._connector.send(address(activity).data, {"type": "message", "text": text})
+        self._run(said, "saying something short")
+
+    def _run(self, doing: Coroutine[Any, Any, object], what: str) -> None:
+        """Do something off the path of a request."""
+
+        async def errand() -> None:
+            try:
+                await doing
+            except BotError as error:
+                log.warning("%s failed: %s", what, error)
+
+        task = asyncio.create_task(errand())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+
+def _with_parts(post: Post, ids: list[str]) -> Post:
+    return Post(id=post.id, data={**post.data, "parts": ",".join(ids)})
+
+
+def _demand_credentials(app_id: str, password: SecretStr | None, app_type: str, tenant: str | None) -> None:
+    """An empty app id would let everybody in: botbuilder takes it as "authentication is off"."""
+    if not app_id.strip():
+        raise ConfigError("MicrosoftAppId is empty. Without it anybody could speak as Teams.")
+    if app_type not in ("MultiTenant", "SingleTenant", "UserAssignedMSI"):
+        raise ConfigError(
+            f"MicrosoftAppType is {app_type!r}; it is MultiTenant, SingleTenant or UserAssignedMSI."
+        )
+    if app_type == "UserAssignedMSI":
+        if password is not None:
+            raise ConfigError("MicrosoftAppPassword is set, but a UserAssignedMSI has none. Remove it.")
+    elif password is None or not password.get_secret_value():
+        raise ConfigError("MicrosoftAppPassword is missing: the client secret of the app MicrosoftAppId.")
+    if app_type != "MultiTenant" and not tenant:
+        raise ConfigError(f"MicrosoftAppTenantId is missing: MicrosoftAppType={app_type} needs it.")

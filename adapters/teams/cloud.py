@@ -1,0 +1,55 @@
+"""Where Microsoft's side of a bot is: its token service, its signing keys, and the hosts it may name."""
+
+from typing import Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Cloud(msgspec.Struct, frozen=True, kw_only=True):
+    """The endpoints of one cloud, and the hosts that a `serviceUrl` or a file may be at.
+
+    A service URL arrives in a request and is where the bot's own token is sent, so it is compared with a
+    list even though the request is signed. A host that starts with a dot stands for all that end so.
+    """
+
+    login_url: str = "https://login.microsoftonline.com"
+    keys_url: str = "https://login.botframework.com/v1/.well-known/openidconfiguration"
+    scope: str = "https://api.botframework.com/.default"
+    service_hosts: tuple[str, ...] = ("smba.trafficmanager.net", ".botframework.com", ".teams.microsoft.com")
+    file_hosts: tuple[str, ...] = (".sharepoint.com", ".svc.ms", ".onedrive.com", ".1drv.com")
+    insecure: bool = False
+
+    def local(self) -> Self:
+        """The same, but answering only to servers on this machine; for use without authentication."""
+        return type(self)(
+            login_url=self.login_url,
+            keys_url=self.keys_url,
+            scope=self.scope,
+            service_hosts=LOOPBACK,
+            file_hosts=LOOPBACK,
+            insecure=True,
+        )
+
+    def serves(self, url: str) -> bool:
+        """Whether the bot may speak, and show its token, to this URL."""
+        return self._among(url, self.service_hosts)
+
+    def holds_files(self, url: str) -> bool:
+        """Whether a person's file may be fetched from this URL (without a token)."""
+        return self._among(url, self.file_hosts)
+
+    def _among(self, url: str, hosts: tuple[str, ...]) -> bool:
+        try:
+            parts = urlsplit(url)
+            host, secret = (parts.hostname or "").lower(), parts.username or parts.password
+            port = parts.port
+        except ValueError:
+            return False
+        if secret or parts.scheme not in (("http", "https") if self.insecure else ("https",)):
+            return False
+        if not self.insecure and port not in (None, 443):
+            return False
+        return any(host.endswith(known) if known.startswith(".") else host == known for known in hosts)

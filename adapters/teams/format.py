@@ -1,0 +1,191 @@
+"""A reply as Teams shows it: Markdown that it knows, its entities, its sizes."""
+
+import base64
+import io
+import unicodedata
+from collections.abc import Sequence
+
+from markdown_it.tree import SyntaxTreeNode
+from PIL import Image as Picture
+
+from adapters.markdown import parse, split
+from adapters.teams.connector import Fields
+from bot.types import Image, Reply, Source
+
+TEXT_LIMIT = 24_000
+"""UTF-16 units. Teams ends at about 100 KB of UTF-16 with the JSON around it, and asks to stay below 80."""
+TABLE_WIDTH = 72
+"""Columns of a table that is shown as a code block; a wider one becomes a list."""
+PICTURE_SIDE = 1024
+PICTURE_BYTES = 1_000_000
+"""Inline pictures: at most 1024 x 1024 pixels and 1 MB."""
+SOURCES = 20
+
+
+def utf16(text: str) -> int:
+    """The length that Teams counts."""
+    return len(text) + sum(char > "\uffff" for char in text)
+
+
+# ------------------------------------------------------------------ activities
+
+
+def message(text: str) -> Fields:
+    """A message with the label that says that a machine wrote it."""
+    return {"type": "message", "text": text, "textFormat": "markdown", "entities": [_label([])]}
+
+
+def messages(reply: Reply, pictures: Sequence[Fields], limit: int) -> list[Fields]:
+    """The activities that show a whole reply, at least one.
+
+    The first one is rated, the last one of text has the sources and the first picture; more pictures
+    follow one by one, so that no activity is too large.
+    """
+    text = _with_marks(to_teams(reply.text), reply.sources)
+    parts = [message(part) for part in split(text, limit, utf16)] or [message("")]
+    if not parts[0]["text"] and not pictures:
+        parts[0]["text"] = "…"
+    if reply.sources:
+        parts[-1]["entities"] = [_label(reply.sources)]
+    if pictures:
+        parts[-1]["attachments"] = [pictures[0]]
+        parts += [{**message(""), "attachments": [picture]} for picture in pictures[1:]]
+    if reply.rate:
+        parts[0]["channelData"] = {"feedbackLoop": {"type": "default"}}
+    return parts
+
+
+def _label(sources: Sequence[Source]) -> Fields:
+    """The one root entity that a message may have: the AI label, and what the answer rests on."""
+    label: Fields = {
+        "type": "https://schema.org/Message",
+        "@type": "Message",
+        "@context": "https://schema.org",
+        "@id": "",
+        "additionalType": ["AIGeneratedContent"],
+    }
+    if sources:
+        label["citation"] = [_claim(at, source) for at, source in enumerate(sources[:SOURCES], 1)]
+    return label
+
+
+def _claim(position: int, source: Source) -> Fields:
+    about: Fields = {
+        "@type": "DigitalDocument",
+        "name": source.title[:80] or f"Source {position}",
+        "abstract": (source.excerpt or source.title or source.url)[:160] or "…",
+    }
+    if source.url.startswith("https://"):
+        about["url"] = source.url
+    return {"@type": "Claim", "position": position, "appearance": about}
+
+
+def _with_marks(text: str, sources: Sequence[Source]) -> str:
+    """Teams shows a citation only where the text has its mark."""
+    marks = (f"[{position}]" for position in range(1, min(len(sources), SOURCES) + 1))
+    missing = " ".join(mark for mark in marks if mark not in text)
+    return f"{text}\n\nSources: {missing}" if missing else text
+
+
+# ------------------------------------------------------------------ Markdown
+
+
+def to_teams(text: str) -> str:
+    """Markdown that Teams shows: headings are bold lines, tables code or lists, tasks boxes.
+
+    Works line by line, so that a growing text stays a prefix of what it becomes.
+    """
+    lines = text.split("\n")
+    for node in reversed(parse(text).children):
+        if node.map is None:
+            continue
+        start, stop = node.map
+        if node.type == "table":
+            lines[start:stop] = _table(node)
+        elif node.type == "heading" and node.markup.startswith("#"):
+            words = _inline(node)
+            lines[start:stop] = [words if "**" in words or not words else f"**{words}**"]
+        elif node.type == "heading":
+            rule = ["", "---"] if node.markup == "-" else []
+            lines[start:stop] = [*lines[start : stop - 1], *rule]
+        elif node.type in ("bullet_list", "ordered_list", "blockquote"):
+            _tick(node, lines)
+    return "\n".join(lines)
+
+
+def _tick(node: SyntaxTreeNode, lines: list[str]) -> None:
+    for item in node.walk():
+        words = _inline(item.children[0]) if item.type == "list_item" and item.children else ""
+        for sign, box in (("[ ] ", "☐ "), ("[x] ", "☑ "), ("[X] ", "☑ ")):
+            if item.map and words.startswith(sign):
+                lines[item.map[0]] = lines[item.map[0]].replace(sign, box, 1)
+
+
+def _inline(node: SyntaxTreeNode) -> str:
+    """The Markdown of a block that holds one run of text."""
+    inline = next((child for child in node.children if child.type == "inline"), None)
+    return inline.content if inline else ""
+
+
+def _table(node: SyntaxTreeNode) -> list[str]:
+    rows = [[_inline(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
+    plain = [[_plain(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
+    widths = [max(_columns(row[at]) for row in plain if at < len(row)) for at in range(len(plain[0]))]
+    if sum(widths) + 3 * len(widths) <= TABLE_WIDTH:
+        rule = "-+-".join("-" * width for width in widths)
+        body = [" | ".join(map(_padded, row, widths)).rstrip() for row in plain]
+        return ["```", body[0], rule, *body[1:], "```", ""]
+    head, *others = rows
+    return [
+        "- "
+        + "; ".join(f"**{name}:** {cell}" if name else cell for name, cell in zip(head, row, strict=False))
+        for row in others
+    ] + [""]
+
+
+def _plain(cell: SyntaxTreeNode) -> str:
+    """The words of a cell without signs, for a code block."""
+    return "".join(node.content for node in cell.walk() if node.type in ("text", "code_inline"))
+
+
+def _columns(text: str) -> int:
+    """The width of a text in a fixed-width font."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _columns(text))
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def picture(image: Image) -> Fields:
+    """An attachment within Teams' limits. Slow: call it in a thread. Raises OSError if it is no picture."""
+    with Picture.open(io.BytesIO(image.data)) as opened:
+        small = len(image.data) <= PICTURE_BYTES and max(opened.size) <= PICTURE_SIDE
+        kept = image.data if small and opened.format in ("PNG", "JPEG", "GIF") else b""
+        mime = f"image/{(opened.format or 'png').lower()}"
+        data = kept or _shrunk(opened)
+    if not kept:
+        mime = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+    url = f"data:{mime};base64,{base64.b64encode(data).decode()}"
+    return {"contentType": mime, "contentUrl": url, "name": (image.alt or "picture")[:80]}
+
+
+def _shrunk(opened: Picture.Image) -> bytes:
+    """PNG while that fits, else JPEG, smaller and smaller."""
+    side = PICTURE_SIDE
+    while True:
+        scaled = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
+        scaled.thumbnail((side, side))
+        for format, mode in (("PNG", scaled.mode), ("JPEG", "RGB")):
+            out = io.BytesIO()
+            flat = scaled if mode == scaled.mode else scaled.convert(mode)
+            flat.save(out, format, quality=85, optimize=True)
+            if out.tell() <= PICTURE_BYTES:
+                return out.getvalue()
+        side //= 2

@@ -1,0 +1,138 @@
+"""Lets in only what Microsoft signed: botbuilder's token checks, with keys fetched without blocking."""
+
+import json
+import logging
+import time
+from typing import Any
+
+import aiohttp
+from botbuilder.schema import Activity as SdkActivity
+from botframework.connector.auth import (
+    AuthenticateRequestResult,
+    AuthenticationConstants,
+    BotFrameworkAuthentication,
+    ChannelValidation,
+    ClaimsIdentity,
+    ConnectorFactory,
+    JwtTokenExtractor,
+    SimpleCredentialProvider,
+)
+from botframework.connector.auth.jwt_token_extractor import (
+    _OpenIdConfig as SigningKey,  # pyright: ignore[reportPrivateUsage]
+)
+from jwt.algorithms import RSAAlgorithm
+
+from adapters.teams.cloud import Cloud
+from bot.errors import PlatformUnavailable, Unauthentic
+
+log = logging.getLogger(__name__)
+
+KEYS_LIVE_S = 24 * 3600.0
+"""Microsoft asks for the keys to be read anew each day (Bot Connector authentication, step 3)."""
+UNKNOWN_KEY_PAUSE_S = 300.0
+"""A token with an unknown key has the keys read again, but no more often than this."""
+_FETCH = aiohttp.ClientTimeout(total=10)
+
+
+class SigningKeys:
+    """Stands in for `JwtTokenExtractor.open_id_metadata`, which blocks the loop and fails on new keys."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._keys: dict[str, dict[str, Any]] = {}
+        self._read_at: float | None = None
+
+    async def get(self, key_id: str | None) -> SigningKey:
+        """The key with this id. Raises Unauthentic, PlatformUnavailable (the keys can't be read)."""
+        age_s = time.monotonic() - self._read_at if self._read_at is not None else KEYS_LIVE_S
+        if age_s >= KEYS_LIVE_S or (key_id not in self._keys and age_s >= UNKNOWN_KEY_PAUSE_S):
+            await self._read(has_old=bool(self._keys))
+        key = self._keys.get(key_id or "")
+        if key is None:
+            raise Unauthentic("the token is signed with an unknown key")
+        return SigningKey(RSAAlgorithm.from_jwk(json.dumps(key)), key.get("endorsements", []))
+
+    async def _read(self, has_old: bool) -> None:
+        try:
+            async with self._session.get(self._url, timeout=_FETCH) as response:
+                response.raise_for_status()
+                jwks_url = (await response.json(content_type=None))["jwks_uri"]
+            async with self._session.get(jwks_url, timeout=_FETCH) as response:
+                response.raise_for_status()
+                keys = (await response.json(content_type=None))["keys"]
+            self._keys = {str(key["kid"]): key for key in keys}
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            if not has_old:
+                raise PlatformUnavailable("Microsoft's signing keys can't be read") from error
+            log.warning("Microsoft's signing keys can't be read anew; the old ones serve on")
+        self._read_at = time.monotonic()
+
+
+class Gate(BotFrameworkAuthentication):
+    """Checks signature, time, issuer, audience, key endorsement and service URL of an inbound token."""
+
+    def __init__(self, session: aiohttp.ClientSession, app_id: str, cloud: Cloud, authenticate: bool) -> None:
+        self._cloud = cloud
+        self._authenticate = authenticate
+        self._app = SimpleCredentialProvider(app_id, "")
+        self._channel = self._extractor(
+            ChannelValidation.TO_BOT_FROM_CHANNEL_TOKEN_VALIDATION_PARAMETERS,
+            SigningKeys(session, cloud.keys_url),
+        )
+
+    @staticmethod
+    def _extractor(parameters: Any, keys: SigningKeys) -> JwtTokenExtractor:
+        extractor = JwtTokenExtractor(
+            parameters, "unused", AuthenticationConstants.ALLOWED_SIGNING_ALGORITHMS
+        )
+        extractor.open_id_metadata = keys  # pyright: ignore[reportAttributeAccessIssue]
+        return extractor
+
+    async def authenticate_request(
+        self, activity: SdkActivity, auth_header: str
+    ) -> AuthenticateRequestResult:
+        """Raises Unauthentic, PlatformUnavailable (the signing keys can't be read)."""
+        result = AuthenticateRequestResult()
+        result.connector_factory = _NoConnectors()
+        if not self._authenticate:
+            anonymous = AuthenticationConstants.ANONYMOUS_AUTH_TYPE
+            result.claims_identity = ClaimsIdentity({}, True, anonymous)
+            return result
+        try:
+            result.claims_identity = await self._identify(activity, auth_header)
+        except (Unauthentic, PlatformUnavailable):
+            raise
+        except Exception as error:
+            # PermissionError, a dozen of PyJWT's errors, ValueError: in each case the token is not good.
+            raise Unauthentic(f"the token is not good: {type(error).__name__}") from error
+        return result
+
+    async def _identify(self, activity: SdkActivity, auth_header: str) -> ClaimsIdentity:
+        identity = await self._channel.get_identity_from_auth_header(auth_header, str(activity.channel_id))
+        await ChannelValidation.validate_identity(identity, self._app)
+        claimed = str(identity.get_claim_value(ChannelValidation.SERVICE_URL_CLAIM))
+        if claimed != activity.service_url:
+            raise Unauthentic("the token is for another service URL")
+        return identity
+
+    async def authenticate_streaming_request(
+        self, auth_header: str, channel_id_header: str
+    ) -> AuthenticateRequestResult:
+        """Named pipes and web sockets are not served."""
+        raise Unauthentic("web sockets are not served")
+
+    def create_connector_factory(self, claims_identity: ClaimsIdentity) -> ConnectorFactory:
+        """Answers go out by `Connector`."""
+        return _NoConnectors()
+
+    async def create_user_token_client(self, claims_identity: ClaimsIdentity) -> Any:
+        """Nobody signs in through the bot."""
+        return None
+
+
+class _NoConnectors(ConnectorFactory):
+    """Building msrest's client costs more than the rest of a turn, and answers are sent later, elsewhere."""
+
+    async def create(self, service_url: str, audience: str) -> Any:
+        return self
