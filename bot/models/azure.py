@@ -1,0 +1,188 @@
+"""One deployment of Azure OpenAI, or of any server that speaks its language, as a model."""
+
+import asyncio
+import base64
+import math
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import httpx2
+import msgspec
+import openai
+
+from bot.errors import BotError, ModelUnavailable
+from bot.models import images
+from bot.models.calls import Calls
+from bot.models.catalogue import families, family_of, guess, usd
+from bot.models.stream import Answer, Counted
+from bot.models.wire import chat_body, without
+from bot.types import Delta, Deployment, Finding, Image, Parameters, Prices, Prompt, Usage, Value, say
+
+# https://learn.microsoft.com/azure/ai-foundry/openai/reference: the most inputs of one embeddings request.
+MAX_INPUTS = 2048
+
+
+class Limits(Value):
+    """How long a deployment may take, in seconds."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 60.0
+    between_tokens_s: float = 30.0
+    whole_s: float = 300.0
+    picture_s: float = 180.0
+    embedding_s: float = 30.0
+
+
+class _Vector(msgspec.Struct):
+    embedding: list[float] | str
+    index: int = 0
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: Counted | None = None
+    model: str = ""
+
+
+class AzureModel:
+    """A deployment; what it refuses is learnt from its answers, and kept as long as this object lives.
+
+    `client` and `http` are as in Calls, and belong to the caller.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        client: openai.AsyncOpenAI,
+        http: httpx2.AsyncClient | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        known = families().get(deployment.family)
+        self.deployment = deployment
+        self.family = known or family_of(deployment.family, deployment.capability)
+        self._calls = Calls(deployment, client, http)
+        self._limits = limits or Limits()
+        if deployment.model:  # a name is only a hint, and may be wrong
+            self._calls.refused.update(self.family.refuses)
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
+        """Stream an answer; what one read of the socket brought is one delta."""
+        loop = asyncio.get_running_loop()
+        limits, refused = self._limits, self._calls.refused
+        ends_at = loop.time() + limits.whole_s
+        due = loop.time() + limits.first_token_s
+        answer = Answer()
+        response = await self._calls.ask(
+            "/chat/completions", lambda: chat_body(prompt, self.deployment, refused), limits.first_token_s
+        )
+        try:
+            reads = response.aiter_bytes()
+            while (data := await self._calls.read(reads, min(due, ends_at))) is not None:
+                if text := answer.read(data):
+                    yield Delta(text=text)
+                    due = loop.time() + limits.between_tokens_s
+                if answer.failed:
+                    raise answer.failed
+            if text := answer.end():
+                yield Delta(text=text)
+            if answer.failed:
+                raise answer.failed
+        finally:
+            await response.aclose()
+        for delta in answer.calls():
+            yield delta
+        yield Delta(usage=self._usage(answer.counted, answer.model), finish=answer.finish)
+        answer.check()
+
+    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
+        """Draw the last user message, or edit the pictures in it."""
+        within_s, refused = self._limits.picture_s, self._calls.refused
+        files = images.form_files(images.given(prompt))
+        response = await self._calls.ask(
+            "/images/edits" if files else "/images/generations",
+            lambda: images.image_body(prompt, self.deployment, self.family, refused, bool(files)),
+            within_s,
+            files,
+        )
+        made = await self._calls.decode(response, images.Made, images.MAX_RESPONSE_BYTES, within_s)
+        if not made.data:
+            raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent no picture")
+        asked = images.asked_for(prompt)
+        pictures = tuple([await self._picture(one, one.revised_prompt or asked) for one in made.data])
+        usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
+        return pictures, usage
+
+    async def _picture(self, one: images.One, alt: str) -> Image:
+        if one.b64_json:
+            return await asyncio.to_thread(images.decoded, one.b64_json, alt)
+        address = images.allowed(one.url or "", self.deployment.endpoint)
+        data = await self._calls.fetch(address, images.MAX_IMAGE_BYTES, self._limits.picture_s)
+        return Image(mime=images.kind(data), data=data, alt=alt)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        """One vector per text, in their order."""
+        vectors: list[list[float]] = []
+        counted, model = Counted(), ""
+        within_s, refused = self._limits.embedding_s, self._calls.refused
+        for at in range(0, len(texts), MAX_INPUTS):
+            # an empty text is refused; a blank says as little
+            batch = [text or " " for text in texts[at : at + MAX_INPUTS]]
+            body = {"model": self.deployment.name, "input": batch, "encoding_format": "base64"}
+            response = await self._calls.ask("/embeddings", partial(without, body, refused), within_s)
+            found = await self._calls.decode(response, _Vectors, images.MAX_RESPONSE_BYTES, within_s)
+            if len(found.data) != len(batch):
+                raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent too few vectors")
+            vectors += [_unit(one.embedding) for one in sorted(found.data, key=lambda one: one.index)]
+            counted.prompt_tokens += found.usage.prompt_tokens if found.usage else 0
+            model = found.model
+        return vectors, self._usage(counted, model)
+
+    async def check(self) -> Finding:
+        """Whether the deployment answers, by the cheapest call there is: a word, a vector, no picture."""
+        subject = f"deployment {self.deployment.name}"
+        try:
+            if self.deployment.capability == "embedding":
+                await self.embed(["ping"])
+            elif self.deployment.capability == "image":
+                await self._calls.refuses_nothing("/images/generations")
+            else:
+                # reasoning models refuse a limit below 16 tokens
+                asked = Parameters(max_output_tokens=16)
+                messages = (say("user", "ping"),)
+                async for _ in self.chat(
+                    Prompt(template="check", capability="chat", messages=messages, parameters=asked)
+                ):
+                    pass
+        except BotError as error:
+            return Finding(level="error", subject=subject, words=str(error))
+        return Finding(level="ok", subject=subject, words=f"answers at {self.deployment.endpoint}")
+
+    def _usage(self, counted: Counted | None, model: str) -> Usage:
+        counted = counted or Counted()
+        usage = Usage(
+            deployment=self.deployment.name,
+            input_tokens=counted.prompt_tokens,
+            cached_tokens=counted.cached_tokens,
+            output_tokens=counted.completion_tokens,
+        )
+        return msgspec.structs.replace(usage, usd=usd(self._prices(model), usage))
+
+    def _prices(self, model: str) -> Prices:
+        """The prices that were stated, else those of the model that answered, else the name's hint."""
+        stated = self.deployment.prices
+        if self.deployment.model or stated != self.family.prices:
+            return stated
+        known = guess(model, self.deployment.capability) if model else None
+        return known.prices if known else stated
+
+
+def _unit(embedding: list[float] | str) -> list[float]:
+    """A vector of length 1, from numbers or from the base64 of little-endian 32-bit floats."""
+    if isinstance(embedding, str):
+        try:
+            embedding = array("f", base64.b64decode(embedding)).tolist()
+        except ValueError:
+            raise ModelUnavailable("What came back is no vector") from None
+    length = math.sqrt(sum(number * number for number in embedding)) or 1.0
+    return [number / length for number in embedding]

@@ -1,0 +1,148 @@
+"""Requests to one deployment: sent through the SDK, without what it refuses, read within caps and times."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+import openai
+
+from bot.errors import BotError, ConfigError, ModelUnavailable
+from bot.models.failures import mapped, refused_parameter
+from bot.models.wire import OPTIONAL
+from bot.types import Deployment
+
+log = logging.getLogger(__name__)
+
+Files = list[tuple[str, tuple[str, bytes, str]]]
+"""The files of a form: field, and name, bytes, MIME type."""
+
+T = TypeVar("T")
+
+# A model that refuses more parameters than this, one after another, refuses the request.
+MAX_LESSONS = 8
+
+
+class Calls:
+    """The way to a deployment. `refused` are the parameters that it does not take, learnt as they are met.
+
+    `client` is an AsyncAzureOpenAI for the classic paths, an AsyncOpenAI for v1, with `max_retries=0`; `http`
+    fetches what has an address of its own. Every method raises a BotError and nothing else.
+    """
+
+    def __init__(
+        self, deployment: Deployment, client: openai.AsyncOpenAI, http: httpx2.AsyncClient | None
+    ) -> None:
+        self.refused: set[str] = set()
+        self._deployment = deployment
+        self._client = client
+        self._http = http
+        classic = deployment.wire == "azure"
+        self._prefix = f"/deployments/{quote(deployment.name, safe='')}" if classic else ""
+
+    async def ask(
+        self, path: str, body: Callable[[], dict[str, Any]], within_s: float, files: Files | None = None
+    ) -> httpx2.Response:
+        """Send `body()`, and again without each optional parameter that a 400 names; an open response."""
+        for _ in range(MAX_LESSONS):
+            try:
+                async with asyncio.timeout(within_s):
+                    return await self._post(path, body(), files or [])
+            except openai.BadRequestError as error:
+                param = refused_parameter(error)
+                if param not in OPTIONAL or param in self.refused:
+                    raise mapped(error, self._deployment) from error
+                self.refused.add(param)
+                log.info("deployment %s does not take %s: left out from now on", self._deployment.name, param)
+            except BotError:
+                raise
+            except Exception as error:
+                raise mapped(error, self._deployment) from error
+        raise ConfigError(
+            f"The deployment {self._deployment.name!r} refuses too much: {', '.join(sorted(self.refused))}"
+        )
+
+    async def read(self, reads: AsyncIterator[bytes], due: float) -> bytes | None:
+        """What the socket brings next, `None` at its end; ModelUnavailable after `due` (the loop's time)."""
+        try:
+            async with asyncio.timeout_at(due):
+                return await anext(reads, None)
+        except TimeoutError:
+            raise ModelUnavailable(f"The deployment {self._deployment.name!r} fell silent") from None
+        except Exception as error:
+            raise mapped(error, self._deployment) from error
+
+    async def decode(self, response: httpx2.Response, shape: type[T], cap: int, within_s: float) -> T:
+        """The body as JSON of this shape; megabytes of it are decoded off the loop."""
+        data = await self._body(response, cap, within_s)
+        try:
+            return await asyncio.to_thread(msgspec.json.decode, data, type=shape)
+        except msgspec.DecodeError:
+            raise ModelUnavailable(f"The deployment {self._deployment.name!r} sent no answer") from None
+
+    async def fetch(self, address: str, cap: int, within_s: float) -> bytes:
+        """The bytes at an address, without the key and without following it elsewhere."""
+        if self._http is None:
+            raise ConfigError(
+                f"The deployment {self._deployment.name!r} sends addresses in place of pictures"
+            )
+        try:
+            request = self._http.build_request("GET", address)
+            response = await self._http.send(request, stream=True, follow_redirects=False)
+        except Exception as error:
+            raise mapped(error, self._deployment) from error
+        data = await self._body(response, cap, within_s)
+        if not response.is_success:
+            raise ModelUnavailable(f"The picture could not be fetched (status {response.status_code})")
+        return data
+
+    async def refuses_nothing(self, path: str) -> None:
+        """Ask for nothing at all: a deployment that is there refuses that with a 400, and nothing is paid."""
+        try:
+            response = await self._post(path, {"model": self._deployment.name, "prompt": ""}, [])
+            await response.aclose()
+        except openai.BadRequestError:
+            return
+        except Exception as error:
+            raise mapped(error, self._deployment) from error
+
+    async def _post(self, path: str, body: dict[str, Any], files: Files) -> httpx2.Response:
+        """One request through the SDK's client, past its transforms and its objects for each chunk."""
+        if files:
+            reply = await self._client.post(
+                self._prefix + path,
+                cast_to=httpx2.Response,
+                body=body,
+                files=files,
+                options={"headers": {"Content-Type": "multipart/form-data"}},
+                stream=True,
+                stream_cls=openai.AsyncStream[Any],
+            )
+        else:
+            reply = await self._client.post(
+                self._prefix + path,
+                cast_to=httpx2.Response,
+                content=msgspec.json.encode(body),
+                stream=True,
+                stream_cls=openai.AsyncStream[Any],
+            )
+        return cast("httpx2.Response", reply)  # cast_to wins over stream_cls
+
+    async def _body(self, response: httpx2.Response, cap: int, within_s: float) -> bytes:
+        held = bytearray()
+        try:
+            async with asyncio.timeout(within_s):
+                async for data in response.aiter_bytes():
+                    held += data
+                    if len(held) > cap:
+                        raise ModelUnavailable(f"The deployment {self._deployment.name!r} sent too much")
+        except BotError:
+            raise
+        except Exception as error:
+            raise mapped(error, self._deployment) from error
+        finally:
+            await response.aclose()
+        return bytes(held)

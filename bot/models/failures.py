@@ -1,0 +1,235 @@
+"""Every failure of a model call, as one of the house's errors with words for whom it concerns."""
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx2
+import openai
+from azure.core import exceptions as azure
+
+from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, TooLong
+from bot.types import Deployment, now
+
+
+class DeploymentBroken(ConfigError):
+    """This deployment answers nobody until its operator mends it; others may serve in its place."""
+
+
+# What the network and the services do on a bad day: waiting helps.
+AWAY: tuple[type[Exception], ...] = (
+    openai.APIConnectionError,
+    openai.APITimeoutError,
+    openai.APIResponseValidationError,
+    openai.WebSocketConnectionClosedError,
+    openai.WebSocketQueueFullError,
+    httpx2.RequestError,
+    httpx2.StreamError,
+    httpx2.HTTPStatusError,
+    aiohttp.ClientError,
+    azure.ServiceRequestError,
+    azure.ServiceResponseError,
+    azure.HttpResponseError,
+    azure.StreamConsumedError,
+    azure.StreamClosedError,
+    azure.ResponseNotReadError,
+    TimeoutError,
+    OSError,
+)
+
+# The sign-in is refused: another deployment may have its own.
+SIGN_IN: tuple[type[Exception], ...] = (
+    azure.ClientAuthenticationError,
+    openai.OAuthError,
+)
+
+# Settings, or the way the SDK is used: only a person can mend them.
+SETTINGS: tuple[type[Exception], ...] = (
+    openai.LengthFinishReasonError,
+    openai.ContentFilterFinishReasonError,
+    openai.InvalidWebhookSignatureError,
+    httpx2.InvalidURL,
+    httpx2.CookieConflict,
+    httpx2.UnsupportedProtocol,
+    azure.SerializationError,
+    azure.DeserializationError,
+)
+
+# Refusals with a status: `_by_status` reads them.
+STATUS: tuple[type[Exception], ...] = (openai.APIStatusError,)
+
+
+def mapped(error: Exception, deployment: Deployment) -> BotError:
+    """The house's error for whatever a call to this deployment raised."""
+    if isinstance(error, BotError):
+        return error
+    where = f"deployment {deployment.name!r} at {urlsplit(deployment.endpoint).netloc}"
+    if isinstance(error, SIGN_IN):
+        return DeploymentBroken(
+            f"The {where} can't be signed in to with Entra: {_first_line(error)} "
+            f"Run `az login`, give the bot a managed identity with the role Cognitive Services OpenAI User, "
+            f"or set {deployment.key_env or 'AZURE_OPENAI_API_KEY'}."
+        )
+    if isinstance(error, openai.APIStatusError):
+        return _by_status(error, deployment, where)
+    if isinstance(error, SETTINGS):
+        return ConfigError(f"The {where} can't be used: {type(error).__name__}: {_first_line(error)}")
+    if isinstance(error, AWAY):
+        return ModelUnavailable(f"The {where} can't be reached ({type(error).__name__})")
+    if isinstance(error, openai.APIError):
+        return in_stream(error.body)
+    return ConfigError(f"The {where} failed in an unknown way: {type(error).__name__}: {_first_line(error)}")
+
+
+def _by_status(error: openai.APIStatusError, deployment: Deployment, where: str) -> BotError:
+    status, body = error.status_code, _record(error.body)
+    code = str(body.get("code") or "")
+    message = str(body.get("message") or error.message)
+    if status == 429 and code != "insufficient_quota":
+        wait_s = retry_after_s(error.response.headers)
+        return ModelUnavailable(f"The {where} asks to wait", 1.0 if wait_s is None else wait_s)
+    if status in (408, 409, 424, 425) or status >= 500:
+        return ModelUnavailable(
+            f"The {where} failed with status {status}", retry_after_s(error.response.headers)
+        )
+    if broken := _broken(status, code, deployment):
+        return DeploymentBroken(f"The {where} {broken} It said: {message[:300]}")
+    return _refused(status, code, message, body, where)
+
+
+def _broken(status: int, code: str, deployment: Deployment) -> str:
+    """What is the matter with a deployment that answers nobody, and what to do; empty: nothing."""
+    if status == 401:
+        key = deployment.key_env or "AZURE_OPENAI_API_KEY"
+        return f"did not accept the key. Check {key} and that the key belongs to this endpoint."
+    if status == 403:
+        return "may not be used from here: check the role of the identity and the network rules."
+    if status == 410 or code in ("ModelDeprecated", "model_deprecated"):
+        return "is retired. Deploy a newer model and put its name in the settings."
+    if code == "insufficient_quota":
+        return "has no quota left. Raise the quota or the billing limit."
+    if status == 404:
+        if code in ("DeploymentNotFound", "model_not_found"):
+            return "does not exist. Check the name in the Azure portal; a new one takes up to 5 minutes."
+        return "was not found: check the endpoint and OPENAI_API_VERSION."
+    return ""
+
+
+def _refused(status: int, code: str, message: str, body: dict[str, Any], where: str) -> BotError:
+    if is_filter(code, body):
+        names = filtered_names(_filter_results(body))
+        return ContentFiltered(told("question", names), names)
+    if status == 413 or code in ("context_length_exceeded", "string_above_max_length"):
+        return TooLong("That is more text than the model can read at once. Please ask with less of it.")
+    if "maximum context length" in message:
+        return TooLong("That is more text than the model can read at once. Please ask with less of it.")
+    return ConfigError(f"The {where} refused the request ({status} {code}): {message[:300]}")
+
+
+def in_stream(error: object) -> BotError:
+    """The error that a stream ended with, from the `error` object in it."""
+    body = _record(error)
+    code = str(body.get("code") or body.get("type") or "")
+    if is_filter(code, body):
+        names = filtered_names(_filter_results(body))
+        return ContentFiltered(told("answer", names), names)
+    if code == "context_length_exceeded":
+        return TooLong("The answer did not fit into the model's context any more. Please ask with less text.")
+    return ModelUnavailable(f"The model broke off its answer ({code or 'no reason given'})")
+
+
+# ------------------------------------------------------------------ waiting
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """The wait that a response asks for: `retry-after-ms`, else `retry-after` in seconds or as a date."""
+    try:
+        return max(0.0, float(headers["retry-after-ms"]) / 1000)
+    except (KeyError, ValueError):
+        pass
+    value = headers.get("retry-after", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - now()).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+# ------------------------------------------------------------------ parameters
+
+
+_QUOTED = re.compile(
+    r"(?:Unrecognized request arguments? supplied|Unknown parameter|Unsupported parameter):\s*'?([\w.]+)"
+)
+_REFUSAL_CODES = ("unsupported_parameter", "unsupported_value", "unknown_parameter", "invalid_value")
+
+
+def refused_parameter(error: openai.BadRequestError) -> str | None:
+    """The parameter that a 400 says the model does not take; old API versions say it in words only."""
+    body = _record(error.body)
+    if body.get("code") in _REFUSAL_CODES and isinstance(body.get("param"), str):
+        return str(body["param"]).partition(".")[0]
+    found = _QUOTED.search(str(body.get("message") or ""))
+    return found[1].partition(".")[0] if found else None
+
+
+# ------------------------------------------------------------------ the content filter
+
+
+_PLAIN = {
+    "hate": "hate",
+    "sexual": "sexual content",
+    "violence": "violence",
+    "self_harm": "self-harm",
+    "profanity": "profanity",
+    "jailbreak": "an attempt to get round the rules",
+    "indirect_attack": "hidden instructions in a document",
+    "protected_material_text": "text under copyright",
+    "protected_material_code": "code under a licence",
+    "custom_blocklists": "a word on this organisation's blocklist",
+}
+
+
+def is_filter(code: str, body: dict[str, Any]) -> bool:
+    """Whether an error is the content filter's; pictures spell its code in three ways."""
+    inner = _record(body.get("innererror") or body.get("inner_error")).get("code")
+    return inner == "ResponsibleAIPolicyViolation" or code in (
+        "content_filter",
+        "contentFilter",
+        "content_policy_violation",
+        "moderation_blocked",
+    )
+
+
+def _filter_results(body: dict[str, Any]) -> object:
+    inner = _record(body.get("innererror") or body.get("inner_error"))
+    return inner.get("content_filter_result") or inner.get("content_filter_results")
+
+
+def filtered_names(results: object) -> tuple[str, ...]:
+    """The plain names of the categories that the filter stopped."""
+    return tuple(
+        _PLAIN.get(name, name.replace("_", " "))
+        for name, verdict in _record(results).items()
+        if _record(verdict).get("filtered")
+    )
+
+
+def told(what: str, names: tuple[str, ...]) -> str:
+    """What the person reads when the filter stopped the question, the answer or the picture."""
+    because = f" It found: {', '.join(names)}." if names else ""
+    return f"The content filter stopped this {what}.{because} Please try it in other words."
+
+
+def _record(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]

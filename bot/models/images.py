@@ -1,0 +1,179 @@
+"""Pictures on the wire: what a family of models is asked for, and what came back, checked."""
+
+import base64
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bot.errors import ConfigError, ModelUnavailable, NotAllowed
+from bot.models.catalogue import Family, is_azure
+from bot.models.wire import without
+from bot.types import Deployment, Image, Prices, Prompt, Usage
+
+# The largest size of the newest models is 8,294,400 pixels: far below this as PNG, and as base64.
+MAX_IMAGE_BYTES = 32 * 2**20
+MAX_RESPONSE_BYTES = 160 * 2**20
+
+# The service allows ten; more than four in one answer nobody can look at.
+MAX_IMAGES = 4
+
+# Where Azure keeps generated pictures for a day.
+BLOB_HOST = ".blob.core.windows.net"
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+
+
+class One(msgspec.Struct):
+    """A picture as it came, and the words that the model made of the wish."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    revised_prompt: str | None = None
+
+
+class _Details(msgspec.Struct):
+    image_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class _Counted(msgspec.Struct):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_tokens_details: _Details | None = None
+
+
+class Made(msgspec.Struct):
+    """The body of a response: pictures as base64 or as addresses, and what they cost, where it says so."""
+
+    data: list[One] = []
+    usage: _Counted | None = None
+
+
+def wish(prompt: Prompt) -> str:
+    """What is to be drawn: the template's wording, then the last user message's words.
+
+    Raises NotAllowed when there are none.
+    """
+    asked = asked_for(prompt)
+    if not asked:
+        raise NotAllowed("Please say what the picture should show.")
+    system = "\n".join(message.text.strip() for message in prompt.messages if message.role == "system")
+    return f"{system}\n\n{asked}".strip()
+
+
+def asked_for(prompt: Prompt) -> str:
+    """The words of the last user message."""
+    return next((m.text for m in reversed(prompt.messages) if m.role == "user"), "").strip()
+
+
+def given(prompt: Prompt) -> tuple[Image, ...]:
+    """The pictures in the last user message: they are edited."""
+    last = next((message for message in reversed(prompt.messages) if message.role == "user"), None)
+    return tuple(part for part in last.parts if isinstance(part, Image) and part.data) if last else ()
+
+
+def image_body(
+    prompt: Prompt, deployment: Deployment, family: Family, refused: Collection[str], edit: bool
+) -> dict[str, Any]:
+    """The request, in the shape of the family: DALL-E's or gpt-image's.
+
+    A deployment whose name hides its model is learnt: what it refused before is left out.
+    """
+    asked = prompt.parameters
+    body: dict[str, Any] = {
+        "model": deployment.name,
+        "prompt": wish(prompt),
+        "n": min(asked.images, MAX_IMAGES) if asked.images else None,
+        "size": asked.size,
+    }
+    if family.pictures == "dalle":
+        quality = {"high": "hd", "medium": "standard", "low": "standard"}.get(
+            asked.quality or "", asked.quality
+        )
+        body |= {"quality": quality, "style": asked.style, "response_format": "b64_json"}
+        if edit:
+            body |= {"quality": None, "style": None}
+    else:
+        quality = {"hd": "high", "standard": "medium"}.get(asked.quality or "", asked.quality)
+        body |= {"quality": quality, "background": asked.background, "output_format": "png"}
+    return without(body, refused)
+
+
+def form_files(images: tuple[Image, ...]) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """The pictures of an edit as the files of a form."""
+    return [
+        ("image[]", (f"image{n}.{image.mime.partition('/')[2]}", image.data, image.mime))
+        for n, image in enumerate(images)
+    ]
+
+
+def kind(data: bytes) -> str:
+    """The MIME type, by the first bytes. Raises ModelUnavailable when they are no picture's."""
+    if len(data) > MAX_IMAGE_BYTES:
+        raise ModelUnavailable("The picture that came back is too large")
+    for magic, mime in _MAGIC:
+        if data.startswith(magic):
+            return mime
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    raise ModelUnavailable("What came back is no picture")
+
+
+def decoded(encoded: str, alt: str) -> Image:
+    """A picture from base64. Raises ModelUnavailable."""
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise ModelUnavailable("What came back is no picture") from None
+    return Image(mime=kind(data), data=data, alt=alt)
+
+
+def allowed(url: str, endpoint: str) -> str:
+    """The address of a generated picture, if it may be fetched: on the endpoint's host, or Azure's store.
+
+    Raises ConfigError: a model's answer must not send the bot to other places.
+    """
+    there, home = urlsplit(url), urlsplit(endpoint)
+    if (there.scheme, there.netloc) == (home.scheme, home.netloc):
+        return url
+    if there.scheme == "https" and (there.hostname or "").endswith(BLOB_HOST) and is_azure(endpoint):
+        return url
+    raise ConfigError(
+        f"The picture's address is on {there.hostname}, which is not the deployment's: not fetched"
+    )
+
+
+def spent(made: Made, deployment: Deployment, prices: Prices, picture_usd: float | None) -> Usage:
+    """What the pictures cost: by the tokens that were counted, else by the picture, else unknown.
+
+    `picture_usd` is the price of a million tokens of pictures that were sent to be edited.
+    """
+    counted = made.usage or _Counted()
+    details = counted.input_tokens_details or _Details()
+    usage = Usage(
+        deployment=deployment.name,
+        input_tokens=counted.input_tokens,
+        cached_tokens=details.cached_tokens,
+        output_tokens=counted.output_tokens,
+        images=len(made.data),
+    )
+    return msgspec.structs.replace(usage, usd=_usd(usage, prices, details.image_tokens, picture_usd))
+
+
+def _usd(usage: Usage, prices: Prices, picture_tokens: int, picture_usd: float | None) -> float | None:
+    if prices.image_usd is not None:
+        return usage.images * prices.image_usd
+    if not usage.output_tokens or prices.input_usd is None or prices.output_usd is None:
+        return None
+    if picture_tokens and picture_usd is None:
+        return None
+    words = usage.input_tokens - picture_tokens
+    cost = words * prices.input_usd + usage.output_tokens * prices.output_usd
+    return (cost + picture_tokens * (picture_usd or 0.0)) / 1e6
