@@ -17,7 +17,7 @@ from adapters.studio.gate import SAFE_HEADERS, SIGN_IN, Gate, Turned
 from adapters.studio.ports import Feed, History
 from bot.adapter import Accept
 from bot.errors import StateUnavailable
-from bot.types import Act, Address, Event, Rated, Said, Stopped, User, now
+from bot.types import Act, Address, Event, Image, Rated, Said, Stopped, User, now
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ MAX_TEXT = 48_000
 """Characters of one message: about what fills the smallest context of a chat model in use."""
 KEEP_ALIVE_S = 15.0
 """Proxies commonly cut a stream that was silent for 30 or 60 seconds."""
+PICTURE_PATIENCE_S = 5.0
+"""A picture is shown a moment before the turn that holds it is written down: who asks for it waits."""
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
@@ -184,13 +186,21 @@ class Pages:
 
     async def _image(self, request: web.Request) -> web.Response:
         ref = request.match_info["ref"]
-        image = None
-        if _REF.fullmatch(ref):
-            image = await self._history.image(_conversation(request), ref)
+        image = await self._picture(_conversation(request), ref) if _REF.fullmatch(ref) else None
         if image is None or image.mime not in PICTURES:
             raise Turned(404, "That picture is not kept any more.")
         headers = {"Cache-Control": "private, max-age=86400, immutable"}
         return web.Response(body=image.data, content_type=image.mime, headers=headers)
+
+    async def _picture(self, conversation: str, ref: str) -> Image | None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PICTURE_PATIENCE_S):
+                while True:
+                    image = await self._history.image(conversation, ref)
+                    if image is not None:
+                        return image
+                    await asyncio.sleep(0.1)
+        return None
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         conversation = _conversation(request)

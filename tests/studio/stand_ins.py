@@ -36,6 +36,11 @@ class MemoryFeed:
             async with self._news:
                 await self._news.wait_for(lambda at=at: self.away or len(self.frames[channel]) > at)
 
+    async def grown(self, channel: str, count: int) -> None:
+        """Until this many frames are kept."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.frames[channel]) >= count)
+
     async def leave(self) -> None:
         """Be away from now on: those who follow are told at once."""
         async with self._news:
@@ -49,11 +54,13 @@ class MemoryHistory:
     def __init__(self) -> None:
         self.kept: defaultdict[str, list[Turn]] = defaultdict(list)
         self.images: dict[tuple[str, str], Image] = {}
+        self.asked = asyncio.Event()
 
     async def turns(self, conversation: str) -> Sequence[Turn]:
         return self.kept[conversation]
 
     async def image(self, conversation: str, ref: str) -> Image | None:
+        self.asked.set()
         return self.images.get((conversation, ref))
 
 

@@ -127,7 +127,9 @@ def test_aligned_columns_need_no_inline_style() -> None:
     assert "style=" not in html
 
 
-async def test_history_is_shown_as_safe_html_with_its_pictures(http: ClientSession, studio: Studio) -> None:
+async def test_history_is_shown_as_safe_html_with_its_pictures(
+    http: ClientSession, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reply = Reply(
         text="<script>alert(1)</script> **kept**",
         images=(Image(mime="image/png", ref="0af3", alt="a cat"),),
@@ -149,7 +151,18 @@ async def test_history_is_shown_as_safe_html_with_its_pictures(http: ClientSessi
     assert image["alt"] == "a cat"
     picture = await http.get(studio.url + image["src"])
     assert (picture.content_type, await picture.read()) == ("image/png", b"PNG")
+    monkeypatch.setattr("adapters.studio.pages.PICTURE_PATIENCE_S", 0.01)
     await refused(await http.get(room(studio, "/images/0af3", "d" * 32)), 404)
+
+
+async def test_a_picture_is_waited_for_until_its_turn_is_written_down(
+    http: ClientSession, studio: Studio
+) -> None:
+    asking = asyncio.create_task(http.get(room(studio, "/images/late")))
+    await studio.history.asked.wait()
+    studio.history.images[f"studio:{C}", "late"] = Image(mime="image/png", data=b"PNG", ref="late")
+    async with asyncio.timeout(10):
+        assert await (await asking).read() == b"PNG"
 
 
 @pytest.mark.parametrize("mime", ["text/html", "image/svg+xml"])
@@ -345,7 +358,6 @@ async def test_a_long_answer_carries_everything_now_and_then(
     async with asyncio.timeout(10):
         for length in range(1, WHOLE_EVERY + 2):
             await studio.adapter.update(post, "word " * length)
-            while len(shown) < length:
-                await asyncio.sleep(0)
+            await studio.feed.grown(f"studio:{C}", length)
     keeps = [json.loads(frame)["keep"] for frame in shown]
     assert [number for number, keep in enumerate(keeps) if keep == 0] == [0, WHOLE_EVERY]
