@@ -1,0 +1,85 @@
+"""The answer to a slash command: for the asker alone, by its response address, and else in other ways."""
+
+import logging
+from collections.abc import Sequence
+
+import aiohttp
+import msgspec
+
+from adapters.slack import format as slack_format
+from adapters.slack.files import Pictures
+from adapters.slack.format import Block
+from adapters.slack.stream import reply_digest, shown_text
+from adapters.slack.web_api import Rejected, Unsure, WebApi
+from bot.types import Post, Reply
+
+log = logging.getLogger(__name__)
+
+# A response address takes five answers within thirty minutes (docs.slack.dev/interactivity).
+RESPONSES = 5
+PATIENCE_S = 20.0
+
+
+class CommandAnswer:
+    """Says nothing until it is whole: what only one person sees can't grow."""
+
+    stopped = False
+    visible = False
+
+    def __init__(self, api: WebApi, post: Post) -> None:
+        self._api, self._post, self._data = api, post, post.data
+        self._pictures = Pictures(api, post.data)
+        self._said = 0
+        self._finished = post.data.get("shown", "")
+
+    @property
+    def post(self) -> Post:
+        """What a second worker needs to continue."""
+        data = self._data | {"shown": self._finished, "files": self._pictures.recorded}
+        return Post(id=self._post.id, data={name: value for name, value in data.items() if value})
+
+    def offer(self, text: str) -> None:
+        """Nothing: the asker has been told that it takes a moment."""
+
+    async def settle(self) -> None:
+        """Nothing is on its way before the end."""
+
+    async def finish(self, reply: Reply) -> Post:
+        """Say the whole reply. Raises PlatformUnavailable."""
+        digest = reply_digest(reply)
+        if digest == self._finished:
+            return self.post
+        parts = slack_format.parts(slack_format.defused(shown_text(reply)))
+        rated = (self._post.id, self._data["conversation"]) if reply.rate else None
+        for number in range(self._said, len(parts)):
+            last = number == len(parts) - 1
+            await self._say(parts[number], slack_format.trailer(reply.sources, rated) if last else [])
+            self._said += 1
+        await self._pictures.show(reply.images, digest)
+        self._finished = digest
+        return self.post
+
+    async def _say(self, text: str, trailer: Sequence[Block]) -> None:
+        body = slack_format.message(text, trailer)
+        if self._said < RESPONSES and await self._respond({"response_type": "ephemeral", **body}):
+            return
+        asker = self._data["user"]
+        try:
+            place = {"channel": self._data["channel"], "user": asker}
+            await self._api.call("chat.postEphemeral", place | body, patience_s=PATIENCE_S)
+        except Rejected as error:
+            log.info("a command is answered in the asker's own channel with the bot: %s", error)
+            await self._api.call("chat.postMessage", {"channel": asker} | body, patience_s=PATIENCE_S)
+
+    async def _respond(self, body: dict[str, object]) -> bool:
+        """By the response address; False when it takes no more."""
+        url = self._data["response_url"]
+        try:
+            async with self._api.session.post(
+                url, data=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
+            ) as response:
+                if response.status >= 500 or response.status == 429:
+                    raise Unsure(f"Slack answered a response with status {response.status}")
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unsure(f"a response to Slack broke off: {type(error).__name__}") from error

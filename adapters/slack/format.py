@@ -1,0 +1,142 @@
+"""Text and blocks as Slack takes them: what the model wrote pages nobody, and nothing is over a limit."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.markdown import split
+from bot.types import Source
+
+Block = dict[str, Any]
+
+# A markdown block and `markdown_text` take 12,000 characters, a streamed message about 13,200 in all
+# (docs.slack.dev/reference/block-kit/blocks/markdown-block, slackapi/bolt-js#2509).
+MESSAGE_LIMIT = 11_000
+FALLBACK_LIMIT = 3_000  # `text` beside blocks is for notifications; chat.update takes 4,000
+CONTEXT_LIMIT = 2_900  # a mrkdwn element takes 3,000
+TITLE_LIMIT = 150
+ALT_LIMIT = 1_000
+HOLD_BACK = 40  # the longest unfinished mention that is waited for
+RATING_ACTION = "feedback"
+
+_BROADCAST = "here|channel|everyone"
+_ENTITY = re.compile(rf"<(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^))")
+_HANDLE = re.compile(rf"(?<![\w@.+/-])@(?={_BROADCAST})")
+_UNFINISHED = re.compile(rf"[<@][^\s<>@]{{0,{HOLD_BACK}}}\Z")
+_CODE = re.compile(r"(?P<fence>^[ \t>]*(?:```|~~~))|(?P<tick>`+)|(?P<line>\n)", re.M)
+_NOTHING = "\u2060"  # a word joiner: invisible, and no entity survives it
+
+
+def length(text: str) -> int:
+    """Characters as Slack counts them: UTF-16 units."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def parts(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
+    """`text` as the messages that will hold it, in order."""
+    return [text] if length(text) <= limit else split(text, limit, length)
+
+
+def growing(text: str) -> str:
+    """`text` without an unfinished mention at its end, so that what is shown never has to be taken back."""
+    return _UNFINISHED.sub("", text) if "<" in text[-HOLD_BACK:] or "@" in text[-HOLD_BACK:] else text
+
+
+def defused(text: str) -> str:
+    """`text` in which the model can page nobody: `<!channel>`, `<@U1>` and `@here` are only words.
+
+    Entities are broken everywhere, since Slack reads them in code too; a bare handle only outside code.
+    """
+    if "<" in text:
+        text = _ENTITY.sub("<" + _NOTHING, text)
+    if "@" not in text:
+        return text
+    pieces: list[str] = []
+    at = 0
+    for code, start, end in _code_and_prose(text):
+        pieces.append(text[at:start])
+        piece = text[start:end]
+        pieces.append(piece if code else _HANDLE.sub("@" + _NOTHING, piece))
+        at = end
+    return "".join(pieces)
+
+
+def _code_and_prose(text: str) -> list[tuple[bool, int, int]]:
+    """Stretches of `text`, each code or not; what comes before decides, so that it holds while text grows."""
+    stretches: list[tuple[bool, int, int]] = []
+    fence = ""
+    ticked = False
+    at = 0
+    for sign in _CODE.finditer(text):
+        kind, mark = sign.lastgroup, sign.group().lstrip(" \t>")
+        if (fence and mark != fence) or (kind == "line" and not ticked):
+            continue
+        stretches.append((bool(fence) or ticked, at, sign.end()))
+        at = sign.end()
+        if kind == "fence":
+            fence, ticked = ("" if fence else mark), False
+        else:
+            ticked = kind == "tick" and not ticked
+    stretches.append((bool(fence) or ticked, at, len(text)))
+    return stretches
+
+
+def escaped(text: str) -> str:
+    """`text` for mrkdwn, where three characters are signs."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
+    """The arguments of an ordinary message that shows Markdown: a block, and words for notifications."""
+    fallback = text if len(text) <= FALLBACK_LIMIT else text[:FALLBACK_LIMIT] + "…"
+    return {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
+
+
+def trailer(sources: Sequence[Source], rated: tuple[str, str] | None) -> list[Block]:
+    """What stands under an answer: where it comes from, and the buttons that rate it (post, conversation).
+
+    An empty post is the message that holds the buttons.
+    """
+    blocks: list[Block] = []
+    if sources:
+        blocks.append(_sources(sources))
+    if rated is not None:
+        blocks.append(_rating(*rated))
+    return blocks
+
+
+def rating_value(good: bool, post: str, conversation: str) -> str:
+    """What a rating button says when it is pressed: which answer, and in which conversation."""
+    return msgspec.json.encode({"good": good, "post": post, "conversation": conversation}).decode()
+
+
+def _sources(sources: Sequence[Source]) -> Block:
+    line = "Sources: "
+    for number, source in enumerate(sources):
+        title = escaped(defused(source.title[:TITLE_LIMIT]).replace("|", "/")) or source.url
+        url = source.url.replace("|", "%7C").replace(">", "%3E").replace("<", "%3C")
+        entry = f"<{url}|{title}>" if url.startswith(("https://", "http://")) else title
+        if len(line) + len(entry) > CONTEXT_LIMIT:
+            line += " …"
+            break
+        line += entry if number == 0 else f", {entry}"
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": line}]}
+
+
+def _rating(post: str, conversation: str) -> Block:
+    def button(good: bool, words: str) -> dict[str, Any]:
+        return {
+            "text": {"type": "plain_text", "text": words},
+            "value": rating_value(good, post, conversation),
+            "accessibility_label": f"Rate this answer as {words.lower()}",
+        }
+
+    buttons = {
+        "type": "feedback_buttons",
+        "action_id": RATING_ACTION,
+        "positive_button": button(True, "Good"),
+        "negative_button": button(False, "Bad"),
+    }
+    return {"type": "context_actions", "elements": [buttons]}

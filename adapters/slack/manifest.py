@@ -1,0 +1,93 @@
+"""The app as Slack is told of it: what it may do, what it hears, and where it listens."""
+
+from typing import Any
+
+from adapters.slack.delivery import PATH
+
+# Each scope, and the methods and events that need it.
+SCOPES: dict[str, tuple[str, ...]] = {
+    "app_mentions:read": ("app_mention",),
+    "assistant:write": ("assistant.threads.setStatus", "assistant.threads.setSuggestedPrompts"),
+    "channels:history": ("message.channels", "conversations.replies"),
+    "chat:write": (
+        "chat.postMessage",
+        "chat.postEphemeral",
+        "chat.update",
+        "chat.delete",
+        "chat.startStream",
+        "chat.appendStream",
+        "chat.stopStream",
+        "message_stream_stopped",
+        "agent_session_stopped",
+    ),
+    "commands": ("/ask", "/image", "/parley"),
+    "files:read": ("files.info",),
+    "files:write": ("files.getUploadURLExternal", "files.completeUploadExternal", "files.delete"),
+    "groups:history": ("message.groups", "conversations.replies"),
+    "im:history": ("message.im", "conversations.replies"),
+    "im:write": ("conversations.open",),
+    "mpim:history": ("message.mpim", "conversations.replies"),
+    "users:read": ("users.info",),
+}
+EVENTS = (
+    "agent_session_stopped",
+    "app_home_opened",
+    "app_mention",
+    "message.channels",
+    "message.groups",
+    "message.im",
+    "message.mpim",
+    "message_stream_stopped",
+)
+SUGGESTED_PROMPTS = (
+    {"title": "What can you do?", "message": "help"},
+    {"title": "Draw a picture", "message": "/image a red bicycle in the rain"},
+    {"title": "Summarise a text", "message": "Summarise this in three sentences: "},
+)
+COMMANDS = (
+    ("/ask", "Ask a question that only you see the answer to", "your question"),
+    ("/image", "Draw a picture", "what it shows"),
+    ("/parley", "Help, start anew, usage, or forget what you said", "help | reset | usage | forget"),
+)
+DESCRIPTION = "Answers from your own Azure OpenAI deployments."
+
+
+def manifest(public_url: str, socket_mode: bool) -> dict[str, Any]:
+    """The app manifest; `public_url` is where Slack reaches this server, unused in Socket Mode."""
+    address = {} if socket_mode else {"request_url": public_url.rstrip("/") + PATH}
+    command_address = {} if socket_mode else {"url": public_url.rstrip("/") + PATH}
+    commands = [
+        {
+            "command": command,
+            "description": description,
+            "usage_hint": hint,
+            "should_escape": True,
+            **command_address,
+        }
+        for command, description, hint in COMMANDS
+    ]
+    return {
+        "_metadata": {"major_version": 2, "minor_version": 1},
+        "display_information": {"name": "Parley", "description": DESCRIPTION, "background_color": "#1f4e5f"},
+        "features": {
+            "agent_view": {
+                "agent_description": DESCRIPTION,
+                "suggested_prompts": [dict(prompt) for prompt in SUGGESTED_PROMPTS],
+            },
+            "app_home": {
+                "home_tab_enabled": False,
+                "messages_tab_enabled": True,
+                "messages_tab_read_only_enabled": False,
+            },
+            "bot_user": {"display_name": "parley", "always_online": True},
+            "slash_commands": commands,
+        },
+        "oauth_config": {"scopes": {"bot": sorted(SCOPES)}},
+        "settings": {
+            "event_subscriptions": {**address, "bot_events": list(EVENTS)},
+            "interactivity": {"is_enabled": True, **address},
+            "org_deploy_enabled": False,
+            "socket_mode_enabled": socket_mode,
+            "token_rotation_enabled": False,
+        },
+    }

@@ -1,0 +1,30 @@
+"""Socket Mode: the same events over a connection that we open, for bots without a public address."""
+
+import asyncio
+import logging
+
+from pydantic import SecretStr
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+log = logging.getLogger(__name__)
+
+RECONNECT_AFTER_S = 5.0
+
+
+async def listen(app: AsyncApp, app_token: SecretStr, api_url: str) -> None:
+    """Receive until cancelled. An event is acknowledged by Bolt only when it was answered with 200."""
+    token = app_token.get_secret_value()
+    while True:
+        client = AsyncWebClient(token=token, base_url=api_url)
+        handler = AsyncSocketModeHandler(app, token, web_client=client)
+        try:
+            await handler.connect_async()
+            log.info("Slack's Socket Mode is connected")
+            await asyncio.Event().wait()
+        except Exception:
+            log.warning("Slack's Socket Mode could not connect, trying again in a moment", exc_info=True)
+        finally:
+            await handler.close_async()
+        await asyncio.sleep(RECONNECT_AFTER_S)

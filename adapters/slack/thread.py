@@ -1,0 +1,180 @@
+"""The calls that write into one thread, and what is known of the messages there."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.slack import format as slack_format
+from adapters.slack.format import Block
+from adapters.slack.web_api import Limited, Rejected, WebApi
+from bot.errors import PlatformUnavailable
+
+log = logging.getLogger(__name__)
+
+METADATA_TYPE = "parley_answer"
+STOP_PATIENCE_S = 180.0
+FIND_PATIENCE_S = 60.0
+REFUSAL_HOLDS_S = 600.0
+REFUSALS_KEPT = 1_000
+WORKSPACE_REFUSALS = frozenset({"unknown_method", "missing_scope", "not_allowed_token_type"})
+
+
+class NativeStreams:
+    """Where native streams are to be had, learnt from Slack's refusals."""
+
+    def __init__(self) -> None:
+        self.stoppable = True  # needs the event message_stream_stopped, which older manifests lack
+        self._refused_until: dict[str, float] = {}
+
+    def allowed(self, channel: str) -> bool:
+        """Whether to try a native stream in `channel`."""
+        if not self._refused_until:
+            return True
+        now = time.monotonic()
+        return all(self._refused_until.get(where, 0.0) <= now for where in ("*", channel))
+
+    def refused(self, channel: str, code: str) -> None:
+        """Remember that Slack refused to start a stream."""
+        if code == "not_subscribed_to_message_stream_stopped":
+            self.stoppable = False
+            return
+        where = "*" if code in WORKSPACE_REFUSALS else channel
+        log.info("Slack streams no answer in %s (%s): answers there are posted and edited", where, code)
+        if len(self._refused_until) > REFUSALS_KEPT:
+            self._refused_until.clear()
+        self._refused_until[where] = time.monotonic() + REFUSAL_HOLDS_S
+
+
+@dataclass
+class Shown:
+    """A message of an answer. `text` is what Slack acknowledged, None when that isn't known.
+
+    `kept` is true once Slack has ended its stream by itself: it stays, and the rest follows it.
+    """
+
+    ts: str
+    text: str | None
+    streaming: bool
+    kept: bool = False
+    trailer: Sequence[Block] = field(default_factory=tuple[Block, ...])
+
+
+class Thread:
+    """One thread, by the `data` of a post. Every call raises Limited, Unsure or Rejected."""
+
+    def __init__(self, api: WebApi, streams: NativeStreams, data: Mapping[str, str]) -> None:
+        self._api, self._streams, self._data = api, streams, data
+        self._place = {"channel": data["channel"]}
+        self._metadata = {"event_type": METADATA_TYPE, "event_payload": {"event": data["event"]}}
+
+    async def start(self, text: str) -> Shown | None:
+        """Begin a native stream with its first words; None where there is none to be had."""
+        channel = self._data["channel"]
+        if not self._streams.allowed(channel):
+            return None
+        args: dict[str, Any] = {**self._place, "thread_ts": self._data["thread"], "markdown_text": text}
+        if self._data.get("user"):
+            args |= {"recipient_user_id": self._data["user"], "recipient_team_id": self._data["user_team"]}
+        stoppable = self._streams.stoppable
+        try:
+            args |= {"is_stoppable": True} if stoppable else {}
+            answer = await self._api.call("chat.startStream", args)
+        except Limited:
+            return None
+        except Rejected as error:
+            self._streams.refused(channel, error.code)
+            return await self.start(text) if stoppable and not self._streams.stoppable else None
+        return Shown(ts=answer["ts"], text=text, streaming=True)
+
+    async def post(self, text: str, trailer: Sequence[Block] = ()) -> Shown:
+        """Add an ordinary message."""
+        args = {
+            **self._place,
+            "thread_ts": self._data["thread"],
+            **slack_format.message(text, trailer),
+            "metadata": self._metadata,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+        answer = await self._api.call("chat.postMessage", args)
+        return Shown(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
+
+    async def append(self, message: Shown, rest: str) -> None:
+        """Let a stream grow."""
+        await self._api.call("chat.appendStream", {**self._place, "ts": message.ts, "markdown_text": rest})
+
+    def _stopping(self, message: Shown, trailer: Sequence[Block]) -> dict[str, Any]:
+        args: dict[str, Any] = {**self._place, "ts": message.ts, "metadata": self._metadata}
+        return args | {"blocks": list(trailer)} if trailer else args
+
+    async def stop(self, message: Shown, rest: str = "", trailer: Sequence[Block] = ()) -> None:
+        """End a stream; only now does it carry the mark that it is whole."""
+        args = self._stopping(message, trailer)
+        await self._api.call("chat.stopStream", args | {"markdown_text": rest} if rest else args)
+
+    async def stop_later(self, message: Shown, trailer: Sequence[Block]) -> None:
+        """End a stream whose text is whole already, as soon as Slack allows."""
+        try:
+            args = self._stopping(message, trailer)
+            await self._api.call("chat.stopStream", args, patience_s=STOP_PATIENCE_S)
+        except PlatformUnavailable as error:
+            log.warning("an answer is whole, but its stream stayed open: %s", error)
+
+    async def edit(self, message: Shown, text: str, trailer: Sequence[Block] = ()) -> None:
+        """Replace what a message shows; a stream that turns out to be open is ended first."""
+        body = slack_format.message(text, trailer)
+        args = {**self._place, "ts": message.ts, **body, "metadata": self._metadata}
+        try:
+            await self._api.call("chat.update", args)
+        except Rejected as error:
+            if error.code != "streaming_state_conflict":
+                raise
+            await self.stop(message)
+            await self._api.call("chat.update", args)
+
+    async def mend(self, message: Shown) -> None:
+        """A stream that Slack ended looks broken until it is edited (slackapi/python-slack-sdk#1859)."""
+        try:
+            await self.edit(message, message.text or "")
+        except PlatformUnavailable as error:
+            log.info("a stream that Slack ended could not be mended: %s", error)
+
+    async def delete(self, message: Shown) -> None:
+        """Take a message away that is no longer needed; one that can't be deleted stays."""
+        try:
+            await self._api.call("chat.delete", {**self._place, "ts": message.ts})
+        except Rejected as error:
+            log.info("a message that is no longer needed stays: %s", error)
+
+    async def whisper(self, text: str, trailer: Sequence[Block]) -> None:
+        """Only the asker sees it; such a message can't be edited or found again."""
+        body = slack_format.message(text, trailer)
+        args = {**self._place, "user": self._data["user"], "thread_ts": self._data["thread"], **body}
+        await self._api.call("chat.postEphemeral", args)
+
+    async def since_the_question(self, ours: frozenset[str]) -> list[dict[str, Any]]:
+        """Our own messages after the question, oldest first; `ours` are the ids under which we write."""
+        args = {
+            **self._place,
+            "ts": self._data["thread"],
+            "oldest": self._data["question"],
+            "limit": 200,
+            "include_all_metadata": True,
+        }
+        found = await self._api.call("conversations.replies", args, patience_s=FIND_PATIENCE_S)
+        messages: list[dict[str, Any]] = found.get("messages", [])
+        after = [message for message in messages if message["ts"] > self._data["question"]]
+        mine = [message for message in after if ours & {message.get("user"), message.get("bot_id")}]
+        return sorted(mine, key=lambda message: str(message["ts"]))
+
+    def is_of_this_answer(self, message: Mapping[str, Any]) -> bool:
+        """Marked with our event; or not marked at all, as a stream is until it is stopped.
+
+        Only one answer is in progress in a thread, so an unmarked one can be no other's.
+        """
+        metadata: Mapping[str, Any] = message.get("metadata") or {}
+        payload: Mapping[str, Any] = metadata.get("event_payload") or {}
+        ours = metadata.get("event_type") == METADATA_TYPE and payload.get("event") == self._data["event"]
+        return not metadata or ours

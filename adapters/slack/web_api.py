@@ -1,0 +1,144 @@
+"""Slack's Web API over one shared session: what a call can end in, and when a method may be called again."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import msgspec
+from pydantic import SecretStr
+
+from bot.errors import PlatformUnavailable
+
+CALL_TIMEOUT_S = 30.0
+DEFAULT_RETRY_AFTER_S = 1.0
+FIRST_RETRY_S = 0.3
+
+# These read their arguments from a form only (docs.slack.dev/apis/web-api: "not all methods accept JSON").
+FORM_METHODS = frozenset(
+    {
+        "conversations.replies",
+        "files.getUploadURLExternal",
+        "files.info",
+        "users.info",
+    }
+)
+LIMITED_CODES = frozenset({"ratelimited", "rate_limited"})
+UNSURE_CODES = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
+
+
+class Limited(PlatformUnavailable):
+    """Slack asked to wait `retry_after_s`; nothing was done."""
+
+    def __init__(self, method: str, retry_after_s: float) -> None:
+        super().__init__(f"Slack limits {method} for {retry_after_s:.1f} s", retry_after_s)
+        self.wait_s = retry_after_s
+
+
+class Unsure(PlatformUnavailable):
+    """No usable answer came: the call may or may not have been carried out."""
+
+
+class Rejected(PlatformUnavailable):
+    """Slack refused the call for a reason, `code`; nothing was done."""
+
+    def __init__(self, method: str, code: str) -> None:
+        super().__init__(f"Slack refused {method}: {code}")
+        self.code = code
+
+
+class WebApi:
+    """Calls by one bot token. Every method raises Limited, Unsure or Rejected, all PlatformUnavailable."""
+
+    def __init__(self, session: aiohttp.ClientSession, token: SecretStr, api_url: str) -> None:
+        self.session = session
+        self.api_url = api_url.rstrip("/") + "/"
+        self._authorization = f"Bearer {token.get_secret_value()}"
+        self._json = {"Authorization": self._authorization, "Content-Type": "application/json; charset=utf-8"}
+        self._form = {"Authorization": self._authorization}
+        self._quiet_until: dict[str, float] = {}
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The header for files, which live behind the same token."""
+        return self._form
+
+    async def call(self, method: str, args: Mapping[str, Any], *, patience_s: float = 0.0) -> dict[str, Any]:
+        """One call; with patience, what is limited or unsure is tried again: only for calls safe to repeat.
+
+        While a method is limited, calls to it raise Limited without asking Slack.
+        """
+        give_up_at = time.monotonic() + patience_s
+        pause_s = FIRST_RETRY_S
+        while True:
+            try:
+                return (await self.call_with_headers(method, args))[0]
+            except (Limited, Unsure) as error:
+                wait_s = error.wait_s if isinstance(error, Limited) else pause_s
+                if time.monotonic() + wait_s > give_up_at:
+                    raise
+            await asyncio.sleep(wait_s)
+            pause_s *= 2
+
+    async def call_with_headers(
+        self, method: str, args: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """One call, with the headers of its answer (`x-oauth-scopes`)."""
+        # Posting is limited by channel, the rest by workspace (docs.slack.dev/apis/web-api/rate-limits).
+        limit = f"{method} {args.get('channel')}" if method == "chat.postMessage" else method
+        if self._quiet_until:
+            self._check_quiet(method, limit)
+        try:
+            status, headers, body = await self._post(method, args)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unsure(f"Slack did not answer {method}: {type(error).__name__}") from error
+        if status == 429:
+            raise self._limited(method, limit, headers)
+        if status >= 500:
+            raise Unsure(f"Slack answered {method} with status {status}")
+        try:
+            answer = msgspec.json.decode(body, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise Unsure(f"Slack answered {method} with status {status} and no JSON object") from error
+        if answer.get("ok") is True:
+            return answer, headers
+        code = str(answer.get("error", "unknown_error"))
+        if code in LIMITED_CODES:
+            raise self._limited(method, limit, headers)
+        if code in UNSURE_CODES:
+            raise Unsure(f"Slack answered {method} with {code}")
+        raise Rejected(method, code)
+
+    async def _post(self, method: str, args: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+        if method in FORM_METHODS:
+            form = {name: str(value).lower() if value is True else str(value) for name, value in args.items()}
+            sending = self.session.post(self.api_url + method, data=form, headers=self._form)
+        else:
+            body = msgspec.json.encode(args)
+            sending = self.session.post(self.api_url + method, data=body, headers=self._json)
+        async with sending as response:
+            return response.status, response.headers, await response.read()
+
+    def _check_quiet(self, method: str, limit: str) -> None:
+        remaining_s = self._quiet_until.get(limit, 0.0) - time.monotonic()
+        if remaining_s > 0:
+            raise Limited(method, remaining_s)
+        self._quiet_until.pop(limit, None)
+
+    def _limited(self, method: str, limit: str, headers: Mapping[str, str]) -> Limited:
+        try:
+            retry_after_s = float(headers.get("Retry-After", DEFAULT_RETRY_AFTER_S))
+        except ValueError:
+            retry_after_s = DEFAULT_RETRY_AFTER_S
+        self._quiet_until[limit] = time.monotonic() + retry_after_s
+        return Limited(method, retry_after_s)
+
+
+def new_session() -> aiohttp.ClientSession:
+    """The one session of an adapter; its owner closes it."""
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S),
+        connector=aiohttp.TCPConnector(limit=200, keepalive_timeout=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
