@@ -5,7 +5,14 @@ import sys
 from typing import Literal
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 
 from bot.types import Turn
 
@@ -56,6 +63,14 @@ TURN_SECONDS = Histogram(
 DEPLOYMENTS = Counter(
     "parley_deployment_calls", "Calls to deployments, by result.", ("deployment", "result"), registry=registry
 )
+DEPLOYMENT_SECONDS = Histogram(
+    "parley_deployment_seconds",
+    "From the call to the first token, or to the end of a picture.",
+    ("deployment",),
+    registry=registry,
+    buckets=_SECONDS,
+)
+METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
 def metrics() -> bytes:
@@ -73,6 +88,12 @@ def count(turn: Turn) -> None:
         TOKENS.labels(usage.deployment, "output").inc(usage.output_tokens)
         if usage.usd is not None:
             MICRODOLLARS.labels(usage.deployment).inc(usage.usd * 1_000_000)
+
+
+def deployment_called(deployment: str, result: str, seconds: float) -> None:
+    """Count a call to a deployment: by result, and how long it took to its first token or its end."""
+    DEPLOYMENTS.labels(deployment, result).inc()
+    DEPLOYMENT_SECONDS.labels(deployment).observe(seconds)
 
 
 def bind(**fields: str) -> None:

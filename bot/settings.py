@@ -1,9 +1,12 @@
 """The only reader of the environment: every setting, its unit, and the reason for its default."""
 
 import ipaddress
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -168,6 +171,12 @@ def load() -> Settings:
         return Settings()
     except ValidationError as error:
         raise ConfigError("\n".join(_words(detail) for detail in error.errors(include_input=False))) from None
+
+
+def secrets(names: Iterable[str]) -> dict[str, SecretStr]:
+    """The secrets of these names, from the environment, then from `.env`: keys that a file refers to."""
+    found = {**dotenv_values(".env"), **os.environ}
+    return {name: SecretStr(value) for name in names if (value := found.get(name))}
 
 
 def _words(detail: ErrorDetails) -> str:

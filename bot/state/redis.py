@@ -11,6 +11,7 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from bot.errors import ConfigError, StateUnavailable
+from bot.types import Finding
 
 Key: TypeAlias = str | bytes
 Argument: TypeAlias = str | bytes | int | float
@@ -96,6 +97,12 @@ class Redis:
                 pipe.execute_command(*command)
             return cast(list[Any], await pipe.execute())
 
+    async def scan(self, pattern: str) -> AsyncIterator[str]:
+        """The names of all keys that match, found step by step. Raises StateUnavailable."""
+        with mapped():
+            async for name in self._client.scan_iter(match=pattern, count=500):
+                yield name.decode()
+
     async def subscribe(self, *channels: str) -> AsyncIterator[tuple[str, str]]:
         """(channel, text) as published; the first item of each subscription is ("", ""): listening has begun.
 
@@ -123,6 +130,35 @@ class Redis:
         finally:
             if node is not None:
                 await node.aclose()
+
+    async def risks(self) -> list[Finding]:
+        """What could lose something that was acknowledged: eviction, no append-only file. Raises
+        StateUnavailable.
+        """
+        said = await self.info()
+        found: list[Finding] = []
+        policy = str(said.get("maxmemory_policy", "noeviction"))
+        if policy != "noeviction":
+            words = f"maxmemory-policy is {policy}: waiting messages can be evicted. Set it to noeviction."
+            found.append(Finding(level="warning", subject="redis", words=words))
+        if not said.get("aof_enabled"):
+            words = "there is no append-only file: a restart of Redis loses messages. Set appendonly yes."
+            found.append(Finding(level="warning", subject="redis", words=words))
+        return found
+
+    async def check(self) -> list[Finding]:
+        """What `parley check` says of Redis. Never raises."""
+        try:
+            said = await self.info()
+            risks = await self.risks()
+        except StateUnavailable as error:
+            words = f"{error}. Is REDIS_URL right, and the server running?"
+            return [Finding(level="error", subject="redis", words=words)]
+        version = str(said.get("redis_version", "0.0"))
+        if tuple(map(int, version.split(".")[:2])) < BASELINE:
+            words = f"version {version} is too old: Parley needs {BASELINE[0]}.{BASELINE[1]} or newer"
+            return [Finding(level="error", subject="redis", words=words), *risks]
+        return [Finding(level="ok", subject="redis", words=f"version {version} answers"), *risks]
 
     async def info(self) -> dict[str, Any]:
         """What the server says of itself. Raises StateUnavailable."""

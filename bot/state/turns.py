@@ -2,7 +2,7 @@
 
 import logging
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -69,6 +69,11 @@ class Turns:
     async def turns(self, conversation: str, count: int = 200) -> tuple[Turn, ...]:
         """The newest turns of a conversation, oldest first."""
         return read_turns(await self._redis.call("LRANGE", keys.of("turns", conversation), -count, -1))
+
+    async def conversations(self) -> AsyncIterator[str]:
+        """Every conversation that has turns, in no order."""
+        async for name in self._redis.scan("parley:*:turns:*"):
+            yield name.split(":turns:", 1)[1]
 
     async def sent(self, conversation: str, turn: str) -> tuple[Prompt, ...]:
         """Exactly what was sent for a turn, a prompt for each round of tools; empty when no longer kept."""

@@ -1,0 +1,202 @@
+"""The composition root: the only module that knows every room, and the processes that Parley runs as."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from adapters.studio import StudioAdapter
+from adapters.terminal import TerminalAdapter
+from bot import observe
+from bot.adapter import Accept, Adapter
+from bot.errors import ConfigError, StateUnavailable
+from bot.house import House, open_house
+from bot.settings import Settings, is_loopback
+from bot.types import Finding
+
+log = logging.getLogger(__name__)
+
+_BODY_BYTES = 8 * 1024 * 1024
+_KEEP_ALIVE_S = 620.0
+"""Longer than any sender keeps an idle connection: a delivery on a connection that we close is lost to it."""
+
+
+# ------------------------------------------------------------------ platforms
+
+
+def find_adapters(house: House) -> list[Adapter]:
+    """The adapters of the platforms that are set up, and the studio where it is safe."""
+    settings = house.settings
+    found: list[Adapter] = []
+    if settings.slack_bot_token is not None:
+        from adapters.slack import SlackAdapter
+
+        found.append(
+            SlackAdapter(
+                bot_token=settings.slack_bot_token,
+                signing_secret=settings.slack_signing_secret,
+                app_token=settings.slack_app_token,
+                api_url=settings.slack_api_url,
+            )
+        )
+    if settings.teams:
+        from adapters.teams import TeamsAdapter
+
+        found.append(
+            TeamsAdapter(
+                app_id=settings.microsoft_app_id or "",
+                app_password=settings.microsoft_app_password,
+                app_type=settings.microsoft_app_type,
+                tenant_id=settings.microsoft_app_tenant_id,
+                authenticate=settings.parley_teams_auth == "on",
+            )
+        )
+    if settings.parley_studio_token is not None or is_loopback(settings.host):
+        found.append(StudioAdapter(house.feed, house.turns, settings.parley_studio_token))
+    else:
+        log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
+    return found
+
+
+def web_app(house: House, adapters: Sequence[Adapter]) -> web.Application:
+    """Every route: the platforms', health, metrics."""
+    app = web.Application(client_max_size=_BODY_BYTES)
+    accept: Accept = house.accept
+    for adapter in adapters:
+        app.router.add_routes(adapter.routes(accept))
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def ready(_: web.Request) -> web.Response:
+        try:
+            await house.redis.call("PING")
+        except StateUnavailable as error:
+            return web.json_response({"status": "unavailable", "reason": str(error)}, status=503)
+        return web.json_response({"status": "ok"})
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=observe.metrics(), headers={"Content-Type": observe.METRICS_TYPE})
+
+    app.router.add_get("/healthz", alive)
+    app.router.add_get("/readyz", ready)
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+# ------------------------------------------------------------------ processes
+
+
+async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = True) -> None:
+    """Run until SIGTERM or SIGINT, then drain. Raises ConfigError."""
+    observe.start_logging(settings.parley_log, settings.parley_log_level)
+    until = _until_signal()
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(open_house(settings))
+        adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
+        for risk in await house.redis.risks():
+            log.warning("%s: %s", risk.subject, risk.words)
+        work = [house.worker(adapters).run(until)] if worker_on else []
+        if web_on:
+            await stack.enter_async_context(_listening(house, adapters))
+        if work:
+            await asyncio.gather(*work)
+        else:
+            await until.wait()
+
+
+def _until_signal() -> asyncio.Event:
+    until = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, until.set)
+    return until
+
+
+@asynccontextmanager
+async def _listening(house: House, adapters: Sequence[Adapter]) -> AsyncGenerator[None]:
+    """The web server and the adapters' own connections, until the end of the block."""
+    settings = house.settings
+    runner = web.AppRunner(
+        web_app(house, adapters), access_log=None, handle_signals=False, keepalive_timeout=_KEEP_ALIVE_S
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, settings.host, settings.port)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigError(
+            f"Can't listen on {settings.host}:{settings.port} ({error.strerror}). "
+            "Is Parley running already? PORT=0 takes any free port."
+        ) from None
+    sockets = [asyncio.create_task(adapter.listen(house.accept)) for adapter in adapters]
+    try:
+        _greet(house, adapters, runner.addresses[0][1])
+        yield
+    finally:
+        for task in sockets:
+            task.cancel()
+        await asyncio.gather(*sockets, return_exceptions=True)
+        await runner.cleanup()
+
+
+def _greet(house: House, adapters: Sequence[Adapter], port: int) -> None:
+    """Tell the person who started it where everything is."""
+    host = "localhost" if is_loopback(house.settings.host) else house.settings.host
+    at = f"http://{host}:{port}"
+    where = {"studio": f"{at}/", "slack": f"{at}/slack/events", "teams": f"{at}/api/messages"}
+    lines = [f"  {adapter.name:<8} {where[adapter.name]}" for adapter in adapters if adapter.name in where]
+    lines.append(f"  {'health':<8} {at}/readyz   metrics {at}/metrics")
+    model = ", ".join(one.name for one in house.deployments)
+    print("Parley is running.", *lines, f"  {'models':<8} {model}", sep="\n", flush=True)
+
+
+async def chat(settings: Settings, conversation: str) -> None:
+    """Talk in the terminal, by the same engine and the same path, with a memory of its own."""
+    observe.start_logging(settings.parley_log, "error")
+    folder = settings.parley_data_dir / "terminal"
+    async with open_house(settings, folder=folder) as house:
+        adapter = TerminalAdapter(conversation, folder / "pictures")
+        until = asyncio.Event()
+        work = asyncio.create_task(house.worker([adapter]).run(until))
+        try:
+            await adapter.listen(house.accept)
+        finally:
+            until.set()
+            await work
+
+
+async def check(settings: Settings) -> list[Finding]:
+    """Look at everything that the settings name; each line says how it is and what to do. Never raises."""
+    findings = [Finding(level="ok", subject="settings", words="every setting that is there can be used")]
+    try:
+        async with open_house(settings) as house:
+            loaded = ", ".join(template.name for template in house.templates)
+            findings.append(Finding(level="ok", subject="templates", words=loaded))
+            findings += await house.redis.check()
+            findings += await house.gateway.check()
+            for adapter in find_adapters(house):
+                async with adapter:
+                    findings += await adapter.check()
+    except ConfigError as error:
+        findings.append(Finding(level="error", subject="start", words=str(error)))
+    return findings + _absent(settings)
+
+
+def _absent(settings: Settings) -> list[Finding]:
+    platforms: Mapping[str, tuple[bool, str]] = {
+        "slack": (
+            settings.slack,
+            "not set up: SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET make it answer there",
+        ),
+        "teams": (settings.teams, "not set up: MicrosoftAppId and MicrosoftAppPassword make it answer there"),
+    }
+    return [
+        Finding(level="ok", subject=name, words=words)
+        for name, (present, words) in platforms.items()
+        if not present
+    ]

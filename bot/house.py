@@ -1,0 +1,196 @@
+"""Builds the rooms of a process and opens them: state, models, templates, the engine over them."""
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bot import examples, knowledge, observe, templates
+from bot.adapter import Adapter, Receipt
+from bot.commands import Commands
+from bot.compose import Room
+from bot.engine import Engine, Parts
+from bot.models import Model, catalogue, offline
+from bot.models.gateway import Gateway
+from bot.settings import Settings, secrets
+from bot.state.embedded import embedded
+from bot.state.feed import Feed
+from bot.state.inbox import Inbox
+from bot.state.ledger import Ledger
+from bot.state.redis import Redis
+from bot.state.turns import Turns
+from bot.state.vectors import Vectors
+from bot.types import Deployment, Event, Prompt, Template, Turn
+from bot.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Every room of one process, open."""
+
+    settings: Settings
+    redis: Redis
+    inbox: Inbox
+    turns: Turns
+    feed: Feed
+    ledger: Ledger
+    gateway: Gateway
+    deployments: Sequence[Deployment]
+    templates: Sequence[Template]
+    engine: Engine
+
+    def worker(self, adapters: Sequence[Adapter]) -> Worker:
+        """A worker that answers by these adapters."""
+
+        async def settle(turn: Turn) -> None:
+            await self.ledger.settle(turn.said.user, turn.id, turn.said.address.conversation, turn.usage)
+
+        return Worker(
+            inbox=self.inbox,
+            engine=self.engine,
+            settle=settle,
+            adapters={adapter.name: adapter for adapter in adapters},
+            concurrency=self.settings.parley_concurrency,
+            attempts=self.settings.parley_attempts,
+            lease_s=self.settings.parley_lease_s,
+            drain_s=self.settings.parley_drain_s,
+        )
+
+    async def accept(self, event: Event) -> Receipt:
+        """Write an event down, and count it."""
+        adapter = event.address.adapter
+        with observe.ACCEPT_SECONDS.labels(adapter).time():
+            receipt = await self.inbox.accept(event)
+        observe.EVENTS.labels(adapter, receipt).inc()
+        return receipt
+
+
+@asynccontextmanager
+async def open_house(settings: Settings, *, folder: Path | None = None) -> AsyncGenerator[House]:
+    """Build and open every room; close them in reverse. Raises ConfigError.
+
+    With a `folder` the state is an embedded Redis of its own there, whatever REDIS_URL says.
+    """
+    prompts = settings.parley_prompts or templates.FOLDER
+    loaded, pools = templates.load(prompts), templates.load_pools(prompts)
+    texts = knowledge.load(prompts)
+    knowledge.check(loaded, texts)
+    deployments = find_deployments(settings)
+    async with AsyncExitStack() as stack:
+        redis = Redis(await _redis_url(settings, folder, stack))
+        stack.push_async_callback(redis.close)
+        keys = secrets(catalogue.key_names(deployments))
+        gateway = await stack.enter_async_context(
+            Gateway.connect(deployments, keys, observe=observe.deployment_called)
+        )
+        retention_s = settings.parley_retention_days * 86_400
+        ledger = Ledger(
+            redis,
+            requests_per_minute=settings.parley_requests_per_minute,
+            daily_usd=settings.parley_daily_usd,
+            retention_s=retention_s,
+        )
+        turns = Turns(redis)
+        inbox = Inbox(
+            redis,
+            lease_s=settings.parley_lease_s,
+            limit=settings.parley_inbox_limit,
+            retention_s=retention_s,
+        )
+        embed = Vectors(redis, _embedder(deployments), partial(_embed, gateway)).embed
+
+        async def choose(template: Template, question: str):
+            return await examples.choose(template, pools.get(template.pool or "", ()), question, embed)
+
+        async def recall(template: Template, question: str):
+            return await knowledge.recall(template, texts, question, embed)
+
+        engine = Engine(
+            Parts(
+                model=gateway,
+                ledger=ledger,
+                commands=Commands(templates=loaded, ledger=ledger, turns=turns),
+                templates=loaded,
+                tools={},
+                choose=choose,
+                recall=recall,
+                room=partial(_room, deployments),
+                estimate_usd=partial(_estimate_usd, deployments),
+            )
+        )
+        yield House(
+            settings=settings,
+            redis=redis,
+            inbox=inbox,
+            turns=turns,
+            feed=Feed(redis),
+            ledger=ledger,
+            gateway=gateway,
+            deployments=deployments,
+            templates=loaded,
+            engine=engine,
+        )
+
+
+async def _redis_url(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> str:
+    if folder is None and settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    return await stack.enter_async_context(embedded(folder or settings.parley_data_dir))
+
+
+def find_deployments(settings: Settings) -> tuple[Deployment, ...]:
+    """The deployments that the settings name; the built-in demo model without any. Raises ConfigError."""
+    endpoint, version = settings.azure_openai_endpoint, settings.openai_api_version
+    found: tuple[Deployment, ...] = ()
+    if settings.parley_deployments is not None:
+        found = catalogue.load(settings.parley_deployments, endpoint, version)
+    if endpoint is not None:
+        found += catalogue.simple(
+            endpoint,
+            version,
+            settings.azure_openai_chat_deployment,
+            settings.azure_openai_image_deployment,
+            settings.azure_openai_embedding_deployment,
+        )
+    return found or offline.deployments()
+
+
+def _embedder(deployments: Sequence[Deployment]) -> str:
+    return next((one.name for one in deployments if one.capability == "embedding"), "")
+
+
+async def _embed(model: Model, texts: Sequence[str]) -> list[list[float]]:
+    vectors, _ = await model.embed(texts)
+    return vectors
+
+
+def _candidates(deployments: Sequence[Deployment], wish: str | None, capability: str) -> list[Deployment]:
+    able = [one for one in deployments if one.capability == capability]
+    return [one for one in able if wish in (one.name, *one.tags)] or able
+
+
+def _room(deployments: Sequence[Deployment], template: Template) -> Room:
+    """What the smallest deployment that may answer takes: a fallback must take the same prompt."""
+    able = _candidates(deployments, template.deployment, template.capability)
+    return Room(
+        context_tokens=min((one.context_tokens for one in able), default=8192),
+        output_tokens=min((one.output_tokens for one in able), default=1024),
+    )
+
+
+def _estimate_usd(deployments: Sequence[Deployment], prompt: Prompt) -> float | None:
+    """What a prompt will cost at most, about; `None` when the price is unknown."""
+    able = _candidates(deployments, prompt.deployment, prompt.capability)
+    if not able:
+        return None
+    prices = able[0].prices
+    if prompt.capability == "image":
+        return prices.image_usd
+    if prices.input_usd is None or prices.output_usd is None:
+        return None
+    output = prompt.parameters.max_output_tokens or 1000
+    return (prompt.input_tokens * prices.input_usd + output * prices.output_usd) / 1_000_000
