@@ -143,7 +143,7 @@ def _match(fields: Fields) -> Match:
             channels=fields.texts("channels"),
         )
     for command in match.commands:
-        if not _NAME.fullmatch(command):
+        if not command.replace("-", "").isalnum() or command != command.lower():
             words = f"{command!r} can't be a command: it is one word in small letters, without the slash"
             raise fields.error("commands", words)
     if any(not text.strip() for text in (*match.prefixes, *match.channels)):

@@ -170,6 +170,8 @@ def test_the_digest_follows_the_wording_and_not_the_match(tmp_path: Path) -> Non
         (parley("capability: embedding"), 3, "'chat' or 'image'"),
         (parley("match: {commands: [no]}"), 3, "must be a list of texts"),
         (parley("match: {commands: [/draw]}"), 3, "without the slash"),
+        (parley("match: {commands: [Draw]}"), 3, "small letters"),
+        (parley("match: {commands: [draw it]}"), 3, "one word"),
         (parley("match: {prefixes: ['']}"), 3, "can't be empty"),
         (parley("match: {default: 'yes'}"), 3, "must be true or false"),
         ("system:\nHi {{nmae}}.", 2, "unknown hole; known here: channel, date, platform, user_name"),

@@ -1,0 +1,315 @@
+"""The command line `parley`; each command imports what it needs when it runs, so that `--help` is quick."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from bot.errors import BotError, ConfigError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+    from bot.types import Finding, Prompt, Template
+
+T = TypeVar("T")
+_LEVELS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "error": typer.colors.RED}
+
+parley = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="One bot for Slack and Microsoft Teams over your own Azure OpenAI deployments, "
+    "with a studio in the browser. Settings are read from the environment and .env (see .env.example).",
+)
+manifest = typer.Typer(no_args_is_help=True, help="Describe the bot to Slack or Teams.")
+prompts = typer.Typer(no_args_is_help=True, help="List, show and try the templates.")
+parley.add_typer(manifest, name="manifest")
+parley.add_typer(prompts, name="prompts")
+
+
+def main() -> None:
+    """Run a command. What the operator has to mend is said in words on stderr, with exit code 2."""
+    try:
+        parley()
+    except ConfigError as error:
+        _complain(error)
+        raise SystemExit(2) from None
+    except BotError as error:  # Redis or a platform is away: trying again may help
+        _complain(error)
+        raise SystemExit(1) from None
+
+
+def _complain(error: BotError) -> None:
+    for line in str(error).splitlines():
+        typer.echo(f"parley: {line}", err=True)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where there is one (not on Windows)."""
+    make: Callable[[], asyncio.AbstractEventLoop] | None = None
+    try:
+        import uvloop
+
+        make = uvloop.new_event_loop
+    except ImportError:
+        pass
+    with asyncio.Runner(loop_factory=make) as runner:
+        return runner.run(work)
+
+
+def _settings() -> "Settings":
+    from bot import settings
+
+    return settings.load()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"parley {version('parley')}")
+        raise typer.Exit
+
+
+@parley.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# ------------------------------------------------------------------ running
+
+
+@parley.command()
+def serve() -> None:
+    """Run the web server and a worker in one process."""
+    _serve(_settings(), web=True, worker=True)
+
+
+@parley.command()
+def web() -> None:
+    """Run the web server alone; workers answer."""
+    _serve(_settings(), web=True, worker=False)
+
+
+@parley.command()
+def worker(
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1024, help="Conversations answered at the same time [default: PARLEY_CONCURRENCY]."
+        ),
+    ] = None,
+) -> None:
+    """Run a worker alone, for web servers on the same Redis."""
+    settings = _settings()
+    if concurrency is not None:
+        settings = settings.model_copy(update={"parley_concurrency": concurrency})
+    _serve(settings, web=False, worker=True)
+
+
+def _serve(settings: "Settings", *, web: bool, worker: bool) -> None:
+    from bot import app
+
+    _run(app.serve(settings, web_on=web, worker_on=worker))
+
+
+@parley.command()
+def chat(
+    conversation: Annotated[
+        str | None, typer.Option(help="A name of yours; the same name goes on where you left off.")
+    ] = None,
+) -> None:
+    """Talk with the bot in this terminal.
+
+    Ctrl-C stops an answer, Ctrl-D ends. Questions can also come from a pipe or a file.
+    """
+    import uuid
+
+    from bot import app
+
+    _run(app.chat(_settings(), conversation or uuid.uuid4().hex))
+
+
+@parley.command()
+def check() -> None:
+    """Say what is missing, and what to do about it.
+
+    Looks at settings, Redis, templates, deployments and platforms; exits with 1 if there is an error.
+    """
+    from bot import app
+
+    findings = _run(app.check(_settings()))
+    width = max((len(finding.subject) for finding in findings), default=0)
+    for finding in findings:
+        _print_finding(finding, width)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print_finding(finding: "Finding", width: int) -> None:
+    level = typer.style(f"{finding.level:7}", fg=_LEVELS[finding.level])
+    first, *rest = finding.words.splitlines() or [""]
+    typer.echo(f"{level}  {finding.subject:{width}}  {first}".rstrip())
+    for line in rest:
+        typer.echo(f"{'':{width + 11}}{line}")
+
+
+# ------------------------------------------------------------------ manifests
+
+
+class _Format(StrEnum):
+    yaml = "yaml"
+    json = "json"
+
+
+@manifest.command("slack")
+def manifest_slack(
+    url: Annotated[
+        str | None, typer.Option(help="Where Slack reaches Parley, https://... [default: PARLEY_PUBLIC_URL]")
+    ] = None,
+    socket: Annotated[
+        bool | None,
+        typer.Option("--socket/--http", help="Socket Mode, which needs no address of yours, or HTTP."),
+    ] = None,
+    form: Annotated[_Format, typer.Option("--format", help="YAML or JSON.")] = _Format.yaml,
+) -> None:
+    """Print the app manifest for Slack.
+
+    Paste it at api.slack.com/apps: Create New App, From a manifest.
+    """
+    from adapters.slack.manifest import manifest as describe
+
+    settings = _settings()
+    if socket is None:
+        socket = settings.slack_app_token is not None
+    url = url or settings.parley_public_url
+    if url is None and not socket:
+        raise ConfigError(
+            "Slack has to know where to reach Parley: give --url https://your-host or set PARLEY_PUBLIC_URL. "
+            "With --socket no address is needed."
+        )
+    described = describe((url or "").rstrip("/"), socket)
+    typer.echo(_dump(described, form))
+
+
+def _dump(described: dict[str, Any], form: _Format) -> str:
+    if form is _Format.json:
+        import json
+
+        return json.dumps(described, indent=2, ensure_ascii=False)
+    import yaml
+
+    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=100).rstrip()
+
+
+@manifest.command("teams")
+def manifest_teams(
+    app_id: Annotated[
+        str | None, typer.Option(help="The bot's application id [default: MicrosoftAppId]")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where Teams reaches Parley, https://... [default: PARLEY_PUBLIC_URL]")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("parley-teams.zip"),
+) -> None:
+    """Write the app package for Teams, a zip file."""
+    from urllib.parse import urlsplit
+
+    from adapters.teams.manifest import package
+
+    settings = _settings()
+    app_id, url = app_id or settings.microsoft_app_id, url or settings.parley_public_url
+    if app_id is None:
+        raise ConfigError("The package names the bot: give --app-id or set MicrosoftAppId.")
+    host = urlsplit(url if "//" in url else f"//{url}").hostname if url else None
+    if host is None:
+        raise ConfigError(
+            "The package names the bot's host: give --url https://your-host or set PARLEY_PUBLIC_URL."
+        )
+    try:
+        out.write_bytes(package(app_id, host))
+    except OSError as error:
+        raise ConfigError(f"{out} can't be written: {error.strerror}") from None
+    typer.echo(f"Wrote {out}. Upload it in Teams: Apps, Manage your apps, Upload an app.")
+
+
+# ------------------------------------------------------------------ prompts
+
+
+_Folder = Annotated[Path | None, typer.Option(help="The folder of the templates [default: PARLEY_PROMPTS]")]
+
+
+def _folder(folder: Path | None) -> Path:
+    from bot import templates
+
+    return folder or _settings().parley_prompts or templates.FOLDER
+
+
+@prompts.command("list")
+def prompts_list(folder: _Folder = None) -> None:
+    """List the templates and what each is used for."""
+    from bot import preview, templates
+
+    typer.echo(preview.table(templates.load(_folder(folder))))
+
+
+@prompts.command("show")
+def prompts_show(name: str, folder: _Folder = None) -> None:
+    """Show one template as Parley understands it."""
+    from bot import preview
+
+    typer.echo(preview.describe(_named(name, _folder(folder))))
+
+
+@prompts.command("render")
+def prompts_render(name: str, question: str, folder: _Folder = None) -> None:
+    """Show exactly what would be sent for a question."""
+    from bot import preview
+
+    where = _folder(folder)
+    prompt = _run(_composed(_settings(), where, _named(name, where), question))
+    typer.echo(preview.sent(prompt))
+
+
+async def _composed(settings: "Settings", folder: Path, template: "Template", question: str) -> "Prompt":
+    """What the first message of a new conversation would send."""
+    from bot import compose, examples, house, knowledge, preview, templates
+    from bot.models import catalogue
+    from bot.models.gateway import Gateway
+    from bot.settings import secrets
+
+    deployments = house.find_deployments(settings)
+    async with Gateway.connect(deployments, secrets(catalogue.key_names(deployments))) as gateway:
+
+        async def embed(texts: Sequence[str]) -> list[list[float]]:
+            return (await gateway.embed(texts))[0]
+
+        pool = templates.load_pools(folder).get(template.pool or "", ())
+        material = compose.Material(
+            template=template,
+            said=preview.said(question),
+            question=question,
+            examples=await examples.choose(template, pool, question, embed),
+            passages=await knowledge.recall(template, knowledge.load(folder), question, embed),
+        )
+        return compose.compose(material, preview.room(template, deployments))
+
+
+def _named(name: str, folder: Path) -> "Template":
+    from bot import templates
+
+    loaded = {template.name: template for template in templates.load(folder)}
+    if name not in loaded:
+        raise ConfigError(f"There is no template {name!r}; there are: {', '.join(loaded)}.")
+    return loaded[name]
+
+
+if __name__ == "__main__":
+    main()
