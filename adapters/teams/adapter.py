@@ -165,11 +165,12 @@ class TeamsAdapter:
         """Show the whole reply in place of what was begun; a stopped answer stays as it is."""
         digest = hashlib.sha256(msgspec.json.encode(reply)).hexdigest()[:16]
         showing = self._showing.get(post.id)
-        post = self._shown.get(post.id, post)
-        if post.data.get("shows") == digest:
-            return post
         if showing is not None:
             await showing.end()
+        post = self._shown.get(post.id, post)
+        if post.data.get("shows") == digest:
+            self._showing.pop(post.id, None)
+            return post
         pictures = [await asyncio.to_thread(picture, image) for image in reply.images]
         shown = await self._deliver(post, reply, pictures, showing)
         final = Post(

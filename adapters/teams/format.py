@@ -41,7 +41,7 @@ def messages(reply: Reply, pictures: Sequence[Fields], limit: int) -> list[Field
     The first one is rated, the last one of text has the sources and the first picture; more pictures
     follow one by one, so that no activity is too large.
     """
-    text = _with_marks(to_teams(reply.text), reply.sources)
+    text = _with_marks(to_teams(reply.text).rstrip(), reply.sources)
     parts = [message(part) for part in split(text, limit, utf16)] or [message("")]
     if not parts[0]["text"] and not pictures:
         parts[0]["text"] = "…"
@@ -134,13 +134,13 @@ def _table(node: SyntaxTreeNode) -> list[str]:
     if sum(widths) + 3 * len(widths) <= TABLE_WIDTH:
         rule = "-+-".join("-" * width for width in widths)
         body = [" | ".join(map(_padded, row, widths)).rstrip() for row in plain]
-        return ["```", body[0], rule, *body[1:], "```", ""]
+        return ["```", body[0], rule, *body[1:], "```"]
     head, *others = rows
     return [
         "- "
         + "; ".join(f"**{name}:** {cell}" if name else cell for name, cell in zip(head, row, strict=False))
         for row in others
-    ] + [""]
+    ]
 
 
 def _plain(cell: SyntaxTreeNode) -> str:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from botbuilder.schema import Activity as SdkActivity
@@ -111,8 +111,8 @@ class Gate(BotFrameworkAuthentication):
     async def _identify(self, activity: SdkActivity, auth_header: str) -> ClaimsIdentity:
         identity = await self._channel.get_identity_from_auth_header(auth_header, str(activity.channel_id))
         await ChannelValidation.validate_identity(identity, self._app)
-        claimed = str(identity.get_claim_value(ChannelValidation.SERVICE_URL_CLAIM))
-        if claimed != activity.service_url:
+        claims = cast("dict[str, object]", vars(identity)["claims"])
+        if claims.get(ChannelValidation.SERVICE_URL_CLAIM) != activity.service_url:
             raise Unauthentic("the token is for another service URL")
         return identity
 

@@ -1,0 +1,121 @@
+"""The Teams app package: what an administrator uploads so that people find the bot."""
+
+import io
+import json
+import uuid
+import zipfile
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+VERSION = "1.25"
+"""Of the manifest schema: the newest that the Teams SDK's own templates use."""
+ACCENT = "#4F46E5"
+
+_COMMANDS = [
+    ("help", "What I can do, and how to ask for it"),
+    ("/image a red bicycle", "Draw a picture"),
+    ("reset", "Forget what was said here and begin anew"),
+    ("usage", "What you have used today, and your limits"),
+    ("forget", "Delete what I keep about you"),
+]
+
+
+def package(app_id: str, public_host: str) -> bytes:
+    """A zip with the manifest and both icons; `public_host` is the bot's host name, without a scheme."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", json.dumps(manifest(app_id, public_host), indent=2) + "\n")
+        archive.writestr("color.png", _png(_color()))
+        archive.writestr("outline.png", _png(_outline()))
+    return out.getvalue()
+
+
+def manifest(app_id: str, public_host: str) -> dict[str, Any]:
+    """The manifest; its own id follows from the bot's, so that a new package updates the old app."""
+    site = f"https://{public_host}"
+    return {
+        "$schema": (
+            f"https://developer.microsoft.com/json-schemas/teams/v{VERSION}/MicrosoftTeams.schema.json"
+        ),
+        "manifestVersion": VERSION,
+        "version": "1.0.0",
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{app_id}")),
+        "developer": {
+            "name": "Parley",
+            "websiteUrl": site,
+            "privacyUrl": f"{site}/privacy",
+            "termsOfUseUrl": f"{site}/terms",
+        },
+        "name": {"short": "Parley", "full": "Parley, answers from your own Azure OpenAI"},
+        "description": {
+            "short": "Ask, translate, summarise and draw with your organisation's own models.",
+            "full": (
+                "Parley answers in one-to-one chats, and in group chats and channels when it is mentioned. "
+                "It uses your organisation's own Azure OpenAI deployments, keeps the thread of a "
+                "conversation, and draws pictures. Write help to see what it can do."
+            ),
+        },
+        "icons": {"color": "color.png", "outline": "outline.png"},
+        "accentColor": ACCENT,
+        "bots": [
+            {
+                "botId": app_id,
+                "scopes": ["personal", "team", "groupChat"],
+                "supportsFiles": True,
+                "isNotificationOnly": False,
+                "commandLists": [
+                    _commands("personal", _COMMANDS),
+                    _commands("team", _COMMANDS[:3]),
+                    _commands("groupChat", _COMMANDS[:3]),
+                ],
+            }
+        ],
+        "permissions": ["identity", "messageTeamMembers"],
+        "validDomains": [public_host],
+    }
+
+
+def _commands(scope: str, commands: list[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        "scopes": [scope],
+        "commands": [{"title": title, "description": words} for title, words in commands],
+    }
+
+
+def _bubbles(draw: ImageDraw.ImageDraw, unit: float, front: str, back: str | None, width: int) -> None:
+    """Two speech bubbles on a grid of 32 units, filled or in outline."""
+
+    def at(*points: float) -> list[float]:
+        return [point * unit for point in points]
+
+    outline = None if back else front
+    draw.rounded_rectangle(at(11, 5, 28, 17), at(4)[0], fill=back, outline=outline, width=width)
+    draw.rounded_rectangle(
+        at(4, 11, 21, 23), at(4)[0], fill=front if back else None, outline=outline, width=width
+    )
+    tail = at(8, 22, 8, 28, 14, 22.5)
+    if back:
+        draw.polygon(tail, fill=front)
+    else:
+        draw.line(tail, fill=front, width=width)
+
+
+def _color() -> Image.Image:
+    """192 x 192, full bleed, as Teams asks."""
+    icon = Image.new("RGB", (768, 768), ACCENT)
+    _bubbles(ImageDraw.Draw(icon), 24, "#FFFFFF", "#A5B4FC", 0)
+    return icon.resize((192, 192), Image.Resampling.LANCZOS)
+
+
+def _outline() -> Image.Image:
+    """32 x 32, white on transparent, as Teams asks."""
+    icon = Image.new("RGBA", (256, 256), (255, 255, 255, 0))
+    _bubbles(ImageDraw.Draw(icon), 8, "#FFFFFF", None, 14)
+    return icon.resize((32, 32), Image.Resampling.LANCZOS)
+
+
+def _png(icon: Image.Image) -> bytes:
+    out = io.BytesIO()
+    icon.save(out, "PNG", optimize=True)
+    return out.getvalue()

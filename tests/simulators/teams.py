@@ -1,0 +1,544 @@
+"""Microsoft Teams for a bot, as a local HTTP server: Bot Connector v3, its limits, its tokens, its faults.
+
+In a test: `async with TeamsSimulator(bot="http://127.0.0.1:1/api/messages") as teams: await teams.say(...)`.
+By itself: `python -m tests.simulators.teams --port 3979 --bot http://127.0.0.1:3978/api/messages`, driven by
+GET /_control/messages, POST /_control/say and POST /_control/faults.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import aiohttp
+from aiohttp import web
+
+from adapters.teams.cloud import LOOPBACK, Cloud
+from tests.simulators import teams_tokens
+
+APP_ID = "11111111-2222-4333-8444-555555555555"
+PASSWORD = "simulated-secret"
+TENANT = "99999999-8888-4777-a666-555555555555"
+BOT = f"28:{APP_ID}"
+Activity = dict[str, Any]
+
+
+@dataclass
+class Message:
+    """A message as people see it. `frames` are all the texts that it has shown, the newest last."""
+
+    id: str
+    conversation: str
+    sender: str
+    text: str
+    state: Literal["whole", "informative", "streaming", "stopped"] = "whole"
+    began_at: float = 0.0
+    updated_at: float = 0.0
+    sequence: int = 0
+    edits: int = 0
+    frames: list[str] = field(default_factory=list[str])
+    activity: Activity = field(default_factory=Activity)
+
+    @property
+    def growing(self) -> bool:
+        """Whether it is a stream that has not been finished."""
+        return self.state in ("informative", "streaming")
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next `times` calls of a kind (`stream`, `message`, `typing`, `put`, `any`)."""
+
+    status: int = 502
+    times: int = 1
+    on: str = "any"
+    retry_after: str | None = None
+    code: str = "ServiceError"
+    words: str = "simulated"
+    drop: bool = False
+    after: bool = False
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What the bot answered to an activity."""
+
+    status: int
+    body: str
+    activity: Activity
+
+    @property
+    def conversation(self) -> str:
+        """Where it was said; for a new post in a channel its own thread."""
+        return str(self.activity["conversation"]["id"])
+
+
+class Refusal(Exception):
+    """An error of the connector."""
+
+    def __init__(self, status: int, code: str, words: str, retry_after: str | None = None) -> None:
+        super().__init__(words)
+        self.status, self.code, self.words, self.retry_after = status, code, words, retry_after
+
+    def response(self) -> web.Response:
+        """As the connector words it."""
+        headers = {"Retry-After": self.retry_after} if self.retry_after else {}
+        body = {"error": {"code": self.code, "message": self.words}}
+        return web.json_response(body, status=self.status, headers=headers)
+
+
+class TeamsSimulator:
+    """One tenant with one bot; conversations come to be when somebody speaks in them.
+
+    `a:...` is a personal chat, `19:...@thread.v2` a group chat, `19:...@thread.tacv2` a channel.
+    """
+
+    def __init__(self, bot: str = "", app_id: str = APP_ID, authenticate: bool = True, port: int = 0) -> None:
+        self.bot = bot
+        self.app_id = app_id
+        self.authenticate = authenticate
+        self.port = port
+        self.stream_limit_s = 120.0
+        self.latency_s = 0.0
+        self.size_limit_bytes = 100 * 1024
+        self.throttled = False
+        self.streams = True
+        self.key_id = teams_tokens.KEY_ID
+        self.endorsements = ["msteams"]
+        self.messages: dict[str, list[Message]] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.token_requests: list[dict[str, str]] = []
+        self.typing: dict[str, int] = {}
+        self.files: dict[str, tuple[bytes, str]] = {}
+        self.faults: list[Fault] = []
+        self._ids = itertools.count(1_700_000_000_001)
+        self._sent: dict[str, deque[float]] = {}
+        self._changed = asyncio.Condition()
+
+    # ------------------------------------------------------------------ life
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=16 * 1024 * 1024)
+        at = "/teams/v3/conversations/{conversation}/activities"
+        app.add_routes(
+            [
+                web.post(at, self._on_post),
+                web.post(at + "/{id}", self._on_post),
+                web.put(at + "/{id}", self._on_put),
+                web.delete(at + "/{id}", self._on_delete),
+                web.get("/teams/files/{name}", self._on_file),
+                web.post("/entra/{tenant}/oauth2/v2.0/token", self._on_token),
+                web.get("/keys/openid", self._on_openid),
+                web.get("/keys/jwks", self._on_jwks),
+                web.get("/_control/messages", self._on_control_messages),
+                web.post("/_control/say", self._on_control_say),
+                web.post("/_control/faults", self._on_control_faults),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, shutdown_timeout=0.1)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.service_url = f"{self.url}/teams/"
+        self._session = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+        await self._runner.cleanup()
+
+    @property
+    def cloud(self) -> Cloud:
+        """The endpoints for an adapter that speaks with this simulator, with authentication."""
+        return Cloud(
+            login_url=f"{self.url}/entra",
+            keys_url=f"{self.url}/keys/openid",
+            service_hosts=LOOPBACK,
+            file_hosts=LOOPBACK,
+            insecure=True,
+        )
+
+    # ------------------------------------------------------------------ what people do
+
+    async def say(
+        self, conversation: str, user: str, text: str, mention: bool = False, **fields: Any
+    ) -> Delivery:
+        """A person writes something; `mention` puts the bot's name in front of it."""
+        id = str(next(self._ids))
+        if "@thread.tacv2" in conversation and ";messageid=" not in conversation:
+            conversation = f"{conversation};messageid={id}"
+        activity = self.activity("message", conversation, user, id=id, text=text, textFormat="plain")
+        if mention:
+            tag = "<at>Parley</at>"
+            activity["text"] = f"{tag} {text}"
+            activity["entities"].append(
+                {"type": "mention", "mentioned": {"id": BOT, "name": "Parley"}, "text": tag}
+            )
+        activity.update(fields)
+        self._show(Message(id=id, conversation=conversation, sender=user, text=text, activity=activity))
+        return await self.deliver(activity)
+
+    async def edit(self, said: Delivery, text: str) -> Delivery:
+        """The person changes an earlier message."""
+        changed: Activity = {
+            **said.activity,
+            "type": "messageUpdate",
+            "text": text,
+            "timestamp": _timestamp(),
+        }
+        changed["channelData"] = {**changed["channelData"], "eventType": "editMessage"}
+        return await self.deliver(changed)
+
+    async def delete(self, said: Delivery) -> Delivery:
+        """The person deletes an earlier message."""
+        gone: Activity = {**said.activity, "type": "messageDelete", "timestamp": _timestamp()}
+        gone.pop("text", None)
+        gone["channelData"] = {**gone["channelData"], "eventType": "softDeleteMessage"}
+        return await self.deliver(gone)
+
+    async def rate(
+        self, conversation: str, user: str, message_id: str, good: bool, comment: str = ""
+    ) -> Delivery:
+        """A person presses a thumb below an answer; Teams sends the comment as JSON in a string."""
+        feedback = json.dumps({"feedbackText": comment})
+        value = {"reaction": "like" if good else "dislike", "feedback": feedback}
+        activity = self.activity(
+            "invoke",
+            conversation,
+            user,
+            id=f"f:{next(self._ids)}",
+            name="message/submitAction",
+            value={"actionName": "feedback", "actionValue": value},
+            replyToId=message_id,
+        )
+        return await self.deliver(activity)
+
+    async def install(self, conversation: str, user: str) -> Delivery:
+        """A person adds the bot."""
+        activity = self.activity(
+            "installationUpdate", conversation, user, id=f"f:{next(self._ids)}", action="add"
+        )
+        return await self.deliver(activity)
+
+    def stop(self, conversation: str) -> None:
+        """The person presses Stop below the message that is growing."""
+        for message in self.messages.get(conversation, []):
+            if message.growing:
+                message.state = "stopped"
+
+    async def deliver(self, activity: Activity, times: int = 1, token: str | None = None) -> Delivery:
+        """Send an activity to the bot, the same one `times` times; the last answer."""
+        claims = teams_tokens.inbound_claims(self.app_id, activity["serviceUrl"])
+        signed = token or teams_tokens.sign(claims, self.key_id)
+        headers = {"Authorization": f"Bearer {signed}"} if self.authenticate else {}
+        answers = [await self.post(json.dumps(activity), headers) for _ in range(times)]
+        return Delivery(*answers[-1], activity)
+
+    async def post(
+        self, body: str | bytes, headers: dict[str, str], mime: str = "application/json"
+    ) -> tuple[int, str]:
+        """Send any bytes to the bot."""
+        headers = {"Content-Type": mime, **headers}
+        async with self._session.post(self.bot, data=body, headers=headers) as response:
+            return response.status, await response.text()
+
+    def activity(self, type: str, conversation: str, user: str, **fields: Any) -> Activity:
+        """What every activity of Teams has."""
+        personal = conversation.startswith("a:")
+        kind = "personal" if personal else "channel" if "@thread.tacv2" in conversation else "groupChat"
+        channel = {"channel": {"id": conversation.partition(";")[0]}} if kind == "channel" else {}
+        return {
+            "type": type,
+            "timestamp": _timestamp(),
+            "serviceUrl": self.service_url,
+            "channelId": "msteams",
+            "from": {"id": f"29:{user}", "name": user.title(), "aadObjectId": f"aad-{user}"},
+            "conversation": {
+                "conversationType": kind,
+                "tenantId": TENANT,
+                "id": conversation,
+                **({} if personal else {"isGroup": True}),
+            },
+            "recipient": {"id": BOT, "name": "Parley"},
+            "entities": [{"locale": "en-GB", "country": "GB", "platform": "Web", "type": "clientInfo"}],
+            "channelData": {"tenant": {"id": TENANT}, **channel},
+            **fields,
+        }
+
+    # ------------------------------------------------------------------ what tests ask
+
+    def answers(self, conversation: str) -> list[Message]:
+        """What the bot shows there, in order."""
+        return [message for message in self.messages.get(conversation, []) if message.sender == BOT]
+
+    async def until(self, true: Callable[[], bool], timeout_s: float = 20.0) -> None:
+        """Wait for a condition; it is looked at after each change."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(true)
+
+    async def answered(self, conversation: str, count: int = 1, timeout_s: float = 20.0) -> Message:
+        """Wait until the bot has said `count` whole messages there; the last of them."""
+
+        def whole() -> list[Message]:
+            return [message for message in self.answers(conversation) if message.state == "whole"]
+
+        await self.until(lambda: len(whole()) >= count, timeout_s)
+        return whole()[-1]
+
+    # ------------------------------------------------------------------ the connector
+
+    async def _on_post(self, request: web.Request) -> web.Response:
+        return await self._serve(request, self._posted)
+
+    async def _on_put(self, request: web.Request) -> web.Response:
+        return await self._serve(request, self._put)
+
+    async def _on_delete(self, request: web.Request) -> web.Response:
+        return await self._serve(request, self._deleted)
+
+    async def _serve(
+        self, request: web.Request, act: Callable[[str, str, Activity], web.Response]
+    ) -> web.Response:
+        conversation, id = request.match_info["conversation"], request.match_info.get("id", "")
+        activity: Activity = await request.json() if request.can_read_body else {}
+        kind = (
+            "put" if request.method == "PUT" else "delete" if request.method == "DELETE" else _kind(activity)
+        )
+        self.calls.append((kind, conversation))
+        if self.latency_s:
+            await asyncio.sleep(self.latency_s)
+        fault = self._fault(kind)
+        try:
+            self._check_token(request)
+            if fault and not fault.after:
+                raise _failed(fault, request)
+            self._check_limits(conversation, activity, kind)
+            response = act(conversation, id, activity)
+            if fault:
+                raise _failed(fault, request)
+        except Refusal as refusal:
+            response = refusal.response()
+        async with self._changed:
+            self._changed.notify_all()
+        return response
+
+    def _fault(self, kind: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.on in (kind, "any"):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self.faults.remove(fault)
+                return fault
+        return None
+
+    def _check_token(self, request: web.Request) -> None:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.authenticate and not teams_tokens.is_outbound(token):
+            raise Refusal(401, "BotNotAuthorized", "Authorization has been denied for this request.")
+
+    def _check_limits(self, conversation: str, activity: Activity, kind: str) -> None:
+        shown = {name: value for name, value in activity.items() if name != "attachments"}
+        if len(json.dumps(shown, ensure_ascii=False).encode("utf-16-le")) > self.size_limit_bytes:
+            if kind == "stream":
+                raise Refusal(403, "ContentStreamNotAllowed", "Message size too large")
+            raise Refusal(413, "MessageSizeTooBig", "Message size too large")
+        if (
+            sum(entity.get("type") == "https://schema.org/Message" for entity in activity.get("entities", []))
+            > 1
+        ):
+            raise Refusal(400, "BadSyntax", "Only one root message entity is allowed")
+        sent, now = self._sent.setdefault(conversation, deque()), time.monotonic()
+        while sent and sent[0] < now - 1:
+            sent.popleft()
+        if self.throttled and len(sent) >= 7:
+            raise Refusal(429, "TooManyRequests", "API calls quota exceeded", "1")
+        sent.append(now)
+
+    def _posted(self, conversation: str, _: str, activity: Activity) -> web.Response:
+        info = _stream_info(activity)
+        if info is not None:
+            return self._streamed(conversation, activity, info)
+        if activity["type"] == "typing":
+            self.typing[conversation] = self.typing.get(conversation, 0) + 1
+            return web.json_response({"id": str(next(self._ids))}, status=201)
+        if not activity.get("text") and not activity.get("attachments"):
+            raise Refusal(
+                400, "BadSyntax", "Activity must include non empty 'text' field or at least 1 attachment"
+            )
+        text = str(activity.get("text", ""))
+        message = Message(str(next(self._ids)), conversation, BOT, text, frames=[text], activity=activity)
+        self._show(message)
+        return web.json_response({"id": message.id}, status=201)
+
+    def _put(self, conversation: str, id: str, activity: Activity) -> web.Response:
+        message = self._find(conversation, id)
+        if message.growing and time.monotonic() - message.began_at < self.stream_limit_s:
+            raise Refusal(400, "BadSyntax", "A message that is being streamed can't be updated")
+        message.state = "whole"
+        message.edits += 1
+        message.text, message.activity = str(activity.get("text", "")), activity
+        message.frames.append(message.text)
+        return web.json_response({"id": id})
+
+    def _deleted(self, conversation: str, id: str, _: Activity) -> web.Response:
+        self.messages[conversation].remove(self._find(conversation, id))
+        return web.Response(status=200)
+
+    # ------------------------------------------------------------------ streams
+
+    def _streamed(self, conversation: str, activity: Activity, info: dict[str, Any]) -> web.Response:
+        if not self.streams or not conversation.startswith("a:"):
+            raise Refusal(403, "ContentStreamNotAllowed", "Content stream is not allowed")
+        if not info.get("streamId"):
+            return self._stream_begun(conversation, activity, info)
+        message = self._find(conversation, str(info["streamId"]))
+        self._check_stream(message)
+        kind, text = info["streamType"], str(activity.get("text", ""))
+        if kind == "final":
+            if activity["type"] != "message" or "streamSequence" in info:
+                raise Refusal(400, "BadSyntax", "Only end streaming types are allowed as a message activity")
+            message.state, message.text, message.activity = "whole", text, activity
+            message.frames.append(text)
+            return web.json_response({"id": message.id}, status=201)
+        self._check_update(message, activity, info)
+        message.state = "informative" if kind == "informative" else "streaming"
+        message.text, message.activity, message.sequence = text, activity, info["streamSequence"]
+        message.updated_at = time.monotonic()
+        message.frames.append(text)
+        return web.json_response({}, status=202)
+
+    def _stream_begun(self, conversation: str, activity: Activity, info: dict[str, Any]) -> web.Response:
+        if activity["type"] != "typing" or info.get("streamSequence") != 1:
+            raise Refusal(400, "BadSyntax", "Only start streaming types are allowed without a streamId")
+        now = time.monotonic()
+        if any(m.growing and now - m.began_at < self.stream_limit_s for m in self.answers(conversation)):
+            raise Refusal(403, "ContentStreamNotAllowed", "Content stream is not allowed")
+        message = Message(str(next(self._ids)), conversation, BOT, str(activity["text"]), activity=activity)
+        message.state = "informative" if info["streamType"] == "informative" else "streaming"
+        message.began_at = message.updated_at = now
+        message.sequence = 1
+        message.frames = [message.text]
+        self._show(message)
+        return web.json_response({"id": message.id}, status=201)
+
+    def _check_stream(self, message: Message) -> None:
+        if message.state == "stopped":
+            raise Refusal(403, "ContentStreamNotAllowed", "Content stream was canceled by user")
+        if message.state == "whole":
+            words = "Content stream is not allowed on an already completed streamed message"
+            raise Refusal(403, "ContentStreamNotAllowed", words)
+        if time.monotonic() - message.began_at >= self.stream_limit_s:
+            words = "Content stream finished due to exceeded streaming time."
+            raise Refusal(403, "ContentStreamNotAllowed", words)
+
+    def _check_update(self, message: Message, activity: Activity, info: dict[str, Any]) -> None:
+        if activity["type"] != "typing" or activity.get("attachments"):
+            raise Refusal(400, "BadSyntax", "Only start and continue streaming types are allowed")
+        if info.get("streamSequence", 0) <= message.sequence:
+            code = "ContentStreamSequenceOrderPreConditionFailed"
+            raise Refusal(202, code, "PreCondition failed exception when processing streaming activity.")
+        if self.throttled and time.monotonic() - message.updated_at < 0.95:
+            raise Refusal(429, "TooManyRequests", "API calls quota exceeded")
+        if message.state == "streaming" and not str(activity.get("text", "")).startswith(message.text):
+            words = "Request streamed content should contain the previously streamed content"
+            raise Refusal(403, "ContentStreamNotAllowed", words)
+
+    def _find(self, conversation: str, id: str) -> Message:
+        for message in self.messages.get(conversation, []):
+            if message.id == id and message.sender == BOT:
+                return message
+        raise Refusal(404, "ActivityNotFoundInConversation", "The activity was not found in the conversation")
+
+    def _show(self, message: Message) -> None:
+        self.messages.setdefault(message.conversation, []).append(message)
+
+    # ------------------------------------------------------------------ tokens and files
+
+    async def _on_token(self, request: web.Request) -> web.Response:
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        self.token_requests.append({"tenant": request.match_info["tenant"], **form})
+        if form.get("client_id") != self.app_id or form.get("client_secret") != PASSWORD:
+            words = "AADSTS7000215: Invalid client secret provided."
+            return web.json_response({"error": "invalid_client", "error_description": words}, status=401)
+        token = teams_tokens.outbound_token(self.app_id)
+        return web.json_response({"token_type": "Bearer", "expires_in": 3599, "access_token": token})
+
+    async def _on_openid(self, request: web.Request) -> web.Response:
+        return web.json_response({"issuer": teams_tokens.ISSUER, "jwks_uri": f"{self.url}/keys/jwks"})
+
+    async def _on_jwks(self, request: web.Request) -> web.Response:
+        return web.json_response(teams_tokens.jwks(self.endorsements, self.key_id))
+
+    async def _on_file(self, request: web.Request) -> web.Response:
+        data, mime = self.files[request.match_info["name"]]
+        if "inline" in request.match_info["name"]:
+            try:
+                self._check_token(request)
+            except Refusal as refusal:
+                return refusal.response()
+        return web.Response(body=data, content_type=mime)
+
+    # ------------------------------------------------------------------ control
+
+    async def _on_control_messages(self, request: web.Request) -> web.Response:
+        return web.json_response(
+            {conversation: [asdict(one) for one in shown] for conversation, shown in self.messages.items()}
+        )
+
+    async def _on_control_say(self, request: web.Request) -> web.Response:
+        asked: dict[str, Any] = await request.json()
+        said = await self.say(
+            asked["conversation"], asked.get("user", "alice"), asked["text"], asked.get("mention", False)
+        )
+        return web.json_response(
+            {"status": said.status, "body": said.body, "conversation": said.conversation}
+        )
+
+    async def _on_control_faults(self, request: web.Request) -> web.Response:
+        self.faults.append(Fault(**await request.json()))
+        return web.json_response({"faults": len(self.faults)})
+
+
+def _stream_info(activity: Activity) -> dict[str, Any] | None:
+    return next((one for one in activity.get("entities", []) if one.get("type") == "streaminfo"), None)
+
+
+def _kind(activity: Activity) -> str:
+    return "stream" if _stream_info(activity) else str(activity.get("type", ""))
+
+
+def _failed(fault: Fault, request: web.Request) -> Refusal:
+    if fault.drop and request.transport is not None:
+        request.transport.abort()
+    return Refusal(fault.status, fault.code, fault.words, fault.retry_after)
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+async def _main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("--port", type=int, default=3979)
+    arguments.add_argument("--bot", default="http://127.0.0.1:3978/api/messages")
+    arguments.add_argument("--authenticate", action="store_true", help="demand and sign tokens")
+    chosen = arguments.parse_args()
+    simulator = TeamsSimulator(chosen.bot, authenticate=chosen.authenticate, port=chosen.port)
+    async with simulator:
+        print(f"Teams at {simulator.url}, speaking to {simulator.bot}", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

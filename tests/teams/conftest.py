@@ -1,0 +1,83 @@
+"""A Teams adapter behind a real HTTP server, and the Teams simulator in front of it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from adapters.teams import TeamsAdapter
+from bot.adapter import Receipt
+from bot.types import Event, Post, Reply, Said
+from tests.simulators.teams import APP_ID, PASSWORD, TeamsSimulator
+
+
+@dataclass
+class Rig:
+    """Teams, the adapter, and what the adapter wanted written down."""
+
+    teams: TeamsSimulator
+    adapter: TeamsAdapter
+    events: list[Event] = field(default_factory=list[Event])
+    receipt: Receipt = "accepted"
+    error: Exception | None = None
+
+    async def accept(self, event: Event) -> Receipt:
+        if self.error is not None:
+            raise self.error
+        self.events.append(event)
+        return self.receipt
+
+    async def asked(self, conversation: str, text: str = "hello", mention: bool = False) -> Said:
+        """What a question becomes."""
+        await self.teams.say(conversation, "alice", text, mention)
+        said = self.events[-1]
+        assert isinstance(said, Said)
+        return said
+
+    async def answer(self, said: Said, reply: Reply, growing: tuple[str, ...] = ()) -> Post:
+        """Answer as a worker does."""
+        post = await self.adapter.open(said.address, None, retry=False)
+        for text in growing:
+            await self.adapter.update(post, text)
+        return await self.adapter.close(post, reply)
+
+
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncGenerator[str]:
+    """An HTTP server on a free port; its address."""
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def rigged(authenticate: bool = True, **options: Any) -> AsyncGenerator[Rig]:
+    """The whole rig; a quick pace, so that no test waits for a clock."""
+    async with AsyncExitStack() as stack:
+        teams = await stack.enter_async_context(TeamsSimulator(authenticate=authenticate))
+        password = SecretStr(PASSWORD) if authenticate else None
+        options = {"pace_s": 0.01, "backoff_s": 0.01, **options}
+        adapter = TeamsAdapter(
+            APP_ID if authenticate else "", password, authenticate=authenticate, cloud=teams.cloud, **options
+        )
+        await stack.enter_async_context(adapter)
+        rig = Rig(teams, adapter)
+        app = web.Application()
+        app.add_routes(adapter.routes(rig.accept))
+        teams.bot = await stack.enter_async_context(served(app)) + "/api/messages"
+        yield rig
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with rigged() as one:
+        yield one
