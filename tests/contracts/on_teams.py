@@ -1,0 +1,90 @@
+"""Teams, as the contract suite sees it: a personal chat in the simulator, with authentication."""
+
+import io
+import json
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from aiohttp import ClientSession, web
+from pydantic import SecretStr
+
+from adapters.teams import TeamsAdapter
+from bot.adapter import Adapter
+from tests.contracts.platform import Desk
+from tests.simulators import teams_tokens
+from tests.simulators.teams import APP_ID, PASSWORD, Delivery, Fault, Message, TeamsSimulator
+
+CHAT = "a:alice"
+
+
+class OnTeams:
+    """A quick pace, so that no test waits for a clock."""
+
+    has_routes = True
+    completes = True
+
+    def __init__(self) -> None:
+        self.desk = Desk()
+        self.teams = TeamsSimulator()
+        self.said: dict[int, Delivery] = {}
+
+    def _adapter(self) -> TeamsAdapter:
+        return TeamsAdapter(APP_ID, SecretStr(PASSWORD), cloud=self.teams.cloud, pace_s=0.01, backoff_s=0.01)
+
+    async def __aenter__(self) -> Self:
+        self.stack = AsyncExitStack()
+        await self.stack.enter_async_context(self.teams)
+        self.adapter: Adapter = await self.stack.enter_async_context(self._adapter())
+        self.http = await self.stack.enter_async_context(ClientSession())
+        app = web.Application()
+        app.add_routes(self.adapter.routes(self.desk.accept))
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        self.stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.teams.bot = f"http://127.0.0.1:{runner.addresses[0][1]}/api/messages"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stack.aclose()
+
+    async def say(self, text: str, number: int = 1) -> int:
+        if number in self.said:
+            return (await self.teams.deliver(self.said[number].activity)).status
+        self.said[number] = await self.teams.say(CHAT, "alice", text)
+        return self.said[number].status
+
+    async def deliver(self, body: bytes, *, signed: bool = True) -> int:
+        headers = {"Content-Type": "application/json"}
+        if signed:
+            claims = teams_tokens.inbound_claims(APP_ID, self.teams.service_url)
+            headers["Authorization"] = f"Bearer {teams_tokens.sign(claims)}"
+        async with self.http.post(self.teams.bot, data=io.BytesIO(body), headers=headers) as response:
+            return response.status
+
+    def _answers(self) -> list[Message]:
+        return self.teams.answers(CHAT)
+
+    async def shown(self) -> list[str]:
+        return [message.text for message in self._answers()]
+
+    async def pictures(self) -> list[str]:
+        return [
+            str(attachment["name"])
+            for message in self._answers()
+            for attachment in message.activity.get("attachments", [])
+        ]
+
+    async def harm(self) -> list[str]:
+        """Teams acts on entities; `<at>` without one is only words."""
+        entities = [entity for message in self._answers() for entity in message.activity.get("entities", [])]
+        return [json.dumps(entity) for entity in entities if entity["type"] == "mention"]
+
+    def outage(self, on: bool) -> None:
+        self.teams.faults = [Fault(status=502, times=1_000_000)] if on else []
+
+    async def another(self) -> Adapter:
+        return await self._adapter().__aenter__()
