@@ -1,6 +1,6 @@
 """The only room that speaks to models; outside it a model is one protocol."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from bot.types import Delta, Image, Prompt, Usage
@@ -12,7 +12,7 @@ class Model(Protocol):
     Every method raises ContentFiltered, TooLong, NotAllowed, ModelUnavailable or ConfigError.
     """
 
-    def chat(self, prompt: Prompt) -> AsyncGenerator[Delta]:
+    def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer; the last delta carries the usage."""
         ...
 

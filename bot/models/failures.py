@@ -12,12 +12,8 @@ import openai
 from azure.core import exceptions as azure
 
 from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, TooLong
+from bot.models.breaker import DeploymentBroken
 from bot.types import Deployment, now
-
-
-class DeploymentBroken(ConfigError):
-    """This deployment answers nobody until its operator mends it; others may serve in its place."""
-
 
 # What the network and the services do on a bad day: waiting helps.
 AWAY: tuple[type[Exception], ...] = (

@@ -1,0 +1,214 @@
+"""The built-in demo model: no key and no network, and it says so."""
+
+import asyncio
+import math
+import random
+import re
+import zlib
+from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+from bot.errors import NotAllowed
+from bot.models import images, rules, sketch
+from bot.types import (
+    Capability,
+    Delta,
+    Deployment,
+    Finding,
+    Image,
+    Message,
+    Prices,
+    Prompt,
+    ToolResult,
+    Usage,
+)
+
+# A person reads about four words a second; a fast model writes ten times that.
+PACE_S = 0.03
+
+DIMENSIONS = 256
+
+# What of a text makes its vector: as much as embedding models read.
+MAX_CHARACTERS = 32_000
+
+# How near a question must be to an example's (cosine of `vector`): nearly the same, and of one subject.
+SAME = 0.85
+NEAR = 0.45
+
+INTRODUCTION = (
+    "> **This is the demo model**: no key, no network, only plain rules and this prompt's examples. To talk "
+    "to your own Azure OpenAI, put `AZURE_OPENAI_ENDPOINT`, `AZURE_OPENAI_API_KEY` and "
+    "`AZURE_OPENAI_CHAT_DEPLOYMENT` into `.env` and start Parley again."
+)
+
+ABILITIES = (
+    "I'm only the demo model, so I have no knowledge of my own to answer that with. What I can do: sums "
+    "(`17 * 23`), dates (`what day is it in 10 days?`), remember what you tell me (`my name is Ada`), "
+    "shorten a text (`summarise: ...`), make lists (`list: milk, bread, tea`), count (`how many words: ...`) "
+    "and draw (`/image a red bicycle`)."
+)
+
+
+def deployments() -> tuple[Deployment, ...]:
+    """What is served when nothing else is set up: chat, pictures and vectors, at no cost."""
+    free = Prices(input_usd=0.0, cached_usd=0.0, output_usd=0.0, image_usd=0.0)
+    capabilities: tuple[Capability, ...] = ("chat", "image", "embedding")
+    return tuple(
+        Deployment(
+            name=f"demo-{capability}",
+            capability=capability,
+            model="demo",
+            family="demo",
+            endpoint="",
+            wire="offline",
+            context_tokens=16_000,
+            output_tokens=2_000,
+            tags=("demo",),
+            prices=free,
+        )
+        for capability in capabilities
+    )
+
+
+class OfflineModel:
+    """Answers from the prompt's examples and by rule, word by word, `pace_s` apart (0: at once)."""
+
+    def __init__(self, deployment: Deployment | None = None, *, pace_s: float = PACE_S) -> None:
+        self.deployment = deployment or deployments()[0]
+        self._pace_s = pace_s
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
+        """Stream an answer, a word per delta; the first one of a conversation says whose it is."""
+        words = re.findall(r"\s*\S+\s*", reply(prompt)) or [""]
+        allowed = prompt.parameters.max_output_tokens or self.deployment.output_tokens
+        spoken: list[str] = []
+        for word in words:
+            if tokens("".join(spoken)) >= allowed:
+                break
+            spoken.append(word)
+            yield Delta(text=word)
+            if self._pace_s:
+                await asyncio.sleep(self._pace_s * random.uniform(0.67, 1.33))
+        asked = sum(tokens(message.text) for message in prompt.messages)
+        usage = self._usage(input_tokens=asked, output_tokens=tokens("".join(spoken)))
+        yield Delta(usage=usage, finish="stop" if len(spoken) == len(words) else "length")
+
+    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
+        """Draw the last user message's words, or change the pictures in it."""
+        wish = images.asked_for(prompt)
+        given = images.given(prompt)
+        if not wish:
+            raise NotAllowed("Please say what the picture should show.")
+        if given:
+            made = [await asyncio.to_thread(sketch.edited, picture.data, wish) for picture in given]
+        else:
+            count = max(1, min(prompt.parameters.images or 1, images.MAX_IMAGES))
+            size = prompt.parameters.size
+            made = [await asyncio.to_thread(sketch.draw, wish, size, variant) for variant in range(count)]
+        pictures = tuple(Image(mime="image/png", data=data, alt=wish) for data in made)
+        return pictures, self._usage(input_tokens=tokens(wish), images=len(pictures))
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        """One vector per text: the same text gives the same vector, similar texts near ones."""
+        vectors = [list(vector(text)) for text in texts]
+        return vectors, self._usage(input_tokens=sum(tokens(text) for text in texts))
+
+    async def check(self) -> Finding:
+        """It is always there; whether that is well is for the operator to say."""
+        subject = f"deployment {self.deployment.name}"
+        words = "the built-in demo answers; set AZURE_OPENAI_ENDPOINT to use your own deployments"
+        return Finding(level="warning", subject=subject, words=words)
+
+    def _usage(self, input_tokens: int = 0, output_tokens: int = 0, images: int = 0) -> Usage:
+        return Usage(
+            deployment=self.deployment.name,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            images=images,
+            usd=0.0,
+        )
+
+
+# ------------------------------------------------------------------ what it says
+
+
+def reply(prompt: Prompt) -> str:
+    """The whole answer to a prompt."""
+    talk = [message for message in prompt.messages if message.role != "system"]
+    shots, history = talk[: prompt.examples], talk[prompt.examples :]
+    said = [message.text for message in history if message.role == "user" and message.text.strip()]
+    question = said.pop().strip() if said else ""
+    answer = _answer(prompt, question, said, shots, history)
+    if any(message.role == "assistant" for message in history):
+        return answer
+    return f"{answer}\n\n{INTRODUCTION}"
+
+
+def _answer(
+    prompt: Prompt, question: str, said: list[str], shots: Sequence[Message], history: Sequence[Message]
+) -> str:
+    if history and history[-1].role == "tool":
+        results = [part.text for part in history[-1].parts if isinstance(part, ToolResult)]
+        return "The tool answered:\n\n" + "\n\n".join(results)
+    seen = len(images.given(prompt))
+    if seen and not question:
+        return f"I received {'a picture' if seen == 1 else f'{seen} pictures'}, but the demo model can't see."
+    if not question:
+        return "Yes? Ask me something, or say `help`."
+    nearest, likeness = nearest_example(question, shots)
+    if nearest and likeness >= SAME:
+        return nearest[1]
+    if found := rules.answer(question, said):
+        return found
+    if prompt.template.startswith("summar"):
+        return rules.shortened(question)
+    if nearest and likeness >= NEAR:
+        shown = nearest[0].strip()
+        return f"The nearest thing that I was shown is “{shown}”, and the answer to that is:\n\n{nearest[1]}"
+    return ABILITIES
+
+
+def nearest_example(question: str, shots: Sequence[Message]) -> tuple[tuple[str, str] | None, float]:
+    """The few-shot pair whose question is nearest, and how near it is (1: the same)."""
+    pairs = [
+        (asked.text, answered.text)
+        for asked, answered in pairwise(shots)
+        if asked.role == "user" and answered.role == "assistant"
+    ]
+    best, likeness = None, 0.0
+    sought = vector(question)
+    for pair in pairs:
+        near = sum(a * b for a, b in zip(sought, vector(pair[0]), strict=True))
+        if near > likeness:
+            best, likeness = pair, near
+    return best, likeness
+
+
+# ------------------------------------------------------------------ counting and comparing
+
+
+def tokens(text: str) -> int:
+    """About as many as a tokenizer counts in English: four bytes each."""
+    return (len(text.encode()) + 3) // 4
+
+
+@lru_cache(maxsize=256)
+def vector(text: str) -> tuple[float, ...]:
+    """Words, and the three-letter pieces of words, hashed into a vector of length 1."""
+    numbers = [0.0] * DIMENSIONS
+    words = re.findall(r"\w+", text[:MAX_CHARACTERS].lower()) or [text.strip().lower()]
+    for word in words:
+        _add(numbers, word, 1.0)
+        edged = f"^{word}$"
+        for at in range(len(edged) - 2):
+            _add(numbers, edged[at : at + 3], 0.4)
+    length = math.sqrt(sum(number * number for number in numbers))
+    if not length:
+        numbers[0] = length = 1.0
+    return tuple(number / length for number in numbers)
+
+
+def _add(numbers: list[float], feature: str, weight: float) -> None:
+    hashed = zlib.crc32(feature.encode())
+    numbers[hashed % DIMENSIONS] += weight if hashed & 0x80000000 else -weight

@@ -1,0 +1,314 @@
+"""What the demo model can answer by rule: sums, dates, what was said before, and texts made shorter."""
+
+import ast
+import operator
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+# What a sum may grow to: beyond, powers would keep the process busy for minutes.
+MAX_RESULT_BITS = 256
+
+# A sum is looked for in no more characters than this.
+MAX_QUESTION = 500
+
+Rule = Callable[[str, Sequence[str]], str | None]
+"""Takes the question and what the person said before it, oldest first; no answer is `None`."""
+
+
+# ------------------------------------------------------------------ sums
+
+_WORDS = {
+    "plus": "+",
+    "minus": "-",
+    "times": "*",
+    "multiplied by": "*",
+    "divided by": "/",
+    "over": "/",
+    "x": "*",
+}
+
+_OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: lambda a, b: a / b,
+    ast.FloorDiv: lambda a, b: a // b,
+    ast.Mod: operator.mod,
+}
+
+
+def arithmetic(question: str, said: Sequence[str]) -> str | None:
+    """`What is 12 * (3 + 4)?`, also with words for the signs and per cents."""
+    if len(question) > MAX_QUESTION:
+        return None
+    text = question.lower().replace("×", "*").replace("÷", "/").replace("−", "-")
+    for word, sign in _WORDS.items():
+        text = re.sub(rf"(?<=[\d)])\s*\b{word}\b\s*(?=[\d(-])", sign, text)
+    text = re.sub(r"(\d+(?:\.\d+)?)\s*(?:%|per ?cent) of\s*", r"\1/100*", text)
+    found = re.search(r"[-(]*\d[\d\s.,()+*/%^-]*[+*/%^-][\d\s.,()+*/%^-]*[\d)]", text)
+    if not found:
+        return None
+    wording = found[0].replace(",", "").replace("^", "**").strip()
+    if re.fullmatch(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}", wording):
+        return None  # a date
+    try:
+        value = _value(ast.parse(wording, mode="eval").body)
+    except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, RecursionError):
+        return None
+    shown = f"{value:,}" if isinstance(value, int) else f"{value:,.6f}".rstrip("0").rstrip(".")
+    return f"{re.sub(r'[*]{2}', '^', wording)} = **{shown}**"
+
+
+def _value(node: ast.expr) -> float:
+    """The value of a sum; ValueError for whatever else it is, or when it grows too large."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return node.value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand)
+    if isinstance(node, ast.BinOp):
+        left, right = _value(node.left), _value(node.right)
+        if isinstance(node.op, ast.Pow):
+            if abs(right) * max(abs(left), 2.0).__ceil__().bit_length() > MAX_RESULT_BITS:
+                raise ValueError("too large")
+            return float(left) ** right if right < 0 else left**right
+        if type(node.op) in _OPERATIONS:
+            value = _OPERATIONS[type(node.op)](left, right)
+            if abs(value).__ceil__().bit_length() > 4 * MAX_RESULT_BITS:
+                raise ValueError("too large")
+            return value
+    raise ValueError("not a sum")
+
+
+# ------------------------------------------------------------------ the calendar
+
+
+def calendar(question: str, said: Sequence[str]) -> str | None:
+    """What day it is, or will be in so many days or weeks; what time it is."""
+    text = question.lower()
+    today = datetime.now(UTC)
+    if re.search(r"\bwhat('s| is)? (the )?time\b", text):
+        return f"It is {today:%H:%M} UTC."
+    if not re.search(r"\b(what|which|when)\b.*\b(day|date|weekday)\b|\btoday('s)? date\b", text):
+        return None
+    days = 0
+    if ahead := re.search(r"\bin (\d{1,5}) (day|week)s?\b", text):
+        days = int(ahead[1]) * (7 if ahead[2] == "week" else 1)
+    elif "tomorrow" in text:
+        days = 1
+    elif "yesterday" in text:
+        days = -1
+    when = today + timedelta(days=days)
+    words = {0: "Today is", 1: "Tomorrow is", -1: "Yesterday was"}.get(days, f"In {days} days it is")
+    return f"{words} {when:%A}, {when.day} {when:%B %Y} (UTC)."
+
+
+# ------------------------------------------------------------------ what was said before
+
+_FACT = re.compile(
+    r"\b(?:remember(?: that)? )?(?:"
+    r"my (?P<what>[a-z][\w' -]{0,40}?) (?:is|are|was|=) (?P<value>[^.!?\n]{1,120})"
+    r"|i am called (?P<called>[^.!?,\n]{1,60})"
+    r"|call me (?P<call>[^.!?,\n]{1,60})"
+    r"|i (?P<verb>live in|work at|work for|work in|work as|like|love|speak|come from|am from) "
+    r"(?P<thing>[^.!?\n]{1,120})"
+    r"|remember(?: that)?[: ]+(?P<note>[^.!?\n]{3,200}))",
+    re.IGNORECASE,
+)
+
+
+def facts(said: Sequence[str]) -> dict[str, str]:
+    """What the person told of themselves, by what it is about; the later word holds."""
+    known: dict[str, str] = {}
+    for text in said:
+        for found in _FACT.finditer(text):
+            if (
+                re.match(r"\s*(what|which|where|who|how|do|is|are|can)\b", text, re.IGNORECASE)
+                and "?" in text
+            ):
+                continue
+            if found["what"]:
+                known[found["what"].lower()] = found["value"].strip()
+            elif name := found["called"] or found["call"]:
+                known["name"] = name.strip()
+            elif found["verb"]:
+                known[found["verb"].lower()] = found["thing"].strip()
+            else:
+                known[f"note {len(known) + 1}"] = found["note"].strip()
+    return known
+
+
+def memory(question: str, said: Sequence[str]) -> str | None:
+    """What the person told before: `what is my name?`, `where do I live?`, `what do you know about me?`."""
+    text = question.lower()
+    known = facts(said)
+    if re.search(r"\bwho am i\b|\bmy name\b.*\?|\bwhat('s| is) my name\b|\bdo you know my name\b", text):
+        return f"Your name is {known['name']}." if "name" in known else "You haven't told me your name yet."
+    asked = re.search(
+        r"\b(?:what|which|who|when|where)(?:'s|'re| is| are| was)? my ([a-z][\w' -]{0,40}?)\s*\?*$", text
+    )
+    if asked and (found := _about(asked[1], known)):
+        return (
+            f"Your {found} is {known[found]}."
+            if not found.endswith("s")
+            else f"Your {found}: {known[found]}."
+        )
+    if asked:
+        return f"You haven't told me your {asked[1]} yet."
+    asked = re.search(
+        r"\b(?:where|what|who|which language) do i (live|work|like|love|speak|come from)\b", text
+    )
+    if asked:
+        match = next((verb for verb in known if verb.startswith(asked[1])), None)
+        return f"You told me: you {match} {known[match]}." if match else "You haven't told me that yet."
+    if re.search(r"\bwhat (do|did) you (know|remember|learn)\b|\bwhat have i told you\b", text):
+        if not known:
+            return "Nothing yet: tell me something, such as your name."
+        return "You told me:\n\n" + "\n".join(f"- {_sentence(what, value)}" for what, value in known.items())
+    return _said(text, said)
+
+
+def _said(text: str, said: Sequence[str]) -> str | None:
+    if not re.search(
+        r"\bwhat (did|have) i (just )?(say|said|write|ask)\b|\brepeat (that|what i said)\b", text
+    ):
+        return None
+    if not said:
+        return "That was the first thing you said to me."
+    if "first" in text:
+        return f"The first thing you said was: “{said[0].strip()}”"
+    if re.search(r"\b(so far|all|everything|until now)\b", text):
+        return "You said:\n\n" + "\n".join(f"{n}. {one.strip()}" for n, one in enumerate(said, 1))
+    return f"You said: “{said[-1].strip()}”"
+
+
+def told(question: str, said: Sequence[str]) -> str | None:
+    """A nod to something that the person tells of themselves, so that they know it was taken in."""
+    if question.rstrip().endswith("?"):
+        return None
+    known = facts([question])
+    if not known:
+        return None
+    if "name" in known:
+        return f"Nice to meet you, {known['name']}! I'll remember your name in this conversation."
+    return "Noted: " + "; ".join(_sentence(what, value) for what, value in known.items()) + "."
+
+
+def _about(asked: str, known: dict[str, str]) -> str | None:
+    if asked in known:
+        return asked
+    return next((what for what in known if asked in what or what in asked), None)
+
+
+def _sentence(what: str, value: str) -> str:
+    if what.startswith("note "):
+        return value
+    first = what.partition(" ")[0]
+    if first in ("live", "work", "like", "love", "speak", "come", "am"):
+        return f"you {what.replace('am from', 'are from')} {value}"
+    return f"your {what} is {value}"
+
+
+# ------------------------------------------------------------------ texts
+
+_STOP = frozenset(
+    re.findall(
+        r"\w+",
+        "a all an and are as at be but by can do does for from had has have he her his i if in is it its not of "
+        "on or our she so than that the their them then there they this to was we were which will with you your",
+    )
+)
+
+_ASKS_SUMMARY = re.compile(
+    r"^\s*(?:please |can you |could you )*(?:summari[sz]e|sum up|shorten|tl;?dr)\b[^:\n]{0,60}[:\n]?\s*", re.I
+)
+_ASKS_LIST = re.compile(
+    r"^\s*(?:please )?(?:list|make a list of|bullet points?(?: of| for)?|number)\b[^:\n]{0,40}[:\n]\s*", re.I
+)
+_ASKS_COUNT = re.compile(
+    r"\bhow many (words|letters|characters|lines|sentences)\b[^:\n]*[:\n]\s*(.+)", re.I | re.S
+)
+
+
+def summary(question: str, said: Sequence[str]) -> str | None:
+    """The sentences that say most, in their order, when a text is given to be summarised."""
+    asked = _ASKS_SUMMARY.match(question)
+    if not asked:
+        return None
+    text = question[asked.end() :].strip() or (said[-1] if said else "")
+    return shortened(text) if text else "Paste the text after the word “summarise”, and I'll shorten it."
+
+
+def shortened(text: str, sentences: int = 3) -> str:
+    """The sentences whose words come up most often, in their order, as a list."""
+    all_of_it = [one.strip() for one in re.split(r"(?<=[.!?])\s+|\n+", text) if one.strip()]
+    if len(all_of_it) <= sentences:
+        return "\n".join(f"- {one}" for one in all_of_it)
+    counts = Counter(_content_words(text))
+
+    def weight(sentence: str) -> float:
+        words = _content_words(sentence)
+        return sum(counts[word] for word in words) / (len(words) + 3)
+
+    best = sorted(range(len(all_of_it)), key=lambda n: (-weight(all_of_it[n]), n))[:sentences]
+    return "\n".join(f"- {all_of_it[n]}" for n in sorted(best))
+
+
+def listing(question: str, said: Sequence[str]) -> str | None:
+    """Things that are separated by commas or lines, as a list."""
+    asked = _ASKS_LIST.match(question)
+    if not asked:
+        return None
+    things = [
+        one.strip(" .") for one in re.split(r"[,;\n]| and ", question[asked.end() :]) if one.strip(" .")
+    ]
+    if len(things) < 2:
+        return None
+    return "\n".join(f"{n}. {one}" for n, one in enumerate(things, 1))
+
+
+def counting(question: str, said: Sequence[str]) -> str | None:
+    """How many words, letters, lines or sentences a text has."""
+    asked = _ASKS_COUNT.search(question)
+    if not asked:
+        return None
+    what, text = asked[1].lower(), asked[2].strip()
+    counted = {
+        "words": len(text.split()),
+        "letters": sum(letter.isalpha() for letter in text),
+        "characters": len(text),
+        "lines": len(text.splitlines()),
+        "sentences": len([one for one in re.split(r"[.!?]+(?:\s+|$)", text) if one.strip()]),
+    }[what]
+    return f"**{counted}** {what if counted != 1 else what.removesuffix('s')}."
+
+
+def greeting(question: str, said: Sequence[str]) -> str | None:
+    """Hello, thanks, goodbye."""
+    text = question.strip().lower().rstrip("!.? ")
+    if re.fullmatch(
+        r"(hi|hello|hey|hallo|good (morning|afternoon|evening)|bonjour|grüezi|hola)( \w+)?", text
+    ):
+        name = facts(said).get("name")
+        return f"Hello{f', {name}' if name else ''}! What can I do for you?"
+    if re.fullmatch(r"(many )?(thanks|thank you|cheers|merci|danke)( .{0,20})?", text):
+        return "You're welcome!"
+    if re.fullmatch(r"(bye|goodbye|good night|see you)( .{0,20})?", text):
+        return "Goodbye!"
+    return None
+
+
+RULES: tuple[Rule, ...] = (greeting, memory, told, counting, summary, listing, calendar, arithmetic)
+
+
+def answer(question: str, said: Sequence[str]) -> str | None:
+    """What the first rule that fits says."""
+    for rule in RULES:
+        if (found := rule(question, said)) is not None:
+            return found
+    return None
+
+
+def _content_words(text: str) -> list[str]:
+    return [word for word in re.findall(r"[^\W\d_]{2,}", text.lower()) if word not in _STOP]
