@@ -1,6 +1,7 @@
 """The way out: the Bot Connector's REST calls, with a cached token and bounded patience."""
 
 import asyncio
+import io
 import json
 import logging
 import random
@@ -9,6 +10,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from adapters.entra import Token
@@ -25,6 +27,7 @@ RETRIED = {412, 429, 502, 503, 504}
 ATTEMPTS = 5
 PATIENCE_S = 20.0
 """A longer `Retry-After` goes back to the inbox in place of being waited for here."""
+LARGE_BYTES = 1024 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
 
@@ -119,10 +122,13 @@ class Connector:
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, url: URL, body: Fields | None) -> Fields:
-        headers = await self.headers()
+        headers = {"Content-Type": "application/json", **await self.headers()}
+        raw = msgspec.json.encode(body) if body is not None else b""
+        # Pictures make large bodies, and aiohttp wants those as a file.
+        data = io.BytesIO(raw) if len(raw) > LARGE_BYTES else raw
         try:
             async with self._session.request(
-                method, url, json=body, headers=headers, timeout=_TIMEOUT, allow_redirects=False
+                method, url, data=data, headers=headers, timeout=_TIMEOUT, allow_redirects=False
             ) as response:
                 raw, status = await response.read(), response.status
                 after = response.headers.get("Retry-After")

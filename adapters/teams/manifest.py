@@ -44,8 +44,8 @@ def manifest(app_id: str, public_host: str) -> dict[str, Any]:
         "developer": {
             "name": "Parley",
             "websiteUrl": site,
-            "privacyUrl": f"{site}/privacy",
-            "termsOfUseUrl": f"{site}/terms",
+            "privacyUrl": site,
+            "termsOfUseUrl": site,
         },
         "name": {"short": "Parley", "full": "Parley, answers from your own Azure OpenAI"},
         "description": {
@@ -105,14 +105,16 @@ def _color() -> Image.Image:
     """192 x 192, full bleed, as Teams asks."""
     icon = Image.new("RGB", (768, 768), ACCENT)
     _bubbles(ImageDraw.Draw(icon), 24, "#FFFFFF", "#A5B4FC", 0)
-    return icon.resize((192, 192), Image.Resampling.LANCZOS)
+    icon.thumbnail((192, 192))
+    return icon
 
 
 def _outline() -> Image.Image:
     """32 x 32, white on transparent, as Teams asks."""
     icon = Image.new("RGBA", (256, 256), (255, 255, 255, 0))
     _bubbles(ImageDraw.Draw(icon), 8, "#FFFFFF", None, 14)
-    return icon.resize((32, 32), Image.Resampling.LANCZOS)
+    icon.thumbnail((32, 32))
+    return icon
 
 
 def _png(icon: Image.Image) -> bytes:

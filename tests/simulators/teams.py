@@ -7,6 +7,7 @@ GET /_control/messages, POST /_control/say and POST /_control/faults.
 
 import argparse
 import asyncio
+import io
 import itertools
 import json
 import time
@@ -142,9 +143,9 @@ class TeamsSimulator:
                 web.post("/_control/faults", self._on_control_faults),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, shutdown_timeout=0.1)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -250,7 +251,8 @@ class TeamsSimulator:
     ) -> tuple[int, str]:
         """Send any bytes to the bot."""
         headers = {"Content-Type": mime, **headers}
-        async with self._session.post(self.bot, data=body, headers=headers) as response:
+        raw = body.encode() if isinstance(body, str) else body
+        async with self._session.post(self.bot, data=io.BytesIO(raw), headers=headers) as response:
             return response.status, await response.text()
 
     def activity(self, type: str, conversation: str, user: str, **fields: Any) -> Activity:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
@@ -49,9 +50,9 @@ class Rig:
 @asynccontextmanager
 async def served(app: web.Application) -> AsyncGenerator[str]:
     """An HTTP server on a free port; its address."""
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0.1)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
@@ -60,14 +61,15 @@ async def served(app: web.Application) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def rigged(authenticate: bool = True, **options: Any) -> AsyncGenerator[Rig]:
+async def rigged(authenticate: bool = True, keys_url: str = "", **options: Any) -> AsyncGenerator[Rig]:
     """The whole rig; a quick pace, so that no test waits for a clock."""
     async with AsyncExitStack() as stack:
         teams = await stack.enter_async_context(TeamsSimulator(authenticate=authenticate))
         password = SecretStr(PASSWORD) if authenticate else None
+        cloud = msgspec.structs.replace(teams.cloud, keys_url=keys_url or teams.cloud.keys_url)
         options = {"pace_s": 0.01, "backoff_s": 0.01, **options}
         adapter = TeamsAdapter(
-            APP_ID if authenticate else "", password, authenticate=authenticate, cloud=teams.cloud, **options
+            APP_ID if authenticate else "", password, authenticate=authenticate, cloud=cloud, **options
         )
         await stack.enter_async_context(adapter)
         rig = Rig(teams, adapter)

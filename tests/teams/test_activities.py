@@ -1,0 +1,207 @@
+"""Activities as Teams sends them, and the events that they are."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.teams.activities import address, installed, parse, read
+from bot.errors import Malformed
+from bot.types import Deleted, Edited, Rated, Said
+
+RECORDED = Path(__file__).parent.parent / "recorded" / "teams"
+CHANNEL = "19:253b1f341670408fb6fe51050b6e5ceb@thread.tacv2"
+
+
+def recorded(name: str, **changed: Any) -> dict[str, Any]:
+    payload: dict[str, Any] = json.loads((RECORDED / f"{name}.json").read_text())["payload"]
+    return {**payload, **changed}
+
+
+def event(name: str, **changed: Any) -> Any:
+    return parse(read(recorded(name, **changed)))
+
+
+def said(name: str, **changed: Any) -> Said:
+    one = event(name, **changed)
+    assert isinstance(one, Said)
+    return one
+
+
+def mention(id: str, name: str) -> dict[str, Any]:
+    return {"type": "mention", "mentioned": {"id": id, "name": name}, "text": f"<at>{name}</at>"}
+
+
+def test_a_personal_message_is_said_to_the_bot() -> None:
+    one = said("personal_message")
+    assert one.text == "Translate good morning to French"
+    assert (one.direct, one.addressed) == (True, True)
+    assert one.id.startswith("teams:a:17I0kl8EkpE1")
+    assert one.id.endswith(":1763630142094")
+    assert one.user.name == "Megan Bowen"
+    assert one.at.isoformat() == "2026-11-20T09:15:42.123456+00:00"
+    assert one.attachments == ()
+
+
+def test_the_address_alone_is_enough_to_answer() -> None:
+    data = said("channel_thread_mention").address.data
+    assert data["service_url"] == "https://smba.trafficmanager.net/emea/"
+    assert data["conversation"] == f"{CHANNEL};messageid=1763629000000"
+    assert data["kind"] == "channel"
+    assert data["bot"].startswith("28:")
+    assert data["user"].startswith("29:")
+    assert data["tenant"] == "72f988bf-0000-4000-8000-2d7cd011db47"
+
+
+def test_field_note_24_a_thread_is_named_by_its_conversation_and_never_by_reply_to_id() -> None:
+    one = said("channel_thread_mention")
+    assert one.address.conversation == (
+        f"teams:72f988bf-0000-4000-8000-2d7cd011db47:{CHANNEL};messageid=1763629000000"
+    )
+    assert one.channel == CHANNEL
+    assert said("channel_thread_mention", replyToId=None).address == one.address
+
+
+def test_field_note_25_only_the_bots_own_mention_is_cut_never_its_name_elsewhere() -> None:
+    one = said("group_mention")
+    assert one.text == "please ask Adele Vance about the Parley budget"
+    assert (one.addressed, one.direct) == (True, False)
+    assert said("channel_thread_mention").text == "and in German, ?"
+
+
+def test_a_person_with_the_bots_name_stays_in_the_text() -> None:
+    bot = recorded("group_mention")["recipient"]["id"]
+    text = "<at>Parley</at> thank <at>Parley</at> and .* [Parley]"
+    entities = [mention(bot, "Parley"), mention("29:other", "Parley")]
+    assert said("group_mention", text=text, entities=entities).text == "thank Parley and .* [Parley]"
+
+
+def test_a_mention_that_the_text_does_not_hold_still_addresses_the_bot() -> None:
+    bot = recorded("group_mention")["recipient"]["id"]
+    one = said("group_mention", text="hello", entities=[mention(bot, "Parley")])
+    assert (one.text, one.addressed) == ("hello", True)
+
+
+def test_a_channel_message_without_a_mention_is_not_addressed() -> None:
+    one = said("channel_without_mention")
+    assert (one.addressed, one.text) == (False, "Parley is nice")
+
+
+def test_a_bare_mention_is_an_empty_question() -> None:
+    assert said("channel_thread_mention", text="<at>Parley</at>").text == ""
+
+
+def test_commands_arrive_as_they_were_typed() -> None:
+    assert said("personal_message", text="/image a red bicycle").text == "/image a red bicycle"
+
+
+def test_field_note_11_an_edit_names_its_message_and_every_edit_is_another_act() -> None:
+    one = event("message_edited")
+    assert isinstance(one, Edited)
+    assert one.text == "Translate good evening to French"
+    assert one.target == "teams:a:17I0kl8:1763630142094"
+    assert event("message_edited").id == one.id
+    assert event("message_edited", timestamp="2026-11-20T09:16:00Z").id != one.id
+    assert event("message_undeleted") is None
+
+
+def test_field_note_11_a_deletion_names_its_message() -> None:
+    one = event("message_deleted")
+    assert isinstance(one, Deleted)
+    assert one.target == "teams:a:17I0kl8:1763630142094"
+    assert one.id != one.target
+
+
+def test_a_rating_names_the_post_and_carries_the_comment() -> None:
+    one = event("feedback")
+    assert isinstance(one, Rated)
+    assert (one.post, one.good, one.comment) == ("a:17I0kl8|1763630143333", False, "Too long")
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_rating_may_arrive_as_objects_or_as_json_in_strings(as_text: bool) -> None:
+    rating: Any = {"reaction": "like", "feedback": {"feedbackText": "Good"}}
+    value: Any = {"actionName": "feedback", "actionValue": json.dumps(rating) if as_text else rating}
+    one = event("feedback", value=json.dumps(value) if as_text else value)
+    assert (one.good, one.comment) == (True, "Good")
+
+
+def test_a_file_is_an_attachment_with_its_link() -> None:
+    (file,) = said("file_upload").attachments
+    assert (file.name, file.mime, file.id) == (
+        "plan.pdf",
+        "application/pdf",
+        "1150D938-8870-4044-9F2C-5BBDEBA70C9D",
+    )
+    assert file.data["kind"] == "file"
+    assert "tempauth" in file.data["url"]
+
+
+def test_a_pasted_picture_is_an_attachment_and_the_html_copy_is_none() -> None:
+    (picture,) = said("inline_picture").attachments
+    assert picture.mime == "image/*"
+    assert picture.data["kind"] == "inline"
+    assert picture.data["url"].startswith("https://smba.trafficmanager.net/")
+
+
+@pytest.mark.parametrize("name", ["installed", "members_added", "reaction", "typing", "card_submit"])
+def test_what_is_not_said_to_the_bot_is_nothing(name: str) -> None:
+    assert event(name) is None
+
+
+def test_only_an_installation_is_greeted() -> None:
+    assert installed(read(recorded("installed")))
+    assert not installed(read(recorded("installed", action="remove")))
+    assert not installed(read(recorded("members_added")))
+
+
+def test_what_bots_say_is_nothing() -> None:
+    assert event("personal_message", **{"from": {"id": "28:another", "role": "bot"}}) is None
+    bot = recorded("personal_message")["recipient"]
+    assert event("personal_message", **{"from": bot}) is None
+
+
+def test_field_note_20_two_tenants_with_one_conversation_id_stay_apart() -> None:
+    there = {**recorded("personal_message")["conversation"], "tenantId": "other"}
+    here = said("personal_message").address.conversation
+    assert said("personal_message", conversation=there).address.conversation != here
+
+
+def test_the_tenant_may_be_named_by_channel_data_only() -> None:
+    nameless = {"id": "a:1", "conversationType": "personal"}
+    assert address(read(recorded("personal_message", conversation=nameless))).conversation == (
+        "teams:72f988bf-0000-4000-8000-2d7cd011db47:a:1"
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"conversation": None},
+        {"conversation": "a:1"},
+        {"type": 7},
+        {"entities": "all"},
+        {"serviceUrl": None},
+        {"text": {"a": 1}},
+        {"attachments": [7]},
+    ],
+)
+def test_field_note_27_another_shape_is_malformed(changed: dict[str, Any]) -> None:
+    with pytest.raises(Malformed):
+        read(recorded("personal_message", **changed))
+
+
+def test_a_message_without_an_id_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        event("personal_message", id=None)
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", "{", [], {"actionName": "x"}, {"actionName": "feedback"}])
+def test_a_strange_rating_is_nothing(value: Any) -> None:
+    assert event("feedback", value=value) is None
+
+
+@pytest.mark.parametrize("entity", [{}, {"type": "mention"}, {"type": "mention", "mentioned": 7, "text": 7}])
+def test_strange_mentions_do_no_harm(entity: dict[str, Any]) -> None:
+    assert said("group_mention", text="hello", entities=[entity]).text == "hello"
