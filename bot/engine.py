@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import cast
 
 from msgspec.structs import replace
 
@@ -164,10 +165,11 @@ class Engine:
             between += (asked, *(Message(role="tool", parts=(result,)) for result in results))
         return between
 
-    async def _stream(self, draft: Draft, deltas: AsyncGenerator[Delta], show: Show) -> list[ToolCall]:
+    async def _stream(self, draft: Draft, deltas: AsyncIterator[Delta], show: Show) -> list[ToolCall]:
         """Gather one stream into the draft, showing it as it grows; returns the tools it calls for."""
         calls: list[ToolCall] = []
-        async with aclosing(deltas):
+        # A stream that is left early is closed at once, not when it is collected.
+        async with aclosing(cast("AsyncGenerator[Delta]", deltas)):
             async for delta in deltas:
                 if delta.text:
                     if not draft.text:

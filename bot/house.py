@@ -13,7 +13,7 @@ from bot.commands import Commands
 from bot.compose import Room
 from bot.engine import Engine, Parts
 from bot.models import Model, catalogue, offline
-from bot.models.gateway import Gateway
+from bot.models.gateway import Gateway, connect
 from bot.settings import Settings, secrets
 from bot.state.embedded import embedded
 from bot.state.feed import Feed
@@ -84,9 +84,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         redis = Redis(await _redis_url(settings, folder, stack))
         stack.push_async_callback(redis.close)
         keys = secrets(catalogue.key_names(deployments))
-        gateway = await stack.enter_async_context(
-            Gateway.connect(deployments, keys, observe=observe.deployment_called)
-        )
+        gateway = await stack.enter_async_context(connect(deployments, keys, observe=observe.deployment))
         retention_s = settings.parley_retention_days * 86_400
         ledger = Ledger(
             redis,
@@ -118,8 +116,8 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
                 tools={},
                 choose=choose,
                 recall=recall,
-                room=partial(_room, deployments),
-                estimate_usd=partial(_estimate_usd, deployments),
+                room=partial(_room, gateway),
+                estimate_usd=partial(_estimate_usd, gateway),
             )
         )
         yield House(
@@ -168,23 +166,18 @@ async def _embed(model: Model, texts: Sequence[str]) -> list[list[float]]:
     return vectors
 
 
-def _candidates(deployments: Sequence[Deployment], wish: str | None, capability: str) -> list[Deployment]:
-    able = [one for one in deployments if one.capability == capability]
-    return [one for one in able if wish in (one.name, *one.tags)] or able
-
-
-def _room(deployments: Sequence[Deployment], template: Template) -> Room:
+def _room(gateway: Gateway, template: Template) -> Room:
     """What the smallest deployment that may answer takes: a fallback must take the same prompt."""
-    able = _candidates(deployments, template.deployment, template.capability)
+    able = gateway.deployments(template.capability, template.deployment)
     return Room(
         context_tokens=min((one.context_tokens for one in able), default=8192),
         output_tokens=min((one.output_tokens for one in able), default=1024),
     )
 
 
-def _estimate_usd(deployments: Sequence[Deployment], prompt: Prompt) -> float | None:
+def _estimate_usd(gateway: Gateway, prompt: Prompt) -> float | None:
     """What a prompt will cost at most, about; `None` when the price is unknown."""
-    able = _candidates(deployments, prompt.deployment, prompt.capability)
+    able = gateway.deployments(prompt.capability, prompt.deployment)
     if not able:
         return None
     prices = able[0].prices

@@ -60,13 +60,16 @@ TURN_SECONDS = Histogram(
     registry=registry,
     buckets=_SECONDS,
 )
-DEPLOYMENTS = Counter(
-    "parley_deployment_calls", "Calls to deployments, by result.", ("deployment", "result"), registry=registry
+DEPLOYMENT_FAILURES = Counter(
+    "parley_deployment_failures",
+    "Calls that a deployment did not answer.",
+    ("deployment",),
+    registry=registry,
 )
 DEPLOYMENT_SECONDS = Histogram(
     "parley_deployment_seconds",
-    "From the call to the first token, or to the end of a picture.",
-    ("deployment",),
+    "Of a call: to its first delta, to its end; and how long a deployment was left alone.",
+    ("deployment", "stretch"),
     registry=registry,
     buckets=_SECONDS,
 )
@@ -90,10 +93,12 @@ def count(turn: Turn) -> None:
             MICRODOLLARS.labels(usage.deployment).inc(usage.usd * 1_000_000)
 
 
-def deployment_called(deployment: str, result: str, seconds: float) -> None:
-    """Count a call to a deployment: by result, and how long it took to its first token or its end."""
-    DEPLOYMENTS.labels(deployment, result).inc()
-    DEPLOYMENT_SECONDS.labels(deployment).observe(seconds)
+def deployment(measure: str, name: str, value: float) -> None:
+    """Take down a measure of the gateway: first_delta_seconds, call_seconds, failures or rest_seconds."""
+    if measure == "failures":
+        DEPLOYMENT_FAILURES.labels(name).inc(value)
+    else:
+        DEPLOYMENT_SECONDS.labels(name, measure.removesuffix("_seconds")).observe(value)
 
 
 def bind(**fields: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from bot.errors import StateUnavailable
 from bot.state import keys
@@ -30,19 +31,27 @@ class Rota:
         self._stop = stop
         self._due: dict[int, None] = {}  # shards to look at, in order, each once
         self._wake = asyncio.Event()
+        self._ended = False
         self._timers: dict[int, asyncio.TimerHandle] = {}
 
     async def run(self, until: asyncio.Event) -> None:
         """Claim until the event is set. Redis being away is waited out."""
-        tasks = [asyncio.create_task(work()) for work in (self._listen, self._sweep, self._claim)]
+        watching = [asyncio.create_task(work()) for work in (self._listen, self._sweep)]
+        claiming = asyncio.create_task(self._claim())
         try:
             await until.wait()
         finally:
-            for task in tasks:
+            # Claiming is not cancelled: a claim that Redis gave and nobody took would be held for its whole
+            # lease.
+            self._ended = True
+            self._wake.set()
+            self._free.release()
+            await claiming
+            for task in watching:
                 task.cancel()
             for timer in self._timers.values():
                 timer.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*watching, return_exceptions=True)
 
     def look(self, shard: int) -> None:
         """Look at this shard soon."""
@@ -94,18 +103,22 @@ class Rota:
     async def _claim(self) -> None:
         while True:
             await self._free.acquire()
-            claim: Claim | None = None
-            try:
-                claim = await self._next()
-            finally:
-                if claim is None:
-                    self._free.release()
-            if claim is not None:
+            claim = await self._next()
+            if self._ended:
+                if claim is not None:
+                    with suppress(StateUnavailable):
+                        await self._inbox.release(claim, 0, counted=False)
+                return
+            if claim is None:
+                self._free.release()
+            else:
                 self._begin(claim).add_done_callback(lambda _: self._free.release())
 
     async def _next(self) -> Claim | None:
         """Claim from the shard that has waited longest to be looked at; None when that led to nothing."""
         while not self._due:
+            if self._ended:
+                return None
             self._wake.clear()
             await self._wake.wait()
         shard = next(iter(self._due))

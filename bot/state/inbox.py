@@ -5,7 +5,7 @@ that time forward by the lease, so waiting, leased, backing off and crashed are 
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,7 +208,7 @@ class Inbox:
         due = [int(float(first[1])) if first else -1 for first in firsts]
         return int(seconds) * 1000 + int(microseconds) // 1000, due
 
-    async def nudges(self) -> AsyncIterator[int | str]:
+    async def nudges(self) -> AsyncGenerator[int | str]:
         """Shards in which something became due, and conversations whose answer should stop.
 
         Losing one is harmless. The first item is "": from here on nothing is missed.

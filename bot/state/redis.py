@@ -1,6 +1,6 @@
 """The connection to Redis: pools, scripts, health, and one mapping of its errors."""
 
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
 from importlib.resources import files
@@ -103,7 +103,7 @@ class Redis:
             async for name in self._client.scan_iter(match=pattern, count=500):
                 yield name.decode()
 
-    async def subscribe(self, *channels: str) -> AsyncIterator[tuple[str, str]]:
+    async def subscribe(self, *channels: str) -> AsyncGenerator[tuple[str, str]]:
         """(channel, text) as published; the first item of each subscription is ("", ""): listening has begun.
 
         Raises StateUnavailable when the connection breaks.

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
+from msgspec.structs import replace
 
 from bot.errors import LeaseLost, StateUnavailable
 from bot.state import keys
@@ -213,7 +214,7 @@ async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: R
         await answer(inbox, await claimed(inbox))
     await inbox.accept(rated("p", event="r"))
     claim = await claimed(inbox)
-    replaced = Turn(**{**_fields(claim.turns[-2]), "reply": Reply(text="again")})
+    replaced = replace(claim.turns[-2], reply=Reply(text="again"))
     await inbox.commit(claim, Written(turn=replaced, place=-2))
     turns = Turns(redis)
     assert [(one.id, one.reply.text) for one in await turns.turns(ROOM)] == [
@@ -224,10 +225,6 @@ async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: R
     await inbox.accept(rated("p", event="d"))
     await inbox.commit(await claimed(inbox), Written(place=-3))
     assert [one.id for one in await turns.turns(ROOM)] == ["b", "c"]
-
-
-def _fields(turn: Turn) -> dict[str, object]:
-    return {name: getattr(turn, name) for name in turn.__struct_fields__}
 
 
 async def test_an_event_given_up_is_kept_with_its_reason(inbox: Inbox, redis: Redis) -> None:
