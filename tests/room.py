@@ -94,7 +94,7 @@ class Puppet:
     """A model that does what its script says, and keeps every prompt that it was sent."""
 
     def __init__(self, script: Script = echo) -> None:
-        self.script = script
+        self.script: Script = script
         self.prompts: list[Prompt] = []
         self.pictures = (Image(mime="image/png", data=b"\x89PNG\r\n\x1a\n", alt="a picture"),)
 
