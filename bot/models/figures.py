@@ -4,91 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from PIL import ImageDraw
-
-Colour = tuple[int, int, int]
-
-COLOURS: dict[str, Colour] = {
-    "red": (214, 48, 49),
-    "orange": (240, 140, 40),
-    "yellow": (250, 200, 50),
-    "green": (60, 150, 80),
-    "blue": (52, 110, 200),
-    "purple": (125, 80, 180),
-    "pink": (235, 120, 165),
-    "brown": (135, 90, 60),
-    "black": (45, 45, 50),
-    "white": (248, 248, 245),
-    "grey": (140, 145, 150),
-    "gray": (140, 145, 150),
-    "gold": (212, 170, 60),
-    "turquoise": (60, 180, 180),
-}
-INK: Colour = (50, 50, 60)
-GLASS: Colour = (205, 228, 240)
-
-
-class Pen:
-    """Draws in a square of its own: (0, 0) is its middle, 1 its edge, y grows downwards."""
-
-    def __init__(self, draw: ImageDraw.ImageDraw, x: float, y: float, half: float) -> None:
-        self._draw = draw
-        self._x, self._y, self._half = x, y, half
-
-    def _at(self, x: float, y: float) -> tuple[float, float]:
-        return self._x + x * self._half, self._y + y * self._half
-
-    def circle(
-        self, x: float, y: float, r: float, fill: Colour | None, edge: Colour | None = None, w: float = 0.05
-    ) -> None:
-        """A disc, or a ring without `fill`."""
-        self.oval(x - r, y - r, x + r, y + r, fill, edge, w)
-
-    def oval(
-        self,
-        x0: float,
-        y0: float,
-        x1: float,
-        y1: float,
-        fill: Colour | None,
-        edge: Colour | None = None,
-        w: float = 0.05,
-    ) -> None:
-        """An ellipse in a box."""
-        width = max(1, round(w * self._half)) if edge else 0
-        self._draw.ellipse((self._at(x0, y0), self._at(x1, y1)), fill=fill, outline=edge, width=width)
-
-    def box(self, x0: float, y0: float, x1: float, y1: float, fill: Colour, r: float = 0.0) -> None:
-        """A rectangle, with round corners of radius `r`."""
-        self._draw.rounded_rectangle((self._at(x0, y0), self._at(x1, y1)), radius=r * self._half, fill=fill)
-
-    def shape(self, *points: tuple[float, float], fill: Colour) -> None:
-        """A polygon."""
-        self._draw.polygon([self._at(x, y) for x, y in points], fill=fill)
-
-    def line(self, *points: tuple[float, float], fill: Colour, w: float = 0.06) -> None:
-        """A line through the points, with round ends."""
-        width = max(1, round(w * self._half))
-        where = [self._at(x, y) for x, y in points]
-        self._draw.line(where, fill=fill, width=width, joint="curve")
-        for x, y in where:
-            r = width / 2
-            self._draw.ellipse((x - r, y - r, x + r, y + r), fill=fill)
-
-    def arc(
-        self, x: float, y: float, r: float, start: float, end: float, fill: Colour, w: float = 0.06
-    ) -> None:
-        """A part of a circle, from `start` to `end` in degrees, clockwise from the right."""
-        box = (self._at(x - r, y - r), self._at(x + r, y + r))
-        self._draw.arc(box, start, end, fill=fill, width=max(1, round(w * self._half)))
-
-
-def dark(colour: Colour, by: float = 0.75) -> Colour:
-    """The colour in the shade."""
-    return (round(colour[0] * by), round(colour[1] * by), round(colour[2] * by))
-
-
-# ------------------------------------------------------------------ things
+from bot.models.pen import COLOURS, GLASS, INK, Colour, Pen, dark, light
 
 
 def bicycle(pen: Pen, colour: Colour) -> None:
@@ -157,11 +73,11 @@ def cat(pen: Pen, colour: Colour) -> None:
     """A sitting cat, from the front."""
     pen.arc(0.5, 0.5, 0.34, 270, 90, dark(colour), 0.13)
     pen.oval(-0.45, -0.05, 0.45, 0.88, colour)
-    pen.oval(-0.2, 0.2, 0.2, 0.85, _light(colour))
+    pen.oval(-0.2, 0.2, 0.2, 0.85, light(colour))
     for side in (-1, 1):
         pen.shape((side * 0.4, -0.35), (side * 0.36, -0.9), (side * 0.06, -0.6), fill=colour)
         pen.shape((side * 0.33, -0.5), (side * 0.31, -0.76), (side * 0.14, -0.6), fill=COLOURS["pink"])
-        pen.oval(side * 0.2 - 0.14, 0.72, side * 0.2 + 0.14, 0.9, _light(colour))
+        pen.oval(side * 0.2 - 0.14, 0.72, side * 0.2 + 0.14, 0.9, light(colour))
     pen.circle(0, -0.32, 0.43, colour)
     _face(pen, -0.36)
     for side in (-1, 1):
@@ -173,12 +89,12 @@ def dog(pen: Pen, colour: Colour) -> None:
     """A sitting dog, from the front, with hanging ears."""
     pen.line((0.4, 0.55), (0.68, 0.2), fill=dark(colour), w=0.13)
     pen.oval(-0.45, -0.05, 0.45, 0.88, colour)
-    pen.oval(-0.2, 0.2, 0.2, 0.85, _light(colour))
+    pen.oval(-0.2, 0.2, 0.2, 0.85, light(colour))
     pen.circle(0, -0.35, 0.42, colour)
     for side in (-1, 1):
         pen.oval(side * 0.42 - 0.16, -0.68, side * 0.42 + 0.16, 0.02, dark(colour, 0.6))
-        pen.oval(side * 0.2 - 0.15, 0.72, side * 0.2 + 0.15, 0.9, _light(colour))
-    pen.oval(-0.2, -0.36, 0.2, -0.04, _light(colour))
+        pen.oval(side * 0.2 - 0.15, 0.72, side * 0.2 + 0.15, 0.9, light(colour))
+    pen.oval(-0.2, -0.36, 0.2, -0.04, light(colour))
     _face(pen, -0.42)
     pen.oval(-0.07, -0.12, 0.07, 0.06, COLOURS["pink"])
 
@@ -207,7 +123,7 @@ def boat(pen: Pen, colour: Colour) -> None:
     """A hull, a mast, two sails."""
     pen.line((0, -0.85), (0, 0.4), fill=COLOURS["brown"], w=0.05)
     pen.shape((0.06, -0.8), (0.06, 0.22), (0.7, 0.22), fill=COLOURS["white"])
-    pen.shape((-0.06, -0.65), (-0.06, 0.22), (-0.5, 0.22), fill=_light(colour))
+    pen.shape((-0.06, -0.65), (-0.06, 0.22), (-0.5, 0.22), fill=light(colour))
     pen.shape((-0.85, 0.35), (0.9, 0.35), (0.6, 0.75), (-0.6, 0.75), fill=colour)
     pen.line((-0.85, 0.36), (0.9, 0.36), fill=dark(colour), w=0.05)
 
@@ -300,7 +216,7 @@ def balloon(pen: Pen, colour: Colour) -> None:
     pen.line((0, 0.4), (0.06, 0.65), (-0.04, 0.95), fill=INK, w=0.02)
     pen.shape((-0.08, 0.44), (0.08, 0.44), (0.0, 0.3), fill=dark(colour))
     pen.oval(-0.42, -0.75, 0.42, 0.36, colour)
-    pen.oval(-0.26, -0.58, -0.06, -0.26, _light(colour))
+    pen.oval(-0.26, -0.58, -0.06, -0.26, light(colour))
 
 
 def bird(pen: Pen, colour: Colour) -> None:
@@ -318,14 +234,6 @@ def rainbow(pen: Pen, colour: Colour) -> None:
     bands = (colour, *(COLOURS[name] for name in ("red", "orange", "yellow", "green", "blue", "purple")))
     for band, shade in enumerate(bands):
         pen.arc(0, 0.6, 1.0 - band * 0.08, 180, 360, shade, 0.085)
-
-
-def _light(colour: Colour) -> Colour:
-    return (
-        round(colour[0] + (255 - colour[0]) * 0.5),
-        round(colour[1] + (255 - colour[1]) * 0.5),
-        round(colour[2] + (255 - colour[2]) * 0.5),
-    )
 
 
 class Thing(NamedTuple):

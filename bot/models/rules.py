@@ -215,8 +215,9 @@ def _sentence(what: str, value: str) -> str:
 _STOP = frozenset(
     re.findall(
         r"\w+",
-        "a all an and are as at be but by can do does for from had has have he her his i if in is it its not of "
-        "on or our she so than that the their them then there they this to was we were which will with you your",
+        "a all an and are as at be but by can do does for from had has have he her his i if in is it its "
+        "not of on or our she so than that the their them then there they this to was we were which will "
+        "with you your",
     )
 )
 

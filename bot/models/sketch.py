@@ -10,7 +10,8 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps, UnidentifiedImageError
 
 from bot.errors import NotAllowed
-from bot.models.figures import ALSO, COLOURS, INK, THINGS, Colour, Pen, Thing, dark
+from bot.models.figures import ALSO, THINGS, Thing
+from bot.models.pen import COLOURS, INK, Colour, Pen, dark
 
 # The shortest and longest edge, in pixels: a caption must be readable, and nobody should wait.
 EDGES = (256, 1024)
