@@ -97,13 +97,21 @@ class TerminalAdapter:
         return line.decode("utf-8", "replace")
 
     async def _chunk(self) -> bytes:
+        """What can be read next; nothing at the end of the input or of the run."""
         loop, descriptor = asyncio.get_running_loop(), self._reader.fileno()
+        readable = asyncio.Event()
+
+        def ready() -> None:
+            readable.set()
+            self._wake_up()
+
         try:
-            loop.add_reader(descriptor, self._wake_up)
-        except PermissionError:  # a regular file: never waits, and can't be waited for (epoll_ctl(2), EPERM)
-            return b"" if self._ended else os.read(descriptor, MOST_LINE_BYTES)
+            loop.add_reader(descriptor, ready)
+        except PermissionError:  # a regular file: always ready, and can't be waited for (epoll_ctl(2), EPERM)
+            readable.set()
         try:
-            await self._sleep()
+            while not readable.is_set() and not self._ended:
+                await self._sleep()
         finally:
             loop.remove_reader(descriptor)
         return b"" if self._ended else os.read(descriptor, MOST_LINE_BYTES)

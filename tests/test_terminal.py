@@ -237,6 +237,23 @@ async def test_a_reader_of_the_output_who_leaves_ends_the_run(
     write("")
 
 
+async def test_an_answer_that_is_closed_late_does_not_hold_up_the_reading(
+    tmp_path: Path, typed: tuple[TextIO, Callable[[str], object]]
+) -> None:
+    reader, write = typed
+    adapter = TerminalAdapter("mine", tmp_path, reader, io.StringIO())
+    engine = Engine(echo(adapter))
+    listening = asyncio.create_task(adapter.listen(engine.accept))
+    late = await adapter.open((await ask()).address, None, False)
+    for _ in range(3):
+        await asyncio.sleep(0)
+        await adapter.close(late, Reply(text="late"))
+    write("one\n")
+    write("")
+    await listening
+    assert [type(event) for event in engine.events] == [Said]
+
+
 async def test_nothing_else_is_to_be_had(tmp_path: Path) -> None:
     adapter = TerminalAdapter("mine", tmp_path, io.StringIO(), io.StringIO())
     assert not list(adapter.routes(Engine(echo(adapter)).accept))
