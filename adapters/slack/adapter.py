@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 SLACK_API_URL = "https://slack.com/api/"
 ANSWERS_KEPT = 1_000  # more than a worker has in progress; older ones can be made anew from their post
+RECOVERY_PATIENCE_S = 30.0
 STATUS_AFTER_S = 0.4
 STATUS = "is thinking…"
 
@@ -78,7 +79,7 @@ class SlackAdapter:
         if self._signing_secret is None:
             return []
         app = bolt_app(self._bot_token, self._reception(accept).receive)
-        return [web.post(PATH, EventRoute(app, self._signing_secret))]
+        return [web.post(PATH, EventRoute(app, self._signing_secret).handle)]
 
     async def listen(self, accept: Accept) -> None:
         """Socket Mode, when there is an app token; until cancelled."""
@@ -105,7 +106,7 @@ class SlackAdapter:
         answer = self._answer_of(post)
         if isinstance(answer, Answer):
             if retry or (begun is not None and not answer.visible):
-                await answer.recover()
+                await answer.recover(RECOVERY_PATIENCE_S)
             if not answer.visible:
                 self._show_status_soon(post)
         post = answer.post

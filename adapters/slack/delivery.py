@@ -68,7 +68,7 @@ class EventRoute:
         self._app = app
         self._secret = signing_secret.get_secret_value().encode()
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         """Verify, read, dispatch: 401, 413, 400, or what Bolt says, but never 404."""
         try:
             body = await _body(request)

@@ -80,10 +80,10 @@ class Answer:
             post_id = f"{data['team']}:{data['channel']}:{self._messages[0].ts}"
         return Post(id=post_id, data={name: value for name, value in data.items() if value})
 
-    async def recover(self) -> None:
-        """Find what was shown without being recorded."""
+    async def recover(self, patience_s: float) -> None:
+        """Find what was shown without being recorded. Raises PlatformUnavailable."""
         known = {message.ts for message in self._messages}
-        for seen in await self._thread.since_the_question(await self._bot()):
+        for seen in await self._thread.since_the_question(await self._bot(), patience_s):
             if seen.get("files"):
                 self._pictures.found(seen["files"])
             elif seen["ts"] not in known and self._thread.is_of_this_answer(seen):
@@ -174,7 +174,7 @@ class Answer:
 
     async def _begin(self, part: str, reply: Reply | None, last: bool) -> bool:
         if self._lost:
-            await self.recover()
+            await self.recover(patience_s=0.0)
             return False
         trailer = self._trailer(reply) if reply and last else []
         try:

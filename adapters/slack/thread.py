@@ -15,7 +15,6 @@ log = logging.getLogger(__name__)
 
 METADATA_TYPE = "parley_answer"
 STOP_PATIENCE_S = 180.0
-FIND_PATIENCE_S = 60.0
 REFUSAL_HOLDS_S = 600.0
 REFUSALS_KEPT = 1_000
 WORKSPACE_REFUSALS = frozenset({"unknown_method", "missing_scope", "not_allowed_token_type"})
@@ -154,7 +153,7 @@ class Thread:
         args = {**self._place, "user": self._data["user"], "thread_ts": self._data["thread"], **body}
         await self._api.call("chat.postEphemeral", args)
 
-    async def since_the_question(self, ours: frozenset[str]) -> list[dict[str, Any]]:
+    async def since_the_question(self, ours: frozenset[str], patience_s: float) -> list[dict[str, Any]]:
         """Our own messages after the question, oldest first; `ours` are the ids under which we write."""
         args = {
             **self._place,
@@ -163,7 +162,7 @@ class Thread:
             "limit": 200,
             "include_all_metadata": True,
         }
-        found = await self._api.call("conversations.replies", args, patience_s=FIND_PATIENCE_S)
+        found = await self._api.call("conversations.replies", args, patience_s=patience_s)
         messages: list[dict[str, Any]] = found.get("messages", [])
         after = [message for message in messages if message["ts"] > self._data["question"]]
         mine = [message for message in after if ours & {message.get("user"), message.get("bot_id")}]

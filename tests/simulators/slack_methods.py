@@ -1,0 +1,325 @@
+"""Slack's Web API as its documentation describes it, over messages in memory."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from tests.simulators.slack_rules import (
+    MARKDOWN_TEXT_LIMIT,
+    POST_TEXT_LIMIT,
+    STREAM_LIMIT,
+    UPDATE_TEXT_LIMIT,
+    blocks_error,
+    content_error,
+    units,
+)
+
+Message = dict[str, Any]
+Args = dict[str, Any]
+Answer = dict[str, Any]
+Method = Callable[[Args], Answer]
+
+FORM_ONLY = frozenset({"conversations.replies", "users.info", "files.info", "files.getUploadURLExternal"})
+
+
+class Failure(Exception):
+    """`{"ok": false, "error": code}` with status 200."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Workspace:
+    """Channels, people, messages and files, and the methods that change them.
+
+    A message holds what Slack would return, and besides: `markdown` (what a person reads), `streaming`,
+    `began` (the monotonic start of its stream) and `stopped_by`.
+    """
+
+    def __init__(self, team: str, bot_user: str, bot_id: str, bot_name: str) -> None:
+        self.team, self.bot_user, self.bot_id, self.bot_name = team, bot_user, bot_id, bot_name
+        self.people: dict[str, str] = {"U0ALICE": "alice", "U0BOB": "bob", bot_user: bot_name}
+        self.channels: dict[str, set[str]] = {
+            "C0GENERAL": {"U0ALICE", "U0BOB", bot_user},
+            "C0OTHER": {"U0ALICE"},
+        }
+        self.messages: dict[tuple[str, str], Message] = {}
+        self.ephemeral: list[Message] = []
+        self.files: dict[str, dict[str, Any]] = {}
+        self.statuses: dict[tuple[str, str], str] = {}
+        self.prompts: list[Args] = []
+        self.stream_life_s = 300.0
+        self.stream_silence_s = 120.0
+        self.stream_channels: Callable[[str], bool] = lambda channel: True
+        self.subscribed_to_stops = True
+        self.origin = ""
+        self._last_ts = 0
+
+    # -------------------------------------------------------------- what is there
+
+    def ts(self) -> str:
+        """A fresh timestamp, later than every other."""
+        self._last_ts = max(self._last_ts + 1, time.time_ns() // 1_000)
+        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
+
+    def direct(self, user: str) -> str:
+        """The channel of one person with the bot."""
+        channel = "D" + user[1:]
+        self.channels.setdefault(channel, {user, self.bot_user})
+        return channel
+
+    def thread(self, channel: str, thread_ts: str) -> list[Message]:
+        """A thread's messages, the root first."""
+        found = [m for (where, _), m in self.messages.items() if where == channel]
+        return sorted((m for m in found if thread_ts in (m["ts"], m.get("thread_ts"))), key=lambda m: m["ts"])
+
+    def add(self, channel: str, author: Mapping[str, Any], thread_ts: str | None, **content: Any) -> Message:
+        """Put a message there."""
+        message: Message = {"type": "message", "ts": self.ts(), "team": self.team, **author, **content}
+        if thread_ts:
+            message["thread_ts"] = thread_ts
+        self.messages[channel, message["ts"]] = message
+        return message
+
+    def _author(self) -> dict[str, str]:
+        return {"user": self.bot_user, "bot_id": self.bot_id}
+
+    def _channel(self, args: Args, name: str = "channel") -> str:
+        channel = str(args.get(name, ""))
+        if channel.startswith("U") and channel in self.people:
+            return self.direct(channel)
+        if channel not in self.channels:
+            raise Failure("channel_not_found")
+        if self.bot_user not in self.channels[channel]:
+            raise Failure("not_in_channel")
+        return channel
+
+    def _own(self, args: Args) -> tuple[str, Message]:
+        channel = self._channel(args)
+        message = self.messages.get((channel, str(args.get("ts"))))
+        if message is None:
+            raise Failure("message_not_found")
+        if message.get("bot_id") != self.bot_id:
+            raise Failure("cant_update_message")
+        return channel, message
+
+    def _root(self, channel: str, args: Args) -> str | None:
+        thread = args.get("thread_ts")
+        if thread and (channel, thread) not in self.messages:
+            raise Failure("thread_not_found")
+        return thread
+
+    # -------------------------------------------------------------- ordinary messages
+
+    def auth_test(self, args: Args) -> Answer:
+        return {
+            "url": f"{self.origin}/",
+            "team": "Simulated",
+            "user": self.bot_name,
+            "team_id": self.team,
+            "user_id": self.bot_user,
+            "bot_id": self.bot_id,
+        }
+
+    def chat_postMessage(self, args: Args) -> Answer:
+        channel = self._channel(args)
+        if code := content_error(args, POST_TEXT_LIMIT):
+            raise Failure(code)
+        message = self.add(channel, self._author(), self._root(channel, args), **_content(args))
+        self.statuses.pop((channel, message.get("thread_ts", "")), None)
+        return {"channel": channel, "ts": message["ts"], "message": _public(message)}
+
+    def chat_postEphemeral(self, args: Args) -> Answer:
+        channel = self._channel(args)
+        if args.get("user") not in self.channels[channel]:
+            raise Failure("user_not_in_channel")
+        if code := content_error(args, POST_TEXT_LIMIT):
+            raise Failure(code)
+        message = {"ts": self.ts(), "channel": channel, **_content(args)}
+        self.ephemeral.append(message | {"user": args["user"], "thread_ts": args.get("thread_ts")})
+        return {"message_ts": message["ts"]}
+
+    def chat_update(self, args: Args) -> Answer:
+        channel, message = self._own(args)
+        if self._is_streaming(message):
+            raise Failure("streaming_state_conflict")
+        if code := content_error(args, UPDATE_TEXT_LIMIT):
+            raise Failure(code)
+        message |= _content(args)
+        message["edited"] = {"user": self.bot_user, "ts": self.ts()}
+        return {"channel": channel, "ts": message["ts"], "text": message["text"], "message": _public(message)}
+
+    def chat_delete(self, args: Args) -> Answer:
+        channel, message = self._own(args)
+        del self.messages[channel, message["ts"]]
+        return {"channel": channel, "ts": message["ts"]}
+
+    # -------------------------------------------------------------- streams
+
+    def chat_startStream(self, args: Args) -> Answer:
+        channel = self._channel(args)
+        thread = self._root(channel, args)
+        if not thread:
+            raise Failure("invalid_thread_ts")
+        if not self.stream_channels(channel):
+            raise Failure("channel_type_not_supported")
+        if not channel.startswith("D"):
+            for name in ("recipient_team_id", "recipient_user_id"):
+                if not args.get(name):
+                    raise Failure(f"missing_{name}")
+        if args.get("is_stoppable") and not self.subscribed_to_stops:
+            raise Failure("not_subscribed_to_message_stream_stopped")
+        if units(args.get("markdown_text", "")) > MARKDOWN_TEXT_LIMIT:
+            raise Failure("msg_too_long")
+        text, now = args.get("markdown_text", ""), time.monotonic()
+        message = self.add(channel, self._author(), thread, text=text, markdown=text)
+        message |= {"streaming": True, "streaming_state": "in_progress", "began": now, "grew": now}
+        self.statuses.pop((channel, thread), None)
+        return {"channel": channel, "ts": message["ts"]}
+
+    def chat_appendStream(self, args: Args) -> Answer:
+        channel, message = self._open_stream(args)
+        if not args.get("markdown_text"):
+            raise Failure("no_text")
+        self._grow(message, args["markdown_text"])
+        return {"channel": channel, "ts": message["ts"]}
+
+    def chat_stopStream(self, args: Args) -> Answer:
+        channel, message = self._open_stream(args)
+        if blocks := args.get("blocks"):
+            if code := blocks_error(blocks):
+                raise Failure(code)
+            message["blocks"] = blocks
+        self._grow(message, args.get("markdown_text", ""))
+        if metadata := args.get("metadata"):
+            message["metadata"] = metadata
+        message |= {"streaming": False, "streaming_state": "completed"}
+        return {"channel": channel, "ts": message["ts"], "message": _public(message)}
+
+    def _is_streaming(self, message: Message) -> bool:
+        if not message.get("streaming"):
+            return False
+        now = time.monotonic()
+        if now - message["began"] > self.stream_life_s or now - message["grew"] > self.stream_silence_s:
+            message |= {"streaming": False, "streaming_state": "errored"}
+        return bool(message["streaming"])
+
+    def _open_stream(self, args: Args) -> tuple[str, Message]:
+        channel, message = self._own(args)
+        if not self._is_streaming(message):
+            raise Failure(
+                "stopped_by_user" if message.get("stopped_by") else "message_not_in_streaming_state"
+            )
+        return channel, message
+
+    def _grow(self, message: Message, text: str) -> None:
+        if units(text) > MARKDOWN_TEXT_LIMIT:
+            raise Failure("msg_too_long")
+        if units(message["markdown"]) + units(text) > STREAM_LIMIT:
+            raise Failure("msg_blocks_too_long")
+        message["markdown"] += text
+        message["text"] = message["markdown"]
+        message["grew"] = time.monotonic()
+
+    # -------------------------------------------------------------- reading
+
+    def conversations_replies(self, args: Args) -> Answer:
+        channel = self._channel(args)
+        thread = self.thread(channel, str(args.get("ts")))
+        if not thread:
+            raise Failure("thread_not_found")
+        replies = [m for m in thread[1:] if m["ts"] > str(args.get("oldest", "0"))]
+        with_metadata = str(args.get("include_all_metadata", "")).lower() == "true"
+        shown = [_public(m, with_metadata) for m in [thread[0], *replies]]
+        return {"messages": shown[: int(args.get("limit", 1000))], "has_more": False}
+
+    def conversations_open(self, args: Args) -> Answer:
+        if args.get("users") not in self.people:
+            raise Failure("user_not_found")
+        return {"channel": {"id": self.direct(args["users"])}}
+
+    def users_info(self, args: Args) -> Answer:
+        user = str(args.get("user"))
+        if user not in self.people:
+            raise Failure("user_not_found")
+        name = self.people[user]
+        profile = {"display_name": name, "real_name": name.title()}
+        return {"user": {"id": user, "team_id": self.team, "name": name, "profile": profile, "is_bot": False}}
+
+    # -------------------------------------------------------------- agents
+
+    def assistant_threads_setStatus(self, args: Args) -> Answer:
+        self.statuses[self._channel(args, "channel_id"), args["thread_ts"]] = args["status"]
+        return {}
+
+    def assistant_threads_setSuggestedPrompts(self, args: Args) -> Answer:
+        self._channel(args, "channel_id")
+        if "thread_ts" not in args:
+            self.prompts.append(args)
+        return {}
+
+    # -------------------------------------------------------------- files
+
+    def files_getUploadURLExternal(self, args: Args) -> Answer:
+        file_id = f"F{len(self.files):010d}"
+        self.files[file_id] = {
+            "id": file_id,
+            "name": args["filename"],
+            "size": int(args["length"]),
+            "alt_txt": args.get("alt_txt"),
+            "url_private": f"{self.origin}/files/{file_id}",
+            "url_private_download": f"{self.origin}/files/{file_id}",
+        }
+        return {"upload_url": f"{self.origin}/upload/{file_id}", "file_id": file_id}
+
+    def files_completeUploadExternal(self, args: Args) -> Answer:
+        channel = self._channel(args, "channel_id")
+        done: list[dict[str, Any]] = []
+        for entry in args["files"]:
+            file = self.files.get(entry["id"])
+            if file is None or "content" not in file:
+                raise Failure("file_not_found")
+            file["title"] = entry.get("title", file["name"])
+            done.append({k: v for k, v in file.items() if k != "content"})
+        self.add(channel, self._author(), self._root(channel, args), text="", markdown="", files=done)
+        return {"files": done}
+
+    def files_info(self, args: Args) -> Answer:
+        if args.get("file") not in self.files:
+            raise Failure("file_not_found")
+        return {"file": {k: v for k, v in self.files[args["file"]].items() if k != "content"}}
+
+    def files_delete(self, args: Args) -> Answer:
+        if self.files.pop(args.get("file", ""), None) is None:
+            raise Failure("file_not_found")
+        for key, message in list(self.messages.items()):
+            if any(file["id"] == args["file"] for file in message.get("files", ())):
+                del self.messages[key]
+        return {}
+
+
+def _content(args: Args) -> dict[str, Any]:
+    """What a message shows, from the arguments of a posting method."""
+    blocks: list[dict[str, Any]] = args.get("blocks") or []
+    read = "\n\n".join(block["text"] for block in blocks if block["type"] == "markdown")
+    text = args.get("markdown_text") or args.get("text") or ""
+    content: dict[str, Any] = {"text": text, "blocks": blocks, "markdown": read or text}
+    if "metadata" in args:
+        content["metadata"] = args["metadata"]
+    return content
+
+
+HIDDEN = frozenset({"markdown", "streaming", "began", "grew", "stopped_by"})
+
+
+def _public(message: Message, with_metadata: bool = True) -> Message:
+    hidden = HIDDEN if with_metadata else HIDDEN | {"metadata"}
+    return {name: value for name, value in message.items() if name not in hidden}
+
+
+def methods(workspace: Workspace) -> dict[str, Method]:
+    """Every method that the simulator has, by Slack's name."""
+    families = ("assistant_", "auth_", "chat_", "conversations_", "files_", "users_")
+    names = [name for name in dir(workspace) if name.startswith(families)]
+    return {name.replace("_", "."): cast("Method", getattr(workspace, name)) for name in names}

@@ -1,0 +1,84 @@
+"""A simulated Slack, the adapter that speaks to it, and what the engine would be given."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from adapters.slack import SlackAdapter
+from bot.adapter import Receipt
+from bot.types import Event, Post, Reply, Said
+from tests.simulators.slack import SlackSimulator
+
+
+@dataclass
+class Engine:
+    """Stands where the inbox stands: remembers what it accepts."""
+
+    receipt: Receipt = "accepted"
+    error: Exception | None = None
+    events: list[Event] = field(default_factory=list[Event])
+
+    async def accept(self, event: Event) -> Receipt:
+        if self.error is not None:
+            raise self.error
+        if any(known.id == event.id for known in self.events):
+            return "duplicate"
+        self.events.append(event)
+        return self.receipt
+
+    @property
+    def said(self) -> list[Said]:
+        """What people said."""
+        return [event for event in self.events if isinstance(event, Said)]
+
+
+@dataclass
+class Room:
+    """Everything a test needs at hand."""
+
+    slack: SlackSimulator
+    adapter: SlackAdapter
+    engine: Engine
+
+    async def asked(self, text: str = "<@U0BOT> why?", channel: str = "C0GENERAL", **more: str) -> Said:
+        """A person asks; returns what the engine was given."""
+        await self.slack.say(channel, "U0ALICE", text, **more)
+        return self.engine.said[-1]
+
+    async def open(self, said: Said, begun: Post | None = None, retry: bool = False) -> Post:
+        return await self.adapter.open(said.address, begun, retry)
+
+    def shown(self, said: Said) -> list[str]:
+        """What a person reads in the thread of a question."""
+        return self.slack.answers(said.address.data["channel"], said.address.data["thread"])
+
+    async def answer(self, said: Said, text: str) -> Post:
+        """Open and close with a text."""
+        return await self.adapter.close(await self.open(said), Reply(text=text))
+
+
+async def listening(adapter: SlackAdapter, engine: Engine) -> tuple[web.AppRunner, str]:
+    """Serve an adapter's routes on a port of their own."""
+    app = web.Application()
+    app.add_routes(adapter.routes(engine.accept))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+
+
+def new_adapter(slack: SlackSimulator) -> SlackAdapter:
+    """An adapter for a simulated workspace."""
+    return SlackAdapter(SecretStr(slack.bot_token), SecretStr(slack.signing_secret), api_url=slack.api_url)
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    engine = Engine()
+    async with SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack, new_adapter(slack) as adapter:
+        runner, slack.bot_url = await listening(adapter, engine)
+        yield Room(slack, adapter, engine)
+        await runner.cleanup()
