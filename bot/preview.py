@@ -28,11 +28,10 @@ def room(template: Template, deployments: Sequence[Deployment]) -> Room:
 def table(templates: Sequence[Template]) -> str:
     """Two lines for each template: its name and description, and what it is used for."""
     width = max(len(template.name) for template in templates)
-    lines = [
-        f"{template.name:{width}}  {template.description}\n{'':{width}}  {_used_for(template)}".rstrip()
-        for template in templates
-    ]
-    return "\n".join(lines)
+    lines: list[str] = []
+    for template in templates:
+        lines += [f"{template.name:{width}}  {template.description}", f"{'':{width}}  {_used_for(template)}"]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _used_for(template: Template) -> str:
