@@ -125,14 +125,21 @@ class Stream:
             return
         if not await self._wait_for_turn(self._ending):
             return
+        was_over = self._over
         try:
-            if self._over:
-                await self._connector.change(self._place, self.id, message(shown), attempts=1)
-            else:
-                await self._send("streaming", shown, attempts=1)
-            self._shown = shown
+            await self._update(shown)
         except Rejected as error:
             self._judge(error)
+            if was_over or not self._over:
+                return
+            await self._update(shown)
+        self._shown = shown
+
+    async def _update(self, text: str) -> None:
+        if self._over:
+            await self._connector.change(self._place, self.id, message(text), attempts=1)
+        else:
+            await self._send("streaming", text, attempts=1)
 
     async def _send(self, kind: str, text: str, attempts: int) -> str:
         info: Fields = {"streamType": kind, "streamSequence": self._sequence + 1}

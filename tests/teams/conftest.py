@@ -1,6 +1,6 @@
 """A Teams adapter behind a real HTTP server, and the Teams simulator in front of it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +25,13 @@ class Rig:
     events: list[Event] = field(default_factory=list[Event])
     receipt: Receipt = "accepted"
     error: Exception | None = None
+    make: Callable[[], TeamsAdapter] = field(kw_only=True)
+
+    async def restart(self) -> TeamsAdapter:
+        """Another process takes over: it knows the same settings and nothing else."""
+        await self.adapter.__aexit__(None, None, None)
+        self.adapter = await self.make().__aenter__()
+        return self.adapter
 
     async def accept(self, event: Event) -> Receipt:
         if self.error is not None:
@@ -68,13 +75,15 @@ async def rigged(authenticate: bool = True, keys_url: str = "", **options: Any) 
         password = SecretStr(PASSWORD) if authenticate else None
         cloud = msgspec.structs.replace(teams.cloud, keys_url=keys_url or teams.cloud.keys_url)
         options = {"pace_s": 0.01, "backoff_s": 0.01, **options}
-        adapter = TeamsAdapter(
-            APP_ID if authenticate else "", password, authenticate=authenticate, cloud=cloud, **options
-        )
-        await stack.enter_async_context(adapter)
-        rig = Rig(teams, adapter)
+        app_id = APP_ID if authenticate else ""
+
+        def make() -> TeamsAdapter:
+            return TeamsAdapter(app_id, password, authenticate=authenticate, cloud=cloud, **options)
+
+        rig = Rig(teams, await make().__aenter__(), make=make)
+        stack.push_async_callback(lambda: rig.adapter.__aexit__(None, None, None))
         app = web.Application()
-        app.add_routes(adapter.routes(rig.accept))
+        app.add_routes(rig.adapter.routes(rig.accept))
         teams.bot = await stack.enter_async_context(served(app)) + "/api/messages"
         yield rig
 

@@ -1,0 +1,68 @@
+"""A reply as Teams shows it."""
+
+import pytest
+
+from adapters.markdown import settled
+from adapters.teams.format import messages, to_teams, utf16
+from bot.types import Reply
+
+TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20` |"
+
+
+def test_field_note_15_headings_are_bold_lines() -> None:
+    assert to_teams("# One\n\ntext\n## **Two**\n### Three `x` ###") == (
+        "**One**\n\ntext\n**Two**\n**Three `x`**"
+    )
+
+
+def test_field_note_15_a_table_is_a_block_of_columns() -> None:
+    assert to_teams(f"Look:\n\n{TABLE}\n\nDone.") == (
+        "Look:\n\n```\nname      | size\n----------+-----\nred       | 1\nblau 漢字 | 20\n```\n\nDone."
+    )
+
+
+def test_field_note_15_a_wide_table_is_a_list() -> None:
+    wide = f"| name | words |\n|---|---|\n| one | {'word ' * 20}|\n| two | short |"
+    assert to_teams(wide).split("\n") == [
+        f"- **name:** one; **words:** {'word ' * 20}".rstrip(),
+        "- **name:** two; **words:** short",
+    ]
+
+
+def test_field_note_15_tasks_have_boxes() -> None:
+    assert to_teams("- [ ] open\n- [x] done [x]\n  - [X] nested\n\n1. [ ] first") == (
+        "- ☐ open\n- ☑ done [x]\n  - ☑ nested\n\n1. ☐ first"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "- a\n- b", "```\n# not a heading\n| a |\n- [ ] x\n```", "> quote", "a\n\n---\n\nb", ""]
+)
+def test_the_rest_stays_as_it_is(text: str) -> None:
+    assert to_teams(text) == text
+
+
+def test_words_above_a_rule_are_no_heading() -> None:
+    assert to_teams("Words\n---\nmore") == "Words\n\n---\nmore"
+
+
+def test_a_growing_text_stays_a_prefix() -> None:
+    text = f"# Title\n\nWords and **bold** `code`.\n\n{TABLE}\n\n- [ ] task\n- two\n\n## End\n\nLast.\n\n"
+    shown = ""
+    for end in range(len(text) + 1):
+        frame = to_teams(settled(text[:end]))
+        assert frame.startswith(shown) or shown.startswith(frame)
+        shown = max(shown, frame, key=len)
+    assert shown.rstrip() == to_teams(text).rstrip()
+
+
+def test_sizes_are_counted_as_teams_counts_them() -> None:
+    assert utf16("a😀é") == len("a😀é".encode("utf-16-le")) // 2 == 4
+
+
+def test_every_message_has_exactly_one_root_entity() -> None:
+    parts = messages(Reply(text="word " * 20_000), [], 24_000)
+    assert len(parts) > 3
+    for part in parts:
+        assert [entity["type"] for entity in part["entities"]] == ["https://schema.org/Message"]
+        assert utf16(part["text"]) <= 24_000

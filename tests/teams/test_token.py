@@ -1,0 +1,124 @@
+"""The bot's own token: fetched ahead, shared, and explained when it can't be had."""
+
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+
+from adapters.entra import AHEAD_S, Token
+from adapters.teams import TeamsAdapter
+from bot.errors import PlatformUnavailable
+from tests.simulators.teams import APP_ID, PASSWORD, TeamsSimulator
+from tests.teams.conftest import Rig
+
+
+class Source:
+    """Gives numbered tokens, each for `lives_s` seconds, when `open` allows it."""
+
+    def __init__(self, *lives_s: float) -> None:
+        self.lives_s = list(lives_s)
+        self.fetched = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def __call__(self) -> tuple[str, float]:
+        await self.open.wait()
+        self.fetched += 1
+        return f"token-{self.fetched}", self.lives_s.pop(0)
+
+
+async def test_many_who_ask_at_once_share_one_fetch() -> None:
+    source = Source(3600)
+    token = Token(source)
+    assert set(await asyncio.gather(*(token.bearer() for _ in range(20)))) == {"token-1"}
+    assert source.fetched == 1
+
+
+async def test_a_token_is_fetched_ahead_of_its_end_and_nobody_waits_for_it() -> None:
+    source = Source(AHEAD_S - 1, 3600)
+    token = Token(source)
+    assert await token.bearer() == "token-1"
+    source.open.clear()
+    assert await token.bearer() == "token-1"
+    source.open.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert await token.bearer() == "token-2"
+
+
+async def test_a_spoilt_token_is_not_given_again() -> None:
+    source = Source(3600, 3600)
+    token = Token(source)
+    await token.bearer()
+    token.spoil()
+    assert await token.bearer() == "token-2"
+
+
+async def test_a_failed_fetch_is_told_to_who_waits_and_tried_again_by_the_next() -> None:
+    answers = [PlatformUnavailable("away"), None]
+
+    async def fetch() -> tuple[str, float]:
+        if error := answers.pop(0):
+            raise error
+        return "token", 3600
+
+    token = Token(fetch)
+    with pytest.raises(PlatformUnavailable):
+        await token.bearer()
+    assert await token.bearer() == "token"
+
+
+async def test_closing_ends_a_fetch_that_hangs() -> None:
+    source = Source()
+    source.open.clear()
+    token = Token(source)
+    waiting = asyncio.create_task(token.bearer())
+    await asyncio.sleep(0)
+    await token.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_good_secret_is_ok(rig: Rig) -> None:
+    (finding,) = await rig.adapter.check()
+    assert finding.level == "ok"
+    assert {request["tenant"] for request in rig.teams.token_requests} == {"botframework.com"}
+    assert {request["scope"] for request in rig.teams.token_requests} == {
+        "https://api.botframework.com/.default"
+    }
+
+
+async def test_a_single_tenant_asks_its_own_tenant() -> None:
+    async with TeamsSimulator() as teams:
+        adapter = TeamsAdapter(APP_ID, SecretStr(PASSWORD), "SingleTenant", "contoso", cloud=teams.cloud)
+        async with adapter:
+            (finding,) = await adapter.check()
+        assert finding.level == "ok"
+        assert teams.token_requests[0]["tenant"] == "contoso"
+
+
+async def test_a_wrong_secret_is_explained_without_showing_it() -> None:
+    async with TeamsSimulator() as teams:
+        wrong = SecretStr("wrong-secret")
+        async with TeamsAdapter(APP_ID, wrong, cloud=teams.cloud) as adapter:
+            (finding,) = await adapter.check()
+    assert finding.level == "error"
+    assert "AADSTS7000215" in finding.words
+    assert "MicrosoftAppPassword" in finding.words
+    assert "wrong-secret" not in finding.words
+
+
+async def test_entra_being_away_is_an_error_with_its_address() -> None:
+    async with TeamsSimulator() as teams:
+        cloud = teams.cloud
+    async with TeamsAdapter(APP_ID, SecretStr(PASSWORD), cloud=cloud) as adapter:
+        (finding,) = await adapter.check()
+    assert finding.level == "error"
+    assert cloud.login_url in finding.words
+
+
+async def test_a_bot_without_a_token_waits(rig: Rig) -> None:
+    async with TeamsAdapter(APP_ID, SecretStr("wrong"), cloud=rig.teams.cloud, backoff_s=0) as adapter:
+        said = await rig.asked("a:alice")
+        with pytest.raises(PlatformUnavailable, match="refuses"):
+            await adapter.open(said.address, None, retry=False)
