@@ -124,7 +124,10 @@ class Answer:
         self.failed: BotError | None = None
 
     def read(self, data: bytes) -> str:
-        """The text in one read of the socket; what went wrong after that text is in `failed`."""
+        """The text in one read of the socket; what went wrong after that text is in `failed`.
+
+        Raises ModelUnavailable when the bytes are no events at all.
+        """
         return self._take(self._events.feed(data))
 
     def end(self) -> str:
@@ -159,7 +162,7 @@ class Answer:
             except msgspec.DecodeError:
                 self.failed = ModelUnavailable("The model sent something that is no answer")
                 break
-            if chunk.error and chunk.error != b"null":
+            if chunk.error and bytes(chunk.error) != b"null":
                 self.failed = in_stream(msgspec.json.decode(chunk.error))
                 break
             if chunk.usage:

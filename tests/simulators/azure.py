@@ -71,6 +71,7 @@ class Asked:
     deployment: str
     headers: dict[str, str]
     raw: bytes
+    peer: object = None
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -181,6 +182,7 @@ class AzureSimulator:
             deployment=deployment,
             headers={name.lower(): value for name, value in request.headers.items()},
             raw=raw,
+            peer=request.transport.get_extra_info("peername") if request.transport else None,
             fields=fields,
         )
         self.journal.append(asked)

@@ -1,0 +1,88 @@
+"""A simulated Azure OpenAI, and models that speak to it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+
+import pytest
+from pydantic import SecretStr
+
+from bot.errors import BotError
+from bot.models.azure import AzureModel, Limits
+from bot.models.catalogue import locate
+from bot.models.clients import Clients
+from bot.types import Capability, Delta, Deployment, Parameters, Prices, Prompt, say
+from tests.simulators.azure import AzureSimulator
+
+API_VERSION = "2024-10-21"
+KEY = SecretStr("simulated-key")
+
+Connect = Callable[..., AzureModel]
+
+
+@pytest.fixture
+async def azure() -> AsyncGenerator[AzureSimulator]:
+    """Azure OpenAI on loopback, without a fault."""
+    async with AzureSimulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def clients() -> AsyncGenerator[Clients]:
+    """Connections that are closed after the test."""
+    opened = Clients(Limits(first_token_s=5, between_tokens_s=5))
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def connect(azure: AzureSimulator, clients: Clients) -> Connect:
+    """Makes the model of a deployment on the simulator; keywords go into the Deployment."""
+
+    def make(**more: object) -> AzureModel:
+        return clients.connect(deployment(azure, **more), KEY)
+
+    return make
+
+
+def deployment(azure: AzureSimulator, *, classic: bool = True, **more: object) -> Deployment:
+    """A deployment on the simulator, by the classic paths unless told otherwise."""
+    base, wire = locate(azure.endpoint, API_VERSION if classic else None)
+    fields: dict[str, object] = {
+        "name": "chat",
+        "capability": "chat",
+        "model": "",
+        "family": "unknown-chat",
+        "endpoint": base,
+        "wire": wire,
+        "api_version": API_VERSION if classic else None,
+        "context_tokens": 128_000,
+        "output_tokens": 4096,
+        "prices": Prices(),
+    }
+    return Deployment(**{**fields, **more})  # pyright: ignore[reportArgumentType]
+
+
+def asks(text: str, capability: Capability = "chat", parameters: Parameters | None = None) -> Prompt:
+    """A prompt of a system message and a question."""
+    messages = (say("system", "Be kind."), say("user", text))
+    return Prompt(
+        template="assistant",
+        capability=capability,
+        messages=messages,
+        parameters=parameters or Parameters(),
+    )
+
+
+def text_of(deltas: list[Delta]) -> str:
+    """The whole answer."""
+    return "".join(delta.text for delta in deltas)
+
+
+async def heard(stream: AsyncIterator[Delta]) -> tuple[list[Delta], BotError | None]:
+    """Every delta of a stream, and what it ended with."""
+    deltas: list[Delta] = []
+    try:
+        async for delta in stream:
+            deltas.append(delta)  # noqa: PERF401 - a comprehension would lose them
+    except BotError as error:
+        return deltas, error
+    return deltas, None
