@@ -1,5 +1,6 @@
 """The studio as a platform: answers go to a feed that the page follows, whichever process wrote them."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from types import TracebackType
@@ -52,7 +53,7 @@ class StudioAdapter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends the event streams, which would otherwise keep the server from stopping."""
+        """Ends the event streams."""
         await self._pages.hang_up()
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
@@ -60,7 +61,11 @@ class StudioAdapter:
         return self._pages.routes(accept)
 
     async def listen(self, accept: Accept) -> None:
-        """The studio has no connection of its own: its page comes to us."""
+        """Until cancelled: the streams to the pages end here, as they would keep the server from stopping."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._pages.hang_up()
 
     async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
         """Show that an answer is coming, in the same place at every attempt."""

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from adapters.markdown import to_html
-from bot.types import Image, Reply, Source, Turn
+from bot.types import Image, Reply, Source, Turn, User
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
@@ -59,10 +59,11 @@ class Closed(Frame, frozen=True, tag="done"):
 
 
 class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """A turn as the page shows it after a reload."""
+    """A turn as the page shows it after a reload, with the person's rating."""
 
     asked: Asked
     closed: Closed
+    good: bool | None
 
 
 _ALIGNED = re.compile(r'<(t[dh]) style="text-align: ?(left|center|right);?">')
@@ -107,14 +108,16 @@ def closed(conversation: str, event: str, post: str, at: int, reply: Reply) -> C
     )
 
 
-def past_turn(conversation: str, turn: Turn) -> PastTurn:
-    """A kept turn in the shapes of the live feed."""
+def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
+    """A kept turn in the shapes of the live feed, as `reader` rated it."""
+    rating = turn.ratings.get(reader.id)
     event = turn.said.address.data.get("message", turn.said.id)
     post = turn.post.id if turn.post else ""
     at = milliseconds(turn.ended_at)
     return PastTurn(
         asked=Asked(event=event, at=milliseconds(turn.said.at), text=turn.said.text),
         closed=closed(conversation, event, post, at, turn.reply),
+        good=rating.good if rating else None,
     )
 
 

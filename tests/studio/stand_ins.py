@@ -5,9 +5,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
+from msgspec.structs import replace
+
 from bot.adapter import Adapter, Receipt
 from bot.errors import PlatformUnavailable, StateUnavailable
-from bot.types import Event, Image, Rated, Reply, Said, Stopped, Turn, now
+from bot.types import Edited, Event, Image, Rated, Rating, Reply, Said, Stopped, Turn, now
 
 
 class MemoryFeed:
@@ -89,15 +91,28 @@ class ScriptedEngine:
         if any(event.id == each.id for each in self.events):
             return "duplicate"
         self.events.append(event)
-        if isinstance(event, Said):
-            task = asyncio.create_task(self._answer(event))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        elif isinstance(event, Stopped):
-            self.stopped.set()
+        turns = self.history.kept[event.address.conversation]
+        match event:
+            case Said():
+                self._run(event, len(turns))
+            case Edited(target=target, text=text):
+                place = next(at for at, turn in enumerate(turns) if turn.id == target)
+                self._run(replace(turns[place].said, text=text), place)
+            case Rated(post=post, good=good):
+                place = next(at for at, turn in enumerate(turns) if turn.post and turn.post.id == post)
+                turns[place] = replace(turns[place], ratings={event.user.id: Rating(good=good)})
+            case Stopped():
+                self.stopped.set()
+            case _:
+                pass
         return "accepted"
 
-    async def _answer(self, said: Said) -> None:
+    def _run(self, said: Said, place: int) -> None:
+        task = asyncio.create_task(self._answer(said, place))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, said: Said, place: int) -> None:
         assert self.adapter is not None
         began, reply = now(), self.script(said)
         post = await self.adapter.open(said.address, None, retry=False)
@@ -122,7 +137,7 @@ class ScriptedEngine:
             ended_at=now(),
             post=post,
         )
-        self.history.kept[said.address.conversation].append(turn)
+        self.history.kept[said.address.conversation][place : place + 1] = [turn]
 
     async def _hold(self) -> None:
         waits = {asyncio.create_task(self.gate.wait()), asyncio.create_task(self.stopped.wait())}
@@ -134,6 +149,3 @@ class ScriptedEngine:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def ratings(self) -> list[bool]:
-        return [event.good for event in self.events if isinstance(event, Rated)]

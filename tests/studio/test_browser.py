@@ -137,7 +137,27 @@ async def test_an_answer_is_rated_and_the_rating_is_remembered(page: Page, serve
     await expect(good).to_have_attribute("aria-pressed", "true")
     await page.reload()
     await expect(good).to_have_attribute("aria-pressed", "true")
-    assert served.engine.ratings() == [True]
+
+
+async def test_field_note_11_an_edited_question_is_answered_anew_in_its_place(
+    page: Page, served: Studio
+) -> None:
+    await page.goto(served.url)
+    await say(page, "helo")
+    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await say(page, "second")
+    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
+    await page.get_by_role("button", name="Edit the message").first.click()
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".question p")).to_have_text(["helo", "second"])
+    await page.get_by_role("button", name="Edit the message").first.click()
+    await page.locator("article textarea").fill("hello")
+    await page.get_by_role("button", name="Ask again").click()
+    await expect(page.locator(".answer strong")).to_have_text(["hello", "second"])
+    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
+    await page.reload()
+    await expect(page.locator(".question p")).to_have_text(["hello", "second"])
+    await expect(page.locator(".answer strong")).to_have_text(["hello", "second"])
 
 
 async def test_a_picture_opens_large_and_closes_again(page: Page, served: Studio) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse, ClientSession, CookieJar
 
+from adapters.studio.acts import MAX_BODY_BYTES, MAX_TEXT
 from adapters.studio.adapter import WHOLE_EVERY
 from adapters.studio.frames import render, written
 from adapters.studio.gate import COOKIE, WRONG_TOKENS_PER_MINUTE
-from adapters.studio.pages import MAX_BODY_BYTES, MAX_TEXT
-from bot.types import Image, Post, Rated, Reply, Said, Stopped, User
+from bot.types import Edited, Image, Post, Rated, Reply, Said, Stopped, User
 from tests.studio.conftest import Studio, start
 
 C = "c" * 32
@@ -171,11 +171,17 @@ async def test_nothing_but_a_picture_is_served_as_one(http: ClientSession, studi
     await refused(await http.get(room(studio, "/images/x")), 404)
 
 
-async def test_stop_and_rating_become_events(http: ClientSession, studio: Studio) -> None:
-    assert (await http.post(room(studio, "/stop"), json={"id": M}, headers=WRITE)).status == 202
+async def test_stop_rating_and_edit_become_events(http: ClientSession, studio: Studio) -> None:
+    await say(http, studio, "helo")
+    await whole_answer(http, studio)
+    edit = {"id": "e" * 32, "target": M, "text": "hello"}
+    assert (await http.post(room(studio, "/edit"), json=edit, headers=WRITE)).status == 202
+    assert (await http.post(room(studio, "/stop"), json={"id": "d" * 32}, headers=WRITE)).status == 202
     body = {"id": "b" * 32, "post": f"{C}.{M}", "good": False, "comment": "too long"}
     assert (await http.post(room(studio, "/rating"), json=body, headers=WRITE)).status == 202
-    stopped, rated = studio.engine.events
+    _, edited, stopped, rated = studio.engine.events
+    assert isinstance(edited, Edited)
+    assert (edited.target, edited.text) == (f"studio:{C}:{M}", "hello")
     assert isinstance(stopped, Stopped)
     assert isinstance(rated, Rated)
     assert (rated.post, rated.good, rated.comment) == (f"{C}.{M}", False, "too long")

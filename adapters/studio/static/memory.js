@@ -3,7 +3,7 @@
 const KEY = "parley.conversations";
 const MOST = 100;
 
-/** { id, title, at, ratings: {post: good}, pending: {event: {text, at, sent}} } each, the newest first. */
+/** { id, title, at, pending: {event: {text, at, sent}} } each, the newest first. */
 export function conversations() {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");
@@ -19,7 +19,7 @@ export const recall = (id) => conversations().find((each) => each.id === id);
 export function remember(id, change) {
   const all = conversations();
   let one = all.find((each) => each.id === id);
-  if (!one) all.unshift((one = { id, title: "", at: Date.now(), ratings: {}, pending: {} }));
+  if (!one) all.unshift((one = { id, title: "", at: Date.now(), pending: {} }));
   change(one);
   all.sort((a, b) => b.at - a.at);
   keep(all.slice(0, MOST));

@@ -29,12 +29,12 @@ async function show(id) {
   if (!id) return;
   thread.setAttribute("aria-busy", "true");
   try {
-    for (const { asked, closed } of await kept(id)) {
+    for (const { asked, closed, good } of await kept(id)) {
       if (conversation !== id) return;
       ended.set(closed.event, closed.at);
       const turn = slot(asked.event);
       turn.ask(asked.text);
-      turn.finish(closed, recall(id)?.ratings[closed.post]);
+      turn.finish(closed, good);
     }
   } catch (error) {
     banner(`${error.message} Trying again…`);
@@ -44,7 +44,7 @@ async function show(id) {
     thread.removeAttribute("aria-busy");
   }
   const first = turns.values().next().value;
-  if (first && !recall(id)) remember(id, (one) => (one.title = titleOf(first.question.lastChild.textContent)));
+  if (first && !recall(id)) remember(id, (one) => (one.title = titleOf(first.words)));
   bringBack(id);
   refresh();
   follow(id);
@@ -95,7 +95,7 @@ function take(frame) {
   } else if (frame.kind === "text") {
     turn.write(frame);
   } else if (frame.kind === "done") {
-    turn.finish(frame, recall(conversation)?.ratings[frame.post]);
+    turn.finish(frame);
     remember(conversation, (one) => delete one.pending[frame.event]);
     $("spoken").textContent = turn.body.innerText;
   }
@@ -137,12 +137,25 @@ function stop() {
 }
 
 function rate(turn, good) {
-  const before = recall(conversation)?.ratings[turn.post];
+  const pressed = turn.tools.querySelector("[aria-pressed=true]")?.dataset.do;
   turn.rate(good);
-  remember(conversation, (one) => (one.ratings[turn.post] = good));
   post(conversation, "rating", { id: newId(), post: turn.post, good }).catch((error) => {
-    turn.rate(before);
-    remember(conversation, (one) => (one.ratings[turn.post] = before));
+    turn.rate(pressed ? pressed === "like" : null);
+    banner(error.message);
+  });
+}
+
+function edit(turn) {
+  const text = turn.question.querySelector("textarea").value;
+  if (!text.trim() || text === turn.words) return turn.ask(turn.words);
+  const id = conversation;
+  turn.ask(text);
+  turn.begin(turn.post);
+  refresh();
+  words.focus();
+  post(id, "edit", { id: newId(), target: turn.event, text }).catch(async (error) => {
+    await show(id);
+    turns.get(turn.event)?.edit(text);
     banner(error.message);
   });
 }
@@ -188,8 +201,11 @@ turnsElement.addEventListener("click", (event) => {
     dislike: () => rate(turn, false),
     again: () => {
       words.focus();
-      say(turn.question.lastChild.textContent, turn.event);
+      say(turn.words, turn.event);
     },
+    edit: () => turn.edit(),
+    cancel: () => turn.ask(turn.words),
+    save: () => edit(turn),
     enlarge: () => enlarge(button.querySelector("img")),
   };
   actions[button.dataset.do]();
@@ -212,6 +228,19 @@ words.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     if (words.value.trim()) $("composer").requestSubmit();
+  }
+});
+
+turnsElement.addEventListener("keydown", (event) => {
+  const turn = event.target.matches("textarea") && turns.get(event.target.closest("article").dataset.event);
+  if (!turn || event.isComposing) return;
+  if (event.key === "Enter" && !event.shiftKey) {
+    event.preventDefault();
+    edit(turn);
+  } else if (event.key === "Escape") {
+    event.stopPropagation();
+    turn.ask(turn.words);
+    words.focus();
   }
 });
 

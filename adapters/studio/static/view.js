@@ -66,8 +66,9 @@ function source({ title, url, excerpt }) {
 }
 
 export class Turn {
-  post = "";
-  text = "";
+  post = ""; // the id of the answer's place, once there is one
+  words = ""; // the question
+  text = ""; // the answer's Markdown
   open = false;
   #html = "";
 
@@ -82,7 +83,18 @@ export class Turn {
   }
 
   ask(text) {
-    this.question.replaceChildren(make("h3", { class: "unseen" }, "You"), make("p", {}, text));
+    this.words = text;
+    this.question.replaceChildren(make("h3", { class: "unseen" }, "You"), tool("edit", "Edit the message"), make("p", {}, text));
+  }
+
+  /** Let the person change the question; `cancel` and `save` are actions of the page. */
+  edit(text = this.words) {
+    const box = make("textarea", { "aria-label": "Edit the message", rows: Math.min(12, text.split("\n").length + 1), maxlength: 48000 });
+    box.value = text;
+    const cancel = make("button", { type: "button", "data-do": "cancel" }, "Cancel");
+    const save = make("button", { type: "button", "data-do": "save", class: "main" }, "Ask again");
+    this.question.replaceChildren(make("div", { class: "editor" }, box, make("div", {}, cancel, save)));
+    box.focus();
   }
 
   begin(post = "") {
@@ -105,7 +117,7 @@ export class Turn {
     this.#show(this.#html);
   }
 
-  finish({ post, html, text, images = [], sources = [], rate = false }, good) {
+  finish({ post, html, text, images = [], sources = [], rate = false }, good = null) {
     this.post = post;
     this.text = text;
     this.open = false;
