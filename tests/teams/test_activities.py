@@ -145,6 +145,25 @@ def test_a_pasted_picture_is_an_attachment_and_the_html_copy_is_none() -> None:
     assert picture.data["url"].startswith("https://smba.trafficmanager.net/")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "direct"),
+    [
+        ("playground_personal_message", "hello", True),
+        ("playground_groupChat_message", "group hi", False),
+        ("playground_channel_message", "channel hi", False),
+    ],
+)
+def test_the_playground_speaks_as_teams_does(name: str, text: str, direct: bool) -> None:
+    one = said(name)
+    assert (one.text, one.direct, one.addressed) == (text, direct, True)
+    assert one.address.data["tenant"] == "11111111-2222-4333-8444-555555555555"
+
+
+def test_the_playground_does_not_tell_which_answer_is_rated() -> None:
+    one = event("playground_feedback")
+    assert (one.post, one.good, one.comment) == ("a:personal-1|", True, "x")
+
+
 @pytest.mark.parametrize("name", ["installed", "members_added", "reaction", "typing", "card_submit"])
 def test_what_is_not_said_to_the_bot_is_nothing(name: str) -> None:
     assert event(name) is None
