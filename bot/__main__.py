@@ -282,15 +282,16 @@ async def _composed(settings: "Settings", folder: Path, template: "Template", qu
     """What the first message of a new conversation would send."""
     from bot import compose, examples, house, knowledge, preview, templates
     from bot.models import catalogue
-    from bot.models.gateway import Gateway
+    from bot.models.gateway import connect
     from bot.settings import secrets
 
     deployments = house.find_deployments(settings)
-    async with Gateway.connect(deployments, secrets(catalogue.key_names(deployments))) as gateway:
+    async with connect(deployments, secrets(catalogue.key_names(deployments))) as gateway:
 
         async def embed(texts: Sequence[str]) -> list[list[float]]:
             return (await gateway.embed(texts))[0]
 
+        able = gateway.deployments(template.capability, template.deployment)
         pool = templates.load_pools(folder).get(template.pool or "", ())
         material = compose.Material(
             template=template,
@@ -299,7 +300,7 @@ async def _composed(settings: "Settings", folder: Path, template: "Template", qu
             examples=await examples.choose(template, pool, question, embed),
             passages=await knowledge.recall(template, knowledge.load(folder), question, embed),
         )
-        return compose.compose(material, preview.room(template, deployments))
+        return compose.compose(material, preview.room(able))
 
 
 def _named(name: str, folder: Path) -> "Template":

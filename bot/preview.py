@@ -16,9 +16,8 @@ def said(question: str) -> Said:
     return Said(id=_ADDRESS.event, address=_ADDRESS, user=user, at=now(), text=question, direct=True)
 
 
-def room(template: Template, deployments: Sequence[Deployment]) -> Room:
-    """What the smallest deployment of the template's capability takes."""
-    able = [one for one in deployments if one.capability == template.capability]
+def room(able: Sequence[Deployment]) -> Room:
+    """What the smallest of the deployments that may answer takes."""
     return Room(
         context_tokens=min((one.context_tokens for one in able), default=8192),
         output_tokens=min((one.output_tokens for one in able), default=1024),
