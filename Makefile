@@ -44,7 +44,7 @@ check: venv
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
-	@$(BIN)/lint-imports --quiet
+	@$(BIN)/lint-imports --no-logo
 	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(BIN)/python -m pytest --cov --cov-report=term
 
 .PHONY: lint
@@ -63,7 +63,7 @@ types: venv
 
 .PHONY: imports
 imports: venv
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 .PHONY: emulators
 emulators: venv
