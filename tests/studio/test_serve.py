@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+WIDTH = "image => image.decode().then(() => image.naturalWidth)"
+
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
@@ -44,10 +46,9 @@ async def test_a_person_opens_the_page_and_talks_to_the_demo_model(page: Page, a
     await box.fill("/image a red bicycle")
     await page.keyboard.press("Enter")
     picture = page.get_by_role("img", name="a red bicycle")
-    await expect(picture).to_be_visible()
-    await page.wait_for_function("document.querySelector('.picture img')?.naturalWidth > 100")
+    assert await picture.evaluate(WIDTH) > 100
 
     await page.reload()
     await expect(page.locator(".question p")).to_have_text(["Hello, who are you?", "/image a red bicycle"])
     await expect(page.locator(".answer").first).to_contain_text("demo model")
-    await page.wait_for_function("document.querySelector('.picture img')?.naturalWidth > 100")
+    assert await picture.evaluate(WIDTH) > 100
