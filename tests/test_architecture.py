@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def test_imports_point_down() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout[run.stdout.find("Broken contracts") :]
+
+
+def test_every_module_has_its_place_in_the_layers() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = " ".join(project["tool"]["importlinter"]["contracts"][0]["layers"])
+    rooms = {
+        f"{folder}.{path.stem}"
+        for folder in ("bot", "adapters")
+        for path in (ROOT / folder).iterdir()
+        if path.stem != "__init__" and (path.suffix == ".py" or (path / "__init__.py").is_file())
+    }
+    assert rooms == set(re.findall(r"[\w.]+", layers))
 
 
 def test_a_file_is_named_with_what_it_owns() -> None:
