@@ -14,7 +14,7 @@ Payload = dict[str, Any]
 
 # Subtypes under which a person's own words arrive (docs.slack.dev/reference/events/message).
 SPOKEN_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
-STOP_EVENTS = frozenset({"message_stream_stopped", "agent_session_stopped"})
+STOP_EVENTS = frozenset({"agent_session_stopped", "message_stream_stopped"})  # the second is the old name
 SLACKBOT = "USLACKBOT"
 
 
@@ -217,23 +217,16 @@ def _rating(payload: Payload) -> Rated | None:
     )
 
 
-def _stopped(event: Payload, team: str) -> Stopped | None:
-    """Somebody pressed the stop button of a stream; the names of the fields vary with the surface."""
-    message = part(event, "message")
-    channel = event.get("channel") or event.get("channel_id")
-    ts = event.get("message_ts") or event.get("ts") or message.get("ts")
-    thread = event.get("thread_ts") or message.get("thread_ts") or ts
-    person = event.get("user") or event.get("user_id")
-    if not (channel and thread and person):
-        return None
-    at = str(event.get("event_ts") or ts or thread)
-    act = f"slack:{team}:{channel}:{thread}:stopped:{at}"
-    data = {"team": team, "channel": str(channel), "thread": str(thread), "user": str(person)}
+def _stopped(event: Payload, team: str) -> Stopped:
+    """Somebody pressed the stop button (docs.slack.dev/reference/events/agent_session_stopped)."""
+    channel, thread, person = event["channel"], event["thread_ts"], event["user"]
+    act = f"{_id(team, channel, thread)}:stopped:{event['event_ts']}"
+    data = {"team": team, "channel": channel, "thread": thread, "user": person}
     return Stopped(
         id=act,
-        address=Address(conversation=f"slack:{team}:{channel}:{thread}", event=act, data=data),
-        user=User(id=str(person), tenant=team),
-        at=_time(at),
+        address=Address(conversation=_id(team, channel, thread), event=act, data=data),
+        user=User(id=person, tenant=team),
+        at=_time(event["event_ts"]),
     )
 
 

@@ -1,6 +1,7 @@
 """Files in both directions: what a person sent is fetched with care, pictures of an answer are uploaded."""
 
 import hashlib
+import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -133,9 +134,11 @@ class Pictures:
         asked = {"filename": name, "length": len(image.data), **({"alt_txt": alt} if alt else {})}
         place = await self._api.call("files.getUploadURLExternal", asked, patience_s=FILE_PATIENCE_S)
         try:
-            async with self._api.session.post(place["upload_url"], data=image.data) as response:
-                if response.status != 200:
+            async with self._api.session.post(place["upload_url"], data=io.BytesIO(image.data)) as response:
+                if response.status >= 500 or response.status == 429:
                     raise Unsure(f"Slack answered an upload with status {response.status}")
+                if response.status != 200:
+                    raise Rejected("an upload", f"status {response.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unsure(f"an upload to Slack broke off: {type(error).__name__}") from error
         await self._share({"files": [{"id": place["file_id"], "title": alt or "Picture"}]})

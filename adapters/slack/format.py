@@ -23,7 +23,7 @@ RATING_ACTION = "feedback"
 
 _BROADCAST = "here|channel|everyone"
 _ENTITY = re.compile(rf"<(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^))")
-_HANDLE = re.compile(rf"(?<![\w@.+/-])@(?={_BROADCAST})")
+_HANDLE = re.compile(rf"(?<![\w@.+-])@(?={_BROADCAST})")
 _UNFINISHED = re.compile(rf"[<@][^\s<>@]{{0,{HOLD_BACK}}}\Z")
 _CODE = re.compile(r"(?P<fence>^[ \t>]*(?:```|~~~))|(?P<tick>`+)|(?P<line>\n)", re.M)
 _NOTHING = "\u2060"  # a word joiner: invisible, and no entity survives it
@@ -58,9 +58,15 @@ def defused(text: str) -> str:
     for code, start, end in _code_and_prose(text):
         pieces.append(text[at:start])
         piece = text[start:end]
-        pieces.append(piece if code else _HANDLE.sub("@" + _NOTHING, piece))
+        pieces.append(piece if code else _HANDLE.sub(_disarmed, piece))
         at = end
     return "".join(pieces)
+
+
+def _disarmed(handle: re.Match[str]) -> str:
+    """A handle as mere text; inside an address it is that already."""
+    word = handle.string[: handle.start()].rpartition("\n")[2].rpartition(" ")[2]
+    return "@" if "://" in word else "@" + _NOTHING
 
 
 def _code_and_prose(text: str) -> list[tuple[bool, int, int]]:

@@ -17,7 +17,6 @@ SCOPES: dict[str, tuple[str, ...]] = {
         "chat.startStream",
         "chat.appendStream",
         "chat.stopStream",
-        "message_stream_stopped",
         "agent_session_stopped",
     ),
     "commands": ("/ask", "/image", "/parley"),
@@ -37,7 +36,6 @@ EVENTS = (
     "message.groups",
     "message.im",
     "message.mpim",
-    "message_stream_stopped",
 )
 SUGGESTED_PROMPTS = (
     {"title": "What can you do?", "message": "help"},

@@ -144,6 +144,8 @@ class Answer:
         else:
             await self._lay_out(text, reply)
             for message in self._messages[len(self._parts(text)) :]:
+                if message.streaming:
+                    await self._stop(message)
                 await self._thread.delete(message)
                 self._messages.remove(message)
         await self._pictures.show(reply.images, digest)

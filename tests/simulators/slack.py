@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import io
 import json
 import random
 import time
@@ -81,6 +82,7 @@ class SlackSimulator:
         self.calls: Counter[str] = Counter()
         self.log: deque[tuple[str, Args, Answer]] = deque(maxlen=2_000)
         self.deliveries: list[Delivery] = []
+        self.leaked: list[str] = []
         self.times = 1
         self.shuffle: random.Random | None = None
         self.retry_pauses_s = tuple(retry_pauses_s)
@@ -270,9 +272,9 @@ class SlackSimulator:
         message = self.workspace.messages[channel, ts]
         message |= {"streaming": False, "streaming_state": "stopped", "stopped_by": user}
         event = {
-            "type": "message_stream_stopped",
+            "type": "agent_session_stopped",
             "channel": channel,
-            "message_ts": ts,
+            "streaming_message_ts": [ts],
             "thread_ts": message["thread_ts"],
             "user": user,
             "event_ts": self.workspace.ts(),
@@ -322,7 +324,7 @@ class SlackSimulator:
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
         """Send anything to the app, well signed or not."""
-        async with self._session.post(self.bot_url, data=body, headers=headers) as response:
+        async with self._session.post(self.bot_url, data=io.BytesIO(body), headers=headers) as response:
             return response.status, await response.text()
 
     def signed(self, body: bytes, at_s: float | None = None, retry: int = 0) -> dict[str, str]:
@@ -427,10 +429,17 @@ class SlackSimulator:
             case "api":
                 return await self._call(request, name)
             case "upload":
-                self.workspace.files[name]["content"] = await request.read()
+                self.workspace.files[name]["content"] = await request.content.read()
                 return web.Response(text="OK")
             case "files":
+                if isinstance(early := await self._fault_of("files", request), web.Response):
+                    return early
                 return self._download(request, name)
+            case "redirect":
+                return web.Response(status=302, headers={"Location": f"{self.workspace.origin}/elsewhere"})
+            case "elsewhere":
+                self.leaked.append(request.headers.get("Authorization", ""))
+                return web.Response(text="elsewhere")
             case "response":
                 return await self._respond(request, name)
             case "socket":
@@ -444,13 +453,9 @@ class SlackSimulator:
         self.calls[method] += 1
         raw = await request.read()
         args = self._args(method, request.content_type, raw)
-        fault = next((f for f in self.faults if f.method in (method, "*")), None) if self.faults else None
-        if fault is not None:
-            fault.count -= 1
-            if fault.count <= 0:
-                self.faults.remove(fault)
-            if (early := await self._go_wrong(request, fault)) is not None:
-                return early
+        early = await self._fault_of(method, request) if self.faults else None
+        if isinstance(early, web.Response):
+            return early
         retry_after_s = (
             self._limits.retry_after_s(method, str(args.get("channel"))) if self._limits.limits else None
         )
@@ -461,7 +466,7 @@ class SlackSimulator:
         self._changed.set()
         if self.echoes and answer["ok"] and method.startswith("chat.") and "message" in answer:
             self._echo(method, answer)
-        if fault is not None and fault.kind == "drop_after":
+        if early == "drop_after":
             _drop(request)
         headers = {"x-oauth-scopes": self.scopes} if method == "auth.test" else None
         return web.Response(
@@ -488,7 +493,14 @@ class SlackSimulator:
         except KeyError:
             return {"ok": False, "error": "invalid_arguments"}
 
-    async def _go_wrong(self, request: web.BaseRequest, fault: Fault) -> web.StreamResponse | None:
+    async def _fault_of(self, method: str, request: web.BaseRequest) -> web.Response | Kind | None:
+        """What goes wrong now: the response to give at once, or the kind of what is still to come."""
+        fault = next((fault for fault in self.faults if fault.method in (method, "*")), None)
+        if fault is None:
+            return None
+        fault.count -= 1
+        if fault.count <= 0:
+            self.faults.remove(fault)
         match fault.kind:
             case "limited":
                 return _limited(fault.seconds)
@@ -498,11 +510,12 @@ class SlackSimulator:
                 return web.Response(status=500, text="internal error")
             case "drop":
                 _drop(request)
+                return web.Response(status=500)
             case "latency":
                 await asyncio.sleep(fault.seconds)
             case "drop_after":
                 pass
-        return None
+        return fault.kind
 
     def _echo(self, method: str, answer: Answer) -> None:
         """The app hears its own messages, and their changes, too."""

@@ -152,6 +152,8 @@ class Workspace:
 
     def chat_delete(self, args: Args) -> Answer:
         channel, message = self._own(args)
+        if self._is_streaming(message):
+            raise Failure("cant_delete_message")
         del self.messages[channel, message["ts"]]
         return {"channel": channel, "ts": message["ts"]}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -43,7 +44,7 @@ class Room:
     adapter: SlackAdapter
     engine: Engine
 
-    async def asked(self, text: str = "<@U0BOT> why?", channel: str = "C0GENERAL", **more: str) -> Said:
+    async def asked(self, text: str = "<@U0BOT> why?", channel: str = "C0GENERAL", **more: Any) -> Said:
         """A person asks; returns what the engine was given."""
         await self.slack.say(channel, "U0ALICE", text, **more)
         return self.engine.said[-1]

@@ -8,8 +8,9 @@ from adapters.slack import stream, thread
 from bot.errors import PlatformUnavailable
 from bot.types import Image, Post, Reply, Said, Source
 from tests.simulators.slack import SlackSimulator
-from tests.slack.conftest import Room, new_adapter
+from tests.slack.conftest import Engine, Room, listening, new_adapter
 
+PICTURE = b"\x89PNG" + b"picture" * 300_000
 LONG = "\n\n".join(f"Paragraph {number}: " + "words and more words " * 40 for number in range(40))
 
 
@@ -44,7 +45,7 @@ async def test_an_answer_is_streamed_from_its_first_words_to_its_last(room: Room
     assert message["blocks"][0]["type"] == "context_actions"
     assert done.id == f"T0SIM:C0GENERAL:{message['ts']}"
     assert room.slack.calls["chat.postMessage"] == 0
-    assert [m for m, _, _ in room.slack.log if m.startswith("chat.")][0] == "chat.startStream"
+    assert next(m for m, _, _ in room.slack.log if m.startswith("chat.")) == "chat.startStream"
 
 
 async def test_an_answer_without_growth_is_one_post(room: Room) -> None:
@@ -345,14 +346,14 @@ async def test_a_private_reply_is_seen_by_the_asker_only(room: Room) -> None:
 async def test_pictures_are_uploaded_once_with_words_for_those_who_cannot_see(room: Room) -> None:
     said = await room.asked()
     post = await room.open(said)
-    reply = Reply(text="", images=(Image(mime="image/png", data=b"\x89PNG picture", alt="A red bicycle"),))
+    reply = Reply(text="", images=(Image(mime="image/png", data=PICTURE, alt="A red bicycle"),))
     done = await room.adapter.close(post, reply)
     assert await room.adapter.close(done, reply) == done
     text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
     assert text["markdown"] == "A red bicycle"
     (file,) = picture["files"]
     assert (file["alt_txt"], file["title"]) == ("A red bicycle", "A red bicycle")
-    assert room.slack.workspace.files[file["id"]]["content"] == b"\x89PNG picture"
+    assert room.slack.workspace.files[file["id"]]["content"] == PICTURE
 
 
 async def test_a_new_picture_takes_the_place_of_the_one_before(room: Room) -> None:
@@ -425,8 +426,6 @@ async def test_real_limits_of_slack_still_show_every_answer_once() -> None:
     assert thread.STOP_PATIENCE_S > 60
     limits = {"chat.startStream": (2, 60.0), "chat.update": (3, 0.3), "chat.appendStream": (3, 0.3)}
     async with SlackSimulator(limits=limits) as slack, new_adapter(slack) as adapter:
-        from tests.slack.conftest import Engine, listening
-
         engine = Engine()
         runner, slack.bot_url = await listening(adapter, engine)
         room = Room(slack, adapter, engine)

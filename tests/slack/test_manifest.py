@@ -1,0 +1,110 @@
+"""The manifest asks for what the code needs, and for nothing else; `parley check` compares."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from adapters import slack as slack_package
+from adapters.slack import SlackAdapter
+from adapters.slack.manifest import COMMANDS, EVENTS, SCOPES, SUGGESTED_PROMPTS, manifest
+from tests.simulators.slack import ALL_SCOPES
+from tests.slack.conftest import Room
+
+# These need no scope of their own: the first is open to every token, the second to app tokens.
+WITHOUT_SCOPE = {"auth.test", "apps.connections.open"}
+METHOD = re.compile(r"(apps|assistant|auth|chat|conversations|files|users|views|reactions)(\.[a-zA-Z]+)+")
+
+
+def methods_in_the_code() -> set[str]:
+    """Every Web API method that a call in the adapter names."""
+    found: set[str] = set()
+    for path in Path(slack_package.__file__).parent.glob("*.py"):
+        if path.name == "manifest.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.func, ast.Attribute):
+                name = node.args[0]
+                if node.func.attr in ("call", "call_with_headers") and isinstance(name, ast.Constant):
+                    found.add(str(name.value))
+    return found
+
+
+def test_the_scopes_are_exactly_those_that_methods_events_and_commands_need() -> None:
+    methods = methods_in_the_code()
+    assert len(methods) > 15
+    needed = methods - WITHOUT_SCOPE
+    reasons = {reason for reasons in SCOPES.values() for reason in reasons}
+    hears = set(EVENTS) - {"app_home_opened"}  # which needs no scope
+    assert reasons == needed | hears | {command for command, _, _ in COMMANDS}
+    assert set(ALL_SCOPES.split(",")) == set(SCOPES)
+
+
+def test_the_manifest_of_a_bot_with_an_address() -> None:
+    made = manifest("https://bot.example.com/", socket_mode=False)
+    url = "https://bot.example.com/slack/events"
+    assert made["settings"]["event_subscriptions"]["request_url"] == url
+    assert made["settings"]["interactivity"] == {"is_enabled": True, "request_url": url}
+    assert {command["url"] for command in made["features"]["slash_commands"]} == {url}
+    assert made["oauth_config"]["scopes"]["bot"] == sorted(SCOPES)
+    assert set(made["settings"]["event_subscriptions"]["bot_events"]) == set(EVENTS)
+
+
+def test_the_manifest_of_a_bot_in_socket_mode_names_no_address() -> None:
+    made = manifest("https://bot.example.com", socket_mode=True)
+    assert "bot.example.com" not in str(made)
+    assert made["settings"]["socket_mode_enabled"] is True
+
+
+def test_the_manifest_keeps_to_slacks_limits() -> None:
+    made = manifest("https://bot.example.com", socket_mode=False)
+    display, agent = made["display_information"], made["features"]["agent_view"]
+    assert len(display["name"]) <= 35
+    assert len(display["description"]) <= 140
+    assert len(agent["agent_description"]) <= 300
+    assert len(SUGGESTED_PROMPTS) <= 4
+    assert made["features"]["app_home"]["messages_tab_read_only_enabled"] is False
+
+
+async def test_check_finds_everything_well(room: Room) -> None:
+    findings = await room.adapter.check()
+    assert [finding.level for finding in findings] == ["ok", "ok"]
+    assert "parley" in findings[0].words
+
+
+async def test_check_names_each_missing_scope_and_what_it_is_for(room: Room) -> None:
+    room.slack.scopes = "chat:write,im:history"
+    _, scopes = await room.adapter.check()
+    assert scopes.level == "error"
+    assert "files:read (for files.info)" in scopes.words
+    assert "install the app again" in scopes.words
+    assert "chat:write" not in scopes.words
+
+
+@pytest.mark.parametrize("app_token", ["xapp-simulated", "xapp-wrong"])
+async def test_check_tries_the_app_token(room: Room, app_token: str) -> None:
+    adapter = SlackAdapter(
+        SecretStr(room.slack.bot_token), None, SecretStr(app_token), api_url=room.slack.api_url
+    )
+    async with adapter:
+        finding = (await adapter.check())[-1]
+    assert finding.level == ("ok" if app_token == "xapp-simulated" else "error")
+    assert app_token not in finding.words
+
+
+async def test_check_of_a_wrong_token_tells_what_to_do(room: Room) -> None:
+    adapter = SlackAdapter(SecretStr("xoxb-wrong"), SecretStr("s"), api_url=room.slack.api_url)
+    async with adapter:
+        (finding,) = await adapter.check()
+    assert finding.level == "error"
+    assert "invalid_auth" in finding.words
+    assert "xoxb-wrong" not in finding.words
+
+
+async def test_check_of_an_unreachable_slack_never_raises() -> None:
+    async with SlackAdapter(SecretStr("x"), SecretStr("s"), api_url="http://127.0.0.1:9/api/") as adapter:
+        (finding,) = await adapter.check()
+    assert finding.level == "error"
+    assert "reachable" in finding.words
