@@ -1,6 +1,7 @@
 """A simulated Azure OpenAI, and models that speak to it."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -37,16 +38,16 @@ async def clients() -> AsyncGenerator[Clients]:
 def connect(azure: AzureSimulator, clients: Clients) -> Connect:
     """Makes the model of a deployment on the simulator; keywords go into the Deployment."""
 
-    def make(**more: object) -> AzureModel:
+    def make(**more: Any) -> AzureModel:
         return clients.connect(deployment(azure, **more), KEY)
 
     return make
 
 
-def deployment(azure: AzureSimulator, *, classic: bool = True, **more: object) -> Deployment:
+def deployment(azure: AzureSimulator, *, classic: bool = True, **more: Any) -> Deployment:
     """A deployment on the simulator, by the classic paths unless told otherwise."""
     base, wire = locate(azure.endpoint, API_VERSION if classic else None)
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "name": "chat",
         "capability": "chat",
         "model": "",
@@ -58,7 +59,7 @@ def deployment(azure: AzureSimulator, *, classic: bool = True, **more: object) -
         "output_tokens": 4096,
         "prices": Prices(),
     }
-    return Deployment(**{**fields, **more})  # pyright: ignore[reportArgumentType]
+    return Deployment(**{**fields, **more})
 
 
 def asks(text: str, capability: Capability = "chat", parameters: Parameters | None = None) -> Prompt:

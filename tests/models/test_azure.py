@@ -82,9 +82,7 @@ async def test_messages_of_every_kind_have_their_shape(azure: AzureSimulator, co
         ),
         say("user", "And the weather?"),
         Message(role="assistant", parts=(call,)),
-        Message(
-            role="tool", parts=(ToolResult(id="call_1", text="3 °C"), ToolResult(id="call_2", text="rain"))
-        ),
+        Message(role="tool", parts=(ToolResult(id="call_1", text="3 °C"), ToolResult(id="call_2", text="-"))),
     )
     tool = ToolSpec(name="weather", description="The weather", schema={"type": "object"})
     prompt = Prompt(template="t", capability="chat", messages=messages, tools=(tool,))
@@ -294,8 +292,7 @@ async def test_a_stream_that_breaks_leaves_what_came_before(
 async def test_a_deployment_that_never_begins_is_given_up(azure: AzureSimulator) -> None:
     clients = Clients(Limits(first_token_s=0.05))
     azure.fail("stalled", after=0)
-    with pytest.raises(ModelUnavailable, match="silent"):
-        await anext(clients.connect(deployment(azure), KEY).chat(asks("Hello")))
+    assert isinstance(await failed(clients.connect(deployment(azure), KEY)), ModelUnavailable)
     await clients.aclose()
 
 
@@ -309,8 +306,8 @@ async def test_a_deployment_that_falls_silent_is_given_up(azure: AzureSimulator)
 
 
 async def test_an_answer_takes_no_longer_than_it_may(azure: AzureSimulator) -> None:
-    clients = Clients(Limits(whole_s=0.1))
-    azure.answer = lambda messages: Answer(text="x" * 400, chunks=100)
+    clients = Clients(Limits(whole_s=0.4))
+    azure.answer = lambda messages: Answer(text="x" * 400, chunks=400)
     azure.interval_s = 0.02
     deltas, error = await heard(clients.connect(deployment(azure), KEY).chat(asks("Hello")))
     assert deltas

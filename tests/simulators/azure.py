@@ -116,6 +116,7 @@ class AzureSimulator:
         self.journal: deque[Asked] = deque(maxlen=1000)
         self.cached_tokens = 0
         self.async_filter = False
+        self.picture_path = "/_images/"
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
 
@@ -131,6 +132,7 @@ class AzureSimulator:
         for prefix in ("/openai", "/openai/v1", "/v1"):
             app.router.add_get(prefix + "/models", self._models)
         app.router.add_get("/_images/{size}.png", self._picture)
+        app.router.add_get("/_moved/{size}.png", self._moved)
         app.router.add_get("/_control/journal", self._show_journal)
         app.router.add_post("/_control/faults", self._add_faults)
         app.router.add_post("/_control/reset", self._reset)
@@ -312,7 +314,7 @@ class AzureSimulator:
             raise _refusal(400, wire.error("invalid_request", "prompt is empty", param="prompt"))
         size = str(body.get("size") or "1024x1024").replace("auto", "1024x1024")
         width, height = (int(number) for number in size.split("x"))
-        url = f"{self.endpoint}/_images/{width}x{height}.png"
+        url = f"{self.endpoint}{self.picture_path}{width}x{height}.png"
         encoded = wire.base64.b64encode(wire.png(width, height)).decode()
         count = int(body.get("n") or 1)
         if pictures == "dalle":
@@ -349,6 +351,9 @@ class AzureSimulator:
     async def _picture(self, request: web.Request) -> web.Response:
         width, height = (int(number) for number in request.match_info["size"].split("x"))
         return web.Response(body=wire.png(width, height), content_type="image/png")
+
+    async def _moved(self, request: web.Request) -> web.Response:
+        raise web.HTTPFound(f"/_images/{request.match_info['size']}.png")
 
     # -------------------------------------------------------------- control
 

@@ -1,0 +1,173 @@
+"""Pictures from both families of models, drawn and edited, and what is not taken for one."""
+
+import pytest
+
+from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
+from bot.models import images
+from bot.models.catalogue import families
+from bot.models.clients import Clients
+from bot.types import Image, Message, Parameters, Prices, Prompt, Text, say
+from tests.models.conftest import KEY, Connect, asks, deployment
+from tests.simulators.azure import AzureSimulator, Deployed
+from tests.simulators.azure_wire import png
+
+PICTURE = Image(mime="image/png", data=png(64, 64), alt="a bicycle")
+
+
+def wish(text: str = "a red bicycle", **more: object) -> Prompt:
+    return asks(text, "image", Parameters(**more))  # pyright: ignore[reportArgumentType]
+
+
+async def test_field_note_38_gpt_image_is_asked_without_style_or_format(
+    azure: AzureSimulator, connect: Connect
+) -> None:
+    azure.deployments = {"pictures": Deployed(model="gpt-image-2", pictures="gpt-image")}
+    family = families()["gpt-image-2"]
+    model = connect(name="pictures", capability="image", family=family.name, prices=family.prices)
+    asked = wish(size="1536x1024", quality="hd", style="vivid", background="transparent", images=2)
+    pictures, usage = await model.draw(asked)
+    assert [picture.mime for picture in pictures] == ["image/png", "image/png"]
+    assert pictures[0].alt == "a red bicycle"
+    assert azure.journal[-1].body == {
+        "model": "pictures",
+        "prompt": "Be kind.\n\na red bicycle",
+        "n": 2,
+        "size": "1536x1024",
+        "quality": "high",
+        "background": "transparent",
+        "output_format": "png",
+    }
+    assert usage.images == 2
+    assert usage.usd == pytest.approx((20 * 5.0 + 2000 * 30.0) / 1e6)
+
+
+@pytest.mark.parametrize("classic", [True, False])
+async def test_field_note_38_dalle_keeps_its_own_shape(
+    azure: AzureSimulator, connect: Connect, classic: bool
+) -> None:
+    azure.deployments = {"pictures": Deployed(model="dall-e-3", pictures="dalle")}
+    model = connect(
+        classic=classic,
+        name="pictures",
+        capability="image",
+        family="dall-e-3",
+        prices=Prices(image_usd=0.04),
+    )
+    pictures, usage = await model.draw(wish(size="1024x1024", quality="high", style="natural"))
+    body = azure.journal[-1].body
+    assert (body["response_format"], body["quality"], body["style"]) == ("b64_json", "hd", "natural")
+    assert pictures[0].alt.endswith("in the style of a photograph")
+    assert (usage.images, usage.usd) == (1, 0.04)
+
+
+async def test_field_note_33_a_name_that_hides_dalle_is_learnt(
+    azure: AzureSimulator, connect: Connect
+) -> None:
+    azure.deployments = {"pictures": Deployed(pictures="dalle")}
+    model = connect(name="pictures", capability="image", family="unknown-image")
+    pictures, usage = await model.draw(wish())
+    assert "output_format" not in azure.journal[-1].body
+    assert pictures[0].mime == "image/png"  # it came as an address, on the deployment's own host
+    assert usage.usd is None
+
+
+async def test_a_picture_in_the_question_is_edited(azure: AzureSimulator, connect: Connect) -> None:
+    family = families()["gpt-image-2"]
+    model = connect(capability="image", family=family.name, prices=family.prices)
+    prompt = Prompt(
+        template="draw",
+        capability="image",
+        messages=(Message(role="user", parts=(Text(text="make it brighter"), PICTURE, PICTURE)),),
+    )
+    pictures, usage = await model.draw(prompt)
+    asked = azure.journal[-1]
+    assert "/images/edits" in asked.path
+    assert asked.body["prompt"] == "make it brighter"
+    assert asked.body["image[]"] == [PICTURE.data, PICTURE.data]
+    assert pictures[0].alt == "make it brighter"
+    # 200 tokens of pictures at their own price
+    assert usage.usd == pytest.approx((20 * 5.0 + 200 * 8.0 + 1000 * 30.0) / 1e6)
+
+
+async def test_a_blocked_wish_is_told_to_the_person(azure: AzureSimulator, connect: Connect) -> None:
+    azure.fail("blocked", categories=("sexual",))
+    with pytest.raises(ContentFiltered, match="sexual content"):
+        await connect(capability="image").draw(wish())
+
+
+async def test_nothing_to_draw_is_a_question_back(connect: Connect) -> None:
+    with pytest.raises(NotAllowed, match="what the picture should show"):
+        await connect(capability="image").draw(wish(" "))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/x.png",
+        "http://169.254.169.254/metadata",
+        "https://sub.127.0.0.1.example/x.png",
+        "https://dalleprod.blob.core.windows.net/x.png",  # Azure's store, but the deployment isn't Azure's
+        "",
+    ],
+)
+def test_a_picture_is_fetched_from_the_deployments_own_places_only(url: str) -> None:
+    with pytest.raises(ConfigError, match="not fetched"):
+        images.allowed(url, "http://127.0.0.1:8000/")
+
+
+def test_azures_store_is_one_of_azures_places() -> None:
+    url = "https://dalleprodsec.blob.core.windows.net/private/x.png?sig=1"
+    assert images.allowed(url, "https://name.openai.azure.com/") == url
+    with pytest.raises(ConfigError):
+        images.allowed(url.replace("https", "http"), "https://name.openai.azure.com/")
+
+
+async def test_an_address_that_leads_elsewhere_is_not_followed(
+    azure: AzureSimulator, clients: Clients
+) -> None:
+    azure.deployments = {"chat": Deployed(pictures="dalle")}
+    azure.picture_path = "/_moved/"
+    with pytest.raises(ModelUnavailable, match="302"):
+        await clients.connect(deployment(azure, capability="image"), KEY).draw(wish())
+
+
+@pytest.mark.parametrize(
+    ("data", "mime"),
+    [
+        (png(2, 2), "image/png"),
+        (b"\xff\xd8\xff\xe0rest", "image/jpeg"),
+        (b"GIF89a....", "image/gif"),
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image/webp"),
+    ],
+)
+def test_the_first_bytes_say_what_it_is(data: bytes, mime: str) -> None:
+    assert images.kind(data) == mime
+
+
+@pytest.mark.parametrize("data", [b"<html>sign in</html>", b"", b"RIFF____WAVE"])
+def test_what_is_no_picture_is_not_shown(data: bytes) -> None:
+    with pytest.raises(ModelUnavailable, match="no picture"):
+        images.kind(data)
+
+
+def test_broken_base64_is_no_picture() -> None:
+    with pytest.raises(ModelUnavailable, match="no picture"):
+        images.decoded("%%%", "x")
+
+
+def test_a_picture_beyond_the_cap_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_IMAGE_BYTES", 10)
+    with pytest.raises(ModelUnavailable, match="too large"):
+        images.kind(png(2, 2))
+
+
+async def test_a_body_beyond_the_cap_is_not_read(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_RESPONSE_BYTES", 100)
+    with pytest.raises(ModelUnavailable, match="too much"):
+        await connect(capability="image").draw(wish())
+
+
+def test_only_the_last_question_gives_pictures() -> None:
+    earlier = Message(role="user", parts=(Text(text="look"), PICTURE))
+    prompt = Prompt(template="draw", capability="image", messages=(earlier, say("user", "a cat")))
+    assert images.given(prompt) == ()
