@@ -8,7 +8,7 @@ log = logging.getLogger(__name__)
 
 
 class Pace:
-    """Sends the newest whole text: the first at once, then one at a time, at most one per `interval_s` seconds.
+    """Sends the newest whole text: the first at once, then one at a time, one per `interval_s` seconds.
 
     Invariants: `offer` never waits; texts are sent in the order in which they were offered, older ones that
     were overtaken are skipped; after `settle` nothing is sent. A failing send is logged and the next text is

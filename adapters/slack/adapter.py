@@ -103,6 +103,8 @@ class SlackAdapter:
             data.setdefault("question", data["thread"])
         data.pop("shown", None)
         post = Post(id=begun.id if begun else _id_until_shown(address), data=data)
+        if (abandoned := self._answers.pop(post.id, None)) is not None:
+            await abandoned.settle()
         answer = self._answer_of(post)
         if isinstance(answer, Answer):
             if retry or (begun is not None and not answer.visible):
