@@ -119,6 +119,20 @@ async def test_after_a_lost_connection_the_rest_of_the_answer_comes(
     complaints.clear()
 
 
+async def test_a_late_frame_of_a_worker_that_was_overtaken_changes_nothing(
+    page: Page, served: Studio
+) -> None:
+    await page.goto(served.url)
+    await say(page, "hello")
+    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    ((channel, frames),) = served.feed.frames.items()
+    late = next(frame for frame in frames if b'"kind":"text"' in frame)
+    await served.feed.publish(channel, late)
+    await say(page, "still there?")
+    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
+    await expect(page.locator("[aria-busy]")).to_have_count(0)
+
+
 async def test_code_and_answers_are_copied(page: Page, served: Studio) -> None:
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.goto(served.url)

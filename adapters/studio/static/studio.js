@@ -71,7 +71,7 @@ function follow(id) {
   });
 }
 
-const titleOf = (text) => text.trim().split("\n")[0].slice(0, 60);
+const titleOf = (text) => text.trim().split("\n")[0].slice(0, 120);
 
 function slot(event) {
   let turn = turns.get(event);

@@ -52,11 +52,12 @@ function morph(old, fresh) {
   before.slice(after.length).forEach((node) => node.remove());
 }
 
-function picture({ src, alt }) {
+/** `said` is the answer's text: a description that stands there already is not written below again. */
+function picture({ src, alt }, said) {
   const image = make("img", { src, alt });
   image.onload = () => (image.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`);
   const button = make("button", { type: "button", class: "picture", "data-do": "enlarge", title: "Enlarge" }, image);
-  return make("figure", {}, button, ...(alt ? [make("figcaption", {}, alt)] : []));
+  return make("figure", {}, button, ...(alt && alt !== said ? [make("figcaption", {}, alt)] : []));
 }
 
 function source({ title, url, excerpt }) {
@@ -70,6 +71,7 @@ export class Turn {
   words = ""; // the question
   text = ""; // the answer's Markdown
   open = false;
+  #finished = false;
   #html = "";
 
   constructor(event) {
@@ -100,6 +102,7 @@ export class Turn {
   begin(post = "") {
     this.post = post;
     this.open = true;
+    this.#finished = false;
     this.#html = "";
     this.answer.hidden = false;
     this.answer.className = "answer waiting";
@@ -109,6 +112,7 @@ export class Turn {
   }
 
   write({ post, keep, html }) {
+    if (this.#finished) return; // from a worker that lost its lease after another one had finished
     if (!this.open) this.begin(post);
     if (keep > this.#html.length) return; // a frame before it is not kept any more; the next whole one mends it
     this.#html = this.#html.slice(0, keep) + html;
@@ -121,11 +125,12 @@ export class Turn {
     this.post = post;
     this.text = text;
     this.open = false;
+    this.#finished = true;
     this.answer.hidden = false;
     this.answer.className = "answer";
     this.answer.removeAttribute("aria-busy");
     const fresh = dress(html);
-    if (images.length) fresh.append(make("div", { class: "pictures" }, ...images.map(picture)));
+    if (images.length) fresh.append(make("div", { class: "pictures" }, ...images.map((each) => picture(each, text.trim()))));
     if (sources.length) {
       const words = sources.length === 1 ? "1 source" : `${sources.length} sources`;
       fresh.append(make("details", {}, make("summary", {}, words), make("ol", {}, ...sources.map(source))));
