@@ -114,6 +114,12 @@ You talk to {{firstName}} {{lastName}}.
     assert fill(read.system, read.inputs) == "You talk to you Doe."
 
 
+def test_a_model_can_be_a_name_alone_and_a_stop_one_text(tmp_path: Path) -> None:
+    assert template(tmp_path, "---\nmodel: gpt-small\n---\nHi.").deployment == "gpt-small"
+    read = template(tmp_path, "---\nmodel: {options: {stopSequences: END}}\n---\nHi.")
+    assert read.parameters.stop == ("END",)
+
+
 def test_text_before_the_first_role_is_the_system_s(tmp_path: Path) -> None:
     assert template(tmp_path, "Just help.\r\n").system == "Just help."
 
@@ -240,6 +246,13 @@ def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
     assert "a.prompty:1: the file has 70000 bytes" in str(raised.value)
     assert "c.prompty:2: this is not UTF-8 text" in str(raised.value)
+
+
+def test_a_folder_without_end_is_refused(tmp_path: Path) -> None:
+    for number in range(201):
+        (tmp_path / f"t{number}.prompty").touch()
+    with pytest.raises(TemplateError, match="201 templates; at most 200"):
+        load(tmp_path)
 
 
 def test_a_name_that_nobody_could_type_is_refused(tmp_path: Path) -> None:
