@@ -1,0 +1,68 @@
+"""Real processes for tests and benchmarks: started with an environment, watched, always ended."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+Process = asyncio.subprocess.Process
+
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "COVERAGE_PROCESS_START")
+
+
+def free_port() -> int:
+    """A port of the loopback interface that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def listening(port: int, timeout_s: float = 30) -> None:
+    """Wait until something listens on this port."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+
+
+async def start(
+    command: Sequence[str], env: Mapping[str, str], *, core: int | None = None, **streams: int
+) -> Process:
+    """Start a program that sees nothing of this environment but the way to its programs."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    taskset = shutil.which("taskset")
+    pinned = [taskset, "-c", str(core), *command] if core is not None and taskset else list(command)
+    return await asyncio.create_subprocess_exec(*pinned, env={**kept, **env}, **streams)
+
+
+async def end(process: Process, timeout_s: float = 30) -> None:
+    """SIGTERM, and SIGKILL for what does not heed it."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), timeout_s)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def run(
+    command: Sequence[str], env: Mapping[str, str], *, core: int | None = None
+) -> AsyncGenerator[Process]:
+    """A program that runs until the end of the block."""
+    process = await start(command, env, core=core)
+    try:
+        yield process
+    finally:
+        await end(process)
