@@ -34,13 +34,21 @@ async def listening(port: int, timeout_s: float = 30) -> None:
 
 
 async def start(
-    command: Sequence[str], env: Mapping[str, str], *, core: int | None = None, **streams: int
+    command: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    core: int | None = None,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
 ) -> Process:
     """Start a program that sees nothing of this environment but the way to its programs."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     taskset = shutil.which("taskset")
     pinned = [taskset, "-c", str(core), *command] if core is not None and taskset else list(command)
-    return await asyncio.create_subprocess_exec(*pinned, env={**kept, **env}, **streams)
+    return await asyncio.create_subprocess_exec(
+        *pinned, env={**kept, **env}, stdin=stdin, stdout=stdout, stderr=stderr
+    )
 
 
 async def end(process: Process, timeout_s: float = 30) -> None:
