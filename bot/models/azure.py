@@ -14,7 +14,7 @@ import openai
 from bot.errors import BotError, ModelUnavailable
 from bot.models import images
 from bot.models.calls import Calls
-from bot.models.catalogue import families, family_of, guess, usd
+from bot.models.catalogue import families, family_of, retail, usd
 from bot.models.stream import Answer, Counted
 from bot.models.wire import chat_body, without
 from bot.types import Delta, Deployment, Finding, Image, Parameters, Prices, Prompt, Usage, Value, say
@@ -169,12 +169,13 @@ class AzureModel:
         return msgspec.structs.replace(usage, usd=usd(self._prices(model), usage))
 
     def _prices(self, model: str) -> Prices:
-        """The prices that were stated, else those of the model that answered, else the name's hint."""
+        """The prices that were stated, else those of the model that answered, if it said which it is."""
         stated = self.deployment.prices
         if self.deployment.model or stated != self.family.prices:
             return stated
-        known = guess(model, self.deployment.capability) if model else None
-        return known.prices if known else stated
+        if not model:
+            return stated
+        return retail(model, self.deployment.capability) or Prices()
 
 
 def _unit(embedding: list[float] | str) -> list[float]:

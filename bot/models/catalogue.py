@@ -74,6 +74,19 @@ def family_of(text: str, capability: Capability) -> Family:
     return guess(text, capability) or families()[f"unknown-{capability}"]
 
 
+def retail(model: str, capability: Capability) -> Prices | None:
+    """The prices of a model by its own name; `None` where no family is that very model.
+
+    A date, a version or a fine-tuning may follow the name; another word makes it another model
+    (gpt-5-pro is none of gpt-5's price).
+    """
+    family = guess(model, capability)
+    if family is None:
+        return None
+    rest = model.lower().rpartition(family.name)[2]
+    return family.prices if re.fullmatch(r"(-\d[\d-]*|-latest)?([.:@].*)?", rest) else None
+
+
 def usd(prices: Prices, usage: Usage) -> float | None:
     """What a call cost. Cached tokens are a part of the input, at their own price.
 
@@ -164,6 +177,7 @@ def _deployment(entry: _Entry) -> Deployment:
         raise ConfigError("`capability` is missing and the name doesn't tell: chat, image or embedding")
     family = known or family_of("", capability)
     base, wire = locate(entry.endpoint, entry.api_version)
+    prices = (retail(entry.model, capability) or Prices()) if entry.model else family.prices
     return Deployment(
         name=entry.name,
         capability=capability,
@@ -177,7 +191,7 @@ def _deployment(entry: _Entry) -> Deployment:
         order=entry.order,
         weight=entry.weight,
         tags=entry.tags,
-        prices=entry.prices or family.prices,
+        prices=entry.prices or prices,
         key_env=entry.key_env,
     )
 

@@ -53,6 +53,10 @@ def arithmetic(question: str, said: Sequence[str]) -> str | None:
     wording = found[0].replace(",", "").replace("^", "**").strip()
     if re.fullmatch(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}", wording):
         return None  # a date
+    if re.fullmatch(r"\d+(-\d+)+", wording) and not re.match(
+        r"\W*(\d|what|how much|calculate|compute)", text
+    ):
+        return None  # a telephone number, a part number
     try:
         value = _value(ast.parse(wording, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, RecursionError):
