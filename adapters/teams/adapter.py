@@ -17,8 +17,8 @@ from adapters.entra import Token, by_managed_identity, by_secret
 from adapters.teams import files
 from adapters.teams.activities import Activity, address, post_id
 from adapters.teams.cloud import Cloud
-from adapters.teams.connector import Connector, Fields, Rejected
-from adapters.teams.format import TEXT_LIMIT, messages, picture
+from adapters.teams.connector import Connector, Rejected
+from adapters.teams.format import PICTURE_BYTES, SMALLEST_PICTURE_BYTES, TEXT_LIMIT, messages, picture
 from adapters.teams.inbound import Inbound
 from adapters.teams.stream import Stream, Typing
 from bot.adapter import Accept
@@ -171,8 +171,7 @@ class TeamsAdapter:
         if post.data.get("shows") == digest:
             self._showing.pop(post.id, None)
             return post
-        pictures = [await asyncio.to_thread(picture, image) for image in reply.images]
-        shown = await self._deliver(post, reply, pictures, showing)
+        shown = await self._deliver(post, reply, showing)
         final = Post(
             id=post_id(post.data["conversation"], shown[0]),
             data={**post.data, "parts": ",".join(shown), "shows": digest},
@@ -184,13 +183,12 @@ class TeamsAdapter:
             self._shown.popitem(last=False)
         return final
 
-    async def _deliver(
-        self, post: Post, reply: Reply, pictures: list[Fields], showing: Stream | Typing | None
-    ) -> list[str]:
-        """Show the parts, shorter ones if Teams finds them too large; the ids of the messages."""
-        limit = TEXT_LIMIT
+    async def _deliver(self, post: Post, reply: Reply, showing: Stream | Typing | None) -> list[str]:
+        """Show the parts, smaller ones if Teams finds them too large; the ids of the messages."""
+        limit, picture_bytes = TEXT_LIMIT, PICTURE_BYTES
         ids = [id for id in post.data.get("parts", "").split(",") if id]
         while True:
+            pictures = [await asyncio.to_thread(picture, image, picture_bytes) for image in reply.images]
             parts = messages(reply, pictures, limit)
             try:
                 for at, part in enumerate(parts):
@@ -207,7 +205,7 @@ class TeamsAdapter:
             except Rejected as error:
                 if not error.too_large or limit <= 1000:
                     raise
-                limit //= 2
+                limit, picture_bytes = limit // 2, max(picture_bytes // 4, SMALLEST_PICTURE_BYTES)
         for surplus in ids[len(parts) :]:
             await self._withdraw(post.data, surplus)
         return ids[: len(parts)]

@@ -19,6 +19,8 @@ TABLE_WIDTH = 72
 PICTURE_SIDE = 1024
 PICTURE_BYTES = 1_000_000
 """Inline pictures: at most 1024 x 1024 pixels and 1 MB."""
+SMALLEST_PICTURE_BYTES = 60_000
+"""A picture is made no smaller than this when Teams finds a message too large."""
 SOURCES = 20
 
 
@@ -163,20 +165,20 @@ def _padded(text: str, width: int) -> str:
 # ------------------------------------------------------------------ pictures
 
 
-def picture(image: Image) -> Fields:
+def picture(image: Image, limit_bytes: int = PICTURE_BYTES) -> Fields:
     """An attachment within Teams' limits. Slow: call it in a thread. Raises OSError if it is no picture."""
     with Picture.open(io.BytesIO(image.data)) as opened:
-        small = len(image.data) <= PICTURE_BYTES and max(opened.size) <= PICTURE_SIDE
+        small = len(image.data) <= limit_bytes and max(opened.size) <= PICTURE_SIDE
         kept = image.data if small and opened.format in ("PNG", "JPEG", "GIF") else b""
         mime = f"image/{(opened.format or 'png').lower()}"
-        data = kept or _shrunk(opened)
+        data = kept or _shrunk(opened, limit_bytes)
     if not kept:
         mime = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
     url = f"data:{mime};base64,{base64.b64encode(data).decode()}"
     return {"contentType": mime, "contentUrl": url, "name": (image.alt or "picture")[:80]}
 
 
-def _shrunk(opened: Picture.Image) -> bytes:
+def _shrunk(opened: Picture.Image, limit_bytes: int) -> bytes:
     """PNG while that fits, else JPEG, smaller and smaller."""
     side = PICTURE_SIDE
     while True:
@@ -186,6 +188,6 @@ def _shrunk(opened: Picture.Image) -> bytes:
             out = io.BytesIO()
             flat = scaled if mode == scaled.mode else scaled.convert(mode)
             flat.save(out, format, quality=85, optimize=True)
-            if out.tell() <= PICTURE_BYTES:
+            if out.tell() <= limit_bytes or side == 1:
                 return out.getvalue()
         side //= 2

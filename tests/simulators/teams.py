@@ -373,7 +373,7 @@ class TeamsSimulator:
             return self._streamed(conversation, activity, info)
         if activity["type"] == "typing":
             self.typing[conversation] = self.typing.get(conversation, 0) + 1
-            return web.json_response({"id": str(next(self._ids))}, status=201)
+            return web.json_response({}, status=202)
         if not activity.get("text") and not activity.get("attachments"):
             raise Refusal(
                 400, "BadSyntax", "Activity must include non empty 'text' field or at least 1 attachment"
@@ -412,7 +412,7 @@ class TeamsSimulator:
                 raise Refusal(400, "BadSyntax", "Only end streaming types are allowed as a message activity")
             message.state, message.text, message.activity = "whole", text, activity
             message.frames.append(text)
-            return web.json_response({"id": message.id}, status=201)
+            return web.json_response({}, status=202)
         self._check_update(message, activity, info)
         message.state = "informative" if kind == "informative" else "streaming"
         message.text, message.activity, message.sequence = text, activity, info["streamSequence"]

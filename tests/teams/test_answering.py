@@ -418,6 +418,15 @@ async def test_pictures_are_attached_within_teams_limits(rig: Rig) -> None:
     assert messages[0].activity["attachments"][0]["name"] == "a red bicycle"
 
 
+async def test_field_note_23_a_picture_that_is_too_large_is_made_smaller(rig: Rig) -> None:
+    rig.teams.faults = [Fault(status=413, times=2, on="message")]
+    said = await rig.asked(GROUP, mention=True)
+    await rig.answer(said, Reply(text="Here.", images=(Image(mime="image/png", data=noise(1024)),)))
+    (message,) = rig.teams.answers(GROUP)
+    url = message.activity["attachments"][0]["contentUrl"]
+    assert len(base64.b64decode(url.partition(",")[2])) <= 62_500
+
+
 async def test_a_picture_without_words_is_still_a_message(rig: Rig) -> None:
     said = await rig.asked(GROUP, mention=True)
     await rig.answer(said, Reply(text="", images=(Image(mime="image/png", data=noise(64)),)))
