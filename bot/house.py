@@ -1,7 +1,6 @@
 """Builds the rooms of a process and opens them: state, models, templates, the engine over them."""
 
-import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.compose import Room
 from bot.engine import Engine, Parts
+from bot.errors import TemplateError
 from bot.models import Model, catalogue, offline
 from bot.models.gateway import Gateway, connect
 from bot.settings import Settings, secrets
@@ -22,10 +22,12 @@ from bot.state.ledger import Ledger
 from bot.state.redis import Redis
 from bot.state.turns import Turns
 from bot.state.vectors import Vectors
-from bot.types import Deployment, Event, Prompt, Template, Turn
+from bot.tools import Tool
+from bot.types import Deployment, Event, Example, Prompt, Template, Turn
 from bot.worker import Worker
 
-log = logging.getLogger(__name__)
+TOOLS: Mapping[str, Tool] = {}
+"""What a template may let its model call. None comes with Parley yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +71,38 @@ class House:
         return receipt
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """What prompts/ holds, checked."""
+
+    templates: Sequence[Template]
+    pools: Mapping[str, Sequence[Example]]
+    texts: Mapping[str, tuple[str, ...]]
+
+
+def read_prompts(settings: Settings) -> Prompts:
+    """Everything that the person who writes prompts has written. Raises TemplateError."""
+    folder = settings.parley_prompts or templates.FOLDER
+    found = Prompts(
+        templates=templates.load(folder),
+        pools=templates.load_pools(folder),
+        texts=knowledge.load(folder),
+    )
+    knowledge.check(found.templates, found.texts)
+    for template in found.templates:
+        for name in template.tools:
+            if name not in TOOLS:
+                raise TemplateError(f"{template.name}.prompty: there is no tool {name!r}")
+    return found
+
+
 @asynccontextmanager
 async def open_house(settings: Settings, *, folder: Path | None = None) -> AsyncGenerator[House]:
     """Build and open every room; close them in reverse. Raises ConfigError.
 
     With a `folder` the state is an embedded Redis of its own there, whatever REDIS_URL says.
     """
-    prompts = settings.parley_prompts or templates.FOLDER
-    loaded, pools = templates.load(prompts), templates.load_pools(prompts)
-    texts = knowledge.load(prompts)
-    knowledge.check(loaded, texts)
+    prompts = read_prompts(settings)
     deployments = find_deployments(settings)
     async with AsyncExitStack() as stack:
         redis = Redis(await _redis_url(settings, folder, stack))
@@ -99,27 +123,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             limit=settings.parley_inbox_limit,
             retention_s=retention_s,
         )
-        embed = Vectors(redis, _embedder(deployments), partial(_embed, gateway)).embed
-
-        async def choose(template: Template, question: str):
-            return await examples.choose(template, pools.get(template.pool or "", ()), question, embed)
-
-        async def recall(template: Template, question: str):
-            return await knowledge.recall(template, texts, question, embed)
-
-        engine = Engine(
-            Parts(
-                model=gateway,
-                ledger=ledger,
-                commands=Commands(templates=loaded, ledger=ledger, turns=turns),
-                templates=loaded,
-                tools={},
-                choose=choose,
-                recall=recall,
-                room=partial(_room, gateway),
-                estimate_usd=partial(_estimate_usd, gateway),
-            )
-        )
+        vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))
         yield House(
             settings=settings,
             redis=redis,
@@ -129,9 +133,32 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             ledger=ledger,
             gateway=gateway,
             deployments=deployments,
-            templates=loaded,
-            engine=engine,
+            templates=prompts.templates,
+            engine=_engine(prompts, gateway, ledger, turns, vectors),
         )
+
+
+def _engine(prompts: Prompts, gateway: Gateway, ledger: Ledger, turns: Turns, vectors: Vectors) -> Engine:
+    async def choose(template: Template, question: str) -> Sequence[Example]:
+        pool = prompts.pools.get(template.pool or "", ())
+        return await examples.choose(template, pool, question, vectors.embed)
+
+    async def recall(template: Template, question: str) -> Sequence[str]:
+        return await knowledge.recall(template, prompts.texts, question, vectors.embed)
+
+    return Engine(
+        Parts(
+            model=gateway,
+            ledger=ledger,
+            commands=Commands(templates=prompts.templates, ledger=ledger, turns=turns),
+            templates=prompts.templates,
+            tools=TOOLS,
+            choose=choose,
+            recall=recall,
+            room=partial(_room, gateway),
+            estimate_usd=partial(_estimate_usd, gateway),
+        )
+    )
 
 
 async def _redis_url(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> str:
