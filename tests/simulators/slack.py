@@ -305,6 +305,7 @@ class SlackSimulator:
                     "team_id": self.workspace.team,
                     "user_id": self.workspace.bot_user,
                     "is_bot": True,
+                    "is_enterprise_install": False,
                 }
             ],
             "is_ext_shared_channel": False,
