@@ -498,6 +498,6 @@ async def run() -> None:
 
 
 async def _connected(slack: LocalSlack) -> bool:
-    async with slack.http.get(f"{slack.base}/_control/state") as response:
-        state: Fields = await response.json()
-    return any(app.get("connected") for app in state["apps"])
+    async with slack.http.get(f"{slack.base}/_control/log") as response:
+        log: Fields = await response.json()
+    return any("socket connected" in entry["summary"] for entry in log["log"])
