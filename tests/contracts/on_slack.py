@@ -78,7 +78,8 @@ class OnSlack:
         return sorted(messages, key=lambda message: message["ts"])
 
     async def shown(self) -> list[str]:
-        return [message["markdown"] for message in self._answers() if message["markdown"]]
+        messages = [*self._answers(), *self.slack.workspace.ephemeral]
+        return [message["markdown"] for message in messages if message["markdown"]]
 
     async def pictures(self) -> list[str]:
         return [file["alt_txt"] for message in self._answers() for file in message.get("files", [])]

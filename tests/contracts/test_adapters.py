@@ -98,6 +98,15 @@ async def test_with_the_store_away_the_platform_keeps_the_message(platform: Plat
     assert first.id == again.id
 
 
+async def test_a_busy_conversation_is_said_so(platform: Platform) -> None:
+    platform.desk.receipt = "busy"
+    if await platform.say("one too many") == 429:  # the page itself says so, beside the words that it keeps
+        return
+    async with asyncio.timeout(10):
+        while not (await text_shown(platform)).strip():  # noqa: ASYNC110 - platforms tell by different signs
+            await asyncio.sleep(0.01)
+
+
 @by_http
 async def test_a_malformed_body_is_refused(platform: Platform) -> None:
     assert await platform.deliver(b'{"half of a') == 400

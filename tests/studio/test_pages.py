@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, ClientSession, CookieJar
+from pydantic import SecretStr
 
+from adapters.studio import StudioAdapter
 from adapters.studio.acts import MAX_BODY_BYTES, MAX_TEXT
 from adapters.studio.adapter import WHOLE_EVERY
 from adapters.studio.frames import render, written
 from adapters.studio.gate import COOKIE, WRONG_TOKENS_PER_MINUTE
-from bot.types import Edited, Image, Post, Rated, Reply, Said, Stopped, User
+from bot.errors import NotAllowed
+from bot.types import Attachment, Edited, Image, Post, Rated, Reply, Said, Stopped, User
 from tests.studio.conftest import Studio, start
+from tests.studio.stand_ins import MemoryFeed, MemoryHistory
 
 C = "c" * 32
 M = "a" * 32
@@ -346,6 +350,33 @@ async def test_tokens_can_not_be_tried_without_end(http: ClientSession, locked: 
         assert "That is not the token." in await response.text()
     response = await http.post(locked.url + "/studio/sign-in", data={"token": TOKEN})
     assert response.status == 429
+
+
+async def test_the_server_can_stop_while_pages_are_open(http: ClientSession, studio: Studio) -> None:
+    listening = asyncio.create_task(studio.adapter.listen(studio.engine.accept))
+    async with asyncio.timeout(10), frames(http, studio) as feed:
+        listening.cancel()
+        assert [frame async for frame in feed] == []
+        await refused(await http.get(room(studio, "/events")), 503)
+
+
+async def test_check_says_who_can_come_in() -> None:
+    async def words(token: str | None) -> tuple[str, str]:
+        given = SecretStr(token) if token else None
+        (finding,) = await StudioAdapter(MemoryFeed(), MemoryHistory(), given).check()
+        return finding.level, finding.words
+
+    assert await words(None) == (
+        "ok",
+        "open to this machine only; set PARLEY_STUDIO_TOKEN to open it to others",
+    )
+    assert (await words("short"))[0] == "warning"
+    assert (await words(TOKEN))[0] == "ok"
+
+
+async def test_files_are_refused_in_words(studio: Studio) -> None:
+    with pytest.raises(NotAllowed, match="Paste the text"):
+        await studio.adapter.fetch(Attachment(id="f", name="f.txt", mime="text/plain"))
 
 
 async def test_open_streams_end_when_the_studio_closes(http: ClientSession, studio: Studio) -> None:
