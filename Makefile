@@ -6,7 +6,7 @@
 # make lint       ruff's findings            make format     ruff rewrites
 # make types      pyright, strict            make imports    who may import whom
 # make emulators  drives Parley through third-party emulators of Slack, Teams and Azure OpenAI
-# make bench      measures                   make chaos      kills workers for some minutes
+# make bench      turns a second, memory     make chaos      kills workers, and counts what is lost
 # make clean      removes what the others made, but not the bot's data
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -71,11 +71,11 @@ emulators: venv
 
 .PHONY: bench
 bench: venv
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks.turns
 
 .PHONY: chaos
 chaos: venv
-	@$(BIN)/python -m tests.chaos
+	@$(BIN)/python -m pytest tests/test_crash.py
 
 .PHONY: clean
 clean:
