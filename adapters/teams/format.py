@@ -2,13 +2,14 @@
 
 import base64
 import io
+import re
 import unicodedata
 from collections.abc import Sequence
 
 from markdown_it.tree import SyntaxTreeNode
 from PIL import Image as Picture
 
-from adapters.markdown import parse, split
+from adapters.markdown import parse, plain, split
 from adapters.teams.connector import Fields
 from bot.types import Image, Reply, Source
 
@@ -22,6 +23,8 @@ PICTURE_BYTES = 1_000_000
 SMALLEST_PICTURE_BYTES = 60_000
 """A picture is made no smaller than this when Teams finds a message too large."""
 SOURCES = 20
+_REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] ", re.M)
+"""Text without any of these needs no tree."""
 
 
 def utf16(text: str) -> int:
@@ -97,6 +100,8 @@ def to_teams(text: str) -> str:
 
     Works line by line, so that a growing text stays a prefix of what it becomes.
     """
+    if not _REWRITTEN.search(text):
+        return text
     lines = text.split("\n")
     for node in reversed(parse(text).children):
         if node.map is None:
@@ -131,11 +136,11 @@ def _inline(node: SyntaxTreeNode) -> str:
 
 def _table(node: SyntaxTreeNode) -> list[str]:
     rows = [[_inline(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
-    plain = [[_plain(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
-    widths = [max(_columns(row[at]) for row in plain if at < len(row)) for at in range(len(plain[0]))]
+    words = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(_columns(row[at]) for row in words if at < len(row)) for at in range(len(rows[0]))]
     if sum(widths) + 3 * len(widths) <= TABLE_WIDTH:
         rule = "-+-".join("-" * width for width in widths)
-        body = [" | ".join(map(_padded, row, widths)).rstrip() for row in plain]
+        body = [" | ".join(map(_padded, row, widths)).rstrip() for row in words]
         return ["```", body[0], rule, *body[1:], "```"]
     head, *others = rows
     return [
@@ -143,11 +148,6 @@ def _table(node: SyntaxTreeNode) -> list[str]:
         + "; ".join(f"**{name}:** {cell}" if name else cell for name, cell in zip(head, row, strict=False))
         for row in others
     ]
-
-
-def _plain(cell: SyntaxTreeNode) -> str:
-    """The words of a cell without signs, for a code block."""
-    return "".join(node.content for node in cell.walk() if node.type in ("text", "code_inline"))
 
 
 def _columns(text: str) -> int:

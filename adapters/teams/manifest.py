@@ -12,6 +12,11 @@ VERSION = "1.25"
 """Of the manifest schema: the newest that the Teams SDK's own templates use."""
 ACCENT = "#4F46E5"
 
+_WORDS = (
+    "Parley answers in one-to-one chats, and in group chats and channels when it is mentioned. It uses your "
+    "organisation's own Azure OpenAI deployments, keeps the thread of a conversation, and draws pictures. "
+    "Write help to see what it can do."
+)
 _COMMANDS = [
     ("help", "What I can do, and how to ask for it"),
     ("/image a red bicycle", "Draw a picture"),
@@ -50,11 +55,7 @@ def manifest(app_id: str, public_host: str) -> dict[str, Any]:
         "name": {"short": "Parley", "full": "Parley, answers from your own Azure OpenAI"},
         "description": {
             "short": "Ask, translate, summarise and draw with your organisation's own models.",
-            "full": (
-                "Parley answers in one-to-one chats, and in group chats and channels when it is mentioned. "
-                "It uses your organisation's own Azure OpenAI deployments, keeps the thread of a "
-                "conversation, and draws pictures. Write help to see what it can do."
-            ),
+            "full": _WORDS,
         },
         "icons": {"color": "color.png", "outline": "outline.png"},
         "accentColor": ACCENT,
