@@ -9,7 +9,7 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -39,7 +39,7 @@ def prompt() -> Prompt:
 
 
 @asynccontextmanager
-async def simulator() -> AsyncIterator[str]:
+async def simulator() -> AsyncGenerator[str]:
     """The address of a simulator in a process of its own."""
     command = (sys.executable, "-m", "tests.simulators.azure", "--port", "0", "--chunks", str(CHUNKS))
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)

@@ -266,7 +266,9 @@ async def test_a_busy_deployment_says_for_how_long(
     assert error.retry_after_s == expected
 
 
-async def test_a_filtered_answer_ends_after_what_was_said(azure: AzureSimulator, connect: Connect) -> None:
+async def test_field_note_30_a_filtered_answer_ends_after_what_was_said(
+    azure: AzureSimulator, connect: Connect
+) -> None:
     azure.answer = lambda messages: Answer(text="The battle began", filtered=("violence", "self_harm"))
     deltas, error = await heard(connect().chat(asks("A story")))
     assert text_of(deltas) == "The battle began"

@@ -118,7 +118,7 @@ def test_recorded_refusals_become_what_they_are() -> None:
     assert type(answered(400, recorded("unsupported_parameter.json"))) is ConfigError
 
 
-def test_a_blocked_question_names_its_categories_in_plain_words() -> None:
+def test_field_note_30_a_blocked_question_names_its_categories_in_plain_words() -> None:
     error = answered(400, recorded("blocked_prompt.json"))
     assert isinstance(error, ContentFiltered)
     assert error.categories == ("an attempt to get round the rules", "violence")
