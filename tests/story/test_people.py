@@ -1,0 +1,192 @@
+"""What a person in Slack or Teams meets: start reading Parley's tests here."""
+
+import itertools
+
+import pytest
+
+from tests.simulators.slack_methods import Message
+from tests.story.conftest import Town
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GENERAL = "C0GENERAL"
+_numbers = itertools.count()
+
+
+def fresh(prefix: str) -> str:
+    """A place where nobody has spoken yet."""
+    return f"{prefix}{next(_numbers):04d}"
+
+
+def direct(town: Town) -> str:
+    """A new direct conversation in Slack."""
+    channel = fresh("D")
+    town.slack.workspace.channels[channel] = {"U0ADA", town.slack.workspace.bot_user}
+    return channel
+
+
+async def whole(town: Town, channel: str, thread: str, count: int = 1) -> list[Message]:
+    """Wait for so many whole answers in a thread of Slack."""
+
+    def ended() -> list[Message]:
+        mine = [one for one in town.slack.thread(channel, thread) if one.get("bot_id")]
+        return [one for one in mine if one.get("metadata")]
+
+    await town.slack.until(lambda: len(ended()) >= count, 20)
+    return ended()
+
+
+async def test_a_mention_in_a_channel_is_answered_in_its_thread(town: Town) -> None:
+    ts = await town.slack.say(GENERAL, "U0ADA", "<@U0BOT> what is up?")
+    (answer,) = await whole(town, GENERAL, ts)
+    assert answer["markdown"] == "You said: what is up?"
+    assert answer["thread_ts"] == ts
+
+
+async def test_field_note_01_a_mention_that_arrives_as_two_events_is_answered_once(town: Town) -> None:
+    town.slack.times = 3
+    try:
+        ts = await town.slack.say(GENERAL, "U0ADA", "<@U0BOT> only once, please")
+    finally:
+        town.slack.times = 1
+    await whole(town, GENERAL, ts)
+    follow = await town.slack.say(GENERAL, "U0ADA", "and again", ts)
+    answers = await whole(town, GENERAL, ts, 2)
+    assert [one["markdown"] for one in answers] == ["You said: only once, please", "You said: and again"]
+    assert follow
+
+
+async def test_a_follow_up_in_the_thread_needs_no_mention_and_is_remembered(town: Town) -> None:
+    ts = await town.slack.say(GENERAL, "U0ADA", "<@U0BOT> my name is Ada")
+    await whole(town, GENERAL, ts)
+    await town.slack.say(GENERAL, "U0ADA", "what is my name?", ts)
+    await whole(town, GENERAL, ts, 2)
+    sent = town.azure.journal[-1].body["messages"]
+    assert [(one["role"], one["content"]) for one in sent[-3:]] == [
+        ("user", "my name is Ada"),
+        ("assistant", "You said: my name is Ada"),
+        ("user", "what is my name?"),
+    ]
+
+
+async def test_a_thread_that_the_bot_was_not_called_into_is_left_alone(town: Town) -> None:
+    ts = await town.slack.say(GENERAL, "U0ADA", "lunch?")
+    await town.slack.say(GENERAL, "U0BOB", "yes", ts)
+    other = await town.slack.say(GENERAL, "U0ADA", "<@U0BOT> hello")
+    await whole(town, GENERAL, other)
+    assert not [one for one in town.slack.thread(GENERAL, ts) if one.get("bot_id")]
+
+
+async def test_a_direct_message_is_answered_streamed(town: Town) -> None:
+    channel = direct(town)
+    before = town.slack.calls["chat.startStream"]
+    ts = await town.slack.say(channel, "U0ADA", "hello")
+    (answer,) = await whole(town, channel, ts)
+    assert answer["markdown"] == "You said: hello"
+    assert town.slack.calls["chat.startStream"] == before + 1
+
+
+async def test_a_wish_for_a_picture_gets_a_picture(town: Town) -> None:
+    channel = direct(town)
+    ts = await town.slack.say(channel, "U0ADA", "/image a red bicycle")
+    await town.slack.until(lambda: any(one.get("files") for one in town.slack.thread(channel, ts)), 20)
+    asked = town.azure.journal[-1]
+    assert asked.path.endswith("/images/generations")
+    assert asked.body["prompt"] == "a red bicycle"
+    assert "style" not in asked.body, "field note 38: gpt-image knows no style"
+
+
+async def test_a_template_s_few_shot_pairs_go_before_the_question(town: Town) -> None:
+    channel = direct(town)
+    ts = await town.slack.say(channel, "U0ADA", "/translate guten Tag")
+    await whole(town, channel, ts)
+    sent = town.azure.journal[-1].body["messages"]
+    assert sent[0]["role"] in ("system", "developer")
+    assert sent[1]["content"] == "to German: Could you send me the figures by Friday?"
+    assert [one["role"] for one in sent[1:]] == ["user", "assistant"] * 3 + ["user"]
+    assert sent[-1]["content"] == "guten Tag"
+
+
+async def test_field_note_11_an_edited_question_changes_its_answer(town: Town) -> None:
+    channel = direct(town)
+    ts = await town.slack.say(channel, "U0ADA", "old")
+    await whole(town, channel, ts)
+    await town.slack.edit(channel, ts, "new")
+    await town.slack.until(lambda: "You said: new" in town.slack.answers(channel, ts), 20)
+    assert town.slack.answers(channel, ts) == ["You said: new"]
+
+
+async def test_field_note_30_a_filtered_question_is_answered_in_plain_words(town: Town) -> None:
+    channel = direct(town)
+    town.azure.fail("blocked")
+    ts = await town.slack.say(channel, "U0ADA", "something bad")
+    (answer,) = await whole(town, channel, ts)
+    assert "violence" in answer["markdown"].lower()
+    await town.slack.say(channel, "U0ADA", "something good", ts)
+    await whole(town, channel, ts, 2)
+    assert "something bad" not in str(town.azure.journal[-1].body["messages"])
+
+
+async def test_field_note_36_a_busy_model_is_waited_for_and_the_person_knows(town: Town) -> None:
+    channel = direct(town)
+    town.azure.fail("rate_limited", retry_after_s=3)
+    ts = await town.slack.say(channel, "U0ADA", "patience")
+    await town.slack.until(lambda: "second" in "".join(town.slack.answers(channel, ts)), 20)
+    await town.slack.until(lambda: town.slack.answers(channel, ts) == ["You said: patience"], 20)
+
+
+async def test_the_command_words_work_in_slack(town: Town) -> None:
+    await town.slack.command(GENERAL, "U0ADA", "/parley", "help")
+    await town.slack.until(lambda: "/image" in str(town.slack.workspace.ephemeral), 20)
+
+
+async def test_a_personal_chat_in_teams_is_answered_streamed(town: Town) -> None:
+    chat = fresh("a:ada-")
+    await town.teams.say(chat, "ada", "hello")
+    answer = await town.teams.answered(chat)
+    assert answer.text == "You said: hello"
+    assert ("stream", chat) in town.teams.calls
+
+
+@pytest.mark.parametrize("kind", ["v2", "tacv2"])
+async def test_a_group_in_teams_gets_one_message_in_its_thread(town: Town, kind: str) -> None:
+    said = await town.teams.say(fresh("19:room-") + f"@thread.{kind}", "ada", "hello", mention=True)
+    answer = await town.teams.answered(said.conversation)
+    assert answer.text == "You said: hello"
+    assert len(town.teams.answers(said.conversation)) == 1
+
+
+async def test_the_same_words_are_commands_in_teams(town: Town) -> None:
+    chat = fresh("a:ada-")
+    await town.teams.say(chat, "ada", "help")
+    assert "/image" in (await town.teams.answered(chat)).text
+
+
+async def test_a_conversation_survives_a_kill(town: Town) -> None:
+    channel = direct(town)
+    ts = await town.slack.say(channel, "U0ADA", "remember 42")
+    await whole(town, channel, ts)
+    await town.kill()
+    await town.begin()
+    await town.slack.say(channel, "U0ADA", "which number?", ts)
+    await whole(town, channel, ts, 2)
+    assert "remember 42" in str(town.azure.journal[-1].body["messages"])
+
+
+async def test_field_note_10_a_kill_in_the_middle_of_an_answer_completes_it_in_place(town: Town) -> None:
+    channel = direct(town)
+    fault = town.azure.fail("stalled", times=-1)
+    ts = await town.slack.say(channel, "U0ADA", "a long story")
+    await town.slack.until(lambda: town.slack.answers(channel, ts), 20)
+    await town.kill()
+    fault.times = 0
+    await town.begin()
+    await town.slack.until(lambda: town.slack.answers(channel, ts) == ["You said: a long story"], 20)
+
+
+async def test_health_and_metrics_are_there_for_the_operator(town: Town) -> None:
+    assert await town.get("/healthz") == (200, '{"status": "ok"}')
+    assert (await town.get("/readyz"))[0] == 200
+    status, metrics = await town.get("/metrics")
+    assert status == 200
+    assert "parley_turn_seconds_bucket" in metrics
