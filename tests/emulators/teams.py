@@ -242,7 +242,8 @@ async def personal(page: Playground) -> None:
     since = len(page.events)
     await page.say(page.personal, "What can you do?")
     await page.until("a finished stream", lambda event: _final(_shown(event, page.personal)), since)
-    frames = [shown for event in page.events[since:] if (shown := _shown(event, page.personal))]
+    shown = [_shown(event, page.personal) for event in page.events[since:]]
+    frames = [message for message in shown if message.get("streamEntity")]
     assert len({frame["messageId"] for frame in frames}) == 1, frames
     kinds = [frame["streamEntity"]["streamType"] for frame in frames]
     assert kinds[0] == "informative"
