@@ -1,14 +1,19 @@
 """What surrounds the code: settings, the Makefile, the Procfile and the lock agree with it."""
 
+import ast
 import itertools
 import re
 import subprocess
+import sys
+import textwrap
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from pydantic import AliasChoices
 
 from bot.settings import Settings
+from bot.templates import load
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -69,3 +74,37 @@ def test_every_dependency_is_in_the_lock() -> None:
     wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
     missing = {re.split(r"[\[<>=;! ]", str(one), maxsplit=1)[0].lower() for one in wanted} - locked
     assert missing == set()
+
+
+def test_what_is_imported_is_a_declared_dependency() -> None:
+    declared = {
+        re.split(r"[\[<>=;! ]", one, maxsplit=1)[0].lower() for one in PROJECT["project"]["dependencies"]
+    }
+    owners = packages_distributions()
+    undeclared: set[str] = set()
+    for path in [*(ROOT / "bot").rglob("*.py"), *(ROOT / "adapters").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            undeclared |= {name.partition(".")[0] for name in names} - {
+                "pydantic_core"
+            }  # pydantic's own half
+    undeclared -= {*sys.stdlib_module_names, "bot", "adapters"}
+    named = {name: {owner.lower().replace("_", "-") for owner in owners[name]} for name in undeclared}
+    assert [name for name, distributions in named.items() if not distributions & declared] == []
+
+
+def test_the_example_of_the_prompts_readme_loads(tmp_path: Path) -> None:
+    readme = (ROOT / "prompts" / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"\n    ---\n(?:(?:    .*)?\n)+", readme)
+    assert example is not None
+    (tmp_path / "haiku.prompty").write_text(textwrap.dedent(example[0]).strip("\n") + "\n", encoding="utf-8")
+    (tmp_path / "assistant.prompty").write_text(
+        "---\nmetadata: {parley: {match: {default: true}}}\n---\nHi.", encoding="utf-8"
+    )
+    haiku = load(tmp_path)[1]
+    assert haiku.match.commands == ("haiku",)
+    assert haiku.inputs == {"season": "any season"}
+    assert [one.user for one in haiku.examples] == ["rain"]
