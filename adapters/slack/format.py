@@ -14,7 +14,7 @@ Block = dict[str, Any]
 # A markdown block and `markdown_text` take 12,000 characters, a streamed message about 13,200 in all
 # (docs.slack.dev/reference/block-kit/blocks/markdown-block, slackapi/bolt-js#2509).
 MESSAGE_LIMIT = 11_000
-FALLBACK_LIMIT = 3_000  # `text` beside blocks is for notifications; chat.update takes 4,000
+FALLBACK_LIMIT = 700  # `text` beside blocks is for notifications; chat.update takes 4,000 once it is escaped
 CONTEXT_LIMIT = 2_900  # a mrkdwn element takes 3,000
 TITLE_LIMIT = 150
 ALT_LIMIT = 1_000

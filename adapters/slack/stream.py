@@ -103,7 +103,7 @@ class Answer:
         await self._pace.settle()
 
     async def _grow(self, text: str) -> None:
-        safe = slack_format.defused(slack_format.growing(text))
+        safe = slack_format.defused(slack_format.growing(text)).lstrip("\n")
         try:
             await self._lay_out(safe, None)
         except Limited as error:

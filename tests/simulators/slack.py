@@ -6,32 +6,25 @@ In a test: `async with SlackSimulator() as slack:`; by itself: `python -m tests.
 import argparse
 import asyncio
 import contextlib
-import hashlib
-import hmac
-import io
 import json
-import random
 import time
-import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
-import aiohttp
 import msgspec
 from aiohttp import web
 
+from tests.simulators.slack_courier import RETRY_PAUSES_S, Payload
 from tests.simulators.slack_methods import FORM_ONLY, Answer, Args, Failure, Message, Workspace, methods
+from tests.simulators.slack_people import People
 from tests.simulators.slack_rules import SLACK_LIMITS, RateLimits
 
 Kind = Literal["limited", "error", "500", "drop", "drop_after", "latency"]
-Payload = dict[str, Any]
 
-DELIVERY_TIMEOUT_S = 3.0
-RETRY_PAUSES_S = (0.0, 60.0, 300.0)
 ALL_SCOPES = (
     "app_mentions:read,assistant:write,channels:history,chat:write,commands,files:read,files:write,"
     "groups:history,im:history,im:write,mpim:history,users:read"
@@ -49,17 +42,7 @@ class Fault:
     seconds: float = 1.0
 
 
-@dataclass
-class Delivery:
-    """One attempt to hand over a payload; `status` is None when there was no answer."""
-
-    event_id: str
-    retry: int
-    status: int | None
-    body: str = ""
-
-
-class SlackSimulator:
+class SlackSimulator(People):
     """One workspace with one app. Set `bot_url` to where the app listens, unless it uses Socket Mode."""
 
     def __init__(
@@ -74,32 +57,22 @@ class SlackSimulator:
         retry_pauses_s: Sequence[float] = RETRY_PAUSES_S,
         echoes: bool = False,
     ) -> None:
-        self.workspace = Workspace(team, bot_user="U0BOT", bot_id="B0BOT", bot_name="parley")
-        self.bot_token, self.app_token, self.signing_secret = bot_token, app_token, signing_secret
-        self.bot_url = ""
+        workspace = Workspace(team, bot_user="U0BOT", bot_id="B0BOT", bot_name="parley")
+        super().__init__(workspace, signing_secret, retry_pauses_s)
+        self.bot_token, self.app_token = bot_token, app_token
         self.scopes = ALL_SCOPES
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self.log: deque[tuple[str, Args, Answer]] = deque(maxlen=2_000)
-        self.deliveries: list[Delivery] = []
         self.leaked: list[str] = []
-        self.times = 1
-        self.shuffle: random.Random | None = None
-        self.retry_pauses_s = tuple(retry_pauses_s)
         self.echoes = echoes
         self._port = port
         self._limits = RateLimits(limits or {})
         self._methods = methods(self.workspace)
-        self._responses: dict[str, dict[str, Any]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._changed = asyncio.Event()
-        self._sockets: list[web.WebSocketResponse] = []
-        self._acks: dict[str, asyncio.Future[Payload]] = {}
+        self.responses: dict[str, dict[str, Any]] = {}
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=DELIVERY_TIMEOUT_S), connector=aiohttp.TCPConnector(limit=0)
-        )
+        await self.connect()
         server = web.Server(self._handle, access_log=None, keepalive_timeout=75)
         self._runner = web.ServerRunner(server, shutdown_timeout=1)
         await self._runner.setup()
@@ -113,313 +86,24 @@ class SlackSimulator:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for socket in self._sockets:
-            await socket.close()
-        await self._session.close()
+        await self.disconnect()
         await self._runner.cleanup()
 
     # -------------------------------------------------------------- what a test looks at
 
     def thread(self, channel: str, ts: str) -> list[Message]:
         """The answers in a thread: everything but its root."""
-        return self.workspace.thread(channel, ts)[1:]
+        return [message for message in self.workspace.thread(channel, ts) if message["ts"] != ts]
 
     def answers(self, channel: str, ts: str) -> list[str]:
         """What a person reads of the bot in a thread."""
         return [m["markdown"] for m in self.thread(channel, ts) if m.get("bot_id") == self.workspace.bot_id]
-
-    async def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-        """Wait until `condition` holds; it is looked at whenever something happened here."""
-        async with asyncio.timeout(timeout_s):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
 
     def fault(
         self, method: str, kind: Kind, count: int = 1, code: str = "internal_error", seconds: float = 1.0
     ) -> None:
         """Let the next `count` calls of `method` go wrong."""
         self.faults.append(Fault(method, kind, count, code, seconds))
-
-    # -------------------------------------------------------------- what people do
-
-    async def say(
-        self,
-        channel: str,
-        user: str,
-        text: str,
-        thread_ts: str | None = None,
-        files: Sequence[Payload] = (),
-        **more: Any,
-    ) -> str:
-        """A person writes; returns the message's ts once every delivery was answered."""
-        content = {"text": text, "markdown": text} | (
-            {"files": list(files), "subtype": "file_share"} if files else {}
-        )
-        message = self.workspace.add(channel, {"user": user}, thread_ts, **content, **more)
-        self._changed.set()
-        event = {k: v for k, v in message.items() if k != "markdown"} | {"channel": channel}
-        event |= {"channel_type": "im" if channel.startswith("D") else "channel", "event_ts": message["ts"]}
-        events: list[Payload] = []
-        if self.workspace.bot_user in self.workspace.channels.get(channel, ()):
-            events.append(event)
-        if f"<@{self.workspace.bot_user}>" in text and not channel.startswith("D"):
-            hidden = ("channel_type", "subtype")
-            events.append({k: v for k, v in event.items() if k not in hidden} | {"type": "app_mention"})
-        await self.deliver(events)
-        return str(message["ts"])
-
-    async def edit(self, channel: str, ts: str, text: str) -> None:
-        """A person changes a message."""
-        message = self.workspace.messages[channel, ts]
-        before = _as_event(message)
-        message |= {
-            "text": text,
-            "markdown": text,
-            "edited": {"user": message["user"], "ts": self.workspace.ts()},
-        }
-        await self._deliver_change(
-            channel, "message_changed", message=_as_event(message), previous_message=before
-        )
-
-    async def unfurl(self, channel: str, ts: str) -> None:
-        """Slack adds a preview to a message: a change without changed text."""
-        message = self.workspace.messages[channel, ts]
-        before = _as_event(message)
-        after = before | {"attachments": [{"from_url": "https://example.com", "title": "Example"}]}
-        await self._deliver_change(channel, "message_changed", message=after, previous_message=before)
-
-    async def delete(self, channel: str, ts: str) -> None:
-        """A person deletes a message."""
-        message = self.workspace.messages.pop((channel, ts))
-        await self._deliver_change(
-            channel, "message_deleted", deleted_ts=ts, previous_message=_as_event(message)
-        )
-
-    async def command(self, channel: str, user: str, command: str, text: str = "") -> Payload:
-        """A person types a slash command; returns what Slack shows at once, if anything."""
-        token = uuid.uuid4().hex
-        self._responses[token] = {
-            "channel": channel,
-            "user": user,
-            "uses": 0,
-            "until": time.monotonic() + 1800,
-        }
-        form = {
-            "token": "retired",
-            "team_id": self.workspace.team,
-            "team_domain": "simulated",
-            "channel_id": channel,
-            "channel_name": "directmessage" if channel.startswith("D") else "general",
-            "user_id": user,
-            "user_name": self.workspace.people.get(user, user),
-            "command": command,
-            "text": text,
-            "api_app_id": "A0SIM",
-            "is_enterprise_install": "false",
-            "response_url": f"{self.workspace.origin}/response/{token}",
-            "trigger_id": f"{self.workspace.ts()}.{token[:8]}",
-        }
-        delivery = await self._hand_over("slash_commands", form, urlencode(form), form["trigger_id"])
-        said: Payload = (
-            json.loads(delivery.body) if delivery.body.startswith("{") else {"text": delivery.body}
-        )
-        if said.get("text"):
-            self.workspace.ephemeral.append(
-                {"channel": channel, "user": user, "markdown": said["text"], **said}
-            )
-        return said
-
-    async def press(self, message: Message, channel: str, user: str, good: bool = True) -> Delivery:
-        """A person presses a rating button under a message."""
-        elements = [e for b in message["blocks"] if b["type"] == "context_actions" for e in b["elements"]]
-        element = elements[0]
-        button = element["positive_button" if good else "negative_button"]
-        payload = {
-            "type": "block_actions",
-            "user": {"id": user, "username": self.workspace.people[user], "team_id": self.workspace.team},
-            "api_app_id": "A0SIM",
-            "container": {
-                "type": "message",
-                "message_ts": message["ts"],
-                "channel_id": channel,
-                "is_ephemeral": False,
-                **({"thread_ts": message["thread_ts"]} if message.get("thread_ts") else {}),
-            },
-            "trigger_id": self.workspace.ts(),
-            "team": {"id": self.workspace.team, "domain": "simulated"},
-            "channel": {"id": channel, "name": "general"},
-            "message": {"ts": message["ts"], "text": message["text"], "team": self.workspace.team},
-            "response_url": f"{self.workspace.origin}/response/unknown",
-            "actions": [
-                {
-                    "type": "feedback_buttons",
-                    "action_id": element["action_id"],
-                    "block_id": "b1",
-                    "value": button["value"],
-                    "action_ts": self.workspace.ts(),
-                }
-            ],
-        }
-        form = urlencode({"payload": json.dumps(payload)})
-        return await self._hand_over("interactive", payload, form, str(payload["trigger_id"]))
-
-    async def stop_stream(self, channel: str, ts: str, user: str) -> None:
-        """A person presses the stop button of a stream."""
-        message = self.workspace.messages[channel, ts]
-        message |= {"streaming": False, "streaming_state": "stopped", "stopped_by": user}
-        event = {
-            "type": "agent_session_stopped",
-            "channel": channel,
-            "streaming_message_ts": [ts],
-            "thread_ts": message["thread_ts"],
-            "user": user,
-            "event_ts": self.workspace.ts(),
-        }
-        await self.deliver([event])
-
-    async def open_home(self, user: str, tab: str = "messages") -> None:
-        """A person opens the app."""
-        channel = self.workspace.direct(user)
-        event = {"type": "app_home_opened", "user": user, "channel": channel, "tab": tab}
-        await self.deliver([event | {"event_ts": self.workspace.ts()}])
-
-    # -------------------------------------------------------------- deliveries
-
-    def envelope(self, event: Payload, event_id: str = "") -> Payload:
-        """An event as the Events API wraps it."""
-        return {
-            "token": "retired",
-            "team_id": self.workspace.team,
-            "api_app_id": "A0SIM",
-            "event": event,
-            "type": "event_callback",
-            "event_id": event_id or f"Ev{uuid.uuid4().hex[:10].upper()}",
-            "event_time": int(float(event.get("event_ts") or 0)),
-            "authorizations": [
-                {
-                    "enterprise_id": None,
-                    "team_id": self.workspace.team,
-                    "user_id": self.workspace.bot_user,
-                    "is_bot": True,
-                    "is_enterprise_install": False,
-                }
-            ],
-            "is_ext_shared_channel": False,
-        }
-
-    async def deliver(self, events: Sequence[Payload]) -> list[Delivery]:
-        """Hand events over, each `times` times, in order or shuffled."""
-        envelopes = [self.envelope(event) for event in events]
-        attempts = [(envelope, retry) for retry in range(self.times) for envelope in envelopes]
-        if self.shuffle:
-            self.shuffle.shuffle(attempts)
-        handing_over = [
-            self._hand_over("events_api", e, msgspec.json.encode(e).decode(), e["event_id"], retry)
-            for e, retry in attempts
-        ]
-        return list(await asyncio.gather(*handing_over))
-
-    async def post(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
-        """Send anything to the app, well signed or not."""
-        async with self._session.post(self.bot_url, data=io.BytesIO(body), headers=headers) as response:
-            return response.status, await response.text()
-
-    def signed(self, body: bytes, at_s: float | None = None, retry: int = 0) -> dict[str, str]:
-        """The headers that Slack would send with `body`."""
-        timestamp = str(int(time.time() if at_s is None else at_s))
-        base = b"v0:" + timestamp.encode() + b":" + body
-        signature = hmac.new(self.signing_secret.encode(), base, hashlib.sha256).hexdigest()
-        mime = "application/json" if body.startswith(b"{") else "application/x-www-form-urlencoded"
-        headers = {
-            "Content-Type": mime,
-            "X-Slack-Request-Timestamp": timestamp,
-            "X-Slack-Signature": f"v0={signature}",
-            "User-Agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
-        }
-        if retry:
-            headers |= {"X-Slack-Retry-Num": str(retry), "X-Slack-Retry-Reason": "http_timeout"}
-        return headers
-
-    async def _deliver_change(self, channel: str, subtype: str, **more: Any) -> None:
-        event = {
-            "type": "message",
-            "subtype": subtype,
-            "hidden": True,
-            "channel": channel,
-            "ts": self.workspace.ts(),
-        }
-        event |= {"channel_type": "im" if channel.startswith("D") else "channel", "event_ts": event["ts"]}
-        await self.deliver([event | more])
-
-    async def _hand_over(
-        self, kind: str, payload: Payload, body: str, event_id: str, retry: int = 0
-    ) -> Delivery:
-        """One attempt; a failed one is repeated later, as Slack does."""
-        try:
-            if self._sockets:
-                status, answer = await self._by_socket(kind, payload, retry)
-            else:
-                raw = body.encode()
-                status, answer = await self.post(raw, self.signed(raw, retry=retry))
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            status, answer = None, ""
-        delivery = Delivery(event_id, retry, status, answer)
-        self.deliveries.append(delivery)
-        self._changed.set()
-        if status != 200 and kind == "events_api" and retry < len(self.retry_pauses_s):
-            self._later(self._again(self.retry_pauses_s[retry], kind, payload, body, event_id, retry + 1))
-        return delivery
-
-    async def _again(self, pause_s: float, *attempt: Any) -> None:
-        await asyncio.sleep(pause_s)
-        await self._hand_over(*attempt)
-
-    def _later(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    # -------------------------------------------------------------- Socket Mode
-
-    async def _by_socket(self, kind: str, payload: Payload, retry: int) -> tuple[int, str]:
-        envelope_id = str(uuid.uuid4())
-        envelope = {
-            "envelope_id": envelope_id,
-            "type": kind,
-            "payload": payload,
-            "accepts_response_payload": True,
-        }
-        envelope |= {"retry_attempt": retry, "retry_reason": "timeout" if retry else ""}
-        self._acks[envelope_id] = asyncio.get_running_loop().create_future()
-        await self._sockets[-1].send_json(envelope)
-        async with asyncio.timeout(DELIVERY_TIMEOUT_S):
-            ack = await self._acks[envelope_id]
-        said = ack.get("payload")
-        return 200, json.dumps(said) if said else ""
-
-    async def _socket(self, request: web.BaseRequest) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_json(
-            {"type": "hello", "num_connections": 1, "connection_info": {"app_id": "A0SIM"}}
-        )
-        self._sockets.append(socket)
-        self._changed.set()
-        async for message in socket:
-            ack: Payload = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
-            if (waiting := self._acks.pop(ack.get("envelope_id", ""), None)) and not waiting.done():
-                waiting.set_result(ack)
-        self._sockets.remove(socket)
-        return socket
-
-    @property
-    def connected(self) -> bool:
-        """Whether the app holds a Socket Mode connection."""
-        return bool(self._sockets)
 
     # -------------------------------------------------------------- requests
 
@@ -444,7 +128,7 @@ class SlackSimulator:
             case "response":
                 return await self._respond(request, name)
             case "socket":
-                return await self._socket(request)
+                return await self.socket(request)
             case "_control":
                 return await self._control(request, name)
             case _:
@@ -527,7 +211,7 @@ class SlackSimulator:
             before = message | {"text": "earlier"}
             event = {"type": "message", "subtype": "message_changed", "ts": kind["event_ts"], **kind}
             event |= {"message": message, "previous_message": before}
-        self._later(self.deliver([event]))
+        self.later(self.deliver([event]))
 
     def _download(self, request: web.BaseRequest, file_id: str) -> web.Response:
         """Without a token Slack shows its sign-in page, with status 200."""
@@ -545,7 +229,7 @@ class SlackSimulator:
         )
 
     async def _respond(self, request: web.BaseRequest, token: str) -> web.Response:
-        told = self._responses.get(token)
+        told = self.responses.get(token)
         if told is None or told["uses"] >= 5 or time.monotonic() > told["until"]:
             return web.json_response({"ok": False, "error": "used_url"}, status=404)
         told["uses"] += 1
@@ -580,14 +264,6 @@ class SlackSimulator:
             case _:
                 return web.Response(status=404)
         return web.json_response({"ok": True})
-
-
-def _as_event(message: Message) -> Message:
-    return {
-        name: value
-        for name, value in message.items()
-        if name not in ("markdown", "streaming", "began", "grew")
-    }
 
 
 def _limited(retry_after_s: float) -> web.Response:

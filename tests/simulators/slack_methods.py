@@ -46,6 +46,7 @@ class Workspace:
         }
         self.messages: dict[tuple[str, str], Message] = {}
         self.ephemeral: list[Message] = []
+        self._replies: dict[tuple[str, str], list[tuple[str, str]]] = {}
         self.files: dict[str, dict[str, Any]] = {}
         self.statuses: dict[tuple[str, str], str] = {}
         self.prompts: list[Args] = []
@@ -71,14 +72,15 @@ class Workspace:
 
     def thread(self, channel: str, thread_ts: str) -> list[Message]:
         """A thread's messages, the root first."""
-        found = [m for (where, _), m in self.messages.items() if where == channel]
-        return sorted((m for m in found if thread_ts in (m["ts"], m.get("thread_ts"))), key=lambda m: m["ts"])
+        keys = [(channel, thread_ts), *self._replies.get((channel, thread_ts), ())]
+        return [self.messages[key] for key in keys if key in self.messages]
 
     def add(self, channel: str, author: Mapping[str, Any], thread_ts: str | None, **content: Any) -> Message:
         """Put a message there."""
         message: Message = {"type": "message", "ts": self.ts(), "team": self.team, **author, **content}
         if thread_ts:
             message["thread_ts"] = thread_ts
+            self._replies.setdefault((channel, thread_ts), []).append((channel, message["ts"]))
         self.messages[channel, message["ts"]] = message
         return message
 

@@ -228,6 +228,23 @@ async def test_field_note_10_a_crash_in_the_middle_is_completed_in_place(room: R
     assert room.shown(said) == ["Since it is so."]
 
 
+async def test_an_attempt_that_was_given_up_writes_no_more_once_the_next_begins(room: Room) -> None:
+    said = await room.asked()
+    begun = await room.open(said)
+    await grow(room, said, begun, "Because")
+    with mock.patch.object(stream, "APPEND_INTERVAL_S", 0.05):
+        begun = await room.adapter.open(said.address, begun, True)
+        await room.adapter.update(begun, "Since")
+        await room.slack.until(lambda: room.shown(said) == ["Since"])
+        await room.adapter.update(begun, "Since it was given up")
+    post = await room.adapter.open(said.address, begun, True)
+    await room.adapter.close(post, Reply(text="Since it is so."))
+    calls = room.slack.calls.total()
+    await room.slack.say("C0GENERAL", "U0ALICE", "something else, which takes a while")
+    assert room.shown(said) == ["Since it is so."]
+    assert room.slack.calls.total() == calls
+
+
 @pytest.mark.parametrize("streams", [True, False])
 async def test_field_note_10_an_unrecorded_message_is_found_by_its_mark(room: Room, streams: bool) -> None:
     if not streams:
