@@ -24,12 +24,12 @@ MAX_INPUTS = 2048
 
 
 class Limits(Value):
-    """How long a deployment may take, in seconds."""
+    """How long a deployment may take, in seconds. A reasoning model thinks before its first token."""
 
     connect_s: float = 5.0
-    first_token_s: float = 60.0
+    first_token_s: float = 120.0
     between_tokens_s: float = 30.0
-    whole_s: float = 300.0
+    whole_s: float = 600.0
     picture_s: float = 180.0
     embedding_s: float = 30.0
 

@@ -199,10 +199,11 @@ def vector(text: str) -> tuple[float, ...]:
     numbers = [0.0] * DIMENSIONS
     words = re.findall(r"\w+", text[:MAX_CHARACTERS].lower()) or [text.strip().lower()]
     for word in words:
-        _add(numbers, word, 1.0)
+        weight = 0.2 if word in rules.STOP_WORDS else 1.0
+        _add(numbers, word, weight)
         edged = f"^{word}$"
         for at in range(len(edged) - 2):
-            _add(numbers, edged[at : at + 3], 0.4)
+            _add(numbers, edged[at : at + 3], 0.4 * weight)
     length = math.sqrt(sum(number * number for number in numbers))
     if not length:
         numbers[0] = length = 1.0

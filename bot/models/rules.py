@@ -216,7 +216,7 @@ def _sentence(what: str, value: str) -> str:
 
 # ------------------------------------------------------------------ texts
 
-_STOP = frozenset(
+STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
         "a all an and are as at be but by can do does for from had has have he her his i if in is it its "
@@ -304,7 +304,20 @@ def greeting(question: str, said: Sequence[str]) -> str | None:
     return None
 
 
-RULES: tuple[Rule, ...] = (greeting, memory, told, counting, summary, listing, calendar, arithmetic)
+def about(question: str, said: Sequence[str]) -> str | None:
+    """What it is, when it is asked about itself."""
+    text = question.strip().lower().rstrip("!.? ")
+    if not re.fullmatch(
+        r"(who|what) are you|what can you do( for me)?|(what|who) is parley|help( me)?", text
+    ):
+        return None
+    return (
+        "I'm Parley: I answer here, in Slack and in Microsoft Teams from the models that your organisation "
+        "runs on Azure OpenAI. None is connected yet, so this is the built-in demo model."
+    )
+
+
+RULES: tuple[Rule, ...] = (greeting, about, memory, told, counting, summary, listing, calendar, arithmetic)
 
 
 def answer(question: str, said: Sequence[str]) -> str | None:
@@ -316,4 +329,4 @@ def answer(question: str, said: Sequence[str]) -> str | None:
 
 
 def _content_words(text: str) -> list[str]:
-    return [word for word in re.findall(r"[^\W\d_]{2,}", text.lower()) if word not in _STOP]
+    return [word for word in re.findall(r"[^\W\d_]{2,}", text.lower()) if word not in STOP_WORDS]

@@ -178,6 +178,12 @@ def test_it_is_polite(said: str, expected: str) -> None:
     assert expected in answer(said)
 
 
+@pytest.mark.parametrize("said", ["Who are you?", "help", "What is Parley?", "what can you do for me?"])
+def test_it_says_who_it_is(said: str) -> None:
+    assert answer(said).startswith("I'm Parley")
+    assert "demo model" in answer(said)
+
+
 def test_a_picture_or_nothing_gets_a_sensible_answer() -> None:
     picture = Message(role="user", parts=(Image(mime="image/png", data=b"x"),))
     assert "picture" in reply(Prompt(template="a", capability="chat", messages=(picture,)))
@@ -216,7 +222,7 @@ async def test_near_texts_have_near_vectors() -> None:
     assert [math.fsum(n * n for n in vector) for vector in vectors] == pytest.approx([1.0] * 4)
     near = math.fsum(a * b for a, b in zip(vectors[0], vectors[1], strict=True))
     far = math.fsum(a * b for a, b in zip(vectors[0], vectors[2], strict=True))
-    assert near > 0.5 > 0.3 > far
+    assert near > 0.6 > 0.2 > far
     assert usage.usd == 0.0
 
 
