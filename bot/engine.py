@@ -10,7 +10,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from bot import commands, observe, routing
+from bot import commands, observe, routing, window
 from bot.commands import Commands
 from bot.compose import Material, Room, compose
 from bot.draft import Draft, Stop
@@ -64,6 +64,7 @@ class Parts:
     recall: Recall
     room: Callable[[Template], Room]
     estimate_usd: Callable[[Prompt], float | None]
+    picture: Callable[[str, str], Awaitable[Image | None]]
 
 
 class Engine:
@@ -100,6 +101,8 @@ class Engine:
         template, question = routing.choose(self._parts.templates, said)
         draft.template = template.version
         pictures = await _pictures(said, fetch)
+        if template.capability == "image" and not pictures and routing.is_change(question):
+            pictures = await self._last_picture(said, turns)
         if not question and not pictures:
             draft.end(Reply(text=_nothing_said(template)))
             return
@@ -122,6 +125,14 @@ class Engine:
             await self._draw(draft, prompt, show)
         else:
             await self._chat(draft, prompt, show, stop)
+
+    async def _last_picture(self, said: Said, turns: Sequence[Turn]) -> tuple[Image, ...]:
+        """The picture that this conversation drew last, if it is still kept."""
+        for turn in reversed(window.remembered(turns)):
+            for image in turn.reply.images:
+                kept = await self._parts.picture(said.address.conversation, image.ref)
+                return (kept,) if kept else ()
+        return ()
 
     # -------------------------------------------------------------- chat
 

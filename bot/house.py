@@ -157,6 +157,7 @@ def _engine(prompts: Prompts, gateway: Gateway, ledger: Ledger, turns: Turns, ve
             recall=recall,
             room=partial(_room, gateway),
             estimate_usd=partial(_estimate_usd, gateway),
+            picture=turns.image,
         )
     )
 

@@ -1,5 +1,6 @@
 """Which template answers: by command, by the channel's choice, by prefix, else the default one."""
 
+import re
 from collections.abc import Sequence
 
 from bot.errors import NotAllowed
@@ -29,6 +30,18 @@ def choose(templates: Sequence[Template], said: Said) -> tuple[Template, str]:
         if said.channel and said.channel in template.match.channels:
             return template, text
     return next(template for template in templates if template.match.default), text
+
+
+_CHANGE = re.compile(
+    r"(?:the )?(?:same|again|add|remove|now|but|without|with|more|less|brighter|darker)\b"
+    r"|.*\b(?:it|the (?:last )?(?:picture|image|drawing))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_change(wish: str) -> bool:
+    """Whether a wish for a picture reads as a change of the last one: "make it brighter", "same at night"."""
+    return _CHANGE.match(wish.strip()) is not None
 
 
 def _after(prefix: str, text: str) -> str | None:

@@ -24,6 +24,7 @@ from bot.types import (
     Delta,
     Event,
     Example,
+    Image,
     Match,
     Post,
     Prompt,
@@ -90,6 +91,7 @@ class Bench:
             recall=recall,
             room=lambda template: TokenRoom(context_tokens=self.context_tokens, output_tokens=100),
             estimate_usd=lambda prompt: 0.01,
+            picture=self.turns.image,
         )
         return Worker(
             inbox=self.inbox,
@@ -213,6 +215,16 @@ async def test_a_picture_is_drawn_shown_and_kept_apart_from_its_turn(bench: Benc
     stored = await bench.turns.image(ROOM, kept.ref)
     assert stored is not None
     assert stored.data == image.data
+
+
+async def test_field_note_39_make_it_brighter_changes_the_last_picture(bench: Bench) -> None:
+    first, again, other = "/image a red bicycle", "/image make it brighter", "/image a cat"
+    await bench.answer(said(first, event="a"), said(again, event="b"), said(other, event="c"))
+    parts = [prompt.messages[-1].parts[1:] for prompt in bench.model.prompts]
+    assert [len(one) for one in parts] == [0, 1, 0]
+    (given,) = parts[1]
+    assert isinstance(given, Image)
+    assert given.data == bench.model.pictures[0].data
 
 
 async def test_a_picture_that_a_person_sends_goes_to_the_model_and_stays_as_a_reference(bench: Bench) -> None:
