@@ -219,7 +219,9 @@ def _attachment(file: File) -> Attachment | None:
         return Attachment(id=str(known), name=name, mime=mime, data=data) if url else None
     if file.content_type.startswith("image/") and file.content_url:
         data = {"kind": "inline", "url": file.content_url}
-        return Attachment(id=file.content_url, name=file.name or "picture", mime=file.content_type, data=data)
+        # Teams says "image/*" of what was pasted; models want a kind, and look at the bytes themselves.
+        mime = "image/png" if file.content_type == "image/*" else file.content_type
+        return Attachment(id=file.content_url, name=file.name or "picture", mime=mime, data=data)
     return None
 
 

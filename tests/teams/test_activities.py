@@ -140,7 +140,7 @@ def test_a_file_is_an_attachment_with_its_link() -> None:
 
 def test_a_pasted_picture_is_an_attachment_and_the_html_copy_is_none() -> None:
     (picture,) = said("inline_picture").attachments
-    assert picture.mime == "image/*"
+    assert picture.mime == "image/png"
     assert picture.data["kind"] == "inline"
     assert picture.data["url"].startswith("https://smba.trafficmanager.net/")
 
