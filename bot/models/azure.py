@@ -154,6 +154,9 @@ class AzureModel:
                     Prompt(template="check", capability="chat", messages=messages, parameters=asked)
                 ):
                     pass
+        except ModelUnavailable as error:
+            words = f"{error}; if this stays so, check the endpoint and the way to it"
+            return Finding(level="error", subject=subject, words=words)
         except BotError as error:
             return Finding(level="error", subject=subject, words=str(error))
         return Finding(level="ok", subject=subject, words=f"answers at {self.deployment.endpoint}")

@@ -41,14 +41,12 @@ Observe = Callable[[str, str, float], None]
 """Takes a measure, a deployment's name and a value. The measures: `first_delta_seconds`, `call_seconds`,
 `failures` (1 for each) and `rest_seconds` (how long the deployment is left alone)."""
 
-NOT_SET_UP: Mapping[Capability, str] = {
-    "chat": "No chat model is set up here. Please ask the person who runs this bot to set "
-    "AZURE_OPENAI_CHAT_DEPLOYMENT.",
-    "image": "Pictures are not set up here. Please ask the person who runs this bot to set "
-    "AZURE_OPENAI_IMAGE_DEPLOYMENT.",
-    "embedding": "Searching by meaning is not set up here. Please ask the person who runs this bot to set "
-    "AZURE_OPENAI_EMBEDDING_DEPLOYMENT.",
+NOT_SET_UP: Mapping[Capability, tuple[str, str]] = {
+    "chat": ("No chat model is set up here.", "AZURE_OPENAI_CHAT_DEPLOYMENT"),
+    "image": ("Pictures are not set up here.", "AZURE_OPENAI_IMAGE_DEPLOYMENT"),
+    "embedding": ("Searching by meaning is not set up here.", "AZURE_OPENAI_EMBEDDING_DEPLOYMENT"),
 }
+"""What a person reads where nothing serves a capability, and the setting that mends it."""
 
 T = TypeVar("T")
 
@@ -216,7 +214,8 @@ class Gateway:
     def _tries(self, capability: Capability, wish: str | None, sticky: str) -> Tries:
         routes = sorted(self._candidates(capability, wish), key=lambda route: route.rank(sticky))
         if not routes:
-            raise NotAllowed(NOT_SET_UP[capability])
+            words, setting = NOT_SET_UP[capability]
+            raise NotAllowed(f"{words} Please ask the person who runs this bot to set {setting}.")
         return Tries(routes, self._pause_s)
 
     def _candidates(self, capability: Capability, wish: str | None) -> list[Route]:
@@ -264,10 +263,11 @@ class Gateway:
         probes = [route.model.check() for route in self._routes if isinstance(route.model, Checked)]
         findings = list(await asyncio.gather(*probes))
         served = {route.deployment.capability for route in self._routes}
-        for capability, words in NOT_SET_UP.items():
+        for capability, (words, setting) in NOT_SET_UP.items():
             if capability not in served:
                 level = "error" if capability == "chat" else "warning"
-                findings.append(Finding(level=level, subject=f"{capability} deployment", words=words))
+                subject = f"{capability} deployment"
+                findings.append(Finding(level=level, subject=subject, words=f"{words} Set {setting}."))
         return findings
 
 

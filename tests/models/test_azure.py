@@ -380,6 +380,14 @@ async def test_a_check_says_what_to_do(azure: AzureSimulator, connect: Connect, 
     assert "Azure portal" in finding.words
 
 
+async def test_a_check_of_an_endpoint_that_is_not_there_says_where_to_look(
+    azure: AzureSimulator, clients: Clients
+) -> None:
+    finding = await clients.connect(deployment(azure, endpoint="http://127.0.0.1:9/"), KEY).check()
+    assert finding.level == "error"
+    assert "check the endpoint" in finding.words
+
+
 async def test_many_at_once_do_not_disturb_each_other(connect: Connect) -> None:
     model = connect()
 
