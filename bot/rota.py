@@ -93,12 +93,12 @@ class Rota:
         while True:
             await asyncio.sleep(SWEEP_S)
             try:
-                now_ms, firsts = await self._inbox.due()
+                firsts = await self._inbox.due()
             except StateUnavailable:
                 continue
-            for shard, due_ms in enumerate(firsts):
-                if due_ms >= 0:
-                    self._look_in(shard, due_ms - now_ms)
+            for shard, due_in_ms in enumerate(firsts):
+                if due_in_ms >= 0:
+                    self._look_in(shard, due_in_ms)
 
     async def _claim(self) -> None:
         while True:

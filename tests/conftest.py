@@ -1,16 +1,13 @@
 """What every test may use: a Redis of its own, and the check that no key outlives its declared life."""
 
-import asyncio
-import subprocess
-import time
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
 
 from bot.state import keys
-from bot.state.embedded import find_server
 from bot.state.redis import Redis
+from tests import servers
 
 PERMANENT = {kind.name for kind in keys.KINDS if kind.permanent}
 DECLARED = {kind.name for kind in keys.KINDS}
@@ -21,23 +18,27 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The URL of a real server, private to this run of the tests."""
     folder = tmp_path_factory.mktemp("redis")
     socket = folder / "redis.sock"
-    program = asyncio.run(find_server())
-    command = [program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
-    while not socket.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("the Redis server for the tests did not start")
-        time.sleep(0.01)
-    yield f"unix://{socket}"
-    process.terminate()
-    process.wait(10)
+    with servers.running(servers.Server(folder, "--unixsocket", str(socket))):
+        yield f"unix://{socket}"
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The URL of a real cluster of three nodes, started when a test first asks for it."""
+    with servers.cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes[0].url.replace("redis://", "redis+cluster://")
 
 
 @pytest.fixture
-async def redis(redis_server: str) -> AsyncGenerator[Redis]:
+def redis_url(redis_server: str) -> str:
+    """Where the `redis` of a test is; the tests of bot.state run on each kind."""
+    return redis_server
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncGenerator[Redis]:
     """An empty Redis. Afterwards every key has a TTL, or is of a kind that empties itself."""
-    client = Redis(redis_server)
+    client = Redis(redis_url)
     await client.call("FLUSHALL")
     yield client
     await immortal_keys(client)

@@ -129,7 +129,7 @@ class Bench:
                 await asyncio.sleep(0.005)
 
     async def idle(self) -> bool:
-        _, due = await self.inbox.due()
+        due = await self.inbox.due()
         return all(one < 0 for one in due)
 
     async def answer(self, *events: Event) -> tuple[Turn, ...]:

@@ -18,8 +18,8 @@ from bot.state.redis import Redis, Script
 from bot.state.turns import read_turns
 from bot.types import Event, Post, Said, Stopped, Turn
 
-_ACCEPT, _CLAIM, _HOLD, _RELEASE, _COMMIT = (
-    Script(name) for name in ("accept", "claim", "hold", "release", "commit")
+_ACCEPT, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
+    Script(name) for name in ("accept", "claim", "hold", "release", "commit", "due")
 )
 _event = msgspec.json.Decoder(Event)
 _post = msgspec.json.Decoder(Post)
@@ -201,12 +201,10 @@ class Inbox:
         if await self._redis.run(_COMMIT, names, arguments) == 0:
             raise LeaseLost(conversation)
 
-    async def due(self) -> tuple[int, Sequence[int]]:
-        """The sweep: the time, and for each shard when something is due there (-1: nothing waits), in ms."""
-        looks = [("ZRANGE", keys.ready(shard), 0, 0, "WITHSCORES") for shard in range(keys.SHARDS)]
-        (seconds, microseconds), *firsts = await self._redis.many([("TIME",), *looks])
-        due = [int(float(first[1])) if first else -1 for first in firsts]
-        return int(seconds) * 1000 + int(microseconds) // 1000, due
+    async def due(self) -> Sequence[int]:
+        """The sweep: for each shard, the ms until something is due there; -1 where nothing waits."""
+        answers = await self._redis.each(_DUE, [keys.ready(shard) for shard in range(keys.SHARDS)])
+        return [-1 if answer is None else int(answer) for answer in answers]
 
     async def nudges(self) -> AsyncGenerator[int | str]:
         """Shards in which something became due, and conversations whose answer should stop.

@@ -1,16 +1,19 @@
 """The connection to Redis: pools, scripts, health, and one mapping of its errors."""
 
+import asyncio
+import random
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, TypeAlias, cast
 
-import redis.asyncio as aioredis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
-from bot.errors import ConfigError, StateUnavailable
+from bot.errors import StateUnavailable
+from bot.state import clients
 from bot.types import Finding
 
 Key: TypeAlias = str | bytes
@@ -19,7 +22,11 @@ Argument: TypeAlias = str | bytes | int | float
 BASELINE = (6, 2)
 """The oldest Redis that has every command in use (ZADD with GT, GETEX, effects replication of scripts)."""
 
-_TIMEOUT_S = 5.0
+_PASSING = re.compile(
+    r"(?:^|-)(OOM|READONLY|LOADING|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|BUSY)\b"
+)
+"""Answers that tell a state of the server, which passes, from a mistake in a script. Redis 6.2 puts a
+script's own words around the code."""
 
 
 class Script:
@@ -36,53 +43,63 @@ def mapped() -> Generator[None]:
     try:
         yield
     except ResponseError as error:
-        # The first word tells a state of the server, which passes, from a mistake in a script.
-        if str(error).split(" ", 1)[0] in _PASSING:
+        # The driver cuts the codes that it knows off the text, and keeps them aside.
+        if _PASSING.search(f"{error.status_code or ''} {error}".lstrip()):
             raise StateUnavailable(f"Redis can't take writes now: {error}") from error
         raise
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         raise StateUnavailable(f"Redis is away: {error}") from error
 
 
-_PASSING = {
-    "OOM",
-    "READONLY",
-    "LOADING",
-    "MISCONF",
-    "NOREPLICAS",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "MASTERDOWN",
-    "BUSY",
-}
-
-
 class Redis:
-    """One server, or a cluster (`redis+cluster://` and `rediss+cluster://` URLs), behind one small face."""
+    """One server, a cluster, or a master that sentinels name (`bot.state.clients`), behind one small face.
+
+    At most `connections` commands run at once, to each node of a cluster; more wait their turn.
+    """
 
     def __init__(self, url: str, *, connections: int = 64) -> None:
         self.url = url
-        self._client = _connect(url, connections)
+        self._free = asyncio.Semaphore(connections)
+        # Over the number: what a cluster's client asks for itself.
+        self._client = clients.connect(url, connections=connections + 8)
         # Followers of feeds and nudges block for seconds; they must not take a connection from a turn.
-        self._waiting = _connect(url, 512, timeout_s=None)
+        self._waiting = clients.connect(url, connections=1024, timeout_s=None)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
-        await self._waiting.aclose()
+        await clients.close(self._client)
+        await clients.close(self._waiting)
 
     async def run(self, script: Script, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
         """Run a script in one round trip. Raises StateUnavailable."""
         with mapped():
-            try:
-                return await self._client.execute_command("EVALSHA", script.digest, len(keys), *keys, *args)
-            except NoScriptError:
-                return await self._client.execute_command("EVAL", script.body, len(keys), *keys, *args)
+            async with self._free:
+                try:
+                    return await self._client.execute_command(
+                        "EVALSHA", script.digest, len(keys), *keys, *args
+                    )
+                except NoScriptError:
+                    return await self._client.execute_command("EVAL", script.body, len(keys), *keys, *args)
+
+    async def each(self, script: Script, keys: Sequence[Key]) -> list[Any]:
+        """Run a script that answers for each of its keys, over keys of any slots: one round trip to a server.
+
+        In a cluster each key is asked for by itself, and the answer for a node that is away is None.
+        Raises StateUnavailable.
+        """
+        if not isinstance(self._client, RedisCluster):
+            return await self.run(script, keys, ())
+        answers = await asyncio.gather(*(self.run(script, [key], ()) for key in keys), return_exceptions=True)
+        failed = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failed and (len(failed) == len(keys) or not isinstance(failed[0], StateUnavailable)):
+            raise failed[0]
+        return [None if isinstance(answer, BaseException) else answer[0] for answer in answers]
 
     async def call(self, *command: Argument) -> Any:
         """Run one command. Raises StateUnavailable."""
         with mapped():
-            return await self._client.execute_command(*command)
+            async with self._free:
+                return await self._client.execute_command(*command)
 
     async def wait(self, *command: Argument) -> Any:
         """Run one command that may block for seconds. Raises StateUnavailable."""
@@ -92,10 +109,11 @@ class Redis:
     async def many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
         """Run commands in one round trip (one for each node of a cluster). Raises StateUnavailable."""
         with mapped():
-            pipe = self._client.pipeline(transaction=False)
-            for command in commands:
-                pipe.execute_command(*command)
-            return cast(list[Any], await pipe.execute())
+            async with self._free:
+                pipe = self._client.pipeline(transaction=False)
+                for command in commands:
+                    pipe.execute_command(*command)
+                return cast(list[Any], await pipe.execute())
 
     async def scan(self, pattern: str) -> AsyncIterator[str]:
         """The names of all keys that match, found step by step. Raises StateUnavailable."""
@@ -108,79 +126,85 @@ class Redis:
 
         Raises StateUnavailable when the connection breaks.
         """
-        client: Any = self._waiting
-        node: Any = None
-        if isinstance(client, RedisCluster):
-            with mapped():
-                await client.initialize()
-                first = client.get_default_node()
-            client = node = aioredis.Redis(host=first.host, port=int(first.port))
-        try:
-            async with client.pubsub() as listener:
+        async with aclosing(await self._listener(channels)) as listener:
+            yield "", ""
+            while True:
                 with mapped():
+                    message: dict[str, Any] | None = await listener.get_message(
+                        ignore_subscribe_messages=True, timeout=None
+                    )
+                if message is not None:
+                    yield message["channel"].decode(), message["data"].decode()
+
+    async def _listener(self, channels: Sequence[str]) -> Any:
+        """A subscription that has begun; in a cluster on any node that answers: each has every message."""
+        nodes: list[Any] = [None]
+        with mapped():
+            if isinstance(self._waiting, RedisCluster):
+                await self._waiting.initialize()
+                nodes = list(self._waiting.get_primaries())
+                random.shuffle(nodes)
+            for left, node in enumerate(nodes, 1 - len(nodes)):
+                listener: Any = self._waiting.pubsub(**({} if node is None else {"node": node}))
+                try:
                     await listener.subscribe(*channels)
-                yield "", ""
-                while True:
-                    with mapped():
-                        message: dict[str, Any] | None = await listener.get_message(
-                            ignore_subscribe_messages=True, timeout=None
-                        )
-                    if message is not None:
-                        yield message["channel"].decode(), message["data"].decode()
-        finally:
-            if node is not None:
-                await node.aclose()
+                    return listener
+                except (RedisError, OSError):
+                    await listener.aclose()
+                    if left == 0:
+                        raise
+        raise StateUnavailable("Redis is away: the cluster has no nodes")
 
     async def risks(self) -> list[Finding]:
         """What could lose something that was acknowledged: eviction, no append-only file. Raises
         StateUnavailable.
         """
-        said = await self.info()
-        found: list[Finding] = []
-        policy = str(said.get("maxmemory_policy", "noeviction"))
-        if policy != "noeviction":
-            words = f"maxmemory-policy is {policy}: waiting messages can be evicted. Set it to noeviction."
-            found.append(Finding(level="warning", subject="redis", words=words))
-        if not said.get("aof_enabled"):
-            words = "there is no append-only file: a restart of Redis loses messages. Set appendonly yes."
-            found.append(Finding(level="warning", subject="redis", words=words))
-        return found
+        return _risks(await self.info())
 
     async def check(self) -> list[Finding]:
         """What `parley check` says of Redis. Never raises."""
         try:
             said = await self.info()
-            risks = await self.risks()
         except StateUnavailable as error:
             words = f"{error}. Is REDIS_URL right, and the server running?"
             return [Finding(level="error", subject="redis", words=words)]
-        version = str(said.get("redis_version", "0.0"))
-        if tuple(map(int, version.split(".")[:2])) < BASELINE:
+        version = min((str(one.get("redis_version", "0.0")) for one in said), key=_numbers)
+        if _numbers(version) < BASELINE:
             words = f"version {version} is too old: Parley needs {BASELINE[0]}.{BASELINE[1]} or newer"
-            return [Finding(level="error", subject="redis", words=words), *risks]
-        return [Finding(level="ok", subject="redis", words=f"version {version} answers"), *risks]
+            return [Finding(level="error", subject="redis", words=words), *_risks(said)]
+        nodes = f", a cluster of {len(said)}" if isinstance(self._client, RedisCluster) else ""
+        return [
+            Finding(level="ok", subject="redis", words=f"version {version} answers{nodes}"),
+            *_risks(said),
+        ]
 
-    async def info(self) -> dict[str, Any]:
-        """What the server says of itself. Raises StateUnavailable."""
+    async def info(self) -> list[dict[str, Any]]:
+        """What the server says of itself; in a cluster, each master. Raises StateUnavailable."""
         with mapped():
-            return cast(dict[str, Any], await self._client.info())
-
-
-def _connect(url: str, connections: int, timeout_s: float | None = _TIMEOUT_S) -> Any:
-    options: dict[str, Any] = {
-        "protocol": 2,
-        "decode_responses": False,
-        "socket_connect_timeout": _TIMEOUT_S,
-        "socket_timeout": timeout_s,
-    }
-    try:
-        if "+cluster://" in url:
-            return RedisCluster.from_url(
-                url.replace("+cluster", "", 1), max_connections=connections, **options
+            if not isinstance(self._client, RedisCluster):
+                return [await self._client.info()]
+            await self._client.initialize()
+            nodes: list[Any] = self._client.get_primaries()
+            return await asyncio.gather(
+                *(self._client.execute_command("INFO", target_nodes=node) for node in nodes)
             )
-        pool: Any = aioredis.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
-            url, max_connections=connections, timeout=_TIMEOUT_S, **options
-        )
-    except ValueError as error:
-        raise ConfigError(f"REDIS_URL can't be read: {error}. It looks like redis://HOST:6379/0.") from None
-    return aioredis.Redis.from_pool(pool)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")[:2]))
+
+
+def _risks(servers: Sequence[dict[str, Any]]) -> list[Finding]:
+    words: dict[str, None] = {}  # said once, however many nodes it is true of
+    for said in servers:
+        policy = str(said.get("maxmemory_policy", "noeviction"))
+        if policy != "noeviction":
+            lost = (
+                "history and the memory of what was answered" if "volatile" in policy else "waiting messages"
+            )
+            words[f"maxmemory-policy is {policy}: {lost} can be evicted. Set it to noeviction."] = None
+        if not said.get("aof_enabled"):
+            words["there is no append-only file: a restart of Redis loses messages. Set appendonly yes."] = (
+                None
+            )
+    return [Finding(level="warning", subject="redis", words=text) for text in words]

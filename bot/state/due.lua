@@ -1,0 +1,13 @@
+-- Look, without taking anything, when each shard has something due.
+-- KEYS ready...    Returns for each key the ms until its earliest is due, -1 when it has none.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local answer = {}
+for i, key in ipairs(KEYS) do
+  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  answer[i] = -1
+  if #first > 0 then
+    answer[i] = math.max(0, tonumber(first[2]) - now)
+  end
+end
+return answer

@@ -1,0 +1,156 @@
+"""Real Redis servers for tests: single, in a cluster, sentinels; each private, and ended by its id."""
+
+import asyncio
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from redis import Redis as Client
+from redis.exceptions import RedisError
+
+from bot.state.embedded import find_server
+
+HOST = "127.0.0.1"
+SLOTS = 16_384
+_BUS = 10_000
+"""A cluster's nodes talk to each other on the port that is this much higher."""
+_START_S = 20.0
+
+
+class Server:
+    """A server process on a port of loopback. It can be killed and started again on the same data."""
+
+    def __init__(
+        self, folder: Path, *arguments: str, port: int | None = None, sentinel: bool = False
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = port or free_port()
+        self._arguments = arguments
+        self._sentinel = sentinel
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """How a client names it."""
+        return f"redis://{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process, which must run."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start, and don't wait."""
+        common = ["--port", str(self.port), "--bind", HOST, "--dir", str(self.folder)]
+        if self._sentinel:  # a sentinel rewrites its file, so it has to have one
+            config = self.folder / "sentinel.conf"
+            config.write_text("\n".join(self._arguments) + "\n")
+            command = [_program(), str(config), "--sentinel", *common]
+        else:
+            command = [_program(), *common, "--save", "", *self._arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ready(self) -> None:
+        """Wait until it answers."""
+        until(lambda: self.ask("PING") is not None, f"the server on port {self.port}")
+
+    def ask(self, *command: str | int) -> object:
+        """One command, by a client of its own; None while it does not answer."""
+        client: Any = Client(host=HOST, port=self.port, socket_timeout=5, protocol=2)
+        try:
+            return client.execute_command(*command)
+        except (RedisError, OSError):
+            return None
+        finally:
+            client.close()
+
+    def stop(self, *, kill: bool = False) -> None:
+        """End it: in order, or as a crash does."""
+        process, self._process = self._process, None
+        if process is not None:
+            (process.kill if kill else process.terminate)()
+            process.wait(10)
+
+
+def _program() -> str:
+    global _found
+    _found = _found or asyncio.run(find_server())
+    return _found
+
+
+_found = ""
+
+
+@contextmanager
+def running(*servers: Server) -> Generator[None]:
+    """These servers, started side by side, until the end of the block."""
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.ready()
+        yield
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@contextmanager
+def cluster(folder: Path, *arguments: str, count: int = 3) -> Generator[list[Server]]:
+    """Masters that share all slots evenly, and know each other.
+
+    Without `cluster-require-full-coverage` the slots of the others are served while one is away.
+    """
+    settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
+    settings += ["--cluster-require-full-coverage", "no", "--appendonly", "yes", "--appendfsync", "no"]
+    nodes = [Server(folder / str(number), *settings, *arguments) for number in range(count)]
+    with running(*nodes):
+        for number, node in enumerate(nodes):
+            slots = range(SLOTS * number // count, SLOTS * (number + 1) // count)
+            assert node.ask("CLUSTER", "ADDSLOTS", *slots) is not None
+            assert node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1) is not None
+        for node in nodes[1:]:
+            nodes[0].ask("CLUSTER", "MEET", HOST, node.port)
+        until(lambda: all(_whole(node, count) for node in nodes), "the cluster")
+        yield nodes
+
+
+def _whole(node: Server, count: int) -> bool:
+    told = node.ask("CLUSTER", "INFO")
+    text = told.decode() if isinstance(told, bytes) else str(told)
+    return all(
+        line in text for line in ("cluster_state:ok", f"cluster_slots_ok:{SLOTS}", f"cluster_size:{count}")
+    )
+
+
+def free_port() -> int:
+    """A port of loopback that is free, as is the one that a cluster's node there would also take."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind((HOST, 0))
+            port = int(probe.getsockname()[1])
+            if port + _BUS > 65_535:
+                continue
+            try:
+                bus.bind((HOST, port + _BUS))
+            except OSError:
+                continue
+            return port
+
+
+def until(test: Callable[[], bool], what: str, within_s: float = _START_S) -> None:
+    """Wait for a condition of servers."""
+    deadline = time.monotonic() + within_s
+    while not test():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not in {within_s:g} s")
+        time.sleep(0.02)
+
+
+__all__: Sequence[str] = ["HOST", "Server", "cluster", "free_port", "running", "until"]
