@@ -17,13 +17,13 @@ from adapters.entra import Token, by_managed_identity, by_secret
 from adapters.teams import files
 from adapters.teams.activities import Activity, address, post_id
 from adapters.teams.cloud import Cloud
-from adapters.teams.connector import Connector, Rejected
+from adapters.teams.connector import Connector, Fields, Rejected
 from adapters.teams.format import PICTURE_BYTES, SMALLEST_PICTURE_BYTES, TEXT_LIMIT, messages, picture
 from adapters.teams.inbound import Inbound
 from adapters.teams.stream import Stream, Typing
 from bot.adapter import Accept
 from bot.errors import BotError, ConfigError, PlatformUnavailable
-from bot.types import Address, Attachment, Finding, Post, Reply
+from bot.types import Address, Attachment, Finding, Image, Post, Reply
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class TeamsAdapter:
         limit, picture_bytes = TEXT_LIMIT, PICTURE_BYTES
         ids = [id for id in post.data.get("parts", "").split(",") if id]
         while True:
-            pictures = [await asyncio.to_thread(picture, image, picture_bytes) for image in reply.images]
+            pictures = await asyncio.to_thread(_attached, reply.images, picture_bytes)
             parts = messages(reply, pictures, limit)
             try:
                 for at, part in enumerate(parts):
@@ -263,6 +263,17 @@ class TeamsAdapter:
         task = asyncio.create_task(errand())
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+
+
+def _attached(images: Iterable[Image], limit_bytes: int) -> list[Fields]:
+    """The pictures as attachments; one that is no picture is left out, the words come all the same."""
+    attached: list[Fields] = []
+    for image in images:
+        try:
+            attached.append(picture(image, limit_bytes))
+        except (OSError, ValueError) as error:
+            log.error("a picture was left out of an answer: %s", type(error).__name__)
+    return attached
 
 
 def _with_parts(post: Post, ids: list[str]) -> Post:

@@ -179,15 +179,16 @@ def picture(image: Image, limit_bytes: int = PICTURE_BYTES) -> Fields:
 
 
 def _shrunk(opened: Picture.Image, limit_bytes: int) -> bytes:
-    """PNG while that fits, else JPEG, smaller and smaller."""
+    """JPEG, or PNG where something shines through, smaller and smaller until it fits."""
     side = PICTURE_SIDE
     while True:
         scaled = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
         scaled.thumbnail((side, side))
-        for format, mode in (("PNG", scaled.mode), ("JPEG", "RGB")):
-            out = io.BytesIO()
-            flat = scaled if mode == scaled.mode else scaled.convert(mode)
-            flat.save(out, format, quality=85, optimize=True)
-            if out.tell() <= limit_bytes or side == 1:
-                return out.getvalue()
+        out = io.BytesIO()
+        if scaled.mode == "RGBA":
+            scaled.save(out, "PNG")
+        else:
+            scaled.save(out, "JPEG", quality=85)
+        if out.tell() <= limit_bytes or side == 1:
+            return out.getvalue()
         side //= 2

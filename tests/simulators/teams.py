@@ -111,6 +111,7 @@ class TeamsSimulator:
         self.size_limit_bytes = 100 * 1024
         self.throttled = False
         self.streams = True
+        self.keys = True
         self.key_id = teams_tokens.KEY_ID
         self.endorsements = ["msteams"]
         self.messages: dict[str, list[Message]] = {}
@@ -480,6 +481,8 @@ class TeamsSimulator:
         return web.json_response({"issuer": teams_tokens.ISSUER, "jwks_uri": f"{self.url}/keys/jwks"})
 
     async def _on_jwks(self, request: web.Request) -> web.Response:
+        if not self.keys:
+            return web.Response(status=503)
         return web.json_response(teams_tokens.jwks(self.endorsements, self.key_id))
 
     async def _on_file(self, request: web.Request) -> web.Response:

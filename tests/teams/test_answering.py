@@ -315,6 +315,15 @@ async def test_a_shorter_rerun_takes_the_parts_away_that_it_no_longer_needs(rig:
     assert closed.id == first.id
 
 
+async def test_a_part_that_cant_be_taken_away_does_not_spoil_the_answer(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    first = await rig.answer(said, Reply(text=paragraphs(100)))
+    rig.teams.faults = [Fault(status=501, times=9, on="delete")]
+    again = await rig.adapter.open(said.address, first, retry=False)
+    await rig.adapter.close(again, Reply(text="Short"))
+    assert rig.teams.answers("a:alice")[0].text == "Short"
+
+
 @pytest.mark.parametrize("status", [412, 429, 502, 503, 504])
 async def test_what_passes_is_tried_again(rig: Rig, status: int) -> None:
     said = await rig.asked(GROUP, mention=True)
@@ -425,6 +434,13 @@ async def test_field_note_23_a_picture_that_is_too_large_is_made_smaller(rig: Ri
     (message,) = rig.teams.answers(GROUP)
     url = message.activity["attachments"][0]["contentUrl"]
     assert len(base64.b64decode(url.partition(",")[2])) <= 62_500
+
+
+async def test_what_is_no_picture_is_left_out_and_the_words_come(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    await rig.answer(said, Reply(text="Here.", images=(Image(mime="image/png", data=b"no picture"),)))
+    (message,) = rig.teams.answers(GROUP)
+    assert (message.text, message.activity.get("attachments")) == ("Here.", None)
 
 
 async def test_a_picture_without_words_is_still_a_message(rig: Rig) -> None:

@@ -107,6 +107,15 @@ async def test_new_signing_keys_are_found_without_a_restart(
     assert (await rig.teams.say("a:alice", "alice", "again")).status == 200
 
 
+async def test_the_old_signing_keys_serve_on_while_new_ones_cant_be_read(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.teams.say("a:alice", "alice", "hello")
+    monkeypatch.setattr("adapters.teams.gate.KEYS_LIVE_S", 0.0)
+    rig.teams.keys = False
+    assert (await rig.teams.say("a:alice", "alice", "again")).status == 200
+
+
 async def test_without_signing_keys_teams_is_asked_to_come_again(rig: Rig) -> None:
     async with rigged(keys_url="http://127.0.0.1:9/nothing") as lost:
         assert (await lost.teams.say("a:alice", "alice", "hello")).status == 503

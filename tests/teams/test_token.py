@@ -1,15 +1,18 @@
 """The bot's own token: fetched ahead, shared, and explained when it can't be had."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from adapters.entra import AHEAD_S, Token
-from adapters.teams import TeamsAdapter
+from adapters.teams import Cloud, TeamsAdapter
 from bot.errors import PlatformUnavailable
 from tests.simulators.teams import APP_ID, PASSWORD, TeamsSimulator
-from tests.teams.conftest import Rig
+from tests.teams.conftest import Rig, served
 
 
 class Source:
@@ -122,3 +125,61 @@ async def test_a_bot_without_a_token_waits(rig: Rig) -> None:
         said = await rig.asked("a:alice")
         with pytest.raises(PlatformUnavailable, match="refuses"):
             await adapter.open(said.address, None, retry=False)
+
+
+class Identity:
+    """The endpoint that Azure App Service gives a process for its managed identity."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+        self.status = 200
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked.append(dict(request.query))
+        if self.status != 200:
+            return web.json_response({"error": "invalid_request"}, status=self.status)
+        ends = str(int(time.time()) + 3600)
+        token = {"access_token": "managed", "expires_on": ends, "token_type": "Bearer"}
+        return web.json_response({**token, "resource": request.query["resource"]})
+
+
+@pytest.fixture
+async def identity(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Identity]:
+    one = Identity()
+    app = web.Application()
+    app.router.add_get("/token", one.answer)
+    async with served(app) as url:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{url}/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "secret-header")
+        yield one
+
+
+async def test_a_managed_identity_needs_no_password(identity: Identity) -> None:
+    async with TeamsAdapter(APP_ID, None, "UserAssignedMSI", "contoso") as adapter:
+        (finding,) = await adapter.check()
+    assert finding.level == "ok", finding
+    assert identity.asked[0]["client_id"] == APP_ID
+    assert identity.asked[0]["resource"] == "https://api.botframework.com"
+
+
+async def test_a_managed_identity_that_is_not_there_is_explained(identity: Identity) -> None:
+    identity.status = 400
+    async with TeamsAdapter(APP_ID, None, "UserAssignedMSI", "contoso") as adapter:
+        (finding,) = await adapter.check()
+    assert finding.level == "error"
+    assert APP_ID in finding.words
+
+
+async def test_a_strange_answer_of_entra_is_waited_out() -> None:
+    async def strange(request: web.Request) -> web.Response:
+        return web.json_response({"no": "token"})
+
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", strange)
+    async with (
+        served(app) as url,
+        TeamsAdapter(APP_ID, SecretStr("x"), cloud=Cloud(login_url=url)) as adapter,
+    ):
+        (finding,) = await adapter.check()
+    assert finding.level == "error"
+    assert "without a token" in finding.words
