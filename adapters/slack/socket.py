@@ -10,21 +10,17 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 log = logging.getLogger(__name__)
 
-RECONNECT_AFTER_S = 5.0
+PING_INTERVAL_S = 10.0  # also the pause before the SDK tries a failed connection again, for ever
 
 
 async def listen(app: AsyncApp, app_token: SecretStr, api_url: str) -> None:
     """Receive until cancelled. An event is acknowledged by Bolt only when it was answered with 200."""
     token = app_token.get_secret_value()
-    while True:
-        client = AsyncWebClient(token=token, base_url=api_url)
-        handler = AsyncSocketModeHandler(app, token, web_client=client)
-        try:
-            await handler.connect_async()
-            log.info("Slack's Socket Mode is connected")
-            await asyncio.Event().wait()
-        except Exception:
-            log.warning("Slack's Socket Mode could not connect, trying again in a moment", exc_info=True)
-        finally:
-            await handler.close_async()
-        await asyncio.sleep(RECONNECT_AFTER_S)
+    client = AsyncWebClient(token=token, base_url=api_url)
+    handler = AsyncSocketModeHandler(app, token, web_client=client, ping_interval=PING_INTERVAL_S)
+    try:
+        await handler.connect_async()
+        log.info("Slack's Socket Mode is connected")
+        await asyncio.Event().wait()
+    finally:
+        await handler.close_async()

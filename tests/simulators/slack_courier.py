@@ -45,6 +45,7 @@ class Courier:
         self.bot_url = ""
         self.deliveries: list[Delivery] = []
         self.times = 1
+        self.delivery_timeout_s = DELIVERY_TIMEOUT_S
         self.shuffle: random.Random | None = None
         self.retry_pauses_s = tuple(retry_pauses_s)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -181,7 +182,7 @@ class Courier:
         envelope |= {"retry_attempt": retry, "retry_reason": "timeout" if retry else ""}
         self._acks[envelope_id] = asyncio.get_running_loop().create_future()
         await self._sockets[-1].send_json(envelope)
-        async with asyncio.timeout(DELIVERY_TIMEOUT_S):
+        async with asyncio.timeout(self.delivery_timeout_s):
             ack = await self._acks[envelope_id]
         said = ack.get("payload")
         return 200, json.dumps(said) if said else ""

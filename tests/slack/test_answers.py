@@ -455,3 +455,62 @@ async def test_real_limits_of_slack_still_show_every_answer_once() -> None:
             await adapter.close(post, Reply(text="One two three four."))
         assert [room.shown(said) for said in questions] == [["One two three four."]] * 4
         await runner.cleanup()
+
+
+# ------------------------------------------------------------------ when Slack is awkward
+
+
+async def test_a_message_that_turns_out_to_be_streaming_is_ended_and_edited(room: Room) -> None:
+    said = await room.asked()
+    begun = await room.open(said)
+    await grow(room, said, begun, "Because it")
+    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    recorded = Post(id=f"T0SIM:C0GENERAL:{message['ts']}", data=begun.data | {"messages": message["ts"]})
+    async with new_adapter(room.slack) as second:
+        await second.close(await second.open(said.address, recorded, False), Reply(text="Since it is so."))
+    assert room.shown(said) == ["Since it is so."]
+    assert message["streaming"] is False
+
+
+async def test_a_surplus_message_that_cannot_be_deleted_stays(room: Room) -> None:
+    said = await room.asked()
+    done = await room.adapter.close(await room.open(said), Reply(text=LONG))
+    room.slack.fault("chat.delete", "error", count=99, code="cant_delete_message")
+    done = await room.adapter.close(await room.open(said, begun=done), Reply(text="Short."))
+    assert room.shown(said)[0] == "Short."
+    assert done.data["messages"] == done.id.rpartition(":")[2]
+
+
+async def test_an_ended_stream_that_cannot_be_mended_is_still_followed_by_the_rest(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "The first half.")
+    room.slack.workspace.stream_life_s = 0.0
+    room.slack.fault("chat.update", "error", count=1, code="edit_window_closed")
+    await room.adapter.close(post, Reply(text="The first half.\n\nThe second half."))
+    assert room.shown(said) == ["The first half.", "The second half."]
+
+
+async def test_an_upload_that_breaks_off_is_tried_again(room: Room) -> None:
+    said = await room.asked()
+    room.slack.fault("files.completeUploadExternal", "500")
+    reply = Reply(text="Here.", images=(Image(mime="image/jpeg", data=b"picture", alt="A bicycle"),))
+    await room.adapter.close(await room.open(said), reply)
+    text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert text["markdown"] == "Here."
+    assert picture["files"][0]["name"].endswith(".jpg")
+
+
+async def test_a_conversation_that_cannot_be_looked_up_is_platform_unavailable(room: Room) -> None:
+    said = await room.asked()
+    room.slack.fault("conversations.replies", "error", count=99, code="thread_not_found")
+    with pytest.raises(PlatformUnavailable, match="thread_not_found"):
+        await room.open(said, retry=True)
+
+
+async def test_refusals_of_streams_are_forgotten_when_there_are_too_many() -> None:
+    streams = thread.NativeStreams()
+    for number in range(thread.REFUSALS_KEPT + 2):
+        streams.refused(f"C{number}", "channel_type_not_supported")
+    assert streams.allowed("C0")
+    assert not streams.allowed(f"C{thread.REFUSALS_KEPT + 1}")

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, socket
 from bot.errors import ConfigError, StateUnavailable
 from bot.types import Deleted, Edited, Rated, Reply, Stopped
 from tests.simulators.slack import SlackSimulator
@@ -328,3 +328,38 @@ async def test_the_route_is_where_the_manifest_says(room: Room) -> None:
     (route,) = room.adapter.routes(room.engine.accept)
     assert isinstance(route, web.RouteDef)
     assert (route.method, route.path) == ("POST", "/slack/events")
+
+
+async def test_socket_mode_that_cannot_connect_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "PING_INTERVAL_S", 0.05)
+    engine = Engine()
+    async with SlackSimulator() as slack:
+        slack.fault("apps.connections.open", "error", code="not_allowed_token_type")
+        adapter = SlackAdapter(
+            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+        )
+        async with adapter:
+            receiving = asyncio.create_task(adapter.listen(engine.accept))
+            await slack.until(lambda: slack.connected)
+            await slack.say("C0GENERAL", "U0ALICE", MENTION)
+            assert len(engine.events) == 1
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
+
+
+async def test_socket_mode_does_not_acknowledge_what_was_not_written_down() -> None:
+    engine = Engine(error=StateUnavailable("Redis is away"))
+    async with SlackSimulator(retry_pauses_s=(0.01, 0.02)) as slack:
+        slack.delivery_timeout_s = 0.1
+        adapter = SlackAdapter(
+            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+        )
+        async with adapter:
+            receiving = asyncio.create_task(adapter.listen(engine.accept))
+            await slack.until(lambda: slack.connected)
+            await slack.say(slack.workspace.direct("U0ALICE"), "U0ALICE", "hello")
+            assert slack.deliveries[0].status is None
+            engine.error = None
+            await slack.until(lambda: engine.events)
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
