@@ -1,0 +1,181 @@
+"""A worker that kills itself, as SIGKILL does, at a chosen step of its way through an event.
+
+`python -m tests.chaos.doomed --step after-close` takes its settings from the environment, as `parley worker`
+does. With `--nursery` it reads lines of JSON from its input instead, {"id": ..., "step": ..., "env": {...}},
+begins a process for each, and says how each ended: what takes time, the imports, is done once.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib import import_module
+from typing import Any, Literal, NoReturn, get_args
+
+import adapters.slack.stream
+import adapters.teams.stream
+from adapters import pace
+from bot import observe, settings
+from bot.adapter import Adapter
+from bot.app import find_adapters
+from bot.house import House, open_house
+from bot.state.inbox import Claim
+from bot.types import Post
+
+Step = Literal[
+    "after-claim",
+    "after-open",
+    "after-record",
+    "first-update",
+    "after-first-shown",
+    "in-stream",
+    "before-close",
+    "after-close",
+    "after-commit",
+]
+STEPS: tuple[Step, ...] = get_args(Step)
+
+Call = Callable[..., Awaitable[Any]]
+
+
+def die() -> NoReturn:
+    """End here, without a word to anybody."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def after(call: Call, when: Callable[..., bool] = lambda *given: True) -> Call:
+    """The same call, and then death, if `when` says so of the result and the arguments."""
+
+    async def doomed(*args: Any, **named: Any) -> Any:
+        result = await call(*args, **named)
+        if when(result, *args):
+            die()
+        return result
+
+    return doomed
+
+
+def before(call: Call) -> Call:
+    """Death in place of the call."""
+
+    async def doomed(*args: Any, **named: Any) -> Any:
+        die()
+
+    return doomed
+
+
+def doom(step: Step, house: House, platforms: list[Adapter]) -> None:
+    """Let this process die when it passes the step."""
+    inbox = house.inbox
+    match step:
+        case "after-claim":
+            _wrap(inbox, "claim", partial(after, when=_claimed))
+        case "after-record":
+            _wrap(inbox, "hold", partial(after, when=_recorded))
+        case "after-commit":
+            _wrap(inbox, "commit", after)
+        case "after-first-shown":
+            _die_after_the_first_text_was_sent()
+        case _:
+            for platform in platforms:
+                _doom_platform(step, platform)
+
+
+def _doom_platform(step: Step, platform: Adapter) -> None:
+    match step:
+        case "after-open":
+            _wrap(platform, "open", after)
+        case "first-update":
+            _wrap(platform, "update", after)
+        case "in-stream":
+            _wrap(platform, "update", partial(after, when=_long))
+        case "before-close":
+            _wrap(platform, "close", before)
+        case _:
+            _wrap(platform, "close", after)
+
+
+def _claimed(claim: Claim | int, *_: object) -> bool:
+    return isinstance(claim, Claim)
+
+
+def _recorded(_: bool, claim: Claim, begun: Post | None = None) -> bool:
+    return begun is not None
+
+
+def _long(_: bool, post: Post, text: str) -> bool:
+    return len(text) > 120
+
+
+def _wrap(owner: object, name: str, how: Callable[[Call], Call]) -> None:
+    setattr(owner, name, how(getattr(owner, name)))
+
+
+class _DoomedPace(pace.Pace):
+    """Dies as soon as the platform has acknowledged a text, which nobody has written down yet."""
+
+    def __init__(self, send: Callable[[str], Awaitable[None]], interval_s: float) -> None:
+        super().__init__(after(send), interval_s)
+
+
+def _die_after_the_first_text_was_sent() -> None:
+    for module in (adapters.slack.stream, adapters.teams.stream):
+        setattr(module, "Pace", _DoomedPace)  # noqa: B010 - typed as the class that it replaces
+
+
+async def work(step: Step) -> None:
+    """What `parley worker` does, until the step is passed."""
+    chosen = settings.load()
+    observe.start_logging("text", "error")
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(open_house(chosen))
+        platforms = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
+        doom(step, house, platforms)
+        await house.worker(platforms).run(asyncio.Event())
+
+
+def nursery() -> None:
+    """Begin a process for every line; say how each ended."""
+    import_module("bot.models.azure")
+    gc.freeze()  # the forked share what is there
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if os.fork() == 0:
+            _watch(asked)
+    os._exit(0)
+
+
+def _watch(asked: dict[str, Any]) -> NoReturn:
+    """Begin the doomed process from one of its own, which lives to tell."""
+    doomed = os.fork()
+    if doomed == 0:
+        os.environ.update(asked["env"])
+        asyncio.run(work(asked["step"]))
+        os._exit(0)
+    _, status = os.waitpid(doomed, 0)
+    told = json.dumps({"id": asked["id"], "exit": os.waitstatus_to_exitcode(status)})
+    os.write(1, told.encode() + b"\n")
+    os._exit(0)
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--nursery", action="store_true")
+    given = parser.parse_args()
+    if given.nursery:
+        nursery()
+    else:
+        asyncio.run(work(given.step))
+
+
+if __name__ == "__main__":
+    main()
