@@ -5,7 +5,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +80,10 @@ class Server:
             process.wait(10)
 
 
+@cache
 def _program() -> str:
-    global _found
-    _found = _found or asyncio.run(find_server())
-    return _found
-
-
-_found = ""
+    with ThreadPoolExecutor(1) as thread:  # this one may run a loop already
+        return thread.submit(asyncio.run, find_server()).result()
 
 
 @contextmanager
@@ -102,21 +101,29 @@ def running(*servers: Server) -> Generator[None]:
 
 
 @contextmanager
-def cluster(folder: Path, *arguments: str, count: int = 3) -> Generator[list[Server]]:
-    """Masters that share all slots evenly, and know each other.
+def cluster(folder: Path, *, announce: Sequence[int | None] = (None,) * 3) -> Generator[list[Server]]:
+    """Masters that share all slots evenly, and know each other: one for each port to `announce` to clients.
 
     Without `cluster-require-full-coverage` the slots of the others are served while one is away.
     """
+    count = len(announce)
     settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]
     settings += ["--cluster-require-full-coverage", "no", "--appendonly", "yes", "--appendfsync", "no"]
-    nodes = [Server(folder / str(number), *settings, *arguments) for number in range(count)]
+    nodes = [
+        Server(
+            folder / str(number),
+            *settings,
+            *(("--cluster-announce-port", str(port)) if port is not None else ()),
+        )
+        for number, port in enumerate(announce)
+    ]
     with running(*nodes):
         for number, node in enumerate(nodes):
             slots = range(SLOTS * number // count, SLOTS * (number + 1) // count)
             assert node.ask("CLUSTER", "ADDSLOTS", *slots) is not None
             assert node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1) is not None
         for node in nodes[1:]:
-            nodes[0].ask("CLUSTER", "MEET", HOST, node.port)
+            nodes[0].ask("CLUSTER", "MEET", HOST, node.port, node.port + _BUS)
         until(lambda: all(_whole(node, count) for node in nodes), "the cluster")
         yield nodes
 

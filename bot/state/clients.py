@@ -82,6 +82,9 @@ def connect(url: str, *, connections: int, timeout_s: float | None = TIMEOUT_S) 
 async def close(client: Any) -> None:
     """Close every connection of a client, its sentinels' too."""
     await client.aclose()
+    if isinstance(client, RedisCluster):  # which by itself closes nothing while it looks for its nodes
+        await client.nodes_manager.aclose()
+        await client.nodes_manager.aclose("startup_nodes")
     sentinels: Sentinel | None = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
     if sentinels is not None:
         await sentinels.aclose()
@@ -102,6 +105,7 @@ def _by_sentinel(url: _Url, options: dict[str, Any], connections: int) -> Any:
             "ssl": url.tls,
             "socket_connect_timeout": TIMEOUT_S,
             "socket_timeout": TIMEOUT_S,
+            "retry": Retry(NoBackoff(), 0),  # there are others to ask
         },
     )
     db = int(number[0]) if number else 0
@@ -121,13 +125,13 @@ def _read(url: str) -> _Url:
     user, _, hosts = parts.netloc.rpartition("@")
     path = tuple(unquote(step) for step in parts.path.split("/") if step)
     places = tuple(map(_host, hosts.split(","))) if hosts else ()
+    _check_shape(scheme, kind, places, path)
     single = f"{scheme.partition('+')[0]}://{user}@{hosts.partition(',')[0]}?{parts.query}"
     try:
         options: dict[str, Any] = dict(parse_url(url if not kind else single))
     except ValueError:
         _refuse("an option after the ? has a value that it can't have")
     connection = options.pop("connection_class", Connection)
-    _check_shape(scheme, kind, places, path)
     if kind:
         options = {name: value for name, value in options.items() if name not in ("host", "port")}
     return _Url(kind or "server", places, path, connection, options)
