@@ -17,7 +17,7 @@ from aiohttp import web
 
 from bot.adapter import Accept
 from bot.errors import NotAllowed, StateUnavailable
-from bot.types import Address, Attachment, Finding, Post, Reply, Said, Stopped, User, now
+from bot.types import Address, Attachment, Finding, Post, Quote, Reply, Said, Stopped, User, now
 
 PROMPT = "> "
 MOST_LINE_BYTES = 64 * 1024
@@ -193,6 +193,10 @@ class TerminalAdapter:
         self._closed.add(post.id)
         self._wake_up()
         return post
+
+    async def context(self, address: Address) -> tuple[Quote, ...]:
+        """Nothing: here nobody speaks before the bot is called."""
+        return ()
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """Nothing can be attached to a line of text."""

@@ -6,7 +6,7 @@ from typing import Literal, Protocol, Self
 
 from aiohttp import web
 
-from bot.types import Address, Attachment, Event, Finding, Post, Reply
+from bot.types import About, Address, Attachment, Event, Finding, Post, Quote, Reply, User
 
 Receipt = Literal["accepted", "duplicate", "ignored", "busy"]
 """`accepted` and `duplicate`: the event is, or was, written down. `ignored`: it was not for the bot.
@@ -69,6 +69,13 @@ class Adapter(Protocol):
         """
         ...
 
+    async def context(self, address: Address) -> tuple[Quote, ...]:
+        """What was said in this thread before the bot was called into it, oldest first.
+
+        Empty where nothing was, or where the platform does not tell. Raises PlatformUnavailable.
+        """
+        ...
+
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file. Raises Refused (in words) when it can't be had, PlatformUnavailable."""
         ...
@@ -78,4 +85,67 @@ class Adapter(Protocol):
 
         Never raises.
         """
+        ...
+
+
+class Desk(Protocol):
+    """What a platform may show a person about themselves, and change for them, beside conversations.
+
+    Every method raises StateUnavailable; `choose` raises Refused for what is not to be had.
+    """
+
+    async def about(self, user: User, channel: str) -> About:
+        """What a person may choose here, what is chosen, what they used, and what is remembered of them."""
+        ...
+
+    async def choose(
+        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+    ) -> None:
+        """Choose a template or a deployment: for a channel, or, without one, for this person everywhere.
+
+        An empty name takes the choice back; `None` leaves it.
+        """
+        ...
+
+    async def forget(self, user: User) -> str:
+        """Delete what is kept about a person, everywhere; what was deleted, in words."""
+        ...
+
+    async def sent(self, user: User, conversation: str, post: str) -> str:
+        """What was sent to the model for the answer that this post shows, as Markdown.
+
+        Raises NotAllowed for anybody but the asker and the operators.
+        """
+        ...
+
+
+class Vault(Protocol):
+    """Secrets that an adapter keeps: encrypted at rest, shared by all processes. Raises StateUnavailable."""
+
+    async def get(self, name: str) -> bytes | None:
+        """What is kept under a name."""
+        ...
+
+    async def put(self, name: str, value: bytes, life_s: int | None = None) -> None:
+        """Keep something, for so long, or until it is deleted."""
+        ...
+
+    async def take(self, name: str) -> bytes | None:
+        """Get and delete in one step: for what may be used once."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Delete what is kept under a name."""
+        ...
+
+    async def names(self, prefix: str) -> list[str]:
+        """The names that begin like this."""
+        ...
+
+
+class Limiter(Protocol):
+    """One limit for all processes together."""
+
+    async def take(self, name: str, per_minute: int) -> float:
+        """Take a place in the minute; 0.0 when there is one, else the seconds until there is. Never raises."""
         ...

@@ -416,3 +416,15 @@ class Finding(Value):
     level: Literal["ok", "warning", "error"]
     subject: str
     words: str
+
+
+class About(Value):
+    """What a person sees of themselves: choices as (name, description), usage as Markdown."""
+
+    templates: tuple[tuple[str, str], ...] = ()
+    template: str = ""
+    deployments: tuple[tuple[str, str], ...] = ()
+    deployment: str = ""
+    usage: str = ""
+    conversations: int = 0
+    answers: int = 0

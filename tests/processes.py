@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 Process = asyncio.subprocess.Process
 
-_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "COVERAGE_PROCESS_START")
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
 
 
 def free_port() -> int:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from bot.adapter import Accept
 from bot.errors import PlatformUnavailable
-from bot.types import Address, Attachment, Delta, Finding, Image, Post, Prompt, Reply, Usage
+from bot.types import Address, Attachment, Delta, Finding, Image, Post, Prompt, Quote, Reply, Usage
 
 
 class Room:
@@ -27,6 +27,7 @@ class Room:
         self.opened: list[tuple[str, Post | None, bool]] = []
         self.broken: set[str] = set()
         self.wanted = True
+        self.refused = 0
         self.files: dict[str, bytes] = {}
 
     async def __aenter__(self) -> Self:
@@ -55,10 +56,15 @@ class Room:
 
     async def close(self, post: Post, reply: Reply) -> Post:
         if "close" in self.broken:
+            self.refused += 1
             raise PlatformUnavailable("the room is shut")
         self._show(post, reply.text)
         self.replies.append(reply)
         return post
+
+    async def context(self, address: Address) -> tuple[Quote, ...]:
+        """Nothing: here nobody speaks before the bot is called."""
+        return ()
 
     async def fetch(self, attachment: Attachment) -> bytes:
         return self.files[attachment.id]

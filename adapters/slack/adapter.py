@@ -22,7 +22,7 @@ from adapters.slack.web_api import WebApi, new_session
 from adapters.slack.workspace import Workspace
 from bot.adapter import Accept
 from bot.errors import ConfigError, PlatformUnavailable
-from bot.types import Address, Attachment, Finding, Post, Reply
+from bot.types import Address, Attachment, Finding, Post, Quote, Reply
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +130,10 @@ class SlackAdapter:
         if post.id != finished.id:
             self._remember(finished.id, answer)
         return finished
+
+    async def context(self, address: Address) -> tuple[Quote, ...]:
+        """Nothing: here nobody speaks before the bot is called."""
+        return ()
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file that a person sent."""

@@ -17,7 +17,7 @@ from adapters.studio.pages import Pages
 from adapters.studio.ports import Feed, History
 from bot.adapter import Accept
 from bot.errors import NotAllowed, PlatformUnavailable, StateUnavailable
-from bot.types import Address, Attachment, Finding, Post, Reply, now
+from bot.types import Address, Attachment, Finding, Post, Quote, Reply, now
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,10 @@ class StudioAdapter:
         await writing.pace.settle()
         await writing.show(self._whole(post, reply))
         return post
+
+    async def context(self, address: Address) -> tuple[Quote, ...]:
+        """Nothing: here nobody speaks before the bot is called."""
+        return ()
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The page sends text only."""

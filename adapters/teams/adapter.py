@@ -23,7 +23,7 @@ from adapters.teams.inbound import Inbound
 from adapters.teams.stream import Stream, Typing
 from bot.adapter import Accept
 from bot.errors import BotError, ConfigError, PlatformUnavailable
-from bot.types import Address, Attachment, Finding, Image, Post, Reply
+from bot.types import Address, Attachment, Finding, Image, Post, Quote, Reply
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +223,10 @@ class TeamsAdapter:
             self._run(forgotten.end(), "ending an answer that nobody closed")
 
     # ------------------------------------------------------------------ the rest
+
+    async def context(self, address: Address) -> tuple[Quote, ...]:
+        """Nothing: here nobody speaks before the bot is called."""
+        return ()
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file or an inline picture. Raises NotAllowed, PlatformUnavailable."""
