@@ -147,5 +147,5 @@ class Limiter(Protocol):
     """One limit for all processes together."""
 
     async def take(self, name: str, per_minute: int) -> float:
-        """Take a place in the minute; 0.0 when there is one, else the seconds until there is. Never raises."""
+        """Take a place in the minute: 0.0, or the seconds until there is one. Never raises."""
         ...
