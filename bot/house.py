@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from bot import examples, knowledge, observe, templates
 from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.compose import Room
 from bot.engine import Engine, Parts
 from bot.errors import TemplateError
-from bot.models import Model, catalogue, offline
+from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
+from bot.models.roster import Roster
 from bot.settings import Settings, secrets
 from bot.state.embedded import embedded
 from bot.state.feed import Feed
@@ -168,21 +171,27 @@ async def _redis_url(settings: Settings, folder: Path | None, stack: AsyncExitSt
     return await stack.enter_async_context(embedded(folder or settings.parley_data_dir))
 
 
-def find_deployments(settings: Settings) -> tuple[Deployment, ...]:
+def find_roster(settings: Settings) -> Roster:
     """The deployments that the settings name; the built-in demo model without any. Raises ConfigError."""
     endpoint, version = settings.azure_openai_endpoint, settings.openai_api_version
-    found: tuple[Deployment, ...] = ()
+    found = Roster(deployments=())
     if settings.parley_deployments is not None:
-        found = catalogue.load(settings.parley_deployments, endpoint, version)
+        found = roster.load(settings.parley_deployments, endpoint, version)
     if endpoint is not None:
-        found += catalogue.simple(
+        named = roster.simple(
             endpoint,
             version,
             settings.azure_openai_chat_deployment,
             settings.azure_openai_image_deployment,
             settings.azure_openai_embedding_deployment,
         )
-    return found or offline.deployments()
+        found = replace(found, deployments=found.deployments + named)
+    return found if found.deployments else Roster(deployments=offline.deployments())
+
+
+def find_deployments(settings: Settings) -> tuple[Deployment, ...]:
+    """The deployments of `find_roster`. Raises ConfigError."""
+    return find_roster(settings).deployments
 
 
 def _embedder(deployments: Sequence[Deployment]) -> str:

@@ -314,6 +314,7 @@ class Deployment(Value):
     """One deployment of a model. `wire` names the shape of its requests: azure (classic paths) or v1.
 
     `model` is empty when nobody stated it; `key_env` names the environment variable that holds its key.
+    The rate limits are the provider's; `None` is unlimited, or unknown.
     """
 
     name: str
@@ -330,6 +331,9 @@ class Deployment(Value):
     tags: tuple[str, ...] = ()
     prices: Prices = Prices()
     key_env: str = ""
+    region: str = ""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 class Usage(Value):

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from bot.errors import NotAllowed
 from bot.models import Model
 from bot.models import gateway as rooms
-from bot.models.catalogue import simple
 from bot.models.clients import Clients
 from bot.models.offline import OfflineModel, deployments
+from bot.models.roster import simple
 from bot.types import Capability, Deployment, Image, Message, Parameters, Prompt, Text, say
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import png

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from bot.errors import BotError, ContentFiltered, ModelUnavailable
 from bot.models.azure import AzureModel
 from bot.models.breaker import DeploymentBroken
-from bot.models.catalogue import simple
 from bot.models.clients import Clients
+from bot.models.roster import simple
 from bot.types import Delta, Parameters, Prompt, ToolSpec, say
 from tests.simulators.azure import Answer, AzureSimulator
 
