@@ -124,6 +124,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             redis,
             lease_s=settings.parley_lease_s,
             limit=settings.parley_inbox_limit,
+            tenant_limit=settings.parley_tenant_limit,
             retention_s=retention_s,
         )
         vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))

@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     parley_drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
     parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
     parley_inbox_limit: Annotated[int, Field(ge=1, le=1000)] = 20
+    parley_tenant_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
     # --- limits on people

@@ -1,5 +1,7 @@
 -- Write an event down, once. "Seen", "stored" and "due" are one step: a crash can fall between none of them.
--- KEYS seen, inbox, ready, turns    ARGV event, conversation, addressed (1 or 0), limit, seen life s, channel, shard
+-- KEYS seen, inbox, ready, turns, waiting
+-- ARGV event, conversation, addressed (1 or 0), limit, seen life s, channel, shard, tenant,
+--      share (most that the tenant may have waiting in this shard; -1: any number), waiting life s
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 'duplicate'
 end
@@ -10,8 +12,14 @@ end
 if waiting >= tonumber(ARGV[4]) then
   return 'busy' -- not marked as seen: the same act, delivered later, is welcome
 end
+local share = tonumber(ARGV[9])
+if share >= 0 and tonumber(redis.call('HGET', KEYS[5], ARGV[8]) or 0) >= share then
+  return 'share' -- what the tenant has in the other shards decides
+end
 redis.call('SET', KEYS[1], 1, 'EX', ARGV[5])
 redis.call('RPUSH', KEYS[2], ARGV[1])
+redis.call('HINCRBY', KEYS[5], ARGV[8], 1)
+redis.call('EXPIRE', KEYS[5], ARGV[10])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if redis.call('ZADD', KEYS[3], 'NX', now, ARGV[2]) == 1 then

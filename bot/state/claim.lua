@@ -1,7 +1,9 @@
 -- Take the conversation of this shard that has been due longest, under a lease.
--- KEYS ready    ARGV prefix of the shard's keys, lease ms, turns to return, lease life s
--- Returns {} when nothing is due, else {conversation, token, attempt, post or false, event, waited ms, due (next, ms from
--- now or -1), turn...}. When nothing is due: {false, ms until the earliest is due or -1}.
+-- KEYS ready
+-- ARGV prefix of the shard's keys, lease ms, turns to return, lease life s, ticket, again (1 or 0)
+-- `again` says that the answer to this ticket did not arrive: what was taken by it is given once more.
+-- Returns {conversation, token, attempt, post or false, event, waited ms, due (next, ms from now or -1), turn...}.
+-- When nothing is due: {false, ms until the earliest is due or -1}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function until_next()
@@ -11,6 +13,25 @@ local function until_next()
   end
   return math.max(0, tonumber(first[2]) - now)
 end
+local function lease_of(conversation)
+  return ARGV[1] .. 'lease:' .. conversation
+end
+local function held(conversation, event, waited)
+  redis.call('ZADD', KEYS[1], now + ARGV[2], conversation)
+  local lease = redis.call('HMGET', lease_of(conversation), 'token', 'attempt', 'post')
+  local answer = { conversation, tonumber(lease[1]), tonumber(lease[2]), lease[3], event, waited, until_next() }
+  for _, turn in ipairs(redis.call('LRANGE', ARGV[1] .. 'turns:' .. conversation, -tonumber(ARGV[3]), -1)) do
+    answer[#answer + 1] = turn
+  end
+  return answer
+end
+if ARGV[6] == '1' then
+  for _, conversation in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')) do
+    if redis.call('HGET', lease_of(conversation), 'ticket') == ARGV[5] then
+      return held(conversation, redis.call('LINDEX', ARGV[1] .. 'inbox:' .. conversation, 0), 0)
+    end
+  end
+end
 while true do
   local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)
   if #due == 0 then
@@ -19,19 +40,13 @@ while true do
   local conversation = due[1]
   local event = redis.call('LINDEX', ARGV[1] .. 'inbox:' .. conversation, 0)
   if event then
-    local lease = ARGV[1] .. 'lease:' .. conversation
-    redis.call('ZADD', KEYS[1], now + ARGV[2], conversation)
-    local token = redis.call('HINCRBY', lease, 'token', 1)
-    local attempt = redis.call('HINCRBY', lease, 'attempt', 1)
+    local lease = lease_of(conversation)
+    redis.call('HINCRBY', lease, 'token', 1)
+    redis.call('HINCRBY', lease, 'attempt', 1)
+    redis.call('HSET', lease, 'ticket', ARGV[5])
     redis.call('HDEL', lease, 'stop')
     redis.call('EXPIRE', lease, ARGV[4])
-    local answer = {
-      conversation, token, attempt, redis.call('HGET', lease, 'post'), event, now - tonumber(due[2]), until_next(),
-    }
-    for _, turn in ipairs(redis.call('LRANGE', ARGV[1] .. 'turns:' .. conversation, -tonumber(ARGV[3]), -1)) do
-      answer[#answer + 1] = turn
-    end
-    return answer
+    return held(conversation, event, now - tonumber(due[2]))
   end
   redis.call('ZREM', KEYS[1], conversation) -- nothing waits here: heal, and look again
 end

@@ -1,8 +1,8 @@
 -- Write a turn and end its event: the turn, what was sent, its pictures, the head of the inbox and the lease change in
 -- one step, and only for the holder of the lease.
--- KEYS lease, ready, inbox, turns, buried, sent, picture...
+-- KEYS lease, ready, inbox, turns, buried, waiting, sent, picture...
 -- ARGV token, conversation, channel, shard, turn or '', place ('' appends, else an index counted from the end),
---      turns to keep, retention s, buried record or '', buried life s, sent, picture...
+--      turns to keep, retention s, buried record or '', buried life s, tenant or '', sent, picture...
 -- An empty turn with a place removes the turn that stands there. Returns 0 when the lease is another's, else 1.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
   return 0
@@ -20,7 +20,7 @@ elseif place ~= '' then
   redis.call('LREM', KEYS[4], 1, '\0')
 end
 redis.call('EXPIRE', KEYS[4], retention)
-for i = 6, #KEYS do
+for i = 7, #KEYS do
   if ARGV[i + 5] ~= '' then
     redis.call('SET', KEYS[i], ARGV[i + 5], 'EX', retention)
   end
@@ -30,10 +30,16 @@ if ARGV[9] ~= '' then
   redis.call('EXPIRE', KEYS[5], ARGV[10])
 end
 redis.call('LPOP', KEYS[3])
+if ARGV[11] ~= '' and redis.call('HINCRBY', KEYS[6], ARGV[11], -1) <= 0 then
+  redis.call('HDEL', KEYS[6], ARGV[11])
+end
 redis.call('HINCRBY', KEYS[1], 'token', 1) -- a repeated commit is refused
 redis.call('HDEL', KEYS[1], 'attempt', 'post', 'stop')
 if redis.call('LLEN', KEYS[3]) == 0 then
   redis.call('ZREM', KEYS[2], ARGV[2])
+  if redis.call('EXISTS', KEYS[2]) == 0 then
+    redis.call('DEL', KEYS[6]) -- nothing waits in this shard: a count that went astray ends here
+  end
 else
   local time = redis.call('TIME')
   redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[2])

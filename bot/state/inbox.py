@@ -4,24 +4,24 @@ A conversation sits in its shard's sorted set `ready` with the time at which it 
 that time forward by the lease, so waiting, leased, backing off and crashed are one number, on Redis' clock.
 """
 
-import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any
 
 import msgspec
 
 from bot.adapter import Receipt
-from bot.errors import LeaseLost
+from bot.errors import LeaseLost, StateUnavailable
 from bot.state import keys
+from bot.state.buried import Buried, read_event
 from bot.state.redis import Redis, Script
 from bot.state.turns import read_turns
-from bot.types import Event, Post, Said, Stopped, Turn
+from bot.types import Event, Post, Said, Stopped, Turn, now
 
 _ACCEPT, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
     Script(name) for name in ("accept", "claim", "hold", "release", "commit", "due")
 )
-_event = msgspec.json.Decoder(Event)
 _post = msgspec.json.Decoder(Post)
 _json = msgspec.json.Encoder()
 
@@ -66,23 +66,49 @@ class Written:
 
 
 class Inbox:
-    """Accept, claim, hold, release, commit. Every method raises StateUnavailable."""
+    """Accept, claim, hold, release, commit. Every method raises StateUnavailable.
+
+    `limit` bounds the events that wait in one conversation, `tenant_limit` those of one tenant. Each shard
+    counts what waits there by tenant, and takes events up to the tenant's even share of the limit; for one
+    beyond that all shards are added up. So a tenant may use its whole limit in a few shards, never has twice
+    the limit waiting (but for events that arrive while it is added up), and accepting stays one step in one
+    slot.
+    """
 
     def __init__(
-        self, redis: Redis, *, lease_s: float, limit: int, retention_s: int, window: int = 50, keep: int = 200
+        self,
+        redis: Redis,
+        *,
+        lease_s: float,
+        limit: int,
+        retention_s: int,
+        tenant_limit: int = 1000,
+        window: int = 50,
+        keep: int = 200,
     ) -> None:
         self._redis = redis
         self._lease_ms = int(lease_s * 1000)
         self._limit = limit
+        self._tenant_limit = tenant_limit
         self._retention_s = retention_s
         self._window = window
         self._keep = keep
+        self._unanswered: dict[int, str] = {}  # tickets of claims whose answers were lost, by shard
 
     async def accept(self, event: Event) -> Receipt:
         """Write an event down, once for all its deliveries."""
-        conversation = event.address.conversation
         if isinstance(event, Stopped):
-            return await self._stop(conversation)
+            return await self._stop(event.address.conversation)
+        receipt = await self._accept(event, self._tenant_limit // keys.SHARDS)
+        if receipt == "share":
+            looks = [("HGET", keys.waiting(shard), event.user.tenant) for shard in range(keys.SHARDS)]
+            if sum(int(count or 0) for count in await self._redis.many(looks)) >= self._tenant_limit:
+                return "busy"
+            receipt = await self._accept(event, -1)
+        return msgspec.convert(receipt, Receipt)
+
+    async def _accept(self, event: Event, share: int) -> str:
+        conversation = event.address.conversation
         addressed = not isinstance(event, Said) or event.addressed
         shard = keys.shard_of(conversation)
         answer: bytes = await self._redis.run(
@@ -92,6 +118,7 @@ class Inbox:
                 keys.of("inbox", conversation),
                 keys.ready(shard),
                 keys.of("turns", conversation),
+                keys.waiting(shard),
             ],
             [
                 _json.encode(event),
@@ -101,9 +128,12 @@ class Inbox:
                 keys.SEEN_S,
                 keys.NUDGES,
                 shard,
+                event.user.tenant,
+                share,
+                keys.WAITING_S,
             ],
         )
-        return msgspec.convert(answer.decode(), Receipt)
+        return answer.decode()
 
     async def _stop(self, conversation: str) -> Receipt:
         lease = keys.of("lease", conversation)
@@ -117,10 +147,21 @@ class Inbox:
         return "accepted"
 
     async def claim(self, shard: int) -> Claim | int:
-        """The oldest due conversation of a shard, or the ms until one is due (-1: none is waiting)."""
-        answer: list[Any] = await self._redis.run(
-            _CLAIM, [keys.ready(shard)], [keys.room(shard), self._lease_ms, self._window, keys.LEASE_S]
-        )
+        """The oldest due conversation of a shard, or the ms until one is due (-1: none is waiting).
+
+        When Redis goes away before it has answered, what it may have given is given by the next claim.
+        """
+        ticket = self._unanswered.pop(shard, None)
+        again, ticket = ticket is not None, ticket or token_hex(8)
+        try:
+            answer: list[Any] = await self._redis.run(
+                _CLAIM,
+                [keys.ready(shard)],
+                [keys.room(shard), self._lease_ms, self._window, keys.LEASE_S, ticket, int(again)],
+            )
+        except StateUnavailable:
+            self._unanswered[shard] = ticket
+            raise
         if not answer[0]:
             return int(answer[1])
         conversation, token, attempt, post, event, waited, more, *turns = answer
@@ -129,7 +170,7 @@ class Inbox:
             token=token,
             attempt=attempt,
             begun=_post.decode(post) if post else None,
-            event=_read(event),
+            event=read_event(event),
             raw=event,
             waited_ms=waited,
             more_in_ms=more,
@@ -174,13 +215,13 @@ class Inbox:
         """End the event with what it led to, in one step. Raises LeaseLost when another worker took over."""
         conversation = claim.conversation
         turn = written.turn
-        record = _buried(claim, written.buried) if written.buried else ""
         names = [
             keys.of("lease", conversation),
             keys.ready(claim.shard),
             keys.of("inbox", conversation),
             keys.of("turns", conversation),
             keys.buried(claim.shard),
+            keys.waiting(claim.shard),
             keys.of("sent", conversation, turn.id if turn else ""),
             *(keys.of("picture", conversation, ref) for ref in written.pictures),
         ]
@@ -193,8 +234,9 @@ class Inbox:
             "" if written.place is None else written.place,
             self._keep,
             self._retention_s,
-            record,
+            _json.encode(_buried(claim, written.buried)) if written.buried else "",
             keys.BURIED_S,
+            claim.event.user.tenant if claim.event else "",
             written.sent,
             *written.pictures.values(),
         ]
@@ -215,19 +257,11 @@ class Inbox:
             yield int(data) if channel == keys.NUDGES else data
 
 
-def _read(raw: bytes) -> Event | None:
-    try:
-        return _event.decode(raw)
-    except msgspec.MsgspecError:
-        return None
-
-
-def _buried(claim: Claim, reason: str) -> str:
-    return json.dumps(
-        {
-            "conversation": claim.conversation,
-            "reason": reason,
-            "attempts": claim.attempt,
-            "event": claim.raw.decode("utf-8", "replace"),
-        }
+def _buried(claim: Claim, reason: str) -> Buried:
+    return Buried(
+        conversation=claim.conversation,
+        at=now(),
+        attempts=claim.attempt,
+        reason=reason,
+        event=claim.raw.decode("utf-8", "replace"),
     )

@@ -15,6 +15,7 @@ SHARDS = 64
 DAY_S = 86_400
 SEEN_S = DAY_S  # platforms redeliver within minutes; a day leaves room for an outage
 LEASE_S = DAY_S
+WAITING_S = DAY_S
 BURIED_S = 30 * DAY_S
 FEED_S = 600
 SPENT_S = 400 * DAY_S
@@ -46,7 +47,8 @@ KINDS = (
         permanent=True,
     ),
     Kind(name="ready", type="zset", holds="conversation -> when due, ms", life="until empty", permanent=True),
-    Kind(name="lease", type="hash", holds="token, attempt, post, stop", life="24 h"),
+    Kind(name="waiting", type="hash", holds="tenant -> its waiting events in this shard", life="24 h"),
+    Kind(name="lease", type="hash", holds="token, ticket, attempt, post, stop", life="24 h"),
     Kind(name="turns", type="list", holds="turns, newest last", life="retention"),
     Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
     Kind(name="picture", type="string", holds="a picture of a turn", life="retention"),
@@ -89,6 +91,11 @@ def of_tenant(kind: str, tenant: str, *rest: str) -> str:
 def spent(tenant: str, day: date, user: str | None = None) -> str:
     """What a tenant, or one of its people, spent on a day (UTC)."""
     return of_tenant("spent", tenant, day.isoformat(), *([user] if user is not None else []))
+
+
+def waiting(shard: int) -> str:
+    """How many events of each tenant wait in a shard."""
+    return f"{room(shard)}waiting"
 
 
 def buried(shard: int) -> str:

@@ -1,8 +1,10 @@
 """The inbox: nothing is lost, nothing is there twice, one at a time and in order."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import itertools
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -10,10 +12,10 @@ from msgspec.structs import replace
 from bot.errors import LeaseLost, StateUnavailable
 from bot.state import keys
 from bot.state.inbox import Claim, Inbox, Written
-from bot.state.redis import Redis
+from bot.state.redis import Argument, Key, Redis, Script
 from bot.state.turns import Turns
 from bot.types import Post, Reply, Said, Turn, now
-from tests.acts import rated, said, stopped
+from tests.acts import ADA, rated, said, stopped
 
 ROOM = "test:room"
 SHARD = keys.shard_of(ROOM)
@@ -265,3 +267,89 @@ async def test_field_note_32_redis_away_is_said_as_such() -> None:
     with pytest.raises(StateUnavailable):
         await Inbox(client, lease_s=30, limit=3, retention_s=3600).accept(said())
     await client.close()
+
+
+class Flaky(Redis):
+    """A connection that, on demand, breaks after a script ran and before its answer arrived."""
+
+    broken = False
+
+    async def run(self, script: Script, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
+        answer = await super().run(script, keys, args)
+        if self.broken:
+            raise StateUnavailable("the answer was lost")
+        return answer
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_again_and_not_counted_twice(redis: Redis) -> None:
+    flaky = Flaky(redis.url)
+    inbox = Inbox(flaky, lease_s=30, limit=3, retention_s=3600)
+    await inbox.accept(said())
+    flaky.broken = True
+    for _ in range(2):
+        with pytest.raises(StateUnavailable):
+            await inbox.claim(SHARD)
+    flaky.broken = False
+    claim = await claimed(inbox)
+    assert (claim.conversation, claim.attempt, claim.token) == (ROOM, 1, 1)
+    await answer(inbox, claim)
+    assert await inbox.claim(SHARD) == -1
+    await flaky.close()
+
+
+async def test_a_claim_whose_answer_was_lost_is_not_taken_from_who_has_it_now(redis: Redis) -> None:
+    flaky = Flaky(redis.url)
+    loser = Inbox(flaky, lease_s=0, limit=3, retention_s=3600)
+    await loser.accept(said())
+    flaky.broken = True
+    with pytest.raises(StateUnavailable):
+        await loser.claim(SHARD)
+    flaky.broken = False
+    holder = Inbox(redis, lease_s=30, limit=3, retention_s=3600)
+    claim = await claimed(holder)
+    assert not isinstance(await loser.claim(SHARD), Claim)
+    assert await holder.hold(claim)
+    await flaky.close()
+
+
+def rooms(count: int, shard: int | None = None) -> list[str]:
+    """Names of conversations, all of one shard if it is given."""
+    names = (f"test:{number}" for number in itertools.count())
+    return list(itertools.islice((n for n in names if shard in (None, keys.shard_of(n))), count))
+
+
+async def test_a_tenant_may_have_so_many_events_waiting_in_one_shard(redis: Redis) -> None:
+    inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
+    names = rooms(71, SHARD)
+    receipts = [await inbox.accept(said(event=name, conversation=name)) for name in names]
+    assert receipts == ["accepted"] * 70 + ["busy"]
+    other = replace(ADA, tenant="globex")
+    assert await inbox.accept(said(conversation=names[-1], user=other, event="other's")) == "accepted"
+    await answer(inbox, await claimed(inbox))
+    assert await inbox.accept(said(event=names[-1], conversation=names[-1])) == "accepted"
+
+
+async def test_a_tenant_may_have_so_many_events_waiting_in_all_shards(redis: Redis) -> None:
+    """At least the limit, and less than twice the limit, wherever they fall."""
+    inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
+    receipts = [await inbox.accept(said(event=name, conversation=name)) for name in rooms(200)]
+    assert set(receipts[:70]) == {"accepted"}
+    assert 70 <= receipts.count("accepted") < 140
+
+
+async def test_a_count_of_waiting_events_that_went_astray_ends_when_its_shard_is_empty(
+    inbox: Inbox, redis: Redis
+) -> None:
+    await inbox.accept(said(event="a"))
+    await redis.call("HINCRBY", keys.waiting(SHARD), ADA.tenant, 100)
+    await answer(inbox, await claimed(inbox))
+    assert await redis.call("EXISTS", keys.waiting(SHARD)) == 0
+
+
+async def test_answered_events_are_not_counted_as_waiting(inbox: Inbox, redis: Redis) -> None:
+    for event in ("a", "b"):
+        await inbox.accept(said(event=event))
+    await answer(inbox, await claimed(inbox))
+    assert await redis.call("HGETALL", keys.waiting(SHARD)) == {ADA.tenant.encode(): b"1"}
+    await inbox.release(await claimed(inbox), 0)
+    assert await redis.call("HGETALL", keys.waiting(SHARD)) == {ADA.tenant.encode(): b"1"}
