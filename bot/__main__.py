@@ -1,7 +1,7 @@
 """The command line `parley`; each command imports what it needs when it runs, so that `--help` is quick."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from bot.errors import BotError, ConfigError
 
 if TYPE_CHECKING:
     from bot.settings import Settings
+    from bot.state.buried import Graveyard
     from bot.types import Finding, Prompt, Template
 
 T = TypeVar("T")
@@ -310,6 +311,72 @@ def _named(name: str, folder: Path) -> "Template":
     if name not in loaded:
         raise ConfigError(f"There is no template {name!r}; there are: {', '.join(loaded)}.")
     return loaded[name]
+
+
+# ------------------------------------------------------------------ what was given up
+
+buried = typer.Typer(no_args_is_help=True, help="See what was given up; have it tried again, or drop it.")
+parley.add_typer(buried, name="buried")
+_Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="ID...", help="As `parley buried list` shows them.")
+]
+_All = Annotated[bool, typer.Option("--all", help="Everything that is buried.")]
+
+
+@buried.command("list")
+def buried_list() -> None:
+    """List what was given up, with the reasons."""
+    import textwrap
+
+    found = _run(_buried(lambda graveyard: graveyard.all()))
+    for name, one in found.items():
+        attempts = f"{one.attempts} attempt{'s' if one.attempts != 1 else ''}"
+        typer.echo(f"{name}  {one.at:%Y-%m-%d %H:%M} UTC  {attempts}  {one.conversation}")
+        for label, text in (("said", one.words), ("why", one.reason)):
+            if text:
+                typer.echo(f"{'':12}{label:4}  {textwrap.shorten(text, 90, placeholder=' …')}")
+    if not found:
+        typer.echo("Nothing is buried.")
+
+
+@buried.command("retry")
+def buried_retry(ids: _Ids = None, everything: _All = False) -> None:
+    """Put messages back at the end of what waits in their conversations."""
+    _dig(ids, everything, lambda graveyard, name: graveyard.retry(name), "is tried again")
+
+
+@buried.command("drop")
+def buried_drop(ids: _Ids = None, everything: _All = False) -> None:
+    """Delete messages that were given up."""
+    _dig(ids, everything, lambda graveyard, name: graveyard.drop(name), "is dropped")
+
+
+def _dig(
+    ids: list[str] | None, everything: bool, act: "Callable[[Graveyard, str], Awaitable[bool]]", done: str
+) -> None:
+    """Do something to each; exit with 1 if one of them is not there."""
+
+    async def to_each(graveyard: "Graveyard") -> list[tuple[str, bool]]:
+        return [
+            (name, await act(graveyard, name))
+            for name in (await graveyard.all() if everything else ids or ())
+        ]
+
+    if not ids and not everything:
+        raise ConfigError("Say which: give ids, as `parley buried list` shows them, or --all.")
+    results = _run(_buried(to_each))
+    for name, there in results:
+        typer.echo(f"{name} {done}." if there else f"{name} is not buried.", err=not there)
+    if not all(there for _, there in results):
+        raise typer.Exit(1)
+
+
+async def _buried(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
+    from bot.house import open_house
+    from bot.state.buried import Graveyard
+
+    async with open_house(_settings()) as house:
+        return await act(Graveyard(house.redis))
 
 
 if __name__ == "__main__":
