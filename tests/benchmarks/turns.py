@@ -19,6 +19,7 @@ from typing import Any
 from tests.processes import Process, free_port, listening, run
 from tests.simulators.slack import SlackSimulator
 
+PARLEY = [str(Path(sys.executable).parent / "parley"), "serve"]
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -99,34 +100,61 @@ async def stage(options: argparse.Namespace) -> AsyncGenerator[tuple[SlackSimula
                 yield slack, bot
 
 
-async def measure(options: argparse.Namespace) -> None:
-    """Warm up, measure, print."""
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one run showed."""
+
+    load: Load
+    turns: int
+    seconds: float
+    cpu_s: float
+    calls: float
+    memory_mb: tuple[float, float]
+
+    @property
+    def per_second(self) -> float:
+        """Turns per second."""
+        return self.turns / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time of the bot per turn, in milliseconds."""
+        return self.cpu_s / self.turns * 1000
+
+    def rows(self) -> dict[str, str]:
+        """The table, a row for each figure."""
+        return {
+            "turns per second": f"{self.per_second:.1f}",
+            "CPU of the bot per turn, ms": f"{self.cpu_ms:.2f}",
+            "first text, ms (median, p99)": milliseconds(self.load.first_s),
+            "whole answer, ms (median, p99)": milliseconds(self.load.whole_s),
+            "thanked, ms (median, p99)": milliseconds(self.load.thanked_s),
+            "Slack calls per turn": f"{self.calls:.2f}",
+            "resident memory, MB (warm, at the end)": "{:.0f}, {:.0f}".format(*self.memory_mb),
+        }
+
+
+async def measure(options: argparse.Namespace) -> Measured:
+    """Warm up for two seconds, then measure."""
     async with stage(options) as (slack, bot):
         channels = [f"D{number:04d}" for number in range(options.conversations)]
         for channel in channels:
             slack.workspace.channels[channel] = {"U0ADA", slack.workspace.bot_user}
-        warm = Load()
-        await asyncio.gather(*(converse(slack, one, time.monotonic() + 2, warm) for one in channels))
-        rest_mb, cpu, began = resident_mb(bot.pid), cpu_s(bot.pid), time.monotonic()
+        await asyncio.gather(*(converse(slack, one, time.monotonic() + 2, Load()) for one in channels))
+        warm_mb, cpu, began = resident_mb(bot.pid), cpu_s(bot.pid), time.monotonic()
+        calls = sum(slack.calls.values())
         load = Load()
         until = began + options.seconds
         await asyncio.gather(*(converse(slack, one, until, load) for one in channels))
-        seconds, used = time.monotonic() - began, cpu_s(bot.pid) - cpu
         turns = len(load.whole_s)
-        row("conversations at once", options.conversations)
-        row("turns", turns)
-        row("turns per second", f"{turns / seconds:.1f}")
-        row("CPU of the bot per turn, ms", f"{used / turns * 1000:.2f}")
-        row("first text, ms (median, p99)", milliseconds(load.first_s))
-        row("whole answer, ms (median, p99)", milliseconds(load.whole_s))
-        row("thanked, ms (median, p99)", milliseconds(load.thanked_s))
-        row("Slack calls per turn", f"{sum(slack.calls.values()) / (turns + len(warm.whole_s)):.2f}")
-        row("resident memory, MB (after warm-up, at the end)", f"{rest_mb:.0f}, {resident_mb(bot.pid):.0f}")
-
-
-def row(name: str, value: object) -> None:
-    """A line of the table."""
-    print(f"| {name:<48} | {value!s:>16} |", flush=True)
+        return Measured(
+            load=load,
+            turns=turns,
+            seconds=time.monotonic() - began,
+            cpu_s=cpu_s(bot.pid) - cpu,
+            calls=(sum(slack.calls.values()) - calls) / turns,
+            memory_mb=(warm_mb, resident_mb(bot.pid)),
+        )
 
 
 def milliseconds(values: list[float]) -> str:
@@ -135,16 +163,23 @@ def milliseconds(values: list[float]) -> str:
     return f"{statistics.median(ordered) * 1000:.0f}, {ordered[int(len(ordered) * 0.99) - 1] * 1000:.0f}"
 
 
+def parser() -> argparse.ArgumentParser:
+    """What a run may be told."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--conversations", type=int, default=16)
+    words.add_argument("--seconds", type=float, default=10)
+    words.add_argument("--chunks", type=int, default=50)
+    words.add_argument("--interval-ms", type=float, default=0)
+    words.add_argument("--first-ms", type=float, default=0)
+    words.add_argument("bot", nargs="*", default=PARLEY)
+    return words
+
+
 def main() -> None:
-    """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--conversations", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--chunks", type=int, default=50)
-    parser.add_argument("--interval-ms", type=float, default=0)
-    parser.add_argument("--first-ms", type=float, default=0)
-    parser.add_argument("bot", nargs="*", default=[str(Path(sys.executable).parent / "parley"), "serve"])
-    asyncio.run(measure(parser.parse_args()))
+    """Parse, run, print."""
+    options = parser().parse_args()
+    for name, value in asyncio.run(measure(options)).rows().items():
+        print(f"| {name:<40} | {value:>16} |")
 
 
 if __name__ == "__main__":

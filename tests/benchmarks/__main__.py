@@ -1,0 +1,57 @@
+"""One command, one table: Parley beside the floor program, many at once, memory, idle cost.
+
+`python -m tests.benchmarks` takes about two minutes. The floor and Parley run in turn, so that a machine that
+is busy with something else slows both.
+"""
+
+import argparse
+import asyncio
+import statistics
+import sys
+
+from tests.benchmarks.turns import Measured, measure, parser
+
+FLOOR = [sys.executable, "-m", "tests.benchmarks.floor"]
+ROUNDS = 3
+
+
+def options(*words: str, bot: list[str] | None = None) -> argparse.Namespace:
+    """The options of one run."""
+    parsed = parser().parse_args(list(words))
+    if bot is not None:
+        parsed.bot = bot
+    return parsed
+
+
+def table(title: str, columns: dict[str, Measured]) -> None:
+    """Print runs beside each other."""
+    rows = {name: measured.rows() for name, measured in columns.items()}
+    print(f"\n{title}\n\n| | {' | '.join(rows)} |\n|---|{'---|' * len(rows)}")
+    for figure in next(iter(rows.values())):
+        print(f"| {figure} | {' | '.join(one[figure] for one in rows.values())} |", flush=True)
+
+
+async def main() -> None:
+    """Run everything."""
+    pairs = [
+        (await measure(options("--seconds", "8", bot=FLOOR)), await measure(options("--seconds", "8")))
+        for _ in range(ROUNDS)
+    ]
+    middle = sorted(pairs, key=lambda pair: pair[1].cpu_ms / pair[0].cpu_ms)[ROUNDS // 2]
+    table("16 conversations at once, 50 chunks, no waiting", {"floor": middle[0], "Parley": middle[1]})
+    cpu = statistics.median(parley.cpu_ms / floor.cpu_ms for floor, parley in pairs)
+    speed = statistics.median(parley.per_second / floor.per_second for floor, parley in pairs)
+    print(f"\nParley / floor, median of {ROUNDS} pairs: CPU per turn {cpu:.2f}, turns per second {speed:.2f}")
+    slow = ("--conversations", "128", "--seconds", "15", "--chunks", "100")
+    many = await measure(options(*slow, "--interval-ms", "20", "--first-ms", "500"))
+    table("128 conversations at once, 0.5 s to the first token, 100 chunks 20 ms apart", {"Parley": many})
+    added = sorted(second - 0.5 for second in many.load.first_s)
+    late = added[int(len(added) * 0.99) - 1]
+    print(
+        f"\nAdded to the first text: {statistics.median(added) * 1000:.0f} ms median, {late * 1000:.0f} ms p99"
+    )
+    one = await measure(options("--conversations", "1", "--seconds", "6"))
+    table("one conversation", {"Parley": one})
+
+
+asyncio.run(main())
