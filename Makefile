@@ -71,7 +71,7 @@ emulators: venv
 
 .PHONY: bench
 bench: venv
-	@$(BIN)/python -m tests.benchmarks.turns
+	@$(BIN)/python -m tests.benchmarks
 
 .PHONY: chaos
 chaos: venv
