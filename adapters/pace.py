@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from bot.errors import LeaseLost
+
 log = logging.getLogger(__name__)
 
 
@@ -55,6 +57,8 @@ class Pace:
     async def _deliver(self, text: str) -> None:
         try:
             await self._send(text)
+        except LeaseLost as error:
+            log.info("a text is not shown any more: %s", error)
         except Exception:
             log.warning("a text could not be shown while it grew; the next one holds it too", exc_info=True)
         finally:

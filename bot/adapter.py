@@ -1,11 +1,15 @@
-"""What a platform must do, and the one thing that it may ask of the engine."""
+"""What a platform must do, the one thing that it may ask of the engine, and for how long it may speak."""
 
+import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from aiohttp import web
 
+from bot.errors import LeaseLost
 from bot.types import About, Address, Attachment, Event, Finding, Post, Quote, Reply, User
 
 Receipt = Literal["accepted", "duplicate", "ignored", "busy"]
@@ -16,11 +20,53 @@ Accept = Callable[[Event], Awaitable[Receipt]]
 """Writes an event down before anyone is thanked for it. Raises StateUnavailable (answer 503)."""
 
 
+class Floor:
+    """The right to speak in a conversation: until `until`, in seconds of `time.monotonic()`.
+
+    The worker ends it before another one can have the lease. A process that was stopped, starved or cut off
+    from Redis for longer than that finds, when it goes on, that it may not show any more what it had in hand.
+    """
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self._settled = False
+
+    def extend(self, until: float) -> None:
+        """The lease was renewed; one that was given back in the meantime stays so."""
+        if not self._settled:
+            self.until = max(self.until, until)
+
+    def end(self, until: float) -> None:
+        """The lease is given back, and will not be another's before `until`."""
+        self._settled = True
+        self.until = min(self.until, until)
+
+    def keep(self) -> None:
+        """The answer is written down: what remains to be tidied, such as a stream to stop, may be."""
+        self._settled = True
+        self.until = math.inf
+
+
+speaking: ContextVar[Floor] = ContextVar("speaking")
+"""The floor of the answer that a task works on; the tasks and timers that it begins inherit it."""
+
+
+def demand_floor() -> None:
+    """Called by adapters before each request that people may see. Raises LeaseLost.
+
+    What belongs to no answer, such as a greeting, needs no floor.
+    """
+    floor = speaking.get(None)
+    if floor is not None and time.monotonic() >= floor.until:
+        raise LeaseLost("the lease has run out: another worker may be answering")
+
+
 class Adapter(Protocol):
     """A platform. Used as an async context manager, which opens and closes its connections.
 
     Invariants: `open`, `update` and `close` may be called in another process than the one that parsed the
-    event, and after a crash by a second worker; what they need is in `Address` and `Post`.
+    event, and after a crash by a second worker; what they need is in `Address` and `Post`. Before every
+    request that people may see they call `demand_floor`, whose LeaseLost they let pass.
     """
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -14,7 +15,8 @@ log = logging.getLogger(__name__)
 SWEEP_S = 1.0
 """How often all shards are looked at for what a lost nudge or a dead worker left behind."""
 
-Begin = Callable[[Claim], "asyncio.Task[None]"]
+Begin = Callable[[Claim, float], "asyncio.Task[None]"]
+"""Begins to work on a claim that was asked for at a time of `time.monotonic()`: its lease began later."""
 
 
 class Rota:
@@ -103,18 +105,18 @@ class Rota:
     async def _claim(self) -> None:
         while True:
             await self._free.acquire()
-            claim = await self._next()
+            taken = await self._next()
             if self._ended:
-                if claim is not None:
+                if taken is not None:
                     with suppress(StateUnavailable):
-                        await self._inbox.release(claim, 0, counted=False)
+                        await self._inbox.release(taken[0], 0, counted=False)
                 return
-            if claim is None:
+            if taken is None:
                 self._free.release()
             else:
-                self._begin(claim).add_done_callback(lambda _: self._free.release())
+                self._begin(*taken).add_done_callback(lambda _: self._free.release())
 
-    async def _next(self) -> Claim | None:
+    async def _next(self) -> tuple[Claim, float] | None:
         """Claim from the shard that has waited longest to be looked at; None when that led to nothing."""
         while not self._due:
             if self._ended:
@@ -123,6 +125,7 @@ class Rota:
             await self._wake.wait()
         shard = next(iter(self._due))
         del self._due[shard]
+        asked_at = time.monotonic()
         try:
             claim = await self._inbox.claim(shard)
         except StateUnavailable as error:
@@ -133,4 +136,4 @@ class Rota:
         more_in_ms = claim.more_in_ms if isinstance(claim, Claim) else claim
         if more_in_ms >= 0:
             self._look_in(shard, more_in_ms)
-        return claim if isinstance(claim, Claim) else None
+        return (claim, asked_at) if isinstance(claim, Claim) else None

@@ -5,13 +5,14 @@ Every way in which an answer can fail ends here, in one `except` for each branch
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from bot import observe
-from bot.adapter import Adapter
+from bot.adapter import Adapter, Floor, speaking
 from bot.draft import Draft, Stop
 from bot.engine import Engine
 from bot.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
@@ -32,6 +33,8 @@ _BURIED = (
 )
 _PATIENCE_S = 120.0
 """The longest that a person is asked to wait for a deployment that says when it is back."""
+_SURE = 0.9
+"""The part of a lease in which one speaks: what is said must also have arrived before the lease ends."""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Running:
     """A claim that is being worked on: its task, its post once there is one, the wish to stop."""
 
     claim: Claim
+    floor: Floor
     stop: Stop = field(default_factory=Stop)
     post: Post | None = None
     task: asyncio.Task[None] | None = None
@@ -86,8 +90,8 @@ class Worker:
                     running.task.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
 
-    def _begin(self, claim: Claim) -> asyncio.Task[None]:
-        running = Running(claim, post=claim.begun)
+    def _begin(self, claim: Claim, asked_at: float) -> asyncio.Task[None]:
+        running = Running(claim, Floor(asked_at + self._lease_s * _SURE), post=claim.begun)
         self._running[claim.conversation] = running
         running.task = asyncio.create_task(self._work(running))
         return running.task
@@ -115,19 +119,36 @@ class Worker:
 
     async def _renew(self, running: Running) -> None:
         try:
-            if not await self._inbox.hold(running.claim):
-                running.stop.wish()
+            await self._hold(running)
         except LeaseLost:
             if running.task is not None and self._running.get(running.claim.conversation) is running:
                 running.task.cancel()
         except StateUnavailable as error:
             log.warning("A lease could not be renewed: %s", error)
 
+    async def _hold(self, running: Running, post: Post | None = None) -> None:
+        """Keep the lease, and with it the floor."""
+        asked_at = time.monotonic()
+        if not await self._inbox.hold(running.claim, post):
+            running.stop.wish()
+        running.floor.extend(asked_at + self._lease_s * _SURE)
+
+    async def _release(self, running: Running, delay_s: float, *, counted: bool = True) -> None:
+        """Give the lease back, and the floor before anybody else can have it."""
+        running.floor.end(time.monotonic() + delay_s)
+        await self._quietly(self._inbox.release(running.claim, delay_s, counted=counted))
+
+    async def _commit(self, running: Running, written: Written) -> None:
+        """End the event."""
+        await self._inbox.commit(running.claim, written)
+        running.floor.keep()
+
     # -------------------------------------------------------------- one event
 
     async def _work(self, running: Running) -> None:
         """One attempt at one event, and what its failure means."""
         claim = running.claim
+        speaking.set(running.floor)
         observe.bind(turn=claim.event.id if claim.event else "", conversation=claim.conversation)
         observe.WAIT_SECONDS.observe(claim.waited_ms / 1000)
         observe.RUNNING.inc()
@@ -147,7 +168,7 @@ class Worker:
             log.error("This can't be answered until the operator acts: %s", error)
             await self._give_up(running, str(error))
         except asyncio.CancelledError:
-            await self._quietly(self._inbox.release(claim, 0, counted=False))
+            await self._release(running, 0, counted=False)
             raise
         except Exception as error:
             log.exception("An attempt failed in an unforeseen way")
@@ -219,7 +240,7 @@ class Worker:
         claim = running.claim
         post = await adapter.open(address, running.post, claim.attempt > 1)
         if post != claim.begun:
-            await self._inbox.hold(claim, post)
+            await self._hold(running, post)
         running.post = post
         return post
 
@@ -242,7 +263,7 @@ class Worker:
             sent=pack_prompts(draft.sent) if draft.sent else b"",
             pictures={ref: pack_image(image) for ref, image in draft.pictures.items()},
         )
-        await self._inbox.commit(claim, written)
+        await self._commit(running, written)
         observe.count(turn)
         if draft.sent:
             await self._quietly(self._settle(turn))
@@ -263,7 +284,7 @@ class Worker:
         if running.post is not None and not isinstance(error, PlatformUnavailable) and delay >= 2:
             words = f"_The model is busy. I'll answer in about {round(delay)} seconds._"
             await self._adapter(claim.conversation).update(running.post, words)
-        await self._quietly(self._inbox.release(claim, delay))
+        await self._release(running, delay)
 
     async def _give_up(self, running: Running, reason: str) -> None:
         words = (
@@ -279,7 +300,7 @@ class Worker:
         if isinstance(claim.event, Said):
             turn = await self._last_words(running, claim.event, Reply(text=words), reason)
         observe.BURIED.inc()
-        await self._inbox.commit(claim, Written(turn=turn, buried=reason))
+        await self._commit(running, Written(turn=turn, buried=reason))
 
     async def _last_words(self, running: Running, said: Said, reply: Reply, reason: str) -> Turn:
         post = running.post

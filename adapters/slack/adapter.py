@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from adapters.slack.thread import NativeStreams
 from adapters.slack.web_api import WebApi, new_session
 from adapters.slack.workspace import Workspace
 from bot.adapter import Accept
-from bot.errors import ConfigError, PlatformUnavailable
+from bot.errors import ConfigError, LeaseLost, PlatformUnavailable
 from bot.types import Address, Attachment, Finding, Post, Quote, Reply
 
 log = logging.getLogger(__name__)
@@ -179,7 +180,11 @@ class SlackAdapter:
             status.cancel()
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        async def unless_another_has_the_floor() -> None:
+            with suppress(LeaseLost):
+                await work
+
+        task = asyncio.get_running_loop().create_task(unless_another_has_the_floor())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -11,6 +11,7 @@ from adapters.slack.files import Pictures
 from adapters.slack.format import Block
 from adapters.slack.stream import reply_digest, shown_text
 from adapters.slack.web_api import Rejected, Unsure, WebApi
+from bot.adapter import demand_floor
 from bot.types import Post, Reply
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class CommandAnswer:
     async def _respond(self, body: dict[str, object]) -> bool:
         """By the response address; False when it takes no more."""
         url = self._data["response_url"]
+        demand_floor()
         try:
             async with self._api.session.post(
                 url, data=msgspec.json.encode(body), headers={"Content-Type": "application/json"}

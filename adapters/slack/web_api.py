@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 from pydantic import SecretStr
 
+from bot.adapter import demand_floor
 from bot.errors import PlatformUnavailable
 
 CALL_TIMEOUT_S = 30.0
@@ -89,6 +90,7 @@ class WebApi:
         limit = f"{method} {args.get('channel')}" if method == "chat.postMessage" else method
         if self._quiet_until:
             self._check_quiet(method, limit)
+        demand_floor()
         try:
             status, headers, body = await self._post(method, args)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

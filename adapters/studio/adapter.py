@@ -15,7 +15,7 @@ from adapters.studio.frames import Closed, Frame, Opened, closed, encode, millis
 from adapters.studio.gate import Gate
 from adapters.studio.pages import Pages
 from adapters.studio.ports import Feed, History
-from bot.adapter import Accept
+from bot.adapter import Accept, demand_floor
 from bot.errors import NotAllowed, PlatformUnavailable, StateUnavailable
 from bot.types import Address, Attachment, Finding, Post, Quote, Reply, now
 
@@ -129,7 +129,8 @@ class _Writing:
         self.pace = Pace(self._write, FRAME_INTERVAL_S)
 
     async def show(self, frame: Frame) -> None:
-        """Raises PlatformUnavailable."""
+        """Raises PlatformUnavailable, and LeaseLost."""
+        demand_floor()
         try:
             await self._feed.publish(self._post.data["conversation"], encode(frame))
         except StateUnavailable as away:

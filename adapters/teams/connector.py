@@ -15,6 +15,7 @@ from yarl import URL
 
 from adapters.entra import Token
 from adapters.teams.cloud import Cloud
+from bot.adapter import demand_floor
 from bot.errors import ConfigError, PlatformUnavailable
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class Connector:
         raw = msgspec.json.encode(body) if body is not None else b""
         # Pictures make large bodies, and aiohttp wants those as a file.
         data = io.BytesIO(raw) if len(raw) > LARGE_BYTES else raw
+        demand_floor()
         try:
             async with self._session.request(
                 method, url, data=data, headers=headers, timeout=_TIMEOUT, allow_redirects=False

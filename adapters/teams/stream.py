@@ -8,7 +8,7 @@ from adapters.markdown import settled
 from adapters.pace import Pace
 from adapters.teams.connector import Connector, Fields, Rejected
 from adapters.teams.format import TEXT_LIMIT, message, to_teams, utf16
-from bot.errors import PlatformUnavailable
+from bot.errors import LeaseLost, PlatformUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class Typing:
         for _ in range(int(TYPING_AT_MOST_S / TYPING_S)):
             try:
                 await self._connector.send(self._place, {"type": "typing"}, attempts=1)
+            except LeaseLost:
+                return
             except PlatformUnavailable as error:
                 log.debug("no sign of typing: %s", error)
             await asyncio.sleep(TYPING_S)

@@ -1,8 +1,9 @@
-"""A worker that kills itself, as SIGKILL does, at a chosen step of its way through an event.
+"""A worker that kills itself (SIGKILL), or stops until it is woken (SIGSTOP), at a step of its way.
 
 `python -m tests.chaos.doomed --step after-close` takes its settings from the environment, as `parley worker`
-does. With `--nursery` it reads lines of JSON from its input instead, {"id": ..., "step": ..., "env": {...}},
-begins a process for each, and says how each ended: what takes time, the imports, is done once.
+does. With `--nursery` it reads lines of JSON from its input instead, {"id": 1, "step": "after-close",
+"signal": 9, "env": {...}}, begins a process for each, and says what became of it: what takes time, the
+imports, is done once.
 """
 
 import argparse
@@ -44,62 +45,69 @@ STEPS: tuple[Step, ...] = get_args(Step)
 Call = Callable[..., Awaitable[Any]]
 
 
-def die() -> NoReturn:
-    """End here, without a word to anybody."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("unreachable")
+class Fall:
+    """Sends this process the signal, once."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._fallen = False
+
+    def __call__(self) -> None:
+        """Fall here, without a word to anybody."""
+        if not self._fallen:
+            self._fallen = True
+            os.kill(os.getpid(), self._number)
+
+    def after(self, call: Call, when: Callable[..., bool] = lambda *given: True) -> Call:
+        """The same call, and then the fall, if `when` says so of the result and the arguments."""
+
+        async def doomed(*args: Any, **named: Any) -> Any:
+            result = await call(*args, **named)
+            if when(result, *args):
+                self()
+            return result
+
+        return doomed
+
+    def before(self, call: Call) -> Call:
+        """The fall, and then the call, by whoever wakes up again."""
+
+        async def doomed(*args: Any, **named: Any) -> Any:
+            self()
+            return await call(*args, **named)
+
+        return doomed
 
 
-def after(call: Call, when: Callable[..., bool] = lambda *given: True) -> Call:
-    """The same call, and then death, if `when` says so of the result and the arguments."""
-
-    async def doomed(*args: Any, **named: Any) -> Any:
-        result = await call(*args, **named)
-        if when(result, *args):
-            die()
-        return result
-
-    return doomed
-
-
-def before(call: Call) -> Call:
-    """Death in place of the call."""
-
-    async def doomed(*args: Any, **named: Any) -> Any:
-        die()
-
-    return doomed
-
-
-def doom(step: Step, house: House, platforms: list[Adapter]) -> None:
-    """Let this process die when it passes the step."""
+def doom(step: Step, fall: Fall, house: House, platforms: list[Adapter]) -> None:
+    """Let this process fall when it passes the step."""
     inbox = house.inbox
     match step:
         case "after-claim":
-            _wrap(inbox, "claim", partial(after, when=_claimed))
+            _wrap(inbox, "claim", partial(fall.after, when=_claimed))
         case "after-record":
-            _wrap(inbox, "hold", partial(after, when=_recorded))
+            _wrap(inbox, "hold", partial(fall.after, when=_recorded))
         case "after-commit":
-            _wrap(inbox, "commit", after)
+            _wrap(inbox, "commit", fall.after)
         case "after-first-shown":
-            _die_after_the_first_text_was_sent()
+            _fall_after_the_first_text_was_sent(fall)
         case _:
             for platform in platforms:
-                _doom_platform(step, platform)
+                _doom_platform(step, fall, platform)
 
 
-def _doom_platform(step: Step, platform: Adapter) -> None:
+def _doom_platform(step: Step, fall: Fall, platform: Adapter) -> None:
     match step:
         case "after-open":
-            _wrap(platform, "open", after)
+            _wrap(platform, "open", fall.after)
         case "first-update":
-            _wrap(platform, "update", after)
+            _wrap(platform, "update", fall.after)
         case "in-stream":
-            _wrap(platform, "update", partial(after, when=_long))
+            _wrap(platform, "update", partial(fall.after, when=_long))
         case "before-close":
-            _wrap(platform, "close", before)
+            _wrap(platform, "close", fall.before)
         case _:
-            _wrap(platform, "close", after)
+            _wrap(platform, "close", fall.after)
 
 
 def _claimed(claim: Claim | int, *_: object) -> bool:
@@ -118,26 +126,25 @@ def _wrap(owner: object, name: str, how: Callable[[Call], Call]) -> None:
     setattr(owner, name, how(getattr(owner, name)))
 
 
-class _DoomedPace(pace.Pace):
-    """Dies as soon as the platform has acknowledged a text, which nobody has written down yet."""
+def _fall_after_the_first_text_was_sent(fall: Fall) -> None:
+    """As soon as the platform has acknowledged it, and nobody has written it down yet."""
 
-    def __init__(self, send: Callable[[str], Awaitable[None]], interval_s: float) -> None:
-        super().__init__(after(send), interval_s)
+    class DoomedPace(pace.Pace):
+        def __init__(self, send: Callable[[str], Awaitable[None]], interval_s: float) -> None:
+            super().__init__(fall.after(send), interval_s)
 
-
-def _die_after_the_first_text_was_sent() -> None:
     for module in (adapters.slack.stream, adapters.teams.stream):
-        setattr(module, "Pace", _DoomedPace)  # noqa: B010 - typed as the class that it replaces
+        setattr(module, "Pace", DoomedPace)  # noqa: B010 - typed as the class that it replaces
 
 
-async def work(step: Step) -> None:
+async def work(step: Step, fall: Fall) -> None:
     """What `parley worker` does, until the step is passed."""
     chosen = settings.load()
     observe.start_logging("text", "error")
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(open_house(chosen))
         platforms = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
-        doom(step, house, platforms)
+        doom(step, fall, house, platforms)
         await house.worker(platforms).run(asyncio.Event())
 
 
@@ -157,11 +164,18 @@ def _watch(asked: dict[str, Any]) -> NoReturn:
     doomed = os.fork()
     if doomed == 0:
         os.environ.update(asked["env"])
-        asyncio.run(work(asked["step"]))
+        asyncio.run(work(asked["step"], Fall(asked["signal"])))
         os._exit(0)
-    _, status = os.waitpid(doomed, 0)
-    told = json.dumps({"id": asked["id"], "exit": os.waitstatus_to_exitcode(status)})
-    os.write(1, told.encode() + b"\n")
+    stopped = True
+    while stopped:
+        _, status = os.waitpid(doomed, os.WUNTRACED)
+        stopped = os.WIFSTOPPED(status)
+        told = {
+            "id": asked["id"],
+            "pid": doomed,
+            "by": os.WSTOPSIG(status) if stopped else os.WTERMSIG(status),
+        }
+        os.write(1, json.dumps(told).encode() + b"\n")
     os._exit(0)
 
 
@@ -169,12 +183,13 @@ def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--stop", action="store_true", help="stop at the step, instead of dying there")
     parser.add_argument("--nursery", action="store_true")
     given = parser.parse_args()
     if given.nursery:
         nursery()
     else:
-        asyncio.run(work(given.step))
+        asyncio.run(work(given.step, Fall(signal.SIGSTOP if given.stop else signal.SIGKILL)))
 
 
 if __name__ == "__main__":

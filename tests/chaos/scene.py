@@ -1,0 +1,204 @@
+"""A conversation on one platform, with a bot of its own around it, and workers that fall at a step."""
+
+import asyncio
+import itertools
+import json
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import Signals
+from typing import Any, Literal, cast
+
+from aiohttp import web
+
+from bot.adapter import Adapter
+from bot.app import find_adapters, web_app
+from bot.house import House, open_house
+from bot.settings import Settings
+from bot.types import Turn
+from tests.chaos.doomed import Step
+from tests.conftest import immortal_keys
+from tests.processes import end, start
+from tests.simulators.azure import AzureSimulator
+from tests.simulators.azure_wire import Answer, last_user_text
+from tests.simulators.slack import SlackSimulator
+from tests.simulators.teams import TeamsSimulator
+
+Place = Literal["slack", "personal", "group"]
+PLACES: tuple[Place, ...] = ("slack", "personal", "group")
+LEASE_S = 1.5
+KEY = "simulated-key"
+
+
+# ------------------------------------------------------------------ workers that fall
+
+
+@dataclass
+class Fallen:
+    """A worker that was killed or stopped; `by` is the signal."""
+
+    pid: int
+    by: int
+
+
+class Nursery:
+    """Begins doomed workers, quickly: they are forked from a process that has imported everything."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._ends: dict[int, asyncio.Future[Fallen]] = {}
+        self._reading = asyncio.create_task(self._read())
+
+    async def fall(self, step: Step, number: Signals, env: dict[str, str]) -> Fallen:
+        """Begin a worker that is doomed at this step, and wait until it fell there."""
+        id = len(self._ends)
+        self._ends[id] = asyncio.get_running_loop().create_future()
+        assert self._process.stdin is not None
+        line = json.dumps({"id": id, "step": step, "signal": number, "env": env})
+        self._process.stdin.write(line.encode() + b"\n")
+        async with asyncio.timeout(60):
+            fallen = await self._ends[id]
+        assert fallen.by == number
+        return fallen
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            told: dict[str, int] = json.loads(line)
+            if not (waiting := self._ends[told["id"]]).done():
+                waiting.set_result(Fallen(told["pid"], told["by"]))
+
+    async def close(self) -> None:
+        """Begin no more."""
+        self._reading.cancel()
+        await end(self._process)
+
+
+@asynccontextmanager
+async def a_nursery() -> AsyncGenerator[Nursery]:
+    """A nursery, until the end of the block."""
+    pipe = asyncio.subprocess.PIPE
+    command = [sys.executable, "-m", "tests.chaos.doomed", "--nursery"]
+    one = Nursery(await start(command, {}, stdin=pipe, stdout=pipe))
+    try:
+        yield one
+    finally:
+        await one.close()
+
+
+# ------------------------------------------------------------------ the scene
+
+_takes = itertools.count(1)
+
+
+def told(messages: list[Any]) -> Answer:
+    """The question's name, the number of the take, and more words than the first update shows."""
+    name = last_user_text(messages).split()[-1]
+    text = f"{name}: take {next(_takes)} " + " ".join(f"word{n:02}" for n in range(40))
+    return Answer(text=text, chunks=30)
+
+
+@dataclass
+class Scene:
+    """One conversation; `env` is what a worker would be started with."""
+
+    place: Place
+    url: str
+    folder: Path
+    azure: AzureSimulator
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    thread: str = ""
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """The platform and the bot's routes, without a worker. Afterwards no key outlives its life."""
+        async with AsyncExitStack() as stack:
+            self.platform = await stack.enter_async_context(
+                SlackSimulator() if self.place == "slack" else TeamsSimulator(authenticate=False)
+            )
+            self._set_up()
+            self.house = await stack.enter_async_context(open_house(_settings(self.env)))
+            self.adapters = [
+                await stack.enter_async_context(adapter) for adapter in find_adapters(self.house)
+            ]
+            at = await stack.enter_async_context(served(self.house, self.adapters))
+            if isinstance(self.platform, SlackSimulator):
+                self.platform.bot_url = f"{at}/slack/events"
+            else:
+                self.platform.bot = f"{at}/api/messages"
+            yield
+            await immortal_keys(self.house.redis)
+
+    def _set_up(self) -> None:
+        self.env |= {
+            "REDIS_URL": self.url,
+            "PARLEY_DATA_DIR": str(self.folder),
+            "PARLEY_LEASE_S": str(LEASE_S),
+            "AZURE_OPENAI_ENDPOINT": f"{self.azure.endpoint}/openai/v1/",
+            "AZURE_OPENAI_API_KEY": KEY,
+            "AZURE_OPENAI_CHAT_DEPLOYMENT": "chat",
+        }
+        if isinstance(self.platform, SlackSimulator):
+            self.env["SLACK_BOT_TOKEN"] = self.platform.bot_token
+            self.env["SLACK_SIGNING_SECRET"] = self.platform.signing_secret
+            self.env["SLACK_API_URL"] = self.platform.api_url
+        else:
+            self.env["PARLEY_TEAMS_AUTH"] = "off"
+
+    async def ask(self, name: str, times: int = 1) -> None:
+        """A question, delivered so many times."""
+        if isinstance(self.platform, SlackSimulator):
+            self.platform.times = times
+            text = f"<@{self.platform.workspace.bot_user}> tell me of {name}"
+            ts = await self.platform.say("C0GENERAL", "U0ALICE", text, self.thread or None)
+            self.thread = self.thread or ts
+        else:
+            where = "a:alice" if self.place == "personal" else "19:room@thread.v2"
+            said = await self.platform.say(where, "alice", f"tell me of {name}", self.place == "group")
+            for _ in range(times - 1):
+                await self.platform.deliver(said.activity)
+
+    @asynccontextmanager
+    async def healthy_worker(self) -> AsyncGenerator[None]:
+        """A worker that nothing happens to."""
+        until = asyncio.Event()
+        work = asyncio.create_task(self.house.worker(self.adapters).run(until))
+        try:
+            yield
+        finally:
+            until.set()
+            await work
+
+    async def answered(self) -> tuple[Turn, ...]:
+        """Wait until nothing waits any more; the history then."""
+        async with asyncio.timeout(60):
+            while [name async for name in self.house.redis.scan("parley:*:inbox:*")]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        (conversation,) = [name async for name in self.house.turns.conversations()]
+        return await self.house.turns.turns(conversation)
+
+    def shown(self) -> list[str]:
+        """What a person reads of the bot, message by message."""
+        platform = self.platform
+        if isinstance(platform, SlackSimulator):
+            return platform.answers("C0GENERAL", self.thread)
+        return [message.text for where in platform.messages for message in platform.answers(where)]
+
+
+@asynccontextmanager
+async def served(house: House, adapters: Sequence[Adapter]) -> AsyncGenerator[str]:
+    """The routes on a free port; their address."""
+    runner = web.AppRunner(web_app(house, adapters), access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def _settings(env: dict[str, str]) -> Settings:
+    make: Any = Settings
+    return cast("Settings", make(_env_file=None, **{name.lower(): value for name, value in env.items()}))
