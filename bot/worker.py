@@ -33,6 +33,7 @@ _BURIED = (
 )
 _PATIENCE_S = 120.0
 """The longest that a person is asked to wait for a deployment that says when it is back."""
+_PAUSE_S = 0.3
 _SURE = 0.9
 """The part of a lease in which one speaks: what is said must also have arrived before the lease ends."""
 
@@ -140,8 +141,19 @@ class Worker:
 
     async def _commit(self, running: Running, written: Written) -> None:
         """End the event."""
-        await self._inbox.commit(running.claim, written)
+        await self._patiently(running, lambda: self._inbox.commit(running.claim, written))
         running.floor.keep()
+
+    async def _patiently(self, running: Running, act: Callable[[], Awaitable[None]]) -> None:
+        """Write down what people see already: again and again while Redis is away and the lease lasts."""
+        while True:
+            try:
+                return await act()
+            except StateUnavailable as error:
+                if time.monotonic() + _PAUSE_S >= running.floor.until:
+                    raise
+                log.warning("What was shown can't be written down yet: %s", error)
+            await asyncio.sleep(_PAUSE_S)
 
     # -------------------------------------------------------------- one event
 
@@ -240,7 +252,7 @@ class Worker:
         claim = running.claim
         post = await adapter.open(address, running.post, claim.attempt > 1)
         if post != claim.begun:
-            await self._hold(running, post)
+            await self._patiently(running, lambda: self._hold(running, post))
         running.post = post
         return post
 
