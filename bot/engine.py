@@ -1,6 +1,7 @@
 """Turns what a person said into a turn: admit, compose, stream, run tools, or draw."""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -23,6 +24,7 @@ from bot.types import (
     Delta,
     Example,
     Image,
+    Match,
     Message,
     Outcome,
     Prompt,
@@ -72,6 +74,13 @@ class Engine:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+
+    def trying(self, template: Template) -> "Engine":
+        """An engine like this one that answers everything by one template: what is tried there is what
+        people get.
+        """
+        match = Match(default=True)
+        return Engine(dataclasses.replace(self._parts, templates=(replace(template, match=match),)))
 
     async def answer(
         self, said: Said, turns: Sequence[Turn], *, show: Show, fetch: Fetch, stop: Stop
