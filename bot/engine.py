@@ -103,6 +103,11 @@ class Engine:
             draft.end(Reply(text=str(refusal)), "refused", reason=type(refusal).__name__)
         return draft
 
+    async def look(self, said: Said, turns: Sequence[Turn], *, fetch: Fetch) -> Prompt:
+        """Exactly what would be sent to answer this, without sending it. Raises Refused and Unavailable."""
+        template, question = routing.choose(self._parts.templates, said)
+        return await self._prompt(template, question, said, turns, await _pictures(said, fetch))
+
     async def _answer(
         self, draft: Draft, turns: Sequence[Turn], show: Show, fetch: Fetch, stop: Stop
     ) -> None:
@@ -115,8 +120,23 @@ class Engine:
         if not question and not pictures:
             draft.end(Reply(text=_nothing_said(template)))
             return
+        prompt = await self._prompt(template, question, said, turns, pictures)
+        await self._parts.ledger.admit(said.user, said.id, self._parts.estimate_usd(prompt))
+        if template.capability == "image":
+            await self._draw(draft, prompt, show)
+        else:
+            await self._chat(draft, prompt, show, stop)
+
+    async def _prompt(
+        self,
+        template: Template,
+        question: str,
+        said: Said,
+        turns: Sequence[Turn],
+        pictures: tuple[Image, ...],
+    ) -> Prompt:
         tools = [self._parts.tools[name] for name in template.tools if name in self._parts.tools]
-        prompt = compose(
+        return compose(
             Material(
                 template=template,
                 said=said,
@@ -129,11 +149,6 @@ class Engine:
             ),
             self._parts.room(template),
         )
-        await self._parts.ledger.admit(said.user, said.id, self._parts.estimate_usd(prompt))
-        if template.capability == "image":
-            await self._draw(draft, prompt, show)
-        else:
-            await self._chat(draft, prompt, show, stop)
 
     async def _last_picture(self, said: Said, turns: Sequence[Turn]) -> tuple[Image, ...]:
         """The picture that this conversation drew last, if it is still kept."""
