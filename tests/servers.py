@@ -124,11 +124,12 @@ def cluster(folder: Path, *, announce: Sequence[int | None] = (None,) * 3) -> Ge
             assert node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1) is not None
         for node in nodes[1:]:
             nodes[0].ask("CLUSTER", "MEET", HOST, node.port, node.port + _BUS)
-        until(lambda: all(_whole(node, count) for node in nodes), "the cluster")
+        until(lambda: all(whole(node, count) for node in nodes), "the cluster")
         yield nodes
 
 
-def _whole(node: Server, count: int) -> bool:
+def whole(node: Server, count: int) -> bool:
+    """Whether this node sees a cluster of so many, all of them there."""
     told = node.ask("CLUSTER", "INFO")
     text = told.decode() if isinstance(told, bytes) else str(told)
     return all(
@@ -160,4 +161,4 @@ def until(test: Callable[[], bool], what: str, within_s: float = _START_S) -> No
         time.sleep(0.02)
 
 
-__all__: Sequence[str] = ["HOST", "Server", "cluster", "free_port", "running", "until"]
+__all__: Sequence[str] = ["HOST", "Server", "cluster", "free_port", "running", "until", "whole"]
