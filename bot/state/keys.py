@@ -20,6 +20,8 @@ BURIED_S = 30 * DAY_S
 FEED_S = 600
 SPENT_S = 400 * DAY_S
 VECTOR_S = 30 * DAY_S
+PACE_S = 3600
+REFUSED_S = DAY_S  # a deployment that is given another model is learnt anew
 NUDGES = "parley:nudge"
 """The channel that carries the number of a shard in which something became due."""
 STOPS = "parley:stop"
@@ -59,6 +61,8 @@ KINDS = (
         name="spent", type="hash", holds="micro-dollars, tokens, pictures, turns, reservations", life="400 d"
     ),
     Kind(name="talks", type="set", holds="the conversations of a person", life="retention"),
+    Kind(name="pace", type="hash", holds="a deployment's cool-down and rate buckets, ms", life="1 h unused"),
+    Kind(name="refused", type="set", holds="parameters that a deployment's model refuses", life="24 h"),
     Kind(name="vector", type="string", holds="an embedding, little-endian float32", life="30 d"),
 )
 
@@ -101,6 +105,11 @@ def waiting(shard: int) -> str:
 def buried(shard: int) -> str:
     """Events of a shard that were given up."""
     return f"{room(shard)}buried"
+
+
+def of_deployment(name: str) -> tuple[str, str]:
+    """The pace and the refused parameters of a deployment; those of all share one slot, for one script."""
+    return f"parley:{{models}}:pace:{name}", f"parley:{{models}}:refused:{name}"
 
 
 def kind_of(key: str) -> str:

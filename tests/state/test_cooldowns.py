@@ -51,9 +51,9 @@ async def test_a_cool_down_of_a_day_is_kept_for_a_day(redis: Redis) -> None:
 async def test_a_cool_down_ends(redis: Redis) -> None:
     cooldowns = Cooldowns(redis)
     await cooldowns.take([], [], 5, {"a": 0.05}, {})
-    async with asyncio.timeout(5):
-        while (await cooldowns.take(["a"], [FREE], 5, {}, {})).chosen is None:
-            await asyncio.sleep(0.01)
+    assert (taken := await cooldowns.take(["a"], [FREE], 5, {}, {})).chosen is None
+    await asyncio.sleep(taken.wait_s)
+    assert (await cooldowns.take(["a"], [FREE], 5, {}, {})).chosen == 0
 
 
 async def test_places_are_given_out_until_a_bucket_is_empty_then_one_by_one(redis: Redis) -> None:
