@@ -1,12 +1,10 @@
 """The words that people type, the same on every platform: help, reset, usage, forget."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import NamedTuple
 
-from bot.state.ledger import Ledger, Spent
-from bot.state.turns import Turns
-from bot.types import Reply, Said, Template, now
+from bot.desk import Desk
+from bot.types import Reply, Said, Template
 
 WORDS = {
     "help": "what I can do",
@@ -34,10 +32,9 @@ def parse(said: Said) -> str | None:
 class Commands:
     """Runs the commands. Raises StateUnavailable."""
 
-    def __init__(self, *, templates: Sequence[Template], ledger: Ledger, turns: Turns) -> None:
+    def __init__(self, *, templates: Sequence[Template], desk: Desk) -> None:
         self._templates = templates
-        self._ledger = ledger
-        self._turns = turns
+        self._desk = desk
 
     async def run(self, word: str, said: Said) -> Done:
         """Do what a word of `WORDS` says."""
@@ -46,9 +43,12 @@ class Commands:
                 text = "Done. This conversation starts anew: I no longer see what was said before."
                 return Done(Reply(text=text), resets=True)
             case "usage":
-                return Done(Reply(text=await self._usage(said), private=True))
+                return Done(Reply(text=await self._desk.usage(said.user), private=True))
             case "forget":
-                return Done(Reply(text=await self._forget(said), private=True), keep=False)
+                return Done(
+                    Reply(text=await self._desk.forget(said.user, said.address.conversation), private=True),
+                    keep=False,
+                )
             case _:
                 return Done(Reply(text=self.help(), private=True))
 
@@ -62,40 +62,6 @@ class Commands:
         lines += [f"- `/{word}` {what}" for word, what in WORDS.items()]
         lines += ["", "Where a slash is taken by the app itself, the word alone does the same: `help`."]
         return "\n".join(lines)
-
-    async def _usage(self, said: Said) -> str:
-        today = now().date()
-        user = said.user
-        day = await self._ledger.spent(user.tenant, user.id, today, today)
-        month = await self._ledger.spent(user.tenant, user.id, date(today.year, today.month, 1), today)
-        rows = [_row("Today", day), _row("This month", month)]
-        head = "| | Answers | Tokens in | Tokens out | Pictures | Cost |\n|---|---|---|---|---|---|"
-        return "\n".join(["What you have used (days in UTC):", "", head, *rows])
-
-    async def _forget(self, said: Said) -> str:
-        user = said.user
-        here = said.address.conversation
-        conversations = dict.fromkeys([*await self._ledger.talks(user), here])
-        gone = await self._turns.forget(user, conversations)
-        days = await self._ledger.forget(user)
-        return (
-            f"Done. I deleted {_count(gone.turns, 'answer')} with your questions, in "
-            f"{_count(gone.conversations, 'conversation')}, {_count(gone.pictures, 'picture')} and "
-            f"{_count(days, 'day')} of usage records. Messages that stand in this app are the app's own: "
-            "delete them here if you want them gone too."
-        )
-
-
-def _row(label: str, spent: Spent) -> str:
-    cost = f"${spent.microdollars / 1_000_000:.4f}"
-    if spent.unpriced:
-        cost += f" and {_count(spent.unpriced, 'call')} of unknown price"
-    numbers = (spent.turns, spent.input_tokens, spent.output_tokens, spent.images)
-    return f"| {label} | {' | '.join(map(str, numbers))} | {cost} |"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _uncapitalised(text: str) -> str:

@@ -12,18 +12,22 @@ from bot import examples, knowledge, observe, templates
 from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.compose import Room
+from bot.desk import Desk
 from bot.engine import Engine, Parts
 from bot.errors import TemplateError
 from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
 from bot.models.roster import Roster
 from bot.settings import Settings, secrets
+from bot.state.choices import Choices
 from bot.state.embedded import embedded
 from bot.state.feed import Feed
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
+from bot.state.limits import Limiter
 from bot.state.redis import Redis
 from bot.state.turns import Turns
+from bot.state.vault import Vault
 from bot.state.vectors import Vectors
 from bot.tools import Tool
 from bot.types import Deployment, Event, Example, Prompt, Template, Turn
@@ -46,6 +50,9 @@ class House:
     gateway: Gateway
     deployments: Sequence[Deployment]
     templates: Sequence[Template]
+    desk: Desk
+    vault: Vault
+    limiter: Limiter
     engine: Engine
 
     def worker(self, adapters: Sequence[Adapter]) -> Worker:
@@ -127,6 +134,15 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             tenant_limit=settings.parley_tenant_limit,
             retention_s=retention_s,
         )
+        desk = Desk(
+            templates=prompts.templates,
+            deployments=deployments if settings.parley_model_choice else (),
+            ledger=ledger,
+            turns=turns,
+            choices=Choices(redis),
+            operators=settings.operators,
+            retention_days=settings.parley_retention_days,
+        )
         vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))
         yield House(
             settings=settings,
@@ -138,11 +154,16 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             gateway=gateway,
             deployments=deployments,
             templates=prompts.templates,
-            engine=_engine(prompts, gateway, ledger, turns, vectors),
+            desk=desk,
+            vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
+            limiter=Limiter(redis),
+            engine=_engine(prompts, gateway, ledger, turns, vectors, desk),
         )
 
 
-def _engine(prompts: Prompts, gateway: Gateway, ledger: Ledger, turns: Turns, vectors: Vectors) -> Engine:
+def _engine(
+    prompts: Prompts, gateway: Gateway, ledger: Ledger, turns: Turns, vectors: Vectors, desk: Desk
+) -> Engine:
     async def choose(template: Template, question: str) -> Sequence[Example]:
         pool = prompts.pools.get(template.pool or "", ())
         return await examples.choose(template, pool, question, vectors.embed)
@@ -154,7 +175,7 @@ def _engine(prompts: Prompts, gateway: Gateway, ledger: Ledger, turns: Turns, ve
         Parts(
             model=gateway,
             ledger=ledger,
-            commands=Commands(templates=prompts.templates, ledger=ledger, turns=turns),
+            commands=Commands(templates=prompts.templates, desk=desk),
             templates=prompts.templates,
             tools=TOOLS,
             choose=choose,

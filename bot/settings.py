@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     parley_prompts: Path | None = None
     parley_public_url: str | None = None
     parley_studio_token: SecretStr | None = None
+    parley_secret_keys: SecretStr | None = None
 
     # --- how much at once, for how long
     parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
@@ -80,6 +81,10 @@ class Settings(BaseSettings):
     parley_tenant_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
+    # --- what people may do
+    parley_model_choice: bool = True
+    parley_operators: str = ""
+
     # --- limits on people
     parley_requests_per_minute: Annotated[int, Field(ge=0)] = 30
     parley_daily_usd: Annotated[float, Field(ge=0)] | None = None
@@ -87,6 +92,11 @@ class Settings(BaseSettings):
     # --- what is written about it
     parley_log: Literal["text", "json"] = "text"
     parley_log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The ids of the people who run this bot."""
+        return frozenset(one.strip() for one in self.parley_operators.split(",") if one.strip())
 
     @property
     def slack(self) -> bool:

@@ -11,9 +11,11 @@ from msgspec.structs import replace
 from bot.adapter import Receipt
 from bot.commands import Commands
 from bot.compose import Room as TokenRoom
+from bot.desk import Desk
 from bot.engine import Engine, Parts
 from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
 from bot.state import keys
+from bot.state.choices import Choices
 from bot.state.inbox import Claim, Inbox
 from bot.state.ledger import Ledger
 from bot.state.redis import Redis
@@ -81,10 +83,17 @@ class Bench:
             return ()
 
         templates = (ASSISTANT, DRAW)
+        desk = Desk(
+            templates=templates,
+            deployments=(),
+            ledger=self.ledger,
+            turns=self.turns,
+            choices=Choices(self.redis),
+        )
         parts = Parts(
             model=self.model,
             ledger=self.ledger,
-            commands=Commands(templates=templates, ledger=self.ledger, turns=self.turns),
+            commands=Commands(templates=templates, desk=desk),
             templates=templates,
             tools={"dice": Tool(dice)},
             choose=choose,

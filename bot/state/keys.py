@@ -22,6 +22,7 @@ SPENT_S = 400 * DAY_S
 VECTOR_S = 30 * DAY_S
 PACE_S = 3600
 REFUSED_S = DAY_S  # a deployment that is given another model is learnt anew
+CHOICE_S = 400 * DAY_S
 NUDGES = "parley:nudge"
 """The channel that carries the number of a shard in which something became due."""
 STOPS = "parley:stop"
@@ -61,6 +62,15 @@ KINDS = (
         name="spent", type="hash", holds="micro-dollars, tokens, pictures, turns, reservations", life="400 d"
     ),
     Kind(name="talks", type="set", holds="the conversations of a person", life="retention"),
+    Kind(name="choice", type="hash", holds="template, deployment, manner, quiet", life="400 d unused"),
+    Kind(
+        name="vault",
+        type="string",
+        holds="an adapter's secret, encrypted",
+        life="until deleted",
+        permanent=True,
+    ),
+    Kind(name="limit", type="list", holds="when places in a minute were taken, ms", life="60 s"),
     Kind(name="pace", type="hash", holds="a deployment's cool-down and rate buckets, ms", life="1 h unused"),
     Kind(name="refused", type="set", holds="parameters that a deployment's model refuses", life="24 h"),
     Kind(name="vector", type="string", holds="an embedding, little-endian float32", life="30 d"),
@@ -105,6 +115,16 @@ def waiting(shard: int) -> str:
 def buried(shard: int) -> str:
     """Events of a shard that were given up."""
     return f"{room(shard)}buried"
+
+
+def vault(name: str) -> str:
+    """What an adapter keeps under a name."""
+    return f"parley:{{vault}}:vault:{name}"
+
+
+def limit(name: str) -> str:
+    """The places that were taken in a minute that all processes share."""
+    return f"parley:{{l:{name}}}:limit:{name}"
 
 
 def of_deployment(name: str) -> tuple[str, str]:

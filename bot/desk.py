@@ -1,0 +1,150 @@
+"""What people may see of themselves and change: choices, usage, what was sent, what is remembered."""
+
+from collections.abc import Collection, Sequence
+from datetime import date, timedelta
+
+from bot import sent
+from bot.errors import NotAllowed
+from bot.state.choices import Choice, Choices, Manner
+from bot.state.ledger import Ledger, Spent
+from bot.state.turns import Turns
+from bot.types import About, Deployment, Said, Template, Turn, User, now
+
+
+class Desk:
+    """The `bot.adapter.Desk`, and what commands do. Every method raises StateUnavailable."""
+
+    def __init__(
+        self,
+        *,
+        templates: Sequence[Template],
+        deployments: Sequence[Deployment],
+        ledger: Ledger,
+        turns: Turns,
+        choices: Choices,
+        operators: Collection[str] = (),
+        retention_days: int = 30,
+    ) -> None:
+        """`deployments` are those that people may choose between; `operators` are the ids of users."""
+        chat = [one for one in templates if one.capability == "chat"]
+        self.templates = {one.name: one.description or one.name for one in chat}
+        self.deployments = {one.name: _described(one) for one in deployments if one.capability == "chat"}
+        self._default = next((one.name for one in chat if one.match.default), "")
+        self._ledger = ledger
+        self._turns = turns
+        self._choices = choices
+        self._operators = frozenset(operators)
+        self._retention_days = retention_days
+
+    # -------------------------------------------------------------- choices
+
+    async def about(self, user: User, channel: str) -> About:
+        """What a person may choose here, what is chosen, what they used, and what is remembered of them."""
+        choice = await self._choices.of(user, channel)
+        today = now().date()
+        kept = await self._ledger.spent(
+            user.tenant, user.id, today - timedelta(days=self._retention_days), today
+        )
+        return About(
+            templates=tuple(self.templates.items()),
+            template=choice.template or self._default,
+            deployments=tuple(self.deployments.items()) if len(self.deployments) > 1 else (),
+            deployment=choice.deployment,
+            usage=await self.usage(user),
+            conversations=len(await self._ledger.talks(user)),
+            answers=kept.turns,
+        )
+
+    async def here(self, said: Said) -> Choice:
+        """What counts for a message, without what is no longer there to be chosen."""
+        choice = await self._choices.here(said)
+        template = choice.template if choice.template in self.templates else ""
+        deployment = choice.deployment if choice.deployment in self.deployments else ""
+        return Choice(template=template, deployment=deployment, manner=choice.manner, quiet=choice.quiet)
+
+    async def choose(
+        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+    ) -> None:
+        """Choose for a channel, or for a person everywhere. Raises NotAllowed for what is not to be had."""
+        if template and template not in self.templates:
+            raise NotAllowed(f"There is no template “{template}”. {_listed(self.templates)}")
+        if deployment and deployment not in self.deployments:
+            raise NotAllowed(f"There is no model “{deployment}” to choose. {_listed(self.deployments)}")
+        if template == self._default:
+            template = ""
+        await self._choices.choose(user, channel, template=template, deployment=deployment)
+
+    async def behave(self, said: Said, manner: Manner) -> None:
+        """How to take part in the channel of a message."""
+        await self._choices.choose(said.user, said.channel, manner=manner)
+
+    async def hush(self, said: Said, quiet: bool) -> None:
+        """Whether to wait for a mention in the conversation of a message."""
+        await self._choices.hush(said, quiet)
+
+    # -------------------------------------------------------------- what was used, sent, kept
+
+    async def usage(self, user: User) -> str:
+        """What a person used today and this month, as Markdown."""
+        today = now().date()
+        day = await self._ledger.spent(user.tenant, user.id, today, today)
+        month = await self._ledger.spent(user.tenant, user.id, date(today.year, today.month, 1), today)
+        rows = [_row("Today", day), _row("This month", month)]
+        head = "| | Answers | Tokens in | Tokens out | Pictures | Cost |\n|---|---|---|---|---|---|"
+        return "\n".join(["What you have used (days in UTC):", "", head, *rows])
+
+    async def sent(self, user: User, conversation: str, post: str) -> str:
+        """What was sent for the answer that this post shows, or, without one, for the last answer.
+
+        Raises NotAllowed for anybody but the asker and the operators.
+        """
+        turns = await self._turns.turns(conversation)
+        turn = find(turns, post)
+        if turn is None:
+            raise NotAllowed("That answer is no longer kept, so I can't say what was sent for it.")
+        asker = turn.said.user
+        if (user.id, user.tenant) != (asker.id, asker.tenant) and user.id not in self._operators:
+            raise NotAllowed("Only the person who asked, and those who run this bot, may see what was sent.")
+        return sent.describe(turn, await self._turns.sent(conversation, turn.id))
+
+    async def forget(self, user: User, *conversations: str) -> str:
+        """Delete what is kept about a person, everywhere, and in these; what was deleted, in words."""
+        everywhere = dict.fromkeys([*await self._ledger.talks(user), *conversations])
+        gone = await self._turns.forget(user, everywhere)
+        days = await self._ledger.forget(user)
+        chosen = await self._choices.forget(user)
+        return (
+            f"Done. I deleted {_count(gone.turns, 'answer')} with your questions, in "
+            f"{_count(gone.conversations, 'conversation')}, {_count(gone.pictures, 'picture')} and "
+            f"{_count(days, 'day')} of usage records{', and what you chose for yourself' if chosen else ''}. "
+            "Messages that stand in this app are the app's own: delete them here if you want them gone too."
+        )
+
+
+def find(turns: Sequence[Turn], post: str = "") -> Turn | None:
+    """The turn that a post shows; without a post, the last that answered a question."""
+    for turn in reversed(turns):
+        if turn.post is not None and turn.post.id == post if post else not turn.template.startswith("/"):
+            return turn
+    return None
+
+
+def _described(deployment: Deployment) -> str:
+    model = deployment.model or deployment.family
+    return f"{model} ({', '.join(deployment.tags)})" if deployment.tags else model
+
+
+def _listed(names: Collection[str]) -> str:
+    return f"There are: {', '.join(f'`{name}`' for name in names)}." if names else "There is no choice here."
+
+
+def _row(label: str, spent: Spent) -> str:
+    cost = f"${spent.microdollars / 1_000_000:.4f}"
+    if spent.unpriced:
+        cost += f" and {_count(spent.unpriced, 'call')} of unknown price"
+    numbers = (spent.turns, spent.input_tokens, spent.output_tokens, spent.images)
+    return f"| {label} | {' | '.join(map(str, numbers))} | {cost} |"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

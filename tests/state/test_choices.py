@@ -1,0 +1,48 @@
+"""What people choose for a channel, for themselves, for one conversation."""
+
+from msgspec.structs import replace
+
+from bot.state.choices import Choice, Choices
+from bot.state.redis import Redis
+from tests.acts import ADA, BOB, said
+
+
+async def test_a_channels_choice_goes_before_a_persons(redis: Redis) -> None:
+    choices = Choices(redis)
+    await choices.choose(ADA, "", template="support", deployment="mini")
+    await choices.choose(BOB, "C1", template="translate")
+    here = said(channel="C1")
+    assert await choices.here(here) == Choice(template="translate", deployment="mini")
+    assert await choices.here(replace(here, user=BOB)) == Choice(template="translate")
+    assert (await choices.here(said(channel="C2"))).template == "support"
+    assert (await choices.here(replace(here, direct=True))).template == "support"
+
+
+async def test_an_empty_choice_takes_it_back_and_none_leaves_it(redis: Redis) -> None:
+    choices = Choices(redis)
+    await choices.choose(ADA, "C1", template="support", deployment="mini", manner="mention")
+    await choices.choose(ADA, "C1", template="")
+    assert await choices.of(ADA, "C1") == Choice(deployment="mini", manner="mention")
+
+
+async def test_quiet_is_of_one_conversation(redis: Redis) -> None:
+    choices = Choices(redis)
+    await choices.hush(said(), True)
+    assert (await choices.here(said())).quiet
+    assert not (await choices.here(said(conversation="test:other"))).quiet
+    await choices.hush(said(), False)
+    assert not (await choices.here(said())).quiet
+
+
+async def test_tenants_with_the_same_channel_do_not_share_choices(redis: Redis) -> None:
+    choices = Choices(redis)
+    await choices.choose(ADA, "C1", template="support")
+    assert await choices.of(replace(ADA, tenant="other"), "C1") == Choice()
+
+
+async def test_forgetting_a_person_takes_their_own_choices(redis: Redis) -> None:
+    choices = Choices(redis)
+    await choices.choose(ADA, "", template="support")
+    assert await choices.forget(ADA)
+    assert await choices.of(ADA, "") == Choice()
+    assert not await choices.forget(ADA)
