@@ -1,4 +1,4 @@
-"""What was sent to the model for an answer, as Markdown: messages, what was left out, who answered, the price."""
+"""What was sent to the model for an answer, as Markdown: the messages, what was left out, the price."""
 
 from collections.abc import Sequence
 

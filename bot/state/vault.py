@@ -88,7 +88,7 @@ def cipher(secrets: SecretStr | None, folder: Path) -> "MultiFernet":
     except ValueError:
         where = "PARLEY_SECRET_KEYS" if secrets is not None else str(folder / KEY_FILE)
         raise ConfigError(
-            f"{where} can't be used: each key is 32 random bytes in URL-safe Base64, as this prints: python -c "
+            f"{where} can't be used: a key is 32 random bytes in URL-safe Base64, as this prints: python -c "
             '"from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
         ) from None
 
