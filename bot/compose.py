@@ -67,7 +67,7 @@ def compose(material: Material, room: Room) -> Prompt:
         )
     passages, without = _passages(material.passages, left)
     left -= sum(map(window.weigh, passages))
-    turns, dropped = window.fit(material.turns, left)
+    turns, dropped = window.fit(material.turns, left, template.past_messages)
     left_out = tuple(one for one in (without, dropped) if one is not None)
     history = [_slim(message) for turn in turns for message in turn.messages]
     notice = [say("system", _notice(dropped))] if dropped else []

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import msgspec
 import yaml
@@ -159,6 +159,16 @@ class Fields:
             raise self.error(
                 key, f"{key!r} must be a list of texts (quote words such as yes, no, on)"
             ) from None
+
+    def plain(self, key: str) -> dict[str, Any]:
+        """A mapping of whatever JSON can hold, empty when absent; nothing in it is looked at."""
+        value = self.any(key)
+        if value is not None and not isinstance(value, _Lined):
+            raise self.error(key, f"{key!r} must be names with values")
+        try:
+            return msgspec.json.decode(msgspec.json.encode(value or {}))
+        except (TypeError, msgspec.MsgspecError, UnicodeError):
+            raise self.error(key, f"{key!r} holds something that JSON can't") from None
 
     def fields(self, key: str) -> "Fields":
         """A mapping; empty when absent."""

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from bot.frontmatter import Fields, front_matter, nearest, open_source
+from bot.frontmatter import Fields, Source, front_matter, nearest, open_source
 from bot.types import Capability, Match, Parameters, Template
 from bot.wording import Hole, wording
 
 MOST_BYTES = 64 * 1024
 MOST_SHOTS = 50
+MOST_PAST = 1000
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _CAPABILITIES: dict[str, Capability] = {"chat": "chat", "responses": "chat", "image": "image"}
@@ -56,9 +57,24 @@ class _ModelWish(NamedTuple):
 
 def read(path: Path) -> Loaded:
     """One template, checked as far as it can be checked alone. Raises TemplateError."""
-    source = open_source(path, MOST_BYTES)
-    if not _NAME.fullmatch(path.stem):
-        raise source.error(1, "a template's file is named with small letters, digits, - and _")
+    return _read(open_source(path, MOST_BYTES), path.stem)
+
+
+def read_text(text: str, name: str) -> Loaded:
+    """The same of a text that is no file yet; errors name it as `name.prompty`. Raises TemplateError."""
+    source = Source(f"{name}.prompty", text)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise source.error(1, "this is not UTF-8 text") from None
+    if size > MOST_BYTES:
+        raise source.error(1, f"the template has {size} bytes; at most {MOST_BYTES}")
+    return _read(source, name)
+
+
+def _read(source: Source, name: str) -> Loaded:
+    if not _NAME.fullmatch(name):
+        raise source.error(1, "a template is named with small letters, digits, - and _ (at most 64)")
     front, lines = front_matter(source)
     with front:
         front.ignore("name", "authors", "tags", "version", "sample", "kind")
@@ -70,14 +86,14 @@ def read(path: Path) -> Loaded:
         wish = _model(front)
         parley = _parley(front.fields("metadata"))
         with parley:
-            template, match = _with_parley(parley, path.stem, description, wish)
+            template, match = _with_parley(parley, name, description, wish)
     said = wording(source, lines, holes)
     if template.capability == "chat" and not said.system and not said.examples:
         raise source.error(len(source.lines), "the template says nothing: it has no 'system:' text")
     template = msgspec.structs.replace(
         template, system=said.system, examples=said.examples, inputs=said.inputs
     )
-    return Loaded(msgspec.structs.replace(template, digest=_digest(template)), parley, match)
+    return Loaded(msgspec.structs.replace(template, digest=digest(template)), parley, match)
 
 
 def _parley(metadata: Fields) -> Fields:
@@ -122,6 +138,8 @@ def _with_parley(parley: Fields, name: str, description: str, wish: _ModelWish) 
         deployment=parley.text("deployment") or wish.deployment,
         parameters=wish.parameters,
         match=_match(match),
+        past_messages=parley.count("past_messages", MOST_PAST) if "past_messages" in parley else None,
+        extra=parley.plain("extra"),
     )
     if (template.pool is None) != (template.shots == 0):
         raise parley.error("shots", "'pool' and 'shots', how many of its examples to show, go together")
@@ -195,9 +213,17 @@ def _options(options: Fields) -> dict[str, object]:
     return found
 
 
-def _digest(template: Template) -> str:
+def digest(template: Template) -> str:
     """Of what the template sends; not of what it answers, nor of where it would like to be answered."""
     silent = msgspec.structs.replace(
-        template, name="", digest="", description="", deployment=None, match=Match()
+        template,
+        name="",
+        digest="",
+        description="",
+        deployment=None,
+        # A copy: what is left out as a default is decided by identity.
+        parameters=msgspec.structs.replace(template.parameters),
+        match=Match(),
+        extra={},
     )
     return hashlib.sha256(msgspec.json.encode(silent)).hexdigest()[:12]

@@ -240,7 +240,9 @@ class Match(Value):
 class Template(Value):
     """A prompt as data. `digest` is 12 hex digits over the wording; `system` may hold `{{holes}}`.
 
-    `inputs` are the names of its holes with their default values.
+    `inputs` are the names of its holes with their default values. `past_messages` is how many messages of
+    the conversation are shown at most, `None`: what fits. `extra` are fields of an imported set-up that
+    nothing here uses, kept for its export.
     """
 
     name: str
@@ -257,6 +259,8 @@ class Template(Value):
     parameters: Parameters = Parameters()
     inputs: dict[str, str] = {}
     match: Match = Match()
+    past_messages: int | None = None
+    extra: dict[str, Any] = {}
 
     @property
     def version(self) -> str:

@@ -38,11 +38,18 @@ def remembered(turns: Sequence[Turn]) -> list[Turn]:
     return [turn for turn in turns[start:] if turn.messages]
 
 
-def fit(turns: Sequence[Turn], budget_tokens: int) -> tuple[list[Turn], LeftOut | None]:
+def fit(
+    turns: Sequence[Turn], budget_tokens: int, most_messages: int | None = None
+) -> tuple[list[Turn], LeftOut | None]:
     """The newest remembered turns within the budget, oldest first, and what had to be left out."""
     candidates = remembered(turns)
-    kept, spent = 0, 0
+    why = f"the conversation is longer than the {budget_tokens} tokens that are left for it"
+    kept, spent, messages = 0, 0, 0
     for turn in reversed(candidates):
+        messages += len(turn.messages)
+        if most_messages is not None and messages > most_messages:
+            why = f"the template shows at most {most_messages} messages of the conversation"
+            break
         spent += sum(map(weigh, turn.messages))
         if spent > budget_tokens:
             break
@@ -50,5 +57,4 @@ def fit(turns: Sequence[Turn], budget_tokens: int) -> tuple[list[Turn], LeftOut 
     dropped = len(candidates) - kept
     if not dropped:
         return candidates, None
-    why = f"the conversation is longer than the {budget_tokens} tokens that are left for it"
     return candidates[dropped:], LeftOut(what="turns", count=dropped, why=why)

@@ -1,0 +1,77 @@
+"""What was published over the files: versions of templates, changes of pools, proposals for pools."""
+
+from datetime import datetime
+from typing import Literal
+
+from bot.types import Example, Template, User, Value
+
+State = Literal["proposed", "accepted", "rejected"]
+
+
+class Trial(Value):
+    """Who meets a version that is only tried: these channels, and `percent` of all other conversations."""
+
+    percent: int = 0
+    channels: tuple[str, ...] = ()
+
+
+class Version(Value, tag="template"):
+    """A template as it was published; records are numbered from 1 in the order in which they were made.
+
+    `text` is the whole template as `.prompty`; an empty one takes back what was published, so that the file
+    counts again (and a template without a file is gone). A version without a `trial` ends the trials of its
+    template.
+    """
+
+    number: int
+    name: str
+    text: str
+    digest: str
+    author: str
+    at: datetime
+    reason: str
+    trial: Trial | None = None
+
+
+class PoolChange(Value, tag="pool"):
+    """Examples that were added to a pool, or taken out of it."""
+
+    number: int
+    pool: str
+    author: str
+    at: datetime
+    reason: str
+    added: tuple[Example, ...] = ()
+    removed: tuple[Example, ...] = ()
+
+
+Record = Version | PoolChange
+
+
+class Held(Value):
+    """What counts now for one template: what everybody meets, by which version, and what is tried.
+
+    `version` is `None` where the file counts, `file` is `None` where there is none.
+    """
+
+    template: Template | None
+    file: Template | None
+    version: Version | None = None
+    trial: Version | None = None
+
+
+class Proposal(Value):
+    """A turn that could be an example of a pool. `asker` is the person whose words it holds."""
+
+    id: str
+    pool: str
+    example: Example
+    conversation: str
+    turn: str
+    asker: User
+    author: str
+    at: datetime
+    state: State = "proposed"
+    reviewer: str = ""
+    reviewed_at: datetime | None = None
+    reason: str = ""
