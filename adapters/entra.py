@@ -1,12 +1,21 @@
 """A bearer token of Microsoft Entra that is fetched ahead of its end, off the path of a message."""
 
 import asyncio
+import base64
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
 
 import aiohttp
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
 from pydantic import SecretStr
 
 from bot.errors import ConfigError, PlatformUnavailable
@@ -62,36 +71,99 @@ class Token:
             log.warning("no new token from Microsoft Entra: %s", error)
 
 
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A private key, and the SHA-256 thumbprint of its certificate in base64url."""
+
+    key: RSAPrivateKey
+    thumbprint: str
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From a PEM file that holds both, as `openssl` and Azure Key Vault write it. Raises ConfigError."""
+        try:
+            pem = path.read_bytes()
+            key = load_pem_private_key(pem, None)
+            digest = load_pem_x509_certificate(pem).fingerprint(SHA256())
+        except OSError as error:
+            raise ConfigError(f"The certificate {path} can't be read: {error.strerror}.") from error
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path} is no PEM file with a certificate and its private key, without a password."
+            ) from error
+        if not isinstance(key, RSAPrivateKey):
+            raise ConfigError(f"The key in {path} is not RSA, the only kind that Microsoft Entra takes here.")
+        return cls(key=key, thumbprint=base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
+
+    def assertion(self, url: str, client_id: str) -> str:
+        """Who the client is, signed, for this token endpoint (Entra, "Certificate credentials")."""
+        now = int(time.time())
+        claims = {
+            "aud": url,
+            "iss": client_id,
+            "sub": client_id,
+            "jti": str(uuid.uuid4()),
+            "nbf": now - 60,
+            "exp": now + 300,
+        }
+        return jwt.encode(claims, self.key, "PS256", {"x5t#S256": self.thumbprint})
+
+
 def by_secret(
     session: aiohttp.ClientSession, login_url: str, tenant: str, client_id: str, secret: SecretStr, scope: str
 ) -> Fetch:
     """Tokens for an application that has a client secret (OAuth 2.0 client credentials, RFC 6749, 4.4)."""
 
     async def fetch() -> tuple[str, float]:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": client_id,
-            "client_secret": secret.get_secret_value(),
-            "scope": scope,
-        }
-        url = f"{login_url.rstrip('/')}/{tenant}/oauth2/v2.0/token"
-        try:
-            async with session.post(url, data=form, timeout=aiohttp.ClientTimeout(total=20)) as response:
-                answer: dict[str, Any] = await response.json(content_type=None)
-                status = response.status
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise PlatformUnavailable(f"Microsoft Entra did not answer: {type(error).__name__}") from error
-        if status in (400, 401):
-            # The description names what is wrong (AADSTS7000215: invalid client secret) and holds no secret.
-            raise ConfigError(
-                "Microsoft Entra refuses the app's id or secret: "
-                f"{str(answer.get('error_description', answer.get('error', status)))[:300]}"
-            )
-        if status != 200 or not isinstance(answer.get("access_token"), str):
-            raise PlatformUnavailable(f"Microsoft Entra answered {status} without a token")
-        return str(answer["access_token"]), float(answer.get("expires_in", 3600))
+        proof = {"client_secret": secret.get_secret_value()}
+        return await _ask(session, _endpoint(login_url, tenant), client_id, scope, proof)
 
     return fetch
+
+
+def by_certificate(
+    session: aiohttp.ClientSession,
+    login_url: str,
+    tenant: str,
+    client_id: str,
+    certificate: Certificate,
+    scope: str,
+) -> Fetch:
+    """Tokens for an application that has a certificate (RFC 7523, 2.2)."""
+
+    async def fetch() -> tuple[str, float]:
+        url = _endpoint(login_url, tenant)
+        proof = {
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": certificate.assertion(url, client_id),
+        }
+        return await _ask(session, url, client_id, scope, proof)
+
+    return fetch
+
+
+def _endpoint(login_url: str, tenant: str) -> str:
+    return f"{login_url.rstrip('/')}/{tenant}/oauth2/v2.0/token"
+
+
+async def _ask(
+    session: aiohttp.ClientSession, url: str, client_id: str, scope: str, proof: Mapping[str, str]
+) -> tuple[str, float]:
+    form = {"grant_type": "client_credentials", "client_id": client_id, "scope": scope, **proof}
+    try:
+        async with session.post(url, data=form, timeout=aiohttp.ClientTimeout(total=20)) as response:
+            answer: dict[str, Any] = await response.json(content_type=None)
+            status = response.status
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise PlatformUnavailable(f"Microsoft Entra did not answer: {type(error).__name__}") from error
+    if status in (400, 401):
+        # The description names what is wrong (AADSTS7000215: invalid client secret) and holds no secret.
+        raise ConfigError(
+            "Microsoft Entra refuses the app's id, secret or certificate: "
+            f"{str(answer.get('error_description', answer.get('error', status)))[:300]}"
+        )
+    if status != 200 or not isinstance(answer.get("access_token"), str):
+        raise PlatformUnavailable(f"Microsoft Entra answered {status} without a token")
+    return str(answer["access_token"]), float(answer.get("expires_in", 3600))
 
 
 def by_managed_identity(client_id: str, scope: str) -> Fetch:

@@ -3,15 +3,20 @@
 import hashlib
 import json
 import mimetypes
+import re
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
 
 from bot.errors import Malformed
-from bot.types import Address, Attachment, Deleted, Edited, Event, Rated, Said, User, now
+from bot.types import Address, Attachment, Deleted, Edited, Event, Quote, Rated, Said, User, now
 
 FILE = "application/vnd.microsoft.teams.file.download.info"
+AGAIN, SENT = "Try again", "What did you send?"
+_BUTTONS = {AGAIN: "/again", SENT: "/sent"}
+"""What buttons below an answer say for the person, and the words that they are."""
+_QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
 
 
 class Account(msgspec.Struct, rename="camel"):
@@ -73,6 +78,11 @@ class Activity(msgspec.Struct, rename="camel"):
         return self.conversation.tenant_id or (named if isinstance(named, str) else "") or "-"
 
     @property
+    def channel(self) -> str:
+        """The room, whatever the thread."""
+        return self.conversation.id.partition(";")[0]
+
+    @property
     def change(self) -> str:
         """What a messageUpdate or messageDelete was: editMessage, softDeleteMessage, undeleteMessage."""
         return str(_object(self.channel_data).get("eventType", ""))
@@ -116,7 +126,7 @@ def event_id(activity: Activity) -> str:
 def address(activity: Activity) -> Address:
     """Everything that answering needs, in this process or another."""
     return Address(
-        conversation=f"teams:{activity.tenant}:{activity.conversation.id}",
+        conversation=talk(activity.tenant, activity.conversation.id),
         event=event_id(activity),
         data={
             "service_url": activity.service_url,
@@ -127,13 +137,25 @@ def address(activity: Activity) -> Address:
             "user": activity.sender.id,
             "tenant": activity.tenant,
             "channel": activity.channel_id,
+            "doing": _doing(activity),
         },
     )
+
+
+def talk(tenant: str, conversation: str) -> str:
+    """A conversation as Parley names it: two tenants may have one of the same id."""
+    return f"teams:{tenant}:{conversation}"
 
 
 def post_id(conversation: str, activity: str) -> str:
     """The id of a `Post`: a message's own id is unique only within its conversation."""
     return f"{conversation}|{activity}"
+
+
+def _doing(activity: Activity) -> str:
+    """What the bot says that it does before its first words."""
+    kinds = {one.data["kind"] for one in _attachments(activity)}
+    return "file" if "file" in kinds else "picture" if "inline" in kinds else ""
 
 
 def _act(activity: Activity, suffix: str = "") -> dict[str, Any]:
@@ -155,10 +177,11 @@ def _said(activity: Activity) -> Event | None:
     direct = activity.kind == "personal"
     return Said(
         **_act(activity),
-        text=text,
-        attachments=tuple(filter(None, map(_attachment, activity.attachments or []))),
+        text=_BUTTONS.get(text, text),
+        attachments=_attachments(activity),
+        quotes=tuple(filter(None, map(_quote, activity.entities or []))),
         addressed=addressed or direct,
-        channel=activity.conversation.id.partition(";")[0],
+        channel=activity.channel,
         direct=direct,
     )
 
@@ -204,7 +227,20 @@ def _without_mentions(activity: Activity) -> tuple[str, bool]:
         if own and text[end : end + 1] == " " and (begin == 0 or text[begin - 1].isspace()):
             end += 1
         text, at = text[:begin] + name + text[end:], begin + len(name)
-    return text.strip(), addressed
+    return _QUOTED.sub("", text).strip(), addressed
+
+
+def _quote(entity: dict[str, Any]) -> Quote | None:
+    """What a person answers to by quoting it, as far as Teams shows it."""
+    quoted = _object(entity.get("quotedReply")) if entity.get("type") == "quotedReply" else {}
+    words = quoted.get("preview")
+    if not isinstance(words, str) or not words.strip() or quoted.get("isReplyDeleted"):
+        return None
+    return Quote(author=str(quoted.get("senderName") or ""), text=words)
+
+
+def _attachments(activity: Activity) -> tuple[Attachment, ...]:
+    return tuple(filter(None, map(_attachment, activity.attachments or [])))
 
 
 def _attachment(file: File) -> Attachment | None:

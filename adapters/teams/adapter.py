@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,25 +14,22 @@ import msgspec
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.entra import Token, by_managed_identity, by_secret
+from adapters.entra import Token
 from adapters.teams import files
 from adapters.teams.activities import Activity, address, post_id
 from adapters.teams.cloud import Cloud
 from adapters.teams.connector import Connector, Fields, Rejected
-from adapters.teams.format import PICTURE_BYTES, SMALLEST_PICTURE_BYTES, TEXT_LIMIT, messages, picture
+from adapters.teams.credentials import Credentials
+from adapters.teams.format import PICTURE_BYTES, SMALLEST_PICTURE_BYTES, TEXT_LIMIT, messages, offer, picture
 from adapters.teams.inbound import Inbound
-from adapters.teams.stream import Stream, Typing
-from bot.adapter import Accept
+from adapters.teams.reception import Reception
+from adapters.teams.stream import DOING, THINKING, Stream, Typing
+from bot.adapter import Accept, Desk
 from bot.errors import BotError, ConfigError, PlatformUnavailable
 from bot.types import Address, Attachment, Finding, Image, Post, Quote, Reply
 
 log = logging.getLogger(__name__)
 
-WELCOME = (
-    "Hello! Write to me here, or mention me in a chat or a channel, and I'll answer. "
-    "`/image a red bicycle` draws a picture, and `help` shows what else I can do."
-)
-BUSY = "I'm still busy with your earlier messages here. Please send this one again when I've answered them."
 _REMEMBERED = 4096
 
 
@@ -53,21 +51,32 @@ class TeamsAdapter:
         tenant_id: str | None = None,
         authenticate: bool = True,
         *,
+        certificate_path: Path | None = None,
+        tenants: Collection[str] = (),
+        sensitivity: str = "",
+        desk: Desk | None = None,
         cloud: Cloud | None = None,
         pace_s: float = 1.2,
         backoff_s: float = 0.5,
     ) -> None:
-        """`cloud` is for other endpoints than Microsoft's public ones; `pace_s` and `backoff_s` for tests.
+        """Take the settings; nothing is opened yet.
 
-        Without `authenticate` anybody may speak as Teams, and answers go to this machine only.
-        Raises ConfigError when credentials are missing.
+        The certificate, a PEM file with its key, stands in for a password. `tenants` are the organisations
+        that are served, all without any; `sensitivity` labels every answer ("Confidential"); with a `desk`
+        there are cards for settings. `cloud` is for other endpoints than Microsoft's public ones, `pace_s`
+        and `backoff_s` for tests. Without `authenticate` anybody may speak as Teams, and answers go to this
+        machine only. Raises ConfigError when credentials are missing.
         """
+        self._credentials: Credentials | None = None
         if authenticate:
-            _demand_credentials(app_id, app_password, app_type, tenant_id)
+            self._credentials = Credentials.demanded(
+                app_id, app_password, app_type, tenant_id, certificate_path
+            )
         self._app_id = app_id
-        self._password = app_password
-        self._tenant = tenant_id if app_type != "MultiTenant" and tenant_id else "botframework.com"
         self._authenticate = authenticate
+        self._tenants = frozenset(tenants)
+        self._sensitivity = sensitivity
+        self._reception = Reception(desk) if desk is not None else None
         self._cloud = (cloud or Cloud()) if authenticate else (cloud or Cloud()).local()
         self._pace_s = pace_s
         self._backoff_s = backoff_s
@@ -80,8 +89,8 @@ class TeamsAdapter:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
-        if self._authenticate:
-            self._token = Token(self._fetch_token())
+        if self._credentials is not None:
+            self._token = Token(self._credentials.fetch(self._session, self._cloud))
             self._run(self._token.bearer(), "fetching the first token")
         self._connector = Connector(self._session, self._token, self._cloud, self._backoff_s)
         return self
@@ -98,18 +107,6 @@ class TeamsAdapter:
             await self._token.close()
         await self._session.close()
 
-    def _fetch_token(self) -> Any:
-        if self._password is None:
-            return by_managed_identity(self._app_id, self._cloud.scope)
-        return by_secret(
-            self._session,
-            self._cloud.login_url,
-            self._tenant,
-            self._app_id,
-            self._password,
-            self._cloud.scope,
-        )
-
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
         """POST /api/messages, the address that Azure's page of a bot proposes."""
         inbound = Inbound(
@@ -118,8 +115,9 @@ class TeamsAdapter:
             self._cloud,
             self._authenticate,
             accept,
-            greet=lambda activity: self._say_soon(activity, WELCOME),
-            too_busy=lambda activity: self._say_soon(activity, BUSY),
+            self._say_soon,
+            self._reception,
+            self._tenants,
         )
         return [web.post("/api/messages", inbound.handle)]
 
@@ -135,7 +133,7 @@ class TeamsAdapter:
             return await self._resume(begun)
         if place["kind"] == "personal":
             stream = Stream(self._connector, place, self._pace_s)
-            if await stream.begin():
+            if await stream.begin(DOING.get(place.get("doing", ""), THINKING)):
                 data = {**place, "parts": stream.id, "stream": stream.id}
                 post = Post(id=post_id(place["conversation"], stream.id), data=data)
                 self._remember(post, stream)
@@ -189,7 +187,9 @@ class TeamsAdapter:
         ids = [id for id in post.data.get("parts", "").split(",") if id]
         while True:
             pictures = await asyncio.to_thread(_attached, reply.images, picture_bytes)
-            parts = messages(reply, pictures, limit)
+            parts = messages(reply, pictures, limit, self._sensitivity)
+            if reply.rate and post.data["kind"] == "personal":
+                offer(parts[-1], post.data["user"])
             try:
                 for at, part in enumerate(parts):
                     if showing is not None and at == 0 and await showing.finish(part):
@@ -225,7 +225,12 @@ class TeamsAdapter:
     # ------------------------------------------------------------------ the rest
 
     async def context(self, address: Address) -> tuple[Quote, ...]:
-        """Nothing: here nobody speaks before the bot is called."""
+        """Nothing: Teams tells a bot only what it is called for.
+
+        With the permissions of `parley manifest teams --all-messages` every message of a chat or a team
+        arrives from the installation on; what was said before is to be had by Microsoft Graph alone, with
+        a consent that Parley does not ask for.
+        """
         return ()
 
     async def fetch(self, attachment: Attachment) -> bytes:
@@ -251,9 +256,8 @@ class TeamsAdapter:
             return [Finding(level="error", subject="Teams", words=words)]
         return [Finding(level="ok", subject="Teams", words=f"The bot {self._app_id} gets a token.")]
 
-    def _say_soon(self, activity: Activity, text: str) -> None:
-        said = self._connector.send(address(activity).data, {"type": "message", "text": text})
-        self._run(said, "saying something short")
+    def _say_soon(self, activity: Activity, message: Fields) -> None:
+        self._run(self._connector.send(address(activity).data, message), "saying something short")
 
     def _run(self, doing: Coroutine[Any, Any, object], what: str) -> None:
         """Do something off the path of a request."""
@@ -282,20 +286,3 @@ def _attached(images: Iterable[Image], limit_bytes: int) -> list[Fields]:
 
 def _with_parts(post: Post, ids: list[str]) -> Post:
     return Post(id=post.id, data={**post.data, "parts": ",".join(ids)})
-
-
-def _demand_credentials(app_id: str, password: SecretStr | None, app_type: str, tenant: str | None) -> None:
-    """An empty app id would let everybody in: botbuilder takes it as "authentication is off"."""
-    if not app_id.strip():
-        raise ConfigError("MicrosoftAppId is empty. Without it anybody could speak as Teams.")
-    if app_type not in ("MultiTenant", "SingleTenant", "UserAssignedMSI"):
-        raise ConfigError(
-            f"MicrosoftAppType is {app_type!r}; it is MultiTenant, SingleTenant or UserAssignedMSI."
-        )
-    if app_type == "UserAssignedMSI":
-        if password is not None:
-            raise ConfigError("MicrosoftAppPassword is set, but a UserAssignedMSI has none. Remove it.")
-    elif password is None or not password.get_secret_value():
-        raise ConfigError("MicrosoftAppPassword is missing: the client secret of the app MicrosoftAppId.")
-    if app_type != "MultiTenant" and not tenant:
-        raise ConfigError(f"MicrosoftAppTenantId is missing: MicrosoftAppType={app_type} needs it.")

@@ -13,25 +13,38 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True):
 
     A service URL arrives in a request and is where the bot's own token is sent, so it is compared with a
     list even though the request is signed. A host that starts with a dot stands for all that end so.
+    `tenant` is where an app that is registered for many tenants gets its token.
     """
 
     login_url: str = "https://login.microsoftonline.com"
+    tenant: str = "botframework.com"
     keys_url: str = "https://login.botframework.com/v1/.well-known/openidconfiguration"
+    issuer: str = "https://api.botframework.com"
     scope: str = "https://api.botframework.com/.default"
     service_hosts: tuple[str, ...] = ("smba.trafficmanager.net", ".botframework.com", ".teams.microsoft.com")
     file_hosts: tuple[str, ...] = (".sharepoint.com", ".svc.ms", ".onedrive.com", ".1drv.com")
     insecure: bool = False
 
+    @classmethod
+    def us_government(cls) -> Self:
+        """GCC High and DoD (Bot Framework, "Deploy to a government cloud"); GCC is in the public cloud."""
+        return cls(
+            login_url="https://login.microsoftonline.us",
+            tenant="MicrosoftServices.onmicrosoft.us",
+            keys_url="https://login.botframework.azure.us/v1/.well-known/openidconfiguration",
+            issuer="https://api.botframework.us",
+            scope="https://api.botframework.us/.default",
+            service_hosts=(
+                "smba.infra.gov.teams.microsoft.us",
+                "smba.infra.dod.teams.microsoft.us",
+                ".botframework.azure.us",
+            ),
+            file_hosts=(".sharepoint.us", ".svc.ms", ".onedrive.us"),
+        )
+
     def local(self) -> Self:
         """The same, but answering only to servers on this machine; for use without authentication."""
-        return type(self)(
-            login_url=self.login_url,
-            keys_url=self.keys_url,
-            scope=self.scope,
-            service_hosts=LOOPBACK,
-            file_hosts=LOOPBACK,
-            insecure=True,
-        )
+        return msgspec.structs.replace(self, service_hosts=LOOPBACK, file_hosts=LOOPBACK, insecure=True)
 
     def serves(self, url: str) -> bool:
         """Whether the bot may speak, and show its token, to this URL."""

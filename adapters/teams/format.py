@@ -10,6 +10,7 @@ from markdown_it.tree import SyntaxTreeNode
 from PIL import Image as Picture
 
 from adapters.markdown import parse, plain, split
+from adapters.teams.activities import AGAIN, SENT
 from adapters.teams.connector import Fields
 from bot.types import Image, Reply, Source
 
@@ -40,7 +41,7 @@ def message(text: str) -> Fields:
     return {"type": "message", "text": text, "textFormat": "markdown", "entities": [_label([])]}
 
 
-def messages(reply: Reply, pictures: Sequence[Fields], limit: int) -> list[Fields]:
+def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: str = "") -> list[Fields]:
     """The activities that show a whole reply, at least one.
 
     The first one is rated, the last one of text has the sources and the first picture; more pictures
@@ -52,6 +53,9 @@ def messages(reply: Reply, pictures: Sequence[Fields], limit: int) -> list[Field
         parts[0]["text"] = "…"
     if reply.sources:
         parts[-1]["entities"] = [_label(reply.sources)]
+    if sensitivity:
+        for part in parts:
+            part["entities"][0]["usageInfo"] = _usage_info(sensitivity)
     if pictures:
         parts[-1]["attachments"] = [pictures[0]]
         parts += [{**message(""), "attachments": [picture]} for picture in pictures[1:]]
@@ -72,6 +76,20 @@ def _label(sources: Sequence[Source]) -> Fields:
     if sources:
         label["citation"] = [_claim(at, source) for at, source in enumerate(sources[:SOURCES], 1)]
     return label
+
+
+def offer(part: Fields, person: str) -> None:
+    """Buttons below a message; Teams shows them in one-to-one chats, and not beside attachments."""
+    if "attachments" not in part:
+        actions = [{"type": "imBack", "title": words, "value": words} for words in (AGAIN, SENT)]
+        part["suggestedActions"] = {"to": [person], "actions": actions}
+
+
+def _usage_info(sensitivity: str) -> Fields:
+    """The sensitivity label; words after a colon are its description."""
+    name, _, description = (words.strip() for words in sensitivity.partition(":"))
+    info: Fields = {"type": "https://schema.org/Message", "@type": "CreativeWork", "name": name}
+    return {**info, "description": description} if description else info
 
 
 def _claim(position: int, source: Source) -> Fields:

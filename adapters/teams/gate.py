@@ -14,6 +14,8 @@ from botframework.connector.auth import (
     ChannelValidation,
     ClaimsIdentity,
     ConnectorFactory,
+    GovernmentChannelValidation,
+    GovernmentConstants,
     JwtTokenExtractor,
     SimpleCredentialProvider,
 )
@@ -76,8 +78,12 @@ class Gate(BotFrameworkAuthentication):
         self._cloud = cloud
         self._authenticate = authenticate
         self._app = SimpleCredentialProvider(app_id, "")
+        government = cloud.issuer == GovernmentConstants.TO_BOT_FROM_CHANNEL_TOKEN_ISSUER
+        self._validation = GovernmentChannelValidation if government else ChannelValidation
         self._channel = self._extractor(
-            ChannelValidation.TO_BOT_FROM_CHANNEL_TOKEN_VALIDATION_PARAMETERS,
+            GovernmentChannelValidation.TO_BOT_FROM_GOVERNMENT_CHANNEL_TOKEN_VALIDATION_PARAMETERS
+            if government
+            else ChannelValidation.TO_BOT_FROM_CHANNEL_TOKEN_VALIDATION_PARAMETERS,
             SigningKeys(session, cloud.keys_url),
         )
 
@@ -110,7 +116,7 @@ class Gate(BotFrameworkAuthentication):
 
     async def _identify(self, activity: SdkActivity, auth_header: str) -> ClaimsIdentity:
         identity = await self._channel.get_identity_from_auth_header(auth_header, str(activity.channel_id))
-        await ChannelValidation.validate_identity(identity, self._app)
+        await self._validation.validate_identity(identity, self._app)
         claims = cast("dict[str, object]", vars(identity)["claims"])
         if claims.get(ChannelValidation.SERVICE_URL_CLAIM) != activity.service_url:
             raise Unauthentic("the token is for another service URL")

@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Collection
 from typing import Any
 
 import aiohttp
@@ -11,19 +12,35 @@ from botbuilder.core import TurnContext
 from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import Activity as SdkActivity
 
+from adapters.teams import cards
 from adapters.teams.activities import Activity, installed, parse, read
 from adapters.teams.cloud import Cloud
+from adapters.teams.connector import Fields
 from adapters.teams.gate import Gate
+from adapters.teams.reception import Reception, asks_for_settings
 from bot.adapter import Accept
 from bot.errors import Malformed, StateUnavailable, Unauthentic, Unavailable
+from bot.types import Said
 
 log = logging.getLogger(__name__)
 
 BODY_LIMIT_BYTES = 1024 * 1024
 """Teams' own activities are a few kilobytes; its messages end at about 100."""
 
-Greet = Callable[[Activity], None]
-"""Begins to say something short, and returns at once."""
+WELCOME = (
+    "Hello! Write to me here, or mention me in a chat or a channel, and I'll answer. "
+    "`/image a red bicycle` draws a picture, and `help` shows what else I can do."
+)
+WELCOME_ALL = (
+    "Hello, everybody! Mention me here, and I'll answer for all to see. Mention me with `help`, and I'll "
+    "show what I can do; write to me alone, and only you see it."
+)
+BUSY = "I'm still busy with your earlier messages here. Please send this one again when I've answered them."
+STRANGER = "Sorry, I don't work for your organisation. Please ask the people who run me."
+_REMEMBERED = 1024
+
+Say = Callable[[Activity, Fields], None]
+"""Begins to post a message where an activity came from, and returns at once."""
 
 
 class Inbound:
@@ -40,14 +57,18 @@ class Inbound:
         cloud: Cloud,
         authenticate: bool,
         accept: Accept,
-        greet: Greet,
-        too_busy: Greet,
+        say: Say,
+        reception: Reception | None,
+        tenants: Collection[str],
     ) -> None:
+        """`tenants` are the organisations that are served; none named means all."""
         self._cloud = cloud
         self._authenticate = authenticate
         self._accept = accept
-        self._greet = greet
-        self._too_busy = too_busy
+        self._say = say
+        self._reception = reception
+        self._tenants = tenants
+        self._told: OrderedDict[str, None] = OrderedDict()
         self._sdk: Any = CloudAdapter(Gate(session, app_id, cloud, authenticate))  # its types are partial
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -96,16 +117,47 @@ class Inbound:
     async def _turn(self, activity: Activity) -> web.Response:
         if not self._cloud.serves(activity.service_url):
             raise Unauthentic("the service URL is not one of Microsoft's")
-        if installed(activity):
-            self._greet(activity)
+        if self._tenants and activity.tenant not in self._tenants:
+            return self._turn_away(activity)
+        if installed(activity) and self._first_time(f"installed {activity.id}"):
+            self._say(activity, self._welcome(activity))
+        if activity.type == "invoke" and self._reception is not None:
+            answer = await self._reception.answer(activity)
+            if answer is not None:
+                return web.json_response(answer)
         event = parse(activity)
-        if event is not None and await self._accept(event) == "busy":
-            self._too_busy(activity)
+        if isinstance(event, Said) and self._reception is not None and asks_for_settings(event):
+            card = await self._reception.settings(activity)
+            if self._first_time(event.id):
+                self._say(activity, {"type": "message", "attachments": [cards.attached(card)]})
+        elif event is not None and await self._accept(event) == "busy":
+            self._say(activity, {"type": "message", "text": BUSY})
         if activity.type != "invoke":
             return web.Response(status=200)
         if event is None and activity.name != "message/submitAction":
             return web.Response(status=501)
         return web.json_response({})
+
+    def _welcome(self, activity: Activity) -> Fields:
+        if activity.kind == "personal":
+            card = cards.attached(cards.welcome(self._reception is not None))
+            return {"type": "message", "text": WELCOME, "attachments": [card]}
+        return {"type": "message", "text": WELCOME_ALL}
+
+    def _turn_away(self, activity: Activity) -> web.Response:
+        """One polite word for each conversation of a tenant that is not served, and nothing else."""
+        if activity.type == "message" and self._first_time(f"stranger {activity.conversation.id}"):
+            self._say(activity, {"type": "message", "text": STRANGER})
+        return web.Response(status=403 if activity.type == "invoke" else 200)
+
+    def _first_time(self, what: str) -> bool:
+        """Whether this process meets this for the first time: redeliveries are told nothing twice."""
+        if what in self._told:
+            return False
+        self._told[what] = None
+        while len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)
+        return True
 
 
 def _later(why: str) -> web.Response:

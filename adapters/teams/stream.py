@@ -15,7 +15,8 @@ log = logging.getLogger(__name__)
 TYPING_S = 3.0
 """Teams lets the sign of typing fade after a few seconds."""
 TYPING_AT_MOST_S = 600.0
-WORKING = "Working on it…"
+THINKING = "Thinking…"
+DOING = {"file": "Reading your file…", "picture": "Looking at your picture…"}
 """The informative line before the first words; at most 1,000 characters."""
 
 
@@ -75,13 +76,13 @@ class Stream:
         self._shown = ""
         self._next_at = 0.0
 
-    async def begin(self) -> bool:
+    async def begin(self, doing: str) -> bool:
         """Show the informative line. False where Teams (or the chat) has no streams.
 
         Raises PlatformUnavailable.
         """
         try:
-            self.id = await self._send("informative", WORKING, attempts=3)
+            self.id = await self._send("informative", doing, attempts=3)
         except Rejected as error:
             if error.status in (0, 401, 404) or error.status >= 429:
                 raise

@@ -49,7 +49,7 @@ async def test_field_note_21_one_to_one_the_answer_grows_in_one_message(rig: Rig
     assert (
         message.frames
         == [
-            "Working on it…",
+            "Thinking…",
             "Hello",
             "Hello ",
             "Hello **world**, how",
@@ -135,7 +135,7 @@ async def test_an_answer_that_is_whole_at_once_is_one_message(rig: Rig) -> None:
     said = await rig.asked("a:alice")
     await rig.answer(said, Reply(text="Yes."))
     (message,) = rig.teams.answers("a:alice")
-    assert message.frames == ["Working on it…", "Yes."]
+    assert message.frames == ["Thinking…", "Yes."]
 
 
 async def test_where_no_stream_is_allowed_one_message_comes(rig: Rig) -> None:
