@@ -1,17 +1,42 @@
-"""The words that people type, the same on every platform: help, reset, usage, forget."""
+"""The words that people type, the same on every platform: help, prompt, model, usage, mute and their like."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from bot.desk import Desk
+from bot.errors import NotAllowed
+from bot.state.choices import Manner
 from bot.types import Reply, Said, Template
 
-WORDS = {
+WORDS: Mapping[str, str] = {
     "help": "what I can do",
-    "reset": "start anew: I no longer see what was said before in this conversation",
+    "prompt": "choose what I do here: `/prompt NAME`",
+    "model": "choose the model that answers here: `/model NAME`",
+    "compare": "ask several models the same question: `/compare QUESTION`",
+    "again": "answer the last question anew",
+    "stop": "stop writing",
+    "sent": "what was sent to the model for the last answer",
     "usage": "what you have used today and this month",
+    "reset": "start anew: I no longer see what was said before in this conversation",
     "forget": "delete everything that is kept about you, in every conversation",
+    "follow": "answer what is said in threads that I am in, without being named",
+    "mention-only": "answer in this channel only where I am named",
+    "quiet": "answer in this conversation only where I am named",
+    "mute": "answer nothing in this channel but these commands",
 }
+_ALIASES = {
+    "try again": "again",
+    "what did you send": "sent",
+    "mention only": "mention-only",
+    "unmute": "follow",
+}
+_OF_CHANNELS = ("follow", "mention-only", "quiet", "mute")
+_MANNERS: Mapping[str, tuple[Manner, str]] = {
+    "follow": ("", "From now on I answer what is said in threads of this channel that I am in."),
+    "mention-only": ("mention", "From now on I answer in this channel only where I am named."),
+    "mute": ("mute", "From now on I answer nothing in this channel but commands. `/follow` ends this."),
+}
+_DEFAULT = "default"
 
 
 class Done(NamedTuple):
@@ -22,21 +47,63 @@ class Done(NamedTuple):
     keep: bool = True
 
 
-def parse(said: Said) -> str | None:
-    """The command that was typed, with or without its slash; None when it is a question."""
-    command = said.command
-    word = command[0] if command else said.text.strip().lower().rstrip(".!")
-    return word if word in WORDS else None
+def clash(template: Template) -> str:
+    """The word of the engine's own that a template claims; empty when it claims none."""
+    return next((word for word in template.match.commands if word in {*WORDS, *_ALIASES}), "")
+
+
+def is_stop(said: Said) -> bool:
+    """Whether this is a wish to stop: it can't wait its turn behind what it is to stop."""
+    return _plain(said) == "stop" or said.command == ("stop", "")
+
+
+def _plain(said: Said) -> str:
+    """The text as a command word would be typed without its slash."""
+    text = said.text.strip().lower().rstrip(".!?")
+    return _ALIASES.get(text, text)
 
 
 class Commands:
-    """Runs the commands. Raises StateUnavailable."""
+    """Runs the commands. Raises StateUnavailable and, in words, NotAllowed.
 
-    def __init__(self, *, templates: Sequence[Template], desk: Desk) -> None:
+    `rivals` are the chat deployments that can be compared; `able` says whether a template can be served.
+    """
+
+    def __init__(
+        self,
+        *,
+        templates: Sequence[Template],
+        desk: Desk,
+        rivals: Sequence[str] = (),
+        able: Callable[[Template], bool] = lambda template: True,
+    ) -> None:
         self._templates = templates
         self._desk = desk
+        self._rivals = rivals
+        self._able = able
 
-    async def run(self, word: str, said: Said) -> Done:
+    def parse(self, said: Said) -> tuple[str, str] | None:
+        """The command that was typed, with or without its slash, and the rest; None for a question.
+
+        Without a slash, a word with more behind it is a command only where it names what can be chosen:
+        "model railways are fun" is something to talk about.
+        """
+        if said.command is not None:
+            word, rest = said.command
+            word = _ALIASES.get(word, word)
+            return (word, rest) if word in WORDS else None
+        plain = _plain(said)
+        if plain in WORDS:
+            return plain, ""
+        word, _, rest = said.text.strip().partition(" ")
+        choices = {"prompt": self._desk.templates, "model": self._desk.deployments}.get(word.lower(), {})
+        if rest in choices or (choices and rest == _DEFAULT):
+            return word.lower(), rest
+        if word.lower() == "compare:" and rest:
+            return "compare", rest
+        return None
+
+    async def run(self, word: str, rest: str, said: Said) -> Done:
         """Do what a word of `WORDS` says."""
         match word:
             case "reset":
@@ -45,23 +112,80 @@ class Commands:
             case "usage":
                 return Done(Reply(text=await self._desk.usage(said.user), private=True))
             case "forget":
-                return Done(
-                    Reply(text=await self._desk.forget(said.user, said.address.conversation), private=True),
-                    keep=False,
-                )
+                gone = await self._desk.forget(said.user, said.address.conversation)
+                return Done(Reply(text=gone, private=True), keep=False)
+            case "sent":
+                text = await self._desk.sent(said.user, said.address.conversation, rest)
+                return Done(Reply(text=text, private=True), keep=False)
+            case "prompt" | "model":
+                return Done(Reply(text=await self._choose(word, rest, said), private=not rest))
+            case "follow" | "mention-only" | "mute" | "quiet":
+                return Done(Reply(text=await self._behave(word, said)))
+            case "again":
+                return Done(Reply(text="There is no question here that I could try again.", private=True))
+            case "stop":
+                return Done(Reply(text="I am not writing anything here.", private=True), keep=False)
             case _:
-                return Done(Reply(text=self.help(), private=True))
+                return Done(Reply(text=self.help(said), private=True))
 
-    def help(self) -> str:
-        """What can be done here, as Markdown."""
+    def help(self, said: Said) -> str:
+        """What can be done here, as Markdown: only what is there."""
         lines = ["Ask me anything, in your own words. I remember this conversation.", ""]
         for template in self._templates:
-            for command in template.match.commands:
+            if template.match.commands and self._able(template):
+                command = template.match.commands[0]
                 lines.append(f"- `/{command} …` {_uncapitalised(template.description)}")
-                break
-        lines += [f"- `/{word}` {what}" for word, what in WORDS.items()]
+        lines += [f"- `/{word}` {what}" for word, what in WORDS.items() if self._enabled(word, said)]
         lines += ["", "Where a slash is taken by the app itself, the word alone does the same: `help`."]
         return "\n".join(lines)
+
+    def _enabled(self, word: str, said: Said) -> bool:
+        if word in _OF_CHANNELS:
+            return bool(said.channel) and not said.direct
+        several = {
+            "prompt": len(self._desk.templates),
+            "model": len(self._desk.deployments),
+            "compare": len(self._rivals),
+        }
+        return several.get(word, 2) > 1
+
+    async def _choose(self, word: str, name: str, said: Said) -> str:
+        """List what can be chosen here, or choose it."""
+        noun, choices = {
+            "prompt": ("template", self._desk.templates),
+            "model": ("model", self._desk.deployments),
+        }[word]
+        channel = "" if said.direct else said.channel
+        where = "in this channel" if channel else "for you"
+        if not self._enabled(word, said):
+            raise NotAllowed(f"There is no choice of {noun}s here.")
+        if name:
+            wanted = "" if name == _DEFAULT else name
+            chosen = {"template": wanted} if word == "prompt" else {"deployment": wanted}
+            await self._desk.choose(said.user, channel, **chosen)
+            if not wanted:
+                return f"Done. The usual {noun} answers {where} again."
+            return f"Done. From now on `{name}` answers {where}. `/{word} {_DEFAULT}` takes it back."
+        about = await self._desk.about(said.user, channel)
+        now = about.template if word == "prompt" else about.deployment
+        lines = [
+            f"- `{one}`{' (chosen)' if one == now else ''}: {_uncapitalised(what)}"
+            for one, what in choices.items()
+        ]
+        head = f"Choose what answers {where} with `/{word} NAME`; `/{word} {_DEFAULT}` takes it back."
+        return "\n".join([head, "", *lines])
+
+    async def _behave(self, word: str, said: Said) -> str:
+        if said.direct or not said.channel:
+            raise NotAllowed(f"`{word}` is for channels: here I answer everything.")
+        if word == "quiet":
+            await self._desk.hush(said, True)
+            return "From now on I answer in this conversation only where I am named. `/follow` ends this."
+        manner, words = _MANNERS[word]
+        await self._desk.behave(said, manner)
+        if word == "follow":
+            await self._desk.hush(said, False)
+        return words
 
 
 def _uncapitalised(text: str) -> str:

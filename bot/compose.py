@@ -54,7 +54,7 @@ def compose(material: Material, room: Room) -> Prompt:
     """The prompt, exactly as it will be sent. Raises TooLong when the question alone does not fit."""
     template = material.template
     system = _system(material)
-    question = _question(material)
+    question, untold = _question(material, room.context_tokens // 4)
     reserved = min(template.parameters.max_output_tokens or room.output_tokens, room.context_tokens // 2)
     left = room.context_tokens - reserved - sum(map(window.weigh, (*system, question)))
     left -= sum(window.weigh_text(tool.description + str(tool.schema)) for tool in material.tools)
@@ -68,7 +68,7 @@ def compose(material: Material, room: Room) -> Prompt:
     passages, without = _passages(material.passages, left)
     left -= sum(map(window.weigh, passages))
     turns, dropped = window.fit(material.turns, left, template.past_messages)
-    left_out = tuple(one for one in (without, dropped) if one is not None)
+    left_out = tuple(one for one in (untold, without, dropped) if one is not None)
     history = [_slim(message) for turn in turns for message in turn.messages]
     notice = [say("system", _notice(dropped))] if dropped else []
     messages = (*system, *examples, *notice, *history, *passages, question)
@@ -102,11 +102,21 @@ def _system(material: Material) -> list[Message]:
     return [say("system", text)] if text else []
 
 
-def _question(material: Material) -> Message:
-    text = material.question
-    if material.said.quotes:
-        text = f"{quoted(material.said.quotes)}\n\n{text}".strip()
-    return Message(role="user", parts=(Text(text=text), *material.pictures))
+def _question(material: Material, budget_tokens: int) -> tuple[Message, LeftOut | None]:
+    """The question after the newest of what others said before, as much of that as fits its budget."""
+    text, quotes = material.question, material.said.quotes
+    kept = 0
+    for quote in reversed(quotes):
+        budget_tokens -= window.weigh_text(quote.author + quote.text) + window.MESSAGE_TOKENS
+        if budget_tokens < 0:
+            break
+        kept += 1
+    dropped = len(quotes) - kept
+    if kept:
+        text = f"{quoted(quotes[dropped:])}\n\n{text}".strip()
+    why = "they would take more than a quarter of what the model can take in"
+    untold = LeftOut(what="earlier messages of the thread", count=dropped, why=why) if dropped else None
+    return Message(role="user", parts=(Text(text=text), *material.pictures)), untold
 
 
 def quoted(quotes: Sequence[Quote]) -> str:

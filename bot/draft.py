@@ -14,11 +14,13 @@ class Stop:
 
     def __init__(self) -> None:
         self.wished = False
+        self.superseded = False
         self._then: Callable[[], object] | None = None
 
-    def wish(self) -> None:
-        """Stop what runs now, and let nothing new begin."""
+    def wish(self, *, superseded: bool = False) -> None:
+        """Stop what runs now, and let nothing new begin; `superseded` by what the person said next."""
         self.wished = True
+        self.superseded = superseded
         if self._then is not None:
             self._then()
 
@@ -39,6 +41,7 @@ class Draft:
     usage: list[Usage] = field(default_factory=list[Usage])
     sent: list[Prompt] = field(default_factory=list[Prompt])
     pictures: dict[str, Image] = field(default_factory=dict[str, Image])
+    drawn: list[Image] = field(default_factory=list[Image])
     keep: bool = True
     turn: Turn | None = None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bot import examples, knowledge, observe, templates
+from bot import commands, examples, knowledge, observe, templates
 from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.compose import Room
@@ -30,7 +30,7 @@ from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
 from bot.tools import Tool
-from bot.types import Deployment, Event, Example, Prompt, Template, Turn
+from bot.types import Deployment, Event, Example, Prompt, Said, Stopped, Template, Turn
 from bot.worker import Worker
 
 TOOLS: Mapping[str, Tool] = {}
@@ -74,6 +74,8 @@ class House:
 
     async def accept(self, event: Event) -> Receipt:
         """Write an event down, and count it."""
+        if isinstance(event, Said) and commands.is_stop(event):
+            event = Stopped(id=event.id, address=event.address, user=event.user, at=event.at)
         adapter = event.address.adapter
         with observe.ACCEPT_SECONDS.labels(adapter).time():
             receipt = await self.inbox.accept(event)
@@ -100,6 +102,8 @@ def read_prompts(settings: Settings) -> Prompts:
     )
     knowledge.check(found.templates, found.texts)
     for template in found.templates:
+        if word := commands.clash(template):
+            raise TemplateError(f"{template.name}.prompty: /{word} is a command of Parley's own")
         for name in template.tools:
             if name not in TOOLS:
                 raise TemplateError(f"{template.name}.prompty: there is no tool {name!r}")
@@ -171,11 +175,18 @@ def _engine(
     async def recall(template: Template, question: str) -> Sequence[str]:
         return await knowledge.recall(template, prompts.texts, question, vectors.embed)
 
+    rivals = tuple(dict.fromkeys(one.name for one in gateway.deployments("chat")))
     return Engine(
         Parts(
             model=gateway,
             ledger=ledger,
-            commands=Commands(templates=prompts.templates, desk=desk),
+            desk=desk,
+            commands=Commands(
+                templates=prompts.templates,
+                desk=desk,
+                rivals=rivals,
+                able=lambda template: bool(gateway.deployments(template.capability)),
+            ),
             templates=prompts.templates,
             tools=TOOLS,
             choose=choose,
@@ -183,6 +194,7 @@ def _engine(
             room=partial(_room, gateway),
             estimate_usd=partial(_estimate_usd, gateway),
             picture=turns.image,
+            rivals=rivals,
         )
     )
 

@@ -7,9 +7,10 @@ from bot.errors import NotAllowed
 from bot.types import Said, Template
 
 
-def choose(templates: Sequence[Template], said: Said) -> tuple[Template, str]:
+def choose(templates: Sequence[Template], said: Said, chosen: str = "") -> tuple[Template, str]:
     """The template for what was said, and the question without the words that chose it.
 
+    `chosen` is the name of the template that people chose here.
     Exactly one template is the default one (`bot.templates` sees to it). Raises NotAllowed for a command
     that no template answers.
     """
@@ -26,6 +27,9 @@ def choose(templates: Sequence[Template], said: Said) -> tuple[Template, str]:
             rest = _after(prefix, text)
             if rest is not None:
                 return template, rest
+    for template in templates:
+        if template.name == chosen:
+            return template, text
     for template in templates:
         if said.channel and said.channel in template.match.channels:
             return template, text

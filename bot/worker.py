@@ -8,10 +8,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec.structs import replace
 
-from bot import observe
+from bot import desk, observe
 from bot.adapter import Adapter, Floor, speaking
 from bot.draft import Draft, Stop
 from bot.engine import Engine
@@ -173,7 +174,9 @@ class Worker:
             observe.LEASES_LOST.inc()
             log.warning("Another worker has taken this conversation over")
         except StateUnavailable as error:
-            log.warning("Left for later, when the lease has run out: %s", error)
+            log.warning("Left for later, when Redis is back: %s", error)
+            running.floor.end(time.monotonic())
+            self._rota.give_back(claim)
         except Unavailable as error:
             await self._retry(running, error)
         except ConfigError as error:
@@ -194,7 +197,7 @@ class Worker:
         claim = running.claim
         match claim.event:
             case Said():
-                await self._answer(running, claim.event, claim.turns, None)
+                await self._said(running, claim.event)
             case Edited():
                 await self._answer_again(running, claim.event)
             case Deleted(target=target):
@@ -206,6 +209,21 @@ class Worker:
                 await self._bury(running, "It can't be read: another version of Parley may have written it.")
             case _:
                 await self._inbox.commit(claim, Written())
+
+    async def _said(self, running: Running, said: Said) -> None:
+        """Answer what was said, or what was said before that; or nothing, where people want that."""
+        turns = running.claim.turns
+        if not await self._engine.heeds(said):
+            await self._commit(running, Written())
+            return
+        post = self._engine.again(said)
+        before = desk.find(turns, post) if post is not None else None
+        if before is None:
+            await self._answer(running, said, turns, None)
+            return
+        place = turns.index(before) - len(turns)
+        running.post = running.post or before.post
+        await self._answer(running, before.said, turns[:place], place)
 
     async def _rate(self, claim: Claim, rated: Rated) -> None:
         place = _place(claim.turns, lambda turn: turn.post is not None and turn.post.id == rated.post)
@@ -241,7 +259,14 @@ class Worker:
             )
 
         try:
-            draft = await self._engine.answer(said, turns, show=show, fetch=adapter.fetch, stop=running.stop)
+            draft = await self._engine.answer(
+                said,
+                turns,
+                show=show,
+                fetch=adapter.fetch,
+                stop=running.stop,
+                context=partial(adapter.context, said.address),
+            )
         finally:
             # Also when the engine failed: a post that was begun is written down, and said what happened on.
             await asyncio.wait([opening])

@@ -8,6 +8,7 @@ import pytest
 from bot.state import keys
 from bot.state.redis import Redis
 from tests import servers
+from tests.bench import Bench
 
 PERMANENT = {kind.name for kind in keys.KINDS if kind.permanent}
 DECLARED = {kind.name for kind in keys.KINDS}
@@ -58,3 +59,9 @@ async def immortal_keys(client: Redis) -> None:
 def folder(tmp_path: Path) -> Path:
     """A data directory."""
     return tmp_path / "data"
+
+
+@pytest.fixture
+def bench(redis: Redis) -> Bench:
+    """A worker over an empty Redis."""
+    return Bench(redis)

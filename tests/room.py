@@ -29,6 +29,7 @@ class Room:
         self.wanted = True
         self.refused = 0
         self.files: dict[str, bytes] = {}
+        self.before: tuple[Quote, ...] = ()
 
     async def __aenter__(self) -> Self:
         return self
@@ -63,8 +64,10 @@ class Room:
         return post
 
     async def context(self, address: Address) -> tuple[Quote, ...]:
-        """Nothing: here nobody speaks before the bot is called."""
-        return ()
+        """What the test put there."""
+        if "context" in self.broken:
+            raise PlatformUnavailable("the room is shut")
+        return self.before
 
     async def fetch(self, attachment: Attachment) -> bytes:
         return self.files[attachment.id]

@@ -1,157 +1,31 @@
 """What the worker makes of an event: the path of a message to its turn, and every way to fail."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from functools import partial
 
 import pytest
 from msgspec.structs import replace
 
-from bot.adapter import Receipt
-from bot.commands import Commands
-from bot.compose import Room as TokenRoom
-from bot.desk import Desk
-from bot.engine import Engine, Parts
 from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
 from bot.state import keys
-from bot.state.choices import Choices
 from bot.state.inbox import Claim, Inbox
 from bot.state.ledger import Ledger
 from bot.state.redis import Redis
-from bot.state.turns import Turns
-from bot.tools import Tool
 from bot.types import (
     Attachment,
     Delta,
-    Event,
-    Example,
     Image,
-    Match,
     Post,
     Prompt,
     Quote,
     Rating,
-    Template,
     ToolCall,
     ToolResult,
-    Turn,
 )
-from bot.worker import Worker
 from tests.acts import ADA, BOB, deleted, edited, rated, said, stopped
-from tests.room import Puppet, Room, words
-
-ROOM = "test:room"
-
-ASSISTANT = Template(
-    name="assistant",
-    digest="0" * 12,
-    system="You help {{user_name}}.",
-    examples=(Example(user="ping", assistant="pong"),),
-    match=Match(default=True),
-    tools=("dice",),
-)
-DRAW = Template(
-    name="draw", digest="1" * 12, capability="image", match=Match(commands=("image",), prefixes=("draw",))
-)
-
-
-async def dice(sides: int) -> str:
-    """Roll a die."""
-    return f"{sides} of {sides}"
-
-
-class Bench:
-    """A worker at work over a real Redis, a room and a puppet."""
-
-    def __init__(self, redis: Redis) -> None:
-        self.redis = redis
-        self.room = Room()
-        self.model = Puppet()
-        self.turns = Turns(redis)
-        self.ledger = Ledger(redis, requests_per_minute=0, daily_usd=None, retention_s=3600)
-        self.context_tokens = 8000
-        self.attempts = 3
-        self.lease_s = 30.0
-        self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
-
-    def worker(self, drain_s: float) -> Worker:
-        async def choose(template: Template, question: str) -> tuple[Example, ...]:
-            return template.examples
-
-        async def recall(template: Template, question: str) -> tuple[str, ...]:
-            return ()
-
-        templates = (ASSISTANT, DRAW)
-        desk = Desk(
-            templates=templates,
-            deployments=(),
-            ledger=self.ledger,
-            turns=self.turns,
-            choices=Choices(self.redis),
-        )
-        parts = Parts(
-            model=self.model,
-            ledger=self.ledger,
-            commands=Commands(templates=templates, desk=desk),
-            templates=templates,
-            tools={"dice": Tool(dice)},
-            choose=choose,
-            recall=recall,
-            room=lambda template: TokenRoom(context_tokens=self.context_tokens, output_tokens=100),
-            estimate_usd=lambda prompt: 0.01,
-            picture=self.turns.image,
-        )
-        return Worker(
-            inbox=self.inbox,
-            engine=Engine(parts),
-            settle=self.settle,
-            adapters={"test": self.room},
-            concurrency=4,
-            attempts=self.attempts,
-            lease_s=self.lease_s,
-            drain_s=drain_s,
-        )
-
-    async def settle(self, turn: Turn) -> None:
-        await self.ledger.settle(turn.said.user, turn.id, ROOM, turn.usage)
-
-    @asynccontextmanager
-    async def working(self, *, drain_s: float = 5) -> AsyncGenerator[None]:
-        until = asyncio.Event()
-        task = asyncio.create_task(self.worker(drain_s=drain_s).run(until))
-        try:
-            yield
-        finally:
-            until.set()
-            await task
-
-    async def accept(self, *events: Event) -> list[Receipt]:
-        return [await self.inbox.accept(event) for event in events]
-
-    async def until(self, test: Callable[[], Awaitable[bool] | bool]) -> None:
-        async with asyncio.timeout(20):
-            while True:
-                answer = test()
-                if answer if isinstance(answer, bool) else await answer:
-                    return
-                await asyncio.sleep(0.005)
-
-    async def idle(self) -> bool:
-        due = await self.inbox.due()
-        return all(one < 0 for one in due)
-
-    async def answer(self, *events: Event) -> tuple[Turn, ...]:
-        """Accept these, let a worker answer all of them, and return the turns."""
-        await self.accept(*events)
-        async with self.working():
-            await self.until(self.idle)
-        return await self.turns.turns(ROOM)
-
-
-@pytest.fixture
-def bench(redis: Redis) -> Bench:
-    return Bench(redis)
+from tests.bench import ROOM, Bench
+from tests.room import words
 
 
 async def test_a_message_is_answered_shown_and_kept(bench: Bench) -> None:

@@ -1,0 +1,135 @@
+"""Has the model write: streams its answer into the draft, runs its tools, and says how it ended."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import cast
+
+from msgspec.structs import replace
+
+from bot import observe
+from bot.draft import Draft, Stop
+from bot.errors import ContentFiltered, ModelUnavailable
+from bot.models import Model
+from bot.tools import Tool, run_all
+from bot.types import Delta, Message, Outcome, Prompt, Reply, ToolCall, now, say
+
+log = logging.getLogger(__name__)
+
+Show = Callable[[str], Awaitable[bool]]
+"""Shows the whole text so far; False when the person asked to stop."""
+
+ROUNDS = 5
+"""How often in one turn the model may call tools before it has to answer."""
+STOPPED = "_Stopped, as you asked._"
+_SUPERSEDED = "_Stopped here: you wrote again._"
+_CUT = "_Cut off here: the answer reached its length limit. Say “go on” for the rest._"
+_BROKEN = "_The answer broke off here: the connection to the model was lost. Say “go on” for the rest._"
+
+
+async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tuple[Message, ...] | None:
+    """What the work returns; None when the person stopped it."""
+    task = asyncio.ensure_future(work)
+    stop.then(task.cancel)
+    try:
+        if stop.wished:
+            task.cancel()
+        return await task
+    except asyncio.CancelledError:
+        if not stop.wished:
+            task.cancel()
+            raise
+        return None
+    finally:
+        stop.then(None)
+
+
+def stopped(stop: Stop) -> str:
+    """Why an answer ends here."""
+    return _SUPERSEDED if stop.superseded else STOPPED
+
+
+class Chat:
+    """One answer by one prompt. `tools` are those that the prompt tells the model of."""
+
+    def __init__(self, model: Model, tools: Mapping[str, Tool], draft: Draft, show: Show) -> None:
+        self._model = model
+        self._tools = tools
+        self._draft = draft
+        self._show = show
+
+    async def write(self, prompt: Prompt, stop: Stop) -> None:
+        """Stream, run tools, stream again, and end the draft."""
+        draft = self._draft
+        try:
+            messages = await until_stopped(self._rounds(prompt), stop)
+        except ModelUnavailable as error:
+            if not draft.text:
+                raise
+            log.warning("An answer broke off after %d characters: %s", len(draft.text), error)
+            self._end(prompt, (), note=_BROKEN, outcome="failed", reason=str(error))
+            return
+        if messages is None:
+            self._end(prompt, (), note=stopped(stop))
+        else:
+            note = {"length": _CUT, "stopped": STOPPED}.get(draft.finish or "", "")
+            self._end(prompt, messages, note=note)
+
+    async def _rounds(self, prompt: Prompt) -> tuple[Message, ...]:
+        """Stream until the model is done with its tools; returns the messages of the tools."""
+        between: tuple[Message, ...] = ()
+        for left in reversed(range(ROUNDS)):
+            sent = replace(prompt, messages=prompt.messages + between, tools=prompt.tools if left else ())
+            self._draft.sent.append(sent)
+            calls = await self._stream(self._model.chat(sent))
+            if not calls:
+                break
+            results = await run_all(self._tools, calls)
+            asked = Message(role="assistant", parts=tuple(calls))
+            between += (asked, *(Message(role="tool", parts=(result,)) for result in results))
+        return between
+
+    async def _stream(self, deltas: AsyncIterator[Delta]) -> list[ToolCall]:
+        """Gather one stream into the draft, showing it as it grows; returns the tools it calls for."""
+        draft = self._draft
+        calls: list[ToolCall] = []
+        # A stream that is left early is closed at once, not when it is collected.
+        async with aclosing(cast("AsyncGenerator[Delta]", deltas)):
+            async for delta in deltas:
+                if delta.text:
+                    if not draft.text:
+                        observe.FIRST_SECONDS.observe((now() - draft.began_at).total_seconds())
+                    draft.text += delta.text
+                    if not await self._show(draft.text):
+                        draft.finish = "stopped"
+                        break
+                if delta.call is not None:
+                    calls.append(delta.call)
+                if delta.usage is not None:
+                    draft.usage.append(delta.usage)
+                draft.finish = delta.finish or draft.finish
+        if draft.finish == "content_filter":
+            raise ContentFiltered(
+                "The content filter of the model stopped my answer. Please ask in another way."
+            )
+        return calls
+
+    def _end(
+        self,
+        prompt: Prompt,
+        between: tuple[Message, ...],
+        *,
+        note: str = "",
+        outcome: Outcome = "answered",
+        reason: str = "",
+    ) -> None:
+        draft = self._draft
+        text = draft.text.strip()
+        if not text and not note and not draft.drawn:
+            raise ModelUnavailable("The model returned an empty answer.")
+        answer = (say("assistant", text),) if text else ()
+        messages = (draft.kept(prompt.messages[-1]), *between, *answer) if answer or between else ()
+        shown = "\n\n".join(part for part in (text, note, draft.forgetting()) if part)
+        reply = Reply(text=shown, images=tuple(draft.drawn), rate=outcome == "answered")
+        draft.end(reply, outcome, messages=messages, reason=reason)

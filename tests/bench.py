@@ -1,0 +1,140 @@
+"""A worker at work for tests: over a real Redis, a room that can be read, a model that obeys."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from bot.adapter import Receipt
+from bot.commands import Commands
+from bot.compose import Room as TokenRoom
+from bot.desk import Desk
+from bot.engine import Engine, Parts
+from bot.state.choices import Choices
+from bot.state.inbox import Inbox
+from bot.state.ledger import Ledger
+from bot.state.redis import Redis
+from bot.state.turns import Turns
+from bot.tools import Tool
+from bot.types import Deployment, Event, Example, Match, Template, Turn
+from bot.worker import Worker
+from tests.room import Puppet, Room
+
+ROOM = "test:room"
+
+ASSISTANT = Template(
+    name="assistant",
+    digest="0" * 12,
+    system="You help {{user_name}}.",
+    examples=(Example(user="ping", assistant="pong"),),
+    match=Match(default=True),
+    tools=("dice",),
+)
+DRAW = Template(
+    name="draw", digest="1" * 12, capability="image", match=Match(commands=("image",), prefixes=("draw",))
+)
+
+
+async def dice(sides: int) -> str:
+    """Roll a die."""
+    return f"{sides} of {sides}"
+
+
+class Bench:
+    """A worker at work over a real Redis, a room and a puppet."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.room = Room()
+        self.model = Puppet()
+        self.turns = Turns(redis)
+        self.ledger = Ledger(redis, requests_per_minute=0, daily_usd=None, retention_s=3600)
+        self.context_tokens = 8000
+        self.attempts = 3
+        self.templates = (ASSISTANT, DRAW)
+        self.operators: set[str] = set()
+        self.deployments: tuple[Deployment, ...] = ()
+        self.lease_s = 30.0
+        self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.deployments)
+
+    @property
+    def desk(self) -> Desk:
+        return Desk(
+            templates=self.templates,
+            deployments=self.deployments,
+            ledger=self.ledger,
+            turns=self.turns,
+            choices=Choices(self.redis),
+            operators=self.operators,
+        )
+
+    def worker(self, drain_s: float) -> Worker:
+        async def choose(template: Template, question: str) -> tuple[Example, ...]:
+            return template.examples
+
+        async def recall(template: Template, question: str) -> tuple[str, ...]:
+            return ()
+
+        templates = self.templates
+        parts = Parts(
+            model=self.model,
+            ledger=self.ledger,
+            desk=self.desk,
+            commands=Commands(templates=templates, desk=self.desk, rivals=self.rivals),
+            templates=templates,
+            tools={"dice": Tool(dice)},
+            choose=choose,
+            recall=recall,
+            room=lambda template: TokenRoom(context_tokens=self.context_tokens, output_tokens=100),
+            estimate_usd=lambda prompt: 0.01,
+            picture=self.turns.image,
+            rivals=self.rivals,
+        )
+        return Worker(
+            inbox=self.inbox,
+            engine=Engine(parts),
+            settle=self.settle,
+            adapters={"test": self.room},
+            concurrency=4,
+            attempts=self.attempts,
+            lease_s=self.lease_s,
+            drain_s=drain_s,
+        )
+
+    async def settle(self, turn: Turn) -> None:
+        await self.ledger.settle(turn.said.user, turn.id, ROOM, turn.usage)
+
+    @asynccontextmanager
+    async def working(self, *, drain_s: float = 5) -> AsyncGenerator[None]:
+        until = asyncio.Event()
+        task = asyncio.create_task(self.worker(drain_s=drain_s).run(until))
+        try:
+            yield
+        finally:
+            until.set()
+            await task
+
+    async def accept(self, *events: Event) -> list[Receipt]:
+        return [await self.inbox.accept(event) for event in events]
+
+    async def until(self, test: Callable[[], Awaitable[bool] | bool]) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                answer = test()
+                if answer if isinstance(answer, bool) else await answer:
+                    return
+                await asyncio.sleep(0.005)
+
+    async def idle(self) -> bool:
+        due = await self.inbox.due()
+        return all(one < 0 for one in due)
+
+    async def answer(self, *events: Event) -> tuple[Turn, ...]:
+        """Accept these, let a worker answer all of them, and return the turns."""
+        await self.accept(*events)
+        async with self.working():
+            await self.until(self.idle)
+        return await self.turns.turns(ROOM)

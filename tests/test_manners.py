@@ -1,0 +1,114 @@
+"""How the bot takes part in channels: where it speaks unasked, and the thread that it is called into."""
+
+import pytest
+from msgspec.structs import replace
+
+from bot.types import Quote, Said
+from tests.acts import BOB, said
+from tests.bench import Bench
+
+
+def overheard(text: str, event: str, conversation: str = "test:room") -> Said:
+    return said(text, event=event, conversation=conversation, channel="C1", addressed=False, user=BOB)
+
+
+async def test_a_thread_that_it_is_in_is_followed(bench: Bench) -> None:
+    await bench.answer(said("hello", event="a", channel="C1"))
+    await bench.answer(overheard("and now?", "b"))
+    assert bench.room.texts[-1] == "You said: and now?"
+
+
+@pytest.mark.parametrize("word", ["mention-only", "quiet", "mention only"])
+async def test_where_people_want_it_only_what_names_the_bot_is_answered(bench: Bench, word: str) -> None:
+    await bench.answer(said("hello", event="a", channel="C1"), said(word, event="b", channel="C1"))
+    await bench.answer(overheard("not for you", "c"), said("for you", event="d", channel="C1"))
+    assert bench.room.texts[2:] == ["You said: for you"]
+    assert "not for you" not in " ".join(m.text for m in bench.model.prompts[-1].messages)
+
+
+async def test_quiet_is_for_this_conversation_and_mention_only_for_the_channel(bench: Bench) -> None:
+    other = "test:other"
+    await bench.answer(
+        said("hello", event="a", channel="C1"),
+        said("quiet", event="b", channel="C1"),
+        said("hello", event="c", channel="C1", conversation=other),
+    )
+    await bench.answer(overheard("here", "d"), overheard("there", "e", other))
+    assert bench.room.texts[-1] == "You said: there"
+    await bench.answer(said("mention-only", event="f", channel="C1"))
+    await bench.answer(overheard("there again", "g", other))
+    assert "there again" not in " ".join(bench.room.texts)
+
+
+async def test_a_muted_channel_hears_commands_only_until_it_is_followed_again(bench: Bench) -> None:
+    await bench.answer(
+        said("/mute", event="a", channel="C1"),
+        said("a question", event="b", channel="C1"),
+        said("/help", event="c", channel="C1"),
+    )
+    assert [event for event, _, _ in bench.room.opened] == ["a", "c"]
+    await bench.answer(said("unmute", event="d", channel="C1"), said("a question", event="e", channel="C1"))
+    assert bench.room.texts[-1] == "You said: a question"
+
+
+async def test_what_is_dropped_leaves_no_trace(bench: Bench) -> None:
+    await bench.answer(said("hello", event="a", channel="C1"), said("mention-only", event="b", channel="C1"))
+    turns = await bench.answer(overheard("psst", "c"))
+    assert [turn.id for turn in turns] == ["a", "b"]
+    assert not [text for _, text in bench.room.history if "psst" in text]
+
+
+async def test_manners_are_for_channels(bench: Bench) -> None:
+    (turn,) = await bench.answer(replace(said("/mute", channel="D1"), direct=True))
+    assert turn.outcome == "refused"
+
+
+# ------------------------------------------------------------------ the thread before the call
+
+
+async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_before(bench: Bench) -> None:
+    bench.room.before = (Quote(author="Bob", text="The printer is on fire."),)
+    await bench.answer(said("what shall we do?", channel="C1", event="a"))
+    text = bench.model.prompts[0].messages[-1].text
+    assert '<message author="Bob">\nThe printer is on fire.\n</message>' in text
+    assert text.endswith("what shall we do?")
+    bench.room.before = (Quote(author="Bob", text="Later."),)
+    await bench.answer(said("and then?", channel="C1", event="b"))
+    assert bench.model.prompts[1].messages[-1].text == "and then?"
+
+
+async def test_field_note_17_a_bare_call_into_a_thread_is_about_the_thread(bench: Bench) -> None:
+    bench.room.before = (Quote(author="Bob", text="The printer is on fire."),)
+    await bench.answer(said("", channel="C1"))
+    assert "on fire" in bench.model.prompts[0].messages[-1].text
+
+
+async def test_a_direct_chat_has_no_thread_before_it(bench: Bench) -> None:
+    bench.room.before = (Quote(author="Bob", text="elsewhere"),)
+    await bench.answer(replace(said("hello"), direct=True))
+    assert bench.model.prompts[0].messages[-1].text == "hello"
+
+
+async def test_a_platform_that_does_not_tell_costs_no_answer(bench: Bench) -> None:
+    bench.room.broken.add("context")
+    await bench.answer(said("hello", channel="C1"))
+    assert bench.room.texts == ["You said: hello"]
+
+
+async def test_of_a_long_thread_the_newest_goes_to_the_model(bench: Bench) -> None:
+    bench.context_tokens = 100_000
+    bench.room.before = tuple(Quote(author="Bob", text=f"m{n} " + "x" * 500) for n in range(60))
+    await bench.answer(said("sum up", channel="C1"))
+    text = bench.model.prompts[0].messages[-1].text
+    assert "m59 " in text
+    assert 20 < text.count("<message") < 25
+
+
+async def test_field_note_31_a_thread_never_crowds_out_the_question(bench: Bench) -> None:
+    bench.context_tokens = 1000
+    bench.room.before = tuple(Quote(author="Bob", text=f"m{n} " + "x" * 300) for n in range(20))
+    (turn,) = await bench.answer(said("sum up", channel="C1"))
+    (prompt,) = bench.model.prompts
+    assert prompt.messages[-1].text.endswith("sum up")
+    assert turn.left_out[0].what == "earlier messages of the thread"
+    assert prompt.input_tokens < 1000
