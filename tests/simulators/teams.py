@@ -215,22 +215,47 @@ class TeamsSimulator:
         """A person presses a thumb below an answer; Teams sends the comment as JSON in a string."""
         feedback = json.dumps({"feedbackText": comment})
         value = {"reaction": "like" if good else "dislike", "feedback": feedback}
-        activity = self.activity(
-            "invoke",
-            conversation,
-            user,
-            id=f"f:{next(self._ids)}",
-            name="message/submitAction",
-            value={"actionName": "feedback", "actionValue": value},
-            replyToId=message_id,
-        )
-        return await self.deliver(activity)
+        action = {"actionName": "feedback", "actionValue": value}
+        return await self._invoke(conversation, user, "message/submitAction", action, replyToId=message_id)
 
     async def install(self, conversation: str, user: str) -> Delivery:
         """A person adds the bot."""
         activity = self.activity(
             "installationUpdate", conversation, user, id=f"f:{next(self._ids)}", action="add"
         )
+        return await self.deliver(activity)
+
+    async def press(
+        self, conversation: str, user: str, verb: str, message_id: str, data: Activity | None = None
+    ) -> Delivery:
+        """A person presses an `Action.Execute` on a card; Teams shows them the card that is answered."""
+        action = {"type": "Action.Execute", "verb": verb, "data": data or {}}
+        value = {"action": action, "trigger": "manual"}
+        return await self._invoke(conversation, user, "adaptiveCard/action", value, replyToId=message_id)
+
+    async def extend(
+        self,
+        conversation: str,
+        user: str,
+        command: str,
+        message_id: str = "",
+        root: str = "",
+        data: Activity | None = None,
+    ) -> Delivery:
+        """A person takes a command from the menu of a message, or of the field to write in; or submits it."""
+        value: Activity = {"commandId": command, "commandContext": "message" if message_id else "compose"}
+        if message_id:
+            value["messagePayload"] = {"id": message_id, "replyToId": root or None}
+        if data is not None:
+            value["data"] = data
+        kind = "submitAction" if data is not None else "fetchTask"
+        return await self._invoke(conversation, user, f"composeExtension/{kind}", value)
+
+    async def _invoke(
+        self, conversation: str, user: str, name: str, value: Activity, **fields: Any
+    ) -> Delivery:
+        id = f"f:{next(self._ids)}"
+        activity = self.activity("invoke", conversation, user, id=id, name=name, value=value, **fields)
         return await self.deliver(activity)
 
     def stop(self, conversation: str) -> None:
