@@ -4,7 +4,7 @@ import asyncio
 import base64
 import math
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
 import httpx2
@@ -66,6 +66,20 @@ class AzureModel:
         if deployment.model:  # a name is only a hint, and may be wrong
             self._calls.refused.update(self.family.refuses)
 
+    @property
+    def refused(self) -> set[str]:
+        """The parameters that this deployment does not take, as far as is known."""
+        return self._calls.refused
+
+    @property
+    def on_spent(self) -> Callable[[float], None] | None:
+        """Called with the seconds until its limits are renewed, when an answer says they are used up."""
+        return self._calls.on_spent
+
+    @on_spent.setter
+    def on_spent(self, hear: Callable[[float], None] | None) -> None:
+        self._calls.on_spent = hear
+
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer; what one read of the socket brought is one delta."""
         loop = asyncio.get_running_loop()
@@ -78,7 +92,7 @@ class AzureModel:
         )
         try:
             reads = response.aiter_bytes()
-            while (data := await self._calls.read(reads, min(due, ends_at))) is not None:
+            while (data := await self._calls.read(reads, due, ends_at)) is not None:
                 if text := answer.read(data):
                     yield Delta(text=text)
                     due = loop.time() + limits.between_tokens_s

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, ModelUnavailable
 
 # After so many failures in a row a deployment rests; one success clears them.
 PATIENCE = 3
@@ -15,6 +15,10 @@ LONGEST_REST_S = 60.0
 
 class DeploymentBroken(ConfigError):
     """This deployment answers nobody until its operator mends it; others may serve in its place."""
+
+
+class Overlong(ModelUnavailable):
+    """The whole answer took longer than it may: it is not gone on with."""
 
 
 class Breaker:

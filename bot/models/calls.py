@@ -11,7 +11,8 @@ import msgspec
 import openai
 
 from bot.errors import BotError, ConfigError, ModelUnavailable
-from bot.models.failures import mapped, refused_parameter
+from bot.models.breaker import Overlong
+from bot.models.failures import mapped, refused_parameter, spent_for_s
 from bot.models.wire import OPTIONAL
 from bot.types import Deployment
 
@@ -27,7 +28,8 @@ MAX_LESSONS = 8
 
 
 class Calls:
-    """The way to a deployment. `refused` are the parameters that it does not take, learnt as they are met.
+    """The way to a deployment. `refused` are the parameters that it does not take, learnt as they are met;
+    `on_spent` is called with the seconds until its limits are renewed, when an answer says they are used up.
 
     `client` is an AsyncAzureOpenAI for the classic paths, an AsyncOpenAI for v1, with `max_retries=0`; `http`
     fetches what has an address of its own. Every method raises a BotError and nothing else.
@@ -37,6 +39,7 @@ class Calls:
         self, deployment: Deployment, client: openai.AsyncOpenAI, http: httpx2.AsyncClient | None
     ) -> None:
         self.refused: set[str] = set()
+        self.on_spent: Callable[[float], None] | None = None
         self._deployment = deployment
         self._client = client
         self._http = http
@@ -50,7 +53,10 @@ class Calls:
         for _ in range(MAX_LESSONS):
             try:
                 async with asyncio.timeout(within_s):
-                    return await self._post(path, body(), files or [])
+                    response = await self._post(path, body(), files or [])
+                if self.on_spent and (wait_s := spent_for_s(response.headers)):
+                    self.on_spent(wait_s)
+                return response
             except openai.BadRequestError as error:
                 param = refused_parameter(error)
                 if param not in OPTIONAL or param in self.refused:
@@ -65,12 +71,17 @@ class Calls:
             f"The deployment {self._deployment.name!r} refuses too much: {', '.join(sorted(self.refused))}"
         )
 
-    async def read(self, reads: AsyncIterator[bytes], due: float) -> bytes | None:
-        """What the socket brings next, `None` at its end; ModelUnavailable after `due` (the loop's time)."""
+    async def read(self, reads: AsyncIterator[bytes], due: float, ends_at: float) -> bytes | None:
+        """What the socket brings next, `None` at its end.
+
+        Raises ModelUnavailable after `due`, Overlong after `ends_at` (both on the loop's clock).
+        """
         try:
-            async with asyncio.timeout_at(due):
+            async with asyncio.timeout_at(min(due, ends_at)):
                 return await anext(reads, None)
         except TimeoutError:
+            if ends_at <= due:
+                raise Overlong(f"The answer of {self._deployment.name!r} took too long") from None
             raise ModelUnavailable(f"The deployment {self._deployment.name!r} fell silent") from None
         except Exception as error:
             raise mapped(error, self._deployment) from error

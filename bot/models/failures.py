@@ -157,6 +157,35 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+_SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
+
+
+def spent_for_s(headers: Mapping[str, str]) -> float:
+    """For how long a deployment has nothing left of its limits, in seconds; 0: it has.
+
+    OpenAI writes `x-ratelimit-reset-tokens: 6m0s`, others plain seconds; where nothing is written, a second
+    is as good a guess as any. https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
+    """
+    longest = 0.0
+    for kind in ("requests", "tokens"):
+        if headers.get(f"x-ratelimit-remaining-{kind}", "").strip() in ("0", "-1"):
+            longest = max(longest, _span_s(headers.get(f"x-ratelimit-reset-{kind}", "")) or 1.0)
+    return longest
+
+
+def _span_s(text: str) -> float:
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    found = _SPAN.fullmatch(text.strip())
+    if not found:
+        return 0.0
+    return sum(
+        float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1, 0.001), strict=True)
+    )
+
+
 # ------------------------------------------------------------------ parameters
 
 

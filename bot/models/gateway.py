@@ -1,45 +1,36 @@
-"""Which deployment serves: by capability, wish, order and weight, and who steps in when one can't."""
+"""Many deployments as one model: who serves, who steps in, and how an answer that broke off goes on."""
 
 import asyncio
-import hashlib
 import logging
-import math
-import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, runtime_checkable
 
+from msgspec.structs import replace
 from pydantic import SecretStr
 
-from bot.errors import BotError, ConfigError, ModelUnavailable, NotAllowed
+from bot.errors import BotError, ModelUnavailable, NotAllowed
 from bot.models import Model
-from bot.models.breaker import Breaker, DeploymentBroken
+from bot.models.breaker import DeploymentBroken, Overlong
 from bot.models.catalogue import DEFAULT_KEY_ENV
-from bot.models.offline import OfflineModel
+from bot.models.connections import Connections
+from bot.models.opening import Begun, Opening
+from bot.models.pace import Pace, Shared
+from bot.models.record import Observe, Record
+from bot.models.roster import Policy, Roster
+from bot.models.routes import Load, Route, load_of, ranked
+from bot.models.seam import CHARACTERS_PER_TOKEN, Seam, go_on
+from bot.models.tries import PAUSE_S, Tries
 from bot.types import Capability, Delta, Deployment, Finding, Image, Prompt, Usage
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
     from bot.models.azure import Limits
-    from bot.models.clients import Clients
 
 log = logging.getLogger(__name__)
-
-# How often one prompt is tried, or once with each deployment if they are more, before the event waits.
-ATTEMPTS = 3
-
-# Between two attempts at the same deployments, in seconds: for a load balancer to look elsewhere.
-PAUSE_S = 0.3
-
-# A deployment that only its operator can mend is tried again after so many seconds.
-BROKEN_REST_S = 300.0
-
-Observe = Callable[[str, str, float], None]
-"""Takes a measure, a deployment's name and a value. The measures: `first_delta_seconds`, `call_seconds`,
-`failures` (1 for each) and `rest_seconds` (how long the deployment is left alone)."""
 
 NOT_SET_UP: Mapping[Capability, tuple[str, str]] = {
     "chat": ("No chat model is set up here.", "AZURE_OPENAI_CHAT_DEPLOYMENT"),
@@ -60,86 +51,36 @@ class Checked(Protocol):
         ...
 
 
-class Route:
-    """A deployment, its model, and whether it may be asked now."""
-
-    def __init__(self, deployment: Deployment, model: Model, clock: Callable[[], float]) -> None:
-        self.deployment = deployment
-        self.model = model
-        self.breaker = Breaker(clock)
-        self.broken = ""  # what only the operator can mend, once it was said
-
-    def rank(self, sticky: str) -> tuple[int, float]:
-        """Lower is asked first: by order, then by a draw in which weight counts.
-
-        The draw is the same for the same `sticky` (weighted rendezvous hashing), so that a conversation
-        stays with the deployment that holds its prompt in the cache, also when others come and go.
-        """
-        seed = f"{sticky}|{self.deployment.name}|{self.deployment.endpoint}".encode()
-        drawn = (
-            int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest())
-            if sticky
-            else random.getrandbits(48)
-        )
-        return self.deployment.order, self.deployment.weight / math.log((drawn + 1) / (2**48 + 2))
-
-
-class Tries:
-    """The deployments that one prompt is tried with, one after another."""
-
-    def __init__(self, routes: list[Route], pause_s: float) -> None:
-        self._routes = routes
-        self._pause_s = pause_s
-        self._left = max(ATTEMPTS, len(routes))
-        self._tried: list[Route] = []
-
-    async def next(self) -> Route:
-        """The next one that may be asked; raises when there is none, or when it was tried enough."""
-        free = [route for route in self._routes if not route.breaker.wait_s()]
-        if not free or not self._left:
-            raise self._nobody()
-        fresh = [route for route in free if route not in self._tried]
-        if not fresh:
-            await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.5))
-            self._tried.clear()
-            return await self.next()
-        self._left -= 1
-        self._tried.append(fresh[0])
-        fresh[0].breaker.asked()
-        return fresh[0]
-
-    def _nobody(self) -> BotError:
-        working = [route for route in self._routes if not route.broken]
-        if not working:
-            return ConfigError(self._routes[0].broken)
-        wait_s = min(route.breaker.wait_s() for route in working)
-        if not wait_s:
-            return ModelUnavailable("The model does not answer at the moment.")
-        return ModelUnavailable(f"The model is busy; it is free again in {math.ceil(wait_s)} s.", wait_s)
-
-
 class Gateway:
-    """Many deployments as one model; an async context manager that closes `clients`.
+    """Many deployments as one model; an async context manager that closes `connections`.
 
     Retries and fallback happen before the first delta only: what a person has begun to read is never begun
-    again. `clock` is in seconds and never goes back.
+    again, but once gone on with. `clock` is in seconds and never goes back; `shared` is what the other
+    processes know.
     """
 
     def __init__(
         self,
         models: Iterable[tuple[Deployment, Model]],
         *,
-        clients: "Clients | None" = None,
+        policy: Policy = "ordered",
+        hedge_s: float | None = None,
+        shared: Shared | None = None,
+        connections: Connections | None = None,
         observe: Observe | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause_s: float = PAUSE_S,
     ) -> None:
-        self._routes = [Route(deployment, model, clock) for deployment, model in models]
-        self._clients = clients
-        self._observe = observe or _unobserved
-        self._clock = clock
+        self.policy: Policy = policy
+        self._hedge_s = hedge_s
+        self._connections = connections
+        self._pace = Pace(shared, clock)
+        self._record = Record(self._pace, observe, clock)
         self._pause_s = pause_s
         self._unknown_wishes: set[str] = set()
+        self._routes = [Route(deployment, model, clock) for deployment, model in models]
+        for route in self._routes:
+            self._record.listen(route)
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,76 +88,141 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._clients:
-            await self._clients.aclose()
+        await self._pace.aclose()
+        if self._connections:
+            await self._connections.aclose()
 
     def deployments(self, capability: Capability, wish: str | None = None) -> tuple[Deployment, ...]:
         """Which deployments may serve: what a prompt must fit into. Empty where none is set up."""
         return tuple(route.deployment for route in self._candidates(capability, wish))
 
+    def adopt(self, roster: Roster, keys: Mapping[str, SecretStr]) -> None:
+        """Serve by this roster from now on. Answers that are being written end where they began.
+
+        A deployment that stays as it was keeps what was learnt of it.
+        """
+        connections = self._connections = self._connections or Connections()
+        kept: list[Route] = []
+        for deployment in roster.deployments:
+            key = keys.get(deployment.key_env or DEFAULT_KEY_ENV)
+            same = [one for one in self._routes if one.deployment == deployment and one.key == key]
+            kept.append(
+                same[0]
+                if same
+                else Route(deployment, connections.open(deployment, key), self._record.clock, key)
+            )
+        for route in kept:
+            self._record.listen(route)
+        self._routes = kept
+        self.policy, self._hedge_s = roster.policy, roster.hedge_ms and roster.hedge_ms / 1000
+        self._unknown_wishes.clear()
+
     # -------------------------------------------------------------- the model
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer from the first deployment that begins one."""
-        tries = self._tries("chat", prompt.deployment, prompt.sticky)
+        """Stream an answer from the first deployment that begins one; if it breaks off, go on once."""
+        uncounted: list[Usage] = []  # of calls that were left, or lost, before they said what they cost
+        asked, shown = prompt, ""
+        tried: list[Route] = []
+        broke: ModelUnavailable | None = None
         while True:
-            route = await tries.next()
-            began = self._clock()
-            stream = cast("AsyncGenerator[Delta]", route.model.chat(prompt))
-            async with aclosing(stream):
-                try:
-                    first = await anext(stream, None)
-                    if first is None:
-                        raise ModelUnavailable("The model said nothing at all")
-                except (ModelUnavailable, DeploymentBroken) as error:
-                    self._failed(route, error)
-                    continue
-                except BotError:
-                    self._answered(route, "call_seconds", began)
+            tries = self._tries("chat", prompt.deployment, load_of(asked), tried)
+            try:
+                begun = await self._begin(tries, asked, uncounted)
+            except BotError:
+                if broke is None:
                     raise
-                self._answered(route, "first_delta_seconds", began)
-                try:
-                    yield first
-                    async for delta in stream:
+                break
+            part = self._part(begun, Seam(shown), uncounted)
+            try:
+                async with aclosing(part):
+                    async for delta in part:
+                        shown += delta.text
                         yield delta
-                except ModelUnavailable as error:
-                    self._failed(route, error)
-                    raise
-                self._observe("call_seconds", route.deployment.name, self._clock() - began)
                 return
+            except ModelUnavailable as error:
+                self._record.failed(begun.route, error)
+                uncounted.append(Usage(deployment=begun.route.deployment.name))
+                last, broke = not shown or broke is not None or isinstance(error, Overlong), error
+                if last:
+                    break
+            log.warning("an answer broke off after %d characters; it is gone on with", len(shown))
+            asked, tried = go_on(prompt, shown), [begun.route]
+        for usage in uncounted:
+            yield Delta(usage=usage)
+        raise broke
+
+    async def _begin(self, tries: Tries, prompt: Prompt, uncounted: list[Usage]) -> Begun:
+        opening = Opening(tries, prompt, self._record, self._hedge_s)
+        begun = await opening.first()
+        uncounted += [Usage(deployment=route.deployment.name) for route in opening.lost]
+        return begun
+
+    async def _part(self, begun: Begun, seam: Seam, uncounted: list[Usage]) -> AsyncGenerator[Delta]:
+        """One call's part of an answer, without what it repeats of the part before."""
+        try:
+            async with aclosing(begun):
+                async for delta in begun.deltas():
+                    if delta.usage is not None:
+                        for usage in uncounted:
+                            yield Delta(usage=usage)
+                        uncounted.clear()
+                    text = seam.feed(delta.text) if delta.text else seam.end()
+                    if text or not delta.text:
+                        yield delta if text == delta.text else replace(delta, text=text)
+        except ModelUnavailable:
+            if text := seam.end():
+                yield Delta(text=text)
+            raise
+        if text := seam.end():
+            yield Delta(text=text)
+        self._record.took(begun.route, "call_seconds", begun.began)
 
     async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
         """Pictures from the first deployment that makes them."""
-        tries = self._tries("image", prompt.deployment, prompt.sticky)
+        tries = self._tries("image", prompt.deployment, load_of(prompt))
         return await self._call(tries, lambda model: model.draw(prompt))
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """Vectors from the first deployment that makes them; all of one call are from one model."""
-        return await self._call(self._tries("embedding", None, ""), lambda model: model.embed(texts))
+        load = Load(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
+        return await self._call(self._tries("embedding", None, load), lambda model: model.embed(texts))
 
     async def _call(self, tries: Tries, call: Callable[[Model], Awaitable[T]]) -> T:
         while True:
             route = await tries.next()
-            began = self._clock()
+            began = self._record.clock()
+            route.running += 1
             try:
                 result = await call(route.model)
             except (ModelUnavailable, DeploymentBroken) as error:
-                self._failed(route, error)
+                self._record.failed(route, error)
                 continue
             except BotError:
-                self._answered(route, "call_seconds", began)
+                self._record.answered(route, "call_seconds", began)
                 raise
-            self._answered(route, "call_seconds", began)
+            finally:
+                route.running -= 1
+            self._record.answered(route, "call_seconds", began)
             return result
 
     # -------------------------------------------------------------- choosing
 
-    def _tries(self, capability: Capability, wish: str | None, sticky: str) -> Tries:
-        routes = sorted(self._candidates(capability, wish), key=lambda route: route.rank(sticky))
-        if not routes:
+    def _tries(
+        self, capability: Capability, wish: str | None, load: Load, tried: Sequence[Route] = ()
+    ) -> Tries:
+        candidates = self._candidates(capability, wish)
+        if not candidates:
             words, setting = NOT_SET_UP[capability]
             raise NotAllowed(f"{words} Please ask the person who runs this bot to set {setting}.")
-        return Tries(routes, self._pause_s)
+        return Tries(
+            ranked(candidates, self.policy, load),
+            self._pace,
+            load,
+            held=self._record.held,
+            pause_s=self._pause_s,
+            tried=tried,
+        )
 
     def _candidates(self, capability: Capability, wish: str | None) -> list[Route]:
         """Who may serve. A wish that something answers to is kept to, for a tag may say where data may go;
@@ -235,27 +241,6 @@ class Gateway:
             log.warning("no %s deployment is called or tagged %r: any other serves", capability, wish)
         return wished or able
 
-    # -------------------------------------------------------------- what came of it
-
-    def _answered(self, route: Route, measure: str, began: float) -> None:
-        route.breaker.succeeded()
-        route.broken = ""
-        self._observe(measure, route.deployment.name, self._clock() - began)
-
-    def _failed(self, route: Route, error: ModelUnavailable | DeploymentBroken) -> None:
-        name = route.deployment.name
-        self._observe("failures", name, 1.0)
-        if isinstance(error, DeploymentBroken):
-            route.breaker.rest(BROKEN_REST_S)
-            if not route.broken:
-                log.error("%s", error)
-            route.broken = str(error)
-        else:
-            route.breaker.failed(error.retry_after_s)
-            log.warning("deployment %s did not answer: %s", name, error)
-        if rest_s := route.breaker.wait_s():
-            self._observe("rest_seconds", name, rest_s)
-
     # -------------------------------------------------------------- being well
 
     async def check(self) -> list[Finding]:
@@ -272,10 +257,11 @@ class Gateway:
 
 
 def connect(
-    deployments: Iterable[Deployment],
+    deployments: Roster | Iterable[Deployment],
     keys: Mapping[str, SecretStr],
     *,
     limits: "Limits | None" = None,
+    shared: Shared | None = None,
     observe: Observe | None = None,
     credential: "AsyncTokenCredential | None" = None,
 ) -> Gateway:
@@ -283,21 +269,7 @@ def connect(
 
     A deployment whose key is not among them is signed in to with Entra.
     """
-    deployments = list(deployments)
-    models: list[tuple[Deployment, Model]] = [
-        (deployment, OfflineModel(deployment)) for deployment in deployments if deployment.wire == "offline"
-    ]
-    if len(models) == len(deployments):
-        return Gateway(models, observe=observe)
-    from bot.models.clients import Clients  # 45 MB: only for those who have a deployment
-
-    clients = Clients(limits, credential)
-    for deployment in deployments:
-        if deployment.wire != "offline":
-            key = keys.get(deployment.key_env or DEFAULT_KEY_ENV)
-            models.append((deployment, clients.connect(deployment, key)))
-    return Gateway(models, clients=clients, observe=observe)
-
-
-def _unobserved(measure: str, deployment: str, value: float) -> None:
-    """Nobody counts."""
+    roster = deployments if isinstance(deployments, Roster) else Roster(deployments=tuple(deployments))
+    gateway = Gateway((), connections=Connections(limits, credential), shared=shared, observe=observe)
+    gateway.adopt(roster, keys)
+    return gateway

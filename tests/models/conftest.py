@@ -62,7 +62,9 @@ def deployment(azure: AzureSimulator, *, classic: bool = True, **more: Any) -> D
     return Deployment(**{**fields, **more})
 
 
-def asks(text: str, capability: Capability = "chat", parameters: Parameters | None = None) -> Prompt:
+def asks(
+    text: str, capability: Capability = "chat", parameters: Parameters | None = None, sticky: str = ""
+) -> Prompt:
     """A prompt of a system message and a question."""
     messages = (say("system", "Be kind."), say("user", text))
     return Prompt(
@@ -70,6 +72,7 @@ def asks(text: str, capability: Capability = "chat", parameters: Parameters | No
         capability=capability,
         messages=messages,
         parameters=parameters or Parameters(),
+        sticky=sticky,
     )
 
 

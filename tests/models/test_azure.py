@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, TooLong
 from bot.models.azure import AzureModel, Limits
-from bot.models.breaker import DeploymentBroken
+from bot.models.breaker import DeploymentBroken, Overlong
 from bot.models.clients import Clients
 from bot.types import (
     Image,
@@ -313,7 +313,7 @@ async def test_an_answer_takes_no_longer_than_it_may(azure: AzureSimulator) -> N
     azure.interval_s = 0.02
     deltas, error = await heard(clients.connect(deployment(azure), KEY).chat(asks("Hello")))
     assert deltas
-    assert "silent" in str(error)
+    assert isinstance(error, Overlong)
     await clients.aclose()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -14,74 +14,12 @@ from pydantic import SecretStr
 from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.models import gateway as rooms
 from bot.models.breaker import LONGEST_REST_S, PATIENCE, REST_S, Breaker, DeploymentBroken
-from bot.models.gateway import BROKEN_REST_S, Gateway
 from bot.models.offline import OfflineModel, deployments
-from bot.types import Capability, Delta, Deployment, Image, Prompt, Usage
-from tests.models.conftest import asks, deployment, heard, text_of
+from bot.models.record import BROKEN_REST_S
+from bot.types import Capability, Delta, Prompt
+from tests.models.conftest import asks, deployment, text_of
+from tests.models.scripted import AWAY, Clock, Scripted, named, over, told
 from tests.simulators.azure import AzureSimulator, Deployed
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
-class Scripted:
-    """A model that does what it is told: `before` is raised first, `after` in the middle of an answer."""
-
-    def __init__(
-        self, name: str, *, before: Sequence[Exception] = (), after: Exception | None = None
-    ) -> None:
-        self.name = name
-        self.before: Sequence[Exception] = before
-        self.after = after
-        self.asked = 0
-
-    def _strike(self) -> None:
-        self.asked += 1
-        if self.before:
-            error, self.before = self.before[0], self.before[1:]
-            raise error
-
-    async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        self._strike()
-        yield Delta(text=f"{self.name} says ")
-        if self.after:
-            raise self.after
-        yield Delta(text="hello")
-        yield Delta(usage=Usage(deployment=self.name), finish="stop")
-
-    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
-        self._strike()
-        return (Image(mime="image/png", data=self.name.encode()),), Usage(deployment=self.name)
-
-    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
-        self._strike()
-        return [[1.0] for _ in texts], Usage(deployment=self.name)
-
-
-def named(name: str, capability: Capability = "chat", **more: Any) -> Deployment:
-    return msgspec.structs.replace(deployments()[0], name=name, capability=capability, tags=(), **more)
-
-
-def over(
-    *models: tuple[Deployment, Scripted], clock: Callable[[], float] | None = None, **more: Any
-) -> Gateway:
-    return Gateway(models, clock=clock or Clock(), pause_s=0.0, **more)
-
-
-async def told(gateway: Gateway, **more: Any) -> str:
-    prompt = msgspec.structs.replace(asks("Hello"), **more)
-    return text_of([delta async for delta in gateway.chat(prompt)])
-
-
-AWAY = ModelUnavailable("away")
-
 
 # ------------------------------------------------------------------ choosing
 
@@ -184,15 +122,6 @@ async def test_a_single_deployment_is_tried_again() -> None:
     only = Scripted("only", before=[AWAY, AWAY])
     assert await told(over((named("only"), only))) == "only says hello"
     assert only.asked == 3
-
-
-async def test_what_was_begun_is_never_begun_again() -> None:
-    other = Scripted("b")
-    gateway = over((named("a", order=0), Scripted("a", after=AWAY)), (named("b", order=1), other))
-    deltas, error = await heard(gateway.chat(asks("Hello")))
-    assert text_of(deltas) == "a says "
-    assert error is AWAY
-    assert other.asked == 0
 
 
 @pytest.mark.parametrize(

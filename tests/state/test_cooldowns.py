@@ -50,8 +50,9 @@ async def test_a_cool_down_of_a_day_is_kept_for_a_day(redis: Redis) -> None:
 
 async def test_a_cool_down_ends(redis: Redis) -> None:
     cooldowns = Cooldowns(redis)
-    await cooldowns.take([], [], 5, {"a": 0.05}, {})
-    assert (taken := await cooldowns.take(["a"], [FREE], 5, {}, {})).chosen is None
+    await cooldowns.take([], [], 5, {"a": 0.5}, {})
+    taken = await cooldowns.take(["a"], [FREE], 5, {}, {})
+    assert taken.chosen is None
     await asyncio.sleep(taken.wait_s)
     assert (await cooldowns.take(["a"], [FREE], 5, {}, {})).chosen == 0
 

@@ -1,0 +1,121 @@
+"""A deployment as somebody to ask, and in which order they are asked."""
+
+import hashlib
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from bot.models import Model
+from bot.models.breaker import Breaker
+from bot.models.catalogue import usd
+from bot.models.roster import Policy
+from bot.types import Deployment, Prompt, Usage
+
+# How many more calls than the least busy one a deployment may have running before a conversation that has its
+# prompt in the cache there goes elsewhere.
+HOME_CALLS = 2
+
+# What an answer is taken to be long when nobody limits it, in tokens.
+USUAL_OUTPUT_TOKENS = 1000
+
+
+class Load(NamedTuple):
+    """What is about to be asked: what to stay near, and the tokens that go in and may come out."""
+
+    sticky: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """What providers count against a limit when a request comes in."""
+        return self.input_tokens + self.output_tokens
+
+
+def load_of(prompt: Prompt) -> Load:
+    """What a prompt asks of whoever serves it."""
+    if prompt.capability != "chat":
+        return Load(prompt.sticky)
+    output_tokens = prompt.parameters.max_output_tokens or USUAL_OUTPUT_TOKENS
+    return Load(prompt.sticky, prompt.input_tokens, output_tokens)
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A model that learns which parameters it must not send, and hears when its limits are used up."""
+
+    @property
+    def refused(self) -> set[str]:
+        """The parameters; whoever knows of more adds them."""
+        ...
+
+    on_spent: Callable[[float], None] | None
+    """Called with the seconds until the limits are renewed."""
+
+
+class Route:
+    """A deployment, its model, and whether it may be asked now. `running` are the calls of this process.
+
+    `id` is the same in every process: name and host, for one deployment may be reached by two wires.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        model: Model,
+        clock: Callable[[], float],
+        key: SecretStr | None = None,
+    ) -> None:
+        self.deployment = deployment
+        self.model = model
+        self.key = key
+        self.id = f"{deployment.name}@{urlsplit(deployment.endpoint).hostname or 'here'}"
+        self.breaker = Breaker(clock)
+        self.broken = ""  # what only the operator can mend, once it was said
+        self.running = 0
+        # what of its lessons the other processes need not be told
+        self.taught: set[str] = set(model.refused) if isinstance(model, Learner) else set()
+
+    def draw(self, sticky: str) -> float:
+        """Lower is asked first: a draw in which weight counts.
+
+        It is the same for the same `sticky` (weighted rendezvous hashing), so that a conversation stays
+        with the deployment that holds its prompt in the cache, also when others come and go.
+        """
+        seed = f"{sticky}|{self.deployment.name}|{self.deployment.endpoint}".encode()
+        drawn = (
+            int.from_bytes(hashlib.blake2b(seed, digest_size=6).digest())
+            if sticky
+            else random.getrandbits(48)
+        )
+        return self.deployment.weight / math.log((drawn + 1) / (2**48 + 2))
+
+    def price(self, load: Load) -> float:
+        """What this deployment would take for it, in US dollars; unknown prices come last."""
+        asked = Usage(deployment="", input_tokens=max(load.input_tokens, 1), output_tokens=load.output_tokens)
+        price = usd(self.deployment.prices, asked)
+        return math.inf if price is None else price
+
+    def fits(self, load: Load) -> bool:
+        """Whether the model can read and write so much."""
+        return load.tokens <= self.deployment.context_tokens
+
+
+def ranked(routes: Sequence[Route], policy: Policy, load: Load) -> list[Route]:
+    """Who is asked, the first first. Those that can't read so much are left out, unless nobody can."""
+    able = [route for route in routes if route.fits(load)] or routes
+    drawn = sorted(able, key=lambda route: route.draw(load.sticky))
+    if policy == "ordered":
+        return sorted(drawn, key=lambda route: route.deployment.order)
+    if policy == "cheapest":
+        return sorted(drawn, key=lambda route: (route.price(load), route.deployment.order))
+    if policy == "least_busy":
+        home = drawn[0] if drawn and load.sticky else None
+        return sorted(
+            drawn, key=lambda r: (r.running - (HOME_CALLS if r is home else 0)) / r.deployment.weight
+        )
+    return drawn
