@@ -50,7 +50,7 @@ class Bench:
         self.ledger = Ledger(redis, requests_per_minute=0, daily_usd=None, retention_s=3600)
         self.context_tokens = 8000
         self.attempts = 3
-        self.templates = (ASSISTANT, DRAW)
+        self.templates: tuple[Template, ...] = (ASSISTANT, DRAW)
         self.operators: set[str] = set()
         self.deployments: tuple[Deployment, ...] = ()
         self.lease_s = 30.0
