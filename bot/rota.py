@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from bot.errors import StateUnavailable
+from bot.errors import LeaseLost, StateUnavailable
 from bot.state import keys
 from bot.state.inbox import Claim, Inbox
 
@@ -35,6 +35,7 @@ class Rota:
         self._wake = asyncio.Event()
         self._ended = False
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._owed: list[Claim] = []  # claims to give back
 
     async def run(self, until: asyncio.Event) -> None:
         """Claim until the event is set. Redis being away is waited out."""
@@ -59,6 +60,13 @@ class Rota:
         """Look at this shard soon."""
         self._due[shard] = None
         self._wake.set()
+
+    def give_back(self, claim: Claim) -> None:
+        """Release a claim that Redis went away from, as soon as Redis is there again.
+
+        The attempt counts: an event that Redis chokes on each time is given up in the end.
+        """
+        self._owed.append(claim)
 
     def _look_in(self, shard: int, ms: float) -> None:
         if ms <= 0:
@@ -95,12 +103,19 @@ class Rota:
         while True:
             await asyncio.sleep(SWEEP_S)
             try:
+                await self._release_owed()
                 firsts = await self._inbox.due()
             except StateUnavailable:
                 continue
             for shard, due_in_ms in enumerate(firsts):
                 if due_in_ms >= 0:
                     self._look_in(shard, due_in_ms)
+
+    async def _release_owed(self) -> None:
+        while self._owed:
+            with suppress(LeaseLost):  # it ran out, or what was being written did arrive
+                await self._inbox.release(self._owed[0], 0)
+            del self._owed[0]
 
     async def _claim(self) -> None:
         while True:

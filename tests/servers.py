@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis as Client
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from bot.state.embedded import find_server
 
@@ -64,7 +66,8 @@ class Server:
 
     def ask(self, *command: str | int) -> object:
         """One command, by a client of its own; None while it does not answer."""
-        client: Any = Client(host=HOST, port=self.port, socket_timeout=5, protocol=2)
+        once = Retry(NoBackoff(), 0)
+        client: Any = Client(host=HOST, port=self.port, socket_timeout=5, protocol=2, retry=once)
         try:
             return client.execute_command(*command)
         except (RedisError, OSError):
