@@ -1,6 +1,6 @@
 """Loads and checks prompts/: templates and few-shot pools, so that no person ever meets a template error."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +45,10 @@ def load(folder: Path) -> tuple[Template, ...]:
         except TemplateError as error:
             problems.append(str(error))
     if not problems:
-        problems = [str(error) for error in (*_clashes(loaded), *_missing_pools(folder, loaded))]
+        pools = {path.stem for path in (folder / "pools").glob("*.jsonl")}
+        for at, one in enumerate(loaded):
+            before = [other.template for other in loaded[:at]]
+            problems += [str(error) for error in faults(one, before, pools)]
         if not any(one.template.match.default for one in loaded):
             problems.append(
                 f"{folder}: no template is the default; one of them needs match: {{default: true}}"
@@ -60,26 +63,28 @@ def load_pools(folder: Path) -> Mapping[str, tuple[Example, ...]]:
     return {path.stem: _read_pool(path) for path in sorted((folder / "pools").glob("*.jsonl"))}
 
 
-def _clashes(loaded: list[Loaded]) -> Iterator[TemplateError]:
-    """Two templates that would answer the same thing."""
-    first: dict[tuple[str, str], str] = {}
-    for template, _, match in loaded:
-        claims = [("default", "")] * template.match.default
-        claims += [("commands", command) for command in template.match.commands]
-        claims += [("prefixes", prefix.casefold()) for prefix in template.match.prefixes]
-        claims += [("channels", channel) for channel in template.match.channels]
-        for claim in claims:
-            other = first.setdefault(claim, template.name)
-            if other != template.name:
-                words = f"{claim[1]!r} of {claim[0]}" if claim[1] else "default: true"
-                yield match.error(claim[0], f"{words} is already claimed by {other}.prompty")
+def faults(loaded: Loaded, others: Iterable[Template], pools: Container[str]) -> Iterator[TemplateError]:
+    """What keeps a template from standing beside others: a claim of one of them, a pool that isn't there."""
+    template, parley, match = loaded
+    taken = {claim: other.name for other in others for claim in _claims(other)}
+    for claim in _claims(template):
+        if claim in taken:
+            field, value = claim
+            words = f"{value!r} of {field}" if value else "default: true"
+            yield match.error(field, f"{words} is already claimed by {taken[claim]}.prompty")
+    if template.pool is not None and template.pool not in pools:
+        words = f"the pool {template.pool!r} is missing: there is no pools/{template.pool}.jsonl"
+        yield parley.error("pool", words)
 
 
-def _missing_pools(folder: Path, loaded: list[Loaded]) -> Iterator[TemplateError]:
-    for template, parley, _ in loaded:
-        path = folder / "pools" / f"{template.pool}.jsonl"
-        if template.pool is not None and not path.is_file():
-            yield parley.error("pool", f"the pool {template.pool!r} is missing: there is no {path}")
+def _claims(template: Template) -> Iterator[tuple[str, str]]:
+    """What no other template may answer, as (field of `match`, value)."""
+    match = template.match
+    if match.default:
+        yield "default", ""
+    yield from (("commands", command) for command in match.commands)
+    yield from (("prefixes", prefix.casefold()) for prefix in match.prefixes)
+    yield from (("channels", channel) for channel in match.channels)
 
 
 # ------------------------------------------------------------------ pools

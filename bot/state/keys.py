@@ -27,11 +27,16 @@ NUDGES = "parley:nudge"
 """The channel that carries the number of a shard in which something became due."""
 STOPS = "parley:stop"
 """The channel that carries a conversation whose running answer is not wanted any more."""
+PUBLISHED = "parley:published"
+"""The channel that tells that a template or a pool was published."""
+VERSIONS = "parley:{prompts}:versions"
+PROPOSALS = "parley:{prompts}:proposals"
+PROPOSAL_S = 90 * DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """One kind of key. `life` says when it goes; `permanent` kinds empty themselves."""
+    """One kind of key. `life` says when it goes; `permanent` kinds empty themselves, or are meant to stay."""
 
     name: str
     type: Literal["string", "list", "hash", "zset", "stream", "set"]
@@ -74,6 +79,14 @@ KINDS = (
     Kind(name="pace", type="hash", holds="a deployment's cool-down and rate buckets, ms", life="1 h unused"),
     Kind(name="refused", type="set", holds="parameters that a deployment's model refuses", life="24 h"),
     Kind(name="vector", type="string", holds="an embedding, little-endian float32", life="30 d"),
+    Kind(
+        name="versions",
+        type="list",
+        holds="published versions of templates, changes of pools",
+        life="for ever: it is their history",
+        permanent=True,
+    ),
+    Kind(name="proposals", type="hash", holds="turns that could be examples of a pool", life="90 d"),
 )
 
 
