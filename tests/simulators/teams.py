@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 
 import aiohttp
 from aiohttp import web
+from cryptography import x509
 
 from adapters.teams.cloud import LOOPBACK, Cloud
 from tests.simulators import teams_tokens
@@ -113,6 +114,8 @@ class TeamsSimulator:
         self.streams = True
         self.keys = True
         self.key_id = teams_tokens.KEY_ID
+        self.issuer = teams_tokens.ISSUER
+        self.certificate: x509.Certificate | None = None
         self.endorsements = ["msteams"]
         self.messages: dict[str, list[Message]] = {}
         self.calls: list[tuple[str, str]] = []
@@ -166,6 +169,7 @@ class TeamsSimulator:
         return Cloud(
             login_url=f"{self.url}/entra",
             keys_url=f"{self.url}/keys/openid",
+            issuer=self.issuer,
             service_hosts=LOOPBACK,
             file_hosts=LOOPBACK,
             insecure=True,
@@ -266,7 +270,7 @@ class TeamsSimulator:
 
     async def deliver(self, activity: Activity, times: int = 1, token: str | None = None) -> Delivery:
         """Send an activity to the bot, the same one `times` times; the last answer."""
-        claims = teams_tokens.inbound_claims(self.app_id, activity["serviceUrl"])
+        claims = teams_tokens.inbound_claims(self.app_id, activity["serviceUrl"], iss=self.issuer)
         signed = token or teams_tokens.sign(claims, self.key_id)
         headers = {"Authorization": f"Bearer {signed}"} if self.authenticate else {}
         answers = [await self.post(json.dumps(activity), headers) for _ in range(times)]
@@ -496,14 +500,19 @@ class TeamsSimulator:
     async def _on_token(self, request: web.Request) -> web.Response:
         form = {name: str(value) for name, value in (await request.post()).items()}
         self.token_requests.append({"tenant": request.match_info["tenant"], **form})
-        if form.get("client_id") != self.app_id or form.get("client_secret") != PASSWORD:
+        words = ""
+        if "client_assertion" in form:
+            if not teams_tokens.proves(form, self.app_id, str(request.url), self.certificate):
+                words = "AADSTS700027: The certificate with identifier used to sign is not registered."
+        elif form.get("client_id") != self.app_id or form.get("client_secret") != PASSWORD:
             words = "AADSTS7000215: Invalid client secret provided."
+        if words:
             return web.json_response({"error": "invalid_client", "error_description": words}, status=401)
         token = teams_tokens.outbound_token(self.app_id)
         return web.json_response({"token_type": "Bearer", "expires_in": 3599, "access_token": token})
 
     async def _on_openid(self, request: web.Request) -> web.Response:
-        return web.json_response({"issuer": teams_tokens.ISSUER, "jwks_uri": f"{self.url}/keys/jwks"})
+        return web.json_response({"issuer": self.issuer, "jwks_uri": f"{self.url}/keys/jwks"})
 
     async def _on_jwks(self, request: web.Request) -> web.Response:
         if not self.keys:

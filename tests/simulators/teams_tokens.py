@@ -3,9 +3,13 @@
 import base64
 import functools
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 ISSUER = "https://api.botframework.com"
@@ -75,3 +79,41 @@ def is_outbound(token: str) -> bool:
     except jwt.PyJWTError:
         return False
     return True
+
+
+def certificate(name: str) -> x509.Certificate:
+    """A certificate of the key with this name, as an app registration holds it."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateBuilder(subject, subject, key(name).public_key(), x509.random_serial_number())
+    begins = datetime.now(UTC) - timedelta(days=1)
+    builder = builder.not_valid_before(begins).not_valid_after(begins + timedelta(days=2))
+    return builder.sign(key(name), hashes.SHA256())
+
+
+def pem(name: str, of: x509.Certificate) -> bytes:
+    """A key and its certificate in one file, as people export them."""
+    secret = key(name).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return secret + of.public_bytes(serialization.Encoding.PEM)
+
+
+def proves(form: Mapping[str, str], app_id: str, url: str, known: x509.Certificate | None) -> bool:
+    """Whether an assertion is signed by a certificate that Entra knows, for this endpoint."""
+    if known is None or form["client_assertion_type"] != (
+        "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    ):
+        return False
+    assertion = form["client_assertion"]
+    thumbprint = base64.urlsafe_b64encode(known.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
+    public = known.public_key()
+    if jwt.get_unverified_header(assertion).get("x5t#S256") != thumbprint:
+        return False
+    assert isinstance(public, rsa.RSAPublicKey)
+    try:
+        claims = jwt.decode(
+            assertion, public, ["PS256"], audience=url, issuer=app_id, options={"require": ["exp", "jti"]}
+        )
+    except jwt.PyJWTError:
+        return False
+    return claims["sub"] == form["client_id"] == app_id

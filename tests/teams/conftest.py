@@ -68,10 +68,13 @@ async def served(app: web.Application) -> AsyncGenerator[str]:
 
 
 @asynccontextmanager
-async def rigged(authenticate: bool = True, keys_url: str = "", **options: Any) -> AsyncGenerator[Rig]:
+async def rigged(
+    authenticate: bool = True, keys_url: str = "", issuer: str = "", **options: Any
+) -> AsyncGenerator[Rig]:
     """The whole rig; a quick pace, so that no test waits for a clock."""
     async with AsyncExitStack() as stack:
         teams = await stack.enter_async_context(TeamsSimulator(authenticate=authenticate))
+        teams.issuer = issuer or teams.issuer
         password = SecretStr(PASSWORD) if authenticate else None
         cloud = msgspec.structs.replace(teams.cloud, keys_url=keys_url or teams.cloud.keys_url)
         options = {"pace_s": 0.01, "backoff_s": 0.01, **options}

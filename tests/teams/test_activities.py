@@ -8,7 +8,7 @@ import pytest
 
 from adapters.teams.activities import address, installed, parse, read
 from bot.errors import Malformed
-from bot.types import Deleted, Edited, Rated, Said
+from bot.types import Deleted, Edited, Quote, Rated, Said
 
 RECORDED = Path(__file__).parent.parent / "recorded" / "teams"
 CHANNEL = "19:253b1f341670408fb6fe51050b6e5ceb@thread.tacv2"
@@ -224,3 +224,27 @@ def test_a_strange_rating_is_nothing(value: Any) -> None:
 @pytest.mark.parametrize("entity", [{}, {"type": "mention"}, {"type": "mention", "mentioned": 7, "text": 7}])
 def test_strange_mentions_do_no_harm(entity: dict[str, Any]) -> None:
     assert said("group_mention", text="hello", entities=[entity]).text == "hello"
+
+
+def quoted(**changed: Any) -> dict[str, Any]:
+    """As the Teams SDK's own `QuotedReplyEntity` describes it."""
+    quote = {"messageId": "1772050244572", "senderId": "29:bob", "senderName": "Bob", "preview": "It is red."}
+    return {"type": "quotedReply", "quotedReply": {**quote, **changed}}
+
+
+def test_field_note_31_what_a_person_quotes_is_a_quote_and_not_their_words() -> None:
+    text = '<quoted messageId="1772050244572"/> Why?'
+    one = said("personal_message", text=text, entities=[quoted()])
+    assert one.text == "Why?"
+    assert one.quotes == (Quote(author="Bob", text="It is red."),)
+
+
+@pytest.mark.parametrize("entity", [quoted(preview=""), quoted(isReplyDeleted=True), {"type": "quotedReply"}])
+def test_a_quote_that_cant_be_seen_is_none(entity: dict[str, Any]) -> None:
+    assert said("personal_message", text="Why?", entities=[entity]).quotes == ()
+
+
+def test_the_words_of_buttons_are_commands_only_when_they_stand_alone() -> None:
+    assert said("personal_message", text="Try again").text == "/again"
+    assert said("personal_message", text="What did you send?").text == "/sent"
+    assert said("personal_message", text="Try again with blue").text == "Try again with blue"

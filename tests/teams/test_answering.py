@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image as Picture
 
+from adapters.teams.activities import FILE
 from bot.errors import PlatformUnavailable
 from bot.types import Image, Post, Reply, Source
 from tests.simulators.teams import BOT, Fault, Message
@@ -471,3 +472,76 @@ async def test_an_unsigned_connector_refuses_a_bot_without_a_token() -> None:
         rig.teams.authenticate = True
         with pytest.raises(PlatformUnavailable, match="401"):
             await rig.adapter.open(said.address, None, retry=False)
+
+
+# ------------------------------------------------------------------ beside the words
+
+
+@pytest.mark.parametrize(
+    ("attachment", "words"),
+    [
+        (
+            {"contentType": "image/*", "contentUrl": "https://smba.trafficmanager.net/1"},
+            "Looking at your picture…",
+        ),
+        (
+            {"contentType": FILE, "name": "a.pdf", "content": {"downloadUrl": "https://a"}},
+            "Reading your file…",
+        ),
+        ({"contentType": "text/html", "content": "<p>hello</p>"}, "Thinking…"),
+    ],
+)
+async def test_the_line_before_the_first_words_says_what_is_looked_at(
+    rig: Rig, attachment: dict[str, Any], words: str
+) -> None:
+    await rig.teams.say("a:alice", "alice", "what is this?", attachments=[attachment])
+    await rig.adapter.open(rig.events[-1].address, None, retry=False)
+    assert rig.teams.answers("a:alice")[0].frames == [words]
+
+
+async def test_an_answer_to_one_person_has_buttons_and_they_are_words(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    await rig.answer(said, Reply(text="Yes.", rate=True))
+    (message,) = rig.teams.answers("a:alice")
+    actions = message.activity["suggestedActions"]["actions"]
+    assert [action["type"] for action in actions] == ["imBack", "imBack"]
+    commands = [(await rig.asked("a:alice", action["value"])).command for action in actions]
+    assert commands == [("again", ""), ("sent", "")]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(text="help"), Reply(text="x", rate=True, images=(Image(mime="image/png", data=noise(8)),))],
+)
+async def test_buttons_stand_neither_below_what_is_no_answer_nor_beside_attachments(
+    rig: Rig, reply: Reply
+) -> None:
+    await rig.answer(await rig.asked("a:alice"), reply)
+    (message,) = rig.teams.answers("a:alice")
+    assert "suggestedActions" not in message.activity
+
+
+async def test_in_a_group_an_answer_has_no_buttons_for_one(rig: Rig) -> None:
+    await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="Yes.", rate=True))
+    (message,) = rig.teams.answers(GROUP)
+    assert "suggestedActions" not in message.activity
+    assert message.activity["channelData"]["feedbackLoop"] == {"type": "default"}
+
+
+async def test_a_sensitivity_label_is_on_every_part() -> None:
+    async with rigged(sensitivity="Confidential: for employees only") as rig:
+        await rig.answer(await rig.asked("a:alice"), Reply(text="word " * 9_000))
+        messages = rig.teams.answers("a:alice")
+        assert len(messages) == 2
+        for message in messages:
+            info = label(message)["usageInfo"]
+            assert (info["name"], info["description"]) == ("Confidential", "for employees only")
+
+
+async def test_without_a_label_nothing_is_said_of_sensitivity(rig: Rig) -> None:
+    await rig.answer(await rig.asked("a:alice"), Reply(text="Yes."))
+    assert "usageInfo" not in label(rig.teams.answers("a:alice")[0])
+
+
+async def test_what_was_said_before_is_not_to_be_had(rig: Rig) -> None:
+    assert await rig.adapter.context((await rig.asked(CHANNEL, mention=True)).address) == ()

@@ -254,3 +254,40 @@ def test_only_microsofts_hosts_are_spoken_to() -> None:
     ]
     assert all(cloud.serves(url) for url in good)
     assert not any(cloud.serves(url) for url in bad)
+
+
+def test_the_government_cloud_is_spoken_to_by_who_asked_for_it() -> None:
+    cloud = Cloud.us_government()
+    assert cloud.serves("https://smba.infra.gov.teams.microsoft.us/gcch/")
+    assert not cloud.serves("https://smba.trafficmanager.net/emea/")
+    assert not Cloud().serves("https://smba.infra.gov.teams.microsoft.us/gcch/")
+    assert {cloud.login_url, cloud.scope} & {Cloud().login_url, Cloud().scope} == set()
+
+
+async def test_the_governments_tokens_are_good_in_its_cloud_only(rig: Rig) -> None:
+    issuer = Cloud.us_government().issuer
+    assert await tried(rig, f"Bearer {teams_tokens.sign(claims(rig, iss=issuer))}") == 401
+    async with rigged(issuer=issuer) as government:
+        assert (await government.teams.say("a:alice", "alice", "hello")).status == 200
+        public = teams_tokens.sign(claims(government, iss=Cloud().issuer))
+        assert await tried(government, f"Bearer {public}") == 401
+    assert [type(event) for event in government.events] == [Said]
+
+
+async def test_other_tenants_get_one_polite_word_and_nothing_else() -> None:
+    async with rigged(tenants=["another"]) as rig:
+        for text in ("hello", "and again"):
+            assert (await rig.teams.say("a:alice", "alice", text)).status == 200
+        assert (await rig.teams.install("a:alice", "alice")).status == 200
+        assert (await rig.teams.rate("a:alice", "alice", "1", good=True)).status == 403
+        assert "organisation" in (await rig.teams.answered("a:alice")).text
+        await rig.teams.say("a:bob", "bob", "hello")
+        await rig.teams.answered("a:bob")
+        assert len(rig.teams.answers("a:alice")) == 1
+        assert rig.events == []
+
+
+async def test_the_named_tenant_is_served() -> None:
+    async with rigged(tenants=[TENANT]) as rig:
+        await rig.asked("a:alice")
+        assert len(rig.events) == 1

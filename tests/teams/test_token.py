@@ -3,14 +3,19 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import SecretStr
 
 from adapters.entra import AHEAD_S, Token
 from adapters.teams import Cloud, TeamsAdapter
-from bot.errors import PlatformUnavailable
+from bot.errors import ConfigError, PlatformUnavailable
+from tests.simulators import teams_tokens
 from tests.simulators.teams import APP_ID, PASSWORD, TeamsSimulator
 from tests.teams.conftest import Rig, served
 
@@ -125,6 +130,64 @@ async def test_a_bot_without_a_token_waits(rig: Rig) -> None:
         said = await rig.asked("a:alice")
         with pytest.raises(PlatformUnavailable, match="refuses"):
             await adapter.open(said.address, None, retry=False)
+
+
+@pytest.fixture
+def registered() -> x509.Certificate:
+    return teams_tokens.certificate("registered")
+
+
+async def test_a_certificate_stands_in_for_a_secret(tmp_path: Path, registered: x509.Certificate) -> None:
+    (tmp_path / "bot.pem").write_bytes(teams_tokens.pem("registered", registered))
+    async with TeamsSimulator() as teams:
+        teams.certificate = registered
+        async with TeamsAdapter(
+            APP_ID, None, "SingleTenant", "contoso", certificate_path=tmp_path / "bot.pem", cloud=teams.cloud
+        ) as adapter:
+            (finding,) = await adapter.check()
+    assert finding.level == "ok", finding
+    assert teams.token_requests[0]["tenant"] == "contoso"
+    assert "client_secret" not in teams.token_requests[0]
+
+
+async def test_a_certificate_that_entra_does_not_know_is_explained(
+    tmp_path: Path, registered: x509.Certificate
+) -> None:
+    other = teams_tokens.certificate("registered")
+    (tmp_path / "bot.pem").write_bytes(teams_tokens.pem("registered", other))
+    async with TeamsSimulator() as teams:
+        teams.certificate = registered
+        path = tmp_path / "bot.pem"
+        async with TeamsAdapter(APP_ID, None, certificate_path=path, cloud=teams.cloud) as adapter:
+            (finding,) = await adapter.check()
+    assert finding.level == "error"
+    assert "AADSTS700027" in finding.words
+
+
+def test_a_certificate_that_cant_be_used_is_the_operators(
+    tmp_path: Path, registered: x509.Certificate
+) -> None:
+    path = tmp_path / "bot.pem"
+    with pytest.raises(ConfigError, match="can't be read"):
+        TeamsAdapter(APP_ID, None, certificate_path=path)
+    path.write_text("nothing")
+    with pytest.raises(ConfigError, match="no PEM file"):
+        TeamsAdapter(APP_ID, None, certificate_path=path)
+    path.write_bytes(registered.public_bytes(Encoding.PEM))
+    with pytest.raises(ConfigError, match="no PEM file"):
+        TeamsAdapter(APP_ID, None, certificate_path=path)
+    key = ec.generate_private_key(ec.SECP256R1())
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(secret + registered.public_bytes(Encoding.PEM))
+    with pytest.raises(ConfigError, match="not RSA"):
+        TeamsAdapter(APP_ID, None, certificate_path=path)
+
+
+def test_one_proof_is_enough(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Keep one"):
+        TeamsAdapter(APP_ID, SecretStr("x"), certificate_path=tmp_path / "bot.pem")
+    with pytest.raises(ConfigError, match="UserAssignedMSI"):
+        TeamsAdapter(APP_ID, None, "UserAssignedMSI", "contoso", certificate_path=tmp_path / "bot.pem")
 
 
 class Identity:
