@@ -25,8 +25,8 @@ async def serve(url: str) -> None:
     model = AsyncOpenAI(
         base_url=os.environ["AZURE_OPENAI_ENDPOINT"], api_key=os.environ["AZURE_OPENAI_API_KEY"]
     )
-    slack = AsyncWebClient(os.environ["SLACK_BOT_TOKEN"], base_url=os.environ["SLACK_API_URL"])
-    app = AsyncApp(client=slack, signing_secret=os.environ["SLACK_SIGNING_SECRET"])
+    slack: Any = AsyncWebClient(os.environ["SLACK_BOT_TOKEN"], base_url=os.environ["SLACK_API_URL"])
+    app: Any = AsyncApp(client=slack, signing_secret=os.environ["SLACK_SIGNING_SECRET"])
 
     @app.event("message")
     async def on_message(event: dict[str, Any]) -> None:  # pyright: ignore[reportUnusedFunction]
@@ -44,7 +44,7 @@ async def serve(url: str) -> None:
             stream=True,
             stream_options={"include_usage": True},
         )
-        stream: Any = await slack.chat_stream(
+        stream = await slack.chat_stream(
             channel=event["channel"],
             thread_ts=thread,
             recipient_user_id=event["user"],

@@ -17,7 +17,7 @@ import httpx2
 import openai
 
 from bot.models.azure import AzureModel
-from bot.models.catalogue import simple
+from bot.models.roster import simple
 from bot.models.stream import Answer
 from bot.types import Parameters, Prompt, say
 
