@@ -18,7 +18,8 @@ import pytest_asyncio
 from bot.types import Turn
 from tests.chaos.doomed import STEPS, Step
 from tests.chaos.machines import RedisServer
-from tests.chaos.scene import KEY, PLACES, Nursery, Place, Scene, a_nursery, told
+from tests.chaos.nursery import Nursery, a_nursery
+from tests.chaos.scene import KEY, PLACES, Place, Scene, told
 from tests.simulators.azure import AzureSimulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,23 +1,17 @@
 """A worker that kills itself (SIGKILL), or stops until it is woken (SIGSTOP), at a step of its way.
 
 `python -m tests.chaos.doomed --step after-close` takes its settings from the environment, as `parley worker`
-does. With `--nursery` it reads lines of JSON from its input instead, {"id": 1, "step": "after-close",
-"signal": 9, "env": {...}}, begins a process for each, and says what became of it: what takes time, the
-imports, is done once.
+does.
 """
 
 import argparse
 import asyncio
-import gc
-import json
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib import import_module
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, get_args
 
 import adapters.slack.stream
 import adapters.teams.stream
@@ -148,48 +142,13 @@ async def work(step: Step, fall: Fall) -> None:
         await house.worker(platforms).run(asyncio.Event())
 
 
-def nursery() -> None:
-    """Begin a process for every line; say how each ended."""
-    import_module("bot.models.azure")
-    gc.freeze()  # the forked share what is there
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if os.fork() == 0:
-            _watch(asked)
-    os._exit(0)
-
-
-def _watch(asked: dict[str, Any]) -> NoReturn:
-    """Begin the doomed process from one of its own, which lives to tell."""
-    doomed = os.fork()
-    if doomed == 0:
-        os.environ.update(asked["env"])
-        asyncio.run(work(asked["step"], Fall(asked["signal"])))
-        os._exit(0)
-    stopped = True
-    while stopped:
-        _, status = os.waitpid(doomed, os.WUNTRACED)
-        stopped = os.WIFSTOPPED(status)
-        told = {
-            "id": asked["id"],
-            "pid": doomed,
-            "by": os.WSTOPSIG(status) if stopped else os.WTERMSIG(status),
-        }
-        os.write(1, json.dumps(told).encode() + b"\n")
-    os._exit(0)
-
-
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--step", choices=STEPS, required=True)
     parser.add_argument("--stop", action="store_true", help="stop at the step, instead of dying there")
-    parser.add_argument("--nursery", action="store_true")
     given = parser.parse_args()
-    if given.nursery:
-        nursery()
-    else:
-        asyncio.run(work(given.step, Fall(signal.SIGSTOP if given.stop else signal.SIGKILL)))
+    asyncio.run(work(given.step, Fall(signal.SIGSTOP if given.stop else signal.SIGKILL)))
 
 
 if __name__ == "__main__":

@@ -1,23 +1,21 @@
 """The machines that chaos may kill: Redis with its append-only file, and Parley's own processes."""
 
-import signal
-import sys
-from collections.abc import Mapping
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from signal import Signals
 from types import TracebackType
 from typing import Self
 
 from bot.state.embedded import find_server
+from tests.chaos.nursery import Child, Nursery
 from tests.processes import Process, end, free_port, listening, start
-
-PARLEY = str(Path(sys.executable).parent / "parley")
 
 
 class RedisServer:
-    """A real server on a TCP port, whose append-only file outlives a kill.
-
-    `appendfsync always` is what makes every acknowledged write outlive also the machine's end.
-    """
+    """A real server on a TCP port, whose append-only file outlives a kill."""
 
     def __init__(self, folder: Path, *, databases: int = 16, fsync: str = "always") -> None:
         self.port = free_port()
@@ -64,38 +62,47 @@ class RedisServer:
 
 
 class Machine:
-    """One process of Parley that somebody starts again whenever it ends."""
+    """One process of Parley, started again whenever it ends, as a supervisor does."""
 
-    def __init__(self, command: str, env: Mapping[str, str], log: Path) -> None:
-        self.command = command
-        self._env = dict(env)
+    def __init__(
+        self, nursery: Nursery, command: str, env: Mapping[str, str], log: Path, chance: random.Random
+    ) -> None:
+        self._nursery = nursery
+        self._command = command
+        self._env = env
         self._log = log
-        self._process: Process | None = None
+        self._chance = chance
+        self._child: Child | None = None
+        self.kills = 0
+        self.exits = 0
 
-    async def start(self) -> None:
-        """Begin it; what it says goes to its log."""
-        with self._log.open("ab") as log:
-            self._process = await start(
-                [PARLEY, self.command], self._env, stdout=log.fileno(), stderr=log.fileno()
-            )
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[Self]:
+        """Until the end of the block."""
+        supervisor = asyncio.create_task(self._supervise())
+        try:
+            yield self
+        finally:
+            supervisor.cancel()
+            if self._child is not None:
+                self._child.signal(Signals.SIGKILL)
 
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended."""
-        return self._process is not None and self._process.returncode is None
+    async def _supervise(self) -> None:
+        while True:
+            self._child = await self._nursery.parley([self._command], self._env, self._log)
+            await asyncio.wait([self._child.ended])
+            self.exits += self._child.ended.result() != Signals.SIGKILL
+            await asyncio.sleep(self._chance.uniform(0, 0.4))
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
-        if self._process is not None and self.running:
-            self._process.send_signal(number)
+    def kill(self) -> None:
+        """End it without a warning."""
+        if self._child is not None and not self._child.ended.done():
+            self._child.signal(Signals.SIGKILL)
+            self.kills += 1
 
-    async def ended(self) -> None:
-        """Wait for its end."""
-        assert self._process is not None
-        await self._process.wait()
-
-    async def end(self) -> None:
-        """Politely; what is stopped can't be polite."""
-        if self._process is not None:
-            self.signal(signal.SIGCONT)
-            await end(self._process)
+    async def sleep(self, seconds: float) -> None:
+        """Stop it for a while, and wake it, unless it was killed in its sleep."""
+        if (child := self._child) is not None:
+            child.signal(Signals.SIGSTOP)
+            await asyncio.sleep(seconds)
+            child.signal(Signals.SIGCONT)

@@ -1,14 +1,11 @@
-"""A conversation on one platform, with a bot of its own around it, and workers that fall at a step."""
+"""A conversation on one platform, with a bot of its own around it."""
 
 import asyncio
 import itertools
-import json
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import Signals
 from typing import Any, Literal, cast
 
 from aiohttp import web
@@ -18,9 +15,7 @@ from bot.app import find_adapters, web_app
 from bot.house import House, open_house
 from bot.settings import Settings
 from bot.types import Turn
-from tests.chaos.doomed import Step
 from tests.conftest import immortal_keys
-from tests.processes import end, start
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
 from tests.simulators.slack import SlackSimulator
@@ -30,62 +25,6 @@ Place = Literal["slack", "personal", "group"]
 PLACES: tuple[Place, ...] = ("slack", "personal", "group")
 LEASE_S = 1.5
 KEY = "simulated-key"
-
-
-# ------------------------------------------------------------------ workers that fall
-
-
-@dataclass
-class Fallen:
-    """A worker that was killed or stopped; `by` is the signal."""
-
-    pid: int
-    by: int
-
-
-class Nursery:
-    """Begins doomed workers, quickly: they are forked from a process that has imported everything."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._ends: dict[int, asyncio.Future[Fallen]] = {}
-        self._reading = asyncio.create_task(self._read())
-
-    async def fall(self, step: Step, number: Signals, env: dict[str, str]) -> Fallen:
-        """Begin a worker that is doomed at this step, and wait until it fell there."""
-        id = len(self._ends)
-        self._ends[id] = asyncio.get_running_loop().create_future()
-        assert self._process.stdin is not None
-        line = json.dumps({"id": id, "step": step, "signal": number, "env": env})
-        self._process.stdin.write(line.encode() + b"\n")
-        async with asyncio.timeout(60):
-            fallen = await self._ends[id]
-        assert fallen.by == number
-        return fallen
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            told: dict[str, int] = json.loads(line)
-            if not (waiting := self._ends[told["id"]]).done():
-                waiting.set_result(Fallen(told["pid"], told["by"]))
-
-    async def close(self) -> None:
-        """Begin no more."""
-        self._reading.cancel()
-        await end(self._process)
-
-
-@asynccontextmanager
-async def a_nursery() -> AsyncGenerator[Nursery]:
-    """A nursery, until the end of the block."""
-    pipe = asyncio.subprocess.PIPE
-    command = [sys.executable, "-m", "tests.chaos.doomed", "--nursery"]
-    one = Nursery(await start(command, {}, stdin=pipe, stdout=pipe))
-    try:
-        yield one
-    finally:
-        await one.close()
 
 
 # ------------------------------------------------------------------ the scene

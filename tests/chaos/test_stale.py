@@ -14,7 +14,8 @@ import pytest_asyncio
 from bot.types import Turn
 from tests.chaos.doomed import Step
 from tests.chaos.machines import RedisServer
-from tests.chaos.scene import KEY, PLACES, Nursery, Place, Scene, a_nursery, told
+from tests.chaos.nursery import Nursery, a_nursery
+from tests.chaos.scene import KEY, PLACES, Place, Scene, told
 from tests.simulators.azure import AzureSimulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,11 +51,11 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
             async with scene.healthy_worker():
                 await scene.answered()
             before = scene.shown()
-            os.kill(sleeper.pid, signal.SIGCONT)
+            sleeper.signal(signal.SIGCONT)
             await scene.ask("beta")
             turns = await scene.answered()
         finally:
-            os.kill(sleeper.pid, signal.SIGKILL)
+            sleeper.signal(signal.SIGKILL)
         return Outcome(turns, before, scene.shown())
 
 
