@@ -22,22 +22,35 @@ _COMMANDS = [
     ("/image a red bicycle", "Draw a picture"),
     ("reset", "Forget what was said here and begin anew"),
     ("usage", "What you have used today, and your limits"),
+    ("settings", "Choose how I answer, and which model does"),
     ("forget", "Delete what I keep about you"),
 ]
+_EXTENSION = [
+    ("sent", "What did you send?", "What went to the model for this answer", "message"),
+    ("settings", "Settings", "Choose how I answer, see what you used", "compose"),
+]
+_ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
+"""Resource-specific consent: an owner of the team or chat gives it when the app is added there."""
 
 
-def package(app_id: str, public_host: str) -> bytes:
+def package(app_id: str, public_host: str, all_messages: bool = False) -> bytes:
     """A zip with the manifest and both icons; `public_host` is the bot's host name, without a scheme."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("manifest.json", json.dumps(manifest(app_id, public_host), indent=2) + "\n")
+        archive.writestr(
+            "manifest.json", json.dumps(manifest(app_id, public_host, all_messages), indent=2) + "\n"
+        )
         archive.writestr("color.png", _png(_color()))
         archive.writestr("outline.png", _png(_outline()))
     return out.getvalue()
 
 
-def manifest(app_id: str, public_host: str) -> dict[str, Any]:
-    """The manifest; its own id follows from the bot's, so that a new package updates the old app."""
+def manifest(app_id: str, public_host: str, all_messages: bool = False) -> dict[str, Any]:
+    """The manifest; its own id follows from the bot's, so that a new package updates the old app.
+
+    With `all_messages` the bot also receives what is said where it is a member without a mention, so that
+    it can follow a thread; every organisation has to allow that.
+    """
     site = f"https://{public_host}"
     return {
         "$schema": (
@@ -72,8 +85,30 @@ def manifest(app_id: str, public_host: str) -> dict[str, Any]:
                 ],
             }
         ],
+        "composeExtensions": [{"botId": app_id, "commands": [_dialog(*command) for command in _EXTENSION]}],
         "permissions": ["identity", "messageTeamMembers"],
         "validDomains": [public_host],
+        **(_consent(app_id, site) if all_messages else {}),
+    }
+
+
+def _dialog(id: str, title: str, description: str, context: str) -> dict[str, Any]:
+    """A command of the message extension that opens a dialog which the bot fills."""
+    return {
+        "id": id,
+        "type": "action",
+        "title": title,
+        "description": description,
+        "context": [context],
+        "fetchTask": True,
+    }
+
+
+def _consent(app_id: str, site: str) -> dict[str, Any]:
+    permissions = [{"name": name, "type": "Application"} for name in _ALL_MESSAGES]
+    return {
+        "webApplicationInfo": {"id": app_id, "resource": site},
+        "authorization": {"permissions": {"resourceSpecific": permissions}},
     }
 
 
