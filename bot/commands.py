@@ -72,7 +72,7 @@ class Commands:
     def __init__(
         self,
         *,
-        templates: Sequence[Template],
+        templates: Callable[[], Sequence[Template]],
         desk: Desk,
         rivals: Sequence[str] = (),
         able: Callable[[Template], bool] = lambda template: True,
@@ -131,7 +131,7 @@ class Commands:
     def help(self, said: Said) -> str:
         """What can be done here, as Markdown: only what is there."""
         lines = ["Ask me anything, in your own words. I remember this conversation.", ""]
-        for template in self._templates:
+        for template in self._templates():
             if template.match.commands and self._able(template):
                 command = template.match.commands[0]
                 lines.append(f"- `/{command} …` {_uncapitalised(template.description)}")

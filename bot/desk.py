@@ -1,6 +1,6 @@
 """What people may see of themselves and change: choices, usage, what was sent, what is remembered."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
 
 from bot import sent
@@ -17,7 +17,7 @@ class Desk:
     def __init__(
         self,
         *,
-        templates: Sequence[Template],
+        templates: Callable[[], Sequence[Template]],
         deployments: Sequence[Deployment],
         ledger: Ledger,
         turns: Turns,
@@ -26,10 +26,8 @@ class Desk:
         retention_days: int = 30,
     ) -> None:
         """`deployments` are those that people may choose between; `operators` are the ids of users."""
-        chat = [one for one in templates if one.capability == "chat"]
-        self.templates = {one.name: one.description or one.name for one in chat}
+        self._in_force = templates
         self.deployments = {one.name: _described(one) for one in deployments if one.capability == "chat"}
-        self._default = next((one.name for one in chat if one.match.default), "")
         self._ledger = ledger
         self._turns = turns
         self._choices = choices
@@ -37,6 +35,17 @@ class Desk:
         self._retention_days = retention_days
 
     # -------------------------------------------------------------- choices
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """What each template that answers in words does, by name."""
+        return {
+            one.name: one.description or one.name for one in self._in_force() if one.capability == "chat"
+        }
+
+    @property
+    def _default(self) -> str:
+        return next((one.name for one in self._in_force() if one.match.default), "")
 
     async def about(self, user: User, channel: str) -> About:
         """What a person may choose here, what is chosen, what they used, and what is remembered of them."""

@@ -51,7 +51,7 @@ class Parts:
     ledger: Ledger
     desk: Desk
     commands: Commands
-    templates: Sequence[Template]
+    templates: Callable[[Said], Sequence[Template]]
     tools: Mapping[str, Tool]
     choose: Choose
     recall: Recall
@@ -81,8 +81,12 @@ class Engine:
         """An engine like this one that answers everything by one template: what is tried there is what
         people get.
         """
-        match = Match(default=True)
-        return Engine(dataclasses.replace(self._parts, templates=(replace(template, match=match),)))
+        only = (replace(template, match=Match(default=True)),)
+
+        def templates(said: Said) -> Sequence[Template]:
+            return only
+
+        return Engine(dataclasses.replace(self._parts, templates=templates))
 
     async def heeds(self, said: Said) -> bool:
         """Whether this is answered at all, by the manners that people chose for this channel."""
@@ -137,7 +141,7 @@ class Engine:
     async def _answer(self, draft: Draft, turns: Sequence[Turn], around: Around) -> None:
         parts = self._parts
         choice = await parts.desk.here(draft.said)
-        template, question = routing.choose(parts.templates, draft.said, choice.template)
+        template, question = routing.choose(parts.templates(draft.said), draft.said, choice.template)
         template = _served_by(template, choice.deployment)
         draft.template = template.version
         draft.said = await _with_thread(draft.said, turns, question, around.context)
@@ -184,7 +188,7 @@ class Engine:
             raise NotAllowed("There is only one model here, so there is nothing to compare it with.")
         if not question:
             raise NotAllowed("What shall I ask the models? For example: `/compare why is the sky blue?`")
-        template = next(one for one in parts.templates if one.match.default)
+        template = next(one for one in parts.templates(draft.said) if one.match.default)
         draft.template = template.version
         prompt = await self._compose(draft, replace(template, deployment=None), question, turns)
         sent = comparison.prompts(prompt, parts.rivals)

@@ -1,7 +1,8 @@
 """Builds the rooms of a process and opens them: state, models, templates, the engine over them."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,13 @@ from bot.commands import Commands
 from bot.compose import Room
 from bot.desk import Desk
 from bot.engine import Engine, Parts
-from bot.errors import TemplateError
+from bot.errors import StateUnavailable, TemplateError
 from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
 from bot.models.roster import Roster
+from bot.publisher import Publisher
 from bot.settings import Settings, secrets
+from bot.shelf import Shelf
 from bot.state.choices import Choices
 from bot.state.embedded import embedded
 from bot.state.feed import Feed
@@ -29,6 +32,7 @@ from bot.state.redis import Redis
 from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
+from bot.state.versions import Versions
 from bot.tools import Tool
 from bot.types import Deployment, Event, Example, Prompt, Said, Stopped, Template, Turn
 from bot.worker import Worker
@@ -49,11 +53,17 @@ class House:
     ledger: Ledger
     gateway: Gateway
     deployments: Sequence[Deployment]
-    templates: Sequence[Template]
+    shelf: Shelf
+    publisher: Publisher
     desk: Desk
     vault: Vault
     limiter: Limiter
     engine: Engine
+
+    @property
+    def templates(self) -> Sequence[Template]:
+        """The templates in force."""
+        return self.shelf.templates()
 
     def worker(self, adapters: Sequence[Adapter]) -> Worker:
         """A worker that answers by these adapters."""
@@ -102,12 +112,35 @@ def read_prompts(settings: Settings) -> Prompts:
     )
     knowledge.check(found.templates, found.texts)
     for template in found.templates:
-        if word := commands.clash(template):
-            raise TemplateError(f"{template.name}.prompty: /{word} is a command of Parley's own")
-        for name in template.tools:
-            if name not in TOOLS:
-                raise TemplateError(f"{template.name}.prompty: there is no tool {name!r}")
+        _check(template)
     return found
+
+
+def _check(template: Template) -> None:
+    if word := commands.clash(template):
+        raise TemplateError(f"{template.name}.prompty: /{word} is a command of Parley's own")
+    for name in template.tools:
+        if name not in TOOLS:
+            raise TemplateError(f"{template.name}.prompty: there is no tool {name!r}")
+
+
+@asynccontextmanager
+async def _open_shelf(prompts: Prompts, versions: Versions) -> AsyncGenerator[Shelf]:
+    """What is published over the files, kept up to date in the background."""
+
+    def check(template: Template) -> None:
+        _check(template)
+        knowledge.check([template], prompts.texts)
+
+    shelf = Shelf(prompts.templates, prompts.pools, versions, check)
+    with suppress(StateUnavailable):  # the files count until it can be read
+        await shelf.refresh()
+    watching = asyncio.create_task(shelf.watch())
+    try:
+        yield shelf
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -138,8 +171,10 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             tenant_limit=settings.parley_tenant_limit,
             retention_s=retention_s,
         )
+        versions = Versions(redis)
+        shelf = await stack.enter_async_context(_open_shelf(prompts, versions))
         desk = Desk(
-            templates=prompts.templates,
+            templates=shelf.templates,
             deployments=deployments if settings.parley_model_choice else (),
             ledger=ledger,
             turns=turns,
@@ -157,23 +192,30 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             ledger=ledger,
             gateway=gateway,
             deployments=deployments,
-            templates=prompts.templates,
+            shelf=shelf,
+            publisher=Publisher(shelf, versions),
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(prompts, gateway, ledger, turns, vectors, desk),
+            engine=_engine(shelf, prompts.texts, gateway, ledger, turns, vectors, desk),
         )
 
 
 def _engine(
-    prompts: Prompts, gateway: Gateway, ledger: Ledger, turns: Turns, vectors: Vectors, desk: Desk
+    shelf: Shelf,
+    texts: Mapping[str, tuple[str, ...]],
+    gateway: Gateway,
+    ledger: Ledger,
+    turns: Turns,
+    vectors: Vectors,
+    desk: Desk,
 ) -> Engine:
     async def choose(template: Template, question: str) -> Sequence[Example]:
-        pool = prompts.pools.get(template.pool or "", ())
+        pool = shelf.pools().get(template.pool or "", ())
         return await examples.choose(template, pool, question, vectors.embed)
 
     async def recall(template: Template, question: str) -> Sequence[str]:
-        return await knowledge.recall(template, prompts.texts, question, vectors.embed)
+        return await knowledge.recall(template, texts, question, vectors.embed)
 
     rivals = tuple(dict.fromkeys(one.name for one in gateway.deployments("chat")))
     return Engine(
@@ -182,12 +224,12 @@ def _engine(
             ledger=ledger,
             desk=desk,
             commands=Commands(
-                templates=prompts.templates,
+                templates=shelf.templates,
                 desk=desk,
                 rivals=rivals,
                 able=lambda template: bool(gateway.deployments(template.capability)),
             ),
-            templates=prompts.templates,
+            templates=shelf.templates,
             tools=TOOLS,
             choose=choose,
             recall=recall,

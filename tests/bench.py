@@ -63,7 +63,7 @@ class Bench:
     @property
     def desk(self) -> Desk:
         return Desk(
-            templates=self.templates,
+            templates=lambda: self.templates,
             deployments=self.deployments,
             ledger=self.ledger,
             turns=self.turns,
@@ -83,8 +83,8 @@ class Bench:
             model=self.model,
             ledger=self.ledger,
             desk=self.desk,
-            commands=Commands(templates=templates, desk=self.desk, rivals=self.rivals),
-            templates=templates,
+            commands=Commands(templates=lambda: templates, desk=self.desk, rivals=self.rivals),
+            templates=lambda _: templates,
             tools={"dice": Tool(dice)},
             choose=choose,
             recall=recall,

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import re
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,12 +55,36 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Deployed:
-    """What stands behind a deployment's name."""
+    """What stands behind a deployment's name; `requests` and `tokens` are its limits in any `window_s`."""
 
     model: str = "gpt-4o-2024-11-20"
     refuses: tuple[str, ...] = ()
     pictures: Literal["gpt-image", "dalle"] = "gpt-image"
     dimensions: int = 1536
+    requests: int | None = None
+    tokens: int | None = None
+    window_s: float = 60.0
+    served: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+
+    def admit(self, now: float, tokens: int) -> tuple[float, dict[str, str]]:
+        """The seconds to wait (0: come in), and the headers that say what is left of the limits."""
+        while self.served and self.served[0][0] <= now - self.window_s:
+            self.served.popleft()
+        limits = {"requests": self.requests, "tokens": self.tokens}
+        used = {"requests": len(self.served), "tokens": sum(one for _, one in self.served)}
+        wants = {"requests": 1, "tokens": tokens}
+        full = any(limit is not None and used[name] + wants[name] > limit for name, limit in limits.items())
+        if not full:
+            self.served.append((now, tokens))
+            used = {name: used[name] + wants[name] for name in used}
+        reset_s = max(0.0, self.served[0][0] + self.window_s - now) if self.served else 0.0
+        headers: dict[str, str] = {}
+        for name, limit in limits.items():
+            if limit is not None:
+                headers[f"x-ratelimit-limit-{name}"] = str(limit)
+                headers[f"x-ratelimit-remaining-{name}"] = str(max(0, limit - used[name]))
+                headers[f"x-ratelimit-reset-{name}"] = f"{reset_s * 1000:.0f}ms"
+        return (reset_s if full else 0.0), headers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +140,7 @@ class AzureSimulator:
         self.faults: list[Fault] = []
         self.journal: deque[Asked] = deque(maxlen=1000)
         self.cached_tokens = 0
+        self.turned_away = 0
         self.async_filter = False
         self.picture_path = "/_images/"
         self._host, self._port = host, port
@@ -131,6 +157,7 @@ class AzureSimulator:
             app.router.add_post(prefix + "/embeddings", self._embed)
         for prefix in ("/openai", "/openai/v1", "/v1"):
             app.router.add_get(prefix + "/models", self._models)
+        app.on_response_prepare.append(_say_limits)
         app.router.add_get("/_images/{size}.png", self._picture)
         app.router.add_get("/_moved/{size}.png", self._moved)
         app.router.add_get("/_control/journal", self._show_journal)
@@ -204,6 +231,12 @@ class AzureSimulator:
             raise _not_found()
         for fault in self._due(asked.deployment):
             self._strike(fault)
+        asked_for = wire.tokens(asked.raw.decode(errors="replace")) + int(asked.body.get("max_tokens") or 0)
+        wait_s, headers = self._behind(asked.deployment).admit(time.monotonic(), asked_for)
+        request["limits"] = headers
+        if wait_s:
+            self.turned_away += 1
+            raise _too_many(Fault(kind="rate_limited", retry_after_s=wait_s))
 
     def _due(self, deployment: str) -> list[Fault]:
         return [f for f in self.faults if f.times and f.deployment in (None, deployment)]
@@ -369,6 +402,11 @@ class AzureSimulator:
         self.faults.clear()
         self.journal.clear()
         return web.json_response({})
+
+
+async def _say_limits(request: web.Request, response: web.StreamResponse) -> None:
+    limits: dict[str, str] = request.get("limits", {})
+    response.headers.update(limits)
 
 
 # ------------------------------------------------------------------ refusals
