@@ -1,6 +1,7 @@
 """Real Redis servers for tests: single, in a cluster, sentinels; each private, and ended by its id."""
 
 import asyncio
+import secrets
 import socket
 import subprocess
 import time
@@ -141,14 +142,16 @@ def whole(node: Server, count: int) -> bool:
 
 
 def free_port() -> int:
-    """A port of loopback that is free, as is the one that a cluster's node there would also take."""
+    """A port of loopback that is free, as is the one that a cluster's node there would also take.
+
+    It is not one of those that outgoing connections get: a server that is away for a moment must find it
+    free when it comes back.
+    """
     while True:
+        port = 12_000 + secrets.randbelow(10_000)
         with socket.socket() as probe, socket.socket() as bus:
-            probe.bind((HOST, 0))
-            port = int(probe.getsockname()[1])
-            if port + _BUS > 65_535:
-                continue
             try:
+                probe.bind((HOST, port))
                 bus.bind((HOST, port + _BUS))
             except OSError:
                 continue
