@@ -219,6 +219,9 @@ def manifest_teams(
         str | None, typer.Option(help="Where Teams reaches Parley, https://... [default: PARLEY_PUBLIC_URL]")
     ] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("parley-teams.zip"),
+    all_messages: Annotated[
+        bool, typer.Option("--all-messages", help="Also receive what is said without mentioning the bot.")
+    ] = False,
 ) -> None:
     """Write the app package for Teams, a zip file."""
     from urllib.parse import urlsplit
@@ -235,7 +238,7 @@ def manifest_teams(
             "The package names the bot's host: give --url https://your-host or set PARLEY_PUBLIC_URL."
         )
     try:
-        out.write_bytes(package(app_id, host))
+        out.write_bytes(package(app_id, host, all_messages))
     except OSError as error:
         raise ConfigError(f"{out} can't be written: {error.strerror}") from None
     typer.echo(f"Wrote {out}. Upload it in Teams: Apps, Manage your apps, Upload an app.")

@@ -43,7 +43,7 @@ def find_adapters(house: House) -> list[Adapter]:
             )
         )
     if settings.teams:
-        from adapters.teams import TeamsAdapter
+        from adapters.teams import Cloud, TeamsAdapter
 
         found.append(
             TeamsAdapter(
@@ -52,6 +52,11 @@ def find_adapters(house: House) -> list[Adapter]:
                 app_type=settings.microsoft_app_type,
                 tenant_id=settings.microsoft_app_tenant_id,
                 authenticate=settings.parley_teams_auth == "on",
+                certificate_path=settings.microsoft_app_certificate_path,
+                tenants=settings.teams_tenants,
+                sensitivity=settings.parley_teams_sensitivity,
+                desk=house.desk,
+                cloud=Cloud.us_government() if settings.parley_teams_cloud == "us-government" else Cloud(),
             )
         )
     if settings.parley_studio_token is not None or is_loopback(settings.host):

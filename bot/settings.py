@@ -51,6 +51,12 @@ class Settings(BaseSettings):
         default="MultiTenant", validation_alias=_named("MicrosoftAppType")
     )
     microsoft_app_tenant_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppTenantId"))
+    microsoft_app_certificate_path: Path | None = Field(
+        default=None, validation_alias=_named("MicrosoftAppCertificatePath")
+    )
+    parley_teams_cloud: Literal["public", "us-government"] = "public"
+    parley_teams_tenants: str = ""
+    parley_teams_sensitivity: str = ""
     parley_teams_auth: Literal["on", "off"] = "on"
 
     # --- Azure OpenAI, or any server that speaks the same
@@ -99,6 +105,11 @@ class Settings(BaseSettings):
         return frozenset(one.strip() for one in self.parley_operators.split(",") if one.strip())
 
     @property
+    def teams_tenants(self) -> frozenset[str]:
+        """The ids of the organisations that are served in Teams; none named means all."""
+        return frozenset(one.strip() for one in self.parley_teams_tenants.split(",") if one.strip())
+
+    @property
     def slack(self) -> bool:
         """Whether Slack is set up."""
         return self.slack_bot_token is not None
@@ -145,8 +156,12 @@ class Settings(BaseSettings):
             return problems
         if self.parley_teams_auth == "off":
             return problems
-        if self.microsoft_app_type != "UserAssignedMSI" and self.microsoft_app_password is None:
-            problems.append("MicrosoftAppPassword is missing: the client secret of the app MicrosoftAppId.")
+        proofs = (self.microsoft_app_password, self.microsoft_app_certificate_path)
+        if self.microsoft_app_type != "UserAssignedMSI" and proofs == (None, None):
+            problems.append(
+                "MicrosoftAppPassword is missing: the client secret of the app MicrosoftAppId. "
+                "MicrosoftAppCertificatePath is the other way."
+            )
         if self.microsoft_app_type != "MultiTenant" and self.microsoft_app_tenant_id is None:
             problems.append(
                 f"MicrosoftAppTenantId is missing: MicrosoftAppType={self.microsoft_app_type} needs it."
