@@ -40,6 +40,7 @@ class Scripted:
         self.asked = 0
         self.left = 0
         self.prompts: list[Prompt] = []
+        self.met = asyncio.Event()
         self.speaks = asyncio.Event()
         self.speaks.set()
         self.refused: set[str] = set()
@@ -47,6 +48,7 @@ class Scripted:
 
     def _strike(self) -> None:
         self.asked += 1
+        self.met.set()
         if self.before:
             error, self.before = self.before[0], self.before[1:]
             raise error

@@ -111,6 +111,7 @@ def echo(messages: list[Any]) -> Answer:
 
 
 REASONING = ("max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty")
+_LIMITS = web.RequestKey("limits", dict[str, str])
 _GPT_IMAGE_REFUSES = ("response_format", "style")
 _DALLE_REFUSES = ("output_format", "background", "output_compression", "moderation")
 
@@ -233,7 +234,7 @@ class AzureSimulator:
             self._strike(fault)
         asked_for = wire.tokens(asked.raw.decode(errors="replace")) + int(asked.body.get("max_tokens") or 0)
         wait_s, headers = self._behind(asked.deployment).admit(time.monotonic(), asked_for)
-        request["limits"] = headers
+        request[_LIMITS] = headers
         if wait_s:
             self.turned_away += 1
             raise _too_many(Fault(kind="rate_limited", retry_after_s=wait_s))
@@ -405,8 +406,7 @@ class AzureSimulator:
 
 
 async def _say_limits(request: web.Request, response: web.StreamResponse) -> None:
-    limits: dict[str, str] = request.get("limits", {})
-    response.headers.update(limits)
+    response.headers.update(request.get(_LIMITS, {}))
 
 
 # ------------------------------------------------------------------ refusals
