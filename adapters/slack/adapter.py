@@ -11,17 +11,22 @@ from typing import Any, Self
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.slack import files
+from adapters.slack import before, files
 from adapters.slack.command import CommandAnswer
 from adapters.slack.delivery import PATH, EventRoute, bolt_app
-from adapters.slack.inspection import inspect
+from adapters.slack.inspection import inspect, inspect_many
+from adapters.slack.installations import Installations
+from adapters.slack.manifest import INSTALL_PATH, REDIRECT_PATH
+from adapters.slack.oauth import InstallPages
 from adapters.slack.reception import Reception
+from adapters.slack.refusals import for_the_operator
 from adapters.slack.socket import listen
 from adapters.slack.stream import Answer
+from adapters.slack.surfaces import Surfaces
 from adapters.slack.thread import NativeStreams
-from adapters.slack.web_api import WebApi, new_session
-from adapters.slack.workspace import Workspace
-from bot.adapter import Accept
+from adapters.slack.web_api import Rejected, WebApi, new_session
+from adapters.slack.workspace import Workspace, Workspaces
+from bot.adapter import Accept, Desk, Limiter, Vault
 from bot.errors import ConfigError, LeaseLost, PlatformUnavailable
 from bot.types import Address, Attachment, Finding, Post, Quote, Reply
 
@@ -35,31 +40,52 @@ STATUS = "is thinking…"
 
 
 class SlackAdapter:
-    """Answers in one Slack workspace. Events come by HTTP, or by Socket Mode when there is an app token."""
+    """Answers in the Slack workspace of a bot token, or in all those that install the app (`client_id`).
+
+    Events come by HTTP, or by Socket Mode when there is an app token. `open`, `close`, `context` and `fetch`
+    raise ConfigError for what only the operator can mend, such as a revoked token or an archived channel.
+    """
 
     name = "slack"
 
     def __init__(
         self,
-        bot_token: SecretStr,
+        bot_token: SecretStr | None,
         signing_secret: SecretStr | None,
         app_token: SecretStr | None = None,
         api_url: str = SLACK_API_URL,
+        *,
+        client_id: str = "",
+        client_secret: SecretStr | None = None,
+        limiter: Limiter | None = None,
+        desk: Desk | None = None,
+        vault: Vault | None = None,
     ) -> None:
         if signing_secret is None and app_token is None:
             raise ConfigError("Slack needs SLACK_SIGNING_SECRET for events by HTTP, or SLACK_APP_TOKEN.")
+        if bot_token is None and (client_secret is None or vault is None):
+            raise ConfigError("Slack needs SLACK_BOT_TOKEN, or SLACK_CLIENT_ID with SLACK_CLIENT_SECRET.")
         self._bot_token, self._signing_secret, self._app_token = bot_token, signing_secret, app_token
-        self._api_url = api_url
-        self._streams = NativeStreams()
+        self._api_url, self._client_id, self._client_secret = api_url, client_id, client_secret
+        self._limiter, self._desk, self._vault = limiter, desk, vault
+        self._streams = NativeStreams(vault)
         self._answers: OrderedDict[str, Answer | CommandAnswer] = OrderedDict()
         self._statuses: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._session = new_session()
-        self._api = WebApi(self._session, self._bot_token, self._api_url)
-        self._workspace = Workspace(self._api)
+        self._api = WebApi(self._session, self._bot_token or SecretStr(""), self._api_url)
+        self._workspaces = Workspaces(
+            self._session, self._api_url, self._bot_token, self._installations(), self._limiter
+        )
+        self._surfaces = Surfaces(self._desk, self._later)
         return self
+
+    def _installations(self) -> Installations | None:
+        if self._bot_token is not None or self._client_secret is None or self._vault is None:
+            return None
+        return Installations(self._vault, self._limiter, self._api, self._client_id, self._client_secret)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -71,16 +97,22 @@ class SlackAdapter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._workspaces.close()
         await self._session.close()
 
     # -------------------------------------------------------------- in
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
-        """POST /slack/events, unless events come by Socket Mode only."""
-        if self._signing_secret is None:
-            return []
-        app = bolt_app(self._bot_token, self._reception(accept).receive)
-        return [web.post(PATH, EventRoute(app, self._signing_secret).handle)]
+        """POST /slack/events, unless events come by Socket Mode only; and the pages that install the app."""
+        self._later(self._warm_up())
+        found: list[web.AbstractRouteDef] = []
+        if self._signing_secret is not None:
+            app = bolt_app(self._bot_token, self._reception(accept).receive)
+            found.append(web.post(PATH, EventRoute(app, self._signing_secret).handle))
+        if self._vault is not None and (installations := self._workspaces.installations) is not None:
+            pages = InstallPages(installations, self._vault, self._api_url)
+            found += [web.get(INSTALL_PATH, pages.install), web.get(REDIRECT_PATH, pages.redirect)]
+        return found
 
     async def listen(self, accept: Accept) -> None:
         """Socket Mode, when there is an app token; until cancelled."""
@@ -89,7 +121,15 @@ class SlackAdapter:
             await listen(app, self._app_token, self._api_url)
 
     def _reception(self, accept: Accept) -> Reception:
-        return Reception(accept, self._api, self._workspace, self._later)
+        return Reception(accept, self._workspaces, self._surfaces, self._later)
+
+    async def _warm_up(self) -> None:
+        """Learn who we are before the first event asks."""
+        try:
+            if self._workspaces.only is not None:
+                await self._workspaces.only.bot()
+        except PlatformUnavailable as error:
+            log.warning("Slack does not say who we are yet: %s", error)
 
     # -------------------------------------------------------------- out
 
@@ -106,50 +146,73 @@ class SlackAdapter:
         post = Post(id=begun.id if begun else _id_until_shown(address), data=data)
         if (abandoned := self._answers.pop(post.id, None)) is not None:
             await abandoned.settle()
-        answer = self._answer_of(post)
+        workspace = await self._workspaces.at(data)
+        answer = self._answer_of(workspace, post)
         if isinstance(answer, Answer):
             if retry or (begun is not None and not answer.visible):
-                await answer.recover(RECOVERY_PATIENCE_S)
+                with for_the_operator():
+                    await answer.recover(RECOVERY_PATIENCE_S)
             if not answer.visible:
-                self._show_status_soon(post)
+                self._show_status_soon(workspace, post)
         post = answer.post
         self._remember(post.id, answer)
         return post
 
     async def update(self, post: Post, text: str) -> bool:
-        """Let the answer grow at its pace."""
-        answer = self._answers.get(post.id) or self._remember(post.id, self._answer_of(post))
+        """Let the answer grow at its pace; where it was not opened here, it is shown when it is closed."""
+        answer = self._answers.get(post.id)
         self._hide_status(post.id)
+        if answer is None:
+            return True
         answer.offer(text)
         return not answer.stopped
 
     async def close(self, post: Post, reply: Reply) -> Post:
-        """Show the whole reply. The post keeps the ids of all its messages, and of its pictures."""
-        answer = self._answers.get(post.id) or self._remember(post.id, self._answer_of(post))
+        """Show the whole reply. The post keeps the ids of all its messages, and of its pictures.
+
+        Where the bot is no member, whoever asked about a message there reads the answer alone.
+        """
+        workspace = await self._workspaces.at(post.data)
+        answer = self._answers.get(post.id) or self._remember(post.id, self._answer_of(workspace, post))
         self._hide_status(post.id)
-        finished = await answer.finish(reply)
+        with for_the_operator():
+            try:
+                finished = await answer.finish(reply)
+            except Rejected as error:
+                if error.code not in files.NOT_A_MEMBER or not post.data.get("response_url"):
+                    raise
+                alone = Post(id=post.id, data=post.data | {"kind": "command"})
+                answer = self._remember(post.id, self._answer_of(workspace, alone))
+                finished = await answer.finish(reply)
         if post.id != finished.id:
             self._remember(finished.id, answer)
         return finished
 
     async def context(self, address: Address) -> tuple[Quote, ...]:
-        """Nothing: here nobody speaks before the bot is called."""
-        return ()
+        """The thread before the question, without our own part in it; the newest fifty messages at most."""
+        if address.data.get("kind") == "command" or address.data["thread"] == address.data["question"]:
+            return ()
+        with for_the_operator():
+            return await before.quotes(await self._workspaces.at(address.data), address.data)
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file that a person sent."""
-        return await files.fetch(self._api, attachment)
+        workspace = await self._workspaces.at(attachment.data)
+        return await files.fetch(workspace.api, attachment)
 
     async def check(self) -> list[Finding]:
         """Credentials and scopes, in words."""
+        installations = self._workspaces.installations
+        if installations is not None:
+            return await inspect_many(installations, self._api, self._app_token)
         return await inspect(self._api, self._app_token)
 
     # -------------------------------------------------------------- answers in progress
 
-    def _answer_of(self, post: Post) -> Answer | CommandAnswer:
+    def _answer_of(self, workspace: Workspace, post: Post) -> Answer | CommandAnswer:
         if post.data.get("kind") == "command":
-            return CommandAnswer(self._api, post)
-        return Answer(self._api, self._streams, post, self._workspace.our_ids, self._later)
+            return CommandAnswer(workspace.api, post)
+        return Answer(workspace.api, self._streams, post, workspace.our_ids, self._later)
 
     def _remember(self, post_id: str, answer: Answer | CommandAnswer) -> Answer | CommandAnswer:
         self._answers[post_id] = answer
@@ -158,20 +221,20 @@ class SlackAdapter:
             self._answers.popitem(last=False)
         return answer
 
-    def _show_status_soon(self, post: Post) -> None:
+    def _show_status_soon(self, workspace: Workspace, post: Post) -> None:
         """Say that the bot is thinking, unless the first words are there before anybody could wonder."""
         loop = asyncio.get_running_loop()
         self._hide_status(post.id)
-        self._statuses[post.id] = loop.call_later(STATUS_AFTER_S, self._show_status, post)
+        self._statuses[post.id] = loop.call_later(STATUS_AFTER_S, self._show_status, workspace, post)
 
-    def _show_status(self, post: Post) -> None:
+    def _show_status(self, workspace: Workspace, post: Post) -> None:
         self._statuses.pop(post.id, None)
-        self._later(self._set_status(post))
+        self._later(self._set_status(workspace, post))
 
-    async def _set_status(self, post: Post) -> None:
+    async def _set_status(self, workspace: Workspace, post: Post) -> None:
         place = {"channel_id": post.data["channel"], "thread_ts": post.data["thread"]}
         try:
-            await self._api.call("assistant.threads.setStatus", place | {"status": STATUS})
+            await workspace.api.call("assistant.threads.setStatus", place | {"status": STATUS})
         except PlatformUnavailable as error:
             log.debug("no status is shown: %s", error)
 

@@ -1,16 +1,11 @@
 """Slack's payloads as events: pure, and tolerant of everything that it does not know."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, NamedTuple, cast
 
-import msgspec
-
-from adapters.slack.format import RATING_ACTION
+from adapters.slack.interactions import command, pressed, session_stopped, submitted
 from adapters.slack.mrkdwn import mentioned, plain
-from bot.types import Address, Attachment, Deleted, Edited, Event, Rated, Said, Stopped, User, now
-
-Payload = dict[str, Any]
+from adapters.slack.payloads import Bot, Payload, act_id, origin, part, time_of
+from bot.types import Address, Attachment, Deleted, Edited, Event, Said, User
 
 # Subtypes under which a person's own words arrive (docs.slack.dev/reference/events/message).
 SPOKEN_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
@@ -18,24 +13,14 @@ STOP_EVENTS = frozenset({"agent_session_stopped", "message_stream_stopped"})  # 
 SLACKBOT = "USLACKBOT"
 
 
-class Bot(NamedTuple):
-    """Who we are in a workspace, as auth.test says it."""
-
-    team: str
-    user: str
-    bot: str
-
-    @property
-    def ids(self) -> frozenset[str]:
-        """The ids under which our own messages appear."""
-        return frozenset((self.user, self.bot)) - {""}
-
-
 def people(payload: Payload) -> set[str]:
-    """The ids of the people whose names `parse` would like to know."""
+    """The ids of the people whose names `parse` would like to know: who is mentioned, and who asks."""
     event = part(payload, "event")
     said = str(event.get("text") or part(event, "message").get("text") or payload.get("text") or "")
-    return mentioned(said) if "<@" in said else set()
+    asks = "<@" in said or event.get("channel_type") == "im"
+    asker = event.get("user") if asks and not part(event, "user_profile") else None
+    named = mentioned(said) if "<@" in said else set[str]()
+    return named | {str(asker)} if asker else named
 
 
 def parse(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
@@ -43,22 +28,26 @@ def parse(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
 
     `names` are people's names by id; a person without one is called by the id.
     """
-    kind = payload.get("type")
-    if kind == "event_callback":
-        return _event(payload, bot, names)
-    if kind == "block_actions":
-        return _rating(payload)
-    if "command" in payload and "response_url" in payload:
-        return _command(payload, bot, names)
-    return None
+    match payload.get("type"):
+        case "event_callback":
+            return _event(payload, bot, names)
+        case "block_actions":
+            return pressed(payload)
+        case "view_submission":
+            return submitted(payload)
+        case _ if "command" in payload and "response_url" in payload:
+            bare = payload["command"] == "/ask" and not payload.get("text")
+            return None if bare else command(payload, bot, names)  # a bare one opens a form
+        case _:
+            return None
 
 
 def _event(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
     event: Payload = payload["event"]
-    team = str(payload.get("team_id") or bot.team)
+    team = origin(payload).team or bot.team
     kind, subtype = event.get("type"), event.get("subtype")
     if kind in STOP_EVENTS:
-        return _stopped(event, team)
+        return session_stopped(event, team)
     if kind not in ("message", "app_mention"):
         return None
     if subtype == "message_changed":
@@ -82,10 +71,10 @@ def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Said
     if not (named or direct or event.get("thread_ts")):
         return None
     return Said(
-        id=_id(team, event["channel"], event["ts"]),
+        id=act_id(team, event["channel"], event["ts"]),
         address=_address(event, event["channel"], team, str(event["ts"])),
         user=_user(event, team, names),
-        at=_time(event["ts"]),
+        at=time_of(event["ts"]),
         text=plain(text, bot.user, names),
         attachments=tuple(map(_attachment, event.get("files") or ())),
         addressed=named or direct,
@@ -107,13 +96,13 @@ def _changed(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> E
         return None
     channel, ts = event["channel"], str(after["ts"])
     edited = str(part(after, "edited").get("ts") or event.get("event_ts") or event["ts"])
-    act = f"{_id(team, channel, ts)}:edit:{edited}"
+    act = f"{act_id(team, channel, ts)}:edit:{edited}"
     return Edited(
         id=act,
         address=_address(after, channel, team, ts, event=act, direct=event.get("channel_type") == "im"),
         user=_user(after, team, names),
-        at=_time(edited),
-        target=_id(team, channel, ts),
+        at=time_of(edited),
+        target=act_id(team, channel, ts),
         text=plain(text, bot.user, names),
     )
 
@@ -122,13 +111,13 @@ def _deleted(event: Payload, team: str, bot: Bot, before: Payload, ts: str) -> D
     if not _concerns_us(event, before, before, bot):
         return None
     channel = event["channel"]
-    act = f"{_id(team, channel, ts)}:deleted"
+    act = f"{act_id(team, channel, ts)}:deleted"
     return Deleted(
         id=act,
         address=_address(before, channel, team, ts, event=act, direct=event.get("channel_type") == "im"),
         user=_user(before, team, {}),
-        at=_time(event.get("event_ts") or event["ts"]),
-        target=_id(team, channel, ts),
+        at=time_of(event.get("event_ts") or event["ts"]),
+        target=act_id(team, channel, ts),
     )
 
 
@@ -160,91 +149,11 @@ def _attachment(file: Payload) -> Attachment:
     )
 
 
-# ------------------------------------------------------------------ commands, ratings, stops
-
-
-def _command(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Said:
-    team = str(payload.get("team_id") or bot.team)
-    channel, person = payload["channel_id"], payload["user_id"]
-    words = plain(str(payload.get("text") or ""), bot.user, names)
-    act = f"slack:{team}:{channel}:command:{payload['trigger_id']}"
-    data = {
-        "kind": "command",
-        "team": team,
-        "channel": channel,
-        "user": person,
-        "response_url": payload["response_url"],
-    }
-    return Said(
-        id=act,
-        address=Address(conversation=f"slack:{team}:{channel}:command:{person}", event=act, data=data),
-        user=User(id=person, tenant=team, name=str(payload.get("user_name") or "")),
-        at=now(),
-        text=_command_text(str(payload["command"]), words),
-        channel=channel,
-        direct=payload.get("channel_name") == "directmessage",
-    )
-
-
-def _command_text(command: str, words: str) -> str:
-    if command == "/ask":
-        return words
-    if command == "/parley":
-        return f"/{words or 'help'}"
-    return f"{command} {words}".strip()
-
-
-def _rating(payload: Payload) -> Rated | None:
-    """A pressed rating button; its value says which answer it rates, else the message that holds it does."""
-    actions: list[Payload] = payload.get("actions") or []
-    action = next((action for action in actions if action.get("action_id") == RATING_ACTION), None)
-    if action is None:
-        return None
-    value: Payload = msgspec.json.decode(action["value"], type=dict[str, Any])
-    container, person = part(payload, "container"), part(payload, "user")
-    conversation, ts = str(value["conversation"]), str(container["message_ts"])
-    team = conversation.split(":")[1]
-    channel = str(part(payload, "channel").get("id") or container["channel_id"])
-    act = f"{_id(team, channel, ts)}:rated:{person['id']}:{action['action_ts']}"
-    data = {"team": team, "channel": channel, "thread": str(container.get("thread_ts") or ts)}
-    return Rated(
-        id=act,
-        address=Address(conversation=conversation, event=act, data=data | {"user": person["id"]}),
-        user=User(id=person["id"], tenant=team, name=str(person.get("username") or person.get("name") or "")),
-        at=_time(action["action_ts"]),
-        post=str(value.get("post") or f"{team}:{channel}:{ts}"),
-        good=value["good"] is True,
-    )
-
-
-def _stopped(event: Payload, team: str) -> Stopped:
-    """Somebody pressed the stop button (docs.slack.dev/reference/events/agent_session_stopped)."""
-    channel, thread, person = event["channel"], event["thread_ts"], event["user"]
-    act = f"{_id(team, channel, thread)}:stopped:{event['event_ts']}"
-    data = {"team": team, "channel": channel, "thread": thread, "user": person}
-    return Stopped(
-        id=act,
-        address=Address(conversation=_id(team, channel, thread), event=act, data=data),
-        user=User(id=person, tenant=team),
-        at=_time(event["event_ts"]),
-    )
-
-
 # ------------------------------------------------------------------ the parts of an event
-
-
-def part(of: Payload, name: str) -> Payload:
-    """An object inside an object; empty where there is none."""
-    inside = of.get(name)
-    return cast("Payload", inside) if isinstance(inside, dict) else {}
 
 
 def _names(text: str, bot: Bot) -> bool:
     return "<@" in text and bot.user in mentioned(text)
-
-
-def _id(team: str, channel: str, ts: Any) -> str:
-    return f"slack:{team}:{channel}:{ts}"
 
 
 def _address(
@@ -260,7 +169,9 @@ def _address(
         data |= {"user": str(person), "user_team": str(home)}
     if direct:
         data["direct"] = "1"
-    return Address(conversation=_id(team, channel, thread), event=event or _id(team, channel, ts), data=data)
+    return Address(
+        conversation=act_id(team, channel, thread), event=event or act_id(team, channel, ts), data=data
+    )
 
 
 def _user(message: Payload, team: str, names: Mapping[str, str]) -> User:
@@ -268,7 +179,3 @@ def _user(message: Payload, team: str, names: Mapping[str, str]) -> User:
     profile = part(message, "user_profile") or part(message, "bot_profile")
     name = names.get(person) or profile.get("display_name") or profile.get("real_name") or profile.get("name")
     return User(id=person, tenant=team, name=str(name or message.get("username") or ""))
-
-
-def _time(ts: Any) -> datetime:
-    return datetime.fromtimestamp(float(ts), UTC)

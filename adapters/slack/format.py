@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from adapters.markdown import split
+from adapters.slack.mrkdwn import escaped
 from bot.types import Source
 
 Block = dict[str, Any]
@@ -19,7 +20,7 @@ CONTEXT_LIMIT = 2_900  # a mrkdwn element takes 3,000
 TITLE_LIMIT = 150
 ALT_LIMIT = 1_000
 HOLD_BACK = 40  # the longest unfinished mention that is waited for
-RATING_ACTION = "feedback"
+RATING_ACTION, AGAIN_ACTION, SENT_ACTION, STOP_ACTION = "feedback", "again", "sent", "stop"
 
 _BROADCAST = "here|channel|everyone"
 _ENTITY = re.compile(rf"<(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^))")
@@ -89,33 +90,42 @@ def _code_and_prose(text: str) -> list[tuple[bool, int, int]]:
     return stretches
 
 
-def escaped(text: str) -> str:
-    """`text` for mrkdwn, where three characters are signs."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
     """The arguments of an ordinary message that shows Markdown: a block, and words for notifications."""
     fallback = text if len(text) <= FALLBACK_LIMIT else text[:FALLBACK_LIMIT] + "…"
     return {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
 
 
-def trailer(sources: Sequence[Source], rated: tuple[str, str] | None) -> list[Block]:
-    """What stands under an answer: where it comes from, and the buttons that rate it (post, conversation).
+def trailer(sources: Sequence[Source], answer: tuple[str, str] | None) -> list[Block]:
+    """What stands under an answer: where it comes from, and the buttons about it (post, conversation).
 
     An empty post is the message that holds the buttons.
     """
     blocks: list[Block] = []
     if sources:
         blocks.append(_sources(sources))
-    if rated is not None:
-        blocks.append(_rating(*rated))
+    if answer is not None:
+        value = button_value(*answer)
+        again = _button("Try again", AGAIN_ACTION, value)
+        sent = _button("What did you send?", SENT_ACTION, value)
+        blocks += [_rating(*answer), {"type": "actions", "elements": [again, sent]}]
     return blocks
 
 
-def rating_value(good: bool, post: str, conversation: str) -> str:
-    """What a rating button says when it is pressed: which answer, and in which conversation."""
-    return msgspec.json.encode({"good": good, "post": post, "conversation": conversation}).decode()
+def stop_button(conversation: str) -> list[Block]:
+    """Under a message that grows by edits; a native stream has a stop of Slack's own."""
+    stop = _button("Stop", STOP_ACTION, button_value("", conversation))
+    return [{"type": "actions", "elements": [stop]}]
+
+
+def button_value(post: str, conversation: str, **more: object) -> str:
+    """What a button says when it is pressed: which answer, and in which conversation."""
+    return msgspec.json.encode({"post": post, "conversation": conversation, **more}).decode()
+
+
+def _button(words: str, action: str, value: str) -> Block:
+    text = {"type": "plain_text", "text": words}
+    return {"type": "button", "text": text, "action_id": action, "value": value}
 
 
 def _sources(sources: Sequence[Source]) -> Block:
@@ -135,7 +145,7 @@ def _rating(post: str, conversation: str) -> Block:
     def button(good: bool, words: str) -> dict[str, Any]:
         return {
             "text": {"type": "plain_text", "text": words},
-            "value": rating_value(good, post, conversation),
+            "value": button_value(post, conversation, good=good),
             "accessibility_label": f"Rate this answer as {words.lower()}",
         }
 

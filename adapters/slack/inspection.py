@@ -3,9 +3,10 @@
 import aiohttp
 from pydantic import SecretStr
 
+from adapters.slack.installations import Installations
 from adapters.slack.manifest import SCOPES
 from adapters.slack.web_api import Rejected, WebApi
-from bot.errors import PlatformUnavailable
+from bot.errors import ConfigError, PlatformUnavailable, StateUnavailable
 from bot.types import Finding
 
 REINSTALL = "Add them under OAuth & Permissions (or paste `parley manifest slack`) and install the app again."
@@ -30,6 +31,25 @@ async def inspect(api: WebApi, app_token: SecretStr | None) -> list[Finding]:
     if app_token is not None:
         findings.append(await _socket_mode(api, app_token))
     return findings
+
+
+async def inspect_many(
+    installations: Installations, api: WebApi, app_token: SecretStr | None
+) -> list[Finding]:
+    """Who has installed the app, and whether those tokens are good. Never raises."""
+    subject, findings = "Slack", list[Finding]()
+    try:
+        names = await installations.names()
+        for place in names:
+            installation = await installations.find(place, place)
+            token = SecretStr(installation.bot_token)
+            findings += await inspect(WebApi(api.session, token, api.api_url), None)
+    except (ConfigError, PlatformUnavailable, StateUnavailable) as error:
+        return [*findings, Finding(level="error", subject=subject, words=str(error))]
+    if not names:
+        words = "nobody has installed the app yet: open /slack/install at this server's public address"
+        findings.append(Finding(level="warning", subject=subject, words=words))
+    return findings + ([await _socket_mode(api, app_token)] if app_token is not None else [])
 
 
 def _scopes(header: str | None) -> Finding:

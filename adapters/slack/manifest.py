@@ -4,10 +4,16 @@ from typing import Any
 
 from adapters.slack.delivery import PATH
 
+INSTALL_PATH, REDIRECT_PATH = "/slack/install", "/slack/oauth_redirect"
+
 # Each scope, and the methods and events that need it.
 SCOPES: dict[str, tuple[str, ...]] = {
     "app_mentions:read": ("app_mention",),
-    "assistant:write": ("assistant.threads.setStatus", "assistant.threads.setSuggestedPrompts"),
+    "assistant:write": (
+        "assistant.threads.setStatus",
+        "assistant.threads.setSuggestedPrompts",
+        "assistant.threads.setTitle",
+    ),
     "channels:history": ("message.channels", "conversations.replies"),
     "chat:write": (
         "chat.postMessage",
@@ -19,7 +25,7 @@ SCOPES: dict[str, tuple[str, ...]] = {
         "chat.stopStream",
         "agent_session_stopped",
     ),
-    "commands": ("/ask", "/image", "/parley"),
+    "commands": ("/ask", "/image", "/parley", "ask", "ask_about"),
     "files:read": ("files.info",),
     "files:write": ("files.getUploadURLExternal", "files.completeUploadExternal", "files.delete"),
     "groups:history": ("message.groups", "conversations.replies"),
@@ -32,10 +38,12 @@ EVENTS = (
     "agent_session_stopped",
     "app_home_opened",
     "app_mention",
+    "app_uninstalled",
     "message.channels",
     "message.groups",
     "message.im",
     "message.mpim",
+    "tokens_revoked",
 )
 SUGGESTED_PROMPTS = (
     {"title": "What can you do?", "message": "help"},
@@ -43,15 +51,23 @@ SUGGESTED_PROMPTS = (
     {"title": "Summarise a text", "message": "Summarise this in three sentences: "},
 )
 COMMANDS = (
-    ("/ask", "Ask a question that only you see the answer to", "your question"),
+    ("/ask", "Ask for all to read; where I am not a member, only you see the answer", "your question"),
     ("/image", "Draw a picture", "what it shows"),
     ("/parley", "Help, start anew, usage, or forget what you said", "help | reset | usage | forget"),
+)
+ASK_SHORTCUT, ASK_ABOUT_SHORTCUT = "ask", "ask_about"
+SHORTCUTS = (
+    ("global", ASK_SHORTCUT, "Ask Parley", "Ask a long question; the answer comes in your own messages"),
+    ("message", ASK_ABOUT_SHORTCUT, "Ask about this", "Ask a question about a message, in its thread"),
 )
 DESCRIPTION = "Answers from your own Azure OpenAI deployments."
 
 
-def manifest(public_url: str, socket_mode: bool) -> dict[str, Any]:
-    """The app manifest; `public_url` is where Slack reaches this server, unused in Socket Mode."""
+def manifest(public_url: str, socket_mode: bool, many: bool = False) -> dict[str, Any]:
+    """The app manifest; `public_url` is where Slack reaches this server, unused in Socket Mode.
+
+    With `many`, workspaces and whole organisations install the app by this server's own pages.
+    """
     address = {} if socket_mode else {"request_url": public_url.rstrip("/") + PATH}
     command_address = {} if socket_mode else {"url": public_url.rstrip("/") + PATH}
     commands = [
@@ -73,19 +89,26 @@ def manifest(public_url: str, socket_mode: bool) -> dict[str, Any]:
                 "suggested_prompts": [dict(prompt) for prompt in SUGGESTED_PROMPTS],
             },
             "app_home": {
-                "home_tab_enabled": False,
+                "home_tab_enabled": True,
                 "messages_tab_enabled": True,
                 "messages_tab_read_only_enabled": False,
             },
             "bot_user": {"display_name": "parley", "always_online": True},
+            "shortcuts": [
+                {"type": kind, "callback_id": callback, "name": name, "description": description}
+                for kind, callback, name, description in SHORTCUTS
+            ],
             "slash_commands": commands,
         },
-        "oauth_config": {"scopes": {"bot": sorted(SCOPES)}},
+        "oauth_config": {
+            "scopes": {"bot": sorted(SCOPES)},
+            **({"redirect_urls": [public_url.rstrip("/") + REDIRECT_PATH]} if many else {}),
+        },
         "settings": {
             "event_subscriptions": {**address, "bot_events": list(EVENTS)},
             "interactivity": {"is_enabled": True, **address},
-            "org_deploy_enabled": False,
+            "org_deploy_enabled": many,
             "socket_mode_enabled": socket_mode,
-            "token_rotation_enabled": False,
+            "token_rotation_enabled": many,
         },
     }

@@ -1,8 +1,13 @@
-"""Slack's mrkdwn as a person wrote it, turned into plain text with names in place of ids."""
+"""Slack's mrkdwn, read as plain text and written from Markdown."""
 
 import html
 import re
 from collections.abc import Mapping
+
+from markdown_it.tree import SyntaxTreeNode
+
+from adapters.markdown import parse
+from adapters.markdown import plain as words
 
 _SIGN = re.compile(r"<([^<>\n]+)>")
 _USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>\n]*)?>")
@@ -37,3 +42,47 @@ def _said(sign: str, bot: str, names: Mapping[str, str]) -> str:
     if not label or label == bare or target in (f"http://{label}", f"https://{label}", f"{label}/"):
         return label or bare
     return f"[{label}]({target})"
+
+
+# ------------------------------------------------------------------ as we write it
+
+_BOLD = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+_LINK = re.compile(r"\[([^\[\]]*)\]\((https?://[^()\s]*)\)")
+_HEADING = re.compile(r"#{1,6} +(.*?) *#*")
+
+
+def escaped(text: str) -> str:
+    """`text` where three characters are signs."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def from_markdown(text: str) -> str:
+    """Markdown for the tabs and forms that only know mrkdwn; a table becomes columns of plain text."""
+    lines = text.split("\n")
+    shown: list[str] = []
+    at = 0
+    for node in parse(text).children:
+        start, end = node.map or (at, at)
+        shown += lines[at:start] if at else []
+        block = lines[start:end]
+        shown += _columns(node) if node.type == "table" else [_line(line) for line in block]
+        at = end
+    return "\n".join(shown)
+
+
+def _line(line: str) -> str:
+    line = escaped(line)
+    if heading := _HEADING.fullmatch(line):
+        return f"*{heading[1]}*"
+    return _LINK.sub(r"<\2|\1>", _BOLD.sub(r"*\2*", line))
+
+
+def _columns(table: SyntaxTreeNode) -> list[str]:
+    rows = [
+        [words(cell.children[0].content) if cell.children else "" for cell in row.children]
+        for row in table.walk()
+        if row.type == "tr"
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return ["```", *(escaped(line.rstrip()) for line in lines), "```"]

@@ -1,90 +1,148 @@
 """What happens to a verified payload: it becomes an event, is written down, and only then acknowledged."""
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from adapters.slack.events import Payload, parse, part, people
-from adapters.slack.manifest import SUGGESTED_PROMPTS
-from adapters.slack.web_api import WebApi
-from adapters.slack.workspace import Workspace
+from adapters.slack import asking, views
+from adapters.slack.events import parse, people
+from adapters.slack.installations import NotInstalled
+from adapters.slack.mrkdwn import plain
+from adapters.slack.payloads import Origin, Payload, origin, part
+from adapters.slack.surfaces import Surfaces
+from adapters.slack.views import typed
+from adapters.slack.workspace import Later, Workspace, Workspaces
 from bot.adapter import Accept
-from bot.errors import PlatformUnavailable, StateUnavailable
-from bot.types import Event, Said
+from bot.errors import ConfigError, PlatformUnavailable, StateUnavailable
+from bot.types import Event, Rated, Said, User
 
 log = logging.getLogger(__name__)
 
 WORKING = "One moment, I am on it."
 BUSY = "I still have several of your messages waiting here. Please try again in a moment."
-
-Later = Callable[[Coroutine[Any, Any, None]], None]
+REMOVALS = frozenset({"app_uninstalled", "tokens_revoked"})
 
 
 class Reception:
     """Receives payloads for one engine."""
 
-    def __init__(self, accept: Accept, api: WebApi, workspace: Workspace, later: Later) -> None:
-        self._accept, self._api, self._workspace, self._later = accept, api, workspace, later
+    def __init__(self, accept: Accept, workspaces: Workspaces, surfaces: Surfaces, later: Later) -> None:
+        self._accept, self._workspaces = accept, workspaces
+        self._surfaces, self._later = surfaces, later
 
     async def receive(self, payload: Payload) -> str:
         """Returns what Slack is told at once: nothing, or words for whoever typed a command.
 
         Raises StateUnavailable, upon which Slack delivers again.
         """
-        event = await self._read(payload)
-        if event is None:
-            self._greet(payload)
+        place = origin(payload)
+        if part(payload, "event").get("type") in REMOVALS:
+            await self._removed(payload, place)
             return ""
-        receipt = await self._accept(event)
-        command = event.address.data.get("kind") == "command"
-        if receipt == "busy" and not command:
-            self._later(self._say_busy(event))
-        if not command or receipt == "duplicate":
-            return ""
-        words = BUSY if receipt == "busy" else WORKING
-        return msgspec.json.encode({"response_type": "ephemeral", "text": words}).decode()
-
-    async def _read(self, payload: Payload) -> Event | None:
         try:
-            bot = await self._workspace.bot()
+            workspace = await self._workspaces.of(*place)
+            team = place.team or (await workspace.bot()).team
+            return await self._received(payload, workspace, Origin(team, place.enterprise))
+        except NotInstalled as error:
+            log.warning("a payload of nobody's was left unread: %s", error)
+            return ""
+        except ConfigError as error:
+            log.error("an event was handed back to Slack: %s", error)
+            raise StateUnavailable(str(error)) from error
         except PlatformUnavailable as error:
             # Without our own id nothing can be told apart; Slack is asked to deliver again.
             raise StateUnavailable(f"Slack does not say who we are: {error}") from error
-        names = await self._workspace.names(who) if (who := people(payload) - bot.ids) else {}
-        try:
-            return parse(payload, bot, names)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             kind = payload.get("type")
             log.warning("a payload of type %r was not understood (%s)", kind, type(error).__name__)
-            return None
+            return ""
 
-    async def _say_busy(self, event: Event) -> None:
+    async def _received(self, payload: Payload, workspace: Workspace, place: Origin) -> str:
+        posted = await self._posted(payload, workspace, place.team)
+        if posted is not None:
+            return await self._accept_posted(posted, payload, workspace, place)
+        bot = await workspace.bot()
+        names = await workspace.names(who) if (who := people(payload) - bot.ids) else {}
+        event = parse(payload, bot, names)
+        if event is None:
+            await self._surfaces.receive(payload, workspace, place.team)
+            return ""
+        receipt = await self._accept(_within(event, place))
+        if receipt == "accepted" and isinstance(event, Said | Rated):
+            self._surfaces.heard(event, payload, workspace)
+        if "command" in payload:
+            return _told(WORKING if receipt == "accepted" else BUSY if receipt == "busy" else "")
+        if receipt == "busy":
+            self._later(self._say_busy(event, workspace))
+        return ""
+
+    async def _accept_posted(self, said: Said, payload: Payload, workspace: Workspace, place: Origin) -> str:
+        """A question that will not be answered does not stay visible."""
+        try:
+            receipt = await self._accept(_within(said, place))
+        except StateUnavailable:
+            self._later(asking.take_back(workspace, said))
+            raise
+        if receipt != "busy":
+            return ""
+        self._later(asking.take_back(workspace, said))
+        if "command" not in payload:
+            self._later(self._say_busy(said, workspace))
+        return _told(BUSY) if "command" in payload else ""
+
+    async def _posted(self, payload: Payload, workspace: Workspace, team: str) -> Said | None:
+        """A question by `/ask`, or from a form, is shown where it was asked, if we may do that."""
+        if payload.get("command") == "/ask":
+            user = User(id=payload["user_id"], tenant=team, name=str(payload.get("user_name") or ""))
+            text = plain(str(payload.get("text") or ""), "", await workspace.names(people(payload)))
+            if not text or text.startswith("/"):
+                return None
+            return await asking.in_channel(workspace, payload["channel_id"], user, text)
+        view, person = part(payload, "view"), part(payload, "user")
+        if payload.get("type") == "view_submission" and view.get("callback_id") == views.ASK_VIEW:
+            user = User(id=str(person["id"]), tenant=team, name=str(person.get("name") or ""))
+            opened = await workspace.api.call("conversations.open", {"users": user.id})
+            said = await asking.in_channel(workspace, str(opened["channel"]["id"]), user, typed(view))
+            if said is None:
+                raise StateUnavailable("a question from a form could not be shown, so it is not taken")
+            return said
+        return None
+
+    async def _removed(self, payload: Payload, place: Origin) -> None:
+        """The app was taken away; tokens of people alone are none of ours."""
+        event = part(payload, "event")
+        if event["type"] == "app_uninstalled" or part(event, "tokens").get("bot"):
+            await self._workspaces.forget(*place)
+
+    async def _say_busy(self, event: Event, workspace: Workspace) -> None:
         data = event.address.data
         if not (isinstance(event, Said) and event.addressed and data.get("user")):
             return
-        args = {
-            "channel": data["channel"],
-            "user": data["user"],
-            "thread_ts": data["thread"],
-            "text": BUSY,
-        }
+        asked_here = data.get("question") == data.get("thread")
+        thread = {} if asked_here else {"thread_ts": data["thread"]}
+        args = {"channel": data["channel"], "user": data["user"], "text": BUSY}
         try:
-            await self._api.call("chat.postEphemeral", args)
+            await workspace.api.call("chat.postEphemeral", args | thread)
         except PlatformUnavailable as error:
             log.info("nobody could be told that the bot is busy: %s", error)
 
-    def _greet(self, payload: Payload) -> None:
-        """The messages tab was opened: offer something to begin with."""
-        event = part(payload, "event")
-        if event.get("type") == "app_home_opened" and event.get("tab") == "messages":
-            self._later(self._suggest(str(event.get("channel", ""))))
 
-    async def _suggest(self, channel: str) -> None:
-        # With a thread_ts the prompts of an agent's messages tab would not appear.
-        args = {"channel_id": channel, "prompts": list(SUGGESTED_PROMPTS)}
-        try:
-            await self._api.call("assistant.threads.setSuggestedPrompts", args)
-        except PlatformUnavailable as error:
-            log.debug("no prompts are suggested: %s", error)
+def _told(words: str) -> str:
+    """What whoever typed a command reads at once."""
+    if not words:
+        return ""
+    return msgspec.json.encode({"response_type": "ephemeral", "text": words}).decode()
+
+
+def _within(event: Event, place: Origin) -> Event:
+    """What a worker needs to find the token by: for an address, and for the files that came with it."""
+    if place.enterprise:
+        data = event.address.data | {"enterprise": place.enterprise}
+        event = replace(event, address=replace(event.address, data=data))
+    if isinstance(event, Said) and event.attachments:
+        mark = {"team": place.team, "enterprise": place.enterprise}
+        event = replace(
+            event, attachments=tuple(replace(one, data=one.data | mark) for one in event.attachments)
+        )
+    return event

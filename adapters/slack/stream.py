@@ -86,7 +86,7 @@ class Answer:
         for seen in await self._thread.since_the_question(await self._bot(), patience_s):
             if seen.get("files"):
                 self._pictures.found(seen["files"])
-            elif seen["ts"] not in known and self._thread.is_of_this_answer(seen):
+            elif seen["ts"] not in known and await self._thread.is_of_this_answer(seen):
                 self._messages.append(Shown(ts=seen["ts"], text=None, streaming=not seen.get("metadata")))
         self._messages.sort(key=lambda message: message.ts)
         self._may_stream = self._may_stream and not self._messages
@@ -184,8 +184,7 @@ class Answer:
             if shown is None:
                 self._may_stream = False
                 self._pace.interval_s = EDIT_INTERVAL_S
-                shown = await self._thread.post(part if reply or not last else half(part), trailer)
-                shown.text = part
+                shown = await self._post_message(part, trailer, growing=reply is None and last)
         except Unsure:
             self._lost = True
             raise
@@ -194,12 +193,24 @@ class Answer:
         self._messages.append(shown)
         return last or not shown.streaming
 
+    async def _post_message(self, part: str, trailer: list[Block], *, growing: bool) -> Shown:
+        """A message that will grow is begun only if its end is sure; else the whole comes as one post."""
+        if growing:
+            await self._thread.reserve_last_edit()
+            shown = await self._thread.post(half(part), self._stop_button)
+        else:
+            shown = await self._thread.post(part, trailer)
+        shown.text, shown.placed = part, growing
+        return shown
+
     async def _bring(self, message: Shown, part: str, *, ended: bool) -> bool:
         """Let a message show `part`, and end its stream if more messages follow."""
         if message.text is None or message.text.rstrip() != part.rstrip():
             if message.streaming and message.text is not None and part.startswith(message.text):
                 return await self._append(message, part) and not ended
-            return await self._edit(message, part, part if ended else half(part), [])
+            if ended:
+                return await self._edit(message, part, part, [])
+            return await self._edit(message, part, half(part), self._stop_button, last=False)
         if ended and message.streaming:
             await self._stop(message)
         return True
@@ -221,6 +232,7 @@ class Answer:
             # Stopping is limited to 20 a minute, appending to 100: the text is shown now, the rest follows.
             if rest and not await self._append(message, part):
                 return False
+            await self._thread.claim(message)
             self._later(self._thread.stop_later(message, trailer))
         except Rejected as error:
             return await self._stream_refused(message, error)
@@ -238,13 +250,15 @@ class Answer:
         message.text = part
         return True
 
-    async def _edit(self, message: Shown, part: str, now: str, trailer: list[Block]) -> bool:
+    async def _edit(
+        self, message: Shown, part: str, now: str, trailer: list[Block], *, last: bool = True
+    ) -> bool:
         """Replace a message by `part`, which looks like `now` until it is whole."""
         if message.streaming:
             await self._stop(message)
         self._pace.interval_s = EDIT_INTERVAL_S
         try:
-            await self._thread.edit(message, now, trailer)
+            await self._thread.edit(message, now, trailer, last=last)
         except Unsure:
             message.text = None
             raise
@@ -287,6 +301,10 @@ class Answer:
             raise error
         self._limit //= 2
         return False
+
+    @property
+    def _stop_button(self) -> list[Block]:
+        return slack_format.stop_button(self._post.data["conversation"])
 
     def _trailer(self, reply: Reply) -> list[Block]:
         """Buttons name the post, which is the message itself where it is the only one."""

@@ -9,7 +9,8 @@ from typing import Any
 from adapters.slack import format as slack_format
 from adapters.slack.format import Block
 from adapters.slack.web_api import Limited, Rejected, WebApi
-from bot.errors import PlatformUnavailable
+from bot.adapter import Vault
+from bot.errors import ConfigError, PlatformUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -17,15 +18,36 @@ METADATA_TYPE = "parley_answer"
 STOP_PATIENCE_S = 180.0
 REFUSAL_HOLDS_S = 600.0
 REFUSALS_KEPT = 1_000
+CLAIM_LIFE_S = 3_600  # Slack itself ends a stream within minutes
 WORKSPACE_REFUSALS = frozenset({"unknown_method", "missing_scope", "not_allowed_token_type"})
 
 
 class NativeStreams:
-    """Where native streams are to be had, learnt from Slack's refusals."""
+    """Where native streams are to be had, learnt from Slack's refusals; and whose the unmarked ones are."""
 
-    def __init__(self) -> None:
+    def __init__(self, vault: Vault | None = None) -> None:
         self.stoppable = True  # needs the event message_stream_stopped, which older manifests lack
         self._refused_until: dict[str, float] = {}
+        self._vault = vault
+        self._unmarked: dict[str, str] = {}
+
+    async def claim(self, channel: str, ts: str, event: str) -> None:
+        """A stream stays open, and so unmarked, though its answer is whole: no other may take it."""
+        if len(self._unmarked) > REFUSALS_KEPT:
+            self._unmarked.clear()
+        self._unmarked[f"{channel}:{ts}"] = event
+        if self._vault is not None:
+            try:
+                await self._vault.put(f"slack:stream:{channel}:{ts}", event.encode(), CLAIM_LIFE_S)
+            except (ConfigError, StateUnavailable) as error:
+                log.warning("an open stream is known to this process only: %s", error)
+
+    async def owner(self, channel: str, ts: str) -> str | None:
+        """The event that an unmarked stream answers, where that was noted. Raises StateUnavailable."""
+        if (event := self._unmarked.get(f"{channel}:{ts}")) is not None or self._vault is None:
+            return event
+        kept = await self._vault.get(f"slack:stream:{channel}:{ts}")
+        return None if kept is None else kept.decode()
 
     def allowed(self, channel: str) -> bool:
         """Whether to try a native stream in `channel`."""
@@ -51,12 +73,14 @@ class Shown:
     """A message of an answer. `text` is what Slack acknowledged, None when that isn't known.
 
     `kept` is true once Slack has ended its stream by itself: it stays, and the rest follows it.
+    `placed` is true while the place of its last edit is reserved.
     """
 
     ts: str
     text: str | None
     streaming: bool
     kept: bool = False
+    placed: bool = False
     trailer: Sequence[Block] = field(default_factory=tuple[Block, ...])
 
 
@@ -121,12 +145,23 @@ class Thread:
         except PlatformUnavailable as error:
             log.warning("an answer is whole, but its stream stayed open: %s", error)
 
-    async def edit(self, message: Shown, text: str, trailer: Sequence[Block] = ()) -> None:
-        """Replace what a message shows; a stream that turns out to be open is ended first."""
+    async def reserve_last_edit(self) -> None:
+        """Make sure that a message which grows by edits can also be ended. Raises Limited."""
+        await self._api.reserve("chat.update")
+
+    async def edit(
+        self, message: Shown, text: str, trailer: Sequence[Block] = (), *, last: bool = True
+    ) -> None:
+        """Replace what a message shows; a stream that turns out to be open is ended first.
+
+        The last edit takes the place that was reserved for it.
+        """
         body = slack_format.message(text, trailer)
         args = {**self._place, "ts": message.ts, **body, "metadata": self._metadata}
+        placed = last and message.placed
+        message.placed = message.placed and not last
         try:
-            await self._api.call("chat.update", args)
+            await self._api.call("chat.update", args, placed=placed)
         except Rejected as error:
             if error.code != "streaming_state_conflict":
                 raise
@@ -168,12 +203,19 @@ class Thread:
         mine = [message for message in after if ours & {message.get("user"), message.get("bot_id")}]
         return sorted(mine, key=lambda message: str(message["ts"]))
 
-    def is_of_this_answer(self, message: Mapping[str, Any]) -> bool:
+    async def claim(self, message: Shown) -> None:
+        """Note whose a stream is that can't be stopped yet."""
+        await self._streams.claim(self._data["channel"], message.ts, self._data["event"])
+
+    async def is_of_this_answer(self, message: Mapping[str, Any]) -> bool:
         """Marked with our event; or not marked at all, as a stream is until it is stopped.
 
-        Only one answer is in progress in a thread, so an unmarked one can be no other's.
+        Only one answer is in progress in a thread, so an unmarked stream is no other's, unless one was
+        whole before Slack let it be stopped. Raises StateUnavailable.
         """
         metadata: Mapping[str, Any] = message.get("metadata") or {}
-        payload: Mapping[str, Any] = metadata.get("event_payload") or {}
-        ours = metadata.get("event_type") == METADATA_TYPE and payload.get("event") == self._data["event"]
-        return not metadata or ours
+        if metadata:
+            payload: Mapping[str, Any] = metadata.get("event_payload") or {}
+            return metadata.get("event_type") == METADATA_TYPE and payload.get("event") == self._data["event"]
+        owner = await self._streams.owner(self._data["channel"], message["ts"])
+        return owner in (None, self._data["event"])

@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 from pydantic import SecretStr
 
-from bot.adapter import demand_floor
+from bot.adapter import Limiter, demand_floor
 from bot.errors import PlatformUnavailable
 
 CALL_TIMEOUT_S = 30.0
@@ -22,9 +22,17 @@ FORM_METHODS = frozenset(
         "conversations.replies",
         "files.getUploadURLExternal",
         "files.info",
+        "oauth.v2.access",
         "users.info",
     }
 )
+# Calls a minute in one workspace that all workers share (docs.slack.dev/apis/web-api/rate-limits).
+PLACES_PER_MINUTE = {
+    "chat.startStream": 20,
+    "chat.stopStream": 20,
+    "chat.appendStream": 100,
+    "chat.update": 50,
+}
 LIMITED_CODES = frozenset({"ratelimited", "rate_limited"})
 UNSURE_CODES = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 
@@ -50,31 +58,49 @@ class Rejected(PlatformUnavailable):
 
 
 class WebApi:
-    """Calls by one bot token. Every method raises Limited, Unsure or Rejected, all PlatformUnavailable."""
+    """Calls by one bot token. Every method raises Limited, Unsure or Rejected, all PlatformUnavailable.
 
-    def __init__(self, session: aiohttp.ClientSession, token: SecretStr, api_url: str) -> None:
+    With a limiter, calls of PLACES_PER_MINUTE take a place first, under the name of the `workspace`.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        token: SecretStr,
+        api_url: str,
+        limiter: Limiter | None = None,
+        workspace: str = "",
+    ) -> None:
         self.session = session
         self.api_url = api_url.rstrip("/") + "/"
-        self._authorization = f"Bearer {token.get_secret_value()}"
-        self._json = {"Authorization": self._authorization, "Content-Type": "application/json; charset=utf-8"}
-        self._form = {"Authorization": self._authorization}
+        self._limiter, self._workspace = limiter, workspace
         self._quiet_until: dict[str, float] = {}
+        self.renew(token)
+
+    def renew(self, token: SecretStr) -> None:
+        """Call by another token from now on; an empty one is left out."""
+        secret = token.get_secret_value()
+        self._form = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self._json = self._form | {"Content-Type": "application/json; charset=utf-8"}
 
     @property
     def bearer(self) -> dict[str, str]:
         """The header for files, which live behind the same token."""
         return self._form
 
-    async def call(self, method: str, args: Mapping[str, Any], *, patience_s: float = 0.0) -> dict[str, Any]:
+    async def call(
+        self, method: str, args: Mapping[str, Any], *, patience_s: float = 0.0, placed: bool = False
+    ) -> dict[str, Any]:
         """One call; with patience, what is limited or unsure is tried again: only for calls safe to repeat.
 
-        While a method is limited, calls to it raise Limited without asking Slack.
+        While a method is limited, calls to it raise Limited without asking Slack. `placed` is true when
+        `reserve` has taken the call's place already.
         """
         give_up_at = time.monotonic() + patience_s
         pause_s = FIRST_RETRY_S
         while True:
             try:
-                return (await self.call_with_headers(method, args))[0]
+                return (await self.call_with_headers(method, args, placed=placed))[0]
             except (Limited, Unsure) as error:
                 wait_s = error.wait_s if isinstance(error, Limited) else pause_s
                 if time.monotonic() + wait_s > give_up_at:
@@ -82,14 +108,27 @@ class WebApi:
             await asyncio.sleep(wait_s)
             pause_s *= 2
 
+    async def reserve(self, method: str) -> None:
+        """Take the place of one call in the minute that all workers share. Raises Limited."""
+        self._check_quiet(method, method)
+        places = PLACES_PER_MINUTE.get(method)
+        if self._limiter is None or places is None:
+            return
+        wait_s = await self._limiter.take(f"slack:{self._workspace}:{method}", places)
+        if wait_s > 0:
+            self._quiet_until[method] = time.monotonic() + wait_s
+            raise Limited(method, wait_s)
+
     async def call_with_headers(
-        self, method: str, args: Mapping[str, Any]
+        self, method: str, args: Mapping[str, Any], *, placed: bool = False
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """One call, with the headers of its answer (`x-oauth-scopes`)."""
         # Posting is limited by channel, the rest by workspace (docs.slack.dev/apis/web-api/rate-limits).
         limit = f"{method} {args.get('channel')}" if method == "chat.postMessage" else method
         if self._quiet_until:
             self._check_quiet(method, limit)
+        if not placed:
+            await self.reserve(method)
         demand_floor()
         try:
             status, headers, body = await self._post(method, args)

@@ -1,34 +1,46 @@
-"""What is asked of a workspace once and then known: who we are there, and how people are called."""
+"""The workspaces that we serve: by which token we speak there, who we are, and how people are called."""
 
 import asyncio
+import hashlib
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
+import aiohttp
+from pydantic import SecretStr
+
 from adapters.slack.events import Bot
+from adapters.slack.installations import Installation, Installations
 from adapters.slack.web_api import WebApi
-from bot.errors import PlatformUnavailable
+from bot.adapter import Limiter
+from bot.errors import LeaseLost, PlatformUnavailable
 
 NAMES_KEPT = 10_000
-NAMES_PATIENCE_S = 0.8  # a name is nice to have, and Slack waits three seconds for an acknowledgement
+NAMES_PATIENCE_S = 0.15  # a name is nice to have, and Slack waits for its acknowledgement
 IDENTITY_PATIENCE_S = 1.5
+WORKSPACES_KEPT = 1_000
+INSTALLATION_HOLDS_S = 60.0  # for so long a process may not know that another one renewed or lost a token
+
+Later = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Workspace:
     """One workspace, by one bot token."""
 
-    def __init__(self, api: WebApi) -> None:
-        self._api = api
-        self._bot: Bot | None = None
+    def __init__(self, api: WebApi, bot: Bot | None = None) -> None:
+        self.api = api
+        self._bot = bot
         self._asking = asyncio.Lock()
         self._names: OrderedDict[str, str] = OrderedDict()
+        self._learning: dict[str, asyncio.Task[None]] = {}
 
     async def bot(self) -> Bot:
         """Who we are. Raises PlatformUnavailable."""
         if self._bot is None:
             async with self._asking:
                 if self._bot is None:
-                    who = await self._api.call("auth.test", {}, patience_s=IDENTITY_PATIENCE_S)
+                    who = await self.api.call("auth.test", {}, patience_s=IDENTITY_PATIENCE_S)
                     self._bot = Bot(team=who["team_id"], user=who["user_id"], bot=who.get("bot_id", ""))
         return self._bot
 
@@ -36,22 +48,33 @@ class Workspace:
         """The ids under which our own messages appear. Raises PlatformUnavailable."""
         return (await self.bot()).ids
 
-    async def names(self, people: Iterable[str]) -> dict[str, str]:
-        """The names of these people, as far as they can be learnt in a moment."""
+    async def names(self, people: Iterable[str], patience_s: float = NAMES_PATIENCE_S) -> dict[str, str]:
+        """The names of these people, as far as they can be learnt in a moment.
+
+        What comes later is known when it is next asked for.
+        """
         wanted = list(people)
-        unknown = [person for person in wanted if person not in self._names]
-        if unknown:
-            try:
-                async with asyncio.timeout(NAMES_PATIENCE_S):
-                    await asyncio.gather(*map(self._learn, unknown))
-            except TimeoutError:
-                pass
+        if unknown := [person for person in wanted if person not in self._names]:
+            await asyncio.wait([self._learner(person) for person in unknown], timeout=patience_s)
         return {person: self._names[person] for person in wanted if person in self._names}
+
+    async def close(self) -> None:
+        """Learn no more."""
+        for task in list(self._learning.values()):
+            task.cancel()
+        await asyncio.gather(*self._learning.values(), return_exceptions=True)
+
+    def _learner(self, person: str) -> asyncio.Task[None]:
+        task = self._learning.get(person)
+        if task is None:
+            task = self._learning[person] = asyncio.get_running_loop().create_task(self._learn(person))
+            task.add_done_callback(lambda _: self._learning.pop(person, None))
+        return task
 
     async def _learn(self, person: str) -> None:
         try:
-            user: dict[str, Any] = (await self._api.call("users.info", {"user": person}))["user"]
-        except PlatformUnavailable:
+            user: dict[str, Any] = (await self.api.call("users.info", {"user": person}))["user"]
+        except (PlatformUnavailable, LeaseLost):
             return
         profile: dict[str, Any] = user.get("profile") or {}
         name = (
@@ -64,3 +87,70 @@ class Workspace:
             self._names[person] = str(name)
             if len(self._names) > NAMES_KEPT:
                 self._names.popitem(last=False)
+
+
+class Workspaces:
+    """The one workspace of a bot token; without one, all that have installed the app."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        api_url: str,
+        token: SecretStr | None,
+        installations: Installations | None,
+        limiter: Limiter | None,
+    ) -> None:
+        self._session, self._api_url, self._limiter = session, api_url, limiter
+        self.installations = installations
+        self.only = self._new(token, _mark(token)) if token is not None else None
+        self._known: OrderedDict[str, tuple[float, Workspace]] = OrderedDict()
+
+    def _new(self, token: SecretStr, name: str, bot: Bot | None = None) -> Workspace:
+        return Workspace(WebApi(self._session, token, self._api_url, self._limiter, name), bot)
+
+    async def of(self, team: str, enterprise: str = "") -> Workspace:
+        """Raises NotInstalled, PlatformUnavailable and StateUnavailable."""
+        if self.only is not None:
+            return self.only
+        assert self.installations is not None  # noqa: S101 - the adapter refuses to have neither
+        key = f"{team} {enterprise}"
+        until, known = self._known.get(key, (0.0, None))
+        if known is not None and time.monotonic() < until:
+            return known
+        installation = await self.installations.find(team, enterprise)
+        known = self._taken_up(known, team, installation)
+        self._known[key] = (time.monotonic() + INSTALLATION_HOLDS_S, known)
+        self._known.move_to_end(key)
+        if len(self._known) > WORKSPACES_KEPT:
+            self._known.popitem(last=False)
+        return known
+
+    async def at(self, data: Mapping[str, str]) -> Workspace:
+        """The workspace of an address, a post or an attachment. Raises as `of` does."""
+        return await self.of(data.get("team", ""), data.get("enterprise", ""))
+
+    def _taken_up(self, known: Workspace | None, team: str, installation: Installation) -> Workspace:
+        token = SecretStr(installation.bot_token)
+        if known is not None:
+            known.api.renew(token)
+            return known
+        bot = Bot(team=team or installation.team, user=installation.bot_user, bot=installation.bot_id)
+        return self._new(token, team or installation.enterprise, bot)
+
+    async def forget(self, team: str, enterprise: str) -> None:
+        """The app was taken away there. Raises StateUnavailable."""
+        if self.installations is not None:
+            await self.installations.remove(team, enterprise)
+            for key in [key for key in self._known if key.startswith(f"{team} ") or not team]:
+                del self._known[key]
+
+    async def close(self) -> None:
+        """Learn no more names."""
+        workspaces = [workspace for _, workspace in self._known.values()]
+        for workspace in [*workspaces, *([self.only] if self.only else [])]:
+            await workspace.close()
+
+
+def _mark(token: SecretStr) -> str:
+    """Names a workspace by its token, in one way for all processes, and without telling the token."""
+    return hashlib.blake2b(token.get_secret_value().encode(), digest_size=8).hexdigest()

@@ -20,8 +20,8 @@ from aiohttp import web
 
 from tests.simulators.slack_courier import RETRY_PAUSES_S, Payload
 from tests.simulators.slack_methods import FORM_ONLY, Answer, Args, Failure, Message, Workspace, methods
-from tests.simulators.slack_people import People
 from tests.simulators.slack_rules import SLACK_LIMITS, RateLimits
+from tests.simulators.slack_visitors import Visitors
 
 Kind = Literal["limited", "error", "500", "drop", "drop_after", "latency"]
 
@@ -42,7 +42,7 @@ class Fault:
     seconds: float = 1.0
 
 
-class SlackSimulator(People):
+class SlackSimulator(Visitors):
     """One workspace with one app. Set `bot_url` to where the app listens, unless it uses Socket Mode."""
 
     def __init__(
@@ -60,6 +60,8 @@ class SlackSimulator(People):
         workspace = Workspace(team, bot_user="U0BOT", bot_id="B0BOT", bot_name="parley")
         super().__init__(workspace, signing_secret, retry_pauses_s)
         self.bot_token, self.app_token = bot_token, app_token
+        self.teams: dict[str, str] = {bot_token: team}  # by token: whoever has installed the app
+        self.callers: list[tuple[str, str]] = []  # (team, method), by the token of each call
         self.scopes = ALL_SCOPES
         self.faults: list[Fault] = []
         self.calls: Counter[str] = Counter()
@@ -164,15 +166,18 @@ class SlackSimulator(People):
         return dict(parse_qsl(raw.decode()))
 
     def _answer(self, method: str, args: Args, authorization: str) -> Answer:
-        token = self.app_token if method == "apps.connections.open" else self.bot_token
-        if authorization != f"Bearer {token}":
+        token = authorization.removeprefix("Bearer ")
+        good = token == self.app_token if method == "apps.connections.open" else token in self.teams
+        if not good and method != "oauth.v2.access":
             return {"ok": False, "error": "invalid_auth" if authorization else "not_authed"}
+        self.callers.append((self.teams.get(token, ""), method))
         if method == "apps.connections.open":
             return {"ok": True, "url": self.workspace.origin.replace("http", "ws") + "/socket?ticket=1"}
         if method not in self._methods:
             return {"ok": False, "error": "unknown_method"}
         try:
-            return {"ok": True, **self._methods[method](args)}
+            answer = {"ok": True, **self._methods[method](args)}
+            return answer | {"team_id": self.teams[token]} if method == "auth.test" else answer
         except Failure as failure:
             return {"ok": False, "error": failure.code}
         except KeyError:
@@ -217,7 +222,7 @@ class SlackSimulator(People):
         """Without a token Slack shows its sign-in page, with status 200."""
         file = self.workspace.files.get(file_id)
         if (
-            request.headers.get("Authorization") != f"Bearer {self.bot_token}"
+            request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.teams
             or "files:read" not in self.scopes
         ):
             page = "<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"

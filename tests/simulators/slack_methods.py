@@ -13,13 +13,16 @@ from tests.simulators.slack_rules import (
     content_error,
     units,
 )
+from tests.simulators.slack_views import Views
 
 Message = dict[str, Any]
 Args = dict[str, Any]
 Answer = dict[str, Any]
 Method = Callable[[Args], Answer]
 
-FORM_ONLY = frozenset({"conversations.replies", "users.info", "files.info", "files.getUploadURLExternal"})
+FORM_ONLY = frozenset(
+    {"conversations.replies", "users.info", "files.info", "files.getUploadURLExternal", "oauth.v2.access"}
+)
 
 
 class Failure(Exception):
@@ -50,6 +53,9 @@ class Workspace:
         self.files: dict[str, dict[str, Any]] = {}
         self.statuses: dict[tuple[str, str], str] = {}
         self.prompts: list[Args] = []
+        self.titles: dict[tuple[str, str], str] = {}
+        self.views = Views()
+        self.grants: dict[str, Answer] = {}  # by the code or the refresh token that buys them, once
         self.stream_life_s = 300.0
         self.stream_silence_s = 120.0
         self.stream_channels: Callable[[str], bool] = lambda channel: True
@@ -233,10 +239,15 @@ class Workspace:
         thread = self.thread(channel, str(args.get("ts")))
         if not thread:
             raise Failure("thread_not_found")
-        replies = [m for m in thread[1:] if m["ts"] > str(args.get("oldest", "0"))]
+        oldest, latest = str(args.get("oldest", "0")), str(args.get("latest", "9" * 10))
+        replies = [m for m in thread[1:] if oldest < m["ts"] < latest]
         with_metadata = str(args.get("include_all_metadata", "")).lower() == "true"
-        shown = [_public(m, with_metadata) for m in [thread[0], *replies]]
-        return {"messages": shown[: int(args.get("limit", 1000))], "has_more": False}
+        shown = [_public(m, with_metadata) for m in replies]
+        start, limit = int(args.get("cursor", 0)), int(args.get("limit", 1000))
+        more = start + limit < len(shown)
+        cursor = {"next_cursor": str(start + limit) if more else ""}
+        page = [_public(thread[0], with_metadata), *shown[start : start + limit]]
+        return {"messages": page, "has_more": more, "response_metadata": cursor}
 
     def conversations_open(self, args: Args) -> Answer:
         if args.get("users") not in self.people:
@@ -259,9 +270,28 @@ class Workspace:
 
     def assistant_threads_setSuggestedPrompts(self, args: Args) -> Answer:
         self._channel(args, "channel_id")
-        if "thread_ts" not in args:
-            self.prompts.append(args)
+        self.prompts.append(args)
         return {}
+
+    def assistant_threads_setTitle(self, args: Args) -> Answer:
+        self.titles[self._channel(args, "channel_id"), args["thread_ts"]] = args["title"]
+        return {}
+
+    # -------------------------------------------------------------- views and installations
+
+    def views_open(self, args: Args) -> Answer:
+        return _or_failure(self.views.open(args))
+
+    def views_publish(self, args: Args) -> Answer:
+        return _or_failure(self.views.publish(args))
+
+    def oauth_v2_access(self, args: Args) -> Answer:
+        if (args.get("client_id"), args.get("client_secret")) != ("client", "client secret"):
+            raise Failure("invalid_client_id")
+        bought = args["refresh_token"] if args.get("grant_type") == "refresh_token" else args["code"]
+        if bought not in self.grants:
+            raise Failure("invalid_refresh_token" if "refresh_token" in args else "invalid_code")
+        return self.grants.pop(bought)
 
     # -------------------------------------------------------------- files
 
@@ -303,6 +333,12 @@ class Workspace:
         return {}
 
 
+def _or_failure(answer: Answer | str) -> Answer:
+    if isinstance(answer, str):
+        raise Failure(answer)
+    return answer
+
+
 def _content(args: Args) -> dict[str, Any]:
     """What a message shows, from the arguments of a posting method."""
     blocks: list[dict[str, Any]] = args.get("blocks") or []
@@ -324,6 +360,6 @@ def _public(message: Message, with_metadata: bool = True) -> Message:
 
 def methods(workspace: Workspace) -> dict[str, Method]:
     """Every method that the simulator has, by Slack's name."""
-    families = ("assistant_", "auth_", "chat_", "conversations_", "files_", "users_")
+    families = ("assistant_", "auth_", "chat_", "conversations_", "files_", "oauth_", "users_", "views_")
     names = [name for name in dir(workspace) if name.startswith(families)]
     return {name.replace("_", "."): cast("Method", getattr(workspace, name)) for name in names}

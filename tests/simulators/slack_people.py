@@ -91,7 +91,7 @@ class People(Courier):
             "api_app_id": "A0SIM",
             "is_enterprise_install": "false",
             "response_url": f"{self.workspace.origin}/response/{token}",
-            "trigger_id": f"{self.workspace.ts()}.{token[:8]}",
+            "trigger_id": self.workspace.views.trigger(user),
         }
         delivery = await self.hand_over("slash_commands", form, urlencode(form), form["trigger_id"])
         said: Payload = (
@@ -119,7 +119,7 @@ class People(Courier):
                 "is_ephemeral": False,
                 **({"thread_ts": message["thread_ts"]} if message.get("thread_ts") else {}),
             },
-            "trigger_id": self.workspace.ts(),
+            "trigger_id": self.workspace.views.trigger(user),
             "team": {"id": self.workspace.team, "domain": "simulated"},
             "channel": {"id": channel, "name": "general"},
             "message": {"ts": message["ts"], "text": message["text"], "team": self.workspace.team},

@@ -64,7 +64,9 @@ def _block_is_valid(block: Mapping[str, Any]) -> bool:
             return 0 < len(elements) <= 10 and all(units(e.get("text", "")) <= 3_000 for e in elements)
         case "context_actions":
             return 0 < len(elements) <= 5 and all(map(_feedback_is_valid, elements))
-        case "image" | "divider" | "actions" | "header":
+        case "actions":
+            return 0 < len(elements) <= 25 and all(map(_button_is_valid, elements))
+        case "image" | "divider" | "header":
             return True
         case _:
             return False
@@ -75,6 +77,11 @@ def _feedback_is_valid(element: Mapping[str, Any]) -> bool:
     return element["type"] == "feedback_buttons" and all(
         units(button["text"]["text"]) <= 75 and units(button["value"]) <= 2_000 for button in buttons
     )
+
+
+def _button_is_valid(element: Mapping[str, Any]) -> bool:
+    fits = units(element["text"]["text"]) <= 75 and units(element.get("value", "")) <= 2_000
+    return element["type"] == "button" and fits and units(element["action_id"]) <= 255
 
 
 class RateLimits:

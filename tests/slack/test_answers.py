@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 
 from adapters.slack import stream, thread
-from bot.errors import PlatformUnavailable
+from bot.errors import ConfigError, PlatformUnavailable
 from bot.types import Image, Post, Reply, Said, Source
 from tests.simulators.slack import SlackSimulator
 from tests.slack.conftest import Engine, Room, listening, new_adapter
@@ -188,7 +188,7 @@ async def test_field_note_09_ok_false_is_a_failure(room: Room) -> None:
     said = await room.asked()
     post = await room.open(said)
     room.slack.fault("chat.postMessage", "error", code="is_archived")
-    with pytest.raises(PlatformUnavailable, match="is_archived"):
+    with pytest.raises(ConfigError, match="is_archived: the channel is archived"):
         await room.adapter.close(post, Reply(text="Because."))
     assert room.shown(said) == []
 

@@ -21,8 +21,8 @@ def whispers(room: Room) -> list[str]:
 async def test_field_note_17_a_command_is_acknowledged_at_once_and_answered_by_its_address(
     room: Room,
 ) -> None:
-    said = await typed(room, "/ask", "why is payload a word?")
-    assert said.text == "why is payload a word?"
+    said = await typed(room, "/image", "why is payload a word?")
+    assert said.text == "/image why is payload a word?"
     assert "moment" in room.slack.workspace.ephemeral[0]["markdown"]
     post = await room.open(said)
     assert await room.adapter.update(post, "Bec")
@@ -34,7 +34,7 @@ async def test_field_note_17_a_command_is_acknowledged_at_once_and_answered_by_i
 
 
 async def test_a_long_command_answer_goes_beyond_five_responses(room: Room) -> None:
-    said = await typed(room, "/ask", "tell me everything")
+    said = await typed(room, "/image", "tell me everything")
     text = "\n\n".join("word " * 1_000 for _ in range(14))
     await room.adapter.close(await room.open(said), Reply(text=text))
     shown = whispers(room)
@@ -44,7 +44,7 @@ async def test_a_long_command_answer_goes_beyond_five_responses(room: Room) -> N
 
 
 async def test_an_expired_response_address_is_replaced_by_an_ephemeral_message(room: Room) -> None:
-    said = await typed(room, "/ask", "why?")
+    said = await typed(room, "/image", "why?")
     address = said.address.data | {"response_url": said.address.data["response_url"] + "gone"}
     post = await room.open(said)
     await room.adapter.close(Post(id=post.id + "x", data=post.data | address), Reply(text="Because."))
@@ -53,7 +53,7 @@ async def test_an_expired_response_address_is_replaced_by_an_ephemeral_message(r
 
 
 async def test_where_the_bot_is_no_member_the_answer_comes_in_the_askers_own_channel(room: Room) -> None:
-    said = await typed(room, "/ask", "why?", channel="C0OTHER")
+    said = await typed(room, "/image", "why?", channel="C0OTHER")
     address = said.address.data | {"response_url": said.address.data["response_url"] + "gone"}
     post = await room.open(said)
     await room.adapter.close(Post(id=post.id + "x", data=post.data | address), Reply(text="Because."))
@@ -77,7 +77,7 @@ async def test_a_picture_that_was_ordered_by_a_command_is_shown(
 async def test_a_response_that_breaks_off_is_platform_unavailable_and_continues_where_it_was(
     room: Room,
 ) -> None:
-    said = await typed(room, "/ask", "why?")
+    said = await typed(room, "/image", "why?")
     post = await room.open(said)
     async with new_adapter(room.slack) as another:
         data = post.data | {"response_url": "http://127.0.0.1:9/nobody"}
@@ -88,8 +88,8 @@ async def test_a_response_that_breaks_off_is_platform_unavailable_and_continues_
 
 
 async def test_field_note_20_two_people_with_commands_in_one_channel_share_nothing(room: Room) -> None:
-    await room.slack.command("C0GENERAL", "U0ALICE", "/ask", "mine")
-    await room.slack.command("C0GENERAL", "U0BOB", "/ask", "yours")
+    await room.slack.command("C0GENERAL", "U0ALICE", "/image", "mine")
+    await room.slack.command("C0GENERAL", "U0BOB", "/image", "yours")
     one, two = room.engine.said
     assert one.address.conversation != two.address.conversation
     await room.answer(one, "for Alice")
@@ -99,7 +99,7 @@ async def test_field_note_20_two_people_with_commands_in_one_channel_share_nothi
 
 
 async def test_a_rating_of_a_command_answer_names_it(room: Room) -> None:
-    said = await typed(room, "/ask", "why?")
+    said = await typed(room, "/image", "why?")
     post = await room.adapter.close(await room.open(said), Reply(text="Because.", rate=True))
     message = room.slack.workspace.ephemeral[-1] | {"text": "Because."}
     await room.slack.press(message, "C0GENERAL", "U0ALICE")

@@ -62,7 +62,7 @@ async def test_field_note_06_many_shuffled_deliveries_are_one_act_each(room: Roo
 
 async def test_field_note_32_with_redis_away_slack_is_asked_to_deliver_again(room: Room) -> None:
     room.engine.error = StateUnavailable("Redis is away")
-    said = await room.slack.command("C0GENERAL", "U0ALICE", "/ask", "why?")
+    said = await room.slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
     assert room.slack.deliveries[-1].status == 503
     assert said == {"text": ""}
 
@@ -140,6 +140,7 @@ async def test_field_note_19_the_messages_tab_gets_prompts_without_a_thread(room
     await room.slack.open_home("U0ALICE")
     await room.slack.until(lambda: room.slack.workspace.prompts)
     (prompts,) = room.slack.workspace.prompts
+    assert "thread_ts" not in prompts
     assert 0 < len(prompts["prompts"]) <= 4
     assert room.engine.events == []
 
@@ -149,7 +150,7 @@ async def test_a_busy_conversation_is_told_so(room: Room) -> None:
     await room.slack.say("C0GENERAL", "U0ALICE", MENTION)
     await room.slack.until(lambda: room.slack.workspace.ephemeral)
     assert "try again in a moment" in room.slack.workspace.ephemeral[0]["markdown"]
-    said = await room.slack.command("C0GENERAL", "U0ALICE", "/ask", "why?")
+    said = await room.slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
     assert "try again in a moment" in said["text"]
 
 
@@ -309,7 +310,7 @@ async def test_socket_mode_delivers_and_acknowledges_after_the_event_is_written_
             await slack.say("C0GENERAL", "U0ALICE", MENTION)
             assert len(engine.events) == 1
             assert {delivery.status for delivery in slack.deliveries} == {200}
-            said = await slack.command("C0GENERAL", "U0ALICE", "/ask", "why?")
+            said = await slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
             assert "moment" in said["text"]
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)

@@ -75,7 +75,8 @@ def test_field_note_07_changed_text_is_an_edit_of_the_message_it_changes() -> No
 def test_field_note_20_equal_channels_of_two_workspaces_are_two_conversations() -> None:
     payload = recorded("app_mention")
     here = parse(payload, BOT, NAMES)
-    there = parse(payload | {"team_id": "T0OTHER"}, BOT, NAMES)
+    granted = [one | {"team_id": "T0OTHER"} for one in payload["authorizations"]]
+    there = parse(payload | {"team_id": "T0OTHER", "authorizations": granted}, BOT, NAMES)
     assert here is not None
     assert there is not None
     assert here.id != there.id
@@ -107,11 +108,16 @@ def test_a_mention_of_somebody_whose_id_begins_like_ours_is_not_ours() -> None:
     assert parse(payload, BOT, NAMES) is None
 
 
-def test_people_are_those_who_are_mentioned() -> None:
-    assert people(recorded("thread_broadcast")) == {"U0BOT", "U123ABC456"}
+def test_people_are_those_who_are_mentioned_and_whoever_asks() -> None:
+    def asker(name: str) -> str:
+        return recorded(name)["event"]["user"]
+
+    broadcast = "thread_broadcast"
+    assert people(recorded(broadcast)) == {"U0BOT", "U123ABC456", asker(broadcast)}
     assert people(recorded("command_ask")) == {"U123ABC456"}
     assert people(recorded("message_changed_edit")) == {"U0BOT"}
-    assert people(recorded("message_im")) == set()
+    assert people(recorded("message_im")) == {asker("message_im")}
+    assert people(recorded("message_channels_without_mention")) == set()
 
 
 def test_a_person_without_a_known_name_is_called_by_the_id() -> None:

@@ -9,12 +9,13 @@ from pydantic import SecretStr
 
 from adapters import slack as slack_package
 from adapters.slack import SlackAdapter
-from adapters.slack.manifest import COMMANDS, EVENTS, SCOPES, SUGGESTED_PROMPTS, manifest
+from adapters.slack.manifest import COMMANDS, EVENTS, SCOPES, SHORTCUTS, SUGGESTED_PROMPTS, manifest
 from tests.simulators.slack import ALL_SCOPES
 from tests.slack.conftest import Room
 
-# These need no scope of their own: the first is open to every token, the second to app tokens.
-WITHOUT_SCOPE = {"auth.test", "apps.connections.open"}
+# These need no scope of their own.
+WITHOUT_SCOPE = {"auth.test", "apps.connections.open", "oauth.v2.access", "views.open", "views.publish"}
+EVENTS_WITHOUT_SCOPE = {"app_home_opened", "app_uninstalled", "tokens_revoked"}
 METHOD = re.compile(r"(apps|assistant|auth|chat|conversations|files|users|views|reactions)(\.[a-zA-Z]+)+")
 
 
@@ -27,8 +28,9 @@ def methods_in_the_code() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args and isinstance(node.func, ast.Attribute):
                 name = node.args[0]
-                if node.func.attr in ("call", "call_with_headers") and isinstance(name, ast.Constant):
-                    found.add(str(name.value))
+                names = [*node.args[:2]] if node.func.attr == "_call" else [name]
+                if node.func.attr in ("call", "call_with_headers", "_call"):
+                    found |= {str(one.value) for one in names if isinstance(one, ast.Constant)}
     return found
 
 
@@ -37,8 +39,9 @@ def test_the_scopes_are_exactly_those_that_methods_events_and_commands_need() ->
     assert len(methods) > 15
     needed = methods - WITHOUT_SCOPE
     reasons = {reason for reasons in SCOPES.values() for reason in reasons}
-    hears = set(EVENTS) - {"app_home_opened"}  # which needs no scope
-    assert reasons == needed | hears | {command for command, _, _ in COMMANDS}
+    hears = set(EVENTS) - EVENTS_WITHOUT_SCOPE
+    typed = {command for command, _, _ in COMMANDS} | {callback for _, callback, _, _ in SHORTCUTS}
+    assert reasons == needed | hears | typed
     assert set(ALL_SCOPES.split(",")) == set(SCOPES)
 
 

@@ -1,0 +1,69 @@
+"""What was said in a thread before the bot was called into it."""
+
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from adapters.slack.mrkdwn import mentioned, plain
+from adapters.slack.payloads import part
+from adapters.slack.web_api import Limited
+from adapters.slack.workspace import Workspace
+from bot.types import Quote
+
+log = logging.getLogger(__name__)
+
+MESSAGES = 50
+PAGES = 5  # threads are read from their start; beyond a thousand messages the newest are not looked for
+PAGE = 200
+PATIENCE_S = 10.0
+NAMES_PATIENCE_S = 3.0
+SPOKEN = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
+
+
+async def quotes(workspace: Workspace, data: Mapping[str, str]) -> tuple[Quote, ...]:
+    """The newest messages of others before the question, oldest first. Raises PlatformUnavailable."""
+    ours = await workspace.our_ids()
+    kept: deque[dict[str, Any]] = deque(maxlen=MESSAGES)
+    async for message in _messages(workspace, data):
+        if message["ts"] < data["question"] and not ours & {message.get("user"), message.get("bot_id")}:
+            kept.append(message)
+    people = {str(message["user"]) for message in kept if message.get("user")}
+    people |= {person for message in kept for person in mentioned(str(message.get("text") or ""))}
+    names = await workspace.names(people - ours, NAMES_PATIENCE_S) if people - ours else {}
+    bot = (await workspace.bot()).user
+    said = [Quote(author=_author(message, names), text=_text(message, bot, names)) for message in kept]
+    return tuple(quote for quote in said if quote.text)
+
+
+async def _messages(workspace: Workspace, data: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:
+    """Every message of the thread, page by page, until the question."""
+    args = {"channel": data["channel"], "ts": data["thread"], "latest": data["question"], "limit": PAGE}
+    for number in range(PAGES):
+        try:
+            page = await workspace.api.call("conversations.replies", args, patience_s=PATIENCE_S)
+        except Limited as error:
+            # Apps that are distributed but not reviewed read once a minute.
+            log.warning("A thread is read no further: %s", error)
+            return
+        for message in page.get("messages", []):
+            if number == 0 or message["ts"] != data["thread"]:  # each page begins with the root
+                yield message
+        cursor = part(page, "response_metadata").get("next_cursor")
+        if not cursor:
+            return
+        args["cursor"] = cursor
+
+
+def _author(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    person = str(message.get("user") or "")
+    bot = part(dict(message), "bot_profile").get("name") or message.get("username")
+    return str(names.get(person) or bot or person or message.get("bot_id") or "somebody")
+
+
+def _text(message: Mapping[str, Any], bot: str, names: Mapping[str, str]) -> str:
+    if message.get("subtype") not in SPOKEN:
+        return ""
+    text = plain(str(message.get("text") or ""), bot, names)
+    files = ", ".join(str(file.get("name") or "a file") for file in message.get("files") or ())
+    return f"{text}\n[with {files}]".strip() if files else text
