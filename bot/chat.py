@@ -130,6 +130,6 @@ class Chat:
             raise ModelUnavailable("The model returned an empty answer.")
         answer = (say("assistant", text),) if text else ()
         messages = (draft.kept(prompt.messages[-1]), *between, *answer) if answer or between else ()
-        shown = "\n\n".join(part for part in (text, note, draft.forgetting()) if part)
+        shown = "\n\n".join(part for part in (text, draft.ending(note)) if part)
         reply = Reply(text=shown, images=tuple(draft.drawn), rate=outcome == "answered")
         draft.end(reply, outcome, messages=messages, reason=reason)

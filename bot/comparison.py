@@ -45,7 +45,7 @@ class Comparison:
             raise ModelUnavailable("None of the models answered.")
         text = self._whole()
         note = stopped(stop) if done is None else ""
-        shown = "\n\n".join(part for part in (text, note, draft.forgetting()) if part)
+        shown = "\n\n".join(part for part in (text, draft.ending(note)) if part)
         messages = (draft.kept(sent[0].messages[-1]), say("assistant", text))
         draft.end(Reply(text=shown, rate=True), messages=messages)
 

@@ -42,6 +42,7 @@ class Draft:
     sent: list[Prompt] = field(default_factory=list[Prompt])
     pictures: dict[str, Image] = field(default_factory=dict[str, Image])
     drawn: list[Image] = field(default_factory=list[Image])
+    notes: list[str] = field(default_factory=list[str])
     keep: bool = True
     turn: Turn | None = None
 
@@ -85,6 +86,11 @@ class Draft:
                 self.pictures[part.ref] = part
         parts = tuple(replace(part, data=b"") if isinstance(part, Image) else part for part in message.parts)
         return replace(message, parts=parts)
+
+    def ending(self, note: str = "") -> str:
+        """What the person is told under an answer: how it ended, what was not read, what is out of view."""
+        lines = [note, *(f"_{one}_" for one in self.notes), self.forgetting()]
+        return "\n\n".join(line for line in lines if line)
 
     def forgetting(self) -> str:
         """Tells the person that the model no longer sees all of the conversation; empty when it does."""

@@ -5,10 +5,12 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import replace
 
 from bot import comparison, drawing, routing, window
+from bot.attachments import NOTHING, Contents, Fetch, Files
 from bot.chat import Chat, Show
 from bot.commands import Commands
 from bot.compose import Material, Room, compose
@@ -18,17 +20,15 @@ from bot.errors import BotError, NotAllowed, Refused
 from bot.models import Model
 from bot.state.ledger import Ledger
 from bot.tools import Tool
-from bot.types import Attachment, Example, Image, Match, Prompt, Quote, Reply, Said, Template, Turn, now
+from bot.types import Example, Match, Prompt, Quote, Reply, Said, Template, Turn, now
 
 log = logging.getLogger(__name__)
 
-Fetch = Callable[[Attachment], Awaitable[bytes]]
 Context = Callable[[], Awaitable[tuple[Quote, ...]]]
 """What was said in the thread before the bot was called into it."""
 Choose = Callable[[Template, str], Awaitable[Sequence[Example]]]
 Recall = Callable[[Template, str], Awaitable[Sequence[str]]]
 
-_PICTURE_BYTES = 20 * 1024 * 1024
 _CONTEXT_S = 8.0
 """How long an answer waits for the platform to tell what was said before."""
 _QUOTES = 50
@@ -76,6 +76,7 @@ class Engine:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._files = Files()
 
     def trying(self, template: Template) -> "Engine":
         """An engine like this one that answers everything by one template: what is tried there is what
@@ -146,14 +147,22 @@ class Engine:
         draft.template = template.version
         draft.said = await _with_thread(draft.said, turns, question, around.context)
         said = draft.said
-        pictures = await _pictures(said, around.fetch)
-        if template.capability == "image" and not pictures and routing.is_change(question):
-            pictures = await drawing.last_picture(parts.picture, said, turns)
-        if not question and not pictures and not said.quotes:
+        found = await self._files.read(
+            said.attachments,
+            around.fetch,
+            ref=partial(drawing.ref_of, said.id, kind="in"),
+            text_bytes=3 * parts.room(template).context_tokens // 2,
+        )
+        if template.capability == "image" and not found.pictures and routing.is_change(question):
+            found = dataclasses.replace(
+                found, pictures=await drawing.last_picture(parts.picture, said, turns)
+            )
+        draft.notes += found.notes
+        if not (question or found.pictures or found.documents or said.quotes):
             draft.end(Reply(text=_nothing_said(template)))
             return
         tools = {name: parts.tools[name] for name in template.tools if name in parts.tools}
-        prompt = await self._compose(draft, template, question, turns, pictures, tools)
+        prompt = await self._compose(draft, template, question, turns, found, tools)
         await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
         if template.capability == "image":
             await drawing.draw(parts.model, draft, prompt, around.show)
@@ -166,7 +175,7 @@ class Engine:
         template: Template,
         question: str,
         turns: Sequence[Turn],
-        pictures: Sequence[Image] = (),
+        found: Contents = NOTHING,
         tools: Mapping[str, Tool] | None = None,
     ) -> Prompt:
         material = Material(
@@ -176,7 +185,9 @@ class Engine:
             turns=turns if template.capability == "chat" else (),
             examples=await self._parts.choose(template, question),
             passages=await self._parts.recall(template, question),
-            pictures=pictures,
+            pictures=found.pictures,
+            documents=found.documents,
+            left_out=found.left_out,
             tools=[tool.spec for tool in (tools or {}).values()],
         )
         return compose(material, self._parts.room(template))
@@ -221,25 +232,6 @@ async def _with_thread(said: Said, turns: Sequence[Turn], question: str, context
             quotes = quotes[len(quotes) - kept :]
             break
     return replace(said, quotes=tuple(quotes))
-
-
-async def _pictures(said: Said, fetch: Fetch) -> tuple[Image, ...]:
-    """The pictures that came with a message, as bytes. Raises NotAllowed for what can't be read."""
-    found: list[Image] = []
-    for attachment in said.attachments:
-        if not attachment.mime.startswith("image/"):
-            raise NotAllowed(
-                f"I can read pictures, but not yet files like “{attachment.name}” ({attachment.mime}). "
-                "Please paste the text that matters."
-            )
-        if (attachment.size_bytes or 0) > _PICTURE_BYTES:
-            raise NotAllowed(
-                f"The picture “{attachment.name}” is larger than 20 MB. Please send a smaller one."
-            )
-        data = await fetch(attachment)
-        ref = drawing.ref_of(said.id, len(found), "in")
-        found.append(Image(mime=attachment.mime, data=data, alt=attachment.name, ref=ref))
-    return tuple(found)
 
 
 def _nothing_said(template: Template) -> str:

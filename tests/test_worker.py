@@ -1,11 +1,13 @@
 """What the worker makes of an event: the path of a message to its turn, and every way to fail."""
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator
 from functools import partial
 
 import pytest
 from msgspec.structs import replace
+from PIL import Image as Pictures
 
 from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
 from bot.state import keys
@@ -110,19 +112,26 @@ async def test_field_note_39_make_it_brighter_changes_the_last_picture(bench: Be
     assert given.data == bench.model.pictures[0].data
 
 
+def small_picture() -> bytes:
+    out = io.BytesIO()
+    Pictures.new("RGB", (2, 2), "red").save(out, "PNG")
+    return out.getvalue()
+
+
 async def test_a_picture_that_a_person_sends_goes_to_the_model_and_stays_as_a_reference(bench: Bench) -> None:
-    bench.room.files["f1"] = b"\x89PNG in"
+    data = bench.room.files["f1"] = small_picture()
     picture = Attachment(id="f1", name="photo.png", mime="image/png")
     (turn,) = await bench.answer(replace(said("what is this?"), attachments=(picture,)))
     (part,) = [
         part for part in bench.model.prompts[0].messages[-1].parts if part.__class__.__name__ == "Image"
     ]
-    assert getattr(part, "data", b"") == b"\x89PNG in"
+    assert getattr(part, "data", b"") == data
     (kept,) = [part for part in turn.messages[0].parts if part.__class__.__name__ == "Image"]
     assert not getattr(kept, "data", b"x")
 
 
 async def test_a_file_that_can_not_be_read_gets_a_clear_word(bench: Bench) -> None:
+    bench.room.files["f1"] = b"PK\x03\x04"
     zipped = Attachment(id="f1", name="all.zip", mime="application/zip")
     (turn,) = await bench.answer(replace(said("look"), attachments=(zipped,)))
     assert turn.outcome == "refused"
