@@ -169,6 +169,12 @@ class Engine:
         else:
             await Chat(parts.model, tools, draft, around.show).write(prompt, around.stop)
 
+    async def look(self, said: Said, turns: Sequence[Turn]) -> Prompt:
+        """Exactly what would be sent to answer this, without sending it. Raises Refused and Unavailable."""
+        template, question = routing.choose(self._parts.templates(said), said)
+        tools = {name: self._parts.tools[name] for name in template.tools if name in self._parts.tools}
+        return await self._compose(Draft(said, now()), template, question, turns, tools=tools)
+
     async def _compose(
         self,
         draft: Draft,
