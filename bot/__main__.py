@@ -179,6 +179,9 @@ def manifest_slack(
         bool | None,
         typer.Option("--socket/--http", help="Socket Mode, which needs no address of yours, or HTTP."),
     ] = None,
+    many: Annotated[
+        bool, typer.Option("--many", help="For all workspaces that install it, with SLACK_CLIENT_ID.")
+    ] = False,
     form: Annotated[_Format, typer.Option("--format", help="YAML or JSON.")] = _Format.yaml,
 ) -> None:
     """Print the app manifest for Slack.
@@ -196,7 +199,10 @@ def manifest_slack(
             "Slack has to know where to reach Parley: give --url https://your-host or set PARLEY_PUBLIC_URL. "
             "With --socket no address is needed."
         )
-    described = describe((url or "").rstrip("/"), socket)
+    if url is None and many:
+        raise ConfigError("Workspaces install the app by pages of Parley: give --url https://your-host too.")
+    many = many or settings.slack_client_id is not None
+    described = describe((url or "").rstrip("/"), socket, many and url is not None)
     typer.echo(_dump(described, form))
 
 

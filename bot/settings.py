@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
     slack_app_token: SecretStr | None = None
+    slack_client_id: str | None = None  # with the secret, in place of the bot token: many workspaces
+    slack_client_secret: SecretStr | None = None
     slack_api_url: str = "https://slack.com/api/"
 
     # --- Microsoft Teams: the names that the Bot Framework's own samples use
@@ -88,6 +90,7 @@ class Settings(BaseSettings):
     parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
     # --- what people may do
+    parley_while_answering: Literal["queue", "supersede"] = "queue"
     parley_model_choice: bool = True
     parley_operators: str = ""
 
@@ -112,7 +115,7 @@ class Settings(BaseSettings):
     @property
     def slack(self) -> bool:
         """Whether Slack is set up."""
-        return self.slack_bot_token is not None
+        return self.slack_bot_token is not None or self.slack_client_id is not None
 
     @property
     def teams(self) -> bool:
@@ -127,7 +130,17 @@ class Settings(BaseSettings):
         return self
 
     def _slack_problems(self) -> list[str]:
-        if self.slack_bot_token is None:
+        if (self.slack_client_id is None) != (self.slack_client_secret is None):
+            return [
+                "SLACK_CLIENT_ID and SLACK_CLIENT_SECRET belong together. "
+                "Both are on your app's page at Slack, under Basic Information."
+            ]
+        if self.slack_client_id is not None and self.slack_bot_token is not None:
+            return [
+                "SLACK_BOT_TOKEN is for one workspace, SLACK_CLIENT_ID for all that install the app. "
+                "Keep one of them."
+            ]
+        if not self.slack:
             if self.slack_signing_secret or self.slack_app_token:
                 return [
                     "SLACK_BOT_TOKEN is missing, but Slack's other settings are there. "
