@@ -31,7 +31,7 @@ def find_adapters(house: House) -> list[Adapter]:
     """The adapters of the platforms that are set up, and the studio where it is safe."""
     settings = house.settings
     found: list[Adapter] = []
-    if settings.slack_bot_token is not None:
+    if settings.slack:
         from adapters.slack import SlackAdapter
 
         found.append(
@@ -40,6 +40,11 @@ def find_adapters(house: House) -> list[Adapter]:
                 signing_secret=settings.slack_signing_secret,
                 app_token=settings.slack_app_token,
                 api_url=settings.slack_api_url,
+                client_id=settings.slack_client_id or "",
+                client_secret=settings.slack_client_secret,
+                limiter=house.limiter,
+                desk=house.desk,
+                vault=house.vault,
             )
         )
     if settings.teams:
