@@ -71,7 +71,7 @@ class Chat:
             self._end(prompt, (), note=_BROKEN, outcome="failed", reason=str(error))
             return
         if messages is None:
-            self._end(prompt, (), note=stopped(stop))
+            self._end(prompt, (), note=stopped(stop), asked=stop.superseded)
         else:
             note = {"length": _CUT, "stopped": STOPPED}.get(draft.finish or "", "")
             self._end(prompt, messages, note=note)
@@ -123,13 +123,15 @@ class Chat:
         note: str = "",
         outcome: Outcome = "answered",
         reason: str = "",
+        asked: bool = False,
     ) -> None:
+        """End the draft. `asked`: later prompts see the question, even without an answer."""
         draft = self._draft
         text = draft.text.strip()
         if not text and not note and not draft.drawn:
             raise ModelUnavailable("The model returned an empty answer.")
         answer = (say("assistant", text),) if text else ()
-        messages = (draft.kept(prompt.messages[-1]), *between, *answer) if answer or between else ()
+        messages = (draft.kept(prompt.messages[-1]), *between, *answer) if answer or between or asked else ()
         shown = "\n\n".join(part for part in (text, draft.ending(note)) if part)
         reply = Reply(text=shown, images=tuple(draft.drawn), rate=outcome == "answered")
         draft.end(reply, outcome, messages=messages, reason=reason)

@@ -20,7 +20,7 @@ class Stop:
     def wish(self, *, superseded: bool = False) -> None:
         """Stop what runs now, and let nothing new begin; `superseded` by what the person said next."""
         self.wished = True
-        self.superseded = superseded
+        self.superseded |= superseded
         if self._then is not None:
             self._then()
 

@@ -100,13 +100,9 @@ class Engine:
             return False
         return said.addressed or not (choice.quiet or choice.manner == "mention")
 
-    def again(self, said: Said) -> str | None:
-        """The post whose question is to be tried again ("": the last one); None for anything else."""
-        match self._parts.commands.parse(said):
-            case ("again", post):
-                return post
-            case _:
-                return None
+    def command(self, said: Said) -> tuple[str, str] | None:
+        """The command of the engine's own that was typed, and what came after it; None for a question."""
+        return self._parts.commands.parse(said)
 
     async def answer(
         self,

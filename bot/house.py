@@ -1,28 +1,28 @@
 """Builds the rooms of a process and opens them: state, models, templates, the engine over them."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
+from pydantic import SecretStr
 
-from bot import commands, examples, knowledge, observe, templates
+from bot import commands, observe
 from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.compose import Room
 from bot.desk import Desk
 from bot.engine import Engine, Parts
-from bot.errors import StateUnavailable, TemplateError
+from bot.library import TOOLS, Library, open_library, read_prompts
 from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
+from bot.models.reload import reload
 from bot.models.roster import Roster
-from bot.publisher import Publisher
 from bot.settings import Settings, secrets
-from bot.shelf import Shelf
 from bot.state.choices import Choices
+from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
 from bot.state.feed import Feed
 from bot.state.inbox import Inbox
@@ -32,13 +32,8 @@ from bot.state.redis import Redis
 from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
-from bot.state.versions import Versions
-from bot.tools import Tool
-from bot.types import Deployment, Event, Example, Prompt, Said, Stopped, Template, Turn
+from bot.types import Deployment, Event, Prompt, Said, Stopped, Template, Turn
 from bot.worker import Worker
-
-TOOLS: Mapping[str, Tool] = {}
-"""What a template may let its model call. None comes with Parley yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +48,7 @@ class House:
     ledger: Ledger
     gateway: Gateway
     deployments: Sequence[Deployment]
-    shelf: Shelf
-    publisher: Publisher
+    library: Library
     desk: Desk
     vault: Vault
     limiter: Limiter
@@ -63,7 +57,7 @@ class House:
     @property
     def templates(self) -> Sequence[Template]:
         """The templates in force."""
-        return self.shelf.templates()
+        return self.library.shelf.templates()
 
     def worker(self, adapters: Sequence[Adapter]) -> Worker:
         """A worker that answers by these adapters."""
@@ -82,6 +76,19 @@ class House:
             drain_s=self.settings.parley_drain_s,
         )
 
+    def reload(self) -> None:
+        """Read the deployments anew; a file that can't be used leaves them as they are."""
+
+        def read() -> tuple[Roster, Mapping[str, SecretStr]]:
+            found = find_roster(self.settings)
+            return found, secrets(catalogue.key_names(found.deployments))
+
+        reload(self.gateway, read)
+
+    def _supersedes(self, said: Said) -> bool:
+        wanted = self.settings.parley_while_answering == "supersede"
+        return wanted and self.engine.command(said) is None
+
     async def accept(self, event: Event) -> Receipt:
         """Write an event down, and count it."""
         if isinstance(event, Said) and commands.is_stop(event):
@@ -89,58 +96,10 @@ class House:
         adapter = event.address.adapter
         with observe.ACCEPT_SECONDS.labels(adapter).time():
             receipt = await self.inbox.accept(event)
+            if receipt == "accepted" and isinstance(event, Said) and self._supersedes(event):
+                await self.inbox.supersede(event)
         observe.EVENTS.labels(adapter, receipt).inc()
         return receipt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompts:
-    """What prompts/ holds, checked."""
-
-    templates: Sequence[Template]
-    pools: Mapping[str, Sequence[Example]]
-    texts: Mapping[str, tuple[str, ...]]
-
-
-def read_prompts(settings: Settings) -> Prompts:
-    """Everything that the person who writes prompts has written. Raises TemplateError."""
-    folder = settings.parley_prompts or templates.FOLDER
-    found = Prompts(
-        templates=templates.load(folder),
-        pools=templates.load_pools(folder),
-        texts=knowledge.load(folder),
-    )
-    knowledge.check(found.templates, found.texts)
-    for template in found.templates:
-        _check(template)
-    return found
-
-
-def _check(template: Template) -> None:
-    if word := commands.clash(template):
-        raise TemplateError(f"{template.name}.prompty: /{word} is a command of Parley's own")
-    for name in template.tools:
-        if name not in TOOLS:
-            raise TemplateError(f"{template.name}.prompty: there is no tool {name!r}")
-
-
-@asynccontextmanager
-async def _open_shelf(prompts: Prompts, versions: Versions) -> AsyncGenerator[Shelf]:
-    """What is published over the files, kept up to date in the background."""
-
-    def check(template: Template) -> None:
-        _check(template)
-        knowledge.check([template], prompts.texts)
-
-    shelf = Shelf(prompts.templates, prompts.pools, versions, check)
-    with suppress(StateUnavailable):  # the files count until it can be read
-        await shelf.refresh()
-    watching = asyncio.create_task(shelf.watch())
-    try:
-        yield shelf
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -149,13 +108,13 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
 
     With a `folder` the state is an embedded Redis of its own there, whatever REDIS_URL says.
     """
-    prompts = read_prompts(settings)
-    deployments = find_deployments(settings)
+    prompts = read_prompts(settings.parley_prompts)
+    found = find_roster(settings)
+    deployments = found.deployments
     async with AsyncExitStack() as stack:
         redis = Redis(await _redis_url(settings, folder, stack))
         stack.push_async_callback(redis.close)
-        keys = secrets(catalogue.key_names(deployments))
-        gateway = await stack.enter_async_context(connect(deployments, keys, observe=observe.deployment))
+        gateway = await stack.enter_async_context(_connect(found, redis))
         retention_s = settings.parley_retention_days * 86_400
         ledger = Ledger(
             redis,
@@ -171,18 +130,18 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             tenant_limit=settings.parley_tenant_limit,
             retention_s=retention_s,
         )
-        versions = Versions(redis)
-        shelf = await stack.enter_async_context(_open_shelf(prompts, versions))
+        vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))
+        library = await stack.enter_async_context(open_library(prompts, redis, vectors.embed))
         desk = Desk(
-            templates=shelf.templates,
+            templates=library.shelf.templates,
             deployments=deployments if settings.parley_model_choice else (),
             ledger=ledger,
             turns=turns,
             choices=Choices(redis),
+            proposals=library.proposals,
             operators=settings.operators,
             retention_days=settings.parley_retention_days,
         )
-        vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))
         yield House(
             settings=settings,
             redis=redis,
@@ -192,31 +151,15 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             ledger=ledger,
             gateway=gateway,
             deployments=deployments,
-            shelf=shelf,
-            publisher=Publisher(shelf, versions),
+            library=library,
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(shelf, prompts.texts, gateway, ledger, turns, vectors, desk),
+            engine=_engine(library, gateway, ledger, turns, desk),
         )
 
 
-def _engine(
-    shelf: Shelf,
-    texts: Mapping[str, tuple[str, ...]],
-    gateway: Gateway,
-    ledger: Ledger,
-    turns: Turns,
-    vectors: Vectors,
-    desk: Desk,
-) -> Engine:
-    async def choose(template: Template, question: str) -> Sequence[Example]:
-        pool = shelf.pools().get(template.pool or "", ())
-        return await examples.choose(template, pool, question, vectors.embed)
-
-    async def recall(template: Template, question: str) -> Sequence[str]:
-        return await knowledge.recall(template, texts, question, vectors.embed)
-
+def _engine(library: Library, gateway: Gateway, ledger: Ledger, turns: Turns, desk: Desk) -> Engine:
     rivals = tuple(dict.fromkeys(one.name for one in gateway.deployments("chat")))
     return Engine(
         Parts(
@@ -224,15 +167,15 @@ def _engine(
             ledger=ledger,
             desk=desk,
             commands=Commands(
-                templates=shelf.templates,
+                templates=library.shelf.templates,
                 desk=desk,
                 rivals=rivals,
                 able=lambda template: bool(gateway.deployments(template.capability)),
             ),
-            templates=shelf.templates,
+            templates=library.shelf.templates,
             tools=TOOLS,
-            choose=choose,
-            recall=recall,
+            choose=library.choose,
+            recall=library.recall,
             room=partial(_room, gateway),
             estimate_usd=partial(_estimate_usd, gateway),
             picture=turns.image,
@@ -270,6 +213,12 @@ def find_deployments(settings: Settings) -> tuple[Deployment, ...]:
     return find_roster(settings).deployments
 
 
+def _connect(found: Roster, redis: Redis) -> Gateway:
+    """The deployments as one model, in step with every other process on this Redis."""
+    keys = secrets(catalogue.key_names(found.deployments))
+    return connect(found, keys, shared=Cooldowns(redis), observe=observe.deployment)
+
+
 def _embedder(deployments: Sequence[Deployment]) -> str:
     return next((one.name for one in deployments if one.capability == "embedding"), "")
 
@@ -280,10 +229,14 @@ async def _embed(model: Model, texts: Sequence[str]) -> list[list[float]]:
 
 
 def _room(gateway: Gateway, template: Template) -> Room:
-    """What the smallest deployment that may answer takes: a fallback must take the same prompt."""
+    """What the smallest deployment that may answer takes: a fallback must take the same prompt.
+
+    Where the cheapest that fits is chosen, the largest may be needed.
+    """
     able = gateway.deployments(template.capability, template.deployment)
+    widest = max if gateway.policy == "cheapest" else min
     return Room(
-        context_tokens=min((one.context_tokens for one in able), default=8192),
+        context_tokens=widest((one.context_tokens for one in able), default=8192),
         output_tokens=min((one.output_tokens for one in able), default=1024),
     )
 

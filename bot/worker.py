@@ -98,10 +98,12 @@ class Worker:
         running.task = asyncio.create_task(self._work(running))
         return running.task
 
-    def _stop(self, conversation: str) -> None:
+    def _stop(self, wish: str) -> None:
+        conversation, _, event = wish.partition("\n")
         running = self._running.get(conversation)
-        if running is not None:
-            running.stop.wish()
+        if running is None or (event and (running.claim.event is None or running.claim.event.id != event)):
+            return
+        running.stop.wish(superseded=bool(event))
 
     async def _drain(self) -> None:
         """Let running turns end within `drain_s`; hand the rest over at once."""
@@ -216,8 +218,8 @@ class Worker:
         if not await self._engine.heeds(said):
             await self._commit(running, Written())
             return
-        post = self._engine.again(said)
-        before = desk.find(turns, post) if post is not None else None
+        word, post = self._engine.command(said) or ("", "")
+        before = desk.find(turns, post) if word == "again" else None
         if before is None:
             await self._answer(running, said, turns, None)
             return

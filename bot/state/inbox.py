@@ -19,8 +19,8 @@ from bot.state.redis import Redis, Script
 from bot.state.turns import read_turns
 from bot.types import Event, Post, Said, Stopped, Turn, now
 
-_ACCEPT, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
-    Script(name) for name in ("accept", "claim", "hold", "release", "commit", "due")
+_ACCEPT, _SUPERSEDE, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
+    Script(name) for name in ("accept", "supersede", "claim", "hold", "release", "commit", "due")
 )
 _post = msgspec.json.Decoder(Post)
 _json = msgspec.json.Encoder()
@@ -146,6 +146,14 @@ class Inbox:
         )
         return "accepted"
 
+    async def supersede(self, event: Said) -> bool:
+        """Stop the answer that runs in this conversation for the same person; whether there was one."""
+        conversation = event.address.conversation
+        names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
+        user = event.user
+        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS]
+        return bool(await self._redis.run(_SUPERSEDE, names, arguments))
+
     async def claim(self, shard: int) -> Claim | int:
         """The oldest due conversation of a shard, or the ms until one is due (-1: none is waiting).
 
@@ -249,7 +257,8 @@ class Inbox:
         return [-1 if answer is None else int(answer) for answer in answers]
 
     async def nudges(self) -> AsyncGenerator[int | str]:
-        """Shards in which something became due, and conversations whose answer should stop.
+        """Shards in which something became due, and conversations whose answer should stop
+        (with the event that is answered, on a line of its own, where only that one should).
 
         Losing one is harmless. The first item is "": from here on nothing is missed.
         """

@@ -26,7 +26,8 @@ CHOICE_S = 400 * DAY_S
 NUDGES = "parley:nudge"
 """The channel that carries the number of a shard in which something became due."""
 STOPS = "parley:stop"
-"""The channel that carries a conversation whose running answer is not wanted any more."""
+"""The channel that carries a conversation whose running answer is not wanted any more, and, on a second
+line where there is one, the only event that this is about."""
 PUBLISHED = "parley:published"
 """The channel that tells that a template or a pool was published."""
 VERSIONS = "parley:{prompts}:versions"
