@@ -106,6 +106,8 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
     until = _until_signal()
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(open_house(settings))
+        if hangup := getattr(signal, "SIGHUP", None):  # Windows has none
+            asyncio.get_running_loop().add_signal_handler(hangup, house.reload)
         adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
         for risk in await house.redis.risks():
             log.warning("%s: %s", risk.subject, risk.words)
