@@ -38,23 +38,28 @@ class Rota:
         self._owed: list[Claim] = []  # claims to give back
 
     async def run(self, until: asyncio.Event) -> None:
-        """Claim until the event is set. Redis being away is waited out."""
-        watching = [asyncio.create_task(work()) for work in (self._listen, self._sweep)]
+        """Claim until the event is set. Redis being away is waited out; what else goes wrong is raised."""
+        watching: list[asyncio.Task[object]] = [
+            asyncio.create_task(work()) for work in (until.wait, self._listen, self._sweep)
+        ]
         claiming = asyncio.create_task(self._claim())
         try:
-            await until.wait()
+            await asyncio.wait([claiming, *watching], return_when=asyncio.FIRST_COMPLETED)
         finally:
             # Claiming is not cancelled: a claim that Redis gave and nobody took would be held for its whole
             # lease.
             self._ended = True
             self._wake.set()
             self._free.release()
-            await claiming
+            await asyncio.wait([claiming])
             for task in watching:
                 task.cancel()
             for timer in self._timers.values():
                 timer.cancel()
-            await asyncio.gather(*watching, return_exceptions=True)
+            await asyncio.wait(watching)
+        for task in (claiming, *watching):  # better a process that ends than one that claims nothing
+            if not task.cancelled():
+                task.result()
 
     def look(self, shard: int) -> None:
         """Look at this shard soon."""

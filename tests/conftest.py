@@ -41,9 +41,11 @@ async def redis(redis_url: str) -> AsyncGenerator[Redis]:
     """An empty Redis. Afterwards every key has a TTL, or is of a kind that empties itself."""
     client = Redis(redis_url)
     await client.call("FLUSHALL")
-    yield client
-    await immortal_keys(client)
-    await client.close()
+    try:
+        yield client
+        await immortal_keys(client)
+    finally:
+        await client.close()
 
 
 async def immortal_keys(client: Redis) -> None:
@@ -52,7 +54,7 @@ async def immortal_keys(client: Redis) -> None:
         kind = keys.kind_of(name)
         assert kind in DECLARED, f"{name}: a kind of key that bot/state/keys.py does not declare"
         if kind not in PERMANENT:
-            assert await client.call("TTL", name) > 0, f"{name}: lives for ever, and is not declared to"
+            assert await client.call("TTL", name) != -1, f"{name}: lives for ever, and is not declared to"
 
 
 @pytest.fixture
