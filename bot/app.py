@@ -8,14 +8,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from adapters.studio import StudioAdapter
+from adapters.studio import Office, StudioAdapter
 from adapters.terminal import TerminalAdapter
 from bot import observe
 from bot.adapter import Accept, Adapter
 from bot.errors import ConfigError, StateUnavailable
 from bot.house import House, open_house
 from bot.settings import Settings, is_loopback
-from bot.types import Finding
+from bot.types import Finding, Turn
+from bot.workbench import Workbench
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +66,24 @@ def find_adapters(house: House) -> list[Adapter]:
             )
         )
     if settings.parley_studio_token is not None or is_loopback(settings.host):
-        found.append(StudioAdapter(house.feed, house.turns, settings.parley_studio_token))
+        found.append(
+            StudioAdapter(house.feed, house.turns, settings.parley_studio_token, office=find_office(house))
+        )
     else:
         log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
     return found
+
+
+def find_office(house: House) -> Office:
+    """What stands behind the studio's pages."""
+
+    async def settle(turn: Turn) -> None:
+        await house.ledger.settle(turn.said.user, turn.id, turn.said.address.conversation, turn.usage)
+
+    workbench = Workbench(
+        engine=house.engine, in_force=lambda: house.templates, every=house.deployments, settle=settle
+    )
+    return Office(workbench=workbench)
 
 
 def web_app(house: House, adapters: Sequence[Adapter]) -> web.Application:

@@ -110,19 +110,19 @@ def conversation_of(request: web.Request) -> str:
     return f"studio:{id}"
 
 
-async def body_of(request: web.Request, mime: str) -> bytes:
+async def body_of(request: web.Request, mime: str, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The body, if it is small enough; a larger one is not read to its end. Raises Turned."""
     if request.content_type != mime:
         raise Turned(400, f"The body of this request is {mime}.")
     body = bytearray()
-    if (request.content_length or 0) <= MAX_BODY_BYTES:
+    if (request.content_length or 0) <= most_bytes:
         async for chunk in request.content.iter_any():
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
+            if len(body) > most_bytes:
                 break
         else:
             return bytes(body)
-    raise Turned(413, f"This message is too large: at most {MAX_BODY_BYTES // 1024} kB fit.")
+    raise Turned(413, f"This message is too large: at most {most_bytes // 1024} kB fit.")
 
 
 def _read(body: bytes, kind: type[_Body]) -> _Body:

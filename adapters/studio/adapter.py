@@ -14,7 +14,9 @@ from adapters.pace import Pace
 from adapters.studio.frames import Closed, Frame, Opened, closed, encode, milliseconds, render, written
 from adapters.studio.gate import Gate
 from adapters.studio.pages import Pages
-from adapters.studio.ports import Feed, History
+from adapters.studio.paper import Role
+from adapters.studio.ports import Feed, History, Office
+from adapters.studio.rooms import Rooms
 from bot.adapter import Accept, demand_floor
 from bot.errors import NotAllowed, PlatformUnavailable, StateUnavailable
 from bot.types import Address, Attachment, Finding, Post, Quote, Reply, now
@@ -40,11 +42,25 @@ class StudioAdapter:
 
     name = "studio"
 
-    def __init__(self, feed: Feed, history: History, token: SecretStr | None = None) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        history: History,
+        token: SecretStr | None = None,
+        *,
+        editor_token: SecretStr | None = None,
+        viewer_token: SecretStr | None = None,
+        office: Office | None = None,
+    ) -> None:
+        """`token` is the operator's; without an `office` there is the chat alone."""
         self._feed = feed
-        self._gate = Gate(token)
-        self._pages = Pages(feed, history, self._gate)
-        self._token = token
+        self._tokens: dict[Role, SecretStr | None] = {
+            "viewer": viewer_token,
+            "editor": editor_token,
+            "operator": token,
+        }
+        gate = Gate(self._tokens)
+        self._pages = Pages(feed, history, gate, Rooms(gate, office))
         self._writing: dict[str, _Writing] = {}
 
     async def __aenter__(self) -> Self:
@@ -99,13 +115,15 @@ class StudioAdapter:
 
     async def check(self) -> list[Finding]:
         """Whether strangers can come in."""
-        if self._token is None:
+        given = {role: token.get_secret_value() for role, token in self._tokens.items() if token}
+        if not given:
             words = "open to this machine only; set PARLEY_STUDIO_TOKEN to open it to others"
             return [Finding(level="ok", subject="Studio", words=words)]
-        if len(self._token.get_secret_value()) < 16:
+        if any(len(token) < 16 for token in given.values()):
             words = "PARLEY_STUDIO_TOKEN is short; use at least 16 random characters"
             return [Finding(level="warning", subject="Studio", words=words)]
-        return [Finding(level="ok", subject="Studio", words="open to whoever holds the token")]
+        words = "open to whoever holds a token: " + ", ".join(given)
+        return [Finding(level="ok", subject="Studio", words=words)]
 
     def _begin(self, post: Post) -> "_Writing":
         """An answer that another worker took over is never closed here: the oldest are let go."""

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from adapters.markdown import to_html
+from adapters.studio.highlight import coloured
 from bot.types import Image, Reply, Source, Turn, User
 
 
@@ -73,7 +74,7 @@ encode = msgspec.json.Encoder().encode
 
 def render(text: str) -> str:
     """Safe HTML; columns are aligned by class, as the page's policy allows no inline style."""
-    return _ALIGNED.sub(r'<\1 class="\2">', to_html(text))
+    return coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)))
 
 
 def milliseconds(at: datetime) -> int:

@@ -1,9 +1,9 @@
-"""Who may use the studio: this machine alone, or whoever holds the token; and from our own page only."""
+"""Who may use the studio: this machine alone, or whoever holds a token; and from our own page only."""
 
 import hmac
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from ipaddress import ip_address
 
@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from yarl import URL
 
+from adapters.studio.paper import ROLES, Role, allowed, draw, page
 from bot.errors import BotError, StateUnavailable
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,37 +52,56 @@ class Turned(BotError):
 class Gate:
     """Stands before every route of the studio.
 
-    Without a token only loopback peers that ask for a loopback name pass: the name is looked at because
-    a foreign page can point its own name at 127.0.0.1 (DNS rebinding). With a token, a cookie made from
-    it passes; a new token makes every old cookie void.
+    Without a token only loopback peers that ask for a loopback name pass, as operators: the name is looked
+    at because a foreign page can point its own name at 127.0.0.1 (DNS rebinding). With tokens, a cookie made
+    from one of them passes with that token's role; a new token makes every old cookie void.
     """
 
-    def __init__(self, token: SecretStr | None) -> None:
-        self._token = token
+    def __init__(self, tokens: Mapping[Role, SecretStr | None]) -> None:
+        self._tokens: dict[Role, SecretStr] = {
+            role: token for role in ROLES if (token := tokens.get(role)) is not None
+        }
         self._wrong: deque[float] = deque(maxlen=WRONG_TOKENS_PER_MINUTE)
 
-    def guard(self, handler: Handler, *, page: bool = False, open_to_all: bool = False) -> Handler:
+    @property
+    def open_here(self) -> bool:
+        """Whether this machine may come in without a token, and nobody else at all."""
+        return not self._tokens
+
+    def guard(
+        self,
+        handler: Handler,
+        *,
+        need: Role = "viewer",
+        page: bool = False,
+        form: bool = False,
+        open_to_all: bool = False,
+    ) -> Handler:
         """The handler behind the gate.
 
         A `page` sends a stranger to the sign-in, everything else answers 401; `open_to_all` is for what
-        the sign-in page itself needs.
+        the sign-in page itself needs; a `form` is posted without a script.
         """
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 self._check_place(request)
                 if request.method == "POST":
-                    _check_origin(request, by_script=not open_to_all)
-                if open_to_all or self._knows(request):
+                    _check_origin(request, by_script=not form)
+                role = self.role(request)
+                if open_to_all or (role is not None and allowed(role, need)):
                     response = await handler(request)
+                elif role is not None:
+                    raise Turned(403, f"This is for whoever holds the {need}'s token; yours is a {role}'s.")
                 elif page:
                     response = web.Response(status=303, headers={"Location": SIGN_IN})
                 else:
                     raise Turned(401, "You are signed out. Reload the page to sign in.")
             except Turned as turned:
-                response = turned.response()
+                response = _page_of(turned) if page else turned.response()
             except StateUnavailable:
-                response = Turned(503, "The message store is away. Try again in a moment.", 2).response()
+                turned = Turned(503, "The message store is away. Try again in a moment.", 2)
+                response = _page_of(turned) if page else turned.response()
             if not response.prepared:
                 for name, value in SAFE_HEADERS.items():
                     response.headers.setdefault(name, value)
@@ -89,28 +109,50 @@ class Gate:
 
         return guarded
 
+    def role(self, request: web.Request) -> Role | None:
+        """What the person may do; None for a stranger."""
+        if not self._tokens:
+            return "operator"
+        value = request.cookies.get(COOKIE, "")
+        expires = value.partition(".")[0]
+        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12) or int(expires) < time.time():
+            return None
+        for role in self._tokens:
+            if hmac.compare_digest(value.encode(), self._cookie(role, int(expires)).encode()):
+                return role
+        return None
+
     def sign_in(self, token: str, *, secure: bool) -> web.Response:
-        """To the page with a cookie, if the token is right. Raises Turned."""
-        if self._token is None:
+        """To the page with a cookie, if the token is one of ours. Raises Turned."""
+        if not self._tokens:
             return web.Response(status=303, headers={"Location": "/"})
         now = time.monotonic()
         if len(self._wrong) == WRONG_TOKENS_PER_MINUTE and now - self._wrong[0] < 60:
             wait_s = int(61 - (now - self._wrong[0]))
             raise Turned(429, f"Too many wrong tokens. Try again in {wait_s} seconds.", wait_s)
-        # Digests are of one length, so that comparing them tells nothing of the token's length either.
-        given, right = (sha256(each.encode()).digest() for each in (token, self._token.get_secret_value()))
-        if not hmac.compare_digest(given, right):
+        role = self._role_of(token)
+        if role is None:
             self._wrong.append(now)
             raise Turned(401, "That is not the token.")
         response = web.Response(status=303, headers={"Location": "/"})
-        value = self._cookie(int(time.time()) + COOKIE_LIFE_S)
+        value = self._cookie(role, int(time.time()) + COOKIE_LIFE_S)
         response.set_cookie(
             COOKIE, value, max_age=COOKIE_LIFE_S, path="/", httponly=True, secure=secure, samesite="Strict"
         )
         return response
 
+    def _role_of(self, token: str) -> Role | None:
+        """The highest role whose token this is."""
+        given = sha256(token.encode()).digest()
+        found: Role | None = None
+        for role, right in self._tokens.items():
+            # Digests are of one length, so that comparing them tells nothing of the token's length either.
+            if hmac.compare_digest(given, sha256(right.get_secret_value().encode()).digest()):
+                found = role
+        return found
+
     def _check_place(self, request: web.Request) -> None:
-        if self._token is not None:
+        if self._tokens:
             return
         forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For"))
         if forwarded or not (_is_loopback(request.remote or "") and _is_loopback(_host_name(request.host))):
@@ -119,20 +161,13 @@ class Gate:
                 "The studio answers only on its own machine. Set PARLEY_STUDIO_TOKEN to open it to others.",
             )
 
-    def _knows(self, request: web.Request) -> bool:
-        if self._token is None:
-            return True
-        value = request.cookies.get(COOKIE, "")
-        expires = value.partition(".")[0]
-        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12) or int(expires) < time.time():
-            return False
-        return hmac.compare_digest(value.encode(), self._cookie(int(expires)).encode())
+    def _cookie(self, role: Role, expires: int) -> str:
+        key = self._tokens[role].get_secret_value().encode()
+        return f"{expires}.{hmac.new(key, f'parley studio {role} {expires}'.encode(), sha256).hexdigest()}"
 
-    def _cookie(self, expires: int) -> str:
-        if self._token is None:
-            return ""
-        key = self._token.get_secret_value().encode()
-        return f"{expires}.{hmac.new(key, f'parley studio {expires}'.encode(), sha256).hexdigest()}"
+
+def _page_of(turned: Turned) -> web.Response:
+    return page(draw("turned.html", words=str(turned)), status=turned.status)
 
 
 def _check_origin(request: web.Request, *, by_script: bool) -> None:

@@ -13,8 +13,10 @@ from aiohttp import web
 
 from adapters.studio.acts import ACTS, ME, body_of, conversation_of
 from adapters.studio.frames import Asked, encode, past_turn
-from adapters.studio.gate import SAFE_HEADERS, SIGN_IN, Gate, Turned
+from adapters.studio.gate import COOKIE, SAFE_HEADERS, SIGN_IN, Gate, Turned
+from adapters.studio.paper import draw, kept_page, page
 from adapters.studio.ports import Feed, History
+from adapters.studio.rooms import Rooms
 from bot.adapter import Accept
 from bot.errors import StateUnavailable
 from bot.types import Event, Image
@@ -22,7 +24,7 @@ from bot.types import Event, Image
 log = logging.getLogger(__name__)
 
 STATIC = Path(__file__).parent / "static"
-MIMES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+MIMES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 KEEP_ALIVE_S = 15.0
 """Proxies commonly cut a stream that was silent for 30 or 60 seconds."""
 PICTURE_PATIENCE_S = 5.0
@@ -36,7 +38,8 @@ _REF = re.compile(r"[0-9A-Za-z_.-]{1,128}")
 class Pages:
     """The web half of the studio: needs no worker in its process, only the feed and the history."""
 
-    def __init__(self, feed: Feed, history: History, gate: Gate) -> None:
+    def __init__(self, feed: Feed, history: History, gate: Gate, rooms: Rooms) -> None:
+        self._rooms = rooms
         self._feed = feed
         self._history = history
         self._gate = gate
@@ -56,18 +59,20 @@ class Pages:
             return web.post(f"{room}/{name}", guard(take))
 
         return [
-            web.get("/", guard(_file("index.html"), page=True)),
-            web.get(SIGN_IN, guard(_file("sign-in.html"), open_to_all=True)),
-            web.post(SIGN_IN, guard(self._sign_in, open_to_all=True)),
+            web.get("/", guard(self._chat, page=True)),
+            web.get(SIGN_IN, guard(_sign_in_page, page=True, open_to_all=True)),
+            web.post(SIGN_IN, guard(self._sign_in, page=True, form=True, open_to_all=True)),
+            web.post("/studio/sign-out", guard(_sign_out, page=True, form=True)),
             *(
                 web.get(f"/studio/static/{path.name}", guard(_file(path.name), open_to_all=True))
                 for path in sorted(STATIC.iterdir())
-                if path.suffix in MIMES and path.suffix != ".html"
+                if path.suffix in MIMES
             ),
             web.get(room, guard(self._conversation)),
             web.get(f"{room}/events", guard(self._events)),
             web.get(room + "/images/{ref}", guard(self._image)),
             *(taking(name) for name in ACTS),
+            *self._rooms.routes(),
         ]
 
     async def hang_up(self) -> None:
@@ -96,11 +101,12 @@ class Pages:
         try:
             return self._gate.sign_in(token, secure=secure)
         except Turned as turned:
-            page = (STATIC / "sign-in.html").read_text()
-            page = page.replace('<p role="alert"></p>', f'<p role="alert">{turned}</p>')
-            return web.Response(text=page, content_type="text/html", status=turned.status)
+            return page(draw("sign-in.html", words=str(turned)), status=turned.status)
 
     # -------------------------------------------------------------- to the page
+
+    async def _chat(self, request: web.Request) -> web.Response:
+        return kept_page(request, self._rooms.draw(request, "chat.html", "Chat"))
 
     async def _conversation(self, request: web.Request) -> web.Response:
         conversation = conversation_of(request)
@@ -164,6 +170,16 @@ async def _stay(response: web.StreamResponse) -> None:
         while True:
             await response.write(b": here\n\n")
             await asyncio.sleep(KEEP_ALIVE_S)
+
+
+async def _sign_in_page(request: web.Request) -> web.Response:
+    return page(draw("sign-in.html", words=""))
+
+
+async def _sign_out(request: web.Request) -> web.Response:
+    response = web.Response(status=303, headers={"Location": SIGN_IN})
+    response.del_cookie(COOKIE, path="/")
+    return response
 
 
 def _file(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:

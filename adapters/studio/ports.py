@@ -1,9 +1,10 @@
-"""What the studio asks of the store: a feed to publish and follow, and the turns that were kept."""
+"""What the studio asks of the rest of the house, beside taking events."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from bot.types import Image, Turn
+from bot.types import Deployment, Image, Message, Prompt, Template, Turn
 
 
 class Feed(Protocol):
@@ -34,3 +35,61 @@ class History(Protocol):
     async def image(self, conversation: str, ref: str) -> Image | None:
         """The picture with its bytes, if this conversation has one of that name."""
         ...
+
+
+Exchange = tuple[str, str]
+"""A question and its answer."""
+
+Knob = tuple[float, float] | tuple[str, ...]
+"""What a parameter may be: from one number to another, or one of these words."""
+Show = Callable[[str], Awaitable[bool]]
+"""Takes the whole text so far; False stops it."""
+
+
+class Workbench(Protocol):
+    """Tries a template as it stands on the page, by the path that a person's question takes.
+
+    What is tried counts as use by the person "playground"; no turn is written down. Its methods raise
+    Refused, Unavailable and ConfigError.
+    """
+
+    def templates(self) -> Sequence[Template]:
+        """The templates in force, by name."""
+        ...
+
+    def deployments(self) -> Sequence[Deployment]:
+        """Every deployment, of every capability."""
+        ...
+
+    def knobs(self, deployment: Deployment) -> Mapping[str, Knob]:
+        """What each parameter may be that this deployment takes: a range, or some words."""
+        ...
+
+    def holes(self, text: str) -> Sequence[str]:
+        """The holes of a system message that an input has to fill, in order, each once."""
+        ...
+
+    def weigh(self, message: Message) -> int:
+        """Tokens, as they are counted for the window."""
+        ...
+
+    async def look(self, template: Template, past: Sequence[Exchange], question: str) -> Prompt:
+        """Exactly what would be sent."""
+        ...
+
+    async def run(
+        self,
+        template: Template,
+        past: Sequence[Exchange],
+        question: str,
+        show: Show,
+    ) -> tuple[Turn, Sequence[Prompt]]:
+        """Answer, and tell what was sent: a prompt for each round of tools."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What stands behind the pages beside the chat."""
+
+    workbench: Workbench

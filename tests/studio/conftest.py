@@ -2,7 +2,8 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from pydantic import SecretStr
 
 from adapters.studio import StudioAdapter
+from bot.app import find_adapters, web_app
+from bot.house import House, open_house
+from bot.settings import Settings
 from bot.types import Image, Reply, Said
 from tests.studio.stand_ins import MemoryFeed, MemoryHistory, ScriptedEngine
 
@@ -144,3 +148,41 @@ async def page(context: BrowserContext, complaints: Complaints) -> AsyncIterator
     )
     yield made
     assert complaints == []
+
+
+@dataclass
+class Whole:
+    """A whole Parley in this process, with the demo model, and its address."""
+
+    url: str
+    house: House
+
+
+@asynccontextmanager
+async def whole_parley(folder: Path, **changes: object) -> AsyncGenerator[Whole]:
+    """Web server, worker and a Redis of their own, as `parley serve` puts them together."""
+    settings = Settings(_env_file=None, parley_data_dir=folder, port=0, **changes)  # pyright: ignore
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(open_house(settings, folder=folder))
+        adapters = [await stack.enter_async_context(one) for one in find_adapters(house)]
+        until = asyncio.Event()
+        work = asyncio.create_task(house.worker(adapters).run(until))
+        runner = web.AppRunner(web_app(house, adapters), shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield Whole(f"http://127.0.0.1:{runner.addresses[0][1]}", house)
+        finally:
+            until.set()
+            await work
+            for adapter in adapters:
+                await adapter.__aexit__(None, None, None)
+            await runner.cleanup()
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
+    """One Parley for all tests of the pages: each test makes what it looks for."""
+    async with whole_parley(tmp_path_factory.mktemp("whole")) as running:
+        yield running

@@ -216,7 +216,7 @@ async def test_on_a_phone_the_list_is_a_drawer_and_nothing_is_wider_than_the_scr
     await say(page, "/code")
     await expect(page.get_by_role("button", name="Copy the code")).to_be_visible()
     assert await page.evaluate("document.documentElement.scrollWidth") == 360
-    await page.get_by_role("button", name="Show the list of conversations").click()
+    await page.get_by_role("button", name="Open the menu").click()
     await expect(page.get_by_role("button", name="New chat").first).to_be_in_viewport()
     await page.keyboard.press("Escape")
     await expect(page.locator("#rail")).not_to_have_class(re.compile("shown"))

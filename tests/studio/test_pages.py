@@ -269,7 +269,11 @@ async def test_without_a_token_only_loopback_names_are_answered(
 
 
 async def test_without_a_token_nobody_comes_in_through_a_proxy(http: ClientSession, studio: Studio) -> None:
-    await refused(await http.get(studio.url, headers={"X-Forwarded-For": "203.0.113.9"}), 403)
+    headers = {"X-Forwarded-For": "203.0.113.9"}
+    response = await http.get(studio.url, headers=headers)
+    assert response.status == 403
+    assert "only on its own machine" in await response.text()
+    await refused(await http.get(room(studio), headers=headers), 403)
 
 
 async def test_every_answer_carries_the_content_policy(http: ClientSession, studio: Studio) -> None:

@@ -1,11 +1,12 @@
 // The page: which conversation is shown, what the person does, and what comes back.
 
 import { conversations, forget, recall, remember } from "./memory.js";
-import { Turn, icon, make } from "./view.js";
+import { fold } from "./rail.js";
+import { Turn, copy, icon, make } from "./view.js";
 import { Stream, history as kept, newId, post } from "./wire.js";
 
 const $ = (id) => document.getElementById(id);
-const [thread, turnsElement, words, send, rail] = ["thread", "turns", "words", "send", "rail"].map($);
+const [thread, turnsElement, words, send] = ["thread", "turns", "words", "send"].map($);
 const MOST_PATIENCE_MS = 10 * 60 * 1000; // as long as the server keeps what it was writing
 const narrow = matchMedia("(max-width: 760px)");
 
@@ -160,28 +161,6 @@ function edit(turn) {
   });
 }
 
-async function copy(button, text) {
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // The clipboard is for secure pages only; on plain http the old way still works.
-    const box = make("textarea", { class: "unseen" });
-    box.value = text;
-    document.body.append(box);
-    box.select();
-    document.execCommand("copy");
-    box.remove();
-    button.focus();
-  }
-  const label = button.getAttribute("aria-label");
-  button.replaceChildren(icon("done"));
-  button.setAttribute("aria-label", "Copied");
-  setTimeout(() => {
-    button.replaceChildren(icon("copy"));
-    button.setAttribute("aria-label", label);
-  }, 1500);
-}
-
 function enlarge(image) {
   const box = $("lightbox");
   Object.assign(box.querySelector("img"), { src: image.src, alt: image.alt });
@@ -245,9 +224,7 @@ turnsElement.addEventListener("keydown", (event) => {
 });
 
 addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || $("lightbox").open) return;
-  if (rail.classList.contains("shown")) fold();
-  else stop();
+  if (event.key === "Escape" && !$("lightbox").open) stop();
 });
 
 $("welcome").addEventListener("click", (event) => {
@@ -266,25 +243,8 @@ function fresh() {
   words.focus();
 }
 
-function fold() {
-  if (!rail.classList.contains("shown")) return;
-  rail.classList.remove("shown");
-  rail.inert = narrow.matches;
-  $("unfold").focus();
-}
-
 $("new").addEventListener("click", fresh);
 $("new-small").addEventListener("click", fresh);
-$("fold").addEventListener("click", fold);
-$("scrim").addEventListener("click", fold);
-$("unfold").addEventListener("click", () => {
-  rail.classList.add("shown");
-  rail.inert = false;
-  $("fold").focus();
-});
-narrow.addEventListener("change", () => (rail.inert = narrow.matches && !rail.classList.contains("shown")));
-rail.inert = narrow.matches;
-
 $("conversations").addEventListener("click", (event) => {
   const button = event.target.closest("button");
   const id = event.target.closest("li")?.dataset.id;
@@ -340,7 +300,7 @@ function refresh() {
   words.style.height = `${words.scrollHeight}px`;
   $("welcome").hidden = Boolean(conversation);
   $("title").textContent = recall(conversation)?.title || "New chat";
-  document.title = conversation ? `${$("title").textContent} · Parley studio` : "Parley studio";
+  document.title = `${$("title").textContent} · Parley studio`;
   listConversations();
   if (pinned) thread.scrollTop = thread.scrollHeight;
 }

@@ -15,11 +15,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-const tool = (action, label) =>
+export const tool = (action, label) =>
   make("button", { type: "button", class: "icon", "data-do": action, "aria-label": label, title: label }, icon(action));
 
 /** The server's HTML (made safe there) with the page's own furniture: frames for code and tables. */
-function dress(html) {
+export function dress(html) {
   const template = make("template");
   template.innerHTML = html;
   const body = template.content;
@@ -64,6 +64,30 @@ function source({ title, url, excerpt }) {
   const safe = /^https?:/i.test(url ?? "");
   const name = safe ? make("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, title) : title;
   return make("li", {}, name, ...(excerpt ? [make("q", {}, excerpt)] : []));
+}
+
+/** Put a text on the clipboard, and say so on the button. */
+export async function copy(button, text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // The clipboard is for secure pages only; on plain http the old way still works.
+    const box = make("textarea", { class: "unseen" });
+    box.value = text;
+    button.after(box);
+    box.select();
+    document.execCommand("copy");
+    box.remove();
+    button.focus();
+  }
+  const before = [...button.childNodes];
+  const label = button.getAttribute("aria-label");
+  button.replaceChildren(icon("done"), ...(label ? [] : [make("span", {}, "Copied")]));
+  if (label) button.setAttribute("aria-label", "Copied");
+  setTimeout(() => {
+    button.replaceChildren(...before);
+    if (label) button.setAttribute("aria-label", label);
+  }, 1500);
 }
 
 export class Turn {
@@ -149,14 +173,19 @@ export class Turn {
     }
   }
 
-  /** The message never got away: say why, and offer to send it again. */
-  fail(words) {
+  /** The HTML of the answer so far. */
+  get html() {
+    return this.#html;
+  }
+
+  /** No answer came: say why, and offer to send the message again. */
+  fail(words, lead = "Not sent.") {
     this.open = false;
     this.answer.hidden = false;
     this.answer.className = "answer failed";
     this.answer.removeAttribute("aria-busy");
     const again = make("button", { type: "button", "data-do": "again" }, icon("again"), "Send again");
-    this.body.replaceChildren(make("p", { role: "alert" }, `Not sent. ${words}`), again);
+    this.body.replaceChildren(make("p", { role: "alert" }, `${lead} ${words}`), again);
     this.tools.replaceChildren();
   }
 

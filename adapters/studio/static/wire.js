@@ -20,15 +20,46 @@ async function answer(request) {
   return body;
 }
 
+const request = (path, body, signal) =>
+  fetch(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Parley": "studio" },
+    body: JSON.stringify(body),
+    signal,
+  });
+
 /** Throws an Error whose message is for the person. */
-export const post = (conversation, what, body) =>
-  answer(
-    fetch(`${room(conversation)}/${what}`, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-Parley": "studio" },
-      body: JSON.stringify(body),
-    }),
-  );
+export const post = (conversation, what, body) => answer(request(`${room(conversation)}/${what}`, body));
+
+/** The same for a page that isn't a conversation. An abandoned request throws an AbortError. */
+export async function ask(path, body, signal) {
+  try {
+    return await answer(request(path, body, signal));
+  } catch (error) {
+    throw signal?.aborted ? new DOMException("abandoned", "AbortError") : error;
+  }
+}
+
+/** Frames, one by one, of an answer that is streamed as lines of JSON. Throws as `ask` does. */
+export async function* lines(path, body, signal) {
+  let response;
+  try {
+    response = await request(path, body, signal);
+  } catch {
+    if (signal.aborted) return;
+    throw new Error("The server can’t be reached.");
+  }
+  if (!response.ok) await answer(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  while (true) {
+    const { value, done } = await reader.read().catch(() => ({ done: true }));
+    if (done) return;
+    const whole = (rest + value).split("\n");
+    rest = whole.pop();
+    for (const line of whole) yield JSON.parse(line);
+  }
+}
 
 /** The turns that are kept, oldest first. Throws as `post` does. */
 export const history = async (conversation) => (await answer(fetch(room(conversation)))).turns;

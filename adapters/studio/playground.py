@@ -1,0 +1,279 @@
+"""The playground: a set-up is edited, tried as people would get it, and shown as it is sent."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from adapters.markdown import tidy
+from adapters.studio.acts import body_of
+from adapters.studio.code import as_curl, as_python
+from adapters.studio.frames import milliseconds, render, written
+from adapters.studio.gate import SAFE_HEADERS, Gate, Turned
+from adapters.studio.highlight import code
+from adapters.studio.ports import Workbench
+from adapters.studio.setup import Try, read_try, setup_of, template_of
+from bot.errors import ConfigError, Refused, Unavailable
+from bot.types import (
+    Deployment,
+    Example,
+    Image,
+    LeftOut,
+    Message,
+    Parameters,
+    Prompt,
+    Template,
+    Text,
+    Turn,
+    now,
+    say,
+)
+
+FRAME_INTERVAL_S = 1 / 15
+GOODBYE_S = 5.0
+"""How long an answer may take to notice that nobody reads it."""
+
+
+class Playground:
+    """Its routes are for editors: what is tried costs money."""
+
+    def __init__(self, workbench: Workbench, gate: Gate) -> None:
+        self._bench = workbench
+        self._gate = gate
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """What the page asks for."""
+
+        def post(path: str, handler: Any) -> web.RouteDef:
+            return web.post(f"/studio/playground/{path}", self._gate.guard(handler, need="editor"))
+
+        return [post("look", self._look), post("try", self._try), post("code", self._code)]
+
+    def facts(self) -> dict[str, Any]:
+        """What the page has to know from its start: the templates, the deployments and what they take."""
+        able = [one for one in self._bench.deployments() if one.capability == "chat"]
+        templates = [one for one in self._bench.templates() if one.capability == "chat"]
+        return {
+            "first": next((one.name for one in templates if one.match.default), ""),
+            "templates": list(map(_card, templates)),
+            "deployments": [self._deployment(one) for one in able],
+        }
+
+    def _deployment(self, deployment: Deployment) -> dict[str, Any]:
+        return {
+            "name": deployment.name,
+            "model": deployment.model or deployment.family,
+            "context": deployment.context_tokens,
+            "knobs": self._bench.knobs(deployment),
+        }
+
+    # -------------------------------------------------------------- what is sent
+
+    async def _look(self, request: web.Request) -> web.Response:
+        asked = await _read(request)
+        template = template_of(asked.setup, self._bench)
+        try:
+            prompt = await self._bench.look(template, asked.exchanges, asked.question)
+        except (Refused, Unavailable, ConfigError) as error:
+            return web.json_response({"words": str(error), "examples": self._costs(template)})
+        shown = self.sent([prompt])
+        return web.json_response({**shown, "examples": self._costs(template)})
+
+    def _costs(self, template: Template) -> list[int]:
+        """Tokens of each example of the page."""
+        return [self._cost(example) for example in template.examples]
+
+    def _cost(self, example: Example) -> int:
+        pair = say("user", example.user), say("assistant", example.assistant)
+        return sum(map(self._bench.weigh, pair))
+
+    def sent(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """The last prompt, which holds those before it, message by message."""
+        prompt = prompts[-1]
+        return {
+            "template": prompt.template,
+            "deployment": prompt.deployment or "",
+            "tokens": prompt.input_tokens,
+            "parameters": given(prompt.parameters),
+            "left_out": [left_words(one) for one in prompt.left_out],
+            "tools": [tool.name for tool in prompt.tools],
+            "messages": [self._message(one, n, prompt) for n, one in enumerate(prompt.messages)],
+        }
+
+    def _message(self, message: Message, number: int, prompt: Prompt) -> dict[str, Any]:
+        first = next((n for n, one in enumerate(prompt.messages) if one.role != "system"), 0)
+        example = first <= number < first + prompt.examples
+        return {
+            "role": message.role,
+            "text": words_of(message),
+            "tokens": self._bench.weigh(message),
+            "example": example,
+        }
+
+    async def _code(self, request: web.Request) -> web.Response:
+        asked = await _read(request)
+        template = template_of(asked.setup, self._bench)
+        try:
+            prompt = await self._bench.look(template, asked.exchanges, asked.question or "Hello!")
+        except (Refused, Unavailable, ConfigError) as error:
+            raise Turned(422, str(error)) from None
+        able = [one for one in self._bench.deployments() if one.capability == "chat"]
+        deployment = next((one for one in able if one.name == prompt.deployment), able[0] if able else None)
+        if deployment is None:
+            raise Turned(422, "There is no chat deployment to call.")
+        python, curl = as_python(prompt, deployment), as_curl(prompt, deployment)
+        return web.json_response({"python": code(python, "python"), "curl": code(curl, "bash")})
+
+    # -------------------------------------------------------------- trying
+
+    async def _try(self, request: web.Request) -> web.StreamResponse:
+        """Stream the answer as lines of JSON; a page that goes away stops it."""
+        asked = await _read(request)
+        if not asked.question.strip():
+            raise Turned(400, "There is nothing in this message.")
+        template = template_of(asked.setup, self._bench)
+        headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        lines = _Lines(response)
+        work = asyncio.create_task(self._bench.run(template, asked.exchanges, asked.question, lines.show))
+        watch = asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                with suppress(ConnectionError):
+                    await self._end(lines, work)
+            else:  # a stream that is told so ends in good order, and what it cost is counted
+                lines.gone = True
+                await asyncio.wait({work}, timeout=GOODBYE_S)
+        finally:
+            for task in (work, watch):
+                task.cancel()
+            await asyncio.gather(work, watch, return_exceptions=True)
+        return response
+
+    async def _end(self, lines: "_Lines", work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> None:
+        try:
+            turn, prompts = work.result()
+        except (Unavailable, ConfigError, Refused) as error:
+            await lines.write({"kind": "failed", "words": str(error)})
+            return
+        await lines.write(
+            {
+                "kind": "done",
+                "post": "",
+                "html": render(turn.reply.text),
+                "text": turn.reply.text,
+                "outcome": turn.outcome,
+                "answer": "".join(one.text for one in turn.messages[-1:]),
+                "sent": self.sent(prompts) if prompts else None,
+                "cost": cost_words(turn),
+            }
+        )
+
+
+class _Lines:
+    """Frames of one answer, the text at most fifteen times a second."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._shown = ""
+        self._at = 0.0
+        self.gone = False
+
+    async def show(self, text: str) -> bool:
+        """Show the text so far; False when the page has gone."""
+        if self.gone:
+            return False
+        if time.monotonic() - self._at < FRAME_INTERVAL_S:
+            return True
+        html = render(tidy(text))
+        step = written("", "", milliseconds(now()), self._shown, html)
+        self._shown = html
+        try:
+            await self.write({"kind": "text", "post": "", "keep": step.keep, "html": step.html})
+        except ConnectionError:
+            return False
+        self._at = time.monotonic()
+        return True
+
+    async def write(self, frame: dict[str, Any]) -> None:
+        """Raises ConnectionError."""
+        await self._response.write(msgspec.json.encode(frame) + b"\n")
+
+
+async def _gone(request: web.Request) -> None:
+    """Until the page has closed its connection: it pressed Stop, or went away."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
+        await asyncio.sleep(0.1)  # a handler is not told, and to be cancelled would be too much
+
+
+async def _read(request: web.Request) -> Try:
+    return read_try(await body_of(request, "application/json", most_bytes=4 * 1024 * 1024))
+
+
+def _card(template: Template) -> dict[str, Any]:
+    return {
+        "name": template.name,
+        "version": template.version,
+        "description": template.description,
+        "pool": f"{template.shots} nearest of the pool “{template.pool}”" if template.pool else "",
+        "tools": list(template.tools),
+        "knowledge": list(template.knowledge),
+        "setup": setup_of(template),
+    }
+
+
+def given(parameters: Parameters) -> dict[str, Any]:
+    """The parameters that are set."""
+    return {
+        name: value for name, value in msgspec.structs.asdict(parameters).items() if value not in (None, ())
+    }
+
+
+def left_words(left: LeftOut) -> str:
+    """What did not go into a prompt, in words."""
+    noun = left.what if left.count != 1 else left.what.removesuffix("s")
+    return f"{left.count} {noun}: {left.why}"
+
+
+def words_of(message: Message) -> str:
+    """A message as text; pictures and calls of tools in words."""
+    found: list[str] = []
+    for part in message.parts:
+        match part:
+            case Text():
+                found.append(part.text)
+            case Image():
+                found.append(f"[picture: {part.alt or part.mime}]")
+            case _:
+                found.append(f"[{msgspec.json.encode(part).decode()}]")
+    return "\n".join(found)
+
+
+def cost_words(turn: Turn) -> str:
+    """Who answered, how much, how long and at what price, in one line."""
+    seconds = (turn.ended_at - turn.began_at).total_seconds()
+    facts = [", ".join(dict.fromkeys(one.deployment for one in turn.usage))] if turn.usage else []
+    sums = sum(one.input_tokens for one in turn.usage), sum(one.output_tokens for one in turn.usage)
+    if any(sums):
+        facts.append(f"{sums[0]:,} + {sums[1]:,} tokens")
+    facts.append(f"{seconds:.1f} s")
+    if turn.usage:
+        facts.append(dollars(turn))
+    return " · ".join(facts)
+
+
+def dollars(turn: Turn) -> str:
+    """What a turn cost; unknown is said, never shown as nothing."""
+    prices = [one.usd for one in turn.usage]
+    if not prices:
+        return "free"
+    if any(price is None for price in prices):
+        return "price unknown"
+    total = sum(price or 0.0 for price in prices)
+    return "free" if total == 0 else f"${total:.4f}" if total >= 0.0001 else f"${total:.6f}"

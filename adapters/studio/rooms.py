@@ -1,0 +1,40 @@
+"""The pages beside the chat: which there are, and what stands on each of them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiohttp import web
+
+from adapters.studio.gate import Gate
+from adapters.studio.paper import draw, menu, page
+from adapters.studio.playground import Playground
+from adapters.studio.ports import Office
+
+
+class Rooms:
+    """Without an office there are no other pages."""
+
+    def __init__(self, gate: Gate, office: Office | None) -> None:
+        self._gate = gate
+        self._office = office
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """Every route behind the gate."""
+        if self._office is None:
+            return []
+        guard = self._gate.guard
+        playground = Playground(self._office.workbench, self._gate)
+
+        async def show_playground(request: web.Request) -> web.Response:
+            return page(self.draw(request, "playground.html", "Playground", facts=playground.facts()))
+
+        return [
+            web.get("/studio/playground", guard(show_playground, need="editor", page=True)),
+            *playground.routes(),
+        ]
+
+    def draw(self, request: web.Request, name: str, here: str, **values: Any) -> str:
+        """A page with the menu, as this person may see it."""
+        role = self._gate.role(request) or "viewer"
+        places = menu(role, self._office is not None)
+        return draw(name, menu=places, here=here, role=role, signed=not self._gate.open_here, **values)

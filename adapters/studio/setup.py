@@ -1,0 +1,97 @@
+"""A set-up as the playground's page holds it, and the template that it stands for."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+
+from adapters.studio.gate import Turned
+from adapters.studio.ports import Workbench
+from bot.types import Example, Parameters, Template
+
+MOST_EXAMPLES = 50
+MOST_PAST = 200
+MOST_TEXT = 100_000
+"""Characters of a system message, a question or an answer."""
+
+Words = Annotated[str, msgspec.Meta(max_length=MOST_TEXT)]
+
+
+class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A few-shot example, or an exchange."""
+
+    user: Words = ""
+    assistant: Words = ""
+
+
+class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the person changed of `template`; its pool, tools and knowledge stay."""
+
+    template: Annotated[str, msgspec.Meta(max_length=64)]
+    deployment: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    system: Words = ""
+    examples: Annotated[list[Pair], msgspec.Meta(max_length=MOST_EXAMPLES)] = []
+    parameters: Parameters = Parameters()
+    inputs: dict[str, Words] = {}
+    past_messages: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
+
+
+class Try(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A question to a set-up, after what was said before."""
+
+    setup: Setup
+    past: Annotated[list[Pair], msgspec.Meta(max_length=MOST_PAST)] = []
+    question: Words = ""
+
+    @property
+    def exchanges(self) -> Sequence[tuple[str, str]]:
+        """The past, without what was never answered."""
+        return [(pair.user, pair.assistant) for pair in self.past if pair.assistant]
+
+
+def read_try(body: bytes) -> Try:
+    """Raises Turned."""
+    try:
+        return msgspec.json.decode(body, type=Try)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Turned(400, f"This set-up can't be read: {error}.") from None
+
+
+def template_of(setup: Setup, workbench: Workbench) -> Template:
+    """The template as it stands on the page. Half-written examples don't count. Raises Turned."""
+    found = next((one for one in workbench.templates() if one.name == setup.template), None)
+    if found is None:
+        raise Turned(404, f"There is no template “{setup.template}” any more. Choose another one.")
+    examples = tuple(
+        next(
+            (one for one in found.examples if (one.user, one.assistant) == (pair.user, pair.assistant)), None
+        )
+        or Example(user=pair.user, assistant=pair.assistant)
+        for pair in setup.examples
+        if pair.user.strip() and pair.assistant.strip()
+    )
+    holes = workbench.holes(setup.system)
+    template = msgspec.structs.replace(
+        found,
+        system=setup.system,
+        examples=examples,
+        parameters=setup.parameters,
+        deployment=setup.deployment or None,
+        inputs={hole: setup.inputs.get(hole, "") for hole in holes},
+        past_messages=setup.past_messages,
+    )
+    return template if template == found else msgspec.structs.replace(template, digest="unsaved")
+
+
+def setup_of(template: Template) -> dict[str, Any]:
+    """A template as the page shows it."""
+    setup = Setup(
+        template=template.name,
+        deployment=template.deployment or "",
+        system=template.system,
+        examples=[Pair(one.user, one.assistant) for one in template.examples],
+        parameters=template.parameters,
+        inputs=dict(template.inputs),
+        past_messages=template.past_messages,
+    )
+    return msgspec.to_builtins(setup)

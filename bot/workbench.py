@@ -1,0 +1,156 @@
+"""Where a template is tried before people meet it: composed and answered by the engine's own path."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from msgspec.structs import replace
+
+from bot import window
+from bot.draft import Stop
+from bot.engine import Engine
+from bot.errors import NotAllowed
+from bot.models import catalogue
+from bot.types import (
+    Address,
+    Attachment,
+    Deployment,
+    Message,
+    Prompt,
+    Reply,
+    Said,
+    Template,
+    Turn,
+    User,
+    now,
+    say,
+)
+from bot.wording import BUILT_IN, HOLE
+
+PERSON = User(id="playground", tenant="studio", name="Playground")
+"""Who asks here, for the ledger: what is tried costs money, too, and keeps to the same limits."""
+
+Knob = tuple[float, float] | tuple[str, ...]
+
+_SAMPLING: Mapping[str, Knob] = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+}
+_REASONING: Mapping[str, Knob] = {
+    "reasoning_effort": ("minimal", "low", "medium", "high"),
+    "verbosity": ("low", "medium", "high"),
+}
+_PICTURES: Mapping[str, Mapping[str, Knob]] = {
+    "dalle": {
+        "size": ("1024x1024", "1792x1024", "1024x1792"),
+        "quality": ("standard", "hd"),
+        "style": ("vivid", "natural"),
+    },
+    "gpt-image": {
+        "size": ("1024x1024", "1536x1024", "1024x1536"),
+        "quality": ("low", "medium", "high"),
+        "background": ("auto", "opaque", "transparent"),
+        "images": (1.0, 4.0),
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workbench:
+    """Nothing that is tried is written down, but `settle` counts what it cost.
+
+    Its methods raise Refused, Unavailable and ConfigError.
+    """
+
+    engine: Engine
+    in_force: Callable[[], Sequence[Template]]
+    every: Sequence[Deployment]
+    settle: Callable[[Turn], Awaitable[None]]
+
+    def templates(self) -> Sequence[Template]:
+        """The templates in force, by name."""
+        return self.in_force()
+
+    def deployments(self) -> Sequence[Deployment]:
+        """Every deployment, of every capability."""
+        return self.every
+
+    def knobs(self, deployment: Deployment) -> Mapping[str, Knob]:
+        """What each parameter may be that this deployment takes: a range, or some words."""
+        family = catalogue.families().get(deployment.family)
+        if deployment.capability == "image":
+            return _PICTURES[family.pictures if family and family.pictures else "gpt-image"]
+        refused = family.refuses if family else ()
+        knobs = {name: knob for name, knob in _SAMPLING.items() if name not in refused}
+        if "temperature" in refused:
+            knobs |= _REASONING
+        return {**knobs, "max_output_tokens": (1.0, float(deployment.output_tokens))}
+
+    def holes(self, text: str) -> Sequence[str]:
+        """The holes of a system message that an input has to fill, in order, each once."""
+        found = (hole.strip() for hole in HOLE.findall(text))
+        return list(dict.fromkeys(hole for hole in found if hole not in BUILT_IN))
+
+    def weigh(self, message: Message) -> int:
+        """Tokens, as they are counted for the window."""
+        return window.weigh(message)
+
+    async def look(self, template: Template, past: Sequence[tuple[str, str]], question: str) -> Prompt:
+        """Exactly what would be sent."""
+        said = _said(question)
+        return await self._trying(template).look(said, _turns(past, said))
+
+    async def run(
+        self,
+        template: Template,
+        past: Sequence[tuple[str, str]],
+        question: str,
+        show: Callable[[str], Awaitable[bool]],
+    ) -> tuple[Turn, Sequence[Prompt]]:
+        """Answer; `show` gets the whole text so far, and stops the answer by returning False."""
+        said = _said(question)
+        draft = await self._trying(template).answer(
+            said, _turns(past, said), show=show, fetch=_fetch, stop=Stop()
+        )
+        turn = draft.done()
+        if turn.usage:
+            await self.settle(turn)
+        images = tuple(replace(image, data=_bytes(draft.pictures, image.ref)) for image in turn.reply.images)
+        return replace(turn, reply=replace(turn.reply, images=images)), tuple(draft.sent)
+
+    def _trying(self, template: Template) -> Engine:
+        given = dict.fromkeys(self.holes(template.system), "") | template.inputs
+        return self.engine.trying(replace(template, inputs=given))
+
+
+def _bytes(pictures: Mapping[str, object], ref: str) -> bytes:
+    return getattr(pictures.get(ref), "data", b"")
+
+
+def _said(question: str) -> Said:
+    id = f"studio:playground:{uuid4().hex}"
+    address = Address(conversation="studio:playground", event=id)
+    return Said(id=id, address=address, user=PERSON, at=now(), text=question, direct=True)
+
+
+def _turns(past: Sequence[tuple[str, str]], said: Said) -> list[Turn]:
+    """What was said before, as the engine remembers it."""
+    return [
+        Turn(
+            id=f"{said.id}:{number}",
+            said=said,
+            template="",
+            messages=(say("user", question), say("assistant", answer)),
+            reply=Reply(text=answer),
+            outcome="answered",
+            began_at=said.at,
+            ended_at=said.at,
+        )
+        for number, (question, answer) in enumerate(past)
+    ]
+
+
+async def _fetch(attachment: Attachment) -> bytes:
+    raise NotAllowed(f"“{attachment.name}” can't be tried here.")
