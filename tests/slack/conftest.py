@@ -1,6 +1,7 @@
 """A simulated Slack, the adapter that speaks to it, and what the engine would be given."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,15 +72,23 @@ async def listening(adapter: SlackAdapter, engine: Engine) -> tuple[web.AppRunne
     return runner, f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
 
 
-def new_adapter(slack: SlackSimulator) -> SlackAdapter:
+def new_adapter(slack: SlackSimulator, **more: Any) -> SlackAdapter:
     """An adapter for a simulated workspace."""
-    return SlackAdapter(SecretStr(slack.bot_token), SecretStr(slack.signing_secret), api_url=slack.api_url)
+    secret = SecretStr(slack.signing_secret)
+    return SlackAdapter(SecretStr(slack.bot_token), secret, api_url=slack.api_url, **more)
+
+
+@asynccontextmanager
+async def room_with(**more: Any) -> AsyncGenerator[Room]:
+    """A workspace, and an adapter with what `more` hands to it."""
+    engine = Engine()
+    async with SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack, new_adapter(slack, **more) as one:
+        runner, slack.bot_url = await listening(one, engine)
+        yield Room(slack, one, engine)
+        await runner.cleanup()
 
 
 @pytest.fixture
 async def room() -> AsyncIterator[Room]:
-    engine = Engine()
-    async with SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack, new_adapter(slack) as adapter:
-        runner, slack.bot_url = await listening(adapter, engine)
-        yield Room(slack, adapter, engine)
-        await runner.cleanup()
+    async with room_with() as room:
+        yield room
