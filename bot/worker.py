@@ -345,7 +345,8 @@ class Worker:
         post = running.post
         try:
             adapter = self._adapter(said.address.conversation)
-            post = post or await adapter.open(said.address, None, True)
+            # What an earlier process began is taken over as any answer is: found, and continued.
+            post = await adapter.open(said.address, post, True)
             post = await adapter.close(post, reply)
         except Exception as error:
             log.warning("The person could not be told: %s", error)
