@@ -4,12 +4,12 @@ import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, TypeAlias, cast
 
-from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.cluster import PipelineCommand, RedisCluster
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from bot.errors import StateUnavailable
@@ -81,19 +81,42 @@ class Redis:
                 except NoScriptError:
                     return await self._client.execute_command("EVAL", script.body, len(keys), *keys, *args)
 
-    async def each(self, script: Script, keys: Sequence[Key]) -> list[Any]:
+    async def each(self, script: Script, keys: Sequence[str]) -> list[Any]:
         """Run a script that answers for each of its keys, over keys of any slots: one round trip to a server.
 
-        In a cluster each key is asked for by itself, and the answer for a node that is away is None.
-        Raises StateUnavailable.
+        In a cluster it is one for each node, and the answer for a node that is away is None. Raises
+        StateUnavailable.
         """
         if not isinstance(self._client, RedisCluster):
             return await self.run(script, keys, ())
-        answers = await asyncio.gather(*(self.run(script, [key], ()) for key in keys), return_exceptions=True)
-        failed = [answer for answer in answers if isinstance(answer, BaseException)]
-        if failed and (len(failed) == len(keys) or not isinstance(failed[0], StateUnavailable)):
-            raise failed[0]
-        return [None if isinstance(answer, BaseException) else answer[0] for answer in answers]
+        with mapped():
+            await self._client.initialize()
+            nodes: dict[Any, list[str]] = {}
+            for key in keys:
+                nodes.setdefault(self._client.get_node_from_key(key), []).append(key)
+        parts = await asyncio.gather(*(self._each_of(node, script, own) for node, own in nodes.items()))
+        answers = {key: answer for part in parts for key, answer in part.items()}
+        if not answers:
+            raise StateUnavailable("Redis is away: no node of the cluster answers")
+        return [answers.get(key) for key in keys]
+
+    async def _each_of(self, node: Any, script: Script, keys: Sequence[str]) -> dict[str, Any]:
+        """The keys of one node, in a pipeline; a key that is not there (any more) is looked for."""
+        commands: list[Any] = [
+            PipelineCommand(n, "EVALSHA", script.digest, 1, key) for n, key in enumerate(keys)
+        ]
+        with suppress(RedisError, OSError):
+            async with self._free:
+                await node.execute_pipeline(commands)
+        results: dict[str, Any] = {key: command.result for key, command in zip(keys, commands, strict=True)}
+        away = [key for key, result in results.items() if not isinstance(result, list | ResponseError)]
+        # Of a node that is away one key is enough: asking for it has the client look who is there instead.
+        again = [key for key, result in results.items() if isinstance(result, ResponseError)] + away[:1]
+        answers: dict[str, Any] = {key: one[0] for key, one in results.items() if isinstance(one, list)}
+        for key in again:
+            with suppress(StateUnavailable):
+                answers[key] = (await self.run(script, [key], ()))[0]
+        return answers
 
     async def call(self, *command: Argument) -> Any:
         """Run one command. Raises StateUnavailable."""
@@ -156,10 +179,13 @@ class Redis:
         raise StateUnavailable("Redis is away: the cluster has no nodes")
 
     async def risks(self) -> list[Finding]:
-        """What could lose something that was acknowledged: eviction, no append-only file. Raises
-        StateUnavailable.
+        """What could lose something that was acknowledged: eviction, no append-only file. Never raises:
+        a process that starts while Redis is away says so, and waits for it.
         """
-        return _risks(await self.info())
+        try:
+            return _risks(await self.info())
+        except StateUnavailable as error:
+            return [Finding(level="warning", subject="redis", words=f"{error}. Waiting for it.")]
 
     async def check(self) -> list[Finding]:
         """What `parley check` says of Redis. Never raises."""
