@@ -56,7 +56,7 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
             await scene.ask(name, times)
         await nursery.fall(step, signal.SIGKILL, scene.env)
         async with scene.healthy_worker():
-            turns = await scene.answered()
+            turns = await scene.answered(len(QUESTIONS))
         return Outcome(turns, scene.shown())
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +15,10 @@ from bot.app import find_adapters, web_app
 from bot.house import House, open_house
 from bot.settings import Settings
 from bot.types import Turn
+from tests.chaos.senders import Slack, Teams
 from tests.conftest import immortal_keys
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
-from tests.simulators.slack import SlackSimulator
-from tests.simulators.teams import TeamsSimulator
 
 Place = Literal["slack", "personal", "group"]
 PLACES: tuple[Place, ...] = ("slack", "personal", "group")
@@ -41,45 +40,44 @@ def told(messages: list[Any]) -> Answer:
 
 @dataclass
 class Scene:
-    """One conversation; `env` is what a worker would be started with."""
+    """One conversation; `env` is what a worker would be started with, `settings` what is special in it."""
 
     place: Place
     url: str
     folder: Path
     azure: AzureSimulator
-    env: dict[str, str] = field(default_factory=dict[str, str])
+    settings: Mapping[str, str] = field(default_factory=dict[str, str])
     thread: str = ""
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator[None]:
+    async def open(self) -> AsyncGenerator["Scene"]:
         """The platform and the bot's routes, without a worker. Afterwards no key outlives its life."""
         async with AsyncExitStack() as stack:
-            self.platform = await stack.enter_async_context(
-                SlackSimulator() if self.place == "slack" else TeamsSimulator(authenticate=False)
-            )
+            self.platform = await stack.enter_async_context(Slack() if self.place == "slack" else Teams())
             self._set_up()
             self.house = await stack.enter_async_context(open_house(_settings(self.env)))
             self.adapters = [
                 await stack.enter_async_context(adapter) for adapter in find_adapters(self.house)
             ]
             at = await stack.enter_async_context(served(self.house, self.adapters))
-            if isinstance(self.platform, SlackSimulator):
+            if isinstance(self.platform, Slack):
                 self.platform.bot_url = f"{at}/slack/events"
             else:
                 self.platform.bot = f"{at}/api/messages"
-            yield
+            yield self
             await immortal_keys(self.house.redis)
 
     def _set_up(self) -> None:
-        self.env |= {
+        self.env = {
             "REDIS_URL": self.url,
             "PARLEY_DATA_DIR": str(self.folder),
             "PARLEY_LEASE_S": str(LEASE_S),
             "AZURE_OPENAI_ENDPOINT": f"{self.azure.endpoint}/openai/v1/",
             "AZURE_OPENAI_API_KEY": KEY,
             "AZURE_OPENAI_CHAT_DEPLOYMENT": "chat",
+            **self.settings,
         }
-        if isinstance(self.platform, SlackSimulator):
+        if isinstance(self.platform, Slack):
             self.env["SLACK_BOT_TOKEN"] = self.platform.bot_token
             self.env["SLACK_SIGNING_SECRET"] = self.platform.signing_secret
             self.env["SLACK_API_URL"] = self.platform.api_url
@@ -88,16 +86,15 @@ class Scene:
 
     async def ask(self, name: str, times: int = 1) -> None:
         """A question, delivered so many times."""
-        if isinstance(self.platform, SlackSimulator):
-            self.platform.times = times
-            text = f"<@{self.platform.workspace.bot_user}> tell me of {name}"
-            ts = await self.platform.say("C0GENERAL", "U0ALICE", text, self.thread or None)
+        platform = self.platform
+        platform.times = times
+        if isinstance(platform, Slack):
+            text = f"<@{platform.workspace.bot_user}> tell me of {name}"
+            ts = await platform.say("C0GENERAL", "U0ALICE", text, self.thread or None)
             self.thread = self.thread or ts
         else:
             where = "a:alice" if self.place == "personal" else "19:room@thread.v2"
-            said = await self.platform.say(where, "alice", f"tell me of {name}", self.place == "group")
-            for _ in range(times - 1):
-                await self.platform.deliver(said.activity)
+            await platform.say(where, "alice", f"tell me of {name}", self.place == "group")
 
     @asynccontextmanager
     async def healthy_worker(self) -> AsyncGenerator[None]:
@@ -110,18 +107,23 @@ class Scene:
             until.set()
             await work
 
-    async def answered(self) -> tuple[Turn, ...]:
-        """Wait until nothing waits any more; the history then."""
+    async def answered(self, count: int) -> tuple[Turn, ...]:
+        """Wait until there are so many turns and nothing waits any more; the history then."""
+        turns: tuple[Turn, ...] = ()
         async with asyncio.timeout(60):
-            while [name async for name in self.house.redis.scan("parley:*:inbox:*")]:  # noqa: ASYNC110
+            while len(turns) < count or await self._waiting():
                 await asyncio.sleep(0.1)
-        (conversation,) = [name async for name in self.house.turns.conversations()]
-        return await self.house.turns.turns(conversation)
+                names = [name async for name in self.house.turns.conversations()]
+                turns = await self.house.turns.turns(names[0]) if names else ()
+        return turns
+
+    async def _waiting(self) -> bool:
+        return bool([name async for name in self.house.redis.scan("parley:*:inbox:*")])
 
     def shown(self) -> list[str]:
         """What a person reads of the bot, message by message."""
         platform = self.platform
-        if isinstance(platform, SlackSimulator):
+        if isinstance(platform, Slack):
             return platform.answers("C0GENERAL", self.thread)
         return [message.text for where in platform.messages for message in platform.answers(where)]
 

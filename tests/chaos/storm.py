@@ -11,8 +11,9 @@ from bot.state.redis import Redis
 from tests.chaos.havoc import Havoc, Plan
 from tests.chaos.machines import Machine, RedisServer
 from tests.chaos.nursery import a_nursery
+from tests.chaos.senders import Slack, Teams
 from tests.chaos.tally import Tally, count, middle_and_most, recoveries, resumptions
-from tests.chaos.town import Slack, Teams, Town
+from tests.chaos.town import Town
 from tests.conftest import immortal_keys
 from tests.processes import free_port, listening
 from tests.simulators.azure import AzureSimulator

@@ -49,11 +49,11 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
         sleeper = await nursery.fall(step, signal.SIGSTOP, scene.env)
         try:
             async with scene.healthy_worker():
-                await scene.answered()
+                await scene.answered(1)
             before = scene.shown()
             sleeper.signal(signal.SIGCONT)
             await scene.ask("beta")
-            turns = await scene.answered()
+            turns = await scene.answered(2)
         finally:
             sleeper.signal(signal.SIGKILL)
         return Outcome(turns, before, scene.shown())

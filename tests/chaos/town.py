@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 import random
 import re
 import time
@@ -12,17 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import aiohttp
-
 from bot.errors import StateUnavailable
 from bot.state import keys
 from bot.state.redis import Redis
+from tests.chaos.senders import AGAIN_S, DELIVERIES, Slack, Teams
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
-from tests.simulators.slack import SlackSimulator
-from tests.simulators.slack_courier import Delivery, Payload
-from tests.simulators.teams import TENANT, Activity, TeamsSimulator
-from tests.simulators.teams import Delivery as Answered
+from tests.simulators.teams import TENANT
 from tests.simulators.teams import Fault as TeamsFault
 
 Kind = Literal["thread", "direct", "personal", "group"]
@@ -31,9 +26,6 @@ NAME = re.compile(r"\bq\d{5}\b")
 CHUNKS = 12
 AT_ONCE = 3
 """Questions that a person leaves unanswered in one conversation before waiting."""
-_AGAIN_S = 0.4
-_GIVE_UP = 200
-"""Deliveries of one event, at most: a platform gives up in the end, and then nobody was promised anything."""
 
 
 @dataclass
@@ -76,51 +68,6 @@ class Talk:
             "personal": f"a:{self.number}",
             "group": f"19:{self.number}@thread.v2",
         }[self.kind]
-
-
-class Slack(SlackSimulator):
-    """Notes what was acknowledged, by the message's ts, and never gives up soon."""
-
-    def __init__(self) -> None:
-        super().__init__(retry_pauses_s=[_AGAIN_S] * _GIVE_UP)
-        self.acked: dict[str, float] = {}
-
-    async def hand_over(
-        self, kind: str, payload: Payload, body: str, event_id: str, retry: int = 0
-    ) -> Delivery:
-        """One attempt."""
-        delivery = await super().hand_over(kind, payload, body, event_id, retry)
-        if delivery.status == 200:
-            self.acked.setdefault(payload["event"]["ts"], time.time())
-        return delivery
-
-
-class Teams(TeamsSimulator):
-    """Delivers until it is thanked, `times` times, and notes when it was first, by the activity's id."""
-
-    def __init__(self) -> None:
-        super().__init__(authenticate=False)
-        self.acked: dict[str, float] = {}
-        self.times = 1
-        self.answers_lost = 0
-
-    async def deliver(self, activity: Activity, times: int = 1, token: str | None = None) -> Answered:
-        """Side by side, as often as it takes."""
-        return (await asyncio.gather(*(self._insist(activity) for _ in range(self.times))))[0]
-
-    async def _insist(self, activity: Activity) -> Answered:
-        answered = Answered(0, "", activity)
-        for _ in range(_GIVE_UP):
-            try:
-                async with asyncio.timeout(3):
-                    answered = Answered(*await self.post(json.dumps(activity), {}), activity)
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                pass
-            if answered.status == 200:
-                self.acked.setdefault(activity["id"], time.time())
-                break
-            await asyncio.sleep(_AGAIN_S)
-        return answered
 
 
 class Town:
@@ -214,11 +161,11 @@ class Town:
             asked.acked_at = self.teams.acked.get(said.activity["id"])
 
     async def _acked(self, asked: Asked, when: Callable[[], float | None]) -> None:
-        for _ in range(_GIVE_UP):
+        for _ in range(DELIVERIES):
             asked.acked_at = when()
             if asked.acked_at is not None:
                 return
-            await asyncio.sleep(_AGAIN_S / 2)
+            await asyncio.sleep(AGAIN_S / 2)
 
     # -------------------------------------------------------------- what goes wrong around the bot
 

@@ -1,0 +1,129 @@
+"""Redis goes and comes back, workers are asked to go, and an event kills whoever touches it."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import pytest_asyncio
+
+from tests.chaos.machines import RedisServer
+from tests.chaos.nursery import Nursery, a_nursery
+from tests.chaos.scene import KEY, PLACES, Place, Scene, told
+from tests.simulators.azure import AzureSimulator
+from tests.simulators.proxy import Proxy
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Ground:
+    """What every test here stands on."""
+
+    redis: RedisServer
+    network: Proxy
+    azure: AzureSimulator
+    nursery: Nursery
+    folder: Path
+
+    def scene(self, place: Place, **settings: str) -> Scene:
+        """A scene whose Redis can be cut off."""
+        return Scene(place, f"redis://127.0.0.1:{self.network.port}", self.folder, self.azure, settings)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def machines(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+    folder = tmp_path_factory.mktemp("parting")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, {"AZURE_OPENAI_API_KEY": KEY}))
+        redis = await stack.enter_async_context(RedisServer(folder))
+        network = await stack.enter_async_context(Proxy([redis.port]))
+        azure = await stack.enter_async_context(AzureSimulator(interval_s=0.02))
+        azure.answer = told
+        nursery = await stack.enter_async_context(a_nursery())
+        yield Ground(redis, network, azure, nursery, folder)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ground(machines: Ground) -> AsyncIterator[Ground]:
+    """An empty Redis that can be reached."""
+    machines.network.mend()
+    async with machines.scene("group").open() as scene:
+        await scene.house.redis.call("FLUSHALL")
+    yield machines
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that nobody announces."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_field_note_32_without_redis_the_platform_is_asked_to_deliver_again(
+    place: Place, ground: Ground
+) -> None:
+    async with ground.scene(place).open() as scene, scene.healthy_worker():
+        ground.network.cut()
+        asking = asyncio.create_task(scene.ask("alpha"))
+        await until(lambda: scene.platform.statuses)
+        assert set(scene.platform.statuses) == {503}
+        ground.network.mend()
+        await asking
+        (turn,) = await scene.answered(1)
+        assert scene.shown() == [turn.reply.text]
+        assert scene.platform.statuses[-1] == 200
+
+
+async def test_a_worker_that_starts_while_redis_is_away_waits_for_it(ground: Ground) -> None:
+    async with ground.scene("slack").open() as scene:
+        await scene.ask("alpha")
+        ground.network.cut()
+        log = ground.folder / "early.log"
+        worker = await ground.nursery.parley(["worker"], scene.env, log)
+        await until(lambda: log.exists() and "Waiting for it" in log.read_text())
+        ground.network.mend()
+        await scene.answered(1)
+        worker.signal(signal.SIGTERM)
+        await asyncio.wait([worker.ended])
+        assert worker.ended.result() == 0
+
+
+async def test_a_worker_that_is_asked_to_go_hands_its_answer_over_at_once(ground: Ground) -> None:
+    """The lease lasts for ten minutes, so who goes on can only have been given it."""
+    settings = {"PARLEY_LEASE_S": "600", "PARLEY_DRAIN_S": "0"}
+    async with ground.scene("slack", **settings).open() as scene:
+        await scene.ask("alpha")
+        worker = await ground.nursery.parley(["worker"], scene.env, ground.folder / "polite.log")
+        await until(scene.shown)
+        worker.signal(signal.SIGTERM)
+        async with scene.healthy_worker():
+            (turn,) = await scene.answered(1)
+        await asyncio.wait([worker.ended])
+        assert worker.ended.result() == 0
+        assert scene.shown() == [turn.reply.text]
+        assert turn.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "attempts"), [("slack", 1), ("slack", 2), ("personal", 1), ("personal", 2), ("group", 1)]
+)
+async def test_an_event_that_kills_every_worker_is_buried_with_words_and_the_talk_goes_on(
+    place: Place, attempts: int, ground: Ground
+) -> None:
+    async with ground.scene(place, PARLEY_ATTEMPTS=str(attempts), PARLEY_LEASE_S="0.5").open() as scene:
+        await scene.ask("poison")
+        await scene.ask("beta")
+        for _ in range(attempts):
+            await ground.nursery.fall("in-stream", signal.SIGKILL, scene.env)
+        async with scene.healthy_worker():
+            poisoned, healthy = await scene.answered(2)
+        assert (poisoned.outcome, healthy.outcome) == ("failed", "answered")
+        assert "something went wrong each time I tried" in poisoned.reply.text
+        assert scene.shown() == [poisoned.reply.text, healthy.reply.text]
