@@ -199,8 +199,20 @@ class Courier:
             ack: Payload = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
             if (waiting := self._acks.pop(ack.get("envelope_id", ""), None)) and not waiting.done():
                 waiting.set_result(ack)
-        self._sockets.remove(socket)
+        if socket in self._sockets:
+            self._sockets.remove(socket)
         return socket
+
+    async def end_connections(self, how: str) -> None:
+        """Slack refreshes connections now and then, closes them, or the network cuts them off."""
+        for socket in list(self._sockets):
+            self._sockets.remove(socket)
+            if how == "refreshed":
+                await socket.send_json({"type": "disconnect", "reason": "refresh_requested"})
+            elif how == "closed":
+                self.later(socket.close())
+            elif (transport := socket.get_extra_info("socket")) is not None:
+                transport.shutdown(2)
 
     @property
     def connected(self) -> bool:

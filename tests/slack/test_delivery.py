@@ -364,3 +364,25 @@ async def test_socket_mode_does_not_acknowledge_what_was_not_written_down() -> N
             await slack.until(lambda: engine.events)
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
+
+
+@pytest.mark.parametrize("how", ["refreshed", "closed", "cut off"])
+async def test_socket_mode_reconnects_when_its_connection_ends(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(socket, "PING_INTERVAL_S", 0.05)
+    engine = Engine()
+    async with SlackSimulator() as slack:
+        adapter = SlackAdapter(
+            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+        )
+        async with adapter:
+            receiving = asyncio.create_task(adapter.listen(engine.accept))
+            await slack.until(lambda: slack.connected)
+            await slack.end_connections(how)
+            assert not slack.connected
+            await slack.until(lambda: slack.connected)
+            await slack.say(slack.workspace.direct("U0ALICE"), "U0ALICE", "hello")
+            assert [said.text for said in engine.said] == ["hello"]
+            receiving.cancel()
+            await asyncio.gather(receiving, return_exceptions=True)
