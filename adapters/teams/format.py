@@ -16,8 +16,11 @@ from bot.types import Image, Reply, Source
 
 TEXT_LIMIT = 24_000
 """UTF-16 units. Teams ends at about 100 KB of UTF-16 with the JSON around it, and asks to stay below 80."""
-TABLE_WIDTH = 72
-"""Columns of a table that is shown as a code block; a wider one becomes a list."""
+TABLE_WIDTH = 64
+"""Characters in a line of a table that is shown as a code block, about what a chat shows without scrolling.
+
+A wider table is turned if it has few rows, else it becomes a list.
+"""
 PICTURE_SIDE = 1024
 PICTURE_BYTES = 1_000_000
 """Inline pictures: at most 1024 x 1024 pixels and 1 MB."""
@@ -155,17 +158,26 @@ def _inline(node: SyntaxTreeNode) -> str:
 def _table(node: SyntaxTreeNode) -> list[str]:
     rows = [[_inline(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
     words = [[plain(cell) for cell in row] for row in rows]
-    widths = [max(_columns(row[at]) for row in words if at < len(row)) for at in range(len(rows[0]))]
-    if sum(widths) + 3 * len(widths) <= TABLE_WIDTH:
-        rule = "-+-".join("-" * width for width in widths)
-        body = [" | ".join(map(_padded, row, widths)).rstrip() for row in words]
-        return ["```", body[0], rule, *body[1:], "```"]
+    if block := _block(words):
+        return block
+    if len(words) < len(words[0]) and (block := _block([list(row) for row in zip(*words, strict=True)])):
+        return block
     head, *others = rows
     return [
         "- "
         + "; ".join(f"**{name}:** {cell}" if name else cell for name, cell in zip(head, row, strict=False))
         for row in others
     ]
+
+
+def _block(rows: list[list[str]]) -> list[str]:
+    """A table in a fixed-width font; nothing if it is too wide."""
+    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    if sum(widths) + 3 * len(widths) > TABLE_WIDTH:
+        return []
+    rule = "-+-".join("-" * width for width in widths)
+    body = [" | ".join(map(_padded, row, widths)).rstrip() for row in rows]
+    return ["```", body[0], rule, *body[1:], "```"]
 
 
 def _columns(text: str) -> int:

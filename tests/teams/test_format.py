@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.markdown import settled
-from adapters.teams.format import messages, to_teams, utf16
+from adapters.teams.format import TEXT_LIMIT, messages, to_teams, utf16
 from bot.types import Reply
 
 TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20` |"
@@ -27,6 +27,15 @@ def test_field_note_15_a_wide_table_is_a_list() -> None:
         f"- **name:** one; **words:** {'word ' * 20}".rstrip(),
         "- **name:** two; **words:** short",
     ]
+
+
+def test_field_note_15_a_wide_table_of_few_rows_is_turned() -> None:
+    head = ["", *(f"column number {at}" for at in range(6))]
+    row = ["Today", *map(str, range(6))]
+    lines = to_teams("\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * 7, row))).split("\n")
+    assert lines[1].split() == ["|", "Today"]
+    assert lines[3] == "column number 0 | 0"
+    assert len(lines) == 10
 
 
 def test_field_note_15_tasks_have_boxes() -> None:
@@ -66,3 +75,20 @@ def test_every_message_has_exactly_one_root_entity() -> None:
     for part in parts:
         assert [entity["type"] for entity in part["entities"]] == ["https://schema.org/Message"]
         assert utf16(part["text"]) <= 24_000
+
+
+def test_field_note_15_nested_lists_keep_their_steps_and_their_boxes() -> None:
+    text = "1. first\n   - [ ] nested\n     - deeper\n2. second\n   - [x] done"
+    assert to_teams(text) == "1. first\n   - ☐ nested\n     - deeper\n2. second\n   - ☑ done"
+
+
+def test_field_note_14_a_long_fence_is_closed_and_opened_again_in_the_next_message() -> None:
+    code = "\n".join(f"print({number:05})" for number in range(3_000))
+    texts = [
+        str(part["text"]) for part in messages(Reply(text=f"Look:\n\n```python\n{code}\n```"), [], TEXT_LIMIT)
+    ]
+    assert len(texts) == 2
+    assert all(utf16(text) <= TEXT_LIMIT for text in texts)
+    assert all(text.count("```python\n") == 1 and text.endswith("\n```") for text in texts)
+    lines = [line for text in texts for line in text.split("\n") if line.startswith("print")]
+    assert lines == code.split("\n")

@@ -45,6 +45,18 @@ async def test_field_note_06_a_redelivery_has_the_same_id_and_is_accepted_again(
     assert len({event.id for event in rig.events}) == 1
 
 
+async def test_field_note_01_a_message_is_known_by_its_conversation_and_its_id(rig: Rig) -> None:
+    first = await rig.teams.say("a:alice", "alice", "hello")
+    await rig.teams.deliver({**first.activity, "timestamp": "2026-11-22T10:00:15Z"})
+    await rig.teams.deliver(
+        {**first.activity, "conversation": {**first.activity["conversation"], "id": "a:bob"}}
+    )
+    await rig.teams.say("a:alice", "alice", "hello")
+    ids = [event.id for event in rig.events]
+    assert ids[0] == ids[1] == f"teams:a:alice:{first.activity['id']}"
+    assert len(set(ids)) == 3
+
+
 async def test_field_note_02_nobody_is_thanked_for_what_could_not_be_written_down(rig: Rig) -> None:
     rig.error = StateUnavailable("Redis is away")
     delivery = await rig.teams.say("a:alice", "alice", "hello")

@@ -51,7 +51,7 @@ class Counter:
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
         self._take("sent", user.id, conversation, post)
-        return "**system** You are Parley."
+        return "**system** You are Parley.\n\n| Left out | Why |\n|---|---|\n| 4 turns | no room |"
 
 
 @pytest.fixture
@@ -164,6 +164,13 @@ async def test_field_note_41_the_menu_of_an_answer_shows_what_was_sent(rig: Rig,
     dialog = dialog_of(await rig.teams.extend("a:alice", "alice", "sent", "1700000000009"))
     assert "You are Parley." in json.dumps(dialog)
     assert desk.asked == [("sent", "29:alice", f"teams:{TENANT}:a:alice", "a:alice|1700000000009")]
+
+
+async def test_field_note_29_a_person_sees_what_was_left_out_of_their_prompt(rig: Rig) -> None:
+    dialog = dialog_of(await rig.teams.extend("a:alice", "alice", "sent", "1700000000009"))
+    (table,) = [element for element in dialog["body"] if element["type"] == "Table"]
+    rows = [[cell["items"][0]["text"] for cell in row["cells"]] for row in table["rows"]]
+    assert rows == [["Left out", "Why"], ["4 turns", "no room"]]
 
 
 @pytest.mark.parametrize("named", [True, False])
