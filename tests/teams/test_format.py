@@ -84,9 +84,7 @@ def test_field_note_15_nested_lists_keep_their_steps_and_their_boxes() -> None:
 
 def test_field_note_14_a_long_fence_is_closed_and_opened_again_in_the_next_message() -> None:
     code = "\n".join(f"print({number:05})" for number in range(3_000))
-    texts = [
-        str(part["text"]) for part in messages(Reply(text=f"Look:\n\n```python\n{code}\n```"), [], TEXT_LIMIT)
-    ]
+    texts = [str(part["text"]) for part in messages(Reply(text=f"```python\n{code}\n```"), [], TEXT_LIMIT)]
     assert len(texts) == 2
     assert all(utf16(text) <= TEXT_LIMIT for text in texts)
     assert all(text.count("```python\n") == 1 and text.endswith("\n```") for text in texts)
