@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -81,6 +82,11 @@ async def embedded(folder: Path) -> AsyncGenerator[str]:
         yield url
 
 
+_children: dict[str, subprocess.Popen[bytes]] = {}
+"""Servers that this process started, by URL. asyncio's own processes are of no use here: they are killed
+when their loop or their object ends, whoever else uses the server."""
+
+
 async def _leave(url: str, users: IO[str]) -> None:
     """Stop the server if nobody else uses it."""
     try:
@@ -94,6 +100,9 @@ async def _leave(url: str, users: IO[str]) -> None:
         pass  # the answer to SHUTDOWN is a closed connection
     finally:
         await redis.close()
+    child = _children.pop(url, None)
+    if child is not None:
+        await asyncio.to_thread(child.wait)
 
 
 async def _answers(url: str) -> bool:
@@ -125,16 +134,19 @@ def _arguments(folder: Path, socket: Path) -> list[str]:
 async def _start(folder: Path, socket: Path, url: str) -> None:
     program = await find_server()
     # A session of its own: Ctrl-C in the terminal must not reach it before the bot has drained.
-    process = await asyncio.create_subprocess_exec(
-        program,
-        *_arguments(folder, socket),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+    child = await asyncio.to_thread(
+        subprocess.Popen[bytes],
+        [program, *_arguments(folder, socket)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
     deadline = asyncio.get_running_loop().time() + _START_S
     while not await _answers(url):
-        if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
+        if child.poll() is not None or asyncio.get_running_loop().time() > deadline:
+            child.kill()
+            await asyncio.to_thread(child.wait)
             raise ConfigError(f"The embedded Redis did not start; {folder / LOG} says why.")
         await asyncio.sleep(0.02)
+    _children[url] = child
