@@ -7,6 +7,7 @@ from bot import sent
 from bot.errors import NotAllowed
 from bot.state.choices import Choice, Choices, Manner
 from bot.state.ledger import Ledger, Spent
+from bot.state.proposals import Proposals
 from bot.state.turns import Turns
 from bot.types import About, Deployment, Said, Template, Turn, User, now
 
@@ -22,6 +23,7 @@ class Desk:
         ledger: Ledger,
         turns: Turns,
         choices: Choices,
+        proposals: Proposals,
         operators: Collection[str] = (),
         retention_days: int = 30,
     ) -> None:
@@ -31,6 +33,7 @@ class Desk:
         self._ledger = ledger
         self._turns = turns
         self._choices = choices
+        self._proposals = proposals
         self._operators = frozenset(operators)
         self._retention_days = retention_days
 
@@ -122,6 +125,7 @@ class Desk:
         gone = await self._turns.forget(user, everywhere)
         days = await self._ledger.forget(user)
         chosen = await self._choices.forget(user)
+        await self._proposals.forget(user)
         return (
             f"Done. I deleted {_count(gone.turns, 'answer')} with your questions, in "
             f"{_count(gone.conversations, 'conversation')}, {_count(gone.pictures, 'picture')} and "

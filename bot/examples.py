@@ -7,6 +7,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from operator import mul
+from typing import NamedTuple
 
 from bot.errors import NotAllowed, Unavailable
 from bot.types import Example, Template
@@ -26,6 +27,14 @@ A process embeds with one model, so that a text has one vector.
 """
 
 
+class Chosen(NamedTuple):
+    """An example that is shown, and why; `similarity` is that of its question (1: the same words)."""
+
+    example: Example
+    why: str
+    similarity: float | None = None
+
+
 async def choose(
     template: Template, pool: Sequence[Example], question: str, embed: Embed
 ) -> tuple[Example, ...]:
@@ -34,30 +43,41 @@ async def choose(
     Equally near ones keep the pool's order. When embeddings are away or not to be had, the first `shots` of
     the pool are shown: a poorer prompt is better than no answer.
     """
+    return tuple(chosen.example for chosen in await choose_why(template, pool, question, embed))
+
+
+async def choose_why(
+    template: Template, pool: Sequence[Example], question: str, embed: Embed
+) -> list[Chosen]:
+    """The examples that `choose` chooses, in their order, with the reason for each."""
+    own = [Chosen(example, "the template's own") for example in template.examples]
     shots = min(template.shots, len(pool))
     if shots == 0:
-        return template.examples
+        return own
     if shots == len(pool):
-        return template.examples + tuple(pool)
+        return own + [Chosen(example, "the whole pool is shown") for example in pool]
     try:
-        order = await _nearest(pool, question, embed)
+        ranked = await rank(pool, question, embed)
     except (Unavailable, NotAllowed) as error:
         _say_once(template.name, error)
-        order = list(range(shots))
-    return template.examples + tuple(pool[index] for index in order[:shots])
+        return own + [Chosen(one, "at the top of the pool: no embeddings") for one in pool[:shots]]
+    return own + [Chosen(one, "near to the question", similarity) for one, similarity in ranked[:shots]]
 
 
-async def _nearest(pool: Sequence[Example], question: str, embed: Embed) -> list[int]:
-    """The places of the pool's examples, nearest first."""
+async def rank(pool: Sequence[Example], question: str, embed: Embed) -> list[tuple[Example, float]]:
+    """The whole pool, nearest first, with the similarity of each question (the cosine of the angle).
+
+    Raises what `embed` raises.
+    """
     (asked,) = await embed([question])
     vectors = await _embedded([example.user for example in pool], len(asked), embed)
     # A thousand vectors take some hundredths of a second: too long for the loop.
-    return await asyncio.to_thread(_rank, array("f", asked), vectors)
+    near = await asyncio.to_thread(_similarities, array("f", asked), vectors)
+    return sorted(zip(pool, near, strict=True), key=lambda one: -one[1])
 
 
-def _rank(asked: "array[float]", vectors: Sequence["array[float]"]) -> list[int]:
-    near = [sum(map(mul, asked, vector)) for vector in vectors]
-    return sorted(range(len(near)), key=lambda index: -near[index])
+def _similarities(asked: "array[float]", vectors: Sequence["array[float]"]) -> list[float]:
+    return [sum(map(mul, asked, vector)) for vector in vectors]
 
 
 async def _embedded(texts: Sequence[str], size: int, embed: Embed) -> list["array[float]"]:

@@ -119,16 +119,18 @@ class Shelf:
             both.create_task(self._poll())
 
     async def _listen(self) -> None:
-        while True:
+        while not _cancelled():
             try:
                 async for _ in self._versions.nudges():
                     await self.refresh()
+                    if _cancelled():
+                        return
             except StateUnavailable as error:
                 log.debug("Not listening for publications: %s", error)
             await asyncio.sleep(0.5)
 
     async def _poll(self) -> None:
-        while True:
+        while not _cancelled():
             await asyncio.sleep(POLL_S)
             try:
                 await self.refresh()
@@ -188,6 +190,16 @@ class Shelf:
                 log.error("Version %d can't be read, and does not count: %s", version.number, error)
                 self._loaded[version.number] = None
         return self._loaded[version.number]
+
+
+def _cancelled() -> bool:
+    """Whether this task was told to end.
+
+    Asked for, as on Python 3.11 a cancellation that comes together with the answer to a command is swallowed
+    on its way through the driver (asyncio.wait_for, gh-86296).
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _changed(pool: Iterable[Example], changes: Iterable[PoolChange]) -> tuple[Example, ...]:

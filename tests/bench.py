@@ -12,6 +12,7 @@ from bot.engine import Engine, Parts
 from bot.state.choices import Choices
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
+from bot.state.proposals import Proposals
 from bot.state.redis import Redis
 from bot.state.turns import Turns
 from bot.tools import Tool
@@ -68,6 +69,7 @@ class Bench:
             ledger=self.ledger,
             turns=self.turns,
             choices=Choices(self.redis),
+            proposals=Proposals(self.redis),
             operators=self.operators,
         )
 

@@ -7,7 +7,7 @@ import pytest
 
 from bot import examples
 from bot.errors import ModelUnavailable, NotAllowed
-from bot.examples import choose
+from bot.examples import choose, choose_why, rank
 from bot.types import Example, Template
 
 VECTORS = {
@@ -107,3 +107,20 @@ async def test_without_embeddings_the_first_ones_are_shown_and_that_is_said_once
             chosen = await choose(template(), POOL, "north", away)
             assert [one.user for one in chosen] == ["own", "south", "east"]
     assert [record.message.count("not the nearest") for record in caplog.records] == [1]
+
+
+async def test_why_each_example_is_shown_can_be_said() -> None:
+    chosen = await choose_why(template(), POOL, "north", Embedder())
+    assert [(one.example.user, one.why, one.similarity) for one in chosen] == [
+        ("own", "the template's own", None),
+        ("north", "near to the question", 1.0),
+        ("up", "near to the question", 1.0),
+    ]
+    whole = await choose_why(template(5), POOL, "north", Embedder())
+    assert {one.why for one in whole[1:]} == {"the whole pool is shown"}
+
+
+async def test_a_whole_pool_is_ranked_with_its_similarities() -> None:
+    ranked = await rank(POOL, "east", Embedder())
+    assert [one.user for one, _ in ranked] == ["east", "north-east", "south", "north", "up"]
+    assert [round(similarity, 3) for _, similarity in ranked] == [1.0, 0.707, 0.0, 0.0, 0.0]
