@@ -12,6 +12,7 @@ import typer
 from bot.errors import BotError, ConfigError
 
 if TYPE_CHECKING:
+    from bot.models.probe import Probe
     from bot.settings import Settings
     from bot.state.buried import Graveyard
     from bot.types import Finding, Prompt, Template
@@ -386,6 +387,42 @@ async def _buried(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
 
     async with open_house(_settings()) as house:
         return await act(Graveyard(house.redis))
+
+
+# ------------------------------------------------------------------ deployments
+
+
+deployments = typer.Typer(no_args_is_help=True, help="List the deployments, and try each of them.")
+parley.add_typer(deployments, name="deployments")
+
+
+@deployments.command("list")
+def deployments_list() -> None:
+    """List the deployments: model, place, prices, limits, tags."""
+    from bot import house
+    from bot.models.listing import listed
+
+    typer.echo(listed(house.find_roster(_settings())))
+
+
+@deployments.command("test")
+def deployments_test() -> None:
+    """Ask each deployment for a word: health, time to the first token, price. Exits with 1 if one fails."""
+    from bot import house
+    from bot.models import catalogue
+    from bot.models.gateway import connect
+    from bot.models.listing import trials
+    from bot.settings import secrets
+
+    async def probe() -> "list[Probe]":
+        found = house.find_roster(_settings())
+        async with connect(found, secrets(catalogue.key_names(found.deployments))) as gateway:
+            return await gateway.probe()
+
+    probes = _run(probe())
+    typer.echo(trials(probes))
+    if any(one.finding.level == "error" for one in probes):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ from bot.errors import BotError, ModelUnavailable
 from bot.models import images
 from bot.models.calls import Calls
 from bot.models.catalogue import families, family_of, retail, usd
+from bot.models.probe import probe, unwell, well
 from bot.models.stream import Answer, Counted
 from bot.models.wire import chat_body, without
-from bot.types import Delta, Deployment, Finding, Image, Parameters, Prices, Prompt, Usage, Value, say
+from bot.types import Delta, Deployment, Finding, Image, Prices, Prompt, Usage, Value
 
 # https://learn.microsoft.com/azure/ai-foundry/openai/reference: the most inputs of one embeddings request.
 MAX_INPUTS = 2048
@@ -154,26 +155,13 @@ class AzureModel:
 
     async def check(self) -> Finding:
         """Whether the deployment answers, by the cheapest call there is: a word, a vector, no picture."""
-        subject = f"deployment {self.deployment.name}"
+        if self.deployment.capability != "image":
+            return (await probe(self.deployment, self)).finding
         try:
-            if self.deployment.capability == "embedding":
-                await self.embed(["ping"])
-            elif self.deployment.capability == "image":
-                await self._calls.refuses_nothing("/images/generations")
-            else:
-                # reasoning models refuse a limit below 16 tokens
-                asked = Parameters(max_output_tokens=16)
-                messages = (say("user", "ping"),)
-                async for _ in self.chat(
-                    Prompt(template="check", capability="chat", messages=messages, parameters=asked)
-                ):
-                    pass
-        except ModelUnavailable as error:
-            words = f"{error}; if this stays so, check the endpoint and the way to it"
-            return Finding(level="error", subject=subject, words=words)
+            await self._calls.refuses_nothing("/images/generations")
         except BotError as error:
-            return Finding(level="error", subject=subject, words=str(error))
-        return Finding(level="ok", subject=subject, words=f"answers at {self.deployment.endpoint}")
+            return unwell(self.deployment, error)
+        return well(self.deployment)
 
     def _usage(self, counted: Counted | None, model: str) -> Usage:
         counted = counted or Counted()

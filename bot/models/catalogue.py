@@ -132,6 +132,11 @@ def locate(endpoint: str, api_version: str | None) -> tuple[str, Literal["azure"
     return f"{origin}/openai/v1/", "v1"
 
 
+def host_of(endpoint: str) -> str:
+    """The host and port of an endpoint, without the name and password that an address may hold."""
+    return urlsplit(endpoint).netloc.rpartition("@")[2]
+
+
 def is_azure(endpoint: str) -> bool:
     """Whether the endpoint is one of Microsoft's, so that Entra tokens may be sent to it."""
     return (urlsplit(endpoint).hostname or "").endswith(AZURE_HOSTS)

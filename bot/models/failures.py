@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import aiohttp
 import httpx2
@@ -13,6 +12,7 @@ from azure.core import exceptions as azure
 
 from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, TooLong
 from bot.models.breaker import DeploymentBroken
+from bot.models.catalogue import host_of
 from bot.types import Deployment, now
 
 # What the network and the services do on a bad day: waiting helps.
@@ -62,7 +62,7 @@ def mapped(error: Exception, deployment: Deployment) -> BotError:
     """The house's error for whatever a call to this deployment raised."""
     if isinstance(error, BotError):
         return error
-    where = f"deployment {deployment.name!r} at {urlsplit(deployment.endpoint).netloc}"
+    where = f"deployment {deployment.name!r} at {host_of(deployment.endpoint)}"
     if isinstance(error, SIGN_IN):
         return DeploymentBroken(
             f"The {where} can't be signed in to with Entra: {_first_line(error)} "
@@ -91,23 +91,32 @@ def _by_status(error: openai.APIStatusError, deployment: Deployment, where: str)
         return ModelUnavailable(
             f"The {where} failed with status {status}", retry_after_s(error.response.headers)
         )
-    if broken := _broken(status, code, deployment):
+    if broken := _broken(status, code, message, deployment):
         return DeploymentBroken(f"The {where} {broken} It said: {message[:300]}")
     return _refused(status, code, message, body, where)
 
 
-def _broken(status: int, code: str, deployment: Deployment) -> str:
+_RETIRED = ("ModelDeprecated", "model_deprecated", "DeploymentRetired", "ModelRetired")
+_RETIRED_WORDS = re.compile(r"\b(deprecated|retired)\b", re.IGNORECASE)
+
+
+def _broken(status: int, code: str, message: str, deployment: Deployment) -> str:
     """What is the matter with a deployment that answers nobody, and what to do; empty: nothing."""
     if status == 401:
         key = deployment.key_env or "AZURE_OPENAI_API_KEY"
         return f"did not accept the key. Check {key} and that the key belongs to this endpoint."
     if status == 403:
-        return "may not be used from here: check the role of the identity and the network rules."
-    if status == 410 or code in ("ModelDeprecated", "model_deprecated"):
+        return (
+            "may not be used: ask for access to this model, or check the role of the identity "
+            "(Cognitive Services OpenAI User) and the network rules of the resource."
+        )
+    if status == 410 or code in _RETIRED or (status == 404 and _RETIRED_WORDS.search(message)):
         return "is retired. Deploy a newer model and put its name in the settings."
     if code == "insufficient_quota":
         return "has no quota left. Raise the quota or the billing limit."
     if status == 404:
+        if code == "model_not_found" and "access" in message:
+            return "does not exist, or this key has no access to it. Check the name, and who may use it."
         if code in ("DeploymentNotFound", "model_not_found"):
             return "does not exist. Check the name in the Azure portal; a new one takes up to 5 minutes."
         return "was not found: check the endpoint and OPENAI_API_VERSION."

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from msgspec.structs import replace
 from pydantic import SecretStr
@@ -18,6 +18,7 @@ from bot.models.catalogue import DEFAULT_KEY_ENV
 from bot.models.connections import Connections
 from bot.models.opening import Begun, Opening
 from bot.models.pace import Pace, Shared
+from bot.models.probe import Checked, Probe, probe
 from bot.models.record import Observe, Record
 from bot.models.roster import Policy, Roster
 from bot.models.routes import Load, Route, load_of, ranked
@@ -40,15 +41,6 @@ NOT_SET_UP: Mapping[Capability, tuple[str, str]] = {
 """What a person reads where nothing serves a capability, and the setting that mends it."""
 
 T = TypeVar("T")
-
-
-@runtime_checkable
-class Checked(Protocol):
-    """A model that can say how it is."""
-
-    async def check(self) -> Finding:
-        """Whether it answers; never raises."""
-        ...
 
 
 class Gateway:
@@ -254,6 +246,10 @@ class Gateway:
                 subject = f"{capability} deployment"
                 findings.append(Finding(level=level, subject=subject, words=f"{words} Set {setting}."))
         return findings
+
+    async def probe(self) -> list[Probe]:
+        """A small call to each deployment, all at once, in their order."""
+        return await asyncio.gather(*(probe(route.deployment, route.model) for route in self._routes))
 
 
 def connect(

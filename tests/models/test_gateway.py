@@ -15,6 +15,7 @@ from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowe
 from bot.models import gateway as rooms
 from bot.models.breaker import LONGEST_REST_S, PATIENCE, REST_S, Breaker, DeploymentBroken
 from bot.models.offline import OfflineModel, deployments
+from bot.models.probe import Checked
 from bot.models.record import BROKEN_REST_S
 from bot.types import Capability, Delta, Prompt
 from tests.models.conftest import asks, deployment, text_of
@@ -318,4 +319,4 @@ def test_a_rest_doubles_up_to_a_limit() -> None:
 
 
 def test_a_model_of_the_room_can_be_checked() -> None:
-    assert isinstance(OfflineModel(), rooms.Checked)
+    assert isinstance(OfflineModel(), Checked)
