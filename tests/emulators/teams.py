@@ -17,6 +17,8 @@ from typing import Any, Self, cast
 import aiohttp
 from aiohttp import web
 
+from adapters.teams.activities import FILE
+from tests.emulators import teams_page
 from tests.simulators.teams import BOT, TeamsSimulator
 
 HERE = Path(__file__).parent
@@ -25,6 +27,7 @@ Fields = dict[str, Any]
 
 NOT_SIMULATED = {
     # What the Playground sends and Parley never reads.
+    "conversation.name",
     "localTimestamp",
     "localTimezone",
     "locale",
@@ -114,10 +117,22 @@ class Playground:
             body["mentions"] = [{"mentioned": self.bot, "text": tag}]
         return await self.post(f"/_conversation/v1/conversations/{conversation}/messages", body)
 
-    async def invoke(self, conversation: str, name: str, value: Fields) -> Fields:
-        """Press a button."""
+    async def invoke(self, conversation: str, name: str, value: Fields, message_id: str = "") -> Fields:
+        """Press a button, of a message where one is named."""
         body = {"name": name, "value": value, "from": {"id": self.user}, "conversation": {"id": conversation}}
-        return await self.post("/_conversation/v1/invoke", body)
+        return await self.post(
+            "/_conversation/v1/invoke", body | ({"replyToId": message_id} if message_id else {})
+        )
+
+    async def press(self, conversation: str, message_id: str, verb: str, **data: str) -> Fields:
+        """Press an `Action.Execute` of a card; what the card is replaced by."""
+        action = {"type": "Action.Execute", "verb": verb, "data": data}
+        value: Fields = {"action": action, "trigger": "manual"}
+        return await self.invoke(conversation, "adaptiveCard/action", value, message_id)
+
+    async def deliver(self, activity: Fields) -> None:
+        """Send what the page has no button for: an edit, a file."""
+        await self.post("/_internal/v1/customActivities", activity)
 
     async def until(self, what: str, true: Callable[[Fields], bool], since: int = 0) -> Fields:
         """The first event since then for which something is true."""
@@ -183,9 +198,14 @@ async def recorded() -> AsyncGenerator[list[Fields]]:
             )
             return web.Response(status=response.status, body=await response.read(), headers=response.headers)
 
+    async def notes(_: web.Request) -> web.Response:
+        seen.append({"activity": {"type": "file", "name": "notes.txt"}, "status": 200, "body": ""})
+        return web.Response(text="The bicycle is red.")
+
     async with aiohttp.ClientSession() as http:
         app = web.Application()
         app.router.add_post("/api/messages", forward)
+        app.router.add_get("/files/notes.txt", notes)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", RECORDER).start()
@@ -283,15 +303,95 @@ async def together(page: Playground, conversation: str, name: str) -> None:
         saw(f"one answer in a {name}, after {kinds.index('createMessage')} signs of typing")
 
 
+async def buttons(page: Playground) -> None:
+    """Below a personal answer stand buttons that say something for the person."""
+    since = len(page.events)
+    await page.say(page.personal, "How are you?")
+    event = await page.until("a finished stream", lambda event: _final(_shown(event, page.personal)), since)
+    offered = _shown(event, page.personal)["suggestedActions"]["actions"]
+    answered = _shown(event, page.personal)["messageId"]
+    saw(f"buttons: {[action['title'] for action in offered]}")
+    since = len(page.events)
+    await page.say(page.personal, offered[1]["value"])
+    event = await page.until("what was sent", lambda event: _final(_shown(event, page.personal)), since)
+    saw(f"what {offered[1]['title']!r} brings: {_shown(event, page.personal)['text'][:60]!r}")
+    value = {"commandId": "sent", "commandContext": "message", "messagePayload": {"id": answered}}
+    dialog = await page.invoke(page.personal, "composeExtension/fetchTask", value)
+    card: Fields = dialog["task"]["value"]["card"]["content"]
+    assert len(card["body"]) > 1, card
+    saw(f"the same from the menu of the answer: {card['body'][0]['text']!r}")
+
+
+async def settings(page: Playground) -> None:
+    """A word brings a card, and the card is refreshed in place."""
+    since = len(page.events)
+    await page.say(page.personal, "settings")
+    event = await page.until(
+        "a card", lambda event: bool(_shown(event, page.personal).get("attachments")), since
+    )
+    message = _shown(event, page.personal)
+    card: Fields = message["attachments"][0]["content"]
+    (templates,) = [one for one in card["body"] if one.get("id") == "template"]
+    first, chosen = templates["value"], str(templates["choices"][-1]["value"])
+    saw(f"settings: {[one['type'] for one in card['body']]}")
+    refreshed = await page.press(page.personal, message["messageId"], "choose", template=chosen)
+    (templates,) = [one for one in refreshed["value"]["body"] if one.get("id") == "template"]
+    assert templates["value"] == chosen, refreshed
+    saw(f"the card in its place again, with {chosen!r} chosen")
+    back = await page.press(page.personal, message["messageId"], "choose", template=first)
+    assert "Saved." in json.dumps(back), back
+    value = {"commandId": "settings", "commandContext": "compose"}
+    dialog = await page.invoke(page.group, "composeExtension/fetchTask", value)
+    assert dialog["task"]["value"]["card"]["content"]["type"] == "AdaptiveCard", dialog
+    saw("the same in a dialog")
+
+
+async def edited(page: Playground, seen: list[Fields]) -> None:
+    """An edited question edits its answer."""
+    since = len(page.events)
+    await page.say(page.personal, "What is 2 + 3?")
+    event = await page.until("a finished stream", lambda event: _final(_shown(event, page.personal)), since)
+    answer = _shown(event, page.personal)
+    (asked,) = [one["activity"] for one in seen if one["activity"].get("text") == "What is 2 + 3?"]
+    since = len(page.events)
+    data = {**asked["channelData"], "eventType": "editMessage"}
+    await page.deliver({**asked, "type": "messageUpdate", "text": "What is 20 + 3?", "channelData": data})
+
+    def changed(event: Fields) -> bool:
+        return _shown(event, page.personal).get("messageId") == answer["messageId"]
+
+    event = await page.until("the answer, updated", changed, since)
+    assert "23" in _shown(event, page.personal)["text"], event
+    saw(f"an answer that changed with its question: {event['action']}")
+
+
+async def file(page: Playground, seen: list[Fields]) -> None:
+    """A file is fetched from where Teams says that it is, and read."""
+    asked = next(one["activity"] for one in seen if one["activity"].get("text") == "What is 2 + 3?")
+    link = f"http://127.0.0.1:{RECORDER}/files/notes.txt"
+    content = {"downloadUrl": link, "uniqueId": "notes", "fileType": "txt"}
+    attached = {"contentType": FILE, "contentUrl": link, "name": "notes.txt", "content": content}
+    since = len(page.events)
+    await page.deliver({**asked, "id": "file-1", "text": "What does it say?", "attachments": [attached]})
+
+    def reading(event: Fields) -> bool:
+        return _shown(event, page.personal).get("text") == "Reading your file…"
+
+    await page.until("that the file is read", reading, since)
+    await page.until("a finished stream", lambda event: _final(_shown(event, page.personal)), since)
+    assert [one for one in seen if one["activity"].get("name") == "notes.txt"], "nobody asked for the file"
+    saw("a file that was fetched and read")
+
+
 async def feedback(page: Playground, seen: list[Fields]) -> None:
     """A thumb is taken without an error."""
-    rating = {"reaction": "like", "feedback": {"feedbackText": "nice"}}
+    rating = {"reaction": "dislike", "feedback": {"feedbackText": "too long"}}
     await page.invoke(
         page.personal, "message/submitAction", {"actionName": "feedback", "actionValue": rating}
     )
-    (invoke,) = [one for one in seen if one["activity"]["type"] == "invoke"]
+    (invoke,) = [one for one in seen if one["activity"].get("name") == "message/submitAction"]
     assert (invoke["status"], invoke["body"]) == (200, "{}"), invoke
-    saw("a rating that was taken")
+    saw("a rating with words that was taken")
 
 
 # ------------------------------------------------------------------ whether the simulator has drifted
@@ -328,6 +428,8 @@ async def simulated() -> list[Fields]:
         await teams.say("19:1@thread.v2", "alice", "hi", mention=True)
         await teams.say("19:1@thread.tacv2", "alice", "hi", mention=True)
         await teams.rate("a:1", "alice", "1", good=True)
+        await teams.press("a:1", "alice", "choose", "1", {"template": "assistant"})
+        await teams.extend("19:1@thread.v2", "alice", "settings")
     await runner.cleanup()
     return seen
 
@@ -335,8 +437,12 @@ async def simulated() -> list[Fields]:
 async def inbound_shapes(seen: list[Fields]) -> None:
     """Each kind of activity has the same fields here and there, but for the lists above."""
 
-    def kinds(activities: list[Fields]) -> dict[tuple[str, str], Fields]:
-        return {(one["type"], one["conversation"]["conversationType"]): one for one in activities}
+    def kinds(activities: list[Fields]) -> dict[tuple[str, str, str], Fields]:
+        return {
+            (one["type"], one.get("name", ""), one["conversation"]["conversationType"]): one
+            for one in reversed(activities)
+            if one["type"] != "file"
+        }
 
     theirs, ours = kinds([one["activity"] for one in seen]), kinds(await simulated())
     assert set(ours) <= set(theirs), set(ours) - set(theirs)
@@ -407,5 +513,11 @@ async def run() -> None:
                 await together(page, page.group, "group chat")
                 await together(page, page.channel, "channel")
                 await feedback(page, seen)
+                await buttons(page)
+                await settings(page)
+                await edited(page, seen)
+                await file(page, seen)
+                for line in await teams_page.look(page.base):
+                    saw(line)
                 await inbound_shapes(seen)
                 await outbound_answers(page)

@@ -86,13 +86,15 @@ def test_microsofts_renderer_finds_nothing_wrong() -> None:
     assert findings([{"type": "AdaptiveCard", "version": "1.5", "body": [{"type": "Input.Text"}]}])
 
 
-def test_what_is_chosen_is_selected_and_automatic_is_always_offered() -> None:
+def test_what_is_chosen_is_selected_and_any_model_may_be_left_to_answer() -> None:
     choices = [one for one in EVERY["settings"]["body"] if one["type"] == "Input.ChoiceSet"]
     assert [(one["id"], one["value"]) for one in choices] == [
         ("template", "translator"),
         ("deployment", cards.AUTOMATIC),
     ]
-    assert all(one["choices"][0] == {"title": "Automatic", "value": cards.AUTOMATIC} for one in choices)
+    templates, deployments = choices
+    assert [choice["value"] for choice in templates["choices"]] == ["default", "translator"]
+    assert [choice["value"] for choice in deployments["choices"]] == [cards.AUTOMATIC, "quick", "slow"]
     assert all(len(choice["title"]) <= 80 for one in choices for choice in one["choices"])
 
 
