@@ -42,7 +42,9 @@ class Draft:
     sent: list[Prompt] = field(default_factory=list[Prompt])
     pictures: dict[str, Image] = field(default_factory=dict[str, Image])
     drawn: list[Image] = field(default_factory=list[Image])
+    recalled: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list[str])
+    filter: dict[str, str] = field(default_factory=dict[str, str])
     keep: bool = True
     turn: Turn | None = None
 
@@ -71,6 +73,7 @@ class Draft:
             left_out=left_out,
             reason=reason,
             resets=resets,
+            filter=self.filter,
         )
 
     def done(self) -> Turn:
@@ -80,12 +83,18 @@ class Draft:
         return self.turn
 
     def kept(self, message: Message) -> Message:
-        """A message for the history: the bytes of its pictures go aside, their refs stay."""
-        for part in message.parts:
+        """A message for the history: the bytes of its pictures go aside, their refs stay.
+
+        Pictures that were only called to mind again (`recalled`) stay with the turn that they came from.
+        """
+        parts = [
+            part for part in message.parts if not (isinstance(part, Image) and part.ref in self.recalled)
+        ]
+        for part in parts:
             if isinstance(part, Image) and part.data:
                 self.pictures[part.ref] = part
-        parts = tuple(replace(part, data=b"") if isinstance(part, Image) else part for part in message.parts)
-        return replace(message, parts=parts)
+        bare = tuple(replace(part, data=b"") if isinstance(part, Image) else part for part in parts)
+        return replace(message, parts=bare)
 
     def ending(self, note: str = "") -> str:
         """What the person is told under an answer: how it ended, what was not read, what is out of view."""

@@ -16,10 +16,10 @@ from bot.commands import Commands
 from bot.compose import Material, Room, compose
 from bot.desk import Desk
 from bot.draft import Draft, Stop
-from bot.errors import BotError, NotAllowed, Refused
+from bot.errors import BotError, ContentFiltered, NotAllowed, Refused
 from bot.models import Model
 from bot.state.ledger import Ledger
-from bot.tools import Tool
+from bot.tools import DRAW, Tool
 from bot.types import Example, Match, Prompt, Quote, Reply, Said, Template, Turn, now
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,8 @@ async def nothing_before() -> tuple[Quote, ...]:
 class Parts:
     """What an engine is made of; everything that `bot.house` puts together.
 
-    `rivals` are the names of the chat deployments that can be compared.
+    `rivals` are the names of the chat deployments that can be compared. `family` is that of the models that
+    serve a template, None when none does; `sees` is whether they are known to see pictures.
     """
 
     model: Model
@@ -59,6 +60,8 @@ class Parts:
     estimate_usd: Callable[[Prompt], float | None]
     picture: drawing.Picture
     rivals: Sequence[str] = ()
+    family: Callable[[Template], str | None] = lambda template: None
+    sees: Callable[[Template], bool] = lambda template: False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,7 @@ class Engine:
                 draft.template = f"/{command[0]}"
                 draft.end(done.reply, resets=done.resets)
         except Refused as refusal:
+            draft.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}
             draft.end(Reply(text=str(refusal)), "refused", reason=type(refusal).__name__)
         return draft
 
@@ -149,27 +153,75 @@ class Engine:
             ref=partial(drawing.ref_of, said.id, kind="in"),
             text_bytes=3 * parts.room(template).context_tokens // 2,
         )
-        if template.capability == "image" and not found.pictures and routing.is_change(question):
-            found = dataclasses.replace(
-                found, pictures=await drawing.last_picture(parts.picture, said, turns)
-            )
         draft.notes += found.notes
+        if template.capability == "image":
+            await self._draw(draft, template, question, found, turns, around)
+            return
         if not (question or found.pictures or found.documents or said.quotes):
             draft.end(Reply(text=_nothing_said(template)))
             return
-        tools = {name: parts.tools[name] for name in template.tools if name in parts.tools}
+        if not found.pictures and parts.sees(template):
+            pictures = await drawing.recalled(parts.picture, said, question, turns)
+            draft.recalled = frozenset(image.ref for image in pictures)
+            found = dataclasses.replace(found, pictures=pictures)
+        tools = self._tools(draft, template, turns, around.show)
         prompt = await self._compose(draft, template, question, turns, found, tools)
         await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
-        if template.capability == "image":
-            await drawing.draw(parts.model, draft, prompt, around.show)
-        else:
-            await Chat(parts.model, tools, draft, around.show).write(prompt, around.stop)
+        await Chat(parts.model, tools, draft, around.show).write(prompt, around.stop)
+
+    async def _draw(
+        self,
+        draft: Draft,
+        template: Template,
+        wish: str,
+        found: Contents,
+        turns: Sequence[Turn],
+        around: Around,
+    ) -> None:
+        """A picture at a person's wish: a new one, or a change of one that was sent or drawn before."""
+        parts, said = self._parts, draft.said
+        pictures = found.pictures
+        if not pictures and routing.is_change(wish):
+            pictures = await drawing.last_picture(parts.picture, said, turns)
+        if not wish and not pictures:
+            draft.end(Reply(text=_nothing_said(template)))
+            return
+        family = parts.family(template) or ""
+        prompt, notes = drawing.composed(template, said, wish, pictures, parts.room(template), family)
+        draft.notes += notes
+        await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
+        await drawing.draw(parts.model, draft, prompt, around.show, around.stop)
+
+    def _tools(self, draft: Draft, template: Template, turns: Sequence[Turn], show: Show) -> dict[str, Tool]:
+        """What the model may call in this turn: the template's tools, as far as they are there."""
+        parts, said = self._parts, draft.said
+        tools = {name: parts.tools[name] for name in template.tools if name in parts.tools}
+        artist = next((one for one in parts.templates(said) if one.capability == "image"), None)
+        family = parts.family(artist) if artist is not None else None
+        if DRAW not in template.tools or artist is None or family is None:
+            return tools
+
+        async def reserve(prompt: Prompt) -> None:
+            await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt), more=True)
+
+        pen = drawing.Pen(
+            model=parts.model,
+            template=artist,
+            room=parts.room(artist),
+            family=family,
+            draft=draft,
+            show=show,
+            reserve=reserve,
+            last=lambda: drawing.last_picture(parts.picture, said, turns),
+        )
+        return {**tools, DRAW: pen.tool()}
 
     async def look(self, said: Said, turns: Sequence[Turn]) -> Prompt:
         """Exactly what would be sent to answer this, without sending it. Raises Refused and Unavailable."""
         template, question = routing.choose(self._parts.templates(said), said)
-        tools = {name: self._parts.tools[name] for name in template.tools if name in self._parts.tools}
-        return await self._compose(Draft(said, now()), template, question, turns, tools=tools)
+        draft = Draft(said, now())
+        tools = self._tools(draft, template, turns, _unseen)
+        return await self._compose(draft, template, question, turns, tools=tools)
 
     async def _compose(
         self,
@@ -209,6 +261,11 @@ class Engine:
         known = sum(price for price in prices if price is not None)
         await parts.ledger.admit(draft.said.user, draft.said.id, known or None)
         await comparison.Comparison(parts.model, draft, around.show).write(sent, around.stop)
+
+
+async def _unseen(text: str) -> bool:
+    """Shows nothing: nobody is there to see it."""
+    return True
 
 
 def _served_by(template: Template, deployment: str) -> Template:

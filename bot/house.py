@@ -15,7 +15,7 @@ from bot.commands import Commands
 from bot.compose import Room
 from bot.desk import Desk
 from bot.engine import Engine, Parts
-from bot.library import TOOLS, Library, open_library, read_prompts
+from bot.library import Library, open_library, read_prompts
 from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
 from bot.models.reload import reload
@@ -32,6 +32,7 @@ from bot.state.redis import Redis
 from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
+from bot.tools import installed
 from bot.types import Deployment, Event, Prompt, Said, Stopped, Template, Turn
 from bot.worker import Worker
 
@@ -173,13 +174,15 @@ def _engine(library: Library, gateway: Gateway, ledger: Ledger, turns: Turns, de
                 able=lambda template: bool(gateway.deployments(template.capability)),
             ),
             templates=library.shelf.templates,
-            tools=TOOLS,
+            tools=installed(),
             choose=library.choose,
             recall=library.recall,
             room=partial(_room, gateway),
             estimate_usd=partial(_estimate_usd, gateway),
             picture=turns.image,
             rivals=rivals,
+            family=partial(_family, gateway),
+            sees=partial(_sees, gateway),
         )
     )
 
@@ -241,6 +244,18 @@ def _room(gateway: Gateway, template: Template) -> Room:
     )
 
 
+def _family(gateway: Gateway, template: Template) -> str | None:
+    """The family of the first deployment that may serve a template."""
+    able = gateway.deployments(template.capability, template.deployment)
+    return able[0].family if able else None
+
+
+def _sees(gateway: Gateway, template: Template) -> bool:
+    """Whether every deployment that may answer is of a known family: those of today all see pictures."""
+    able = gateway.deployments("chat", template.deployment)
+    return bool(able) and all(one.family not in ("unknown-chat", "demo") for one in able)
+
+
 def _estimate_usd(gateway: Gateway, prompt: Prompt) -> float | None:
     """What a prompt will cost at most, about; `None` when the price is unknown."""
     able = gateway.deployments(prompt.capability, prompt.deployment)
@@ -248,7 +263,7 @@ def _estimate_usd(gateway: Gateway, prompt: Prompt) -> float | None:
         return None
     prices = able[0].prices
     if prompt.capability == "image":
-        return prices.image_usd
+        return prices.image_usd and prices.image_usd * (prompt.parameters.images or 1)
     if prices.input_usd is None or prices.output_usd is None:
         return None
     output = prompt.parameters.max_output_tokens or 1000

@@ -17,7 +17,9 @@ def describe(turn: Turn, prompts: Sequence[Prompt]) -> str:
         return "\n".join(lines)
     for number, prompt in enumerate(prompts, 1):
         head = f"Round {number} of {len(prompts)}" if len(prompts) > 1 else "The messages"
-        new = prompt.messages if number == 1 else prompt.messages[len(prompts[number - 2].messages) :]
+        seen = [one for one in prompts[: number - 1] if one.capability == prompt.capability == "chat"]
+        same = seen and seen[-1].deployment == prompt.deployment
+        new = prompt.messages[len(seen[-1].messages) :] if same else prompt.messages
         lines += ["", f"**{head}** (about {prompt.input_tokens} tokens)", ""]
         lines += [line for message in new for line in _message(message)]
         if number == 1 and prompt.tools:
@@ -34,6 +36,8 @@ def _facts(turn: Turn) -> list[str]:
         f"- Left out: {one.count} {_KINDS.get(one.what, one.what)}, because {one.why}"
         for one in turn.left_out
     ]
+    wishes = {message.text.strip() for message in turn.messages}
+    lines += [f"- Drawn as: {one.alt}" for one in turn.reply.images if one.alt and one.alt not in wishes]
     if turn.reason:
         lines.append(f"- {turn.outcome.capitalize()}: {turn.reason}")
     return lines

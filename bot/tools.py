@@ -4,25 +4,31 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
 from typing import Any
 
 import msgspec
 
-from bot.errors import BotError
+from bot.errors import BotError, ConfigError
 from bot.types import ToolCall, ToolResult, ToolSpec
 
 log = logging.getLogger(__name__)
 
 Function = Callable[..., Awaitable[str]]
 _TIMEOUT_S = 30.0
+GROUP = "parley.tools"
+DRAW = "draw"
+"""The tool that the engine makes anew for each turn (`bot.drawing`)."""
 _LONGEST = 20_000  # characters of a tool's answer that go to the model
 
 
 class Tool:
     """A function as the model sees it. Its parameters are typed, its docstring's first line describes it."""
 
-    def __init__(self, function: Function, name: str | None = None) -> None:
+    def __init__(self, function: Function, name: str | None = None, *, timeout_s: float = _TIMEOUT_S) -> None:
         self.function = function
+        self._timeout_s = timeout_s
         self.name = name or getattr(function, "__name__", "tool")
         parameters = inspect.signature(function, eval_str=True).parameters.values()
         fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [
@@ -41,17 +47,36 @@ class Tool:
         """Call the function. Never raises: what goes wrong is told to the model in words."""
         try:
             arguments = msgspec.json.decode(call.arguments or "{}", type=self._arguments)
-            answer = await asyncio.wait_for(self.function(**msgspec.structs.asdict(arguments)), _TIMEOUT_S)
+            work = self.function(**msgspec.structs.asdict(arguments))
+            answer = await asyncio.wait_for(work, self._timeout_s)
         except msgspec.MsgspecError as error:
             return ToolResult(id=call.id, text=f"These arguments do not fit: {error}", failed=True)
         except TimeoutError:
-            return ToolResult(id=call.id, text=f"No answer within {_TIMEOUT_S:.0f} s.", failed=True)
+            return ToolResult(id=call.id, text=f"No answer within {self._timeout_s:.0f} s.", failed=True)
         except BotError as error:
             return ToolResult(id=call.id, text=str(error), failed=True)
         except Exception:
             log.exception("The tool %s failed", self.name)
             return ToolResult(id=call.id, text="The tool failed.", failed=True)
         return ToolResult(id=call.id, text=answer[:_LONGEST])
+
+
+@cache
+def installed() -> dict[str, Tool]:
+    """The tools that packages bring along under the entry point group `parley.tools`, by the entry's name.
+
+    Raises ConfigError for one that is no typed async function.
+    """
+    found: dict[str, Tool] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            function = entry.load()
+            if not inspect.iscoroutinefunction(function):
+                raise TypeError("it is no async function")
+            found[entry.name] = Tool(function, entry.name)
+        except Exception as error:  # anything may go wrong in somebody else's package
+            raise ConfigError(f"The tool {entry.name} ({entry.value}) can't be used: {error}") from error
+    return found
 
 
 async def run_all(tools: Mapping[str, Tool], calls: list[ToolCall]) -> list[ToolResult]:

@@ -51,6 +51,8 @@ class Bench:
         self.ledger = Ledger(redis, requests_per_minute=0, daily_usd=None, retention_s=3600)
         self.context_tokens = 8000
         self.attempts = 3
+        self.family: str | None = "gpt-image-1"
+        self.sees = False
         self.templates: tuple[Template, ...] = (ASSISTANT, DRAW)
         self.operators: set[str] = set()
         self.deployments: tuple[Deployment, ...] = ()
@@ -94,6 +96,8 @@ class Bench:
             estimate_usd=lambda prompt: 0.01,
             picture=self.turns.image,
             rivals=self.rivals,
+            family=lambda template: self.family,
+            sees=lambda template: self.sees,
         )
         return Worker(
             inbox=self.inbox,

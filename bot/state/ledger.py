@@ -44,15 +44,25 @@ class Ledger:
         self._daily = -1 if daily_usd is None else round(daily_usd * 1_000_000)
         self._retention_s = retention_s
 
-    async def admit(self, user: User, event: str, estimate_usd: float | None) -> None:
-        """Reserve a place and the estimated price for an event. Raises RateLimited or BudgetSpent."""
+    async def admit(self, user: User, event: str, estimate_usd: float | None, *, more: bool = False) -> None:
+        """Reserve a place and the estimated price for an event. Raises RateLimited or BudgetSpent.
+
+        `more` adds to the reservation of an event that turns out to cost more than was thought.
+        """
         answer: list[Any] = await self._redis.run(
             _ADMIT,
             [
                 keys.of_tenant("rate", user.tenant, user.id),
                 keys.spent(user.tenant, now().date(), user.id),
             ],
-            [event, self._per_minute, self._daily, round((estimate_usd or 0) * 1_000_000), keys.SPENT_S],
+            [
+                event,
+                self._per_minute,
+                self._daily,
+                round((estimate_usd or 0) * 1_000_000),
+                keys.SPENT_S,
+                int(more),
+            ],
         )
         verdict, number = answer[0].decode(), int(answer[1])
         if verdict == "rate":
