@@ -49,22 +49,7 @@ def find_adapters(house: House) -> list[Adapter]:
             )
         )
     if settings.teams:
-        from adapters.teams import Cloud, TeamsAdapter
-
-        found.append(
-            TeamsAdapter(
-                app_id=settings.microsoft_app_id or "",
-                app_password=settings.microsoft_app_password,
-                app_type=settings.microsoft_app_type,
-                tenant_id=settings.microsoft_app_tenant_id,
-                authenticate=settings.parley_teams_auth == "on",
-                certificate_path=settings.microsoft_app_certificate_path,
-                tenants=settings.teams_tenants,
-                sensitivity=settings.parley_teams_sensitivity,
-                desk=house.desk,
-                cloud=Cloud.us_government() if settings.parley_teams_cloud == "us-government" else Cloud(),
-            )
-        )
+        found.append(_teams(house))
     if settings.parley_studio_token is not None or is_loopback(settings.host):
         found.append(
             StudioAdapter(house.feed, house.turns, settings.parley_studio_token, office=find_office(house))
@@ -72,6 +57,24 @@ def find_adapters(house: House) -> list[Adapter]:
     else:
         log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
     return found
+
+
+def _teams(house: House) -> Adapter:
+    from adapters.teams import Cloud, TeamsAdapter
+
+    settings = house.settings
+    return TeamsAdapter(
+        app_id=settings.microsoft_app_id or "",
+        app_password=settings.microsoft_app_password,
+        app_type=settings.microsoft_app_type,
+        tenant_id=settings.microsoft_app_tenant_id,
+        authenticate=settings.parley_teams_auth == "on",
+        certificate_path=settings.microsoft_app_certificate_path,
+        tenants=settings.teams_tenants,
+        sensitivity=settings.parley_teams_sensitivity,
+        desk=house.desk,
+        cloud=Cloud.us_government() if settings.parley_teams_cloud == "us-government" else Cloud(),
+    )
 
 
 def find_office(house: House) -> Office:
