@@ -72,23 +72,25 @@ def manifest(app_id: str, public_host: str, all_messages: bool = False) -> dict[
         },
         "icons": {"color": "color.png", "outline": "outline.png"},
         "accentColor": ACCENT,
-        "bots": [
-            {
-                "botId": app_id,
-                "scopes": ["personal", "team", "groupChat"],
-                "supportsFiles": True,
-                "isNotificationOnly": False,
-                "commandLists": [
-                    _commands("personal", _COMMANDS),
-                    _commands("team", _COMMANDS[:3]),
-                    _commands("groupChat", _COMMANDS[:3]),
-                ],
-            }
-        ],
+        "bots": [_bot(app_id)],
         "composeExtensions": [{"botId": app_id, "commands": [_dialog(*command) for command in _EXTENSION]}],
         "permissions": ["identity", "messageTeamMembers"],
         "validDomains": [public_host],
         **(_consent(app_id, site) if all_messages else {}),
+    }
+
+
+def _bot(app_id: str) -> dict[str, Any]:
+    return {
+        "botId": app_id,
+        "scopes": ["personal", "team", "groupChat"],
+        "supportsFiles": True,
+        "isNotificationOnly": False,
+        "commandLists": [
+            _commands("personal", _COMMANDS),
+            _commands("team", _COMMANDS[:3]),
+            _commands("groupChat", _COMMANDS[:3]),
+        ],
     }
 
 
