@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from bot.rota import Rota
+from bot.state import keys
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.redis import Redis
 from tests import servers
@@ -61,16 +62,18 @@ async def wake_up(url: str, count: int) -> list[float]:
     return seconds[20:]  # the first ones load scripts and open connections
 
 
-async def idle_share(url: str, server: int, seconds: float) -> tuple[float, float]:
+async def idle_share(server: Server, seconds: float) -> tuple[float, float]:
     """The share of a core that an idle `parley worker`, and Redis for it, take."""
     with tempfile.TemporaryDirectory() as folder:
-        env = {"REDIS_URL": url, "PARLEY_DATA_DIR": folder, "PARLEY_LOG_LEVEL": "warning"}
+        env = {"REDIS_URL": server.url, "PARLEY_DATA_DIR": folder, "PARLEY_LOG_LEVEL": "warning"}
         worker = await start([_PARLEY, "worker"], env)
         try:
-            await asyncio.sleep(4)  # imports, connections, the first look at every shard
-            before = cpu_s(worker.pid), cpu_s(server)
+            while keys.NUDGES not in str(server.ask("PUBSUB", "CHANNELS")):  # noqa: ASYNC110 - not our process
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(3)  # the first look at every shard, and what is left of starting
+            before = cpu_s(worker.pid), cpu_s(server.pid)
             await asyncio.sleep(seconds)
-            return (cpu_s(worker.pid) - before[0]) / seconds, (cpu_s(server) - before[1]) / seconds
+            return (cpu_s(worker.pid) - before[0]) / seconds, (cpu_s(server.pid) - before[1]) / seconds
         finally:
             await end(worker)
 
@@ -81,7 +84,7 @@ async def measure(count: int, seconds: float) -> dict[str, str]:
         server = Server(Path(folder), "--appendonly", "yes")
         with servers.running(server):
             woken = sorted(await wake_up(server.url, count))
-            share, redis = await idle_share(server.url, server.pid, seconds)
+            share, redis = await idle_share(server, seconds)
     return {
         "wake-up, ms (median)": f"{statistics.median(woken) * 1000:.2f}",
         "wake-up, ms (p99)": f"{woken[int(len(woken) * 0.99) - 1] * 1000:.2f}",
