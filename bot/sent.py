@@ -45,7 +45,8 @@ def _facts(turn: Turn) -> list[str]:
 
 def _usage(usage: Usage) -> str:
     cached = f" ({usage.cached_tokens} of them cached)" if usage.cached_tokens else ""
-    pictures = f", {usage.images} pictures" if usage.images else ""
+    noun = "picture" if usage.images == 1 else "pictures"
+    pictures = f", {usage.images} {noun}" if usage.images else ""
     price = "price unknown" if usage.usd is None else f"${usage.usd:.4f}"
     return (
         f"Answered by `{usage.deployment}`: {usage.input_tokens} tokens in{cached}, "

@@ -52,7 +52,7 @@ class Wish:
 
 _ALIASES = {"wide": "landscape", "tall": "portrait", "hd": "high", "best": "high"}
 _NUMBERS = {"two": 2, "three": 3, "four": 4}
-_FLAG = re.compile(r"(?:^|\s)--(\w+)(?:[ =]([\w.]+))?(?=\s|$)")
+_FLAG = re.compile(r"(?:^|\s)--(\w+)(?:[ =]([\w.]+))?(?=[\s,;.!?]|$)")
 _BARE = ("square", "landscape", "portrait", "wide", "tall", "transparent", "hd")
 _VALUED = ("size", "shape", "quality", "style", "n", "number", "background")
 # In running text only what is no subject of a picture: "a landscape" is one, "in landscape format" is none.

@@ -1,6 +1,7 @@
 """The built-in demo model: no key and no network, and it says so."""
 
 import asyncio
+import json
 import math
 import random
 import re
@@ -20,6 +21,7 @@ from bot.types import (
     Message,
     Prices,
     Prompt,
+    ToolCall,
     ToolResult,
     Usage,
 )
@@ -79,7 +81,17 @@ class OfflineModel:
         self._pace_s = pace_s
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer, a word per delta; the first one of a conversation says whose it is."""
+        """Stream an answer, a word per delta; the first one of a conversation says whose it is.
+
+        A plain wish for a picture calls the tool `draw`, where it is there.
+        """
+        if (wish := _drawn_by_tool(prompt)) is not None:
+            yield Delta(call=ToolCall(id="draw", name="draw", arguments=wish))
+            asked = sum(tokens(message.text) for message in prompt.messages)
+            yield Delta(
+                usage=self._usage(input_tokens=asked, output_tokens=tokens(wish)), finish="tool_calls"
+            )
+            return
         words = re.findall(r"\s*\S+\s*", reply(prompt)) or [""]
         allowed = prompt.parameters.max_output_tokens or self.deployment.output_tokens
         spoken: list[str] = []
@@ -149,7 +161,10 @@ def _answer(
     prompt: Prompt, question: str, said: list[str], shots: Sequence[Message], history: Sequence[Message]
 ) -> str:
     if history and history[-1].role == "tool":
+        called = [part.name for part in history[-2].parts if isinstance(part, ToolCall)]
         results = [part.text for part in history[-1].parts if isinstance(part, ToolResult)]
+        if called == ["draw"] and not any(getattr(part, "failed", False) for part in history[-1].parts):
+            return "Here it is."
         return "The tool answered:\n\n" + "\n\n".join(results)
     seen = len(images.given(prompt))
     if seen and not question:
@@ -167,6 +182,25 @@ def _answer(
         shown = nearest[0].strip()
         return f"The nearest thing that I was shown is “{shown}”, and the answer to that is:\n\n{nearest[1]}"
     return ABILITIES
+
+
+_WISH = re.compile(r"(?:please,? |can you |could you )?(?:draw|paint|sketch)(?: me| us)? (.+)", re.I | re.S)
+_CHANGE = re.compile(r"(?:please,? )?(make it .+)", re.I | re.S)
+
+
+def _drawn_by_tool(prompt: Prompt) -> str | None:
+    """The arguments for the tool `draw` when the question is a plain wish for a picture."""
+    if not any(tool.name == "draw" for tool in prompt.tools) or prompt.messages[-1].role != "user":
+        return None
+    question = prompt.messages[-1].text.strip()
+    if found := _WISH.fullmatch(question):
+        return json.dumps({"wish": found[1].rstrip(" .!?")})
+    pictured = any("[a picture: " in message.text for message in prompt.messages[:-1]) or "draw" in {
+        part.name for message in prompt.messages for part in message.parts if isinstance(part, ToolCall)
+    }
+    if pictured and (found := _CHANGE.fullmatch(question)):
+        return json.dumps({"wish": found[1], "change_last_picture": True})
+    return None
 
 
 def nearest_example(question: str, shots: Sequence[Message]) -> tuple[tuple[str, str] | None, float]:

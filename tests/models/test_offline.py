@@ -13,7 +13,7 @@ from bot.models.figures import THINGS
 from bot.models.offline import ABILITIES, INTRODUCTION, OfflineModel, deployments, reply
 from bot.models.pen import COLOURS
 from bot.models.sketch import draw, edited, understood
-from bot.types import Image, Message, Parameters, Prompt, Text, ToolResult, say
+from bot.types import Delta, Image, Message, Parameters, Prompt, Text, ToolResult, ToolSpec, say
 from tests.models.conftest import asks, text_of
 
 SHOTS = (
@@ -193,6 +193,20 @@ def test_a_picture_or_nothing_gets_a_sensible_answer() -> None:
 
 
 # ------------------------------------------------------------------ streaming, counting, comparing
+
+
+async def test_a_plain_wish_for_a_picture_calls_the_tool_where_it_is_there() -> None:
+    spec = ToolSpec(name="draw", description="Draw.", schema={})
+
+    async def said(text: str, *tools: ToolSpec) -> list[Delta]:
+        prompt = Prompt(template="t", capability="chat", messages=(say("user", text),), tools=tools)
+        return [delta async for delta in OfflineModel(pace_s=0).chat(prompt)]
+
+    call = (await said("Draw me a red bicycle!", spec))[0].call
+    assert call is not None
+    assert call.arguments == '{"wish": "a red bicycle"}'
+    for text, tools in (("Draw me a red bicycle!", ()), ("what is a drawing?", (spec,))):
+        assert all(delta.call is None for delta in await said(text, *tools))
 
 
 async def test_it_streams_by_the_word_and_counts() -> None:
