@@ -14,6 +14,7 @@ from bot import observe
 from bot.adapter import Accept, Adapter
 from bot.errors import ConfigError, StateUnavailable
 from bot.house import House, open_house
+from bot.press import Press
 from bot.settings import Settings, is_loopback
 from bot.types import Finding, Turn
 from bot.workbench import Workbench
@@ -84,9 +85,10 @@ def find_office(house: House) -> Office:
         await house.ledger.settle(turn.said.user, turn.id, turn.said.address.conversation, turn.usage)
 
     workbench = Workbench(
-        engine=house.engine, in_force=lambda: house.templates, every=house.deployments, settle=settle
+        engine=house.engine, in_force=lambda: house.templates, every=lambda: house.deployments, settle=settle
     )
-    return Office(workbench=workbench)
+    press = Press(house.library)
+    return Office(workbench=workbench, press=press)
 
 
 def web_app(house: House, adapters: Sequence[Adapter]) -> web.Application:

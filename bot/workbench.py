@@ -66,7 +66,7 @@ class Workbench:
 
     engine: Engine
     in_force: Callable[[], Sequence[Template]]
-    every: Sequence[Deployment]
+    every: Callable[[], Sequence[Deployment]]
     settle: Callable[[Turn], Awaitable[None]]
 
     def templates(self) -> Sequence[Template]:
@@ -75,7 +75,7 @@ class Workbench:
 
     def deployments(self) -> Sequence[Deployment]:
         """Every deployment, of every capability."""
-        return self.every
+        return self.every()
 
     def knobs(self, deployment: Deployment) -> Mapping[str, Knob]:
         """What each parameter may be that this deployment takes: a range, or some words."""

@@ -27,7 +27,7 @@ def _lexer(language: str) -> Any:
 
 def code(text: str, language: str) -> str:
     """A text as a block of coloured code."""
-    return coloured(f'<pre><code class="language-{language}">{escape(text)}</code></pre>')
+    return coloured(f'<pre><code class="language-{language}">{escape(text.rstrip())}\n</code></pre>')
 
 
 def coloured(html: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,6 +26,7 @@ class Place:
 PLACES = (
     Place("/", "Chat", "chat", "viewer"),
     Place("/studio/playground", "Playground", "flask", "editor"),
+    Place("/studio/prompts", "Prompts", "prompt", "viewer"),
 )
 
 _paper = Environment(
@@ -36,6 +37,12 @@ _paper = Environment(
     lstrip_blocks=True,
 )
 _paper.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the page keeps the order that we chose
+
+
+class Draw(Protocol):
+    """Draws a page with the menu, as the person who asks may see it."""
+
+    def __call__(self, request: web.Request, name: str, here: str, **values: Any) -> str: ...
 
 
 def allowed(role: Role, need: Role) -> bool:

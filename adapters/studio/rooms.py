@@ -9,6 +9,7 @@ from adapters.studio.gate import Gate
 from adapters.studio.paper import draw, menu, page
 from adapters.studio.playground import Playground
 from adapters.studio.ports import Office
+from adapters.studio.prompts import Prompts
 
 
 class Rooms:
@@ -31,6 +32,7 @@ class Rooms:
         return [
             web.get("/studio/playground", guard(show_playground, need="editor", page=True)),
             *playground.routes(),
+            *Prompts(self._office.press, self._office.workbench, self._gate, self.draw).routes(),
         ]
 
     def draw(self, request: web.Request, name: str, here: str, **values: Any) -> str:

@@ -1,5 +1,6 @@
 // The playground: one to three set-ups side by side, asked the same question.
 
+import { keeping } from "./keep.js";
 import { Panel, sentView, tokens } from "./panel.js";
 import "./rail.js";
 import { Turn, copy, dress, icon, make, tool } from "./view.js";
@@ -344,10 +345,10 @@ async function shared() {
 
 // ------------------------------------------------------------------ keeping the page true
 
-function banner(text) {
-  $("banner").textContent = text;
+function banner(text, ...more) {
+  $("banner").replaceChildren(text, " ", ...more);
   $("banner").hidden = false;
-  setTimeout(() => ($("banner").hidden = true), 6000);
+  setTimeout(() => ($("banner").hidden = true), 8000);
 }
 
 function keep() {
@@ -411,6 +412,17 @@ const panel = new Panel(facts, () => {
   keep();
   look();
 });
+
+keeping(
+  () => sides[current].setup,
+  (setup) => {
+    Object.assign(sides[current].setup, setup);
+    panel.show(sides[current].setup);
+    keep();
+    look();
+  },
+  banner,
+);
 
 async function start() {
   const wished = facts.templates.find(({ name }) => name === new URLSearchParams(location.search).get("template"));

@@ -1,0 +1,191 @@
+"""The pages of the prompts: which there are, their versions and what changed; publish and take back."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from aiohttp import web
+from markupsafe import Markup
+
+from adapters.studio.acts import body_of
+from adapters.studio.gate import Gate, Turned
+from adapters.studio.highlight import code
+from adapters.studio.paper import Draw, page
+from adapters.studio.ports import Held, Press, Release, Workbench
+from adapters.studio.setup import Setup, setup_of, template_of
+from bot.errors import NotAllowed, TemplateError
+from bot.types import Template
+
+MOST_FILE_BYTES = 1024 * 1024
+Reason = Annotated[str, msgspec.Meta(max_length=500)]
+
+
+class _Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    setup: Setup
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
+    reason: Reason
+    percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    channels: list[str] = []
+
+
+class _Export(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    setup: Setup
+    form: str
+
+
+class _Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    template: str
+    file: str
+    text: str
+
+
+class Prompts:
+    """Everybody may read them; editors change them."""
+
+    def __init__(self, press: Press, workbench: Workbench, gate: Gate, draw: Draw) -> None:
+        self._press = press
+        self._bench = workbench
+        self._gate = gate
+        self._draw = draw
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """The pages, and what the playground asks for."""
+        guard = self._gate.guard
+        return [
+            web.get("/studio/prompts", guard(self._list, page=True)),
+            web.get("/studio/prompts/{name}", guard(self._one, page=True)),
+            web.post(
+                "/studio/prompts/{name}/roll-back",
+                guard(self._roll_back, need="editor", page=True, form=True),
+            ),
+            web.post("/studio/playground/publish", guard(self._publish, need="editor")),
+            web.post("/studio/playground/export", guard(self._export, need="editor")),
+            web.post("/studio/playground/import", guard(self._import, need="editor")),
+        ]
+
+    # -------------------------------------------------------------- pages
+
+    async def _list(self, request: web.Request) -> web.Response:
+        rows = [(one, self._press.held(one.name), used_for(one)) for one in self._bench.templates()]
+        return page(self._draw(request, "prompts.html", "Prompts", rows=rows))
+
+    async def _one(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        held = self._press.held(name)
+        template = held.template or held.file
+        if template is None:
+            raise Turned(404, f"There is no template “{name}”.")
+        versions = await self._press.history(name)
+        return page(
+            self._draw(
+                request,
+                "prompt.html",
+                "Prompts",
+                template=template,
+                held=held,
+                used_for=used_for(template),
+                text=Markup(code(self._press.text(template), "text")),  # noqa: S704 (escaped there)
+                versions=[self._row(one, held, older) for one, older in _pairs(versions)],
+            )
+        )
+
+    def _row(self, release: Release, held: Held, older: Release | None) -> dict[str, Any]:
+        before = older.text if older and older.text else self._press.text(held.file) if held.file else ""
+        after = release.text or (self._press.text(held.file) if held.file else "")
+        changed = self._press.diff(before, after)
+        counts = held.version is not None and held.version.number == release.number
+        tried = held.trial is not None and held.trial.number == release.number
+        return {
+            "release": release,
+            "counts": counts,
+            "tried": tried,
+            "audience": audience(release),
+            "diff": Markup(code(changed, "diff")) if changed else "",  # noqa: S704 (escaped there)
+        }
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        body = await body_of(request, "application/x-www-form-urlencoded")
+        form = dict(parse_qsl(body.decode("utf-8", "replace")))
+        number = form.get("number", "")
+        if not number.isdecimal() or len(number) > 9:
+            raise Turned(400, "That is no version.")
+        reason = (
+            form.get("reason", "")[:500] or f"back to {f'version {number}' if int(number) else 'the file'}"
+        )
+        try:
+            await self._press.roll_back(name, int(number), author=self._author(request), reason=reason)
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(409, str(error)) from None
+        return web.Response(status=303, headers={"Location": f"/studio/prompts/{name}"})
+
+    # -------------------------------------------------------------- for the playground
+
+    async def _publish(self, request: web.Request) -> web.Response:
+        wish = await _read(request, _Publish)
+        template = msgspec.structs.replace(template_of(wish.setup, self._bench), name=wish.name)
+        try:
+            release = await self._press.publish(
+                template,
+                author=self._author(request),
+                reason=wish.reason,
+                percent=wish.percent,
+                channels=[one.strip() for one in wish.channels if one.strip()],
+            )
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(409, str(error)) from None
+        words = f"Version {release.number} of “{wish.name}” is published {audience(release)}."
+        return web.json_response({"words": words, "page": f"/studio/prompts/{wish.name}"})
+
+    async def _export(self, request: web.Request) -> web.Response:
+        wish = await _read(request, _Export)
+        template = template_of(wish.setup, self._bench)
+        form = wish.form if wish.form in ("prompty", "json", "jsonl") else "prompty"
+        try:
+            text = self._press.write(template, form)
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(409, str(error)) from None
+        return web.json_response({"text": text, "file": f"{template.name}.{form}"})
+
+    async def _import(self, request: web.Request) -> web.Response:
+        wish = await _read(request, _Import)
+        try:
+            read = self._press.read(wish.file, wish.text.encode(), wish.template)
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(422, str(error)) from None
+        return web.json_response({"setup": {**setup_of(read), "template": wish.template}})
+
+    def _author(self, request: web.Request) -> str:
+        """Tokens have no names: the role is what is known."""
+        return f"the studio's {self._gate.role(request)}"
+
+
+def _pairs(versions: Iterable[Release]) -> Iterable[tuple[Release, Release | None]]:
+    listed = list(versions)
+    return zip(listed, [*listed[1:], None], strict=True)
+
+
+async def _read(request: web.Request, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(await body_of(request, "application/json", MOST_FILE_BYTES), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Turned(400, f"This can't be read: {error}.") from None
+
+
+def used_for(template: Template) -> str:
+    """What a template answers, in words."""
+    match = template.match
+    uses = [f"/{command}" for command in match.commands]
+    uses += [f"“{prefix} …”" for prefix in match.prefixes]
+    uses += [f"channel {channel}" for channel in match.channels]
+    return ", ".join([*uses, "everything else"] if match.default else uses) or "where it is chosen"
+
+
+def audience(release: Release) -> str:
+    """Who meets a version."""
+    if release.trial is None:
+        return "for everybody"
+    parts = [f"{release.trial.percent} % of the conversations"] if release.trial.percent else []
+    parts += [f"channel {channel}" for channel in release.trial.channels]
+    return "as a trial for " + " and ".join(parts)
