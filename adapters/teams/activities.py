@@ -74,7 +74,7 @@ class Activity(msgspec.Struct, rename="camel"):
     @property
     def tenant(self) -> str:
         """The organisation; channel data names it where the conversation doesn't."""
-        named = _object(_object(self.channel_data).get("tenant")).get("id")
+        named = as_object(as_object(self.channel_data).get("tenant")).get("id")
         return self.conversation.tenant_id or (named if isinstance(named, str) else "") or "-"
 
     @property
@@ -85,7 +85,7 @@ class Activity(msgspec.Struct, rename="camel"):
     @property
     def change(self) -> str:
         """What a messageUpdate or messageDelete was: editMessage, softDeleteMessage, undeleteMessage."""
-        return str(_object(self.channel_data).get("eventType", ""))
+        return str(as_object(self.channel_data).get("eventType", ""))
 
 
 def read(payload: object) -> Activity:
@@ -194,11 +194,11 @@ def _edited(activity: Activity) -> Event:
 
 
 def _rated(activity: Activity) -> Event | None:
-    value = _object(activity.value)
-    rating = _object(value.get("actionValue"))
+    value = as_object(activity.value)
+    rating = as_object(value.get("actionValue"))
     if value.get("actionName") != "feedback" or rating.get("reaction") not in ("like", "dislike"):
         return None
-    comment = _object(rating.get("feedback")).get("feedbackText", "")
+    comment = as_object(rating.get("feedback")).get("feedbackText", "")
     return Rated(
         **_act(activity),
         post=post_id(activity.conversation.id, activity.reply_to_id or ""),
@@ -214,7 +214,7 @@ def _without_mentions(activity: Activity) -> tuple[str, bool]:
     """
     text, at, addressed = (activity.text or "").replace("\xa0", " ").replace("&nbsp;", " "), 0, False
     for entity in activity.entities or []:
-        mentioned, words = _object(entity.get("mentioned")), entity.get("text")
+        mentioned, words = as_object(entity.get("mentioned")), entity.get("text")
         if entity.get("type") != "mention":
             continue
         own = mentioned.get("id") == activity.recipient.id
@@ -232,7 +232,7 @@ def _without_mentions(activity: Activity) -> tuple[str, bool]:
 
 def _quote(entity: dict[str, Any]) -> Quote | None:
     """What a person answers to by quoting it, as far as Teams shows it."""
-    quoted = _object(entity.get("quotedReply")) if entity.get("type") == "quotedReply" else {}
+    quoted = as_object(entity.get("quotedReply")) if entity.get("type") == "quotedReply" else {}
     words = quoted.get("preview")
     if not isinstance(words, str) or not words.strip() or quoted.get("isReplyDeleted"):
         return None
@@ -246,7 +246,7 @@ def _attachments(activity: Activity) -> tuple[Attachment, ...]:
 def _attachment(file: File) -> Attachment | None:
     """A file or a picture; the HTML copy of the text and cards are none."""
     if file.content_type == FILE:
-        content = _object(file.content)
+        content = as_object(file.content)
         url = content.get("downloadUrl")
         name = file.name or "file"
         mime = mimetypes.guess_type(name)[0] or "application/octet-stream"
@@ -261,7 +261,7 @@ def _attachment(file: File) -> Attachment | None:
     return None
 
 
-def _object(value: object) -> dict[str, Any]:
+def as_object(value: object) -> dict[str, Any]:
     """A JSON object, also one that arrives as a string of JSON; anything else is an empty one."""
     if isinstance(value, str) and value.startswith("{"):
         try:

@@ -1,10 +1,9 @@
 """What a person is shown about themselves, and may change: settings, usage, what was sent for an answer."""
 
 import logging
-from typing import Any, cast
 
 from adapters.teams import cards
-from adapters.teams.activities import Activity, post_id, talk
+from adapters.teams.activities import Activity, as_object, post_id, talk
 from adapters.teams.connector import Fields
 from bot.adapter import Desk
 from bot.errors import Refused, StateUnavailable
@@ -33,17 +32,17 @@ class Reception:
 
     async def answer(self, activity: Activity) -> Fields | None:
         """What an invoke is answered with; nothing if it is not for the reception."""
-        value = _object(activity.value)
+        value = as_object(activity.value)
         match activity.name:
             case "adaptiveCard/action":
-                action = _object(value.get("action"))
-                return await self._pressed(activity, str(action.get("verb")), _object(action.get("data")))
+                action = as_object(value.get("action"))
+                return await self._pressed(activity, str(action.get("verb")), as_object(action.get("data")))
             case "composeExtension/fetchTask" if value.get("commandId") == "sent":
                 return _dialog("What did you send?", await self._sent(activity, value))
             case "composeExtension/fetchTask" if value.get("commandId") == "settings":
                 return _dialog("Settings", await self._safely(activity, "settings", {}))
             case "composeExtension/submitAction" if value.get("commandId") == "settings":
-                data = _object(value.get("data"))
+                data = as_object(value.get("data"))
                 return _dialog("Settings", await self._safely(activity, str(data.get("verb")), data))
             case _:
                 return None
@@ -84,7 +83,7 @@ class Reception:
 
     async def _sent(self, activity: Activity, value: Fields) -> Fields:
         """The card for a message that somebody pointed at."""
-        message = _object(value.get("messagePayload"))
+        message = as_object(value.get("messagePayload"))
         shown = str(message.get("id") or "")
         conversation = activity.conversation.id
         if activity.kind == "channel" and ";messageid=" not in conversation:
@@ -118,7 +117,3 @@ def _chosen(data: Fields, name: str) -> str | None:
 
 def _user(activity: Activity) -> User:
     return User(id=activity.sender.id, tenant=activity.tenant, name=activity.sender.name or "")
-
-
-def _object(value: Any) -> Fields:
-    return cast("Fields", value) if isinstance(value, dict) else {}
