@@ -21,6 +21,7 @@ from bot.models.gateway import Gateway, connect
 from bot.models.reload import reload
 from bot.models.roster import Roster
 from bot.settings import Settings, secrets
+from bot.state.archive import Archive
 from bot.state.choices import Choices
 from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
@@ -50,6 +51,7 @@ class House:
     gateway: Gateway
     deployments: Sequence[Deployment]
     library: Library
+    archive: Archive
     desk: Desk
     vault: Vault
     limiter: Limiter
@@ -65,6 +67,7 @@ class House:
 
         async def settle(turn: Turn) -> None:
             await self.ledger.settle(turn.said.user, turn.id, turn.said.address.conversation, turn.usage)
+            await self.archive.note(turn)
 
         return Worker(
             inbox=self.inbox,
@@ -153,6 +156,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             gateway=gateway,
             deployments=deployments,
             library=library,
+            archive=Archive(redis, retention_s),
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),

@@ -25,6 +25,8 @@ REFUSED_S = DAY_S  # a deployment that is given another model is learnt anew
 CHOICE_S = 400 * DAY_S
 NUDGES = "parley:nudge"
 """The channel that carries the number of a shard in which something became due."""
+RECENT = "parley:{studio}:recent"
+"""When each conversation was last answered: what the studio lists."""
 STOPS = "parley:stop"
 """The channel that carries a conversation whose running answer is not wanted any more, and, on a second
 line where there is one, the only event that this is about."""
@@ -61,6 +63,7 @@ KINDS = (
     Kind(name="turns", type="list", holds="turns, newest last", life="retention"),
     Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
     Kind(name="picture", type="string", holds="a picture of a turn", life="retention"),
+    Kind(name="recent", type="zset", holds="conversation -> last answered, ms", life="retention"),
     Kind(name="buried", type="list", holds="events given up, with the reason", life="30 d"),
     Kind(name="feed", type="stream", holds="what an open studio page shows", life="10 min"),
     Kind(name="rate", type="string", holds="a person's questions in this minute", life="60 s"),
