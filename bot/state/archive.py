@@ -1,0 +1,79 @@
+"""Finds what was said, in every conversation, newest first; and who has written lately."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bot.state import keys
+from bot.state.redis import Redis
+from bot.state.turns import read_turns
+from bot.types import Turn
+
+_BATCH = 40
+_MOST_LOOKED = 400
+"""Conversations that one search reads: it then says where it stopped, and can be taken up there."""
+
+
+class Found(NamedTuple):
+    """A conversation with turns that match, newest first; `turns` is how many it has in all."""
+
+    conversation: str
+    matching: Sequence[Turn]
+    turns: int
+
+
+class Search(NamedTuple):
+    """What was found, and where to go on: Unix ms of the last conversation that was looked at."""
+
+    found: Sequence[Found]
+    before_ms: int | None
+
+
+class Archive:
+    """Knows the conversations by the time of their last answer. Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis, retention_s: int) -> None:
+        self._redis = redis
+        self._retention_s = retention_s
+
+    async def note(self, turn: Turn) -> None:
+        """Remember when a conversation was last answered; those past their retention go."""
+        at_ms = int(turn.ended_at.timestamp() * 1000)
+        await self._redis.many(
+            [
+                ("ZADD", keys.RECENT, "GT", at_ms, turn.said.address.conversation),
+                ("ZREMRANGEBYSCORE", keys.RECENT, "-inf", at_ms - self._retention_s * 1000),
+                ("EXPIRE", keys.RECENT, self._retention_s),
+            ]
+        )
+
+    async def search(
+        self, matches: Callable[[Turn], bool], *, before_ms: int | None = None, count: int = 25
+    ) -> Search:
+        """Up to `count` conversations with turns that match, the one that was answered last first."""
+        found: list[Found] = []
+        for _ in range(_MOST_LOOKED // _BATCH):
+            batch = await self._recent(before_ms)
+            stored = [("LRANGE", keys.of("turns", name), 0, -1) for name, _ in batch]
+            answers = await self._redis.many(stored) if stored else []
+            for (name, at_ms), answer in zip(batch, answers, strict=True):
+                before_ms = at_ms
+                turns = read_turns(answer)
+                matching = [turn for turn in reversed(turns) if matches(turn)]
+                if matching:
+                    found.append(Found(name, matching, len(turns)))
+                if len(found) == count:
+                    return Search(found, before_ms)
+            if len(batch) < _BATCH:
+                return Search(found, None)
+        return Search(found, before_ms)
+
+    async def turns(self, conversation: str) -> Sequence[Turn]:
+        """Every turn that is kept of a conversation, oldest first."""
+        return read_turns(await self._redis.call("LRANGE", keys.of("turns", conversation), 0, -1))
+
+    async def _recent(self, before_ms: int | None) -> list[tuple[str, int]]:
+        low = "+inf" if before_ms is None else f"({before_ms}"
+        command = ("ZREVRANGEBYSCORE", keys.RECENT, low, "-inf", "WITHSCORES", "LIMIT", 0, _BATCH)
+        pairs = await self._redis.call(*command)
+        flat = [item for pair in pairs for item in pair] if pairs and isinstance(pairs[0], list) else pairs
+        return [(flat[n].decode(), int(float(flat[n + 1]))) for n in range(0, len(flat), 2)]
