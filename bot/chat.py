@@ -109,6 +109,7 @@ class Chat:
                 if delta.usage is not None:
                     draft.usage.append(delta.usage)
                 draft.finish = delta.finish or draft.finish
+                draft.filter |= delta.filter
         if draft.finish == "content_filter":
             raise ContentFiltered(
                 "The content filter of the model stopped my answer. Please ask in another way."

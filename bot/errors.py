@@ -44,11 +44,17 @@ class TooLong(Refused):
 
 
 class ContentFiltered(Refused):
-    """The content filter stopped the question or the answer; `categories` are its plain names."""
+    """The content filter stopped the question or the answer; `categories` are its plain names.
 
-    def __init__(self, text: str, categories: tuple[str, ...] = ()) -> None:
+    `notes` is all that it noted, as in `Turn.filter`.
+    """
+
+    def __init__(
+        self, text: str, categories: tuple[str, ...] = (), notes: dict[str, str] | None = None
+    ) -> None:
         super().__init__(text)
         self.categories = categories
+        self.notes = notes or {}
 
 
 class NotAllowed(Refused):

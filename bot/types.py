@@ -354,13 +354,15 @@ class Usage(Value):
 class Delta(Value):
     """A fragment of an answer; the last one of a stream carries `usage`.
 
-    `finish` is the model's reason for ending: stop, length, content_filter, tool_calls.
+    `finish` is the model's reason for ending: stop, length, content_filter, tool_calls. `filter` is what
+    the content filter noted, where it isn't "safe": {"answer violence": "low"}, or "high, stopped".
     """
 
     text: str = ""
     call: ToolCall | None = None
     usage: Usage | None = None
     finish: str | None = None
+    filter: dict[str, str] = {}
 
 
 class Source(Value):
@@ -397,7 +399,7 @@ class Turn(Value):
     `messages` are what later prompts see of this turn: none for a refused one. `left_out` is what the
     prompt did not hold, and why; `reason` says in words why an outcome is not `answered`. `resets` is
     true where the person asked to start anew: later prompts see nothing before it. `ratings` are by
-    user id.
+    user id; `filter` is as in Delta.
     """
 
     id: str
@@ -416,6 +418,7 @@ class Turn(Value):
     reason: str = ""
     resets: bool = False
     ratings: dict[str, Rating] = {}
+    filter: dict[str, str] = {}
 
 
 class Finding(Value):

@@ -107,7 +107,8 @@ class AzureModel:
             await response.aclose()
         for delta in answer.calls():
             yield delta
-        yield Delta(usage=self._usage(answer.counted, answer.model), finish=answer.finish)
+        usage = self._usage(answer.counted, answer.model)
+        yield Delta(usage=usage, finish=answer.finish, filter=answer.filter)
         answer.check()
 
     async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import httpx2
 import openai
 from azure.core import exceptions as azure
 
-from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, TooLong
+from bot.errors import BotError, ConfigError, ModelUnavailable, TooLong
 from bot.models.breaker import DeploymentBroken
 from bot.models.catalogue import host_of
+from bot.models.filter import blocked, is_filter, record, results_of
 from bot.types import Deployment, now
 
 # What the network and the services do on a bad day: waiting helps.
@@ -81,7 +82,7 @@ def mapped(error: Exception, deployment: Deployment) -> BotError:
 
 
 def _by_status(error: openai.APIStatusError, deployment: Deployment, where: str) -> BotError:
-    status, body = error.status_code, _record(error.body)
+    status, body = error.status_code, record(error.body)
     code = str(body.get("code") or "")
     message = str(body.get("message") or error.message)
     if status == 429 and code != "insufficient_quota":
@@ -125,8 +126,7 @@ def _broken(status: int, code: str, message: str, deployment: Deployment) -> str
 
 def _refused(status: int, code: str, message: str, body: dict[str, Any], where: str) -> BotError:
     if is_filter(code, body):
-        names = filtered_names(_filter_results(body))
-        return ContentFiltered(told("question", names), names)
+        return blocked("question", results_of(body))
     if status == 413 or code in ("context_length_exceeded", "string_above_max_length"):
         return TooLong("That is more text than the model can read at once. Please ask with less of it.")
     if "maximum context length" in message:
@@ -136,11 +136,10 @@ def _refused(status: int, code: str, message: str, body: dict[str, Any], where: 
 
 def in_stream(error: object) -> BotError:
     """The error that a stream ended with, from the `error` object in it."""
-    body = _record(error)
+    body = record(error)
     code = str(body.get("code") or body.get("type") or "")
     if is_filter(code, body):
-        names = filtered_names(_filter_results(body))
-        return ContentFiltered(told("answer", names), names)
+        return blocked("answer", results_of(body))
     if code == "context_length_exceeded":
         return TooLong("The answer did not fit into the model's context any more. Please ask with less text.")
     return ModelUnavailable(f"The model broke off its answer ({code or 'no reason given'})")
@@ -206,63 +205,11 @@ _REFUSAL_CODES = ("unsupported_parameter", "unsupported_value", "unknown_paramet
 
 def refused_parameter(error: openai.BadRequestError) -> str | None:
     """The parameter that a 400 says the model does not take; old API versions say it in words only."""
-    body = _record(error.body)
+    body = record(error.body)
     if body.get("code") in _REFUSAL_CODES and isinstance(body.get("param"), str):
         return str(body["param"]).partition(".")[0]
     found = _QUOTED.search(str(body.get("message") or ""))
     return found[1].partition(".")[0] if found else None
-
-
-# ------------------------------------------------------------------ the content filter
-
-
-_PLAIN = {
-    "hate": "hate",
-    "sexual": "sexual content",
-    "violence": "violence",
-    "self_harm": "self-harm",
-    "profanity": "profanity",
-    "jailbreak": "an attempt to get round the rules",
-    "indirect_attack": "hidden instructions in a document",
-    "protected_material_text": "text under copyright",
-    "protected_material_code": "code under a licence",
-    "custom_blocklists": "a word on this organisation's blocklist",
-}
-
-
-def is_filter(code: str, body: dict[str, Any]) -> bool:
-    """Whether an error is the content filter's; pictures spell its code in three ways."""
-    inner = _record(body.get("innererror") or body.get("inner_error")).get("code")
-    return inner == "ResponsibleAIPolicyViolation" or code in (
-        "content_filter",
-        "contentFilter",
-        "content_policy_violation",
-        "moderation_blocked",
-    )
-
-
-def _filter_results(body: dict[str, Any]) -> object:
-    inner = _record(body.get("innererror") or body.get("inner_error"))
-    return inner.get("content_filter_result") or inner.get("content_filter_results")
-
-
-def filtered_names(results: object) -> tuple[str, ...]:
-    """The plain names of the categories that the filter stopped."""
-    return tuple(
-        _PLAIN.get(name, name.replace("_", " "))
-        for name, verdict in _record(results).items()
-        if _record(verdict).get("filtered")
-    )
-
-
-def told(what: str, names: tuple[str, ...]) -> str:
-    """What the person reads when the filter stopped the question, the answer or the picture."""
-    because = f" It found: {', '.join(names)}." if names else ""
-    return f"The content filter stopped this {what}.{because} Please try it in other words."
-
-
-def _record(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _first_line(error: Exception) -> str:

@@ -2,8 +2,9 @@
 
 import msgspec
 
-from bot.errors import BotError, ContentFiltered, ModelUnavailable
-from bot.models.failures import filtered_names, in_stream, told
+from bot.errors import BotError, ModelUnavailable
+from bot.models.failures import in_stream
+from bot.models.filter import blocked, note, note_prompt
 from bot.types import Delta, ToolCall
 
 # One event of a chat stream is some hundred bytes; a larger one is not a chat stream.
@@ -101,6 +102,7 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Counted | None = None
     model: str | None = None
+    prompt_filter_results: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
 
 
@@ -116,7 +118,9 @@ class Answer:
     def __init__(self) -> None:
         self._events = Events()
         self._calls: dict[int, list[str]] = {}
-        self._filtered: tuple[str, ...] = ()
+        self._noted = b""  # the filter's last annotation; most chunks carry the same
+        self._stopped: object = None
+        self.filter: dict[str, str] = {}
         self._done = False
         self.finish: str | None = None
         self.counted: Counted | None = None
@@ -149,7 +153,7 @@ class Answer:
     def check(self) -> None:
         """Raises ContentFiltered when the filter ended the answer."""
         if self.finish == "content_filter":
-            raise ContentFiltered(told("answer", self._filtered), self._filtered)
+            raise blocked("answer", self._stopped, self.filter)
 
     def _take(self, events: list[bytes]) -> str:
         text: list[str] = []
@@ -169,6 +173,8 @@ class Answer:
                 self.counted = chunk.usage
             if chunk.model:
                 self.model = chunk.model
+            if chunk.prompt_filter_results:
+                note_prompt(self.filter, msgspec.json.decode(chunk.prompt_filter_results))
             for choice in chunk.choices or ():
                 self._choose(choice, text)
         return "".join(text)
@@ -184,8 +190,18 @@ class Answer:
                 self._gather(call)
         if choice.finish_reason:
             self.finish = choice.finish_reason
-            if self.finish == "content_filter" and choice.content_filter_results:
-                self._filtered = filtered_names(msgspec.json.decode(choice.content_filter_results))
+        if choice.content_filter_results:
+            self._annotate(bytes(choice.content_filter_results))
+
+    def _annotate(self, raw: bytes) -> None:
+        stopped = self.finish == "content_filter"
+        if raw == self._noted and not stopped:
+            return
+        self._noted = raw
+        results = msgspec.json.decode(raw)
+        note(self.filter, "answer", results)
+        if stopped:
+            self._stopped = results
 
     def _gather(self, call: _Call) -> None:
         held = self._calls.setdefault(call.index, ["", "", ""])

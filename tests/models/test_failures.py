@@ -18,7 +18,6 @@ import openai.lib.azure
 import pytest
 
 from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
-from bot.models import failures
 from bot.models.breaker import DeploymentBroken
 from bot.models.failures import AWAY, SETTINGS, SIGN_IN, STATUS, mapped, refused_parameter, retry_after_s
 from bot.models.offline import deployments
@@ -205,8 +204,3 @@ def test_the_wait_is_read_from_either_header(headers: dict[str, str], expected: 
 def test_the_refused_parameter_is_read_from_code_or_words(body: Any, expected: str | None) -> None:
     response = httpx2.Response(400, request=REQUEST)
     assert refused_parameter(openai.BadRequestError("x", response=response, body=body)) == expected
-
-
-def test_every_category_has_a_plain_name() -> None:
-    results = {"brand_new_category": {"filtered": True}, "hate": {"filtered": False}, "sexual": "odd"}
-    assert failures.filtered_names(results) == ("brand new category",)

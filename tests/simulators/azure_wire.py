@@ -20,13 +20,19 @@ PROMPT_SAFE: dict[str, Any] = {**SAFE, "jailbreak": {"filtered": False, "detecte
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the simulated model says: text, or calls as (id, name, arguments); `chunks` is how many pieces."""
+    """What the simulated model says: text, or calls as (id, name, arguments); `chunks` is how many pieces.
+
+    The filter stops the answer for what is in `filtered`, and only notes, as low, what is in `noted` and, of
+    the question, in `asked_noted`.
+    """
 
     text: str = ""
     calls: tuple[tuple[str, str, str], ...] = ()
     finish: str = "stop"
     chunks: int | None = None
     filtered: tuple[str, ...] = ()
+    noted: tuple[str, ...] = ()
+    asked_noted: tuple[str, ...] = ()
 
 
 def dumps(value: object) -> bytes:
@@ -92,7 +98,7 @@ def _events(
         return event({"choices": [choice], **head})
 
     if azure:
-        results = [{"prompt_index": 0, "content_filter_results": PROMPT_SAFE}]
+        results = [{"prompt_index": 0, "content_filter_results": {**PROMPT_SAFE, **_low(answer.asked_noted)}}]
         first: dict[str, Any] = {"id": "", "model": "", "object": "", "created": 0, "choices": []}
         yield event({**first, "prompt_filter_results": results})
     yield chunk({"content": None if answer.calls else "", "refusal": None, "role": "assistant"})
@@ -103,7 +109,7 @@ def _events(
             yield chunk({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
     at = 0
     for piece in pieces(answer.text, answer.chunks) if answer.text else []:
-        yield chunk({"content": piece}, notes=SAFE)
+        yield chunk({"content": piece}, notes={**SAFE, **_low(answer.noted)})
         if azure and async_filter:
             offsets = {"check_offset": at, "start_offset": at, "end_offset": at + len(piece)}
             note = {"content_filter_offsets": offsets, "content_filter_results": SAFE}
@@ -116,6 +122,10 @@ def _events(
     if with_usage:
         yield event({"choices": [], **head, "usage": usage(asked, tokens(answer.text), cached)})
     yield b"data: [DONE]\n\n"
+
+
+def _low(names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: {"filtered": False, "severity": "low"} for name in names}
 
 
 def completion(answer: Answer, model: str, asked: int, azure: bool) -> dict[str, Any]:
