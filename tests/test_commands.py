@@ -207,7 +207,7 @@ async def test_field_note_41_only_the_asker_and_operators_see_what_was_sent(benc
 async def test_a_picture_is_sent_by_name_only(bench: Bench) -> None:
     await bench.answer(said("/image a cat", event="a"), said("/sent", event="b"))
     assert "user:\n```\na cat\n```" in bench.room.texts[-1]
-    assert "1 pictures" in bench.room.texts[-1]
+    assert "1 picture," in bench.room.texts[-1]
 
 
 @pytest.mark.parametrize("text", ["stop", "Stop!", "/stop"])

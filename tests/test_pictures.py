@@ -29,6 +29,7 @@ USUAL = Parameters(size="1024x1024")
         ("--tall a red bicycle", "a red bicycle", {"size": "1024x1536"}),
         ("a bicycle in portrait format", "a bicycle", {"size": "1024x1536"}),
         ("a bicycle, in high quality", "a bicycle", {"quality": "high"}),
+        ("a cat --wide, in high quality", "a cat", {"size": "1536x1024", "quality": "high"}),
         ("a bicycle --quality=low --n 3", "a bicycle", {"quality": "low", "images": 3}),
         ("two pictures of a bicycle", "a bicycle", {"images": 2}),
         ("a logo on a transparent background", "a logo", {"background": "transparent"}),
