@@ -20,7 +20,15 @@ from adapters.teams.activities import Activity, address, post_id
 from adapters.teams.cloud import Cloud
 from adapters.teams.connector import Connector, Fields, Rejected
 from adapters.teams.credentials import Credentials
-from adapters.teams.format import PICTURE_BYTES, SMALLEST_PICTURE_BYTES, TEXT_LIMIT, messages, offer, picture
+from adapters.teams.format import (
+    PICTURE_BYTES,
+    SMALLEST_PICTURE_BYTES,
+    TEXT_LIMIT,
+    is_plain,
+    messages,
+    offer,
+    picture,
+)
 from adapters.teams.inbound import Inbound
 from adapters.teams.reception import Reception
 from adapters.teams.stream import DOING, THINKING, Stream, Typing
@@ -188,7 +196,7 @@ class TeamsAdapter:
         while True:
             pictures = await asyncio.to_thread(_attached, reply.images, picture_bytes)
             parts = messages(reply, pictures, limit, self._sensitivity)
-            if reply.rate and post.data["kind"] == "personal":
+            if reply.rate and post.data["kind"] == "personal" and self._shows_buttons(parts[-1]):
                 offer(parts[-1], post.data["user"])
             try:
                 for at, part in enumerate(parts):
@@ -209,6 +217,13 @@ class TeamsAdapter:
         for surplus in ids[len(parts) :]:
             await self._withdraw(post.data, surplus)
         return ids[: len(parts)]
+
+    def _shows_buttons(self, part: Fields) -> bool:
+        """Not below Markdown in the Agents Playground, which shows its signs raw beside buttons.
+
+        Without authentication there is nobody else to speak to.
+        """
+        return self._authenticate or is_plain(part["text"])
 
     async def _withdraw(self, place: Mapping[str, str], id: str) -> None:
         try:

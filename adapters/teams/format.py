@@ -88,6 +88,12 @@ def offer(part: Fields, person: str) -> None:
         part["suggestedActions"] = {"to": [person], "actions": actions}
 
 
+def is_plain(text: str) -> bool:
+    """Whether a text has no Markdown, but for paragraphs."""
+    paragraphs = all(node.type == "paragraph" for node in parse(text).children)
+    return paragraphs and plain(text) == text.replace("\n", "")
+
+
 def _usage_info(sensitivity: str) -> Fields:
     """The sensitivity label; words after a colon are its description."""
     name, _, description = (words.strip() for words in sensitivity.partition(":"))

@@ -306,7 +306,7 @@ async def together(page: Playground, conversation: str, name: str) -> None:
 async def buttons(page: Playground) -> None:
     """Below a personal answer stand buttons that say something for the person."""
     since = len(page.events)
-    await page.say(page.personal, "How are you?")
+    await page.say(page.personal, "What date is it in 100 days?")
     event = await page.until("a finished stream", lambda event: _final(_shown(event, page.personal)), since)
     offered = _shown(event, page.personal)["suggestedActions"]["actions"]
     answered = _shown(event, page.personal)["messageId"]

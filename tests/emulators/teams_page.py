@@ -60,12 +60,14 @@ async def look(url: str) -> list[str]:
     async with opened(url) as page:
         await say(page, "usage")
         await expect(page.get_by_text("This month").last).to_be_visible(timeout=_PATIENCE_MS)
+        await say(page, "What is 12 * (3 + 4)?")
+        await expect(page.locator("strong", has_text="84").last).to_be_visible(timeout=_PATIENCE_MS)
         await say(page, "What date is it in 100 days?")
         again = page.get_by_role("button", name="Try again")
         await expect(again.last).to_be_visible(timeout=_PATIENCE_MS)
         await expect(page.get_by_text("AI generated").last).to_be_visible(timeout=_PATIENCE_MS)
         await picture(page, "teams-answer", 740)
-        seen.append("on the page: a table, an answer with its label and its buttons")
+        seen.append("on the page: a table, bold words, an answer with its label and its buttons")
         await say(page, "settings")
         save = page.get_by_role("button", name="Save").last
         await expect(save).to_be_visible(timeout=_PATIENCE_MS)

@@ -521,6 +521,15 @@ async def test_buttons_stand_neither_below_what_is_no_answer_nor_beside_attachme
     assert "suggestedActions" not in message.activity
 
 
+async def test_the_playground_gets_buttons_only_where_they_spoil_no_markdown() -> None:
+    async with rigged(authenticate=False) as rig:
+        for text in ("Yes.", "**Yes.**"):
+            await rig.answer(await rig.asked("a:alice"), Reply(text=text, rate=True))
+        plain, marked = rig.teams.answers("a:alice")
+        assert "suggestedActions" in plain.activity
+        assert "suggestedActions" not in marked.activity
+
+
 async def test_in_a_group_an_answer_has_no_buttons_for_one(rig: Rig) -> None:
     await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="Yes.", rate=True))
     (message,) = rig.teams.answers(GROUP)

@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.markdown import settled
-from adapters.teams.format import TEXT_LIMIT, messages, to_teams, utf16
+from adapters.teams.format import TEXT_LIMIT, is_plain, messages, to_teams, utf16
 from bot.types import Reply
 
 TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20` |"
@@ -90,3 +90,15 @@ def test_field_note_14_a_long_fence_is_closed_and_opened_again_in_the_next_messa
     assert all(text.count("```python\n") == 1 and text.endswith("\n```") for text in texts)
     lines = [line for text in texts for line in text.split("\n") if line.startswith("print")]
     assert lines == code.split("\n")
+
+
+@pytest.mark.parametrize("text", ["", "Yes.", "One.\n\nTwo,\nthree: 2 * 3."])
+def test_words_alone_are_plain(text: str) -> None:
+    assert is_plain(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["**84**", "`code`", "- one", "# Title", "[a](https://b)", "> quote", "```\nx\n```"]
+)
+def test_markdown_is_not_plain(text: str) -> None:
+    assert not is_plain(text)
