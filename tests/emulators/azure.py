@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from bot.models.breaker import DeploymentBroken
 from bot.models.clients import Clients
 from bot.models.roster import simple
 from bot.types import Delta, Parameters, Prompt, ToolSpec, say
+from tests import processes
 from tests.simulators.azure import Answer, AzureSimulator
 
 PORT, KEY = 4010, "emulated-key"
@@ -58,6 +60,7 @@ FIXTURES: list[dict[str, Any]] = [
         "match": {"userMessage": "boom"},
         "response": {"error": {"message": "Internal server error", "type": "server_error"}, "status": 500},
     },
+    {"match": {"userMessage": "ping"}, "response": {"content": "pong", "model": "gpt-4o-2024-11-20"}},
     {"match": {"endpoint": "image"}, "response": {"images": [{"b64Json": PIXEL}]}},
     {
         "match": {"userMessage": "hello"},
@@ -191,6 +194,46 @@ async def rest(clients: Clients, endpoint: str, version: str | None, style: str)
     saw(f"{style}: a picture, vectors, and a wrong key named as one")
 
 
+FILE = """\
+endpoint: {base}
+deployments:
+  - {{name: gpt-4o, api_version: 2024-10-21, tags: [classic]}}
+  - {{name: gpt-4o-mini, tags: [v1]}}
+  - {{name: gpt-4.1, endpoint: "{base}/v1", tags: [compatible]}}
+  - {{name: gpt-image-2}}
+  - {{name: text-embedding-3-small, api_version: 2024-10-21}}
+"""
+
+
+async def command(base: str, key: str) -> tuple[int | None, str]:
+    """What `parley deployments test` says of deployments in every style, as a program of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "deployments.yaml"
+        path.write_text(FILE.format(base=base))
+        process = await processes.start(
+            [sys.executable, "-m", "bot", "deployments", "test"],
+            {"PARLEY_DEPLOYMENTS": str(path), "AZURE_OPENAI_API_KEY": key},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await process.communicate()
+    return process.returncode, out.decode()
+
+
+async def tried(base: str) -> None:
+    """The command finds every deployment well with the right key, and none with a wrong one."""
+    code, text = await command(base, KEY)
+    assert code == 0, text
+    for name in ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-image-2", "text-embedding-3-small"):
+        line = next(line.split() for line in text.splitlines() if line.startswith(f"{name} "))
+        assert line[2] == "ok", text
+        assert float(line[3]) >= 0, text
+    code, text = await command(base, "wrong")
+    assert code == 1, text
+    assert text.count("did not accept the key") == 5, text
+    saw("parley deployments test: every style well, and a wrong key named as one")
+
+
 # ------------------------------------------------------------------ does the simulator drift?
 
 
@@ -264,5 +307,6 @@ async def run() -> None:
             (chat,) = simple(base + path, version, "gpt-4o", None, None)
             await talk(clients.connect(chat, SecretStr(KEY)), style)
             await rest(clients, base + path, version, style)
+        await tried(base)
         await compare(base)
     await clients.aclose()
