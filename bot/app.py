@@ -88,7 +88,7 @@ def find_office(house: House) -> Office:
         engine=house.engine, in_force=lambda: house.templates, every=lambda: house.deployments, settle=settle
     )
     press = Press(house.library)
-    return Office(workbench=workbench, press=press)
+    return Office(workbench=workbench, press=press, archive=house.archive, sent=house.turns.sent)
 
 
 def web_app(house: House, adapters: Sequence[Adapter]) -> web.Application:

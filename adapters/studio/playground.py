@@ -16,18 +16,14 @@ from adapters.studio.frames import milliseconds, render, written
 from adapters.studio.gate import SAFE_HEADERS, Gate, Turned
 from adapters.studio.highlight import code
 from adapters.studio.ports import Workbench
+from adapters.studio.sent import cost_words, sent
 from adapters.studio.setup import Try, read_try, setup_of, template_of
 from bot.errors import ConfigError, Refused, Unavailable
 from bot.types import (
     Deployment,
     Example,
-    Image,
-    LeftOut,
-    Message,
-    Parameters,
     Prompt,
     Template,
-    Text,
     Turn,
     now,
     say,
@@ -80,7 +76,7 @@ class Playground:
             prompt = await self._bench.look(template, asked.exchanges, asked.question)
         except (Refused, Unavailable, ConfigError) as error:
             return web.json_response({"words": str(error), "examples": self._costs(template)})
-        shown = self.sent([prompt])
+        shown = sent([prompt], self._bench)
         return web.json_response({**shown, "examples": self._costs(template)})
 
     def _costs(self, template: Template) -> list[int]:
@@ -90,29 +86,6 @@ class Playground:
     def _cost(self, example: Example) -> int:
         pair = say("user", example.user), say("assistant", example.assistant)
         return sum(map(self._bench.weigh, pair))
-
-    def sent(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """The last prompt, which holds those before it, message by message."""
-        prompt = prompts[-1]
-        return {
-            "template": prompt.template,
-            "deployment": prompt.deployment or "",
-            "tokens": prompt.input_tokens,
-            "parameters": given(prompt.parameters),
-            "left_out": [left_words(one) for one in prompt.left_out],
-            "tools": [tool.name for tool in prompt.tools],
-            "messages": [self._message(one, n, prompt) for n, one in enumerate(prompt.messages)],
-        }
-
-    def _message(self, message: Message, number: int, prompt: Prompt) -> dict[str, Any]:
-        first = next((n for n, one in enumerate(prompt.messages) if one.role != "system"), 0)
-        example = first <= number < first + prompt.examples
-        return {
-            "role": message.role,
-            "text": words_of(message),
-            "tokens": self._bench.weigh(message),
-            "example": example,
-        }
 
     async def _code(self, request: web.Request) -> web.Response:
         asked = await _read(request)
@@ -170,7 +143,7 @@ class Playground:
                 "text": turn.reply.text,
                 "outcome": turn.outcome,
                 "answer": "".join(one.text for one in turn.messages[-1:]),
-                "sent": self.sent(prompts) if prompts else None,
+                "sent": sent(prompts, self._bench) if prompts else None,
                 "cost": cost_words(turn),
             }
         )
@@ -226,54 +199,3 @@ def _card(template: Template) -> dict[str, Any]:
         "knowledge": list(template.knowledge),
         "setup": setup_of(template),
     }
-
-
-def given(parameters: Parameters) -> dict[str, Any]:
-    """The parameters that are set."""
-    return {
-        name: value for name, value in msgspec.structs.asdict(parameters).items() if value not in (None, ())
-    }
-
-
-def left_words(left: LeftOut) -> str:
-    """What did not go into a prompt, in words."""
-    noun = left.what if left.count != 1 else left.what.removesuffix("s")
-    return f"{left.count} {noun}: {left.why}"
-
-
-def words_of(message: Message) -> str:
-    """A message as text; pictures and calls of tools in words."""
-    found: list[str] = []
-    for part in message.parts:
-        match part:
-            case Text():
-                found.append(part.text)
-            case Image():
-                found.append(f"[picture: {part.alt or part.mime}]")
-            case _:
-                found.append(f"[{msgspec.json.encode(part).decode()}]")
-    return "\n".join(found)
-
-
-def cost_words(turn: Turn) -> str:
-    """Who answered, how much, how long and at what price, in one line."""
-    seconds = (turn.ended_at - turn.began_at).total_seconds()
-    facts = [", ".join(dict.fromkeys(one.deployment for one in turn.usage))] if turn.usage else []
-    sums = sum(one.input_tokens for one in turn.usage), sum(one.output_tokens for one in turn.usage)
-    if any(sums):
-        facts.append(f"{sums[0]:,} + {sums[1]:,} tokens")
-    facts.append(f"{seconds:.1f} s")
-    if turn.usage:
-        facts.append(dollars(turn))
-    return " · ".join(facts)
-
-
-def dollars(turn: Turn) -> str:
-    """What a turn cost; unknown is said, never shown as nothing."""
-    prices = [one.usd for one in turn.usage]
-    if not prices:
-        return "free"
-    if any(price is None for price in prices):
-        return "price unknown"
-    total = sum(price or 0.0 for price in prices)
-    return "free" if total == 0 else f"${total:.4f}" if total >= 0.0001 else f"${total:.6f}"

@@ -206,9 +206,45 @@ class Press(Protocol):
         ...
 
 
+class Found(Protocol):
+    """A conversation with turns that match, newest first; `turns` is how many it has in all."""
+
+    @property
+    def conversation(self) -> str: ...
+    @property
+    def matching(self) -> Sequence[Turn]: ...
+    @property
+    def turns(self) -> int: ...
+
+
+class Search(Protocol):
+    """What was found; `before_ms` is where to go on, `None` at the end."""
+
+    @property
+    def found(self) -> Sequence[Found]: ...
+    @property
+    def before_ms(self) -> int | None: ...
+
+
+class Archive(Protocol):
+    """What was said, in every conversation. Raises StateUnavailable."""
+
+    async def search(
+        self, matches: Callable[[Turn], bool], *, before_ms: int | None = None, count: int = 25
+    ) -> Search:
+        """Conversations with turns that match, the one that was answered last first."""
+        ...
+
+    async def turns(self, conversation: str) -> Sequence[Turn]:
+        """Every turn that is kept of a conversation, oldest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
-    """What stands behind the pages beside the chat."""
+    """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn."""
 
     workbench: Workbench
     press: Press
+    archive: Archive
+    sent: Callable[[str, str], Awaitable[Sequence[Prompt]]]

@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.studio.gate import Gate
+from adapters.studio.log import Log
 from adapters.studio.paper import draw, menu, page
 from adapters.studio.playground import Playground
 from adapters.studio.ports import Office
@@ -32,6 +33,7 @@ class Rooms:
         return [
             web.get("/studio/playground", guard(show_playground, need="editor", page=True)),
             *playground.routes(),
+            *Log(self._office, self._gate, self.draw).routes(),
             *Prompts(self._office.press, self._office.workbench, self._gate, self.draw).routes(),
         ]
 

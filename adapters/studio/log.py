@@ -1,0 +1,156 @@
+"""Conversations and feedback: what was asked, answered, sent and rated; who reads it is logged."""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from markupsafe import Markup
+
+from adapters.studio.acts import body_of
+from adapters.studio.frames import render
+from adapters.studio.gate import Gate, Turned
+from adapters.studio.paper import Draw, page
+from adapters.studio.ports import Office
+from adapters.studio.sent import cost_words, left_words, sent
+from bot.errors import NotAllowed, TemplateError
+from bot.types import Turn
+
+log = logging.getLogger(__name__)
+
+MOST_QUERY = 200
+RATED: dict[str, Callable[[Turn], bool]] = {
+    "good": lambda turn: any(rating.good for rating in turn.ratings.values()),
+    "bad": lambda turn: any(not rating.good for rating in turn.ratings.values()),
+}
+
+
+class Log:
+    """Pages over the archive."""
+
+    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
+        self._office = office
+        self._gate = gate
+        self._draw = draw
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """The pages and their forms."""
+
+        def get(path: str, handler: Any) -> web.RouteDef:
+            return web.get(path, self._gate.guard(handler, need="operator", page=True))
+
+        def post(path: str, handler: Any) -> web.RouteDef:
+            return web.post(path, self._gate.guard(handler, need="operator", page=True, form=True))
+
+        return [
+            get("/studio/log", self._search),
+            get("/studio/log/{conversation:.+}", self._read),
+            get("/studio/feedback", self._feedback),
+            post("/studio/feedback/propose", self._propose),
+            post("/studio/feedback/review", self._review),
+        ]
+
+    async def _search(self, request: web.Request) -> web.Response:
+        query = request.query.get("q", "").strip()[:MOST_QUERY]
+        needle = query.casefold()
+
+        def matches(turn: Turn) -> bool:
+            return not needle or any(needle in text.casefold() for text in _texts(turn))
+
+        search = await self._office.archive.search(matches, before_ms=_before(request))
+        log.info("conversations were listed in the studio by an operator")
+        rows = [(one, one.matching[0]) for one in search.found]
+        values = {"rows": rows, "query": query, "before_ms": search.before_ms, "first": not _before(request)}
+        return page(self._draw(request, "log.html", "Conversations", **values))
+
+    async def _read(self, request: web.Request) -> web.Response:
+        conversation = request.match_info["conversation"]
+        turns = await self._office.archive.turns(conversation)
+        if not turns:
+            raise Turned(404, "Nothing is kept of that conversation any more.")
+        log.info("conversation %s was read in the studio by an operator", conversation)
+        wanted = request.query.get("sent", "")
+        prompts = await self._office.sent(conversation, wanted) if wanted else ()
+        return page(
+            self._draw(
+                request,
+                "conversation.html",
+                "Conversations",
+                conversation=conversation,
+                turns=[_row(turn) for turn in turns],
+                wanted=wanted,
+                sent=sent(prompts, self._office.workbench) if prompts else None,
+                pools=self._office.press.pools(),
+            )
+        )
+
+    async def _feedback(self, request: web.Request) -> web.Response:
+        which = request.query.get("rated", "")
+        matches = RATED.get(which, lambda turn: bool(turn.ratings))
+        search = await self._office.archive.search(matches, before_ms=_before(request))
+        log.info("rated answers were listed in the studio by an operator")
+        values = {
+            "rows": [(one.conversation, _row(turn)) for one in search.found for turn in one.matching],
+            "which": which if which in RATED else "",
+            "before_ms": search.before_ms,
+            "first": not _before(request),
+            "proposals": await self._office.press.proposals(),
+            "pools": self._office.press.pools(),
+        }
+        return page(self._draw(request, "feedback.html", "Feedback", **values))
+
+    async def _propose(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        turns = await self._office.archive.turns(form.get("conversation", ""))
+        turn = next((one for one in turns if one.id == form.get("turn")), None)
+        if turn is None:
+            raise Turned(404, "That answer is not kept any more.")
+        try:
+            await self._office.press.propose(turn, form.get("pool", ""), author=self._author(request))
+        except NotAllowed as error:
+            raise Turned(409, str(error)) from None
+        return web.Response(status=303, headers={"Location": "/studio/feedback"})
+
+    async def _review(self, request: web.Request) -> web.Response:
+        form = await _form(request)
+        press, reviewer = self._office.press, self._author(request)
+        try:
+            if form.get("verdict") == "accept":
+                user, assistant = form.get("user", ""), form.get("assistant", "")
+                await press.accept(form.get("id", ""), reviewer=reviewer, user=user, assistant=assistant)
+            else:
+                await press.reject(form.get("id", ""), reviewer=reviewer)
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(409, str(error)) from None
+        return web.Response(status=303, headers={"Location": "/studio/feedback"})
+
+    def _author(self, request: web.Request) -> str:
+        return f"the studio's {self._gate.role(request)}"
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    body = await body_of(request, "application/x-www-form-urlencoded")
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def _before(request: web.Request) -> int | None:
+    value = request.query.get("before", "")
+    return int(value) if value.isdecimal() and len(value) < 16 else None
+
+
+def _texts(turn: Turn) -> tuple[str, ...]:
+    return turn.said.text, turn.reply.text, turn.said.user.name, turn.template
+
+
+def _row(turn: Turn) -> dict[str, Any]:
+    """A turn as the pages show it."""
+    return {
+        "turn": turn,
+        "answer": Markup(render(turn.reply.text)),  # noqa: S704 (made safe there)
+        "cost": cost_words(turn),
+        "left_out": [left_words(one) for one in turn.left_out],
+        "good": sum(rating.good for rating in turn.ratings.values()),
+        "bad": sum(not rating.good for rating in turn.ratings.values()),
+        "comments": [rating.comment for rating in turn.ratings.values() if rating.comment],
+    }

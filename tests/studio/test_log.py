@@ -1,0 +1,64 @@
+"""Conversations and feedback, as an operator reads them."""
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.studio.conftest import Whole
+from tests.studio.test_playground import say
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def ask(page: Page, whole: Whole, text: str) -> None:
+    await page.goto(whole.url)
+    await say(page, text)
+    await expect(page.get_by_role("button", name="Good answer")).to_be_visible()
+
+
+async def search(page: Page, whole: Whole, words: str) -> None:
+    await page.goto(f"{whole.url}/studio/log")
+    await page.get_by_label("Search").fill(words)
+    await page.keyboard.press("Enter")
+
+
+async def test_a_conversation_is_found_by_its_words_and_shows_what_was_sent(
+    page: Page, whole: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ask(page, whole, "What is 17 * 3? Porcupine.")
+    await search(page, whole, "porcuPINE")
+    await expect(page.locator(".list li")).to_have_count(1)
+    with caplog.at_level("INFO", logger="adapters.studio.log"):
+        await page.get_by_role("link", name="What is 17 * 3? Porcupine.").click()
+        await expect(page.locator(".record .answer")).to_contain_text("51")
+    assert "was read in the studio" in caplog.text
+    assert "orcupine" not in caplog.text
+    await page.get_by_role("link", name="Show what was sent").click()
+    await expect(page.locator(".messages li[data-role=system]")).to_contain_text("You are Parley")
+    await expect(page.locator(".messages li[data-role=user]")).to_contain_text("Porcupine")
+
+
+async def test_words_that_nobody_said_are_not_found(page: Page, whole: Whole) -> None:
+    await search(page, whole, "xylophonist")
+    await expect(page.get_by_text("Nothing with “xylophonist” was found")).to_be_visible()
+
+
+async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, whole: Whole) -> None:
+    await ask(page, whole, "What is 19 * 3? Armadillo.")
+    await page.get_by_role("button", name="Good answer").click()
+    await expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
+    record = page.locator(".record").filter(has_text="Armadillo")
+    for _ in range(20):
+        await page.goto(f"{whole.url}/studio/feedback?rated=good")
+        if await record.count():
+            break
+    await record.get_by_role("button", name="Propose as an example").click()
+    await page.get_by_label("The ideal answer").fill("Fifty-seven, said the armadillo.")
+    await page.get_by_role("button", name="Accept into the pool").click()
+    await expect(page.get_by_text("To review")).to_have_count(0)
+    pool = whole.house.library.shelf.pools()["support"]
+    assert any(one.assistant == "Fifty-seven, said the armadillo." for one in pool)
+
+
+async def test_bad_ratings_are_listed_apart(page: Page, whole: Whole) -> None:
+    await page.goto(f"{whole.url}/studio/feedback?rated=bad")
+    await expect(page.get_by_role("link", name="Bad")).to_have_attribute("aria-current", "true")
