@@ -1,15 +1,19 @@
 """Which deployments there are: what a file may say, and how its mistakes are named."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from bot.errors import ConfigError
 from bot.models.catalogue import key_names
-from bot.models.roster import Roster, load, simple
-from bot.types import Prices
+from bot.models.roster import Policy, Roster, load, simple
+from bot.types import Deployment, Prices
 
 ENDPOINT = "https://name.openai.azure.com"
+DOCS = Path(__file__).parents[2] / "docs"
+# What a file can't state: they come from the model and the endpoint.
+FIELDS = set(Deployment.__struct_fields__) - {"family", "wire"}
 
 
 def test_the_simple_case_names_one_deployment_per_capability() -> None:
@@ -147,3 +151,21 @@ def test_an_entry_without_an_endpoint_is_said(tmp_path: Path) -> None:
     path.write_text("deployments:\n  - name: gpt-4o\n")
     with pytest.raises(ConfigError, match="endpoint"):
         load(path)
+
+
+def test_the_commented_example_can_be_used_as_it_is() -> None:
+    found = load(DOCS / "deployments.example.yaml")
+    assert found.policy == "ordered"
+    assert {one.capability for one in found.deployments} == {"chat", "image", "embedding"}
+    tags = {tag for one in found.deployments for tag in one.tags}
+    assert {"fast", "cheap", "best", "fine-tuned"} <= tags
+    assert all(one.prices.input_usd is not None for one in found.deployments)
+
+
+def test_every_field_is_documented_and_shown_in_the_example() -> None:
+    guide = (DOCS / "deployments.md").read_text("utf-8")
+    example = (DOCS / "deployments.example.yaml").read_text("utf-8")
+    for name in (*FIELDS, *Prices.__struct_fields__, *get_args(Policy), "policy", "hedge_ms"):
+        assert f"`{name}`" in guide, name
+    for name in FIELDS:
+        assert f"{name}:" in example, name
