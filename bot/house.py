@@ -22,6 +22,7 @@ from bot.models.reload import reload
 from bot.models.roster import Roster
 from bot.settings import Settings, secrets
 from bot.state.archive import Archive
+from bot.state.books import Books
 from bot.state.choices import Choices
 from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
@@ -52,6 +53,7 @@ class House:
     deployments: Sequence[Deployment]
     library: Library
     archive: Archive
+    books: Books
     desk: Desk
     vault: Vault
     limiter: Limiter
@@ -68,6 +70,7 @@ class House:
         async def settle(turn: Turn) -> None:
             await self.ledger.settle(turn.said.user, turn.id, turn.said.address.conversation, turn.usage)
             await self.archive.note(turn)
+            await self.books.note(turn)
 
         return Worker(
             inbox=self.inbox,
@@ -157,6 +160,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             deployments=deployments,
             library=library,
             archive=Archive(redis, retention_s),
+            books=Books(redis),
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),

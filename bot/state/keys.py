@@ -64,6 +64,7 @@ KINDS = (
     Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
     Kind(name="picture", type="string", holds="a picture of a turn", life="retention"),
     Kind(name="recent", type="zset", holds="conversation -> last answered, ms", life="retention"),
+    Kind(name="tally", type="hash", holds="what was used on a day, by whom and by what", life="400 d"),
     Kind(name="buried", type="list", holds="events given up, with the reason", life="30 d"),
     Kind(name="feed", type="stream", holds="what an open studio page shows", life="10 min"),
     Kind(name="rate", type="string", holds="a person's questions in this minute", life="60 s"),
@@ -122,6 +123,11 @@ def of_tenant(kind: str, tenant: str, *rest: str) -> str:
 def spent(tenant: str, day: date, user: str | None = None) -> str:
     """What a tenant, or one of its people, spent on a day (UTC)."""
     return of_tenant("spent", tenant, day.isoformat(), *([user] if user is not None else []))
+
+
+def tally(day: date) -> str:
+    """What was used on a day (UTC), by template, deployment, channel and person."""
+    return f"parley:{{studio}}:tally:{day.isoformat()}"
 
 
 def waiting(shard: int) -> str:

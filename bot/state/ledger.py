@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bot.errors import BudgetSpent, RateLimited
-from bot.state import keys
+from bot.state import books, keys
 from bot.state.redis import Redis, Script
 from bot.types import Usage, User, now
 
@@ -118,6 +118,7 @@ class Ledger:
         names = [keys.spent(user.tenant, day, user.id) for day in days]
         own = [keys.of_tenant(kind, user.tenant, user.id) for kind in ("talks", "rate")]
         deleted, _ = await self._redis.many([("DEL", *names), ("DEL", *own)])
+        await self._redis.many([("HDEL", keys.tally(day), *books.fields_of(user)) for day in days])
         return int(deleted)
 
 
