@@ -1,7 +1,6 @@
 """The command line `parley`; each command imports what it needs when it runs, so that `--help` is quick."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -9,13 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from bot.authoring import prompts
+from bot.console import load_settings, run
 from bot.errors import BotError, ConfigError
+from bot.evaluate import evaluate
 
 if TYPE_CHECKING:
     from bot.models.probe import Probe
     from bot.settings import Settings
     from bot.state.buried import Graveyard
-    from bot.types import Finding, Prompt, Template
+    from bot.types import Finding
 
 T = TypeVar("T")
 _LEVELS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "error": typer.colors.RED}
@@ -29,7 +31,6 @@ parley = typer.Typer(
     "with a studio in the browser. Settings are read from the environment and .env (see .env.example).",
 )
 manifest = typer.Typer(no_args_is_help=True, help="Describe the bot to Slack or Teams.")
-prompts = typer.Typer(no_args_is_help=True, help="List, show and try the templates.")
 parley.add_typer(manifest, name="manifest")
 parley.add_typer(prompts, name="prompts")
 
@@ -49,25 +50,6 @@ def main() -> None:
 def _complain(error: BotError) -> None:
     for line in str(error).splitlines():
         typer.echo(f"parley: {line}", err=True)
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where there is one (not on Windows)."""
-    make: Callable[[], asyncio.AbstractEventLoop] | None = None
-    try:
-        import uvloop
-
-        make = uvloop.new_event_loop
-    except ImportError:
-        pass
-    with asyncio.Runner(loop_factory=make) as runner:
-        return runner.run(work)
-
-
-def _settings() -> "Settings":
-    from bot import settings
-
-    return settings.load()
 
 
 def _version(wanted: bool) -> None:
@@ -91,13 +73,13 @@ def _options(
 @parley.command()
 def serve() -> None:
     """Run the web server and a worker in one process."""
-    _serve(_settings(), web=True, worker=True)
+    _serve(load_settings(), web=True, worker=True)
 
 
 @parley.command()
 def web() -> None:
     """Run the web server alone; workers answer."""
-    _serve(_settings(), web=True, worker=False)
+    _serve(load_settings(), web=True, worker=False)
 
 
 @parley.command()
@@ -110,7 +92,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run a worker alone, for web servers on the same Redis."""
-    settings = _settings()
+    settings = load_settings()
     if concurrency is not None:
         settings = settings.model_copy(update={"parley_concurrency": concurrency})
     _serve(settings, web=False, worker=True)
@@ -119,7 +101,7 @@ def worker(
 def _serve(settings: "Settings", *, web: bool, worker: bool) -> None:
     from bot import app
 
-    _run(app.serve(settings, web_on=web, worker_on=worker))
+    run(app.serve(settings, web_on=web, worker_on=worker))
 
 
 @parley.command()
@@ -136,7 +118,7 @@ def chat(
 
     from bot import app
 
-    _run(app.chat(_settings(), conversation or uuid.uuid4().hex))
+    run(app.chat(load_settings(), conversation or uuid.uuid4().hex))
 
 
 @parley.command()
@@ -147,7 +129,7 @@ def check() -> None:
     """
     from bot import app
 
-    findings = _run(app.check(_settings()))
+    findings = run(app.check(load_settings()))
     width = max((len(finding.subject) for finding in findings), default=0)
     for finding in findings:
         _print_finding(finding, width)
@@ -191,7 +173,7 @@ def manifest_slack(
     """
     from adapters.slack.manifest import manifest as describe
 
-    settings = _settings()
+    settings = load_settings()
     if socket is None:
         socket = settings.slack_app_token is not None
     url = url or settings.parley_public_url
@@ -235,7 +217,7 @@ def manifest_teams(
 
     from adapters.teams.manifest import package
 
-    settings = _settings()
+    settings = load_settings()
     app_id, url = app_id or settings.microsoft_app_id, url or settings.parley_public_url
     if app_id is None:
         raise ConfigError("The package names the bot: give --app-id or set MicrosoftAppId.")
@@ -251,77 +233,7 @@ def manifest_teams(
     typer.echo(f"Wrote {out}. Upload it in Teams: Apps, Manage your apps, Upload an app.")
 
 
-# ------------------------------------------------------------------ prompts
-
-
-_Folder = Annotated[Path | None, typer.Option(help="The folder of the templates [default: PARLEY_PROMPTS]")]
-
-
-def _folder(folder: Path | None) -> Path:
-    from bot import templates
-
-    return folder or _settings().parley_prompts or templates.FOLDER
-
-
-@prompts.command("list")
-def prompts_list(folder: _Folder = None) -> None:
-    """List the templates and what each is used for."""
-    from bot import preview, templates
-
-    typer.echo(preview.table(templates.load(_folder(folder))))
-
-
-@prompts.command("show")
-def prompts_show(name: str, folder: _Folder = None) -> None:
-    """Show one template as Parley understands it."""
-    from bot import preview
-
-    typer.echo(preview.describe(_named(name, _folder(folder))))
-
-
-@prompts.command("render")
-def prompts_render(name: str, question: str, folder: _Folder = None) -> None:
-    """Show exactly what would be sent for a question."""
-    from bot import preview
-
-    where = _folder(folder)
-    prompt = _run(_composed(_settings(), where, _named(name, where), question))
-    typer.echo(preview.sent(prompt))
-
-
-async def _composed(settings: "Settings", folder: Path, template: "Template", question: str) -> "Prompt":
-    """What the first message of a new conversation would send."""
-    from bot import compose, examples, house, knowledge, preview, templates
-    from bot.models import catalogue
-    from bot.models.gateway import connect
-    from bot.settings import secrets
-
-    deployments = house.find_deployments(settings)
-    async with connect(deployments, secrets(catalogue.key_names(deployments))) as gateway:
-
-        async def embed(texts: Sequence[str]) -> list[list[float]]:
-            return (await gateway.embed(texts))[0]
-
-        able = gateway.deployments(template.capability, template.deployment)
-        pool = templates.load_pools(folder).get(template.pool or "", ())
-        material = compose.Material(
-            template=template,
-            said=preview.said(question),
-            question=question,
-            examples=await examples.choose(template, pool, question, embed),
-            passages=await knowledge.recall(template, knowledge.load(folder), question, embed),
-        )
-        return compose.compose(material, preview.room(able))
-
-
-def _named(name: str, folder: Path) -> "Template":
-    from bot import templates
-
-    loaded = {template.name: template for template in templates.load(folder)}
-    if name not in loaded:
-        raise ConfigError(f"There is no template {name!r}; there are: {', '.join(loaded)}.")
-    return loaded[name]
-
+parley.command("eval")(evaluate)
 
 # ------------------------------------------------------------------ what was given up
 
@@ -338,7 +250,7 @@ def buried_list() -> None:
     """List what was given up, with the reasons."""
     import textwrap
 
-    found = _run(_buried(lambda graveyard: graveyard.all()))
+    found = run(_buried(lambda graveyard: graveyard.all()))
     for name, one in found.items():
         attempts = f"{one.attempts} attempt{'s' if one.attempts != 1 else ''}"
         typer.echo(f"{name}  {one.at:%Y-%m-%d %H:%M} UTC  {attempts}  {one.conversation}")
@@ -374,7 +286,7 @@ def _dig(
 
     if not ids and not everything:
         raise ConfigError("Say which: give ids, as `parley buried list` shows them, or --all.")
-    results = _run(_buried(to_each))
+    results = run(_buried(to_each))
     for name, there in results:
         typer.echo(f"{name} {done}." if there else f"{name} is not buried.", err=not there)
     if not all(there for _, there in results):
@@ -385,7 +297,7 @@ async def _buried(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
     from bot.house import open_house
     from bot.state.buried import Graveyard
 
-    async with open_house(_settings()) as house:
+    async with open_house(load_settings()) as house:
         return await act(Graveyard(house.redis))
 
 
@@ -402,7 +314,7 @@ def deployments_list() -> None:
     from bot import house
     from bot.models.listing import listed
 
-    typer.echo(listed(house.find_roster(_settings())))
+    typer.echo(listed(house.find_roster(load_settings())))
 
 
 @deployments.command("test")
@@ -415,11 +327,11 @@ def deployments_test() -> None:
     from bot.settings import secrets
 
     async def probe() -> "list[Probe]":
-        found = house.find_roster(_settings())
+        found = house.find_roster(load_settings())
         async with connect(found, secrets(catalogue.key_names(found.deployments))) as gateway:
             return await gateway.probe()
 
-    probes = _run(probe())
+    probes = run(probe())
     typer.echo(trials(probes))
     if any(one.finding.level == "error" for one in probes):
         raise typer.Exit(1)

@@ -40,7 +40,7 @@ def open_source(path: Path, most_bytes: int) -> Source:
 
 
 class _Lined(dict[str, object]):
-    """A mapping that knows the line, counted from 0, of each of its keys."""
+    """A mapping that knows the line of each of its keys."""
 
     def __init__(self, values: dict[str, object], lines: dict[str, int]) -> None:
         super().__init__(values)
@@ -49,6 +49,9 @@ class _Lined(dict[str, object]):
 
 class _Loader(yaml.SafeLoader):
     """The safe loader of PyYAML, which also refuses aliases (they can grow without end) and double keys."""
+
+    first = 1
+    """The line of the file at which the YAML begins."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -63,7 +66,7 @@ class _Loader(yaml.SafeLoader):
             if key in table:
                 raise yaml.MarkedYAMLError(None, None, f"{key!r} is there twice", key_node.start_mark)
             table[key] = self._value(value_node)
-            table.lines[key] = key_node.start_mark.line
+            table.lines[key] = key_node.start_mark.line + self.first
         return cast(dict[Hashable, object], table)
 
     def _value(self, node: yaml.Node) -> object:
@@ -87,9 +90,7 @@ class Fields:
         if data is None:
             data = _Lined({}, {})
         if not isinstance(data, _Lined):
-            raise source.error(
-                line, f"{where or 'the front matter'} must be names with values, `name: value`"
-            )
+            raise source.error(line, f"{where or 'this'} must be names with values, `name: value`")
         self._source, self._data, self._line, self._where = source, data, line, where
         self._asked: set[str] = set()
 
@@ -109,7 +110,7 @@ class Fields:
 
     def line(self, key: str) -> int:
         """The line of a field in the file, or of the mapping when the field isn't there."""
-        return self._data.lines[key] + 2 if key in self._data else self._line
+        return self._data.lines.get(key, self._line)
 
     def error(self, key: str, words: str) -> TemplateError:
         """What is wrong with a field."""
@@ -191,6 +192,21 @@ class Fields:
             found.append((name, Fields(self._source, entry, table.line(name), f"{where}.{name}")))
         return found
 
+    def each(self, key: str) -> list["Fields"]:
+        """A list of mappings, each with a line of its own; empty when absent."""
+        value = self.any(key)
+        if value is not None and not isinstance(value, list):
+            raise self.error(key, f"{key!r} must be a list, each item behind a dash")
+        found: list[Fields] = []
+        for number, item in enumerate(cast("list[object]", value or []), 1):
+            line = (
+                min(item.lines.values(), default=self.line(key))
+                if isinstance(item, _Lined)
+                else self.line(key)
+            )
+            found.append(Fields(self._source, item, line, f"{key}, number {number}"))
+        return found
+
     def _typed(self, key: str, kind: type[_T], words: str) -> _T | None:
         value = self.any(key)
         if value is None or type(value) is kind:
@@ -218,13 +234,24 @@ def front_matter(source: Source) -> tuple[Fields, int]:
     end = next(ends, None)
     if end is None:
         raise source.error(1, "the front matter has no closing '---'")
-    loader = _Loader("\n".join(source.lines[1 : end - 1]))
+    return Fields(source, _parsed(source, source.lines[1 : end - 1], 2), 1), end
+
+
+def whole(source: Source) -> Fields:
+    """The fields of a file that is YAML from its first line to its last."""
+    return Fields(source, _parsed(source, source.lines, 1), 1)
+
+
+def _parsed(source: Source, lines: list[str], first: int) -> object:
+    """What the lines say, which begin at line `first` of the file."""
+    loader = _Loader("\n".join(lines))
+    loader.first = first
     try:
-        return Fields(source, loader.get_single_data(), 1), end
+        return loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        raise source.error(mark.line + 2 if mark else 1, error.problem or str(error)) from None
+        raise source.error(mark.line + first if mark else first, error.problem or str(error)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise source.error(1, f"the front matter can't be read as YAML: {error}") from None
+        raise source.error(1, f"this can't be read as YAML: {error}") from None
     finally:
         loader.dispose()

@@ -1,0 +1,245 @@
+"""The commands for people who write templates: `parley prompts ...`."""
+
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bot.console import Folder, load_settings, prompts_folder, run
+from bot.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bot.evaluation import Bench
+    from bot.types import Deployment, Example, Prompt, Template
+
+prompts = typer.Typer(no_args_is_help=True, help="List, show, try, compare and exchange the templates.")
+
+
+class Form(StrEnum):
+    """The forms of a template that other tools read."""
+
+    prompty = "prompty"
+    studio = "studio"
+    jsonl = "jsonl"
+
+
+# ------------------------------------------------------------------ looking
+
+
+@prompts.command("list")
+def prompts_list(folder: Folder = None) -> None:
+    """List the templates and what each is used for."""
+    from bot import preview, templates
+
+    typer.echo(preview.table(templates.load(prompts_folder(folder))))
+
+
+@prompts.command("show")
+def prompts_show(name: str, folder: Folder = None) -> None:
+    """Show one template as Parley understands it."""
+    from bot import preview
+
+    typer.echo(preview.describe(_named(name, prompts_folder(folder))))
+
+
+@prompts.command("render")
+def prompts_render(name: str, question: str, folder: Folder = None) -> None:
+    """Show exactly what would be sent for a question."""
+    from bot import preview
+
+    where = prompts_folder(folder)
+    typer.echo(preview.sent(run(_composed(where, _named(name, where), question))))
+
+
+async def _composed(folder: Path, template: "Template", question: str) -> "Prompt":
+    """What the first message of a new conversation would send."""
+    from bot import compose, preview
+
+    async with open_bench(folder) as (bench, _):
+        material = compose.Material(
+            template=template,
+            said=preview.said(question),
+            question=question,
+            examples=await bench.choose(template, question),
+            passages=await bench.recall(template, question),
+        )
+        return compose.compose(material, bench.room(template))
+
+
+@asynccontextmanager
+async def open_bench(folder: Path) -> "AsyncGenerator[tuple[Bench, Sequence[Deployment]]]":
+    """The files and the deployments, without any state: what is published doesn't count here."""
+    from bot import examples, house, knowledge, preview
+    from bot.evaluation import Bench
+    from bot.library import read_prompts
+    from bot.models import catalogue
+    from bot.models.gateway import connect
+    from bot.settings import secrets
+
+    deployments = house.find_deployments(load_settings())
+    files = read_prompts(folder)
+    async with connect(deployments, secrets(catalogue.key_names(deployments))) as gateway:
+
+        async def embed(texts: Sequence[str]) -> list[list[float]]:
+            return (await gateway.embed(texts))[0]
+
+        async def choose(template: "Template", question: str) -> "Sequence[Example]":
+            return await examples.choose(template, files.pools.get(template.pool or "", ()), question, embed)
+
+        async def recall(template: "Template", question: str) -> Sequence[str]:
+            return await knowledge.recall(template, files.texts, question, embed)
+
+        bench = Bench(
+            model=gateway,
+            templates={one.name: one for one in files.templates},
+            choose=choose,
+            recall=recall,
+            room=lambda one: preview.room(gateway.deployments(one.capability, one.deployment)),
+            embed=embed,
+        )
+        yield bench, deployments
+
+
+@prompts.command("diff")
+def prompts_diff(old: str, new: str, folder: Folder = None) -> None:
+    """Show how two templates differ; each is a name, or a .prompty file."""
+    from bot import setups
+
+    where = prompts_folder(folder)
+    typer.echo(setups.diff(_either(old, where), _either(new, where)) or "They say the same.")
+
+
+@prompts.command("lint")
+def prompts_lint(
+    folder: Folder = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for doubts, too.")] = False,
+) -> None:
+    """Check every template, also for what is seldom meant.
+
+    Mistakes end with exit code 2.
+    """
+    from bot import lint
+    from bot.library import read_prompts
+
+    files = read_prompts(prompts_folder(folder))
+    doubts = [(one.name, words) for one in files.templates for words in lint.doubts(one, files.pools)]
+    for name, words in doubts:
+        typer.echo(f"{name}.prompty: {words}")
+    typer.echo(f"{len(files.templates)} templates without a mistake, {len(doubts)} doubts.")
+    if doubts and strict:
+        raise typer.Exit(1)
+
+
+# ------------------------------------------------------------------ exchange
+
+
+@prompts.command("import")
+def prompts_import(
+    file: Annotated[Path, typer.Argument(help="A chat set-up (.json) or chat examples (.jsonl).")],
+    name: Annotated[str | None, typer.Option(help="The template's name [default: the file's].")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a template of this name.")] = False,
+    folder: Folder = None,
+) -> None:
+    """Make a template of a set-up of Azure OpenAI Studio.
+
+    Chat examples, a line of JSON each, can be read too.
+    """
+    from bot import setups
+    from bot.prompty import read_text
+    from bot.templates import faults, load, load_pools
+
+    where = prompts_folder(folder)
+    name = name or re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")
+    read = setups.from_jsonl if file.suffix == ".jsonl" else setups.from_studio
+    template = read(_bytes(file), name)
+    text = setups.to_prompty(template)
+    path = where / f"{name}.prompty"
+    if path.exists() and not force:
+        raise ConfigError(f"{path} is there already; --force writes over it, --name gives another name.")
+    others = [one for one in load(where) if one.name != name]
+    for problem in faults(read_text(text, name), others, load_pools(where)):
+        raise problem
+    _write(path, text.encode())
+    typer.echo(f"Wrote {path}.")
+    for words in _advice(template):
+        typer.echo(f"  {words}")
+
+
+def _advice(template: "Template") -> list[str]:
+    """What an import leaves to do."""
+    match = template.match
+    advice: list[str] = []
+    if not (match.default or match.commands or match.prefixes or match.channels):
+        advice.append("Nothing uses it yet: give it a command under metadata.parley.match.")
+    if template.deployment:
+        advice.append(f"It wishes for the deployment {template.deployment!r}: is there one of that name?")
+    if template.extra:
+        kept = ", ".join(template.extra)
+        advice.append(f"Kept for an export, but not used here: {kept}.")
+    return advice
+
+
+@prompts.command("export")
+def prompts_export(
+    name: str,
+    form: Annotated[Form, typer.Option("--format", help="In which form.")] = Form.studio,
+    out: Annotated[Path | None, typer.Option(help="The file to write [default: print].")] = None,
+    folder: Folder = None,
+) -> None:
+    """Print a template as a set-up of Azure OpenAI Studio.
+
+    Or, with --format, as chat examples (jsonl), or as .prompty.
+    """
+    from bot import setups
+
+    template = _named(name, prompts_folder(folder))
+    write = {
+        Form.prompty: lambda: setups.to_prompty(template).encode(),
+        Form.studio: lambda: setups.to_studio(template),
+        Form.jsonl: lambda: setups.to_jsonl(template).encode(),
+    }
+    data = write[form]()
+    if out is None:
+        typer.echo(data.decode().rstrip("\n"))
+        return
+    _write(out, data)
+    typer.echo(f"Wrote {out}.")
+
+
+# ------------------------------------------------------------------ files
+
+
+def _named(name: str, folder: Path) -> "Template":
+    from bot import templates
+
+    loaded = {template.name: template for template in templates.load(folder)}
+    if name not in loaded:
+        raise ConfigError(f"There is no template {name!r}; there are: {', '.join(loaded)}.")
+    return loaded[name]
+
+
+def _either(name: str, folder: Path) -> "Template":
+    from bot import prompty
+
+    path = Path(name)
+    return (
+        prompty.read(path).template if path.suffix == ".prompty" and path.is_file() else _named(name, folder)
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}") from None
