@@ -247,6 +247,11 @@ class Gateway:
                 findings.append(Finding(level=level, subject=subject, words=f"{words} Set {setting}."))
         return findings
 
+    def states(self) -> list[State]:
+        """How each deployment is now, in the order in which they are asked."""
+        routes = sorted(self._routes, key=lambda route: (route.deployment.capability, route.deployment.order))
+        return [State(one.deployment, one.breaker.wait_s(), one.broken, one.running) for one in routes]
+
     async def probe(self) -> list[Probe]:
         """A small call to each deployment, all at once, in their order."""
         return await asyncio.gather(*(probe(route.deployment, route.model) for route in self._routes))

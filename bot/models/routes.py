@@ -45,6 +45,15 @@ def load_of(prompt: Prompt) -> Load:
 
 
 @runtime_checkable
+class State(NamedTuple):
+    """How a deployment is: for how long it rests yet, what only its operator can mend, what runs here."""
+
+    deployment: Deployment
+    rest_s: float
+    broken: str
+    running: int
+
+
 class Learner(Protocol):
     """A model that learns which parameters it must not send, and hears when its limits are used up."""
 
