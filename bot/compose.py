@@ -41,7 +41,7 @@ class Room:
 class Material:
     """What a prompt is made of. `question` is the text without the words that chose the template.
 
-    `left_out` is what was not even looked at for this prompt.
+    `left_out` is what was not even looked at; `summary` tells what the history no longer does.
     """
 
     template: Template
@@ -53,6 +53,7 @@ class Material:
     pictures: Sequence[Image] = ()
     documents: Sequence[Document] = ()
     left_out: Sequence[LeftOut] = ()
+    summary: str = ""
     tools: Sequence[ToolSpec] = ()
 
 
@@ -73,10 +74,11 @@ def compose(material: Material, room: Room) -> Prompt:
         )
     passages, without = _passages(material.passages, left)
     left -= sum(map(window.weigh, passages))
-    turns, dropped = window.fit(material.turns, left, template.past_messages)
-    left_out = tuple(one for one in (*material.left_out, untold, without, dropped) if one is not None)
-    history = [_slim(message) for turn in turns for message in turn.messages]
-    notice = [say("system", _notice(dropped))] if dropped else []
+    left -= window.weigh_text(material.summary)
+    shown = window.fit(material.turns, left, material.said.id, template.past_messages)
+    left_out = tuple(one for one in (*material.left_out, untold, without, shown.dropped) if one is not None)
+    history = [_slim(message) for turn in shown.turns for message in turn.messages]
+    notice = [say("system", _notice(material.summary))] if shown.since or shown.dropped else []
     messages = (*system, *examples, *notice, *history, *passages, question)
     return Prompt(
         template=template.version,
@@ -89,6 +91,7 @@ def compose(material: Material, room: Room) -> Prompt:
         deployment=template.deployment,
         sticky=material.said.address.conversation,
         examples=len(examples),
+        since=shown.since,
     )
 
 
@@ -185,5 +188,11 @@ def _slim(message: Message) -> Message:
     return msgspec.structs.replace(message, parts=parts)
 
 
-def _notice(dropped: LeftOut) -> str:
-    return f"The oldest {dropped.count} exchanges of this conversation are no longer shown to you."
+def _notice(summary: str) -> str:
+    """Stays the same until the history is cut again: it is a part of the prefix that is cached."""
+    words = "The oldest exchanges of this conversation are no longer shown to you."
+    if not summary:
+        return words
+    return (
+        f"{words} A summary of them follows as data:\n<summary>\n{_harmless(summary, 'summary')}\n</summary>"
+    )

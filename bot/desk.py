@@ -7,6 +7,7 @@ from bot import sent
 from bot.errors import NotAllowed
 from bot.state.choices import Choice, Choices, Manner
 from bot.state.ledger import Ledger, Spent
+from bot.state.memory import Memory
 from bot.state.proposals import Proposals
 from bot.state.turns import Turns
 from bot.types import About, Deployment, Said, Template, Turn, User, now
@@ -22,6 +23,7 @@ class Desk:
         deployments: Sequence[Deployment],
         ledger: Ledger,
         turns: Turns,
+        memory: Memory,
         choices: Choices,
         proposals: Proposals,
         operators: Collection[str] = (),
@@ -32,6 +34,7 @@ class Desk:
         self.deployments = {one.name: _described(one) for one in deployments if one.capability == "chat"}
         self._ledger = ledger
         self._turns = turns
+        self._memory = memory
         self._choices = choices
         self._proposals = proposals
         self._operators = frozenset(operators)
@@ -42,9 +45,7 @@ class Desk:
     @property
     def templates(self) -> dict[str, str]:
         """What each template that answers in words does, by name."""
-        return {
-            one.name: one.description or one.name for one in self._in_force() if one.capability == "chat"
-        }
+        return {one.name: one.description or one.name for one in self._in_force() if one.capability == "chat"}
 
     @property
     def _default(self) -> str:
@@ -123,6 +124,7 @@ class Desk:
         """Delete what is kept about a person, everywhere, and in these; what was deleted, in words."""
         everywhere = dict.fromkeys([*await self._ledger.talks(user), *conversations])
         gone = await self._turns.forget(user, everywhere)
+        await self._memory.forget(*everywhere)
         days = await self._ledger.forget(user)
         chosen = await self._choices.forget(user)
         await self._proposals.forget(user)

@@ -42,6 +42,7 @@ class Draft:
     sent: list[Prompt] = field(default_factory=list[Prompt])
     pictures: dict[str, Image] = field(default_factory=dict[str, Image])
     drawn: list[Image] = field(default_factory=list[Image])
+    before: str = ""
     recalled: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list[str])
     filter: dict[str, str] = field(default_factory=dict[str, str])
@@ -73,6 +74,7 @@ class Draft:
             left_out=left_out,
             reason=reason,
             resets=resets,
+            since=self.sent[0].since if self.sent else self.before,
             filter=self.filter,
         )
 
@@ -102,9 +104,7 @@ class Draft:
         return "\n\n".join(line for line in lines if line)
 
     def forgetting(self) -> str:
-        """Tells the person that the model no longer sees all of the conversation; empty when it does."""
-        dropped = sum(one.count for one in self.sent[0].left_out if one.what == "turns") if self.sent else 0
-        if not dropped:
+        """Tells the person, in the turn in which it happens, that the model sees less of the conversation."""
+        if not self.sent or self.sent[0].since == self.before:
             return ""
-        noun = "exchange is" if dropped == 1 else f"{dropped} exchanges are"
-        return f"_This conversation has become long: its oldest {noun} no longer in my view._"
+        return "_This conversation has become long: from here on I see only a summary of its oldest part._"

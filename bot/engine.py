@@ -18,9 +18,11 @@ from bot.desk import Desk
 from bot.draft import Draft, Stop
 from bot.errors import BotError, ContentFiltered, NotAllowed, Refused
 from bot.models import Model
+from bot.recollection import Recollection
 from bot.state.ledger import Ledger
+from bot.state.memory import Summary
 from bot.tools import DRAW, Tool
-from bot.types import Example, Match, Prompt, Quote, Reply, Said, Template, Turn, now
+from bot.types import Example, Match, Prompt, Quote, Reply, Said, Template, Turn, Usage, now
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class Parts:
     room: Callable[[Template], Room]
     estimate_usd: Callable[[Prompt], float | None]
     picture: drawing.Picture
+    recollection: Recollection
+    learn: Callable[[Prompt, Usage], None] = lambda prompt, usage: None
     rivals: Sequence[str] = ()
     family: Callable[[Template], str | None] = lambda template: None
     sees: Callable[[Template], bool] = lambda template: False
@@ -165,9 +169,13 @@ class Engine:
             draft.recalled = frozenset(image.ref for image in pictures)
             found = dataclasses.replace(found, pictures=pictures)
         tools = self._tools(draft, template, turns, around.show)
-        prompt = await self._compose(draft, template, question, turns, found, tools)
+        summary = await parts.recollection.of(said, turns)
+        prompt = await self._compose(draft, template, question, turns, found, tools, summary)
         await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
         await Chat(parts.model, tools, draft, around.show).write(prompt, around.stop)
+        if draft.usage:
+            parts.learn(prompt, draft.usage[0])
+        parts.recollection.refresh(said, turns, prompt.since, summary)
 
     async def _draw(
         self,
@@ -216,6 +224,11 @@ class Engine:
         )
         return {**tools, DRAW: pen.tool()}
 
+    async def changed(self, conversation: str, turns: Sequence[Turn]) -> None:
+        """A turn was changed or deleted: a summary of it must not go on telling it."""
+        if any(turn.since for turn in turns):
+            await self._parts.recollection.forget(conversation)
+
     async def look(self, said: Said, turns: Sequence[Turn]) -> Prompt:
         """Exactly what would be sent to answer this, without sending it. Raises Refused and Unavailable."""
         template, question = routing.choose(self._parts.templates(said), said)
@@ -231,7 +244,10 @@ class Engine:
         turns: Sequence[Turn],
         found: Contents = NOTHING,
         tools: Mapping[str, Tool] | None = None,
+        summary: Summary | None = None,
     ) -> Prompt:
+        seen = window.remembered(turns)
+        draft.before = seen[-1].since if seen else ""
         material = Material(
             template=template,
             said=draft.said,
@@ -242,6 +258,7 @@ class Engine:
             pictures=found.pictures,
             documents=found.documents,
             left_out=found.left_out,
+            summary=summary.text if summary is not None else "",
             tools=[tool.spec for tool in (tools or {}).values()],
         )
         return compose(material, self._parts.room(template))

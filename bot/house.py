@@ -20,6 +20,7 @@ from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
 from bot.models.reload import reload
 from bot.models.roster import Roster
+from bot.recollection import Recollection
 from bot.settings import Settings, secrets
 from bot.state.archive import Archive
 from bot.state.books import Books
@@ -30,12 +31,14 @@ from bot.state.feed import Feed
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
 from bot.state.limits import Limiter
+from bot.state.memory import Memory
 from bot.state.redis import Redis
 from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
 from bot.tools import installed
 from bot.types import Deployment, Event, Prompt, Said, Stopped, Template, Turn
+from bot.window import Calibration
 from bot.worker import Worker
 
 
@@ -130,6 +133,11 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             retention_s=retention_s,
         )
         turns = Turns(redis)
+        memory = Memory(redis, retention_s)
+        recollection = Recollection(
+            gateway, memory, ledger, partial(_estimate_usd, gateway), _tagged(deployments, "cheap")
+        )
+        stack.push_async_callback(recollection.close)
         inbox = Inbox(
             redis,
             lease_s=settings.parley_lease_s,
@@ -144,6 +152,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             deployments=deployments if settings.parley_model_choice else (),
             ledger=ledger,
             turns=turns,
+            memory=memory,
             choices=Choices(redis),
             proposals=library.proposals,
             operators=settings.operators,
@@ -164,11 +173,24 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(library, gateway, ledger, turns, desk),
+            engine=_engine(library, gateway, ledger, turns, desk, recollection),
         )
 
 
-def _engine(library: Library, gateway: Gateway, ledger: Ledger, turns: Turns, desk: Desk) -> Engine:
+def _tagged(deployments: Sequence[Deployment], tag: str) -> str | None:
+    """The tag, where a chat deployment has it: a wish that nothing answers to is warned of."""
+    return tag if any(tag in one.tags for one in deployments if one.capability == "chat") else None
+
+
+def _engine(
+    library: Library,
+    gateway: Gateway,
+    ledger: Ledger,
+    turns: Turns,
+    desk: Desk,
+    recollection: Recollection,
+) -> Engine:
+    calibration = Calibration()
     rivals = tuple(dict.fromkeys(one.name for one in gateway.deployments("chat")))
     return Engine(
         Parts(
@@ -185,9 +207,11 @@ def _engine(library: Library, gateway: Gateway, ledger: Ledger, turns: Turns, de
             tools=installed(),
             choose=library.choose,
             recall=library.recall,
-            room=partial(_room, gateway),
+            room=partial(_room, gateway, calibration),
             estimate_usd=partial(_estimate_usd, gateway),
             picture=turns.image,
+            recollection=recollection,
+            learn=calibration.learn,
             rivals=rivals,
             family=partial(_family, gateway),
             sees=partial(_sees, gateway),
@@ -239,7 +263,7 @@ async def _embed(model: Model, texts: Sequence[str]) -> list[list[float]]:
     return vectors
 
 
-def _room(gateway: Gateway, template: Template) -> Room:
+def _room(gateway: Gateway, calibration: Calibration, template: Template) -> Room:
     """What the smallest deployment that may answer takes: a fallback must take the same prompt.
 
     Where the cheapest that fits is chosen, the largest may be needed.
@@ -247,7 +271,7 @@ def _room(gateway: Gateway, template: Template) -> Room:
     able = gateway.deployments(template.capability, template.deployment)
     widest = max if gateway.policy == "cheapest" else min
     return Room(
-        context_tokens=widest((one.context_tokens for one in able), default=8192),
+        context_tokens=widest((calibration.room(one.name, one.context_tokens) for one in able), default=8192),
         output_tokens=min((one.output_tokens for one in able), default=1024),
     )
 

@@ -287,7 +287,8 @@ class ToolSpec(Value):
 class Prompt(Value):
     """Exactly what will be sent. `deployment` is a wish (a name or a tag), `sticky` what to stay near.
 
-    `examples` is how many messages after the system message are few-shot examples, not history.
+    `examples` is how many messages after the system message are few-shot examples, not history. `since` is
+    the id of the turn that the history begins with; empty when all of it is there.
     """
 
     template: str
@@ -300,6 +301,7 @@ class Prompt(Value):
     deployment: str | None = None
     sticky: str = ""
     examples: int = 0
+    since: str = ""
 
 
 # ------------------------------------------------------------------ what a model answers
@@ -398,7 +400,7 @@ class Turn(Value):
 
     `messages` are what later prompts see of this turn: none for a refused one. `left_out` is what the
     prompt did not hold, and why; `reason` says in words why an outcome is not `answered`. `resets` is
-    true where the person asked to start anew: later prompts see nothing before it. `ratings` are by
+    true where the person asked to start anew: later prompts see nothing before it. `since` is that of the prompt. `ratings` are by
     user id; `filter` is as in Delta.
     """
 
@@ -417,6 +419,7 @@ class Turn(Value):
     attempts: int = 1
     reason: str = ""
     resets: bool = False
+    since: str = ""
     ratings: dict[str, Rating] = {}
     filter: dict[str, str] = {}
 

@@ -1,13 +1,17 @@
 """Which turns of a conversation fit into a prompt: whole turns, the newest, never half of one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from bot.types import Image, LeftOut, Message, Text, ToolCall, ToolResult, Turn
+from bot.types import Image, LeftOut, Message, Prompt, Text, ToolCall, ToolResult, Turn, Usage
 
 MESSAGE_TOKENS = 4
 """What a message costs beside its words (role and separators), as OpenAI counts for its chat models."""
 IMAGE_TOKENS = 800
 """A picture of 1024x1024 at high detail costs 765 tokens with GPT-4o; others are near."""
+
+MOST_TURNS = 40
+"""Exchanges that a prompt shows; a claim brings a few more than that along."""
 
 
 def weigh_text(text: str) -> int:
@@ -38,23 +42,76 @@ def remembered(turns: Sequence[Turn]) -> list[Turn]:
     return [turn for turn in turns[start:] if turn.messages]
 
 
-def fit(
-    turns: Sequence[Turn], budget_tokens: int, most_messages: int | None = None
-) -> tuple[list[Turn], LeftOut | None]:
-    """The newest remembered turns within the budget, oldest first, and what had to be left out."""
-    candidates = remembered(turns)
-    why = f"the conversation is longer than the {budget_tokens} tokens that are left for it"
-    kept, spent, messages = 0, 0, 0
-    for turn in reversed(candidates):
-        messages += len(turn.messages)
-        if most_messages is not None and messages > most_messages:
-            why = f"the template shows at most {most_messages} messages of the conversation"
-            break
-        spent += sum(map(weigh, turn.messages))
-        if spent > budget_tokens:
-            break
-        kept += 1
-    dropped = len(candidates) - kept
-    if not dropped:
-        return candidates, None
-    return candidates[dropped:], LeftOut(what="turns", count=dropped, why=why)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """The turns that a prompt shows, oldest first; `since` is where they begin, "" when none is missing."""
+
+    turns: Sequence[Turn]
+    since: str = ""
+    dropped: LeftOut | None = None
+
+
+def fit(turns: Sequence[Turn], budget_tokens: int, current: str, most_messages: int | None = None) -> Fitted:
+    """The newest remembered turns within the budget.
+
+    Where the history begins stays the same from turn to turn, so that the provider finds the same prefix in
+    its cache. When it outgrows the budget, it is cut in one large step, to half. `current` is the id of the
+    turn that is being made; `most_messages` is what a template wants to be shown at most, turn by turn.
+    """
+    seen = remembered(turns)
+    since = seen[-1].since if seen else ""
+    ids = [turn.id for turn in seen]
+    start = ids.index(since) if since in ids else 0
+    weights = [sum(map(weigh, turn.messages)) for turn in seen]
+    lost = bool(since) and since not in ids
+    if lost or sum(weights[start:]) > budget_tokens or len(seen) - start > MOST_TURNS:
+        start = max(start, _half(weights, budget_tokens))
+        since = ids[start] if start < len(ids) else current
+    why = f"the conversation has outgrown its room ({budget_tokens} tokens, {MOST_TURNS} exchanges)"
+    if most_messages is not None and (wanted := _newest(seen, most_messages)) > start:
+        start, why = wanted, f"the template shows at most {most_messages} messages of the conversation"
+    dropped = LeftOut(what="turns", count=start, why=why) if start else None
+    return Fitted(turns=seen[start:], since=since, dropped=dropped)
+
+
+def _newest(turns: Sequence[Turn], most_messages: int) -> int:
+    """Where the newest whole turns begin that have no more messages than this."""
+    start = len(turns)
+    while start and (most_messages := most_messages - len(turns[start - 1].messages)) >= 0:
+        start -= 1
+    return start
+
+
+def _half(weights: Sequence[int], budget_tokens: int) -> int:
+    """Where a history begins that takes at most half of the budget and of the turns."""
+    start, spent = len(weights), 0
+    while (
+        start and len(weights) - start < MOST_TURNS // 2 and spent + weights[start - 1] <= budget_tokens // 2
+    ):
+        start -= 1
+        spent += weights[start]
+    if start == len(weights) and weights and weights[-1] <= budget_tokens:
+        start -= 1  # the last exchange is worth more than the step
+    return start
+
+
+class Calibration:
+    """How the estimate compares with what deployments count, learnt from their answers, in this process."""
+
+    def __init__(self) -> None:
+        self._factors: dict[str, float] = {}
+
+    def learn(self, prompt: Prompt, usage: Usage) -> None:
+        """Compare what was counted with what was estimated; pictures are counted too differently."""
+        pictured = any(isinstance(part, Image) for message in prompt.messages for part in message.parts)
+        if pictured or not usage.input_tokens or not prompt.input_tokens:
+            return
+        seen = min(max(usage.input_tokens / prompt.input_tokens, 0.4), 2.0)
+        known = self._factors.get(usage.deployment, seen)
+        # More than was thought counts at once, less by and by: too long a prompt is refused.
+        self._factors[usage.deployment] = seen if seen > known else known + (seen - known) * 0.1
+
+    def room(self, deployment: str, tokens: int) -> int:
+        """So many tokens of a deployment, in tokens as they are estimated here; a twentieth is left free."""
+        factor = self._factors.get(deployment)
+        return tokens if factor is None else int(tokens / (factor * 1.05))

@@ -204,6 +204,7 @@ class Worker:
                 await self._answer_again(running, claim.event)
             case Deleted(target=target):
                 place = _place(claim.turns, lambda turn: turn.id == target)
+                await self._engine.changed(claim.conversation, claim.turns)
                 await self._inbox.commit(claim, Written(place=place))
             case Rated():
                 await self._rate(claim, claim.event)
@@ -246,6 +247,7 @@ class Worker:
             await self._inbox.commit(running.claim, Written())
             return
         before = turns[place]
+        await self._engine.changed(running.claim.conversation, turns)
         running.post = running.post or before.post
         said = replace(before.said, text=edited.text)
         await self._answer(running, said, turns[:place], place)

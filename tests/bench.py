@@ -9,9 +9,11 @@ from bot.commands import Commands
 from bot.compose import Room as TokenRoom
 from bot.desk import Desk
 from bot.engine import Engine, Parts
+from bot.recollection import Recollection
 from bot.state.choices import Choices
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
+from bot.state.memory import Memory
 from bot.state.proposals import Proposals
 from bot.state.redis import Redis
 from bot.state.turns import Turns
@@ -50,6 +52,7 @@ class Bench:
         self.turns = Turns(redis)
         self.ledger = Ledger(redis, requests_per_minute=0, daily_usd=None, retention_s=3600)
         self.context_tokens = 8000
+        self.memory = Memory(redis, 3600)
         self.attempts = 3
         self.family: str | None = "gpt-image-1"
         self.sees = False
@@ -70,6 +73,7 @@ class Bench:
             deployments=self.deployments,
             ledger=self.ledger,
             turns=self.turns,
+            memory=self.memory,
             choices=Choices(self.redis),
             proposals=Proposals(self.redis),
             operators=self.operators,
@@ -83,6 +87,7 @@ class Bench:
             return ()
 
         templates = self.templates
+        self.recollection = Recollection(self.model, self.memory, self.ledger, lambda prompt: 0.0)
         parts = Parts(
             model=self.model,
             ledger=self.ledger,
@@ -95,6 +100,7 @@ class Bench:
             room=lambda template: TokenRoom(context_tokens=self.context_tokens, output_tokens=100),
             estimate_usd=lambda prompt: 0.01,
             picture=self.turns.image,
+            recollection=self.recollection,
             rivals=self.rivals,
             family=lambda template: self.family,
             sees=lambda template: self.sees,
@@ -122,6 +128,7 @@ class Bench:
         finally:
             until.set()
             await task
+            await self.recollection.settled()
 
     async def accept(self, *events: Event) -> list[Receipt]:
         return [await self.inbox.accept(event) for event in events]

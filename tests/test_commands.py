@@ -193,7 +193,7 @@ async def test_field_note_41_it_says_what_was_left_out_and_why(bench: Bench) -> 
         *(said(f"{n} " + "word " * 20, event=f"e{n}") for n in range(12)), said("/sent", event="x")
     )
     assert "- Left out: " in bench.room.texts[-1]
-    assert "tokens that are left for it" in bench.room.texts[-1]
+    assert "has outgrown its room" in bench.room.texts[-1]
 
 
 async def test_field_note_41_only_the_asker_and_operators_see_what_was_sent(bench: Bench) -> None:

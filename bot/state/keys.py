@@ -61,6 +61,7 @@ KINDS = (
     Kind(name="waiting", type="hash", holds="tenant -> its waiting events in this shard", life="24 h"),
     Kind(name="lease", type="hash", holds="token, ticket, attempt, post, stop", life="24 h"),
     Kind(name="turns", type="list", holds="turns, newest last", life="retention"),
+    Kind(name="summary", type="string", holds="what was said before the window begins", life="retention"),
     Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
     Kind(name="picture", type="string", holds="a picture of a turn", life="retention"),
     Kind(name="recent", type="zset", holds="conversation -> last answered, ms", life="retention"),

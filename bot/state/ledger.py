@@ -75,8 +75,13 @@ class Ledger:
                 "It starts anew at 00:00 UTC; `/usage` shows where it went."
             )
 
-    async def settle(self, user: User, event: str, conversation: str, usage: Sequence[Usage]) -> None:
-        """Turn an event's reservation into what it really cost. Settling twice counts once."""
+    async def settle(
+        self, user: User, event: str, conversation: str, usage: Sequence[Usage], *, turns: int = 1
+    ) -> None:
+        """Turn an event's reservation into what it really cost. Settling twice counts once.
+
+        `turns` is how many answers it counts as: none for work that no person asked for.
+        """
         today = now().date()
         priced = [one.usd for one in usage if one.usd is not None]
         await self._redis.run(
@@ -91,7 +96,7 @@ class Ledger:
                 conversation,
                 self._retention_s,
                 keys.SPENT_S,
-                *("turns", 1),
+                *("turns", turns),
                 *("input_tokens", sum(one.input_tokens for one in usage)),
                 *("output_tokens", sum(one.output_tokens for one in usage)),
                 *("images", sum(one.images for one in usage)),

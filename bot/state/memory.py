@@ -1,0 +1,38 @@
+"""What a conversation said before the part that prompts still show: a summary, kept with its turns."""
+
+import msgspec
+
+from bot.state import keys
+from bot.state.redis import Redis
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The gist of everything before a turn; `since` is the id of that turn."""
+
+    since: str
+    text: str
+
+
+_decoder = msgspec.json.Decoder(Summary)
+
+
+class Memory:
+    """Keeps summaries. Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis, retention_s: int) -> None:
+        self._redis = redis
+        self._retention_s = retention_s
+
+    async def get(self, conversation: str) -> Summary | None:
+        """The summary of a conversation, if one was made."""
+        stored: bytes | None = await self._redis.call("GET", keys.of("summary", conversation))
+        return _decoder.decode(stored) if stored else None
+
+    async def put(self, conversation: str, summary: Summary) -> None:
+        """Keep a summary as long as turns are kept."""
+        name = keys.of("summary", conversation)
+        await self._redis.call("SET", name, msgspec.json.encode(summary), "EX", self._retention_s)
+
+    async def forget(self, *conversations: str) -> None:
+        """Delete summaries: what they were made from is no longer to be remembered."""
+        await self._redis.many([("DEL", keys.of("summary", one)) for one in conversations])

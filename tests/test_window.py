@@ -1,0 +1,173 @@
+"""What of a conversation a prompt shows: a stable beginning, cut in large steps, summed up meanwhile."""
+
+from itertools import pairwise
+
+from bot import window
+from bot.errors import ModelUnavailable
+from bot.types import Delta, Prompt, Reply, Turn, Usage, now, say
+from tests.acts import deleted, said
+from tests.bench import ROOM, Bench
+from tests.room import Puppet, words
+
+WEIGHT = 2 * (window.MESSAGE_TOKENS + 10)
+
+
+def turn(number: int, since: str = "") -> Turn:
+    """A turn that weighs `WEIGHT` tokens."""
+    return Turn(
+        id=f"t{number}",
+        said=said(event=f"t{number}"),
+        template="t@0",
+        messages=(say("user", "x" * 30), say("assistant", "y" * 30)),
+        reply=Reply(text=""),
+        outcome="answered",
+        began_at=now(),
+        ended_at=now(),
+        since=since,
+    )
+
+
+def talk(count: int, budget: int) -> list[window.Fitted]:
+    """What is shown of a conversation at each of its turns."""
+    turns: list[Turn] = []
+    shown: list[window.Fitted] = []
+    for number in range(count):
+        fitted = window.fit(turns[-50:], budget, f"t{number}")
+        shown.append(fitted)
+        turns.append(turn(number, fitted.since))
+    return shown
+
+
+def test_the_beginning_stays_the_same_until_the_budget_is_outgrown_then_half_is_cut() -> None:
+    shown = talk(100, 20 * WEIGHT)
+    sizes = [len(one.turns) for one in shown]
+    assert max(sizes) == 20
+    cuts = [number for number, (before, after) in enumerate(pairwise(shown)) if before.since != after.since]
+    assert all(sizes[cut + 1] == 10 for cut in cuts)
+    assert [after - before for before, after in pairwise(cuts)] == [11] * (len(cuts) - 1)
+
+
+def test_a_large_budget_is_cut_by_the_number_of_turns_before_a_claim_loses_any() -> None:
+    shown = talk(200, 1_000_000)
+    assert max(len(one.turns) for one in shown) == window.MOST_TURNS
+    assert len({one.since for one in shown}) < 10
+
+
+def test_turns_go_whole_and_the_last_one_is_kept_while_it_fits_at_all() -> None:
+    turns = [turn(1), turn(2)]
+    assert [one.id for one in window.fit(turns, WEIGHT + 1, "t3").turns] == ["t2"]
+    none = window.fit(turns, WEIGHT - 1, "t3")
+    assert (none.turns, none.since) == ([], "t3")
+
+
+def test_a_beginning_that_is_gone_is_chosen_anew() -> None:
+    fitted = window.fit([turn(5, since="t1"), turn(6, since="t1")], 100 * WEIGHT, "t7")
+    assert fitted.since == "t5"
+
+
+def test_a_template_s_own_limit_goes_turn_by_turn() -> None:
+    fitted = window.fit([turn(1), turn(2), turn(3)], 100 * WEIGHT, "t4", most_messages=3)
+    assert [one.id for one in fitted.turns] == ["t3"]
+    assert fitted.dropped is not None
+    assert (fitted.dropped.count, fitted.since) == (2, "")
+
+
+def test_the_estimate_is_calibrated_by_what_deployments_count() -> None:
+    calibration = window.Calibration()
+    prompt = Prompt(template="t", capability="chat", messages=(), input_tokens=1000)
+    assert calibration.room("gpt", 10_000) == 10_000
+    calibration.learn(prompt, Usage(deployment="gpt", input_tokens=700))
+    assert 13_000 < calibration.room("gpt", 10_000) < 14_000
+    calibration.learn(prompt, Usage(deployment="gpt", input_tokens=1400))
+    assert calibration.room("gpt", 10_000) < 7000, "more than was thought counts at once"
+    assert calibration.room("other", 10_000) == 10_000
+
+
+# ------------------------------------------------------------------ in conversations
+
+
+def chats(model: Puppet) -> list[Prompt]:
+    return [prompt for prompt in model.prompts if not prompt.template.startswith("summary@")]
+
+
+def summaries(model: Puppet) -> list[Prompt]:
+    return [prompt for prompt in model.prompts if prompt.template.startswith("summary@")]
+
+
+def summing_up(prompt: Prompt) -> list[Delta | Exception]:
+    if prompt.template.startswith("summary@"):
+        return words(f"Summary of {len(prompt.messages[-1].text)} characters.")
+    return words("fine")
+
+
+async def long_talk(bench: Bench, count: int, start: int = 0) -> None:
+    for number in range(start, start + count):
+        await bench.answer(said(f"{number} " + "word " * 20, event=f"e{number}"))
+
+
+async def test_field_note_29_what_is_cut_is_summed_up_in_the_background_and_the_model_is_told(
+    bench: Bench,
+) -> None:
+    bench.context_tokens = 500
+    bench.model.script = summing_up
+    await long_talk(bench, 12)
+    assert summaries(bench.model)
+    told = [prompt.messages[3].text for prompt in chats(bench.model) if prompt.since]
+    assert "<summary>\nSummary of " in told[-1]
+    assert "0 word word" in summaries(bench.model)[0].messages[-1].text
+    assert "Summary of " in summaries(bench.model)[-1].messages[-1].text, (
+        "the summary before goes into the next"
+    )
+
+
+async def test_the_prefix_is_the_same_to_the_byte_until_the_next_cut(bench: Bench) -> None:
+    bench.context_tokens = 700
+    bench.model.script = summing_up
+    await long_talk(bench, 20)
+    same = changed = 0
+    for before, after in pairwise(chats(bench.model)):
+        if after.messages[: len(before.messages)] == before.messages:
+            same += 1
+        else:
+            changed += 1
+    assert changed <= 2 * len({prompt.since for prompt in chats(bench.model) if prompt.since})
+    assert same > changed
+
+
+async def test_a_summary_that_fails_costs_no_answer_and_is_made_with_the_next_turn(bench: Bench) -> None:
+    bench.context_tokens = 500
+    fail = True
+
+    def script(prompt: Prompt) -> list[Delta | Exception]:
+        if fail and prompt.template.startswith("summary@"):
+            return [ModelUnavailable("away")]
+        return summing_up(prompt)
+
+    bench.model.script = script
+    await long_talk(bench, 8)
+    assert await bench.memory.get(ROOM) is None
+    fail = False
+    await long_talk(bench, 1, start=8)
+    assert await bench.memory.get(ROOM) is not None
+
+
+async def test_what_was_deleted_or_forgotten_is_not_told_by_a_summary(bench: Bench) -> None:
+    bench.context_tokens = 500
+    bench.model.script = summing_up
+    await long_talk(bench, 10)
+    assert await bench.memory.get(ROOM) is not None
+    await bench.answer(deleted("e0"))
+    assert await bench.memory.get(ROOM) is None
+    await long_talk(bench, 2, start=10)
+    assert await bench.memory.get(ROOM) is not None
+    await bench.answer(said("/forget", event="f"))
+    assert await bench.memory.get(ROOM) is None
+
+
+async def test_a_summary_is_paid_for_and_counts_as_no_answer(bench: Bench) -> None:
+    bench.context_tokens = 500
+    bench.model.script = summing_up
+    await long_talk(bench, 10)
+    await bench.answer(said("/usage", event="u"))
+    made = len(bench.model.prompts)
+    assert f"| Today | 10 | {10 * made} |" in bench.room.texts[-1]
