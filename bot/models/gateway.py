@@ -21,7 +21,7 @@ from bot.models.pace import Pace, Shared
 from bot.models.probe import Checked, Probe, probe
 from bot.models.record import Observe, Record
 from bot.models.roster import Policy, Roster
-from bot.models.routes import Load, Route, load_of, ranked
+from bot.models.routes import Load, Route, State, load_of, ranked
 from bot.models.seam import CHARACTERS_PER_TOKEN, Seam, go_on
 from bot.models.tries import PAUSE_S, Tries
 from bot.types import Capability, Delta, Deployment, Finding, Image, Prompt, Usage

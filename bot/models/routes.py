@@ -44,7 +44,6 @@ def load_of(prompt: Prompt) -> Load:
     return Load(prompt.sticky, prompt.input_tokens, output_tokens)
 
 
-@runtime_checkable
 class State(NamedTuple):
     """How a deployment is: for how long it rests yet, what only its operator can mend, what runs here."""
 
@@ -54,6 +53,7 @@ class State(NamedTuple):
     running: int
 
 
+@runtime_checkable
 class Learner(Protocol):
     """A model that learns which parameters it must not send, and hears when its limits are used up."""
 
