@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     parley_prompts: Path | None = None
     parley_public_url: str | None = None
     parley_studio_token: SecretStr | None = None
+    parley_studio_editor_token: SecretStr | None = None
+    parley_studio_viewer_token: SecretStr | None = None
     parley_secret_keys: SecretStr | None = None
 
     # --- how much at once, for how long
@@ -124,10 +126,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_platforms(self) -> Self:
-        problems = [*self._slack_problems(), *self._teams_problems(), *self._model_problems()]
+        problems = [*self._studio_problems(), *self._slack_problems(), *self._teams_problems(), *self._model_problems()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _studio_problems(self) -> list[str]:
+        if self.parley_studio_token or not (
+            self.parley_studio_editor_token or self.parley_studio_viewer_token
+        ):
+            return []
+        return ["PARLEY_STUDIO_TOKEN is missing, but a token for editors or viewers is there. It is the operator's."]
 
     def _slack_problems(self) -> list[str]:
         if (self.slack_client_id is None) != (self.slack_client_secret is None):
