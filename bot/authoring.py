@@ -134,6 +134,16 @@ def prompts_lint(
         raise typer.Exit(1)
 
 
+@prompts.command("schema")
+def prompts_schema() -> None:
+    """Print the JSON schema of a template's front matter."""
+    import json
+
+    from bot.schema import schema
+
+    typer.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+
+
 # ------------------------------------------------------------------ exchange
 
 

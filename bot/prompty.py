@@ -17,11 +17,11 @@ MOST_BYTES = 64 * 1024
 MOST_SHOTS = 50
 MOST_PAST = 1000
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_CAPABILITIES: dict[str, Capability] = {"chat": "chat", "responses": "chat", "image": "image"}
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+CAPABILITIES: dict[str, Capability] = {"chat": "chat", "responses": "chat", "image": "image"}
 
 # What prompty v1, prompty v2 and Azure's own requests call each parameter.
-_OPTIONS = {name: name for name in Parameters.__struct_fields__} | {
+OPTIONS = {name: name for name in Parameters.__struct_fields__} | {
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
     "maxOutputTokens": "max_output_tokens",
@@ -31,7 +31,7 @@ _OPTIONS = {name: name for name in Parameters.__struct_fields__} | {
     "stopSequences": "stop",
     "n": "images",
 }
-_RANGES = {
+RANGES = {
     "temperature": (0, 2),
     "top_p": (0, 1),
     "presence_penalty": (-2, 2),
@@ -73,7 +73,7 @@ def read_text(text: str, name: str) -> Loaded:
 
 
 def _read(source: Source, name: str) -> Loaded:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise source.error(1, "a template is named with small letters, digits, - and _ (at most 64)")
     front, lines = front_matter(source)
     with front:
@@ -147,9 +147,9 @@ def _with_parley(parley: Fields, name: str, description: str, wish: _ModelWish) 
 
 
 def _capability(fields: Fields, key: str, value: str) -> Capability:
-    if value not in _CAPABILITIES:
+    if value not in CAPABILITIES:
         raise fields.error(key, f"a template is for 'chat' or 'image', not {value!r}")
-    return _CAPABILITIES[value]
+    return CAPABILITIES[value]
 
 
 def _match(fields: Fields) -> Match:
@@ -196,9 +196,9 @@ def _options(options: Fields) -> dict[str, object]:
         if key == "additionalProperties":
             found |= _options(options.fields(key))
             continue
-        field = _OPTIONS.get(key)
+        field = OPTIONS.get(key)
         if field is None:
-            raise options.error(key, f"unknown parameter {key!r}{nearest(key, _OPTIONS)}")
+            raise options.error(key, f"unknown parameter {key!r}{nearest(key, OPTIONS)}")
         value = options.any(key)
         if field == "stop" and isinstance(value, str):
             value = [value]
@@ -206,7 +206,7 @@ def _options(options: Fields) -> dict[str, object]:
             msgspec.convert({field: value}, Parameters)
         except msgspec.ValidationError as error:
             raise options.error(key, f"{key!r}: {str(error).partition(' - at')[0]}") from None
-        low, high = _RANGES.get(field, (-math.inf, math.inf))
+        low, high = RANGES.get(field, (-math.inf, math.inf))
         if isinstance(value, int | float) and not low <= value <= high:
             raise options.error(key, f"{key!r} must be from {low} to {high}")
         found[field] = value

@@ -16,6 +16,7 @@ BUILT_IN = ("user_name", "date", "channel", "platform")
 _ROLES = ("system", "user", "assistant", "developer")
 _MARKER = re.compile(rf"\s*#?\s*({'|'.join(_ROLES)})\s*(?:\[[^\]]*\])?\s*:\s*", re.IGNORECASE)
 _ALMOST = re.compile(r"([a-z]{3,12}):\s*")
+_PICTURE = re.compile(r"(?<!`)!\[[^\]]*\]\([^)]+\)")  # which prompty would attach to the message
 _CODE = re.compile(r"\{[%#]")
 
 
@@ -100,6 +101,9 @@ def _pairs(source: Source, said: list[_Block], holes: set[str]) -> Iterator[Exam
             )
         if not block.text:
             raise source.error(block.line, f"this '{block.role}:' is empty")
+        for at, line in enumerate(block.lines, block.line + 1):
+            if block.role == "user" and _PICTURE.search(line):
+                raise source.error(at, "this is a picture; examples hold words only (code goes in backticks)")
         for hole in HOLE.finditer(block.text):
             if hole[1].strip() in holes:
                 words = f"{hole[0]} is in an example; holes are filled in 'system:' only"
