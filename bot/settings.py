@@ -126,17 +126,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_platforms(self) -> Self:
-        problems = [*self._studio_problems(), *self._slack_problems(), *self._teams_problems(), *self._model_problems()]
+        problems = [*self._studio_problems(), *self._slack_problems()]
+        problems += [*self._teams_problems(), *self._model_problems()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
     def _studio_problems(self) -> list[str]:
-        if self.parley_studio_token or not (
-            self.parley_studio_editor_token or self.parley_studio_viewer_token
-        ):
+        lesser = self.parley_studio_editor_token or self.parley_studio_viewer_token
+        if lesser is None or self.parley_studio_token is not None:
             return []
-        return ["PARLEY_STUDIO_TOKEN is missing, but a token for editors or viewers is there. It is the operator's."]
+        return ["PARLEY_STUDIO_TOKEN (the operator's) is missing, but one for editors or viewers is there."]
 
     def _slack_problems(self) -> list[str]:
         if (self.slack_client_id is None) != (self.slack_client_secret is None):
