@@ -52,9 +52,7 @@ def find_adapters(house: House) -> list[Adapter]:
     if settings.teams:
         found.append(_teams(house))
     if settings.parley_studio_token is not None or is_loopback(settings.host):
-        found.append(
-            StudioAdapter(house.feed, house.turns, settings.parley_studio_token, office=find_office(house))
-        )
+        found.append(_studio(house))
     else:
         log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
     return found
@@ -78,17 +76,37 @@ def _teams(house: House) -> Adapter:
     )
 
 
-def find_office(house: House) -> Office:
+def _studio(house: House) -> StudioAdapter:
+    settings = house.settings
+    return StudioAdapter(
+        house.feed,
+        house.turns,
+        settings.parley_studio_token,
+        editor_token=settings.parley_studio_editor_token,
+        viewer_token=settings.parley_studio_viewer_token,
+        office=_office(house),
+    )
+
+
+def _office(house: House) -> Office:
     """What stands behind the studio's pages."""
 
     async def settle(turn: Turn) -> None:
         await house.ledger.settle(turn.said.user, turn.id, turn.said.address.conversation, turn.usage)
+        await house.books.note(turn)
 
     workbench = Workbench(
         engine=house.engine, in_force=lambda: house.templates, every=lambda: house.deployments, settle=settle
     )
     press = Press(house.library)
-    return Office(workbench=workbench, press=press, archive=house.archive, sent=house.turns.sent)
+    return Office(
+        workbench=workbench,
+        press=press,
+        archive=house.archive,
+        books=house.books,
+        fleet=house.gateway,
+        sent=house.turns.sent,
+    )
 
 
 def web_app(house: House, adapters: Sequence[Adapter]) -> web.Application:

@@ -29,6 +29,8 @@ PLACES = (
     Place("/studio/log", "Conversations", "log", "operator"),
     Place("/studio/feedback", "Feedback", "star", "operator"),
     Place("/studio/prompts", "Prompts", "prompt", "viewer"),
+    Place("/studio/usage", "Usage", "chart", "viewer"),
+    Place("/studio/deployments", "Deployments", "server", "viewer"),
 )
 
 _paper = Environment(

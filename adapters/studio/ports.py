@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import date, datetime
+from typing import Any, Protocol, Self
 
-from bot.types import Deployment, Example, Image, Message, Prompt, Template, Turn
+from bot.types import Deployment, Example, Finding, Image, Message, Prompt, Template, Turn
 
 
 class Feed(Protocol):
@@ -240,6 +240,79 @@ class Archive(Protocol):
         ...
 
 
+class Sums(Protocol):
+    """`microdollars` leaves out the calls whose price is unknown; `unpriced` counts them."""
+
+    @property
+    def turns(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def microdollars(self) -> int: ...
+    @property
+    def unpriced(self) -> int: ...
+    def __add__(self, other: Self, /) -> Self: ...
+
+
+class Line(Protocol):
+    """What one thing used on one day; `kind` is day, template, deployment, channel or person."""
+
+    @property
+    def day(self) -> date: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def sums(self) -> Any: ...
+
+
+class Books(Protocol):
+    """What was used. Raises StateUnavailable."""
+
+    async def lines(self, first: date, last: date) -> Sequence[Line]:
+        """What was used from the first to the last of these days (UTC), oldest first."""
+        ...
+
+
+class State(Protocol):
+    """How a deployment is: whether it rests, what only its operator can mend, its running calls here."""
+
+    @property
+    def deployment(self) -> Deployment: ...
+    @property
+    def rest_s(self) -> float: ...
+    @property
+    def broken(self) -> str: ...
+    @property
+    def running(self) -> int: ...
+
+
+class Probe(Protocol):
+    """What came of a small call; `first_s` is until the first token."""
+
+    @property
+    def deployment(self) -> Deployment: ...
+    @property
+    def finding(self) -> Finding: ...
+    @property
+    def first_s(self) -> float | None: ...
+
+
+class Fleet(Protocol):
+    """The deployments behind the gateway."""
+
+    def states(self) -> Sequence[State]:
+        """How each is now, in the order in which they are asked."""
+        ...
+
+    async def probe(self) -> Sequence[Probe]:
+        """A small call to each. Never raises."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
     """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn."""
@@ -247,4 +320,6 @@ class Office:
     workbench: Workbench
     press: Press
     archive: Archive
+    books: Books
+    fleet: Fleet
     sent: Callable[[str, str], Awaitable[Sequence[Prompt]]]

@@ -5,12 +5,14 @@ from typing import Any
 
 from aiohttp import web
 
+from adapters.studio.fleet import FleetPage
 from adapters.studio.gate import Gate
 from adapters.studio.log import Log
 from adapters.studio.paper import draw, menu, page
 from adapters.studio.playground import Playground
 from adapters.studio.ports import Office
 from adapters.studio.prompts import Prompts
+from adapters.studio.usage import UsagePage
 
 
 class Rooms:
@@ -34,6 +36,8 @@ class Rooms:
             web.get("/studio/playground", guard(show_playground, need="editor", page=True)),
             *playground.routes(),
             *Log(self._office, self._gate, self.draw).routes(),
+            *UsagePage(self._office.books, self._gate, self.draw).routes(),
+            *FleetPage(self._office.fleet, self._gate, self.draw).routes(),
             *Prompts(self._office.press, self._office.workbench, self._gate, self.draw).routes(),
         ]
 

@@ -1,0 +1,92 @@
+"""Usage, the deployments, and what each role may see."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests.studio.conftest import Complaints, Whole, whole_parley
+from tests.studio.test_log import ask
+from tests.studio.test_playground import open_playground, say
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+TOKENS = {
+    "parley_studio_token": "the operator's long token",
+    "parley_studio_editor_token": "the editor's long token",
+    "parley_studio_viewer_token": "the viewer's long token",
+}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def locked(tmp_path: Path) -> AsyncIterator[Whole]:
+    """A Parley whose studio is open to three kinds of people."""
+    async with whole_parley(tmp_path, **TOKENS) as running:
+        yield running
+
+
+async def sign_in(page: Page, whole: Whole, role: str) -> None:
+    await page.goto(whole.url)
+    await page.get_by_label("Token").fill(f"the {role}'s long token")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_text(role.capitalize(), exact=True)).to_be_visible()
+
+
+async def test_an_answer_and_a_trial_are_booked(page: Page, whole: Whole) -> None:
+    await ask(page, whole, "What is 23 * 3?")
+    await open_playground(page, whole)
+    await say(page, "What is 29 * 3?")
+    await expect(page.locator(".cost")).to_be_visible()
+    await page.goto(f"{whole.url}/studio/usage")
+    await page.get_by_role("link", name="Answers").click()
+    await expect(page.get_by_role("img", name="Answers by day")).to_be_visible()
+    people = page.locator("section", has=page.get_by_role("heading", name="People"))
+    await expect(people).to_contain_text("studio/me")
+    await expect(people).to_contain_text("studio/playground")
+    templates = page.locator("section", has=page.get_by_role("heading", name="Templates"))
+    await expect(templates).to_contain_text("assistant")
+
+
+async def test_each_deployment_is_tried_by_a_click(page: Page, whole: Whole) -> None:
+    await page.goto(f"{whole.url}/studio/deployments")
+    await expect(page.locator(".versions > li")).to_have_count(3)
+    await page.get_by_role("button", name="Try each now").click()
+    await expect(page.locator(".alert.ok")).to_have_count(3)
+
+
+async def test_a_viewer_sees_sums_but_no_words_and_no_people(
+    page: Page, locked: Whole, complaints: Complaints
+) -> None:
+    await sign_in(page, locked, "viewer")
+    links = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    await expect(links).to_have_text(["Chat", "Prompts", "Usage", "Deployments"])
+    await say(page, "What is 2 + 3?")
+    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await page.goto(f"{locked.url}/studio/usage")
+    await expect(page.get_by_role("heading", name="Templates")).to_be_visible()
+    await expect(page.get_by_role("heading", name="People")).to_have_count(0)
+    for path in ("log", "feedback", "playground"):
+        await page.goto(f"{locked.url}/studio/{path}")
+        await expect(page.get_by_text("yours is a viewer's")).to_be_visible()
+    complaints.clear()
+
+
+async def test_an_editor_may_try_and_publish_but_not_read_conversations(
+    page: Page, locked: Whole, complaints: Complaints
+) -> None:
+    await sign_in(page, locked, "editor")
+    await expect(page.get_by_role("link", name="Conversations")).to_have_count(0)
+    await open_playground(page, locked)
+    await page.goto(f"{locked.url}/studio/log")
+    await expect(page.get_by_text("This is for whoever holds the operator's token")).to_be_visible()
+    complaints.clear()
+
+
+async def test_an_operator_signs_out(page: Page, locked: Whole) -> None:
+    await sign_in(page, locked, "operator")
+    await expect(page.get_by_role("link", name="Conversations")).to_be_visible()
+    await page.get_by_role("button", name="Sign out").click()
+    await page.goto(locked.url)
+    await expect(page.get_by_label("Token")).to_be_visible()
