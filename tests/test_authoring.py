@@ -228,6 +228,12 @@ def test_the_published_schema_is_that_of_the_code() -> None:
     assert json.loads(published) == schema(), "parley prompts schema > prompts/prompty.schema.json"
 
 
+def test_an_editor_is_pointed_at_the_schema_by_a_comment() -> None:
+    comment = "# yaml-language-server: $schema=prompty.schema.json"
+    assert comment in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert read_text(f"---\n{comment}\ndescription: d\n---\nHi.", "mine").template.description == "d"
+
+
 def test_the_templates_that_come_with_parley_are_valid() -> None:
     for path in FOLDER.glob("*.prompty"):
         validates(matter(path.read_text(encoding="utf-8")))

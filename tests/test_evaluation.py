@@ -1,7 +1,9 @@
 """Evaluations: what a file demands, how answers are checked, and what `parley eval` shows."""
 
 import json
+import re
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -436,3 +438,12 @@ def test_a_folder_without_evaluations_says_where_they_go(parley: Run_, tmp_path:
     code, _, err = parley("eval", "--folder", str(tmp_path))
     assert code == 2
     assert f"{tmp_path}/evaluations" in err
+
+
+def test_the_example_of_the_prompts_readme_is_read(tmp_path: Path) -> None:
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"\n    templates: \[support\].*\n(?:(?:    .*)?\n)+", readme)
+    assert example is not None
+    (case,) = read(tmp_path, textwrap.dedent(example[0]))
+    assert case.checks.rubric
+    assert case.checks.similarity is not None
