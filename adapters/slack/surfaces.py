@@ -41,7 +41,7 @@ class Surfaces:
                 self.open(workspace, payload, views.ask())
             case "message_action" if payload.get("callback_id") == ASK_ABOUT_SHORTCUT:
                 self._later(self._ask_about(payload, workspace, team))
-            case "block_actions" if part(payload, "view").get("type") == "home":
+            case "block_actions":
                 await self._pressed_at_home(payload, workspace, team)
             case _:
                 pass

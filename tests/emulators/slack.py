@@ -1,32 +1,30 @@
-"""Parley in local-slack: what people see, and whether our simulator has drifted.
+"""Parley in local-slack: what people see, and whether our simulator has drifted."""
 
-local-slack knows no native streams, so a small shim in front of its Web API keeps each stream as a message
-that is posted and updated there.
-"""
-
-import asyncio
-import contextlib
 import json
-import os
-import signal
-import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
-import aiohttp
 from aiohttp import web
 
+from tests.emulators import slack_page
+from tests.emulators.local_slack import (
+    ALICE,
+    APP_TOKEN,
+    CHANNEL,
+    RECORDER,
+    SECRET,
+    TOKEN,
+    Fields,
+    LocalSlack,
+    local_slack,
+    parley,
+    recorded,
+    saw,
+    serving,
+)
 from tests.simulators.slack import SlackSimulator
-
-HERE = Path(__file__).parent
-PARLEY, RECORDER, SHIM, LOCAL_SLACK = 3978, 3977, 3101, 3100
-TOKEN, APP_TOKEN, SECRET = "xoxb-emulated-token", "xapp-emulated-token", "emulated-signing-secret"
-ALICE, CHANNEL = "U01ALICE", "C01GEN"
-Fields = dict[str, Any]
 
 # What local-slack sends and Parley never reads.
 NOT_SIMULATED: set[str] = {"event.edited", "event.message.channel", "event.previous_message.channel"}
@@ -43,216 +41,6 @@ NOT_IN_LOCAL_SLACK = {
     "enterprise_id",
     "team_domain",
 }
-
-
-def saw(what: str) -> None:
-    """One line for each thing that was looked at."""
-    print(f"  saw {what}", flush=True)
-
-
-class LocalSlack:
-    """The emulator, by its control API; and the shim, which tells what Parley called."""
-
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self.http = http
-        self.base = f"http://127.0.0.1:{LOCAL_SLACK}"
-        self.calls: list[tuple[str, Fields, Fields]] = []
-        self.streams_on = True
-        self._streams: dict[tuple[str, str], str] = {}
-
-    async def control(self, what: str, **body: Any) -> Fields:
-        """Do what a person would do at its page."""
-        async with self.http.post(f"{self.base}/_control/{what}", json=body) as response:
-            text = await response.text()
-            assert response.status == 200, f"{what}: {response.status} {text}"
-            return cast("Fields", json.loads(text))
-
-    async def say(self, channel: str, text: str, thread_ts: str | None = None) -> str:
-        """Write something; the message's ts."""
-        thread = {"thread_ts": thread_ts} if thread_ts else {}
-        said = await self.control("message", channel=channel, user=ALICE, text=text, **thread)
-        return str(said["message"]["ts"])
-
-    async def direct(self) -> str:
-        """Alice's own channel with the bot."""
-        return str((await self.call("conversations.open", {"users": ALICE}))["channel"]["id"])
-
-    async def call(self, method: str, args: Fields) -> Fields:
-        """A call of the Web API as the bot."""
-        head = {"Authorization": f"Bearer {TOKEN}"}
-        async with self.http.post(f"{self.base}/api/{method}", json=args, headers=head) as response:
-            return cast("Fields", await response.json())
-
-    async def messages(self, channel: str) -> list[Fields]:
-        """Everything in a channel."""
-        async with self.http.get(f"{self.base}/_control/messages/{channel}") as response:
-            return cast("list[Fields]", (await response.json())["messages"])
-
-    async def answers(self, channel: str, thread_ts: str) -> list[Fields]:
-        """The bot's messages in a thread."""
-        mine = [m for m in await self.messages(channel) if m.get("user") == "U0BOT"]
-        return [m for m in mine if m.get("thread_ts") == thread_ts]
-
-    async def until(self, what: str, look: Callable[[], Any]) -> Any:
-        """The first true result of `look`, which is a coroutine function or a plain one."""
-        try:
-            async with asyncio.timeout(30):
-                while True:
-                    found = look()
-                    found = await found if asyncio.iscoroutine(found) else found
-                    if found:
-                        return found
-                    await asyncio.sleep(0.05)
-        except TimeoutError:
-            raise AssertionError(f"never saw {what}; the last calls were {self.calls[-8:]}") from None
-
-    # -------------------------------------------------------------- the shim
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """Streams and statuses are answered here, everything else by local-slack."""
-        method, raw = request.path.removeprefix("/api/"), await request.read()
-        is_json = request.content_type == "application/json"
-        args: Fields = json.loads(raw or b"{}") if is_json else dict(parse_qsl(raw.decode("latin-1")))
-        known = {
-            "chat.startStream": self._start,
-            "chat.appendStream": self._append,
-            "chat.stopStream": self._stop,
-        }
-        if method in known and self.streams_on:
-            answer = await known[method](args)
-        elif method.startswith("assistant.threads."):
-            answer = {"ok": True}
-        else:
-            return await self._pass_on(request, method, args, raw)
-        self.calls.append((method, args, answer))
-        return web.json_response(answer)
-
-    async def _pass_on(self, request: web.Request, method: str, args: Fields, raw: bytes) -> web.Response:
-        names = ("Authorization", "Content-Type")
-        head = {name: request.headers[name] for name in names if name in request.headers}
-        url = f"{self.base}{request.path_qs}"
-        async with self.http.request(request.method, url, data=raw, headers=head) as response:
-            body, mime = await response.read(), response.content_type
-            if request.path.startswith("/api/"):
-                self.calls.append((method, args, json.loads(body)))
-            return web.Response(status=response.status, body=body, content_type=mime)
-
-    async def _start(self, args: Fields) -> Fields:
-        if not args.get("thread_ts"):
-            return {"ok": False, "error": "invalid_thread_ts"}
-        if not str(args["channel"]).startswith("D") and not args.get("recipient_user_id"):
-            return {"ok": False, "error": "missing_recipient_user_id"}
-        text = str(args.get("markdown_text", ""))
-        post = {"channel": args["channel"], "thread_ts": args["thread_ts"], "text": text or "…"}
-        posted = await self.call("chat.postMessage", post)
-        self._streams[args["channel"], posted["ts"]] = text
-        return {"ok": True, "channel": args["channel"], "ts": posted["ts"]}
-
-    async def _append(self, args: Fields) -> Fields:
-        key = (str(args["channel"]), str(args["ts"]))
-        if key not in self._streams:
-            return {"ok": False, "error": "message_not_in_streaming_state"}
-        self._streams[key] += str(args.get("markdown_text", ""))
-        return await self.call("chat.update", {"channel": key[0], "ts": key[1], "text": self._streams[key]})
-
-    async def _stop(self, args: Fields) -> Fields:
-        answer = await self._append(args)
-        self._streams.pop((str(args["channel"]), str(args["ts"])), None)
-        return answer
-
-
-# ------------------------------------------------------------------ processes
-
-
-@asynccontextmanager
-async def process(*command: str, folder: str, **environment: str) -> AsyncGenerator[None]:
-    """A program that is ended afterwards; what it said is shown when something fails."""
-    log = Path(folder) / f"{Path(command[0]).name}.log"
-    with log.open("ab") as out:
-        running = await asyncio.create_subprocess_exec(
-            *command, cwd=folder, stdout=out, stderr=out, env={**os.environ, **environment}
-        )
-        try:
-            yield
-        except BaseException:
-            print(log.read_text(errors="replace")[-6000:], file=sys.stderr)
-            raise
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                running.send_signal(signal.SIGTERM)
-            await running.wait()
-
-
-async def answering(url: str) -> None:
-    """Wait until a server answers."""
-    async with aiohttp.ClientSession() as http, asyncio.timeout(90):
-        while True:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with http.get(url) as response:
-                    if response.status < 500:
-                        return
-            await asyncio.sleep(0.1)
-
-
-@asynccontextmanager
-async def serving(port: int, handler: Callable[[web.Request], Any]) -> AsyncGenerator[None]:
-    """One handler for everything on a port."""
-    app = web.Application(client_max_size=64 << 20)
-    app.router.add_route("*", "/{tail:.*}", handler)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def recorded(http: aiohttp.ClientSession) -> AsyncGenerator[list[Fields]]:
-    """A server between local-slack and Parley that keeps what passes."""
-    seen: list[Fields] = []
-
-    async def forward(request: web.Request) -> web.Response:
-        body = await request.read()
-        names = ("Content-Type", "X-Slack-Request-Timestamp", "X-Slack-Signature")
-        head = {name: request.headers[name] for name in names if name in request.headers}
-        async with http.post(f"http://127.0.0.1:{PARLEY}/slack/events", data=body, headers=head) as response:
-            seen.append({"body": body.decode(), "headers": set(request.headers), "status": response.status})
-            said = await response.read()
-            return web.Response(status=response.status, body=said, content_type=response.content_type)
-
-    async with serving(RECORDER, forward):
-        yield seen
-
-
-@asynccontextmanager
-async def local_slack(folder: str, config: str) -> AsyncGenerator[LocalSlack]:
-    """local-slack with the shim in front of its Web API."""
-    cache = Path(os.environ.get("PARLEY_EMULATORS", Path.home() / ".cache/parley-emulators"))
-    program = cache / "n-localslack/node_modules/local-slack-linux-x64/bin/local-slack"
-    options = ["--config", str(HERE / config), "--port", str(LOCAL_SLACK), "--base-host", "127.0.0.1"]
-    async with aiohttp.ClientSession() as http:
-        slack = LocalSlack(http)
-        async with process(str(program), *options, folder=folder), serving(SHIM, slack.handle):
-            await answering(slack.base)
-            yield slack
-
-
-@asynccontextmanager
-async def parley(folder: str, **more: str) -> AsyncGenerator[None]:
-    """A real Parley with the demo model, whose Slack is the shim."""
-    program = str(Path(sys.executable).parent / "parley")
-    environment = {
-        "SLACK_BOT_TOKEN": TOKEN,
-        "SLACK_API_URL": f"http://127.0.0.1:{SHIM}/api/",
-        "HOST": "127.0.0.1",
-        "PORT": str(PARLEY),
-        "PARLEY_DATA_DIR": folder,
-    }
-    async with process(program, "serve", folder=folder, **environment, **more):
-        await answering(f"http://127.0.0.1:{PARLEY}/readyz")
-        yield
 
 
 # ------------------------------------------------------------------ what people see
@@ -337,19 +125,99 @@ async def picture(slack: LocalSlack) -> None:
         saw(f"a picture of {file['size'] // 1024} KB in the {where}: {file['name']}")
 
 
+async def whisper(slack: LocalSlack, what: str, act: Callable[[], Awaitable[object]], count: int = 1) -> str:
+    """What Alice alone reads after an act."""
+    before = {message["ts"] for message in await slack.messages(CHANNEL)}
+    await act()
+
+    async def told() -> list[Fields]:
+        new = [message for message in await slack.messages(CHANNEL) if message["ts"] not in before]
+        mine = [message for message in new if message.get("ephemeral_to") == ALICE]
+        return mine if len(mine) == count else []
+
+    text = str((await slack.until(what, told))[-1]["text"])
+    saw(f"{what}, for the asker alone: {text[:50]!r}")
+    return text
+
+
 async def commands(slack: LocalSlack) -> None:
-    """`/ask` and `/parley help` are acknowledged and answered, for the asker alone."""
-    for command, text in (("/ask", "What can you do?"), ("/parley", "help")):
-        before = {message["ts"] for message in await slack.messages(CHANNEL)}
-        await slack.control("command", channel=CHANNEL, user=ALICE, command=command, text=text)
+    """`/parley help` is for the asker alone; `/ask` is for all to read, or else opens a form."""
 
-        async def answered(before: set[str] = before) -> list[Fields]:
-            new = [message for message in await slack.messages(CHANNEL) if message["ts"] not in before]
-            return new if len(new) == 2 else []
+    def command(word: str, text: str) -> Awaitable[Fields]:
+        return slack.control("command", channel=CHANNEL, user=ALICE, command=word, text=text)
 
-        working, answer = await slack.until(f"an answer to {command}", answered)
-        assert {working.get("ephemeral_to"), answer.get("ephemeral_to")} == {ALICE}
-        saw(f"an answer to {command} {text}, for the asker alone: {answer['text'][:40]!r}")
+    await whisper(slack, "an answer to /parley help", lambda: command("/parley", "help"), count=2)
+    await command("/ask", "What can you do?")
+
+    async def asked() -> str:
+        found = [m for m in await slack.messages(CHANNEL) if str(m.get("text", "")).find("asks:") > 0]
+        return found[-1]["ts"] if found else ""
+
+    await streamed_answer(slack, CHANNEL, await slack.until("a question for all to read", asked))
+    await command("/ask", "")
+    view = await slack.form(1)
+    await slack.submit("What can you do in two sentences?")
+    direct = await slack.direct()
+
+    async def root() -> str:
+        found = [m for m in await slack.messages(direct) if str(m.get("text", "")).startswith("You asked:")]
+        return found[-1]["ts"] if found else ""
+
+    await streamed_answer(slack, direct, await slack.until("the question of a form", root))
+    saw(f"the form {view['title']['text']!r}, answered in the asker's own messages")
+
+
+async def buttons(slack: LocalSlack) -> None:
+    """What was sent, once more, and what was wrong."""
+    ts = await slack.say(CHANNEL, "<@U0BOT> What can you do?")
+    await streamed_answer(slack, CHANNEL, ts)
+    (answer,) = await slack.answers(CHANNEL, ts)
+
+    async def sent() -> None:
+        await slack.press(CHANNEL, answer, "sent")
+
+    assert "system" in (await whisper(slack, "what was sent", sent)).lower()
+    opened = len([one for one in slack.calls if one[0] == "views.open"])
+    bad = answer["blocks"][-2]["elements"][0]["negative_button"]
+    action = {"type": "feedback_buttons", "action_id": "feedback", "value": bad["value"]}
+    await slack.control("interact", channel=CHANNEL, messageTs=answer["ts"], user=ALICE, action=action)
+    view = await slack.form(opened + 1)
+    await slack.submit("It is too short.")
+    saw(f"the form {view['title']['text']!r} after a bad rating")
+
+
+async def home(slack: LocalSlack) -> None:
+    """The home tab is filled when it is opened."""
+    await slack.control("open-home", user=ALICE)
+
+    def published() -> list[Fields]:
+        return [args for method, args, answer in slack.calls if method == "views.publish" and answer["ok"]]
+
+    blocks = (await slack.until("a home tab", published))[-1]["view"]["blocks"]
+    headers = [block["text"]["text"] for block in blocks if block["type"] == "header"]
+    assert headers == ["Your choices", "Usage", "What I remember"], headers
+    saw(f"a home tab with {', '.join(headers)}")
+
+
+async def file(slack: LocalSlack) -> None:
+    """A file that comes with a question is fetched with the bot's token."""
+    note = "The code of the safe is 4711."
+    ts = await slack.upload(CHANNEL, "<@U0BOT> what does it say?", "note.txt", note.encode(), "text/plain")
+    await streamed_answer(slack, CHANNEL, ts)
+    assert slack.downloads
+    saw(f"a file that was read: {slack.downloads[-1].rpartition('/')[2]}")
+
+
+async def deleted(slack: LocalSlack) -> None:
+    """A deleted question is no longer remembered."""
+    ts = await slack.say(CHANNEL, "<@U0BOT> hello")
+    await streamed_answer(slack, CHANNEL, ts)
+    secret = await slack.say(CHANNEL, "my name is Ada", thread_ts=ts)
+    await streamed_answer(slack, CHANNEL, ts, number=2)
+    await slack.control("delete-message", channel=CHANNEL, ts=secret, user=ALICE)
+    await slack.say(CHANNEL, "what is my name?", thread_ts=ts)
+    assert "Ada" not in await streamed_answer(slack, CHANNEL, ts, number=3)
+    saw("that what was deleted is forgotten")
 
 
 async def without_streams(slack: LocalSlack) -> None:
@@ -359,7 +227,8 @@ async def without_streams(slack: LocalSlack) -> None:
 
     async def whole() -> list[Fields]:
         answers = await slack.answers(CHANNEL, ts)
-        return answers if answers and answers[0].get("blocks", [{}])[-1]["type"] == "context_actions" else []
+        rated = [m for m in answers if any(b["type"] == "context_actions" for b in m.get("blocks", ()))]
+        return answers if rated else []
 
     (answer,) = await slack.until("a whole answer", whole)
     edits = calls_of(slack, answer["ts"], "chat.update")
@@ -391,7 +260,8 @@ def payload_of(body: str) -> Fields:
     """A delivered body as an object."""
     if body.startswith("{"):
         return cast("Fields", json.loads(body))
-    return dict(parse_qsl(body, keep_blank_values=True))
+    form = dict(parse_qsl(body, keep_blank_values=True))
+    return cast("Fields", json.loads(form["payload"])) if "payload" in form else form
 
 
 def kind_of(payload: Fields) -> str:
@@ -482,8 +352,12 @@ async def run() -> None:
             recorded(slack.http) as seen,
             parley(folder, SLACK_SIGNING_SECRET=SECRET),
         ):
-            for look in (mention, direct, nothing, edited, picture, commands, without_streams):
+            for look in (mention, direct, nothing, edited, deleted, picture, file, home):
                 await look(slack)
+            for look in (commands, buttons, without_streams):
+                await look(slack)
+            for sight in await slack_page.look(slack):
+                saw(sight)
             assert {one["status"] for one in seen} == {200}, [one["status"] for one in seen]
             await inbound_shapes(seen)
             await outbound_answers(slack)
