@@ -27,8 +27,8 @@ def parley(
     for name, field in Settings.model_fields.items():
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.delenv(str(field.alias), raising=False)
-    for name in ("MicrosoftAppId", "MicrosoftAppPassword", "MicrosoftAppType", "MicrosoftAppTenantId"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("Id", "Password", "CertificatePath", "Type", "TenantId"):
+        monkeypatch.delenv(f"MicrosoftApp{name}", raising=False)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, str, str]:
