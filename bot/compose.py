@@ -65,7 +65,7 @@ def compose(material: Material, room: Room) -> Prompt:
     reserved = min(template.parameters.max_output_tokens or room.output_tokens, room.context_tokens // 2)
     left = room.context_tokens - reserved - sum(map(window.weigh, (*system, question)))
     left -= sum(window.weigh_text(tool.description + str(tool.schema)) for tool in material.tools)
-    examples = [message for example in material.examples for message in _pair(example)]
+    examples, unshown = _examples(material, left)
     left -= sum(map(window.weigh, examples))
     if left < 0:
         raise TooLong(
@@ -76,7 +76,8 @@ def compose(material: Material, room: Room) -> Prompt:
     left -= sum(map(window.weigh, passages))
     left -= window.weigh_text(material.summary)
     shown = window.fit(material.turns, left, material.said.id, template.past_messages)
-    left_out = tuple(one for one in (*material.left_out, untold, without, shown.dropped) if one is not None)
+    maybe = (*material.left_out, untold, unshown, without, shown.dropped)
+    left_out = tuple(one for one in maybe if one is not None)
     history = [_slim(message) for turn in shown.turns for message in turn.messages]
     notice = [say("system", _notice(material.summary))] if shown.since or shown.dropped else []
     messages = (*system, *examples, *notice, *history, *passages, question)
@@ -150,6 +151,24 @@ def _fenced(documents: Sequence[Document]) -> str:
 
 def _harmless(text: str, fence: str = "message") -> str:
     return text.replace(f"<{fence}", f"‹{fence}").replace(f"</{fence}", f"‹/{fence}")
+
+
+def _examples(material: Material, budget_tokens: int) -> tuple[list[Message], LeftOut | None]:
+    """The template's own examples, always, and those of its pool, nearest first, that fit into half of what
+    is left.
+    """
+    own = len(material.template.examples)
+    shown = [message for example in material.examples[:own] for message in _pair(example)]
+    spent = sum(map(window.weigh, shown))
+    pool = material.examples[own:]
+    for kept, example in enumerate(pool):
+        pair = _pair(example)
+        spent += sum(map(window.weigh, pair))
+        if spent > budget_tokens // 2:
+            why = "they would take more than half of what is left beside the question"
+            return shown, LeftOut(what="examples of the pool", count=len(pool) - kept, why=why)
+        shown += pair
+    return shown, None
 
 
 def _pair(example: Example) -> tuple[Message, Message]:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from bot import examples
+from bot.compose import Material, Room, compose
 from bot.errors import ModelUnavailable, NotAllowed
 from bot.examples import choose, choose_why, rank
 from bot.types import Example, Template
+from tests.acts import said
 
 VECTORS = {
     "north": [0.0, 1.0],
@@ -124,3 +126,17 @@ async def test_a_whole_pool_is_ranked_with_its_similarities() -> None:
     ranked = await rank(POOL, "east", Embedder())
     assert [one.user for one, _ in ranked] == ["east", "north-east", "south", "north", "up"]
     assert [round(similarity, 3) for _, similarity in ranked] == [1.0, 0.707, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("context_tokens", "shown"), [(4000, 4), (900, 3), (600, 2), (300, 1)])
+def test_examples_of_a_pool_stay_within_the_budget_and_the_template_s_own_always_go(
+    context_tokens: int, shown: int
+) -> None:
+    near = tuple(Example(user=f"{at}" * 200, assistant="x" * 200) for at in range(3))
+    material = Material(
+        template=template(3), said=said("Why?"), question="Why?", examples=(OWN, *near), turns=()
+    )
+    prompt = compose(material, Room(context_tokens=context_tokens, output_tokens=100))
+    assert prompt.examples == 2 * shown
+    assert [message.text for message in prompt.messages][:2] == ["own", "own"]
+    assert [one.count for one in prompt.left_out] == ([4 - shown] if shown < 4 else [])
