@@ -13,7 +13,10 @@ class Model(Protocol):
     """
 
     def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer; the last delta carries the usage."""
+        """Stream an answer; the last delta carries the usage.
+
+        Where calls were left, or broke off, before they said what they cost, a delta before it names each.
+        """
         ...
 
     async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:

@@ -19,7 +19,16 @@ import pytest
 
 from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.models.breaker import DeploymentBroken
-from bot.models.failures import AWAY, SETTINGS, SIGN_IN, STATUS, mapped, refused_parameter, retry_after_s
+from bot.models.failures import (
+    AWAY,
+    SETTINGS,
+    SIGN_IN,
+    STATUS,
+    mapped,
+    refused_parameter,
+    retry_after_s,
+    spent_for_s,
+)
 from bot.models.offline import deployments
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "azure"
@@ -151,6 +160,43 @@ def test_field_note_35_a_deployment_that_is_gone_is_not_throttling(status: int) 
     assert isinstance(answered(status, {"error": {"code": "x", "message": "x"}}), DeploymentBroken)
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "message", "words"),
+    [
+        (401, "401", "Access denied due to invalid subscription key", "did not accept the key"),
+        (
+            403,
+            "PermissionDenied",
+            "The principal lacks the required data action",
+            "ask for access to this model",
+        ),
+        (
+            404,
+            "DeploymentNotFound",
+            "The API deployment does not exist",
+            "Check the name in the Azure portal",
+        ),
+        (
+            404,
+            "model_not_found",
+            "The model `gpt-4` does not exist or you do not have access",
+            "no access to it",
+        ),
+        (404, "model_not_found", "The model `gpt-3.5-turbo-0301` has been deprecated", "is retired"),
+        (404, "404", "Resource not found", "OPENAI_API_VERSION"),
+        (410, "Gone", "x", "is retired"),
+        (400, "ModelDeprecated", "x", "is retired"),
+        (429, "insufficient_quota", "You exceeded your current quota", "no quota left"),
+    ],
+)
+def test_field_note_35_what_only_the_operator_can_mend_is_told_apart(
+    status: int, code: str, message: str, words: str
+) -> None:
+    error = answered(status, {"error": {"code": code, "message": message}})
+    assert isinstance(error, DeploymentBroken)
+    assert words in str(error)
+
+
 def test_money_that_ran_out_is_not_throttling() -> None:
     body = {"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}}
     assert isinstance(answered(429, body), DeploymentBroken)
@@ -183,6 +229,32 @@ def test_other_refusals_are_for_the_operator_and_cut_short() -> None:
 )
 def test_the_wait_is_read_from_either_header(headers: dict[str, str], expected: float | None) -> None:
     assert retry_after_s(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 0.0),
+        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "9s"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9"}, 9.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1h2m3.5s"}, 3723.5),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, 1.0),
+        ({"x-ratelimit-remaining-tokens": "-1"}, 1.0),
+        (
+            {
+                "x-ratelimit-remaining-tokens": "0",
+                "x-ratelimit-reset-tokens": "2s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-requests": "1m",
+            },
+            60.0,
+        ),
+    ],
+)
+def test_used_up_limits_are_read_from_the_headers(headers: dict[str, str], expected: float) -> None:
+    assert spent_for_s(headers) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

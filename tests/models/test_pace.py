@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from bot.errors import ModelUnavailable, StateUnavailable
 from bot.models import gateway as rooms
+from bot.models.breaker import PATIENCE, REST_S
 from bot.models.gateway import Gateway
 from bot.models.pace import FRESH_S, HELD_S, Bucket, charge
 from bot.state.cooldowns import Cooldowns
@@ -264,6 +265,20 @@ async def test_retry_after_is_obeyed_by_every_process(azure: AzureSimulator, red
         async with rooms.connect(made, KEYS, shared=Cooldowns(redis)) as gateway:
             assert (await heard(gateway.chat(asks("Hello"))))[1] is None
     assert [asked.deployment for asked in azure.journal].count("a") == 1
+
+
+async def test_of_many_who_ask_at_once_one_tries_a_deployment_that_kept_failing(redis: Redis) -> None:
+    clock = Clock()
+    failing = Scripted("a", before=[AWAY] * (PATIENCE + 1))
+    gateway, _ = shared(
+        redis, (named("a", order=0), failing), (named("b", order=1), Scripted("b")), clock=clock
+    )
+    for _ in range(PATIENCE):
+        await told(gateway)
+    clock.at += REST_S + FRESH_S
+    answers = await asyncio.gather(*(told(gateway) for _ in range(6)))
+    assert answers == ["b says hello"] * 6
+    assert failing.asked == PATIENCE + 1
 
 
 async def test_away_is_not_told_as_a_cool_down(redis: Redis) -> None:

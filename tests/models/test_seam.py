@@ -84,6 +84,26 @@ async def test_it_goes_on_once_and_then_what_was_shown_stays() -> None:
     assert third.asked == 0
 
 
+async def test_text_that_is_still_held_back_is_shown_when_the_second_part_breaks_off() -> None:
+    first, second = Scripted("a", after=AWAY), Scripted("b", after=AWAY)
+    first.says, second.says = ["the cat ", "sat"], ["cat", " sat"]
+    gateway = over((named("a", order=0), first), (named("b", order=1), second))
+    deltas, error = await heard(gateway.chat(asks("Hello")))
+    assert error is AWAY
+    assert text_of(deltas) == "the cat cat"
+
+
+async def test_a_model_that_counts_nothing_loses_no_text() -> None:
+    class Uncounted(Scripted):
+        async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
+            yield Delta(text="the")
+
+    first = Scripted("a", after=AWAY)
+    first.says = ["over the ", "rest"]
+    gateway = over((named("a", order=0), first), (named("b", order=1), Uncounted("b")))
+    assert await told(gateway) == "over the the"
+
+
 async def test_when_nobody_can_go_on_the_break_is_what_is_told() -> None:
     refuses = Scripted("b", before=[ContentFiltered("no", ("hate",))])
     gateway = over((named("a", order=0), Scripted("a", after=AWAY)), (named("b", order=1), refuses))
