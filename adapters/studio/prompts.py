@@ -163,7 +163,8 @@ class Prompts:
 
 def _pairs(versions: Iterable[Release]) -> Iterable[tuple[Release, Release | None]]:
     listed = list(versions)
-    return zip(listed, [*listed[1:], None], strict=True)
+    older: list[Release | None] = [*listed[1:], None]
+    return zip(listed, older, strict=False)
 
 
 async def _read(request: web.Request, kind: type[Any]) -> Any:
