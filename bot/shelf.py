@@ -150,6 +150,8 @@ class Shelf:
 
     def _build(self) -> None:
         """Put together what counts. A version that the files have overtaken is left out and logged."""
+        counting = {one.number for one in (*self._published.values(), *self._tried.values())}
+        self._loaded = {number: loaded for number, loaded in self._loaded.items() if number in counting}
         chosen = dict(self._files)
         over = {name: loaded for name, one in self._published.items() if (loaded := self._read(one))}
         chosen |= {name: loaded.template for name, loaded in over.items()}

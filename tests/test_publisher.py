@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from bot import shelf as shelf_module
 from bot.errors import NotAllowed, TemplateError
 from bot.prompty import read_text
-from bot.published import Trial
+from bot.published import Trial, Version
 from bot.publisher import Publisher
 from bot.shelf import Shelf
 from bot.state import keys
 from bot.state.redis import Redis
 from bot.state.versions import Versions
-from bot.types import Example, Template
+from bot.types import Example, Template, now
 from tests.acts import said
 
 
@@ -166,6 +166,49 @@ async def test_files_that_overtake_a_version_win(
     assert [one.name for one in other.shelf.templates()] == ["answer", "go", "rival"]
     assert other.system() == "I answer better."
     assert "'new' of commands is already claimed by rival.prompty" in caplog.text
+
+
+async def test_a_trial_that_the_files_have_overtaken_is_not_met(
+    redis: Redis, press: Press, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = Trial(percent=100)
+    await press.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
+    later = (*FILES, read_text(text("I came by file.", "match: {commands: [new]}"), "rival").template)
+    other = Press(redis, later)
+    await other.shelf.refresh()
+    assert other.system("new", "test:1") == ""
+    assert other.system("rival", "test:1") == "I came by file."
+    assert "The trial of new can't be used" in caplog.text
+
+
+async def test_a_version_that_this_parley_can_t_read_does_not_count(
+    redis: Redis, press: Press, caplog: pytest.LogCaptureFixture
+) -> None:
+    await press.publish("go", "I go faster.", COMMAND)
+    future = Version(
+        number=2,
+        name="answer",
+        text="---\nmood: {kind: sunny}\n---\nsystem:\nI beam.\n",
+        digest="0",
+        author="Eve",
+        at=now(),
+        reason="of a newer Parley",
+    )
+    assert await Versions(redis).append(future)
+    await press.shelf.refresh()
+    assert press.system() == "I answer."
+    assert press.system("go") == "I go faster."
+    assert "Version 2 can't be read" in caplog.text
+
+
+async def test_a_broken_connection_is_listened_to_again(redis: Redis, press: Press) -> None:
+    other = Press(redis)
+    async with watching(other.shelf):
+        await press.publish("answer", "First.")
+        await until(lambda: other.system() == "First.")
+        await redis.call("CLIENT", "KILL", "TYPE", "pubsub")
+        await press.publish("answer", "Second.")
+        await until(lambda: other.system() == "Second.")
 
 
 # ------------------------------------------------------------------ trials
