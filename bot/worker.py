@@ -7,17 +7,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 
 from msgspec.structs import replace
 
 from bot import desk, observe
-from bot.adapter import Adapter, Floor, speaking
-from bot.draft import Draft, Stop
+from bot.adapter import Adapter, speaking
+from bot.draft import Draft
 from bot.engine import Engine
 from bot.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
 from bot.rota import Rota
+from bot.running import Running, quietly
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.turns import pack_image, pack_prompts
 from bot.types import Address, Deleted, Edited, Post, Rated, Rating, Reply, Said, Turn, now
@@ -34,20 +34,6 @@ _BURIED = (
 )
 _PATIENCE_S = 120.0
 """The longest that a person is asked to wait for a deployment that says when it is back."""
-_PAUSE_S = 0.3
-_SURE = 0.9
-"""The part of a lease in which one speaks: what is said must also have arrived before the lease ends."""
-
-
-@dataclass(slots=True)
-class Running:
-    """A claim that is being worked on: its task, its post once there is one, the wish to stop."""
-
-    claim: Claim
-    floor: Floor
-    stop: Stop = field(default_factory=Stop)
-    post: Post | None = None
-    task: asyncio.Task[None] | None = None
 
 
 class Worker:
@@ -93,7 +79,7 @@ class Worker:
             await asyncio.gather(keeper, return_exceptions=True)
 
     def _begin(self, claim: Claim, asked_at: float) -> asyncio.Task[None]:
-        running = Running(claim, Floor(asked_at + self._lease_s * _SURE), post=claim.begun)
+        running = Running(self._inbox, claim, self._lease_s, asked_at)
         self._running[claim.conversation] = running
         running.task = asyncio.create_task(self._work(running))
         return running.task
@@ -123,40 +109,12 @@ class Worker:
 
     async def _renew(self, running: Running) -> None:
         try:
-            await self._hold(running)
+            await running.hold()
         except LeaseLost:
             if running.task is not None and self._running.get(running.claim.conversation) is running:
                 running.task.cancel()
         except StateUnavailable as error:
             log.warning("A lease could not be renewed: %s", error)
-
-    async def _hold(self, running: Running, post: Post | None = None) -> None:
-        """Keep the lease, and with it the floor."""
-        asked_at = time.monotonic()
-        if not await self._inbox.hold(running.claim, post):
-            running.stop.wish()
-        running.floor.extend(asked_at + self._lease_s * _SURE)
-
-    async def _release(self, running: Running, delay_s: float, *, counted: bool = True) -> None:
-        """Give the lease back, and the floor before anybody else can have it."""
-        running.floor.end(time.monotonic() + delay_s)
-        await self._quietly(self._inbox.release(running.claim, delay_s, counted=counted))
-
-    async def _commit(self, running: Running, written: Written) -> None:
-        """End the event."""
-        await self._patiently(running, lambda: self._inbox.commit(running.claim, written))
-        running.floor.keep()
-
-    async def _patiently(self, running: Running, act: Callable[[], Awaitable[None]]) -> None:
-        """Write down what people see already: again and again while Redis is away and the lease lasts."""
-        while True:
-            try:
-                return await act()
-            except StateUnavailable as error:
-                if time.monotonic() + _PAUSE_S >= running.floor.until:
-                    raise
-                log.warning("What was shown can't be written down yet: %s", error)
-            await asyncio.sleep(_PAUSE_S)
 
     # -------------------------------------------------------------- one event
 
@@ -185,7 +143,7 @@ class Worker:
             log.error("This can't be answered until the operator acts: %s", error)
             await self._give_up(running, str(error))
         except asyncio.CancelledError:
-            await self._release(running, 0, counted=False)
+            await running.release(0, counted=False)
             raise
         except Exception as error:
             log.exception("An attempt failed in an unforeseen way")
@@ -217,7 +175,7 @@ class Worker:
         """Answer what was said, or what was said before that; or nothing, where people want that."""
         turns = running.claim.turns
         if not await self._engine.heeds(said):
-            await self._commit(running, Written())
+            await running.commit(Written())
             return
         word, post = self._engine.command(said) or ("", "")
         before = desk.find(turns, post) if word == "again" else None
@@ -281,7 +239,7 @@ class Worker:
         claim = running.claim
         post = await adapter.open(address, running.post, claim.attempt > 1)
         if post != claim.begun:
-            await self._patiently(running, lambda: self._hold(running, post))
+            await running.patiently(lambda: running.hold(post))
         running.post = post
         return post
 
@@ -304,10 +262,10 @@ class Worker:
             sent=pack_prompts(draft.sent) if draft.sent else b"",
             pictures={ref: pack_image(image) for ref, image in draft.pictures.items()},
         )
-        await self._commit(running, written)
+        await running.commit(written)
         observe.count(turn)
         if draft.sent:
-            await self._quietly(self._settle(turn))
+            await quietly(self._settle(turn))
 
     # -------------------------------------------------------------- failures
 
@@ -325,14 +283,14 @@ class Worker:
         if running.post is not None and not isinstance(error, PlatformUnavailable) and delay >= 2:
             words = f"_The model is busy. I'll answer in about {round(delay)} seconds._"
             await self._adapter(claim.conversation).update(running.post, words)
-        await self._release(running, delay)
+        await running.release(delay)
 
     async def _give_up(self, running: Running, reason: str) -> None:
         words = (
             "Sorry, I can't answer this now: something that I depend on does not work. The person who runs "
             "this bot can see why in its log. Please try again later."
         )
-        await self._quietly(self._bury(running, reason, words))
+        await quietly(self._bury(running, reason, words))
 
     async def _bury(self, running: Running, reason: str, words: str = _BURIED) -> None:
         """End an event that can't be answered: tell the person, keep the event and the reason."""
@@ -341,7 +299,7 @@ class Worker:
         if isinstance(claim.event, Said):
             turn = await self._last_words(running, claim.event, Reply(text=words), reason)
         observe.BURIED.inc()
-        await self._commit(running, Written(turn=turn, buried=reason))
+        await running.commit(Written(turn=turn, buried=reason))
 
     async def _last_words(self, running: Running, said: Said, reply: Reply, reason: str) -> Turn:
         post = running.post
@@ -355,13 +313,6 @@ class Worker:
         draft = Draft(said, now())
         draft.end(reply, "failed", reason=reason)
         return replace(draft.done(), post=post, attempts=running.claim.attempt)
-
-    async def _quietly(self, act: Awaitable[None]) -> None:
-        """Do something that may fail only because the lease or Redis is gone; then the lease runs out."""
-        try:
-            await act
-        except (LeaseLost, StateUnavailable) as error:
-            log.warning("Left for later, when the lease has run out: %s", error)
 
     def _adapter(self, conversation: str) -> Adapter:
         name = conversation.partition(":")[0]

@@ -1,0 +1,71 @@
+"""A claim that is being worked on: its lease, its floor, its post, the wish to stop."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from bot.adapter import Floor
+from bot.draft import Stop
+from bot.errors import LeaseLost, StateUnavailable
+from bot.state.inbox import Claim, Inbox, Written
+from bot.types import Post
+
+log = logging.getLogger(__name__)
+
+_PAUSE_S = 0.3
+_SURE = 0.9
+"""The part of a lease in which one speaks: what is said must also have arrived before the lease ends."""
+
+
+class Running:
+    """Holds the lease of a claim while it is worked on. `post` is there once there is one.
+
+    The methods raise LeaseLost and StateUnavailable, but for `release`.
+    """
+
+    def __init__(self, inbox: Inbox, claim: Claim, lease_s: float, asked_at: float) -> None:
+        """`asked_at` is when the claim was asked for, in seconds of the monotonic clock."""
+        self._inbox = inbox
+        self._lease_s = lease_s
+        self.claim = claim
+        self.floor = Floor(asked_at + lease_s * _SURE)
+        self.stop = Stop()
+        self.post: Post | None = claim.begun
+        self.task: asyncio.Task[None] | None = None
+
+    async def hold(self, post: Post | None = None) -> None:
+        """Keep the lease, and with it the floor."""
+        asked_at = time.monotonic()
+        if not await self._inbox.hold(self.claim, post):
+            self.stop.wish()
+        self.floor.extend(asked_at + self._lease_s * _SURE)
+
+    async def release(self, delay_s: float, *, counted: bool = True) -> None:
+        """Give the lease back, and the floor before anybody else can have it."""
+        self.floor.end(time.monotonic() + delay_s)
+        await quietly(self._inbox.release(self.claim, delay_s, counted=counted))
+
+    async def commit(self, written: Written) -> None:
+        """End the event."""
+        await self.patiently(lambda: self._inbox.commit(self.claim, written))
+        self.floor.keep()
+
+    async def patiently(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Write down what people see already: again and again while Redis is away and the lease lasts."""
+        while True:
+            try:
+                return await act()
+            except StateUnavailable as error:
+                if time.monotonic() + _PAUSE_S >= self.floor.until:
+                    raise
+                log.warning("What was shown can't be written down yet: %s", error)
+            await asyncio.sleep(_PAUSE_S)
+
+
+async def quietly(act: Awaitable[None]) -> None:
+    """Do something that may fail only because the lease or Redis is gone; then the lease runs out."""
+    try:
+        await act
+    except (LeaseLost, StateUnavailable) as error:
+        log.warning("Left for later, when the lease has run out: %s", error)
