@@ -1,0 +1,134 @@
+"""Who does what, and where: what a person did, as every platform tells it."""
+
+from datetime import UTC, datetime
+from typing import dataclass_transform
+
+import msgspec
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The common shape of every value below."""
+
+
+def now() -> datetime:
+    """The present, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+class User(Value):
+    """A person, as the platform knows them; `id` is unique within `tenant`."""
+
+    id: str
+    tenant: str
+    name: str = ""
+
+
+class Address(Value):
+    """Where an answer goes. Only the adapter that made it reads `data`.
+
+    `conversation` starts with the adapter's name and a colon: `slack:T1:C1:1700000000.000100`.
+    `event` is the id of the act that is answered; an adapter that can mark its messages marks them
+    with it, and finds its own half-written message again after a crash.
+    """
+
+    conversation: str
+    event: str
+    data: dict[str, str] = {}
+
+    @property
+    def adapter(self) -> str:
+        """The name of the adapter that opens this address."""
+        return self.conversation.partition(":")[0]
+
+
+class Post(Value):
+    """A message that an adapter has begun; `id` is unique within the adapter, `data` is the adapter's."""
+
+    id: str
+    data: dict[str, str] = {}
+
+
+class Attachment(Value):
+    """A file that came with a message; its bytes are fetched by the adapter, on demand."""
+
+    id: str
+    name: str
+    mime: str
+    size_bytes: int | None = None
+    data: dict[str, str] = {}
+
+
+class Quote(Value):
+    """What somebody said before the bot was called; data for the model, never instructions."""
+
+    author: str
+    text: str
+
+
+class Act(Value):
+    """What every event carries. `id` is equal for every delivery of the same act."""
+
+    id: str
+    address: Address
+    user: User
+    at: datetime
+
+
+class Said(Act, tag="said"):
+    """A person said something.
+
+    `text` is plain or Markdown text, without the bot's mention, with other mentions as names; a command
+    is its words (`/image a red bicycle`). `addressed` is false for a message in a thread that does not
+    name the bot: it counts only where the bot already takes part. `channel` is the platform's id of the
+    room, for templates and limits. `direct` is true in one-to-one chats.
+    """
+
+    text: str
+    attachments: tuple[Attachment, ...] = ()
+    quotes: tuple[Quote, ...] = ()
+    addressed: bool = True
+    channel: str = ""
+    direct: bool = False
+
+    @property
+    def command(self) -> tuple[str, str] | None:
+        """`/word rest` as (word in lower case, rest); None when the text is no command.
+
+        A path (`/etc/hosts`) or a lone slash is no command.
+        """
+        text = self.text.strip()
+        if not text.startswith("/"):
+            return None
+        head, *rest = text[1:].split(maxsplit=1)[:2] if len(text) > 1 else [""]
+        if not head.replace("-", "").isalnum():
+            return None
+        return head.lower(), rest[0] if rest else ""
+
+
+class Edited(Act, tag="edited"):
+    """A person changed the text of an earlier message; `target` is that message's event id."""
+
+    target: str
+    text: str
+
+
+class Deleted(Act, tag="deleted"):
+    """A person deleted an earlier message; `target` is that message's event id."""
+
+    target: str
+
+
+class Rated(Act, tag="rated"):
+    """A person rated an answer; `post` is the id of the `Post` that showed it."""
+
+    post: str
+    good: bool
+    comment: str = ""
+
+
+class Stopped(Act, tag="stopped"):
+    """A person asked the bot to stop writing in this conversation."""
+
+
+Event = Said | Edited | Deleted | Rated | Stopped

@@ -1,0 +1,146 @@
+"""What a model answers, what that costs, what the person sees, and what is kept of it."""
+
+from datetime import datetime
+from typing import Literal
+
+from bot.types.events import Post, Said, Value
+from bot.types.prompts import Capability, Image, LeftOut, Message, ToolCall
+
+Outcome = Literal["answered", "refused", "failed"]
+
+
+class Prices(Value):
+    """US dollars per million tokens, or per picture; `None` is unknown."""
+
+    input_usd: float | None = None
+    cached_usd: float | None = None
+    output_usd: float | None = None
+    image_usd: float | None = None
+
+
+class Deployment(Value):
+    """One deployment of a model. `wire` names the shape of its requests: azure (classic paths) or v1.
+
+    `model` is empty when nobody stated it; `key_env` names the environment variable that holds its key.
+    The rate limits are the provider's; `None` is unlimited, or unknown.
+    """
+
+    name: str
+    capability: Capability
+    model: str
+    family: str
+    endpoint: str
+    wire: Literal["azure", "v1", "offline"]
+    context_tokens: int
+    output_tokens: int
+    api_version: str | None = None
+    order: int = 0
+    weight: int = 1
+    tags: tuple[str, ...] = ()
+    prices: Prices = Prices()
+    key_env: str = ""
+    region: str = ""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+class Usage(Value):
+    """What one call cost, as the deployment counted it; `usd` is `None` where a price is unknown."""
+
+    deployment: str
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    images: int = 0
+    usd: float | None = None
+
+
+class Delta(Value):
+    """A fragment of an answer; the last one of a stream carries `usage`.
+
+    `finish` is the model's reason for ending: stop, length, content_filter, tool_calls. `filter` is what
+    the content filter noted, where it isn't "safe": {"answer violence": "low"}, or "high, stopped".
+    """
+
+    text: str = ""
+    call: ToolCall | None = None
+    usage: Usage | None = None
+    finish: str | None = None
+    filter: dict[str, str] = {}
+
+
+class Source(Value):
+    """Where something in an answer comes from."""
+
+    title: str
+    url: str = ""
+    excerpt: str = ""
+
+
+class Reply(Value):
+    """What the person sees: Markdown, pictures, sources. `rate` asks for rating buttons.
+
+    `private` is true when only the asker should see it, where the platform can do that.
+    """
+
+    text: str
+    images: tuple[Image, ...] = ()
+    sources: tuple[Source, ...] = ()
+    rate: bool = False
+    private: bool = False
+
+
+class Rating(Value):
+    """What one person thought of an answer."""
+
+    good: bool
+    comment: str = ""
+
+
+class Turn(Value):
+    """The record of one answer: what was said, sent and shown, by which wording, at what cost.
+
+    `messages` are what later prompts see of this turn: none for a refused one. `left_out` is what the
+    prompt did not hold, and why; `reason` says in words why an outcome is not `answered`. `resets` is
+    true where the person asked to start anew: later prompts see nothing before it. `since` is that of the prompt. `ratings` are by
+    user id; `filter` is as in Delta.
+    """
+
+    id: str
+    said: Said
+    template: str
+    messages: tuple[Message, ...]
+    reply: Reply
+    outcome: Outcome
+    began_at: datetime
+    ended_at: datetime
+    usage: tuple[Usage, ...] = ()
+    input_tokens: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+    post: Post | None = None
+    attempts: int = 1
+    reason: str = ""
+    resets: bool = False
+    since: str = ""
+    ratings: dict[str, Rating] = {}
+    filter: dict[str, str] = {}
+
+
+class Finding(Value):
+    """One line of `parley check`: what was looked at, how it is, and, if it isn't well, what to do."""
+
+    level: Literal["ok", "warning", "error"]
+    subject: str
+    words: str
+
+
+class About(Value):
+    """What a person sees of themselves: choices as (name, description), usage as Markdown."""
+
+    templates: tuple[tuple[str, str], ...] = ()
+    template: str = ""
+    deployments: tuple[tuple[str, str], ...] = ()
+    deployment: str = ""
+    usage: str = ""
+    conversations: int = 0
+    answers: int = 0
