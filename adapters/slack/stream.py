@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.markdown import tidy
+from adapters.markdown import settled, tidy
 from adapters.pace import Pace
 from adapters.slack import format as slack_format
 from adapters.slack.files import Pictures
@@ -57,6 +57,7 @@ class Answer:
         self._may_stream = not recorded
         self._lost = False  # a message may be there that we know nothing of
         self._whispered = 0
+        self._grown = ""  # what a stream has been let show
         self._finished = post.data.get("shown", "")
         self._limit = slack_format.MESSAGE_LIMIT
         self._pace = Pace(self._grow, APPEND_INTERVAL_S)
@@ -104,12 +105,19 @@ class Answer:
 
     async def _grow(self, text: str) -> None:
         safe = slack_format.defused(slack_format.growing(text)).lstrip("\n")
+        if self._may_stream:
+            safe = self._grown = self._lasting(safe)
         try:
             await self._lay_out(safe, None)
         except Limited as error:
             log.debug("%s", error)
         except PlatformUnavailable as error:
             log.warning("an answer could not grow: %s", error)
+
+    def _lasting(self, text: str) -> str:
+        """What a stream may show, since nothing can be taken back there: no half-open marks."""
+        lasting = settled(text)
+        return lasting if lasting.startswith(self._grown) else self._grown
 
     # -------------------------------------------------------------- the end
 

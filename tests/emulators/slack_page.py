@@ -46,7 +46,7 @@ async def look(slack: LocalSlack) -> list[str]:
         await slack.until("the choice in a home tab", lambda: _chosen(slack) == "=translate")
         seen.append("on the page: a home tab, and a choice that was made there")
         if folder := os.environ.get("PARLEY_PICTURES"):
-            home: FloatRect = {"x": 220, "y": 44, "width": 700, "height": 400}
+            home: FloatRect = {"x": 220, "y": 44, "width": 700, "height": 310}
             await page.screenshot(path=Path(folder) / "slack-home.png", clip=home)
     return seen
 

@@ -1,8 +1,12 @@
 """How an answer becomes visible: streamed, edited or posted, whole in the end, and never twice."""
 
+import contextlib
+import re
 from unittest import mock
 
 import pytest
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
 
 from adapters.slack import stream, thread
 from bot.errors import ConfigError, PlatformUnavailable
@@ -299,6 +303,55 @@ async def test_field_note_11_a_changed_question_changes_the_answer_in_place(room
 
 
 # ------------------------------------------------------------------ length, looks, people
+
+SHOWY = """## Ways
+
+Take the **train**, not the *car* or `a bus`.
+
+| Way | Speed |
+|---|---:|
+| Train | 160 |
+| Car | 100 |
+
+- [x] a ticket
+  1. a book
+
+> said [somebody](https://example.com/a_b)
+
+```python
+hours = km / kmh
+```
+
+Done."""
+RAW = re.compile(r"[*`|#]|\]\(|\[(?![ x]\])")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_field_note_15_half_open_marks_never_show_as_raw_signs_while_an_answer_grows(
+    room: Room, streams: bool
+) -> None:
+    if not streams:
+        room.slack.fault("chat.startStream", "error", code="unknown_method")
+    said = await room.asked()
+    post = await room.open(said)
+    seen: list[str] = []
+    for end in range(1, len(SHOWY), 3):
+        await room.adapter.update(post, SHOWY[:end])
+        calls = room.slack.calls.total()
+        with contextlib.suppress(TimeoutError):
+            await room.slack.until(lambda calls=calls: room.slack.calls.total() > calls, timeout_s=0.03)
+        seen += room.shown(said)
+    await room.adapter.close(post, Reply(text=SHOWY))
+    assert room.shown(said) == [SHOWY]
+    assert len(set(seen)) > 8
+    assert [words for text in seen for words in words_of(text) if RAW.search(words)] == []
+    assert not [answer for _, _, answer in room.slack.log if answer.get("error")] or not streams
+
+
+def words_of(text: str) -> list[str]:
+    """What a reader of Markdown takes for words, not for signs."""
+    tree = SyntaxTreeNode(MarkdownIt("commonmark").enable("table").parse(text))
+    return [node.content for node in tree.walk() if node.type == "text"]
 
 
 async def test_field_note_14_a_long_answer_is_split_and_nothing_is_over_a_limit(room: Room) -> None:

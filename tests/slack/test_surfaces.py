@@ -81,7 +81,7 @@ def read(room: Room) -> str:
 async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(home: tuple[Room, Desk]) -> None:
     room, _ = home
     shown = read(room)
-    for words in ("assistant", "pirate", "gpt-large", "Today  3", "3 answers in 1 conversation"):
+    for words in ("assistant", "pirate", "gpt-large", "*Today*: Answers 3", "3 answers in 1 conversation"):
         assert words in shown
     menus = [
         b["accessory"] for b in room.slack.workspace.views.homes["U0ALICE"]["blocks"] if "accessory" in b
@@ -137,7 +137,7 @@ def test_markdown_becomes_mrkdwn_where_slack_knows_nothing_else() -> None:
         "# Use\n\n**bold** & [a page](https://example.com)\n\n| a | bb |\n|---|---|\n| ccc | `d` |\n\n- one"
     )
     assert from_markdown(text) == (
-        "*Use*\n\n*bold* &amp; <https://example.com|a page>\n\n```\na    bb\nccc  d\n```\n\n- one"
+        "*Use*\n\n*bold* &amp; <https://example.com|a page>\n\n*ccc*: bb d\n\n- one"
     )
 
 
