@@ -102,8 +102,8 @@ class Turn(Value):
 
     `messages` are what later prompts see of this turn: none for a refused one. `left_out` is what the
     prompt did not hold, and why; `reason` says in words why an outcome is not `answered`. `resets` is
-    true where the person asked to start anew: later prompts see nothing before it. `since` is that of the prompt. `ratings` are by
-    user id; `filter` is as in Delta.
+    true where the person asked to start anew: later prompts see nothing before it. `since` is that of the
+    prompt. `ratings` are by user id; `filter` is as in Delta.
     """
 
     id: str
