@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from bot import desk, observe
+from bot import desk, observe, revision
 from bot.adapter import Adapter, speaking
 from bot.draft import Draft
 from bot.engine import Engine
@@ -20,7 +20,7 @@ from bot.rota import Rota
 from bot.running import Running, quietly
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.turns import pack_image, pack_prompts
-from bot.types import Address, Deleted, Edited, Post, Rated, Rating, Reply, Said, Turn, now
+from bot.types import Address, Deleted, Edited, Post, Rated, Reply, Said, Turn, now
 
 log = logging.getLogger(__name__)
 
@@ -160,16 +160,15 @@ class Worker:
                 await self._said(running, claim.event)
             case Edited():
                 await self._answer_again(running, claim.event)
-            case Deleted(target=target):
-                place = _place(claim.turns, lambda turn: turn.id == target)
+            case Deleted():
                 await self._engine.changed(claim.conversation, claim.turns)
-                await self._inbox.commit(claim, Written(place=place))
+                await running.commit(revision.delete(claim.turns, claim.event))
             case Rated():
-                await self._rate(claim, claim.event)
+                await running.commit(revision.rate(claim.turns, claim.event))
             case None:
                 await self._bury(running, "It can't be read: another version of Parley may have written it.")
             case _:
-                await self._inbox.commit(claim, Written())
+                await running.commit(Written())
 
     async def _said(self, running: Running, said: Said) -> None:
         """Answer what was said, or what was said before that; or nothing, where people want that."""
@@ -186,23 +185,12 @@ class Worker:
         running.post = running.post or before.post
         await self._answer(running, before.said, turns[:place], place)
 
-    async def _rate(self, claim: Claim, rated: Rated) -> None:
-        place = _place(claim.turns, lambda turn: turn.post is not None and turn.post.id == rated.post)
-        if place is None:
-            log.info("A rating came for an answer that is no longer kept")
-            await self._inbox.commit(claim, Written())
-            return
-        turn = claim.turns[place]
-        rating = Rating(good=rated.good, comment=rated.comment)
-        turn = replace(turn, ratings={**turn.ratings, rated.user.id: rating})
-        await self._inbox.commit(claim, Written(turn=turn, place=place))
-
     async def _answer_again(self, running: Running, edited: Edited) -> None:
         """Rerun an edited question with what was said before it, and edit the answer in place."""
         turns = running.claim.turns
-        place = _place(turns, lambda turn: turn.id == edited.target)
+        place = revision.place_of(turns, edited.target)
         if place is None:
-            await self._inbox.commit(running.claim, Written())
+            await running.commit(Written())
             return
         before = turns[place]
         await self._engine.changed(running.claim.conversation, turns)
@@ -320,11 +308,3 @@ class Worker:
         if adapter is None:
             raise ConfigError(f"An event came from {name}, which this worker has no settings for.")
         return adapter
-
-
-def _place(turns: tuple[Turn, ...], test: Callable[[Turn], bool]) -> int | None:
-    """The index, from the end, of the newest turn that passes the test."""
-    for place, turn in enumerate(reversed(turns), 1):
-        if test(turn):
-            return -place
-    return None
