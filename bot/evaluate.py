@@ -49,8 +49,8 @@ def evaluate(
         )
     names = tuple(path.name for path in paths)
     archive = scores.Archive(load_settings().parley_data_dir / "evaluations")
-    last = archive.last(names)
     done = run(_run(where, paths, names, template or [], deployment or [], parallel))
+    last = archive.last(done)
     archive.keep(done)
     if as_json:
         import msgspec

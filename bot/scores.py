@@ -138,16 +138,20 @@ class Archive:
             raise ConfigError(f"{path} can't be written: {error.strerror}") from None
         return path
 
-    def last(self, files: Sequence[str]) -> Run | None:
-        """The newest kept run of the same files."""
+    def last(self, run: Run) -> Run | None:
+        """The newest kept run of the same files that has every result of this one, else the newest."""
+        keys = {one.key for one in run.results}
+        newest: Run | None = None
         for path in reversed(self._paths()):
             try:
-                run = msgspec.json.decode(path.read_bytes(), type=Run)
+                kept = msgspec.json.decode(path.read_bytes(), type=Run)
             except (OSError, msgspec.MsgspecError):
                 continue  # half written, or of another version
-            if run.files == tuple(files):
-                return run
-        return None
+            if kept.files == run.files:
+                if keys <= {one.key for one in kept.results}:
+                    return kept
+                newest = newest or kept
+        return newest
 
     def _paths(self) -> list[Path]:
         return sorted(one for one in self._folder.glob("*.json") if re.fullmatch(r"\d{8}T[\d.]+", one.stem))

@@ -337,12 +337,24 @@ def test_a_run_is_compared_with_the_last_one_of_the_same_files(tmp_path: Path) -
         at=then.at + timedelta(seconds=2),
         results=(result("x", False), result("y", True), result("new", False)),
     )
-    change = scores.compare(later, archive.last(["mine.yaml"]))
+    change = scores.compare(later, archive.last(later))
     assert change is not None
     assert [one.case for one in change.broken] == ["mine:x"]
     assert [one.case for one in change.mended] == ["mine:y"]
     assert (change.shared, change.passed_before, change.passed_now) == (2, 1, 1)
-    assert scores.compare(later, archive.last(["unknown.yaml"])) is None
+    assert scores.compare(later, archive.last(replace(later, files=("unknown.yaml",)))) is None
+
+
+def test_a_run_of_a_few_cases_does_not_hide_the_last_whole_one(tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    whole = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", True)))
+    few = replace(whole, at=whole.at + timedelta(seconds=1), results=whole.results[:1])
+    archive.keep(whole)
+    archive.keep(few)
+    assert archive.last(whole) == whole
+    assert archive.last(few) == few
+    wider = replace(whole, results=(*whole.results, result("z", True)))
+    assert archive.last(wider) == few
 
 
 def test_old_runs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,7 +364,7 @@ def test_old_runs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for second in range(4):
         archive.keep(Run(at=began + timedelta(seconds=second), files=("a",), results=()))
     assert len(list(tmp_path.iterdir())) == 2
-    last = archive.last(["a"])
+    last = archive.last(Run(at=began, files=("a",), results=()))
     assert last is not None
     assert last.at == began + timedelta(seconds=3)
 
