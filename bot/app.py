@@ -96,7 +96,7 @@ def _office(house: House) -> Office:
         await house.books.note(turn)
 
     workbench = Workbench(
-        engine=house.engine, in_force=lambda: house.templates, every=lambda: house.deployments, settle=settle
+        engine=house.engine, library=house.library, every=lambda: house.deployments, settle=settle
     )
     press = Press(house.library)
     return Office(

@@ -10,11 +10,13 @@ from bot import window
 from bot.draft import Stop
 from bot.engine import Engine
 from bot.errors import NotAllowed
+from bot.library import Library
 from bot.models import catalogue
 from bot.types import (
     Address,
     Attachment,
     Deployment,
+    Example,
     Message,
     Prompt,
     Reply,
@@ -65,13 +67,13 @@ class Workbench:
     """
 
     engine: Engine
-    in_force: Callable[[], Sequence[Template]]
+    library: Library
     every: Callable[[], Sequence[Deployment]]
     settle: Callable[[Turn], Awaitable[None]]
 
     def templates(self) -> Sequence[Template]:
         """The templates in force, by name."""
-        return self.in_force()
+        return self.library.shelf.templates()
 
     def deployments(self) -> Sequence[Deployment]:
         """Every deployment, of every capability."""
@@ -119,6 +121,14 @@ class Workbench:
             await self.settle(turn)
         images = tuple(replace(image, data=_bytes(draft.pictures, image.ref)) for image in turn.reply.images)
         return replace(turn, reply=replace(turn.reply, images=images)), tuple(draft.sent)
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """One vector of length 1 for each text."""
+        return await self.library.embed(texts)
+
+    async def rank(self, pool: str, question: str) -> Sequence[tuple[Example, float]]:
+        """A whole pool, nearest first, with the similarity of each."""
+        return await self.library.rank(pool, question)
 
     def _trying(self, template: Template) -> Engine:
         given = dict.fromkeys(self.holes(template.system), "") | template.inputs

@@ -26,6 +26,8 @@ class Place:
 PLACES = (
     Place("/", "Chat", "chat", "viewer"),
     Place("/studio/playground", "Playground", "flask", "editor"),
+    Place("/studio/images", "Images", "picture", "editor"),
+    Place("/studio/embeddings", "Embeddings", "dots", "editor"),
     Place("/studio/log", "Conversations", "log", "operator"),
     Place("/studio/feedback", "Feedback", "star", "operator"),
     Place("/studio/prompts", "Prompts", "prompt", "viewer"),

@@ -78,6 +78,14 @@ class Workbench(Protocol):
         """Exactly what would be sent."""
         ...
 
+    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """One vector of length 1 for each text."""
+        ...
+
+    async def rank(self, pool: str, question: str) -> Sequence[tuple[Example, float]]:
+        """A whole pool, nearest first, with the similarity of each."""
+        ...
+
     async def run(
         self,
         template: Template,

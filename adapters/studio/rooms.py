@@ -5,8 +5,10 @@ from typing import Any
 
 from aiohttp import web
 
+from adapters.studio.embeddings import Embeddings
 from adapters.studio.fleet import FleetPage
 from adapters.studio.gate import Gate
+from adapters.studio.images import Images
 from adapters.studio.log import Log
 from adapters.studio.paper import draw, menu, page
 from adapters.studio.playground import Playground
@@ -38,6 +40,8 @@ class Rooms:
             *Log(self._office, self._gate, self.draw).routes(),
             *UsagePage(self._office.books, self._gate, self.draw).routes(),
             *FleetPage(self._office.fleet, self._gate, self.draw).routes(),
+            *Images(self._office.workbench, self._gate, self.draw).routes(),
+            *Embeddings(self._office, self._gate, self.draw).routes(),
             *Prompts(self._office.press, self._office.workbench, self._gate, self.draw).routes(),
         ]
 

@@ -19,6 +19,8 @@ AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 PATHS = (
     "/",
     "/studio/playground",
+    "/studio/images",
+    "/studio/embeddings",
     "/studio/log",
     "/studio/feedback",
     "/studio/prompts",

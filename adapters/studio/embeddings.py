@@ -1,0 +1,74 @@
+"""Compare texts as the embedding model sees them, and see what a pool would show for a question."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from adapters.studio.acts import body_of
+from adapters.studio.gate import Gate
+from adapters.studio.nearness import plane, similarities
+from adapters.studio.paper import Draw, page
+from adapters.studio.ports import Office
+from bot.errors import ConfigError, Refused, Unavailable
+
+MOST_TEXTS = 20
+MOST_CHARACTERS = 2000
+WIDTH, HEIGHT, EDGE = 640, 360, 40
+SHOWN = 8
+
+
+class Embeddings:
+    """For editors: a call costs a little."""
+
+    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
+        self._office = office
+        self._gate = gate
+        self._draw = draw
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """The page, empty and with its figures."""
+        guard = self._gate.guard
+        return [
+            web.get("/studio/embeddings", guard(self._show, need="editor", page=True)),
+            web.post("/studio/embeddings", guard(self._show, need="editor", page=True, form=True)),
+        ]
+
+    async def _show(self, request: web.Request) -> web.Response:
+        form: dict[str, str] = {}
+        if request.method == "POST":
+            body = await body_of(request, "application/x-www-form-urlencoded")
+            form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        pools = self._office.press.pools()
+        values: dict[str, Any] = {"texts": form.get("texts", ""), "question": form.get("question", "")}
+        values |= {"pools": pools, "pool": form.get("pool", ""), "words": "", "figures": None, "ranked": []}
+        try:
+            if form.get("texts"):
+                values |= await self._compare(form["texts"])
+            elif form.get("question", "").strip() and form.get("pool") in pools:
+                values["ranked"] = await self._office.workbench.rank(form["pool"], form["question"])
+        except (Refused, Unavailable, ConfigError) as error:
+            values["words"] = str(error)
+        values["ranked"] = values["ranked"][:SHOWN]
+        return page(self._draw(request, "embeddings.html", "Embeddings", **values))
+
+    async def _compare(self, given: str) -> dict[str, Any]:
+        stripped = (line.strip()[:MOST_CHARACTERS] for line in given.splitlines())
+        texts = list(dict.fromkeys(line for line in stripped if line))
+        if not 2 <= len(texts) <= MOST_TEXTS:
+            return {"words": f"Give from 2 to {MOST_TEXTS} different texts, each on a line of its own."}
+        matrix = similarities(await self._office.workbench.embed(texts))
+        points = [
+            {
+                "x": round(EDGE + (x + 1) / 2 * (WIDTH - 2 * EDGE), 1),
+                "y": round(EDGE + (1 - y) / 2 * (HEIGHT - 2 * EDGE), 1),
+                "text": text,
+            }
+            for (x, y), text in zip(plane(matrix), texts, strict=True)
+        ]
+        rows = [
+            {"text": text, "cells": [(value, max(0, min(9, int(value * 10)))) for value in row]}
+            for text, row in zip(texts, matrix, strict=True)
+        ]
+        return {"figures": {"rows": rows, "points": points, "width": WIDTH, "height": HEIGHT}}

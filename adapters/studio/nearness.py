@@ -1,0 +1,46 @@
+"""How near texts are to each other, and where they lie on a plane: pure arithmetic on their vectors."""
+
+from collections.abc import Sequence
+from operator import mul
+
+_ROUNDS = 200
+"""Of the power iteration: enough for a drawing."""
+
+
+def similarities(vectors: Sequence[Sequence[float]]) -> list[list[float]]:
+    """The cosine of each with each; the vectors are of length 1."""
+    return [[sum(map(mul, one, other)) for other in vectors] for one in vectors]
+
+
+def plane(matrix: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """The first two principal components of the texts with these similarities, each from -1 to 1.
+
+    The similarities are the scalar products, so that their centred matrix has the components as its
+    eigenvectors, and no vector of 1536 numbers is looked at again.
+    """
+    size = len(matrix)
+    means = [sum(row) / size for row in matrix]
+    mean = sum(means) / size
+    centred = [[matrix[i][j] - means[i] - means[j] + mean for j in range(size)] for i in range(size)]
+    axes: list[list[float]] = []
+    for _ in range(2):
+        value, axis = _strongest(centred)
+        axes.append([one * max(value, 0.0) ** 0.5 for one in axis])
+        for i in range(size):
+            for j in range(size):
+                centred[i][j] -= value * axis[i] * axis[j]
+    reach = max((abs(one) for axis in axes for one in axis), default=0.0) or 1.0
+    return [(axes[0][n] / reach, axes[1][n] / reach) for n in range(size)]
+
+
+def _strongest(matrix: Sequence[Sequence[float]]) -> tuple[float, list[float]]:
+    """The largest eigenvalue of a symmetric matrix, with its eigenvector; zeros for a matrix of zeros."""
+    axis = [1.0 + n for n in range(len(matrix))]
+    value = 0.0
+    for _ in range(_ROUNDS):
+        turned = [sum(map(mul, row, axis)) for row in matrix]
+        value = sum(one * one for one in turned) ** 0.5
+        if value < 1e-9:
+            return 0.0, [0.0] * len(matrix)
+        axis = [one / value for one in turned]
+    return value, axis
