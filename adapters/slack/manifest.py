@@ -68,42 +68,14 @@ def manifest(public_url: str, socket_mode: bool, many: bool = False) -> dict[str
 
     With `many`, workspaces and whole organisations install the app by this server's own pages.
     """
-    address = {} if socket_mode else {"request_url": public_url.rstrip("/") + PATH}
-    command_address = {} if socket_mode else {"url": public_url.rstrip("/") + PATH}
-    commands = [
-        {
-            "command": command,
-            "description": description,
-            "usage_hint": hint,
-            "should_escape": True,
-            **command_address,
-        }
-        for command, description, hint in COMMANDS
-    ]
+    base = public_url.rstrip("/")
+    address = {} if socket_mode else {"request_url": base + PATH}
+    redirects = {"redirect_urls": [base + REDIRECT_PATH]} if many else {}
     return {
         "_metadata": {"major_version": 2, "minor_version": 1},
         "display_information": {"name": "Parley", "description": DESCRIPTION, "background_color": "#1f4e5f"},
-        "features": {
-            "agent_view": {
-                "agent_description": DESCRIPTION,
-                "suggested_prompts": [dict(prompt) for prompt in SUGGESTED_PROMPTS],
-            },
-            "app_home": {
-                "home_tab_enabled": True,
-                "messages_tab_enabled": True,
-                "messages_tab_read_only_enabled": False,
-            },
-            "bot_user": {"display_name": "parley", "always_online": True},
-            "shortcuts": [
-                {"type": kind, "callback_id": callback, "name": name, "description": description}
-                for kind, callback, name, description in SHORTCUTS
-            ],
-            "slash_commands": commands,
-        },
-        "oauth_config": {
-            "scopes": {"bot": sorted(SCOPES)},
-            **({"redirect_urls": [public_url.rstrip("/") + REDIRECT_PATH]} if many else {}),
-        },
+        "features": _features({} if socket_mode else {"url": base + PATH}),
+        "oauth_config": {"scopes": {"bot": sorted(SCOPES)}, **redirects},
         "settings": {
             "event_subscriptions": {**address, "bot_events": list(EVENTS)},
             "interactivity": {"is_enabled": True, **address},
@@ -111,4 +83,34 @@ def manifest(public_url: str, socket_mode: bool, many: bool = False) -> dict[str
             "socket_mode_enabled": socket_mode,
             "token_rotation_enabled": many,
         },
+    }
+
+
+def _features(command_address: dict[str, str]) -> dict[str, Any]:
+    """What people see of the app."""
+    return {
+        "agent_view": {
+            "agent_description": DESCRIPTION,
+            "suggested_prompts": [dict(prompt) for prompt in SUGGESTED_PROMPTS],
+        },
+        "app_home": {
+            "home_tab_enabled": True,
+            "messages_tab_enabled": True,
+            "messages_tab_read_only_enabled": False,
+        },
+        "bot_user": {"display_name": "parley", "always_online": True},
+        "shortcuts": [
+            {"type": kind, "callback_id": callback, "name": name, "description": description}
+            for kind, callback, name, description in SHORTCUTS
+        ],
+        "slash_commands": [
+            {
+                "command": command,
+                "description": description,
+                "usage_hint": hint,
+                "should_escape": True,
+                **command_address,
+            }
+            for command, description, hint in COMMANDS
+        ],
     }

@@ -5,11 +5,21 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from adapters import slack as slack_package
 from adapters.slack import SlackAdapter
-from adapters.slack.manifest import COMMANDS, EVENTS, SCOPES, SHORTCUTS, SUGGESTED_PROMPTS, manifest
+from adapters.slack.manifest import (
+    ASK_ABOUT_SHORTCUT,
+    ASK_SHORTCUT,
+    COMMANDS,
+    EVENTS,
+    SCOPES,
+    SHORTCUTS,
+    SUGGESTED_PROMPTS,
+    manifest,
+)
+from bot.settings import Settings
 from tests.simulators.slack import ALL_SCOPES
 from tests.slack.conftest import Room
 
@@ -69,6 +79,35 @@ def test_the_manifest_keeps_to_slacks_limits() -> None:
     assert len(agent["agent_description"]) <= 300
     assert len(SUGGESTED_PROMPTS) <= 4
     assert made["features"]["app_home"]["messages_tab_read_only_enabled"] is False
+
+
+def test_the_manifest_of_an_app_for_many_workspaces_names_its_page_and_renews_tokens() -> None:
+    one, many = (manifest("https://bot.example.com/", socket_mode=False, many=many) for many in (False, True))
+    assert many["oauth_config"]["redirect_urls"] == ["https://bot.example.com/slack/oauth_redirect"]
+    assert many["settings"]["org_deploy_enabled"] is many["settings"]["token_rotation_enabled"] is True
+    assert "redirect_urls" not in one["oauth_config"]
+    assert one["settings"]["org_deploy_enabled"] is one["settings"]["token_rotation_enabled"] is False
+
+
+def test_every_shortcut_of_the_manifest_opens_something_and_the_home_tab_is_on() -> None:
+    features = manifest("https://bot.example.com", socket_mode=False)["features"]
+    shortcuts = {shortcut["callback_id"]: shortcut["type"] for shortcut in features["shortcuts"]}
+    assert shortcuts == {ASK_SHORTCUT: "global", ASK_ABOUT_SHORTCUT: "message"}
+    assert all(len(shortcut["name"]) <= 24 for shortcut in features["shortcuts"])
+    assert features["app_home"]["home_tab_enabled"] is True
+
+
+@pytest.mark.parametrize(
+    ("set_up", "words"),
+    [
+        ({"slack_client_id": "1.2"}, "belong together"),
+        ({"slack_client_id": "1.2", "slack_client_secret": "s", "slack_bot_token": "xoxb"}, "Keep one"),
+        ({"slack_client_id": "1.2", "slack_client_secret": "s"}, "SLACK_SIGNING_SECRET is missing"),
+    ],
+)
+def test_half_a_set_up_for_many_workspaces_is_refused_in_words(set_up: dict[str, str], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Settings.model_validate(set_up)
 
 
 async def test_check_finds_everything_well(room: Room) -> None:
