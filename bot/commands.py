@@ -66,7 +66,7 @@ def _plain(said: Said) -> str:
 class Commands:
     """Runs the commands. Raises StateUnavailable and, in words, NotAllowed.
 
-    `rivals` are the chat deployments that can be compared; `able` says whether a template can be served.
+    `rivals` tells the chat deployments that can be compared; `able` says whether a template can be served.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Commands:
         *,
         templates: Callable[[], Sequence[Template]],
         desk: Desk,
-        rivals: Sequence[str] = (),
+        rivals: Callable[[], Sequence[str]] = tuple,
         able: Callable[[Template], bool] = lambda template: True,
     ) -> None:
         self._templates = templates
@@ -145,7 +145,7 @@ class Commands:
         several = {
             "prompt": len(self._desk.templates),
             "model": len(self._desk.deployments),
-            "compare": len(self._rivals),
+            "compare": len(self._rivals()),
         }
         return several.get(word, 2) > 1
 

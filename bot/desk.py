@@ -20,7 +20,7 @@ class Desk:
         self,
         *,
         templates: Callable[[], Sequence[Template]],
-        deployments: Sequence[Deployment],
+        deployments: Callable[[], Sequence[Deployment]],
         ledger: Ledger,
         turns: Turns,
         memory: Memory,
@@ -31,7 +31,7 @@ class Desk:
     ) -> None:
         """`deployments` are those that people may choose between; `operators` are the ids of users."""
         self._in_force = templates
-        self.deployments = {one.name: _described(one) for one in deployments if one.capability == "chat"}
+        self._offered = deployments
         self._ledger = ledger
         self._turns = turns
         self._memory = memory
@@ -39,6 +39,11 @@ class Desk:
         self._proposals = proposals
         self._operators = frozenset(operators)
         self._retention_days = retention_days
+
+    @property
+    def deployments(self) -> dict[str, str]:
+        """The chat deployments that people may choose between, with what they are."""
+        return {one.name: _described(one) for one in self._offered() if one.capability == "chat"}
 
     # -------------------------------------------------------------- choices
 

@@ -46,7 +46,7 @@ async def nothing_before() -> tuple[Quote, ...]:
 class Parts:
     """What an engine is made of; everything that `bot.house` puts together.
 
-    `rivals` are the names of the chat deployments that can be compared. `family` is that of the models that
+    `rivals` tells the names of the chat deployments that can be compared. `family` is that of the models that
     serve a template, None when none does; `sees` is whether they are known to see pictures.
     """
 
@@ -63,7 +63,7 @@ class Parts:
     picture: drawing.Picture
     recollection: Recollection
     learn: Callable[[Prompt, Usage], None] = lambda prompt, usage: None
-    rivals: Sequence[str] = ()
+    rivals: Callable[[], Sequence[str]] = tuple
     family: Callable[[Template], str | None] = lambda template: None
     sees: Callable[[Template], bool] = lambda template: False
 
@@ -266,14 +266,15 @@ class Engine:
     async def _compare(self, draft: Draft, question: str, turns: Sequence[Turn], around: Around) -> None:
         """The same question to several deployments, each reserved for."""
         parts = self._parts
-        if len(parts.rivals) < 2:
+        rivals = parts.rivals()
+        if len(rivals) < 2:
             raise NotAllowed("There is only one model here, so there is nothing to compare it with.")
         if not question:
             raise NotAllowed("What shall I ask the models? For example: `/compare why is the sky blue?`")
         template = next(one for one in parts.templates(draft.said) if one.match.default)
         draft.template = template.version
         prompt = await self._compose(draft, replace(template, deployment=None), question, turns)
-        sent = comparison.prompts(prompt, parts.rivals)
+        sent = comparison.prompts(prompt, rivals)
         prices = [parts.estimate_usd(one) for one in sent]
         known = sum(price for price in prices if price is not None)
         await parts.ledger.admit(draft.said.user, draft.said.id, known or None)

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from bot import commands, observe
 from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
-from bot.compose import Room
 from bot.desk import Desk
 from bot.engine import Engine, Parts
 from bot.library import Library, open_library, read_prompts
@@ -21,6 +20,7 @@ from bot.models.gateway import Gateway, connect
 from bot.models.reload import reload
 from bot.models.roster import Roster
 from bot.recollection import Recollection
+from bot.serving import Serving
 from bot.settings import Settings, secrets
 from bot.state.archive import Archive
 from bot.state.books import Books
@@ -37,8 +37,7 @@ from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
 from bot.tools import installed
-from bot.types import Deployment, Event, Prompt, Said, Stopped, Template, Turn
-from bot.window import Calibration
+from bot.types import Deployment, Event, Said, Stopped, Template, Turn
 from bot.worker import Worker
 
 
@@ -125,98 +124,108 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         redis = Redis(await _redis_url(settings, folder, stack))
         stack.push_async_callback(redis.close)
         gateway = await stack.enter_async_context(_connect(found, redis))
-        retention_s = settings.parley_retention_days * 86_400
-        ledger = Ledger(
-            redis,
-            requests_per_minute=settings.parley_requests_per_minute,
-            daily_usd=settings.parley_daily_usd,
-            retention_s=retention_s,
-        )
-        turns = Turns(redis)
-        memory = Memory(redis, retention_s)
-        recollection = Recollection(
-            gateway, memory, ledger, partial(_estimate_usd, gateway), _tagged(deployments, "cheap")
-        )
+        serving = Serving(gateway)
+        ledger, turns = _ledger(settings, redis), Turns(redis)
+        memory = Memory(redis, _retention_s(settings))
+        recollection = Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
         stack.push_async_callback(recollection.close)
-        inbox = Inbox(
-            redis,
-            lease_s=settings.parley_lease_s,
-            limit=settings.parley_inbox_limit,
-            tenant_limit=settings.parley_tenant_limit,
-            retention_s=retention_s,
-        )
         vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))
         library = await stack.enter_async_context(open_library(prompts, redis, vectors.embed))
-        desk = Desk(
-            templates=library.shelf.templates,
-            deployments=deployments if settings.parley_model_choice else (),
-            ledger=ledger,
-            turns=turns,
-            memory=memory,
-            choices=Choices(redis),
-            proposals=library.proposals,
-            operators=settings.operators,
-            retention_days=settings.parley_retention_days,
-        )
+        desk = _desk(settings, redis, library, serving, ledger, turns, memory)
         yield House(
             settings=settings,
             redis=redis,
-            inbox=inbox,
+            inbox=_inbox(settings, redis),
             turns=turns,
             feed=Feed(redis),
             ledger=ledger,
             gateway=gateway,
             deployments=deployments,
             library=library,
-            archive=Archive(redis, retention_s),
+            archive=Archive(redis, _retention_s(settings)),
             books=Books(redis),
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(library, gateway, ledger, turns, desk, recollection),
+            engine=_engine(library, gateway, serving, ledger, turns, desk, recollection),
         )
-
-
-def _tagged(deployments: Sequence[Deployment], tag: str) -> str | None:
-    """The tag, where a chat deployment has it: a wish that nothing answers to is warned of."""
-    return tag if any(tag in one.tags for one in deployments if one.capability == "chat") else None
 
 
 def _engine(
     library: Library,
     gateway: Gateway,
+    serving: Serving,
     ledger: Ledger,
     turns: Turns,
     desk: Desk,
     recollection: Recollection,
 ) -> Engine:
-    calibration = Calibration()
-    rivals = tuple(dict.fromkeys(one.name for one in gateway.deployments("chat")))
+    templates = library.shelf.templates
     return Engine(
         Parts(
             model=gateway,
             ledger=ledger,
             desk=desk,
-            commands=Commands(
-                templates=library.shelf.templates,
-                desk=desk,
-                rivals=rivals,
-                able=lambda template: bool(gateway.deployments(template.capability)),
-            ),
-            templates=library.shelf.templates,
+            commands=Commands(templates=templates, desk=desk, rivals=serving.rivals, able=serving.able),
+            templates=templates,
             tools=installed(),
             choose=library.choose,
             recall=library.recall,
-            room=partial(_room, gateway, calibration),
-            estimate_usd=partial(_estimate_usd, gateway),
+            room=serving.room,
+            estimate_usd=serving.estimate_usd,
             picture=turns.image,
             recollection=recollection,
-            learn=calibration.learn,
-            rivals=rivals,
-            family=partial(_family, gateway),
-            sees=partial(_sees, gateway),
+            learn=serving.learn,
+            rivals=serving.rivals,
+            family=serving.family,
+            sees=serving.sees,
         )
     )
+
+
+def _ledger(settings: Settings, redis: Redis) -> Ledger:
+    return Ledger(
+        redis,
+        requests_per_minute=settings.parley_requests_per_minute,
+        daily_usd=settings.parley_daily_usd,
+        retention_s=_retention_s(settings),
+    )
+
+
+def _inbox(settings: Settings, redis: Redis) -> Inbox:
+    return Inbox(
+        redis,
+        lease_s=settings.parley_lease_s,
+        limit=settings.parley_inbox_limit,
+        tenant_limit=settings.parley_tenant_limit,
+        retention_s=_retention_s(settings),
+    )
+
+
+def _desk(
+    settings: Settings,
+    redis: Redis,
+    library: Library,
+    serving: Serving,
+    ledger: Ledger,
+    turns: Turns,
+    memory: Memory,
+) -> Desk:
+    return Desk(
+        templates=library.shelf.templates,
+        deployments=serving.chats if settings.parley_model_choice else tuple,
+        ledger=ledger,
+        turns=turns,
+        memory=memory,
+        choices=Choices(redis),
+        proposals=library.proposals,
+        operators=settings.operators,
+        retention_days=settings.parley_retention_days,
+    )
+
+
+def _retention_s(settings: Settings) -> int:
+    return settings.parley_retention_days * 86_400
 
 
 async def _redis_url(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> str:
@@ -261,42 +270,3 @@ def _embedder(deployments: Sequence[Deployment]) -> str:
 async def _embed(model: Model, texts: Sequence[str]) -> list[list[float]]:
     vectors, _ = await model.embed(texts)
     return vectors
-
-
-def _room(gateway: Gateway, calibration: Calibration, template: Template) -> Room:
-    """What the smallest deployment that may answer takes: a fallback must take the same prompt.
-
-    Where the cheapest that fits is chosen, the largest may be needed.
-    """
-    able = gateway.deployments(template.capability, template.deployment)
-    widest = max if gateway.policy == "cheapest" else min
-    return Room(
-        context_tokens=widest((calibration.room(one.name, one.context_tokens) for one in able), default=8192),
-        output_tokens=min((one.output_tokens for one in able), default=1024),
-    )
-
-
-def _family(gateway: Gateway, template: Template) -> str | None:
-    """The family of the first deployment that may serve a template."""
-    able = gateway.deployments(template.capability, template.deployment)
-    return able[0].family if able else None
-
-
-def _sees(gateway: Gateway, template: Template) -> bool:
-    """Whether every deployment that may answer is of a known family: those of today all see pictures."""
-    able = gateway.deployments("chat", template.deployment)
-    return bool(able) and all(one.family not in ("unknown-chat", "demo") for one in able)
-
-
-def _estimate_usd(gateway: Gateway, prompt: Prompt) -> float | None:
-    """What a prompt will cost at most, about; `None` when the price is unknown."""
-    able = gateway.deployments(prompt.capability, prompt.deployment)
-    if not able:
-        return None
-    prices = able[0].prices
-    if prompt.capability == "image":
-        return prices.image_usd and prices.image_usd * (prompt.parameters.images or 1)
-    if prices.input_usd is None or prices.output_usd is None:
-        return None
-    output = prompt.parameters.max_output_tokens or 1000
-    return (prompt.input_tokens * prices.input_usd + output * prices.output_usd) / 1_000_000

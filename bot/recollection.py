@@ -31,7 +31,7 @@ EstimateUsd = Callable[[Prompt], float | None]
 class Recollection:
     """Makes summaries for the conversations that have become long; one at a time for each.
 
-    `deployment` is a wish for who makes them. A summary that failed is made with the next turn.
+    `deployment` tells the wish for who makes them. A summary that failed is made with the next turn.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Recollection:
         memory: Memory,
         ledger: Ledger,
         estimate_usd: EstimateUsd,
-        deployment: str | None = None,
+        deployment: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._model = model
         self._memory = memory
@@ -88,7 +88,7 @@ class Recollection:
             template="summary@parley",
             capability="chat",
             messages=(say("system", _WORDS), say("user", _transcript(turns, since, summary))),
-            deployment=self._deployment,
+            deployment=self._deployment(),
         )
         prompt = replace(prompt, input_tokens=sum(map(window.weigh, prompt.messages)))
         conversation, event = said.address.conversation, f"{said.id}:summary"

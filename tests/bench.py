@@ -62,7 +62,6 @@ class Bench:
         self.lease_s = 30.0
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
 
-    @property
     def rivals(self) -> tuple[str, ...]:
         return tuple(one.name for one in self.deployments)
 
@@ -70,7 +69,7 @@ class Bench:
     def desk(self) -> Desk:
         return Desk(
             templates=lambda: self.templates,
-            deployments=self.deployments,
+            deployments=lambda: self.deployments,
             ledger=self.ledger,
             turns=self.turns,
             memory=self.memory,

@@ -1,0 +1,71 @@
+"""What the deployments that serve now mean for a prompt: its room, its price, what can be chosen."""
+
+from bot.compose import Room
+from bot.models.gateway import Gateway
+from bot.types import Deployment, Prompt, Template, Usage
+from bot.window import Calibration
+
+
+class Serving:
+    """Asks the gateway anew each time: deployments come and go while a process runs."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._calibration = Calibration()
+
+    def chats(self) -> tuple[Deployment, ...]:
+        """The chat deployments."""
+        return self._gateway.deployments("chat")
+
+    def rivals(self) -> tuple[str, ...]:
+        """The names of the chat deployments, each once: what can be compared."""
+        return tuple(dict.fromkeys(one.name for one in self.chats()))
+
+    def cheap(self) -> str | None:
+        """The wish for a cheap deployment, where one has that tag: what nobody answers to is warned of."""
+        return "cheap" if any("cheap" in one.tags for one in self.chats()) else None
+
+    def able(self, template: Template) -> bool:
+        """Whether anything serves what a template needs."""
+        return bool(self._gateway.deployments(template.capability))
+
+    def room(self, template: Template) -> Room:
+        """What the smallest deployment that may answer takes: a fallback must take the same prompt.
+
+        Where the cheapest that fits is chosen, the largest may be needed.
+        """
+        able = self._gateway.deployments(template.capability, template.deployment)
+        widest = max if self._gateway.policy == "cheapest" else min
+        return Room(
+            context_tokens=widest(
+                (self._calibration.room(one.name, one.context_tokens) for one in able), default=8192
+            ),
+            output_tokens=min((one.output_tokens for one in able), default=1024),
+        )
+
+    def learn(self, prompt: Prompt, usage: Usage) -> None:
+        """What a prompt really weighed: the next room is estimated by it."""
+        self._calibration.learn(prompt, usage)
+
+    def family(self, template: Template) -> str | None:
+        """The family of the first deployment that may serve a template; None when nothing does."""
+        able = self._gateway.deployments(template.capability, template.deployment)
+        return able[0].family if able else None
+
+    def sees(self, template: Template) -> bool:
+        """Whether every deployment that may answer is of a known family: those of today all see pictures."""
+        able = self._gateway.deployments("chat", template.deployment)
+        return bool(able) and all(one.family not in ("unknown-chat", "demo") for one in able)
+
+    def estimate_usd(self, prompt: Prompt) -> float | None:
+        """What a prompt will cost at most, about; `None` when the price is unknown."""
+        able = self._gateway.deployments(prompt.capability, prompt.deployment)
+        if not able:
+            return None
+        prices = able[0].prices
+        if prompt.capability == "image":
+            return prices.image_usd and prices.image_usd * (prompt.parameters.images or 1)
+        if prices.input_usd is None or prices.output_usd is None:
+            return None
+        output = prompt.parameters.max_output_tokens or 1000
+        return (prompt.input_tokens * prices.input_usd + output * prices.output_usd) / 1_000_000
