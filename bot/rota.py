@@ -86,10 +86,14 @@ class Rota:
         self._timers[shard] = loop.call_at(when, self.look, shard)
         return None
 
+    # Both watchers look at `_ended` too: on Python 3.11 a cancellation that meets an answer of Redis is lost.
+
     async def _listen(self) -> None:
-        while True:
+        while not self._ended:
             try:
                 async for nudge in self._inbox.nudges():
+                    if self._ended:
+                        return
                     if isinstance(nudge, int):
                         self.look(nudge)
                     elif nudge:
@@ -105,7 +109,7 @@ class Rota:
             self.look(shard)
 
     async def _sweep(self) -> None:
-        while True:
+        while not self._ended:
             await asyncio.sleep(SWEEP_S)
             try:
                 await self._release_owed()
