@@ -12,12 +12,15 @@ from bot.errors import BotError
 from bot.models import Model
 from bot.state.ledger import Ledger
 from bot.state.memory import Memory, Summary
-from bot.types import Message, Prompt, Said, Turn, Usage, say
+from bot.types import Message, Parameters, Prompt, Said, Turn, Usage, say
 
 log = logging.getLogger(__name__)
 
 _MOST_BYTES = 60_000
 """Of what is summed up at once; the oldest of it is left out first."""
+_OUTPUT_TOKENS = 2000
+"""More than the words take: models that reason spend a part of it before the first word."""
+_KEPT_BYTES = 6000
 _WORDS = (
     "You sum up the earlier part of a conversation, for the assistant that goes on with it. Keep what may be "
     "needed later: who the people are and what they want, facts, names, numbers, decisions, what is still "
@@ -88,6 +91,7 @@ class Recollection:
             template="summary@parley",
             capability="chat",
             messages=(say("system", _WORDS), say("user", _transcript(turns, since, summary))),
+            parameters=Parameters(max_output_tokens=_OUTPUT_TOKENS),
             deployment=self._deployment(),
         )
         prompt = replace(prompt, input_tokens=sum(map(window.weigh, prompt.messages)))
@@ -101,7 +105,7 @@ class Recollection:
         finally:
             await self._ledger.settle(said.user, event, conversation, usage, turns=0)
         if text.strip():
-            await self._memory.put(conversation, Summary(since=since, text=text.strip()))
+            await self._memory.put(conversation, Summary(since=since, text=cut(text.strip(), _KEPT_BYTES)))
 
 
 def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> str:
