@@ -62,7 +62,7 @@ def menu(role: Role, whole: bool) -> tuple[Place, ...]:
 
 
 def draw(name: str, **values: Any) -> str:
-    """A page's HTML. Every value is escaped, unless it is Markup."""
+    """A page's HTML. Every value is escaped, but for what its template says is safe: HTML made safe here."""
     return _paper.get_template(name).render(values)
 
 

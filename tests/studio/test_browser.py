@@ -239,3 +239,12 @@ async def test_with_a_token_one_signs_in_first(page: Page, complaints: Complaint
         await expect(page.locator(".answer strong")).to_have_text("I am in")
     finally:
         await running.stop()
+
+
+async def test_code_in_an_answer_is_coloured(page: Page, served: Studio) -> None:
+    await page.goto(served.url)
+    await say(page, "/code")
+    text = page.locator(".code .h-s2")
+    await expect(text).to_have_text('"hello"')
+    colours = [await each.evaluate("e => getComputedStyle(e).color") for each in (text, page.locator("pre"))]
+    assert colours[0] != colours[1]

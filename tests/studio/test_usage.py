@@ -42,10 +42,10 @@ async def test_an_answer_and_a_trial_are_booked(page: Page, whole: Whole) -> Non
     await page.goto(f"{whole.url}/studio/usage")
     await page.get_by_role("link", name="Answers").click()
     await expect(page.get_by_role("img", name="Answers by day")).to_be_visible()
-    people = page.locator("section", has=page.get_by_role("heading", name="People"))
+    people = page.locator(".grids section", has=page.get_by_role("heading", name="People"))
     await expect(people).to_contain_text("studio/me")
     await expect(people).to_contain_text("studio/playground")
-    templates = page.locator("section", has=page.get_by_role("heading", name="Templates"))
+    templates = page.locator(".grids section", has=page.get_by_role("heading", name="Templates"))
     await expect(templates).to_contain_text("assistant")
 
 
