@@ -56,6 +56,7 @@ class Answer:
         self._messages = [Shown(ts=ts, text=None, streaming=ts in still_open) for ts in recorded]
         self._may_stream = not recorded
         self._lost = False  # a message may be there that we know nothing of
+        self._read = 0  # characters that an earlier attempt showed: while the answer grows, no fewer
         self._whispered = 0
         self._grown = ""  # what a stream has been let show
         self._finished = post.data.get("shown", "")
@@ -84,11 +85,14 @@ class Answer:
     async def recover(self, patience_s: float) -> None:
         """Find what was shown without being recorded. Raises PlatformUnavailable."""
         known = {message.ts for message in self._messages}
+        self._read = 0
         for seen in await self._thread.since_the_question(await self._bot(), patience_s):
             if seen.get("files"):
                 self._pictures.found(seen["files"])
-            elif seen["ts"] not in known and await self._thread.is_of_this_answer(seen):
-                self._messages.append(Shown(ts=seen["ts"], text=None, streaming=not seen.get("metadata")))
+            elif seen["ts"] in known or await self._thread.is_of_this_answer(seen):
+                self._read += len(seen.get("text") or "")
+                if seen["ts"] not in known:
+                    self._messages.append(Shown(ts=seen["ts"], text=None, streaming=not seen.get("metadata")))
         self._messages.sort(key=lambda message: message.ts)
         self._may_stream = self._may_stream and not self._messages
         self._lost = False
@@ -107,6 +111,8 @@ class Answer:
         safe = slack_format.defused(slack_format.growing(text)).lstrip("\n")
         if self._may_stream:
             safe = self._grown = self._lasting(safe)
+        if len(safe) < self._read:
+            return
         try:
             await self._lay_out(safe, None)
         except Limited as error:

@@ -238,8 +238,8 @@ async def test_an_attempt_that_was_given_up_writes_no_more_once_the_next_begins(
     await grow(room, said, begun, "Because")
     with mock.patch.object(stream, "APPEND_INTERVAL_S", 0.05):
         begun = await room.adapter.open(said.address, begun, True)
-        await room.adapter.update(begun, "Since")
-        await room.slack.until(lambda: room.shown(said) == ["Since"])
+        await room.adapter.update(begun, "Since it")
+        await room.slack.until(lambda: room.shown(said) == ["Since it"])
         await room.adapter.update(begun, "Since it was given up")
     post = await room.adapter.open(said.address, begun, True)
     await room.adapter.close(post, Reply(text="Since it is so."))
