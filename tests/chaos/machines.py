@@ -51,7 +51,7 @@ class RedisServer:
     async def start(self) -> None:
         """Begin, with what the append-only file holds."""
         words = [word for pair in self._settings.items() for word in pair]
-        self._process = await start([await find_server(), *words], {})
+        self._process = await start([await find_server(), *words], {}, stdout=asyncio.subprocess.DEVNULL)
         await listening(self.port)
 
     async def kill(self) -> None:

@@ -45,7 +45,7 @@ class Child:
 
     def signal(self, number: Signals) -> None:
         """Send a signal, unless it has ended."""
-        if not self.ended.done():
+        if self.began.done() and not self.ended.done():
             os.kill(self.began.result(), number)
 
 
@@ -89,9 +89,9 @@ class Nursery:
         """Begin no more, and end what still runs."""
         for child in self._children:
             child.signal(Signals.SIGKILL)
-        await asyncio.gather(*(child.ended for child in self._children))
+        await asyncio.gather(*(child.ended for child in self._children if child.began.done()))
         await end(self._process)
-        await self._reading
+        self._reading.cancel()
 
 
 @asynccontextmanager

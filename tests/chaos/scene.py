@@ -22,7 +22,7 @@ from tests.simulators.azure_wire import Answer, last_user_text
 
 Place = Literal["slack", "personal", "group"]
 PLACES: tuple[Place, ...] = ("slack", "personal", "group")
-LEASE_S = 1.5
+LEASE_S = 3.0
 KEY = "simulated-key"
 
 

@@ -15,6 +15,7 @@ import pytest_asyncio
 from tests.chaos.machines import RedisServer
 from tests.chaos.nursery import Nursery, a_nursery
 from tests.chaos.scene import KEY, PLACES, Place, Scene, told
+from tests.chaos.senders import Slack
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.proxy import Proxy
 
@@ -53,6 +54,7 @@ async def machines(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gr
 async def ground(machines: Ground) -> AsyncIterator[Ground]:
     """An empty Redis that can be reached."""
     machines.network.mend()
+    machines.azure.interval_s = 0.02
     async with machines.scene("group").open() as scene:
         await scene.house.redis.call("FLUSHALL")
     yield machines
@@ -109,6 +111,23 @@ async def test_a_worker_that_is_asked_to_go_hands_its_answer_over_at_once(ground
         assert worker.ended.result() == 0
         assert scene.shown() == [turn.reply.text]
         assert turn.attempts == 1
+
+
+async def test_field_note_10_a_half_written_answer_never_shrinks_before_its_reader(ground: Ground) -> None:
+    ground.azure.interval_s = 0.08
+    async with ground.scene("slack").open() as scene:
+        await scene.ask("alpha")
+        worker = await ground.nursery.parley(["worker"], scene.env, ground.folder / "half.log")
+        await until(lambda: any(len(text) > 60 for text in scene.shown()))
+        worker.signal(signal.SIGKILL)
+        await asyncio.wait([worker.ended])
+        (read,) = scene.shown()
+        async with scene.healthy_worker():
+            await scene.answered(1)
+        assert isinstance(scene.platform, Slack)
+        edits = [args["text"] for method, args, _ in scene.platform.log if method == "chat.update"]
+        assert edits
+        assert min(map(len, edits)) >= len(read)
 
 
 @pytest.mark.parametrize(
