@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +46,8 @@ class Child:
     def signal(self, number: Signals) -> None:
         """Send a signal, unless it has ended."""
         if self.began.done() and not self.ended.done():
-            os.kill(self.began.result(), number)
+            with suppress(ProcessLookupError):  # it has ended, and that is not told yet
+                os.kill(self.began.result(), number)
 
 
 class Nursery:
