@@ -44,7 +44,7 @@ def find_adapters(house: House) -> list[Adapter]:
                 api_url=settings.slack_api_url,
                 client_id=settings.slack_client_id or "",
                 client_secret=settings.slack_client_secret,
-                limiter=house.limiter,
+                limiter=house.limiter if settings.slack_is_limited else None,
                 desk=house.desk,
                 vault=house.vault,
             )

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
@@ -118,6 +119,11 @@ class Settings(BaseSettings):
     def slack(self) -> bool:
         """Whether Slack is set up."""
         return self.slack_bot_token is not None or self.slack_client_id is not None
+
+    @property
+    def slack_is_limited(self) -> bool:
+        """Whether the API is Slack's own, whose limits all processes keep together; an emulator has none."""
+        return (urlsplit(self.slack_api_url).hostname or "").endswith("slack.com")
 
     @property
     def teams(self) -> bool:
