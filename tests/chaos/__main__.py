@@ -7,11 +7,21 @@ doubled or out of order.
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.storm import Options, Report, storm
+
+
+async def _until_told(storming: Coroutine[Any, Any, Report]) -> Report:
+    """SIGTERM ends it too, and leaves no process behind."""
+    task = asyncio.ensure_future(storming)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
 
 
 def main() -> int:
@@ -47,7 +57,7 @@ def main() -> int:
     )
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # who asks the simulators dies a lot
     with tempfile.TemporaryDirectory() as folder:
-        report: Report = asyncio.run(storm(options, given.logs or Path(folder)))
+        report = asyncio.run(_until_told(storm(options, given.logs or Path(folder))))
     print(report.table(), flush=True)
     for line in report.failures():
         print(line, file=sys.stderr)

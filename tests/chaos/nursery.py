@@ -114,9 +114,11 @@ def main() -> NoReturn:
     import_module("bot.app")
     import_module("bot.models.azure")
     gc.freeze()  # the forked share what is there
+    os.setpgrp()
     for line in sys.stdin:
         if os.fork() == 0:
             _watch(json.loads(line))
+    os.killpg(0, Signals.SIGKILL)  # nobody asks any more: what was begun ends too
     os._exit(0)
 
 
