@@ -12,11 +12,12 @@ from pydantic import SecretStr
 
 from adapters.slack.events import Bot
 from adapters.slack.installations import Installation, Installations
-from adapters.slack.web_api import WebApi
+from adapters.slack.web_api import Rejected, WebApi
 from bot.adapter import Limiter
 from bot.errors import LeaseLost, PlatformUnavailable
 
 NAMES_KEPT = 10_000
+NAMELESS_S = 600.0  # a person whose name Slack did not tell is not asked for again for so long
 NAMES_PATIENCE_S = 0.15  # a name is nice to have, and Slack waits for its acknowledgement
 IDENTITY_PATIENCE_S = 1.5
 WORKSPACES_KEPT = 1_000
@@ -33,6 +34,7 @@ class Workspace:
         self._bot = bot
         self._asking = asyncio.Lock()
         self._names: OrderedDict[str, str] = OrderedDict()
+        self._nameless_until: dict[str, float] = {}
         self._learning: dict[str, asyncio.Task[None]] = {}
 
     async def bot(self) -> Bot:
@@ -54,7 +56,7 @@ class Workspace:
         What comes later is known when it is next asked for.
         """
         wanted = list(people)
-        if unknown := [person for person in wanted if person not in self._names]:
+        if unknown := [person for person in wanted if self._askable(person)]:
             await asyncio.wait([self._learner(person) for person in unknown], timeout=patience_s)
         return {person: self._names[person] for person in wanted if person in self._names}
 
@@ -63,6 +65,11 @@ class Workspace:
         for task in list(self._learning.values()):
             task.cancel()
         await asyncio.gather(*self._learning.values(), return_exceptions=True)
+
+    def _askable(self, person: str) -> bool:
+        if person in self._names:
+            return False
+        return self._nameless_until.get(person, 0.0) <= time.monotonic()
 
     def _learner(self, person: str) -> asyncio.Task[None]:
         task = self._learning.get(person)
@@ -74,6 +81,11 @@ class Workspace:
     async def _learn(self, person: str) -> None:
         try:
             user: dict[str, Any] = (await self.api.call("users.info", {"user": person}))["user"]
+        except Rejected:  # no such person, or no such scope: asking again would tell the same
+            if len(self._nameless_until) >= NAMES_KEPT:
+                self._nameless_until.clear()
+            self._nameless_until[person] = time.monotonic() + NAMELESS_S
+            return
         except (PlatformUnavailable, LeaseLost):
             return
         profile: dict[str, Any] = user.get("profile") or {}

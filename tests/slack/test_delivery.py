@@ -166,6 +166,13 @@ async def test_names_that_slack_does_not_tell_in_time_are_ids(room: Room) -> Non
     assert room.slack.calls["users.info"] == calls, "a name that is known is not asked for again"
 
 
+async def test_a_name_that_slack_refuses_is_not_asked_for_with_each_message(room: Room) -> None:
+    room.slack.fault("users.info", "error", count=9, code="missing_scope")
+    for number in range(3):
+        await room.slack.say("C0GENERAL", "U0ALICE", f"<@U0BOT> {number}")
+    assert room.slack.calls["users.info"] == 1
+
+
 # ------------------------------------------------------------------ bad input
 
 
