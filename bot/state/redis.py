@@ -49,6 +49,11 @@ def mapped() -> Generator[None]:
         raise
     except (RedisError, RedisClusterException, OSError) as error:
         raise StateUnavailable(f"Redis is away: {error}") from error
+    except RuntimeError as error:
+        # What uvloop says of a connection that broke just before something is written to it.
+        if "handler is closed" not in str(error):
+            raise
+        raise StateUnavailable(f"Redis is away: {error}") from error
 
 
 class Redis:
@@ -105,7 +110,7 @@ class Redis:
         commands: list[Any] = [
             PipelineCommand(n, "EVALSHA", script.digest, 1, key) for n, key in enumerate(keys)
         ]
-        with suppress(RedisError, OSError):
+        with suppress(RedisError, StateUnavailable), mapped():
             async with self._free:
                 await node.execute_pipeline(commands)
         results: dict[str, Any] = {key: command.result for key, command in zip(keys, commands, strict=True)}
