@@ -11,7 +11,10 @@ from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
+import uvloop
 
+from bot.errors import StateUnavailable
+from bot.state.redis import mapped
 from tests.chaos.machines import RedisServer
 from tests.chaos.nursery import Nursery, a_nursery
 from tests.chaos.scene import KEY, PLACES, Place, Scene, told
@@ -65,6 +68,23 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+
+async def test_what_uvloop_says_of_a_broken_connection_means_that_redis_is_away() -> None:
+    async def write_to_a_broken_connection() -> None:
+        async with Proxy([]) as network:
+            _, writer = await asyncio.open_connection("127.0.0.1", network.port)
+            writer.transport.abort()
+            await asyncio.sleep(0)
+            with mapped():
+                writer.writelines([b"PING"])
+
+    def on_a_loop_of_its_own() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(write_to_a_broken_connection())
+
+    with pytest.raises(StateUnavailable, match="handler is closed"):
+        await asyncio.to_thread(on_a_loop_of_its_own)
 
 
 @pytest.mark.parametrize("place", PLACES)
