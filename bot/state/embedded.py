@@ -123,7 +123,7 @@ def _arguments(folder: Path, socket: Path) -> list[str]:
         "--unixsocketperm": "700",
         "--dir": str(folder.resolve()),
         "--appendonly": "yes",
-        "--appendfsync": "everysec",
+        "--appendfsync": "always",  # with everysec a kill of the server itself can lose what was acknowledged
         "--save": "",
         "--maxmemory-policy": "noeviction",
         "--logfile": str(folder.resolve() / LOG),
