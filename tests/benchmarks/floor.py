@@ -5,6 +5,7 @@ A yardstick, not a bot: it forgets what it was asked when it dies. It reads the 
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ async def serve(url: str) -> None:
     runner = web.AppRunner(server, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", int(os.environ["PORT"])).start()
-    await asyncio.Event().wait()
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+    await runner.cleanup()
 
 
 async def main() -> None:
