@@ -16,7 +16,7 @@ from bot.errors import LeaseLost, StateUnavailable
 from bot.state import keys
 from bot.state.buried import Buried, read_event
 from bot.state.redis import Redis, Script
-from bot.state.turns import read_turns
+from bot.state.turns import read_placed
 from bot.types import Event, Post, Said, Stopped, Turn, now
 
 _ACCEPT, _SUPERSEDE, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
@@ -43,6 +43,7 @@ class Claim:
     waited_ms: int
     more_in_ms: int
     turns: tuple[Turn, ...]
+    places: tuple[int, ...]
 
     @property
     def shard(self) -> int:
@@ -52,7 +53,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a commit writes. `place` is the index, from the end, of the turn to replace; None appends.
+    """What a commit writes. `place` is the index, in the claim's turns, of the one to replace; None appends.
 
     Without a turn the event ends with nothing kept, or, with a place, with that turn removed. `sent` is
     stored as it is; `pictures` by their refs; `buried` is why the event was given up.
@@ -173,6 +174,7 @@ class Inbox:
         if not answer[0]:
             return int(answer[1])
         conversation, token, attempt, post, event, waited, more, *turns = answer
+        read, places = read_placed(turns)
         return Claim(
             conversation=conversation.decode(),
             token=token,
@@ -182,7 +184,8 @@ class Inbox:
             raw=event,
             waited_ms=waited,
             more_in_ms=more,
-            turns=read_turns(turns),
+            turns=read,
+            places=places,
         )
 
     async def hold(self, claim: Claim, begun: Post | None = None) -> bool:
@@ -239,7 +242,7 @@ class Inbox:
             keys.NUDGES,
             claim.shard,
             _json.encode(turn) if turn else "",
-            "" if written.place is None else written.place,
+            "" if written.place is None else claim.places[written.place],
             self._keep,
             self._retention_s,
             _json.encode(_buried(claim, written.buried)) if written.buried else "",

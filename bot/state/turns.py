@@ -32,6 +32,14 @@ def read_turns(stored: Iterable[bytes]) -> tuple[Turn, ...]:
     return tuple(turn for turn in map(_read, stored) if turn is not None)
 
 
+def read_placed(stored: Sequence[bytes]) -> tuple[tuple[Turn, ...], tuple[int, ...]]:
+    """Decode turns, and say where each is stored, counted from the end; the unreadable keep their places."""
+    read = [
+        (place - len(stored), turn) for place, raw in enumerate(stored) if (turn := _read(raw)) is not None
+    ]
+    return tuple(turn for _, turn in read), tuple(place for place, _ in read)
+
+
 def _read(stored: bytes) -> Turn | None:
     try:
         return _turn.decode(stored)

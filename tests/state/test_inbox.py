@@ -353,3 +353,20 @@ async def test_answered_events_are_not_counted_as_waiting(inbox: Inbox, redis: R
     assert await redis.call("HGETALL", keys.waiting(SHARD)) == {ADA.tenant.encode(): b"1"}
     await inbox.release(await claimed(inbox), 0)
     assert await redis.call("HGETALL", keys.waiting(SHARD)) == {ADA.tenant.encode(): b"1"}
+
+
+async def test_a_stored_turn_that_can_not_be_read_does_not_shift_the_others(
+    inbox: Inbox, redis: Redis
+) -> None:
+    for event in ("a", "b", "c"):
+        await inbox.accept(said(event=event))
+        await answer(inbox, await claimed(inbox))
+    await redis.call("LSET", keys.of("turns", ROOM), 1, "written by another version")
+    await inbox.accept(rated("p", event="r"))
+    claim = await claimed(inbox)
+    assert [turn.id for turn in claim.turns] == ["a", "c"]
+    again = replace(claim.turns[-2], reply=Reply(text="again"))
+    await inbox.commit(claim, Written(turn=again, place=-2))
+    stored: list[bytes] = await redis.call("LRANGE", keys.of("turns", ROOM), 0, -1)
+    assert b'"again"' in stored[0]
+    assert stored[1] == b"written by another version"
