@@ -134,5 +134,7 @@ class Chat:
         answer = (say("assistant", text),) if text else ()
         messages = (draft.kept(prompt.messages[-1]), *between, *answer) if answer or between or asked else ()
         shown = "\n\n".join(part for part in (text, draft.ending(note)) if part)
-        reply = Reply(text=shown, images=tuple(draft.drawn), rate=outcome == "answered")
+        written = bool(text or draft.drawn)
+        rate = written and outcome == "answered"
+        reply = Reply(text=shown, images=tuple(draft.drawn), rate=rate, generated=written)
         draft.end(reply, outcome, messages=messages, reason=reason)

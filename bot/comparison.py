@@ -47,7 +47,7 @@ class Comparison:
         note = stopped(stop) if done is None else ""
         shown = "\n\n".join(part for part in (text, draft.ending(note)) if part)
         messages = (draft.kept(sent[0].messages[-1]), say("assistant", text))
-        draft.end(Reply(text=shown, rate=True), messages=messages)
+        draft.end(Reply(text=shown, rate=True, generated=True), messages=messages)
 
     async def _all(self, sent: Sequence[Prompt]) -> tuple[Message, ...]:
         await asyncio.gather(*map(self._one, sent))

@@ -51,7 +51,7 @@ async def draw(model: Model, draft: Draft, prompt: Prompt, show: Show, stop: Sto
     references = tuple(replace(image, data=b"") for image in images)
     messages = (draft.kept(wish), Message(role="assistant", parts=references))
     text = "\n\n".join(part for part in (words, draft.ending()) if part)
-    draft.end(Reply(text=text, images=images, rate=True), messages=messages)
+    draft.end(Reply(text=text, images=images, rate=True, generated=True), messages=messages)
 
 
 async def drawn(model: Model, draft: Draft, prompt: Prompt, show: Show) -> tuple[Image, ...]:

@@ -40,45 +40,50 @@ def utf16(text: str) -> int:
 
 
 def message(text: str) -> Fields:
-    """A message with the label that says that a machine wrote it."""
-    return {"type": "message", "text": text, "textFormat": "markdown", "entities": [_label([])]}
+    """A message of Markdown, without any label."""
+    return {"type": "message", "text": text, "textFormat": "markdown"}
 
 
 def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: str = "") -> list[Fields]:
     """The activities that show a whole reply, at least one.
 
-    The first one is rated, the last one of text has the sources and the first picture; more pictures
-    follow one by one, so that no activity is too large.
+    The first one is rated, each has the sources that it names, the last one of text the first picture; more
+    pictures follow one by one, so that no activity is too large.
     """
     text = _with_marks(to_teams(reply.text).rstrip(), reply.sources)
     parts = [message(part) for part in split(text, limit, utf16)] or [message("")]
     if not parts[0]["text"] and not pictures:
         parts[0]["text"] = "…"
-    if reply.sources:
-        parts[-1]["entities"] = [_label(reply.sources)]
-    if sensitivity:
-        for part in parts:
-            part["entities"][0]["usageInfo"] = _usage_info(sensitivity)
     if pictures:
         parts[-1]["attachments"] = [pictures[0]]
         parts += [{**message(""), "attachments": [picture]} for picture in pictures[1:]]
+    for part in parts:
+        cited = _cited(part["text"], reply.sources)
+        if reply.generated or cited or sensitivity:
+            part["entities"] = [_about(reply.generated, cited, sensitivity)]
     if reply.rate:
         parts[0]["channelData"] = {"feedbackLoop": {"type": "default"}}
     return parts
 
 
-def _label(sources: Sequence[Source]) -> Fields:
-    """The one root entity that a message may have: the AI label, and what the answer rests on."""
-    label: Fields = {
+def _about(generated: bool, cited: Sequence[Fields], sensitivity: str) -> Fields:
+    """The one root entity that a message may have.
+
+    It holds the label that says that a machine wrote it, what the answer rests on, and how confidential it is.
+    """
+    about: Fields = {
         "type": "https://schema.org/Message",
         "@type": "Message",
         "@context": "https://schema.org",
         "@id": "",
-        "additionalType": ["AIGeneratedContent"],
     }
-    if sources:
-        label["citation"] = [_claim(at, source) for at, source in enumerate(sources[:SOURCES], 1)]
-    return label
+    if generated:
+        about["additionalType"] = ["AIGeneratedContent"]
+    if cited:
+        about["citation"] = [*cited]
+    if sensitivity:
+        about["usageInfo"] = _usage_info(sensitivity)
+    return about
 
 
 def offer(part: Fields, person: str) -> None:
@@ -99,6 +104,11 @@ def _usage_info(sensitivity: str) -> Fields:
     name, _, description = (words.strip() for words in sensitivity.partition(":"))
     info: Fields = {"type": "https://schema.org/Message", "@type": "CreativeWork", "name": name}
     return {**info, "description": description} if description else info
+
+
+def _cited(text: str, sources: Sequence[Source]) -> list[Fields]:
+    """The sources whose marks are in a text: Teams shows a mark as words where its message has no source."""
+    return [_claim(at, source) for at, source in enumerate(sources[:SOURCES], 1) if f"[{at}]" in text]
 
 
 def _claim(position: int, source: Source) -> Fields:

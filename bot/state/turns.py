@@ -3,6 +3,7 @@
 import logging
 import zlib
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 from msgspec.structs import replace
@@ -40,9 +41,18 @@ def read_placed(stored: Sequence[bytes]) -> tuple[tuple[Turn, ...], tuple[int, .
     return tuple(turn for _, turn in read), tuple(place for place, _ in read)
 
 
+_COMMON_BYTES = 8192
+"""Turns up to this size are kept decoded: the next claim of their conversation brings the same bytes again."""
+
+
+@lru_cache(maxsize=1024)
+def _known(stored: bytes) -> Turn:
+    return _turn.decode(stored)
+
+
 def _read(stored: bytes) -> Turn | None:
     try:
-        return _turn.decode(stored)
+        return _known(stored) if len(stored) <= _COMMON_BYTES else _turn.decode(stored)
     except msgspec.MsgspecError as error:
         log.error("A stored turn can't be read and is left out: %s", error)
         return None

@@ -80,6 +80,7 @@ class Source(Value):
 class Reply(Value):
     """What the person sees: Markdown, pictures, sources. `rate` asks for rating buttons.
 
+    `generated` is true where a model wrote or drew some of it: platforms label that, and nothing else.
     `private` is true when only the asker should see it, where the platform can do that.
     """
 
@@ -87,6 +88,7 @@ class Reply(Value):
     images: tuple[Image, ...] = ()
     sources: tuple[Source, ...] = ()
     rate: bool = False
+    generated: bool = False
     private: bool = False
 
 

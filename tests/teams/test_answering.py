@@ -45,7 +45,8 @@ async def test_field_note_21_one_to_one_the_answer_grows_in_one_message(rig: Rig
     await shown(rig, post, "Hello", "Hello")
     await shown(rig, post, "Hello **wor", "Hello ")
     await shown(rig, post, "Hello **world**, how", "Hello **world**, how")
-    closed = await rig.adapter.close(post, Reply(text="Hello **world**, how are you?"))
+    reply = Reply(text="Hello **world**, how are you?", generated=True)
+    closed = await rig.adapter.close(post, reply)
     (message,) = rig.teams.answers("a:alice")
     assert (
         message.frames
@@ -549,7 +550,26 @@ async def test_a_sensitivity_label_is_on_every_part() -> None:
 
 async def test_without_a_label_nothing_is_said_of_sensitivity(rig: Rig) -> None:
     await rig.answer(await rig.asked("a:alice"), Reply(text="Yes."))
-    assert "usageInfo" not in label(rig.teams.answers("a:alice")[0])
+    (message,) = rig.teams.answers("a:alice")
+    assert [entity["type"] for entity in message.activity["entities"]] == ["streaminfo"]
+
+
+async def test_only_what_a_model_wrote_is_labelled_so() -> None:
+    async with rigged(sensitivity="Confidential") as rig:
+        await rig.answer(await rig.asked("a:alice"), Reply(text="I can do this.", private=True))
+        assert "additionalType" not in label(rig.teams.answers("a:alice")[0])
+        await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="x " * 20_000, generated=True))
+        assert len(rig.teams.answers(GROUP)) == 2
+        assert all(label(one)["additionalType"] for one in rig.teams.answers(GROUP))
+
+
+async def test_each_part_of_a_long_answer_has_the_sources_that_it_names(rig: Rig) -> None:
+    sources = tuple(Source(title=f"Source {number}") for number in (1, 2, 3))
+    text = "So [1]. " + "word " * 5_000 + "And so [2]."
+    await rig.answer(await rig.asked("a:alice"), Reply(text=text, sources=sources))
+    first, second = (label(one)["citation"] for one in rig.teams.answers("a:alice"))
+    assert [one["position"] for one in first] == [1]
+    assert [one["position"] for one in second] == [2, 3]
 
 
 async def test_what_was_said_before_is_not_to_be_had(rig: Rig) -> None:
