@@ -237,6 +237,22 @@ async def test_a_comparison_that_is_stopped_keeps_what_was_written(two: Bench) -
     assert two.room.texts[0].endswith("_Stopped, as you asked._")
 
 
+async def test_a_reply_says_whether_a_model_wrote_it(two: Bench) -> None:
+    two.model.script = lambda prompt: words("By me.")
+    asked = ("/help", "/usage", "/model nonesuch", "well?", "/compare well?", "/image a cat")
+    await two.answer(*(said(text, event=text) for text in asked))
+    assert [reply.generated for reply in two.room.replies] == [False, False, False, True, True, True]
+    assert [reply.rate for reply in two.room.replies] == [reply.generated for reply in two.room.replies]
+
+
+async def test_a_filtered_answer_was_written_by_no_model_and_one_that_broke_off_was(bench: Bench) -> None:
+    bench.model.script = lambda prompt: words("x", finish="content_filter")
+    await bench.answer(said("well?", event="a"))
+    bench.model.script = lambda prompt: [Delta(text="Half of"), ModelUnavailable("gone")]
+    await bench.answer(said("well?", event="b"))
+    assert [(reply.generated, reply.rate) for reply in bench.room.replies] == [(False, False), (True, False)]
+
+
 # ------------------------------------------------------------------ the desk
 
 

@@ -69,7 +69,7 @@ def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: 
 def _about(generated: bool, cited: Sequence[Fields], sensitivity: str) -> Fields:
     """The one root entity that a message may have.
 
-    It holds the label that says that a machine wrote it, what the answer rests on, and how confidential it is.
+    It says that a machine wrote the message, what the answer rests on, and how confidential it is.
     """
     about: Fields = {
         "type": "https://schema.org/Message",
