@@ -1,4 +1,4 @@
-"""A bearer token of Microsoft Entra that is fetched ahead of its end, off the path of a message."""
+"""Microsoft Entra: its tokens, fetched ahead of their end, and the keys that its tokens are signed with."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 from pydantic import SecretStr
 
-from bot.errors import ConfigError, PlatformUnavailable
+from bot.errors import ConfigError, PlatformUnavailable, Unauthentic
 
 log = logging.getLogger(__name__)
 
@@ -184,3 +184,57 @@ def by_managed_identity(client_id: str, scope: str) -> Fetch:
         return token.token, token.expires_on - time.time()
 
     return fetch
+
+
+KEYS_LIVE_S = 24 * 3600.0
+"""Microsoft asks for the keys to be read anew each day (Bot Connector authentication, step 3)."""
+UNKNOWN_KEY_PAUSE_S = 300.0
+"""A token with an unknown key has the keys read again, but no more often than this."""
+_FETCH = aiohttp.ClientTimeout(total=10)
+
+
+class Keys:
+    """The public keys behind OpenID metadata at `url`; those read last serve on while it is away."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._metadata: dict[str, Any] = {}
+        self._keys: dict[str, dict[str, Any]] = {}
+        self._read_at: float | None = None
+
+    async def metadata(self) -> Mapping[str, Any]:
+        """The metadata, as it was read with the keys. Raises PlatformUnavailable."""
+        if self._age_s() >= KEYS_LIVE_S:
+            await self._read(has_old=bool(self._keys))
+        return self._metadata
+
+    async def get(self, key_id: str | None) -> dict[str, Any]:
+        """The JSON Web Key with this id. Raises Unauthentic, PlatformUnavailable (they can't be read)."""
+        age_s = self._age_s()
+        if age_s >= KEYS_LIVE_S or (key_id not in self._keys and age_s >= UNKNOWN_KEY_PAUSE_S):
+            await self._read(has_old=bool(self._keys))
+        key = self._keys.get(key_id or "")
+        if key is None:
+            raise Unauthentic("the token is signed with an unknown key")
+        return key
+
+    def _age_s(self) -> float:
+        return time.monotonic() - self._read_at if self._read_at is not None else KEYS_LIVE_S
+
+    async def _read(self, has_old: bool) -> None:
+        try:
+            metadata = await self._load(self._url)
+            keys = (await self._load(str(metadata["jwks_uri"])))["keys"]
+            self._keys = {str(key["kid"]): key for key in keys}
+            self._metadata = metadata
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            if not has_old:
+                raise PlatformUnavailable("Microsoft's signing keys can't be read") from error
+            log.warning("Microsoft's signing keys can't be read anew; the old ones serve on")
+        self._read_at = time.monotonic()
+
+    async def _load(self, url: str) -> Any:
+        async with self._session.get(url, timeout=_FETCH) as response:
+            response.raise_for_status()
+            return await response.json(content_type=None)

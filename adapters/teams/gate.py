@@ -1,8 +1,5 @@
 """Lets in only what Microsoft signed: botbuilder's token checks, with keys fetched without blocking."""
 
-import json
-import logging
-import time
 from typing import Any, cast
 
 import aiohttp
@@ -24,51 +21,21 @@ from botframework.connector.auth.jwt_token_extractor import (
 )
 from jwt.algorithms import RSAAlgorithm
 
+from adapters.entra import Keys
 from adapters.teams.cloud import Cloud
 from bot.errors import PlatformUnavailable, Unauthentic
-
-log = logging.getLogger(__name__)
-
-KEYS_LIVE_S = 24 * 3600.0
-"""Microsoft asks for the keys to be read anew each day (Bot Connector authentication, step 3)."""
-UNKNOWN_KEY_PAUSE_S = 300.0
-"""A token with an unknown key has the keys read again, but no more often than this."""
-_FETCH = aiohttp.ClientTimeout(total=10)
 
 
 class SigningKeys:
     """Stands in for `JwtTokenExtractor.open_id_metadata`, which blocks the loop and fails on new keys."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self._session = session
-        self._url = url
-        self._keys: dict[str, dict[str, Any]] = {}
-        self._read_at: float | None = None
+        self._keys = Keys(session, url)
 
     async def get(self, key_id: str | None) -> SigningKey:
         """The key with this id. Raises Unauthentic, PlatformUnavailable (the keys can't be read)."""
-        age_s = time.monotonic() - self._read_at if self._read_at is not None else KEYS_LIVE_S
-        if age_s >= KEYS_LIVE_S or (key_id not in self._keys and age_s >= UNKNOWN_KEY_PAUSE_S):
-            await self._read(has_old=bool(self._keys))
-        key = self._keys.get(key_id or "")
-        if key is None:
-            raise Unauthentic("the token is signed with an unknown key")
-        return SigningKey(RSAAlgorithm.from_jwk(json.dumps(key)), key.get("endorsements", []))
-
-    async def _read(self, has_old: bool) -> None:
-        try:
-            async with self._session.get(self._url, timeout=_FETCH) as response:
-                response.raise_for_status()
-                jwks_url = (await response.json(content_type=None))["jwks_uri"]
-            async with self._session.get(jwks_url, timeout=_FETCH) as response:
-                response.raise_for_status()
-                keys = (await response.json(content_type=None))["keys"]
-            self._keys = {str(key["kid"]): key for key in keys}
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
-            if not has_old:
-                raise PlatformUnavailable("Microsoft's signing keys can't be read") from error
-            log.warning("Microsoft's signing keys can't be read anew; the old ones serve on")
-        self._read_at = time.monotonic()
+        key = await self._keys.get(key_id)
+        return SigningKey(RSAAlgorithm.from_jwk(key), key.get("endorsements", []))
 
 
 class Gate(BotFrameworkAuthentication):

@@ -115,7 +115,7 @@ async def test_new_signing_keys_are_found_without_a_restart(
     await rig.teams.say("a:alice", "alice", "hello")
     rig.teams.key_id = "rolled"
     assert (await rig.teams.say("a:alice", "alice", "again")).status == 401
-    monkeypatch.setattr("adapters.teams.gate.UNKNOWN_KEY_PAUSE_S", 0.0)
+    monkeypatch.setattr("adapters.entra.UNKNOWN_KEY_PAUSE_S", 0.0)
     assert (await rig.teams.say("a:alice", "alice", "again")).status == 200
 
 
@@ -123,7 +123,7 @@ async def test_the_old_signing_keys_serve_on_while_new_ones_cant_be_read(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rig.teams.say("a:alice", "alice", "hello")
-    monkeypatch.setattr("adapters.teams.gate.KEYS_LIVE_S", 0.0)
+    monkeypatch.setattr("adapters.entra.KEYS_LIVE_S", 0.0)
     rig.teams.keys = False
     assert (await rig.teams.say("a:alice", "alice", "again")).status == 200
 
