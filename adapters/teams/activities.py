@@ -83,6 +83,13 @@ class Activity(msgspec.Struct, rename="camel"):
         return self.conversation.id.partition(";")[0]
 
     @property
+    def team(self) -> dict[str, str]:
+        """The ids of the team whose channel this is: Teams' own, and, where told, that of its group."""
+        team = as_object(as_object(self.channel_data).get("team"))
+        known = {"team": team.get("id"), "group": team.get("aadGroupId")}
+        return {name: id for name, id in known.items() if isinstance(id, str) and id}
+
+    @property
     def change(self) -> str:
         """What a messageUpdate or messageDelete was: editMessage, softDeleteMessage, undeleteMessage."""
         return str(as_object(self.channel_data).get("eventType", ""))
@@ -138,6 +145,7 @@ def address(activity: Activity) -> Address:
             "tenant": activity.tenant,
             "channel": activity.channel_id,
             "doing": _doing(activity),
+            **activity.team,
         },
     )
 

@@ -29,6 +29,7 @@ from adapters.teams.format import (
     offer,
     picture,
 )
+from adapters.teams.history import History
 from adapters.teams.inbound import Inbound
 from adapters.teams.reception import Reception
 from adapters.teams.stream import DOING, THINKING, Stream, Typing
@@ -101,6 +102,7 @@ class TeamsAdapter:
             self._token = Token(self._credentials.fetch(self._session, self._cloud))
             self._run(self._token.bearer(), "fetching the first token")
         self._connector = Connector(self._session, self._token, self._cloud, self._backoff_s)
+        self._history = History(self._session, self._credentials, self._cloud, self._connector)
         return self
 
     async def __aexit__(
@@ -111,6 +113,7 @@ class TeamsAdapter:
         for errand in self._errands:
             errand.cancel()
         await asyncio.gather(*self._errands, return_exceptions=True)
+        await self._history.close()
         if self._token is not None:
             await self._token.close()
         await self._session.close()
@@ -240,13 +243,11 @@ class TeamsAdapter:
     # ------------------------------------------------------------------ the rest
 
     async def context(self, address: Address) -> tuple[Quote, ...]:
-        """Nothing: Teams tells a bot only what it is called for.
+        """What was said before the bot was called, where an owner allows it to read that; see `History`.
 
-        With the permissions of `parley manifest teams --all-messages` every message of a chat or a team
-        arrives from the installation on; what was said before is to be had by Microsoft Graph alone, with
-        a consent that Parley does not ask for.
+        Raises NotAllowed (in words), PlatformUnavailable.
         """
-        return ()
+        return await self._history.before(address.data)
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file or an inline picture. Raises NotAllowed, PlatformUnavailable."""

@@ -21,6 +21,7 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True):
     keys_url: str = "https://login.botframework.com/v1/.well-known/openidconfiguration"
     issuer: str = "https://api.botframework.com"
     scope: str = "https://api.botframework.com/.default"
+    graph_url: str = "https://graph.microsoft.com"
     service_hosts: tuple[str, ...] = ("smba.trafficmanager.net", ".botframework.com", ".teams.microsoft.com")
     file_hosts: tuple[str, ...] = (".sharepoint.com", ".svc.ms", ".onedrive.com", ".1drv.com")
     insecure: bool = False
@@ -34,6 +35,7 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True):
             keys_url="https://login.botframework.azure.us/v1/.well-known/openidconfiguration",
             issuer="https://api.botframework.us",
             scope="https://api.botframework.us/.default",
+            graph_url="https://graph.microsoft.us",
             service_hosts=(
                 "smba.infra.gov.teams.microsoft.us",
                 "smba.infra.dod.teams.microsoft.us",

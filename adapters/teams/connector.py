@@ -79,6 +79,10 @@ class Connector:
         """Take an activity away. Raises Rejected, PlatformUnavailable."""
         await self._call("DELETE", place, f"/{quote(id, safe='')}", None, ATTEMPTS)
 
+    async def team(self, place: Mapping[str, str], id: str) -> Fields:
+        """What Teams tells of a team. Raises Rejected, PlatformUnavailable."""
+        return await self._ask("GET", place, f"teams/{quote(id, safe='')}", None, 2)
+
     async def headers(self) -> dict[str, str]:
         """What authenticates the bot. Raises PlatformUnavailable."""
         if self._token is None:
@@ -101,11 +105,18 @@ class Connector:
     async def _call(
         self, method: str, place: Mapping[str, str], tail: str, body: Fields | None, attempts: int
     ) -> Fields:
+        conversation = quote(place["conversation"], safe="")
+        return await self._ask(
+            method, place, f"conversations/{conversation}/activities{tail}", body, attempts
+        )
+
+    async def _ask(
+        self, method: str, place: Mapping[str, str], path: str, body: Fields | None, attempts: int
+    ) -> Fields:
         service = place["service_url"]
         if not self._cloud.serves(service):
             raise PlatformUnavailable("the service URL is not one of Microsoft's")
-        conversation = quote(place["conversation"], safe="")
-        url = URL(f"{service.rstrip('/')}/v3/conversations/{conversation}/activities{tail}", encoded=True)
+        url = URL(f"{service.rstrip('/')}/v3/{path}", encoded=True)
         for attempt in range(1, attempts + 1):
             try:
                 return await self._once(method, url, body)

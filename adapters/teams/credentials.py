@@ -50,16 +50,21 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         certificate = Certificate.read(certificate_path) if certificate_path is not None else None
         return cls(app_id=app_id, app_type=app_type, tenant=tenant, password=secret, certificate=certificate)
 
-    def fetch(self, session: aiohttp.ClientSession, cloud: Cloud) -> Fetch:
-        """What gets a new token."""
-        tenant = self.tenant if self.app_type != "MultiTenant" and self.tenant else cloud.tenant
+    def fetch(
+        self, session: aiohttp.ClientSession, cloud: Cloud, scope: str = "", elsewhere: str = ""
+    ) -> Fetch:
+        """What gets a new token: for the Bot Connector, or for another `scope`.
+
+        `elsewhere` is the tenant in which an app for many tenants asks for that.
+        """
+        scope = scope or cloud.scope
+        own = self.tenant if self.app_type != "MultiTenant" else None
+        tenant = own or elsewhere or cloud.tenant
         if self.certificate is not None:
-            return by_certificate(
-                session, cloud.login_url, tenant, self.app_id, self.certificate, cloud.scope
-            )
+            return by_certificate(session, cloud.login_url, tenant, self.app_id, self.certificate, scope)
         if self.password is not None:
-            return by_secret(session, cloud.login_url, tenant, self.app_id, self.password, cloud.scope)
-        return by_managed_identity(self.app_id, cloud.scope)
+            return by_secret(session, cloud.login_url, tenant, self.app_id, self.password, scope)
+        return by_managed_identity(self.app_id, scope)
 
 
 def _demand_one_proof(app_type: str, password: SecretStr | None, certificate: Path | None) -> None:

@@ -24,6 +24,7 @@ from cryptography import x509
 
 from adapters.teams.cloud import LOOPBACK, Cloud
 from tests.simulators import teams_tokens
+from tests.simulators.teams_graph import GROUP, TEAM, Graph, told
 
 APP_ID = "11111111-2222-4333-8444-555555555555"
 PASSWORD = "simulated-secret"
@@ -123,6 +124,7 @@ class TeamsSimulator:
         self.typing: dict[str, int] = {}
         self.files: dict[str, tuple[bytes, str]] = {}
         self.faults: list[Fault] = []
+        self.graph = Graph(self._told)
         self._ids = itertools.count(1_700_000_000_001)
         self._sent: dict[str, deque[float]] = {}
         self._changed = asyncio.Condition()
@@ -138,6 +140,7 @@ class TeamsSimulator:
                 web.post(at + "/{id}", self._on_post),
                 web.put(at + "/{id}", self._on_put),
                 web.delete(at + "/{id}", self._on_delete),
+                web.get("/teams/v3/teams/{team}", self._on_team),
                 web.get("/teams/files/{name}", self._on_file),
                 web.post("/entra/{tenant}/oauth2/v2.0/token", self._on_token),
                 web.get("/keys/openid", self._on_openid),
@@ -145,6 +148,7 @@ class TeamsSimulator:
                 web.get("/_control/messages", self._on_control_messages),
                 web.post("/_control/say", self._on_control_say),
                 web.post("/_control/faults", self._on_control_faults),
+                *self.graph.routes(),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -170,6 +174,7 @@ class TeamsSimulator:
             login_url=f"{self.url}/entra",
             keys_url=f"{self.url}/keys/openid",
             issuer=self.issuer,
+            graph_url=f"{self.url}/graph",
             service_hosts=LOOPBACK,
             file_hosts=LOOPBACK,
             insecure=True,
@@ -289,7 +294,8 @@ class TeamsSimulator:
         """What every activity of Teams has."""
         personal = conversation.startswith("a:")
         kind = "personal" if personal else "channel" if "@thread.tacv2" in conversation else "groupChat"
-        channel = {"channel": {"id": conversation.partition(";")[0]}} if kind == "channel" else {}
+        room = {"channel": {"id": conversation.partition(";")[0]}, "team": {"id": TEAM}}
+        channel = room if kind == "channel" else {}
         return {
             "type": type,
             "timestamp": _timestamp(),
@@ -309,6 +315,11 @@ class TeamsSimulator:
         }
 
     # ------------------------------------------------------------------ what tests ask
+
+    def _told(self, conversation: str) -> list[dict[str, Any]]:
+        """What was said in a conversation, as Graph tells it."""
+        said = self.messages.get(conversation, [])
+        return [told(one.id, "" if one.sender == BOT else one.sender, one.text, self.app_id) for one in said]
 
     def answers(self, conversation: str) -> list[Message]:
         """What the bot shows there, in order."""
@@ -508,7 +519,10 @@ class TeamsSimulator:
             words = "AADSTS7000215: Invalid client secret provided."
         if words:
             return web.json_response({"error": "invalid_client", "error_description": words}, status=401)
-        token = teams_tokens.outbound_token(self.app_id)
+        if form["scope"].startswith(self.cloud.graph_url):
+            token = self.graph.token(request.match_info["tenant"])
+        else:
+            token = teams_tokens.outbound_token(self.app_id)
         return web.json_response({"token_type": "Bearer", "expires_in": 3599, "access_token": token})
 
     async def _on_openid(self, request: web.Request) -> web.Response:
@@ -518,6 +532,13 @@ class TeamsSimulator:
         if not self.keys:
             return web.Response(status=503)
         return web.json_response(teams_tokens.jwks(self.endorsements, self.key_id))
+
+    async def _on_team(self, request: web.Request) -> web.Response:
+        try:
+            self._check_token(request)
+        except Refusal as refusal:
+            return refusal.response()
+        return web.json_response({"id": request.match_info["team"], "name": "Team", "aadGroupId": GROUP})
 
     async def _on_file(self, request: web.Request) -> web.Response:
         data, mime = self.files[request.match_info["name"]]
