@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bot.state import keys
-from bot.state.redis import Redis
+from bot.state.redis import Redis, literal
 from bot.state.turns import read_turns
 from bot.types import Turn
 
@@ -45,6 +45,18 @@ class Archive:
                 ("EXPIRE", keys.RECENT, self._retention_s),
             ]
         )
+
+    async def forget(self, beginning: str, gone: Callable[[str], bool]) -> None:
+        """Remember no more when these conversations were answered, whose ids begin like this."""
+        place = 0
+        while True:
+            command = ("ZSCAN", keys.RECENT, place, "MATCH", f"{literal(beginning)}*", "COUNT", 500)
+            place, pairs = await self._redis.call(*command)
+            names = [name for name in (member.decode() for member, _ in pairs) if gone(name)]
+            if names:
+                await self._redis.call("ZREM", keys.RECENT, *names)
+            if int(place) == 0:
+                return
 
     async def search(
         self, matches: Callable[[Turn], bool], *, before_ms: int | None = None, count: int = 25

@@ -7,7 +7,7 @@ import msgspec
 
 from bot.state import keys
 from bot.state.redis import Redis
-from bot.types import Turn, Usage, User
+from bot.types import Turn, Usage, User, now
 
 _MARK = "\x1f"
 
@@ -67,6 +67,16 @@ class Books:
                 for (kind, name), measures in sums.items()
             ]
         return found
+
+    async def forget(self, tenant: str) -> None:
+        """Name none of a tenant's people any more, on any day that is kept; the other sums stay."""
+        beginning = _MARK.join(("person", f"{tenant}/")).encode()
+        last = now().date()
+        for age in range(keys.SPENT_S // keys.DAY_S + 1):
+            name = keys.tally(last - timedelta(days=age))
+            fields = [one for one in await self._redis.call("HKEYS", name) if one.startswith(beginning)]
+            if fields:
+                await self._redis.call("HDEL", name, *fields)
 
 
 def person(user: User) -> str:

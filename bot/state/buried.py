@@ -1,6 +1,6 @@
 """Events that were given up: kept with the reason, until the operator has them tried again or drops them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -86,6 +86,14 @@ class Graveyard:
             return False
         shard = keys.shard_of(_record.decode(stored).conversation)
         return bool(await self._redis.call("LREM", keys.buried(shard), 1, stored))
+
+    async def forget(self, gone: Callable[[str], bool]) -> int:
+        """Delete what is buried of these conversations; how much that was."""
+        found = [(_record.decode(stored).conversation, stored) for stored in await self._stored()]
+        theirs = [(name, stored) for name, stored in found if gone(name)]
+        for name, stored in theirs:
+            await self._redis.call("LREM", keys.buried(keys.shard_of(name)), 1, stored)
+        return len(theirs)
 
     async def _find(self, wanted: str) -> bytes | None:
         return next((stored for stored in await self._stored() if _id(stored) == wanted), None)

@@ -1,5 +1,6 @@
 """Proposals for pools, kept until they are reviewed and for a while after."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
@@ -42,11 +43,13 @@ class Proposals:
 
     async def forget(self, user: User) -> int:
         """Delete what was proposed of a person's words; how many proposals that was."""
-        theirs = [
-            one.id
-            for one in await self.all()
-            if (one.asker.id, one.asker.tenant) == (user.id, user.tenant) and one.state != "accepted"
-        ]
+        return await self.withdraw(lambda one: (one.asker.id, one.asker.tenant) == (user.id, user.tenant))
+
+    async def withdraw(self, unwanted: Callable[[Proposal], bool]) -> int:
+        """Delete proposals, but those that were accepted: their words are in a pool, whose editors answer for
+        them. Returns how many were deleted.
+        """
+        theirs = [one.id for one in await self.all() if one.state != "accepted" and unwanted(one)]
         await self._delete(theirs)
         return len(theirs)
 

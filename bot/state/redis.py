@@ -29,6 +29,11 @@ _PASSING = re.compile(
 script's own words around the code."""
 
 
+def literal(text: str) -> str:
+    """Text as the part of a pattern for `scan` that matches nothing but itself."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
+
+
 class Script:
     """A Lua script that lives beside its Python: called by digest, sent again when the server forgot it."""
 

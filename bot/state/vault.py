@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import SecretStr
 
 from bot.errors import ConfigError
 from bot.state import keys
-from bot.state.redis import Redis
+from bot.state.redis import Redis, literal
 
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
@@ -57,9 +56,8 @@ class Vault:
 
     async def names(self, prefix: str) -> list[str]:
         """The names that begin like this, in order."""
-        literal = re.sub(r"([*?\[\]\\])", r"\\\1", prefix)
         start = len(keys.vault(""))
-        return sorted([name[start:] async for name in self._redis.scan(keys.vault(literal) + "*")])
+        return sorted([name[start:] async for name in self._redis.scan(literal(keys.vault(prefix)) + "*")])
 
     async def _open(self, name: str, sealed: bytes | None) -> bytes | None:
         if sealed is None:

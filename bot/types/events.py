@@ -131,4 +131,17 @@ class Stopped(Act, tag="stopped"):
     """A person asked the bot to stop writing in this conversation."""
 
 
-Event = Said | Edited | Deleted | Rated | Stopped
+class Departed(Act, tag="departed"):
+    """The bot was taken away from a place: what was said there until `at` is to be forgotten.
+
+    `rooms` is what the ids of its conversations begin with; `marks` is what the data of their addresses hold,
+    where the ids don't tell. `whole` is true when the tenant itself is gone (an empty `user.tenant`: those that
+    are found), so that what is kept of its people goes too. `user.id` is empty; `address` is no place to answer.
+    """
+
+    rooms: str
+    marks: dict[str, str] = {}
+    whole: bool = False
+
+
+Event = Said | Edited | Deleted | Rated | Stopped | Departed
