@@ -106,6 +106,7 @@ def _office(house: House) -> Office:
         books=house.books,
         fleet=house.gateway,
         sent=house.turns.sent,
+        live=house.stage.look,
     )
 
 

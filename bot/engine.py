@@ -9,7 +9,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from bot import comparison, drawing, routing, window
+from bot import comparison, drawing, observe, routing, window
 from bot.attachments import NOTHING, Contents, Fetch, Files
 from bot.chat import Chat, Show
 from bot.commands import Commands
@@ -149,6 +149,7 @@ class Engine:
         template, question = routing.choose(parts.templates(draft.said), draft.said, choice.template)
         template = _served_by(template, choice.deployment)
         draft.template = template.version
+        observe.see(template=template.version)
         draft.said = await _with_thread(draft.said, turns, question, around.context)
         said = draft.said
         found = await self._files.read(
@@ -273,6 +274,7 @@ class Engine:
             raise NotAllowed("What shall I ask the models? For example: `/compare why is the sky blue?`")
         template = next(one for one in parts.templates(draft.said) if one.match.default)
         draft.template = template.version
+        observe.see(template=template.version)
         prompt = await self._compose(draft, replace(template, deployment=None), question, turns)
         sent = comparison.prompts(prompt, rivals)
         prices = [parts.estimate_usd(one) for one in sent]

@@ -33,6 +33,7 @@ from bot.state.ledger import Ledger
 from bot.state.limits import Limiter
 from bot.state.memory import Memory
 from bot.state.redis import Redis
+from bot.state.stage import Stage
 from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
@@ -56,6 +57,7 @@ class House:
     library: Library
     archive: Archive
     books: Books
+    stage: Stage
     desk: Desk
     vault: Vault
     limiter: Limiter
@@ -78,6 +80,7 @@ class House:
             inbox=self.inbox,
             engine=self.engine,
             settle=settle,
+            stage=self.stage,
             adapters={adapter.name: adapter for adapter in adapters},
             concurrency=self.settings.parley_concurrency,
             attempts=self.settings.parley_attempts,
@@ -144,6 +147,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             library=library,
             archive=Archive(redis, _retention_s(settings)),
             books=Books(redis),
+            stage=Stage(redis),
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),

@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
@@ -76,6 +78,28 @@ DEPLOYMENT_SECONDS = Histogram(
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
+@dataclass(slots=True)
+class Sight:
+    """What can be seen of an answer while it is written, kept by whoever works on it."""
+
+    template: str = ""
+    deployment: str = ""
+    text: str = ""
+
+
+sight: ContextVar[Sight | None] = ContextVar("sight", default=None)
+"""That of the running answer, in a worker."""
+
+
+def see(*, template: str = "", deployment: str = "") -> None:
+    """Let those who look see who answers; deployments that step in are added."""
+    if (seen := sight.get()) is None:
+        return
+    seen.template = template or seen.template
+    if deployment and deployment not in seen.deployment.split(", "):
+        seen.deployment = ", ".join(filter(None, (seen.deployment, deployment)))
+
+
 def metrics() -> bytes:
     """The metrics in Prometheus' text format."""
     return generate_latest(registry)
@@ -97,8 +121,10 @@ def deployment(measure: str, name: str, value: float) -> None:
     """Take down a measure of the gateway: first_delta_seconds, call_seconds, failures or rest_seconds."""
     if measure == "failures":
         DEPLOYMENT_FAILURES.labels(name).inc(value)
-    else:
-        DEPLOYMENT_SECONDS.labels(name, measure.removesuffix("_seconds")).observe(value)
+        return
+    DEPLOYMENT_SECONDS.labels(name, measure.removesuffix("_seconds")).observe(value)
+    if measure == "first_delta_seconds":
+        see(deployment=name)
 
 
 def bind(**fields: str) -> None:

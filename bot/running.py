@@ -5,11 +5,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from bot import observe
 from bot.adapter import Floor
 from bot.draft import Stop
 from bot.errors import LeaseLost, StateUnavailable
 from bot.state.inbox import Claim, Inbox, Written
-from bot.types import Post
+from bot.state.stage import TEXT_SHOWN, Scene
+from bot.types import Edited, Post, Said
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +30,32 @@ class Running:
         """`asked_at` is when the claim was asked for, in seconds of the monotonic clock."""
         self._inbox = inbox
         self._lease_s = lease_s
+        self._asked_at = asked_at
+        self.sight = observe.Sight()
         self.claim = claim
         self.floor = Floor(asked_at + lease_s * _SURE)
         self.stop = Stop()
         self.post: Post | None = claim.begun
         self.task: asyncio.Task[None] | None = None
+
+    def scene(self) -> Scene | None:
+        """What somebody who looks may see; None for what is not answered."""
+        event = self.claim.event
+        if not isinstance(event, Said | Edited):
+            return None
+        return Scene(
+            conversation=self.claim.conversation,
+            event=event.id,
+            adapter=event.address.adapter,
+            channel="" if not isinstance(event, Said) or event.direct else event.channel,
+            person=event.user.name or event.user.id,
+            asked=event.text[:TEXT_SHOWN],
+            template=self.sight.template,
+            deployment=self.sight.deployment,
+            attempt=self.claim.attempt,
+            for_s=round(time.monotonic() - self._asked_at, 1),
+            text=self.sight.text[-TEXT_SHOWN:],
+        )
 
     async def hold(self, post: Post | None = None) -> None:
         """Keep the lease, and with it the floor."""

@@ -19,6 +19,7 @@ from bot.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavail
 from bot.rota import Rota
 from bot.running import Running, quietly
 from bot.state.inbox import Claim, Inbox, Written
+from bot.state.stage import Scene, Stage
 from bot.state.turns import pack_image, pack_prompts
 from bot.types import Address, Deleted, Edited, Post, Rated, Reply, Said, Turn, now
 
@@ -49,6 +50,7 @@ class Worker:
         inbox: Inbox,
         engine: Engine,
         settle: Settle,
+        stage: Stage,
         adapters: Mapping[str, Adapter],
         concurrency: int,
         attempts: int,
@@ -58,6 +60,7 @@ class Worker:
         self._inbox = inbox
         self._engine = engine
         self._settle = settle
+        self._stage = stage
         self._adapters = adapters
         self._attempts = attempts
         self._lease_s = lease_s
@@ -67,16 +70,21 @@ class Worker:
 
     async def run(self, until: asyncio.Event) -> None:
         """Work until the event is set, then drain."""
-        keeper = asyncio.create_task(self._keep())
+        beside = [asyncio.create_task(self._keep()), asyncio.create_task(self._stage.tell(self.scenes))]
         try:
             await self._rota.run(until)
             await self._drain()
         finally:
-            keeper.cancel()
+            for task in beside:
+                task.cancel()
             for running in list(self._running.values()):
                 if running.task is not None:
                     running.task.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def scenes(self) -> list[Scene]:
+        """What is being answered here now."""
+        return [scene for running in self._running.values() if (scene := running.scene()) is not None]
 
     def _begin(self, claim: Claim, asked_at: float) -> asyncio.Task[None]:
         running = Running(self._inbox, claim, self._lease_s, asked_at)
@@ -122,6 +130,7 @@ class Worker:
         """One attempt at one event, and what its failure means."""
         claim = running.claim
         speaking.set(running.floor)
+        observe.sight.set(running.sight)
         observe.bind(turn=claim.event.id if claim.event else "", conversation=claim.conversation)
         observe.WAIT_SECONDS.observe(claim.waited_ms / 1000)
         observe.RUNNING.inc()
@@ -204,6 +213,7 @@ class Worker:
         opening = asyncio.ensure_future(self._open(running, adapter, said.address))
 
         async def show(text: str) -> bool:
+            running.sight.text = text
             return await adapter.update(
                 opening.result() if opening.done() else await asyncio.shield(opening), text
             )

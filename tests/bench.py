@@ -16,6 +16,7 @@ from bot.state.ledger import Ledger
 from bot.state.memory import Memory
 from bot.state.proposals import Proposals
 from bot.state.redis import Redis
+from bot.state.stage import Stage
 from bot.state.turns import Turns
 from bot.tools import Tool
 from bot.types import Deployment, Event, Example, Match, Template, Turn
@@ -108,6 +109,7 @@ class Bench:
             inbox=self.inbox,
             engine=Engine(parts),
             settle=self.settle,
+            stage=Stage(self.redis),
             adapters={"test": self.room},
             concurrency=4,
             attempts=self.attempts,

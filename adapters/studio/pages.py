@@ -1,9 +1,8 @@
 """The routes of the studio: the page, what it sends, and the stream that it follows."""
 
 import asyncio
-import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +12,7 @@ from aiohttp import web
 
 from adapters.studio.acts import ACTS, ME, body_of, conversation_of
 from adapters.studio.frames import Asked, encode, past_turn
-from adapters.studio.gate import COOKIE, SAFE_HEADERS, SIGN_IN, Gate, Turned
+from adapters.studio.gate import COOKIE, SIGN_IN, Gate, Turned
 from adapters.studio.paper import draw, kept_page, page
 from adapters.studio.ports import Feed, History
 from adapters.studio.rooms import Rooms
@@ -21,12 +20,8 @@ from bot.adapter import Accept
 from bot.errors import StateUnavailable
 from bot.types import Event, Image
 
-log = logging.getLogger(__name__)
-
 STATIC = Path(__file__).parent / "static"
 MIMES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-KEEP_ALIVE_S = 15.0
-"""Proxies commonly cut a stream that was silent for 30 or 60 seconds."""
 PICTURE_PATIENCE_S = 5.0
 """A picture is shown a moment before the turn that holds it is written down: who asks for it waits."""
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
@@ -43,8 +38,6 @@ class Pages:
         self._feed = feed
         self._history = history
         self._gate = gate
-        self._streams: set[asyncio.Task[None]] = set()
-        self._closing = False
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
         """Every route behind the gate."""
@@ -77,10 +70,7 @@ class Pages:
 
     async def hang_up(self) -> None:
         """End every open stream; the pages come back by themselves when there is a server again."""
-        self._closing = True
-        for stream in [*self._streams]:
-            stream.cancel()
-        await asyncio.gather(*self._streams, return_exceptions=True)
+        await self._rooms.streams.hang_up()
 
     # -------------------------------------------------------------- from the person
 
@@ -136,40 +126,7 @@ class Pages:
         after = request.headers.get("Last-Event-ID") or request.query.get("after") or "0"
         if not _CURSOR.fullmatch(after):
             raise Turned(400, "That is not the id of an event.")
-        if self._closing:
-            raise Turned(503, "The server is stopping.")
-        headers = {**SAFE_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
-        frames = self._feed.follow(conversation, after)
-        tasks = {asyncio.create_task(_pump(response, frames)), asyncio.create_task(_stay(response))}
-        self._streams |= tasks
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self._streams -= tasks
-        return response
-
-
-async def _pump(response: web.StreamResponse, frames: AsyncIterator[tuple[str, bytes]]) -> None:
-    try:
-        async for id, frame in frames:
-            await response.write(b"id: %s\ndata: %s\n\n" % (id.encode(), frame))
-    except ConnectionError:
-        log.debug("a page went away")
-    except StateUnavailable:
-        log.warning("the feed is away; a page will come back for it")
-
-
-async def _stay(response: web.StreamResponse) -> None:
-    """Comments keep proxies from cutting a silent stream, and show when the page has gone."""
-    with suppress(ConnectionError):
-        while True:
-            await response.write(b": here\n\n")
-            await asyncio.sleep(KEEP_ALIVE_S)
+        return await self._rooms.streams.send(request, self._feed.follow(conversation, after))
 
 
 async def _sign_in_page(request: web.Request) -> web.Response:

@@ -1,6 +1,6 @@
 """What the studio asks of the rest of the house, beside taking events."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol, Self
@@ -321,9 +321,26 @@ class Fleet(Protocol):
         ...
 
 
+class Scene(Protocol):
+    """A running answer: what was said, who answers it by what, and the last part of the text so far."""
+
+    @property
+    def event(self) -> str: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def deployment(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
-    """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn."""
+    """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn.
+
+    `live` tells, again and again, how many workers there are and what they are answering; it raises
+    StateUnavailable.
+    """
 
     workbench: Workbench
     press: Press
@@ -331,3 +348,4 @@ class Office:
     books: Books
     fleet: Fleet
     sent: Callable[[str, str], Awaitable[Sequence[Prompt]]]
+    live: Callable[[], AsyncGenerator[tuple[int, Sequence[Scene]]]]

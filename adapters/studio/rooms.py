@@ -9,11 +9,13 @@ from adapters.studio.embeddings import Embeddings
 from adapters.studio.fleet import FleetPage
 from adapters.studio.gate import Gate
 from adapters.studio.images import Images
+from adapters.studio.live import Live
 from adapters.studio.log import Log
 from adapters.studio.paper import draw, menu, page
 from adapters.studio.playground import Playground
 from adapters.studio.ports import Office
 from adapters.studio.prompts import Prompts
+from adapters.studio.streams import Streams
 from adapters.studio.usage import UsagePage
 
 
@@ -23,6 +25,7 @@ class Rooms:
     def __init__(self, gate: Gate, office: Office | None) -> None:
         self._gate = gate
         self._office = office
+        self.streams = Streams()
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """Every route behind the gate."""
@@ -38,6 +41,7 @@ class Rooms:
             web.get("/studio/playground", guard(show_playground, need="editor", page=True)),
             *playground.routes(),
             *Log(self._office, self._gate, self.draw).routes(),
+            *Live(self._office, self._gate, self.draw, self.streams).routes(),
             *UsagePage(self._office.books, self._gate, self.draw).routes(),
             *FleetPage(self._office.fleet, self._gate, self.draw).routes(),
             *Images(self._office.workbench, self._gate, self.draw).routes(),

@@ -1,7 +1,7 @@
 """Conversations and feedback, as an operator reads them."""
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from tests.studio.conftest import Whole
 from tests.studio.test_playground import say
@@ -62,3 +62,23 @@ async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, w
 async def test_bad_ratings_are_listed_apart(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/feedback?rated=bad")
     await expect(page.get_by_role("link", name="Bad")).to_have_attribute("aria-current", "true")
+
+
+async def test_an_answer_is_watched_while_it_is_written(
+    page: Page, context: BrowserContext, whole: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="adapters.studio.live"):
+        await page.goto(f"{whole.url}/studio/log")
+        await page.get_by_role("link", name="Being answered").click()
+        await expect(page.get_by_text("Nothing is being answered at this moment")).to_be_visible()
+    assert "were watched in the studio" in caplog.text
+    asker = await context.new_page()
+    await asker.goto(whole.url)
+    await say(asker, "Tell me about pangolins.")
+    row = page.locator("#scenes li").filter(has_text="Tell me about pangolins.")
+    await expect(row).to_contain_text("assistant · demo-chat")
+    await expect(row.locator("pre")).to_contain_text("demo model")
+    await expect(row).to_contain_text("Ended after")
+    await asker.close()
+    await row.get_by_role("link", name="Open the conversation").click()
+    await expect(page.locator(".record .question")).to_contain_text("Tell me about pangolins.")
