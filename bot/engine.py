@@ -1,6 +1,5 @@
 """Turns what a person said into a turn: a command, an answer, a comparison, a picture."""
 
-import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,30 +15,19 @@ from bot.commands import Commands
 from bot.compose import Material, Room, compose
 from bot.desk import Desk
 from bot.draft import Draft, Stop
-from bot.errors import BotError, ContentFiltered, NotAllowed, Refused
+from bot.errors import ContentFiltered, NotAllowed, Refused
 from bot.models import Model
 from bot.recollection import Recollection
 from bot.state.ledger import Ledger
 from bot.state.memory import Summary
+from bot.thread import Context, nothing_before, with_thread
 from bot.tools import DRAW, Tool
-from bot.types import Example, Match, Prompt, Quote, Reply, Said, Template, Turn, Usage, now
+from bot.types import Example, Match, Prompt, Reply, Said, Template, Turn, Usage, now
 
 log = logging.getLogger(__name__)
 
-Context = Callable[[], Awaitable[tuple[Quote, ...]]]
-"""What was said in the thread before the bot was called into it."""
 Choose = Callable[[Template, str], Awaitable[Sequence[Example]]]
 Recall = Callable[[Template, str], Awaitable[Sequence[str]]]
-
-_CONTEXT_S = 8.0
-"""How long an answer waits for the platform to tell what was said before."""
-_QUOTES = 50
-_QUOTED_CHARACTERS = 12_000
-
-
-async def nothing_before() -> tuple[Quote, ...]:
-    """For places without a thread."""
-    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +138,8 @@ class Engine:
         template = _served_by(template, choice.deployment)
         draft.template = template.version
         observe.see(template=template.version)
-        draft.said = await _with_thread(draft.said, turns, question, around.context)
+        draft.said, notes = await with_thread(draft.said, turns, question, around.context)
+        draft.notes += notes
         said = draft.said
         found = await self._files.read(
             said.attachments,
@@ -292,25 +281,6 @@ def _served_by(template: Template, deployment: str) -> Template:
     """The template with the deployment that people chose; one that asks for its own keeps it."""
     free = template.capability == "chat" and (template.match.default or template.deployment is None)
     return replace(template, deployment=deployment) if deployment and free else template
-
-
-async def _with_thread(said: Said, turns: Sequence[Turn], question: str, context: Context) -> Said:
-    """What was said, with the thread before it where the bot is new to it, or is asked about nothing else."""
-    if said.direct or said.quotes or (question and window.remembered(turns)):
-        return said
-    try:
-        async with asyncio.timeout(_CONTEXT_S):
-            quotes = (await context())[-_QUOTES:]
-    except (BotError, TimeoutError) as error:
-        log.warning("What was said before in this thread can't be had: %s", error or "it took too long")
-        return said
-    room = _QUOTED_CHARACTERS
-    for kept, quote in enumerate(reversed(quotes)):
-        room -= len(quote.text)
-        if room < 0:
-            quotes = quotes[len(quotes) - kept :]
-            break
-    return replace(said, quotes=tuple(quotes))
 
 
 def _nothing_said(template: Template) -> str:

@@ -8,7 +8,7 @@ from typing import Self
 from aiohttp import web
 
 from bot.adapter import Accept
-from bot.errors import PlatformUnavailable
+from bot.errors import PlatformUnavailable, Refused
 from bot.types import Address, Attachment, Delta, Finding, Image, Post, Prompt, Quote, Reply, Usage
 
 
@@ -30,6 +30,7 @@ class Room:
         self.refused = 0
         self.files: dict[str, bytes] = {}
         self.before: tuple[Quote, ...] = ()
+        self.refusal: Refused | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -65,6 +66,8 @@ class Room:
 
     async def context(self, address: Address) -> tuple[Quote, ...]:
         """What the test put there."""
+        if self.refusal is not None:
+            raise self.refusal
         if "context" in self.broken:
             raise PlatformUnavailable("the room is shut")
         return self.before

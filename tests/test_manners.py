@@ -3,6 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
+from bot.errors import NotAllowed
+from bot.thread import is_asked_for
 from bot.types import Quote, Said
 from tests.acts import BOB, said
 from tests.bench import Bench
@@ -93,6 +95,64 @@ async def test_a_platform_that_does_not_tell_costs_no_answer(bench: Bench) -> No
     bench.room.broken.add("context")
     await bench.answer(said("hello", channel="C1"))
     assert bench.room.texts == ["You said: hello"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "summarise this thread",
+        "/summarise",
+        "/tldr the discussion so far, please",
+        "What was decided in this channel?",
+        "What did I miss here?",
+        "can you recap the conversation?",
+    ],
+)
+def test_these_ask_for_what_was_said(words: str) -> None:
+    assert is_asked_for(said(words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["summarise: the cat sat on the mat", "is this thread safe?", "what was decided in 1815?", "hello"],
+)
+def test_these_ask_for_something_else(words: str) -> None:
+    assert not is_asked_for(said(words))
+
+
+async def test_asked_to_sum_up_what_can_not_be_read_it_says_so(bench: Bench) -> None:
+    bench.room.refusal = NotAllowed("I can't see what was said here.")
+    (turn,) = await bench.answer(said("summarise this thread", channel="C1", event="a"))
+    assert (bench.room.texts, turn.outcome) == (["I can't see what was said here."], "refused")
+    await bench.answer(said("why is the sky blue?", channel="C1", event="b"))
+    assert bench.room.texts[1] == "You said: why is the sky blue?"
+
+
+async def test_asked_to_sum_up_what_it_knows_only_in_part_it_says_so_too(bench: Bench) -> None:
+    bench.room.refusal = NotAllowed("I can't see what was said here.")
+    await bench.answer(said("hello", channel="C1", event="a"))
+    await bench.answer(said("summarise this thread", channel="C1", event="b"))
+    assert bench.room.texts[1].endswith(
+        "_I know only what was said to me here; what others said, I could not read._"
+    )
+
+
+async def test_asked_to_sum_up_in_a_running_thread_it_reads_what_others_said(bench: Bench) -> None:
+    await bench.answer(said("hello", channel="C1", event="a"))
+    bench.room.before = (Quote(author="Bob", text="The printer is on fire."),)
+    await bench.answer(said("summarise this thread", channel="C1", event="b"))
+    assert "The printer is on fire." in bench.model.prompts[1].messages[-1].text
+
+
+async def test_asked_to_sum_up_nothing_it_says_that_there_is_nothing(bench: Bench) -> None:
+    await bench.answer(said("summarise this channel", channel="C1", event="a"))
+    assert bench.room.texts == ["There is nothing before your message here that I could sum up."]
+
+
+async def test_asked_to_sum_up_while_the_platform_is_away_it_asks_for_patience(bench: Bench) -> None:
+    bench.room.broken.add("context")
+    await bench.answer(said("summarise this thread", channel="C1", event="a"))
+    assert "in a minute" in bench.room.texts[0]
 
 
 async def test_of_a_long_thread_the_newest_goes_to_the_model(bench: Bench) -> None:
