@@ -1,5 +1,6 @@
 """Builds the rooms of a process and opens them: state, models, templates, the engine over them."""
 
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -34,12 +35,15 @@ from bot.state.limits import Limiter
 from bot.state.memory import Memory
 from bot.state.redis import Redis
 from bot.state.stage import Stage
+from bot.state.tenants import Tenants
 from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
 from bot.tools import installed
-from bot.types import Deployment, Event, Said, Stopped, Template, Turn
+from bot.types import Departed, Deployment, Event, Said, Stopped, Template, Turn
 from bot.worker import Worker
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,7 @@ class House:
             inbox=self.inbox,
             engine=self.engine,
             settle=settle,
+            depart=self.depart,
             stage=self.stage,
             adapters={adapter.name: adapter for adapter in adapters},
             concurrency=self.settings.parley_concurrency,
@@ -87,6 +92,15 @@ class House:
             lease_s=self.settings.parley_lease_s,
             drain_s=self.settings.parley_drain_s,
         )
+
+    async def depart(self, departed: Departed) -> None:
+        """Forget what was said in a place that the bot was taken away from, where the operator wants that."""
+        where = departed.user.tenant or departed.address.conversation
+        if self.settings.parley_on_uninstall == "keep":
+            log.info("The bot was taken away from %s; what was said there is kept for its time", where)
+            return
+        erased = await Tenants(self.redis, self.archive).forget(departed)
+        log.info("The bot was taken away from %s. Deleted: %s", where, erased)
 
     def reload(self) -> None:
         """Read the deployments anew; a file that can't be used leaves them as they are."""

@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     # --- what people may do
     parley_while_answering: Literal["queue", "supersede"] = "queue"
     parley_model_choice: bool = True
+    parley_on_uninstall: Literal["delete", "keep"] = "delete"  # what people take away, they expect to be gone
     parley_operators: str = ""
 
     # --- limits on people

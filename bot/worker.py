@@ -21,12 +21,14 @@ from bot.running import Running, quietly
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.stage import Scene, Stage
 from bot.state.turns import pack_image, pack_prompts
-from bot.types import Address, Deleted, Edited, Post, Rated, Reply, Said, Turn, now
+from bot.types import Address, Deleted, Departed, Edited, Post, Rated, Reply, Said, Turn, now
 
 log = logging.getLogger(__name__)
 
 Settle = Callable[[Turn], Awaitable[None]]
 """Counts what a written turn cost."""
+Depart = Callable[[Departed], Awaitable[None]]
+"""Does what the operator wants done when the bot is taken away from a place."""
 
 _BACKOFF_S = (1, 2, 5, 10, 20, 40, 60)
 _BURIED = (
@@ -50,6 +52,7 @@ class Worker:
         inbox: Inbox,
         engine: Engine,
         settle: Settle,
+        depart: Depart,
         stage: Stage,
         adapters: Mapping[str, Adapter],
         concurrency: int,
@@ -60,6 +63,7 @@ class Worker:
         self._inbox = inbox
         self._engine = engine
         self._settle = settle
+        self._depart = depart
         self._stage = stage
         self._adapters = adapters
         self._attempts = attempts
@@ -174,6 +178,9 @@ class Worker:
                 await running.commit(revision.delete(claim.turns, claim.event))
             case Rated():
                 await running.commit(revision.rate(claim.turns, claim.event))
+            case Departed():
+                await self._depart(claim.event)
+                await running.commit(Written())
             case None:
                 await self._bury(running, "It can't be read: another version of Parley may have written it.")
             case _:

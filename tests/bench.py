@@ -10,6 +10,7 @@ from bot.compose import Room as TokenRoom
 from bot.desk import Desk
 from bot.engine import Engine, Parts
 from bot.recollection import Recollection
+from bot.state.archive import Archive
 from bot.state.choices import Choices
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
@@ -17,9 +18,10 @@ from bot.state.memory import Memory
 from bot.state.proposals import Proposals
 from bot.state.redis import Redis
 from bot.state.stage import Stage
+from bot.state.tenants import Tenants
 from bot.state.turns import Turns
 from bot.tools import Tool
-from bot.types import Deployment, Event, Example, Match, Template, Turn
+from bot.types import Departed, Deployment, Event, Example, Match, Template, Turn
 from bot.worker import Worker
 from tests.room import Puppet, Room
 
@@ -109,6 +111,7 @@ class Bench:
             inbox=self.inbox,
             engine=Engine(parts),
             settle=self.settle,
+            depart=self.depart,
             stage=Stage(self.redis),
             adapters={"test": self.room},
             concurrency=4,
@@ -116,6 +119,9 @@ class Bench:
             lease_s=self.lease_s,
             drain_s=drain_s,
         )
+
+    async def depart(self, departed: Departed) -> None:
+        await Tenants(self.redis, Archive(self.redis, 3600)).forget(departed)
 
     async def settle(self, turn: Turn) -> None:
         await self.ledger.settle(turn.said.user, turn.id, ROOM, turn.usage)

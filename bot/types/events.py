@@ -135,8 +135,9 @@ class Departed(Act, tag="departed"):
     """The bot was taken away from a place: what was said there until `at` is to be forgotten.
 
     `rooms` is what the ids of its conversations begin with; `marks` is what the data of their addresses hold,
-    where the ids don't tell. `whole` is true when the tenant itself is gone (an empty `user.tenant`: those that
-    are found), so that what is kept of its people goes too. `user.id` is empty; `address` is no place to answer.
+    where the ids don't tell. `whole` is true when the tenant itself is gone, so that what is kept of its
+    people goes too; an empty `user.tenant` means those that are found. `user.id` is empty, and nobody is
+    answered at `address`.
     """
 
     rooms: str
