@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -72,10 +73,11 @@ class Token:
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """A private key, and the SHA-256 thumbprint of its certificate in base64url."""
+    """A private key, the SHA-256 thumbprint of its certificate in base64url, and when that ends."""
 
     key: RSAPrivateKey
     thumbprint: str
+    ends_at: datetime
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -83,7 +85,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
         try:
             pem = path.read_bytes()
             key = load_pem_private_key(pem, None)
-            digest = load_pem_x509_certificate(pem).fingerprint(SHA256())
+            certificate = load_pem_x509_certificate(pem)
         except OSError as error:
             raise ConfigError(f"The certificate {path} can't be read: {error.strerror}.") from error
         except (TypeError, ValueError) as error:
@@ -92,7 +94,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
             ) from error
         if not isinstance(key, RSAPrivateKey):
             raise ConfigError(f"The key in {path} is not RSA, the only kind that Microsoft Entra takes here.")
-        return cls(key=key, thumbprint=base64.urlsafe_b64encode(digest).rstrip(b"=").decode())
+        digest = base64.urlsafe_b64encode(certificate.fingerprint(SHA256())).rstrip(b"=").decode()
+        return cls(key=key, thumbprint=digest, ends_at=certificate.not_valid_after_utc)
 
     def assertion(self, url: str, client_id: str) -> str:
         """Who the client is, signed, for this token endpoint (Entra, "Certificate credentials")."""

@@ -83,7 +83,7 @@ class TeamsAdapter:
             )
         self._app_id = app_id
         self._authenticate = authenticate
-        self._tenants = frozenset(tenants)
+        self._tenants = frozenset(tenant.lower() for tenant in tenants)
         self._sensitivity = sensitivity
         self._reception = Reception(desk) if desk is not None else None
         self._cloud = (cloud or Cloud()) if authenticate else (cloud or Cloud()).local()
@@ -270,7 +270,10 @@ class TeamsAdapter:
         except PlatformUnavailable as error:
             words = f"{error}. Is {self._cloud.login_url} reachable from here?"
             return [Finding(level="error", subject="Teams", words=words)]
-        return [Finding(level="ok", subject="Teams", words=f"The bot {self._app_id} gets a token.")]
+        found = [Finding(level="ok", subject="Teams", words=f"The bot {self._app_id} gets a token.")]
+        if self._credentials is not None and (words := self._credentials.ending()):
+            found.append(Finding(level="warning", subject="Teams", words=words))
+        return found
 
     def _say_soon(self, activity: Activity, message: Fields) -> None:
         self._run(self._connector.send(address(activity).data, message), "saying something short")

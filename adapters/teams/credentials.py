@@ -1,5 +1,6 @@
 """How the bot proves to Microsoft who it is: a client secret, a certificate, or a managed identity."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
 
@@ -10,6 +11,9 @@ from pydantic import SecretStr
 from adapters.entra import Certificate, Fetch, by_certificate, by_managed_identity, by_secret
 from adapters.teams.cloud import Cloud
 from bot.errors import ConfigError
+from bot.types import now
+
+_NOTICE = timedelta(days=30)
 
 AppType = Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"]
 
@@ -49,6 +53,13 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         _demand_one_proof(app_type, secret, certificate_path)
         certificate = Certificate.read(certificate_path) if certificate_path is not None else None
         return cls(app_id=app_id, app_type=app_type, tenant=tenant, password=secret, certificate=certificate)
+
+    def ending(self) -> str:
+        """Words for the operator while the certificate has less than a month left."""
+        if self.certificate is None or self.certificate.ends_at - now() > _NOTICE:
+            return ""
+        day = self.certificate.ends_at.date().isoformat()
+        return f"The bot's certificate ends on {day}. Make a new one, and add it to the app's registration."
 
     def fetch(
         self, session: aiohttp.ClientSession, cloud: Cloud, scope: str = "", elsewhere: str = ""

@@ -117,7 +117,7 @@ class Inbound:
     async def _turn(self, activity: Activity) -> web.Response:
         if not self._cloud.serves(activity.service_url):
             raise Unauthentic("the service URL is not one of Microsoft's")
-        if self._tenants and activity.tenant not in self._tenants:
+        if self._tenants and activity.tenant.lower() not in self._tenants:
             return self._turn_away(activity)
         if installed(activity) and self._first_time(f"installed {activity.id}"):
             self._say(activity, self._welcome(activity))

@@ -299,7 +299,7 @@ async def test_other_tenants_get_one_polite_word_and_nothing_else() -> None:
         assert rig.events == []
 
 
-async def test_the_named_tenant_is_served() -> None:
-    async with rigged(tenants=[TENANT]) as rig:
+async def test_the_named_tenant_is_served_however_its_id_is_written() -> None:
+    async with rigged(tenants=["ABCDEF", TENANT.upper()]) as rig:
         await rig.asked("a:alice")
         assert len(rig.events) == 1

@@ -138,14 +138,17 @@ def registered() -> x509.Certificate:
 
 
 async def test_a_certificate_stands_in_for_a_secret(tmp_path: Path, registered: x509.Certificate) -> None:
-    (tmp_path / "bot.pem").write_bytes(teams_tokens.pem("registered", registered))
+    key, certificate = teams_tokens.pem("registered", registered).split(b"-----BEGIN CERTIFICATE")
+    (tmp_path / "bot.pem").write_bytes(b"-----BEGIN CERTIFICATE" + certificate + key)
     async with TeamsSimulator() as teams:
         teams.certificate = registered
         async with TeamsAdapter(
             APP_ID, None, "SingleTenant", "contoso", certificate_path=tmp_path / "bot.pem", cloud=teams.cloud
         ) as adapter:
-            (finding,) = await adapter.check()
-    assert finding.level == "ok", finding
+            good, ends = await adapter.check()
+    assert good.level == "ok", good
+    assert ends.level == "warning", ends
+    assert "ends on" in ends.words
     assert teams.token_requests[0]["tenant"] == "contoso"
     assert "client_secret" not in teams.token_requests[0]
 
