@@ -5,12 +5,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from aiohttp import web
 
 from bot.errors import LeaseLost
-from bot.types import About, Address, Attachment, Event, Finding, Post, Quote, Reply, User
+from bot.types import About, Address, Attachment, Event, Finding, Image, Post, Quote, Reply, User
 
 Receipt = Literal["accepted", "duplicate", "ignored", "busy"]
 """`accepted` and `duplicate`: the event is, or was, written down. `ignored`: it was not for the bot.
@@ -131,6 +131,15 @@ class Adapter(Protocol):
 
         Never raises.
         """
+        ...
+
+
+@runtime_checkable
+class Easel(Protocol):
+    """An adapter that can also show a picture while it is drawn; others show words meanwhile."""
+
+    async def sketch(self, post: Post, picture: Image) -> None:
+        """Show a picture as far as it is drawn, in place of an earlier one. Raises LeaseLost only."""
         ...
 
 

@@ -14,7 +14,7 @@ from bot.chat import Show, stopped, until_stopped
 from bot.compose import Material, Room, compose
 from bot.draft import Draft, Stop
 from bot.errors import NotAllowed
-from bot.models import Model
+from bot.models import Glimpse, Model, Unfinished
 from bot.tools import DRAW, Tool
 from bot.types import Image, Message, Prompt, Reply, Said, Template, Turn
 
@@ -26,6 +26,10 @@ Reserve = Callable[[Prompt], Awaitable[None]]
 """Reserves what a prompt will cost. Raises Refused."""
 
 _TICK_S = 5.0
+_BROKEN = (
+    "The model began to draw this and broke off before the picture was done, twice. "
+    "Say `again` to let me try once more."
+)
 _RECALLED = 2
 _NEAR = 3
 _ABOUT = re.compile(
@@ -34,7 +38,9 @@ _ABOUT = re.compile(
 )
 
 
-async def draw(model: Model, draft: Draft, prompt: Prompt, show: Show, stop: Stop) -> None:
+async def draw(
+    model: Model, draft: Draft, prompt: Prompt, show: Show, stop: Stop, glimpse: Glimpse | None = None
+) -> None:
     """Draw the last message of the prompt, and end the draft with the pictures."""
     wish = prompt.messages[-1]
     words = wish.text.strip()
@@ -42,10 +48,16 @@ async def draw(model: Model, draft: Draft, prompt: Prompt, show: Show, stop: Sto
 
     async def work() -> tuple[Message, ...]:
         nonlocal images
-        images = await drawn(model, draft, prompt, show)
+        images = await drawn(model, draft, prompt, show, glimpse)
         return ()
 
-    if await until_stopped(work(), stop) is None:
+    try:
+        done = await until_stopped(work(), stop)
+    except Unfinished as error:
+        log.warning("A drawing broke off twice: %s", error)
+        draft.end(Reply(text=_BROKEN), "failed", reason=str(error))
+        return
+    if done is None:
         draft.end(Reply(text=stopped(stop)))
         return
     references = tuple(replace(image, data=b"") for image in images)
@@ -54,13 +66,15 @@ async def draw(model: Model, draft: Draft, prompt: Prompt, show: Show, stop: Sto
     draft.end(Reply(text=text, images=images, rate=True, generated=True), messages=messages)
 
 
-async def drawn(model: Model, draft: Draft, prompt: Prompt, show: Show) -> tuple[Image, ...]:
+async def drawn(
+    model: Model, draft: Draft, prompt: Prompt, show: Show, glimpse: Glimpse | None = None
+) -> tuple[Image, ...]:
     """The pictures of one call, kept with the draft under refs of their own."""
     draft.sent.append(prompt)
     words = prompt.messages[-1].text.strip()
     ticking = asyncio.create_task(_tick(draft, words, show))
     try:
-        made, usage = await model.draw(prompt)
+        made, usage = await model.draw(prompt, glimpse)
     finally:
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
@@ -133,6 +147,7 @@ class Pen:
     family: str
     draft: Draft
     show: Show
+    glimpse: Glimpse | None
     reserve: Reserve
     last: Callable[[], Awaitable[tuple[Image, ...]]]
 
@@ -146,7 +161,7 @@ class Pen:
                 raise NotAllowed("There is no picture in this conversation that could be changed.")
             prompt, notes = composed(self.template, self.draft.said, wish, pictures, self.room, self.family)
             await self.reserve(prompt)
-            images = await drawn(self.model, self.draft, prompt, self.show)
+            images = await drawn(self.model, self.draft, prompt, self.show, self.glimpse)
             done = (
                 f"{len(images)} drawn. The person sees this under your answer; don't describe or link to it."
             )

@@ -16,7 +16,7 @@ from bot.compose import Material, Room, compose
 from bot.desk import Desk
 from bot.draft import Draft, Stop
 from bot.errors import ContentFiltered, NotAllowed, Refused
-from bot.models import Model
+from bot.models import Glimpse, Model
 from bot.recollection import Recollection
 from bot.state.ledger import Ledger
 from bot.state.memory import Summary
@@ -58,12 +58,16 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Around:
-    """What surrounds one answer: how it is shown, where files and the thread come from, how it is stopped."""
+    """What surrounds one answer: how it is shown, where files and the thread come from, how it is stopped.
+
+    `glimpse` shows a picture while it is drawn, where the platform can.
+    """
 
     show: Show
     fetch: Fetch
     stop: Stop
     context: Context
+    glimpse: Glimpse | None = None
 
 
 class Engine:
@@ -108,13 +112,14 @@ class Engine:
         fetch: Fetch,
         stop: Stop,
         context: Context = nothing_before,
+        glimpse: Glimpse | None = None,
     ) -> Draft:
         """The turn that answers what was said, not yet shown in full nor written down.
 
         A refusal is an answer, in its own words. Raises Unavailable (try again later) and ConfigError.
         """
         draft = Draft(said, now())
-        around = Around(show=show, fetch=fetch, stop=stop, context=context)
+        around = Around(show=show, fetch=fetch, stop=stop, context=context, glimpse=glimpse)
         try:
             command = self._parts.commands.parse(said)
             if command is None:
@@ -158,7 +163,7 @@ class Engine:
             pictures = await drawing.recalled(parts.picture, said, question, turns)
             draft.recalled = frozenset(image.ref for image in pictures)
             found = dataclasses.replace(found, pictures=pictures)
-        tools = self._tools(draft, template, turns, around.show)
+        tools = self._tools(draft, template, turns, around.show, around.glimpse)
         summary = await parts.recollection.of(said, turns)
         prompt = await self._compose(draft, template, question, turns, found, tools, summary)
         await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
@@ -188,9 +193,16 @@ class Engine:
         prompt, notes = drawing.composed(template, said, wish, pictures, parts.room(template), family)
         draft.notes += notes
         await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
-        await drawing.draw(parts.model, draft, prompt, around.show, around.stop)
+        await drawing.draw(parts.model, draft, prompt, around.show, around.stop, around.glimpse)
 
-    def _tools(self, draft: Draft, template: Template, turns: Sequence[Turn], show: Show) -> dict[str, Tool]:
+    def _tools(
+        self,
+        draft: Draft,
+        template: Template,
+        turns: Sequence[Turn],
+        show: Show,
+        glimpse: Glimpse | None = None,
+    ) -> dict[str, Tool]:
         """What the model may call in this turn: the template's tools, as far as they are there."""
         parts, said = self._parts, draft.said
         tools = {name: parts.tools[name] for name in template.tools if name in parts.tools}
@@ -209,6 +221,7 @@ class Engine:
             family=family,
             draft=draft,
             show=show,
+            glimpse=glimpse,
             reserve=reserve,
             last=lambda: drawing.last_picture(parts.picture, said, turns),
         )

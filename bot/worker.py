@@ -12,7 +12,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from bot import desk, observe, revision
-from bot.adapter import Adapter, speaking
+from bot.adapter import Adapter, Easel, speaking
 from bot.draft import Draft
 from bot.engine import Engine
 from bot.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
@@ -21,7 +21,7 @@ from bot.running import Running, quietly
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.stage import Scene, Stage
 from bot.state.turns import pack_image, pack_prompts
-from bot.types import Address, Deleted, Departed, Edited, Post, Rated, Reply, Said, Turn, now
+from bot.types import Address, Deleted, Departed, Edited, Image, Post, Rated, Reply, Said, Turn, now
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +225,10 @@ class Worker:
                 opening.result() if opening.done() else await asyncio.shield(opening), text
             )
 
+        async def glimpse(picture: Image) -> None:
+            if isinstance(adapter, Easel):
+                await adapter.sketch(await asyncio.shield(opening), picture)
+
         try:
             draft = await self._engine.answer(
                 said,
@@ -232,6 +236,7 @@ class Worker:
                 show=show,
                 fetch=adapter.fetch,
                 stop=running.stop,
+                glimpse=glimpse if isinstance(adapter, Easel) else None,
                 context=partial(adapter.context, said.address),
             )
         finally:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from bot.adapter import Accept
 from bot.errors import PlatformUnavailable, Refused
+from bot.models import Glimpse
 from bot.types import Address, Attachment, Delta, Finding, Image, Post, Prompt, Quote, Reply, Usage
 
 
@@ -123,7 +124,7 @@ class Puppet:
                 raise delta
             yield delta
 
-    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
         self.prompts.append(prompt)
         return self.pictures, Usage(deployment="test-image", images=1, usd=0.04)
 

@@ -16,6 +16,7 @@ from bot import cases, checks, evaluation, scores
 from bot.compose import Room
 from bot.errors import ConfigError, ContentFiltered, TemplateError
 from bot.evaluation import Bench
+from bot.models import Glimpse
 from bot.scores import Archive, Result, Run
 from bot.templates import FOLDER
 from bot.types import Delta, Example, Image, Prompt, Template, Usage, now
@@ -51,7 +52,7 @@ class Scripted:
         usage = Usage(deployment=prompt.deployment or "first", input_tokens=3, output_tokens=2, usd=0.5)
         yield Delta(usage=usage)
 
-    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
         raise NotImplementedError
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from bot import drawing, wishes
 from bot.errors import BotError
+from bot.models import Glimpse, Unfinished
 from bot.state.ledger import Ledger
-from bot.types import Attachment, Delta, Image, Parameters, Prompt, ToolCall, ToolResult
+from bot.types import Attachment, Delta, Image, Parameters, Post, Prompt, ToolCall, ToolResult
 from tests.acts import ADA, said, stopped
 from tests.bench import ASSISTANT, DRAW, ROOM, Bench
-from tests.room import Script, words
+from tests.room import Room, Script, words
 from tests.test_attachments import picture
 
 USUAL = Parameters(size="1024x1024")
@@ -84,7 +85,7 @@ async def test_while_it_draws_the_seconds_are_shown(bench: Bench, monkeypatch: p
     monkeypatch.setattr(drawing, "_TICK_S", 0.001)
     draw = bench.model.draw
 
-    async def slow(prompt: Prompt) -> object:
+    async def slow(prompt: Prompt, glimpse: object) -> object:
         await bench.until(lambda: any("(0 s)_" in text for _, text in bench.room.history))
         return await draw(prompt)
 
@@ -97,7 +98,7 @@ async def test_while_it_draws_the_seconds_are_shown(bench: Bench, monkeypatch: p
 async def test_drawing_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing_now = asyncio.Event()
 
-    async def forever(prompt: Prompt) -> object:
+    async def forever(prompt: Prompt, glimpse: object) -> object:
         drawing_now.set()
         return await asyncio.Event().wait()
 
@@ -108,6 +109,53 @@ async def test_drawing_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPa
         await bench.accept(stopped(ROOM))
         await bench.until(bench.idle)
     assert bench.room.texts == ["_Stopped, as you asked._"]
+
+
+class Gallery(Room):
+    """A room that also shows pictures while they are drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sketches: list[tuple[str, Image]] = []
+
+    async def sketch(self, post: Post, picture: Image) -> None:
+        self.sketches.append((post.id, picture))
+
+
+async def test_a_platform_that_can_shows_the_picture_while_it_is_drawn(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = Image(mime="image/png", data=b"half")
+    watched: list[bool] = []
+    draw = bench.model.draw
+
+    async def in_steps(prompt: Prompt, glimpse: Glimpse | None = None) -> object:
+        watched.append(glimpse is not None)
+        if glimpse is not None:
+            await glimpse(half)
+        return await draw(prompt)
+
+    monkeypatch.setattr(bench.model, "draw", in_steps)
+    await bench.answer(said("/image a cat", event="a"))
+    bench.room = gallery = Gallery()
+    turns = await bench.answer(said("/image a dog", event="b"))
+    assert watched == [False, True]
+    assert gallery.sketches == [("post of b", half)]
+    kept = await bench.turns.image(ROOM, turns[-1].reply.images[0].ref)
+    assert kept is not None
+    assert kept.data == bench.model.pictures[0].data
+
+
+async def test_a_drawing_that_broke_off_twice_says_so_and_what_to_do(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def torn(prompt: Prompt, glimpse: object) -> object:
+        raise Unfinished("The connection broke.")
+
+    monkeypatch.setattr(bench.model, "draw", torn)
+    (turn,) = await bench.answer(said("/image a cat"))
+    assert (turn.outcome, turn.reason, turn.messages) == ("failed", "The connection broke.", ())
+    assert bench.room.texts[0].endswith("Say `again` to let me try once more.")
 
 
 # ------------------------------------------------------------------ the draw tool

@@ -11,7 +11,17 @@ from pydantic import SecretStr
 
 from adapters.markdown import tidy
 from adapters.pace import Pace
-from adapters.studio.frames import Closed, Frame, Opened, closed, encode, milliseconds, render, written
+from adapters.studio.frames import (
+    Closed,
+    Frame,
+    Opened,
+    closed,
+    encode,
+    milliseconds,
+    render,
+    sketched,
+    written,
+)
 from adapters.studio.gate import Gate
 from adapters.studio.pages import Pages
 from adapters.studio.paper import Role
@@ -19,7 +29,7 @@ from adapters.studio.ports import Feed, History, Office
 from adapters.studio.rooms import Rooms
 from bot.adapter import Accept, demand_floor
 from bot.errors import NotAllowed, PlatformUnavailable, StateUnavailable
-from bot.types import Address, Attachment, Finding, Post, Quote, Reply, now
+from bot.types import Address, Attachment, Finding, Image, Post, Quote, Reply, now
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +107,16 @@ class StudioAdapter:
         """Show the text so far. A wish to stop comes as an event of its own, so this is always True."""
         (self._writing.get(post.id) or self._begin(post)).pace.offer(text)
         return True
+
+    async def sketch(self, post: Post, picture: Image) -> None:
+        """Show a picture as far as it is drawn, below the words."""
+        made = await asyncio.to_thread(sketched, post.data["message"], post.id, milliseconds(now()), picture)
+        if made is None:
+            return
+        try:
+            await (self._writing.get(post.id) or self._begin(post)).show(made)
+        except PlatformUnavailable as error:
+            log.warning("a sketch could not be shown: %s", error)
 
     async def close(self, post: Post, reply: Reply) -> Post:
         """Replace what was written by the whole reply."""

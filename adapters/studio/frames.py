@@ -1,10 +1,12 @@
 """What travels to the page: frames of the live feed, and the history in the same shapes."""
 
+import io
 import re
 from base64 import b64encode
 from datetime import datetime
 
 import msgspec
+from PIL import Image as Pillow
 
 from adapters.markdown import to_html
 from adapters.studio.highlight import coloured
@@ -41,6 +43,16 @@ class Written(Frame, frozen=True, tag="text"):
     html: str
 
 
+class Sketched(Frame, frozen=True, tag="sketch"):
+    """A picture as far as it is drawn, made small; `width` and `height` are those of the whole."""
+
+    post: str
+    src: str
+    alt: str
+    width: int
+    height: int
+
+
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """A picture of an answer."""
 
@@ -66,6 +78,9 @@ class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
     closed: Closed
     good: bool | None
 
+
+SKETCH_SIDE = 512
+"""Pixels: a sketch is looked at for some seconds, and the feed is kept in memory."""
 
 _ALIGNED = re.compile(r'<(t[dh]) style="text-align: ?(left|center|right);?">')
 
@@ -107,6 +122,21 @@ def closed(conversation: str, event: str, post: str, at: int, reply: Reply) -> C
         sources=reply.sources,
         rate=reply.rate,
     )
+
+
+def sketched(event: str, post: str, at: int, image: Image) -> Sketched | None:
+    """An unfinished picture, small enough for the feed; None for what can't be opened. Blocks."""
+    try:
+        with Pillow.open(io.BytesIO(image.data), formats=["PNG", "JPEG", "WEBP"]) as opened:
+            width, height = opened.size
+            small = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return None
+    small.thumbnail((SKETCH_SIDE, SKETCH_SIDE))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=70)
+    src = f"data:image/jpeg;base64,{b64encode(out.getvalue()).decode()}"
+    return Sketched(event=event, post=post, at=at, src=src, alt=image.alt, width=width, height=height)
 
 
 def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:

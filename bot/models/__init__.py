@@ -1,9 +1,15 @@
 """The only room that speaks to models; outside it a model is one protocol."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
+from bot.models.breaker import Unfinished
 from bot.types import Delta, Image, Prompt, Usage
+
+__all__ = ["Glimpse", "Model", "Unfinished"]
+
+Glimpse = Callable[[Image], Awaitable[None]]
+"""Is shown a picture as far as it is drawn, each time there is more of it."""
 
 
 class Model(Protocol):
@@ -19,8 +25,12 @@ class Model(Protocol):
         """
         ...
 
-    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
-        """Draw the last user message; pictures in that message are edited instead."""
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+        """Draw the last user message; pictures in that message are edited instead.
+
+        A model that can't show what it has so far never calls `glimpse`. Raises Unfinished when a drawing
+        that could be watched broke off.
+        """
         ...
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:

@@ -12,7 +12,7 @@ import msgspec
 import openai
 
 from bot.errors import BotError, ModelUnavailable
-from bot.models import images
+from bot.models import Glimpse, Unfinished, canvas, images
 from bot.models.calls import Calls
 from bot.models.catalogue import families, family_of, retail, usd
 from bot.models.probe import probe, unwell, well
@@ -111,23 +111,47 @@ class AzureModel:
         yield Delta(usage=usage, finish=answer.finish, filter=answer.filter)
         answer.check()
 
-    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
         """Draw the last user message, or edit the pictures in it."""
         within_s, refused = self._limits.picture_s, self._calls.refused
+        watched = glimpse is not None
         files = images.form_files(images.given(prompt))
         response = await self._calls.ask(
             "/images/edits" if files else "/images/generations",
-            lambda: images.image_body(prompt, self.deployment, self.family, refused, bool(files)),
+            lambda: images.image_body(prompt, self.deployment, self.family, refused, bool(files), watched),
             within_s,
             files,
         )
-        made = await self._calls.decode(response, images.Made, images.MAX_RESPONSE_BYTES, within_s)
+        asked = images.asked_for(prompt)
+        if glimpse is not None and response.headers.get("content-type", "").startswith(canvas.MIME):
+            made = await self._watch(response, glimpse, asked)
+        else:
+            made = await self._calls.decode(response, images.Made, images.MAX_RESPONSE_BYTES, within_s)
         if not made.data:
             raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent no picture")
-        asked = images.asked_for(prompt)
         pictures = tuple([await self._picture(one, one.revised_prompt or asked) for one in made.data])
         usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
         return pictures, usage
+
+    async def _watch(self, response: httpx2.Response, glimpse: Glimpse, alt: str) -> images.Made:
+        """Follow a drawing to its end, and show what there is of it on the way."""
+        ends_at = asyncio.get_running_loop().time() + self._limits.picture_s
+        drawing = canvas.Canvas()
+        try:
+            reads = response.aiter_bytes()
+            while (data := await self._calls.read(reads, ends_at, ends_at)) is not None:
+                for unfinished in drawing.read(data):
+                    await glimpse(await asyncio.to_thread(images.decoded, unfinished, alt))
+                if drawing.failed:
+                    raise drawing.failed
+            drawing.end()
+        except ModelUnavailable as error:
+            raise error if isinstance(error, Unfinished) else Unfinished(str(error)) from error
+        finally:
+            await response.aclose()
+        if drawing.failed:
+            raise drawing.failed
+        return drawing.made
 
     async def _picture(self, one: images.One, alt: str) -> Image:
         if one.b64_json:

@@ -21,6 +21,10 @@ class Overlong(ModelUnavailable):
     """The whole answer took longer than it may: it is not gone on with."""
 
 
+class Unfinished(ModelUnavailable):
+    """A drawing that was watched broke off: it is begun once more, and then told to the person."""
+
+
 class Breaker:
     """One moment before which a deployment is left alone: it asked to wait, or it failed too often.
 

@@ -134,15 +134,15 @@ def _refused(status: int, code: str, message: str, body: dict[str, Any], where: 
     return ConfigError(f"The {where} refused the request ({status} {code}): {message[:300]}")
 
 
-def in_stream(error: object) -> BotError:
-    """The error that a stream ended with, from the `error` object in it."""
+def in_stream(error: object, what: str = "answer") -> BotError:
+    """The error that a stream ended with, from the `error` object in it; `what` was being streamed."""
     body = record(error)
     code = str(body.get("code") or body.get("type") or "")
     if is_filter(code, body):
-        return blocked("answer", results_of(body))
+        return blocked(what, results_of(body))
     if code == "context_length_exceeded":
         return TooLong("The answer did not fit into the model's context any more. Please ask with less text.")
-    return ModelUnavailable(f"The model broke off its answer ({code or 'no reason given'})")
+    return ModelUnavailable(f"The model broke off its {what} ({code or 'no reason given'})")
 
 
 # ------------------------------------------------------------------ waiting

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.errors import BotError, ModelUnavailable, NotAllowed
-from bot.models import Model
+from bot.models import Glimpse, Model, Unfinished
 from bot.models.breaker import DeploymentBroken, Overlong
 from bot.models.catalogue import DEFAULT_KEY_ENV
 from bot.models.connections import Connections
@@ -170,10 +170,10 @@ class Gateway:
             yield Delta(text=text)
         self._record.took(begun.route, "call_seconds", begun.began)
 
-    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
-        """Pictures from the first deployment that makes them."""
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+        """Pictures from the first deployment that makes them; what broke off is begun once more."""
         tries = self._tries("image", prompt.deployment, load_of(prompt))
-        return await self._call(tries, lambda model: model.draw(prompt))
+        return await self._call(tries, lambda model: model.draw(prompt, glimpse))
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """Vectors from the first deployment that makes them; all of one call are from one model."""
@@ -181,6 +181,7 @@ class Gateway:
         return await self._call(self._tries("embedding", None, load), lambda model: model.embed(texts))
 
     async def _call(self, tries: Tries, call: Callable[[Model], Awaitable[T]]) -> T:
+        broken_off = 0
         while True:
             route = await tries.next()
             began = self._record.clock()
@@ -189,6 +190,9 @@ class Gateway:
                 result = await call(route.model)
             except (ModelUnavailable, DeploymentBroken) as error:
                 self._record.failed(route, error)
+                broken_off += isinstance(error, Unfinished)
+                if broken_off > 1:
+                    raise
                 continue
             except BotError:
                 self._record.answered(route, "call_seconds", began)

@@ -19,6 +19,9 @@ MAX_RESPONSE_BYTES = 160 * 2**20
 # The service allows ten; more than four in one answer nobody can look at.
 MAX_IMAGES = 4
 
+# Each costs about 100 tokens of output: https://platform.openai.com/docs/guides/image-generation#streaming
+PARTIAL_IMAGES = 2
+
 # Where Azure keeps generated pictures for a day.
 BLOB_HOST = ".blob.core.windows.net"
 
@@ -43,7 +46,9 @@ class _Details(msgspec.Struct):
     cached_tokens: int = 0
 
 
-class _Counted(msgspec.Struct):
+class Counted(msgspec.Struct):
+    """What the pictures took, in tokens."""
+
     input_tokens: int = 0
     output_tokens: int = 0
     input_tokens_details: _Details | None = None
@@ -53,7 +58,7 @@ class Made(msgspec.Struct):
     """The body of a response: pictures as base64 or as addresses, and what they cost, where it says so."""
 
     data: list[One] = []
-    usage: _Counted | None = None
+    usage: Counted | None = None
 
 
 def wish(prompt: Prompt) -> str:
@@ -80,11 +85,17 @@ def given(prompt: Prompt) -> tuple[Image, ...]:
 
 
 def image_body(
-    prompt: Prompt, deployment: Deployment, family: Family, refused: Collection[str], edit: bool
+    prompt: Prompt,
+    deployment: Deployment,
+    family: Family,
+    refused: Collection[str],
+    edit: bool,
+    watched: bool = False,
 ) -> dict[str, Any]:
     """The request, in the shape of the family: DALL-E's or gpt-image's.
 
-    A deployment whose name hides its model is learnt: what it refused before is left out.
+    A deployment whose name hides its model is learnt: what it refused before is left out. `watched`: somebody
+    wants to see it grow, which gpt-image shows of one picture at a time.
     """
     asked = prompt.parameters
     body: dict[str, Any] = {
@@ -103,6 +114,8 @@ def image_body(
     else:
         quality = {"hd": "high", "standard": "medium"}.get(asked.quality or "", asked.quality)
         body |= {"quality": quality, "background": asked.background, "output_format": "png"}
+        if watched and (asked.images or 1) == 1:
+            body |= {"stream": True, "partial_images": None if "stream" in refused else PARTIAL_IMAGES}
     return without(body, refused)
 
 
@@ -155,7 +168,7 @@ def spent(made: Made, deployment: Deployment, prices: Prices, picture_usd: float
 
     `picture_usd` is the price of a million tokens of pictures that were sent to be edited.
     """
-    counted = made.usage or _Counted()
+    counted = made.usage or Counted()
     details = counted.input_tokens_details or _Details()
     usage = Usage(
         deployment=deployment.name,

@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
+import msgspec
+
 from bot.errors import NotAllowed
-from bot.models import images, rules, sketch
+from bot.models import Glimpse, images, rules, sketch
 from bot.types import (
     Capability,
     Delta,
@@ -28,6 +30,9 @@ from bot.types import (
 
 # A person reads about four words a second; a fast model writes ten times that.
 PACE_S = 0.03
+
+# A step of a drawing takes as long as so many words.
+_STEP_WORDS = 25
 
 DIMENSIONS = 256
 
@@ -106,8 +111,8 @@ class OfflineModel:
         usage = self._usage(input_tokens=asked, output_tokens=tokens("".join(spoken)))
         yield Delta(usage=usage, finish="stop" if len(spoken) == len(words) else "length")
 
-    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
-        """Draw the last user message's words, or change the pictures in it."""
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+        """Draw the last user message's words, or change the pictures in it; one picture can be watched."""
         wish = images.asked_for(prompt)
         given = images.given(prompt)
         if not wish:
@@ -119,7 +124,16 @@ class OfflineModel:
             size = prompt.parameters.size
             made = [await asyncio.to_thread(sketch.draw, wish, size, variant) for variant in range(count)]
         pictures = tuple(Image(mime="image/png", data=data, alt=wish) for data in made)
+        if glimpse is not None and len(pictures) == 1:
+            await self._unveil(pictures[0], glimpse)
         return pictures, self._usage(input_tokens=tokens(wish), images=len(pictures))
+
+    async def _unveil(self, picture: Image, glimpse: Glimpse) -> None:
+        """Show the picture as if it were being drawn: its outlines first, then with a wash of colour."""
+        for step in range(sketch.STEPS):
+            unfinished = await asyncio.to_thread(sketch.unfinished, picture.data, step)
+            await glimpse(msgspec.structs.replace(picture, data=unfinished))
+            await asyncio.sleep(self._pace_s * _STEP_WORDS)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """One vector per text: the same text gives the same vector, similar texts near ones."""

@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps, UnidentifiedImageError
 
 from bot.errors import NotAllowed
 from bot.models.figures import ALSO, THINGS, Thing
@@ -19,6 +19,9 @@ USUAL = (768, 768)
 
 # What may be opened to be edited: more pixels than a phone's camera makes are somebody's trick.
 MAX_PIXELS = 60_000_000
+
+# How often a picture is shown before it is done.
+STEPS = 2
 
 # Drawn larger and then made smaller, so that edges are smooth.
 _SCALE = 2
@@ -87,6 +90,22 @@ def edited(data: bytes, wish: str) -> bytes:
         raise NotAllowed("I can't open that picture. PNG, JPEG, GIF and WebP work.") from None
     picture.thumbnail((EDGES[1], EDGES[1]))
     return _png(_changed(picture, wish.lower()))
+
+
+def unfinished(data: bytes, step: int) -> bytes:
+    """A picture as it looks before it is done, at one of `STEPS`: pencilled, then washed with colour."""
+    with Pillow.open(io.BytesIO(data)) as opened:
+        picture = opened.convert("RGB")
+    lines = ImageOps.invert(
+        ImageOps.autocontrast(picture.convert("L").filter(ImageFilter.FIND_EDGES), (0, 2))
+    )
+    pencilled = ImageOps.colorize(lines, INK, _PAPER)
+    if step == 0:
+        return _png(pencilled)
+    washed = ImageEnhance.Color(picture.filter(ImageFilter.GaussianBlur(picture.width / 60))).enhance(0.7)
+    return _png(
+        ImageChops.multiply(Pillow.blend(washed, Pillow.new("RGB", washed.size, _PAPER), 0.35), pencilled)
+    )
 
 
 def _changed(picture: Pillow.Image, wish: str) -> Pillow.Image:

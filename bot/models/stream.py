@@ -21,7 +21,9 @@ class Events:
     and ids of events are not used by any model server, so only `data` is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int | None = None) -> None:
+        """`most_bytes` is how long a line may be, unless it is a chat's."""
+        self._most_bytes = most_bytes or MAX_EVENT_BYTES
         self._tail = b""
         self._data: list[bytes] = []
         self._after_cr = False
@@ -32,7 +34,7 @@ class Events:
             read = self._newlines(read)
         lines = (self._tail + read).split(b"\n")
         self._tail = lines.pop()
-        if len(self._tail) > MAX_EVENT_BYTES:
+        if len(self._tail) > self._most_bytes:
             raise ModelUnavailable("The model's stream could not be read")
         found: list[bytes] = []
         for line in lines:

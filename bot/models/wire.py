@@ -26,6 +26,8 @@ OPTIONAL = frozenset(
         "background",
         "response_format",
         "output_format",
+        "stream",
+        "partial_images",
         "n",
         "encoding_format",
     }

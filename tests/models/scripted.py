@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from bot.errors import ModelUnavailable
+from bot.models import Glimpse
 from bot.models.gateway import Gateway
 from bot.models.offline import deployments
 from bot.types import Capability, Delta, Deployment, Image, Prompt, Usage
@@ -67,7 +68,7 @@ class Scripted:
             yield Delta(text=piece)
         yield Delta(usage=Usage(deployment=self.name, input_tokens=1), finish="stop")
 
-    async def draw(self, prompt: Prompt) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
         self._strike()
         return (Image(mime="image/png", data=self.name.encode()),), Usage(deployment=self.name)
 

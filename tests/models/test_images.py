@@ -3,12 +3,16 @@
 import pytest
 
 from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
-from bot.models import images
+from bot.models import Unfinished, images
+from bot.models.azure import AzureModel
+from bot.models.canvas import Canvas
 from bot.models.catalogue import families
 from bot.models.clients import Clients
+from bot.models.gateway import Gateway
 from bot.types import Image, Message, Parameters, Prices, Prompt, Text, say
 from tests.models.conftest import KEY, Connect, asks, deployment
-from tests.simulators.azure import AzureSimulator, Deployed
+from tests.simulators import azure_wire
+from tests.simulators.azure import AzureSimulator, Deployed, Kind
 from tests.simulators.azure_wire import png
 
 PICTURE = Image(mime="image/png", data=png(64, 64), alt="a bicycle")
@@ -171,3 +175,82 @@ def test_only_the_last_question_gives_pictures() -> None:
     earlier = Message(role="user", parts=(Text(text="look"), PICTURE))
     prompt = Prompt(template="draw", capability="image", messages=(earlier, say("user", "a cat")))
     assert images.given(prompt) == ()
+
+
+# ------------------------------------------------------------------ while it is drawn
+
+
+class Watcher:
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[Image] = []
+
+    async def __call__(self, picture: Image) -> None:
+        self.seen.append(picture)
+
+
+def drawn_by_gpt_image(azure: AzureSimulator, connect: Connect, **more: object) -> AzureModel:
+    azure.deployments = {"pictures": Deployed(model="gpt-image-2", pictures="gpt-image", **more)}  # pyright: ignore[reportArgumentType]
+    family = families()["gpt-image-2"]
+    return connect(name="pictures", capability="image", family=family.name, prices=family.prices)
+
+
+@pytest.mark.parametrize("edit", [False, True])
+async def test_a_picture_can_be_watched_while_gpt_image_draws_it(
+    azure: AzureSimulator, connect: Connect, edit: bool
+) -> None:
+    model, watcher = drawn_by_gpt_image(azure, connect), Watcher()
+    asked = Message(role="user", parts=(Text(text="a cat"), *((PICTURE,) if edit else ())))
+    prompt = Prompt(template="draw", capability="image", messages=(asked,))
+    (picture,), usage = await model.draw(prompt, watcher)
+    assert [one.mime for one in watcher.seen] == ["image/png"] * images.PARTIAL_IMAGES
+    assert len({picture.data, *(one.data for one in watcher.seen)}) == 1 + images.PARTIAL_IMAGES
+    assert (picture.alt, watcher.seen[0].alt) == ("a cat", "a cat")
+    assert usage.usd == pytest.approx((20 * 5.0 + (200 * 8.0 if edit else 0) + 1000 * 30.0) / 1e6)
+    assert str(azure.journal[-1].body["partial_images"]) == str(images.PARTIAL_IMAGES)
+
+
+async def test_several_pictures_and_dalle_are_not_watched(azure: AzureSimulator, connect: Connect) -> None:
+    watcher = Watcher()
+    await drawn_by_gpt_image(azure, connect).draw(wish(images=2), watcher)
+    azure.deployments = {"pictures": Deployed(model="dall-e-3", pictures="dalle")}
+    await connect(name="pictures", capability="image", family="dall-e-3").draw(wish(), watcher)
+    assert not watcher.seen
+    assert not any("stream" in asked.body for asked in azure.journal)
+
+
+async def test_a_deployment_that_refuses_to_stream_draws_all_the_same(
+    azure: AzureSimulator, connect: Connect
+) -> None:
+    model, watcher = drawn_by_gpt_image(azure, connect, refuses=("stream", "partial_images")), Watcher()
+    pictures, _ = await model.draw(wish(), watcher)
+    assert (len(pictures), watcher.seen) == (1, [])
+    assert "partial_images" not in azure.journal[-1].body
+
+
+@pytest.mark.parametrize("kind", ["dropped", "malformed", "stream_error"])
+async def test_a_drawing_that_breaks_off_is_begun_once_more(
+    azure: AzureSimulator, connect: Connect, kind: Kind
+) -> None:
+    model, watcher = drawn_by_gpt_image(azure, connect), Watcher()
+    gateway = Gateway([(model.deployment, model)], pause_s=0.0)
+    azure.fail(kind, after=1)
+    (picture,), _ = await gateway.draw(wish(), watcher)
+    assert picture.data
+    assert len(watcher.seen) == 1 + images.PARTIAL_IMAGES
+    azure.fail(kind, after=1, times=2)
+    with pytest.raises(Unfinished):
+        await gateway.draw(wish(), watcher)
+    assert len(azure.journal) == 4
+
+
+def test_the_filter_can_stop_a_drawing_that_has_begun() -> None:
+    blocked: dict[str, object] = {"type": "error", "error": {"code": "moderation_blocked", "message": "no"}}
+    canvas = Canvas()
+    assert canvas.read(azure_wire.event({"type": "image_generation.partial_image", "b64_json": "eA=="})) == [
+        "eA=="
+    ]
+    canvas.read(azure_wire.event(blocked))
+    assert isinstance(canvas.failed, ContentFiltered)
+    assert "stopped this picture" in str(canvas.failed)

@@ -113,7 +113,14 @@ def echo(messages: list[Any]) -> Answer:
 REASONING = ("max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty")
 _LIMITS = web.RequestKey("limits", dict[str, str])
 _GPT_IMAGE_REFUSES = ("response_format", "style")
-_DALLE_REFUSES = ("output_format", "background", "output_compression", "moderation")
+_DALLE_REFUSES = (
+    "output_format",
+    "background",
+    "output_compression",
+    "moderation",
+    "stream",
+    "partial_images",
+)
 
 
 class AzureSimulator:
@@ -337,11 +344,12 @@ class AzureSimulator:
 
     # -------------------------------------------------------------- pictures, vectors, models
 
-    async def _draw(self, request: web.Request) -> web.Response:
+    async def _draw(self, request: web.Request) -> web.StreamResponse:
         asked = await self._asked(request)
         body = asked.body
         pictures = self._behind(asked.deployment).pictures
-        for name in _GPT_IMAGE_REFUSES if pictures == "gpt-image" else _DALLE_REFUSES:
+        own = _GPT_IMAGE_REFUSES if pictures == "gpt-image" else _DALLE_REFUSES
+        for name in (*own, *self._behind(asked.deployment).refuses):
             if name in body:
                 raise _unsupported(name, "unknown_parameter")
         if not body.get("prompt"):
@@ -358,6 +366,14 @@ class AzureSimulator:
         details = {"image_tokens": 200 if "image[]" in body else 0, "text_tokens": 20, "cached_tokens": 0}
         asked_tokens = details["image_tokens"] + 20
         spent = {"input_tokens": asked_tokens, "output_tokens": 1000 * count, "input_tokens_details": details}
+        if str(body.get("stream", "")).lower() == "true":
+            events = wire.drawing(
+                "image_edit" if "image[]" in body else "image_generation",
+                int(body.get("partial_images") or 0),
+                (width, height),
+                {**spent, "total_tokens": asked_tokens + 1000},
+            )
+            return await self._stream(request, asked.deployment, events, 0)
         data = [{"b64_json": encoded}] * count
         made = {"created": 1780000000, "output_format": "png", "size": size, "data": data}
         return web.json_response({**made, "usage": {**spent, "total_tokens": asked_tokens + 1000 * count}})

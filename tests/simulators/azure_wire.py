@@ -186,13 +186,13 @@ def embedding(text: str, size: int, encoded: bool) -> str | list[float]:
 
 
 @lru_cache(maxsize=8)
-def png(width: int, height: int) -> bytes:
-    """A real PNG of this size, plain grey."""
+def png(width: int, height: int, shade: int = 0x55) -> bytes:
+    """A real PNG of this size, plain grey; the bits of `shade` say how dark."""
 
     def block(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    rows = (b"\0" + b"\x55" * ((width + 7) // 8)) * height
+    rows = (b"\0" + bytes([shade]) * ((width + 7) // 8)) * height
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -200,6 +200,23 @@ def png(width: int, height: int) -> bytes:
         + block(b"IDAT", zlib.compress(rows, 1))
         + block(b"IEND", b"")
     )
+
+
+def drawing(kind: str, unfinished: int, size: tuple[int, int], spent: dict[str, Any]) -> tuple[bytes, ...]:
+    """The events of a picture that is drawn while one looks; `kind` is image_generation or image_edit.
+
+    https://platform.openai.com/docs/api-reference/images-streaming
+    """
+    look = {"background": "opaque", "output_format": "png", "quality": "medium", "created_at": 1780000000}
+    look["size"] = f"{size[0]}x{size[1]}"
+
+    def named(what: str, shade: int, **more: Any) -> bytes:
+        type = f"{kind}.{what}"
+        data = {"type": type, "b64_json": base64.b64encode(png(*size, shade)).decode(), **look, **more}
+        return f"event: {type}\n".encode() + event(data)
+
+    partial = [named("partial_image", 1 << n, partial_image_index=n) for n in range(unfinished)]
+    return (*partial, named("completed", 0x55, usage=spent))
 
 
 def last_user_text(messages: list[Mapping[str, Any]]) -> str:

@@ -1,6 +1,8 @@
 """What the studio's routes take, what they refuse, and in which words."""
 
 import asyncio
+import base64
+import io
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, ClientSession, CookieJar
+from PIL import Image as Pictures
 from pydantic import SecretStr
 
 from adapters.studio import StudioAdapter
@@ -16,7 +19,7 @@ from adapters.studio.adapter import WHOLE_EVERY
 from adapters.studio.frames import render, written
 from adapters.studio.gate import COOKIE, WRONG_TOKENS_PER_MINUTE
 from bot.errors import NotAllowed
-from bot.types import Attachment, Edited, Image, Post, Rated, Reply, Said, Stopped, User
+from bot.types import Address, Attachment, Edited, Image, Post, Rated, Reply, Said, Stopped, User
 from tests.studio.conftest import Studio, start
 from tests.studio.stand_ins import MemoryFeed, MemoryHistory
 
@@ -402,3 +405,24 @@ async def test_a_long_answer_carries_everything_now_and_then(
             await studio.feed.grown(f"studio:{C}", length)
     keeps = [json.loads(frame)["keep"] for frame in shown]
     assert [number for number, keep in enumerate(keeps) if keep == 0] == [0, WHOLE_EVERY]
+
+
+async def test_a_picture_that_is_being_drawn_travels_small_and_with_the_size_of_the_whole(
+    studio: Studio,
+) -> None:
+    address = Address(conversation=f"studio:{C}", event=f"studio:{C}:{M}", data={"message": M})
+    post = await studio.adapter.open(address, None, False)
+    half = io.BytesIO()
+    Pictures.new("RGB", (1536, 1024), "#abc").save(half, "PNG")
+    await studio.adapter.sketch(post, Image(mime="image/png", data=half.getvalue(), alt="a cat"))
+    await studio.adapter.sketch(post, Image(mime="image/png", data=b"no picture", alt="a cat"))
+    _, frame = studio.feed.frames[address.conversation]
+    sketch = json.loads(frame)
+    assert {name: sketch[name] for name in ("kind", "alt", "width", "height")} == {
+        "kind": "sketch",
+        "alt": "a cat",
+        "width": 1536,
+        "height": 1024,
+    }
+    data = base64.b64decode(sketch["src"].removeprefix("data:image/jpeg;base64,"))
+    assert Pictures.open(io.BytesIO(data)).size == (512, 341)

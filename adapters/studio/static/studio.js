@@ -95,6 +95,8 @@ function take(frame) {
     turn.begin(frame.post);
   } else if (frame.kind === "text") {
     turn.write(frame);
+  } else if (frame.kind === "sketch") {
+    turn.sketch(frame);
   } else if (frame.kind === "done") {
     turn.finish(frame);
     remember(conversation, (one) => delete one.pending[frame.event]);

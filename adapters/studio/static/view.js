@@ -97,6 +97,7 @@ export class Turn {
   open = false;
   #finished = false;
   #html = "";
+  #sketch = null; // a picture as far as it is drawn
 
   constructor(event) {
     this.event = event;
@@ -128,6 +129,7 @@ export class Turn {
     this.open = true;
     this.#finished = false;
     this.#html = "";
+    this.#sketch = null;
     this.answer.hidden = false;
     this.answer.className = "answer waiting";
     this.answer.setAttribute("aria-busy", "true");
@@ -141,6 +143,15 @@ export class Turn {
     if (keep > this.#html.length) return; // a frame before it is not kept any more; the next whole one mends it
     this.#html = this.#html.slice(0, keep) + html;
     if (!this.#html) return;
+    this.answer.className = "answer writing";
+    this.#show(this.#html);
+  }
+
+  /** Show a picture as far as it is drawn, in the place that the whole one will have. */
+  sketch({ post, src, alt, width, height }) {
+    if (this.#finished) return;
+    if (!this.open) this.begin(post);
+    this.#sketch = { src, alt: `${alt} (still being drawn)`, width, height };
     this.answer.className = "answer writing";
     this.#show(this.#html);
   }
@@ -190,7 +201,14 @@ export class Turn {
   }
 
   #show(html) {
-    this.#place(dress(html));
+    const fresh = dress(html);
+    if (this.#sketch) {
+      const { src, alt, width, height } = this.#sketch;
+      const image = make("img", { src, alt, width, height });
+      image.style.aspectRatio = `${width} / ${height}`;
+      fresh.append(make("div", { class: "pictures" }, make("figure", { class: "sketch" }, make("span", { class: "picture" }, image))));
+    }
+    this.#place(fresh);
   }
 
   #place(fresh) {
