@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -18,6 +19,9 @@ from bot.press import Press
 from bot.settings import Settings, is_loopback
 from bot.types import Finding, Turn
 from bot.workbench import Workbench
+
+if TYPE_CHECKING:
+    from adapters.studio.entra import Entra
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +55,7 @@ def find_adapters(house: House) -> list[Adapter]:
         )
     if settings.teams:
         found.append(_teams(house))
-    if settings.parley_studio_token is not None or is_loopback(settings.host):
+    if settings.studio_is_open:
         found.append(_studio(house))
     else:
         log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
@@ -85,6 +89,26 @@ def _studio(house: House) -> StudioAdapter:
         editor_token=settings.parley_studio_editor_token,
         viewer_token=settings.parley_studio_viewer_token,
         office=_office(house),
+        entra=_entra(settings),
+        public_url=settings.parley_public_url or "",
+    )
+
+
+def _entra(settings: Settings) -> "Entra | None":
+    """Sign-in by Microsoft Entra, where an app is registered for it."""
+    secret = settings.parley_studio_entra_client_secret
+    if secret is None:
+        return None
+    from adapters.studio.entra import Entra, Registration
+
+    return Entra(
+        Registration(
+            tenant=settings.parley_studio_entra_tenant or "",
+            client_id=settings.parley_studio_entra_client_id or "",
+            client_secret=secret,
+            authority=settings.parley_studio_entra_authority,
+            roles=settings.studio_roles,
+        )
     )
 
 

@@ -30,6 +30,11 @@ def _named(name: str) -> AliasChoices:
     return AliasChoices(name, name.upper())
 
 
+def _listed(text: str) -> frozenset[str]:
+    """What stands between commas."""
+    return frozenset(one.strip() for one in text.split(",") if one.strip())
+
+
 class Settings(BaseSettings):
     """What the operator decides. Read from the environment, then from `.env`; empty counts as absent."""
 
@@ -81,6 +86,13 @@ class Settings(BaseSettings):
     parley_studio_token: SecretStr | None = None
     parley_studio_editor_token: SecretStr | None = None
     parley_studio_viewer_token: SecretStr | None = None
+    parley_studio_entra_tenant: str | None = None
+    parley_studio_entra_client_id: str | None = None
+    parley_studio_entra_client_secret: SecretStr | None = None
+    parley_studio_entra_viewers: str = "Parley.Viewer"
+    parley_studio_entra_editors: str = "Parley.Editor"
+    parley_studio_entra_operators: str = "Parley.Operator"
+    parley_studio_entra_authority: str = "https://login.microsoftonline.com"
     parley_secret_keys: SecretStr | None = None
 
     # --- how much at once, for how long
@@ -109,12 +121,27 @@ class Settings(BaseSettings):
     @property
     def operators(self) -> frozenset[str]:
         """The ids of the people who run this bot."""
-        return frozenset(one.strip() for one in self.parley_operators.split(",") if one.strip())
+        return _listed(self.parley_operators)
 
     @property
     def teams_tenants(self) -> frozenset[str]:
         """The ids of the organisations that are served in Teams; none named means all."""
-        return frozenset(one.strip() for one in self.parley_teams_tenants.split(",") if one.strip())
+        return _listed(self.parley_teams_tenants)
+
+    @property
+    def studio_is_open(self) -> bool:
+        """Whether there is a studio: people sign in, or only this machine can reach it."""
+        signs_in = self.parley_studio_token is not None or self.parley_studio_entra_client_id is not None
+        return signs_in or is_loopback(self.host)
+
+    @property
+    def studio_roles(self) -> dict[Literal["viewer", "editor", "operator"], frozenset[str]]:
+        """What at Microsoft Entra stands for each role in the studio."""
+        return {
+            "viewer": _listed(self.parley_studio_entra_viewers),
+            "editor": _listed(self.parley_studio_entra_editors),
+            "operator": _listed(self.parley_studio_entra_operators),
+        }
 
     @property
     def slack(self) -> bool:
@@ -133,7 +160,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_platforms(self) -> Self:
-        problems = [*self._studio_problems(), *self._slack_problems()]
+        problems = [*self._studio_problems(), *self._entra_problems(), *self._slack_problems()]
         problems += [*self._teams_problems(), *self._model_problems()]
         if problems:
             raise ValueError("\n".join(problems))
@@ -141,9 +168,36 @@ class Settings(BaseSettings):
 
     def _studio_problems(self) -> list[str]:
         lesser = self.parley_studio_editor_token or self.parley_studio_viewer_token
-        if lesser is None or self.parley_studio_token is not None:
+        if lesser is None or self.parley_studio_token is not None or self.parley_studio_entra_client_id:
             return []
         return ["PARLEY_STUDIO_TOKEN (the operator's) is missing, but one for editors or viewers is there."]
+
+    def _entra_problems(self) -> list[str]:
+        """Half a registration at Microsoft Entra, or one that would let in other organisations."""
+        named = {
+            "PARLEY_STUDIO_ENTRA_TENANT": self.parley_studio_entra_tenant,
+            "PARLEY_STUDIO_ENTRA_CLIENT_ID": self.parley_studio_entra_client_id,
+            "PARLEY_STUDIO_ENTRA_CLIENT_SECRET": self.parley_studio_entra_client_secret,
+        }
+        missing = [name for name, value in named.items() if value is None]
+        if len(missing) == len(named):
+            return []
+        problems: list[str] = []
+        if missing:
+            problems.append(f"{missing[0]} is missing: signing in by Microsoft Entra needs all three.")
+        if (self.parley_studio_entra_tenant or "").lower() in ("common", "organizations", "consumers"):
+            problems.append(
+                "PARLEY_STUDIO_ENTRA_TENANT is the id or a domain of your own organisation: "
+                f"{self.parley_studio_entra_tenant} would let others sign in."
+            )
+        authority = urlsplit(self.parley_studio_entra_authority)
+        if authority.scheme != "https" and not is_loopback(authority.hostname or ""):
+            problems.append("PARLEY_STUDIO_ENTRA_AUTHORITY begins with https://")
+        if self.parley_public_url is None and not is_loopback(self.host):
+            problems.append(
+                "PARLEY_PUBLIC_URL is missing: Microsoft Entra sends people back there after signing in."
+            )
+        return problems
 
     def _slack_problems(self) -> list[str]:
         if (self.slack_client_id is None) != (self.slack_client_secret is None):

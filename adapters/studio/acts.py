@@ -18,9 +18,6 @@ MAX_TEXT = 48_000
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """128 random bits, drawn by the page: a resent message is the same event; no conversation can be guessed."""
 
-ME = User(id="me", tenant="studio")
-"""Whoever sits at the page: the studio knows one person, who holds the machine or the token."""
-
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -51,40 +48,43 @@ Taken = tuple[Event, Asked | None]
 """An event, and what the open pages are told of it."""
 
 
-def said(conversation: str, body: bytes) -> Taken:
+def said(conversation: str, body: bytes, user: User) -> Taken:
     """The person typed something."""
     words = _read(body, _Words)
-    act = _act(conversation, words.id)
+    act = _act(conversation, words.id, user)
     text = _checked(words.text)
-    event = Said(id=act.id, address=act.address, user=ME, at=act.at, text=text, channel="studio", direct=True)
+    event = Said(
+        id=act.id, address=act.address, user=user, at=act.at, text=text, channel="studio", direct=True
+    )
     return event, Asked(event=words.id, at=milliseconds(act.at), text=text)
 
 
-def edited(conversation: str, body: bytes) -> Taken:
+def edited(conversation: str, body: bytes, user: User) -> Taken:
     """The person changed a message: its answer is written anew, in its place."""
     correction = _read(body, _Correction)
-    act, target = _act(conversation, correction.id), _act(conversation, correction.target)
+    act = _act(conversation, correction.id, user)
+    target = _act(conversation, correction.target, user)
     text = _checked(correction.text)
-    event = Edited(id=act.id, address=target.address, user=ME, at=act.at, target=target.id, text=text)
+    event = Edited(id=act.id, address=target.address, user=user, at=act.at, target=target.id, text=text)
     return event, Asked(event=correction.target, at=milliseconds(act.at), text=text)
 
 
-def stopped(conversation: str, body: bytes) -> Taken:
+def stopped(conversation: str, body: bytes, user: User) -> Taken:
     """The person pressed Stop."""
-    act = _act(conversation, _read(body, _Wish).id)
-    return Stopped(id=act.id, address=act.address, user=ME, at=act.at), None
+    act = _act(conversation, _read(body, _Wish).id, user)
+    return Stopped(id=act.id, address=act.address, user=user, at=act.at), None
 
 
-def rated(conversation: str, body: bytes) -> Taken:
+def rated(conversation: str, body: bytes, user: User) -> Taken:
     """The person rated an answer of this conversation."""
     rating = _read(body, _Rating)
     if rating.post.partition(".")[0] != conversation.removeprefix("studio:"):
         raise Turned(400, "That answer belongs to another conversation.")
-    act = _act(conversation, rating.id)
+    act = _act(conversation, rating.id, user)
     event = Rated(
         id=act.id,
         address=act.address,
-        user=ME,
+        user=user,
         at=act.at,
         post=rating.post,
         good=rating.good,
@@ -93,7 +93,7 @@ def rated(conversation: str, body: bytes) -> Taken:
     return event, None
 
 
-ACTS: dict[str, Callable[[str, bytes], Taken]] = {
+ACTS: dict[str, Callable[[str, bytes, User], Taken]] = {
     "messages": said,
     "edit": edited,
     "stop": stopped,
@@ -140,7 +140,7 @@ def _checked(text: str) -> str:
     return text
 
 
-def _act(conversation: str, id: str) -> Act:
+def _act(conversation: str, id: str, user: User) -> Act:
     event = f"{conversation}:{id}"
     address = Address(conversation=conversation, event=event, data={"message": id})
-    return Act(id=event, address=address, user=ME, at=now())
+    return Act(id=event, address=address, user=user, at=now())

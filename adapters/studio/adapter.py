@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 from pydantic import SecretStr
 
 from adapters.markdown import tidy
 from adapters.pace import Pace
+from adapters.studio.door import Door
 from adapters.studio.frames import (
     Closed,
     Frame,
@@ -30,6 +31,9 @@ from adapters.studio.rooms import Rooms
 from bot.adapter import Accept, demand_floor
 from bot.errors import NotAllowed, PlatformUnavailable, StateUnavailable
 from bot.types import Address, Attachment, Finding, Image, Post, Quote, Reply, now
+
+if TYPE_CHECKING:
+    from adapters.studio.entra import Entra
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +65,8 @@ class StudioAdapter:
         editor_token: SecretStr | None = None,
         viewer_token: SecretStr | None = None,
         office: Office | None = None,
+        entra: "Entra | None" = None,
+        public_url: str = "",
     ) -> None:
         """`token` is the operator's; without an `office` there is the chat alone."""
         self._feed = feed
@@ -69,11 +75,15 @@ class StudioAdapter:
             "editor": editor_token,
             "operator": token,
         }
-        gate = Gate(self._tokens)
+        self._entra = entra
+        gate = Gate(self._tokens, entra)
+        self._door = Door(gate, public_url)
         self._pages = Pages(feed, history, gate, Rooms(gate, office))
         self._writing: dict[str, _Writing] = {}
 
     async def __aenter__(self) -> Self:
+        if self._entra is not None:
+            await self._entra.open()
         return self
 
     async def __aexit__(
@@ -81,10 +91,12 @@ class StudioAdapter:
     ) -> None:
         """Ends the event streams."""
         await self._pages.hang_up()
+        if self._entra is not None:
+            await self._entra.close()
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
         """The page at `/` and what it asks for under `/studio/`."""
-        return self._pages.routes(accept)
+        return [*self._door.routes(), *self._pages.routes(accept)]
 
     async def listen(self, accept: Accept) -> None:
         """Until cancelled: the streams to the pages end here, as they would keep the server from stopping."""
@@ -135,15 +147,18 @@ class StudioAdapter:
 
     async def check(self) -> list[Finding]:
         """Whether strangers can come in."""
+        findings = [await self._entra.check()] if self._entra is not None else []
         given = {role: token.get_secret_value() for role, token in self._tokens.items() if token}
-        if not given:
+        if not given and not findings:
             words = "open to this machine only; set PARLEY_STUDIO_TOKEN to open it to others"
             return [Finding(level="ok", subject="Studio", words=words)]
         if any(len(token) < 16 for token in given.values()):
             words = "PARLEY_STUDIO_TOKEN is short; use at least 16 random characters"
-            return [Finding(level="warning", subject="Studio", words=words)]
-        words = "open to whoever holds a token: " + ", ".join(given)
-        return [Finding(level="ok", subject="Studio", words=words)]
+            findings.append(Finding(level="warning", subject="Studio", words=words))
+        elif given:
+            words = "open to whoever holds a token: " + ", ".join(given)
+            findings.append(Finding(level="ok", subject="Studio", words=words))
+        return findings
 
     def _begin(self, post: Post) -> "_Writing":
         """An answer that another worker took over is never closed here: the oldest are let go."""

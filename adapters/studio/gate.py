@@ -1,4 +1,4 @@
-"""Who may use the studio: this machine alone, or whoever holds a token; and from our own page only."""
+"""Who may use the studio: this machine alone, or who signs in; and from our own page only."""
 
 import hmac
 import time
@@ -6,13 +6,19 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from aiohttp import web
 from pydantic import SecretStr
 from yarl import URL
 
 from adapters.studio.paper import ROLES, Role, allowed, draw, page
+from adapters.studio.people import Person
 from bot.errors import BotError, StateUnavailable
+
+if TYPE_CHECKING:
+    from adapters.studio.entra import Entra
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,12 +58,14 @@ class Turned(BotError):
 class Gate:
     """Stands before every route of the studio.
 
-    Without a token only loopback peers that ask for a loopback name pass, as operators: the name is looked
-    at because a foreign page can point its own name at 127.0.0.1 (DNS rebinding). With tokens, a cookie made
-    from one of them passes with that token's role; a new token makes every old cookie void.
+    Without a way to sign in only loopback peers that ask for a loopback name pass, as operators: the name
+    is looked at because a foreign page can point its own name at 127.0.0.1 (DNS rebinding). With tokens, a
+    cookie made from one of them passes with that token's role; a new token makes every old cookie void.
+    With `entra`, a sealed cookie says who passes.
     """
 
-    def __init__(self, tokens: Mapping[Role, SecretStr | None]) -> None:
+    def __init__(self, tokens: Mapping[Role, SecretStr | None], entra: "Entra | None" = None) -> None:
+        self.entra = entra
         self._tokens: dict[Role, SecretStr] = {
             role: token for role in ROLES if (token := tokens.get(role)) is not None
         }
@@ -65,8 +73,13 @@ class Gate:
 
     @property
     def open_here(self) -> bool:
-        """Whether this machine may come in without a token, and nobody else at all."""
-        return not self._tokens
+        """Whether this machine may come in without signing in, and nobody else at all."""
+        return not self._tokens and self.entra is None
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether there is a token to sign in with."""
+        return bool(self._tokens)
 
     def guard(
         self,
@@ -88,13 +101,13 @@ class Gate:
                 self._check_place(request)
                 if request.method == "POST":
                     _check_origin(request, by_script=not form)
-                role = self.role(request)
-                if open_to_all or (role is not None and allowed(role, need)):
+                found = self.find(request)
+                if open_to_all or (found is not None and allowed(found.role, need)):
                     response = await handler(request)
-                elif role is not None:
-                    raise Turned(403, f"This is for whoever holds the {need}'s token; yours is a {role}'s.")
+                elif found is not None:
+                    raise Turned(403, _too_little(found, need))
                 elif page:
-                    response = web.Response(status=303, headers={"Location": SIGN_IN})
+                    response = web.Response(status=303, headers={"Location": _sign_in_from(request)})
                 else:
                     raise Turned(401, "You are signed out. Reload the page to sign in.")
             except Turned as turned:
@@ -109,23 +122,37 @@ class Gate:
 
         return guarded
 
-    def role(self, request: web.Request) -> Role | None:
-        """What the person may do; None for a stranger."""
-        if not self._tokens:
-            return "operator"
+    def find(self, request: web.Request) -> Person | None:
+        """Who asks; None for a stranger."""
+        if self.open_here:
+            return Person(role="operator")
         value = request.cookies.get(COOKIE, "")
-        expires = value.partition(".")[0]
+        expires, separator, _ = value.partition(".")
+        if not separator:
+            return self.entra.person(value) if self.entra is not None and value else None
         if not (expires.isascii() and expires.isdigit() and len(expires) <= 12) or int(expires) < time.time():
             return None
         for role in self._tokens:
             if hmac.compare_digest(value.encode(), self._cookie(role, int(expires)).encode()):
-                return role
+                return Person(role=role)
         return None
 
-    def sign_in(self, token: str, *, secure: bool) -> web.Response:
+    def person(self, request: web.Request) -> Person:
+        """Who asks, behind the gate. Raises Turned."""
+        found = self.find(request)
+        if found is None:
+            raise Turned(401, "You are signed out. Reload the page to sign in.")
+        return found
+
+    def role(self, request: web.Request) -> Role | None:
+        """What the person may do; None for a stranger."""
+        found = self.find(request)
+        return found.role if found is not None else None
+
+    def sign_in(self, token: str, to: str, *, secure: bool) -> web.Response:
         """To the page with a cookie, if the token is one of ours. Raises Turned."""
-        if not self._tokens:
-            return web.Response(status=303, headers={"Location": "/"})
+        if self.open_here:
+            return web.Response(status=303, headers={"Location": to})
         now = time.monotonic()
         if len(self._wrong) == WRONG_TOKENS_PER_MINUTE and now - self._wrong[0] < 60:
             wait_s = int(61 - (now - self._wrong[0]))
@@ -134,7 +161,7 @@ class Gate:
         if role is None:
             self._wrong.append(now)
             raise Turned(401, "That is not the token.")
-        response = web.Response(status=303, headers={"Location": "/"})
+        response = web.Response(status=303, headers={"Location": to})
         value = self._cookie(role, int(time.time()) + COOKIE_LIFE_S)
         response.set_cookie(
             COOKIE, value, max_age=COOKIE_LIFE_S, path="/", httponly=True, secure=secure, samesite="Strict"
@@ -152,10 +179,12 @@ class Gate:
         return found
 
     def _check_place(self, request: web.Request) -> None:
-        if self._tokens:
+        if not self.open_here:
             return
         forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For"))
-        if forwarded or not (_is_loopback(request.remote or "") and _is_loopback(_host_name(request.host))):
+        if forwarded or not (
+            is_loopback_name(request.remote or "") and is_loopback_name(_host_name(request.host))
+        ):
             raise Turned(
                 403,
                 "The studio answers only on its own machine. Set PARLEY_STUDIO_TOKEN to open it to others.",
@@ -164,6 +193,21 @@ class Gate:
     def _cookie(self, role: Role, expires: int) -> str:
         key = self._tokens[role].get_secret_value().encode()
         return f"{expires}.{hmac.new(key, f'parley studio {role} {expires}'.encode(), sha256).hexdigest()}"
+
+
+def _too_little(person: Person, need: Role) -> str:
+    if not person.name:
+        return f"This is for whoever holds the {need}'s token; yours is a {person.role}'s."
+    return (
+        f"This is for people with the role {need}; yours is {person.role}. "
+        "An administrator of your organisation can give you another one in Microsoft Entra."
+    )
+
+
+def _sign_in_from(request: web.Request) -> str:
+    """The sign-in, which leads back to the page that was asked for."""
+    to = str(request.rel_url) if request.method == "GET" else "/"
+    return SIGN_IN if to == "/" else f"{SIGN_IN}?{urlencode({'to': to})}"
 
 
 def _page_of(turned: Turned) -> web.Response:
@@ -191,7 +235,8 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback_name(name: str) -> bool:
+    """Whether a host is this machine."""
     if name.lower() == "localhost":
         return True
     try:

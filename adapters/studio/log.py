@@ -58,7 +58,7 @@ class Log:
             return not needle or any(needle in text.casefold() for text in _texts(turn))
 
         search = await self._office.archive.search(matches, before_ms=_before(request))
-        log.info("conversations were listed in the studio by an operator")
+        log.info("conversations were listed in the studio by %s", self._author(request))
         rows = [(one, one.matching[0]) for one in search.found]
         values = {"rows": rows, "query": query, "before_ms": search.before_ms, "first": not _before(request)}
         return page(self._draw(request, "log.html", "Conversations", **values))
@@ -68,7 +68,7 @@ class Log:
         turns = await self._office.archive.turns(conversation)
         if not turns:
             raise Turned(404, "Nothing is kept of that conversation any more.")
-        log.info("conversation %s was read in the studio by an operator", conversation)
+        log.info("conversation %s was read in the studio by %s", conversation, self._author(request))
         wanted = request.query.get("sent", "")
         prompts = await self._office.sent(conversation, wanted) if wanted else ()
         return page(
@@ -88,7 +88,7 @@ class Log:
         which = request.query.get("rated", "")
         matches = RATED.get(which, lambda turn: bool(turn.ratings))
         search = await self._office.archive.search(matches, before_ms=_before(request))
-        log.info("rated answers were listed in the studio by an operator")
+        log.info("rated answers were listed in the studio by %s", self._author(request))
         values = {
             "rows": [(one.conversation, _row(turn)) for one in search.found for turn in one.matching],
             "which": which if which in RATED else "",
@@ -125,7 +125,7 @@ class Log:
         return web.Response(status=303, headers={"Location": "/studio/feedback"})
 
     def _author(self, request: web.Request) -> str:
-        return f"the studio's {self._gate.role(request)}"
+        return self._gate.person(request).author
 
 
 async def _form(request: web.Request) -> dict[str, str]:

@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from adapters.studio.acts import ACTS, ME, body_of, conversation_of
+from adapters.studio.acts import ACTS, body_of, conversation_of
 from adapters.studio.frames import Asked, encode, past_turn
-from adapters.studio.gate import COOKIE, SIGN_IN, Gate, Turned
-from adapters.studio.paper import draw, kept_page, page
+from adapters.studio.gate import Gate, Turned
+from adapters.studio.paper import kept_page
 from adapters.studio.ports import Feed, History
 from adapters.studio.rooms import Rooms
 from bot.adapter import Accept
@@ -47,15 +46,13 @@ class Pages:
         def taking(name: str) -> web.RouteDef:
             async def take(request: web.Request) -> web.StreamResponse:
                 body = await body_of(request, "application/json")
-                return await self._take(accept, *ACTS[name](conversation_of(request), body))
+                user = self._gate.person(request).user
+                return await self._take(accept, *ACTS[name](conversation_of(request), body, user))
 
             return web.post(f"{room}/{name}", guard(take))
 
         return [
             web.get("/", guard(self._chat, page=True)),
-            web.get(SIGN_IN, guard(_sign_in_page, page=True, open_to_all=True)),
-            web.post(SIGN_IN, guard(self._sign_in, page=True, form=True, open_to_all=True)),
-            web.post("/studio/sign-out", guard(_sign_out, page=True, form=True)),
             *(
                 web.get(f"/studio/static/{path.name}", guard(_file(path.name), open_to_all=True))
                 for path in sorted(STATIC.iterdir())
@@ -84,15 +81,6 @@ class Pages:
                 await self._feed.publish(event.address.conversation, encode(asked))
         return web.json_response({"receipt": receipt}, status=202)
 
-    async def _sign_in(self, request: web.Request) -> web.StreamResponse:
-        body = await body_of(request, "application/x-www-form-urlencoded")
-        token = dict(parse_qsl(body.decode("utf-8", "replace"))).get("token", "")
-        secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
-        try:
-            return self._gate.sign_in(token, secure=secure)
-        except Turned as turned:
-            return page(draw("sign-in.html", words=str(turned)), status=turned.status)
-
     # -------------------------------------------------------------- to the page
 
     async def _chat(self, request: web.Request) -> web.Response:
@@ -100,7 +88,8 @@ class Pages:
 
     async def _conversation(self, request: web.Request) -> web.Response:
         conversation = conversation_of(request)
-        turns = [past_turn(conversation, turn, ME) for turn in await self._history.turns(conversation)]
+        reader = self._gate.person(request).user
+        turns = [past_turn(conversation, turn, reader) for turn in await self._history.turns(conversation)]
         return web.Response(body=encode({"turns": turns}), content_type="application/json")
 
     async def _image(self, request: web.Request) -> web.Response:
@@ -127,16 +116,6 @@ class Pages:
         if not _CURSOR.fullmatch(after):
             raise Turned(400, "That is not the id of an event.")
         return await self._rooms.streams.send(request, self._feed.follow(conversation, after))
-
-
-async def _sign_in_page(request: web.Request) -> web.Response:
-    return page(draw("sign-in.html", words=""))
-
-
-async def _sign_out(request: web.Request) -> web.Response:
-    response = web.Response(status=303, headers={"Location": SIGN_IN})
-    response.del_cookie(COOKIE, path="/")
-    return response
 
 
 def _file(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -74,7 +74,7 @@ def page(html: str, *, status: int = 200) -> web.Response:
 def kept_page(request: web.Request, html: str) -> web.Response:
     """The same for a page without anybody's words: asked for at each visit, sent only when it changed."""
     tag = sha256(html.encode()).hexdigest()[:16]
-    headers = {"Cache-Control": "no-cache", "ETag": f'"{tag}"'}
+    headers = {"Cache-Control": "private, no-cache", "ETag": f'"{tag}"'}
     if any(each.value == tag for each in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     return web.Response(text=html, content_type="text/html", headers=headers)

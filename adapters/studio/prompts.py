@@ -156,8 +156,7 @@ class Prompts:
         return web.json_response({"setup": {**setup_of(read), "template": wish.template}})
 
     def _author(self, request: web.Request) -> str:
-        """Tokens have no names: the role is what is known."""
-        return f"the studio's {self._gate.role(request)}"
+        return self._gate.person(request).author
 
 
 def _pairs(versions: Iterable[Release]) -> Iterable[tuple[Release, Release | None]]:

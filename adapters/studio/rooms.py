@@ -51,6 +51,9 @@ class Rooms:
 
     def draw(self, request: web.Request, name: str, here: str, **values: Any) -> str:
         """A page with the menu, as this person may see it."""
-        role = self._gate.role(request) or "viewer"
-        places = menu(role, self._office is not None)
-        return draw(name, menu=places, here=here, role=role, signed=not self._gate.open_here, **values)
+        person = self._gate.person(request)
+        places = menu(person.role, self._office is not None)
+        signed = not self._gate.open_here
+        return draw(
+            name, menu=places, here=here, role=person.role, person=person, signed=signed, **values
+        )

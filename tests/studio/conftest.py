@@ -16,6 +16,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from pydantic import SecretStr
 
 from adapters.studio import StudioAdapter
+from adapters.studio.entra import Entra, Registration
 from bot.app import find_adapters, web_app
 from bot.house import House, open_house
 from bot.settings import Settings
@@ -66,11 +67,12 @@ def script(said: Said) -> Reply:
     return Reply(text=f"You said: **{said.text}**. " + "And the answer goes on for a while. " * 4, rate=True)
 
 
-async def start(token: str | None = None, port: int = 0) -> Studio:
+async def start(token: str | None = None, port: int = 0, registration: Registration | None = None) -> Studio:
     """A studio on a free port of 127.0.0.1."""
     feed, history = MemoryFeed(), MemoryHistory()
     engine = ScriptedEngine(script, history)
-    adapter = StudioAdapter(feed, history, SecretStr(token) if token else None)
+    entra = Entra(registration) if registration else None
+    adapter = StudioAdapter(feed, history, SecretStr(token) if token else None, entra=entra)
     engine.adapter = adapter
     app = web.Application()
     app.add_routes(adapter.routes(engine.accept))
