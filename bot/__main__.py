@@ -301,6 +301,39 @@ async def _buried(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
         return await act(Graveyard(house.redis))
 
 
+@parley.command()
+def forget(
+    tenant: Annotated[str, typer.Option(help="A Slack workspace (T...), or a tenant of Microsoft's.")],
+    person: Annotated[str | None, typer.Option(help="Only this person of it, by their id there.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask first.")] = False,
+) -> None:
+    """Delete what is kept of a tenant, or of one of its people.
+
+    Sums without names stay, and so does what stands in Slack or Teams itself.
+    """
+    if not yes:
+        typer.confirm(f"Delete what is kept of {person or 'everybody'} in {tenant}?", abort=True)
+    for line in run(_forgotten(tenant, person)):
+        typer.echo(line)
+
+
+async def _forgotten(tenant: str, person: str | None) -> list[str]:
+    from bot.house import open_house
+    from bot.state.tenants import Tenants
+    from bot.types import Address, Departed, User, now
+
+    nowhere, gone = Address(conversation="", event=""), list[str]()
+    async with open_house(load_settings()) as house:
+        if person:
+            return [await house.desk.forget(User(id=person, tenant=tenant))]
+        for platform in ("slack", "teams"):
+            rooms, who = f"{platform}:{tenant}:", User(id="", tenant=tenant)
+            left = Departed(id="", address=nowhere, user=who, at=now(), rooms=rooms, whole=True)
+            erased = await Tenants(house.redis, house.archive).forget(left)
+            gone += [f"Deleted, of {platform}: {erased}."] if erased else []
+    return gone or [f"Nothing is kept of {tenant}."]
+
+
 # ------------------------------------------------------------------ deployments
 
 

@@ -29,7 +29,8 @@ class NotInstalled(ConfigError):
 class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One installation: of a workspace (`team`), or of a whole organisation (`team` is empty).
 
-    `expires_at_s` is in seconds since 1970, 0 when the token never expires.
+    Times are in seconds since 1970; `expires_at_s` is 0 when the token never expires, `installed_at_s` where
+    it was not noted.
     """
 
     team: str
@@ -39,6 +40,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     bot_id: str
     refresh_token: str = ""
     expires_at_s: float = 0.0
+    installed_at_s: float = 0.0
 
     @property
     def name(self) -> str:
@@ -77,6 +79,7 @@ class Installations:
             bot_token=token.get_secret_value(),
             bot_user=str(granted["bot_user_id"]),
             bot_id=str(who.get("bot_id", "")),
+            installed_at_s=time.time(),
             **_rotation(granted),
         )
         await self._keep(installation)
@@ -96,8 +99,14 @@ class Installations:
         """The ids of the workspaces and organisations that have installed the app."""
         return [name.removeprefix(PREFIX) for name in await self._vault.names(PREFIX)]
 
-    async def remove(self, team: str, enterprise: str) -> None:
-        """Forget the tokens of a workspace; with no workspace named, those of an organisation."""
+    async def remove(self, team: str, enterprise: str, at_s: float) -> None:
+        """Forget the tokens of a workspace; with no workspace named, those of an organisation.
+
+        Slack tells of a removal until it is thanked; an installation that came after it stays.
+        """
+        kept = await self._get(name_of(team, enterprise))
+        if kept is not None and kept.installed_at_s > at_s:
+            return
         await self._vault.delete(name_of(team, enterprise))
         log.info("Slack took back the installation of %s", team or enterprise)
 

@@ -45,6 +45,7 @@ EVENTS = (
     "message.mpim",
     "tokens_revoked",
 )
+EVENTS_OF_ORGANISATIONS = ("team_access_revoked",)
 SUGGESTED_PROMPTS = (
     {"title": "What can you do?", "message": "help"},
     {"title": "Draw a picture", "message": "/image a red bicycle in the rain"},
@@ -70,6 +71,7 @@ def manifest(public_url: str, socket_mode: bool, many: bool = False) -> dict[str
     """
     base = public_url.rstrip("/")
     address = {} if socket_mode else {"request_url": base + PATH}
+    events = sorted(EVENTS + EVENTS_OF_ORGANISATIONS) if many else list(EVENTS)
     redirects = {"redirect_urls": [base + REDIRECT_PATH]} if many else {}
     return {
         "_metadata": {"major_version": 2, "minor_version": 1},
@@ -77,7 +79,7 @@ def manifest(public_url: str, socket_mode: bool, many: bool = False) -> dict[str
         "features": _features({} if socket_mode else {"url": base + PATH}),
         "oauth_config": {"scopes": {"bot": sorted(SCOPES)}, **redirects},
         "settings": {
-            "event_subscriptions": {**address, "bot_events": list(EVENTS)},
+            "event_subscriptions": {**address, "bot_events": events},
             "interactivity": {"is_enabled": True, **address},
             "org_deploy_enabled": many,
             "socket_mode_enabled": socket_mode,

@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from adapters.slack import asking, views
+from adapters.slack.departures import REMOVALS, departed, removed
 from adapters.slack.events import parse, people
 from adapters.slack.installations import NotInstalled
 from adapters.slack.mrkdwn import plain
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 
 WORKING = "One moment, I am on it."
 BUSY = "I still have several of your messages waiting here. Please try again in a moment."
-REMOVALS = frozenset({"app_uninstalled", "tokens_revoked"})
 
 
 class Reception:
@@ -38,8 +38,7 @@ class Reception:
         """
         place = origin(payload)
         if part(payload, "event").get("type") in REMOVALS:
-            await self._removed(payload, place)
-            return ""
+            return await self._removed(payload, place)
         try:
             workspace = await self._workspaces.of(*place)
             team = place.team or (await workspace.bot()).team
@@ -109,11 +108,17 @@ class Reception:
             return said
         return None
 
-    async def _removed(self, payload: Payload, place: Origin) -> None:
-        """The app was taken away; tokens of people alone are none of ours."""
-        event = part(payload, "event")
-        if event["type"] == "app_uninstalled" or part(event, "tokens").get("bot"):
-            await self._workspaces.forget(*place)
+    async def _removed(self, payload: Payload, place: Origin) -> str:
+        """The app was taken away. That is written down before the token goes, or Slack tells it again."""
+        try:
+            for one in removed(payload, place):
+                told = departed(payload, one)
+                if await self._accept(told) == "busy":
+                    raise StateUnavailable("too much waits in this workspace to write down that it is gone")
+                await self._workspaces.forget(one, told.at)
+        except (KeyError, TypeError, ValueError) as error:
+            log.warning("that the app was taken away was not understood (%s)", type(error).__name__)
+        return ""
 
     async def _say_busy(self, event: Event, workspace: Workspace) -> None:
         data = event.address.data

@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from adapters.slack.events import Bot
 from adapters.slack.installations import Installation, Installations
+from adapters.slack.payloads import Origin
 from adapters.slack.web_api import Rejected, WebApi
 from bot.adapter import Limiter
 from bot.errors import LeaseLost, PlatformUnavailable
@@ -149,11 +151,11 @@ class Workspaces:
         bot = Bot(team=team or installation.team, user=installation.bot_user, bot=installation.bot_id)
         return self._new(token, team or installation.enterprise, bot)
 
-    async def forget(self, team: str, enterprise: str) -> None:
+    async def forget(self, place: Origin, at: datetime) -> None:
         """The app was taken away there. Raises StateUnavailable."""
         if self.installations is not None:
-            await self.installations.remove(team, enterprise)
-            for key in [key for key in self._known if key.startswith(f"{team} ") or not team]:
+            await self.installations.remove(*place, at.timestamp())
+            for key in [key for key in self._known if key.startswith(f"{place.team} ") or not place.team]:
                 del self._known[key]
 
     async def close(self) -> None:

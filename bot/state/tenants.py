@@ -34,9 +34,12 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return (
-            f"{self.conversations} conversations with {self.turns} answers, {self.waiting} waiting messages, "
-            f"{self.buried} buried ones, {self.proposals} proposals, the records of {self.people} people"
+            f"conversations {self.conversations}, answers {self.turns}, waiting messages {self.waiting}, "
+            f"buried messages {self.buried}, proposals {self.proposals}, people {self.people}"
         )
+
+    def __bool__(self) -> bool:
+        return self != Erased()
 
 
 @dataclass(slots=True)
@@ -168,10 +171,14 @@ class Tenants:
         async def names() -> AsyncIterator[str]:
             async for name in self._redis.scan(literal(prefix) + "*"):
                 kind, _, rest = name.removeprefix(prefix).partition(":")
-                _, _, spender = rest.partition(":")
-                if kind == "spent" and not spender:
+                _, _, payer = rest.partition(":")
+                if kind == "tally" or (kind == "spent" and payer.startswith("tenant:")):
                     continue
-                people.update({"spent": {spender}, "talks": {rest}}.get(kind, set()))
+                if kind == "spent" and payer.startswith("person:"):
+                    people.add(payer.removeprefix("person:"))
+                yield name
+            async for name in self._redis.scan(f"parley:{{p*}}:talks:{literal(tenant)}:*"):
+                people.add(name.split(f":talks:{tenant}:", 1)[1])
                 yield name
 
         await self._delete(names())

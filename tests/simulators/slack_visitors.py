@@ -125,5 +125,5 @@ class Visitors(People):
         return str(root["ts"])
 
     async def tell(self, kind: str, **more: Any) -> None:
-        """An event of the app's life: app_uninstalled, tokens_revoked."""
+        """An event of the app's life: app_uninstalled, tokens_revoked, team_access_revoked."""
         await self.deliver([{"type": kind, "event_ts": self.workspace.ts(), **more}])

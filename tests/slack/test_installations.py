@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,11 +16,11 @@ from pydantic import SecretStr
 from adapters.slack import SlackAdapter, workspace
 from adapters.slack.installations import Installations
 from adapters.slack.payloads import origin
-from bot.errors import ConfigError
+from bot.errors import ConfigError, StateUnavailable
 from bot.state.limits import Limiter
 from bot.state.redis import Redis
 from bot.state.vault import Vault
-from bot.types import Reply
+from bot.types import Departed, Reply, now
 from tests.simulators.slack import SlackSimulator
 from tests.slack.conftest import Engine, Room, listening
 
@@ -93,6 +95,11 @@ async def hear(town: Room, team: str, text: str, **more: Any) -> None:
     envelope |= {"team_id": team or "T0GRID", "authorizations": [granted]}
     body = json.dumps(envelope).encode()
     await town.slack.post(body, town.slack.signed(body))
+
+
+def departures(town: Room) -> list[Departed]:
+    """What the engine was told of places that are gone."""
+    return [event for event in town.engine.events if isinstance(event, Departed)]
 
 
 async def test_a_workspace_installs_the_app_and_is_answered_by_its_own_token(town: Room) -> None:
@@ -176,6 +183,43 @@ async def test_an_app_that_was_taken_away_forgets_its_token(
     assert len([name async for name in redis.scan("parley:*installation*")]) == left
     await hear(town, town.slack.workspace.team, "and now?")
     assert len(town.engine.said) == 1 + left
+    told = [(one.rooms, one.user.tenant, one.whole) for one in departures(town)]
+    assert told == [("slack:T0SIM:", "T0SIM", True)] * (1 - left)
+
+
+async def test_a_removal_that_can_not_be_written_down_is_told_again(town: Room, redis: Redis) -> None:
+    grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
+    await install(town, "a code")
+    town.engine.receipt = "busy"
+    for town.engine.error in (StateUnavailable("away"), None):
+        await town.slack.tell("app_uninstalled")
+        assert town.slack.deliveries[-1].status == 503
+        assert len([name async for name in redis.scan("parley:*installation*")]) == 1
+
+
+async def test_a_late_word_of_a_removal_leaves_the_new_installation_alone(town: Room, redis: Redis) -> None:
+    grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
+    await install(town, "a code")
+    late = town.slack.envelope({"type": "app_uninstalled"}) | {"event_time": int(time.time()) - 60}
+    body = json.dumps(late).encode()
+    await town.slack.post(body, town.slack.signed(body))
+    (told,) = departures(town)
+    assert now() - told.at > timedelta(seconds=50), "what was said since then stays"
+    assert len([name async for name in redis.scan("parley:*installation*")]) == 1
+
+
+async def test_an_organisation_that_takes_the_app_away_is_forgotten_with_all_its_workspaces(
+    town: Room, redis: Redis
+) -> None:
+    grant(town, "a code", "", "xoxb-E1", enterprise={"id": "E1", "name": "Everybody"})
+    await install(town, "a code")
+    granted = {"team_id": "T5", "enterprise_id": "E1", "is_enterprise_install": True}
+    for event in ({"type": "team_access_revoked", "team_ids": ["T6", "T7"]}, {"type": "app_uninstalled"}):
+        body = json.dumps(town.slack.envelope(event) | {"authorizations": [granted]}).encode()
+        await town.slack.post(body, town.slack.signed(body))
+    told = [(one.rooms, one.user.tenant, one.marks) for one in departures(town)]
+    assert told == [("slack:T6:", "T6", {}), ("slack:T7:", "T7", {}), ("slack:", "", {"enterprise": "E1"})]
+    assert not [name async for name in redis.scan("parley:*installation*")]
 
 
 async def test_an_answer_for_a_workspace_that_is_gone_is_the_operators(town: Room) -> None:

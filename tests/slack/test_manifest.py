@@ -84,6 +84,7 @@ def test_the_manifest_keeps_to_slacks_limits() -> None:
 def test_the_manifest_of_an_app_for_many_workspaces_names_its_page_and_renews_tokens() -> None:
     one, many = (manifest("https://bot.example.com/", socket_mode=False, many=many) for many in (False, True))
     assert many["oauth_config"]["redirect_urls"] == ["https://bot.example.com/slack/oauth_redirect"]
+    assert set(many["settings"]["event_subscriptions"]["bot_events"]) - set(EVENTS) == {"team_access_revoked"}
     assert many["settings"]["org_deploy_enabled"] is many["settings"]["token_rotation_enabled"] is True
     assert "redirect_urls" not in one["oauth_config"]
     assert one["settings"]["org_deploy_enabled"] is one["settings"]["token_rotation_enabled"] is False
