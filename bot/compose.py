@@ -1,11 +1,13 @@
 """Puts a prompt together within the token budget: what was said, the template, examples, passages, history.
 
 The budget is spent in this order: reserved output, system, question, tools, examples, passages, and history
-from the newest turn. What does not fit is named in the prompt's `left_out`.
+from the newest turn. What does not fit is named in the prompt's `left_out`. What changes from question to
+question stands behind the history, so that the provider finds all that is before it in its cache.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -28,6 +30,8 @@ from bot.types import (
     say,
 )
 
+_NAMED = re.compile(r"\{\{\s*user_name\s*\}\}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
@@ -41,7 +45,8 @@ class Room:
 class Material:
     """What a prompt is made of. `question` is the text without the words that chose the template.
 
-    `left_out` is what was not even looked at; `summary` tells what the history no longer does.
+    `left_out` is what was not even looked at. `summaries` tell what the history no longer does, each under
+    the id of the turn before which it ends, the newest first.
     """
 
     template: Template
@@ -53,7 +58,7 @@ class Material:
     pictures: Sequence[Image] = ()
     documents: Sequence[Document] = ()
     left_out: Sequence[LeftOut] = ()
-    summary: str = ""
+    summaries: Mapping[str, str] = field(default_factory=dict[str, str])
     tools: Sequence[ToolSpec] = ()
 
 
@@ -62,11 +67,12 @@ def compose(material: Material, room: Room) -> Prompt:
     template = material.template
     system = _system(material)
     question, untold = _question(material, room.context_tokens // 4)
+    asker = _asker(material, material.said)
+    tools = sum(window.weigh_text(tool.description + str(tool.schema)) for tool in material.tools)
     reserved = min(template.parameters.max_output_tokens or room.output_tokens, room.context_tokens // 2)
-    left = room.context_tokens - reserved - sum(map(window.weigh, (*system, question)))
-    left -= sum(window.weigh_text(tool.description + str(tool.schema)) for tool in material.tools)
-    examples, unshown = _examples(material, left)
-    left -= sum(map(window.weigh, examples))
+    left = room.context_tokens - reserved - tools - sum(map(window.weigh, (*system, *asker, question)))
+    own, nearest, unshown = _examples(material, left)
+    left -= sum(map(window.weigh, (*own, *nearest)))
     if left < 0:
         raise TooLong(
             "That is too long for the model behind me, even without what was said before. "
@@ -74,33 +80,37 @@ def compose(material: Material, room: Room) -> Prompt:
         )
     passages, without = _passages(material.passages, left)
     left -= sum(map(window.weigh, passages))
-    left -= window.weigh_text(material.summary)
-    shown = window.fit(material.turns, left, material.said.id, template.past_messages)
+    left -= max(map(window.weigh_text, material.summaries.values()), default=0)
+    turns = [_past(material, turn) for turn in material.turns]
+    shown = window.fit(turns, left, material.said.id, template.past_messages)
     maybe = (*material.left_out, untold, unshown, without, shown.dropped)
-    left_out = tuple(one for one in maybe if one is not None)
-    history = [_slim(message) for turn in shown.turns for message in turn.messages]
-    notice = [say("system", _notice(material.summary))] if shown.since or shown.dropped else []
-    messages = (*system, *examples, *notice, *history, *passages, question)
+    notice = [say("system", _notice(_told(material, shown)))] if shown.since or shown.dropped else []
+    history = [message for turn in shown.turns for message in turn.messages]
+    before = (*own, *nearest) if not history else own
+    beside = [say("system", _listed(nearest))] if history and nearest else []
+    messages = (*system, *before, *notice, *history, *beside, *passages, *asker, question)
     return Prompt(
         template=template.version,
         capability=template.capability,
         messages=messages,
         tools=tuple(material.tools),
         parameters=template.parameters,
-        input_tokens=sum(map(window.weigh, messages)),
-        left_out=left_out,
+        input_tokens=tools + sum(map(window.weigh, messages)),
+        left_out=tuple(one for one in maybe if one is not None),
         deployment=template.deployment,
         sticky=material.said.address.conversation,
-        examples=len(examples),
+        examples=len(before),
         since=shown.since,
+        ahead=shown.ahead,
     )
 
 
 def _holes(material: Material) -> Mapping[str, str]:
     said = material.said
+    name = said.user.name or "the user"
     return {
         **material.template.inputs,
-        "user_name": said.user.name or "the user",
+        "user_name": name if _alone(said) else "the person who is named before each message",
         "date": said.at.date().isoformat(),
         "channel": said.channel or "a direct conversation",
         "platform": said.address.adapter,
@@ -110,6 +120,25 @@ def _holes(material: Material) -> Mapping[str, str]:
 def _system(material: Material) -> list[Message]:
     text = fill(material.template.system, _holes(material)).strip()
     return [say("system", text)] if text else []
+
+
+def _alone(said: Said) -> bool:
+    return said.direct or not said.channel
+
+
+def _asker(material: Material, said: Said) -> tuple[Message, ...]:
+    """Who said something, where several may speak and the template wants a name: in the system message it
+    would be another prefix for each of them.
+    """
+    if _alone(said) or not _NAMED.search(material.template.system):
+        return ()
+    return (say("system", f"From {' '.join((said.user.name or 'somebody').split())}:"),)
+
+
+def _past(material: Material, turn: Turn) -> Turn:
+    """A turn of the history as it is shown: with the name of who asked, without its pictures."""
+    asker = _asker(material, turn.said) if turn.messages else ()
+    return msgspec.structs.replace(turn, messages=(*asker, *map(_slim, turn.messages)))
 
 
 def _question(material: Material, budget_tokens: int) -> tuple[Message, LeftOut | None]:
@@ -153,22 +182,34 @@ def _harmless(text: str, fence: str = "message") -> str:
     return text.replace(f"<{fence}", f"‹{fence}").replace(f"</{fence}", f"‹/{fence}")
 
 
-def _examples(material: Material, budget_tokens: int) -> tuple[list[Message], LeftOut | None]:
+def _examples(
+    material: Material, budget_tokens: int
+) -> tuple[Sequence[Message], Sequence[Message], LeftOut | None]:
     """The template's own examples, always, and those of its pool, nearest first, that fit into half of what
     is left.
     """
     own = len(material.template.examples)
-    shown = [message for example in material.examples[:own] for message in _pair(example)]
-    spent = sum(map(window.weigh, shown))
+    always = [message for example in material.examples[:own] for message in _pair(example)]
+    spent = sum(map(window.weigh, always))
     pool = material.examples[own:]
+    nearest: list[Message] = []
     for kept, example in enumerate(pool):
         pair = _pair(example)
         spent += sum(map(window.weigh, pair))
         if spent > budget_tokens // 2:
             why = "they would take more than half of what is left beside the question"
-            return shown, LeftOut(what="examples of the pool", count=len(pool) - kept, why=why)
-        shown += pair
-    return shown, None
+            return always, nearest, LeftOut(what="examples of the pool", count=len(pool) - kept, why=why)
+        nearest += pair
+    return always, nearest, None
+
+
+def _listed(examples: Sequence[Message]) -> str:
+    """The examples that are near this question, as text: as exchanges behind the history they would read as
+    if they had been said.
+    """
+    lines = ["Examples of how to answer follow. They are not a part of this conversation."]
+    lines += [f"{message.role.capitalize()}: {message.text}" for message in examples]
+    return "\n\n".join(lines)
 
 
 def _pair(example: Example) -> tuple[Message, Message]:
@@ -205,6 +246,13 @@ def _slim(message: Message) -> Message:
         for part in message.parts
     )
     return msgspec.structs.replace(message, parts=parts)
+
+
+def _told(material: Material, shown: window.Fitted) -> str:
+    """The summary of what is before the history; an older one until it is made; never the next one."""
+    summaries = material.summaries
+    older = (text for end, text in summaries.items() if end != shown.ahead)
+    return summaries.get(shown.since) or next(older, "")
 
 
 def _notice(summary: str) -> str:

@@ -31,7 +31,10 @@ class Stop:
 
 @dataclass(slots=True)
 class Draft:
-    """A turn in the making: what the worker shows, then writes down."""
+    """A turn in the making: what the worker shows, then writes down.
+
+    `before` and `ahead` are where the prompts begin, and will begin, by the turn before it.
+    """
 
     said: Said
     began_at: datetime
@@ -43,6 +46,7 @@ class Draft:
     pictures: dict[str, Image] = field(default_factory=dict[str, Image])
     drawn: list[Image] = field(default_factory=list[Image])
     before: str = ""
+    ahead: str = ""
     recalled: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list[str])
     filter: dict[str, str] = field(default_factory=dict[str, str])
@@ -60,6 +64,7 @@ class Draft:
     ) -> None:
         """Complete the turn."""
         left_out: tuple[LeftOut, ...] = self.sent[0].left_out if self.sent else ()
+        since, ahead = self._begins()
         self.turn = Turn(
             id=self.said.id,
             said=self.said,
@@ -74,9 +79,17 @@ class Draft:
             left_out=left_out,
             reason=reason,
             resets=resets,
-            since=self.sent[0].since if self.sent else self.before,
+            since=since,
+            ahead=ahead,
             filter=self.filter,
         )
+
+    def _begins(self) -> tuple[str, str]:
+        """Where later prompts begin, now and after their next cut: as in the turn before this one, where it
+        sent no history.
+        """
+        chat = next((one for one in self.sent if one.capability == "chat"), None)
+        return (chat.since, chat.ahead) if chat is not None else (self.before, self.ahead)
 
     def done(self) -> Turn:
         """The completed turn."""
@@ -105,6 +118,6 @@ class Draft:
 
     def forgetting(self) -> str:
         """Tells the person, in the turn in which it happens, that the model sees less of the conversation."""
-        if not self.sent or self.sent[0].since == self.before:
+        if self._begins()[0] == self.before:
             return ""
         return "_This conversation has become long: from here on I see only a summary of its oldest part._"

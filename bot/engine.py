@@ -51,6 +51,7 @@ class Parts:
     picture: drawing.Picture
     recollection: Recollection
     learn: Callable[[Prompt, Usage], None] = lambda prompt, usage: None
+    recall_counts: Callable[[Sequence[Turn]], None] = lambda turns: None
     rivals: Callable[[], Sequence[str]] = tuple
     family: Callable[[Template], str | None] = lambda template: None
     sees: Callable[[Template], bool] = lambda template: False
@@ -119,6 +120,8 @@ class Engine:
         A refusal is an answer, in its own words. Raises Unavailable (try again later) and ConfigError.
         """
         draft = Draft(said, now())
+        seen = window.remembered(turns)
+        draft.before, draft.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         around = Around(show=show, fetch=fetch, stop=stop, context=context, glimpse=glimpse)
         try:
             command = self._parts.commands.parse(said)
@@ -141,6 +144,7 @@ class Engine:
         choice = await parts.desk.here(draft.said)
         template, question = routing.choose(parts.templates(draft.said), draft.said, choice.template)
         template = _served_by(template, choice.deployment)
+        parts.recall_counts(turns)
         draft.template = template.version
         observe.see(template=template.version)
         draft.said, notes = await with_thread(draft.said, turns, question, around.context)
@@ -168,9 +172,9 @@ class Engine:
         prompt = await self._compose(draft, template, question, turns, found, tools, summary)
         await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
         await Chat(parts.model, tools, draft, around.show).write(prompt, around.stop)
-        if draft.usage:
-            parts.learn(prompt, draft.usage[0])
-        parts.recollection.refresh(said, turns, prompt.since, summary)
+        for usage in draft.usage[:1]:
+            parts.learn(prompt, usage)
+        parts.recollection.refresh(said, turns, prompt, summary)
 
     async def _draw(
         self,
@@ -229,7 +233,7 @@ class Engine:
 
     async def changed(self, conversation: str, turns: Sequence[Turn]) -> None:
         """A turn was changed or deleted: a summary of it must not go on telling it."""
-        if any(turn.since for turn in turns):
+        if any(turn.since or turn.ahead for turn in turns):
             await self._parts.recollection.forget(conversation)
 
     async def look(self, said: Said, turns: Sequence[Turn]) -> Prompt:
@@ -249,8 +253,6 @@ class Engine:
         tools: Mapping[str, Tool] | None = None,
         summary: Summary | None = None,
     ) -> Prompt:
-        seen = window.remembered(turns)
-        draft.before = seen[-1].since if seen else ""
         material = Material(
             template=template,
             said=draft.said,
@@ -261,7 +263,7 @@ class Engine:
             pictures=found.pictures,
             documents=found.documents,
             left_out=found.left_out,
-            summary=summary.text if summary is not None else "",
+            summaries=summary.texts() if summary is not None else {},
             tools=[tool.spec for tool in (tools or {}).values()],
         )
         return compose(material, self._parts.room(template))

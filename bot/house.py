@@ -194,6 +194,7 @@ def _engine(
             picture=turns.image,
             recollection=recollection,
             learn=serving.learn,
+            recall_counts=serving.recall_counts,
             rivals=serving.rivals,
             family=serving.family,
             sees=serving.sees,

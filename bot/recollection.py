@@ -4,8 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
-from msgspec.structs import replace
-
 from bot import window
 from bot.attachments import cut
 from bot.errors import BotError
@@ -53,20 +51,24 @@ class Recollection:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def of(self, said: Said, turns: Sequence[Turn]) -> Summary | None:
-        """The summary of what is no longer shown; nothing is asked for while all of it is shown."""
+        """The summary of what is no longer shown, or soon will not be; none is asked for before that."""
         seen = window.remembered(turns)
-        return await self._memory.get(said.address.conversation) if seen and seen[-1].since else None
+        long = seen and (seen[-1].since or seen[-1].ahead)
+        return await self._memory.get(said.address.conversation) if long else None
 
     async def forget(self, conversation: str) -> None:
         """What was said was changed or deleted: a summary of it must not go on telling."""
         await self._memory.forget(conversation)
 
-    def refresh(self, said: Said, turns: Sequence[Turn], since: str, summary: Summary | None) -> None:
-        """Begin to sum up what is before the turn `since`, where that is not done yet."""
-        conversation = said.address.conversation
-        if not since or (summary is not None and summary.since == since) or conversation in self._running:
+    def refresh(self, said: Said, turns: Sequence[Turn], sent: Prompt, summary: Summary | None) -> None:
+        """Begin to sum up what the prompts will not show after the next cut, or do not show already, where
+        that is not done yet.
+        """
+        conversation, end = said.address.conversation, sent.ahead or sent.since
+        if not end or (summary is not None and summary.since == end) or conversation in self._running:
             return
-        task = asyncio.create_task(self._quietly(said, turns, since, summary))
+        earlier = summary.before(sent.since) if summary is not None and end == sent.ahead else None
+        task = asyncio.create_task(self._quietly(said, turns, end, summary, earlier))
         self._running[conversation] = task
         task.add_done_callback(lambda _: self._running.pop(conversation, None))
 
@@ -80,21 +82,23 @@ class Recollection:
             task.cancel()
         await self.settled()
 
-    async def _quietly(self, said: Said, turns: Sequence[Turn], since: str, summary: Summary | None) -> None:
+    async def _quietly(
+        self,
+        said: Said,
+        turns: Sequence[Turn],
+        end: str,
+        summary: Summary | None,
+        earlier: Summary | None,
+    ) -> None:
         try:
-            await self._make(said, turns, since, summary)
+            text = await self._make(said, request(turns, end, summary, self._deployment()))
+            if text:
+                made = Summary(since=end, text=text, earlier=earlier)
+                await self._memory.put(said.address.conversation, made)
         except BotError as error:
             log.warning("A long conversation could not be summed up: %s", error)
 
-    async def _make(self, said: Said, turns: Sequence[Turn], since: str, summary: Summary | None) -> None:
-        prompt = Prompt(
-            template="summary@parley",
-            capability="chat",
-            messages=(say("system", _WORDS), say("user", _transcript(turns, since, summary))),
-            parameters=Parameters(max_output_tokens=_OUTPUT_TOKENS),
-            deployment=self._deployment(),
-        )
-        prompt = replace(prompt, input_tokens=sum(map(window.weigh, prompt.messages)))
+    async def _make(self, said: Said, prompt: Prompt) -> str:
         conversation, event = said.address.conversation, f"{said.id}:summary"
         await self._ledger.admit(said.user, event, self._estimate_usd(prompt), more=True)
         text, usage = "", list[Usage]()
@@ -104,8 +108,20 @@ class Recollection:
                 usage += [delta.usage] if delta.usage is not None else []
         finally:
             await self._ledger.settle(said.user, event, conversation, usage, turns=0)
-        if text.strip():
-            await self._memory.put(conversation, Summary(since=since, text=cut(text.strip(), _KEPT_BYTES)))
+        return cut(text.strip(), _KEPT_BYTES)
+
+
+def request(turns: Sequence[Turn], end: str, summary: Summary | None, deployment: str | None) -> Prompt:
+    """What asks for the summary of all that is before the turn `end`, by a deployment of that name or tag."""
+    messages = (say("system", _WORDS), say("user", _transcript(turns, end, summary)))
+    return Prompt(
+        template="summary@parley",
+        capability="chat",
+        messages=messages,
+        parameters=Parameters(max_output_tokens=_OUTPUT_TOKENS),
+        deployment=deployment,
+        input_tokens=sum(map(window.weigh, messages)),
+    )
 
 
 def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> str:

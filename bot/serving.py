@@ -1,8 +1,10 @@
 """What the deployments that serve now mean for a prompt: its room, its price, what can be chosen."""
 
+from collections.abc import Sequence
+
 from bot.compose import Room
 from bot.models.gateway import Gateway
-from bot.types import Deployment, Prompt, Template, Usage
+from bot.types import Deployment, Prompt, Template, Turn, Usage
 from bot.window import Calibration
 
 
@@ -45,7 +47,11 @@ class Serving:
 
     def learn(self, prompt: Prompt, usage: Usage) -> None:
         """What a prompt really weighed: the next room is estimated by it."""
-        self._calibration.learn(prompt, usage)
+        self._calibration.learn(prompt.messages, prompt.input_tokens, usage)
+
+    def recall_counts(self, turns: Sequence[Turn]) -> None:
+        """What the turns of a conversation weighed, where this process knows no better."""
+        self._calibration.recall(turns)
 
     def family(self, template: Template) -> str | None:
         """The family of the first deployment that may serve a template; None when nothing does."""

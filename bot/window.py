@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.types import Image, LeftOut, Message, Prompt, Text, ToolCall, ToolResult, Turn, Usage
+from bot.types import Image, LeftOut, Message, Text, ToolCall, ToolResult, Turn, Usage
 
 MESSAGE_TOKENS = 4
 """What a message costs beside its words (role and separators), as OpenAI counts for its chat models."""
@@ -12,6 +12,10 @@ IMAGE_TOKENS = 800
 
 MOST_TURNS = 40
 """Exchanges that a prompt shows; a claim brings a few more than that along."""
+
+_HALF = 0.5
+_PLANNED = 0.75
+"""How full the room is when the next cut is planned: some turns before it, so that its summary is ready."""
 
 
 def weigh_text(text: str) -> int:
@@ -44,10 +48,14 @@ def remembered(turns: Sequence[Turn]) -> list[Turn]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """The turns that a prompt shows, oldest first; `since` is where they begin, "" when none is missing."""
+    """The turns that a prompt shows, oldest first; `since` is where they begin, "" when none is missing.
+
+    `ahead` is where they will begin after the next cut, "" while that is far.
+    """
 
     turns: Sequence[Turn]
     since: str = ""
+    ahead: str = ""
     dropped: LeftOut | None = None
 
 
@@ -55,23 +63,42 @@ def fit(turns: Sequence[Turn], budget_tokens: int, current: str, most_messages: 
     """The newest remembered turns within the budget.
 
     Where the history begins stays the same from turn to turn, so that the provider finds the same prefix in
-    its cache. When it outgrows the budget, it is cut in one large step, to half. `current` is the id of the
-    turn that is being made; `most_messages` is what a template wants to be shown at most, turn by turn.
+    its cache. When it outgrows the budget, it is cut in one large step, to half. Where that cut will be is
+    settled while there is still room, so that a summary is ready when it comes, and a cut changes the prompt
+    once, not twice. `current` is the id of the turn that is being made; `most_messages` is what a template
+    wants to be shown at most, turn by turn.
     """
     seen = remembered(turns)
-    since = seen[-1].since if seen else ""
+    since, ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
     ids = [turn.id for turn in seen]
     start = ids.index(since) if since in ids else 0
     weights = [sum(map(weigh, turn.messages)) for turn in seen]
     lost = bool(since) and since not in ids
-    if lost or sum(weights[start:]) > budget_tokens or len(seen) - start > MOST_TURNS:
-        start = max(start, _half(weights, budget_tokens))
-        since = ids[start] if start < len(ids) else current
+    if lost or _fills(weights[start:], budget_tokens) > 1:
+        planned = ids.index(ahead) if ahead in ids else start
+        fits = planned > start and _fills(weights[planned:], budget_tokens) <= _PLANNED
+        start = planned if fits else max(start, _half(weights, budget_tokens))
+        since, ahead = (ids[start] if start < len(ids) else current), ""
+    elif _fills(weights[start:], budget_tokens) > _PLANNED and ahead not in ids[start + 1 :]:
+        ahead = _plan(ids, weights, start, budget_tokens)
     why = f"the conversation has outgrown its room ({budget_tokens} tokens, {MOST_TURNS} exchanges)"
     if most_messages is not None and (wanted := _newest(seen, most_messages)) > start:
         start, why = wanted, f"the template shows at most {most_messages} messages of the conversation"
     dropped = LeftOut(what="turns", count=start, why=why) if start else None
-    return Fitted(turns=seen[start:], since=since, dropped=dropped)
+    return Fitted(turns=seen[start:], since=since, ahead=ahead, dropped=dropped)
+
+
+def _fills(weights: Sequence[int], budget_tokens: int) -> float:
+    """The part of the budget, or of the number of turns, that is taken; above 1 it is outgrown."""
+    return max(sum(weights) / max(budget_tokens, 1), len(weights) / MOST_TURNS)
+
+
+def _plan(ids: Sequence[str], weights: Sequence[int], start: int, budget_tokens: int) -> str:
+    """The turn before which half of the budget, or of the turns, will have been shown."""
+    for end in range(start + 1, len(ids)):
+        if _fills(weights[start:end], budget_tokens) >= _HALF:
+            return ids[end]
+    return ""
 
 
 def _newest(turns: Sequence[Turn], most_messages: int) -> int:
@@ -101,15 +128,26 @@ class Calibration:
     def __init__(self) -> None:
         self._factors: dict[str, float] = {}
 
-    def learn(self, prompt: Prompt, usage: Usage) -> None:
+    def learn(self, messages: Sequence[Message], estimate: int, usage: Usage) -> None:
         """Compare what was counted with what was estimated; pictures are counted too differently."""
-        pictured = any(isinstance(part, Image) for message in prompt.messages for part in message.parts)
-        if pictured or not usage.input_tokens or not prompt.input_tokens:
+        pictured = any(isinstance(part, Image) for message in messages for part in message.parts)
+        if pictured or usage.estimated or not usage.input_tokens or not estimate:
             return
-        seen = min(max(usage.input_tokens / prompt.input_tokens, 0.4), 2.0)
+        seen = min(max(usage.input_tokens / estimate, 0.4), 2.0)
         known = self._factors.get(usage.deployment, seen)
         # More than was thought counts at once, less by and by: too long a prompt is refused.
         self._factors[usage.deployment] = seen if seen > known else known + (seen - known) * 0.1
+
+    def recall(self, turns: Sequence[Turn]) -> None:
+        """Learn of the deployments that this process knows nothing of yet from what they counted before."""
+        for turn in reversed(turns):
+            counted = next((usage for usage in turn.usage if not usage.estimated), None)
+            if counted is not None and counted.deployment not in self._factors:
+                self.learn(turn.messages, turn.input_tokens, counted)
+
+    def tokens(self, deployment: str, estimate: int) -> int:
+        """What an estimate comes to as this deployment counts."""
+        return round(estimate * self._factors.get(deployment, 1.0))
 
     def room(self, deployment: str, tokens: int) -> int:
         """So many tokens of a deployment, in tokens as they are estimated here; a twentieth is left free."""

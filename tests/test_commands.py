@@ -13,6 +13,8 @@ from tests.acts import ADA, BOB, edited, said, stopped
 from tests.bench import ASSISTANT, DRAW, ROOM, Bench
 from tests.room import words
 
+UNSAID = "You help the person who is named before each message."
+"""The assistant's system message where several people speak."""
 PIRATE = Template(name="pirate", digest="2" * 12, description="Talks like a pirate", system="Arr.")
 
 
@@ -68,7 +70,7 @@ async def test_a_template_chosen_for_a_channel_answers_everybody_there(two: Benc
         said("hello", event="b", channel="C1", user=BOB),
         said("hello", event="c", channel="C2"),
     )
-    assert [prompt.messages[0].text for prompt in two.model.prompts] == ["Arr.", "You help Ada."]
+    assert [prompt.messages[0].text for prompt in two.model.prompts] == ["Arr.", UNSAID]
 
 
 async def test_a_template_chosen_in_a_direct_chat_is_of_that_person_everywhere(two: Bench) -> None:
@@ -77,7 +79,7 @@ async def test_a_template_chosen_in_a_direct_chat_is_of_that_person_everywhere(t
         said("hello", event="b", channel="C1"),
         said("hello", event="c", channel="C1", user=BOB),
     )
-    assert [prompt.messages[0].text for prompt in two.model.prompts] == ["Arr.", "You help Bob."]
+    assert [prompt.messages[0].text for prompt in two.model.prompts] == ["Arr.", UNSAID]
 
 
 async def test_a_choice_is_taken_back(two: Bench) -> None:

@@ -1,10 +1,16 @@
 """What of a conversation a prompt shows: a stable beginning, cut in large steps, summed up meanwhile."""
 
+import dataclasses
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
+
+from msgspec.structs import replace
 
 from bot import window
+from bot.compose import Material, Room, compose
 from bot.errors import ModelUnavailable
-from bot.types import Delta, Prompt, Reply, Turn, Usage, now, say
+from bot.types import Delta, Example, Prompt, Reply, Template, Turn, Usage, User, now, say
 from tests.acts import deleted, said
 from tests.bench import ROOM, Bench
 from tests.room import Puppet, words
@@ -12,7 +18,7 @@ from tests.room import Puppet, words
 WEIGHT = 2 * (window.MESSAGE_TOKENS + 10)
 
 
-def turn(number: int, since: str = "") -> Turn:
+def turn(number: int, since: str = "", ahead: str = "") -> Turn:
     """A turn that weighs `WEIGHT` tokens."""
     return Turn(
         id=f"t{number}",
@@ -24,6 +30,7 @@ def turn(number: int, since: str = "") -> Turn:
         began_at=now(),
         ended_at=now(),
         since=since,
+        ahead=ahead,
     )
 
 
@@ -34,7 +41,7 @@ def talk(count: int, budget: int) -> list[window.Fitted]:
     for number in range(count):
         fitted = window.fit(turns[-50:], budget, f"t{number}")
         shown.append(fitted)
-        turns.append(turn(number, fitted.since))
+        turns.append(turn(number, fitted.since, fitted.ahead))
     return shown
 
 
@@ -43,8 +50,29 @@ def test_the_beginning_stays_the_same_until_the_budget_is_outgrown_then_half_is_
     sizes = [len(one.turns) for one in shown]
     assert max(sizes) == 20
     cuts = [number for number, (before, after) in enumerate(pairwise(shown)) if before.since != after.since]
-    assert all(sizes[cut + 1] == 10 for cut in cuts)
-    assert [after - before for before, after in pairwise(cuts)] == [11] * (len(cuts) - 1)
+    assert all(sizes[cut + 1] == 11 for cut in cuts)
+    assert [after - before for before, after in pairwise(cuts)] == [10] * (len(cuts) - 1)
+
+
+def test_where_the_next_cut_will_be_is_settled_while_there_is_room_and_kept_to() -> None:
+    shown = talk(100, 20 * WEIGHT)
+    planned = ""
+    for before, after in pairwise(shown):
+        if before.since != after.since:
+            assert after.since == before.ahead
+            assert after.ahead == ""
+        elif before.ahead:
+            assert after.ahead == before.ahead
+        planned = planned or after.ahead
+    assert planned == "t10", "settled when the sixteenth turn is shown, half of the room after the beginning"
+
+
+def test_a_plan_that_a_long_message_or_a_deletion_overtakes_is_given_up() -> None:
+    turns = [turn(number, ahead="t6") for number in range(10)]
+    grown = [*turns, *(turn(number, ahead="t6") for number in range(10, 22))]
+    assert window.fit(grown, 11 * WEIGHT, "now").since == "t17", "what is behind the plan would not fit"
+    without = [one for one in turns if one.id != "t6"]
+    assert window.fit(without, 11 * WEIGHT, "now").ahead == "t7"
 
 
 def test_a_large_budget_is_cut_by_the_number_of_turns_before_a_claim_loses_any() -> None:
@@ -74,13 +102,26 @@ def test_a_template_s_own_limit_goes_turn_by_turn() -> None:
 
 def test_the_estimate_is_calibrated_by_what_deployments_count() -> None:
     calibration = window.Calibration()
-    prompt = Prompt(template="t", capability="chat", messages=(), input_tokens=1000)
     assert calibration.room("gpt", 10_000) == 10_000
-    calibration.learn(prompt, Usage(deployment="gpt", input_tokens=700))
+    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=700))
     assert 13_000 < calibration.room("gpt", 10_000) < 14_000
-    calibration.learn(prompt, Usage(deployment="gpt", input_tokens=1400))
+    assert calibration.tokens("gpt", 100) == 70
+    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=1400))
     assert calibration.room("gpt", 10_000) < 7000, "more than was thought counts at once"
     assert calibration.room("other", 10_000) == 10_000
+
+
+def test_a_process_that_begins_learns_from_what_the_conversation_s_turns_weighed() -> None:
+    counted = Usage(deployment="gpt", input_tokens=700)
+    guessed = Usage(deployment="lost", input_tokens=900, estimated=True)
+    past = replace(turn(1), input_tokens=1000, usage=(guessed, counted))
+    calibration = window.Calibration()
+    calibration.recall([past, turn(2)])
+    assert calibration.tokens("gpt", 100) == 70
+    assert calibration.tokens("lost", 100) == 100, "an estimate teaches nothing"
+    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=1400))
+    calibration.recall([past])
+    assert calibration.tokens("gpt", 100) == 140, "what this process saw itself counts more"
 
 
 # ------------------------------------------------------------------ in conversations
@@ -130,8 +171,33 @@ async def test_the_prefix_is_the_same_to_the_byte_until_the_next_cut(bench: Benc
             same += 1
         else:
             changed += 1
-    assert changed <= 2 * len({prompt.since for prompt in chats(bench.model) if prompt.since})
+    assert changed == len({prompt.since for prompt in chats(bench.model) if prompt.since})
     assert same > changed
+
+
+async def test_the_summary_is_ready_when_the_cut_comes_and_not_told_before(bench: Bench) -> None:
+    bench.context_tokens = 700
+    bench.model.script = summing_up
+    await long_talk(bench, 20)
+    for before, after in pairwise(chats(bench.model)):
+        told = "Summary of " in "".join(
+            message.text for message in after.messages if message.role == "system"
+        )
+        assert told == bool(after.since)
+        if before.since == after.since:
+            assert after.messages[: len(before.messages)] == before.messages
+
+
+async def test_a_picture_in_between_does_not_move_where_the_prompts_begin(bench: Bench) -> None:
+    bench.context_tokens = 700
+    bench.model.script = summing_up
+    await long_talk(bench, 15)
+    await bench.answer(said("/image a boat", event="boat"))
+    await long_talk(bench, 1, start=15)
+    before, picture, after = chats(bench.model)[-3:]
+    assert picture.capability == "image"
+    assert before.since
+    assert after.since == before.since
 
 
 async def test_a_summary_that_fails_costs_no_answer_and_is_made_with_the_next_turn(bench: Bench) -> None:
@@ -171,3 +237,60 @@ async def test_a_summary_is_paid_for_and_counts_as_no_answer(bench: Bench) -> No
     await bench.answer(said("/usage", event="u"))
     made = len(bench.model.prompts)
     assert f"| Today | 10 | {10 * made} |" in bench.room.texts[-1]
+
+
+# ------------------------------------------------------------------ what changes from question to question
+
+
+def material(text: str, before: Sequence[Turn] = (), **more: Any) -> Material:
+    more = {"examples": TEMPLATE.examples, **more}
+    return Material(template=TEMPLATE, said=said(text, event="now"), question=text, turns=before, **more)
+
+
+TEMPLATE = Template(
+    name="t",
+    digest="0" * 12,
+    system="You help {{ user_name }}.",
+    examples=(Example(user="a", assistant="b"),),
+)
+
+
+def asked_by(name: str, number: int) -> Turn:
+    user = User(id=name, tenant="acme", name=name)
+    return replace(turn(number), said=said(event=f"t{number}", user=user, channel="C1"))
+
+
+def test_people_of_one_channel_share_a_prefix_and_the_model_is_told_who_says_what() -> None:
+    first, second = asked_by("Ada", 1), asked_by("Ben\nEvil", 2)
+    room = Room(context_tokens=8000, output_tokens=500)
+    prompts = [
+        compose(dataclasses.replace(material("?"), said=first.said), room),
+        compose(dataclasses.replace(material("?", [first]), said=second.said), room),
+    ]
+    before, after = (prompt.messages for prompt in prompts)
+    assert before[0] == after[0]
+    assert "Ada" not in before[0].text
+    assert [message.text for message in after if message.text.startswith("From ")] == [
+        "From Ada:",
+        "From Ben Evil:",
+    ]
+
+
+def test_alone_with_the_bot_the_name_stands_where_the_template_has_it() -> None:
+    prompt = compose(material("?"), Room(context_tokens=8000, output_tokens=500))
+    assert prompt.messages[0].text == "You help Ada."
+    assert len(prompt.messages) == 4
+
+
+def test_a_pool_s_examples_stand_behind_the_history_so_that_it_stays_in_the_cache() -> None:
+    pool = Example(user="near?", assistant="near!")
+    room = Room(context_tokens=8000, output_tokens=500)
+    fresh = compose(material("?", examples=(*TEMPLATE.examples, pool)), room)
+    assert [message.text for message in fresh.messages[1:5]] == ["a", "b", "near?", "near!"]
+    assert fresh.examples == 4
+    later = compose(material("?", [turn(1)], examples=(*TEMPLATE.examples, pool)), room)
+    assert [message.role for message in later.messages] == [
+        *("system", "user", "assistant", "user", "assistant", "system", "user"),
+    ]
+    assert "near?" in later.messages[5].text
+    assert later.examples == 2

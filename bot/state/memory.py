@@ -7,10 +7,24 @@ from bot.state.redis import Redis
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The gist of everything before a turn; `since` is the id of that turn."""
+    """The gist of everything before a turn; `since` is the id of that turn.
+
+    `earlier` is the one that prompts go on showing until they begin with that turn.
+    """
 
     since: str
     text: str
+    earlier: "Summary | None" = None
+
+    def before(self, since: str) -> "Summary | None":
+        """This one or the earlier one, where it ends before that turn."""
+        if self.since == since:
+            return Summary(since=self.since, text=self.text)
+        return self.earlier if self.earlier is not None and self.earlier.since == since else None
+
+    def texts(self) -> dict[str, str]:
+        """The text of each, under the turn before which it ends, the newest first."""
+        return {self.since: self.text, **(self.earlier.texts() if self.earlier is not None else {})}
 
 
 _decoder = msgspec.json.Decoder(Summary)

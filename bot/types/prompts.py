@@ -146,7 +146,8 @@ class Prompt(Value):
     """Exactly what will be sent. `deployment` is a wish (a name or a tag), `sticky` what to stay near.
 
     `examples` is how many messages after the system message are few-shot examples, not history. `since` is
-    the id of the turn that the history begins with; empty when all of it is there.
+    the id of the turn that the history begins with; empty when all of it is there. `ahead` is that with which
+    it will begin after its next cut, once that is near.
     """
 
     template: str
@@ -160,3 +161,4 @@ class Prompt(Value):
     sticky: str = ""
     examples: int = 0
     since: str = ""
+    ahead: str = ""

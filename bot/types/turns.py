@@ -45,7 +45,10 @@ class Deployment(Value):
 
 
 class Usage(Value):
-    """What one call cost, as the deployment counted it; `usd` is `None` where a price is unknown."""
+    """What one call cost, as the deployment counted it; `usd` is `None` where a price is unknown.
+
+    `estimated` says that the call ended before the deployment said what it counted.
+    """
 
     deployment: str
     input_tokens: int = 0
@@ -53,6 +56,7 @@ class Usage(Value):
     output_tokens: int = 0
     images: int = 0
     usd: float | None = None
+    estimated: bool = False
 
 
 class Delta(Value):
@@ -104,8 +108,8 @@ class Turn(Value):
 
     `messages` are what later prompts see of this turn: none for a refused one. `left_out` is what the
     prompt did not hold, and why; `reason` says in words why an outcome is not `answered`. `resets` is
-    true where the person asked to start anew: later prompts see nothing before it. `since` is that of the
-    prompt. `ratings` are by user id; `filter` is as in Delta.
+    true where the person asked to start anew: later prompts see nothing before it. `since` and `ahead` are
+    those of the prompt. `ratings` are by user id; `filter` is as in Delta.
     """
 
     id: str
@@ -124,6 +128,7 @@ class Turn(Value):
     reason: str = ""
     resets: bool = False
     since: str = ""
+    ahead: str = ""
     ratings: dict[str, Rating] = {}
     filter: dict[str, str] = {}
 

@@ -2,18 +2,19 @@
 
 `python -m tests.benchmarks.prefix` composes every prompt as the engine does, counts which of its tokens the
 provider has in its cache (from 1024 tokens on, in steps of 128, as OpenAI documents it), and prints a table.
-Nothing is sent. A summary is written after each cut, is counted as a call of its own, and shifts the prefix.
+Nothing is sent. The summary for the next cut is asked for as the engine asks for it, and counted as a call
+of its own, nothing of which is cached. The room is calibrated by what was counted before, as in
+the engine.
 """
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
-from bot import compose, window
+from bot import compose, recollection, window
 from bot.compose import Material, Room
 from bot.models.catalogue import family_of, usd
+from bot.state.memory import Summary
 from bot.types import (
     Address,
     Example,
@@ -106,34 +107,33 @@ def sliding(turns: Sequence[Turn], budget: int) -> Sequence[Turn]:
     return turns[len(turns) - kept :]
 
 
-def converse(context_tokens: int, model: str, *, steps: bool) -> Bill:
-    """A conversation, prompt by prompt."""
-    bill, turns, before, summary = Bill(), list[Turn](), None, ""
-    room = Room(context_tokens=context_tokens, output_tokens=min(4096, context_tokens // 4))
-    for number in range(TURNS):
+class Talk:
+    """A conversation as the engine leads it, without a model: what is composed, and what is billed for it."""
+
+    def __init__(self, context_tokens: int, model: str, *, steps: bool) -> None:
+        self.bill = Bill()
+        self._context_tokens = context_tokens
+        self._model = model
+        self._steps = steps
+        self._turns: list[Turn] = []
+        self._before: Prompt | None = None
+        self._summary: Summary | None = None
+        self._calibration = window.Calibration()
+
+    def ask(self, number: int) -> None:
+        """The next question: its prompt, its answer, and the summary that is made after it."""
         question = said(number)
-        seen = turns[-_CLAIMED:]
-        if not steps:
-            budget = room.context_tokens - room.output_tokens - 1500
-            seen = [replace(turn, since="") for turn in sliding(seen, budget)]
-        material = Material(
-            template=TEMPLATE,
-            said=question,
-            question=question.text,
-            turns=seen,
-            examples=TEMPLATE.examples,
-            summary=summary,
-        )
-        prompt = compose.compose(material, room)
-        bill.pay(sum(map(tokens, prompt.messages)), cached(before, prompt), model)
-        if steps and turns and prompt.since != turns[-1].since:
-            bill.cuts += 1
-            dropped = sum(tokens(message) for turn in turns[-20:] for message in turn.messages)
-            bill.pay(dropped + _SUMMARY_TOKENS, 0, model)
-            summary = prose(_SUMMARY_TOKENS, -number)
-        before = prompt
+        prompt = compose.compose(self._material(question), self._room())
+        sent = sum(map(tokens, prompt.messages))
+        self.bill.pay(sent, cached(self._before, prompt), self._model)
+        usage = Usage(deployment=self._model, input_tokens=sent)
+        self._calibration.learn(prompt.messages, prompt.input_tokens, usage)
+        if self._steps:
+            self.bill.cuts += bool(self._turns) and prompt.since != self._turns[-1].since
+            self._sum_up(prompt, number)
+        self._before = prompt
         answer = say("assistant", prose(250, 5000 + number))
-        turns.append(
+        self._turns.append(
             Turn(
                 id=question.id,
                 said=question,
@@ -143,10 +143,46 @@ def converse(context_tokens: int, model: str, *, steps: bool) -> Bill:
                 outcome="answered",
                 began_at=now(),
                 ended_at=now(),
-                since=prompt.since if steps else "",
+                since=prompt.since if self._steps else "",
+                ahead=prompt.ahead if self._steps else "",
             )
         )
-    return bill
+
+    def _room(self) -> Room:
+        context = self._calibration.room(self._model, self._context_tokens)
+        return Room(context_tokens=context, output_tokens=min(4096, self._context_tokens // 4))
+
+    def _material(self, question: Said) -> Material:
+        seen = self._turns[-_CLAIMED:]
+        if not self._steps:
+            room = self._room()
+            seen = sliding(seen, room.context_tokens - room.output_tokens - 1500)
+        return Material(
+            template=TEMPLATE,
+            said=question,
+            question=question.text,
+            turns=seen,
+            examples=TEMPLATE.examples,
+            summaries=self._summary.texts() if self._summary is not None else {},
+        )
+
+    def _sum_up(self, sent: Prompt, number: int) -> None:
+        """As `bot.recollection` does it behind the answer."""
+        end, summary = sent.ahead or sent.since, self._summary
+        if not end or (summary is not None and summary.since == end):
+            return
+        prompt = recollection.request(self._turns[-_CLAIMED:], end, summary, None)
+        self.bill.pay(sum(map(tokens, prompt.messages)), 0, self._model)
+        earlier = summary.before(sent.since) if summary is not None and end == sent.ahead else None
+        self._summary = Summary(since=end, text=prose(_SUMMARY_TOKENS, -number), earlier=earlier)
+
+
+def converse(context_tokens: int, model: str, *, steps: bool) -> Bill:
+    """A conversation, prompt by prompt."""
+    talk = Talk(context_tokens, model, steps=steps)
+    for number in range(TURNS):
+        talk.ask(number)
+    return talk.bill
 
 
 def main() -> None:
