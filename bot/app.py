@@ -130,6 +130,7 @@ def _office(house: House) -> Office:
         books=house.books,
         fleet=house.gateway,
         sent=house.turns.sent,
+        votes=house.votes,
         live=house.stage.look,
     )
 

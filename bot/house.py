@@ -39,6 +39,7 @@ from bot.state.tenants import Tenants
 from bot.state.turns import Turns
 from bot.state.vault import Vault
 from bot.state.vectors import Vectors
+from bot.state.votes import Votes
 from bot.tools import installed
 from bot.types import Departed, Deployment, Event, Said, Stopped, Template, Turn
 from bot.worker import Worker
@@ -62,6 +63,7 @@ class House:
     archive: Archive
     books: Books
     stage: Stage
+    votes: Votes
     desk: Desk
     vault: Vault
     limiter: Limiter
@@ -162,6 +164,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             archive=Archive(redis, _retention_s(settings)),
             books=Books(redis),
             stage=Stage(redis),
+            votes=Votes(redis),
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
@@ -194,7 +197,6 @@ def _engine(
             picture=turns.image,
             recollection=recollection,
             learn=serving.learn,
-            recall_counts=serving.recall_counts,
             rivals=serving.rivals,
             family=serving.family,
             sees=serving.sees,

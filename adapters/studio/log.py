@@ -89,7 +89,10 @@ class Log:
         matches = RATED.get(which, lambda turn: bool(turn.ratings))
         search = await self._office.archive.search(matches, before_ms=_before(request))
         log.info("rated answers were listed in the studio by %s", self._author(request))
+        deployments, templates = await self._office.votes.standings()
         values = {
+            "deployments": deployments,
+            "templates": templates,
             "rows": [(one.conversation, _row(turn)) for one in search.found for turn in one.matching],
             "which": which if which in RATED else "",
             "before_ms": search.before_ms,

@@ -145,6 +145,7 @@ class Playground:
                 "answer": "".join(one.text for one in turn.messages[-1:]),
                 "sent": sent(prompts, self._bench) if prompts else None,
                 "cost": cost_words(turn),
+                "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
             }
         )
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from bot.types import Deployment, Example, Finding, Image, Message, Prompt, Template, Turn
 
@@ -321,6 +321,42 @@ class Fleet(Protocol):
         ...
 
 
+class Standing(Protocol):
+    """How often something was compared with others, and what came of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def compared(self) -> int: ...
+    @property
+    def won(self) -> int: ...
+    @property
+    def tied(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def none(self) -> int: ...
+
+
+class Votes(Protocol):
+    """Which answers people found better, side by side. Raises StateUnavailable."""
+
+    async def cast(
+        self,
+        comparison: str,
+        voter: str,
+        author: str,
+        choice: Literal["a", "b", "c", "tie", "none"],
+        sides: Sequence[tuple[str, str]],
+    ) -> None:
+        """Keep a verdict in place of this person's earlier one; `sides` are versions and who served."""
+        ...
+
+    async def standings(self) -> tuple[Sequence[Standing], Sequence[Standing]]:
+        """How the deployments stand, and how the templates do."""
+        ...
+
+
 class Scene(Protocol):
     """A running answer: what was said, who answers it by what, and the last part of the text so far."""
 
@@ -348,4 +384,5 @@ class Office:
     books: Books
     fleet: Fleet
     sent: Callable[[str, str], Awaitable[Sequence[Prompt]]]
+    votes: Votes
     live: Callable[[], AsyncGenerator[tuple[int, Sequence[Scene]]]]

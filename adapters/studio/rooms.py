@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from adapters.studio.ballot import Ballot
 from adapters.studio.embeddings import Embeddings
 from adapters.studio.fleet import FleetPage
 from adapters.studio.gate import Gate
@@ -40,6 +41,7 @@ class Rooms:
         return [
             web.get("/studio/playground", guard(show_playground, need="editor", page=True)),
             *playground.routes(),
+            *Ballot(self._office.votes, self._office.workbench, self._gate).routes(),
             *Log(self._office, self._gate, self.draw).routes(),
             *Live(self._office, self._gate, self.draw, self.streams).routes(),
             *UsagePage(self._office.books, self._gate, self.draw).routes(),

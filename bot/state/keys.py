@@ -39,6 +39,8 @@ PUBLISHED = "parley:published"
 VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
+VOTES = "parley:{studio}:votes"
+VOTE_S = 400 * DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ KINDS = (
         life="for ever: it is their history",
         permanent=True,
     ),
+    Kind(name="votes", type="hash", holds="which answer somebody found better, side by side", life="400 d"),
     Kind(name="proposals", type="hash", holds="turns that could be examples of a pool", life="90 d"),
 )
 

@@ -1,5 +1,6 @@
 // The playground: one to three set-ups side by side, asked the same question.
 
+import { Ballot } from "./ballot.js";
 import { keeping } from "./keep.js";
 import { Panel, sentView, tokens } from "./panel.js";
 import "./rail.js";
@@ -74,7 +75,8 @@ class Side {
     }
     const { turn } = entry;
     const control = new AbortController();
-    Object.assign(entry, { question, answer: "", sent: null, control });
+    const run = { id: newId(), setup: structuredClone(this.setup), served: "" };
+    Object.assign(entry, { question, answer: "", sent: null, control, run });
     turn.ask(question);
     turn.begin();
     refresh();
@@ -99,6 +101,7 @@ class Side {
   #finish(entry, frame) {
     const { turn } = entry;
     Object.assign(entry, { answer: frame.answer, sent: frame.sent });
+    entry.run.served = frame.served;
     turn.finish(frame);
     turn.tools.append(tool("again", "Ask again"));
     if (frame.sent) turn.tools.append(tool("eye", "Show what was sent"));
@@ -405,8 +408,11 @@ function refresh() {
       return button;
     }),
   );
+  ballot.show(sides.map(({ entries }) => (entries.at(-1)?.answer ? entries.at(-1).run : null)));
   $("compare").disabled = sides.length === LETTERS.length;
 }
+
+const ballot = new Ballot($("sides"), banner);
 
 const panel = new Panel(facts, () => {
   keep();
