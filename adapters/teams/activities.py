@@ -20,11 +20,12 @@ _QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
 
 
 class Account(msgspec.Struct, rename="camel"):
-    """A person, a bot or an app."""
+    """A person, a bot or an app; `is_targeted` is true where nobody else sees the message."""
 
     id: str = ""
     name: str | None = None
     role: str | None = None
+    is_targeted: bool | None = None
 
 
 class Conversation(msgspec.Struct, rename="camel"):
@@ -131,9 +132,14 @@ def event_id(activity: Activity) -> str:
 
 
 def address(activity: Activity) -> Address:
-    """Everything that answering needs, in this process or another."""
+    """Everything that answering needs, in this process or another.
+
+    What is said to the bot alone, in a group, is a conversation of its own: the others see none of it.
+    """
+    alone = {"targeted": "1"} if activity.recipient.is_targeted else {}
     return Address(
-        conversation=talk(activity.tenant, activity.conversation.id),
+        conversation=talk(activity.tenant, activity.conversation.id)
+        + (f"#{activity.sender.id}" if alone else ""),
         event=event_id(activity),
         data={
             "service_url": activity.service_url,
@@ -146,6 +152,7 @@ def address(activity: Activity) -> Address:
             "channel": activity.channel_id,
             "doing": _doing(activity),
             **activity.team,
+            **alone,
         },
     )
 
@@ -188,7 +195,7 @@ def _said(activity: Activity) -> Event | None:
         text=_BUTTONS.get(text, text),
         attachments=_attachments(activity),
         quotes=tuple(filter(None, map(_quote, activity.entities or []))),
-        addressed=addressed or direct,
+        addressed=addressed or direct or bool(activity.recipient.is_targeted),
         channel=activity.channel,
         direct=direct,
     )

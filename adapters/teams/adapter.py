@@ -12,6 +12,7 @@ from typing import Any, Self
 import aiohttp
 import msgspec
 from aiohttp import web
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from adapters.entra import Token
@@ -39,6 +40,10 @@ from bot.types import Address, Attachment, Finding, Image, Post, Quote, Reply
 
 log = logging.getLogger(__name__)
 
+ALONE = (
+    "Only you should see the answer to this, and Teams doesn't let me show it to you alone here. Please ask "
+    "me the same in a chat with nobody else."
+)
 _REMEMBERED = 4096
 
 
@@ -180,7 +185,7 @@ class TeamsAdapter:
         if post.data.get("shows") == digest:
             self._showing.pop(post.id, None)
             return post
-        shown = await self._deliver(post, reply, showing)
+        post, shown = await self._show(post, reply, showing)
         final = Post(
             id=post_id(post.data["conversation"], shown[0]),
             data={**post.data, "parts": ",".join(shown), "shows": digest},
@@ -191,6 +196,25 @@ class TeamsAdapter:
         while len(self._shown) > _REMEMBERED:
             self._shown.popitem(last=False)
         return final
+
+    async def _show(
+        self, post: Post, reply: Reply, showing: Stream | Typing | None
+    ) -> tuple[Post, list[str]]:
+        """Deliver; in a group what is meant for one person is shown to them alone, or not at all."""
+        private = reply.private and post.data["kind"] != "personal"
+        if not private and "targeted" not in post.data:
+            return post, await self._deliver(post, reply, showing)
+        if "targeted" in post.data or not post.data.get("parts"):
+            alone = Post(id=post.id, data={**post.data, "targeted": "1"})
+            try:
+                return alone, await self._deliver(alone, replace(reply, rate=False), showing)
+            except Rejected as error:
+                if error.too_large or error.status not in (400, 403, 404, 405, 501):
+                    raise
+                log.info("nothing can be shown to one person here: %s", error)
+            post = Post(id=post.id, data={**post.data, "parts": ""})
+        post = Post(id=post.id, data={name: one for name, one in post.data.items() if name != "targeted"})
+        return post, await self._deliver(post, Reply(text=ALONE), showing)
 
     async def _deliver(self, post: Post, reply: Reply, showing: Stream | Typing | None) -> list[str]:
         """Show the parts, smaller ones if Teams finds them too large; the ids of the messages."""

@@ -51,6 +51,7 @@ class Rejected(PlatformUnavailable):
 class Connector:
     """Sends, changes and deletes activities; a place is the `data` of an `Address` or a `Post`.
 
+    In a place that is `targeted` only its user sees them (Teams, "Send and receive targeted messages").
     A message whose connection breaks before its answer may or may not have been posted: it is sent again,
     because Teams offers no way to look, and a doubled answer is better than a lost one.
     """
@@ -73,6 +74,8 @@ class Connector:
     ) -> None:
         """Put an activity in the place of an earlier one. Raises Rejected, PlatformUnavailable."""
         body = self._addressed(place, {**activity, "id": id})
+        if "targeted" in place:
+            del body["recipient"]
         await self._call("PUT", place, f"/{quote(id, safe='')}", body, attempts)
 
     async def delete(self, place: Mapping[str, str], id: str) -> None:
@@ -95,20 +98,20 @@ class Connector:
 
     @staticmethod
     def _addressed(place: Mapping[str, str], activity: Fields) -> Fields:
+        alone = {"isTargeted": True} if "targeted" in place else {}
         return {
             **activity,
             "from": {"id": place["bot"]},
-            "recipient": {"id": place["user"]},
+            "recipient": {"id": place["user"], **alone},
             "conversation": {"id": place["conversation"]},
         }
 
     async def _call(
         self, method: str, place: Mapping[str, str], tail: str, body: Fields | None, attempts: int
     ) -> Fields:
-        conversation = quote(place["conversation"], safe="")
-        return await self._ask(
-            method, place, f"conversations/{conversation}/activities{tail}", body, attempts
-        )
+        tail += "?isTargetedActivity=true" if "targeted" in place else ""
+        path = f"conversations/{quote(place['conversation'], safe='')}/activities{tail}"
+        return await self._ask(method, place, path, body, attempts)
 
     async def _ask(
         self, method: str, place: Mapping[str, str], path: str, body: Fields | None, attempts: int

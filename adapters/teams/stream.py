@@ -169,7 +169,8 @@ class Stream:
     def _judge(self, error: Rejected) -> None:
         """What a refused update means for the next ones."""
         words = error.words.lower()
-        if "canceled by user" in words or "cancelled by user" in words:
+        # Teams has spelt it with one l and with two.
+        if error.status == 403 and "cancel" in words:
             self.stopped = True
         elif "previously streamed" in words or error.code == "ContentStreamSequenceOrderPreConditionFailed":
             pass  # the final message sets it right

@@ -46,6 +46,7 @@ class Message:
     updated_at: float = 0.0
     sequence: int = 0
     edits: int = 0
+    only: str = ""
     frames: list[str] = field(default_factory=list[str])
     activity: Activity = field(default_factory=Activity)
 
@@ -113,6 +114,7 @@ class TeamsSimulator:
         self.size_limit_bytes = 100 * 1024
         self.throttled = False
         self.streams = True
+        self.targets = True
         self.keys = True
         self.key_id = teams_tokens.KEY_ID
         self.issuer = teams_tokens.ISSUER
@@ -199,6 +201,12 @@ class TeamsSimulator:
         activity.update(fields)
         self._show(Message(id=id, conversation=conversation, sender=user, text=text, activity=activity))
         return await self.deliver(activity)
+
+    async def say_alone(self, conversation: str, user: str, text: str) -> Delivery:
+        """A person writes to the bot in a group, by its slash command: nobody else sees it."""
+        return await self.say(
+            conversation, user, text, recipient={"id": BOT, "name": "Parley", "isTargeted": True}
+        )
 
     async def edit(self, said: Delivery, text: str) -> Delivery:
         """The person changes an earlier message."""
@@ -362,12 +370,17 @@ class TeamsSimulator:
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
         fault = self._fault(kind)
+        targeted = request.query.get("isTargetedActivity") == "true"
         try:
             self._check_token(request)
             if fault and not fault.after:
                 raise _failed(fault, request)
             self._check_limits(conversation, activity, kind)
+            if targeted:
+                self._check_target(conversation, activity, request.method)
             response = act(conversation, id, activity)
+            if targeted and kind == "message":
+                self.messages[conversation][-1].only = activity["recipient"]["id"]
             if fault:
                 raise _failed(fault, request)
         except Refusal as refusal:
@@ -407,6 +420,12 @@ class TeamsSimulator:
         if self.throttled and len(sent) >= 7:
             raise Refusal(429, "TooManyRequests", "API calls quota exceeded", "1")
         sent.append(now)
+
+    def _check_target(self, conversation: str, activity: Activity, method: str) -> None:
+        if not self.targets:
+            raise Refusal(403, "Forbidden", "Targeted messages are not enabled")
+        if conversation.startswith("a:") or (method == "POST") != ("recipient" in activity):
+            raise Refusal(400, "BadArgument", "Bad argument")
 
     def _posted(self, conversation: str, _: str, activity: Activity) -> web.Response:
         info = _stream_info(activity)

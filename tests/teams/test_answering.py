@@ -570,7 +570,3 @@ async def test_each_part_of_a_long_answer_has_the_sources_that_it_names(rig: Rig
     first, second = (label(one)["citation"] for one in rig.teams.answers("a:alice"))
     assert [one["position"] for one in first] == [1]
     assert [one["position"] for one in second] == [2, 3]
-
-
-async def test_what_was_said_before_is_not_to_be_had(rig: Rig) -> None:
-    assert await rig.adapter.context((await rig.asked(CHANNEL, mention=True)).address) == ()
