@@ -8,8 +8,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-VERSION = "1.25"
-"""Of the manifest schema: the newest that the Teams SDK's own templates use."""
+VERSION = "1.29"
+"""Of the manifest schema: the first that has commands by slash, whose answers only one person sees."""
 ACCENT = "#4F46E5"
 
 _WORDS = (
@@ -19,11 +19,21 @@ _WORDS = (
 )
 _COMMANDS = [
     ("help", "What I can do, and how to ask for it"),
-    ("/image a red bicycle", "Draw a picture"),
-    ("reset", "Forget what was said here and begin anew"),
-    ("usage", "What you have used today, and your limits"),
     ("settings", "Choose how I answer, and which model does"),
+    ("usage", "What you have used today, and your limits"),
+    ("reset", "Begin anew: I no longer see what was said here"),
     ("forget", "Delete what I keep about you"),
+]
+_STARTERS = [
+    ("Draw a picture", "A red bicycle, for example", "/image a red bicycle"),
+    ("Summarise a text", "Paste it, or attach a file", "Summarise this in three sentences: "),
+    ("Translate", "Into the language that you name", "Translate into French: "),
+]
+_TOGETHER = [
+    *_COMMANDS[:4],
+    ("summarise this thread", "What was said, as far as I may read it"),
+    ("follow", "Answer in this channel's threads without a mention, too"),
+    ("mention-only", "Answer only where I am mentioned"),
 ]
 _EXTENSION = [
     ("sent", "What did you send?", "What went to the model for this answer", "message"),
@@ -86,10 +96,14 @@ def _bot(app_id: str) -> dict[str, Any]:
         "scopes": ["personal", "team", "groupChat"],
         "supportsFiles": True,
         "isNotificationOnly": False,
+        "supportsTargetedMessages": True,
         "commandLists": [
-            _commands("personal", _COMMANDS),
-            _commands("team", _COMMANDS[:3]),
-            _commands("groupChat", _COMMANDS[:3]),
+            {"scopes": ["personal"], "commands": [*map(_starter, _STARTERS), *map(_command, _COMMANDS)]},
+            {
+                "scopes": ["team", "groupChat"],
+                "triggers": ["mention", "slash"],
+                "commands": [*map(_command, _TOGETHER)],
+            },
         ],
     }
 
@@ -114,11 +128,15 @@ def _consent(app_id: str, site: str) -> dict[str, Any]:
     }
 
 
-def _commands(scope: str, commands: list[tuple[str, str]]) -> dict[str, Any]:
-    return {
-        "scopes": [scope],
-        "commands": [{"title": title, "description": words} for title, words in commands],
-    }
+def _command(command: tuple[str, str]) -> dict[str, Any]:
+    """Words that are sent as they are."""
+    return {"title": command[0], "description": command[1]}
+
+
+def _starter(starter: tuple[str, str, str]) -> dict[str, Any]:
+    """A card in an empty chat, whose words a person may finish before sending them."""
+    title, description, words = starter
+    return {"type": "prompt", "title": title, "description": description, "prompt": words}
 
 
 def _bubbles(draw: ImageDraw.ImageDraw, unit: float, front: str, back: str | None, width: int) -> None:

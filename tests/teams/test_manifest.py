@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from adapters.teams.manifest import VERSION, manifest, package
+from bot.commands import WORDS
 
 APP_ID = "11111111-2222-4333-8444-555555555555"
 
@@ -57,6 +58,18 @@ def test_the_manifest_is_within_the_published_limits() -> None:
     for commands in one["bots"][0]["commandLists"]:
         assert len(commands["commands"]) <= 12
         assert all(len(command["title"]) <= 128 for command in commands["commands"])
+
+
+def test_what_a_group_finds_by_a_slash_are_words_that_the_bot_knows() -> None:
+    (bot,) = manifest(APP_ID, "bot.example.com")["bots"]
+    assert bot["supportsTargetedMessages"]
+    alone, together = bot["commandLists"]
+    assert together["triggers"] == ["mention", "slash"]
+    offered = [command["title"] for one in (alone, together) for command in one["commands"]]
+    starters = [command["prompt"] for command in alone["commands"] if command.get("type") == "prompt"]
+    known = {*WORDS, "settings"}
+    assert len(starters) == 3
+    assert {title for title in offered if " " not in title and title != "Translate"} <= known
 
 
 def test_the_menus_that_the_reception_serves_are_offered() -> None:
