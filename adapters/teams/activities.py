@@ -181,7 +181,7 @@ def _act(activity: Activity, suffix: str = "") -> dict[str, Any]:
         "id": event_id(activity) + suffix,
         "address": address(activity),
         "user": User(id=activity.sender.id, tenant=activity.tenant, name=activity.sender.name or ""),
-        "at": _time(activity.timestamp),
+        "at": time_of(activity),
     }
 
 
@@ -286,9 +286,10 @@ def as_object(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _time(timestamp: str | None) -> datetime:
+def time_of(activity: Activity) -> datetime:
+    """When it happened; now, where Teams does not say."""
     try:
-        at = datetime.fromisoformat(timestamp or "")
+        at = datetime.fromisoformat(activity.timestamp or "")
     except ValueError:
         return now()
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -16,6 +16,7 @@ from adapters.teams import cards
 from adapters.teams.activities import Activity, installed, parse, read
 from adapters.teams.cloud import Cloud
 from adapters.teams.connector import Fields
+from adapters.teams.departures import departed
 from adapters.teams.gate import Gate
 from adapters.teams.reception import Reception, asks_for_settings
 from bot.adapter import Accept
@@ -125,7 +126,7 @@ class Inbound:
             answer = await self._reception.answer(activity)
             if answer is not None:
                 return web.json_response(answer)
-        event = parse(activity)
+        event = parse(activity) or departed(activity)
         if isinstance(event, Said) and self._reception is not None and asks_for_settings(event):
             card = await self._reception.settings(activity)
             if self._first_time(event.id):

@@ -148,7 +148,7 @@ def _bubbles(draw: ImageDraw.ImageDraw, unit: float, front: str, back: str | Non
     outline = None if back else front
     draw.rounded_rectangle(at(11, 5, 28, 17), at(4)[0], fill=back, outline=outline, width=width)
     draw.rounded_rectangle(
-        at(4, 11, 21, 23), at(4)[0], fill=front if back else None, outline=outline, width=width
+        at(4, 11, 21, 23), at(4)[0], fill=front if back else "#FFFFFF00", outline=outline, width=width
     )
     tail = at(8, 22, 8, 28, 14, 22.5)
     if back:

@@ -242,6 +242,13 @@ class TeamsSimulator:
         )
         return await self.deliver(activity)
 
+    async def remove(self, conversation: str, user: str) -> Delivery:
+        """A person takes the bot away from a chat, or from the team of a channel."""
+        id = f"f:{next(self._ids)}"
+        return await self.deliver(
+            self.activity("installationUpdate", conversation, user, id=id, action="remove")
+        )
+
     async def press(
         self, conversation: str, user: str, verb: str, message_id: str, data: Activity | None = None
     ) -> Delivery:
