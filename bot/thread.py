@@ -58,7 +58,8 @@ async def with_thread(
     there is none to be had.
     """
     known, asked = bool(window.remembered(turns)), is_asked_for(said)
-    if said.direct or said.quotes or (question and known and not asked):
+    anew = any(turn.resets for turn in turns)  # the platform still shows what is not to be seen any more
+    if said.direct or said.quotes or ((anew or (question and known)) and not asked):
         return said, ()
     try:
         async with asyncio.timeout(_PATIENCE_S):

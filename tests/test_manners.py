@@ -85,6 +85,16 @@ async def test_field_note_17_a_bare_call_into_a_thread_is_about_the_thread(bench
     assert "on fire" in bench.model.prompts[0].messages[-1].text
 
 
+async def test_a_reset_is_not_undone_by_what_the_thread_still_shows(bench: Bench) -> None:
+    bench.room.before = (Quote(author="Bob", text="The printer is on fire."),)
+    await bench.answer(said("what shall we do?", channel="C1", event="a"))
+    await bench.answer(said("reset", channel="C1", event="b"))
+    await bench.answer(said("what is new?", channel="C1", event="c"))
+    assert not [message for message in bench.model.prompts[1].messages if "on fire" in message.text]
+    await bench.answer(said("summarise this thread", channel="C1", event="d"))
+    assert "on fire" in bench.model.prompts[2].messages[-1].text, "unless the thread is what is asked about"
+
+
 async def test_a_direct_chat_has_no_thread_before_it(bench: Bench) -> None:
     bench.room.before = (Quote(author="Bob", text="elsewhere"),)
     await bench.answer(replace(said("hello"), direct=True))
