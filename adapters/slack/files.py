@@ -141,16 +141,36 @@ class Pictures:
                     raise Rejected("an upload", f"status {response.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unsure(f"an upload to Slack broke off: {type(error).__name__}") from error
-        await self._share({"files": [{"id": place["file_id"], "title": alt or "Picture"}]})
+        done = {"files": [{"id": place["file_id"], "title": alt or "Picture"}]}
+        if not self._data.get("thread"):
+            await self._share(done, FILE_PATIENCE_S)
+        else:
+            try:
+                await self._share(done, patience_s=0.0)
+            except Unsure:
+                if not await self._is_there(name):
+                    raise
         return str(place["file_id"])
 
-    async def _share(self, done: dict[str, Any]) -> None:
+    async def _is_there(self, name: str) -> bool:
+        """Whether a picture is in the thread, whose sharing Slack did not answer: a second one would stay."""
+        args = {
+            "channel": self._data["channel"],
+            "ts": self._data["thread"],
+            "oldest": self._data["question"],
+            "limit": 200,
+        }
+        found = await self._api.call("conversations.replies", args, patience_s=FILE_PATIENCE_S)
+        messages: list[dict[str, Any]] = found.get("messages", [])
+        return any(file.get("name") == name for message in messages for file in message.get("files") or ())
+
+    async def _share(self, done: dict[str, Any], patience_s: float) -> None:
         """Into the thread; where the bot is not a member, into the asker's own channel with it."""
         place = {"channel_id": self._data["channel"]}
         if self._data.get("thread"):
             place["thread_ts"] = self._data["thread"]
         try:
-            await self._api.call("files.completeUploadExternal", done | place, patience_s=FILE_PATIENCE_S)
+            await self._api.call("files.completeUploadExternal", done | place, patience_s=patience_s)
         except Rejected as error:
             if error.code not in NOT_A_MEMBER or not self._data.get("user"):
                 raise

@@ -554,6 +554,18 @@ async def test_an_upload_that_breaks_off_is_tried_again(room: Room) -> None:
     assert picture["files"][0]["name"].endswith(".jpg")
 
 
+async def test_a_picture_is_shared_once_though_slack_did_not_say_so(room: Room) -> None:
+    said = await room.asked()
+    room.slack.fault("files.completeUploadExternal", "drop_after")
+    reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
+    done = await room.adapter.close(await room.open(said), reply)
+    text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert text["markdown"] == "Here."
+    (file,) = picture["files"]
+    assert done.data["files"] == f"{file['name']}={file['id']}"
+    assert room.slack.calls["files.completeUploadExternal"] == 1
+
+
 async def test_a_conversation_that_cannot_be_looked_up_is_platform_unavailable(room: Room) -> None:
     said = await room.asked()
     room.slack.fault("conversations.replies", "error", count=99, code="thread_not_found")
