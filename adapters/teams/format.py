@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from markdown_it.tree import SyntaxTreeNode
 from PIL import Image as Picture
 
-from adapters.markdown import parse, plain, split
+from adapters.markdown import parse, plain, settled, split
 from adapters.teams.activities import AGAIN, SENT
 from adapters.teams.connector import Fields
 from bot.types import Image, Reply, Source
@@ -27,8 +27,11 @@ PICTURE_BYTES = 1_000_000
 SMALLEST_PICTURE_BYTES = 60_000
 """A picture is made no smaller than this when Teams finds a message too large."""
 SOURCES = 20
-_REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] ", re.M)
+_REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<img", re.M | re.I)
 """Text without any of these needs no tree."""
+_LOADED = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|!(?=\[[^\]\n]*\][\[(])|<(?=img\b)", re.I)
+"""Code, which stays; else the beginning of a picture that lies elsewhere."""
+_HALF_PICTURE = re.compile(r"(?:<i?m?|!)$", re.I)
 
 
 def utf16(text: str) -> int:
@@ -132,15 +135,26 @@ def _with_marks(text: str, sources: Sequence[Source]) -> str:
 # ------------------------------------------------------------------ Markdown
 
 
+def growing(text: str) -> str:
+    """What may be shown of a text that is being written; always a prefix of what is shown later."""
+    return to_teams(_HALF_PICTURE.sub("", settled(text)))
+
+
 def to_teams(text: str) -> str:
     """Markdown that Teams shows: headings are bold lines, tables code or lists, tasks boxes.
 
-    Works line by line, so that a growing text stays a prefix of what it becomes.
+    Works line by line, so that a growing text stays a prefix of what it becomes. A picture that lies
+    elsewhere becomes a link: loading it would tell its server who reads, and what a model was made to add.
     """
     if not _REWRITTEN.search(text):
         return text
     lines = text.split("\n")
-    for node in reversed(parse(text).children):
+    tree = parse(text)
+    for node in tree.walk():
+        if node.type == "inline" and node.map:
+            start, stop = node.map
+            lines[start:stop] = map(_unloaded, lines[start:stop])
+    for node in reversed(tree.children):
         if node.map is None:
             continue
         start, stop = node.map
@@ -168,7 +182,11 @@ def _tick(node: SyntaxTreeNode, lines: list[str]) -> None:
 def _inline(node: SyntaxTreeNode) -> str:
     """The Markdown of a block that holds one run of text."""
     inline = next((child for child in node.children if child.type == "inline"), None)
-    return inline.content if inline else ""
+    return _unloaded(inline.content) if inline else ""
+
+
+def _unloaded(text: str) -> str:
+    return _LOADED.sub(lambda found: found[0] if found[1] else "&lt;" if found[0] == "<" else "", text)
 
 
 def _table(node: SyntaxTreeNode) -> list[str]:

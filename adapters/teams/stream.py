@@ -4,10 +4,9 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from adapters.markdown import settled
 from adapters.pace import Pace
 from adapters.teams.connector import Connector, Fields, Rejected
-from adapters.teams.format import TEXT_LIMIT, message, to_teams, utf16
+from adapters.teams.format import TEXT_LIMIT, growing, message, utf16
 from bot.errors import LeaseLost, PlatformUnavailable
 
 log = logging.getLogger(__name__)
@@ -122,7 +121,7 @@ class Stream:
         return True
 
     async def _show(self, text: str) -> None:
-        shown = to_teams(settled(text))
+        shown = growing(text)
         grown = shown.startswith(self._shown) and shown.strip() and shown != self._shown
         if self.stopped or not grown or utf16(shown) > TEXT_LIMIT:
             return

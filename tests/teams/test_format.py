@@ -2,8 +2,7 @@
 
 import pytest
 
-from adapters.markdown import settled
-from adapters.teams.format import TEXT_LIMIT, is_plain, messages, to_teams, utf16
+from adapters.teams.format import TEXT_LIMIT, growing, is_plain, messages, to_teams, utf16
 from bot.types import Reply
 
 TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20` |"
@@ -55,11 +54,32 @@ def test_words_above_a_rule_are_no_heading() -> None:
     assert to_teams("Words\n---\nmore") == "Words\n\n---\nmore"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("![a cat](https://x.example/c.png)", "[a cat](https://x.example/c.png)"),
+        ("- see ![a cat][1] here", "- see [a cat][1] here"),
+        ("> # x ![a](https://x.example)", "> # x [a](https://x.example)"),
+        ("# ![a](https://x.example)", "**[a](https://x.example)**"),
+        (
+            'before <IMG src="https://x.example/?q=1"> after',
+            'before &lt;IMG src="https://x.example/?q=1"> after',
+        ),
+        ("Great![1] and `![a](b)` and ``<img>``", "Great![1] and `![a](b)` and ``<img>``"),
+        ("```\n![a](b) <img>\n```", "```\n![a](b) <img>\n```"),
+    ],
+)
+def test_no_picture_is_loaded_from_elsewhere(text: str, shown: str) -> None:
+    assert to_teams(text) == shown
+
+
 def test_a_growing_text_stays_a_prefix() -> None:
-    text = f"# Title\n\nWords and **bold** `code`.\n\n{TABLE}\n\n- [ ] task\n- two\n\n## End\n\nLast.\n\n"
+    pictures = "a < b <img src=x>\n\nsee ![this](https://x.example/a.png) and `![that](y)`."
+    lists = f"{TABLE}\n\n- [ ] task\n- two"
+    text = f"# Title\n\nWords and **bold** `code`.\n\n{pictures}\n\n{lists}\n\n## End\n\nLast.\n\n"
     shown = ""
     for end in range(len(text) + 1):
-        frame = to_teams(settled(text[:end]))
+        frame = growing(text[:end])
         assert frame.startswith(shown) or shown.startswith(frame)
         shown = max(shown, frame, key=len)
     assert shown.rstrip() == to_teams(text).rstrip()
