@@ -201,6 +201,9 @@ class Vault(Protocol):
 class Limiter(Protocol):
     """One limit for all processes together."""
 
-    async def take(self, name: str, per_minute: int) -> float:
-        """Take a place in the minute: 0.0, or the seconds until there is one. Never raises."""
+    async def take(self, name: str, per_minute: int, *, keep: int = 0) -> float:
+        """Take a place in the minute, but none of the last `keep`: 0.0, or the seconds until there is one.
+
+        Never raises.
+        """
         ...

@@ -8,8 +8,7 @@ import msgspec
 
 from adapters.slack import format as slack_format
 from adapters.slack.files import Pictures
-from adapters.slack.format import Block
-from adapters.slack.stream import reply_digest, shown_text
+from adapters.slack.format import Block, reply_digest, shown_text
 from adapters.slack.web_api import Rejected, Unsure, WebApi
 from bot.adapter import demand_floor
 from bot.types import Post, Reply

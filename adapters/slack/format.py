@@ -1,14 +1,15 @@
 """Text and blocks as Slack takes them: what the model wrote pages nobody, and nothing is over a limit."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from adapters.markdown import split
+from adapters.markdown import split, tidy
 from adapters.slack.mrkdwn import escaped
-from bot.types import Source
+from bot.types import Reply, Source
 
 Block = dict[str, Any]
 
@@ -156,3 +157,19 @@ def _rating(post: str, conversation: str) -> Block:
         "negative_button": button(False, "Bad"),
     }
     return {"type": "context_actions", "elements": [buttons]}
+
+
+def reply_digest(reply: Reply) -> str:
+    """Sixteen hex digits that are equal for equal replies."""
+    return hashlib.blake2b(msgspec.json.encode(reply), digest_size=8).hexdigest()
+
+
+def half(text: str) -> str:
+    """An unfinished text as an edited message shows it: without raw signs, and never empty."""
+    tidied = tidy(text)
+    return tidied if tidied.strip() else "…"
+
+
+def shown_text(reply: Reply) -> str:
+    """The text of a reply; a picture alone is introduced by what it shows."""
+    return reply.text if reply.text.strip() else next((i.alt for i in reply.images if i.alt), "Here you are.")

@@ -1,4 +1,4 @@
-"""Refusals of Slack's that no waiting mends, in words for the operator."""
+"""Refusals of Slack's that no waiting mends: for size, for what is gone, and, in words, for the operator."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -31,6 +31,11 @@ WHAT_TO_DO = {
     "cannot_reply_to_message": "that message takes no replies; nothing can be done",
     "ekm_access_denied": "the organisation's key management keeps the bot out of that channel",
 }
+
+TOO_LARGE = frozenset(
+    {"msg_too_long", "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_blocks_too_many"}
+)
+GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 
 
 @contextmanager

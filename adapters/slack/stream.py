@@ -1,20 +1,18 @@
 """One answer in a thread, brought in line with a text: streamed natively, or edited, or posted once."""
 
 import asyncio
-import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-import msgspec
-
-from adapters.markdown import settled, tidy
+from adapters.markdown import settled
 from adapters.pace import Pace
 from adapters.slack import format as slack_format
 from adapters.slack.files import Pictures
-from adapters.slack.format import Block
-from adapters.slack.thread import NativeStreams, Shown, Thread
+from adapters.slack.format import Block, half, reply_digest, shown_text
+from adapters.slack.refusals import GONE, TOO_LARGE
+from adapters.slack.thread import STOP_PATIENCE_S, NativeStreams, Shown, Thread
 from adapters.slack.web_api import Limited, Rejected, Unsure, WebApi
 from bot.errors import PlatformUnavailable
 from bot.types import Post, Reply
@@ -25,12 +23,8 @@ APPEND_INTERVAL_S = 1.0
 EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
 FINISH_PATIENCE_S = 60.0
 FIRST_PAUSE_S = 0.3
+REPLACE_AFTER_S = 3.0  # longer than that nobody waits for the end of an answer that they are reading
 SMALLEST_LIMIT = 1_000
-
-TOO_LARGE = frozenset(
-    {"msg_too_long", "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_blocks_too_many"}
-)
-GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 
 Bot = Callable[[], Awaitable[frozenset[str]]]
 Later = Callable[[Coroutine[Any, Any, None]], None]
@@ -56,6 +50,7 @@ class Answer:
         self._messages = [Shown(ts=ts, text=None, streaming=ts in still_open) for ts in recorded]
         self._may_stream = not recorded
         self._lost = False  # a message may be there that we know nothing of
+        self._replaced = False
         self._read = 0  # characters that an earlier attempt showed: while the answer grows, no fewer
         self._whispered = 0
         self._grown = ""  # what a stream has been let show
@@ -177,6 +172,8 @@ class Answer:
 
     async def _lay_out(self, text: str, reply: Reply | None) -> None:
         """Show `text`; with a reply it is the whole one, and the last message is completed."""
+        if self._lost:
+            await self.recover(patience_s=0.0)
         number = 0
         while number < len(parts := self._parts(text)):
             last = number == len(parts) - 1
@@ -189,9 +186,6 @@ class Answer:
             number += done
 
     async def _begin(self, part: str, reply: Reply | None, last: bool) -> bool:
-        if self._lost:
-            await self.recover(patience_s=0.0)
-            return False
         trailer = self._trailer(reply) if reply and last else []
         try:
             shown = await self._thread.start(part) if self._may_stream and reply is None else None
@@ -209,19 +203,16 @@ class Answer:
 
     async def _post_message(self, part: str, trailer: list[Block], *, growing: bool) -> Shown:
         """A message that will grow is begun only if its end is sure; else the whole comes as one post."""
-        if growing:
-            await self._thread.reserve_last_edit()
-            shown = await self._thread.post(half(part), self._stop_button)
-        else:
-            shown = await self._thread.post(part, trailer)
-        shown.text, shown.placed = part, growing
+        begun = self._thread.begin(half(part), self._stop_button) if growing else None
+        shown = await (begun or self._thread.post(part, trailer))
+        shown.text = part
         return shown
 
     async def _bring(self, message: Shown, part: str, *, ended: bool) -> bool:
         """Let a message show `part`, and end its stream if more messages follow."""
         if message.text is None or message.text.rstrip() != part.rstrip():
             if message.streaming and message.text is not None and part.startswith(message.text):
-                return await self._append(message, part) and not ended
+                return await self._append(message, part, last=ended) and not ended
             if ended:
                 return await self._edit(message, part, part, [])
             return await self._edit(message, part, half(part), self._stop_button, last=False)
@@ -235,7 +226,7 @@ class Answer:
         if not message.streaming or message.text is None or not part.startswith(message.text):
             if message.text == part and message.trailer == trailer:
                 return True
-            return await self._edit(message, part, part, trailer)
+            return await self._edit_or_replace(message, part, reply)
         rest = part[len(message.text) :]
         try:
             await self._thread.stop(message, rest, trailer)
@@ -244,7 +235,7 @@ class Answer:
             raise
         except Limited:
             # Stopping is limited to 20 a minute, appending to 100: the text is shown now, the rest follows.
-            if rest and not await self._append(message, part):
+            if rest and not await self._append(message, part, last=True):
                 return False
             await self._thread.claim(message)
             self._later(self._thread.stop_later(message, trailer))
@@ -253,15 +244,33 @@ class Answer:
         message.streaming, message.text, message.trailer = False, part, trailer
         return True
 
-    async def _append(self, message: Shown, part: str) -> bool:
+    async def _append(self, message: Shown, part: str, *, last: bool) -> bool:
         try:
-            await self._thread.append(message, part[len(message.text or "") :])
+            await self._thread.append(message, part[len(message.text or "") :], last=last)
         except Unsure:
             message.text = None
             raise
         except Rejected as error:
             return await self._stream_refused(message, error)
         message.text = part
+        return True
+
+    async def _edit_or_replace(self, message: Shown, part: str, reply: Reply) -> bool:
+        """Complete a message by an edit; where that would wait long, by another message in its place."""
+        try:
+            return await self._edit(message, part, part, self._trailer(reply))
+        except Limited as error:
+            if not message.growing or error.wait_s < REPLACE_AFTER_S or self._replaced:
+                raise
+        self._replaced = True
+        others = [one for one in self._messages if one is not message]
+        try:
+            whole = await self._thread.post(part, self._trailer(reply, others))
+        except Unsure:
+            self._lost = True
+            raise
+        self._messages = [*others, whole]
+        self._later(self._thread.delete(message, STOP_PATIENCE_S))
         return True
 
     async def _edit(
@@ -278,7 +287,7 @@ class Answer:
             raise
         except Rejected as error:
             return self._forget(message) if error.code in GONE else self._smaller(error)
-        message.text, message.trailer = part, trailer
+        message.text, message.trailer, message.growing = part, trailer, message.growing and not last
         return True
 
     async def _stop(self, message: Shown) -> None:
@@ -320,24 +329,8 @@ class Answer:
     def _stop_button(self) -> list[Block]:
         return slack_format.stop_button(self._post.data["conversation"])
 
-    def _trailer(self, reply: Reply) -> list[Block]:
-        """Buttons name the post, which is the message itself where it is the only one."""
-        post = self.post.id if self._messages else ""
+    def _trailer(self, reply: Reply, others: Sequence[Shown] | None = None) -> list[Block]:
+        """Buttons name the post, which is the message itself where there are no others."""
+        post = self.post.id if (self._messages if others is None else others) else ""
         rated = (post, self._post.data["conversation"]) if reply.rate else None
         return slack_format.trailer(reply.sources, rated)
-
-
-def reply_digest(reply: Reply) -> str:
-    """Sixteen hex digits that are equal for equal replies."""
-    return hashlib.blake2b(msgspec.json.encode(reply), digest_size=8).hexdigest()
-
-
-def half(text: str) -> str:
-    """An unfinished text as an edited message shows it: without raw signs, and never empty."""
-    tidied = tidy(text)
-    return tidied if tidied.strip() else "…"
-
-
-def shown_text(reply: Reply) -> str:
-    """The text of a reply; a picture alone is introduced by what it shows."""
-    return reply.text if reply.text.strip() else next((i.alt for i in reply.images if i.alt), "Here you are.")

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 METADATA_TYPE = "parley_answer"
 STOP_PATIENCE_S = 180.0
+MINUTE_S = 60.0
 REFUSAL_HOLDS_S = 600.0
 REFUSALS_KEPT = 1_000
 CLAIM_LIFE_S = 3_600  # Slack itself ends a stream within minutes
@@ -72,15 +73,17 @@ class NativeStreams:
 class Shown:
     """A message of an answer. `text` is what Slack acknowledged, None when that isn't known.
 
-    `kept` is true once Slack has ended its stream by itself: it stays, and the rest follows it.
-    `placed` is true while the place of its last edit is reserved.
+    `kept` is true once Slack has ended its stream by itself: it stays, and the rest follows it. `growing` is
+    true for one that is begun here and not whole; the place of its last edit is reserved until
+    `placed_until`, in seconds of the monotonic clock.
     """
 
     ts: str
     text: str | None
     streaming: bool
     kept: bool = False
-    placed: bool = False
+    growing: bool = False
+    placed_until: float = 0.0
     trailer: Sequence[Block] = field(default_factory=tuple[Block, ...])
 
 
@@ -124,9 +127,10 @@ class Thread:
         answer = await self._api.call("chat.postMessage", args)
         return Shown(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
 
-    async def append(self, message: Shown, rest: str) -> None:
+    async def append(self, message: Shown, rest: str, *, last: bool) -> None:
         """Let a stream grow."""
-        await self._api.call("chat.appendStream", {**self._place, "ts": message.ts, "markdown_text": rest})
+        args = {**self._place, "ts": message.ts, "markdown_text": rest}
+        await self._api.call("chat.appendStream", args, growing=not last)
 
     def _stopping(self, message: Shown, trailer: Sequence[Block]) -> dict[str, Any]:
         args: dict[str, Any] = {**self._place, "ts": message.ts, "metadata": self._metadata}
@@ -145,9 +149,13 @@ class Thread:
         except PlatformUnavailable as error:
             log.warning("an answer is whole, but its stream stayed open: %s", error)
 
-    async def reserve_last_edit(self) -> None:
-        """Make sure that a message which grows by edits can also be ended. Raises Limited."""
-        await self._api.reserve("chat.update")
+    async def begin(self, text: str, trailer: Sequence[Block]) -> Shown:
+        """Add a message that will grow by edits, if it is sure that it can also be ended."""
+        await self._api.reserve("chat.update", growing=True)
+        placed_until = time.monotonic() + MINUTE_S
+        shown = await self.post(text, trailer)
+        shown.growing, shown.placed_until = True, placed_until
+        return shown
 
     async def edit(
         self, message: Shown, text: str, trailer: Sequence[Block] = (), *, last: bool = True
@@ -158,10 +166,10 @@ class Thread:
         """
         body = slack_format.message(text, trailer)
         args = {**self._place, "ts": message.ts, **body, "metadata": self._metadata}
-        placed = last and message.placed
-        message.placed = message.placed and not last
+        placed = last and time.monotonic() < message.placed_until
+        message.placed_until = 0.0 if last else message.placed_until
         try:
-            await self._api.call("chat.update", args, placed=placed)
+            await self._api.call("chat.update", args, placed=placed, growing=not last)
         except Rejected as error:
             if error.code != "streaming_state_conflict":
                 raise
@@ -175,10 +183,10 @@ class Thread:
         except PlatformUnavailable as error:
             log.info("a stream that Slack ended could not be mended: %s", error)
 
-    async def delete(self, message: Shown) -> None:
+    async def delete(self, message: Shown, patience_s: float = 0.0) -> None:
         """Take a message away that is no longer needed; one that can't be deleted stays."""
         try:
-            await self._api.call("chat.delete", {**self._place, "ts": message.ts})
+            await self._api.call("chat.delete", {**self._place, "ts": message.ts}, patience_s=patience_s)
         except Rejected as error:
             log.info("a message that is no longer needed stays: %s", error)
 

@@ -33,6 +33,7 @@ PLACES_PER_MINUTE = {
     "chat.appendStream": 100,
     "chat.update": 50,
 }
+KEPT_FOR_THE_END = 0.4  # the part of these places that answers leave alone while they grow
 LIMITED_CODES = frozenset({"ratelimited", "rate_limited"})
 UNSURE_CODES = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 
@@ -89,18 +90,26 @@ class WebApi:
         return self._form
 
     async def call(
-        self, method: str, args: Mapping[str, Any], *, patience_s: float = 0.0, placed: bool = False
+        self,
+        method: str,
+        args: Mapping[str, Any],
+        *,
+        patience_s: float = 0.0,
+        placed: bool = False,
+        growing: bool = False,
     ) -> dict[str, Any]:
         """One call; with patience, what is limited or unsure is tried again: only for calls safe to repeat.
 
         While a method is limited, calls to it raise Limited without asking Slack. `placed` is true when
-        `reserve` has taken the call's place already.
+        `reserve` has taken the call's place already, `growing` where a later call will show the same.
         """
         give_up_at = time.monotonic() + patience_s
         pause_s = FIRST_RETRY_S
         while True:
             try:
-                return (await self.call_with_headers(method, args, placed=placed))[0]
+                if not placed:
+                    await self.reserve(method, growing=growing)
+                return (await self.call_with_headers(method, args))[0]
             except (Limited, Unsure) as error:
                 wait_s = error.wait_s if isinstance(error, Limited) else pause_s
                 if time.monotonic() + wait_s > give_up_at:
@@ -108,27 +117,28 @@ class WebApi:
             await asyncio.sleep(wait_s)
             pause_s *= 2
 
-    async def reserve(self, method: str) -> None:
+    async def reserve(self, method: str, *, growing: bool = False) -> None:
         """Take the place of one call in the minute that all workers share. Raises Limited."""
-        self._check_quiet(method, method)
         places = PLACES_PER_MINUTE.get(method)
         if self._limiter is None or places is None:
             return
-        wait_s = await self._limiter.take(f"slack:{self._workspace}:{method}", places)
+        limit = f"{method} while growing" if growing else method
+        self._check_quiet(method, method)
+        self._check_quiet(method, limit)
+        keep = round(places * KEPT_FOR_THE_END) if growing else 0
+        wait_s = await self._limiter.take(f"slack:{self._workspace}:{method}", places, keep=keep)
         if wait_s > 0:
-            self._quiet_until[method] = time.monotonic() + wait_s
+            self._quiet_until[limit] = time.monotonic() + wait_s
             raise Limited(method, wait_s)
 
     async def call_with_headers(
-        self, method: str, args: Mapping[str, Any], *, placed: bool = False
+        self, method: str, args: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """One call, with the headers of its answer (`x-oauth-scopes`)."""
+        """One call without a place, with the headers of its answer (`x-oauth-scopes`)."""
         # Posting is limited by channel, the rest by workspace (docs.slack.dev/apis/web-api/rate-limits).
         limit = f"{method} {args.get('channel')}" if method == "chat.postMessage" else method
         if self._quiet_until:
             self._check_quiet(method, limit)
-        if not placed:
-            await self.reserve(method)
         demand_floor()
         try:
             status, headers, body = await self._post(method, args)

@@ -107,6 +107,10 @@ class SlackSimulator(Visitors):
         """Let the next `count` calls of `method` go wrong."""
         self.faults.append(Fault(method, kind, count, code, seconds))
 
+    def limit(self, limits: Mapping[str, tuple[int, float]]) -> None:
+        """From now on let so many calls of a method through, in so many seconds."""
+        self._limits = RateLimits(limits)
+
     # -------------------------------------------------------------- requests
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -23,6 +23,14 @@ async def test_a_place_is_free_again_after_a_minute(redis: Redis) -> None:
     assert await limiter.take("m", 1) == 0.0
 
 
+async def test_places_that_are_kept_are_taken_only_by_those_who_need_them(redis: Redis) -> None:
+    limiter = Limiter(redis)
+    assert [await limiter.take("m", 3, keep=1) for _ in range(2)] == [0.0, 0.0]
+    assert await limiter.take("m", 3, keep=1) > 0
+    assert await limiter.take("m", 3) == 0.0
+    assert await limiter.take("m", 3) > 0
+
+
 async def test_names_do_not_share_their_places(redis: Redis) -> None:
     limiter = Limiter(redis)
     assert [await limiter.take(name, 1) for name in ("a", "b")] == [0.0, 0.0]
