@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
+from adapters.teams.words import words
 from bot.errors import Malformed
 from bot.types import Address, Attachment, Deleted, Edited, Event, Quote, Rated, Said, User, now
 
@@ -16,6 +17,12 @@ FILE = "application/vnd.microsoft.teams.file.download.info"
 AGAIN, SENT = "Try again", "What did you send?"
 _BUTTONS = {AGAIN: "/again", SENT: "/sent"}
 """What buttons below an answer say for the person, and the words that they are."""
+_REPLY = re.compile(
+    r"<blockquote[^>]{0,200}schema\.skype\.com/Reply[^>]{0,200}>\s{0,9}"
+    r"(?:<strong[^>]{0,200}>(?P<author>[^<]{0,200})</strong>)?"
+    r"(?:(?!</blockquote>|<p ).){0,500}<p itemprop=\"(?:copy|preview)\">(?P<text>(?:(?!</p>).){0,4000})</p>",
+    re.S,
+)
 _QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
 
 
@@ -194,7 +201,7 @@ def _said(activity: Activity) -> Event | None:
         **_act(activity),
         text=_BUTTONS.get(text, text),
         attachments=_attachments(activity),
-        quotes=tuple(filter(None, map(_quote, activity.entities or []))),
+        quotes=_quotes(activity),
         addressed=addressed or direct or bool(activity.recipient.is_targeted),
         channel=activity.channel,
         direct=direct,
@@ -243,6 +250,18 @@ def _without_mentions(activity: Activity) -> tuple[str, bool]:
             end += 1
         text, at = text[:begin] + name + text[end:], begin + len(name)
     return _QUOTED.sub("", text).strip(), addressed
+
+
+def _quotes(activity: Activity) -> tuple[Quote, ...]:
+    """What a person answers to: as entities, or, by older clients, in the HTML copy of the text only."""
+    told = tuple(filter(None, map(_quote, activity.entities or [])))
+    return told or tuple(
+        Quote(author=words(found["author"] or ""), text=quoted)
+        for file in activity.attachments or []
+        if file.content_type == "text/html" and isinstance(file.content, str)
+        for found in _REPLY.finditer(file.content)
+        if (quoted := words(found["text"]))
+    )
 
 
 def _quote(entity: dict[str, Any]) -> Quote | None:

@@ -5,7 +5,6 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from html.parser import HTMLParser
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from adapters.teams.activities import as_object
 from adapters.teams.cloud import Cloud
 from adapters.teams.connector import Connector, Fields, Rejected
 from adapters.teams.credentials import Credentials
+from adapters.teams.words import words
 from bot.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.types import Quote
 
@@ -32,7 +32,6 @@ UNREADABLE = (
 _KEPT = 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=6)
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_BREAKS = {"p", "div", "br", "li", "tr", "h1", "h2", "h3", "blockquote", "pre"}
 
 
 class History:
@@ -191,33 +190,3 @@ def _quote(message: Fields) -> Quote | None:
     text = f"{text.strip()}\n[with {', '.join(files)}]".strip() if files else text.strip()
     author = as_object(by.get("user") or by.get("application")).get("displayName")
     return Quote(author=str(author or "somebody"), text=text) if text else None
-
-
-def words(html: str) -> str:
-    """The words of a message: lines apart, mentions as names, pictures and emojis as what they show."""
-    reader = _Words(convert_charrefs=True)
-    reader.feed(html)
-    reader.close()
-    lines = ("".join(reader.parts)).replace("\xa0", " ").split("\n")
-    return "\n".join(line.strip() for line in lines if line.strip())
-
-
-class _Words(HTMLParser):
-    """Gathers the text of HTML."""
-
-    def __init__(self, *, convert_charrefs: bool) -> None:
-        super().__init__(convert_charrefs=convert_charrefs)
-        self.parts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in ("img", "emoji"):
-            self.parts.append(dict(attrs).get("alt") or ("[picture]" if tag == "img" else ""))
-        elif tag in _BREAKS:
-            self.parts.append("\n- " if tag == "li" else "\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _BREAKS:
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        self.parts.append(data)

@@ -239,6 +239,23 @@ def test_field_note_31_what_a_person_quotes_is_a_quote_and_not_their_words() -> 
     assert one.quotes == (Quote(author="Bob", text="It is red."),)
 
 
+REPLY = (
+    '<blockquote itemscope="" itemtype="http://schema.skype.com/Reply" itemid="1772050244572">\r\n'
+    '<strong itemprop="mri" itemid="8:orgid:1">Bob &amp; Co</strong><span itemprop="time" itemid="1"></span>'
+    '\r\n<p itemprop="preview">It is <b>red</b>.</p>\r\n</blockquote>\r\n<p>Why?</p>'
+)
+
+
+def test_field_note_31_a_quote_in_the_html_copy_alone_is_a_quote_too() -> None:
+    copy = {"contentType": "text/html", "content": REPLY}
+    one = said("personal_message", text="Why?", attachments=[copy])
+    assert (one.text, one.attachments) == ("Why?", ())
+    assert one.quotes == (Quote(author="Bob & Co", text="It is red."),)
+    assert said("personal_message", attachments=[copy], entities=[quoted()]).quotes[0].author == "Bob"
+    plain = {"contentType": "text/html", "content": "<blockquote>said by me</blockquote>"}
+    assert said("personal_message", attachments=[plain]).quotes == ()
+
+
 @pytest.mark.parametrize("entity", [quoted(preview=""), quoted(isReplyDeleted=True), {"type": "quotedReply"}])
 def test_a_quote_that_cant_be_seen_is_none(entity: dict[str, Any]) -> None:
     assert said("personal_message", text="Why?", entities=[entity]).quotes == ()

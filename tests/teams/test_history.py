@@ -2,7 +2,8 @@
 
 import pytest
 
-from adapters.teams.history import UNREADABLE, words
+from adapters.teams.history import UNREADABLE
+from adapters.teams.words import words
 from bot.errors import NotAllowed, PlatformUnavailable
 from tests.simulators.teams import TENANT
 from tests.teams.conftest import Rig, rigged
