@@ -67,6 +67,10 @@ class Adapter(Protocol):
     Invariants: `open`, `update` and `close` may be called in another process than the one that parsed the
     event, and after a crash by a second worker; what they need is in `Address` and `Post`. Before every
     request that people may see they call `demand_floor`, whose LeaseLost they let pass.
+
+    What asks the platform raises PlatformUnavailable, or ConfigError for what no waiting mends, such as a
+    token that was taken back or a channel that is closed: the worker then tries no more, and tells the
+    operator. An adapter that keeps its tokens in the vault also raises StateUnavailable.
     """
 
     @property
@@ -96,7 +100,7 @@ class Adapter(Protocol):
 
         `begun` is the message that an earlier attempt recorded: continue it. `retry` is true when an
         earlier attempt may have posted without recording it: look for that orphan where the platform can.
-        Raises PlatformUnavailable.
+        Raises PlatformUnavailable and ConfigError.
         """
         ...
 
@@ -111,19 +115,23 @@ class Adapter(Protocol):
         """Make the whole reply visible, and return the post that now shows it.
 
         Safe to repeat: a second call with the same reply changes nothing that a person sees.
-        Raises PlatformUnavailable.
+        Raises PlatformUnavailable and ConfigError.
         """
         ...
 
     async def context(self, address: Address) -> tuple[Quote, ...]:
         """What was said in this thread before the bot was called into it, oldest first.
 
-        Empty where nothing was, or where the platform does not tell. Raises PlatformUnavailable.
+        Empty where nothing was, or where the platform does not tell. Raises PlatformUnavailable and
+        ConfigError, and Refused (in words) where somebody has to allow it first.
         """
         ...
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """The bytes of a file. Raises Refused (in words) when it can't be had, PlatformUnavailable."""
+        """The bytes of a file.
+
+        Raises Refused (in words) when it can't be had, PlatformUnavailable and ConfigError.
+        """
         ...
 
     async def check(self) -> list[Finding]:

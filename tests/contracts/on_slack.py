@@ -92,5 +92,9 @@ class OnSlack:
         if on:
             self.slack.fault("*", "500", count=1_000_000)
 
+    def refuse(self) -> None:
+        """Slack takes nothing from this bot any more."""
+        self.slack.fault("*", "error", count=1_000_000, code="token_revoked")
+
     async def another(self) -> Adapter:
         return await self._adapter().__aenter__()

@@ -86,5 +86,9 @@ class OnTeams:
     def outage(self, on: bool) -> None:
         self.teams.faults = [Fault(status=502, times=1_000_000)] if on else []
 
+    def refuse(self) -> None:
+        """Teams takes nothing from this bot any more."""
+        self.teams.faults = [Fault(status=403, times=1_000_000)]
+
     async def another(self) -> Adapter:
         return await self._adapter().__aenter__()

@@ -1,11 +1,11 @@
 """What every adapter promises, whatever the platform: one suite, run on each of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from bot.errors import PlatformUnavailable
+from bot.errors import ConfigError, PlatformUnavailable, Refused
 from bot.types import Address, Image, Post, Reply, Said
 from tests.contracts.on_slack import OnSlack
 from tests.contracts.on_studio import OnStudio
@@ -172,6 +172,27 @@ async def test_what_a_failing_platform_did_not_take_is_shown_in_the_end(platform
     await platform.adapter.close(post, Reply(text="alpha-1 beta-2"))
     text = await text_shown(platform)
     assert (text.count("alpha-1"), text.count("beta-2")) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", [OnSlack, OnTeams])
+async def test_a_platform_that_refuses_for_good_is_said_so_in_the_errors_that_the_worker_knows(
+    kind: type[OnSlack | OnTeams],
+) -> None:
+    async with kind() as platform:
+        await platform.say("hello")
+        said = (await platform.desk.said())[-1]
+        begun = await platform.adapter.open(said.address, None, retry=False)
+        await platform.adapter.update(begun, "alpha-1")
+        platform.refuse()
+        with pytest.raises((PlatformUnavailable, ConfigError)):
+            await platform.adapter.close(begun, Reply(text="alpha-1 beta-2"))
+        asked: list[Awaitable[object]] = [
+            platform.adapter.open(said.address, None, True),
+            platform.adapter.context(said.address),
+        ]
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                assert isinstance(outcome, PlatformUnavailable | ConfigError | Refused)
 
 
 @in_place
