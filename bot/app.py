@@ -13,10 +13,12 @@ from adapters.studio import Office, StudioAdapter
 from adapters.terminal import TerminalAdapter
 from bot import observe
 from bot.adapter import Accept, Adapter
+from bot.bindings import Bindings
 from bot.errors import ConfigError, StateUnavailable
 from bot.house import House, open_house
 from bot.press import Press
 from bot.settings import Settings, is_loopback
+from bot.state.choices import Choices
 from bot.types import Finding, Turn
 from bot.workbench import Workbench
 
@@ -126,6 +128,9 @@ def _office(house: House) -> Office:
     return Office(
         workbench=workbench,
         press=press,
+        bindings=Bindings(
+            choices=Choices(house.redis), archive=house.archive, templates=house.library.shelf.templates
+        ),
         archive=house.archive,
         books=house.books,
         fleet=house.gateway,

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
 
+from msgspec.structs import replace
+
 from bot import sent
 from bot.errors import NotAllowed
 from bot.state.choices import Choice, Choices, Manner
@@ -56,6 +58,10 @@ class Desk:
     def _default(self) -> str:
         return next((one.name for one in self._in_force() if one.match.default), "")
 
+    def _usual(self, choice: Choice) -> str:
+        """What answers where nothing is chosen."""
+        return choice.usual if choice.usual in self.templates else self._default
+
     async def about(self, user: User, channel: str) -> About:
         """What a person may choose here, what is chosen, what they used, and what is remembered of them."""
         choice = await self._choices.of(user, channel)
@@ -65,7 +71,7 @@ class Desk:
         )
         return About(
             templates=tuple(self.templates.items()),
-            template=choice.template or self._default,
+            template=choice.template or self._usual(choice),
             deployments=tuple(self.deployments.items()) if len(self.deployments) > 1 else (),
             deployment=choice.deployment,
             usage=await self.usage(user),
@@ -78,7 +84,8 @@ class Desk:
         choice = await self._choices.here(said)
         template = choice.template if choice.template in self.templates else ""
         deployment = choice.deployment if choice.deployment in self.deployments else ""
-        return Choice(template=template, deployment=deployment, manner=choice.manner, quiet=choice.quiet)
+        usual = choice.usual if choice.usual in self.templates else ""
+        return replace(choice, template=template, usual=usual, deployment=deployment)
 
     async def choose(
         self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
@@ -88,7 +95,7 @@ class Desk:
             raise NotAllowed(f"There is no template “{template}”. {_listed(self.templates)}")
         if deployment and deployment not in self.deployments:
             raise NotAllowed(f"There is no model “{deployment}” to choose. {_listed(self.deployments)}")
-        if template == self._default:
+        if template and template == self._usual(await self._choices.of(user, channel)):
             template = ""
         await self._choices.choose(user, channel, template=template, deployment=deployment)
 

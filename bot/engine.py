@@ -142,7 +142,9 @@ class Engine:
     async def _answer(self, draft: Draft, turns: Sequence[Turn], around: Around) -> None:
         parts = self._parts
         choice = await parts.desk.here(draft.said)
-        template, question = routing.choose(parts.templates(draft.said), draft.said, choice.template)
+        template, question = routing.choose(
+            parts.templates(draft.said), draft.said, choice.template, choice.usual
+        )
         template = _served_by(template, choice.deployment)
         parts.recall_counts(turns)
         draft.template = template.version

@@ -1,4 +1,4 @@
-"""What was published over the files: versions of templates, changes of pools, proposals for pools."""
+"""What was published over the files: versions, changes of pools, proposals for them, who gets what."""
 
 from datetime import datetime
 from typing import Literal
@@ -6,6 +6,7 @@ from typing import Literal
 from bot.types import Example, Template, User, Value
 
 State = Literal["proposed", "accepted", "rejected"]
+Scope = Literal["tenant", "channel", "person"]
 
 
 class Trial(Value):
@@ -75,3 +76,20 @@ class Proposal(Value):
     reviewer: str = ""
     reviewed_at: datetime | None = None
     reason: str = ""
+
+
+class Place(Value):
+    """Who a choice is for: everybody of a tenant (no `id`), a channel of it, or one of its people."""
+
+    tenant: str
+    scope: Scope = "tenant"
+    id: str = ""
+    name: str = ""
+
+
+class Binding(Value):
+    """A template that was chosen for a place; `author` is empty where people chose it there themselves."""
+
+    place: Place
+    template: str
+    author: str = ""

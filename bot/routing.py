@@ -7,10 +7,12 @@ from bot.errors import NotAllowed
 from bot.types import Said, Template
 
 
-def choose(templates: Sequence[Template], said: Said, chosen: str = "") -> tuple[Template, str]:
+def choose(
+    templates: Sequence[Template], said: Said, chosen: str = "", usual: str = ""
+) -> tuple[Template, str]:
     """The template for what was said, and the question without the words that chose it.
 
-    `chosen` is the name of the template that people chose here.
+    `chosen` is the name of the template that people chose here, `usual` that of their tenant's own default.
     Exactly one template is the default one (`bot.templates` sees to it). Raises NotAllowed for a command
     that no template answers.
     """
@@ -32,6 +34,9 @@ def choose(templates: Sequence[Template], said: Said, chosen: str = "") -> tuple
             return template, text
     for template in templates:
         if said.channel and said.channel in template.match.channels:
+            return template, text
+    for template in templates:
+        if template.name == usual:
             return template, text
     return next(template for template in templates if template.match.default), text
 

@@ -58,3 +58,10 @@ def test_field_note_39_a_change_of_the_last_picture_is_recognised(wish: str) -> 
 )
 def test_a_new_picture_is_no_change(wish: str) -> None:
     assert not routing.is_change(wish)
+
+
+def test_a_tenant_s_usual_template_stands_in_for_the_default_one_alone() -> None:
+    assert routing.choose(ALL, said("hello"), usual="support")[0] is SUPPORT
+    assert routing.choose(ALL, said("hello"), chosen="summarise", usual="support")[0] is SUMMARISE
+    assert routing.choose(ALL, said("/image a cat"), usual="support")[0] is DRAW
+    assert routing.choose(ALL, said("hello"), usual="gone")[0].match.default

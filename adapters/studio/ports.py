@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal, Protocol, Self
 
+from bot.published import Binding, Place
 from bot.types import Deployment, Example, Finding, Image, Message, Prompt, Template, Turn
 
 
@@ -370,6 +371,25 @@ class Scene(Protocol):
     def text(self) -> str: ...
 
 
+class Bindings(Protocol):
+    """Who gets which template: as people choose it on their platform, and as editors give it.
+
+    Its methods raise StateUnavailable.
+    """
+
+    async def listed(self, template: str) -> Sequence[Binding]:
+        """Where a template was chosen."""
+        ...
+
+    async def known(self) -> Sequence[Place]:
+        """Places that somebody wrote from of late, the last one first; people with their names."""
+        ...
+
+    async def bind(self, place: Place, template: str, *, author: str) -> None:
+        """Give a template to a place; an empty one takes back what was given. Raises NotAllowed."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
     """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn.
@@ -380,6 +400,7 @@ class Office:
 
     workbench: Workbench
     press: Press
+    bindings: Bindings
     archive: Archive
     books: Books
     fleet: Fleet

@@ -8,10 +8,11 @@ import msgspec
 from aiohttp import web
 
 from adapters.studio.acts import body_of
+from adapters.studio.audience import Audience
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.highlight import code
 from adapters.studio.paper import Draw, page
-from adapters.studio.ports import Held, Press, Release, Workbench
+from adapters.studio.ports import Held, Office, Release
 from adapters.studio.setup import Setup, setup_of, template_of
 from bot.errors import NotAllowed, TemplateError
 from bot.types import Template
@@ -42,9 +43,10 @@ class _Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Prompts:
     """Everybody may read them; editors change them."""
 
-    def __init__(self, press: Press, workbench: Workbench, gate: Gate, draw: Draw) -> None:
-        self._press = press
-        self._bench = workbench
+    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
+        self._press = office.press
+        self._bench = office.workbench
+        self._audience = Audience(office.bindings, gate)
         self._gate = gate
         self._draw = draw
 
@@ -58,6 +60,7 @@ class Prompts:
                 "/studio/prompts/{name}/roll-back",
                 guard(self._roll_back, need="editor", page=True, form=True),
             ),
+            *self._audience.routes(),
             web.post("/studio/playground/publish", guard(self._publish, need="editor")),
             web.post("/studio/playground/export", guard(self._export, need="editor")),
             web.post("/studio/playground/import", guard(self._import, need="editor")),
@@ -85,6 +88,7 @@ class Prompts:
                 held=held,
                 used_for=used_for(template),
                 text=code(self._press.text(template), "text"),
+                **await self._audience.shown(request, name),
                 versions=[self._row(one, held, older) for one, older in _pairs(versions)],
             )
         )

@@ -48,7 +48,7 @@ class Rooms:
             *FleetPage(self._office.fleet, self._gate, self.draw).routes(),
             *Images(self._office.workbench, self._gate, self.draw).routes(),
             *Embeddings(self._office, self._gate, self.draw).routes(),
-            *Prompts(self._office.press, self._office.workbench, self._gate, self.draw).routes(),
+            *Prompts(self._office, self._gate, self.draw).routes(),
         ]
 
     def draw(self, request: web.Request, name: str, here: str, **values: Any) -> str:

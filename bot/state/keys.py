@@ -36,6 +36,8 @@ STAGE = "parley:stage"
 """The channel on which they then tell it."""
 PUBLISHED = "parley:published"
 """The channel that tells that a template or a pool was published."""
+BOUND = "parley:{prompts}:bound"
+"""The tenants in which a template was chosen for a place."""
 VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
@@ -79,7 +81,10 @@ KINDS = (
         name="spent", type="hash", holds="micro-dollars, tokens, pictures, turns, reservations", life="400 d"
     ),
     Kind(name="talks", type="set", holds="the conversations of a person", life="retention"),
-    Kind(name="choice", type="hash", holds="template, deployment, manner, quiet", life="400 d unused"),
+    Kind(
+        name="choice", type="hash", holds="template, its author, deployment, manner, quiet", life="400 d unused"
+    ),
+    Kind(name="bound", type="set", holds="where a template was chosen", life="400 d unused"),
     Kind(
         name="vault",
         type="string",

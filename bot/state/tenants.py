@@ -183,6 +183,7 @@ class Tenants:
 
         await self._delete(names())
         await self._books.forget(tenant)
+        await self._redis.call("SREM", keys.BOUND, tenant)
         return len(people)
 
     async def _delete(self, names: AsyncIterator[str]) -> None:

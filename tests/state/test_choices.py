@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from bot.published import Binding, Place
 from bot.state.choices import Choice, Choices
 from bot.state.redis import Redis
 from tests.acts import ADA, BOB, said
@@ -46,3 +47,33 @@ async def test_forgetting_a_person_takes_their_own_choices(redis: Redis) -> None
     assert await choices.forget(ADA)
     assert await choices.of(ADA, "") == Choice()
     assert not await choices.forget(ADA)
+
+
+async def test_what_a_tenant_has_is_the_usual_one_of_its_people(redis: Redis) -> None:
+    choices = Choices(redis)
+    await choices.bind(Place(tenant=ADA.tenant), "support", "Eve")
+    assert await choices.here(said(channel="C1")) == Choice(usual="support")
+    assert await choices.of(ADA, "") == Choice(usual="support")
+    assert await choices.of(replace(ADA, tenant="other"), "") == Choice()
+    await choices.bind(Place(tenant=ADA.tenant), "", "Eve")
+    assert await choices.here(said(channel="C1")) == Choice()
+
+
+async def test_every_place_is_listed_with_who_gave_it(redis: Redis) -> None:
+    choices = Choices(redis)
+    channel = Place(tenant=ADA.tenant, scope="channel", id="19:a@thread.tacv2;messageid=1")
+    person = Place(tenant=ADA.tenant, scope="person", id=BOB.id)
+    await choices.choose(BOB, "", template="translate")
+    await choices.bind(channel, "support", "Eve")
+    await choices.choose(ADA, "C2", deployment="small")
+    assert await choices.bound() == [
+        Binding(place=channel, template="support", author="Eve"),
+        Binding(place=person, template="translate"),
+    ]
+    await choices.bind(person, "support", "Eve")
+    await choices.choose(ADA, channel.id, template="")
+    assert await choices.bound() == [Binding(place=person, template="support", author="Eve")]
+    await choices.choose(BOB, "", template="translate")
+    assert await choices.bound() == [Binding(place=person, template="translate")]
+    await choices.forget(BOB)
+    assert await choices.bound() == []
