@@ -36,7 +36,8 @@ _MANNERS: Mapping[str, tuple[Manner, str]] = {
     "mention-only": ("mention", "From now on I answer in this channel only where I am named."),
     "mute": ("mute", "From now on I answer nothing in this channel but commands. `/follow` ends this."),
 }
-_DEFAULT = "default"
+_AUTOMATIC = ("auto", "automatic", "default")
+"""Instead of a name: what was chosen is taken back."""
 
 
 class Done(NamedTuple):
@@ -97,7 +98,7 @@ class Commands:
             return plain, ""
         word, _, rest = said.text.strip().partition(" ")
         choices = {"prompt": self._desk.templates, "model": self._desk.deployments}.get(word.lower(), {})
-        if rest in choices or (choices and rest == _DEFAULT):
+        if rest in choices or (choices and rest in _AUTOMATIC):
             return word.lower(), rest
         if word.lower() == "compare:" and rest:
             return "compare", rest
@@ -160,19 +161,17 @@ class Commands:
         if not self._enabled(word, said):
             raise NotAllowed(f"There is no choice of {noun}s here.")
         if name:
-            wanted = "" if name == _DEFAULT else name
+            wanted = "" if name in _AUTOMATIC and name not in choices else name
             chosen = {"template": wanted} if word == "prompt" else {"deployment": wanted}
             await self._desk.choose(said.user, channel, **chosen)
             if not wanted:
                 return f"Done. The usual {noun} answers {where} again."
-            return f"Done. From now on `{name}` answers {where}. `/{word} {_DEFAULT}` takes it back."
+            return f"Done. From now on `{name}` answers {where}. `/{word} auto` takes it back."
         about = await self._desk.about(said.user, channel)
-        now = about.template if word == "prompt" else about.deployment
-        lines = [
-            f"- `{one}`{' (chosen)' if one == now else ''}: {_uncapitalised(what)}"
-            for one, what in choices.items()
-        ]
-        head = f"Choose what answers {where} with `/{word} NAME`; `/{word} {_DEFAULT}` takes it back."
+        chosen, usual = (about.template, about.usual) if word == "prompt" else (about.deployment, "")
+        signs = {usual: " (the usual)", chosen: " (chosen)"}
+        lines = [f"- `{one}`{signs.get(one, '')}: {_uncapitalised(what)}" for one, what in choices.items()]
+        head = f"Choose what answers {where} with `/{word} NAME`; `/{word} auto` takes it back."
         return "\n".join([head, "", *lines])
 
     async def _behave(self, word: str, said: Said) -> str:

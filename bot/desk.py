@@ -71,7 +71,8 @@ class Desk:
         )
         return About(
             templates=tuple(self.templates.items()),
-            template=choice.template or self._usual(choice),
+            template=choice.template,
+            usual=self._usual(choice),
             deployments=tuple(self.deployments.items()) if len(self.deployments) > 1 else (),
             deployment=choice.deployment,
             usage=await self.usage(user),
@@ -95,8 +96,6 @@ class Desk:
             raise NotAllowed(f"There is no template “{template}”. {_listed(self.templates)}")
         if deployment and deployment not in self.deployments:
             raise NotAllowed(f"There is no model “{deployment}” to choose. {_listed(self.deployments)}")
-        if template and template == self._usual(await self._choices.of(user, channel)):
-            template = ""
         await self._choices.choose(user, channel, template=template, deployment=deployment)
 
     async def behave(self, said: Said, manner: Manner) -> None:

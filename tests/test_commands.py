@@ -82,11 +82,12 @@ async def test_a_template_chosen_in_a_direct_chat_is_of_that_person_everywhere(t
     assert [prompt.messages[0].text for prompt in two.model.prompts] == ["Arr.", UNSAID]
 
 
-async def test_a_choice_is_taken_back(two: Bench) -> None:
-    await two.answer(
-        said("/prompt pirate", event="a"), said("/prompt default", event="b"), said("hi", event="c")
-    )
+@pytest.mark.parametrize("word", ["auto", "automatic", "default"])
+async def test_a_choice_is_taken_back(two: Bench, word: str) -> None:
+    back, hi = said(f"prompt {word}", event="b"), said("hi", event="c")
+    await two.answer(said("/prompt pirate", event="a"), back, hi)
     assert two.model.prompts[-1].messages[0].text == "You help Ada."
+    assert (await two.desk.about(ADA, "")).template == ""
 
 
 async def test_the_words_that_call_a_template_go_before_a_choice(two: Bench) -> None:
@@ -97,7 +98,9 @@ async def test_the_words_that_call_a_template_go_before_a_choice(two: Bench) -> 
 async def test_prompt_alone_lists_what_can_be_chosen(two: Bench) -> None:
     await two.answer(said("prompt"))
     assert "`pirate`: talks like a pirate" in two.room.texts[0]
-    assert "`assistant` (chosen)" in two.room.texts[0]
+    assert "`assistant` (the usual)" in two.room.texts[0]
+    await two.answer(said("prompt assistant", event="b"), said("prompt", event="c"))
+    assert "`assistant` (chosen)" in two.room.texts[-1]
 
 
 async def test_a_chosen_model_answers_and_a_template_with_a_model_of_its_own_keeps_it(two: Bench) -> None:

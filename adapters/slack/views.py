@@ -98,7 +98,8 @@ def home(about: About, words: str = "") -> View:
     """What a person may choose, what they used, and what is remembered of them; `words` say what was done."""
     blocks: list[Block] = [_section(f"_{escaped(words)}_")] if words else []
     blocks.append(_header("Your choices"))
-    templates = _menu("How I answer", CHOOSE_TEMPLATE, about.templates, about.template)
+    usual = f"The usual: {about.usual}" if about.usual else ""
+    templates = _menu("How I answer", CHOOSE_TEMPLATE, about.templates, about.template, usual)
     deployments = _menu("Which model answers", CHOOSE_DEPLOYMENT, about.deployments, about.deployment)
     blocks += templates + deployments or [_section("There is nothing to choose here.")]
     blocks += [_header("Usage"), *_sections(from_markdown(about.usage) or "You have used nothing yet.")]
@@ -128,11 +129,13 @@ def _sections(text: str) -> list[Block]:
     return [_section(text[at : at + SECTION_LIMIT]) for at in range(0, len(text), SECTION_LIMIT)]
 
 
-def _menu(label: str, action: str, choices: Sequence[tuple[str, str]], chosen: str) -> list[Block]:
+def _menu(
+    label: str, action: str, choices: Sequence[tuple[str, str]], chosen: str, usual: str = ""
+) -> list[Block]:
     """A sign stands before each name, since no value may be empty; the first entry takes the choice back."""
     if not choices:
         return []
-    options: list[Block] = [{"text": plain_text("The usual"), "value": "="}]
+    options = [_option("Automatic", usual) | {"value": "="}]
     options += [_option(name, description) for name, description in choices[: OPTIONS_LIMIT - 1]]
     menu: Block = {"type": "static_select", "action_id": action, "options": options}
     menu["initial_option"] = next((one for one in options if one["value"] == f"={chosen}"), options[0])

@@ -56,8 +56,8 @@ def settings(about: About, *, direct: bool, note: str = "", viewer: str = "") ->
         body.append(_text(note, color="Good", weight="Bolder"))
     chosen = [
         # A template always answers, if only the default one; without a choice any model may.
-        *_choice("template", "How I answer", about.templates, about.template, automatic=False),
-        *_choice("deployment", "Which model answers", about.deployments, about.deployment, automatic=True),
+        *_choice("template", "How I answer", about.templates, about.template),
+        *_choice("deployment", "Which model answers", about.deployments, about.deployment),
     ]
     if chosen:
         body += [_text(scope, isSubtle=True), *chosen]
@@ -137,17 +137,14 @@ def _forgetting() -> Fields:
     return {"type": "Action.ShowCard", "title": "Forget me…", "card": inner}
 
 
-def _choice(
-    name: str, label: str, offered: Sequence[tuple[str, str]], chosen: str, automatic: bool
-) -> list[Fields]:
+def _choice(name: str, label: str, offered: Sequence[tuple[str, str]], chosen: str) -> list[Fields]:
     """A list to choose from; nothing where there is nothing to choose."""
     if not offered:
         return []
     choices = [
         {"title": _shortened(f"{one}: {what}" if what else one), "value": one} for one, what in offered
     ]
-    if automatic or chosen not in dict(offered):
-        choices.insert(0, {"title": "Automatic", "value": AUTOMATIC})
+    choices.insert(0, {"title": "Automatic", "value": AUTOMATIC})
     known = chosen if chosen in dict(offered) else AUTOMATIC
     return [{"type": "Input.ChoiceSet", "id": name, "label": label, "choices": choices, "value": known}]
 

@@ -142,10 +142,14 @@ class Finding(Value):
 
 
 class About(Value):
-    """What a person sees of themselves: choices as (name, description), usage as Markdown."""
+    """What a person sees of themselves: choices as (name, description), usage as Markdown.
+
+    `template` and `deployment` are empty where nothing is chosen: then the template `usual` answers.
+    """
 
     templates: tuple[tuple[str, str], ...] = ()
     template: str = ""
+    usual: str = ""
     deployments: tuple[tuple[str, str], ...] = ()
     deployment: str = ""
     usage: str = ""

@@ -18,7 +18,7 @@ TABLE = "Used:\n\n| | Answers |\n|---|---|\n| Today | **3** |"
 
 ABOUT = About(
     templates=(("assistant", "Answers questions"), ("pirate", "Speaks like a pirate, " + "arr " * 40)),
-    template="assistant",
+    usual="assistant",
     deployments=(("small", "gpt-small"), ("large", "gpt-large")),
     usage=TABLE,
     conversations=1,
@@ -86,7 +86,8 @@ async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(home: tup
     menus = [
         b["accessory"] for b in room.slack.workspace.views.homes["U0ALICE"]["blocks"] if "accessory" in b
     ]
-    assert [menu.get("initial_option", {}).get("value") for menu in menus] == ["=assistant", "=", None]
+    assert [menu.get("initial_option", {}).get("value") for menu in menus] == ["=", "=", None]
+    assert menus[0]["options"][0]["description"]["text"] == "The usual: assistant"
     assert menus[-1]["confirm"]["confirm"]["text"] == "Delete"
     assert room.engine.events == []
 
@@ -98,7 +99,7 @@ async def test_a_choice_in_the_home_tab_is_kept_and_shown_and_can_be_taken_back(
     await room.slack.choose_at_home("U0ALICE", "choose_template", "pirate")
     assert desk.shown.template == "pirate"
     await room.slack.until(lambda: room.slack.calls["views.publish"] == 2)
-    await room.slack.choose_at_home("U0ALICE", "choose_template", "The usual")
+    await room.slack.choose_at_home("U0ALICE", "choose_template", "Automatic")
     assert desk.shown.template == ""
 
 

@@ -93,7 +93,7 @@ def test_what_is_chosen_is_selected_and_any_model_may_be_left_to_answer() -> Non
         ("deployment", cards.AUTOMATIC),
     ]
     templates, deployments = choices
-    assert [choice["value"] for choice in templates["choices"]] == ["default", "translator"]
+    assert [choice["value"] for choice in templates["choices"]] == ["-", "default", "translator"]
     assert [choice["value"] for choice in deployments["choices"]] == [cards.AUTOMATIC, "quick", "slow"]
     assert all(len(choice["title"]) <= 80 for one in choices for choice in one["choices"])
 
