@@ -23,6 +23,10 @@ from bot.types import Delta, Deployment, Finding, Image, Prices, Prompt, Usage, 
 # https://learn.microsoft.com/azure/ai-foundry/openai/reference: the most inputs of one embeddings request.
 MAX_INPUTS = 2048
 
+_GATHER_S = 0.05
+"""A stream that goes on for longer than this is read at most this often: each read costs the loop more than
+its tokens do, and no platform shows text faster."""
+
 
 class Limits(Value):
     """How long a deployment may take, in seconds. A reasoning model thinks before its first token."""
@@ -93,10 +97,15 @@ class AzureModel:
         )
         try:
             reads = response.aiter_bytes()
+            slow_from = math.inf
             while (data := await self._calls.read(reads, due, ends_at)) is not None:
                 if text := answer.read(data):
                     yield Delta(text=text)
-                    due = loop.time() + limits.between_tokens_s
+                    read_at = loop.time()
+                    due = read_at + limits.between_tokens_s
+                    slow_from = min(slow_from, read_at + _GATHER_S)
+                    if read_at > slow_from:
+                        await asyncio.sleep(_GATHER_S)
                 if answer.failed:
                     raise answer.failed
             if text := answer.end():

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from bot.models import Model
-from bot.models.offline import OfflineModel
 from bot.types import Deployment
 
 if TYPE_CHECKING:
@@ -28,6 +27,10 @@ class Connections:
     def open(self, deployment: Deployment, key: SecretStr | None) -> Model:
         """The model of a deployment, with its key; without one, by Entra."""
         if deployment.wire == "offline":
+            from bot.models.offline import (
+                OfflineModel,
+            )  # it draws with fonts, 3 MB: only for those who try Parley
+
             return OfflineModel(deployment)
         if self._clients is None:
             from bot.models.clients import Clients  # 45 MB: only for those who have a deployment

@@ -42,7 +42,7 @@ def read_placed(stored: Sequence[bytes]) -> tuple[tuple[Turn, ...], tuple[int, .
 
 
 _COMMON_BYTES = 8192
-"""Turns up to this size are kept decoded: the next claim of their conversation brings the same bytes again."""
+"""Turns up to this size are kept decoded: the next claim of their conversation brings the same bytes."""
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,7 @@
 """How many turns a second, at what cost: a real `parley serve` between simulators, everything on loopback.
 
-`python -m tests.benchmarks.turns` runs the bot on one core and the load on the other, and prints a table.
+`python -m tests.benchmarks.turns` runs the bot on one core; Redis, the model and the load on the other; and
+prints a table.
 """
 
 import argparse
@@ -10,14 +11,17 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bot.state.embedded import embedded
 from tests.processes import Process, free_port, listening, run
 from tests.simulators.slack import SlackSimulator
+from tests.simulators.slack_methods import Answer, Args
 
 PARLEY = [str(Path(sys.executable).parent / "parley"), "serve"]
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -37,48 +41,74 @@ def resident_mb(pid: int) -> float:
 
 @dataclass
 class Load:
-    """What the load saw, in seconds."""
+    """What the load saw, in seconds, of the turns begun at `since` (of `time.monotonic()`) or later."""
 
+    since: float = 0.0
+    turns: int = 0  # that ended at `since` or later, whenever they were begun
     first_s: list[float] = field(default_factory=list[float])
     whole_s: list[float] = field(default_factory=list[float])
     thanked_s: list[float] = field(default_factory=list[float])
 
 
-async def converse(slack: SlackSimulator, channel: str, until: float, load: Load) -> None:
-    """One person after another question in one thread, each asked when the last was answered."""
+class Slack(SlackSimulator):
+    """Tells whoever watches a channel of each call on it: looking again and again costs more than a turn."""
+
+    def __init__(self) -> None:
+        super().__init__(limits={})
+        self.called: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    def _answer(self, method: str, args: Args, authorization: str) -> Answer:
+        answer = super()._answer(method, args, authorization)
+        self.called[str(args.get("channel"))].set()
+        return answer
+
+    async def look(self, channel: str) -> None:
+        """Wait for the next call on this channel."""
+        self.called[channel].clear()
+        await self.called[channel].wait()
+
+
+async def converse(slack: Slack, channel: str, until: float, load: Load) -> None:
+    """One person with one question after another in one thread, each asked when the last was answered."""
     thread: str | None = None
-    while time.monotonic() < until:
-        began = time.monotonic()
+    while (began := time.monotonic()) < until:
         ts = await slack.say(channel, "U0ADA", "Tell me more, please.", thread)
-        load.thanked_s.append(time.monotonic() - began)
+        thanked = time.monotonic()
         thread = thread or ts
         answer = await _answer(slack, channel, thread, 30)
-        load.first_s.append(time.monotonic() - began)
-        while not answer.get("metadata"):  # noqa: ASYNC110 - the simulator's dictionary has no event
-            await asyncio.sleep(0.004)
-        load.whole_s.append(time.monotonic() - began)
+        first = time.monotonic()
+        while not answer.get("metadata"):
+            await slack.look(channel)
+        ended = time.monotonic()
+        load.turns += load.since <= ended <= until
+        if began >= load.since:
+            load.thanked_s.append(thanked - began)
+            load.first_s.append(first - began)
+            load.whole_s.append(ended - began)
         for message in slack.thread(channel, thread):  # the simulator looks through all that it holds
             del slack.workspace.messages[channel, message["ts"]]
 
 
-async def _answer(slack: SlackSimulator, channel: str, thread: str, timeout_s: float) -> dict[str, Any]:
+async def _answer(slack: Slack, channel: str, thread: str, timeout_s: float) -> dict[str, Any]:
     """The bot's message in this thread, as soon as there is one."""
     async with asyncio.timeout(timeout_s):
         while True:
             for message in slack.thread(channel, thread):
                 if message.get("bot_id"):
                     return message
-            await asyncio.sleep(0.004)
+            await slack.look(channel)
 
 
 @asynccontextmanager
-async def stage(options: argparse.Namespace) -> AsyncGenerator[tuple[SlackSimulator, Process]]:
-    """Slack here, Azure in a process of its own on this core, the bot in a process on the other."""
+async def stage(options: argparse.Namespace) -> AsyncGenerator[tuple[Slack, Process]]:
+    """Slack here, Redis and Azure in processes of their own on this core, the bot in one on the other."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {1})
     model_port, port = free_port(), free_port()
     pace = ["--chunks", str(options.chunks), "--interval-ms", str(options.interval_ms)]
     model = [sys.executable, "-m", "tests.simulators.azure", "--port", str(model_port), *pace]
     with tempfile.TemporaryDirectory() as folder:
-        async with SlackSimulator(limits={}) as slack:
+        async with embedded(Path(folder)), Slack() as slack:
             env = {
                 "PORT": str(port),
                 "PARLEY_DATA_DIR": folder,
@@ -135,24 +165,30 @@ class Measured:
 
 
 async def measure(options: argparse.Namespace) -> Measured:
-    """Warm up for two seconds, then measure."""
+    """Let the conversations begin one after another within `spread` seconds, warm up, then measure."""
     async with stage(options) as (slack, bot):
         channels = [f"D{number:04d}" for number in range(options.conversations)]
-        for channel in channels:
+        since = time.monotonic() + options.spread + 2
+        until = since + options.seconds
+        load = Load(since=since)
+
+        async def begin(number: int, channel: str) -> None:
             slack.workspace.channels[channel] = {"U0ADA", slack.workspace.bot_user}
-        await asyncio.gather(*(converse(slack, one, time.monotonic() + 2, Load()) for one in channels))
-        warm_mb, cpu, began = resident_mb(bot.pid), cpu_s(bot.pid), time.monotonic()
-        calls = sum(slack.calls.values())
-        load = Load()
-        until = began + options.seconds
-        await asyncio.gather(*(converse(slack, one, until, load) for one in channels))
-        turns = len(load.whole_s)
+            await asyncio.sleep(options.spread * number / options.conversations)
+            await converse(slack, channel, until, load)
+
+        talks = asyncio.gather(*(begin(number, one) for number, one in enumerate(channels)))
+        await asyncio.sleep(since - time.monotonic())
+        warm_mb, cpu, calls = resident_mb(bot.pid), cpu_s(bot.pid), sum(slack.calls.values())
+        await asyncio.sleep(until - time.monotonic())
+        cpu, calls = cpu_s(bot.pid) - cpu, sum(slack.calls.values()) - calls
+        await talks
         return Measured(
             load=load,
-            turns=turns,
-            seconds=time.monotonic() - began,
-            cpu_s=cpu_s(bot.pid) - cpu,
-            calls=(sum(slack.calls.values()) - calls) / turns,
+            turns=load.turns,
+            seconds=options.seconds,
+            cpu_s=cpu,
+            calls=calls / load.turns,
             memory_mb=(warm_mb, resident_mb(bot.pid)),
         )
 
@@ -171,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--chunks", type=int, default=50)
     words.add_argument("--interval-ms", type=float, default=0)
     words.add_argument("--first-ms", type=float, default=0)
+    words.add_argument("--spread", type=float, default=0, help="seconds in which the conversations begin")
     words.add_argument("bot", nargs="*", default=PARLEY)
     return words
 
