@@ -180,13 +180,9 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
         adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
         for risk in await house.redis.risks():
             log.warning("%s: %s", risk.subject, risk.words)
-        work = [house.worker(adapters).run(until)] if worker_on else []
         if web_on:
             await stack.enter_async_context(_listening(house, adapters))
-        if work:
-            await asyncio.gather(*work)
-        else:
-            await until.wait()
+        await (house.worker(adapters).run(until) if worker_on else until.wait())
 
 
 def _until_signal() -> asyncio.Event:
