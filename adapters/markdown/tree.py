@@ -11,6 +11,9 @@ _blocks.disable(["inline", "text_join"])
 loose = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
 loose.disable(["fragments_join", "text_join"])
 
+_WORDS = ("text", "text_special", "code_inline")
+"""What holds words; a special text is an entity, or a sign behind a backslash."""
+
 
 def parse(text: str) -> SyntaxTreeNode:
     """The blocks of CommonMark with tables; `map` is a block's range of lines.
@@ -23,4 +26,4 @@ def parse(text: str) -> SyntaxTreeNode:
 def plain(markdown: str) -> str:
     """The words of one run of text, without its signs."""
     tree = SyntaxTreeNode(loose.parseInline(markdown))
-    return "".join(node.content for node in tree.walk() if node.type in ("text", "code_inline"))
+    return "".join(node.content for node in tree.walk() if node.type in _WORDS)

@@ -27,11 +27,15 @@ PICTURE_BYTES = 1_000_000
 SMALLEST_PICTURE_BYTES = 60_000
 """A picture is made no smaller than this when Teams finds a message too large."""
 SOURCES = 20
-_REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<img", re.M | re.I)
+_REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
 """Text without any of these needs no tree."""
-_LOADED = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|!(?=\[[^\]\n]*\][\[(])|<(?=img\b)", re.I)
-"""Code, which stays; else the beginning of a picture that lies elsewhere."""
-_HALF_PICTURE = re.compile(r"(?:<i?m?|!)$", re.I)
+_MEANT = re.compile(
+    r"(?P<kept>(`+)(?!`).*?(?<!`)\2(?!`)|<[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|<[^\s<>@]+@[^\s<>@]+>)"
+    r"|!(?=\[[^\]\n]*\][\[(])|<(?=[a-z/!?])",
+    re.I,
+)
+"""Code and links, which stay; else the beginning of a picture that lies elsewhere, or of HTML."""
+_HALF_MEANT = re.compile(r"(?:<[^\s<>]{0,200}|!)$")
 
 
 def utf16(text: str) -> int:
@@ -137,7 +141,7 @@ def _with_marks(text: str, sources: Sequence[Source]) -> str:
 
 def growing(text: str) -> str:
     """What may be shown of a text that is being written; always a prefix of what is shown later."""
-    return to_teams(_HALF_PICTURE.sub("", settled(text)))
+    return to_teams(_HALF_MEANT.sub("", settled(text)))
 
 
 def to_teams(text: str) -> str:
@@ -145,6 +149,7 @@ def to_teams(text: str) -> str:
 
     Works line by line, so that a growing text stays a prefix of what it becomes. A picture that lies
     elsewhere becomes a link: loading it would tell its server who reads, and what a model was made to add.
+    HTML, which Teams would obey, is shown as it is written.
     """
     if not _REWRITTEN.search(text):
         return text
@@ -153,7 +158,7 @@ def to_teams(text: str) -> str:
     for node in tree.walk():
         if node.type == "inline" and node.map:
             start, stop = node.map
-            lines[start:stop] = map(_unloaded, lines[start:stop])
+            lines[start:stop] = map(_tame, lines[start:stop])
     for node in reversed(tree.children):
         if node.map is None:
             continue
@@ -182,11 +187,12 @@ def _tick(node: SyntaxTreeNode, lines: list[str]) -> None:
 def _inline(node: SyntaxTreeNode) -> str:
     """The Markdown of a block that holds one run of text."""
     inline = next((child for child in node.children if child.type == "inline"), None)
-    return _unloaded(inline.content) if inline else ""
+    return _tame(inline.content) if inline else ""
 
 
-def _unloaded(text: str) -> str:
-    return _LOADED.sub(lambda found: found[0] if found[1] else "&lt;" if found[0] == "<" else "", text)
+def _tame(text: str) -> str:
+    """A line without pictures and HTML."""
+    return _MEANT.sub(lambda found: found["kept"] or ("&lt;" if found[0] == "<" else ""), text)
 
 
 def _table(node: SyntaxTreeNode) -> list[str]:

@@ -65,11 +65,14 @@ def test_words_above_a_rule_are_no_heading() -> None:
             'before <IMG src="https://x.example/?q=1"> after',
             'before &lt;IMG src="https://x.example/?q=1"> after',
         ),
+        ("<at>Bob</at> <!-- x --> a < b, 1<2", "&lt;at>Bob&lt;/at> &lt;!-- x --> a < b, 1<2"),
+        ("<https://x.example> <bob@x.example> `<b>`", "<https://x.example> <bob@x.example> `<b>`"),
+        ("| a |\n|---|\n| <b>x</b> |", "```\na\n--------\n<b>x</b>\n```"),
         ("Great![1] and `![a](b)` and ``<img>``", "Great![1] and `![a](b)` and ``<img>``"),
         ("```\n![a](b) <img>\n```", "```\n![a](b) <img>\n```"),
     ],
 )
-def test_no_picture_is_loaded_from_elsewhere(text: str, shown: str) -> None:
+def test_no_picture_is_loaded_from_elsewhere_and_no_html_is_obeyed(text: str, shown: str) -> None:
     assert to_teams(text) == shown
 
 
