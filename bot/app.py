@@ -18,7 +18,9 @@ from bot.errors import ConfigError, StateUnavailable
 from bot.house import House, open_house
 from bot.press import Press
 from bot.settings import Settings, is_loopback
+from bot.state.bills import bill
 from bot.state.choices import Choices
+from bot.state.saves import Saves
 from bot.types import Finding, Turn
 from bot.workbench import Workbench
 
@@ -118,8 +120,8 @@ def _office(house: House) -> Office:
     """What stands behind the studio's pages."""
 
     async def settle(turn: Turn) -> None:
-        await house.ledger.settle(turn.said.user, turn.id, turn.said.address.conversation, turn.usage)
-        await house.books.note(turn)
+        await house.bills.settle(bill(turn))
+        await house.bills.tidy()
 
     workbench = Workbench(
         engine=house.engine, library=house.library, every=lambda: house.deployments, settle=settle
@@ -131,6 +133,7 @@ def _office(house: House) -> Office:
         bindings=Bindings(
             choices=Choices(house.redis), archive=house.archive, templates=house.library.shelf.templates
         ),
+        saves=Saves(house.redis),
         archive=house.archive,
         books=house.books,
         fleet=house.gateway,
@@ -178,8 +181,9 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
         if hangup := getattr(signal, "SIGHUP", None):  # Windows has none
             asyncio.get_running_loop().add_signal_handler(hangup, house.reload)
         adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
-        for risk in await house.redis.risks():
-            log.warning("%s: %s", risk.subject, risk.words)
+        for risk in [*await house.redis.risks(), *house.ledger.limits.check(house.deployments)]:
+            if risk.level != "ok":
+                log.warning("%s: %s", risk.subject, risk.words)
         if web_on:
             await stack.enter_async_context(_listening(house, adapters))
         await (house.worker(adapters).run(until) if worker_on else until.wait())
@@ -255,6 +259,7 @@ async def check(settings: Settings) -> list[Finding]:
             loaded = ", ".join(template.name for template in house.templates)
             findings.append(Finding(level="ok", subject="templates", words=loaded))
             findings += await house.redis.check()
+            findings += house.ledger.limits.check(house.deployments)
             findings += await house.gateway.check()
             for adapter in find_adapters(house):
                 async with adapter:

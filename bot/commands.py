@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from bot.desk import Desk
 from bot.errors import NotAllowed
+from bot.state.bills import channel_of
 from bot.state.choices import Manner
 from bot.types import Reply, Said, Template
 
@@ -16,7 +17,7 @@ WORDS: Mapping[str, str] = {
     "again": "answer the last question anew",
     "stop": "stop writing",
     "sent": "what was sent to the model for the last answer",
-    "usage": "what you have used today and this month",
+    "usage": "what you have used today and this month, and what is left",
     "reset": "start anew: I no longer see what was said before in this conversation",
     "forget": "delete everything that is kept about you, in every conversation",
     "follow": "answer what is said in threads that I am in, without being named",
@@ -111,7 +112,7 @@ class Commands:
                 text = "Done. This conversation starts anew: I no longer see what was said before."
                 return Done(Reply(text=text), resets=True)
             case "usage":
-                return Done(Reply(text=await self._desk.usage(said.user), private=True))
+                return Done(Reply(text=await self._desk.usage(said.user, channel_of(said)), private=True))
             case "forget":
                 gone = await self._desk.forget(said.user, said.address.conversation)
                 return Done(Reply(text=gone, private=True), keep=False)

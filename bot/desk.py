@@ -1,14 +1,14 @@
 """What people may see of themselves and change: choices, usage, what was sent, what is remembered."""
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from bot import sent
+from bot import budgets, sent
 from bot.errors import NotAllowed
 from bot.state.choices import Choice, Choices, Manner
-from bot.state.ledger import Ledger, Spent
+from bot.state.ledger import Ledger, Spent, Standing
 from bot.state.memory import Memory
 from bot.state.proposals import Proposals
 from bot.state.turns import Turns
@@ -75,8 +75,8 @@ class Desk:
             usual=self._usual(choice),
             deployments=tuple(self.deployments.items()) if len(self.deployments) > 1 else (),
             deployment=choice.deployment,
-            usage=await self.usage(user),
-            conversations=len(await self._ledger.talks(user)),
+            usage=await self.usage(user, channel),
+            conversations=len(await self._turns.talks(user)),
             answers=kept.turns,
         )
 
@@ -108,14 +108,28 @@ class Desk:
 
     # -------------------------------------------------------------- what was used, sent, kept
 
-    async def usage(self, user: User) -> str:
-        """What a person used today and this month, as Markdown."""
-        today = now().date()
-        day = await self._ledger.spent(user.tenant, user.id, today, today)
-        month = await self._ledger.spent(user.tenant, user.id, date(today.year, today.month, 1), today)
-        rows = [_row("Today", day), _row("This month", month)]
+    async def usage(self, user: User, channel: str = "") -> str:
+        """What a person used today and this month, and how the limits stand that hold for them here."""
+        day, month = await self._ledger.today_and_month(user)
         head = "| | Answers | Tokens in | Tokens out | Pictures | Cost |\n|---|---|---|---|---|---|"
-        return "\n".join(["What you have used (days in UTC):", "", head, *rows])
+        lines = [
+            "What you have used (days and months are those of UTC):",
+            "",
+            head,
+            _row("Today", day),
+            _row("This month", month),
+        ]
+        at = now()
+        standing = [_stands(one, at) for one in await self._ledger.standing(user, channel)]
+        if standing:
+            head = "| For | Limit | Used | Left | Anew |\n|---|---|---|---|---|"
+            lines += ["", "Limits that hold here:", "", head, *standing]
+        return "\n".join(lines)
+
+    def may(self, user: User, turn: Turn) -> bool:
+        """Whether an answer is this person's: who asked for it, or runs the bot."""
+        asker = turn.said.user
+        return (user.id, user.tenant) == (asker.id, asker.tenant) or user.id in self._operators
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
         """What was sent for the answer that this post shows, or, without one, for the last answer.
@@ -126,14 +140,13 @@ class Desk:
         turn = find(turns, post)
         if turn is None:
             raise NotAllowed("That answer is no longer kept, so I can't say what was sent for it.")
-        asker = turn.said.user
-        if (user.id, user.tenant) != (asker.id, asker.tenant) and user.id not in self._operators:
+        if not self.may(user, turn):
             raise NotAllowed("Only the person who asked, and those who run this bot, may see what was sent.")
         return sent.describe(turn, await self._turns.sent(conversation, turn.id))
 
     async def forget(self, user: User, *conversations: str) -> str:
         """Delete what is kept about a person, everywhere, and in these; what was deleted, in words."""
-        everywhere = dict.fromkeys([*await self._ledger.talks(user), *conversations])
+        everywhere = dict.fromkeys([*await self._turns.talks(user), *conversations])
         gone = await self._turns.forget(user, everywhere)
         await self._memory.forget(*everywhere)
         days = await self._ledger.forget(user)
@@ -167,9 +180,17 @@ def _listed(names: Collection[str]) -> str:
 def _row(label: str, spent: Spent) -> str:
     cost = f"${spent.microdollars / 1_000_000:.4f}"
     if spent.unpriced:
-        cost += f" and {_count(spent.unpriced, 'call')} of unknown price"
+        unknown = f"{_count(spent.unpriced, 'call')} of unknown price"
+        cost = f"{cost} and {unknown}" if spent.microdollars else unknown
     numbers = (spent.turns, spent.input_tokens, spent.output_tokens, spent.images)
     return f"| {label} | {' | '.join(map(str, numbers))} | {cost} |"
+
+
+def _stands(one: Standing, at: datetime) -> str:
+    limit = one.limit
+    whose = {"person": "you", "channel": "this channel", "tenant": "your organisation"}[limit.scope]
+    amounts = (limit.said(one.used), limit.said(one.left))
+    return f"| {' | '.join((whose, str(limit), *amounts, budgets.anew(limit, at, one.minute_s)))} |"
 
 
 def _count(number: int, noun: str) -> str:

@@ -33,11 +33,14 @@ class Stop:
 class Draft:
     """A turn in the making: what the worker shows, then writes down.
 
-    `before` and `ahead` are where the prompts begin, and will begin, by the turn before it.
+    `event` is the act that pays for it, `reserved` whether that was let in. `before` and `ahead` are where
+    the prompts begin, and will begin, by the turn before it.
     """
 
     said: Said
     began_at: datetime
+    event: str = ""
+    reserved: bool = False
     text: str = ""
     finish: str | None = None
     template: str = ""

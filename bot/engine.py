@@ -13,18 +13,23 @@ from bot.attachments import NOTHING, Contents, Fetch, Files
 from bot.chat import Chat, Show
 from bot.commands import Commands
 from bot.compose import Material, Room, compose
-from bot.desk import Desk
+from bot.desk import Desk, find
 from bot.draft import Draft, Stop
 from bot.errors import ContentFiltered, NotAllowed, Refused
 from bot.models import Glimpse, Model
 from bot.recollection import Recollection
-from bot.state.ledger import Ledger
+from bot.state.ledger import Ledger, estimate
 from bot.state.memory import Summary
 from bot.thread import Context, nothing_before, with_thread
 from bot.tools import DRAW, Tool
-from bot.types import Example, Match, Prompt, Reply, Said, Template, Turn, Usage, now
+from bot.types import Example, Match, Prompt, Reply, Said, Template, Turn, Usage, User, now
 
 log = logging.getLogger(__name__)
+
+_NOT_YOURS = (
+    "Only the person who asked, and those who run this bot, may have an answer given anew. "
+    "Ask it yourself, and I answer you."
+)
 
 Choose = Callable[[Template, str], Awaitable[Sequence[Example]]]
 Recall = Callable[[Template, str], Awaitable[Sequence[str]]]
@@ -104,6 +109,10 @@ class Engine:
         """The command of the engine's own that was typed, and what came after it; None for a question."""
         return self._parts.commands.parse(said)
 
+    def may(self, user: User, turn: Turn) -> bool:
+        """Whether this person may have an answer given anew."""
+        return self._parts.desk.may(user, turn)
+
     async def answer(
         self,
         said: Said,
@@ -114,12 +123,15 @@ class Engine:
         stop: Stop,
         context: Context = nothing_before,
         glimpse: Glimpse | None = None,
+        event: str = "",
     ) -> Draft:
         """The turn that answers what was said, not yet shown in full nor written down.
 
-        A refusal is an answer, in its own words. Raises Unavailable (try again later) and ConfigError.
+        `event` is the act that pays for it, where that is another than what was said: an edit, a wish for
+        another answer. A refusal is an answer, in its own words. Raises Unavailable (try again later) and
+        ConfigError.
         """
-        draft = Draft(said, now())
+        draft = Draft(said, now(), event=event or said.id)
         seen = window.remembered(turns)
         draft.before, draft.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         around = Around(show=show, fetch=fetch, stop=stop, context=context, glimpse=glimpse)
@@ -129,6 +141,8 @@ class Engine:
                 await self._answer(draft, turns, around)
             elif command[0] == "compare":
                 await self._compare(draft, command[1], turns, around)
+            elif command[0] == "again" and find(turns, command[1]) is not None:
+                raise NotAllowed(_NOT_YOURS)
             else:
                 done = await self._parts.commands.run(*command, said)
                 draft.keep = done.keep
@@ -136,7 +150,8 @@ class Engine:
                 draft.end(done.reply, resets=done.resets)
         except Refused as refusal:
             draft.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}
-            draft.end(Reply(text=str(refusal)), "refused", reason=type(refusal).__name__)
+            reply = Reply(text=str(refusal), private=self._parts.commands.parse(said) is not None)
+            draft.end(reply, "refused", reason=type(refusal).__name__)
         return draft
 
     async def _answer(self, draft: Draft, turns: Sequence[Turn], around: Around) -> None:
@@ -172,11 +187,19 @@ class Engine:
         tools = self._tools(draft, template, turns, around.show, around.glimpse)
         summary = await parts.recollection.of(said, turns)
         prompt = await self._compose(draft, template, question, turns, found, tools, summary)
-        await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
+        await self._admit(draft, prompt)
         await Chat(parts.model, tools, draft, around.show).write(prompt, around.stop)
         for usage in draft.usage[:1]:
             parts.learn(prompt, usage)
         parts.recollection.refresh(said, turns, prompt, summary)
+
+    async def _admit(self, draft: Draft, *prompts: Prompt, more: bool = False) -> None:
+        """Reserve what these will take; that a budget is nearly used up is said under the answer."""
+        parts = self._parts
+        estimates = [estimate(prompt, parts.estimate_usd(prompt)) for prompt in prompts]
+        notice = await parts.ledger.admit(draft.said, draft.event, estimates, more=more)
+        draft.reserved = True
+        draft.notes += [notice] if notice else []
 
     async def _draw(
         self,
@@ -198,7 +221,7 @@ class Engine:
         family = parts.family(template) or ""
         prompt, notes = drawing.composed(template, said, wish, pictures, parts.room(template), family)
         draft.notes += notes
-        await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt))
+        await self._admit(draft, prompt)
         await drawing.draw(parts.model, draft, prompt, around.show, around.stop, around.glimpse)
 
     def _tools(
@@ -218,7 +241,7 @@ class Engine:
             return tools
 
         async def reserve(prompt: Prompt) -> None:
-            await parts.ledger.admit(said.user, said.id, parts.estimate_usd(prompt), more=True)
+            await self._admit(draft, prompt, more=True)
 
         pen = drawing.Pen(
             model=parts.model,
@@ -283,9 +306,7 @@ class Engine:
         observe.see(template=template.version)
         prompt = await self._compose(draft, replace(template, deployment=None), question, turns)
         sent = comparison.prompts(prompt, rivals)
-        prices = [parts.estimate_usd(one) for one in sent]
-        known = sum(price for price in prices if price is not None)
-        await parts.ledger.admit(draft.said.user, draft.said.id, known or None)
+        await self._admit(draft, *sent)
         await comparison.Comparison(parts.model, draft, around.show).write(sent, around.stop)
 
 

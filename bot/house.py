@@ -24,6 +24,7 @@ from bot.recollection import Recollection
 from bot.serving import Serving
 from bot.settings import Settings, secrets
 from bot.state.archive import Archive
+from bot.state.bills import Bills
 from bot.state.books import Books
 from bot.state.choices import Choices
 from bot.state.cooldowns import Cooldowns
@@ -41,7 +42,7 @@ from bot.state.vault import Vault
 from bot.state.vectors import Vectors
 from bot.state.votes import Votes
 from bot.tools import installed
-from bot.types import Departed, Deployment, Event, Said, Stopped, Template, Turn
+from bot.types import Departed, Deployment, Event, Said, Stopped, Template
 from bot.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class House:
     library: Library
     archive: Archive
     books: Books
+    bills: Bills
     stage: Stage
     votes: Votes
     desk: Desk
@@ -76,16 +78,10 @@ class House:
 
     def worker(self, adapters: Sequence[Adapter]) -> Worker:
         """A worker that answers by these adapters."""
-
-        async def settle(turn: Turn) -> None:
-            await self.ledger.settle(turn.said.user, turn.id, turn.said.address.conversation, turn.usage)
-            await self.archive.note(turn)
-            await self.books.note(turn)
-
         return Worker(
             inbox=self.inbox,
             engine=self.engine,
-            settle=settle,
+            bills=self.bills,
             depart=self.depart,
             stage=self.stage,
             adapters={adapter.name: adapter for adapter in adapters},
@@ -144,7 +140,9 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         stack.push_async_callback(redis.close)
         gateway = await stack.enter_async_context(_connect(found, redis))
         serving = Serving(gateway)
-        ledger, turns = _ledger(settings, redis), Turns(redis)
+        archive = Archive(redis, _retention_s(settings))
+        bills = Bills(redis, archive)
+        ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)
         memory = Memory(redis, _retention_s(settings))
         recollection = Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
         stack.push_async_callback(recollection.close)
@@ -161,8 +159,9 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             gateway=gateway,
             deployments=deployments,
             library=library,
-            archive=Archive(redis, _retention_s(settings)),
+            archive=archive,
             books=Books(redis),
+            bills=bills,
             stage=Stage(redis),
             votes=Votes(redis),
             desk=desk,
@@ -201,15 +200,6 @@ def _engine(
             family=serving.family,
             sees=serving.sees,
         )
-    )
-
-
-def _ledger(settings: Settings, redis: Redis) -> Ledger:
-    return Ledger(
-        redis,
-        requests_per_minute=settings.parley_requests_per_minute,
-        daily_usd=settings.parley_daily_usd,
-        retention_s=_retention_s(settings),
     )
 
 

@@ -8,7 +8,8 @@ from bot import window
 from bot.attachments import cut
 from bot.errors import BotError
 from bot.models import Model
-from bot.state.ledger import Ledger
+from bot.state.bills import bill_of
+from bot.state.ledger import Ledger, estimate
 from bot.state.memory import Memory, Summary
 from bot.types import Message, Parameters, Prompt, Said, Turn, Usage, say
 
@@ -99,15 +100,15 @@ class Recollection:
             log.warning("A long conversation could not be summed up: %s", error)
 
     async def _make(self, said: Said, prompt: Prompt) -> str:
-        conversation, event = said.address.conversation, f"{said.id}:summary"
-        await self._ledger.admit(said.user, event, self._estimate_usd(prompt), more=True)
+        event, reserved = f"{said.id}:summary", estimate(prompt, self._estimate_usd(prompt))
+        await self._ledger.admit(said, event, [reserved], more=True, told=False)
         text, usage = "", list[Usage]()
         try:
             async for delta in self._model.chat(prompt):
                 text += delta.text
                 usage += [delta.usage] if delta.usage is not None else []
         finally:
-            await self._ledger.settle(said.user, event, conversation, usage, turns=0)
+            await self._ledger.settle(bill_of(said, event, "summary", usage, turns=0))
         return cut(text.strip(), _KEPT_BYTES)
 
 

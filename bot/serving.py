@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bot.compose import Room
 from bot.models.gateway import Gateway
+from bot.state.ledger import OUTPUT_TOKENS
 from bot.types import Deployment, Prompt, Template, Turn, Usage
 from bot.window import Calibration
 
@@ -73,5 +74,5 @@ class Serving:
             return prices.image_usd and prices.image_usd * (prompt.parameters.images or 1)
         if prices.input_usd is None or prices.output_usd is None:
             return None
-        output = prompt.parameters.max_output_tokens or 1000
+        output = prompt.parameters.max_output_tokens or OUTPUT_TOKENS
         return (prompt.input_tokens * prices.input_usd + output * prices.output_usd) / 1_000_000

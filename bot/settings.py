@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from bot import budgets
 from bot.errors import ConfigError
 
 
@@ -110,13 +111,17 @@ class Settings(BaseSettings):
     parley_on_uninstall: Literal["delete", "keep"] = "delete"  # what people take away, they expect to be gone
     parley_operators: str = ""
 
-    # --- limits on people
-    parley_requests_per_minute: Annotated[int, Field(ge=0)] = 30
-    parley_daily_usd: Annotated[float, Field(ge=0)] | None = None
+    # --- limits on people, channels and tenants
+    parley_limits: str = budgets.DEFAULT
 
     # --- what is written about it
     parley_log: Literal["text", "json"] = "text"
     parley_log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def limits(self) -> budgets.Limits:
+        """What people, channels and tenants may use."""
+        return budgets.read(self.parley_limits)
 
     @property
     def operators(self) -> frozenset[str]:
@@ -161,7 +166,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _whole_platforms(self) -> Self:
         problems = [*self._studio_problems(), *self._entra_problems(), *self._slack_problems()]
-        problems += [*self._teams_problems(), *self._model_problems()]
+        problems += [*self._teams_problems(), *self._model_problems(), *self._limit_problems()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -271,6 +276,13 @@ class Settings(BaseSettings):
             return [
                 f"AZURE_OPENAI_ENDPOINT is missing, but {orphans[0]} is there. It looks like https://NAME.openai.azure.com."
             ]
+        return []
+
+    def _limit_problems(self) -> list[str]:
+        try:
+            budgets.read(self.parley_limits)
+        except ConfigError as error:
+            return [f"PARLEY_LIMITS: {error}."]
         return []
 
 

@@ -18,6 +18,7 @@ from bot.engine import Engine
 from bot.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
 from bot.rota import Rota
 from bot.running import Running, quietly
+from bot.state.bills import Bills, bill
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.stage import Scene, Stage
 from bot.state.turns import pack_image, pack_prompts
@@ -25,8 +26,6 @@ from bot.types import Address, Deleted, Departed, Edited, Image, Post, Rated, Re
 
 log = logging.getLogger(__name__)
 
-Settle = Callable[[Turn], Awaitable[None]]
-"""Counts what a written turn cost."""
 Depart = Callable[[Departed], Awaitable[None]]
 """Does what the operator wants done when the bot is taken away from a place."""
 
@@ -51,7 +50,7 @@ class Worker:
         *,
         inbox: Inbox,
         engine: Engine,
-        settle: Settle,
+        bills: Bills,
         depart: Depart,
         stage: Stage,
         adapters: Mapping[str, Adapter],
@@ -62,7 +61,7 @@ class Worker:
     ) -> None:
         self._inbox = inbox
         self._engine = engine
-        self._settle = settle
+        self._bills = bills
         self._depart = depart
         self._stage = stage
         self._adapters = adapters
@@ -75,6 +74,8 @@ class Worker:
     async def run(self, until: asyncio.Event) -> None:
         """Work until the event is set, then drain."""
         beside = [asyncio.create_task(self._keep()), asyncio.create_task(self._stage.tell(self.scenes))]
+        ended = asyncio.Event()
+        settling = asyncio.create_task(self._bills.run(ended))
         try:
             await self._rota.run(until)
             await self._drain()
@@ -84,7 +85,8 @@ class Worker:
             for running in list(self._running.values()):
                 if running.task is not None:
                     running.task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            ended.set()
+            await asyncio.gather(*beside, settling, return_exceptions=True)
 
     def scenes(self) -> list[Scene]:
         """What is being answered here now."""
@@ -194,7 +196,7 @@ class Worker:
             return
         word, post = self._engine.command(said) or ("", "")
         before = desk.find(turns, post) if word == "again" else None
-        if before is None:
+        if before is None or not self._engine.may(said.user, before):
             await self._answer(running, said, turns, None)
             return
         place = turns.index(before) - len(turns)
@@ -238,6 +240,7 @@ class Worker:
                 stop=running.stop,
                 glimpse=glimpse if isinstance(adapter, Easel) else None,
                 context=partial(adapter.context, said.address),
+                event=running.claim.event.id if running.claim.event else "",
             )
         finally:
             # Also when the engine failed: a post that was begun is written down, and said what happened on.
@@ -257,25 +260,23 @@ class Worker:
         self, running: Running, adapter: Adapter, draft: Draft, post: Post, place: int | None
     ) -> None:
         claim, turn = running.claim, draft.done()
+        if place is not None:
+            turn = revision.anew(turn, claim.turns[place])
         post = await adapter.close(post, turn.reply)
         images = tuple(replace(image, data=b"") for image in turn.reply.images)
-        turn = replace(
-            turn,
-            post=post,
-            attempts=claim.attempt,
-            reply=replace(turn.reply, images=images),
-            ended_at=now(),
-        )
+        reply = replace(turn.reply, images=images)
+        turn = replace(turn, post=post, attempts=claim.attempt, reply=reply, ended_at=now())
         written = Written(
             turn=turn if draft.keep else None,
             place=place,
             sent=pack_prompts(draft.sent) if draft.sent else b"",
             pictures={ref: pack_image(image) for ref, image in draft.pictures.items()},
+            bill=bill(turn, draft.event) if draft.reserved else None,
         )
         await running.commit(written)
         observe.count(turn)
-        if draft.sent:
-            await quietly(self._settle(turn))
+        if written.bill is not None:
+            await quietly(self._bills.settle(written.bill))
 
     # -------------------------------------------------------------- failures
 
@@ -310,6 +311,8 @@ class Worker:
             turn = await self._last_words(running, claim.event, Reply(text=words), reason)
         observe.BURIED.inc()
         await running.commit(Written(turn=turn, buried=reason))
+        if claim.event is not None:
+            await quietly(self._bills.give_back(claim.event.user.tenant, claim.event.id))
 
     async def _last_words(self, running: Running, said: Said, reply: Reply, reason: str) -> Turn:
         post = running.post

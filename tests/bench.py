@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from bot import budgets
 from bot.adapter import Receipt
 from bot.commands import Commands
 from bot.compose import Room as TokenRoom
@@ -11,6 +12,7 @@ from bot.desk import Desk
 from bot.engine import Engine, Parts
 from bot.recollection import Recollection
 from bot.state.archive import Archive
+from bot.state.bills import Bills
 from bot.state.choices import Choices
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
@@ -53,7 +55,8 @@ class Bench:
         self.room = Room()
         self.model = Puppet()
         self.turns = Turns(redis)
-        self.ledger = Ledger(redis, requests_per_minute=0, daily_usd=None, retention_s=3600)
+        self.bills = Bills(redis, Archive(redis, 3600))
+        self.ledger = Ledger(redis, self.bills)
         self.context_tokens = 8000
         self.memory = Memory(redis, 3600)
         self.attempts = 3
@@ -64,6 +67,10 @@ class Bench:
         self.deployments: tuple[Deployment, ...] = ()
         self.lease_s = 30.0
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
+
+    def limited(self, limits: str) -> Ledger:
+        """A ledger with these limits."""
+        return Ledger(self.redis, self.bills, budgets.read(limits))
 
     def rivals(self) -> tuple[str, ...]:
         return tuple(one.name for one in self.deployments)
@@ -110,7 +117,7 @@ class Bench:
         return Worker(
             inbox=self.inbox,
             engine=Engine(parts),
-            settle=self.settle,
+            bills=self.bills,
             depart=self.depart,
             stage=Stage(self.redis),
             adapters={"test": self.room},
@@ -122,9 +129,6 @@ class Bench:
 
     async def depart(self, departed: Departed) -> None:
         await Tenants(self.redis, Archive(self.redis, 3600)).forget(departed)
-
-    async def settle(self, turn: Turn) -> None:
-        await self.ledger.settle(turn.said.user, turn.id, ROOM, turn.usage)
 
     @asynccontextmanager
     async def working(self, *, drain_s: float = 5) -> AsyncGenerator[None]:

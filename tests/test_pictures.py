@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from bot import drawing, wishes
 from bot.errors import BotError
 from bot.models import Glimpse, Unfinished
-from bot.state.ledger import Ledger
+from bot.state.ledger import Estimate
 from bot.types import Attachment, Delta, Image, Parameters, Post, Prompt, ToolCall, ToolResult
-from tests.acts import ADA, said, stopped
+from tests.acts import said, stopped
 from tests.bench import ASSISTANT, DRAW, ROOM, Bench
 from tests.room import Room, Script, words
 from tests.test_attachments import picture
@@ -218,12 +218,12 @@ async def test_the_tool_is_only_there_where_pictures_are_served(pen: Bench) -> N
 
 
 async def test_a_picture_of_the_tool_is_paid_from_the_same_budget(pen: Bench) -> None:
-    pen.ledger = Ledger(pen.redis, requests_per_minute=0, daily_usd=0.015, retention_s=3600)
+    pen.ledger = pen.limited("person: $0.015/day")
     pen.model.script = artist(wish="a cat")
     await pen.answer(said("a cat, please", event="a"))
     assert "Here you are: no. Your budget for today" in pen.room.texts[0]
     with pytest.raises(BotError):
-        await pen.ledger.admit(ADA, "later", 0.02)
+        await pen.ledger.admit(said(), "later", [Estimate(usd=0.02)])
 
 
 async def test_what_was_sent_shows_the_picture_s_own_prompt(pen: Bench) -> None:

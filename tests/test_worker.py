@@ -3,7 +3,6 @@
 import asyncio
 import io
 from collections.abc import AsyncGenerator
-from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +11,6 @@ from PIL import Image as Pictures
 from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
 from bot.state import keys
 from bot.state.inbox import Claim, Inbox
-from bot.state.ledger import Ledger
 from bot.state.redis import Redis
 from bot.types import (
     Attachment,
@@ -25,7 +23,7 @@ from bot.types import (
     ToolCall,
     ToolResult,
 )
-from tests.acts import ADA, BOB, deleted, edited, rated, said, stopped
+from tests.acts import BOB, deleted, edited, rated, said, stopped
 from tests.bench import ROOM, Bench
 from tests.room import words
 
@@ -202,7 +200,7 @@ async def test_field_note_42_forget_deletes_a_person_everywhere_and_says_what(
     assert "2 answers" in bench.room.texts[-1]
     assert "1 picture " in bench.room.texts[-1]
     names = [name async for name in redis.scan("parley:*")]
-    kept = [name for name in names if keys.kind_of(name) not in ("seen", "lease")]
+    kept = [name for name in names if keys.kind_of(name) not in ("seen", "lease", "held")]
     assert not [name for name in kept if name.endswith((":ada", ":a", ":i"))], kept
 
 
@@ -390,15 +388,7 @@ async def test_a_refusal_of_the_model_is_an_answer_in_its_own_words(bench: Bench
 
 
 async def test_too_many_questions_in_a_minute_are_refused_with_the_seconds(bench: Bench) -> None:
-    bench.ledger = Ledger(bench.redis, requests_per_minute=2, daily_usd=None, retention_s=3600)
+    bench.ledger = bench.limited("person: 2 requests/minute")
     turns = await bench.answer(*(said(event=f"e{number}") for number in range(3)))
     assert [turn.outcome for turn in turns] == ["answered", "answered", "refused"]
     assert "seconds" in turns[-1].reply.text
-
-
-async def test_field_note_37_a_budget_is_reserved_before_the_call(bench: Bench) -> None:
-    """Two hundred people's worth of parallel questions by one person spend no more than was allowed."""
-    ledger = Ledger(bench.redis, requests_per_minute=0, daily_usd=0.05, retention_s=3600)
-    admit = partial(ledger.admit, ADA, estimate_usd=0.01)
-    outcomes = await asyncio.gather(*(admit(f"e{n}") for n in range(200)), return_exceptions=True)
-    assert sum(outcome is None for outcome in outcomes) == 5

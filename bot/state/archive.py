@@ -1,6 +1,7 @@
 """Finds what was said, in every conversation, newest first; and who has written lately."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from bot.state import keys
@@ -35,13 +36,13 @@ class Archive:
         self._redis = redis
         self._retention_s = retention_s
 
-    async def note(self, turn: Turn) -> None:
-        """Remember when a conversation was last answered; those past their retention go."""
-        at_ms = int(turn.ended_at.timestamp() * 1000)
+    async def note(self, answered: Mapping[str, datetime]) -> None:
+        """Remember when conversations were last answered; those past their retention go."""
+        at_ms = {name: int(at.timestamp() * 1000) for name, at in answered.items()}
         await self._redis.many(
             [
-                ("ZADD", keys.RECENT, "GT", at_ms, turn.said.address.conversation),
-                ("ZREMRANGEBYSCORE", keys.RECENT, "-inf", at_ms - self._retention_s * 1000),
+                *(("ZADD", keys.RECENT, "GT", ms, name) for name, ms in at_ms.items()),
+                ("ZREMRANGEBYSCORE", keys.RECENT, "-inf", max(at_ms.values()) - self._retention_s * 1000),
                 ("EXPIRE", keys.RECENT, self._retention_s),
             ]
         )

@@ -1,4 +1,4 @@
-"""What was used on each day (UTC), by template, deployment, channel and person: sums, no words."""
+"""What was used on each day (UTC), by tenant, template, deployment, channel and person: sums, no words."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -7,9 +7,11 @@ import msgspec
 
 from bot.state import keys
 from bot.state.redis import Redis
-from bot.types import Turn, Usage, User, now
+from bot.types import User, now
 
 _MARK = "\x1f"
+_BATCH = 500
+"""Days of tenants that are read at once."""
 
 
 class Sums(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +29,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """What one thing used on one day; `kind` is day, template, deployment, channel or person."""
+    """What one thing used on one day; `kind` is day, tenant, template, deployment, channel or person."""
 
     day: date
     kind: str
@@ -36,44 +38,39 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Books:
-    """Kept beside the ledger, for those who look after the bot. Every method raises StateUnavailable."""
+    """Written when a turn is settled (`settle.lua`), for those who look after the bot.
+
+    Every method raises StateUnavailable.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def note(self, turn: Turn) -> None:
-        """Add a turn that was written down."""
-        name = keys.tally(turn.ended_at.date())
-        added = [
-            ("HINCRBY", name, _MARK.join((kind, one, measure)), amount)
-            for kind, one, sums in _entries(turn)
-            for measure, amount in msgspec.structs.asdict(sums).items()
-            if amount
-        ]
-        await self._redis.many([*added, ("EXPIRE", name, keys.SPENT_S)])
-
     async def lines(self, first: date, last: date) -> Sequence[Line]:
-        """What was used from the first to the last of these days, oldest first."""
+        """What was used from the first to the last of these days, oldest first; of one day one line for each
+        kind and name, in their order.
+        """
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-        answers = await self._redis.many([("HGETALL", keys.tally(day)) for day in days])
-        found: list[Line] = []
-        for day, pairs in zip(days, answers, strict=True):
-            sums: dict[tuple[str, str], dict[str, int]] = {}
-            for field, amount in pairs.items():
-                kind, name, measure = field.decode().split(_MARK)
-                sums.setdefault((kind, name), {})[measure] = int(amount)
-            found += [
-                Line(day=day, kind=kind, name=name, sums=Sums(**measures))
-                for (kind, name), measures in sums.items()
-            ]
-        return found
+        payers = await self._redis.many([("SMEMBERS", keys.payers(day)) for day in days])
+        pages = [(day, name.decode()) for day, names in zip(days, payers, strict=True) for name in names]
+        sums: dict[tuple[date, str, str], Sums] = {}
+        for at in range(0, len(pages), _BATCH):
+            batch = pages[at : at + _BATCH]
+            answers = await self._redis.many([("HGETALL", keys.tally(tenant, day)) for day, tenant in batch])
+            for (day, tenant), pairs in zip(batch, answers, strict=True):
+                for kind, name, own in _entries(tenant, pairs):
+                    sums[day, kind, name] = sums.get((day, kind, name), Sums()) + own
+        return [
+            Line(day=day, kind=kind, name=name, sums=sums[day, kind, name])
+            for day, kind, name in sorted(sums)
+        ]
 
     async def forget(self, tenant: str) -> None:
         """Name none of a tenant's people any more, on any day that is kept; the other sums stay."""
-        beginning = _MARK.join(("person", f"{tenant}/")).encode()
+        beginning = _MARK.join(("person", "")).encode()
         last = now().date()
         for age in range(keys.SPENT_S // keys.DAY_S + 1):
-            name = keys.tally(last - timedelta(days=age))
+            name = keys.tally(tenant, last - timedelta(days=age))
             fields = [one for one in await self._redis.call("HKEYS", name) if one.startswith(beginning)]
             if fields:
                 await self._redis.call("HDEL", name, *fields)
@@ -89,23 +86,13 @@ def fields_of(user: User) -> list[str]:
     return [_MARK.join(("person", person(user), measure)) for measure in Sums.__struct_fields__]
 
 
-def _entries(turn: Turn) -> Iterable[tuple[str, str, Sums]]:
-    said = turn.said
-    whole = _sums(turn.usage, turns=1)
-    channel = f"{said.address.adapter} {'direct' if said.direct or not said.channel else said.channel}"
-    yield "day", "", whole
-    yield "template", turn.template.partition("@")[0] or "none", whole
-    yield "channel", channel, whole
-    yield "person", person(said.user), whole
-    for deployment in dict.fromkeys(one.deployment for one in turn.usage):
-        yield "deployment", deployment, _sums([u for u in turn.usage if u.deployment == deployment], turns=1)
-
-
-def _sums(usage: Sequence[Usage], turns: int) -> Sums:
-    return Sums(
-        turns=turns,
-        tokens=sum(one.input_tokens + one.output_tokens for one in usage),
-        images=sum(one.images for one in usage),
-        microdollars=round(sum(one.usd or 0.0 for one in usage) * 1_000_000),
-        unpriced=sum(one.usd is None for one in usage),
-    )
+def _entries(tenant: str, pairs: dict[bytes, bytes]) -> Iterable[tuple[str, str, Sums]]:
+    """What stands on the page of a tenant's day; its whole is the tenant's own line too."""
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for field, amount in pairs.items():
+        kind, name, measure = field.decode().split(_MARK)
+        found.setdefault((kind, name), {})[measure] = int(amount)
+    for (kind, name), measures in found.items():
+        yield kind, name, Sums(**measures)
+        if kind == "day":
+            yield "tenant", tenant, Sums(**measures)

@@ -1,11 +1,14 @@
 -- Write a turn and end its event: the turn, what was sent, its pictures, the head of the inbox and the lease change in
 -- one step, and only for the holder of the lease.
--- KEYS lease, ready, inbox, turns, buried, waiting, sent, picture...
+-- KEYS lease, ready, inbox, turns, buried, waiting, owed, talks of the person, sent, picture...
 -- ARGV token, conversation, channel, shard, turn or '', place ('' appends, else an index counted from the end),
---      turns to keep, retention s, buried record or '', buried life s, tenant or '', sent, picture...
--- An empty turn with a place removes the turn that stands there. Returns 0 when the lease is another's, else 1.
-if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
-  return 0
+--      turns to keep, retention s, buried record or '', buried life s, tenant or '', event that is billed or '', its bill,
+--      life of owed s, life of talks s, sent, picture...
+-- An empty turn with a place removes the turn that stands there.
+-- Returns 0 when the lease is another's, 2 when this very commit was made before, else 1.
+local lease = redis.call('HMGET', KEYS[1], 'token', 'committed')
+if lease[1] ~= ARGV[1] then
+  return lease[2] == ARGV[1] and 2 or 0
 end
 local turn, place, retention = ARGV[5], ARGV[6], ARGV[8]
 if turn ~= '' then
@@ -20,9 +23,17 @@ elseif place ~= '' then
   redis.call('LREM', KEYS[4], 1, '\0')
 end
 redis.call('EXPIRE', KEYS[4], retention)
-for i = 7, #KEYS do
-  if ARGV[i + 5] ~= '' then
-    redis.call('SET', KEYS[i], ARGV[i + 5], 'EX', retention)
+if turn ~= '' then
+  redis.call('SADD', KEYS[8], ARGV[2])
+  redis.call('EXPIRE', KEYS[8], ARGV[15])
+end
+if ARGV[12] ~= '' then
+  redis.call('HSET', KEYS[7], ARGV[12], ARGV[13])
+  redis.call('EXPIRE', KEYS[7], ARGV[14])
+end
+for i = 9, #KEYS do
+  if ARGV[i + 7] ~= '' then
+    redis.call('SET', KEYS[i], ARGV[i + 7], 'EX', retention)
   end
 end
 if ARGV[9] ~= '' then
@@ -33,7 +44,8 @@ redis.call('LPOP', KEYS[3])
 if ARGV[11] ~= '' and redis.call('HINCRBY', KEYS[6], ARGV[11], -1) <= 0 then
   redis.call('HDEL', KEYS[6], ARGV[11])
 end
-redis.call('HINCRBY', KEYS[1], 'token', 1) -- a repeated commit is refused
+redis.call('HINCRBY', KEYS[1], 'token', 1) -- nobody writes under this lease any more
+redis.call('HSET', KEYS[1], 'committed', ARGV[1]) -- a commit that is repeated is known
 redis.call('HDEL', KEYS[1], 'attempt', 'post', 'stop')
 if redis.call('LLEN', KEYS[3]) == 0 then
   redis.call('ZREM', KEYS[2], ARGV[2])

@@ -1,5 +1,5 @@
 -- Take out of a conversation every turn of one person, in one step, and return them.
--- KEYS turns    ARGV user id, tenant
+-- KEYS turns, talks of the person    ARGV user id, tenant, conversation
 local gone = {}
 for _, raw in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
   local ok, turn = pcall(cjson.decode, raw)
@@ -9,4 +9,5 @@ for _, raw in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
     gone[#gone + 1] = raw
   end
 end
+redis.call('SREM', KEYS[2], ARGV[3])
 return gone

@@ -14,6 +14,7 @@ import msgspec
 from bot.adapter import Receipt
 from bot.errors import LeaseLost, StateUnavailable
 from bot.state import keys
+from bot.state.bills import Bill
 from bot.state.buried import Buried, read_event
 from bot.state.redis import Redis, Script
 from bot.state.turns import read_placed
@@ -56,7 +57,8 @@ class Written:
     """What a commit writes. `place` is the index, in the claim's turns, of the one to replace; None appends.
 
     Without a turn the event ends with nothing kept, or, with a place, with that turn removed. `sent` is
-    stored as it is; `pictures` by their refs; `buried` is why the event was given up.
+    stored as it is; `pictures` by their refs; `buried` is why the event was given up; `bill` is what is owed
+    for it, until it is settled.
     """
 
     turn: Turn | None = None
@@ -64,6 +66,7 @@ class Written:
     sent: bytes = b""
     pictures: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     buried: str = ""
+    bill: Bill | None = None
 
 
 class Inbox:
@@ -223,9 +226,12 @@ class Inbox:
             raise LeaseLost(claim.conversation)
 
     async def commit(self, claim: Claim, written: Written) -> None:
-        """End the event with what it led to, in one step. Raises LeaseLost when another worker took over."""
-        conversation = claim.conversation
-        turn = written.turn
+        """End the event with what it led to, in one step. Raises LeaseLost when another worker took over.
+
+        Said again, because the answer was lost, it changes nothing more and is no error.
+        """
+        conversation, turn, bill = claim.conversation, written.turn, written.bill
+        user = turn.said.user if turn else None
         names = [
             keys.of("lease", conversation),
             keys.ready(claim.shard),
@@ -233,6 +239,8 @@ class Inbox:
             keys.of("turns", conversation),
             keys.buried(claim.shard),
             keys.waiting(claim.shard),
+            keys.owed(claim.shard),
+            keys.talks(claim.shard, user.tenant, user.id) if user else keys.talks(claim.shard, "", ""),
             keys.of("sent", conversation, turn.id if turn else ""),
             *(keys.of("picture", conversation, ref) for ref in written.pictures),
         ]
@@ -248,6 +256,10 @@ class Inbox:
             _json.encode(_buried(claim, written.buried)) if written.buried else "",
             keys.BURIED_S,
             claim.event.user.tenant if claim.event else "",
+            bill.event if bill else "",
+            _json.encode(bill) if bill else "",
+            keys.OWED_S,
+            keys.TALKS_S,
             written.sent,
             *written.pictures.values(),
         ]

@@ -19,6 +19,9 @@ WAITING_S = DAY_S
 BURIED_S = 30 * DAY_S
 FEED_S = 600
 SPENT_S = 400 * DAY_S
+HELD_S = 2 * DAY_S  # how long it is known that an event was settled: longer than anybody takes to ask again
+OWED_S = 30 * DAY_S
+TALKS_S = 400 * DAY_S  # a turn of a conversation that goes on outlives the retention
 VECTOR_S = 30 * DAY_S
 PACE_S = 3600
 REFUSED_S = DAY_S  # a deployment that is given another model is learnt anew
@@ -38,6 +41,7 @@ PUBLISHED = "parley:published"
 """The channel that tells that a template or a pool was published."""
 BOUND = "parley:{prompts}:bound"
 """The tenants in which a template was chosen for a place."""
+SAVES = "parley:{prompts}:saves"
 VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
@@ -73,16 +77,26 @@ KINDS = (
     Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
     Kind(name="picture", type="string", holds="a picture of a turn", life="retention"),
     Kind(name="recent", type="zset", holds="conversation -> last answered, ms", life="retention"),
-    Kind(name="tally", type="hash", holds="what was used on a day, by whom and by what", life="400 d"),
+    Kind(name="tally", type="hash", holds="what a tenant used on a day, by whom and by what", life="400 d"),
+    Kind(name="payers", type="set", holds="the tenants that used something on a day", life="400 d"),
     Kind(name="buried", type="list", holds="events given up, with the reason", life="30 d"),
     Kind(name="feed", type="stream", holds="what an open studio page shows", life="10 min"),
-    Kind(name="rate", type="string", holds="a person's questions in this minute", life="60 s"),
+    Kind(name="rate", type="hash", holds="requests and tokens in the minute that began", life="60 s"),
     Kind(
-        name="spent", type="hash", holds="micro-dollars, tokens, pictures, turns, reservations", life="400 d"
+        name="spent",
+        type="hash",
+        holds="what a person, channel or tenant used, and has set aside, in a day or a month",
+        life="400 d",
     ),
-    Kind(name="talks", type="set", holds="the conversations of a person", life="retention"),
+    Kind(name="held", type="hash", holds="what an event reserved, then that it is settled", life="2 d"),
+    Kind(name="holds", type="zset", holds="event -> when its reservation is abandoned, ms", life="2 d"),
+    Kind(name="owed", type="hash", holds="bills of committed turns that are not settled yet", life="30 d"),
+    Kind(name="talks", type="set", holds="the conversations of a person, in one shard", life="400 d"),
     Kind(
-        name="choice", type="hash", holds="template, its author, deployment, manner, quiet", life="400 d unused"
+        name="choice",
+        type="hash",
+        holds="template, its author, deployment, manner, quiet",
+        life="400 d unused",
     ),
     Kind(name="bound", type="set", holds="where a template was chosen", life="400 d unused"),
     Kind(
@@ -104,6 +118,13 @@ KINDS = (
         permanent=True,
     ),
     Kind(name="votes", type="hash", holds="which answer somebody found better, side by side", life="400 d"),
+    Kind(
+        name="saves",
+        type="hash",
+        holds="set-ups of the playground that were saved",
+        life="until deleted",
+        permanent=True,
+    ),
     Kind(name="proposals", type="hash", holds="turns that could be examples of a pool", life="90 d"),
 )
 
@@ -133,14 +154,29 @@ def of_tenant(kind: str, tenant: str, *rest: str) -> str:
     return ":".join((f"parley:{{t:{tenant}}}:{kind}", *rest))
 
 
-def spent(tenant: str, day: date, user: str | None = None) -> str:
-    """What a tenant, or one of its people, spent on a day (UTC)."""
-    return of_tenant("spent", tenant, day.isoformat(), *([user] if user is not None else []))
+def spent(tenant: str, period: str, scope: str, id: str = "") -> str:
+    """What a person, a channel or the tenant itself spent in a period: `2026-11-22` or `2026-11` (UTC)."""
+    return of_tenant("spent", tenant, period, scope, id)
 
 
-def tally(day: date) -> str:
-    """What was used on a day (UTC), by template, deployment, channel and person."""
-    return f"parley:{{studio}}:tally:{day.isoformat()}"
+def tally(tenant: str, day: date) -> str:
+    """What a tenant used on a day (UTC), by template, deployment, channel and person."""
+    return of_tenant("tally", tenant, day.isoformat())
+
+
+def payers(day: date) -> str:
+    """The tenants that used something on a day (UTC)."""
+    return f"parley:{{studio}}:payers:{day.isoformat()}"
+
+
+def owed(shard: int) -> str:
+    """What the turns of a shard cost, from their commit until they are settled."""
+    return f"{room(shard)}owed"
+
+
+def talks(shard: int, tenant: str, user: str) -> str:
+    """The conversations of a person in a shard: beside their turns, to be written in one step with them."""
+    return f"{room(shard)}talks:{tenant}:{user}"
 
 
 def waiting(shard: int) -> str:

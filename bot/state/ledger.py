@@ -1,130 +1,205 @@
-"""Who may ask, and what it cost: rates and budgets reserved before the call, settled after it.
+"""Who may ask, and what was used: limits looked at and reserved before the call, sums kept after it.
 
-Money is kept in micro-dollars (millionths of a US dollar), days are UTC. A reservation belongs to an event,
-so a second attempt at the same event reserves nothing more.
+Money is in micro-dollars (millionths of a US dollar); days and months are UTC, a minute begins with its first
+question. A reservation belongs to an event, so a second attempt at the same event reserves nothing more.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from bot.errors import BudgetSpent, RateLimited
+from bot import budgets
+from bot.budgets import Limit, Limits, Measure, Period
 from bot.state import books, keys
+from bot.state.bills import Bill, Bills, channel_of
 from bot.state.redis import Redis, Script
-from bot.types import Usage, User, now
+from bot.types import Prompt, Said, User, now
 
-_ADMIT, _SETTLE = Script("admit"), Script("settle")
+OUTPUT_TOKENS = 1000
+"""What an answer is taken to have, where no template says how long it may be."""
+
+_ADMIT = Script("admit")
+_HOLD_MS = 3_600_000
+"""How long a reservation outlives its last attempt, should nobody settle it: more than all attempts take."""
+_FIELDS: Mapping[Measure, str] = {"requests": "turns", "tokens": "tokens", "dollars": "microdollars"}
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody used in a stretch of days. `unpriced` counts calls whose price is unknown."""
+    """What somebody used in a stretch of time. `unpriced` counts calls whose price is unknown."""
 
     turns: int = 0
-    input_tokens: int = 0
+    tokens: int = 0
     output_tokens: int = 0
     images: int = 0
     microdollars: int = 0
     unpriced: int = 0
+
+    @property
+    def input_tokens(self) -> int:
+        """The part of the tokens that was sent."""
+        return self.tokens - self.output_tokens
 
     def __add__(self, other: "Spent") -> "Spent":
         names = self.__struct_fields__
         return Spent(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call may take at most, about; `usd` is None where the price is unknown."""
+
+    tokens: int = 0
+    usd: float | None = None
+
+
+def estimate(prompt: Prompt, usd: float | None) -> Estimate:
+    """What a prompt may take: what it holds, and what its model may write."""
+    output = 0 if prompt.capability == "image" else prompt.parameters.max_output_tokens or OUTPUT_TOKENS
+    return Estimate(tokens=prompt.input_tokens + output, usd=usd)
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a limit stands: `used` holds what is set aside for answers being written; the minute ends in
+    `minute_s`.
+    """
+
+    limit: Limit
+    used: int
+    minute_s: int = 60
+
+    @property
+    def left(self) -> int:
+        """What may still be used."""
+        return max(self.limit.most - self.used, 0)
+
+
 class Ledger:
-    """Admission and cost per person and tenant. Every method raises StateUnavailable."""
+    """Admission and sums per person, channel and tenant. Every method raises StateUnavailable."""
 
-    def __init__(
-        self, redis: Redis, *, requests_per_minute: int, daily_usd: float | None, retention_s: int
-    ) -> None:
+    def __init__(self, redis: Redis, bills: Bills, limits: Limits | None = None) -> None:
         self._redis = redis
-        self._per_minute = requests_per_minute
-        self._daily = -1 if daily_usd is None else round(daily_usd * 1_000_000)
-        self._retention_s = retention_s
+        self._bills = bills
+        self.limits = limits or Limits()
 
-    async def admit(self, user: User, event: str, estimate_usd: float | None, *, more: bool = False) -> None:
-        """Reserve a place and the estimated price for an event. Raises RateLimited or BudgetSpent.
+    async def admit(
+        self, said: Said, event: str, estimates: Sequence[Estimate], *, more: bool = False, told: bool = True
+    ) -> str:
+        """Reserve what an event may take. Raises RateLimited or BudgetSpent.
 
-        `more` adds to the reservation of an event that turns out to cost more than was thought.
+        `more` adds to the reservation of an event, and is not another request. Returns the words to be told
+        of a budget that is used up but for a part, once in its period; without `told` nobody is told.
         """
+        user, at = said.user, now()
+        tokens = sum(one.tokens for one in estimates)
+        microdollars = round(sum(one.usd or 0.0 for one in estimates) * 1_000_000)
+        limits = self._limits(user, channel_of(said))
         answer: list[Any] = await self._redis.run(
             _ADMIT,
+            [keys.of_tenant("held", user.tenant, event), keys.of_tenant("holds", user.tenant)],
             [
-                keys.of_tenant("rate", user.tenant, user.id),
-                keys.spent(user.tenant, now().date(), user.id),
-            ],
-            [
-                event,
-                self._per_minute,
-                self._daily,
-                round((estimate_usd or 0) * 1_000_000),
-                keys.SPENT_S,
-                int(more),
+                *(keys.of_tenant("", user.tenant), event, int(more), tokens, microdollars),
+                *(user.id, channel_of(said), f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
+                *(_HOLD_MS, keys.HELD_S, keys.SPENT_S),
+                *(each for limit in limits for each in self._told(limit, told)),
             ],
         )
-        verdict, number = answer[0].decode(), int(answer[1])
-        if verdict == "rate":
-            raise RateLimited(
-                f"That is a lot of questions in one minute. Please ask again in {max(number, 1)} seconds."
-            )
-        if verdict == "budget":
-            raise BudgetSpent(
-                f"Your budget for today (${self._daily / 1_000_000:.2f}) is spent. "
-                "It starts anew at 00:00 UTC; `/usage` shows where it went."
-            )
+        refusing, used, wait_ms, telling, told_of = map(int, answer[:5])
+        late: list[bytes] = answer[5:]
+        for abandoned in late:
+            await self._bills.give_back(user.tenant, abandoned.decode())
+        if refusing and late:  # what stood in the way may be free now
+            return await self.admit(said, event, estimates, more=more, told=told)
+        if refusing:
+            limit = limits[refusing - 1]
+            asked = {"requests": 1, "tokens": tokens, "dollars": microdollars}[limit.measure]
+            left = limit.most - used
+            raise budgets.refusal(limit, left=left, asked=asked, at=at, minute_s=-(-wait_ms // 1000))
+        known = 0 < telling <= len(limits)  # the setting may have changed since the first attempt
+        return budgets.warning(limits[telling - 1], told_of, at) if known else ""
 
-    async def settle(
-        self, user: User, event: str, conversation: str, usage: Sequence[Usage], *, turns: int = 1
-    ) -> None:
-        """Turn an event's reservation into what it really cost. Settling twice counts once.
+    def _limits(self, user: User, channel: str) -> tuple[Limit, ...]:
+        return self.limits.of(person=user.id, channel=channel, tenant=user.tenant)
 
-        `turns` is how many answers it counts as: none for work that no person asked for.
-        """
-        today = now().date()
-        priced = [one.usd for one in usage if one.usd is not None]
-        await self._redis.run(
-            _SETTLE,
-            [
-                keys.spent(user.tenant, today, user.id),
-                keys.spent(user.tenant, today),
-                keys.of_tenant("talks", user.tenant, user.id),
-            ],
-            [
-                event,
-                conversation,
-                self._retention_s,
-                keys.SPENT_S,
-                *("turns", turns),
-                *("input_tokens", sum(one.input_tokens for one in usage)),
-                *("output_tokens", sum(one.output_tokens for one in usage)),
-                *("images", sum(one.images for one in usage)),
-                *("microdollars", round(sum(priced) * 1_000_000)),
-                *("unpriced", len(usage) - len(priced)),
-            ],
-        )
+    def _told(self, limit: Limit, told: bool) -> tuple[str, str, str, int, int]:
+        """A limit as the script reads it."""
+        quiet = int(limit.most * self.limits.share) if told else limit.most
+        return limit.scope, _FIELDS[limit.measure], limit.period, limit.most, quiet
+
+    async def settle(self, one: Bill) -> None:
+        """Turn an event's reservation into what it really cost. Settling twice counts once."""
+        await self._bills.settle(one)
+
+    # -------------------------------------------------------------- sums
+
+    async def standing(self, user: User, channel: str) -> Sequence[Standing]:
+        """How every limit stands that holds for a person in a channel (empty: one-to-one)."""
+        at, limits = now(), self._limits(user, channel)
+        ids = {"person": user.id, "channel": channel, "tenant": ""}
+        commands: list[tuple[str, ...]] = []
+        for limit in limits:
+            name = _counter(user.tenant, limit, at, ids[limit.scope])
+            field = _FIELDS[limit.measure]
+            commands += [("HMGET", name, field, f"held_{field}"), ("PTTL", name)]
+        answers = await self._redis.many(commands) if commands else []
+        return [
+            Standing(
+                limit=limit,
+                used=sum(int(amount or 0) for amount in answers[2 * n]),
+                minute_s=-(-max(answers[2 * n + 1], 0) // 1000) or 60,
+            )
+            for n, limit in enumerate(limits)
+        ]
 
     async def spent(self, tenant: str, user: str | None, first: date, last: date) -> Spent:
         """What a tenant, or one of its people, used from the first to the last of these days."""
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-        answers = await self._redis.many([("HGETALL", keys.spent(tenant, day, user)) for day in days])
+        names = [_sums(tenant, user, f"{day}") for day in days]
+        answers = await self._redis.many([("HGETALL", name) for name in names])
         return sum(map(_spent, answers), Spent())
 
-    async def talks(self, user: User) -> tuple[str, ...]:
-        """The conversations in which this person was answered."""
-        members = await self._redis.call("SMEMBERS", keys.of_tenant("talks", user.tenant, user.id))
-        return tuple(sorted(member.decode() for member in members))
+    async def today_and_month(self, user: User) -> tuple[Spent, Spent]:
+        """What a person used on this day and in this month."""
+        at = now()
+        names = [_sums(user.tenant, user.id, period) for period in (f"{at:%Y-%m-%d}", f"{at:%Y-%m}")]
+        today, month = await self._redis.many([("HGETALL", name) for name in names])
+        return _spent(today), _spent(month)
 
     async def forget(self, user: User) -> int:
-        """Delete what is kept of one person by name; the tenant's sums stay. Returns the number of days."""
-        last = now().date()
-        days = [last - timedelta(days=n) for n in range(keys.SPENT_S // keys.DAY_S + 1)]
-        names = [keys.spent(user.tenant, day, user.id) for day in days]
-        own = [keys.of_tenant(kind, user.tenant, user.id) for kind in ("talks", "rate")]
-        deleted, _ = await self._redis.many([("DEL", *names), ("DEL", *own)])
-        await self._redis.many([("HDEL", keys.tally(day), *books.fields_of(user)) for day in days])
-        return int(deleted)
+        """Delete what is kept of one person by name; the tenant's sums stay. Returns the number of days.
+
+        Where people have limits, the sums that these still count by go when their day and month are over:
+        a budget is not to be had anew by being forgotten.
+        """
+        at = now()
+        days = [at.date() - timedelta(days=n) for n in range(keys.SPENT_S // keys.DAY_S + 1)]
+        months = list(dict.fromkeys(f"{day:%Y-%m}" for day in days))
+        limited = any(limit.scope == "person" for limit in self._limits(user, ""))
+        names = [_sums(user.tenant, user.id, period) for period in (*map(str, days), *months)]
+        current: dict[str, datetime] = {}
+        if limited:
+            periods: tuple[Period, ...] = ("day", "month")
+            forms = (f"{at:%Y-%m-%d}", f"{at:%Y-%m}")
+            ends = [budgets.ends(period, at) for period in periods]
+            current = {_sums(user.tenant, user.id, form): end for form, end in zip(forms, ends, strict=True)}
+        answers = await self._redis.many(
+            [("EXPIREAT", name, int(end.timestamp())) for name, end in current.items()]
+            + [("DEL", name) for name in names if name not in current]
+            + [("HDEL", keys.tally(user.tenant, day), *books.fields_of(user)) for day in days]
+        )
+        kept, deleted = answers[: len(current)], answers[len(current) : len(names)]
+        return sum(kept[:1]) + sum(deleted[: len(days) - len(kept[:1])])
+
+
+def _sums(tenant: str, user: str | None, period: str) -> str:
+    return keys.spent(tenant, period, *(("tenant", "") if user is None else ("person", user)))
+
+
+def _counter(tenant: str, limit: Limit, at: datetime, id: str) -> str:
+    if limit.period == "minute":
+        return keys.of_tenant("rate", tenant, limit.scope, id)
+    period = f"{at:%Y-%m-%d}" if limit.period == "day" else f"{at:%Y-%m}"
+    return keys.spent(tenant, period, limit.scope, id)
 
 
 def _spent(pairs: Mapping[bytes, bytes]) -> Spent:

@@ -109,12 +109,26 @@ class Turns:
         names += [keys.of("picture", conversation, ref) for ref in refs(turn)]
         await self._redis.call("DEL", *names)
 
+    async def talks(self, user: User) -> tuple[str, ...]:
+        """The conversations in which something of this person is kept."""
+        looks = [("SMEMBERS", keys.talks(shard, user.tenant, user.id)) for shard in range(keys.SHARDS)]
+        names = [name.decode() for found in await self._redis.many(looks) for name in found]
+        there = (
+            await self._redis.many([("EXISTS", keys.of("turns", name)) for name in names]) if names else []
+        )
+        return tuple(sorted(name for name, kept in zip(names, there, strict=True) if kept))
+
     async def forget(self, user: User, conversations: Iterable[str]) -> Forgotten:
         """Delete what this person said, and what was answered to it, in these conversations."""
         total = turns = pictures = 0
         for conversation in conversations:
             removed: list[bytes] = await self._redis.run(
-                _FORGET, [keys.of("turns", conversation)], [user.id, user.tenant]
+                _FORGET,
+                [
+                    keys.of("turns", conversation),
+                    keys.talks(keys.shard_of(conversation), user.tenant, user.id),
+                ],
+                [user.id, user.tenant, conversation],
             )
             for turn in read_turns(removed):
                 pictures += len(refs(turn))

@@ -113,7 +113,7 @@ async def stage(options: argparse.Namespace) -> AsyncGenerator[tuple[Slack, Proc
                 "PORT": str(port),
                 "PARLEY_DATA_DIR": folder,
                 "PARLEY_CONCURRENCY": "256",
-                "PARLEY_REQUESTS_PER_MINUTE": "0",
+                "PARLEY_LIMITS": "person: unlimited",
                 "PARLEY_LOG_LEVEL": "warning",
                 "SLACK_BOT_TOKEN": slack.bot_token,
                 "SLACK_SIGNING_SECRET": slack.signing_secret,

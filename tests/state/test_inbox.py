@@ -137,16 +137,22 @@ async def test_field_note_05_a_message_that_comes_while_the_last_is_ended_is_not
         assert await inbox.claim(SHARD) == -1
 
 
-async def test_a_commit_that_is_repeated_takes_nothing_else_from_the_inbox(inbox: Inbox) -> None:
-    await inbox.accept(said(event="a"))
-    await inbox.accept(said(event="b"))
+async def test_a_commit_whose_answer_was_lost_may_be_said_again_and_changes_nothing_more(
+    redis: Redis, inbox: Inbox
+) -> None:
+    for event in ("a", "b", "c"):
+        await inbox.accept(said(event=event))
     claim = await claimed(inbox)
-    await answer(inbox, claim)
-    with pytest.raises(LeaseLost):
+    for _ in range(2):
         await answer(inbox, claim)
     following = await claimed(inbox)
     assert isinstance(following.event, Said)
     assert following.event.id == "b"
+    await answer(inbox, claim)  # also after another worker has taken the next event
+    assert len(await Turns(redis).turns(claim.conversation)) == 1
+    await answer(inbox, following)
+    with pytest.raises(LeaseLost):
+        await answer(inbox, claim)  # long ago: what it wrote stands there, but nobody knows that any more
 
 
 async def test_field_note_10_the_post_of_an_attempt_that_died_comes_with_the_next_claim(redis: Redis) -> None:

@@ -76,7 +76,7 @@ def _named(request: bytes) -> str:
 
 async def settled(redis: Redis, turns: int) -> bool:
     """Whether so many turns are paid for, which is the last thing that is done about one."""
-    count = await redis.call("HGET", keys.spent(ADA.tenant, now().date(), ADA.id), "turns")
+    count = await redis.call("HGET", keys.spent(ADA.tenant, f"{now():%Y-%m-%d}", "person", ADA.id), "turns")
     return int(count or 0) == turns
 
 

@@ -5,15 +5,17 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from bot import budgets
 from bot.errors import LeaseLost, StateUnavailable
 from bot.published import Proposal
 from bot.state import keys
 from bot.state.archive import Archive
+from bot.state.bills import Bills, bill
 from bot.state.books import Books
 from bot.state.buried import Graveyard
 from bot.state.choices import Choices
 from bot.state.inbox import Claim, Inbox, Written
-from bot.state.ledger import Ledger
+from bot.state.ledger import Estimate, Ledger
 from bot.state.memory import Memory, Summary
 from bot.state.proposals import Proposals
 from bot.state.redis import Redis
@@ -33,8 +35,9 @@ class House:
         self.redis = redis
         self.inbox = Inbox(redis, lease_s=30, limit=20, retention_s=3600)
         self.turns, self.memory, self.proposals = Turns(redis), Memory(redis, 3600), Proposals(redis)
-        self.ledger = Ledger(redis, requests_per_minute=9, daily_usd=None, retention_s=3600)
         self.archive, self.books, self.choices = Archive(redis, 3600), Books(redis), Choices(redis)
+        self.bills = Bills(redis, self.archive)
+        self.ledger = Ledger(redis, self.bills, budgets.read(budgets.DEFAULT))
         self.tenants = Tenants(redis, self.archive)
 
     async def claim(self, conversation: str) -> Claim:
@@ -60,13 +63,13 @@ class House:
             ended_at=now(),
             usage=(Usage(deployment="d", input_tokens=5, usd=0.01),),
         )
-        await self.ledger.admit(user, event, 0.01)
+        await self.ledger.admit(asked, event, [Estimate(usd=0.01)])
         sent = pack_prompts([Prompt(template="t@0", capability="chat", messages=(say("user", "hello"),))])
         pictures = {picture.ref: pack_image(picture)}
-        await self.inbox.commit(claim, Written(turn=turn, sent=sent, pictures=pictures))
-        await self.ledger.settle(user, event, conversation, turn.usage)
-        await self.archive.note(turn)
-        await self.books.note(turn)
+        owed = bill(turn)
+        await self.inbox.commit(claim, Written(turn=turn, sent=sent, pictures=pictures, bill=owed))
+        await self.bills.settle(owed)
+        await self.bills.tidy()
         return turn
 
     async def live(self, conversation: str, user: User, **data: str) -> None:
@@ -122,6 +125,13 @@ def gone(tenant: str = "TACME", **more: Any) -> Departed:
     return Departed(id=event, address=address, user=User(id="", tenant=tenant), at=now(), **fields)
 
 
+def sums_of(tenant: str) -> list[str]:
+    """The keys of a tenant's sums, which name nobody."""
+    today = now()
+    sums = [keys.spent(tenant, f"{today:{form}}", "tenant") for form in ("%Y-%m-%d", "%Y-%m")]
+    return sorted([*sums, keys.tally(tenant, today.date()), keys.payers(today.date())])
+
+
 async def test_everything_of_a_tenant_goes_and_nothing_of_another(house: House) -> None:
     await house.live(HERE, ADA)
     await house.live(THERE, EVE)
@@ -129,7 +139,7 @@ async def test_everything_of_a_tenant_goes_and_nothing_of_another(house: House) 
     erased = await house.tenants.forget(gone())
     assert erased == Erased(conversations=1, turns=1, waiting=1, buried=1, proposals=1, people=1)
     left = await house.traces("TACME")
-    assert left == [keys.spent("TACME", now().date())], "only the tenant's sums, which name nobody"
+    assert left == sums_of("TACME"), "only the tenant's sums, which name nobody"
     assert await house.traces("ada") == []
     assert await house.traces("TBOLT") == others
     assert await house.turns.image(THERE, "ref of e1") is not None
@@ -208,7 +218,7 @@ async def test_a_crash_in_the_middle_is_made_good_by_the_next_attempt(
             monkeypatch.setattr(Redis, name, real)
     await house.tenants.forget(gone())
     assert steps > 10
-    assert await house.traces("TACME") == [keys.spent("TACME", now().date())]
+    assert await house.traces("TACME") == sums_of("TACME")
 
 
 async def test_an_organisation_is_all_tenants_that_it_was_installed_for(house: House) -> None:
