@@ -93,3 +93,13 @@ class Binding(Value):
     place: Place
     template: str
     author: str = ""
+
+
+class Saved(Value):
+    """Set-ups of the playground that were saved for everybody; `setups` is their JSON, as the page has it."""
+
+    id: str
+    name: str
+    author: str
+    at: datetime
+    setups: str

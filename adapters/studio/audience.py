@@ -10,7 +10,7 @@ from aiohttp import web
 from adapters.studio.acts import body_of
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.paper import allowed
-from adapters.studio.ports import Bindings
+from adapters.studio.publishing import Bindings
 from bot.errors import NotAllowed
 from bot.published import Place, Scope
 

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Literal, Protocol, Self
 
-from bot.published import Binding, Place
+from adapters.studio.publishing import Bindings, Press, Saves
 from bot.types import Deployment, Example, Finding, Image, Message, Prompt, Template, Turn
 
 
@@ -95,123 +95,6 @@ class Workbench(Protocol):
         show: Show,
     ) -> tuple[Turn, Sequence[Prompt]]:
         """Answer, and tell what was sent: a prompt for each round of tools."""
-        ...
-
-
-class Trial(Protocol):
-    """Who meets a version that is only tried."""
-
-    @property
-    def percent(self) -> int: ...
-    @property
-    def channels(self) -> Sequence[str]: ...
-
-
-class Release(Protocol):
-    """A template as it was published; an empty text takes the publication back."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def author(self) -> str: ...
-    @property
-    def at(self) -> datetime: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def trial(self) -> Trial | None: ...
-
-
-class Held(Protocol):
-    """What counts for a template: by which version, what is tried, and the file under it."""
-
-    @property
-    def template(self) -> Template | None: ...
-    @property
-    def file(self) -> Template | None: ...
-    @property
-    def version(self) -> Release | None: ...
-    @property
-    def trial(self) -> Release | None: ...
-
-
-class Proposal(Protocol):
-    """An answer that somebody proposed as an example for a pool."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def pool(self) -> str: ...
-    @property
-    def example(self) -> Example: ...
-    @property
-    def author(self) -> str: ...
-    @property
-    def at(self) -> datetime: ...
-
-
-class Press(Protocol):
-    """Templates and their versions; pools and what is proposed for them.
-
-    Its methods raise StateUnavailable, TemplateError and NotAllowed, in words.
-    """
-
-    def held(self, name: str) -> Held:
-        """What counts for a template, and why."""
-        ...
-
-    def pools(self) -> Sequence[str]:
-        """The pools of few-shot examples."""
-        ...
-
-    async def history(self, name: str) -> Sequence[Release]:
-        """Every version that was published, newest first."""
-        ...
-
-    async def publish(
-        self, template: Template, *, author: str, reason: str, percent: int = 0, channels: Sequence[str] = ()
-    ) -> Release:
-        """Publish for everybody, or, with a share or channels, for a trial."""
-        ...
-
-    async def roll_back(self, name: str, number: int, *, author: str, reason: str) -> Release:
-        """Make an earlier version count again; 0 is the file."""
-        ...
-
-    def text(self, template: Template) -> str:
-        """The template as `.prompty`."""
-        ...
-
-    def diff(self, old: str, new: str) -> str:
-        """What became of a text, line by line; empty when nothing did."""
-        ...
-
-    def read(self, file: str, data: bytes, name: str) -> Template:
-        """A template from a file: `.prompty`, Azure OpenAI Studio's `.json`, or chat `.jsonl`."""
-        ...
-
-    def write(self, template: Template, form: str) -> str:
-        """A template as a file's text: prompty, json or jsonl."""
-        ...
-
-    async def propose(self, turn: Turn, pool: str, *, author: str) -> Proposal:
-        """Propose a well-rated answer for a pool."""
-        ...
-
-    async def proposals(self) -> Sequence[Proposal]:
-        """What waits for a review, newest first."""
-        ...
-
-    async def accept(self, id: str, *, reviewer: str, user: str, assistant: str) -> Proposal:
-        """Publish a proposal into its pool, as the reviewer worded it."""
-        ...
-
-    async def reject(self, id: str, *, reviewer: str) -> Proposal:
-        """Decide against a proposal."""
         ...
 
 
@@ -371,25 +254,6 @@ class Scene(Protocol):
     def text(self) -> str: ...
 
 
-class Bindings(Protocol):
-    """Who gets which template: as people choose it on their platform, and as editors give it.
-
-    Its methods raise StateUnavailable.
-    """
-
-    async def listed(self, template: str) -> Sequence[Binding]:
-        """Where a template was chosen."""
-        ...
-
-    async def known(self) -> Sequence[Place]:
-        """Places that somebody wrote from of late, the last one first; people with their names."""
-        ...
-
-    async def bind(self, place: Place, template: str, *, author: str) -> None:
-        """Give a template to a place; an empty one takes back what was given. Raises NotAllowed."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
     """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn.
@@ -401,6 +265,7 @@ class Office:
     workbench: Workbench
     press: Press
     bindings: Bindings
+    saves: Saves
     archive: Archive
     books: Books
     fleet: Fleet

@@ -12,7 +12,8 @@ from adapters.studio.audience import Audience
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.highlight import code
 from adapters.studio.paper import Draw, page
-from adapters.studio.ports import Held, Office, Release
+from adapters.studio.ports import Office
+from adapters.studio.publishing import Held, Release
 from adapters.studio.setup import Setup, setup_of, template_of
 from bot.errors import NotAllowed, TemplateError
 from bot.types import Template

@@ -16,6 +16,7 @@ from adapters.studio.paper import draw, menu, page
 from adapters.studio.playground import Playground
 from adapters.studio.ports import Office
 from adapters.studio.prompts import Prompts
+from adapters.studio.saves import SavedSetups
 from adapters.studio.streams import Streams
 from adapters.studio.usage import UsagePage
 
@@ -49,6 +50,7 @@ class Rooms:
             *Images(self._office.workbench, self._gate, self.draw).routes(),
             *Embeddings(self._office, self._gate, self.draw).routes(),
             *Prompts(self._office, self._gate, self.draw).routes(),
+            *SavedSetups(self._office.saves, self._gate).routes(),
         ]
 
     def draw(self, request: web.Request, name: str, here: str, **values: Any) -> str:

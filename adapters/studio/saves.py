@@ -1,0 +1,103 @@
+"""Set-ups that are saved on the server: for the playground's list, and for links that open one."""
+
+import logging
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from adapters.studio.acts import body_of
+from adapters.studio.frames import milliseconds
+from adapters.studio.gate import Gate, Turned
+from adapters.studio.publishing import Saves
+from adapters.studio.setup import Setup
+from bot.errors import NotAllowed
+from bot.published import Saved
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 1024 * 1024
+_PATH = "/studio/playground/saved"
+Name = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class _Save(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Name
+    setups: Annotated[list[Setup], msgspec.Meta(min_length=1, max_length=3)]
+    replace: bool = False
+
+
+class _Rename(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Name
+
+
+class SavedSetups:
+    """For editors, as the playground is; whoever may try a set-up may save, rename and delete it."""
+
+    def __init__(self, saves: Saves, gate: Gate) -> None:
+        self._saves = saves
+        self._gate = gate
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """What the playground asks for."""
+
+        def get(path: str, handler: Any) -> web.RouteDef:
+            return web.get(_PATH + path, self._gate.guard(handler, need="editor"))
+
+        def post(path: str, handler: Any) -> web.RouteDef:
+            return web.post(_PATH + path, self._gate.guard(handler, need="editor"))
+
+        return [
+            get("", self._list),
+            get("/{id}", self._open),
+            post("", self._save),
+            post("/{id}/rename", self._rename),
+            post("/{id}/delete", self._delete),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"saved": [_card(one) for one in await self._saves.all()]})
+
+    async def _open(self, request: web.Request) -> web.Response:
+        saved = await self._saves.get(request.match_info["id"])
+        if saved is None:
+            raise Turned(404, "That set-up is not saved any more.")
+        return web.json_response({**_card(saved), "setups": msgspec.json.decode(saved.setups)})
+
+    async def _save(self, request: web.Request) -> web.Response:
+        wish = await _read(request, _Save)
+        author = self._gate.person(request).author
+        setups = msgspec.json.encode(wish.setups).decode()
+        try:
+            saved = await self._saves.save(wish.name, setups, author=author, replace=wish.replace)
+        except NotAllowed as error:
+            raise Turned(409, str(error)) from None
+        log.info("%s saved the set-up %r in the studio", author, saved.name)
+        return web.json_response(_card(saved))
+
+    async def _rename(self, request: web.Request) -> web.Response:
+        wish = await _read(request, _Rename)
+        try:
+            saved = await self._saves.rename(request.match_info["id"], wish.name)
+        except NotAllowed as error:
+            raise Turned(409, str(error)) from None
+        log.info("%s renamed a set-up in the studio to %r", self._gate.person(request).author, saved.name)
+        return web.json_response(_card(saved))
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        gone = await self._saves.delete(request.match_info["id"])
+        if gone is not None:
+            log.info("%s deleted the set-up %r in the studio", self._gate.person(request).author, gone.name)
+        return web.json_response({})
+
+
+def _card(saved: Saved) -> dict[str, Any]:
+    return {"id": saved.id, "name": saved.name, "author": saved.author, "at": milliseconds(saved.at)}
+
+
+async def _read(request: web.Request, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(await body_of(request, "application/json", MOST_BYTES), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Turned(400, f"This can't be read: {error}.") from None
