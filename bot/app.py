@@ -21,7 +21,6 @@ from bot.settings import Settings, is_loopback
 from bot.state.bills import bill
 from bot.state.choices import Choices
 from bot.state.saves import Saves
-from bot.state.saves import Saves
 from bot.types import Finding, Turn
 from bot.workbench import Workbench
 
@@ -134,7 +133,6 @@ def _office(house: House) -> Office:
         bindings=Bindings(
             choices=Choices(house.redis), archive=house.archive, templates=house.library.shelf.templates
         ),
-        saves=Saves(house.redis),
         saves=Saves(house.redis),
         archive=house.archive,
         books=house.books,

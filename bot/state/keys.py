@@ -42,7 +42,6 @@ PUBLISHED = "parley:published"
 BOUND = "parley:{prompts}:bound"
 """The tenants in which a template was chosen for a place."""
 SAVES = "parley:{prompts}:saves"
-SAVES = "parley:{prompts}:saves"
 VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
@@ -119,13 +118,6 @@ KINDS = (
         permanent=True,
     ),
     Kind(name="votes", type="hash", holds="which answer somebody found better, side by side", life="400 d"),
-    Kind(
-        name="saves",
-        type="hash",
-        holds="set-ups of the playground that were saved",
-        life="until deleted",
-        permanent=True,
-    ),
     Kind(
         name="saves",
         type="hash",
