@@ -12,9 +12,11 @@ import sys
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from tests.chaos.storm import Options, Report, storm
+from tests.chaos.report import Options, Report
+from tests.chaos.storm import storm
+from tests.chaos.talks import SHARES, Kind
 
 
 async def _until_told(storming: Coroutine[Any, Any, Report]) -> Report:
@@ -22,6 +24,14 @@ async def _until_told(storming: Coroutine[Any, Any, Report]) -> Report:
     task = asyncio.ensure_future(storming)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await task
+
+
+def _share(word: str) -> tuple[Kind, int]:
+    """`edit=20`. Raises ValueError."""
+    name, _, number = word.partition("=")
+    if name not in SHARES:
+        raise ValueError(name)
+    return cast("Kind", name), int(number)
 
 
 def main() -> int:
@@ -37,7 +47,16 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--talks", type=int, default=24, help="conversations at once")
     parser.add_argument("--lease-s", type=float, default=2.0)
-    parser.add_argument("--faults", type=float, default=0.15, help="chance of a fault with each question")
+    parser.add_argument("--faults", type=float, default=0.15, help="chance of a fault with each act")
+    shares = ", ".join(f"{kind} {share}" for kind, share in SHARES.items())
+    parser.add_argument(
+        "--share",
+        type=_share,
+        action="append",
+        default=[],
+        metavar="KIND=NUMBER",
+        help=f"how often an act of this kind is done where it can be; default: {shares}",
+    )
     parser.add_argument("--fsync", choices=("always", "everysec"), default="always")
     parser.add_argument("--logs", type=Path, default=None, help="where to keep the processes' logs")
     given = parser.parse_args()
@@ -54,8 +73,11 @@ def main() -> int:
         lease_s=given.lease_s,
         faults=given.faults,
         fsync=given.fsync,
+        shares={**SHARES, **dict(given.share)},
     )
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # who asks the simulators dies a lot
+    if given.logs is not None:
+        given.logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(_until_told(storm(options, given.logs or Path(folder))))
     print(report.table(), flush=True)

@@ -3,12 +3,15 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
 
 import aiohttp
+from aiohttp import web
 
+from tests.simulators.slack import Kind as Fault
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.slack_courier import Delivery, Payload
-from tests.simulators.teams import Activity, TeamsSimulator
+from tests.simulators.teams import BOT, Activity, TeamsSimulator
 from tests.simulators.teams import Delivery as Answered
 
 AGAIN_S = 0.4
@@ -16,21 +19,55 @@ DELIVERIES = 200
 """Of one event, at most: a platform gives up in the end, and then nobody was promised anything."""
 
 
+def act_of(event: Payload) -> str:
+    """What is equal for every delivery of the same act: a message, its change, its end, a stop."""
+    match event.get("type"), event.get("subtype"):
+        case _, "message_changed":
+            return f"edit {event['message']['ts']} {event['message']['edited']['ts']}"
+        case _, "message_deleted":
+            return f"deletion {event['deleted_ts']}"
+        case "agent_session_stopped", _:
+            return f"stop {event['streaming_message_ts'][0]}"
+        case _:
+            return str(event["ts"])
+
+
 class Slack(SlackSimulator):
-    """Notes when each message was acknowledged first, by its ts."""
+    """Notes when each act was acknowledged first; and by person the last slash command, with its answer.
+
+    Slack delivers no command and no press of a button again: people repeat those themselves. `unheard` is how
+    many words for one person alone were shown without an answer to the bot.
+    """
 
     def __init__(self) -> None:
         super().__init__(retry_pauses_s=[AGAIN_S] * DELIVERIES)
         self.acked: dict[str, float] = {}
+        self.commands: dict[str, tuple[str, int | None]] = {}
+        self.unheard = 0
+
+    async def _fault_of(self, method: str, request: web.BaseRequest) -> web.Response | Fault | None:
+        fault = await super()._fault_of(method, request)
+        self.unheard += fault == "drop_after" and method == "chat.postEphemeral"
+        return fault
 
     async def hand_over(
         self, kind: str, payload: Payload, body: str, event_id: str, retry: int = 0
     ) -> Delivery:
         """One attempt."""
         delivery = await super().hand_over(kind, payload, body, event_id, retry)
-        if delivery.status == 200:
-            self.acked.setdefault(payload["event"]["ts"], time.time())
+        if kind == "slash_commands":
+            self.commands[payload["user_id"]] = (payload["trigger_id"], delivery.status)
+        elif kind == "events_api" and delivery.status == 200:
+            self.acked.setdefault(act_of(payload["event"]), time.time())
         return delivery
+
+    async def acked_at(self, act: str) -> float | None:
+        """When an act was acknowledged first, waiting for that as long as it is delivered."""
+        for _ in range(DELIVERIES):
+            if act in self.acked:
+                return self.acked[act]
+            await asyncio.sleep(AGAIN_S / 2)
+        return None
 
     @property
     def statuses(self) -> list[int | None]:
@@ -41,7 +78,7 @@ class Slack(SlackSimulator):
 class Teams(TeamsSimulator):
     """Delivers until it is thanked, `times` times, and notes when it was first, by the activity's id.
 
-    `answers_lost` is how many calls of the bot were carried out without an answer, at most.
+    `unheard` are the messages that came to be by calls whose answers said otherwise, or never arrived.
     """
 
     def __init__(self) -> None:
@@ -49,7 +86,7 @@ class Teams(TeamsSimulator):
         self.acked: dict[str, float] = {}
         self.statuses: list[int] = []
         self.times = 1
-        self.answers_lost = 0
+        self.unheard: set[str] = set()
 
     async def deliver(self, activity: Activity, times: int = 1, token: str | None = None) -> Answered:
         """Side by side, as often as it takes."""
@@ -65,7 +102,32 @@ class Teams(TeamsSimulator):
                 pass
             self.statuses.append(answered.status)
             if answered.status == 200:
-                self.acked.setdefault(activity["id"], time.time())
+                self.acked.setdefault(_act(activity), time.time())
                 break
             await asyncio.sleep(AGAIN_S)
         return answered
+
+    def acked_at(self, answered: Answered) -> float | None:
+        """When what was answered like this was acknowledged first."""
+        return self.acked.get(_act(answered.activity))
+
+    async def _serve(
+        self, request: web.Request, act: Callable[[str, str, Activity], web.Response]
+    ) -> web.Response:
+        made: list[str] = []
+
+        def noting(conversation: str, id: str, activity: Activity) -> web.Response:
+            before = len(self.messages.get(conversation, ()))
+            response = act(conversation, id, activity)
+            made.extend(one.id for one in self.messages.get(conversation, [])[before:] if one.sender == BOT)
+            return response
+
+        response = await super()._serve(request, noting)
+        if response.status >= 300:
+            self.unheard.update(made)
+        return response
+
+
+def _act(activity: Activity) -> str:
+    """A message keeps its id when it is edited or deleted."""
+    return f"{activity['type']} {activity['id']} {activity['timestamp']}"

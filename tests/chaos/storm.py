@@ -2,17 +2,18 @@
 
 import asyncio
 import random
+import tempfile
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from bot.state.redis import Redis
 from tests.chaos.havoc import Havoc, Plan
 from tests.chaos.machines import Machine, RedisServer
 from tests.chaos.nursery import a_nursery
+from tests.chaos.report import Options, Report, whispers_allowed
 from tests.chaos.senders import Slack, Teams
-from tests.chaos.tally import Tally, count, middle_and_most, recoveries, resumptions
+from tests.chaos.tally import count, recoveries, resumptions
 from tests.chaos.town import Town
 from tests.conftest import immortal_keys
 from tests.processes import free_port, listening
@@ -21,97 +22,15 @@ from tests.simulators.proxy import Proxy
 
 KEY = "simulated-key"
 _QUIET_S = 60.0
-"""Without a new turn for so long, what is missing counts as lost."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What a run is made of; `faults` is the chance of a fault of a platform or the model with a question."""
-
-    seed: int = 1
-    events: int = 60
-    kills: int = 8
-    stops: int = 1
-    restarts: int = 1
-    outages: int = 1
-    web: int = 2
-    workers: int = 2
-    talks: int = 12
-    lease_s: float = 1.0
-    faults: float = 0.15
-    fsync: str = "always"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What came of it."""
-
-    options: Options
-    tally: Tally
-    done: dict[str, int]
-    faults: dict[str, int]
-    exits: int
-    recovered_s: list[float]
-    resumed_s: list[float]
-    duration_s: float
-
-    def failures(self) -> list[str]:
-        """What must not be, in words; empty when all is well."""
-        tally = self.tally
-        wrongs: dict[str, object] = {
-            "lost": tally.lost,
-            "doubled turns": tally.doubled,
-            "out of order": tally.disordered,
-            "still waiting": tally.left_waiting,
-            "buried": tally.buried,
-            "doubled on Slack": tally.slack.doubled,
-            "orphaned drafts on Slack": tally.slack.drafts,
-            "shown otherwise than recorded on Slack": tally.slack.otherwise,
-            "shown otherwise than recorded in Teams": tally.teams.otherwise,
-        }
-        found = [f"{name}: {what}" for name, what in wrongs.items() if what]
-        extra = [*tally.teams.doubled, *tally.teams.drafts]
-        if len(extra) > tally.doubles_allowed:
-            found.append(f"second messages in Teams: {extra}, explained: {tally.doubles_allowed}")
-        if tally.answered < self.options.events:
-            found.append(f"never accepted: {self.options.events - tally.answered}")
-        return found
-
-    def table(self) -> str:
-        """One Markdown table."""
-        tally = self.tally
-        rows: list[tuple[str, object]] = [
-            ("seed", self.options.seed),
-            ("web processes, workers", f"{self.options.web}, {self.options.workers}"),
-            ("events accepted", tally.accepted),
-            ("answered", tally.answered),
-            ("lost", len(tally.lost)),
-            ("doubled turns", len(tally.doubled)),
-            ("out of order", len(tally.disordered)),
-            ("doubled answers on the screen: Slack", len(tally.slack.doubled)),
-            ("doubled answers on the screen: Teams", len(tally.teams.doubled)),
-            ("orphaned drafts: Slack", len(tally.slack.drafts)),
-            ("orphaned drafts: Teams", len(tally.teams.drafts)),
-            ("bound of both in Teams", tally.doubles_allowed),
-            ("screen differs from history", len(tally.slack.otherwise) + len(tally.teams.otherwise)),
-            ("buried", tally.buried),
-            ("attempts per answer", f"{tally.attempts / max(1, tally.answered):.2f}"),
-            ("answers that broke off, and say so", tally.outcomes["failed"]),
-            *self.done.items(),
-            ("processes that ended by themselves", self.exits),
-            *((f"faults of {name}", number) for name, number in self.faults.items()),
-            ("s until all that waited was answered (median, most)", middle_and_most(self.recovered_s)),
-            ("s from Redis' return to the next turn (median, most)", middle_and_most(self.resumed_s)),
-            ("duration, s", f"{self.duration_s:.0f}"),
-        ]
-        return "\n".join(["| chaos | |", "|---|--:|", *(f"| {name} | {value} |" for name, value in rows)])
+"""When nothing was done for so long, what is missing counts as lost."""
 
 
 async def storm(options: Options, folder: Path) -> Report:
     """Run to the end, which comes by itself."""
     began = time.monotonic()
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(RedisServer(folder / "redis", fsync=options.fsync))
+        scratch = stack.enter_context(tempfile.TemporaryDirectory())  # what an earlier run left is not for us
+        server = await stack.enter_async_context(RedisServer(Path(scratch), fsync=options.fsync))
         network = await stack.enter_async_context(Proxy([server.port]))
         slack = await stack.enter_async_context(Slack())
         teams = await stack.enter_async_context(Teams())
@@ -136,14 +55,14 @@ async def storm(options: Options, folder: Path) -> Report:
         slack.bot_url = f"http://127.0.0.1:{entrance.port}/slack/events"
         teams.bot = f"http://127.0.0.1:{entrance.port}/api/messages"
 
-        town = Town(slack, teams, azure, redis, options.seed)
+        town = Town(slack, teams, azure, redis, options.seed, options.shares)
         havoc = Havoc(town, server, network, workers, webs, options.lease_s, options.seed)
         plan = Plan(
             kills=options.kills, stops=options.stops, restarts=options.restarts, outages=options.outages
         )
         async with town.watched():
             wreaking = asyncio.create_task(havoc.wreak(plan, options.events))
-            await town.ask_everything(options.events, options.talks, options.faults)
+            await town.do_everything(options.events, options.talks, options.faults)
             await wreaking
             await _quiet(town)
         tally = await count(town, redis)
@@ -152,7 +71,9 @@ async def storm(options: Options, folder: Path) -> Report:
             options=options,
             tally=tally,
             done=dict(havoc.done),
-            faults=dict(town.faults),
+            hit=frozenset(havoc.hit | teams.unheard),
+            whispers_allowed=whispers_allowed(town, havoc.struck),
+            faults=dict(town.weather.faults),
             exits=sum(one.exits for one in (*webs, *workers)),
             recovered_s=recoveries(town.talks, havoc.blows),
             resumed_s=resumptions(town.talks, havoc.back_at),
@@ -170,6 +91,7 @@ def _environment(
         "PARLEY_ATTEMPTS": "50",
         "PARLEY_CONCURRENCY": "16",
         "PARLEY_LIMITS": "person: unlimited",
+        "PARLEY_REQUESTS_PER_MINUTE": "0",
         "PARLEY_LOG_LEVEL": "warning",
         "PARLEY_TEAMS_AUTH": "off",
         "SLACK_BOT_TOKEN": slack.bot_token,
@@ -178,16 +100,17 @@ def _environment(
         "AZURE_OPENAI_ENDPOINT": f"{azure.endpoint}/openai/v1/",
         "AZURE_OPENAI_API_KEY": KEY,
         "AZURE_OPENAI_CHAT_DEPLOYMENT": "chat",
+        "AZURE_OPENAI_IMAGE_DEPLOYMENT": "gpt-image-1",
     }
 
 
 async def _quiet(town: Town) -> None:
-    """Wait until every question has its turn, or nothing has moved for long."""
+    """Wait until everything is done, or nothing has moved for long."""
     seen, since = -1, time.monotonic()
     while time.monotonic() - since < _QUIET_S:
-        answered = sum(talk.answered for talk in town.talks)
-        if answered >= town.sent:
+        left = sum(talk.open for talk in town.talks)
+        if left <= 0:
             return
-        if answered != seen:
-            seen, since = answered, time.monotonic()
+        if left != seen:
+            seen, since = left, time.monotonic()
         await asyncio.sleep(0.1)

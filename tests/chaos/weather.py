@@ -1,0 +1,71 @@
+"""What goes wrong around the bot: the platforms' and the model's own faults."""
+
+import random
+from collections import Counter
+
+from tests.chaos.senders import Slack, Teams
+from tests.simulators.azure import AzureSimulator
+from tests.simulators.teams import Fault as TeamsFault
+
+CHUNKS = 12
+"""Of an answer of the model, so that a fault can come before, during and after them."""
+
+
+class Weather:
+    """Lets one thing go wrong at a time, and counts by place."""
+
+    def __init__(self, slack: Slack, teams: Teams, azure: AzureSimulator) -> None:
+        self.faults: Counter[str] = Counter()
+        self._slack, self._teams, self._azure = slack, teams, azure
+
+    def strike(self, chance: random.Random) -> None:
+        """Let something go wrong, soon."""
+        where = chance.choice((self._slack_fault, self._teams_fault, self._azure_fault))
+        self.faults[where(chance)] += 1
+
+    def _slack_fault(self, chance: random.Random) -> str:
+        method = chance.choice(
+            (
+                "chat.startStream",
+                "chat.appendStream",
+                "chat.stopStream",
+                "chat.update",
+                "chat.postMessage",
+                "chat.postEphemeral",
+                "files.getUploadURLExternal",
+                "files.completeUploadExternal",
+                "files",
+                "*",
+            )
+        )
+        kind = chance.choice(("limited", "error", "500", "drop", "drop_after", "latency"))
+        if len(self._slack.faults) < 5:
+            self._slack.fault(method, kind, seconds=0.5)
+        return "Slack"
+
+    def _teams_fault(self, chance: random.Random) -> str:
+        on = chance.choice(("stream", "message", "typing", "put"))
+        fault = chance.choice(
+            (
+                TeamsFault(status=502, on=on),
+                TeamsFault(status=503, on=on),
+                TeamsFault(status=429, on=on, retry_after="0.5"),
+                TeamsFault(drop=True, on=on),
+                TeamsFault(drop=True, after=True, on=on),
+            )
+        )
+        if len(self._teams.faults) < 5:
+            self._teams.faults.append(fault)
+        return "Teams"
+
+    def _azure_fault(self, chance: random.Random) -> str:
+        if len(self._azure.faults) > 20:
+            self._azure.faults[:] = [fault for fault in self._azure.faults if fault.times]
+        when = chance.choice(("before", "during", "after"))
+        if when == "before":
+            kind = chance.choice(("server_error", "rate_limited"))
+            self._azure.fail(kind, retry_after_s=1)
+        else:
+            kind = chance.choice(("dropped", "malformed", "stream_error"))
+            self._azure.fail(kind, after=chance.randrange(1, CHUNKS) if when == "during" else CHUNKS)
+        return "Azure OpenAI"
