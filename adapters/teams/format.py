@@ -198,7 +198,9 @@ def _tame(text: str) -> str:
 def _table(node: SyntaxTreeNode) -> list[str]:
     rows = [[_inline(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
     words = [[plain(cell) for cell in row] for row in rows]
-    if block := _block(words):
+    head_row = next(row for row in node.walk() if row.type == "tr")
+    right = ["right" in str(cell.attrs.get("style", "")) for cell in head_row.children]
+    if block := _block(words, right):
         return block
     if len(words) < len(words[0]) and (block := _block([list(row) for row in zip(*words, strict=True)])):
         return block
@@ -210,13 +212,14 @@ def _table(node: SyntaxTreeNode) -> list[str]:
     ]
 
 
-def _block(rows: list[list[str]]) -> list[str]:
-    """A table in a fixed-width font; nothing if it is too wide."""
+def _block(rows: list[list[str]], right: Sequence[bool] = ()) -> list[str]:
+    """A table in a fixed-width font, the columns `right` set to the right; nothing if it is too wide."""
     widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 3 * len(widths) > TABLE_WIDTH:
         return []
     rule = "-+-".join("-" * width for width in widths)
-    body = [" | ".join(map(_padded, row, widths)).rstrip() for row in rows]
+    sides = right or [False] * len(widths)
+    body = [" | ".join(map(_padded, row, widths, sides)).rstrip() for row in rows]
     return ["```", body[0], rule, *body[1:], "```"]
 
 
@@ -228,8 +231,9 @@ def _columns(text: str) -> int:
     )
 
 
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _columns(text))
+def _padded(text: str, width: int, right: bool) -> str:
+    room = " " * (width - _columns(text))
+    return room + text if right else text + room
 
 
 # ------------------------------------------------------------------ pictures

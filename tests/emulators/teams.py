@@ -303,6 +303,35 @@ async def together(page: Playground, conversation: str, name: str) -> None:
         saw(f"one answer in a {name}, after {kinds.index('createMessage')} signs of typing")
 
 
+async def alone(page: Playground, seen: list[Fields]) -> None:
+    """What no model wrote has no label; a thread that can't be read is no thread to sum up; and a goodbye."""
+    since = len(page.events)
+    await page.say(page.personal, "help")
+    event = await page.until("help", lambda event: _final(_shown(event, page.personal)), since)
+    assert not _shown(event, page.personal).get("aiEntity"), event
+    saw("help, without the label of a model")
+    since = len(page.events)
+    await page.say(page.group, "summarise this thread", mention=True)
+    event = await page.until("words", lambda event: bool(_shown(event, page.group).get("text")), since)
+    assert "what others said, I could not read" in _shown(event, page.group)["text"], event
+    saw("a chat that it can't read, which it says")
+    asked = next(one["activity"] for one in reversed(seen) if one["activity"]["type"] == "message")
+    since = len(page.events)
+    recipient = {**asked["recipient"], "isTargeted": True}
+    await page.deliver({**asked, "id": "alone-1", "text": "help", "entities": [], "recipient": recipient})
+    event = await page.until(
+        "help", lambda event: "/image" in _shown(event, page.group).get("text", ""), since
+    )
+    saw("help for one person, whom the Playground takes for everybody")
+    gone = {"type": "installationUpdate", "action": "remove", "text": ""}
+    await page.deliver({**asked, **gone, "id": "gone-1"})
+    async with asyncio.timeout(30):
+        while not (taken := [one for one in seen if one["activity"].get("action") == "remove"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert [one["status"] for one in taken] == [200], taken
+    saw("a goodbye that was taken")
+
+
 async def buttons(page: Playground) -> None:
     """Below a personal answer stand buttons that say something for the person."""
     since = len(page.events)
@@ -517,6 +546,7 @@ async def run() -> None:
                 await settings(page)
                 await edited(page, seen)
                 await file(page, seen)
+                await alone(page, seen)
                 for line in await teams_page.look(page.base):
                     saw(line)
                 await inbound_shapes(seen)

@@ -16,7 +16,7 @@ def test_field_note_15_headings_are_bold_lines() -> None:
 
 def test_field_note_15_a_table_is_a_block_of_columns() -> None:
     assert to_teams(f"Look:\n\n{TABLE}\n\nDone.") == (
-        "Look:\n\n```\nname      | size\n----------+-----\nred       | 1\nblau 漢字 | 20\n```\n\nDone."
+        "Look:\n\n```\nname      | size\n----------+-----\nred       |    1\nblau 漢字 |   20\n```\n\nDone."
     )
 
 
