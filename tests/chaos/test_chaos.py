@@ -1,8 +1,9 @@
 """A short storm of chaos: the long one is `python -m tests.chaos --events 5000 --kills 200`.
 
-That it can fail was tried by hand, with 150 acts. Without the look at `seen` in accept.lua 66 turns are doubled,
-6 stand out of order, deleted questions are there again, and pictures come twice. Without the look at the token
-in commit.lua and without the floor two turns are lost, one is doubled, and five screens differ from the history.
+That it can fail was tried by hand, with 150 acts. Without the look at `seen` in accept.lua 66 turns are
+doubled, 6 stand out of order, deleted questions are there again, and pictures come twice. Without the look at
+the token in commit.lua and without the floor two turns are lost, one is doubled, five screens differ from the
+history.
 """
 
 from pathlib import Path
