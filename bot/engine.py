@@ -141,12 +141,12 @@ class Engine:
                 await self._answer(draft, turns, around)
             elif command[0] == "compare":
                 await self._compare(draft, command[1], turns, around)
-            elif command[0] == "again" and find(turns, command[1]) is not None:
-                raise NotAllowed(_NOT_YOURS)
             else:
+                draft.template = f"/{command[0]}"
+                if command[0] == "again" and find(turns, command[1]) is not None:
+                    raise NotAllowed(_NOT_YOURS)
                 done = await self._parts.commands.run(*command, said)
                 draft.keep = done.keep
-                draft.template = f"/{command[0]}"
                 draft.end(done.reply, resets=done.resets)
         except Refused as refusal:
             draft.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}

@@ -178,6 +178,24 @@ async def test_again_after_an_edit_asks_the_new_question(bench: Bench) -> None:
     assert bench.model.prompts[-1].messages[-1].text == "new"
 
 
+async def test_an_answer_that_comes_out_the_same_says_so_each_time(bench: Bench) -> None:
+    asked = (said("well?", event="a"), said("again", event="b"), said("again", event="c"))
+    (turn,) = await bench.answer(*asked)
+    (shown,) = bench.room.texts
+    assert shown.startswith("You said: well?\n\n_Asked anew at ")
+    assert shown.count("the answer is the same") == 1
+    assert turn.messages[-1].text == "You said: well?", "the model is not told"
+
+
+async def test_only_the_asker_and_operators_have_an_answer_given_anew(bench: Bench) -> None:
+    await bench.answer(said("well?", event="a"), said("again", event="b", user=BOB))
+    assert len(bench.model.prompts) == 1
+    assert "Only the person who asked" in bench.room.texts[-1]
+    bench.operators.add("bob")
+    await bench.answer(said("again", event="c", user=BOB))
+    assert len(bench.model.prompts) == 2
+
+
 async def test_again_without_a_question_says_so(bench: Bench) -> None:
     await bench.answer(said("again"))
     assert "no question" in bench.room.texts[0]

@@ -98,14 +98,14 @@ def _post(payload: Payload, address: Address, value: Payload) -> str:
 
 
 def _asked(payload: Payload, action: Payload, value: Payload) -> Said:
-    """The buttons "Try again" and "What did you send?" say command words, the second with its answer."""
+    """The buttons "Try again" and "What did you send?" say command words, with their answer."""
     address, user = _address(payload, action, str(value["conversation"]))
     return Said(
         id=address.event,
         address=address,
         user=user,
         at=time_of(action["action_ts"]),
-        text="/again" if action["action_id"] == AGAIN_ACTION else f"/sent {_post(payload, address, value)}",
+        text=f"/{action['action_id']} {_post(payload, address, value)}",
         channel=address.data["channel"],
         direct=address.data["channel"].startswith("D"),
     )

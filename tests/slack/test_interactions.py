@@ -25,7 +25,8 @@ async def test_try_again_is_a_command_in_the_conversation_of_its_answer(room: Ro
     delivery = await room.slack.press_button(message, CHANNEL, "U0BOB", "again")
     assert (delivery.status, delivery.body) == (200, "")
     again = room.engine.said[-1]
-    assert (again.text, again.user.id, again.addressed) == ("/again", "U0BOB", True)
+    post = f"T0SIM:{CHANNEL}:{message['ts']}"
+    assert (again.text, again.user.id, again.addressed) == (f"/again {post}", "U0BOB", True)
     assert again.address.conversation == said.address.conversation
     await room.answer(again, "Since.")
     assert room.shown(said) == ["Because.", "Since."]
