@@ -4,6 +4,7 @@ import { Ballot } from "./ballot.js";
 import { keeping } from "./keep.js";
 import { Panel, sentView, tokens } from "./panel.js";
 import "./rail.js";
+import { Saved } from "./saved.js";
 import { Turn, copy, dress, icon, make, tool } from "./view.js";
 import { ask, lines, newId } from "./wire.js";
 
@@ -360,6 +361,8 @@ function keep() {
   } catch {
     // A full or forbidden store: the page works on.
   }
+  // What a link led to is changed now: a reload shows what is kept here.
+  if (location.search || location.hash) history.replaceState(null, "", location.pathname);
   refresh();
 }
 
@@ -430,8 +433,28 @@ keeping(
   banner,
 );
 
+/** Show these set-ups in place of those on the page; false where none of them can be shown. */
+function replaceAll(found) {
+  const setups = usable(found);
+  if (!setups.length) return false;
+  for (const side of sides) {
+    side.stop();
+    side.element.remove();
+  }
+  sides = [];
+  current = 0;
+  setups.forEach(add);
+  panel.show(sides[0].setup);
+  keep();
+  look();
+  return true;
+}
+
+const saves = new Saved(() => sides.map(({ setup }) => setup), replaceAll, banner);
+
 async function start() {
-  const wished = facts.templates.find(({ name }) => name === new URLSearchParams(location.search).get("template"));
+  const asked = new URLSearchParams(location.search);
+  const wished = facts.templates.find(({ name }) => name === asked.get("template"));
   let setups = usable(await shared());
   if (!setups.length && wished) setups = [structuredClone(wished.setup)];
   if (!setups.length) setups = usable(kept());
@@ -440,6 +463,7 @@ async function start() {
   panel.show(sides[0].setup);
   refresh();
   look();
+  if (asked.has("saved")) await saves.open(asked.get("saved"));
   document.body.dataset.ready = "true";
 }
 

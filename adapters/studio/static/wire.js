@@ -31,6 +31,9 @@ const request = (path, body, signal) =>
 /** Throws an Error whose message is for the person. */
 export const post = (conversation, what, body) => answer(request(`${room(conversation)}/${what}`, body));
 
+/** What is to be had at a path. Throws as `post` does. */
+export const load = (path) => answer(fetch(path));
+
 /** The same for a page that isn't a conversation. An abandoned request throws an AbortError. */
 export async function ask(path, body, signal) {
   try {
@@ -62,7 +65,7 @@ export async function* lines(path, body, signal) {
 }
 
 /** The turns that are kept, oldest first. Throws as `post` does. */
-export const history = async (conversation) => (await answer(fetch(room(conversation)))).turns;
+export const history = async (conversation) => (await load(room(conversation))).turns;
 
 /**
  * Follow the frames of a conversation until `close()`. A lost connection is taken up after the last
