@@ -13,7 +13,7 @@ from bot.draft import Draft, Stop
 from bot.errors import ContentFiltered, ModelUnavailable
 from bot.models import Model
 from bot.tools import Tool, run_all
-from bot.types import Delta, Message, Outcome, Prompt, Reply, ToolCall, now, say
+from bot.types import Delta, Message, Outcome, Prompt, Reply, ToolCall, Usage, now, say
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,25 @@ async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tup
 def stopped(stop: Stop) -> str:
     """Why an answer ends here."""
     return _SUPERSEDED if stop.superseded else STOPPED
+
+
+async def counted(deltas: AsyncIterator[Delta], prompt: Prompt, usage: list[Usage]) -> AsyncGenerator[Delta]:
+    """The answer to a prompt; what it costs goes to `usage`, by estimate where it is left before its end."""
+    # Before the first word nobody told who was asked, nor at what price.
+    left: Usage | None = Usage(
+        deployment=prompt.deployment or "unknown", input_tokens=prompt.input_tokens, estimated=True
+    )
+    try:
+        async with aclosing(cast("AsyncGenerator[Delta]", deltas)):
+            async for delta in deltas:
+                left = delta.so_far or left
+                if delta.usage is not None:
+                    usage.append(delta.usage)
+                    left = None
+                yield delta
+    except (GeneratorExit, asyncio.CancelledError):
+        usage += [left] if left is not None else []
+        raise
 
 
 class Chat:
@@ -95,8 +114,8 @@ class Chat:
         draft = self._draft
         calls: list[ToolCall] = []
         # A stream that is left early is closed at once, not when it is collected.
-        async with aclosing(cast("AsyncGenerator[Delta]", deltas)):
-            async for delta in deltas:
+        async with aclosing(counted(deltas, draft.sent[-1], draft.usage)) as stream:
+            async for delta in stream:
                 if delta.text:
                     if not draft.text:
                         observe.FIRST_SECONDS.observe((now() - draft.began_at).total_seconds())
@@ -106,8 +125,6 @@ class Chat:
                         break
                 if delta.call is not None:
                     calls.append(delta.call)
-                if delta.usage is not None:
-                    draft.usage.append(delta.usage)
                 draft.finish = delta.finish or draft.finish
                 draft.filter |= delta.filter
         if draft.finish == "content_filter":

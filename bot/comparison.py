@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import cast
 
 from msgspec.structs import replace
 
-from bot.chat import Show, stopped, until_stopped
+from bot.chat import Show, counted, stopped, until_stopped
 from bot.draft import Draft, Stop
 from bot.errors import BotError, ModelUnavailable, Refused
 from bot.models import Model
-from bot.types import Delta, Message, Prompt, Reply, say
+from bot.types import Message, Prompt, Reply, say
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +55,9 @@ class Comparison:
     async def _one(self, prompt: Prompt) -> None:
         name = prompt.deployment or ""
         try:
-            async with aclosing(cast("AsyncGenerator[Delta]", self._model.chat(prompt))) as deltas:
+            answer = counted(self._model.chat(prompt), prompt, self._draft.usage)
+            async with aclosing(answer) as deltas:
                 async for delta in deltas:
-                    if delta.usage is not None:
-                        self._draft.usage.append(delta.usage)
                     if delta.text:
                         self._texts[name] += delta.text
                         await self._show(self._whole())

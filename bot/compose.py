@@ -105,6 +105,15 @@ def compose(material: Material, room: Room) -> Prompt:
     )
 
 
+def smaller(room: Room, prompt: Prompt, error: TooLong) -> Room:
+    """The room for a second try with a prompt that was found too long, by the numbers that came with that."""
+    limit, asked = error.limit_tokens, error.asked_tokens
+    tokens = room.context_tokens // 2
+    if limit is not None and asked is not None and limit < asked:
+        tokens = int(prompt.input_tokens * limit / asked * 0.95)
+    return Room(context_tokens=min(tokens, room.context_tokens), output_tokens=room.output_tokens)
+
+
 def _holes(material: Material) -> Mapping[str, str]:
     said = material.said
     name = said.user.name or "the user"

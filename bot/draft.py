@@ -29,6 +29,9 @@ class Stop:
         self._then = act
 
 
+_LESS = "This conversation was too long for the model that was free, so I saw less of it than usual."
+
+
 @dataclass(slots=True)
 class Draft:
     """A turn in the making: what the worker shows, then writes down.
@@ -93,6 +96,16 @@ class Draft:
         """
         chat = next((one for one in self.sent if one.capability == "chat"), None)
         return (chat.since, chat.ahead) if chat is not None else (self.before, self.ahead)
+
+    def instead(self, less: Prompt) -> Prompt:
+        """A smaller prompt in place of the one that was too long; the person is told.
+
+        What it leaves out is not left out for good: later prompts begin where that one began.
+        """
+        since, ahead = self._begins()
+        self.sent.clear()
+        self.notes.append(_LESS)
+        return replace(less, since=since, ahead=ahead)
 
     def done(self) -> Turn:
         """The completed turn."""

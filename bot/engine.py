@@ -12,17 +12,17 @@ from bot import comparison, drawing, observe, routing, window
 from bot.attachments import NOTHING, Contents, Fetch, Files
 from bot.chat import Chat, Show
 from bot.commands import Commands
-from bot.compose import Material, Room, compose
+from bot.compose import Material, Room, compose, smaller
 from bot.desk import Desk, find
 from bot.draft import Draft, Stop
-from bot.errors import ContentFiltered, NotAllowed, Refused
+from bot.errors import ContentFiltered, NotAllowed, Refused, TooLong
 from bot.models import Glimpse, Model
 from bot.recollection import Recollection
 from bot.state.ledger import Ledger, estimate
 from bot.state.memory import Summary
 from bot.thread import Context, nothing_before, with_thread
 from bot.tools import DRAW, Tool
-from bot.types import Example, Match, Prompt, Reply, Said, Template, Turn, Usage, User, now
+from bot.types import Example, Match, Prompt, Reply, Said, Template, Turn, User, now
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,9 @@ Recall = Callable[[Template, str], Awaitable[Sequence[str]]]
 class Parts:
     """What an engine is made of; everything that `bot.house` puts together.
 
-    `rivals` tells the names of the chat deployments that can be compared. `family` is that of the models that
-    serve a template, None when none does; `sees` is whether they are known to see pictures.
+    `room` is what the deployment takes that will be asked for a conversation. `rivals` tells the names of the
+    chat deployments that can be compared. `family` is that of the models that serve a template, None when
+    none does; `sees` is whether they are known to see pictures.
     """
 
     model: Model
@@ -51,11 +52,10 @@ class Parts:
     tools: Mapping[str, Tool]
     choose: Choose
     recall: Recall
-    room: Callable[[Template], Room]
+    room: Callable[[Template, str], Room]
     estimate_usd: Callable[[Prompt], float | None]
     picture: drawing.Picture
     recollection: Recollection
-    learn: Callable[[Prompt, Usage], None] = lambda prompt, usage: None
     recall_counts: Callable[[Sequence[Turn]], None] = lambda turns: None
     rivals: Callable[[], Sequence[str]] = tuple
     family: Callable[[Template], str | None] = lambda template: None
@@ -160,7 +160,7 @@ class Engine:
         template, question = routing.choose(
             parts.templates(draft.said), draft.said, choice.template, choice.usual
         )
-        template = _served_by(template, choice.deployment)
+        template = routing.served_by(template, choice.deployment)
         parts.recall_counts(turns)
         draft.template = template.version
         observe.see(template=template.version)
@@ -171,33 +171,53 @@ class Engine:
             said.attachments,
             around.fetch,
             ref=partial(drawing.ref_of, said.id, kind="in"),
-            text_bytes=3 * parts.room(template).context_tokens // 2,
+            text_bytes=3 * self._room(draft, template).context_tokens // 2,
         )
         draft.notes += found.notes
         if template.capability == "image":
             await self._draw(draft, template, question, found, turns, around)
             return
         if not (question or found.pictures or found.documents or said.quotes):
-            draft.end(Reply(text=_nothing_said(template)))
+            draft.end(Reply(text=routing.nothing_said(template)))
             return
         if not found.pictures and parts.sees(template):
             pictures = await drawing.recalled(parts.picture, said, question, turns)
             draft.recalled = frozenset(image.ref for image in pictures)
             found = dataclasses.replace(found, pictures=pictures)
+        await self._chat(draft, template, question, found, turns, around)
+
+    async def _chat(
+        self,
+        draft: Draft,
+        template: Template,
+        question: str,
+        found: Contents,
+        turns: Sequence[Turn],
+        around: Around,
+    ) -> None:
+        """An answer in words; where the prompt was too long after all, by a smaller one."""
+        parts, said = self._parts, draft.said
         tools = self._tools(draft, template, turns, around.show, around.glimpse)
         summary = await parts.recollection.of(said, turns)
         prompt = await self._compose(draft, template, question, turns, found, tools, summary)
         await self._admit(draft, prompt)
-        await Chat(parts.model, tools, draft, around.show).write(prompt, around.stop)
-        for usage in draft.usage[:1]:
-            parts.learn(prompt, usage)
+        chat = Chat(parts.model, tools, draft, around.show)
+        try:
+            await chat.write(prompt, around.stop)
+        except TooLong as error:
+            if draft.text or len(draft.sent) > 1:
+                raise
+            room = smaller(self._room(draft, template), prompt, error)
+            less = await self._compose(draft, template, question, turns, found, tools, summary, room)
+            if less.input_tokens >= prompt.input_tokens:
+                raise
+            await chat.write(draft.instead(less), around.stop)
         parts.recollection.refresh(said, turns, prompt, summary)
 
     async def _admit(self, draft: Draft, *prompts: Prompt, more: bool = False) -> None:
         """Reserve what these will take; that a budget is nearly used up is said under the answer."""
-        parts = self._parts
-        estimates = [estimate(prompt, parts.estimate_usd(prompt)) for prompt in prompts]
-        notice = await parts.ledger.admit(draft.said, draft.event, estimates, more=more)
+        estimates = [estimate(prompt, self._parts.estimate_usd(prompt)) for prompt in prompts]
+        notice = await self._parts.ledger.admit(draft.said, draft.event, estimates, more=more)
         draft.reserved = True
         draft.notes += [notice] if notice else []
 
@@ -216,10 +236,10 @@ class Engine:
         if not pictures and routing.is_change(wish):
             pictures = await drawing.last_picture(parts.picture, said, turns)
         if not wish and not pictures:
-            draft.end(Reply(text=_nothing_said(template)))
+            draft.end(Reply(text=routing.nothing_said(template)))
             return
         family = parts.family(template) or ""
-        prompt, notes = drawing.composed(template, said, wish, pictures, parts.room(template), family)
+        prompt, notes = drawing.composed(template, said, wish, pictures, self._room(draft, template), family)
         draft.notes += notes
         await self._admit(draft, prompt)
         await drawing.draw(parts.model, draft, prompt, around.show, around.stop, around.glimpse)
@@ -240,18 +260,15 @@ class Engine:
         if DRAW not in template.tools or artist is None or family is None:
             return tools
 
-        async def reserve(prompt: Prompt) -> None:
-            await self._admit(draft, prompt, more=True)
-
         pen = drawing.Pen(
             model=parts.model,
             template=artist,
-            room=parts.room(artist),
+            room=self._room(draft, artist),
             family=family,
             draft=draft,
             show=show,
             glimpse=glimpse,
-            reserve=reserve,
+            reserve=partial(self._admit, draft, more=True),
             last=lambda: drawing.last_picture(parts.picture, said, turns),
         )
         return {**tools, DRAW: pen.tool()}
@@ -277,6 +294,7 @@ class Engine:
         found: Contents = NOTHING,
         tools: Mapping[str, Tool] | None = None,
         summary: Summary | None = None,
+        room: Room | None = None,
     ) -> Prompt:
         material = Material(
             template=template,
@@ -291,7 +309,10 @@ class Engine:
             summaries=summary.texts() if summary is not None else {},
             tools=[tool.spec for tool in (tools or {}).values()],
         )
-        return compose(material, self._parts.room(template))
+        return compose(material, room or self._room(draft, template))
+
+    def _room(self, draft: Draft, template: Template) -> Room:
+        return self._parts.room(template, draft.said.address.conversation)
 
     async def _compare(self, draft: Draft, question: str, turns: Sequence[Turn], around: Around) -> None:
         """The same question to several deployments, each reserved for."""
@@ -304,7 +325,9 @@ class Engine:
         template = next(one for one in parts.templates(draft.said) if one.match.default)
         draft.template = template.version
         observe.see(template=template.version)
-        prompt = await self._compose(draft, replace(template, deployment=None), question, turns)
+        rooms = [self._room(draft, replace(template, deployment=name)) for name in rivals]
+        room = min(rooms, key=lambda room: room.context_tokens)
+        prompt = await self._compose(draft, replace(template, deployment=None), question, turns, room=room)
         sent = comparison.prompts(prompt, rivals)
         await self._admit(draft, *sent)
         await comparison.Comparison(parts.model, draft, around.show).write(sent, around.stop)
@@ -313,17 +336,3 @@ class Engine:
 async def _unseen(text: str) -> bool:
     """Shows nothing: nobody is there to see it."""
     return True
-
-
-def _served_by(template: Template, deployment: str) -> Template:
-    """The template with the deployment that people chose; one that asks for its own keeps it."""
-    free = template.capability == "chat" and (template.match.default or template.deployment is None)
-    return replace(template, deployment=deployment) if deployment and free else template
-
-
-def _nothing_said(template: Template) -> str:
-    if template.capability == "image":
-        return "What shall I draw? For example: `/image a red bicycle`."
-    if template.match.default:
-        return "Hello! Ask me anything, or say `help` to see what I can do."
-    return f"Please say what it is about. This is what I do here: {template.description or template.name}."

@@ -40,7 +40,16 @@ class BudgetSpent(Refused):
 
 
 class TooLong(Refused):
-    """The question alone does not fit the model's context."""
+    """The question alone does not fit the model's context.
+
+    Where a deployment said so, `limit_tokens` is what it takes and `asked_tokens` what it was sent, as it
+    counts; `None` where it said neither.
+    """
+
+    def __init__(self, text: str, limit_tokens: int | None = None, asked_tokens: int | None = None) -> None:
+        super().__init__(text)
+        self.limit_tokens = limit_tokens
+        self.asked_tokens = asked_tokens
 
 
 class ContentFiltered(Refused):

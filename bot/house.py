@@ -195,7 +195,7 @@ def _engine(
             estimate_usd=serving.estimate_usd,
             picture=turns.image,
             recollection=recollection,
-            learn=serving.learn,
+            recall_counts=serving.recall_counts,
             rivals=serving.rivals,
             family=serving.family,
             sees=serving.sees,

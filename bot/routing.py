@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from bot.errors import NotAllowed
 from bot.types import Said, Template
 
@@ -39,6 +41,21 @@ def choose(
         if template.name == usual:
             return template, text
     return next(template for template in templates if template.match.default), text
+
+
+def served_by(template: Template, deployment: str) -> Template:
+    """The template with the deployment that people chose; one that asks for its own keeps it."""
+    free = template.capability == "chat" and (template.match.default or template.deployment is None)
+    return replace(template, deployment=deployment) if deployment and free else template
+
+
+def nothing_said(template: Template) -> str:
+    """What a person is told who called a template and said nothing."""
+    if template.capability == "image":
+        return "What shall I draw? For example: `/image a red bicycle`."
+    if template.match.default:
+        return "Hello! Ask me anything, or say `help` to see what I can do."
+    return f"Please say what it is about. This is what I do here: {template.description or template.name}."
 
 
 _CHANGE = re.compile(

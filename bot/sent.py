@@ -48,10 +48,10 @@ def _usage(usage: Usage) -> str:
     noun = "picture" if usage.images == 1 else "pictures"
     pictures = f", {usage.images} {noun}" if usage.images else ""
     price = "price unknown" if usage.usd is None else f"${usage.usd:.4f}"
-    return (
-        f"Answered by `{usage.deployment}`: {usage.input_tokens} tokens in{cached}, "
-        f"{usage.output_tokens} out{pictures}, {price}"
-    )
+    counts = f"{usage.input_tokens} tokens in{cached}, {usage.output_tokens} out{pictures}, {price}"
+    if usage.estimated:
+        return f"Asked too: `{usage.deployment}`: about {counts} (estimated: it ended before it was counted)"
+    return f"Answered by `{usage.deployment}`: {counts}"
 
 
 def _nothing(turn: Turn) -> str:

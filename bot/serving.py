@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from bot.compose import Room
 from bot.models.gateway import Gateway
 from bot.state.ledger import OUTPUT_TOKENS
-from bot.types import Deployment, Prompt, Template, Turn, Usage
-from bot.window import Calibration
+from bot.types import Deployment, Prompt, Template, Turn
 
 
 class Serving:
@@ -14,7 +13,6 @@ class Serving:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._calibration = Calibration()
 
     def chats(self) -> tuple[Deployment, ...]:
         """The chat deployments."""
@@ -32,27 +30,20 @@ class Serving:
         """Whether anything serves what a template needs."""
         return bool(self._gateway.deployments(template.capability))
 
-    def room(self, template: Template) -> Room:
-        """What the smallest deployment that may answer takes: a fallback must take the same prompt.
+    def room(self, template: Template, sticky: str = "") -> Room:
+        """What the deployment takes that will be asked for this conversation.
 
-        Where the cheapest that fits is chosen, the largest may be needed.
+        Where that one can't answer and all others take less, the gateway says so, and there is a second try.
         """
-        able = self._gateway.deployments(template.capability, template.deployment)
-        widest = max if self._gateway.policy == "cheapest" else min
-        return Room(
-            context_tokens=widest(
-                (self._calibration.room(one.name, one.context_tokens) for one in able), default=8192
-            ),
-            output_tokens=min((one.output_tokens for one in able), default=1024),
-        )
-
-    def learn(self, prompt: Prompt, usage: Usage) -> None:
-        """What a prompt really weighed: the next room is estimated by it."""
-        self._calibration.learn(prompt.messages, prompt.input_tokens, usage)
+        first = self._gateway.next_asked(template.capability, template.deployment, sticky)
+        if first is None:
+            return Room(context_tokens=8192, output_tokens=1024)
+        context = self._gateway.calibration.room(first.name, first.context_tokens)
+        return Room(context_tokens=context, output_tokens=first.output_tokens)
 
     def recall_counts(self, turns: Sequence[Turn]) -> None:
         """What the turns of a conversation weighed, where this process knows no better."""
-        self._calibration.recall(turns)
+        self._gateway.calibration.recall(turns)
 
     def family(self, template: Template) -> str | None:
         """The family of the first deployment that may serve a template; None when nothing does."""

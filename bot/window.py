@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.types import Image, LeftOut, Message, Text, ToolCall, ToolResult, Turn, Usage
+from bot.types import Image, LeftOut, Message, Text, ToolCall, ToolResult, Turn
 
 MESSAGE_TOKENS = 4
 """What a message costs beside its words (role and separators), as OpenAI counts for its chat models."""
@@ -120,36 +120,3 @@ def _half(weights: Sequence[int], budget_tokens: int) -> int:
     if start == len(weights) and weights and weights[-1] <= budget_tokens:
         start -= 1  # the last exchange is worth more than the step
     return start
-
-
-class Calibration:
-    """How the estimate compares with what deployments count, learnt from their answers, in this process."""
-
-    def __init__(self) -> None:
-        self._factors: dict[str, float] = {}
-
-    def learn(self, messages: Sequence[Message], estimate: int, usage: Usage) -> None:
-        """Compare what was counted with what was estimated; pictures are counted too differently."""
-        pictured = any(isinstance(part, Image) for message in messages for part in message.parts)
-        if pictured or usage.estimated or not usage.input_tokens or not estimate:
-            return
-        seen = min(max(usage.input_tokens / estimate, 0.4), 2.0)
-        known = self._factors.get(usage.deployment, seen)
-        # More than was thought counts at once, less by and by: too long a prompt is refused.
-        self._factors[usage.deployment] = seen if seen > known else known + (seen - known) * 0.1
-
-    def recall(self, turns: Sequence[Turn]) -> None:
-        """Learn of the deployments that this process knows nothing of yet from what they counted before."""
-        for turn in reversed(turns):
-            counted = next((usage for usage in turn.usage if not usage.estimated), None)
-            if counted is not None and counted.deployment not in self._factors:
-                self.learn(turn.messages, turn.input_tokens, counted)
-
-    def tokens(self, deployment: str, estimate: int) -> int:
-        """What an estimate comes to as this deployment counts."""
-        return round(estimate * self._factors.get(deployment, 1.0))
-
-    def room(self, deployment: str, tokens: int) -> int:
-        """So many tokens of a deployment, in tokens as they are estimated here; a twentieth is left free."""
-        factor = self._factors.get(deployment)
-        return tokens if factor is None else int(tokens / (factor * 1.05))

@@ -72,6 +72,9 @@ class Bench:
         """A ledger with these limits."""
         return Ledger(self.redis, self.bills, budgets.read(limits))
 
+    def token_room(self) -> TokenRoom:
+        return TokenRoom(context_tokens=self.context_tokens, output_tokens=100)
+
     def rivals(self) -> tuple[str, ...]:
         return tuple(one.name for one in self.deployments)
 
@@ -106,7 +109,7 @@ class Bench:
             tools={"dice": Tool(dice)},
             choose=choose,
             recall=recall,
-            room=lambda template: TokenRoom(context_tokens=self.context_tokens, output_tokens=100),
+            room=lambda template, conversation: self.token_room(),
             estimate_usd=lambda prompt: 0.01,
             picture=self.turns.image,
             recollection=self.recollection,

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from bot import window
 from bot.compose import Material, Room, compose
-from bot.errors import ModelUnavailable
+from bot.errors import ModelUnavailable, TooLong
+from bot.models.calibration import Calibration
 from bot.types import Delta, Example, Prompt, Reply, Template, Turn, Usage, User, now, say
 from tests.acts import deleted, said
 from tests.bench import ROOM, Bench
@@ -101,7 +102,7 @@ def test_a_template_s_own_limit_goes_turn_by_turn() -> None:
 
 
 def test_the_estimate_is_calibrated_by_what_deployments_count() -> None:
-    calibration = window.Calibration()
+    calibration = Calibration()
     assert calibration.room("gpt", 10_000) == 10_000
     calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=700))
     assert 13_000 < calibration.room("gpt", 10_000) < 14_000
@@ -115,7 +116,7 @@ def test_a_process_that_begins_learns_from_what_the_conversation_s_turns_weighed
     counted = Usage(deployment="gpt", input_tokens=700)
     guessed = Usage(deployment="lost", input_tokens=900, estimated=True)
     past = replace(turn(1), input_tokens=1000, usage=(guessed, counted))
-    calibration = window.Calibration()
+    calibration = Calibration()
     calibration.recall([past, turn(2)])
     assert calibration.tokens("gpt", 100) == 70
     assert calibration.tokens("lost", 100) == 100, "an estimate teaches nothing"
@@ -237,6 +238,32 @@ async def test_a_summary_is_paid_for_and_counts_as_no_answer(bench: Bench) -> No
     await bench.answer(said("/usage", event="u"))
     made = len(bench.model.prompts)
     assert f"| Today | 10 | {10 * made} |" in bench.room.texts[-1]
+
+
+async def test_what_was_too_long_after_all_is_made_smaller_once_and_nothing_is_forgotten_for_it(
+    bench: Bench,
+) -> None:
+    await long_talk(bench, 10)
+    before = len(chats(bench.model)[-1].messages)
+    refusals = [TooLong("too long", limit_tokens=200, asked_tokens=400)]
+    bench.model.script = lambda prompt: [refusals.pop()] if refusals else words("fine")
+    await long_talk(bench, 2, start=10)
+    first, second, later = chats(bench.model)[-3:]
+    assert len(second.messages) < before < len(first.messages)
+    assert second.left_out
+    assert "I saw less of it than usual" in bench.room.texts[-2]
+    assert "I saw less of it" not in bench.room.texts[-1]
+    assert later.since == ""
+    assert len(later.messages) > len(first.messages)
+    sent = await bench.turns.sent(ROOM, "e10")
+    assert [len(one.messages) for one in sent] == [len(second.messages)]
+
+
+async def test_what_is_too_long_twice_is_said_in_words(bench: Bench) -> None:
+    await long_talk(bench, 3)
+    bench.model.script = lambda prompt: [TooLong("Too long, please say less.")]
+    await bench.answer(said("more", event="e3"))
+    assert bench.room.texts[-1].startswith("Too long, please say less.")
 
 
 # ------------------------------------------------------------------ what changes from question to question

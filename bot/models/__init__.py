@@ -21,7 +21,8 @@ class Model(Protocol):
     def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer; the last delta carries the usage.
 
-        Where calls were left, or broke off, before they said what they cost, a delta before it names each.
+        Where calls were left, or broke off, before they said what they cost, a delta before it has an
+        estimate of each.
         """
         ...
 

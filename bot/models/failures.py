@@ -127,11 +127,20 @@ def _broken(status: int, code: str, message: str, deployment: Deployment) -> str
 def _refused(status: int, code: str, message: str, body: dict[str, Any], where: str) -> BotError:
     if is_filter(code, body):
         return blocked("question", results_of(body))
-    if status == 413 or code in ("context_length_exceeded", "string_above_max_length"):
-        return TooLong("That is more text than the model can read at once. Please ask with less of it.")
-    if "maximum context length" in message:
-        return TooLong("That is more text than the model can read at once. Please ask with less of it.")
+    too_long = code in ("context_length_exceeded", "string_above_max_length")
+    if status == 413 or too_long or "maximum context length" in message:
+        words = "That is more text than the model can read at once. Please ask with less of it."
+        return TooLong(words, _number(_LIMIT, message), _number(_ASKED, message))
     return ConfigError(f"The {where} refused the request ({status} {code}): {message[:300]}")
+
+
+_LIMIT = re.compile(r"(?:maximum context length is|configured limit of) (\d+) tokens")
+_ASKED = re.compile(r"(?:resulted in|requested) (?:about )?(\d+) tokens")
+
+
+def _number(pattern: re.Pattern[str], message: str) -> int | None:
+    found = pattern.search(message)
+    return int(found[1]) if found else None
 
 
 def in_stream(error: object, what: str = "answer") -> BotError:

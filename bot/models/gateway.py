@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from bot.errors import BotError, ModelUnavailable, NotAllowed
+from bot.errors import BotError, ModelUnavailable, NotAllowed, TooLong
 from bot.models import Glimpse, Model, Unfinished
 from bot.models.breaker import DeploymentBroken, Overlong
+from bot.models.calibration import Calibration
 from bot.models.catalogue import DEFAULT_KEY_ENV
 from bot.models.connections import Connections
 from bot.models.opening import Begun, Opening
@@ -39,6 +40,12 @@ NOT_SET_UP: Mapping[Capability, tuple[str, str]] = {
     "embedding": ("Searching by meaning is not set up here.", "AZURE_OPENAI_EMBEDDING_DEPLOYMENT"),
 }
 """What a person reads where nothing serves a capability, and the setting that mends it."""
+
+# After so many characters more of an answer it is told what it has cost so far.
+_TOLD_CHARACTERS = 400
+
+# A deployment that is free again within this is waited for, rather than show less to a smaller one.
+_SOON_S = 4.0
 
 T = TypeVar("T")
 
@@ -70,7 +77,10 @@ class Gateway:
         self._record = Record(self._pace, observe, clock)
         self._pause_s = pause_s
         self._unknown_wishes: set[str] = set()
-        self._routes = [Route(deployment, model, clock) for deployment, model in models]
+        self.calibration = Calibration()
+        self._routes = [
+            Route(deployment, model, clock, calibration=self.calibration) for deployment, model in models
+        ]
         for route in self._routes:
             self._record.listen(route)
 
@@ -85,8 +95,24 @@ class Gateway:
             await self._connections.aclose()
 
     def deployments(self, capability: Capability, wish: str | None = None) -> tuple[Deployment, ...]:
-        """Which deployments may serve: what a prompt must fit into. Empty where none is set up."""
+        """Which deployments may serve. Empty where none is set up."""
         return tuple(route.deployment for route in self._candidates(capability, wish))
+
+    def next_asked(self, capability: Capability, wish: str | None, sticky: str = "") -> Deployment | None:
+        """Who will be asked, as far as is known before there is a prompt: what that must fit into.
+
+        The one with the largest context where the cheapest that fits is chosen. Its `context_tokens` are what
+        it said that it takes, where that is less than was stated.
+        """
+        able = [route for route in self._candidates(capability, wish) if not route.broken]
+        able = able or self._candidates(capability, wish)
+        if not able:
+            return None
+        if self.policy == "cheapest":
+            first = max(able, key=lambda route: route.context_tokens)
+        else:
+            first = ranked(able, self.policy, Load(sticky))[0]
+        return replace(first.deployment, context_tokens=first.context_tokens)
 
     def adopt(self, roster: Roster, keys: Mapping[str, SecretStr]) -> None:
         """Serve by this roster from now on. Answers that are being written end where they began.
@@ -98,11 +124,10 @@ class Gateway:
         for deployment in roster.deployments:
             key = keys.get(deployment.key_env or DEFAULT_KEY_ENV)
             same = [one for one in self._routes if one.deployment == deployment and one.key == key]
-            kept.append(
-                same[0]
-                if same
-                else Route(deployment, connections.open(deployment, key), self._record.clock, key)
-            )
+            if not same:
+                model = connections.open(deployment, key)
+                same = [Route(deployment, model, self._record.clock, key, self.calibration)]
+            kept.append(same[0])
         for route in kept:
             self._record.listen(route)
         self._routes = kept
@@ -113,19 +138,20 @@ class Gateway:
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer from the first deployment that begins one; if it breaks off, go on once."""
-        uncounted: list[Usage] = []  # of calls that were left, or lost, before they said what they cost
         asked, shown = prompt, ""
         tried: list[Route] = []
         broke: ModelUnavailable | None = None
         while True:
-            tries = self._tries("chat", prompt.deployment, load_of(asked), tried)
+            opening = self._opening(asked, tried)
             try:
-                begun = await self._begin(tries, asked, uncounted)
-            except BotError:
-                if broke is None:
-                    raise
-                break
-            part = self._part(begun, Seam(shown), uncounted)
+                begun = await opening.first()
+            except ModelUnavailable as error:
+                raise broke or self._too_long(asked, error) or error from None
+            except BotError as error:
+                raise broke or error from None
+            for route in opening.lost:
+                yield Delta(usage=self.calibration.spent(route.deployment, asked))
+            part, before = self._part(begun, asked, Seam(shown)), len(shown)
             try:
                 async with aclosing(part):
                     async for delta in part:
@@ -134,33 +160,46 @@ class Gateway:
                 return
             except ModelUnavailable as error:
                 self._record.failed(begun.route, error)
-                uncounted.append(Usage(deployment=begun.route.deployment.name))
                 last, broke = not shown or broke is not None or isinstance(error, Overlong), error
-                if last:
-                    break
+            yield Delta(usage=self.calibration.spent(begun.route.deployment, asked, len(shown) - before))
+            if last:
+                raise broke
             log.warning("an answer broke off after %d characters; it is gone on with", len(shown))
             asked, tried = go_on(prompt, shown), [begun.route]
-        for usage in uncounted:
-            yield Delta(usage=usage)
-        raise broke
 
-    async def _begin(self, tries: Tries, prompt: Prompt, uncounted: list[Usage]) -> Begun:
-        opening = Opening(tries, prompt, self._record, self._hedge_s)
-        begun = await opening.first()
-        uncounted += [Usage(deployment=route.deployment.name) for route in opening.lost]
-        return begun
+    def _too_long(self, prompt: Prompt, error: ModelUnavailable) -> TooLong | None:
+        """Where those that take so much are away, and others that take less are not: what fits into these."""
+        load = load_of(prompt)
+        able = self._candidates("chat", prompt.deployment)
+        free = [one for one in able if not (one.fits(load) or one.broken or one.breaker.wait_s())]
+        soon = error.retry_after_s is not None and error.retry_after_s <= _SOON_S
+        if soon or not free or len(free) == len(able):
+            return None
+        widest = max(free, key=lambda route: route.context_tokens)
+        words = "The model that can read so much is away for the moment. Please ask with less text, or later."
+        return TooLong(words, widest.context_tokens, widest.counted(load).tokens)
 
-    async def _part(self, begun: Begun, seam: Seam, uncounted: list[Usage]) -> AsyncGenerator[Delta]:
+    def _opening(self, prompt: Prompt, tried: Sequence[Route]) -> Opening:
+        load = load_of(prompt)
+        return Opening(
+            self._tries("chat", prompt.deployment, load, tried), prompt, self._record, self._hedge_s
+        )
+
+    async def _part(self, begun: Begun, prompt: Prompt, seam: Seam) -> AsyncGenerator[Delta]:
         """One call's part of an answer, without what it repeats of the part before."""
+        deployment, heard, told = begun.route.deployment, 0, -_TOLD_CHARACTERS
         try:
             async with aclosing(begun):
                 async for delta in begun.deltas():
                     if delta.usage is not None:
-                        for usage in uncounted:
-                            yield Delta(usage=usage)
-                        uncounted.clear()
+                        self.calibration.learn(prompt.messages, prompt.input_tokens, delta.usage)
+                    heard += len(delta.text)
                     text = seam.feed(delta.text) if delta.text else seam.end()
-                    if text or not delta.text:
+                    if heard - told >= _TOLD_CHARACTERS and delta.usage is None:
+                        told = heard
+                        spent = self.calibration.spent(deployment, prompt, heard)
+                        yield replace(delta, text=text, so_far=spent)
+                    elif text or not delta.text:
                         yield delta if text == delta.text else replace(delta, text=text)
         except ModelUnavailable:
             if text := seam.end():

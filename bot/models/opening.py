@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
-from bot.errors import BotError, ModelUnavailable
+from bot.errors import BotError, ModelUnavailable, TooLong
 from bot.models.breaker import DeploymentBroken
 from bot.models.record import Record
 from bot.models.routes import Route
@@ -44,10 +44,19 @@ class Opening:
         self.lost: list[Route] = []
 
     async def first(self) -> Begun:
-        """The first answer that begins. Raises a refusal, or what Tries raises when nobody is left."""
+        """The first answer that begins. Raises a refusal, or what Tries raises when nobody is left.
+
+        What is too long for one is asked of those that take more.
+        """
         while True:
             route = await self._tries.next()
-            begun = await self._begin(route) if self._hedge_s is None else await self._race(route)
+            try:
+                begun = await self._begin(route) if self._hedge_s is None else await self._race(route)
+            except TooLong as error:
+                self._record.too_long(route, self._prompt, error)
+                if not self._tries.larger(route):
+                    raise
+                continue
             if begun is not None:
                 return begun
 

@@ -204,4 +204,4 @@ def _charges(route: Route, load: Load) -> tuple[Charge, Charge]:
     """What one request takes from the limits of a deployment: of its requests, and of its tokens."""
     deployment = route.deployment
     requests = charge(deployment.requests_per_minute, 1)
-    return requests, charge(deployment.tokens_per_minute, load.tokens)
+    return requests, charge(deployment.tokens_per_minute, route.counted(load).tokens)

@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable
 
-from bot.errors import ModelUnavailable
+from bot.errors import ModelUnavailable, TooLong
 from bot.models.breaker import DeploymentBroken
 from bot.models.pace import Pace
 from bot.models.routes import Learner, Route
+from bot.types import Prompt, Usage
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,13 @@ class Record:
             log.warning("deployment %s did not answer: %s", name, error)
         if rest_s := route.breaker.wait_s():
             self._observe("rest_seconds", name, rest_s)
+
+    def too_long(self, route: Route, prompt: Prompt, error: TooLong) -> None:
+        """It takes less than was thought, or counts more: both are learnt."""
+        if error.limit_tokens:
+            route.takes_only(error.limit_tokens)
+        counted = Usage(deployment=route.deployment.name, input_tokens=error.asked_tokens or 0)
+        route.calibration.learn(prompt.messages, prompt.input_tokens, counted)
 
     def took(self, route: Route, measure: str, began: float) -> None:
         """How long something took since `began`, on `clock`."""

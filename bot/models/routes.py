@@ -1,6 +1,7 @@
 """A deployment as somebody to ask, and in which order they are asked."""
 
 import hashlib
+import logging
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -11,9 +12,12 @@ from pydantic import SecretStr
 
 from bot.models import Model
 from bot.models.breaker import Breaker
+from bot.models.calibration import Calibration
 from bot.models.catalogue import usd
 from bot.models.roster import Policy
 from bot.types import Deployment, Prompt, Usage
+
+log = logging.getLogger(__name__)
 
 # How many more calls than the least busy one a deployment may have running before a conversation that has its
 # prompt in the cache there goes elsewhere.
@@ -78,14 +82,17 @@ class Route:
         model: Model,
         clock: Callable[[], float],
         key: SecretStr | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.deployment = deployment
         self.model = model
         self.key = key
+        self.calibration = calibration or Calibration()
         self.id = f"{deployment.name}@{urlsplit(deployment.endpoint).hostname or 'here'}"
         self.breaker = Breaker(clock)
         self.broken = ""  # what only the operator can mend, once it was said
         self.running = 0
+        self.context_tokens = deployment.context_tokens  # less, where it said so
         # what of its lessons the other processes need not be told
         self.taught: set[str] = set(model.refused) if isinstance(model, Learner) else set()
 
@@ -105,13 +112,25 @@ class Route:
 
     def price(self, load: Load) -> float:
         """What this deployment would take for it, in US dollars; unknown prices come last."""
-        asked = Usage(deployment="", input_tokens=max(load.input_tokens, 1), output_tokens=load.output_tokens)
+        input_tokens = max(self.counted(load).input_tokens, 1)
+        asked = Usage(deployment="", input_tokens=input_tokens, output_tokens=load.output_tokens)
         price = usd(self.deployment.prices, asked)
         return math.inf if price is None else price
 
     def fits(self, load: Load) -> bool:
         """Whether the model can read and write so much."""
-        return load.tokens <= self.deployment.context_tokens
+        return self.counted(load).tokens <= self.context_tokens
+
+    def counted(self, load: Load) -> Load:
+        """A load as this deployment counts it."""
+        return load._replace(input_tokens=self.calibration.tokens(self.deployment.name, load.input_tokens))
+
+    def takes_only(self, limit_tokens: int) -> None:
+        """It said that it takes less than was stated; said once to the operator, who can state it."""
+        if limit_tokens < self.context_tokens:
+            self.context_tokens = limit_tokens
+            words = "deployment %s takes %d tokens only: state that as its context_tokens (or its model)"
+            log.warning(words, self.deployment.name, limit_tokens)
 
 
 def ranked(routes: Sequence[Route], policy: Policy, load: Load) -> list[Route]:

@@ -62,6 +62,11 @@ class Tries:
                 await asyncio.sleep(wait_s)
             return route
 
+    def larger(self, refused: Route) -> bool:
+        """Leave out all that take no more than the one that found a prompt too long; whether any is left."""
+        self._routes = [route for route in self._routes if route.context_tokens > refused.context_tokens]
+        return bool(self._routes)
+
     async def spare(self) -> Route | None:
         """One that was not tried yet and may be asked at once."""
         fresh = [route for route in self._free() if route not in self._tried]

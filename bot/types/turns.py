@@ -62,6 +62,7 @@ class Usage(Value):
 class Delta(Value):
     """A fragment of an answer; the last one of a stream carries `usage`.
 
+    `so_far` is what the call has cost by now, about, for whoever leaves it here; the next `usage` counts it.
     `finish` is the model's reason for ending: stop, length, content_filter, tool_calls. `filter` is what
     the content filter noted, where it isn't "safe": {"answer violence": "low"}, or "high, stopped".
     """
@@ -69,6 +70,7 @@ class Delta(Value):
     text: str = ""
     call: ToolCall | None = None
     usage: Usage | None = None
+    so_far: Usage | None = None
     finish: str | None = None
     filter: dict[str, str] = {}
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bot import compose, recollection, window
 from bot.compose import Material, Room
+from bot.models.calibration import Calibration
 from bot.models.catalogue import family_of, usd
 from bot.state.memory import Summary
 from bot.types import (
@@ -118,7 +119,7 @@ class Talk:
         self._turns: list[Turn] = []
         self._before: Prompt | None = None
         self._summary: Summary | None = None
-        self._calibration = window.Calibration()
+        self._calibration = Calibration()
 
     def ask(self, number: int) -> None:
         """The next question: its prompt, its answer, and the summary that is made after it."""

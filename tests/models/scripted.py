@@ -66,7 +66,8 @@ class Scripted:
             if number and self.after:
                 raise self.after
             yield Delta(text=piece)
-        yield Delta(usage=Usage(deployment=self.name, input_tokens=1), finish="stop")
+        counted = Usage(deployment=self.name, input_tokens=prompt.input_tokens or 1)
+        yield Delta(usage=counted, finish="stop")
 
     async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
         self._strike()

@@ -17,7 +17,7 @@ from bot.models.breaker import LONGEST_REST_S, PATIENCE, REST_S, Breaker, Deploy
 from bot.models.offline import OfflineModel, deployments
 from bot.models.probe import Checked
 from bot.models.record import BROKEN_REST_S
-from bot.types import Capability, Delta, Prompt
+from bot.types import Capability, Delta, Deployment, Prompt
 from tests.models.conftest import asks, deployment, text_of
 from tests.models.scripted import AWAY, Clock, Scripted, named, over, told
 from tests.simulators.azure import AzureSimulator, Deployed
@@ -134,6 +134,85 @@ async def test_a_refusal_is_not_carried_to_another_deployment(error: Exception) 
     with pytest.raises(type(error)):
         await told(gateway)
     assert other.asked == 0
+
+
+LONG = 8_000
+
+
+def sized(model: Scripted, context_tokens: int, order: int) -> tuple[Deployment, Scripted]:
+    return named(model.name, context_tokens=context_tokens, order=order), model
+
+
+async def test_what_one_finds_too_long_is_asked_of_one_that_takes_more() -> None:
+    small, large = Scripted("b"), Scripted("c")
+    refusing = Scripted("a", before=[TooLong("long")])
+    gateway = over(sized(refusing, 16_000, 0), sized(small, 16_000, 1), sized(large, 100_000, 2))
+    assert await told(gateway, input_tokens=LONG) == "c says hello"
+    assert small.asked == 0
+
+
+async def test_a_limit_that_was_told_with_a_refusal_is_kept_to_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusing = Scripted("a", before=[TooLong("long", limit_tokens=4000, asked_tokens=LONG)] * 2)
+    gateway = over(sized(refusing, 16_000, 0), sized(Scripted("b"), 16_000, 1))
+    for _ in range(2):
+        assert await told(gateway, input_tokens=LONG) == "b says hello"
+    assert refusing.asked == 1
+    assert caplog.text.count("deployment a takes 4000 tokens only") == 1
+    believed = gateway.next_asked("chat", None)
+    assert believed is not None
+    assert (believed.name, believed.context_tokens) == ("a", 4000)
+
+
+async def test_what_is_too_long_for_all_is_said() -> None:
+    gateway = over(sized(Scripted("a", before=[TooLong("long")]), 16_000, 0), sized(Scripted("b"), 16_000, 1))
+    with pytest.raises(TooLong):
+        await told(gateway, input_tokens=LONG)
+
+
+async def test_a_count_that_was_told_with_a_refusal_is_learnt() -> None:
+    refusing = Scripted("a", before=[TooLong("long", limit_tokens=16_000, asked_tokens=2 * LONG)])
+    gateway = over(sized(refusing, 16_000, 0))
+    with pytest.raises(TooLong):
+        await told(gateway, input_tokens=LONG)
+    assert gateway.calibration.room("a", 16_000) < 8_000
+
+
+async def test_when_those_that_can_read_it_are_away_what_fits_into_the_others_is_told() -> None:
+    large, small = Scripted("a", before=[AWAY] * 9), Scripted("b")
+    gateway = over(sized(large, 100_000, 0), sized(small, 4_000, 1))
+    with pytest.raises(TooLong) as caught:
+        await told(gateway, input_tokens=LONG)
+    assert caught.value.limit_tokens == 4_000
+    assert (caught.value.asked_tokens or 0) > LONG
+
+
+async def test_those_that_can_read_it_are_waited_for_when_that_is_soon() -> None:
+    large = Scripted("a", before=[ModelUnavailable("429", 3.0)])
+    gateway = over(sized(large, 100_000, 0), sized(Scripted("b"), 4_000, 1))
+    with pytest.raises(ModelUnavailable, match="3 s"):
+        await told(gateway, input_tokens=LONG)
+
+
+async def test_a_prompt_is_made_for_the_deployment_that_will_be_asked() -> None:
+    models = [named(f"d{n}", context_tokens=1000 * (n + 1)) for n in range(3)]
+    gateway = over(*((one, Scripted(one.name)) for one in models), policy="weighted")
+    for sticky in ("slack:a", "slack:b", "slack:c", "slack:d"):
+        first = gateway.next_asked("chat", None, sticky)
+        assert first is not None
+        assert await told(gateway, sticky=sticky) == f"{first.name} says hello"
+    largest = over(*((one, Scripted(one.name)) for one in models), policy="cheapest").next_asked("chat", None)
+    assert largest == models[-1]
+    assert over().next_asked("chat", None) is None
+
+
+async def test_a_stream_tells_what_it_has_cost_so_far() -> None:
+    model = Scripted("a")
+    model.says = ["x" * 400, "y" * 10, "z" * 400]
+    deltas = [delta async for delta in over((named("a"), model)).chat(asks("Hello"))]
+    spent = [delta.so_far and (delta.so_far.estimated, delta.so_far.output_tokens) for delta in deltas]
+    assert spent == [(True, 100), None, (True, 203), None]
 
 
 async def test_pictures_and_vectors_fall_back_too() -> None:

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.errors import ContentFiltered, ModelUnavailable
@@ -51,11 +52,13 @@ async def test_the_first_may_still_win() -> None:
 
 
 async def test_both_are_counted() -> None:
-    deltas, error = await heard(hedged(silent("a"), Scripted("b")).chat(asks("Hello")))
+    deltas, error = await heard(
+        hedged(silent("a"), Scripted("b")).chat(replace(asks("Hello"), input_tokens=100))
+    )
     assert error is None
     assert [delta.usage for delta in deltas if delta.usage] == [
-        Usage(deployment="a"),
-        Usage(deployment="b", input_tokens=1),
+        Usage(deployment="a", input_tokens=100, usd=0.0, estimated=True),
+        Usage(deployment="b", input_tokens=100),
     ]
 
 

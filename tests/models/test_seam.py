@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.errors import ContentFiltered, ModelUnavailable
 from bot.models import gateway as rooms
 from bot.models.breaker import Overlong
 from bot.models.seam import GO_ON, Seam
-from bot.types import Delta, Prompt, Usage
+from bot.types import Delta, Prices, Prompt, Usage
 from tests.models.conftest import asks, deployment, heard, text_of
 from tests.models.scripted import AWAY, Scripted, named, over, told
 from tests.simulators.azure import Answer, AzureSimulator, Kind
@@ -122,13 +123,14 @@ async def test_an_answer_that_took_too_long_is_not_gone_on_with() -> None:
 
 
 async def test_every_call_is_counted_also_the_one_that_said_no_price() -> None:
-    gateway = over((named("a", order=0), Scripted("a", after=AWAY)), (named("b", order=1), Scripted("b")))
-    deltas, error = await heard(gateway.chat(asks("Hello")))
+    priced = named("a", order=0, prices=Prices(input_usd=1.0, output_usd=10.0))
+    gateway = over((priced, Scripted("a", after=AWAY)), (named("b", order=1), Scripted("b")))
+    deltas, error = await heard(gateway.chat(replace(asks("Hello"), input_tokens=100)))
     assert error is None
-    assert [delta.usage for delta in deltas if delta.usage] == [
-        Usage(deployment="a"),
-        Usage(deployment="b", input_tokens=1),
-    ]
+    broken, whole = (delta.usage for delta in deltas if delta.usage)
+    assert broken == Usage(deployment="a", input_tokens=100, output_tokens=2, usd=0.00012, estimated=True)
+    assert whole is not None
+    assert not whole.estimated
     assert deltas[-1].finish == "stop"
 
 
