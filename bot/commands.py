@@ -33,10 +33,11 @@ _ALIASES = {
 }
 _OF_CHANNELS = ("follow", "mention-only", "quiet", "mute")
 _MANNERS: Mapping[str, tuple[Manner, str]] = {
-    "follow": ("", "From now on I answer what is said in threads of this channel that I am in."),
+    "follow": ("follow", "From now on I answer what is said in threads of this channel that I am in."),
     "mention-only": ("mention", "From now on I answer in this channel only where I am named."),
     "mute": ("mute", "From now on I answer nothing in this channel but commands. `/follow` ends this."),
 }
+_EVERYTHING = "From now on I answer everything that is said here. `/mention-only` ends this."
 _AUTOMATIC = ("auto", "automatic", "default")
 """Instead of a name: what was chosen is taken back."""
 
@@ -185,6 +186,7 @@ class Commands:
         await self._desk.behave(said, manner)
         if word == "follow":
             await self._desk.hush(said, False)
+            return words if said.threaded else _EVERYTHING
         return words
 
 

@@ -103,7 +103,9 @@ class Engine:
         choice = await self._parts.desk.here(said)
         if choice.manner == "mute":
             return False
-        return said.addressed or not (choice.quiet or choice.manner == "mention")
+        if choice.quiet or choice.manner == "mention":
+            return said.addressed
+        return said.addressed or said.threaded or choice.manner == "follow"
 
     def command(self, said: Said) -> tuple[str, str] | None:
         """The command of the engine's own that was typed, and what came after it; None for a question."""

@@ -60,6 +60,19 @@ async def test_what_is_dropped_leaves_no_trace(bench: Bench) -> None:
     assert not [text for _, text in bench.room.history if "psst" in text]
 
 
+async def test_in_a_chat_without_threads_it_waits_to_be_named_unless_people_want_more(bench: Bench) -> None:
+    def chat(text: str, event: str, addressed: bool) -> Said:
+        return replace(said(text, event=event, channel="G1", addressed=addressed), threaded=False)
+
+    await bench.answer(chat("hello", "a", True), chat("not for you", "b", False))
+    assert bench.room.texts == ["You said: hello"]
+    await bench.answer(chat("follow", "c", True), chat("for all", "d", False))
+    assert bench.room.texts[1:] == [
+        "From now on I answer everything that is said here. `/mention-only` ends this.",
+        "You said: for all",
+    ]
+
+
 async def test_manners_are_for_channels(bench: Bench) -> None:
     (turn,) = await bench.answer(replace(said("/mute", channel="D1"), direct=True))
     assert turn.outcome == "refused"

@@ -205,6 +205,7 @@ def _said(activity: Activity) -> Event | None:
         addressed=addressed or direct or bool(activity.recipient.is_targeted),
         channel=activity.channel,
         direct=direct,
+        threaded=activity.kind != "groupChat",
     )
 
 

@@ -11,8 +11,8 @@ from bot.state.redis import Redis
 from bot.types import Said, User
 
 Manner = Literal["", "follow", "mention", "mute"]
-"""How the bot takes part in a channel: `follow` threads that it is in (also the meaning of ""), answer
-where it is named (`mention`), or answer nothing but commands (`mute`)."""
+"""How the bot takes part in a channel: `follow` threads that it is in (without a choice, too), answer where
+it is named (`mention`; in a chat without threads without a choice, too), or nothing but commands (`mute`)."""
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

@@ -81,7 +81,8 @@ class Said(Act, tag="said"):
     `text` is plain or Markdown text, without the bot's mention, with other mentions as names; a command
     is its words (`/image a red bicycle`). `addressed` is false for a message in a thread that does not
     name the bot: it counts only where the bot already takes part. `channel` is the platform's id of the
-    room, for templates and limits. `direct` is true in one-to-one chats.
+    room, for templates and limits. `direct` is true in one-to-one chats, `threaded` false in a group chat
+    whose one conversation is everything that is said there.
     """
 
     text: str
@@ -90,6 +91,7 @@ class Said(Act, tag="said"):
     addressed: bool = True
     channel: str = ""
     direct: bool = False
+    threaded: bool = True
 
     @property
     def command(self) -> tuple[str, str] | None:

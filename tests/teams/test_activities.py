@@ -88,6 +88,11 @@ def test_a_channel_message_without_a_mention_is_not_addressed() -> None:
     assert (one.addressed, one.text) == (False, "Parley is nice")
 
 
+def test_a_group_chat_is_one_conversation_and_a_channel_has_threads() -> None:
+    assert not said("group_mention").threaded
+    assert said("channel_thread_mention").threaded
+
+
 def test_a_bare_mention_is_an_empty_question() -> None:
     assert said("channel_thread_mention", text="<at>Parley</at>").text == ""
 
