@@ -91,7 +91,6 @@ def _environment(
         "PARLEY_ATTEMPTS": "50",
         "PARLEY_CONCURRENCY": "16",
         "PARLEY_LIMITS": "person: unlimited",
-        "PARLEY_REQUESTS_PER_MINUTE": "0",
         "PARLEY_LOG_LEVEL": "warning",
         "PARLEY_TEAMS_AUTH": "off",
         "SLACK_BOT_TOKEN": slack.bot_token,
