@@ -11,12 +11,14 @@ from aiohttp import web
 
 from adapters.studio import Office, StudioAdapter
 from adapters.terminal import TerminalAdapter
-from bot import observe
+from bot import observe, templates
 from bot.adapter import Accept, Adapter
 from bot.bindings import Bindings
 from bot.errors import ConfigError, StateUnavailable
+from bot.examiner import Examiner
 from bot.house import House, open_house
 from bot.press import Press
+from bot.scores import Archive
 from bot.settings import Settings, is_loopback
 from bot.state.bills import bill
 from bot.state.choices import Choices
@@ -139,6 +141,13 @@ def _office(house: House) -> Office:
         fleet=house.gateway,
         sent=house.turns.sent,
         votes=house.votes,
+        evaluations=Examiner(
+            bench=house.bench,
+            deployments=lambda: house.deployments,
+            folder=(house.settings.parley_prompts or templates.FOLDER) / "evaluations",
+            archive=Archive(house.settings.parley_data_dir / "evaluations"),
+            settle=settle,
+        ),
         live=house.stage.look,
     )
 

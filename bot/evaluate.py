@@ -1,6 +1,7 @@
 """The command `parley eval`: templates and deployments held against cases."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,13 +9,14 @@ import typer
 
 from bot.authoring import open_bench
 from bot.console import Folder, load_settings, prompts_folder, run
-from bot.errors import ConfigError
+from bot.errors import ConfigError, StateUnavailable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bot.evaluation import Bench, Job
     from bot.scores import Change, Result, Run
+    from bot.types import Deployment
 
 _SHOWN = 200  # characters of an answer that failed
 
@@ -28,6 +30,9 @@ def evaluate(
     deployment: Annotated[
         list[str] | None, typer.Option(help="On this deployment, whatever the files say; can be repeated.")
     ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="The templates in use: what the studio published counts.")
+    ] = False,
     parallel: Annotated[int, typer.Option(min=1, max=64, help="Answers at the same time.")] = 4,
     least: Annotated[
         float, typer.Option(min=0, max=100, help="Exit with 1 when fewer percent of the answers pass.")
@@ -41,15 +46,13 @@ def evaluate(
     """
     from bot import scores
 
+    if published and folder is not None:
+        raise ConfigError("--published is about the templates in use; leave --folder out.")
     where = prompts_folder(folder)
-    paths = files or sorted((where / "evaluations").glob("*.yaml"))
-    if not paths:
-        raise ConfigError(
-            f"There are no evaluations: name a file, or write one into {where / 'evaluations'}."
-        )
+    paths = files or _found(where / "evaluations")
     names = tuple(path.name for path in paths)
     archive = scores.Archive(load_settings().parley_data_dir / "evaluations")
-    done = run(_run(where, paths, names, template or [], deployment or [], parallel))
+    done = run(_run(where, paths, names, template or [], deployment or [], published, parallel))
     last = archive.last(done)
     archive.keep(done)
     if as_json:
@@ -62,12 +65,20 @@ def evaluate(
         raise typer.Exit(1)
 
 
+def _found(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths:
+        raise ConfigError(f"There are no evaluations: name a file, or write one into {folder}.")
+    return paths
+
+
 async def _run(
     folder: Path,
     paths: Sequence[Path],
     names: tuple[str, ...],
     templates: Sequence[str],
     deployments: Sequence[str],
+    published: bool,
     parallel: int,
 ) -> "Run":
     from dataclasses import replace
@@ -78,7 +89,7 @@ async def _run(
     asked = [case for path in paths for case in cases.read(path)]
     if deployments:
         asked = [replace(case, deployments=tuple(deployments)) for case in asked]
-    async with open_bench(folder) as (bench, every):
+    async with _in_use() if published else open_bench(folder) as (bench, every):
         chat = [one for one in every if one.capability == "chat"]
         wishes = dict.fromkeys([*(one.name for one in chat), *(tag for one in chat for tag in one.tags)])
         jobs = evaluation.jobs(asked, bench.templates, list(wishes))
@@ -87,7 +98,20 @@ async def _run(
             raise ConfigError(f"No case is for {', '.join(templates)}.")
         began = now()
         results = await _with_progress(jobs, bench, parallel)
-    return scores.Run(at=began, files=names, results=tuple(results))
+    return scores.Run(at=began, files=names, results=tuple(results), published=published)
+
+
+@asynccontextmanager
+async def _in_use() -> "AsyncGenerator[tuple[Bench, Sequence[Deployment]]]":
+    """What people get now. Raises ConfigError where that can't be had."""
+    from bot.house import open_house
+
+    async with open_house(load_settings()) as house:
+        try:
+            await house.library.shelf.refresh()
+        except StateUnavailable as error:
+            raise ConfigError(f"What was published can't be read: {error}") from None
+        yield house.bench(), house.deployments
 
 
 async def _with_progress(jobs: "Sequence[Job]", bench: "Bench", parallel: int) -> "list[Result]":

@@ -1,7 +1,7 @@
 """Builds the rooms of a process and opens them: state, models, templates, the engine over them."""
 
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.desk import Desk
 from bot.engine import Engine, Parts
+from bot.evaluation import Bench
 from bot.library import Library, open_library, read_prompts
 from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
@@ -70,6 +71,7 @@ class House:
     vault: Vault
     limiter: Limiter
     engine: Engine
+    bench: Callable[[], Bench]
 
     @property
     def templates(self) -> Sequence[Template]:
@@ -164,6 +166,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             bills=bills,
             stage=Stage(redis),
             votes=Votes(redis),
+            bench=partial(_bench, library, gateway, serving),
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
@@ -200,6 +203,22 @@ def _engine(
             family=serving.family,
             sees=serving.sees,
         )
+    )
+
+
+def _bench(library: Library, gateway: Gateway, serving: Serving) -> Bench:
+    """What an evaluation asks: the templates in use, as people get them."""
+
+    async def embed(texts: Sequence[str]) -> list[list[float]]:
+        return await _embed(gateway, texts)
+
+    return Bench(
+        model=gateway,
+        templates={one.name: one for one in library.shelf.templates()},
+        choose=library.choose,
+        recall=library.recall,
+        room=serving.room,
+        embed=embed,
     )
 
 

@@ -40,11 +40,22 @@ class Result(Value):
 
 
 class Run(Value):
-    """One evaluation of some files."""
+    """One evaluation of some files of cases.
+
+    `published` is whether the templates were those in use, not only the files; `author` is who started it
+    in the studio.
+    """
 
     at: datetime
     files: tuple[str, ...]
     results: tuple[Result, ...]
+    published: bool = False
+    author: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its time, as its file is named."""
+        return f"{self.at:%Y%m%dT%H%M%S.%f}"
 
     @property
     def passed(self) -> int:
@@ -74,6 +85,11 @@ class Change(Value):
     shared: int
     passed_before: int
     passed_now: int
+
+
+def total(results: Sequence[Result]) -> Row:
+    """One row over all results."""
+    return _row("", "", results)
 
 
 def table(results: Sequence[Result]) -> list[Row]:
@@ -125,10 +141,11 @@ class Archive:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._read: dict[str, Run] = {}  # a kept run never changes
 
     def keep(self, run: Run) -> Path:
         """Write a run down. Raises ConfigError when the folder can't be written."""
-        path = self._folder / f"{run.at:%Y%m%dT%H%M%S.%f}.json"
+        path = self._folder / f"{run.id}.json"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
@@ -138,20 +155,24 @@ class Archive:
             raise ConfigError(f"{path} can't be written: {error.strerror}") from None
         return path
 
+    def runs(self) -> list[Run]:
+        """Every kept run that can be read, newest first."""
+        paths = self._paths()
+        self._read = {path.stem: self._read[path.stem] for path in paths if path.stem in self._read}
+        for path in paths:
+            if path.stem not in self._read:
+                try:
+                    self._read[path.stem] = msgspec.json.decode(path.read_bytes(), type=Run)
+                except (OSError, msgspec.MsgspecError):
+                    continue  # half written, or of another version
+        return [self._read[path.stem] for path in reversed(paths) if path.stem in self._read]
+
     def last(self, run: Run) -> Run | None:
-        """The newest kept run of the same files that has every result of this one, else the newest."""
+        """The newest run before this one of the same files that has every result of it, else the newest."""
         keys = {one.key for one in run.results}
-        newest: Run | None = None
-        for path in reversed(self._paths()):
-            try:
-                kept = msgspec.json.decode(path.read_bytes(), type=Run)
-            except (OSError, msgspec.MsgspecError):
-                continue  # half written, or of another version
-            if kept.files == run.files:
-                if keys <= {one.key for one in kept.results}:
-                    return kept
-                newest = newest or kept
-        return newest
+        earlier = [kept for kept in self.runs() if kept.files == run.files and kept.at < run.at]
+        whole = (kept for kept in earlier if keys <= {one.key for one in kept.results})
+        return next(whole, earlier[0] if earlier else None)
 
     def _paths(self) -> list[Path]:
         return sorted(one for one in self._folder.glob("*.json") if re.fullmatch(r"\d{8}T[\d.]+", one.stem))

@@ -1,5 +1,6 @@
 """Evaluations: what a file demands, how answers are checked, and what `parley eval` shows."""
 
+import asyncio
 import json
 import re
 import sys
@@ -12,11 +13,13 @@ import pytest
 from msgspec.structs import replace
 
 from bot import __main__ as cli
-from bot import cases, checks, evaluation, scores
+from bot import cases, checks, evaluation, scores, settings
 from bot.compose import Room
 from bot.errors import ConfigError, ContentFiltered, TemplateError
 from bot.evaluation import Bench
+from bot.house import open_house
 from bot.models import Glimpse
+from bot.press import Press
 from bot.scores import Archive, Result, Run
 from bot.templates import FOLDER
 from bot.types import Delta, Example, Image, Prompt, Template, Usage, now
@@ -352,9 +355,12 @@ def test_a_run_of_a_few_cases_does_not_hide_the_last_whole_one(tmp_path: Path) -
     few = replace(whole, at=whole.at + timedelta(seconds=1), results=whole.results[:1])
     archive.keep(whole)
     archive.keep(few)
-    assert archive.last(whole) == whole
-    assert archive.last(few) == few
-    wider = replace(whole, results=(*whole.results, result("z", True)))
+    later = whole.at + timedelta(seconds=9)
+    assert archive.last(replace(whole, at=later)) == whole
+    assert archive.last(replace(few, at=later)) == few
+    assert archive.last(few) == whole
+    assert archive.last(whole) is None
+    wider = replace(whole, at=later, results=(*whole.results, result("z", True)))
     assert archive.last(wider) == few
 
 
@@ -365,7 +371,7 @@ def test_old_runs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for second in range(4):
         archive.keep(Run(at=began + timedelta(seconds=second), files=("a",), results=()))
     assert len(list(tmp_path.iterdir())) == 2
-    last = archive.last(Run(at=began, files=("a",), results=()))
+    last = archive.last(Run(at=began + timedelta(seconds=9), files=("a",), results=()))
     assert last is not None
     assert last.at == began + timedelta(seconds=3)
 
@@ -428,6 +434,31 @@ def test_a_run_can_be_read_by_a_program(parley: Run_, tmp_path: Path) -> None:
     assert code == 0
     (found,) = json.loads(out)["results"]
     assert (found["case"], found["deployment"], found["failures"]) == ("sums:1", "demo-chat", [])
+
+
+def test_what_the_studio_published_is_evaluated_when_that_is_asked_for(parley: Run_, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "templates: translate\ncases:\n  - {question: 'zorblax?', checks: {contains: a blue gadget}}\n"
+    )
+
+    async def publish() -> None:
+        async with open_house(settings.load()) as house:
+            press = Press(house.library)
+            template = replace(
+                next(one for one in house.templates if one.name == "translate"),
+                examples=(Example(user="zorblax?", assistant="a blue gadget"),),
+            )
+            await press.publish(template, author="Ada", reason="new words")
+
+    asyncio.run(publish())
+    assert parley("eval", str(path))[0] == 1
+    code, out, _ = parley("eval", str(path), "--published")
+    assert code == 0, out
+    assert "mended mine:1" in out
+    code, _, err = parley("eval", str(path), "--published", "--folder", str(FOLDER))
+    assert code == 2
+    assert "leave --folder out" in err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from adapters.studio.acts import Id, body_of
 from adapters.studio.gate import Gate, Turned
-from adapters.studio.ports import Votes, Workbench
+from adapters.studio.ports import Workbench
+from adapters.studio.records import Votes
 from adapters.studio.setup import Setup, template_of
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from adapters.studio.gate import Gate
 from adapters.studio.paper import Draw, page
-from adapters.studio.ports import Fleet
+from adapters.studio.records import Fleet
 
 
 class FleetPage:

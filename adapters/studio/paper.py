@@ -31,6 +31,7 @@ PLACES = (
     Place("/studio/log", "Conversations", "log", "operator"),
     Place("/studio/feedback", "Feedback", "star", "operator"),
     Place("/studio/prompts", "Prompts", "prompt", "viewer"),
+    Place("/studio/evaluations", "Evaluations", "done", "viewer"),
     Place("/studio/usage", "Usage", "chart", "viewer"),
     Place("/studio/deployments", "Deployments", "server", "viewer"),
 )

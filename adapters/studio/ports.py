@@ -3,10 +3,11 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal, Protocol, Self
+from typing import Protocol
 
+from adapters.studio.records import Archive, Books, Evaluations, Fleet, Scene, Votes
 from adapters.studio.publishing import Bindings, Press, Saves
-from bot.types import Deployment, Example, Finding, Image, Message, Prompt, Template, Turn
+from bot.types import Deployment, Example, Image, Message, Prompt, Template, Turn
 
 
 class Feed(Protocol):
@@ -98,162 +99,6 @@ class Workbench(Protocol):
         ...
 
 
-class Found(Protocol):
-    """A conversation with turns that match, newest first; `turns` is how many it has in all."""
-
-    @property
-    def conversation(self) -> str: ...
-    @property
-    def matching(self) -> Sequence[Turn]: ...
-    @property
-    def turns(self) -> int: ...
-
-
-class Search(Protocol):
-    """What was found; `before_ms` is where to go on, `None` at the end."""
-
-    @property
-    def found(self) -> Sequence[Found]: ...
-    @property
-    def before_ms(self) -> int | None: ...
-
-
-class Archive(Protocol):
-    """What was said, in every conversation. Raises StateUnavailable."""
-
-    async def search(
-        self, matches: Callable[[Turn], bool], *, before_ms: int | None = None, count: int = 25
-    ) -> Search:
-        """Conversations with turns that match, the one that was answered last first."""
-        ...
-
-    async def turns(self, conversation: str) -> Sequence[Turn]:
-        """Every turn that is kept of a conversation, oldest first."""
-        ...
-
-
-class Sums(Protocol):
-    """`microdollars` leaves out the calls whose price is unknown; `unpriced` counts them."""
-
-    @property
-    def turns(self) -> int: ...
-    @property
-    def tokens(self) -> int: ...
-    @property
-    def images(self) -> int: ...
-    @property
-    def microdollars(self) -> int: ...
-    @property
-    def unpriced(self) -> int: ...
-    def __add__(self, other: Self, /) -> Self: ...
-
-
-class Line(Protocol):
-    """What one thing used on one day; `kind` is day, template, deployment, channel or person."""
-
-    @property
-    def day(self) -> date: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def sums(self) -> Any: ...
-
-
-class Books(Protocol):
-    """What was used. Raises StateUnavailable."""
-
-    async def lines(self, first: date, last: date) -> Sequence[Line]:
-        """What was used from the first to the last of these days (UTC), oldest first."""
-        ...
-
-
-class State(Protocol):
-    """How a deployment is: whether it rests, what only its operator can mend, its running calls here."""
-
-    @property
-    def deployment(self) -> Deployment: ...
-    @property
-    def rest_s(self) -> float: ...
-    @property
-    def broken(self) -> str: ...
-    @property
-    def running(self) -> int: ...
-
-
-class Probe(Protocol):
-    """What came of a small call; `first_s` is until the first token."""
-
-    @property
-    def deployment(self) -> Deployment: ...
-    @property
-    def finding(self) -> Finding: ...
-    @property
-    def first_s(self) -> float | None: ...
-
-
-class Fleet(Protocol):
-    """The deployments behind the gateway."""
-
-    def states(self) -> Sequence[State]:
-        """How each is now, in the order in which they are asked."""
-        ...
-
-    async def probe(self) -> Sequence[Probe]:
-        """A small call to each. Never raises."""
-        ...
-
-
-class Standing(Protocol):
-    """How often something was compared with others, and what came of it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def compared(self) -> int: ...
-    @property
-    def won(self) -> int: ...
-    @property
-    def tied(self) -> int: ...
-    @property
-    def lost(self) -> int: ...
-    @property
-    def none(self) -> int: ...
-
-
-class Votes(Protocol):
-    """Which answers people found better, side by side. Raises StateUnavailable."""
-
-    async def cast(
-        self,
-        comparison: str,
-        voter: str,
-        author: str,
-        choice: Literal["a", "b", "c", "tie", "none"],
-        sides: Sequence[tuple[str, str]],
-    ) -> None:
-        """Keep a verdict in place of this person's earlier one; `sides` are versions and who served."""
-        ...
-
-    async def standings(self) -> tuple[Sequence[Standing], Sequence[Standing]]:
-        """How the deployments stand, and how the templates do."""
-        ...
-
-
-class Scene(Protocol):
-    """A running answer: what was said, who answers it by what, and the last part of the text so far."""
-
-    @property
-    def event(self) -> str: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def deployment(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
     """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn.
@@ -271,4 +116,5 @@ class Office:
     fleet: Fleet
     sent: Callable[[str, str], Awaitable[Sequence[Prompt]]]
     votes: Votes
+    evaluations: Evaluations
     live: Callable[[], AsyncGenerator[tuple[int, Sequence[Scene]]]]

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from adapters.studio.ballot import Ballot
 from adapters.studio.embeddings import Embeddings
+from adapters.studio.evaluations import EvaluationsPage
 from adapters.studio.fleet import FleetPage
 from adapters.studio.gate import Gate
 from adapters.studio.images import Images
@@ -46,6 +47,7 @@ class Rooms:
             *Log(self._office, self._gate, self.draw).routes(),
             *Live(self._office, self._gate, self.draw, self.streams).routes(),
             *UsagePage(self._office.books, self._gate, self.draw).routes(),
+            *EvaluationsPage(self._office.evaluations, self._gate, self.draw).routes(),
             *FleetPage(self._office.fleet, self._gate, self.draw).routes(),
             *Images(self._office.workbench, self._gate, self.draw).routes(),
             *Embeddings(self._office, self._gate, self.draw).routes(),

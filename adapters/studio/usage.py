@@ -8,7 +8,7 @@ from aiohttp import web
 
 from adapters.studio.gate import Gate
 from adapters.studio.paper import Draw, page
-from adapters.studio.ports import Books, Line, Sums
+from adapters.studio.records import Books, Line, Sums
 from bot.types import now
 
 PERIODS = (7, 30, 90)

@@ -61,12 +61,15 @@ async def test_a_viewer_sees_sums_but_no_words_and_no_people(
 ) -> None:
     await sign_in(page, locked, "viewer")
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
-    await expect(links).to_have_text(["Chat", "Prompts", "Usage", "Deployments"])
+    await expect(links).to_have_text(["Chat", "Prompts", "Evaluations", "Usage", "Deployments"])
     await say(page, "What is 2 + 3?")
     await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
     await page.goto(f"{locked.url}/studio/usage")
     await expect(page.get_by_role("heading", name="Templates")).to_be_visible()
     await expect(page.get_by_role("heading", name="People")).to_have_count(0)
+    await page.goto(f"{locked.url}/studio/evaluations")
+    await expect(page.get_by_text("Nothing was evaluated yet. An editor can start a run")).to_be_visible()
+    await expect(page.get_by_role("button", name="Run")).to_have_count(0)
     for path in ("log", "feedback", "playground"):
         await page.goto(f"{locked.url}/studio/{path}")
         await expect(page.get_by_text("yours is a viewer's")).to_be_visible()
