@@ -60,7 +60,6 @@ class House:
     feed: Feed
     ledger: Ledger
     gateway: Gateway
-    deployments: Sequence[Deployment]
     library: Library
     archive: Archive
     books: Books
@@ -72,6 +71,11 @@ class House:
     limiter: Limiter
     engine: Engine
     bench: Callable[[], Bench]
+
+    @property
+    def deployments(self) -> Sequence[Deployment]:
+        """The deployments that serve now: they may be read anew while the house is open."""
+        return self.gateway.every()
 
     @property
     def templates(self) -> Sequence[Template]:
@@ -136,7 +140,6 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
     """
     prompts = read_prompts(settings.parley_prompts)
     found = find_roster(settings)
-    deployments = found.deployments
     async with AsyncExitStack() as stack:
         redis = Redis(await _redis_url(settings, folder, stack))
         stack.push_async_callback(redis.close)
@@ -148,7 +151,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         memory = Memory(redis, _retention_s(settings))
         recollection = Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
         stack.push_async_callback(recollection.close)
-        vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))
+        vectors = Vectors(redis, _embedder(found.deployments), partial(_embed, gateway))
         library = await stack.enter_async_context(open_library(prompts, redis, vectors.embed))
         desk = _desk(settings, redis, library, serving, ledger, turns, memory)
         yield House(
@@ -159,7 +162,6 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             feed=Feed(redis),
             ledger=ledger,
             gateway=gateway,
-            deployments=deployments,
             library=library,
             archive=archive,
             books=Books(redis),

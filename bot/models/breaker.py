@@ -17,6 +17,13 @@ class DeploymentBroken(ConfigError):
     """This deployment answers nobody until its operator mends it; others may serve in its place."""
 
 
+class Faulty(ModelUnavailable):
+    """The service itself said that it failed: when it rests for that, it rests for every process.
+
+    Where it could not be reached at all, the fault may be this process' own, and the others are not told.
+    """
+
+
 class Overlong(ModelUnavailable):
     """The whole answer took longer than it may: it is not gone on with."""
 

@@ -11,7 +11,7 @@ import openai
 from azure.core import exceptions as azure
 
 from bot.errors import BotError, ConfigError, ModelUnavailable, TooLong
-from bot.models.breaker import DeploymentBroken
+from bot.models.breaker import DeploymentBroken, Faulty
 from bot.models.catalogue import host_of
 from bot.models.filter import blocked, is_filter, record, results_of
 from bot.types import Deployment, now
@@ -89,9 +89,7 @@ def _by_status(error: openai.APIStatusError, deployment: Deployment, where: str)
         wait_s = retry_after_s(error.response.headers)
         return ModelUnavailable(f"The {where} asks to wait", 1.0 if wait_s is None else wait_s)
     if status in (408, 409, 424, 425) or status >= 500:
-        return ModelUnavailable(
-            f"The {where} failed with status {status}", retry_after_s(error.response.headers)
-        )
+        return Faulty(f"The {where} failed with status {status}", retry_after_s(error.response.headers))
     if broken := _broken(status, code, message, deployment):
         return DeploymentBroken(f"The {where} {broken} It said: {message[:300]}")
     return _refused(status, code, message, body, where)

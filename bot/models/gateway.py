@@ -98,6 +98,10 @@ class Gateway:
         """Which deployments may serve. Empty where none is set up."""
         return tuple(route.deployment for route in self._candidates(capability, wish))
 
+    def every(self) -> tuple[Deployment, ...]:
+        """All that serve now, in the order in which they were stated."""
+        return tuple(route.deployment for route in self._routes)
+
     def next_asked(self, capability: Capability, wish: str | None, sticky: str = "") -> Deployment | None:
         """Who will be asked, as far as is known before there is a prompt: what that must fit into.
 

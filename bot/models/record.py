@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from bot.errors import ModelUnavailable, TooLong
-from bot.models.breaker import DeploymentBroken
+from bot.models.breaker import DeploymentBroken, Faulty
 from bot.models.pace import Pace
 from bot.models.routes import Learner, Route
 from bot.types import Prompt, Usage
@@ -51,8 +51,8 @@ class Record:
             route.broken = str(error)
         else:
             route.breaker.failed(error.retry_after_s)
-            if error.retry_after_s is not None:
-                self._pace.rest(route, error.retry_after_s)
+            if error.retry_after_s is not None or isinstance(error, Faulty):
+                self._pace.rest(route, route.breaker.wait_s())
             log.warning("deployment %s did not answer: %s", name, error)
         if rest_s := route.breaker.wait_s():
             self._observe("rest_seconds", name, rest_s)

@@ -281,6 +281,19 @@ async def test_of_many_who_ask_at_once_one_tries_a_deployment_that_kept_failing(
     assert failing.asked == PATIENCE + 1
 
 
+async def test_a_deployment_that_says_that_it_fails_is_left_alone_by_all(
+    azure: AzureSimulator, redis: Redis
+) -> None:
+    azure.fail("server_error", deployment="a", times=-1)
+    made = [deployment(azure, name="a", order=0), deployment(azure, name="b", order=1)]
+    async with rooms.connect(made, KEYS, shared=Cooldowns(redis)) as first:
+        for _ in range(PATIENCE + 1):
+            assert (await heard(first.chat(asks("Hello"))))[1] is None
+    async with rooms.connect(made, KEYS, shared=Cooldowns(redis)) as second:
+        assert (await heard(second.chat(asks("Hello"))))[1] is None
+    assert [asked.deployment for asked in azure.journal].count("a") == PATIENCE
+
+
 async def test_away_is_not_told_as_a_cool_down(redis: Redis) -> None:
     failing, _ = shared(redis, (named("a"), Scripted("a", before=[AWAY] * 3)))
     async with failing:

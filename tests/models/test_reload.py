@@ -11,10 +11,13 @@ import pytest
 from pydantic import SecretStr
 
 from bot.errors import ConfigError
+from bot.house import open_house
 from bot.models import gateway as rooms
 from bot.models.gateway import Gateway
 from bot.models.reload import reload
 from bot.models.roster import Roster, load
+from bot.settings import Settings
+from bot.state.redis import Redis
 from tests import processes
 from tests.models.conftest import asks, deployment, text_of
 from tests.models.scripted import told
@@ -98,6 +101,23 @@ async def test_the_demo_model_makes_room_for_a_real_one(azure: AzureSimulator) -
     async with rooms.connect(deployments(), {}) as gateway:
         adopt(gateway, Roster(deployments=(deployment(azure),)))
         assert await told(gateway) == "You said: Hello"
+
+
+async def test_what_people_choose_from_and_the_studio_shows_changes_with_the_file(
+    redis: Redis, azure: AzureSimulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "deployments.yaml"
+    path.write_text(f"endpoint: {azure.endpoint}\ndeployments: [{{name: old, capability: chat}}]\n")
+    settings = Settings.model_validate({"redis_url": redis.url, "parley_deployments": path})
+    async with open_house(settings) as house:
+        path.write_text(
+            f"endpoint: {azure.endpoint}\ndeployments:\n"
+            "  - {name: new, capability: chat}\n  - {name: newer, capability: chat}\n"
+        )
+        house.reload()
+        assert [one.name for one in house.deployments] == ["new", "newer"]
+        assert list(house.desk.deployments) == ["new", "newer"]
+        assert [state.deployment.name for state in house.gateway.states()] == ["new", "newer"]
 
 
 async def test_a_running_process_reads_its_file_anew_when_it_is_told_to(
