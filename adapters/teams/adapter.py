@@ -28,7 +28,7 @@ from adapters.teams.format import (
     is_plain,
     messages,
     offer,
-    picture,
+    pictures_of,
 )
 from adapters.teams.history import History
 from adapters.teams.inbound import Inbound
@@ -36,7 +36,7 @@ from adapters.teams.reception import Reception
 from adapters.teams.stream import DOING, THINKING, Stream, Typing
 from bot.adapter import Accept, Desk
 from bot.errors import BotError, ConfigError, PlatformUnavailable
-from bot.types import Address, Attachment, Finding, Image, Post, Quote, Reply
+from bot.types import Address, Attachment, Finding, Post, Quote, Reply
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class TeamsAdapter:
         limit, picture_bytes = TEXT_LIMIT, PICTURE_BYTES
         ids = [id for id in post.data.get("parts", "").split(",") if id]
         while True:
-            pictures = await asyncio.to_thread(_attached, reply.images, picture_bytes)
+            pictures = await asyncio.to_thread(pictures_of, reply.images, picture_bytes)
             parts = messages(reply, pictures, limit, self._sensitivity)
             if reply.rate and post.data["kind"] == "personal" and self._shows_buttons(parts[-1]):
                 offer(parts[-1], post.data["user"])
@@ -231,8 +231,10 @@ class TeamsAdapter:
                         showing = None
                     elif showing is not None and showing.stopped:
                         return ids
+                    elif at < len(ids) and await self._changed(post.data, ids[at], part):
+                        pass
                     elif at < len(ids):
-                        await self._connector.change(post.data, ids[at], part)
+                        ids[at] = await self._connector.send(post.data, part)
                     else:
                         ids.append(await self._connector.send(post.data, part))
                         self._shown[post.id] = _with_parts(post, ids)
@@ -244,6 +246,17 @@ class TeamsAdapter:
         for surplus in ids[len(parts) :]:
             await self._withdraw(post.data, surplus)
         return ids[: len(parts)]
+
+    async def _changed(self, place: Mapping[str, str], id: str, part: Fields) -> bool:
+        """Whether an earlier message now shows this; not when somebody has deleted it."""
+        try:
+            await self._connector.change(place, id, part)
+        except Rejected as error:
+            if error.code != "ActivityNotFoundInConversation":
+                raise
+            log.info("a message that was to be changed is gone; it comes anew")
+            return False
+        return True
 
     def _shows_buttons(self, part: Fields) -> bool:
         """Not below Markdown in the Agents Playground, which shows its signs raw beside buttons.
@@ -314,17 +327,6 @@ class TeamsAdapter:
         task = asyncio.create_task(errand())
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
-
-
-def _attached(images: Iterable[Image], limit_bytes: int) -> list[Fields]:
-    """The pictures as attachments; one that is no picture is left out, the words come all the same."""
-    attached: list[Fields] = []
-    for image in images:
-        try:
-            attached.append(picture(image, limit_bytes))
-        except (OSError, ValueError) as error:
-            log.error("a picture was left out of an answer: %s", type(error).__name__)
-    return attached
 
 
 def _with_parts(post: Post, ids: list[str]) -> Post:

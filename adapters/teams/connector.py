@@ -28,6 +28,19 @@ RETRIED = {412, 429, 502, 503, 504}
 ATTEMPTS = 5
 PATIENCE_S = 20.0
 """A longer `Retry-After` goes back to the inbox in place of being waited for here."""
+GONE = {
+    "BotNotInConversationRoster",
+    "BotDisabledByAdmin",
+    "BotDisabledByUser",
+    "BotNotRegistered",
+    "ConversationBlockedByUser",
+    "ConversationNotFound",
+    "MessageWritesBlocked",
+    "MessageWritePermissionBlocked",
+    "NotEnoughPermissions",
+}
+"""Teams takes nothing here any more (Teams, "Conversation basics", status codes): another try is in vain."""
+GONE_S = 86_400.0
 LARGE_BYTES = 1024 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
@@ -155,7 +168,8 @@ class Connector:
         if status < 300 and not problem:
             return answer
         known = cast("Fields", problem) if isinstance(problem, dict) else {"message": str(problem or "")}
-        raise Rejected(status, str(known.get("code", "")), str(known.get("message", "")), _seconds(after))
+        code, words = str(known.get("code", "")), str(known.get("message", ""))
+        raise Rejected(status, code, words, GONE_S if code in GONE else _seconds(after))
 
 
 def _object(raw: bytes) -> Fields:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import logging
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from adapters.markdown import parse, plain, settled, split
 from adapters.teams.activities import AGAIN, SENT
 from adapters.teams.connector import Fields
 from bot.types import Image, Reply, Source
+
+log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 24_000
 """UTF-16 units. Teams ends at about 100 KB of UTF-16 with the JSON around it, and asks to stay below 80."""
@@ -239,8 +242,19 @@ def _padded(text: str, width: int, right: bool) -> str:
 # ------------------------------------------------------------------ pictures
 
 
+def pictures_of(images: Sequence[Image], limit_bytes: int) -> list[Fields]:
+    """Pictures as attachments; what is no picture is left out. Slow: call it in a thread."""
+    attached: list[Fields] = []
+    for image in images:
+        try:
+            attached.append(picture(image, limit_bytes))
+        except (OSError, ValueError) as error:
+            log.error("a picture was left out of an answer: %s", type(error).__name__)
+    return attached
+
+
 def picture(image: Image, limit_bytes: int = PICTURE_BYTES) -> Fields:
-    """An attachment within Teams' limits. Slow: call it in a thread. Raises OSError if it is no picture."""
+    """An attachment within Teams' limits. Raises OSError if it is no picture."""
     with Picture.open(io.BytesIO(image.data)) as opened:
         small = len(image.data) <= limit_bytes and max(opened.size) <= PICTURE_SIDE
         kept = image.data if small and opened.format in ("PNG", "JPEG", "GIF") else b""

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 
 from adapters.pace import Pace
-from adapters.teams.connector import Connector, Fields, Rejected
+from adapters.teams.connector import GONE, Connector, Fields, Rejected
 from adapters.teams.format import TEXT_LIMIT, growing, message, utf16
 from bot.errors import LeaseLost, PlatformUnavailable
 
@@ -83,7 +83,7 @@ class Stream:
         try:
             self.id = await self._send("informative", doing, attempts=3)
         except Rejected as error:
-            if error.status in (0, 401, 404) or error.status >= 429:
+            if error.status in (0, 401, 404) or error.status >= 429 or error.code in GONE:
                 raise
             log.info("no stream here, one message instead: %s", error)
         return bool(self.id)

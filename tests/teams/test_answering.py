@@ -570,3 +570,28 @@ async def test_each_part_of_a_long_answer_has_the_sources_that_it_names(rig: Rig
     first, second = (label(one)["citation"] for one in rig.teams.answers("a:alice"))
     assert [one["position"] for one in first] == [1]
     assert [one["position"] for one in second] == [2, 3]
+
+
+async def test_an_answer_that_somebody_deleted_comes_anew_when_its_question_is_edited(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.answer(said, Reply(text="First"))
+    rig.teams.messages[GROUP].remove(rig.teams.answers(GROUP)[0])
+    again = await rig.adapter.open(said.address, post, retry=False)
+    closed = await rig.adapter.close(again, Reply(text="Second"))
+    (message,) = rig.teams.answers(GROUP)
+    assert (message.text, closed.id) == ("Second", f"{GROUP}|{message.id}")
+
+
+@pytest.mark.parametrize("code", ["MessageWritesBlocked", "BotNotInConversationRoster"])
+async def test_where_nobody_listens_any_more_no_further_answer_is_paid_for(rig: Rig, code: str) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.faults = [Fault(on="message", status=403, code=code, times=9)]
+    with pytest.raises(PlatformUnavailable) as gone:
+        await rig.adapter.close(post, Reply(text="Hello"))
+    assert (gone.value.retry_after_s or 0) > 3600
+    assert [kind for kind, _ in rig.teams.calls].count("message") == 1
+    alone = await rig.asked("a:alice")
+    rig.teams.faults = [Fault(on="stream", status=403, code=code, times=9)]
+    with pytest.raises(PlatformUnavailable):
+        await rig.adapter.open(alone.address, None, retry=False)
