@@ -15,6 +15,7 @@ WORDS: Mapping[str, str] = {
     "model": "choose the model that answers here: `/model NAME`",
     "compare": "ask several models the same question: `/compare QUESTION`",
     "again": "answer the last question anew",
+    "variations": "draw another picture like the last one; `/variations 3` draws three",
     "stop": "stop writing",
     "sent": "what was sent to the model for the last answer",
     "usage": "what you have used today and this month, and what is left",
@@ -27,6 +28,7 @@ WORDS: Mapping[str, str] = {
 }
 _ALIASES = {
     "try again": "again",
+    "variation": "variations",
     "what did you send": "sent",
     "mention only": "mention-only",
     "unmute": "follow",
@@ -145,6 +147,8 @@ class Commands:
     def _enabled(self, word: str, said: Said) -> bool:
         if word in _OF_CHANNELS:
             return bool(said.channel) and not said.direct
+        if word == "variations":
+            return any(one.capability == "image" and self._able(one) for one in self._templates())
         several = {
             "prompt": len(self._desk.templates),
             "model": len(self._desk.deployments),

@@ -124,7 +124,7 @@ class Draft:
         for part in parts:
             if isinstance(part, Image) and part.data:
                 self.pictures[part.ref] = part
-        bare = tuple(replace(part, data=b"") if isinstance(part, Image) else part for part in parts)
+        bare = tuple(replace(part, data=b"", mask=b"") if isinstance(part, Image) else part for part in parts)
         return replace(message, parts=bare)
 
     def ending(self, note: str = "") -> str:

@@ -1,10 +1,10 @@
 """Has the model draw: at a person's wish or as a tool of the chat model, anew or as a change of a picture."""
 
 import asyncio
+import io
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 from msgspec.structs import replace
@@ -15,7 +15,6 @@ from bot.compose import Material, Room, compose
 from bot.draft import Draft, Stop
 from bot.errors import NotAllowed
 from bot.models import Glimpse, Model, Unfinished
-from bot.tools import DRAW, Tool
 from bot.types import Image, Message, Prompt, Reply, Said, Template, Turn
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,13 @@ _BROKEN = (
     "The model began to draw this and broke off before the picture was done, twice. "
     "Say `again` to let me try once more."
 )
+_CANT_CHANGE = (
+    "The model that draws here can't change a picture, it only draws new ones. Please describe the whole "
+    "picture that you would like."
+)
+_ANEW = "The model that draws here can't change a picture, so I drew it anew."
+_DESCRIBED = 1000
+"""Characters of an older picture's description that go on in that of its change."""
 _RECALLED = 2
 _NEAR = 3
 _ABOUT = re.compile(
@@ -62,7 +68,8 @@ async def draw(
         return
     references = tuple(replace(image, data=b"") for image in images)
     messages = (draft.kept(wish), Message(role="assistant", parts=references))
-    text = "\n\n".join(part for part in (words, draft.ending()) if part)
+    head = f"Another one: {words}" if prompt.vary else words
+    text = "\n\n".join(part for part in (head, draft.ending()) if part)
     draft.end(Reply(text=text, images=images, rate=True, generated=True), messages=messages)
 
 
@@ -79,14 +86,23 @@ async def drawn(
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
     draft.usage.append(usage)
-    first = len(draft.drawn)
+    first, given = len(draft.drawn), [part for part in prompt.messages[-1].parts if isinstance(part, Image)]
     images = tuple(
-        replace(image, ref=ref_of(draft.said.id, number), alt=image.alt or words)
+        replace(
+            image, ref=ref_of(draft.said.id, number), alt=_described(image.alt or words, words, given, prompt)
+        )
         for number, image in enumerate(made, first)
     )
     draft.drawn += images
     draft.pictures.update({image.ref: image for image in images})
     return images
+
+
+def _described(alt: str, words: str, given: Sequence[Image], prompt: Prompt) -> str:
+    """What a picture shows, for those who can't see it: of a change, what was changed, too."""
+    before = given[0].alt if given else ""
+    changed = before and alt == words and not prompt.vary
+    return f"{before[-_DESCRIBED:]}; {words}" if changed else alt
 
 
 async def _tick(draft: Draft, words: str, show: Show) -> None:
@@ -105,6 +121,15 @@ async def _tick(draft: Draft, words: str, show: Show) -> None:
 async def last_picture(picture: Picture, said: Said, turns: Sequence[Turn]) -> tuple[Image, ...]:
     """The picture that was drawn or sent last in this conversation, if it is still kept."""
     return (await _kept(picture, said, turns))[-1:]
+
+
+async def one_to_vary(picture: Picture, said: Said, turns: Sequence[Turn], post: str) -> Image:
+    """The last picture of the answer that this post shows, else of the conversation. Raises NotAllowed."""
+    shown = [turn for turn in turns if turn.post is not None and turn.post.id == post]
+    found = await last_picture(picture, said, shown) or await last_picture(picture, said, turns)
+    if not found:
+        raise NotAllowed("There is no picture here yet. Ask for one: `/image a red bicycle`.")
+    return found[0]
 
 
 async def recalled(picture: Picture, said: Said, question: str, turns: Sequence[Turn]) -> tuple[Image, ...]:
@@ -134,47 +159,46 @@ def ref_of(event: str, number: int, kind: str = "out") -> str:
     return f"{sha256(event.encode()).hexdigest()[:24]}-{kind}{number}"
 
 
-# ------------------------------------------------------------------ the tool
-
-
-@dataclass(slots=True, kw_only=True)
-class Pen:
-    """What the `draw` tool needs of the turn that it is called in."""
-
-    model: Model
-    template: Template
-    room: Room
-    family: str
-    draft: Draft
-    show: Show
-    glimpse: Glimpse | None
-    reserve: Reserve
-    last: Callable[[], Awaitable[tuple[Image, ...]]]
-
-    def tool(self) -> Tool:
-        """The tool; its pictures appear under the answer."""
-
-        async def draw(wish: str, change_last_picture: bool = False) -> str:
-            """Draw a picture that the person asked for, or change the last picture of this conversation."""
-            pictures = await self.last() if change_last_picture else ()
-            if change_last_picture and not pictures:
-                raise NotAllowed("There is no picture in this conversation that could be changed.")
-            prompt, notes = composed(self.template, self.draft.said, wish, pictures, self.room, self.family)
-            await self.reserve(prompt)
-            images = await drawn(self.model, self.draft, prompt, self.show, self.glimpse)
-            done = (
-                f"{len(images)} drawn. The person sees this under your answer; don't describe or link to it."
-            )
-            return " ".join((done, *notes))
-
-        return Tool(draw, DRAW, timeout_s=180.0)
+# ------------------------------------------------------------------ the prompt
 
 
 def composed(
-    template: Template, said: Said, wish: str, pictures: Sequence[Image], room: Room, family: str
+    template: Template,
+    said: Said,
+    wish: str,
+    pictures: Sequence[Image],
+    room: Room,
+    family: str,
+    *,
+    vary: bool = False,
 ) -> tuple[Prompt, tuple[str, ...]]:
-    """The prompt for a picture, with the options of the wish, and words on what could not be done."""
-    found = wishes.read(wish, template.parameters, family)
-    template = replace(template, parameters=found.parameters)
-    material = Material(template=template, said=said, question=found.words, pictures=pictures)
-    return compose(material, room), found.notes
+    """The prompt for a picture, with the options of the wish, and words on what could not be done.
+
+    Raises NotAllowed when a person's own picture is to be changed by a model that can't.
+    """
+    can, found = wishes.able(family), wishes.read(wish, template.parameters, family)
+    words, notes, parameters = found.words, found.notes, found.parameters
+    if pictures and parameters.size == template.parameters.size:
+        parameters = replace(parameters, size=_size_like(pictures[0], can) or parameters.size)
+    if pictures and not vary and not (can.masks if pictures[0].mask else can.edits):
+        if pictures[0].mask or _was_sent(pictures[0]):
+            raise NotAllowed(_CANT_CHANGE)
+        words, pictures, notes = f"{pictures[0].alt}, {words}", (), (*notes, _ANEW)
+    template = replace(template, parameters=parameters)
+    material = Material(template=template, said=said, question=words, pictures=pictures)
+    return replace(compose(material, room), vary=vary), notes
+
+
+def _was_sent(image: Image) -> bool:
+    """Whether a person sent it, by what `ref_of` made of it."""
+    return image.ref.rpartition("-")[2].startswith("in")
+
+
+def _size_like(image: Image, can: wishes.Able) -> str | None:
+    from PIL import Image as Pictures
+
+    try:
+        with Pictures.open(io.BytesIO(image.data)) as opened:  # reads the header alone
+            return wishes.shape_of(*opened.size, can)
+    except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError):
+        return None

@@ -9,6 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from bot import comparison, drawing, observe, routing, window
+from bot.atelier import Atelier, Sheet
 from bot.attachments import NOTHING, Contents, Fetch, Files
 from bot.chat import Chat, Show
 from bot.commands import Commands
@@ -22,7 +23,7 @@ from bot.state.ledger import Ledger, estimate
 from bot.state.memory import Summary
 from bot.thread import Context, nothing_before, with_thread
 from bot.tools import DRAW, Tool
-from bot.types import Example, Match, Prompt, Reply, Said, Template, Turn, User, now
+from bot.types import Example, Image, Match, Prompt, Reply, Said, Template, Turn, User, now
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,12 @@ class Around:
     stop: Stop
     context: Context
     glimpse: Glimpse | None = None
+    given: Sequence[Image] = ()
+
+    @property
+    def sheet(self) -> Sheet:
+        """What a picture is drawn on."""
+        return Sheet(show=self.show, stop=self.stop, glimpse=self.glimpse)
 
 
 class Engine:
@@ -82,6 +89,14 @@ class Engine:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._files = Files()
+        self._atelier = Atelier(
+            model=parts.model,
+            templates=parts.templates,
+            room=self._room,
+            family=parts.family,
+            picture=parts.picture,
+            reserve=self._admit,
+        )
 
     def trying(self, template: Template) -> "Engine":
         """An engine like this one that answers everything by one template: what is tried there is what
@@ -143,6 +158,8 @@ class Engine:
                 await self._answer(draft, turns, around)
             elif command[0] == "compare":
                 await self._compare(draft, command[1], turns, around)
+            elif command[0] == "variations":
+                await self._atelier.vary(draft, command[1], turns, around.sheet)
             else:
                 draft.template = f"/{command[0]}"
                 if command[0] == "again" and find(turns, command[1]) is not None:
@@ -177,7 +194,7 @@ class Engine:
         )
         draft.notes += found.notes
         if template.capability == "image":
-            await self._draw(draft, template, question, found, turns, around)
+            await self._atelier.draw(draft, template, question, found.pictures, turns, around.sheet)
             return
         if not (question or found.pictures or found.documents or said.quotes):
             draft.end(Reply(text=routing.nothing_said(template)))
@@ -199,7 +216,7 @@ class Engine:
     ) -> None:
         """An answer in words; where the prompt was too long after all, by a smaller one."""
         parts, said = self._parts, draft.said
-        tools = self._tools(draft, template, turns, around.show, around.glimpse)
+        tools = self._tools(draft, template, turns, around.sheet)
         summary = await parts.recollection.of(said, turns)
         prompt = await self._compose(draft, template, question, turns, found, tools, summary)
         await self._admit(draft, prompt)
@@ -223,57 +240,13 @@ class Engine:
         draft.reserved = True
         draft.notes += [notice] if notice else []
 
-    async def _draw(
-        self,
-        draft: Draft,
-        template: Template,
-        wish: str,
-        found: Contents,
-        turns: Sequence[Turn],
-        around: Around,
-    ) -> None:
-        """A picture at a person's wish: a new one, or a change of one that was sent or drawn before."""
-        parts, said = self._parts, draft.said
-        pictures = found.pictures
-        if not pictures and routing.is_change(wish):
-            pictures = await drawing.last_picture(parts.picture, said, turns)
-        if not wish and not pictures:
-            draft.end(Reply(text=routing.nothing_said(template)))
-            return
-        family = parts.family(template) or ""
-        prompt, notes = drawing.composed(template, said, wish, pictures, self._room(draft, template), family)
-        draft.notes += notes
-        await self._admit(draft, prompt)
-        await drawing.draw(parts.model, draft, prompt, around.show, around.stop, around.glimpse)
-
     def _tools(
-        self,
-        draft: Draft,
-        template: Template,
-        turns: Sequence[Turn],
-        show: Show,
-        glimpse: Glimpse | None = None,
+        self, draft: Draft, template: Template, turns: Sequence[Turn], sheet: Sheet
     ) -> dict[str, Tool]:
         """What the model may call in this turn: the template's tools, as far as they are there."""
-        parts, said = self._parts, draft.said
-        tools = {name: parts.tools[name] for name in template.tools if name in parts.tools}
-        artist = next((one for one in parts.templates(said) if one.capability == "image"), None)
-        family = parts.family(artist) if artist is not None else None
-        if DRAW not in template.tools or artist is None or family is None:
-            return tools
-
-        pen = drawing.Pen(
-            model=parts.model,
-            template=artist,
-            room=self._room(draft, artist),
-            family=family,
-            draft=draft,
-            show=show,
-            glimpse=glimpse,
-            reserve=partial(self._admit, draft, more=True),
-            last=lambda: drawing.last_picture(parts.picture, said, turns),
-        )
-        return {**tools, DRAW: pen.tool()}
+        tools = {name: self._parts.tools[name] for name in template.tools if name in self._parts.tools}
+        draw = self._atelier.tool(draft, turns, sheet) if DRAW in template.tools else None
+        return tools if draw is None else {**tools, DRAW: draw}
 
     async def changed(self, conversation: str, turns: Sequence[Turn]) -> None:
         """A turn was changed or deleted: a summary of it must not go on telling it."""
@@ -284,7 +257,7 @@ class Engine:
         """Exactly what would be sent to answer this, without sending it. Raises Refused and Unavailable."""
         template, question = routing.choose(self._parts.templates(said), said)
         draft = Draft(said, now())
-        tools = self._tools(draft, template, turns, _unseen)
+        tools = self._tools(draft, template, turns, Sheet(show=_unseen, stop=Stop()))
         return await self._compose(draft, template, question, turns, tools=tools)
 
     async def _compose(

@@ -1,5 +1,6 @@
 """What a wish for a picture asks for besides its words: shape, quality, style, number, transparency."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ _USUAL: Shapes = {"square": "1024x1024", "landscape": "1536x1024", "portrait": "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Able:
-    """What a family of models can do. `free`: any size within OpenAI's bounds for it."""
+    """What a family of models can do. `free`: any size within OpenAI's bounds for it.
+
+    `edits`: it changes a whole picture; `masks`: it changes the part that a mask leaves open.
+    """
 
     shapes: Shapes
     sizes: tuple[str, ...] = ()
@@ -24,11 +28,20 @@ class Able:
     transparent: bool = False
     most: int = 4
     free: bool = False
+    edits: bool = True
+    masks: bool = True
 
 
 _ABLE: Mapping[str, Able] = {
-    "dall-e-2": Able(shapes={"square": "1024x1024"}, sizes=("256x256", "512x512")),
-    "dall-e-3": Able(shapes=_WIDE, qualities=("high", "standard"), styles=("natural", "vivid"), most=1),
+    "dall-e-2": Able(shapes={"square": "1024x1024"}, sizes=("256x256", "512x512"), edits=False),
+    "dall-e-3": Able(
+        shapes=_WIDE,
+        qualities=("high", "standard"),
+        styles=("natural", "vivid"),
+        most=1,
+        edits=False,
+        masks=False,
+    ),
     "gpt-image": Able(shapes=_USUAL, qualities=("low", "medium", "high"), transparent=True),
     "gpt-image-2": Able(shapes=_USUAL, qualities=("low", "medium", "high"), transparent=True, free=True),
     "demo": Able(shapes=_USUAL),
@@ -39,6 +52,16 @@ def able(family: str) -> Able:
     """What this family can do; one that nobody knows is taken for the newest common shape."""
     names = [name for name in _ABLE if family.startswith(name)]
     return _ABLE[max(names, key=len)] if names else _ABLE["gpt-image"]
+
+
+def shape_of(width: int, height: int, can: Able) -> str:
+    """The size that is nearest in shape to a picture, so that a change of a wide one stays wide."""
+
+    def unlike(size: str) -> float:
+        across, down = map(int, size.split("x"))
+        return abs(math.log(across * height / (down * width)))
+
+    return min(can.shapes.values(), key=unlike)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

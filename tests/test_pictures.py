@@ -78,6 +78,91 @@ async def test_options_reach_the_model_and_what_was_left_out_reaches_the_person(
     assert bench.room.texts[0].startswith("a red bicycle\n\n_This model can't draw on a transparent")
 
 
+# ------------------------------------------------------------------ variations
+
+
+def given(prompt: Prompt) -> list[bytes]:
+    return [part.data for part in prompt.messages[-1].parts if isinstance(part, Image)]
+
+
+async def test_a_variation_is_drawn_from_the_last_picture_and_stands_in_an_answer_of_its_own(
+    bench: Bench,
+) -> None:
+    await bench.answer(said("/image a red bicycle", event="a"), said("variations", event="b"))
+    first, second = bench.model.prompts
+    assert (first.vary, second.vary, second.capability) == (False, True, "image")
+    assert given(second) == [bench.model.pictures[0].data]
+    assert bench.room.texts == ["a red bicycle", f"Another one: {bench.model.pictures[0].alt}"]
+    assert [reply.rate for reply in bench.room.replies] == [True, True]
+
+
+async def test_a_variation_may_be_of_an_older_picture_and_there_may_be_several(bench: Bench) -> None:
+    await bench.answer(said("/image a cat", event="a"))
+    bench.model.pictures = (Image(mime="image/png", data=b"dog", alt="a dog"),)
+    await bench.answer(
+        said("/image a dog", event="b"),
+        said("/variations post of a", event="c"),
+        said("/variations 3", event="d"),
+    )
+    _, _, older, last = bench.model.prompts
+    assert given(older) != given(last) == [b"dog"]
+    assert (older.parameters.images, last.parameters.images) == (None, 3)
+
+
+async def test_one_click_is_one_variation_however_often_it_is_delivered(bench: Bench) -> None:
+    click = said("/variations", event="click")
+    turns = await bench.answer(said("/image a cat", event="a"), click, click)
+    assert len(turns) == len(bench.model.prompts) == 2
+
+
+async def test_a_variation_can_be_varied_and_drawn_again_in_its_place(bench: Bench) -> None:
+    turns = await bench.answer(
+        said("/image a cat", event="a"),
+        said("/variations", event="b"),
+        said("/again post of b", event="c"),
+    )
+    assert [turn.id for turn in turns] == ["a", "b"]
+    assert [prompt.vary for prompt in bench.model.prompts] == [False, True, True]
+
+
+async def test_without_a_picture_there_is_nothing_to_vary(bench: Bench) -> None:
+    await bench.answer(said("/variations", event="a"))
+    bench.templates = (ASSISTANT,)
+    await bench.answer(said("/variations", event="b"))
+    assert "Ask for one: `/image" in bench.room.texts[0]
+    assert "Nobody draws here" in bench.room.texts[1]
+
+
+# ------------------------------------------------------------------ what a family can't change
+
+
+async def test_a_model_that_can_not_change_a_picture_draws_it_anew_and_says_so(bench: Bench) -> None:
+    bench.family = "dall-e-3"
+    bench.model.pictures = (replace(bench.model.pictures[0], alt="a red bicycle at the sea"),)
+    await bench.answer(said("/image a red bicycle", event="a"), said("/image make it blue", event="b"))
+    prompt = bench.model.prompts[-1]
+    assert (prompt.messages[-1].text, given(prompt)) == ("a red bicycle at the sea, make it blue", [])
+    assert "so I drew it anew" in bench.room.texts[-1]
+
+
+async def test_a_person_s_own_picture_is_not_drawn_anew_by_a_model_that_never_saw_it(bench: Bench) -> None:
+    bench.family = "dall-e-3"
+    bench.room.files["f"] = picture()
+    photo = Attachment(id="f", name="photo.png", mime="image/png")
+    (turn,) = await bench.answer(replace(said("/image make it brighter"), attachments=(photo,)))
+    assert (turn.outcome, bench.model.prompts) == ("refused", [])
+    assert "can't change a picture" in bench.room.texts[0]
+
+
+async def test_a_change_keeps_the_shape_of_the_picture_and_says_what_it_shows(bench: Bench) -> None:
+    bench.model.pictures = (Image(mime="image/png", data=picture(size=(300, 200)), alt="a red bicycle"),)
+    await bench.answer(said("/image a red bicycle", event="a"))
+    bench.model.pictures = (replace(bench.model.pictures[0], alt="make it blue"),)
+    (_, turn) = await bench.answer(said("/image make it blue", event="b"))
+    assert bench.model.prompts[-1].parameters.size == "1536x1024"
+    assert turn.reply.images[0].alt == "a red bicycle; make it blue"
+
+
 # ------------------------------------------------------------------ while it draws
 
 

@@ -53,7 +53,8 @@ class CommandAnswer:
         rated = (self._post.id, self._data["conversation"]) if reply.rate else None
         for number in range(self._said, len(parts)):
             last = number == len(parts) - 1
-            await self._say(parts[number], slack_format.trailer(reply.sources, rated) if last else [])
+            trailer = slack_format.trailer(reply.sources, rated, drawn=bool(reply.images)) if last else []
+            await self._say(parts[number], trailer)
             self._said += 1
         await self._pictures.show(reply.images, digest)
         self._finished = digest

@@ -22,6 +22,7 @@ TITLE_LIMIT = 150
 ALT_LIMIT = 1_000
 HOLD_BACK = 40  # the longest unfinished mention that is waited for
 RATING_ACTION, AGAIN_ACTION, SENT_ACTION, STOP_ACTION = "feedback", "again", "sent", "stop"
+VARY_ACTION = "variations"
 
 _BROADCAST = "here|channel|everyone"
 _ENTITY = re.compile(rf"<(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^))")
@@ -97,10 +98,10 @@ def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
     return {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
 
 
-def trailer(sources: Sequence[Source], answer: tuple[str, str] | None) -> list[Block]:
+def trailer(sources: Sequence[Source], answer: tuple[str, str] | None, *, drawn: bool = False) -> list[Block]:
     """What stands under an answer: where it comes from, and the buttons about it (post, conversation).
 
-    An empty post is the message that holds the buttons.
+    An empty post is the message that holds the buttons. `drawn`: there are pictures in the answer.
     """
     blocks: list[Block] = []
     if sources:
@@ -109,7 +110,8 @@ def trailer(sources: Sequence[Source], answer: tuple[str, str] | None) -> list[B
         value = button_value(*answer)
         again = _button("Try again", AGAIN_ACTION, value)
         sent = _button("What did you send?", SENT_ACTION, value)
-        blocks += [_rating(*answer), {"type": "actions", "elements": [again, sent]}]
+        more = [_button("Variations", VARY_ACTION, value)] if drawn else []
+        blocks += [_rating(*answer), {"type": "actions", "elements": [*more, again, sent]}]
     return blocks
 
 

@@ -333,4 +333,4 @@ class Answer:
         """Buttons name the post, which is the message itself where there are no others."""
         post = self.post.id if (self._messages if others is None else others) else ""
         rated = (post, self._post.data["conversation"]) if reply.rate else None
-        return slack_format.trailer(reply.sources, rated)
+        return slack_format.trailer(reply.sources, rated, drawn=bool(reply.images))

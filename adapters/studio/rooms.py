@@ -60,6 +60,4 @@ class Rooms:
         person = self._gate.person(request)
         places = menu(person.role, self._office is not None)
         signed = not self._gate.open_here
-        return draw(
-            name, menu=places, here=here, role=person.role, person=person, signed=signed, **values
-        )
+        return draw(name, menu=places, here=here, role=person.role, person=person, signed=signed, **values)

@@ -14,9 +14,11 @@ from bot.errors import Malformed
 from bot.types import Address, Attachment, Deleted, Edited, Event, Quote, Rated, Said, User, now
 
 FILE = "application/vnd.microsoft.teams.file.download.info"
-AGAIN, SENT = "Try again", "What did you send?"
-_BUTTONS = {AGAIN: "/again", SENT: "/sent"}
+AGAIN, SENT, VARY = "Try again", "What did you send?", "Variations"
+_BUTTONS = {AGAIN: "/again", SENT: "/sent", VARY: "/variations"}
 """What buttons below an answer say for the person, and the words that they are."""
+ABOUT = "about"
+"""In the value of a button on an answer's card: that it is about the answer which the card belongs to."""
 _REPLY = re.compile(
     r"<blockquote[^>]{0,200}schema\.skype\.com/Reply[^>]{0,200}>\s{0,9}"
     r"(?:<strong[^>]{0,200}>(?P<author>[^<]{0,200})</strong>)?"
@@ -196,10 +198,14 @@ def _said(activity: Activity) -> Event | None:
     if not activity.text and activity.value is not None:
         return None  # a card's button: Parley sends no cards
     text, addressed = _without_mentions(activity)
+    text = _BUTTONS.get(text, text)
     direct = activity.kind == "personal"
+    if as_object(activity.value).get(ABOUT) == "answer" and activity.reply_to_id:
+        text = f"{text} {post_id(activity.conversation.id, activity.reply_to_id)}"
+        addressed = True
     return Said(
         **_act(activity),
-        text=_BUTTONS.get(text, text),
+        text=text,
         attachments=_attachments(activity),
         quotes=_quotes(activity),
         addressed=addressed or direct or bool(activity.recipient.is_targeted),

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from adapters.entra import Token
-from adapters.teams import files
+from adapters.teams import cards, files
 from adapters.teams.activities import Activity, address, post_id
 from adapters.teams.cloud import Cloud
 from adapters.teams.connector import Connector, Fields, Rejected
@@ -225,6 +225,9 @@ class TeamsAdapter:
             parts = messages(reply, pictures, limit, self._sensitivity)
             if reply.rate and post.data["kind"] == "personal" and self._shows_buttons(parts[-1]):
                 offer(parts[-1], post.data["user"])
+            if reply.rate and pictures:
+                pictured = next(part for part in parts if "attachments" in part)
+                pictured["attachments"].append(cards.attached(cards.of_picture()))
             try:
                 for at, part in enumerate(parts):
                     if showing is not None and at == 0 and await showing.finish(part):

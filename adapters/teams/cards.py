@@ -7,6 +7,7 @@ from typing import Any, cast
 from markdown_it.tree import SyntaxTreeNode
 
 from adapters.markdown import parse, split
+from adapters.teams.activities import ABOUT, AGAIN, SENT, VARY
 from adapters.teams.connector import Fields
 from bot.types import About
 
@@ -46,6 +47,26 @@ def door(viewer: str) -> Fields:
     """What a group sees in the place of settings; to `viewer`, who asked, Teams shows theirs by itself."""
     words = "Settings and usage are shown to you alone. What you choose here counts for everybody here."
     return _card([_title("Settings"), _text(words)], [_execute("Show mine", "settings")], viewer)
+
+
+def of_picture() -> Fields:
+    """Buttons under a picture, where Teams shows none of its own: words about the answer they are in."""
+    actions = [
+        {
+            "type": "Action.Submit",
+            "title": words,
+            "data": {
+                "msteams": {
+                    "type": "messageBack",
+                    "text": words,
+                    "displayText": words,
+                    "value": {ABOUT: "answer"},
+                }
+            },
+        }
+        for words in (VARY, AGAIN, SENT)
+    ]
+    return _card([], actions)
 
 
 def settings(about: About, *, direct: bool, note: str = "", viewer: str = "") -> Fields:

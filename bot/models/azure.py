@@ -124,10 +124,10 @@ class AzureModel:
         """Draw the last user message, or edit the pictures in it."""
         within_s, refused = self._limits.picture_s, self._calls.refused
         watched = glimpse is not None
-        files = images.form_files(images.given(prompt))
+        files = await asyncio.to_thread(images.form_files, prompt, self.family)
         response = await self._calls.ask(
-            "/images/edits" if files else "/images/generations",
-            lambda: images.image_body(prompt, self.deployment, self.family, refused, bool(files), watched),
+            f"/images/{images.way_of(prompt, self.family)}",
+            lambda: images.image_body(prompt, self.deployment, self.family, refused, watched),
             within_s,
             files,
         )

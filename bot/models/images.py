@@ -2,12 +2,13 @@
 
 import base64
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from bot.errors import ConfigError, ModelUnavailable, NotAllowed
+from bot.models import masks
 from bot.models.catalogue import Family, is_azure
 from bot.models.wire import without
 from bot.types import Deployment, Image, Prices, Prompt, Usage
@@ -21,6 +22,13 @@ MAX_IMAGES = 4
 
 # Each costs about 100 tokens of output: https://platform.openai.com/docs/guides/image-generation#streaming
 PARTIAL_IMAGES = 2
+
+Way = Literal["generations", "edits", "variations"]
+
+_LIKE = (
+    "Draw another picture like this one: the same subject in the same style, with a composition of its own. "
+    "What it shows: {}"
+)
 
 # Where Azure keeps generated pictures for a day.
 BLOB_HOST = ".blob.core.windows.net"
@@ -84,12 +92,24 @@ def given(prompt: Prompt) -> tuple[Image, ...]:
     return tuple(part for part in last.parts if isinstance(part, Image) and part.data) if last else ()
 
 
+def way_of(prompt: Prompt, family: Family) -> Way:
+    """Which of the service's calls serves a prompt.
+
+    A family without a call for variations changes the picture into another one like it, or, where it can't
+    change any, draws the words anew.
+    """
+    if not given(prompt):
+        return "generations"
+    if prompt.vary and family.pictures == "dalle":
+        return "variations" if family.name == "dall-e-2" else "generations"
+    return "edits"
+
+
 def image_body(
     prompt: Prompt,
     deployment: Deployment,
     family: Family,
     refused: Collection[str],
-    edit: bool,
     watched: bool = False,
 ) -> dict[str, Any]:
     """The request, in the shape of the family: DALL-E's or gpt-image's.
@@ -97,10 +117,15 @@ def image_body(
     A deployment whose name hides its model is learnt: what it refused before is left out. `watched`: somebody
     wants to see it grow, which gpt-image shows of one picture at a time.
     """
-    asked = prompt.parameters
+    asked, way = prompt.parameters, way_of(prompt, family)
+    words = wish(prompt)
     body: dict[str, Any] = {
         "model": deployment.name,
-        "prompt": wish(prompt),
+        "prompt": None
+        if way == "variations"
+        else _LIKE.format(words)
+        if way == "edits" and prompt.vary
+        else words,
         "n": min(asked.images, MAX_IMAGES) if asked.images else None,
         "size": asked.size,
     }
@@ -109,7 +134,7 @@ def image_body(
             asked.quality or "", asked.quality
         )
         body |= {"quality": quality, "style": asked.style, "response_format": "b64_json"}
-        if edit:
+        if way != "generations":
             body |= {"quality": None, "style": None}
     else:
         quality = {"hd": "high", "standard": "medium"}.get(asked.quality or "", asked.quality)
@@ -119,12 +144,24 @@ def image_body(
     return without(body, refused)
 
 
-def form_files(images: tuple[Image, ...]) -> list[tuple[str, tuple[str, bytes, str]]]:
-    """The pictures of an edit as the files of a form."""
-    return [
-        ("image[]", (f"image{n}.{image.mime.partition('/')[2]}", image.data, image.mime))
-        for n, image in enumerate(images)
+def form_files(prompt: Prompt, family: Family) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """The pictures that are changed or varied, and the first one's mask, as the files of a form. Blocks.
+
+    Raises NotAllowed for a mask that is none.
+    """
+    if way_of(prompt, family) == "generations":
+        return []
+    pictures = given(prompt)
+    if family.pictures == "dalle":
+        pictures = pictures[:1]
+    field = "image" if family.pictures == "dalle" else "image[]"
+    files = [
+        (field, (f"image{n}.{image.mime.partition('/')[2]}", image.data, image.mime))
+        for n, image in enumerate(pictures)
     ]
+    if mask := pictures[0].mask:
+        files.append(("mask", ("mask.png", masks.fitted(mask, pictures[0].data), "image/png")))
+    return files
 
 
 def kind(data: bytes) -> str:

@@ -6,6 +6,7 @@ import math
 import random
 import re
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -33,6 +34,9 @@ PACE_S = 0.03
 
 # A step of a drawing takes as long as so many words.
 _STEP_WORDS = 25
+
+# Wishes of which it is known how often they were drawn.
+_MOST_WISHES = 1000
 
 DIMENSIONS = 256
 
@@ -84,6 +88,7 @@ class OfflineModel:
     def __init__(self, deployment: Deployment | None = None, *, pace_s: float = PACE_S) -> None:
         self.deployment = deployment or deployments()[0]
         self._pace_s = pace_s
+        self._drawn = Counter[str]()
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer, a word per delta; the first one of a conversation says whose it is.
@@ -117,16 +122,27 @@ class OfflineModel:
         given = images.given(prompt)
         if not wish:
             raise NotAllowed("Please say what the picture should show.")
-        if given:
-            made = [await asyncio.to_thread(sketch.edited, picture.data, wish) for picture in given]
+        if given and not prompt.vary:
+            made = [await asyncio.to_thread(sketch.edited, one.data, wish, one.mask) for one in given]
         else:
             count = max(1, min(prompt.parameters.images or 1, images.MAX_IMAGES))
             size = prompt.parameters.size
-            made = [await asyncio.to_thread(sketch.draw, wish, size, variant) for variant in range(count)]
+            made = [
+                await asyncio.to_thread(sketch.draw, wish, size, variant)
+                for variant in self._variants(wish, count)
+            ]
         pictures = tuple(Image(mime="image/png", data=data, alt=wish) for data in made)
         if glimpse is not None and len(pictures) == 1:
             await self._unveil(pictures[0], glimpse)
         return pictures, self._usage(input_tokens=tokens(wish), images=len(pictures))
+
+    def _variants(self, wish: str, count: int) -> range:
+        """A wish that is drawn once more is drawn in another way, as by any model."""
+        if len(self._drawn) >= _MOST_WISHES:
+            self._drawn.clear()
+        first = self._drawn[wish]
+        self._drawn[wish] += count
+        return range(first, first + count)
 
     async def _unveil(self, picture: Image, glimpse: Glimpse) -> None:
         """Show the picture as if it were being drawn: its outlines first, then with a wash of colour."""

@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 from PIL import ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps, UnidentifiedImageError
 
 from bot.errors import NotAllowed
+from bot.models import masks
 from bot.models.figures import ALSO, THINGS, Thing
 from bot.models.pen import COLOURS, INK, Colour, Pen, dark
 
@@ -29,6 +30,13 @@ _SCALE = 2
 _GROUND = (150, 196, 120)
 _WATER = (70, 140, 190)
 _PAPER = (250, 248, 242)
+_SKIES = (
+    ((150, 200, 240), (232, 244, 252)),
+    ((246, 170, 120), (254, 226, 178)),
+    ((190, 170, 224), (250, 222, 226)),
+    ((168, 208, 205), (240, 240, 214)),
+)
+"""By day, in the evening, in the morning, in autumn: above, and at the horizon."""
 
 
 class Figure(NamedTuple):
@@ -48,7 +56,7 @@ def draw(wish: str, size: str | None = None, variant: int = 0) -> bytes:
     figures = understood(wish)
     seed = random.Random(f"{wish.strip().lower()}|{variant}")
     if figures:
-        _scene(canvas, stage, figures, wish, seed)
+        _scene(canvas, stage, figures, wish, seed, variant)
     else:
         _abstract(canvas, stage, seed)
     _caption(canvas, strip, wish)
@@ -75,10 +83,11 @@ def understood(wish: str) -> list[Figure]:
     return found[:4]
 
 
-def edited(data: bytes, wish: str) -> bytes:
+def edited(data: bytes, wish: str, mask: bytes = b"") -> bytes:
     """The picture, changed as far as the wish is understood: brightness, colours, blur, turns, mirrors.
 
-    Raises NotAllowed, in words, when the bytes are no picture.
+    With a mask nothing changes but what it leaves open; things that the wish names are drawn there. Raises
+    NotAllowed, in words, when the bytes are no picture.
     """
     try:
         with Pillow.open(io.BytesIO(data)) as opened:
@@ -89,7 +98,25 @@ def edited(data: bytes, wish: str) -> bytes:
     except (UnidentifiedImageError, OSError, ValueError, Pillow.DecompressionBombError):
         raise NotAllowed("I can't open that picture. PNG, JPEG, GIF and WebP work.") from None
     picture.thumbnail((EDGES[1], EDGES[1]))
+    if mask:
+        return _png(_changed_within(picture, wish, masks.opening(mask, picture.size)))
     return _png(_changed(picture, wish.lower()))
+
+
+def _changed_within(picture: Pillow.Image, wish: str, opening: Pillow.Image) -> Pillow.Image:
+    """The picture with something else where the mask is open: the things of the wish, or a change."""
+    figures = understood(wish)
+    if not figures:
+        changed = ImageOps.fit(_changed(picture, wish.lower()), picture.size)
+        return Pillow.composite(changed, picture, opening)
+    left, top, right, bottom = (edge * _SCALE for edge in opening.getbbox() or (0, 0, *picture.size))
+    faded = picture.filter(ImageFilter.GaussianBlur(picture.width / 30))
+    sheet = ImageOps.fit(faded, (picture.width * _SCALE, picture.height * _SCALE))
+    half = min((right - left) / len(figures), bottom - top) / 2
+    for at, figure in enumerate(figures):
+        x = left + (right - left) * (2 * at + 1) / (2 * len(figures))
+        figure.thing.draw(Pen(ImageDraw.Draw(sheet), x, (top + bottom) / 2, half), figure.colour)
+    return Pillow.composite(ImageOps.fit(sheet, picture.size), picture, opening)
 
 
 def unfinished(data: bytes, step: int) -> bytes:
@@ -137,15 +164,21 @@ def _changed(picture: Pillow.Image, wish: str) -> Pillow.Image:
 
 
 def _scene(
-    canvas: Pillow.Image, stage: tuple[int, int], figures: list[Figure], wish: str, seed: random.Random
+    canvas: Pillow.Image,
+    stage: tuple[int, int],
+    figures: list[Figure],
+    wish: str,
+    seed: random.Random,
+    variant: int,
 ) -> None:
+    """The first time by day; drawn once more, the hour and the side that one looks from are others."""
     width, height = stage
     pen = ImageDraw.Draw(canvas)
     words = set(re.findall(r"[a-z]+", wish.lower()))
     night = bool(words & {"night", "dark", "moon", "midnight"})
     wet = any(figure.thing.place == "water" for figure in figures) or bool(words & {"sea", "lake", "ocean"})
-    horizon = round(height * (0.62 if wet else 0.74))
-    top, low = ((24, 30, 70), (80, 80, 130)) if night else ((150, 200, 240), (232, 244, 252))
+    horizon = round(height * ((0.62 if wet else 0.74) - 0.06 * (variant % 3)))
+    top, low = ((24, 30, 70), (80, 80, 130)) if night else _SKIES[variant % len(_SKIES)]
     _gradient(pen, width, horizon, top, low)
     ground = dark(_WATER if wet else _GROUND, 0.6 if night else 1.0)
     pen.rectangle((0, horizon, width, height), fill=ground)
@@ -163,6 +196,8 @@ def _scene(
             half, x, y = half * 2.2, width * 0.5, height * 0.42
         figure.thing.draw(Pen(pen, x, y, half), figure.colour)
     _row(pen, stage, horizon, below, dark(ground, 0.8))
+    if variant % 2:
+        canvas.paste(ImageOps.mirror(canvas))
 
 
 def _row(

@@ -65,7 +65,7 @@ def pack_prompts(prompts: Sequence[Prompt]) -> bytes:
 
 def _without_bytes(prompt: Prompt) -> Prompt:
     def bare(part: Part) -> Part:
-        return replace(part, data=b"") if isinstance(part, Image) else part
+        return replace(part, data=b"", mask=b"") if isinstance(part, Image) else part
 
     def slim(message: Message) -> Message:
         return replace(message, parts=tuple(map(bare, message.parts)))

@@ -15,12 +15,16 @@ class Text(Value, tag="text"):
 
 
 class Image(Value, tag="image"):
-    """A picture: its bytes in `data`, or, once stored, the `ref` under which the bytes are kept."""
+    """A picture: its bytes in `data`, or, once stored, the `ref` under which the bytes are kept.
+
+    `mask` is a PNG, transparent where this picture may be changed; empty: everywhere. It is never stored.
+    """
 
     mime: str
     data: bytes = b""
     ref: str = ""
     alt: str = ""
+    mask: bytes = b""
 
 
 class ToolCall(Value, tag="call"):
@@ -162,3 +166,4 @@ class Prompt(Value):
     examples: int = 0
     since: str = ""
     ahead: str = ""
+    vary: bool = False  # draw another picture like the one in the last message, rather than change that

@@ -1,6 +1,10 @@
 """Pictures from both families of models, drawn and edited, and what is not taken for one."""
 
+import io
+
+import msgspec
 import pytest
+from PIL import Image as Pillow
 
 from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
 from bot.models import Unfinished, images
@@ -16,6 +20,12 @@ from tests.simulators.azure import AzureSimulator, Deployed, Kind
 from tests.simulators.azure_wire import png
 
 PICTURE = Image(mime="image/png", data=png(64, 64), alt="a bicycle")
+
+
+def as_png(picture: Pillow.Image) -> bytes:
+    held = io.BytesIO()
+    picture.save(held, "PNG")
+    return held.getvalue()
 
 
 def wish(text: str = "a red bicycle", **more: object) -> Prompt:
@@ -254,3 +264,65 @@ def test_the_filter_can_stop_a_drawing_that_has_begun() -> None:
     canvas.read(azure_wire.event(blocked))
     assert isinstance(canvas.failed, ContentFiltered)
     assert "stopped this picture" in str(canvas.failed)
+
+
+# ------------------------------------------------------------------ variations and masks
+
+
+def given(text: str, *pictures: Image, vary: bool = False) -> Prompt:
+    asked = Message(role="user", parts=(Text(text=text), *pictures))
+    return Prompt(template="draw", capability="image", messages=(asked,), vary=vary)
+
+
+async def test_gpt_image_varies_a_picture_by_changing_it_into_another_one_like_it(
+    azure: AzureSimulator, connect: Connect
+) -> None:
+    await drawn_by_gpt_image(azure, connect).draw(given("a red bicycle", PICTURE, vary=True))
+    asked = azure.journal[-1]
+    assert "/images/edits" in asked.path
+    assert asked.body["image[]"] == [PICTURE.data]
+    assert asked.body["prompt"].startswith("Draw another picture like this one")
+    assert asked.body["prompt"].endswith("What it shows: a red bicycle")
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "fields"),
+    [
+        ("dall-e-2", "/images/variations", {"model", "image", "response_format"}),
+        ("dall-e-3", "/images/generations", {"model", "prompt", "response_format"}),
+    ],
+)
+async def test_dalle_2_has_a_call_for_variations_and_dalle_3_draws_the_words_anew(
+    azure: AzureSimulator, connect: Connect, family: str, path: str, fields: set[str]
+) -> None:
+    azure.deployments = {"pictures": Deployed(model=family, pictures="dalle")}
+    model = connect(name="pictures", capability="image", family=family)
+    pictures, _ = await model.draw(given("a red bicycle", PICTURE, vary=True))
+    asked = azure.journal[-1]
+    assert path in asked.path
+    assert set(asked.body) == fields
+    assert len(pictures) == 1
+
+
+async def test_a_mask_is_sent_in_the_size_of_its_picture_and_open_where_it_was_marked(
+    azure: AzureSimulator, connect: Connect
+) -> None:
+    mask = Pillow.new("RGBA", (32, 32), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (0, 0, 16, 32))
+    await drawn_by_gpt_image(azure, connect).draw(
+        given("a hat", msgspec.structs.replace(PICTURE, mask=as_png(mask)))
+    )
+    sent = Pillow.open(io.BytesIO(azure.journal[-1].body["mask"])).convert("RGBA")
+    assert sent.size == (64, 64)
+    assert [sent.getpixel((x, 30)) for x in (5, 31, 32, 60)] == [(0, 0, 0, a) for a in (0, 0, 255, 255)]
+
+
+@pytest.mark.parametrize("mask", [b"no picture", as_png(Pillow.new("RGBA", (8, 8), (0, 0, 0, 255)))])
+async def test_a_mask_that_leaves_nothing_open_is_refused_in_words(
+    azure: AzureSimulator, connect: Connect, mask: bytes
+) -> None:
+    with pytest.raises(NotAllowed, match=r"mask is no picture|Nothing is marked"):
+        await drawn_by_gpt_image(azure, connect).draw(
+            given("a hat", msgspec.structs.replace(PICTURE, mask=mask))
+        )
+    assert not azure.journal

@@ -364,3 +364,42 @@ def test_what_is_no_picture_cannot_be_changed(data: bytes) -> None:
 async def test_nothing_to_draw_is_a_question_back() -> None:
     with pytest.raises(NotAllowed):
         await OfflineModel().draw(asks(" ", "image"))
+
+
+async def test_a_wish_that_is_drawn_again_is_drawn_in_another_way() -> None:
+    model = OfflineModel(deployments()[1])
+    wish = asks("a red bicycle", "image", Parameters(size="256x256"))
+    first, _ = await model.draw(wish)
+    second, _ = await model.draw(wish)
+    asked = Message(role="user", parts=(Text(text="a red bicycle"), first[0]))
+    varied, _ = await model.draw(Prompt(template="draw", capability="image", messages=(asked,), vary=True))
+    assert len({first[0].data, second[0].data, varied[0].data}) == 3
+    assert has_colour(varied[0].data, COLOURS["red"])
+
+
+async def test_a_single_picture_can_be_watched() -> None:
+    seen: list[Image] = []
+
+    async def glimpse(picture: Image) -> None:
+        seen.append(picture)
+
+    model = OfflineModel(deployments()[1], pace_s=0)
+    (picture,), _ = await model.draw(asks("a red bicycle", "image"), glimpse)
+    await model.draw(asks("a dream", "image", Parameters(images=2)), glimpse)
+    assert len({picture.data, *(one.data for one in seen)}) == 3
+    assert opened(seen[0].data).size == opened(picture.data).size
+
+
+@pytest.mark.parametrize("wish", ["a yellow sun", "make it dark"])
+def test_a_mask_is_kept_to(wish: str) -> None:
+    data = draw("a red bicycle", "256x256")
+    mask = Pillow.new("RGBA", (128, 128), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (0, 0, 64, 64))
+    held = io.BytesIO()
+    mask.save(held, "PNG")
+    changed = opened(edited(data, wish, held.getvalue()))
+    before = opened(data)
+    box = (0, 0, 128, 128)
+    assert changed.crop(box).tobytes() != before.crop(box).tobytes()
+    for edge in ((128, 0, 256, 256), (0, 128, 256, 256)):
+        assert changed.crop(edge).tobytes() == before.crop(edge).tobytes()

@@ -162,6 +162,7 @@ class AzureSimulator:
             app.router.add_post(prefix + "/chat/completions", self._chat)
             app.router.add_post(prefix + "/images/generations", self._draw)
             app.router.add_post(prefix + "/images/edits", self._draw)
+            app.router.add_post(prefix + "/images/variations", self._draw)
             app.router.add_post(prefix + "/embeddings", self._embed)
         for prefix in ("/openai", "/openai/v1", "/v1"):
             app.router.add_get(prefix + "/models", self._models)
@@ -352,7 +353,7 @@ class AzureSimulator:
         for name in (*own, *self._behind(asked.deployment).refuses):
             if name in body:
                 raise _unsupported(name, "unknown_parameter")
-        if not body.get("prompt"):
+        if not body.get("prompt") and "/variations" not in request.path:
             raise _refusal(400, wire.error("invalid_request", "prompt is empty", param="prompt"))
         size = str(body.get("size") or "1024x1024").replace("auto", "1024x1024")
         width, height = (int(number) for number in size.split("x"))
@@ -360,7 +361,7 @@ class AzureSimulator:
         encoded = wire.base64.b64encode(wire.png(width, height)).decode()
         count = int(body.get("n") or 1)
         if pictures == "dalle":
-            revised = {"revised_prompt": f"{body['prompt']}, in the style of a photograph"}
+            revised = {"revised_prompt": f"{body.get('prompt', 'it')}, in the style of a photograph"}
             one = {"b64_json": encoded} if body.get("response_format") == "b64_json" else {"url": url}
             return web.json_response({"created": 1780000000, "data": [{**one, **revised}] * count})
         details = {"image_tokens": 200 if "image[]" in body else 0, "text_tokens": 20, "cached_tokens": 0}

@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 
 from adapters.slack import stream
-from bot.types import Rated, Reply, Said, Stopped
+from bot.types import Image, Rated, Reply, Said, Stopped
 from tests.simulators.slack_methods import Message
 from tests.slack.conftest import Room
 
@@ -118,3 +118,14 @@ async def test_a_button_with_a_value_that_is_not_ours_is_nothing(room: Room, act
     )
     assert delivery.status == 200
     assert room.engine.events == []
+
+
+async def test_a_picture_has_a_button_for_variations_of_it(room: Room) -> None:
+    said = await room.asked()
+    image = Image(mime="image/png", data=b"\x89PNG\r\n\x1a\n picture", alt="a cat")
+    await room.adapter.close(await room.open(said), Reply(text="a cat", images=(image,), rate=True))
+    message = room.slack.thread(CHANNEL, said.address.data["thread"])[0]
+    await room.slack.press_button(message, CHANNEL, "U0BOB", "variations")
+    asked = room.engine.said[-1]
+    assert asked.text == f"/variations T0SIM:{CHANNEL}:{message['ts']}"
+    assert asked.address.conversation == said.address.conversation

@@ -71,7 +71,7 @@ def problems(card: Fields) -> list[str]:
             return
         fields = cast("Fields", part)
         kind = fields.get("type")
-        if isinstance(kind, str) and kind != "imBack":
+        if isinstance(kind, str) and kind not in ("imBack", "messageBack"):
             allowed = PROPERTIES.get(kind)
             if allowed is None:
                 found.append(f"{path}: no type {kind}")

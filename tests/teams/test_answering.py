@@ -10,8 +10,9 @@ from PIL import Image as Picture
 
 from adapters.teams.activities import FILE
 from bot.errors import PlatformUnavailable
-from bot.types import Image, Post, Reply, Source
+from bot.types import Image, Post, Reply, Said, Source
 from tests.simulators.teams import BOT, Fault, Message
+from tests.teams.card_rules import problems
 from tests.teams.conftest import Rig, rigged
 
 GROUP = "19:project@thread.v2"
@@ -595,3 +596,25 @@ async def test_where_nobody_listens_any_more_no_further_answer_is_paid_for(rig: 
     rig.teams.faults = [Fault(on="stream", status=403, code=code, times=9)]
     with pytest.raises(PlatformUnavailable):
         await rig.adapter.open(alone.address, None, retry=False)
+
+
+@pytest.mark.parametrize("place", ["a:alice", GROUP])
+async def test_a_picture_has_its_buttons_on_a_card_and_they_are_about_that_answer(
+    rig: Rig, place: str
+) -> None:
+    said = await rig.asked(place, mention=place == GROUP)
+    picture = Image(mime="image/png", data=noise(8), alt="noise")
+    post = await rig.answer(said, Reply(text="noise", rate=True, images=(picture,)))
+    (message,) = rig.teams.answers(place)
+    image, card = message.activity["attachments"]
+    assert image["contentType"].startswith("image/")
+    assert not problems(card["content"])
+    commands: list[tuple[str, str] | None] = []
+    for action in card["content"]["actions"]:
+        back = action["data"]["msteams"]
+        await rig.teams.say(place, "alice", back["text"], value=back["value"], replyToId=message.id)
+        pressed = rig.events[-1]
+        assert isinstance(pressed, Said)
+        assert pressed.addressed
+        commands.append(pressed.command)
+    assert commands == [("variations", post.id), ("again", post.id), ("sent", post.id)]

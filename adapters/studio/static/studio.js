@@ -151,6 +151,11 @@ function rate(turn, good) {
 function edit(turn) {
   const text = turn.question.querySelector("textarea").value;
   if (!text.trim() || text === turn.words) return turn.ask(turn.words);
+  redo(turn, text);
+}
+
+/** Have a question answered anew, in its place. */
+function redo(turn, text) {
   const id = conversation;
   turn.ask(text);
   turn.begin(turn.post);
@@ -182,7 +187,12 @@ turnsElement.addEventListener("click", (event) => {
     dislike: () => rate(turn, false),
     again: () => {
       words.focus();
-      say(turn.words, turn.event);
+      if (turn.post) redo(turn, turn.words);
+      else say(turn.words, turn.event);
+    },
+    vary: () => {
+      words.focus();
+      if (!writing()) say(`/variations ${turn.post}`);
     },
     edit: () => turn.edit(),
     cancel: () => turn.ask(turn.words),

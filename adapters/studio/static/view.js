@@ -57,7 +57,7 @@ function picture({ src, alt }, said) {
   const image = make("img", { src, alt });
   image.onload = () => (image.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`);
   const button = make("button", { type: "button", class: "picture", "data-do": "enlarge", title: "Enlarge" }, image);
-  return make("figure", {}, button, ...(alt && alt !== said ? [make("figcaption", {}, alt)] : []));
+  return make("figure", {}, button, ...(alt && !alt.endsWith(said.replace(/^Another one: /, "")) ? [make("figcaption", {}, alt)] : []));
 }
 
 function source({ title, url, excerpt }) {
@@ -111,7 +111,8 @@ export class Turn {
 
   ask(text) {
     this.words = text;
-    this.question.replaceChildren(make("h3", { class: "unseen" }, "You"), tool("edit", "Edit the message"), make("p", {}, text));
+    const shown = text.replace(/^(\/variations) \S*\..*$/s, "$1"); // which picture is meant, only the server reads
+    this.question.replaceChildren(make("h3", { class: "unseen" }, "You"), tool("edit", "Edit the message"), make("p", {}, shown));
   }
 
   /** Let the person change the question; `cancel` and `save` are actions of the page. */
@@ -172,6 +173,7 @@ export class Turn {
     }
     this.#place(fresh);
     this.tools.replaceChildren(...(text ? [tool("copy", "Copy the answer")] : []));
+    if (rate && images.length) this.tools.append(tool("vary", "Draw a variation"), tool("again", "Draw it again, in its place"));
     if (rate && post) {
       this.tools.append(tool("like", "Good answer"), tool("dislike", "Bad answer"));
       this.rate(good);

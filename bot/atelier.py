@@ -1,0 +1,118 @@
+"""Pictures at a person's wish: which template draws, what is drawn or changed, and who pays for it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bot import drawing, routing
+from bot.chat import Show
+from bot.compose import Room
+from bot.draft import Draft, Stop
+from bot.errors import NotAllowed
+from bot.models import Glimpse, Model
+from bot.tools import DRAW, Tool
+from bot.types import Image, Prompt, Reply, Said, Template, Turn
+
+_TIMEOUT_S = 180.0
+"""How long the tool may draw."""
+
+
+class Reserve(Protocol):
+    """Reserves what prompts will cost; `more` in a turn that has reserved already. Raises Refused."""
+
+    def __call__(self, draft: Draft, *prompts: Prompt, more: bool = False) -> Awaitable[None]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """Where one picture is drawn: how it is told and shown meanwhile, and how it is stopped."""
+
+    show: Show
+    stop: Stop
+    glimpse: Glimpse | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Atelier:
+    """Draws, changes, varies. `family` is that of the models that serve a template, None when none does.
+
+    Its methods raise Refused and Unavailable.
+    """
+
+    model: Model
+    templates: Callable[[Said], Sequence[Template]]
+    room: Callable[[Draft, Template], Room]
+    family: Callable[[Template], str | None]
+    picture: drawing.Picture
+    reserve: Reserve
+
+    async def draw(
+        self,
+        draft: Draft,
+        template: Template,
+        wish: str,
+        pictures: Sequence[Image],
+        turns: Sequence[Turn],
+        sheet: Sheet,
+    ) -> None:
+        """Draw a new picture, or change one that was sent with the wish or drawn before; end the draft."""
+        if not pictures and routing.is_change(wish):
+            pictures = await drawing.last_picture(self.picture, draft.said, turns)
+        if not wish and not pictures:
+            draft.end(Reply(text=routing.nothing_said(template)))
+            return
+        await self._paint(draft, template, wish, pictures, sheet)
+
+    async def vary(self, draft: Draft, rest: str, turns: Sequence[Turn], sheet: Sheet) -> None:
+        """Another picture like one that was drawn; `rest` is how many, or the post that shows that one."""
+        artist = self._artist(draft.said)
+        if artist is None:
+            raise NotAllowed("Nobody draws here: there is no template for pictures.")
+        draft.template = artist.version
+        like = await drawing.one_to_vary(self.picture, draft.said, turns, rest)
+        wish = f"{like.alt} --n {rest}" if rest.isdecimal() else like.alt
+        await self._paint(draft, artist, wish, (like,), sheet, vary=True)
+
+    def tool(self, draft: Draft, turns: Sequence[Turn], sheet: Sheet) -> Tool | None:
+        """The tool `draw` for one turn, whose pictures appear under the answer; None where nobody draws."""
+        template = self._artist(draft.said)
+        family = self.family(template) if template is not None else None
+        if template is None or family is None:
+            return None
+
+        async def draw(wish: str, change_last_picture: bool = False) -> str:
+            """Draw a picture that the person asked for, or change the last picture of this conversation."""
+            said, pictures = draft.said, ()
+            if change_last_picture:
+                pictures = await drawing.last_picture(self.picture, said, turns)
+                if not pictures:
+                    raise NotAllowed("There is no picture in this conversation that could be changed.")
+            room = self.room(draft, template)
+            prompt, notes = drawing.composed(template, said, wish, pictures, room, family)
+            await self.reserve(draft, prompt, more=True)
+            images = await drawing.drawn(self.model, draft, prompt, sheet.show, sheet.glimpse)
+            done = (
+                f"{len(images)} drawn. The person sees this under your answer; don't describe or link to it."
+            )
+            return " ".join((done, *notes))
+
+        return Tool(draw, DRAW, timeout_s=_TIMEOUT_S)
+
+    def _artist(self, said: Said) -> Template | None:
+        return next((one for one in self.templates(said) if one.capability == "image"), None)
+
+    async def _paint(
+        self,
+        draft: Draft,
+        template: Template,
+        wish: str,
+        pictures: Sequence[Image],
+        sheet: Sheet,
+        *,
+        vary: bool = False,
+    ) -> None:
+        family, room = self.family(template) or "", self.room(draft, template)
+        prompt, notes = drawing.composed(template, draft.said, wish, pictures, room, family, vary=vary)
+        draft.notes += notes
+        await self.reserve(draft, prompt)
+        await drawing.draw(self.model, draft, prompt, sheet.show, sheet.stop, sheet.glimpse)

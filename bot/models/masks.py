@@ -1,0 +1,37 @@
+"""Masks: pictures that are transparent where another picture may be changed."""
+
+import io
+
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from bot.errors import NotAllowed
+
+
+def fitted(mask: bytes, picture: bytes) -> bytes:
+    """The mask in the size of its picture, as the service wants it: a PNG with nothing half transparent.
+
+    Blocks. Raises NotAllowed, in words, for what is no mask.
+    """
+    with Pillow.open(io.BytesIO(picture)) as opened:
+        size = opened.size
+    sheet = Pillow.new("RGBA", size, (0, 0, 0, 255))
+    sheet.putalpha(Pillow.eval(opening(mask, size), lambda open: 255 - open))
+    held = io.BytesIO()
+    sheet.save(held, "PNG")
+    return held.getvalue()
+
+
+def opening(mask: bytes, size: tuple[int, int]) -> Pillow.Image:
+    """Where the picture may be changed, as white on black. Raises NotAllowed."""
+    try:
+        with Pillow.open(io.BytesIO(mask), formats=["PNG"]) as opened:
+            alpha = opened.convert("RGBA").getchannel("A")
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        raise NotAllowed("The mask is no picture that I can read. It has to be a PNG.") from None
+    marked = Pillow.eval(
+        ImageOps.fit(alpha, size, Pillow.Resampling.NEAREST), lambda shade: 255 * (shade < 128)
+    )
+    if marked.getbbox() is None:
+        raise NotAllowed("Nothing is marked in the picture. Mark the part that shall change.")
+    return marked
