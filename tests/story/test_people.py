@@ -156,6 +156,18 @@ async def test_a_group_in_teams_gets_one_message_in_its_thread(town: Town, kind:
     assert len(town.teams.answers(said.conversation)) == 1
 
 
+async def test_in_a_group_in_teams_what_is_yours_is_shown_to_you_alone(town: Town) -> None:
+    group = fresh("19:room-") + "@thread.v2"
+    await town.teams.say(group, "ada", "usage", mention=True)
+    assert (await town.teams.answered(group)).only == "29:ada"
+
+
+async def test_a_thread_that_teams_does_not_show_is_not_summed_up_by_guessing(town: Town) -> None:
+    group = fresh("19:room-") + "@thread.v2"
+    await town.teams.say(group, "ada", "summarise this thread", mention=True)
+    assert "paste the text" in (await town.teams.answered(group)).text
+
+
 async def test_the_same_words_are_commands_in_teams(town: Town) -> None:
     chat = fresh("a:ada-")
     await town.teams.say(chat, "ada", "help")
