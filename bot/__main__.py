@@ -12,6 +12,7 @@ from bot.authoring import prompts
 from bot.console import load_settings, run
 from bot.errors import BotError, ConfigError
 from bot.evaluate import evaluate
+from bot.usage import usage
 
 if TYPE_CHECKING:
     from bot.models.probe import Probe
@@ -234,6 +235,7 @@ def manifest_teams(
 
 
 parley.command("eval")(evaluate)
+parley.command()(usage)
 
 # ------------------------------------------------------------------ what was given up
 

@@ -46,9 +46,11 @@ class Limit:
 
     def said(self, amount: int) -> str:
         """An amount of this limit's measure, in words."""
-        if self.measure == "dollars":
-            return money(amount)
-        return f"{amount:,}" + (" tokens" if self.measure == "tokens" else "")
+        return self.bare(amount) + (" tokens" if self.measure == "tokens" else "")
+
+    def bare(self, amount: int) -> str:
+        """The same without its noun."""
+        return money(amount) if self.measure == "dollars" else f"{amount:,}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +209,8 @@ _WHEN: Mapping[Period, str] = {"minute": "a minute", "day": "today", "month": "t
 def money(microdollars: int) -> str:
     """Dollars, with as many digits as small sums need."""
     dollars = microdollars / 1_000_000
+    if 0 < microdollars < 100:
+        return "< $0.0001"
     return f"${dollars:,.2f}" if microdollars % 10_000 == 0 or dollars >= 1 else f"${dollars:.4f}"
 
 
@@ -250,9 +254,10 @@ def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int 
     if limit.period == "minute":
         noun = "questions" if limit.measure == "requests" else "text"
         most = limit.said(limit.most) if limit.measure == "tokens" else _count(limit.most, "question")
-        lot = "That are a lot of questions" if noun == "questions" else "That is a lot of text"
+        are = "is" if limit.most == 1 else "are"
         return RateLimited(
-            f"{lot} in one minute: {most} a minute are allowed{where}. Please ask again {when}."
+            f"That is a lot of {noun} in one minute: {most} a minute {are} allowed{where}. "
+            f"Please ask again {when}."
         )
     noun = "questions" if limit.measure == "requests" else "budget"
     name = f"{whose} {noun} for {_WHEN[limit.period]} ({limit.said(limit.most)})"
@@ -269,7 +274,7 @@ def warning(limit: Limit, used: int, at: datetime) -> str:
     """The quiet line under an answer, when most of a budget is used."""
     noun = "questions" if limit.measure == "requests" else "budget"
     return (
-        f"{_WHOSE[limit.scope]} {noun} for {_WHEN[limit.period]}: up to {limit.said(used)} of "
+        f"{_WHOSE[limit.scope]} {noun} for {_WHEN[limit.period]}: up to {limit.bare(used)} of "
         f"{limit.said(limit.most)} used, this answer included. Anew {anew(limit, at)}."
     )
 

@@ -189,7 +189,7 @@ def _row(label: str, spent: Spent) -> str:
 def _stands(one: Standing, at: datetime) -> str:
     limit = one.limit
     whose = {"person": "you", "channel": "this channel", "tenant": "your organisation"}[limit.scope]
-    amounts = (limit.said(one.used), limit.said(one.left))
+    amounts = (limit.bare(one.used), limit.bare(one.left))
     return f"| {' | '.join((whose, str(limit), *amounts, budgets.anew(limit, at, one.minute_s)))} |"
 
 

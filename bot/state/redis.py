@@ -189,7 +189,7 @@ class Redis:
         raise StateUnavailable("Redis is away: the cluster has no nodes")
 
     async def risks(self) -> list[Finding]:
-        """What could lose something that was acknowledged: eviction, no append-only file. Never raises:
+        """What could lose something that was acknowledged: eviction, what is not on disk. Never raises:
         a process that starts while Redis is away says so, and waits for it.
         """
         try:
@@ -215,15 +215,24 @@ class Redis:
         ]
 
     async def info(self) -> list[dict[str, Any]]:
-        """What the server says of itself; in a cluster, each master. Raises StateUnavailable."""
+        """What the server says of itself; in a cluster, each master. Raises StateUnavailable.
+
+        `appendfsync` is added; it is empty where the server does not let its settings be read.
+        """
+        if not isinstance(self._client, RedisCluster):
+            return [await self._info()]
         with mapped():
-            if not isinstance(self._client, RedisCluster):
-                return [await self._client.info()]
             await self._client.initialize()
             nodes: list[Any] = self._client.get_primaries()
-            return await asyncio.gather(
-                *(self._client.execute_command("INFO", target_nodes=node) for node in nodes)
-            )
+        return await asyncio.gather(*(self._info(target_nodes=node) for node in nodes))
+
+    async def _info(self, **where: Any) -> dict[str, Any]:
+        with mapped():
+            said: dict[str, Any] = await self._client.execute_command("INFO", **where)
+            sync: dict[str, str] = {}
+            with suppress(ResponseError):  # managed services refuse it
+                sync = await self._client.execute_command("CONFIG GET", "appendfsync", **where)
+        return said | {"appendfsync": sync.get("appendfsync", "")}
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -243,4 +252,13 @@ def _risks(servers: Sequence[dict[str, Any]]) -> list[Finding]:
             words["there is no append-only file: a restart of Redis loses messages. Set appendonly yes."] = (
                 None
             )
+        elif said.get("appendfsync") == "":
+            words["whether it syncs each write can't be read here: appendfsync should be always."] = None
+        elif said.get("appendfsync") != "always":
+            sync = said["appendfsync"]
+            lost = "the last second" if sync == "everysec" else "half a minute"
+            words[
+                f"appendfsync is {sync}: when the server or its machine dies, {lost} of what was "
+                "acknowledged can be lost. Set it to always."
+            ] = None
     return [Finding(level="warning", subject="redis", words=text) for text in words]

@@ -14,7 +14,8 @@ from tests import servers
 from tests.acts import said
 from tests.servers import Server
 
-DURABLE = ("--appendonly", "yes")
+KEPT = ("--appendonly", "yes")
+DURABLE = (*KEPT, "--appendfsync", "always")
 
 
 @asynccontextmanager
@@ -43,6 +44,22 @@ async def test_without_persistence_the_check_says_what_a_restart_loses(tmp_path:
         assert [finding.level for finding in await redis.check()] == ["ok", "warning"]
 
 
+@pytest.mark.parametrize(("setting", "lost"), [("everysec", "the last second"), ("no", "half a minute")])
+async def test_what_is_written_to_disk_later_is_named_with_what_it_may_lose(
+    tmp_path: Path, setting: str, lost: str
+) -> None:
+    async with redis_with(tmp_path, *KEPT, "--appendfsync", setting) as redis:
+        (risk,) = await redis.risks()
+        assert (risk.level, risk.subject) == ("warning", "redis")
+        assert risk.words.startswith(f"appendfsync is {setting}: when the server or its machine dies, {lost}")
+
+
+async def test_a_managed_redis_that_hides_its_settings_is_told_what_can_t_be_known(tmp_path: Path) -> None:
+    async with redis_with(tmp_path, *KEPT, "--rename-command", "CONFIG", "") as redis:
+        (risk,) = await redis.risks()
+        assert "can't be read here: appendfsync should be always" in risk.words
+
+
 @pytest.mark.parametrize(
     ("policy", "lost"),
     [("allkeys-lru", "waiting messages"), ("volatile-ttl", "history and the memory of what was answered")],
@@ -60,10 +77,15 @@ async def test_the_risks_of_a_cluster_are_said_once(tmp_path: Path) -> None:
         for node in nodes[1:]:
             node.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
         nodes[2].ask("CONFIG", "SET", "appendonly", "no")
+        nodes[0].ask("CONFIG", "SET", "appendfsync", "always")
         redis = Redis(nodes[0].url.replace("redis://", "redis+cluster://"))
         said_ = [finding.words.split(":")[0] for finding in await redis.check()]
         await redis.close()
-    assert said_[1:] == ["maxmemory-policy is allkeys-lfu", "there is no append-only file"]
+    assert said_[1:] == [
+        "maxmemory-policy is allkeys-lfu",
+        "appendfsync is no",
+        "there is no append-only file",
+    ]
 
 
 async def test_a_full_redis_takes_nothing_and_says_so(tmp_path: Path) -> None:
