@@ -28,6 +28,10 @@ class Press:
         """The pools of few-shot examples."""
         return sorted(self.library.shelf.pools())
 
+    def pool(self, name: str) -> Sequence[Example]:
+        """The examples of a pool; none for one that nobody knows."""
+        return self.library.shelf.pools().get(name, ())
+
     async def history(self, name: str) -> Sequence[Version]:
         """Every version that was published, newest first."""
         return await self.library.publisher.history(name)

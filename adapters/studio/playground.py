@@ -17,16 +17,14 @@ from adapters.studio.gate import SAFE_HEADERS, Gate, Turned
 from adapters.studio.highlight import code
 from adapters.studio.ports import Workbench
 from adapters.studio.sent import cost_words, sent
-from adapters.studio.setup import Try, read_try, setup_of, template_of
+from adapters.studio.setup import Try, read_try, setup_of, template_of, weight
 from bot.errors import ConfigError, Refused, Unavailable
 from bot.types import (
     Deployment,
-    Example,
     Prompt,
     Template,
     Turn,
     now,
-    say,
 )
 
 FRAME_INTERVAL_S = 1 / 15
@@ -81,11 +79,7 @@ class Playground:
 
     def _costs(self, template: Template) -> list[int]:
         """Tokens of each example of the page."""
-        return [self._cost(example) for example in template.examples]
-
-    def _cost(self, example: Example) -> int:
-        pair = say("user", example.user), say("assistant", example.assistant)
-        return sum(map(self._bench.weigh, pair))
+        return [weight(example, self._bench) for example in template.examples]
 
     async def _code(self, request: web.Request) -> web.Response:
         asked = await _read(request)

@@ -78,6 +78,10 @@ class Press(Protocol):
         """The pools of few-shot examples."""
         ...
 
+    def pool(self, name: str) -> Sequence[Example]:
+        """The examples of a pool; none for one that nobody knows."""
+        ...
+
     async def history(self, name: str) -> Sequence[Release]:
         """Every version that was published, newest first."""
         ...

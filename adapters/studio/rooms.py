@@ -15,6 +15,7 @@ from adapters.studio.live import Live
 from adapters.studio.log import Log
 from adapters.studio.paper import draw, menu, page
 from adapters.studio.playground import Playground
+from adapters.studio.pools import Pools
 from adapters.studio.ports import Office
 from adapters.studio.prompts import Prompts
 from adapters.studio.saves import SavedSetups
@@ -52,6 +53,7 @@ class Rooms:
             *Images(self._office.workbench, self._gate, self.draw).routes(),
             *Embeddings(self._office, self._gate, self.draw).routes(),
             *Prompts(self._office, self._gate, self.draw).routes(),
+            *Pools(self._office.press, self._office.workbench, self._gate).routes(),
             *SavedSetups(self._office.saves, self._gate).routes(),
         ]
 

@@ -7,7 +7,7 @@ import msgspec
 
 from adapters.studio.gate import Turned
 from adapters.studio.ports import Workbench
-from bot.types import Example, Parameters, Template
+from bot.types import Example, Parameters, Template, say
 
 MOST_EXAMPLES = 50
 MOST_PAST = 200
@@ -81,6 +81,11 @@ def template_of(setup: Setup, workbench: Workbench) -> Template:
         past_messages=setup.past_messages,
     )
     return template if template == found else msgspec.structs.replace(template, digest="unsaved")
+
+
+def weight(example: Example, workbench: Workbench) -> int:
+    """Tokens of a few-shot pair."""
+    return sum(map(workbench.weigh, (say("user", example.user), say("assistant", example.assistant))))
 
 
 def setup_of(template: Template) -> dict[str, Any]:

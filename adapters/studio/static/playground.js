@@ -3,6 +3,7 @@
 import { Ballot } from "./ballot.js";
 import { keeping } from "./keep.js";
 import { Panel, sentView, tokens } from "./panel.js";
+import { pools } from "./pools.js";
 import "./rail.js";
 import { Saved } from "./saved.js";
 import { Turn, copy, dress, icon, make, tool } from "./view.js";
@@ -449,6 +450,16 @@ function replaceAll(found) {
   look();
   return true;
 }
+
+pools(
+  () => sides[current].setup,
+  () => words.value || sides[current].entries.at(-1)?.question || "",
+  () => {
+    panel.show(sides[current].setup);
+    keep();
+    look();
+  },
+);
 
 const saves = new Saved(() => sides.map(({ setup }) => setup), replaceAll, banner);
 
