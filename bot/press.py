@@ -66,14 +66,12 @@ class Press:
 
     def read(self, file: str, data: bytes, name: str) -> Template:
         """A template from a file: `.prompty`, Azure OpenAI Studio's `.json`, or chat `.jsonl`."""
-        if file.endswith(".prompty"):
-            try:
-                return read_text(data.decode(), name).template
-            except UnicodeDecodeError:
-                raise NotAllowed(f"“{file}” is no text.") from None
-        if file.endswith(".jsonl"):
-            return from_jsonl(data, name)
-        return from_studio(data, name)
+        template = _read(file, data, name)
+        wanted = {f"the pool “{template.pool}”": template.pool in (None, *self.library.shelf.pools())}
+        wanted |= {f"the text “{one}”": one in self.library.texts for one in template.knowledge}
+        if missing := [what for what, there in wanted.items() if not there]:
+            raise NotAllowed(f"“{file}” needs {missing[0]}, which is not here.")
+        return template
 
     def write(self, template: Template, form: str) -> str:
         """A template as a file's text: prompty, json (Azure OpenAI Studio's set-up) or jsonl."""
@@ -100,3 +98,12 @@ class Press:
     async def reject(self, id: str, *, reviewer: str) -> Proposal:
         """Decide against a proposal."""
         return await self.library.review.reject(id, reviewer=reviewer)
+
+
+def _read(file: str, data: bytes, name: str) -> Template:
+    if file.endswith(".prompty"):
+        try:
+            return read_text(data.decode(), name).template
+        except UnicodeDecodeError:
+            raise NotAllowed(f"“{file}” is no text.") from None
+    return from_jsonl(data, name) if file.endswith(".jsonl") else from_studio(data, name)

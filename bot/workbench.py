@@ -132,7 +132,8 @@ class Workbench:
 
     def _trying(self, template: Template) -> Engine:
         given = dict.fromkeys(self.holes(template.system), "") | template.inputs
-        return self.engine.trying(replace(template, inputs=given))
+        there = tuple(name for name in template.knowledge if name in self.library.texts)
+        return self.engine.trying(replace(template, inputs=given, knowledge=there))
 
 
 def _bytes(pictures: Mapping[str, object], ref: str) -> bytes:

@@ -158,7 +158,7 @@ class Prompts:
             read = self._press.read(wish.file, wish.text.encode(), wish.template)
         except (NotAllowed, TemplateError) as error:
             raise Turned(422, str(error)) from None
-        return web.json_response({"setup": {**setup_of(read), "template": wish.template}})
+        return web.json_response({"setup": {**setup_of(read, imported=True), "template": wish.template}})
 
     def _author(self, request: web.Request) -> str:
         return self._gate.person(request).author

@@ -24,8 +24,19 @@ class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     assistant: Words = ""
 
 
+class Rest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an imported file said beyond what the page shows: it comes along to where the set-up goes."""
+
+    description: Words = ""
+    pool: str | None = None
+    shots: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    tools: tuple[str, ...] = ()
+    knowledge: tuple[str, ...] = ()
+    extra: dict[str, Any] = {}
+
+
 class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the person changed of `template`; its pool, tools and knowledge stay."""
+    """What the person changed of `template`; what that answers stays, and what `rest` does not say."""
 
     template: Annotated[str, msgspec.Meta(max_length=64)]
     deployment: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -34,6 +45,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     parameters: Parameters = Parameters()
     inputs: dict[str, Words] = {}
     past_messages: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
+    rest: Rest = Rest()
 
 
 class Try(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +91,7 @@ def template_of(setup: Setup, workbench: Workbench) -> Template:
         deployment=setup.deployment or None,
         inputs={hole: setup.inputs.get(hole, "") for hole in holes},
         past_messages=setup.past_messages,
+        **_said(setup.rest),
     )
     return template if template == found else msgspec.structs.replace(template, digest="unsaved")
 
@@ -88,8 +101,15 @@ def weight(example: Example, workbench: Workbench) -> int:
     return sum(map(workbench.weigh, (say("user", example.user), say("assistant", example.assistant))))
 
 
-def setup_of(template: Template) -> dict[str, Any]:
-    """A template as the page shows it."""
+def _said(rest: Rest) -> dict[str, Any]:
+    """The fields that a file said anything in."""
+    fields = {name: getattr(rest, name) for name in Rest.__struct_fields__}
+    return {name: value for name, value in fields.items() if value != getattr(Rest(), name)}
+
+
+def setup_of(template: Template, *, imported: bool = False) -> dict[str, Any]:
+    """A template as the page shows it; an `imported` one with all else that its file said."""
+    rest = Rest(**{name: getattr(template, name) for name in Rest.__struct_fields__})
     setup = Setup(
         template=template.name,
         deployment=template.deployment or "",
@@ -98,5 +118,6 @@ def setup_of(template: Template) -> dict[str, Any]:
         parameters=template.parameters,
         inputs=dict(template.inputs),
         past_messages=template.past_messages,
+        rest=rest if imported else Rest(),
     )
     return msgspec.to_builtins(setup)

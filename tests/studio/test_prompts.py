@@ -61,6 +61,7 @@ async def test_a_set_up_of_azure_s_studio_comes_in_and_goes_out(
         "systemPrompt": "You are Xbot.",
         "fewShotExamples": [{"userInput": "Hi", "chatbotResponse": "Hello from Xbot"}],
         "chatParameters": {"temperature": 0.4, "pastMessagesToInclude": 6, "maxResponseLength": 350},
+        "savedBy": "a field that only Azure knows",
     }
     file = tmp_path / "setup.json"
     file.write_text(json.dumps(setup))
@@ -76,6 +77,7 @@ async def test_a_set_up_of_azure_s_studio_comes_in_and_goes_out(
     assert exported["systemPrompt"] == "You are Xbot."
     assert exported["fewShotExamples"] == setup["fewShotExamples"]
     assert exported["chatParameters"]["temperature"] == 0.4
+    assert exported["savedBy"] == setup["savedBy"]
 
 
 async def test_a_file_that_is_no_set_up_is_refused_in_words(
@@ -85,4 +87,45 @@ async def test_a_file_that_is_no_set_up_is_refused_in_words(
     await open_playground(page, whole)
     await page.locator("#file").set_input_files(tmp_path / "x.json")
     await expect(page.locator("#banner")).to_be_visible()
+    complaints.clear()
+
+
+async def test_a_prompty_comes_in_with_its_pool_and_all_else_that_it_says(
+    page: Page, whole: Whole, tmp_path: Path
+) -> None:
+    text = """---
+description: From a file
+metadata:
+  parley:
+    pool: support
+    shots: 2
+---
+system:
+Be brief.
+"""
+    file = tmp_path / "mine.prompty"
+    await asyncio.to_thread(file.write_text, text)
+    await open_playground(page, whole, "?template=summarise")
+    await page.locator("#file").set_input_files(file)
+    await expect(page.get_by_label("System message")).to_have_value("Be brief.")
+    await expect(page.locator("#about")).to_have_text("From a file · 2 nearest of the pool “support”")
+    await page.get_by_label("Message", exact=True).fill("The office Wi-Fi is gone")
+    await page.get_by_role("tab", name="What is sent").click()
+    await expect(page.locator("#sent li")).to_have_count(6)
+    async with page.expect_download() as coming:
+        await page.get_by_role("tab", name="Set-up").click()
+        await page.get_by_label("Export").select_option("prompty")
+    exported = await asyncio.to_thread(Path(await (await coming.value).path()).read_text)
+    assert "pool: support" in exported
+    assert "description: From a file" in exported
+
+
+async def test_a_file_that_needs_what_is_not_here_is_refused_in_words(
+    page: Page, whole: Whole, tmp_path: Path, complaints: Complaints
+) -> None:
+    file = tmp_path / "mine.prompty"
+    await asyncio.to_thread(file.write_text, "---\nmetadata: {parley: {pool: gone, shots: 1}}\n---\nHi.\n")
+    await open_playground(page, whole)
+    await page.locator("#file").set_input_files(file)
+    await expect(page.locator("#banner")).to_contain_text("the pool “gone”, which is not here")
     complaints.clear()

@@ -28,6 +28,13 @@ const holes = (text) => [
   ...new Set([...text.matchAll(/\{\{(.*?)\}\}/g)].map((found) => found[1].trim())),
 ].filter((name) => name && !BUILT_IN.includes(name));
 
+/** What the form does not show: as the template has it, or a file that was imported over it. */
+function about(template, rest) {
+  const pool = rest.pool ? `${rest.shots ?? 0} nearest of the pool “${rest.pool}”` : template.pool;
+  const [tools, knowledge] = [rest.tools ?? template.tools, rest.knowledge ?? template.knowledge].map((names) => names.join(", "));
+  return [rest.description || template.description, pool, tools && `tools: ${tools}`, knowledge && `knowledge: ${knowledge}`].filter(Boolean).join(" · ");
+}
+
 export class Panel {
   #setup;
   #facts;
@@ -70,9 +77,7 @@ export class Panel {
     const template = this.#facts.templates.find(({ name }) => name === setup.template);
     $("template").value = setup.template;
     $("deployment").value = setup.deployment;
-    $("about").textContent = template
-      ? [template.description, template.pool, template.tools.length && `tools: ${template.tools.join(", ")}`, template.knowledge.length && `knowledge: ${template.knowledge.join(", ")}`].filter(Boolean).join(" · ")
-      : "";
+    $("about").textContent = template ? about(template, setup.rest ?? {}) : "";
     $("system").value = setup.system;
     $("past").value = setup.past_messages ?? "";
     this.#variables();
