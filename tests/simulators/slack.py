@@ -20,6 +20,7 @@ from aiohttp import web
 
 from tests.simulators.slack_courier import RETRY_PAUSES_S, Payload
 from tests.simulators.slack_methods import FORM_ONLY, Answer, Args, Failure, Message, Workspace, methods
+from tests.simulators.slack_page import page
 from tests.simulators.slack_rules import SLACK_LIMITS, RateLimits
 from tests.simulators.slack_visitors import Visitors
 
@@ -258,6 +259,8 @@ class SlackSimulator(Visitors):
             case "GET", "messages":
                 shown = [{"channel": c, **m} for (c, _), m in self.workspace.messages.items()]
                 return web.json_response({"messages": shown, "ephemeral": self.workspace.ephemeral})
+            case "GET", "page":
+                return web.Response(text=page(self.workspace), content_type="text/html")
             case "GET", "log":
                 return web.json_response({"calls": self.calls, "log": list(self.log)})
             case "POST", "say":

@@ -6,6 +6,7 @@ from unittest import mock
 
 import msgspec
 import pytest
+from aiohttp import ClientSession
 
 from adapters.slack import surfaces
 from adapters.slack.mrkdwn import from_markdown
@@ -284,3 +285,17 @@ async def test_a_refusal_that_will_not_pass_says_what_the_operator_can_do_and_is
     with pytest.raises(ConfigError, match=what):
         await room.adapter.close(post, Reply(text="Because."))
     assert room.slack.calls["chat.postMessage"] == 1
+
+
+# ------------------------------------------------------------------ a page to look at
+
+
+async def test_the_simulator_draws_what_people_see(home: tuple[Room, Desk]) -> None:
+    room, _ = home
+    said = await room.asked("<@U0BOT> which fruit?")
+    table = "| Fruit | Price |\n|---|---|\n| **Pear** | 2 |"
+    await room.adapter.close(await room.open(said), Reply(text=table, rate=True))
+    async with ClientSession() as http, http.get(f"{room.slack.workspace.origin}/_control/page") as response:
+        page = await response.text()
+    for drawn in ("This is not Slack", "@parley", "<strong>Pear</strong>", "Try again", "What I remember"):
+        assert drawn in page
