@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 TYPING_S = 3.0
 """Teams lets the sign of typing fade after a few seconds."""
 TYPING_AT_MOST_S = 600.0
+PAUSE_AT_MOST_S = 10.0
+"""However long Teams asks to be left alone, the final message is tried after this."""
 THINKING = "Thinking…"
 DOING = {"file": "Reading your file…", "picture": "Looking at your picture…"}
 """The informative line before the first words; at most 1,000 characters."""
@@ -175,4 +177,7 @@ class Stream:
             pass  # the final message sets it right
         elif error.status in (400, 403, 404, 405, 413):
             self._over = True
+        elif error.status == 429:
+            pause_s = min(error.retry_after_s or 2 * self._pace_s, PAUSE_AT_MOST_S)
+            self._next_at = asyncio.get_running_loop().time() + pause_s
         log.info("an update of a stream was refused: %s", error)

@@ -78,6 +78,15 @@ async def test_field_note_21_updates_keep_their_distance() -> None:
         assert slow.teams.answers("a:alice")[0].text == "x" * 40
 
 
+async def test_teams_is_left_alone_for_as_long_as_it_asks(rig: Rig) -> None:
+    post = await rig.adapter.open((await rig.asked("a:alice")).address, None, retry=False)
+    rig.teams.faults = [Fault(on="stream", status=429, retry_after="30")]
+    for end in range(1, 40):
+        await rig.adapter.update(post, "x" * end)
+        await asyncio.sleep(0.005)
+    assert [kind for kind, _ in rig.teams.calls].count("stream") == 2
+
+
 async def test_field_note_21_after_the_time_limit_the_same_message_is_updated(rig: Rig) -> None:
     said = await rig.asked("a:alice")
     post = await rig.adapter.open(said.address, None, retry=False)
