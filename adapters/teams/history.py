@@ -69,7 +69,7 @@ class History:
         Raises NotAllowed (in words), PlatformUnavailable.
         """
         room, _, root = place["conversation"].partition(";messageid=")
-        if root == place["activity"]:
+        if root == place["activity"] or (place["kind"] == "channel" and not root):
             return ()  # a new thread
         owner = f"{place['tenant']} {place.get('team') or room}"
         if self._credentials is None or self._refused.get(owner, 0.0) > time.monotonic():
@@ -78,7 +78,8 @@ class History:
             found = await self._read(place, room, root)
         except (_NotConsented, ConfigError) as error:
             log.info("what was said before can't be read here: %s", error)
-            _keep(self._refused, owner, time.monotonic() + REFUSAL_HOLDS_S)
+            if not isinstance(error, _NotThere):
+                _keep(self._refused, owner, time.monotonic() + REFUSAL_HOLDS_S)
             raise NotAllowed(UNREADABLE) from error
         found.sort(key=lambda message: int(message["id"]))
         return tuple(filter(None, map(_quote, found[-MESSAGES:])))
@@ -145,7 +146,8 @@ class History:
             raise PlatformUnavailable(f"Graph did not answer: {type(error).__name__}") from error
         if status in (400, 401, 403, 404):
             problem = as_object(as_object(answer).get("error"))
-            raise _NotConsented(f"Graph answered {status} {str(problem.get('message', ''))[:200]}")
+            refusal = _NotThere if status in (400, 404) else _NotConsented
+            raise refusal(f"Graph answered {status} {str(problem.get('message', ''))[:200]}")
         if status != 200:
             raise PlatformUnavailable(f"Graph answered {status}")
         return as_object(answer)
@@ -163,6 +165,10 @@ class History:
 
 class _NotConsented(Exception):
     """Nobody has allowed the bot to read here."""
+
+
+class _NotThere(_NotConsented):
+    """Graph doesn't know this thread, which says nothing about others."""
 
 
 def _keep(kept: OrderedDict[str, Any], name: str, value: object) -> None:

@@ -61,6 +61,8 @@ class Graph:
         if room not in self.consents:
             words = "Missing role permissions on the request. Resource specific consent grants: ''."
             raise web.HTTPForbidden(text=f'{{"error": {{"code": "Forbidden", "message": "{words}"}}}}')
+        if self.status == 404:
+            raise web.HTTPNotFound(text='{"error": {"code": "NotFound"}}')
         if self.status != 200:
             raise web.HTTPServiceUnavailable(text="{}")
         said = self._said(f"{room};messageid={root}" if root else room)

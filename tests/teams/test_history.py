@@ -91,6 +91,15 @@ async def test_without_consent_it_is_said_in_words_and_learnt(rig: Rig) -> None:
     assert len(rig.teams.graph.calls) == 1
 
 
+async def test_a_thread_that_is_not_there_says_nothing_about_others(allowed: Rig) -> None:
+    said = await allowed.asked(await thread(allowed), "what now?", mention=True)
+    allowed.teams.graph.status = 404
+    with pytest.raises(NotAllowed):
+        await allowed.adapter.context(said.address)
+    allowed.teams.graph.status = 200
+    assert len(await allowed.adapter.context(said.address)) == 2
+
+
 async def test_an_app_without_authentication_reads_nothing() -> None:
     async with rigged(authenticate=False) as local:
         said = await local.asked(GROUP, mention=True)
