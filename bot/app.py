@@ -141,6 +141,8 @@ def _office(house: House) -> Office:
         fleet=house.gateway,
         sent=house.turns.sent,
         votes=house.votes,
+        latency=house.latency.read,
+        image=house.turns.image,
         evaluations=Examiner(
             bench=house.bench,
             deployments=lambda: house.deployments,

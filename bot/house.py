@@ -32,6 +32,7 @@ from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
 from bot.state.feed import Feed
 from bot.state.inbox import Inbox
+from bot.state.latency import Latency
 from bot.state.ledger import Ledger
 from bot.state.limits import Limiter
 from bot.state.memory import Memory
@@ -66,6 +67,7 @@ class House:
     bills: Bills
     stage: Stage
     votes: Votes
+    latency: Latency
     desk: Desk
     vault: Vault
     limiter: Limiter
@@ -143,7 +145,8 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
     async with AsyncExitStack() as stack:
         redis = Redis(await _redis_url(settings, folder, stack))
         stack.push_async_callback(redis.close)
-        gateway = await stack.enter_async_context(_connect(found, redis))
+        latency = await stack.enter_async_context(Latency(redis).keeping())
+        gateway = await stack.enter_async_context(_connect(found, redis, latency))
         serving = Serving(gateway)
         archive = Archive(redis, _retention_s(settings))
         bills = Bills(redis, archive)
@@ -168,6 +171,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             bills=bills,
             stage=Stage(redis),
             votes=Votes(redis),
+            latency=latency,
             bench=partial(_bench, library, gateway, serving),
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
@@ -289,10 +293,15 @@ def find_deployments(settings: Settings) -> tuple[Deployment, ...]:
     return find_roster(settings).deployments
 
 
-def _connect(found: Roster, redis: Redis) -> Gateway:
+def _connect(found: Roster, redis: Redis, latency: Latency) -> Gateway:
     """The deployments as one model, in step with every other process on this Redis."""
     keys = secrets(catalogue.key_names(found.deployments))
-    return connect(found, keys, shared=Cooldowns(redis), observe=observe.deployment)
+
+    def took(measure: str, deployment: str, value: float) -> None:
+        observe.deployment(measure, deployment, value)
+        latency.took(measure, deployment, value)
+
+    return connect(found, keys, shared=Cooldowns(redis), observe=took)
 
 
 def _embedder(deployments: Sequence[Deployment]) -> str:

@@ -1,5 +1,6 @@
 """Conversations and feedback: what was asked, answered, sent and rated; who reads it is logged."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,8 +14,9 @@ from adapters.studio.gate import Gate, Turned
 from adapters.studio.paper import Draw, page
 from adapters.studio.ports import Office
 from adapters.studio.sent import cost_words, left_words, sent
+from adapters.studio.thumbnails import PICTURES, thumbnail
 from bot.errors import NotAllowed, TemplateError
-from bot.types import Turn
+from bot.types import Image, Turn
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Log:
             get("/studio/log", self._search),
             get("/studio/log/{conversation:.+}", self._read),
             get("/studio/feedback", self._feedback),
+            web.get("/studio/pictures", self._gate.guard(self._picture, need="operator")),
             post("/studio/feedback/propose", self._propose),
             post("/studio/feedback/review", self._review),
         ]
@@ -83,6 +86,19 @@ class Log:
                 pools=self._office.press.pools(),
             )
         )
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        conversation, ref = request.query.get("conversation", ""), request.query.get("ref", "")
+        image = await self._office.image(conversation, ref) if conversation and ref else None
+        if image is None or image.mime not in PICTURES:
+            raise Turned(404, "That picture is not kept any more.")
+        if "whole" in request.query:
+            log.info("a picture of %s was opened in the studio by %s", conversation, self._author(request))
+            data, mime = image.data, image.mime
+        else:
+            data, mime = await asyncio.to_thread(thumbnail, image.data), "image/webp"
+        headers = {"Cache-Control": "private, no-store"}
+        return web.Response(body=data, content_type=mime, headers=headers)
 
     async def _feedback(self, request: web.Request) -> web.Response:
         which = request.query.get("rated", "")
@@ -151,6 +167,10 @@ def _row(turn: Turn) -> dict[str, Any]:
         "turn": turn,
         "answer": render(turn.reply.text),
         "cost": cost_words(turn),
+        "given": [
+            part for one in turn.messages for part in one.parts if isinstance(part, Image) and part.ref
+        ],
+        "drawn": [image for image in turn.reply.images if image.ref],
         "left_out": [left_words(one) for one in turn.left_out],
         "good": sum(rating.good for rating in turn.ratings.values()),
         "bad": sum(not rating.good for rating in turn.ratings.values()),

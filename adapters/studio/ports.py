@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from adapters.studio.records import Archive, Books, Evaluations, Fleet, Scene, Votes
+from adapters.studio.records import Archive, Books, Evaluations, Fleet, Scene, Took, Votes
 from adapters.studio.publishing import Bindings, Press, Saves
 from bot.types import Deployment, Example, Image, Message, Prompt, Template, Turn
 
@@ -103,6 +103,7 @@ class Workbench(Protocol):
 class Office:
     """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn.
 
+    `latency` tells how long deployments took in the last hours; `image` has a picture of a conversation.
     `live` tells, again and again, how many workers there are and what they are answering; it raises
     StateUnavailable.
     """
@@ -116,5 +117,7 @@ class Office:
     fleet: Fleet
     sent: Callable[[str, str], Awaitable[Sequence[Prompt]]]
     votes: Votes
+    latency: Callable[[int], Awaitable[Sequence[Took]]]
+    image: Callable[[str, str], Awaitable[Image | None]]
     evaluations: Evaluations
     live: Callable[[], AsyncGenerator[tuple[int, Sequence[Scene]]]]

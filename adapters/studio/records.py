@@ -1,7 +1,7 @@
 """What the studio's pages read: conversations, usage, deployments, votes, evaluations, running answers."""
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Literal, Protocol, Self
 
 from bot.types import Deployment, Finding, Turn
@@ -112,6 +112,26 @@ class Fleet(Protocol):
     async def probe(self) -> Sequence[Probe]:
         """A small call to each. Never raises."""
         ...
+
+
+class Took(Protocol):
+    """What a deployment took in one hour: half of its calls at most `p50_s`, 95 % at most `p95_s`.
+
+    `measure` is first (to the first token) or whole.
+    """
+
+    @property
+    def hour(self) -> datetime: ...
+    @property
+    def deployment(self) -> str: ...
+    @property
+    def measure(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def p50_s(self) -> float: ...
+    @property
+    def p95_s(self) -> float: ...
 
 
 class Standing(Protocol):

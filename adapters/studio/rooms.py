@@ -49,7 +49,7 @@ class Rooms:
             *Live(self._office, self._gate, self.draw, self.streams).routes(),
             *UsagePage(self._office.books, self._gate, self.draw).routes(),
             *EvaluationsPage(self._office.evaluations, self._gate, self.draw).routes(),
-            *FleetPage(self._office.fleet, self._gate, self.draw).routes(),
+            *FleetPage(self._office, self._gate, self.draw).routes(),
             *Images(self._office.workbench, self._gate, self.draw).routes(),
             *Embeddings(self._office, self._gate, self.draw).routes(),
             *Prompts(self._office, self._gate, self.draw).routes(),

@@ -13,8 +13,16 @@ from bot.types import now
 
 PERIODS = (7, 30, 90)
 MEASURES = {"cost": "Cost", "turns": "Answers", "tokens": "Tokens"}
-MOST_ROWS = 12
-KINDS = {"template": "Templates", "deployment": "Deployments", "channel": "Channels", "person": "People"}
+MOST_ROWS = 10
+"""Of a table among others; a table alone has pages."""
+PAGE_ROWS = 50
+KINDS = {
+    "template": "Templates",
+    "deployment": "Deployments",
+    "channel": "Channels",
+    "person": "People",
+    "tenant": "Tenants",
+}
 WIDTH, HEIGHT, ROOM = 900, 200, 22
 """Of the chart: units of its view box; ROOM is for the words under it."""
 
@@ -38,7 +46,15 @@ class UsagePage:
         last = now().date()
         first = last - timedelta(days=days - 1)
         lines = await self._books.lines(first, last)
-        shown = [kind for kind in KINDS if kind != "person" or self._gate.role(request) == "operator"]
+        shown = [
+            kind
+            for kind in KINDS
+            if kind not in ("person", "tenant") or self._gate.role(request) == "operator"
+        ]
+        only = request.query.get("only", "")
+        only = only if only in shown else ""
+        first_row = request.query.get("from", "")
+        start = int(first_row) if only and first_row.isdecimal() and len(first_row) < 7 else 0
         total = [line.sums for line in lines if line.kind == "day"]
         values = {
             "days": days,
@@ -48,7 +64,15 @@ class UsagePage:
             "empty": not lines,
             "tiles": _tiles(total),
             "chart": chart(lines, first, days, by),
-            "tables": [(KINDS[kind], _table(lines, kind, by)) for kind in shown],
+            "only": only,
+            "start": start,
+            "page_rows": PAGE_ROWS,
+            "tables": [
+                (kind, KINDS[kind], len(rows), rows[start : start + PAGE_ROWS] if only else rows[:MOST_ROWS])
+                for kind in shown
+                if kind == only or not only
+                for rows in [_table(lines, kind, by)]
+            ],
         }
         return page(self._draw(request, "usage.html", "Usage", **values))
 
@@ -65,14 +89,23 @@ def words(value: float, by: str) -> str:
     return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
 
+def _cost(microdollars: int, unpriced: int) -> str:
+    """What is known of a cost; what is unknown is said, never counted as nothing."""
+    if not unpriced:
+        return words(microdollars / 1e6, "cost")
+    calls = f"{unpriced:,} {'call' if unpriced == 1 else 'calls'}"
+    if not microdollars:
+        return f"unknown ({calls})"
+    return f"{words(microdollars / 1e6, 'cost')} + {calls} of unknown price"
+
+
 def _tiles(days: Sequence[Sums]) -> list[tuple[str, str]]:
-    unpriced = sum(one.unpriced for one in days)
-    cost = words(sum(one.microdollars for one in days) / 1e6, "cost")
+    cost = _cost(sum(one.microdollars for one in days), sum(one.unpriced for one in days))
     return [
         ("Answers", f"{sum(one.turns for one in days):,}"),
         ("Tokens", f"{sum(one.tokens for one in days):,}"),
         ("Pictures", f"{sum(one.images for one in days):,}"),
-        ("Cost", cost + (f" + {unpriced:,} unpriced" if unpriced else "")),
+        ("Cost", cost),
     ]
 
 
@@ -80,7 +113,8 @@ def chart(lines: Sequence[Line], first: date, days: int, by: str) -> dict[str, A
     """The bars of the days: where they stand, how high, and what they say."""
     found = {line.day: amount(line.sums, by) for line in lines if line.kind == "day"}
     values = [(first + timedelta(days=n), found.get(first + timedelta(days=n), 0.0)) for n in range(days)]
-    top = max((value for _, value in values), default=0.0) or 1.0
+    most = max((value for _, value in values), default=0.0)
+    top = most or 1.0
     step = WIDTH / days
     bars = [
         {
@@ -93,7 +127,13 @@ def chart(lines: Sequence[Line], first: date, days: int, by: str) -> dict[str, A
         }
         for n, (day, value) in enumerate(values)
     ]
-    return {"bars": bars, "width": WIDTH, "height": HEIGHT + ROOM, "ground": HEIGHT, "top": words(top, by)}
+    return {
+        "bars": bars,
+        "width": WIDTH,
+        "height": HEIGHT + ROOM,
+        "ground": HEIGHT,
+        "top": words(most, by) if most else "",
+    }
 
 
 def _table(lines: Sequence[Line], kind: str, by: str) -> list[dict[str, Any]]:
@@ -107,9 +147,7 @@ def _table(lines: Sequence[Line], kind: str, by: str) -> list[dict[str, Any]]:
         {
             "name": name,
             "share": round(100 * amount(each, by) / top, 1),
-            "words": words(amount(each, by), by),
-            "turns": f"{each.turns:,}",
-            "unpriced": each.unpriced,
+            "words": _cost(each.microdollars, each.unpriced) if by == "cost" else words(amount(each, by), by),
         }
-        for name, each in ordered[:MOST_ROWS]
+        for name, each in ordered
     ]

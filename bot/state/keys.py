@@ -6,7 +6,7 @@ Cluster as on one server. Keys of the ledger share their tenant's tag.
 
 import zlib
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Literal
 
 SHARDS = 64
@@ -47,6 +47,7 @@ PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
 VOTES = "parley:{studio}:votes"
 VOTE_S = 400 * DAY_S
+LATENCY_S = 8 * DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,7 @@ KINDS = (
         life="for ever: it is their history",
         permanent=True,
     ),
+    Kind(name="latency", type="hash", holds="how long deployments took in an hour", life="8 d"),
     Kind(name="votes", type="hash", holds="which answer somebody found better, side by side", life="400 d"),
     Kind(
         name="saves",
@@ -177,6 +179,11 @@ def owed(shard: int) -> str:
 def talks(shard: int, tenant: str, user: str) -> str:
     """The conversations of a person in a shard: beside their turns, to be written in one step with them."""
     return f"{room(shard)}talks:{tenant}:{user}"
+
+
+def latency(at: datetime) -> str:
+    """How long deployments took in the hour of this time (UTC)."""
+    return f"parley:{{studio}}:latency:{at:%Y-%m-%dT%H}"
 
 
 def waiting(shard: int) -> str:

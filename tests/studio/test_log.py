@@ -1,5 +1,7 @@
 """Conversations and feedback, as an operator reads them."""
 
+import re
+
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
@@ -21,11 +23,20 @@ async def search(page: Page, whole: Whole, words: str) -> None:
     await page.keyboard.press("Enter")
 
 
+async def found(page: Page, whole: Whole, words: str) -> None:
+    """Search until it is listed: an answer is shown a moment before it is."""
+    for _ in range(20):
+        await search(page, whole, words)
+        await expect(page).to_have_url(re.compile(r"\?q="))
+        if await page.locator(".list li").count():
+            return
+
+
 async def test_a_conversation_is_found_by_its_words_and_shows_what_was_sent(
     page: Page, whole: Whole, caplog: pytest.LogCaptureFixture
 ) -> None:
     await ask(page, whole, "What is 17 * 3? Porcupine.")
-    await search(page, whole, "porcuPINE")
+    await found(page, whole, "porcuPINE")
     await expect(page.locator(".list li")).to_have_count(1)
     with caplog.at_level("INFO", logger="adapters.studio.log"):
         await page.get_by_role("link", name="What is 17 * 3? Porcupine.").click()
@@ -82,3 +93,20 @@ async def test_an_answer_is_watched_while_it_is_written(
     await asker.close()
     await row.get_by_role("link", name="Open the conversation").click()
     await expect(page.locator(".record .question")).to_contain_text("Tell me about pangolins.")
+
+
+async def test_pictures_are_shown_small_and_opening_one_is_logged(
+    page: Page, whole: Whole, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ask(page, whole, "/image a yellow kite")
+    await found(page, whole, "yellow kite")
+    await page.get_by_role("link", name="yellow kite").click()
+    picture = page.get_by_role("list", name="Pictures of the answer").get_by_role("img")
+    width = "image => image.decode().then(() => image.naturalWidth)"
+    assert 0 < await picture.evaluate(width) <= 320
+    link = page.get_by_role("list", name="Pictures of the answer").get_by_role("link")
+    with caplog.at_level("INFO", logger="adapters.studio.log"):
+        answer = await page.request.get(whole.url + (await link.get_attribute("href") or ""))
+    assert answer.headers["content-type"] == "image/png"
+    assert "a picture of studio:" in caplog.text
+    assert (await page.request.get(f"{whole.url}/studio/pictures?conversation=x&ref=y")).status == 404

@@ -1,17 +1,23 @@
 """Usage, the deployments, and what each role may see."""
 
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from adapters.studio.usage import PAGE_ROWS, chart
+from bot.state.books import Line, Sums
+from bot.state.latency import Latency
 from tests.studio.conftest import Complaints, Whole, whole_parley
 from tests.studio.test_log import ask
 from tests.studio.test_playground import open_playground, say
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+DAY = date(2026, 11, 22)
 
 TOKENS = {
     "parley_studio_token": "the operator's long token",
@@ -49,6 +55,20 @@ async def test_an_answer_and_a_trial_are_booked(page: Page, whole: Whole) -> Non
     await expect(templates).to_contain_text("assistant")
 
 
+async def test_how_long_a_deployment_took_is_drawn_by_the_hour(page: Page, locked: Whole) -> None:
+    await sign_in(page, locked, "operator")
+    await page.goto(f"{locked.url}/studio/deployments")
+    await expect(page.get_by_text("Nothing was asked of it in these 24 hours")).to_have_count(3)
+    elsewhere = Latency(locked.house.redis)
+    async with elsewhere.keeping():
+        elsewhere.took("first_delta_seconds", "demo-chat", 0.4)
+        elsewhere.took("call_seconds", "demo-chat", 2.0)
+    await page.get_by_role("link", name="7 days").click()
+    await expect(page.get_by_role("img", name="First token, by the hour")).to_be_visible()
+    await expect(page.get_by_role("img", name="Whole answer, by the hour")).to_be_visible()
+    await expect(page.get_by_text("Nothing was asked of it in these 7 days")).to_have_count(2)
+
+
 async def test_each_deployment_is_tried_by_a_click(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/deployments")
     await expect(page.locator(".versions > li")).to_have_count(3)
@@ -64,8 +84,12 @@ async def test_a_viewer_sees_sums_but_no_words_and_no_people(
     await expect(links).to_have_text(["Chat", "Prompts", "Evaluations", "Usage", "Deployments"])
     await say(page, "What is 2 + 3?")
     await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
-    await page.goto(f"{locked.url}/studio/usage")
-    await expect(page.get_by_role("heading", name="Templates")).to_be_visible()
+    templates = page.get_by_role("heading", name="Templates")
+    for _ in range(20):  # an answer is shown a moment before it is booked
+        await page.goto(f"{locked.url}/studio/usage")
+        if await templates.count():
+            break
+    await expect(templates).to_be_visible()
     await expect(page.get_by_role("heading", name="People")).to_have_count(0)
     await page.goto(f"{locked.url}/studio/evaluations")
     await expect(page.get_by_text("Nothing was evaluated yet. An editor can start a run")).to_be_visible()
@@ -93,3 +117,33 @@ async def test_an_operator_signs_out(page: Page, locked: Whole) -> None:
     await page.get_by_role("button", name="Sign out").click()
     await page.goto(locked.url)
     await expect(page.get_by_label("Token")).to_be_visible()
+
+
+async def test_where_nothing_has_a_price_no_highest_bar_is_made_up() -> None:
+    free = Line(day=DAY, kind="day", name="", sums=Sums(turns=3, unpriced=3))
+    assert chart([free], DAY, 7, "cost")["top"] == ""
+    assert chart([free], DAY, 7, "turns")["top"] == "3"
+
+
+async def test_unknown_prices_are_said_and_a_long_list_has_pages(
+    page: Page, locked: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = Sums(turns=1, tokens=9, unpriced=1)
+    people = [f"t/person{number:03d}" for number in range(PAGE_ROWS + 5)]
+    found = [Line(day=DAY, kind="person", name=name, sums=sums) for name in people]
+    found.append(Line(day=DAY, kind="day", name="", sums=sums))
+
+    async def lines(first: date, last: date) -> list[Line]:
+        return found
+
+    monkeypatch.setattr(locked.house.books, "lines", lines)
+    await sign_in(page, locked, "operator")
+    await page.goto(f"{locked.url}/studio/usage")
+    await expect(page.locator(".tiles")).to_contain_text("unknown (1 call)")
+    await expect(page.get_by_text("nothing, as far as prices are known")).to_be_visible()
+    await page.get_by_role("link", name=f"All {PAGE_ROWS + 5}").click()
+    await expect(page.locator(".bars tbody tr")).to_have_count(PAGE_ROWS)
+    await page.get_by_role("link", name="Next").click()
+    await expect(page.locator(".bars tbody th")).to_have_text(people[PAGE_ROWS:])
+    await page.get_by_role("link", name="Show everything").click()
+    await expect(page.locator(".bars tbody tr")).to_have_count(10)

@@ -1,0 +1,24 @@
+"""Pictures of conversations, made small: a page of them must stay light."""
+
+import io
+
+from PIL import Image as Pictures
+from PIL import UnidentifiedImageError
+
+from adapters.studio.gate import Turned
+
+PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+SIDE = 320
+"""Pixels of the longer side."""
+
+
+def thumbnail(data: bytes) -> bytes:
+    """A picture as a small WebP. Raises Turned for what is none."""
+    made = io.BytesIO()
+    try:
+        with Pictures.open(io.BytesIO(data)) as picture:
+            picture.thumbnail((SIDE, SIDE))
+            picture.convert("RGBA").save(made, "WEBP", quality=80)
+    except (UnidentifiedImageError, OSError, ValueError, Pictures.DecompressionBombError):
+        raise Turned(404, "That picture can't be shown.") from None
+    return made.getvalue()
