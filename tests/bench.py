@@ -10,6 +10,7 @@ from bot.commands import Commands
 from bot.compose import Room as TokenRoom
 from bot.desk import Desk
 from bot.engine import Engine, Parts
+from bot.models import Model
 from bot.recollection import Recollection
 from bot.state.archive import Archive
 from bot.state.bills import Bills
@@ -54,6 +55,7 @@ class Bench:
         self.redis = redis
         self.room = Room()
         self.model = Puppet()
+        self.gateway: Model | None = None  # answers in the puppet's place
         self.turns = Turns(redis)
         self.bills = Bills(redis, Archive(redis, 3600))
         self.ledger = Ledger(redis, self.bills)
@@ -99,9 +101,11 @@ class Bench:
             return ()
 
         templates = self.templates
-        self.recollection = Recollection(self.model, self.memory, self.ledger, lambda prompt: 0.0)
+        self.recollection = Recollection(
+            self.gateway or self.model, self.memory, self.ledger, lambda prompt: 0.0
+        )
         parts = Parts(
-            model=self.model,
+            model=self.gateway or self.model,
             ledger=self.ledger,
             desk=self.desk,
             commands=Commands(templates=lambda: templates, desk=self.desk, rivals=self.rivals),

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, TooLong
 from bot.models.azure import AzureModel, Limits
-from bot.models.breaker import DeploymentBroken, Overlong
+from bot.models.breaker import DeploymentBroken, Faulty, Overlong
 from bot.models.clients import Clients
 from bot.types import (
     Image,
@@ -233,7 +233,7 @@ async def failed(model: AzureModel) -> BotError:
 @pytest.mark.parametrize(
     ("kind", "expected", "words"),
     [
-        ("server_error", ModelUnavailable, "500"),
+        ("server_error", Faulty, "500"),
         ("unauthorized", DeploymentBroken, "AZURE_OPENAI_API_KEY"),
         ("forbidden", DeploymentBroken, "role"),
         ("deployment_not_found", DeploymentBroken, "does not exist"),
