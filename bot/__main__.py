@@ -210,7 +210,8 @@ def manifest_teams(
     ] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("parley-teams.zip"),
     all_messages: Annotated[
-        bool, typer.Option("--all-messages", help="Also receive what is said without mentioning the bot.")
+        bool,
+        typer.Option("--all-messages", help="Also read what is said without mentioning the bot, and before it."),
     ] = False,
 ) -> None:
     """Write the app package for Teams, a zip file."""
