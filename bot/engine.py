@@ -67,7 +67,8 @@ class Parts:
 class Around:
     """What surrounds one answer: how it is shown, where files and the thread come from, how it is stopped.
 
-    `glimpse` shows a picture while it is drawn, where the platform can.
+    `glimpse` shows a picture while it is drawn, where the platform can. `given` are pictures that come with
+    what was said and need no fetching.
     """
 
     show: Show
@@ -141,6 +142,7 @@ class Engine:
         context: Context = nothing_before,
         glimpse: Glimpse | None = None,
         event: str = "",
+        given: Sequence[Image] = (),
     ) -> Draft:
         """The turn that answers what was said, not yet shown in full nor written down.
 
@@ -151,7 +153,7 @@ class Engine:
         draft = Draft(said, now(), event=event or said.id)
         seen = window.remembered(turns)
         draft.before, draft.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
-        around = Around(show=show, fetch=fetch, stop=stop, context=context, glimpse=glimpse)
+        around = Around(show=show, fetch=fetch, stop=stop, context=context, glimpse=glimpse, given=given)
         try:
             command = self._parts.commands.parse(said)
             if command is None:
@@ -194,7 +196,8 @@ class Engine:
         )
         draft.notes += found.notes
         if template.capability == "image":
-            await self._atelier.draw(draft, template, question, found.pictures, turns, around.sheet)
+            pictures = (*around.given, *found.pictures)
+            await self._atelier.draw(draft, template, question, pictures, turns, around.sheet)
             return
         if not (question or found.pictures or found.documents or said.quotes):
             draft.end(Reply(text=routing.nothing_said(template)))

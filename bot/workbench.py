@@ -1,22 +1,24 @@
 """Where a template is tried before people meet it: composed and answered by the engine's own path."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
 from msgspec.structs import replace
 
-from bot import window
+from bot import attachments, window, wishes
 from bot.draft import Stop
 from bot.engine import Engine
 from bot.errors import NotAllowed
 from bot.library import Library
-from bot.models import catalogue
+from bot.models import Glimpse, catalogue
 from bot.types import (
     Address,
     Attachment,
     Deployment,
     Example,
+    Image,
     Message,
     Prompt,
     Reply,
@@ -44,19 +46,6 @@ _REASONING: Mapping[str, Knob] = {
     "reasoning_effort": ("minimal", "low", "medium", "high"),
     "verbosity": ("low", "medium", "high"),
 }
-_PICTURES: Mapping[str, Mapping[str, Knob]] = {
-    "dalle": {
-        "size": ("1024x1024", "1792x1024", "1024x1792"),
-        "quality": ("standard", "hd"),
-        "style": ("vivid", "natural"),
-    },
-    "gpt-image": {
-        "size": ("1024x1024", "1536x1024", "1024x1536"),
-        "quality": ("low", "medium", "high"),
-        "background": ("auto", "opaque", "transparent"),
-        "images": (1.0, 4.0),
-    },
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +72,17 @@ class Workbench:
         """What each parameter may be that this deployment takes: a range, or some words."""
         family = catalogue.families().get(deployment.family)
         if deployment.capability == "image":
-            return _PICTURES[family.pictures if family and family.pictures else "gpt-image"]
+            return _of_pictures(wishes.able(deployment.family))
         refused = family.refuses if family else ()
         knobs = {name: knob for name, knob in _SAMPLING.items() if name not in refused}
         if "temperature" in refused:
             knobs |= _REASONING
         return {**knobs, "max_output_tokens": (1.0, float(deployment.output_tokens))}
+
+    def changes(self, deployment: Deployment) -> tuple[bool, bool]:
+        """Whether it changes a whole picture, and whether it changes the part that a mask leaves open."""
+        can = wishes.able(deployment.family)
+        return can.edits, can.masks
 
     def holes(self, text: str) -> Sequence[str]:
         """The holes of a system message that an input has to fill, in order, each once."""
@@ -110,11 +104,23 @@ class Workbench:
         past: Sequence[tuple[str, str]],
         question: str,
         show: Callable[[str], Awaitable[bool]],
+        *,
+        picture: Image | None = None,
+        glimpse: Glimpse | None = None,
     ) -> tuple[Turn, Sequence[Prompt]]:
-        """Answer; `show` gets the whole text so far, and stops the answer by returning False."""
+        """Answer; `show` gets the whole text so far, and stops the answer by returning False.
+
+        `picture` is to be changed, where its mask is open; `glimpse` gets a picture as far as it is drawn.
+        """
         said = _said(question)
         draft = await self._trying(template).answer(
-            said, _turns(past, said), show=show, fetch=_fetch, stop=Stop()
+            said,
+            _turns(past, said),
+            show=show,
+            fetch=_fetch,
+            stop=Stop(),
+            glimpse=glimpse,
+            given=() if picture is None else (await asyncio.to_thread(_checked, picture),),
         )
         turn = draft.done()
         if turn.usage:
@@ -136,8 +142,30 @@ class Workbench:
         return self.engine.trying(replace(template, inputs=given, knowledge=there))
 
 
+def _of_pictures(can: wishes.Able) -> Mapping[str, Knob]:
+    words: dict[str, tuple[str, ...]] = {
+        "size": (*can.shapes.values(), *can.sizes),
+        "quality": can.qualities,
+        "style": can.styles,
+        "background": ("auto", "opaque", "transparent") if can.transparent else (),
+    }
+    knobs: dict[str, Knob] = {name: choice for name, choice in words.items() if len(choice) > 1}
+    return {**knobs, "images": (1.0, float(can.most))} if can.most > 1 else knobs
+
+
 def _bytes(pictures: Mapping[str, object], ref: str) -> bytes:
     return getattr(pictures.get(ref), "data", b"")
+
+
+def _checked(picture: Image) -> Image:
+    """The picture in a kind and a size that models take, as a person's own. Blocks; raises NotAllowed."""
+    try:
+        found = attachments.look(picture.data, "image/*", 0)
+    except NotAllowed as refusal:
+        raise NotAllowed(f"The picture {refusal}") from None
+    if not isinstance(found, Image):
+        raise NotAllowed("That is no picture. Send it as PNG or JPEG, please.")
+    return replace(found, ref="playground-in0", alt=picture.alt, mask=picture.mask)
 
 
 def _said(question: str) -> Said:

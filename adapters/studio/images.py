@@ -1,27 +1,37 @@
-"""The images playground: a wish, the options that the deployment knows, and a gallery."""
+"""The images playground: a wish, the options that the deployment knows, a gallery, and changes by a mask."""
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 
 from adapters.studio.acts import body_of
-from adapters.studio.gate import Gate, Turned
+from adapters.studio.frames import milliseconds, sketched
+from adapters.studio.gate import SAFE_HEADERS, Gate, Turned
 from adapters.studio.paper import Draw, page
 from adapters.studio.ports import Workbench
 from adapters.studio.sent import cost_words
 from bot.errors import ConfigError, Refused, Unavailable
-from bot.types import Match, Parameters, Template
+from bot.types import Image, Match, Parameters, Template, now
 
 PLAIN = Template(name="images", digest="plain", capability="image", match=Match(default=True))
+MOST_BYTES = 16 * 1024 * 1024
+"""Of a wish with a picture and a mask, as base64: the page makes both small enough."""
 
 
 class _Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`picture` is to be changed, where `mask`, a PNG, is transparent; both come as base64."""
+
     prompt: Annotated[str, msgspec.Meta(max_length=4000)]
     deployment: str
     parameters: Parameters = Parameters()
+    picture: bytes = b""
+    mask: bytes = b""
+    alt: Annotated[str, msgspec.Meta(max_length=4000)] = ""
 
 
 class Images:
@@ -41,29 +51,61 @@ class Images:
         ]
 
     async def _show(self, request: web.Request) -> web.Response:
-        able = [one for one in self._bench.deployments() if one.capability == "image"]
-        facts = [{"name": one.name, "knobs": self._bench.knobs(one)} for one in able]
+        facts: list[dict[str, Any]] = []
+        for one in self._bench.deployments():
+            if one.capability == "image":
+                whole, masked = self._bench.changes(one)
+                facts.append(
+                    {"name": one.name, "knobs": self._bench.knobs(one), "whole": whole, "masked": masked}
+                )
         return page(self._draw(request, "images.html", "Images", facts=facts))
 
-    async def _take(self, request: web.Request) -> web.Response:
-        try:
-            wish = msgspec.json.decode(await body_of(request, "application/json"), type=_Wish)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Turned(400, f"This wish can't be read: {error}.") from None
-        if not wish.prompt.strip():
-            raise Turned(400, "Say what shall be drawn.")
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        """Stream lines of JSON: the picture as far as it is drawn, then the whole, or why there is none."""
+        wish = await _read(request)
+        headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+
+        async def write(frame: object) -> None:
+            with suppress(ConnectionError):  # what was asked for is paid, and counted, to its end
+                await response.write(msgspec.json.encode(frame) + b"\n")
+
+        async def glimpse(picture: Image) -> None:
+            sketch = await asyncio.to_thread(sketched, "", "", milliseconds(now()), picture)
+            if sketch is not None:
+                await write(sketch)
+
         template = msgspec.structs.replace(PLAIN, deployment=wish.deployment, parameters=wish.parameters)
+        given = Image(mime="image/png", data=wish.picture, mask=wish.mask, alt=wish.alt)
         try:
-            turn, _ = await self._bench.run(template, (), wish.prompt, _unseen)
+            turn, _ = await self._bench.run(
+                template, (), wish.prompt, _unseen, picture=given if wish.picture else None, glimpse=glimpse
+            )
         except (Refused, Unavailable, ConfigError) as error:
-            raise Turned(503 if isinstance(error, Unavailable) else 422, str(error)) from None
+            await write({"kind": "failed", "words": str(error)})
+            return response
         if turn.outcome != "answered":
-            raise Turned(422, turn.reply.text)
+            await write({"kind": "failed", "words": turn.reply.text})
+            return response
         images: list[dict[str, Any]] = [
             {"src": f"data:{one.mime};base64,{b64encode(one.data).decode()}", "alt": one.alt}
             for one in turn.reply.images
         ]
-        return web.json_response({"images": images, "cost": cost_words(turn), "words": turn.reply.text})
+        words = turn.reply.text
+        await write({"kind": "done", "images": images, "cost": cost_words(turn), "words": words})
+        return response
+
+
+async def _read(request: web.Request) -> _Wish:
+    body = await body_of(request, "application/json", most_bytes=MOST_BYTES)
+    try:
+        wish = await asyncio.to_thread(msgspec.json.decode, body, type=_Wish)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Turned(400, f"This wish can't be read: {error}.") from None
+    if not wish.prompt.strip():
+        raise Turned(400, "Say what shall be drawn.")
+    return wish
 
 
 async def _unseen(text: str) -> bool:

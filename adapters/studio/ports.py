@@ -68,6 +68,10 @@ class Workbench(Protocol):
         """What each parameter may be that this deployment takes: a range, or some words."""
         ...
 
+    def changes(self, deployment: Deployment) -> tuple[bool, bool]:
+        """Whether it changes a whole picture, and whether it changes the part that a mask leaves open."""
+        ...
+
     def holes(self, text: str) -> Sequence[str]:
         """The holes of a system message that an input has to fill, in order, each once."""
         ...
@@ -94,8 +98,14 @@ class Workbench(Protocol):
         past: Sequence[Exchange],
         question: str,
         show: Show,
+        *,
+        picture: Image | None = None,
+        glimpse: Callable[[Image], Awaitable[None]] | None = None,
     ) -> tuple[Turn, Sequence[Prompt]]:
-        """Answer, and tell what was sent: a prompt for each round of tools."""
+        """Answer, and tell what was sent: a prompt for each round of tools.
+
+        `picture` is to be changed, where its mask is open; `glimpse` gets a picture as far as it is drawn.
+        """
         ...
 
 

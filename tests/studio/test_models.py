@@ -4,7 +4,16 @@ import pytest
 from playwright.async_api import Page, expect
 
 from adapters.studio.nearness import plane, similarities
-from tests.studio.conftest import Complaints, Whole
+from tests.studio.conftest import Complaints, Whole, red_picture
+
+_PIXELS = """async image => {
+    await image.decode();
+    const sheet = new OffscreenCanvas(64, 64);
+    const pen = sheet.getContext("2d", { willReadFrequently: true });
+    pen.drawImage(image, 0, 0, 64, 64);
+    const places = [[6, 6], [40, 6], [6, 40], [40, 40]];
+    return places.map(([x, y]) => [...pen.getImageData(x, y, 1, 1).data].join());
+}"""
 
 
 @pytest.mark.browser
@@ -20,6 +29,54 @@ async def test_a_wish_becomes_a_picture_in_the_gallery(page: Page, whole: Whole)
     width = "image => image.decode().then(() => image.naturalWidth)"
     assert await pictures.first.evaluate(width) > 100
     await expect(page.locator(".gallery .note").first).to_contain_text("demo-image")
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_part_of_a_picture_is_marked_and_nothing_else_changes(page: Page, whole: Whole) -> None:
+    await page.goto(f"{whole.url}/studio/images")
+    await page.get_by_label("What shall be drawn?").fill("a green boat")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Change this picture").click()
+    await expect(page.get_by_label("What shall be different?")).to_be_focused()
+    for name, value in (("From the left", 0), ("From the top", 0), ("Width", 30), ("Height", 30)):
+        await page.get_by_label(name).fill(str(value))
+    await page.get_by_role("button", name="Mark it").click()
+    await expect(page.get_by_text("What is marked will change")).to_be_visible()
+    await page.get_by_label("What shall be different?").fill("a yellow sun")
+    await page.get_by_role("button", name="Change", exact=True).click()
+    pictures = page.locator(".gallery figure img")
+    await expect(pictures).to_have_count(2)
+    changed, before = [await pictures.nth(n).evaluate(_PIXELS) for n in (0, 1)]
+    assert changed[0] != before[0]
+    assert changed[1:] == before[1:]
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_picture_of_one_s_own_is_painted_over_and_what_is_none_is_refused(
+    page: Page, whole: Whole
+) -> None:
+    await page.goto(f"{whole.url}/studio/images")
+    own = page.get_by_label("Change a picture of your own")
+    await own.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+    await expect(page.get_by_role("alert")).to_contain_text("choose a PNG")
+    await own.set_input_files({"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"})
+    await expect(page.get_by_role("alert")).to_contain_text("damaged")
+    await own.set_input_files({"name": "red.png", "mimeType": "image/png", "buffer": red_picture()})
+    marks = page.locator("#marks")
+    box = await marks.bounding_box()
+    assert box is not None
+    await page.mouse.move(box["x"] + 20, box["y"] + 20)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] + 80, box["y"] + 40, steps=4)
+    await page.mouse.up()
+    await expect(page.get_by_text("What is marked will change")).to_be_visible()
+    await page.get_by_role("button", name="Remove the marks").click()
+    await expect(page.get_by_text("Nothing is marked.")).to_be_visible()
+    await page.get_by_label("What shall be different?").fill("make it darker")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("img", name="red.png; make it darker")).to_be_visible()
 
 
 @pytest.mark.browser
