@@ -211,7 +211,7 @@ def manifest_teams(
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("parley-teams.zip"),
     all_messages: Annotated[
         bool,
-        typer.Option("--all-messages", help="Also read what is said without mentioning the bot, and before it."),
+        typer.Option("--all-messages", help="Also read what is said without a mention, and before it."),
     ] = False,
 ) -> None:
     """Write the app package for Teams, a zip file."""
