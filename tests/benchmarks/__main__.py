@@ -1,7 +1,14 @@
-"""One command, one table: Parley beside the floor program, many at once, memory, idle cost.
+"""Parley beside the floor program, many conversations at once, and one: `make bench`.
 
 `python -m tests.benchmarks` takes about two minutes. The floor and Parley run in turn, so that a machine that
-is busy with something else slows both.
+is busy with something else slows both. What else is measured has a command of its own:
+
+- `tests.benchmarks.turns`: one such run, with its load and its pace as options
+- `tests.benchmarks.workers`: how throughput grows with worker processes
+- `tests.benchmarks.open_conversations`: what a thousand conversations add to the memory
+- `tests.benchmarks.idle`: how soon an idle worker wakes, and what it costs
+- `tests.benchmarks.prefix`: what a long conversation costs, by what the provider's cache finds
+- `tests.benchmarks.stream_parse`: what reading one streamed answer costs
 """
 
 import argparse
