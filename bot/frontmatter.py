@@ -13,6 +13,10 @@ from bot.errors import TemplateError
 
 _T = TypeVar("_T")
 _REFERENCE = re.compile(r"\$\{(env|file):")
+_UNUSED = re.compile(
+    r"\s+(azure_endpoint|azure_deployment|api_key|api_version|base_url|endpoint|apiKey|id)\s*:|sample\s*:"
+)
+"""Lines about where models are: they stand in most files of the first version, and nothing reads them."""
 
 
 class Source:
@@ -225,13 +229,14 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 def front_matter(source: Source) -> tuple[Fields, int]:
     """The fields between the two `---`, and the number of lines that they take (0 when there are none)."""
-    for number, line in enumerate(source.lines, 1):
-        if _REFERENCE.search(line):
-            raise source.error(number, "${env:} and ${file:} can't be used: a template is read as it stands")
-    if not source.lines or source.lines[0].rstrip() != "---":
-        return Fields(source, None, 1), 0
+    whole = not source.lines or source.lines[0].rstrip() != "---"
     ends = (number for number, line in enumerate(source.lines[1:], 2) if line.rstrip() == "---")
-    end = next(ends, None)
+    end = 0 if whole else next(ends, None)
+    for number, line in enumerate(source.lines, 1):
+        if _REFERENCE.search(line) and not (number < (end or 0) and _UNUSED.match(line)):
+            raise source.error(number, "${env:} and ${file:} can't be used: a template is read as it stands")
+    if whole:
+        return Fields(source, None, 1), 0
     if end is None:
         raise source.error(1, "the front matter has no closing '---'")
     return Fields(source, _parsed(source, source.lines[1 : end - 1], 2), 1), end

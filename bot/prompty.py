@@ -174,19 +174,26 @@ def _model(front: Fields) -> _ModelWish:
     model = front.any("model")
     if isinstance(model, str):
         return _ModelWish("chat", model, Parameters())
-    elsewhere = "endpoints, keys and API versions are settings"
     with front.fields("model") as fields:
         fields.ignore("provider", "response")
-        fields.refuse(elsewhere, "connection")
+        with fields.fields("connection") as connection:
+            connection.ignore("kind", "endpoint", "authenticationMode", "usageDescription", "name", "target")
+            _demand_no_key(connection, "apiKey")
         api = "apiType" if "apiType" in fields else "api"
         capability = _capability(fields, api, fields.first_text("apiType", "api") or "chat")
         with fields.fields("configuration") as configuration:
-            configuration.ignore("type")
-            configuration.refuse(elsewhere, "azure_endpoint", "api_key", "api_version", "base_url")
+            configuration.ignore("type", "name", "azure_endpoint", "api_version", "base_url", "organization")
+            _demand_no_key(configuration, "api_key")
             deployment = configuration.text("azure_deployment")
-        deployment = fields.text("id") or deployment
+        deployment = next((one for one in (fields.text("id"), deployment) if one and "${" not in one), None)
         found = _options(fields.fields("parameters")) | _options(fields.fields("options"))
     return _ModelWish(capability, deployment, msgspec.convert(found, Parameters))
+
+
+def _demand_no_key(fields: Fields, name: str) -> None:
+    """Where models are is for the settings, whatever a file says; but a key in a file is a mistake."""
+    if not (fields.text(name) or "${").startswith("${"):
+        raise fields.error(name, f"{name!r} can't be used here: keys are settings, and never stand in a file")
 
 
 def _options(options: Fields) -> dict[str, object]:

@@ -40,7 +40,12 @@ def schema() -> dict[str, Any]:
 
 def _model() -> dict[str, Any]:
     api = {"enum": sorted(CAPABILITIES)}
-    configuration = {"azure_deployment": _text("The deployment (v1)."), "type": _ignored()}
+    configuration = {"azure_deployment": _text("The deployment (v1).")}
+    ignored = ("type", "name", "azure_endpoint", "api_version", "base_url", "organization")
+    no_key = {"type": "string", "pattern": r"^\$\{", "description": "Not used: keys are settings."}
+    configuration |= {**dict.fromkeys(ignored, _ignored()), "api_key": no_key}
+    kept = ("kind", "endpoint", "authenticationMode", "usageDescription", "name", "target")
+    connection = {**dict.fromkeys(kept, _ignored()), "apiKey": no_key}
     return _fields(
         {
             "id": _text("The deployment, by name or tag."),
@@ -49,6 +54,7 @@ def _model() -> dict[str, Any]:
             "options": _options(),
             "parameters": _options(),
             "configuration": _fields(configuration),
+            "connection": _fields(connection),
             "provider": _ignored(),
             "response": _ignored(),
         }

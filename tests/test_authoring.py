@@ -252,7 +252,7 @@ def test_the_templates_that_come_with_parley_are_valid() -> None:
         "model: {options: {temprature: 1}}",
         "model: {options: {temperature: 3}}",
         "model: {options: {temperature: hot}}",
-        "model: {connection: {kind: key}}",
+        "model: {connection: {apiKey: k}}",
         "model: {configuration: {api_key: k}}",
         "tools: []",
         "inputs: {a: {defualt: 1}}",

@@ -114,6 +114,28 @@ You talk to {{firstName}} {{lastName}}.
     assert fill(read.system, read.inputs) == "You talk to you Doe."
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        """  configuration:
+    type: azure_openai
+    azure_endpoint: ${env:AZURE_OPENAI_ENDPOINT}
+    azure_deployment: ${env:AZURE_OPENAI_DEPLOYMENT:gpt-35}
+    api_key: ${env:AZURE_OPENAI_API_KEY}
+    api_version: 2024-10-21""",
+        """  id: ${env:MODEL}
+  connection:
+    kind: key
+    endpoint: ${env:AZURE_OPENAI_ENDPOINT}
+    apiKey: ${env:AZURE_OPENAI_API_KEY}""",
+    ],
+    ids=["v1", "v2"],
+)
+def test_where_a_file_of_others_has_its_models_does_not_keep_it_out(tmp_path: Path, where: str) -> None:
+    read = template(tmp_path, f"---\nsample: ${{file:sample.json}}\nmodel:\n{where}\n---\nHi.")
+    assert (read.system, read.deployment) == ("Hi.", None)
+
+
 def test_a_model_can_be_a_name_alone_and_a_stop_one_text(tmp_path: Path) -> None:
     assert template(tmp_path, "---\nmodel: gpt-small\n---\nHi.").deployment == "gpt-small"
     read = template(tmp_path, "---\nmodel: {options: {stopSequences: END}}\n---\nHi.")
@@ -157,7 +179,9 @@ def test_the_digest_follows_the_wording_and_not_the_match(tmp_path: Path) -> Non
         ("---\nmodel:\n  options:\n    temperature: 3\n---\nHi.", 4, "'temperature' must be from 0 to 2"),
         ("---\nmodel:\n  options:\n    temperature: hot\n---\nHi.", 4, "'temperature'"),
         ("---\nmodel: {apiType: embedding}\n---\nHi.", 2, "'chat' or 'image', not 'embedding'"),
-        ("---\nmodel:\n  connection: {kind: key}\n---\nHi.", 3, "settings"),
+        ("---\nmodel:\n  connection: {kind: key, apiKey: k}\n---\nHi.", 3, "settings"),
+        ("---\nmodel:\n  connection: {kind: key, endpont: k}\n---\nHi.", 3, "endpont"),
+        ("---\n---\nSee\n  endpoint: ${env:HOME}", 4, "${env:}"),
         ("---\nmodel:\n  configuration:\n    api_key: k\n---\nHi.", 4, "settings"),
         ("---\ndescription: ${env:HOME}\n---\nHi.", 2, "${env:}"),
         ("Hi.\n${file:secret.txt}", 2, "${file:}"),
