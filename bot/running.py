@@ -21,7 +21,8 @@ _SURE = 0.9
 
 
 class Running:
-    """Holds the lease of a claim while it is worked on. `post` is there once there is one.
+    """Holds the lease of a claim while it is worked on. `post` is there once there is one; `ended` is true
+    once the commit is made, which ends the lease: what is still to be done then is done without one.
 
     The methods raise LeaseLost and StateUnavailable, but for `release`.
     """
@@ -37,6 +38,7 @@ class Running:
         self.stop = Stop()
         self.post: Post | None = claim.begun
         self.task: asyncio.Task[None] | None = None
+        self.ended = False
 
     def scene(self) -> Scene | None:
         """What somebody who looks may see; None for what is not answered."""
@@ -72,6 +74,7 @@ class Running:
     async def commit(self, written: Written) -> None:
         """End the event."""
         await self.patiently(lambda: self._inbox.commit(self.claim, written))
+        self.ended = True
         self.floor.keep()
 
     async def patiently(self, act: Callable[[], Awaitable[None]]) -> None:

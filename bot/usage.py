@@ -39,10 +39,10 @@ def usage(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what was used and what it cost: what the studio's Usage page shows, for each person too.
+    """Say what was used, by whom and by what, and what it cost.
 
-    Days and months are those of UTC. What costs most stands first; days stand in their order. Calls whose
-    price is unknown are counted, and are no part of the dollars.
+    These are the sums of the studio's Usage page. Days and months are those of UTC. What costs most stands
+    first; days stand in their order. Calls whose price is unknown are counted, and are no part of the dollars.
     """
     if as_csv and as_json:
         raise ConfigError("Give --csv or --json, not both.")

@@ -119,13 +119,13 @@ class Worker:
         """Renew every lease while its turn runs; drop the turn whose lease is lost."""
         while True:
             await asyncio.sleep(self._lease_s / 3)
-            await asyncio.gather(*map(self._renew, list(self._running.values())))
+            await asyncio.gather(*(self._renew(one) for one in self._running.values() if not one.ended))
 
     async def _renew(self, running: Running) -> None:
         try:
             await running.hold()
         except LeaseLost:
-            if running.task is not None and self._running.get(running.claim.conversation) is running:
+            if running.task is not None and not running.ended:
                 running.task.cancel()
         except StateUnavailable as error:
             log.warning("A lease could not be renewed: %s", error)

@@ -45,7 +45,7 @@ def parley(
 def test_help_names_every_command(parley: Run) -> None:
     code, out, _ = parley("--help")
     assert code == 0
-    for command in ("serve", "web", "worker", "chat", "check", "manifest", "prompts"):
+    for command in ("serve", "web", "worker", "chat", "check", "usage", "manifest", "prompts"):
         assert f"\n  {command} " in out
     assert "..." not in out.split("Commands:")[1]
 

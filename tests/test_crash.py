@@ -10,12 +10,14 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from unittest.mock import patch
 
 import pytest
 import pytest_asyncio
 
-from bot.types import Turn
+from bot.state.redis import Redis
+from bot.types import Turn, now
 from tests.chaos.doomed import STEPS, Step
 from tests.chaos.machines import RedisServer
 from tests.chaos.nursery import Nursery, a_nursery
@@ -43,10 +45,14 @@ Teams lets no bot search: what was posted there and not yet recorded stays, and 
 
 @dataclass
 class Outcome:
-    """What is left of a scene: the history, and what a person reads of the bot, message by message."""
+    """What is left of a scene: the history, what a person reads of the bot, message by message, the answers
+    that were booked, and what is still set aside or owed.
+    """
 
     turns: tuple[Turn, ...]
     shown: list[str]
+    booked: int
+    unsettled: list[str]
 
 
 async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
@@ -57,7 +63,20 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
         await nursery.fall(step, signal.SIGKILL, scene.env)
         async with scene.healthy_worker():
             turns = await scene.answered(len(QUESTIONS))
-        return Outcome(turns, scene.shown())
+        lines = await scene.house.books.lines(now().date() - timedelta(days=1), now().date())
+        booked = sum(line.sums.turns for line in lines if line.kind == "day")
+        return Outcome(turns, scene.shown(), booked, await unsettled(scene.house.redis))
+
+
+async def unsettled(redis: Redis) -> list[str]:
+    """What is set aside or owed, as key and field."""
+    found: list[str] = [name async for name in redis.scan("parley:*:owed")]
+    async for name in redis.scan("parley:*:spent:*"):
+        sums: dict[bytes, bytes] = await redis.call("HGETALL", name)
+        found += [
+            f"{name} {field.decode()}" for field, left in sums.items() if b"held" in field and int(left)
+        ]
+    return found
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -87,4 +106,5 @@ async def test_field_note_10_a_worker_killed_at_any_step_loses_and_doubles_nothi
     assert [turn.said.text.split()[-1] for turn in left.turns] == list(QUESTIONS)
     assert {turn.outcome for turn in left.turns} == {"answered"}
     assert {turn.reply.text for turn in left.turns} <= set(left.shown)
+    assert (left.booked, left.unsettled) == (len(QUESTIONS), [])
     assert len(left.shown) - len(QUESTIONS) == EXTRA.get((place, step), 0), left.shown
