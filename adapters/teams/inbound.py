@@ -34,7 +34,7 @@ WELCOME = (
 )
 WELCOME_ALL = (
     "Hello, everybody! Mention me here, and I'll answer for all to see. Mention me with `help`, and I'll "
-    "show what I can do; write to me alone, and only you see it."
+    "show what I can do. Write to me alone, and only you see it; files reach me only there."
 )
 BUSY = "I'm still busy with your earlier messages here. Please send this one again when I've answered them."
 STRANGER = "Sorry, I don't work for your organisation. Please ask the people who run me."
