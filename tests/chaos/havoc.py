@@ -34,8 +34,7 @@ class Plan:
 class Havoc:
     """Does it, and notes when; `back_at` is when Redis could be reached again.
 
-    `hit` are the messages in Teams that a blow may have cut off between their sending and their record, and
-    `struck` the names of all acts that were under way when one fell.
+    `struck` are the names of all acts that were under way when a blow fell.
     """
 
     town: Town
@@ -47,7 +46,6 @@ class Havoc:
     seed: int
     blows: list[float] = field(default_factory=list[float])
     back_at: list[float] = field(default_factory=list[float])
-    hit: set[str] = field(default_factory=set[str])
     struck: set[str] = field(default_factory=set[str])
     done: Counter[str] = field(default_factory=Counter[str])
 
@@ -118,4 +116,4 @@ class Havoc:
         for pause_s in (0, _LOOK_S):
             await asyncio.sleep(pause_s)
             with suppress(StateUnavailable):
-                self.hit |= await self.town.unrecorded()
+                self.town.cut_off |= await self.town.unrecorded()

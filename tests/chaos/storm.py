@@ -71,7 +71,7 @@ async def storm(options: Options, folder: Path) -> Report:
             options=options,
             tally=tally,
             done=dict(havoc.done),
-            hit=frozenset(havoc.hit | teams.unheard),
+            hit=frozenset(town.cut_off | teams.unheard),
             whispers_allowed=whispers_allowed(town, havoc.struck),
             faults=dict(town.weather.faults),
             exits=sum(one.exits for one in (*webs, *workers)),

@@ -63,7 +63,7 @@ class Talk:
     """One conversation; `conversation` is what Parley calls it, once it has begun.
 
     `done_at` is when its acts were done, in their order; `maybe` are the ids of acts that nobody was thanked
-    for, and which may have been written down all the same.
+    for, and which may have been written down all the same. `lease` is the token and the attempt last seen.
     """
 
     place: Place
@@ -74,6 +74,7 @@ class Talk:
     acts: list[Act] = field(default_factory=list[Act])
     done_at: list[float] = field(default_factory=list[float])
     maybe: set[str] = field(default_factory=set[str])
+    lease: tuple[int, int] = (0, 0)
 
     @property
     def slack(self) -> bool:
@@ -109,6 +110,14 @@ class Talk:
     def open(self) -> int:
         """How much was thanked for, or is on its way, and is not done."""
         return len(self.acts) - len(self.done_at)
+
+    def ran_out(self, token: int, attempt: int) -> bool:
+        """Take down the lease as it is now; whether one ran out since the last look.
+
+        A claim takes a token, and giving back takes one too: a lease that ran out leaves none for that.
+        """
+        (before, tried), self.lease = self.lease, (token, attempt)
+        return bool(tried) and attempt > tried and token - before < 2 * (attempt - tried)
 
     def after(self, act: Act, kind: Kind) -> list[Act]:
         """The edits, deletions or ratings of an act, in their order."""

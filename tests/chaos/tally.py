@@ -114,7 +114,7 @@ def _faults(talk: Talk, act: Act, turn: Turn) -> list[str]:
     rated = [rating.good for rating in turn.ratings.values()]
     checks: dict[str, bool] = {
         "a command did something else": act.kind != "command" or turn.template == f"/{act.word}",
-        "not one picture": act.kind != "picture" or len(turn.reply.images) == 1,
+        "not one picture": act.kind != "picture" or len(turn.reply.images) == 1 or STOPPED in turn.reply.text,
         "not its newest wording": act.kind not in ASKED or names[-1] in turn.said.text,
         "answers an earlier wording": act.kind not in ASKED
         or turn.reply.text.split()[:1] == [names[-1]]
@@ -126,7 +126,7 @@ def _faults(talk: Talk, act: Act, turn: Turn) -> list[str]:
         or act.mark in turn.messages[0].text,
         "not rated once, as last": rated == [rating.good for rating in ratings[-1:]],
     }
-    return [words for words, well in checks.items() if not well]
+    return [f"{words} ({turn.reply.text[:40]})" for words, well in checks.items() if not well]
 
 
 def remembered_wrongly(town: Town, talk: Talk, turns: Sequence[Turn]) -> list[str]:

@@ -6,7 +6,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from bot.errors import StateUnavailable
@@ -29,7 +29,8 @@ class Town:
     """Everybody who asks, and the three servers that they and the bot depend on.
 
     `told` is what the model was told for each question, in all of its attempts together: names of questions,
-    and of files.
+    and of files. `cut_off` are the messages in Teams that nobody had written down when a lease ran out, or
+    when a blow fell.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Town:
         self.slack, self.teams = slack, teams
         self.talks: list[Talk] = []
         self.told: defaultdict[str, set[str]] = defaultdict(set[str])
+        self.cut_off: set[str] = set()
         self.weather = Weather(slack, teams, azure)
         self._in_slack, self._in_teams = SlackPeople(slack), TeamsPeople(teams, Turns(redis))
         self._redis = redis
@@ -152,20 +154,30 @@ class Town:
 
     async def _watch(self) -> None:
         while True:
-            talks = [talk for talk in self.talks if talk.conversation and talk.open > 0]
-            taken = [len(talk.acked) for talk in talks]
-            try:
-                waiting = await self._waiting(talks)
-            except StateUnavailable:
-                waiting = []
-            for talk, acked, left in zip(talks, taken, waiting, strict=False):
-                talk.done_at += [time.time()] * (acked - left - len(talk.done_at))
+            with suppress(StateUnavailable):
+                await self._look()
             await asyncio.sleep(0.05)
 
-    async def _waiting(self, talks: list[Talk]) -> list[int]:
-        """How much waits in each; what was taken and does not wait is done. Raises StateUnavailable."""
-        looks = [("LLEN", keys.of("inbox", talk.conversation)) for talk in talks]
-        return [int(count) for count in await self._redis.many(looks)] if looks else []
+    async def _look(self) -> None:
+        talks = [talk for talk in self.talks if talk.conversation and talk.open > 0]
+        taken = [len(talk.acked) for talk in talks]
+        waiting = await self._waiting(talks)
+        for talk, acked, (left, token, attempt) in zip(talks, taken, waiting, strict=True):
+            talk.done_at += [time.time()] * (acked - left - len(talk.done_at))
+            if talk.ran_out(token, attempt) and not talk.slack:
+                self.cut_off |= await self._unrecorded(talk)
+
+    async def _waiting(self, talks: list[Talk]) -> list[tuple[int, int, int]]:
+        """How much waits in each, and the token and the attempt of its lease. Raises StateUnavailable."""
+        if not talks:
+            return []
+        looks: list[tuple[str, ...]] = [("LLEN", keys.of("inbox", talk.conversation)) for talk in talks]
+        looks += [("HMGET", keys.of("lease", talk.conversation), "token", "attempt") for talk in talks]
+        found = await self._redis.many(looks)
+        return [
+            (int(left), int(lease[0] or 0), int(lease[1] or 0))
+            for left, lease in zip(found[: len(talks)], found[len(talks) :], strict=True)
+        ]
 
     @property
     def under_way(self) -> set[str]:
@@ -173,22 +185,21 @@ class Town:
         return {act.name for talk in self.talks for act in talk.acked[len(talk.done_at) :][:1]}
 
     async def unrecorded(self) -> set[str]:
-        """The messages of the bot in Teams that no lease and no turn knows of (yet).
+        """The messages of the bot in Teams that no lease and no turn knows of, yet.
 
-        Raises StateUnavailable."""
-        found: set[str] = set()
-        for talk in [talk for talk in self.talks if not talk.slack and talk.conversation and talk.open > 0]:
-            gone = {
-                act.target.name
-                for act in talk.acked[: len(talk.done_at)]
-                if act.kind == "deletion" and act.target is not None
-            }
-            shown = {
-                one.id for one in self.teams.answers(talk.channel) if gone.isdisjoint(one.text.split()[:1])
-            }
-            lease = keys.of("lease", talk.conversation)
-            known = [await self._redis.call("HGET", lease, "post") or b""]
-            known += await self._redis.call("LRANGE", keys.of("turns", talk.conversation), 0, -1)
-            text = b"\n".join(known).decode()
-            found |= {id for id in shown if id not in text}
-        return found
+        Raises StateUnavailable.
+        """
+        talks = [talk for talk in self.talks if not talk.slack and talk.conversation and talk.open > 0]
+        return {id for talk in talks for id in await self._unrecorded(talk)}
+
+    async def _unrecorded(self, talk: Talk) -> set[str]:
+        gone = {
+            act.target.name
+            for act in talk.acked[: len(talk.done_at)]
+            if act.kind == "deletion" and act.target is not None
+        }
+        shown = {one.id for one in self.teams.answers(talk.channel) if gone.isdisjoint(one.text.split()[:1])}
+        known = [await self._redis.call("HGET", keys.of("lease", talk.conversation), "post") or b""]
+        known += await self._redis.call("LRANGE", keys.of("turns", talk.conversation), 0, -1)
+        text = b"\n".join(known).decode()
+        return {id for id in shown if id not in text}
