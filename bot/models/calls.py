@@ -76,12 +76,16 @@ class Calls:
 
         Raises ModelUnavailable after `due`, Overlong after `ends_at` (both on the loop's clock).
         """
+        overlong = Overlong(f"The answer of {self._deployment.name!r} took too long")
+        # what is there already is read without a pause, so that no time-out would end it
+        if asyncio.get_running_loop().time() >= ends_at:
+            raise overlong
         try:
             async with asyncio.timeout_at(min(due, ends_at)):
                 return await anext(reads, None)
         except TimeoutError:
             if ends_at <= due:
-                raise Overlong(f"The answer of {self._deployment.name!r} took too long") from None
+                raise overlong from None
             raise ModelUnavailable(f"The deployment {self._deployment.name!r} fell silent") from None
         except Exception as error:
             raise mapped(error, self._deployment) from error
