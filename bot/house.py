@@ -44,7 +44,7 @@ from bot.state.vault import Vault
 from bot.state.vectors import Vectors
 from bot.state.votes import Votes
 from bot.tools import installed
-from bot.types import Departed, Deployment, Event, Said, Stopped, Template
+from bot.types import Deleted, Departed, Deployment, Edited, Event, Said, Stopped, Template
 from bot.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -117,9 +117,16 @@ class House:
 
         reload(self.gateway, read)
 
-    def _supersedes(self, said: Said) -> bool:
-        wanted = self.settings.parley_while_answering == "supersede"
-        return wanted and self.engine.command(said) is None
+    async def _supersede(self, event: Event) -> None:
+        """Stop what is answered in vain: a question that was changed, or, where wanted, any before this one."""
+        match event:
+            case Edited() | Deleted():
+                await self.inbox.supersede(event)
+            case Said() if self.settings.parley_while_answering == "supersede":
+                if self.engine.command(event) is None:
+                    await self.inbox.supersede(event)
+            case _:
+                pass
 
     async def accept(self, event: Event) -> Receipt:
         """Write an event down, and count it."""
@@ -127,9 +134,12 @@ class House:
             event = Stopped(id=event.id, address=event.address, user=event.user, at=event.at)
         adapter = event.address.adapter
         with observe.ACCEPT_SECONDS.labels(adapter).time():
-            receipt = await self.inbox.accept(event)
-            if receipt == "accepted" and isinstance(event, Said) and self._supersedes(event):
-                await self.inbox.supersede(event)
+            if isinstance(event, Stopped):
+                receipt = await self.inbox.stop(event, leave=event.user.id in self.settings.operators)
+            else:
+                receipt = await self.inbox.accept(event)
+            if receipt == "accepted":
+                await self._supersede(event)
         observe.EVENTS.labels(adapter, receipt).inc()
         return receipt
 

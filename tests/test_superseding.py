@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator
 from msgspec.structs import replace
 
 from bot.types import Delta, Prompt
-from tests.acts import BOB, said
-from tests.bench import Bench
+from tests.acts import BOB, deleted, edited, said, stopped
+from tests.bench import ROOM, Bench
 
 
 class Slow:
@@ -38,6 +38,49 @@ async def test_field_note_03_the_same_person_s_next_message_supersedes_their_ans
         await bench.until(bench.idle)
     assert bench.room.texts == ["Once upon\n\n_Stopped here: you wrote again._", "the next answer"]
     assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "Once upon", "second"]
+
+
+async def test_field_note_11_a_question_that_is_changed_while_it_is_answered_is_answered_at_once(
+    bench: Bench,
+) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        other = edited("another", "what?", event="x")
+        assert not await bench.inbox.supersede(other), "that question is not being answered"
+        changed = edited("a", "second")
+        await bench.accept(changed)
+        assert await bench.inbox.supersede(changed)
+        await bench.until(bench.idle)
+    assert bench.room.texts == ["the next answer"]
+    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["a"]
+
+
+async def test_field_note_11_a_question_that_is_deleted_while_it_is_answered_is_answered_no_further(
+    bench: Bench,
+) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        gone = deleted("a")
+        await bench.accept(gone)
+        assert await bench.inbox.supersede(gone)
+        await bench.until(bench.idle)
+    assert await bench.turns.turns(ROOM) == ()
+
+
+async def test_an_answer_is_stopped_by_whoever_asked_or_has_leave(bench: Bench) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        wish = replace(stopped(), user=BOB)
+        assert await bench.inbox.stop(wish) == "ignored"
+        assert await bench.inbox.stop(wish, leave=True) == "accepted"
+        await bench.until(bench.idle)
+    assert bench.room.texts == ["Once upon\n\n_Stopped, as you asked._"]
 
 
 async def test_a_question_without_any_answer_yet_is_still_seen_by_the_next(bench: Bench) -> None:

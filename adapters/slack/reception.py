@@ -16,11 +16,12 @@ from adapters.slack.views import typed
 from adapters.slack.workspace import Later, Workspace, Workspaces
 from bot.adapter import Accept
 from bot.errors import ConfigError, PlatformUnavailable, StateUnavailable
-from bot.types import Event, Rated, Said, User
+from bot.types import Event, Rated, Said, Stopped, User
 
 log = logging.getLogger(__name__)
 
 WORKING = "One moment, I am on it."
+NOT_YOURS = "Only the person who asked, and those who run this bot, may stop this answer."
 BUSY = "I still have several of your messages waiting here. Please try again in a moment."
 
 
@@ -73,7 +74,9 @@ class Reception:
         if "command" in payload:
             return _told(WORKING if receipt == "accepted" else BUSY if receipt == "busy" else "")
         if receipt == "busy":
-            self._later(self._say_busy(event, workspace))
+            self._later(self._say(BUSY, event, workspace))
+        if receipt == "ignored" and isinstance(event, Stopped) and payload.get("type") == "block_actions":
+            self._later(self._say(NOT_YOURS, event, workspace))
         return ""
 
     async def _accept_posted(self, said: Said, payload: Payload, workspace: Workspace, place: Origin) -> str:
@@ -87,7 +90,7 @@ class Reception:
             return ""
         self._later(asking.take_back(workspace, said))
         if "command" not in payload:
-            self._later(self._say_busy(said, workspace))
+            self._later(self._say(BUSY, said, workspace))
         return _told(BUSY) if "command" in payload else ""
 
     async def _posted(self, payload: Payload, workspace: Workspace, team: str) -> Said | None:
@@ -120,17 +123,19 @@ class Reception:
             log.warning("that the app was taken away was not understood (%s)", type(error).__name__)
         return ""
 
-    async def _say_busy(self, event: Event, workspace: Workspace) -> None:
+    async def _say(self, words: str, event: Event, workspace: Workspace) -> None:
+        """Tell whoever did this, alone."""
         data = event.address.data
-        if not (isinstance(event, Said) and event.addressed and data.get("user")):
+        heard = event.addressed if isinstance(event, Said) else isinstance(event, Stopped)
+        if not (heard and data.get("user")):
             return
         asked_here = data.get("question") == data.get("thread")
         thread = {} if asked_here else {"thread_ts": data["thread"]}
-        args = {"channel": data["channel"], "user": data["user"], "text": BUSY}
+        args = {"channel": data["channel"], "user": data["user"], "text": words}
         try:
             await workspace.api.call("chat.postEphemeral", args | thread)
         except PlatformUnavailable as error:
-            log.info("nobody could be told that the bot is busy: %s", error)
+            log.info("somebody could not be told why nothing happens: %s", error)
 
 
 def _told(words: str) -> str:

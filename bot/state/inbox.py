@@ -18,10 +18,10 @@ from bot.state.bills import Bill
 from bot.state.buried import Buried, read_event
 from bot.state.redis import Redis, Script
 from bot.state.turns import read_placed
-from bot.types import Event, Post, Said, Stopped, Turn, now
+from bot.types import Deleted, Edited, Event, Post, Said, Stopped, Turn, now
 
-_ACCEPT, _SUPERSEDE, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
-    Script(name) for name in ("accept", "supersede", "claim", "hold", "release", "commit", "due")
+_ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
+    Script(name) for name in ("accept", "stop", "supersede", "claim", "hold", "release", "commit", "due")
 )
 _post = msgspec.json.Decoder(Post)
 _json = msgspec.json.Encoder()
@@ -102,7 +102,7 @@ class Inbox:
     async def accept(self, event: Event) -> Receipt:
         """Write an event down, once for all its deliveries."""
         if isinstance(event, Stopped):
-            return await self._stop(event.address.conversation)
+            return await self.stop(event)
         receipt = await self._accept(event, self._tenant_limit // keys.SHARDS)
         if receipt == "share":
             looks = [("HGET", keys.waiting(shard), event.user.tenant) for shard in range(keys.SHARDS)]
@@ -139,23 +139,22 @@ class Inbox:
         )
         return answer.decode()
 
-    async def _stop(self, conversation: str) -> Receipt:
-        lease = keys.of("lease", conversation)
-        await self._redis.many(
-            [
-                ("HSET", lease, "stop", 1),
-                ("EXPIRE", lease, keys.LEASE_S),
-                ("PUBLISH", keys.STOPS, conversation),
-            ]
-        )
-        return "accepted"
+    async def stop(self, event: Stopped, *, leave: bool = False) -> Receipt:
+        """Stop the answer that runs in this conversation; without `leave` only for the person who asked."""
+        conversation, user = event.address.conversation, event.user
+        names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
+        arguments = [user.id, user.tenant, conversation, keys.STOPS, keys.LEASE_S, int(leave)]
+        return "accepted" if await self._redis.run(_STOP, names, arguments) else "ignored"
 
-    async def supersede(self, event: Said) -> bool:
-        """Stop the answer that runs in this conversation for the same person; whether there was one."""
+    async def supersede(self, event: Said | Edited | Deleted) -> bool:
+        """Stop the answer that runs in this conversation for the same person; whether there was one.
+
+        What is edited or deleted stops only its own.
+        """
         conversation = event.address.conversation
         names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
-        user = event.user
-        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS]
+        user, target = event.user, "" if isinstance(event, Said) else event.target
+        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target]
         return bool(await self._redis.run(_SUPERSEDE, names, arguments))
 
     async def claim(self, shard: int) -> Claim | int:

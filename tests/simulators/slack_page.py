@@ -42,7 +42,7 @@ img{max-width:20rem;border-radius:8px;display:block;margin:.3rem 0}
 .view{border:1px solid #bbb;border-radius:8px;padding:1rem;max-width:32rem;margin:1rem 0}
 select,textarea{width:100%;padding:.3rem}
 """
-_LABEL = "A drawing of what Parley's simulator of Slack was sent. This is not Slack, and looks only roughly like it."
+_LABEL = "A drawing of what Parley's simulator of Slack was sent. This is not Slack, only roughly like it."
 
 
 def page(workspace: Workspace) -> str:

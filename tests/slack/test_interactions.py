@@ -100,6 +100,10 @@ async def test_an_answer_that_grows_by_edits_has_a_stop_button_until_it_is_whole
         stopped = room.engine.events[-1]
         assert isinstance(stopped, Stopped)
         assert stopped.address.conversation == said.address.conversation
+        room.engine.receipt = "ignored"
+        await room.slack.press_button(message, CHANNEL, "U0BOB", "stop")
+        await room.slack.until(lambda: room.slack.workspace.ephemeral)
+        assert "Only the person who asked" in room.slack.workspace.ephemeral[-1]["text"]
         await room.adapter.close(post, Reply(text="Because (stopped)", rate=True))
     actions = [e["action_id"] for b in message["blocks"] for e in b.get("elements", ())]
     assert actions == ["feedback", "again", "sent"]
