@@ -118,7 +118,7 @@ class House:
         reload(self.gateway, read)
 
     async def _supersede(self, event: Event) -> None:
-        """Stop what is answered in vain: a question that was changed, or, where wanted, any before this one."""
+        """Stop what is answered in vain: a question that was changed; where wanted, any before this one."""
         match event:
             case Edited() | Deleted():
                 await self.inbox.supersede(event)
