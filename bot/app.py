@@ -11,7 +11,7 @@ from aiohttp import web
 
 from adapters.studio import Office, StudioAdapter
 from adapters.terminal import TerminalAdapter
-from bot import observe, templates
+from bot import observe, templates, tools
 from bot.adapter import Accept, Adapter
 from bot.bindings import Bindings
 from bot.errors import ConfigError, StateUnavailable
@@ -269,6 +269,7 @@ async def check(settings: Settings) -> list[Finding]:
         async with open_house(settings) as house:
             loaded = ", ".join(template.name for template in house.templates)
             findings.append(Finding(level="ok", subject="templates", words=loaded))
+            findings.append(tools.check())
             findings += await house.redis.check()
             findings += house.ledger.limits.check(house.deployments)
             findings += await house.gateway.check()

@@ -1,7 +1,7 @@
 """A worker at work for tests: over a real Redis, a room that can be read, a model that obeys."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from bot import budgets
@@ -65,6 +65,7 @@ class Bench:
         self.family: str | None = "gpt-image-1"
         self.sees = False
         self.templates: tuple[Template, ...] = (ASSISTANT, DRAW)
+        self.tools: Mapping[str, Tool] = {"dice": Tool(dice)}
         self.operators: set[str] = set()
         self.deployments: tuple[Deployment, ...] = ()
         self.lease_s = 30.0
@@ -110,7 +111,7 @@ class Bench:
             desk=self.desk,
             commands=Commands(templates=lambda: templates, desk=self.desk, rivals=self.rivals),
             templates=lambda _: templates,
-            tools={"dice": Tool(dice)},
+            tools=self.tools,
             choose=choose,
             recall=recall,
             room=lambda template, conversation: self.token_room(),
