@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from adapters.studio.sent import dollars
 from bot.models import gateway as rooms
 from bot.models.azure import Limits
 from bot.models.gateway import Gateway
 from bot.models.roster import Roster
 from bot.state.cooldowns import Cooldowns
 from bot.types import Prices
-from tests.acts import said
-from tests.bench import Bench
+from tests.acts import said, stopped
+from tests.bench import ROOM, Bench
 from tests.models.conftest import deployment
 from tests.simulators.azure import Answer, AzureSimulator, Deployed, Kind
 
@@ -192,3 +193,20 @@ async def test_field_note_36_when_all_cool_down_the_seconds_are_told_and_answers
     assert any("answer in about 2 seconds" in text for _, text in bench.room.history)
     assert asked(azure)[:2] == "ab"
     assert len(azure.journal) == 4
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_an_answer_that_a_person_stopped_is_priced_by_estimate(
+    bench: Bench, azure: AzureSimulator
+) -> None:
+    azure.answer = lambda messages: Answer(text=" ".join([STORY] * 100), chunks=500)
+    azure.interval_s = 0.05
+    await bench.accept(said("count"))
+    async with bench.working():
+        await bench.until(lambda: "one two" in "".join(bench.room.texts))
+        await bench.accept(stopped())
+        await bench.until(bench.idle)
+    (turn,) = await bench.turns.turns(ROOM)
+    assert turn.usage
+    assert all(one.estimated and (one.usd or 0) > 0 for one in turn.usage)
+    assert dollars(turn).startswith("about $")

@@ -74,11 +74,12 @@ def cost_words(turn: Turn) -> str:
 
 
 def dollars(turn: Turn) -> str:
-    """What a turn cost; unknown is said, never shown as nothing."""
+    """What a turn cost; unknown is said, never shown as nothing, and an estimate is called one."""
     prices = [one.usd for one in turn.usage]
     if not prices:
         return "free"
     if any(price is None for price in prices):
         return "price unknown"
     total = sum(price or 0.0 for price in prices)
-    return "free" if total == 0 else f"${total:.4f}" if total >= 0.0001 else f"${total:.6f}"
+    about = "about " if any(one.estimated for one in turn.usage) else ""
+    return "free" if total == 0 else f"{about}${total:.4f}" if total >= 0.0001 else f"{about}${total:.6f}"
