@@ -54,12 +54,14 @@ async def with_thread(
 ) -> tuple[Said, tuple[str, ...]]:
     """What was said, with the thread before it where the bot is new to it, or is asked about nothing else.
 
-    The words are for the person to know. Raises Refused where the thread is what somebody asks about, and
-    there is none to be had.
+    In a chat without threads, which the bot need not have followed, it is what was said since it answered
+    last. The words are for the person to know. Raises Refused where the thread is what somebody asks about,
+    and there is none to be had.
     """
-    known, asked = bool(window.remembered(turns)), is_asked_for(said)
+    known, asked = window.remembered(turns), is_asked_for(said)
     anew = any(turn.resets for turn in turns)  # the platform still shows what is not to be seen any more
-    if said.direct or said.quotes or ((anew or (question and known)) and not asked):
+    since = bool(known) and said.addressed and not said.threaded
+    if said.direct or said.quotes or ((anew or (question and known)) and not (asked or since)):
         return said, ()
     try:
         async with asyncio.timeout(_PATIENCE_S):
@@ -76,6 +78,8 @@ async def with_thread(
         return said, ()
     if asked and not known and not quotes:
         raise NotAllowed(_NOTHING)
+    if since and not asked:
+        quotes = tuple(one for one in quotes if one.at is not None and one.at > known[-1].said.at)
     return replace(said, quotes=_newest(quotes)), ()
 
 

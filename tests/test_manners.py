@@ -1,5 +1,7 @@
 """How the bot takes part in channels: where it speaks unasked, and the thread that it is called into."""
 
+from datetime import timedelta
+
 import pytest
 from msgspec.structs import replace
 
@@ -8,6 +10,8 @@ from bot.thread import is_asked_for
 from bot.types import Quote, Said
 from tests.acts import BOB, said
 from tests.bench import Bench
+
+SOON = timedelta(seconds=1)
 
 
 def overheard(text: str, event: str, conversation: str = "test:room") -> Said:
@@ -71,6 +75,22 @@ async def test_in_a_chat_without_threads_it_waits_to_be_named_unless_people_want
         "From now on I answer everything that is said here. `/mention-only` ends this.",
         "You said: for all",
     ]
+
+
+async def test_in_a_chat_without_threads_it_sees_what_was_said_since_its_last_answer(bench: Bench) -> None:
+    def chat(text: str, event: str) -> Said:
+        return replace(said(text, event=event, channel="G1"), threaded=False)
+
+    await bench.answer(first := chat("hello", "a"))
+    old, new = (
+        Quote(author="Bob", text=text, at=first.at + step) for text, step in (("Old.", -SOON), ("New.", SOON))
+    )
+    bench.room.before = (old, new, Quote(author="Bob", text="Some time."))
+    await bench.answer(chat("and now?", "b"))
+    text = bench.model.prompts[1].messages[-1].text
+    assert "New." in text
+    assert "Old." not in text
+    assert "Some time." not in text
 
 
 async def test_manners_are_for_channels(bench: Bench) -> None:

@@ -5,6 +5,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -184,7 +185,7 @@ def _objects(value: object) -> list[Fields]:
 def _number(message: Mapping[str, Any]) -> int:
     """The id of a message is when it was said, in milliseconds; 0 where it is nothing of the kind."""
     id = str(message.get("id", ""))
-    return int(id) if id.isascii() and id.isdigit() and len(id) < 20 else 0
+    return int(id) if id.isascii() and id.isdigit() and len(id) < 15 else 0
 
 
 def _quote(message: Fields) -> Quote | None:
@@ -195,4 +196,5 @@ def _quote(message: Fields) -> Quote | None:
     files = [str(one.get("name")) for one in _objects(message.get("attachments")) if one.get("name")]
     text = f"{text.strip()}\n[with {', '.join(files)}]".strip() if files else text.strip()
     author = as_object(by.get("user") or by.get("application")).get("displayName")
-    return Quote(author=str(author or "somebody"), text=text) if text else None
+    at = datetime.fromtimestamp(_number(message) / 1000, UTC)
+    return Quote(author=str(author or "somebody"), text=text, at=at) if text else None

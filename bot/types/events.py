@@ -60,10 +60,14 @@ class Attachment(Value):
 
 
 class Quote(Value):
-    """What somebody said before the bot was called; data for the model, never instructions."""
+    """What somebody said before the bot was called; data for the model, never instructions.
+
+    `at` is when, where the platform tells it with the message.
+    """
 
     author: str
     text: str
+    at: datetime | None = None
 
 
 class Act(Value):
