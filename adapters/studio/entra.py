@@ -134,7 +134,10 @@ class Entra:
     async def metadata(self) -> Mapping[str, Any]:
         """The tenant's endpoints. Raises PlatformUnavailable."""
         _, keys = self._opened()
-        return await keys.metadata()
+        metadata = await keys.metadata()
+        if not metadata.keys() >= {"issuer", "authorization_endpoint", "token_endpoint"}:
+            raise PlatformUnavailable("Microsoft Entra did not say where people sign in")
+        return metadata
 
     def _opened(self) -> tuple[aiohttp.ClientSession, Keys]:
         if self._net is None:
@@ -193,8 +196,8 @@ class Entra:
     def _person(self, claims: Mapping[str, Any]) -> Person:
         """The person with their highest role. Raises NotAllowed."""
         held = {str(one) for name in ("roles", "groups") for one in _listed(claims.get(name))}
-        login = str(claims.get("preferred_username") or claims.get("email") or "")[:200]
-        name = str(claims.get("name") or login or claims["sub"])[:100]
+        login = _plain(claims.get("preferred_username") or claims.get("email") or "")
+        name = _plain(claims.get("name") or login or claims["sub"])
         role: Role | None = next((one for one in HIGHEST_FIRST if held & self._app.roles[one]), None)
         if role is None:
             log.info("%s has no role in the studio", login or name)
@@ -240,6 +243,11 @@ def _unseal(cipher: Fernet, cookie: str, life_s: int, kind: type[_K]) -> _K | No
 
 def _unpadded(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _plain(value: object) -> str:
+    """A name for pages and logs: one line, without what terminals obey."""
+    return "".join(one if one.isprintable() else " " for one in str(value))[:120].strip()
 
 
 def _listed(value: object) -> list[object]:

@@ -25,9 +25,12 @@ PATHS = (
     "/studio/feedback",
     "/studio/prompts",
     "/studio/prompts/translate",
+    "/studio/evaluations",
     "/studio/usage",
     "/studio/deployments",
 )
+LIVE = "/studio/live"
+"""Holds a stream open: it never comes to rest."""
 MOST_FIRST_BYTES = 200_000
 
 
@@ -53,7 +56,7 @@ async def test_axe_finds_nothing_serious_on_any_page(page: Page, whole: Whole, s
     await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     await ask(page, whole, "What is 31 * 3?")
     found = {"answer": await faults(page)}
-    for path in PATHS:
+    for path in (*PATHS, LIVE):
         await page.goto(whole.url + path)
         await expect(page.locator("#title")).to_be_visible()
         found[path] = await faults(page)
@@ -109,8 +112,21 @@ async def test_the_whole_menu_is_reached_by_keyboard(page: Page, whole: Whole) -
 
 async def test_no_page_is_wider_than_a_phone(page: Page, whole: Whole) -> None:
     await page.set_viewport_size({"width": 390, "height": 800})
-    for path in PATHS:
+    for path in (*PATHS, LIVE):
         await page.goto(whole.url + path)
         await expect(page.locator("#title")).to_be_visible()
         width = await page.evaluate("() => document.documentElement.scrollWidth")
         assert width <= 390, path
+
+
+async def test_a_playground_at_work_fits_a_phone(page: Page, whole: Whole) -> None:
+    await page.set_viewport_size({"width": 390, "height": 800})
+    await open_playground(page, whole)
+    await page.get_by_role("button", name="Compare").click()
+    await say(page, "What is 41 * 3?")
+    await expect(page.locator(".cost")).to_have_count(2)
+    assert await page.evaluate("() => document.documentElement.scrollWidth") <= 390
+    assert await faults(page) == []
+    await page.get_by_role("button", name="Show the set-up").click()
+    assert await faults(page) == []
+    assert await page.evaluate("() => document.documentElement.scrollWidth") <= 390

@@ -198,6 +198,16 @@ async def test_a_wrong_client_secret_is_told_to_the_log_and_not_to_the_person(
     await running.stop()
 
 
+async def test_a_name_is_one_line_wherever_it_stands(
+    http: ClientSession, studio: Studio, directory: Directory, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory.person["name"] = "Eve\n[error] forged\x1b[2J <b>"
+    caplog.set_level("INFO")
+    await sign_in(http, studio)
+    assert "Eve [error] forged [2J &lt;b&gt;</b>" in await (await http.get(studio.url)).text()
+    assert "Eve [error] forged [2J <b> (ada@contoso.example) signed in" in caplog.text
+
+
 async def test_who_has_no_role_is_told_whom_to_ask(
     http: ClientSession, studio: Studio, directory: Directory
 ) -> None:
