@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from bot import budgets, sent
 from bot.errors import NotAllowed
+from bot.state.buried import Graveyard
 from bot.state.choices import Choice, Choices, Manner
 from bot.state.ledger import Ledger, Spent, Standing
 from bot.state.memory import Memory
@@ -28,6 +29,7 @@ class Desk:
         memory: Memory,
         choices: Choices,
         proposals: Proposals,
+        graveyard: Graveyard,
         operators: Collection[str] = (),
         retention_days: int = 30,
     ) -> None:
@@ -39,6 +41,7 @@ class Desk:
         self._memory = memory
         self._choices = choices
         self._proposals = proposals
+        self._graveyard = graveyard
         self._operators = frozenset(operators)
         self._retention_days = retention_days
 
@@ -152,9 +155,11 @@ class Desk:
         days = await self._ledger.forget(user)
         chosen = await self._choices.forget(user)
         await self._proposals.forget(user)
+        buried = await self._graveyard.forget_person(user)
+        given_up = f", {_count(buried, 'message')} that I could not answer" if buried else ""
         return (
             f"Done. I deleted {_count(gone.turns, 'answer')} with your questions, in "
-            f"{_count(gone.conversations, 'conversation')}, {_count(gone.pictures, 'picture')} and "
+            f"{_count(gone.conversations, 'conversation')}, {_count(gone.pictures, 'picture')}{given_up} and "
             f"{_count(days, 'day')} of usage records{', and what you chose for yourself' if chosen else ''}. "
             "Messages that stand in this app are the app's own: delete them here if you want them gone too."
         )

@@ -27,6 +27,7 @@ from bot.settings import Settings, secrets
 from bot.state.archive import Archive
 from bot.state.bills import Bills
 from bot.state.books import Books
+from bot.state.buried import Graveyard
 from bot.state.choices import Choices
 from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
@@ -265,6 +266,7 @@ def _desk(
         memory=memory,
         choices=Choices(redis),
         proposals=library.proposals,
+        graveyard=Graveyard(redis),
         operators=settings.operators,
         retention_days=settings.parley_retention_days,
     )

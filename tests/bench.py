@@ -14,6 +14,7 @@ from bot.models import Model
 from bot.recollection import Recollection
 from bot.state.archive import Archive
 from bot.state.bills import Bills
+from bot.state.buried import Graveyard
 from bot.state.choices import Choices
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
@@ -91,6 +92,7 @@ class Bench:
             memory=self.memory,
             choices=Choices(self.redis),
             proposals=Proposals(self.redis),
+            graveyard=Graveyard(self.redis),
             operators=self.operators,
         )
 

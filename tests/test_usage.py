@@ -14,6 +14,7 @@ from bot.__main__ import parley
 from bot.errors import ConfigError
 from bot.state.bills import Bill
 from bot.state.books import Books, Line
+from bot.state.buried import Graveyard
 from bot.types import Delta, Usage, now
 from tests.acts import BOB, edited, said
 from tests.bench import Bench
@@ -82,6 +83,16 @@ async def test_what_was_given_up_holds_no_reservation(bench: Bench) -> None:
 
 async def no_reservation(bench: Bench) -> bool:
     return not [name async for name in bench.redis.scan("parley:*:held:*")]
+
+
+async def test_field_note_42_what_was_given_up_of_a_person_is_forgotten_too(bench: Bench) -> None:
+    bench.attempts = 1
+    bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
+    await bench.answer(said("mine", event="a"), said("yours", event="b", user=BOB))
+    await bench.answer(said("/forget", event="c"))
+    assert "1 message that I could not answer" in bench.room.texts[-1]
+    left = await Graveyard(bench.redis).all()
+    assert [one.words for one in left.values()] == ["yours"]
 
 
 # ------------------------------------------------------------------ the operator's

@@ -8,7 +8,7 @@ import msgspec
 
 from bot.state import keys
 from bot.state.redis import Redis, Script
-from bot.types import Edited, Event, Said
+from bot.types import Edited, Event, Said, User
 
 _RETRY = Script("retry")
 _event = msgspec.json.Decoder(Event)
@@ -89,11 +89,24 @@ class Graveyard:
 
     async def forget(self, gone: Callable[[str], bool]) -> int:
         """Delete what is buried of these conversations; how much that was."""
-        found = [(_record.decode(stored).conversation, stored) for stored in await self._stored()]
-        theirs = [(name, stored) for name, stored in found if gone(name)]
-        for name, stored in theirs:
-            await self._redis.call("LREM", keys.buried(keys.shard_of(name)), 1, stored)
-        return len(theirs)
+        return await self._forget(lambda record: gone(record.conversation))
+
+    async def forget_person(self, user: User) -> int:
+        """Delete what is buried of one person; how much that was."""
+
+        def theirs(record: Buried) -> bool:
+            event = read_event(record.event)
+            return event is not None and (event.user.id, event.user.tenant) == (user.id, user.tenant)
+
+        return await self._forget(theirs)
+
+    async def _forget(self, test: Callable[[Buried], bool]) -> int:
+        found = [
+            (record, stored) for stored in await self._stored() if test(record := _record.decode(stored))
+        ]
+        for record, stored in found:
+            await self._redis.call("LREM", keys.buried(keys.shard_of(record.conversation)), 1, stored)
+        return len(found)
 
     async def _find(self, wanted: str) -> bytes | None:
         return next((stored for stored in await self._stored() if _id(stored) == wanted), None)
