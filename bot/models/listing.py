@@ -18,11 +18,12 @@ def listed(roster: Roster) -> str:
 
 def trials(probes: Sequence[Probe]) -> str:
     """One line for each deployment, and below it what is to be done."""
-    head = ("NAME", "FOR", "HEALTH", "FIRST TOKEN", "PRICE")
+    head = ("NAME", "FOR", "AT", "HEALTH", "FIRST TOKEN", "PRICE")
     rows = [
         (
             one.deployment.name,
             one.deployment.capability,
+            host_of(one.deployment.endpoint) or "here",
             one.finding.level,
             "-" if one.first_s is None else f"{one.first_s:.2f} s",
             _price(one),

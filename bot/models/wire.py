@@ -1,9 +1,11 @@
 """A prompt as the JSON that a chat deployment is sent."""
 
 import base64
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from bot.models.catalogue import host_of, is_azure
 from bot.types import Deployment, Image, Message, Part, Prompt, Text, ToolCall, ToolResult
 
 # What a request can do without: a model that refuses one of these is asked again without it.
@@ -30,6 +32,7 @@ OPTIONAL = frozenset(
         "partial_images",
         "n",
         "encoding_format",
+        "prompt_cache_key",
     }
 )
 
@@ -52,6 +55,7 @@ def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) 
         "stop": list(asked.stop) or None,
         "reasoning_effort": asked.reasoning_effort,
         "verbosity": asked.verbosity,
+        "prompt_cache_key": cache_key(prompt.sticky, deployment),
     }
     if prompt.tools:
         body["tools"] = [
@@ -62,6 +66,18 @@ def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) 
             for tool in prompt.tools
         ]
     return without(body, refused)
+
+
+def cache_key(sticky: str, deployment: Deployment) -> str | None:
+    """What tells the provider which requests begin alike: the conversation, as a hash that names nobody.
+
+    Only for those that document it (https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching):
+    another server may refuse what it does not know.
+    """
+    documented = is_azure(deployment.endpoint) or host_of(deployment.endpoint) == "api.openai.com"
+    if not sticky or deployment.wire != "v1" or not documented:
+        return None
+    return hashlib.blake2b(sticky.encode(), digest_size=16).hexdigest()
 
 
 def without(body: dict[str, Any], refused: Collection[str]) -> dict[str, Any]:

@@ -226,8 +226,8 @@ async def tried(base: str) -> None:
     assert code == 0, text
     for name in ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-image-2", "text-embedding-3-small"):
         line = next(line.split() for line in text.splitlines() if line.startswith(f"{name} "))
-        assert line[2] == "ok", text
-        assert float(line[3]) >= 0, text
+        assert line[3] == "ok", text
+        assert float(line[4]) >= 0, text
     code, text = await command(base, "wrong")
     assert code == 1, text
     assert text.count("did not accept the key") == 5, text

@@ -6,12 +6,14 @@ from contextlib import aclosing
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, TooLong
 from bot.models.azure import AzureModel, Limits
 from bot.models.breaker import DeploymentBroken, Faulty, Overlong
 from bot.models.clients import Clients
+from bot.models.wire import chat_body
 from bot.types import (
     Image,
     Message,
@@ -70,6 +72,25 @@ async def test_only_the_parameters_that_are_set_are_sent(azure: AzureSimulator, 
         "seed": 7,
     }
     assert not {"top_p", "tools", "verbosity", "max_completion_tokens"} & set(body)
+
+
+def test_requests_of_one_conversation_share_a_cache_key_that_names_nobody(azure: AzureSimulator) -> None:
+    here = deployment(azure, classic=False)
+    on_azure = replace(here, endpoint="https://acme.openai.azure.com/openai/v1/")
+    keys = [
+        chat_body(asks(text, sticky=sticky), one, ()).get("prompt_cache_key")
+        for text, sticky, one in (
+            ("Hello", "slack:T1:C1", on_azure),
+            ("And more", "slack:T1:C1", on_azure),
+            ("Hello", "slack:T1:C2", on_azure),
+            ("Hello", "slack:T1:C1", here),
+            ("Hello", "slack:T1:C1", replace(on_azure, wire="azure")),
+            ("Hello", "", on_azure),
+        )
+    ]
+    assert keys[0] == keys[1] != keys[2]
+    assert "slack" not in str(keys[0])
+    assert keys[3:] == [None] * 3
 
 
 async def test_messages_of_every_kind_have_their_shape(azure: AzureSimulator, connect: Connect) -> None:
