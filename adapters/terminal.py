@@ -194,7 +194,7 @@ class TerminalAdapter:
         self._wake_up()
         return post
 
-    async def context(self, address: Address) -> tuple[Quote, ...]:
+    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
         """Nothing: here nobody speaks before the bot is called."""
         return ()
 

@@ -119,8 +119,9 @@ class Adapter(Protocol):
         """
         ...
 
-    async def context(self, address: Address) -> tuple[Quote, ...]:
-        """What was said in this thread before the bot was called into it, oldest first.
+    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
+        """What was said in this thread before the bot was called into it, oldest first; with `room`, where
+        the question began the thread, what was said lately in the room around it.
 
         Empty where nothing was, or where the platform does not tell. Raises PlatformUnavailable and
         ConfigError, and Refused (in words) where somebody has to allow it first.

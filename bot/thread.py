@@ -13,8 +13,11 @@ from bot.types import Quote, Said, Turn
 
 log = logging.getLogger(__name__)
 
-Context = Callable[[], Awaitable[tuple[Quote, ...]]]
-"""What was said in the thread before the bot was called. Raises BotError, Refused in words."""
+Context = Callable[[bool], Awaitable[tuple[Quote, ...]]]
+"""What was said in the thread before the bot was called; told true, in the room around a new thread.
+
+Raises BotError, Refused in words.
+"""
 
 _PATIENCE_S = 8.0
 """How long an answer waits for the platform to tell what was said before."""
@@ -35,7 +38,7 @@ _AWAY = "I can't read what was said here at the moment. Please ask again in a mi
 _PARTLY = "I know only what was said to me here; what others said, I could not read."
 
 
-async def nothing_before() -> tuple[Quote, ...]:
+async def nothing_before(room: bool) -> tuple[Quote, ...]:
     """For places without a thread."""
     return ()
 
@@ -65,7 +68,7 @@ async def with_thread(
         return said, ()
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            quotes = (await context())[-_QUOTES:]
+            quotes = (await context(asked))[-_QUOTES:]
     except Refused as refused:
         if asked and not known:
             raise

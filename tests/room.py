@@ -31,6 +31,7 @@ class Room:
         self.refused = 0
         self.files: dict[str, bytes] = {}
         self.before: tuple[Quote, ...] = ()
+        self.rooms: list[bool] = []
         self.refusal: Refused | None = None
 
     async def __aenter__(self) -> Self:
@@ -65,8 +66,9 @@ class Room:
         self.replies.append(reply)
         return post
 
-    async def context(self, address: Address) -> tuple[Quote, ...]:
+    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
         """What the test put there."""
+        self.rooms.append(room)
         if self.refusal is not None:
             raise self.refusal
         if "context" in self.broken:

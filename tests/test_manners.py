@@ -215,3 +215,11 @@ async def test_field_note_31_a_thread_never_crowds_out_the_question(bench: Bench
     assert prompt.messages[-1].text.endswith("sum up")
     assert turn.left_out[0].what == "earlier messages of the thread"
     assert prompt.input_tokens < 1000
+
+
+async def test_the_room_is_asked_about_only_by_those_who_want_to_know_of_it(bench: Bench) -> None:
+    bench.room.before = (Quote(author="Bob", text="Lunch at noon?"),)
+    await bench.answer(said("hello", event="a", channel="C1"))
+    await bench.answer(said("Summarise this channel", event="b", channel="C1"))
+    assert bench.room.rooms == [False, True]
+    assert "Lunch at noon?" in bench.model.prompts[-1].messages[-1].text

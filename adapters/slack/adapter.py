@@ -188,12 +188,15 @@ class SlackAdapter:
             self._remember(finished.id, answer)
         return finished
 
-    async def context(self, address: Address) -> tuple[Quote, ...]:
+    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
         """The thread before the question, without our own part in it; the newest fifty messages at most."""
-        if address.data.get("kind") == "command" or address.data["thread"] == address.data["question"]:
+        data = address.data
+        threaded = data.get("kind") != "command" and data["thread"] != data["question"]
+        if not (threaded or room):
             return ()
         with for_the_operator():
-            return await before.quotes(await self._workspaces.at(address.data), address.data)
+            workspace = await self._workspaces.at(data)
+            return await (before.quotes if threaded else before.around)(workspace, data)
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file that a person sent."""

@@ -1,14 +1,16 @@
-"""What was said in a thread before the bot was called into it."""
+"""What was said in a thread before the bot was called into it, and in a channel around a question."""
 
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
+from adapters.slack.files import NOT_A_MEMBER
 from adapters.slack.mrkdwn import mentioned, plain
 from adapters.slack.payloads import part
-from adapters.slack.web_api import Limited
+from adapters.slack.web_api import Limited, Rejected
 from adapters.slack.workspace import Workspace
+from bot.errors import NotAllowed
 from bot.types import Quote
 
 log = logging.getLogger(__name__)
@@ -18,6 +20,7 @@ PAGES = 5  # threads are read from their start; beyond a thousand messages the n
 PAGE = 200
 PATIENCE_S = 10.0
 NAMES_PATIENCE_S = 3.0
+NO_MEMBER = "I am not a member of this channel, so I can't read what was said here. Invite me with /invite."
 SPOKEN = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
 
 
@@ -28,6 +31,28 @@ async def quotes(workspace: Workspace, data: Mapping[str, str]) -> tuple[Quote, 
     async for message in _messages(workspace, data):
         if message["ts"] < data["question"] and not ours & {message.get("user"), message.get("bot_id")}:
             kept.append(message)
+    return await _quoted(workspace, kept, ours)
+
+
+async def around(workspace: Workspace, data: Mapping[str, str]) -> tuple[Quote, ...]:
+    """What others said lately in the channel of a question. Raises PlatformUnavailable, Refused in words."""
+    ours = await workspace.our_ids()
+    args = {"channel": data["channel"], "limit": MESSAGES}
+    args |= {"latest": data["question"]} if "question" in data else {}
+    try:
+        page = await workspace.api.call("conversations.history", args, patience_s=PATIENCE_S)
+    except Rejected as error:
+        if error.code not in NOT_A_MEMBER:
+            raise
+        raise NotAllowed(NO_MEMBER) from error
+    said: list[dict[str, Any]] = page.get("messages", [])
+    others = [one for one in reversed(said) if not ours & {one.get("user"), one.get("bot_id")}]
+    return await _quoted(workspace, others, ours)
+
+
+async def _quoted(
+    workspace: Workspace, kept: Collection[dict[str, Any]], ours: frozenset[str]
+) -> tuple[Quote, ...]:
     people = {str(message["user"]) for message in kept if message.get("user")}
     people |= {person for message in kept for person in mentioned(str(message.get("text") or ""))}
     names = await workspace.names(people - ours, NAMES_PATIENCE_S) if people - ours else {}

@@ -14,7 +14,7 @@ SCOPES: dict[str, tuple[str, ...]] = {
         "assistant.threads.setSuggestedPrompts",
         "assistant.threads.setTitle",
     ),
-    "channels:history": ("message.channels", "conversations.replies"),
+    "channels:history": ("message.channels", "conversations.history", "conversations.replies"),
     "chat:write": (
         "chat.postMessage",
         "chat.postEphemeral",
@@ -28,10 +28,10 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "commands": ("/ask", "/image", "/parley", "ask", "ask_about"),
     "files:read": ("files.info",),
     "files:write": ("files.getUploadURLExternal", "files.completeUploadExternal", "files.delete"),
-    "groups:history": ("message.groups", "conversations.replies"),
-    "im:history": ("message.im", "conversations.replies"),
+    "groups:history": ("message.groups", "conversations.history", "conversations.replies"),
+    "im:history": ("message.im", "conversations.history", "conversations.replies"),
     "im:write": ("conversations.open",),
-    "mpim:history": ("message.mpim", "conversations.replies"),
+    "mpim:history": ("message.mpim", "conversations.history", "conversations.replies"),
     "users:read": ("users.info",),
 }
 EVENTS = (

@@ -19,6 +19,7 @@ FIRST_RETRY_S = 0.3
 # These read their arguments from a form only (docs.slack.dev/apis/web-api: "not all methods accept JSON").
 FORM_METHODS = frozenset(
     {
+        "conversations.history",
         "conversations.replies",
         "files.getUploadURLExternal",
         "files.info",

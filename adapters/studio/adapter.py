@@ -137,7 +137,7 @@ class StudioAdapter:
         await writing.show(self._whole(post, reply))
         return post
 
-    async def context(self, address: Address) -> tuple[Quote, ...]:
+    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
         """Nothing: here nobody speaks before the bot is called."""
         return ()
 

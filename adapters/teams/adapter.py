@@ -282,7 +282,7 @@ class TeamsAdapter:
 
     # ------------------------------------------------------------------ the rest
 
-    async def context(self, address: Address) -> tuple[Quote, ...]:
+    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
         """What was said before the bot was called, where an owner allows it to read that; see `History`.
 
         Raises NotAllowed (in words), PlatformUnavailable.

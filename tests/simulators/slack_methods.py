@@ -21,7 +21,14 @@ Answer = dict[str, Any]
 Method = Callable[[Args], Answer]
 
 FORM_ONLY = frozenset(
-    {"conversations.replies", "users.info", "files.info", "files.getUploadURLExternal", "oauth.v2.access"}
+    {
+        "conversations.history",
+        "conversations.replies",
+        "users.info",
+        "files.info",
+        "files.getUploadURLExternal",
+        "oauth.v2.access",
+    }
 )
 
 
@@ -248,6 +255,13 @@ class Workspace:
         cursor = {"next_cursor": str(start + limit) if more else ""}
         page = [_public(thread[0], with_metadata), *shown[start : start + limit]]
         return {"messages": page, "has_more": more, "response_metadata": cursor}
+
+    def conversations_history(self, args: Args) -> Answer:
+        channel, latest = self._channel(args), str(args.get("latest", "9" * 10))
+        roots = [m for (where, ts), m in self.messages.items() if where == channel and ts < latest]
+        newest = sorted((m for m in roots if not m.get("thread_ts")), key=lambda m: m["ts"], reverse=True)
+        shown = [_public(m, with_metadata=False) for m in newest]
+        return {"messages": shown[: int(args.get("limit", 100))], "has_more": False}
 
     def conversations_open(self, args: Args) -> Answer:
         if args.get("users") not in self.people:

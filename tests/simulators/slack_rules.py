@@ -20,6 +20,7 @@ SLACK_LIMITS: dict[str, tuple[int, float]] = {
     "chat.delete": (50, 60.0),
     "chat.postMessage": (1, 1.0),
     "chat.postEphemeral": (100, 60.0),
+    "conversations.history": (50, 60.0),
     "conversations.replies": (50, 60.0),
     "users.info": (100, 60.0),
 }

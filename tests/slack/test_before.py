@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 
 from adapters.slack import before
-from bot.errors import ConfigError, PlatformUnavailable
+from bot.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.types import Quote
 from tests.slack.conftest import Room
 
@@ -73,3 +73,27 @@ async def test_a_thread_that_cannot_be_read_says_why(room: Room, code: str, erro
     room.slack.fault("conversations.replies", "error", code=code)
     with pytest.raises(error, match=code):
         await room.adapter.context(said.address)
+
+
+async def test_what_was_said_in_a_channel_is_told_where_the_channel_is_what_is_asked_about(
+    room: Room,
+) -> None:
+    root = await room.slack.say("C0GENERAL", "U0ALICE", "Lunch at noon?")
+    await room.slack.say("C0GENERAL", "U0BOB", "In a thread, unseen", thread_ts=root)
+    await room.slack.say("C0GENERAL", "U0BOB", "At one, please")
+    said = await room.asked("<@U0BOT> summarise this channel")
+    assert await room.adapter.context(said.address) == ()
+    told = await room.adapter.context(said.address, True)
+    assert [(quote.author, quote.text) for quote in told] == [
+        ("alice", "Lunch at noon?"),
+        ("bob", "At one, please"),
+    ]
+    await room.slack.command("C0GENERAL", "U0ALICE", "/parley", "summarise")
+    told = await room.adapter.context(room.engine.said[-1].address, True)
+    assert [quote.author for quote in told] == ["alice", "bob", "alice"]
+
+
+async def test_a_channel_that_the_bot_is_not_in_is_refused_in_words(room: Room) -> None:
+    await room.slack.command("C0OTHER", "U0ALICE", "/parley", "summarise")
+    with pytest.raises(NotAllowed, match="/invite"):
+        await room.adapter.context(room.engine.said[-1].address, True)
