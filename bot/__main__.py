@@ -213,6 +213,9 @@ def manifest_teams(
         bool,
         typer.Option("--all-messages", help="Also read what is said without a mention, and before it."),
     ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="For a Teams that refuses newer manifests than version 1.25.")
+    ] = False,
 ) -> None:
     """Write the app package for Teams, a zip file."""
     from urllib.parse import urlsplit
@@ -229,7 +232,7 @@ def manifest_teams(
             "The package names the bot's host: give --url https://your-host or set PARLEY_PUBLIC_URL."
         )
     try:
-        out.write_bytes(package(app_id, host, all_messages))
+        out.write_bytes(package(app_id, host, all_messages, plain))
     except OSError as error:
         raise ConfigError(f"{out} can't be written: {error.strerror}") from None
     typer.echo(f"Wrote {out}. Upload it in Teams: Apps, Manage your apps, Upload an app.")

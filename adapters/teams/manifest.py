@@ -10,6 +10,10 @@ from PIL import Image, ImageDraw
 
 VERSION = "1.29"
 """Of the manifest schema: the first that has commands by slash, whose answers only one person sees."""
+PLAIN = "1.25"
+"""For clouds of Microsoft whose Teams knows no newer one."""
+APP_VERSION = "1.1.0"
+"""To be raised with each change of the manifest: else Teams takes the package for the one that it has."""
 ACCENT = "#4F46E5"
 
 _WORDS = (
@@ -43,31 +47,33 @@ _ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
 """Resource-specific consent: an owner of the team or chat gives it when the app is added there."""
 
 
-def package(app_id: str, public_host: str, all_messages: bool = False) -> bytes:
+def package(app_id: str, public_host: str, all_messages: bool = False, plain: bool = False) -> bytes:
     """A zip with the manifest and both icons; `public_host` is the bot's host name, without a scheme."""
     out = io.BytesIO()
+    told = json.dumps(manifest(app_id, public_host, all_messages, plain), indent=2) + "\n"
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(
-            "manifest.json", json.dumps(manifest(app_id, public_host, all_messages), indent=2) + "\n"
-        )
+        archive.writestr("manifest.json", told)
         archive.writestr("color.png", _png(_color()))
         archive.writestr("outline.png", _png(_outline()))
     return out.getvalue()
 
 
-def manifest(app_id: str, public_host: str, all_messages: bool = False) -> dict[str, Any]:
+def manifest(
+    app_id: str, public_host: str, all_messages: bool = False, plain: bool = False
+) -> dict[str, Any]:
     """The manifest; its own id follows from the bot's, so that a new package updates the old app.
 
     With `all_messages` the bot also receives what is said where it is a member without a mention, so that
-    it can follow a thread; every organisation has to allow that.
+    it can follow a thread; every organisation has to allow that. A `plain` one is of an older version,
+    without commands by slash.
     """
-    site = f"https://{public_host}"
+    site, version = f"https://{public_host}", PLAIN if plain else VERSION
     return {
         "$schema": (
-            f"https://developer.microsoft.com/json-schemas/teams/v{VERSION}/MicrosoftTeams.schema.json"
+            f"https://developer.microsoft.com/json-schemas/teams/v{version}/MicrosoftTeams.schema.json"
         ),
-        "manifestVersion": VERSION,
-        "version": "1.0.0",
+        "manifestVersion": version,
+        "version": APP_VERSION,
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{app_id}")),
         "developer": {
             "name": "Parley",
@@ -82,7 +88,7 @@ def manifest(app_id: str, public_host: str, all_messages: bool = False) -> dict[
         },
         "icons": {"color": "color.png", "outline": "outline.png"},
         "accentColor": ACCENT,
-        "bots": [_bot(app_id)],
+        "bots": [_bot(app_id, plain)],
         "composeExtensions": [{"botId": app_id, "commands": [_dialog(*command) for command in _EXTENSION]}],
         "permissions": ["identity", "messageTeamMembers"],
         "validDomains": [public_host],
@@ -90,18 +96,19 @@ def manifest(app_id: str, public_host: str, all_messages: bool = False) -> dict[
     }
 
 
-def _bot(app_id: str) -> dict[str, Any]:
+def _bot(app_id: str, plain: bool) -> dict[str, Any]:
+    starters = [_starter(*one, plain) for one in _STARTERS]
     return {
         "botId": app_id,
         "scopes": ["personal", "team", "groupChat"],
         "supportsFiles": True,
         "isNotificationOnly": False,
-        "supportsTargetedMessages": True,
+        **({} if plain else {"supportsTargetedMessages": True}),
         "commandLists": [
-            {"scopes": ["personal"], "commands": [*map(_starter, _STARTERS), *map(_command, _COMMANDS)]},
+            {"scopes": ["personal"], "commands": [*starters, *map(_command, _COMMANDS)]},
             {
                 "scopes": ["team", "groupChat"],
-                "triggers": ["mention", "slash"],
+                **({} if plain else {"triggers": ["mention", "slash"]}),
                 "commands": [*map(_command, _TOGETHER)],
             },
         ],
@@ -133,9 +140,10 @@ def _command(command: tuple[str, str]) -> dict[str, Any]:
     return {"title": command[0], "description": command[1]}
 
 
-def _starter(starter: tuple[str, str, str]) -> dict[str, Any]:
+def _starter(title: str, description: str, words: str, plain: bool) -> dict[str, Any]:
     """A card in an empty chat, whose words a person may finish before sending them."""
-    title, description, words = starter
+    if plain:
+        return {"title": words.strip(), "description": title}
     return {"type": "prompt", "title": title, "description": description, "prompt": words}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from adapters.teams.manifest import VERSION, manifest, package
+from adapters.teams.manifest import PLAIN, VERSION, manifest, package
 from bot.commands import WORDS
 
 APP_ID = "11111111-2222-4333-8444-555555555555"
@@ -91,7 +91,7 @@ def test_every_message_is_asked_for_only_by_who_wants_it() -> None:
 
 
 MODULES = Path.home() / ".cache/parley-emulators/n-schemas/node_modules"
-SCHEMA = MODULES / f"@microsoft/app-manifest/build/json-schemas/teams/v{VERSION}/MicrosoftTeams.schema.json"
+SCHEMAS = MODULES / "@microsoft/app-manifest/build/json-schemas/teams"
 _SCRIPT = """
 const [modules, schema] = process.argv.slice(1);
 const Ajv = require(modules + "/ajv-draft-04");
@@ -105,8 +105,9 @@ console.log(JSON.stringify((check.errors || []).map((one) => one.instancePath + 
 
 def problems(one: dict[str, Any]) -> list[str]:
     """What Microsoft's schema says against a manifest."""
+    schema = SCHEMAS / f"v{one['manifestVersion']}" / "MicrosoftTeams.schema.json"
     done = subprocess.run(
-        ["node", "-e", _SCRIPT, str(MODULES), str(SCHEMA)],
+        ["node", "-e", _SCRIPT, str(MODULES), str(schema)],
         input=json.dumps(one),
         capture_output=True,
         text=True,
@@ -117,11 +118,12 @@ def problems(one: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.skipif(
-    not SCHEMA.exists() or shutil.which("node") is None,
+    not SCHEMAS.exists() or shutil.which("node") is None,
     reason="npm @microsoft/app-manifest or Node is not on this machine",
 )
-@pytest.mark.parametrize("all_messages", [False, True])
-def test_the_manifest_is_valid_by_microsofts_schema(all_messages: bool) -> None:
-    one = manifest(APP_ID, "bot.example.com", all_messages)
+@pytest.mark.parametrize(("all_messages", "plain"), [(False, False), (True, True)])
+def test_the_manifest_is_valid_by_microsofts_schema(all_messages: bool, plain: bool) -> None:
+    one = manifest(APP_ID, "bot.example.com", all_messages, plain)
+    assert one["manifestVersion"] == (PLAIN if plain else VERSION)
     assert problems(one) == []
     assert problems({**one, "accentColor": "blue", "surprise": 1})
