@@ -81,6 +81,31 @@ async def test_a_picture_of_one_s_own_is_painted_over_and_what_is_none_is_refuse
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
+async def test_a_picture_in_the_chat_grows_is_varied_beside_and_drawn_again_in_its_place(
+    page: Page, whole: Whole
+) -> None:
+    await page.goto(whole.url)
+    words = page.get_by_role("textbox", name="Message")
+    await words.fill("/image a green boat")
+    await words.press("Enter")
+    await expect(page.get_by_role("img", name="a green boat (still being drawn)")).to_be_visible()
+    drawn = page.get_by_role("img", name="a green boat", exact=True)
+    await expect(drawn).to_have_count(1)
+    await expect(page.locator(".sketch")).to_have_count(0)
+    await page.get_by_role("button", name="Draw a variation").click()
+    await expect(drawn).to_have_count(2)
+    await expect(page.get_by_text("/variations", exact=True)).to_be_visible()
+    before = await drawn.first.get_attribute("src")
+    await page.get_by_role("button", name="Draw it again, in its place").last.click()
+    await expect(page.locator(".sketch")).to_have_count(1)
+    await expect(drawn).to_have_count(2)
+    assert await drawn.first.get_attribute("src") == before
+    await page.reload()
+    await expect(drawn).to_have_count(2)
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
 async def test_texts_are_compared_in_a_matrix_and_on_a_plane(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/embeddings")
     texts = "reset my password\nforgot my password\nwhen does the canteen open"

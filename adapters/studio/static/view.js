@@ -52,12 +52,18 @@ function morph(old, fresh) {
   before.slice(after.length).forEach((node) => node.remove());
 }
 
-/** `said` is the answer's text: a description that stands there already is not written below again. */
+/**
+ * `said` is the answer's text: a description that stands there already is not written below again. A long one,
+ * such as the words that a model made of the wish, is there for whoever wants it.
+ */
 function picture({ src, alt }, said) {
   const image = make("img", { src, alt });
   image.onload = () => (image.style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`);
   const button = make("button", { type: "button", class: "picture", "data-do": "enlarge", title: "Enlarge" }, image);
-  return make("figure", {}, button, ...(alt && !alt.endsWith(said.replace(/^Another one: /, "")) ? [make("figcaption", {}, alt)] : []));
+  const told = said.split("\n")[0].replace(/^Another one: /, "");
+  if (!alt || (told && alt.endsWith(told))) return make("figure", {}, button);
+  const words = alt.length > 90 ? make("details", {}, make("summary", {}, "Drawn as"), alt) : alt;
+  return make("figure", {}, button, make("figcaption", {}, words));
 }
 
 function source({ title, url, excerpt }) {
