@@ -14,8 +14,8 @@ from bot.types import now
 
 PERIODS = {24: "24 hours", 168: "7 days"}
 MEASURES = {"first": "First token", "whole": "Whole answer"}
-WIDTH, HEIGHT = 420, 90
-"""Of a chart: units of its view box."""
+WIDTH, HEIGHT, ROOM = 420, 90, 18
+"""Of a chart: units of its view box; ROOM is for the words under it."""
 
 
 class FleetPage:
@@ -84,11 +84,14 @@ def _chart(name: str, took: Sequence[Took], hours: int) -> dict[str, Any]:
         }
         for one in took
     ]
+    first = last - timedelta(hours=hours - 1)
     return {
         "name": name,
         "bars": bars,
         "width": WIDTH,
-        "height": HEIGHT,
+        "ground": HEIGHT,
+        "height": HEIGHT + ROOM,
         "top": f"{top:.2f}",
-        "now": took[-1],
+        "first": f"{first:%d %b, %H:00}",
+        "newest": took[-1],
     }

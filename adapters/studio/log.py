@@ -168,7 +168,10 @@ def _row(turn: Turn) -> dict[str, Any]:
         "answer": render(turn.reply.text),
         "cost": cost_words(turn),
         "given": [
-            part for one in turn.messages for part in one.parts if isinstance(part, Image) and part.ref
+            part
+            for one in turn.messages
+            for part in one.parts
+            if one.role == "user" and isinstance(part, Image) and part.ref
         ],
         "drawn": [image for image in turn.reply.images if image.ref],
         "left_out": [left_words(one) for one in turn.left_out],

@@ -186,5 +186,7 @@ async def whole_parley(folder: Path, **changes: object) -> AsyncGenerator[Whole]
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
     """One Parley for all tests of the pages: each test makes what it looks for."""
-    async with whole_parley(tmp_path_factory.mktemp("whole")) as running:
+    # All tests are one person, who asks more in a minute than people do.
+    limits = "person: 100000 requests/minute"
+    async with whole_parley(tmp_path_factory.mktemp("whole"), parley_limits=limits) as running:
         yield running

@@ -14,6 +14,7 @@ from bot.scores import Archive, Result, Run
 from bot.templates import FOLDER
 from bot.types import Turn, now
 from tests.studio.conftest import Whole
+from tests.studio.test_access import faults
 
 
 @pytest.mark.browser
@@ -65,6 +66,9 @@ async def test_what_failed_stands_first_with_the_reason(page: Page, whole: Whole
     await expect(first).to_have_attribute("open", "")
     await expect(first).to_contain_text("does not sing")
     await expect(first.locator("summary")).to_contain_text("broken")
+    assert await faults(page) == []
+    await page.set_viewport_size({"width": 390, "height": 800})
+    assert await page.evaluate("() => document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.browser

@@ -67,7 +67,7 @@ function show({ workers, scenes }) {
   }
   const answers = scenes.length === 1 ? "1 answer is" : `${scenes.length || "No"} answers are`;
   $("state").textContent = workers ? `${answers} being written by ${workers === 1 ? "1 worker" : `${workers} workers`}.` : "No worker tells anything: is one running?";
-  $("none").hidden = rows.size > 0;
+  $("nobody").hidden = rows.size > 0;
 }
 
 function open() {
