@@ -37,9 +37,16 @@ class Press:
         return await self.library.publisher.history(name)
 
     async def publish(
-        self, template: Template, *, author: str, reason: str, percent: int = 0, channels: Sequence[str] = ()
+        self,
+        template: Template,
+        *,
+        author: str,
+        reason: str,
+        percent: int = 0,
+        channels: Sequence[str] = (),
+        after: int | None = None,
     ) -> Version:
-        """Publish for everybody, or, with a share or channels, for a trial.
+        """Publish for everybody, or, with a share or channels, for a trial; `after` as for the publisher.
 
         A name that is new becomes a command of its own.
         """
@@ -49,7 +56,7 @@ class Press:
         trial = Trial(percent=percent, channels=tuple(channels)) if percent or channels else None
         text = to_prompty(replace(template, digest=""))
         return await self.library.publisher.publish(
-            template.name, text, author=author, reason=reason, trial=trial
+            template.name, text, author=author, reason=reason, trial=trial, after=after
         )
 
     async def roll_back(self, name: str, number: int, *, author: str, reason: str) -> Version:

@@ -26,6 +26,7 @@ class _Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     setup: Setup
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
     reason: Reason
+    replace: bool = False
     percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     channels: list[str] = []
 
@@ -37,6 +38,7 @@ class _Export(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class _Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     template: str
+    base: str = ""
     file: str
     text: str
 
@@ -128,6 +130,9 @@ class Prompts:
 
     async def _publish(self, request: web.Request) -> web.Response:
         wish = await _read(request, _Publish)
+        held = self._press.held(wish.name)
+        if (words := _overtaken(wish.setup, held)) and not wish.replace:
+            return web.json_response({"overtaken": words, "page": f"/studio/prompts/{wish.name}"})
         template = msgspec.structs.replace(template_of(wish.setup, self._bench), name=wish.name)
         try:
             release = await self._press.publish(
@@ -136,11 +141,14 @@ class Prompts:
                 reason=wish.reason,
                 percent=wish.percent,
                 channels=[one.strip() for one in wish.channels if one.strip()],
+                after=held.version.number if held.version else 0,
             )
         except (NotAllowed, TemplateError) as error:
             raise Turned(409, str(error)) from None
         words = f"Version {release.number} of “{wish.name}” is published {audience(release)}."
-        return web.json_response({"words": words, "page": f"/studio/prompts/{wish.name}"})
+        now = self._press.held(wish.name).template
+        base = now.version if now is not None and wish.name == wish.setup.template else wish.setup.base
+        return web.json_response({"words": words, "page": f"/studio/prompts/{wish.name}", "base": base})
 
     async def _export(self, request: web.Request) -> web.Response:
         wish = await _read(request, _Export)
@@ -158,10 +166,25 @@ class Prompts:
             read = self._press.read(wish.file, wish.text.encode(), wish.template)
         except (NotAllowed, TemplateError) as error:
             raise Turned(422, str(error)) from None
-        return web.json_response({"setup": {**setup_of(read, imported=True), "template": wish.template}})
+        setup = {**setup_of(read, imported=True), "template": wish.template, "base": wish.base}
+        return web.json_response({"setup": setup})
 
     def _author(self, request: web.Request) -> str:
         return self._gate.person(request).author
+
+
+def _overtaken(setup: Setup, held: Held) -> str:
+    """Who changed a template since the person began with it, in words; empty where nobody did."""
+    template = held.template
+    if template is None or template.name != setup.template or setup.base in ("", template.version):
+        return ""
+    if held.version is None:
+        return f"“{template.name}” is the file's again since you began. Publish once more to go over it."
+    new = held.version
+    return (
+        f"“{template.name}” changed since you began: version {new.number}, by {new.author}, “{new.reason}”. "
+        "Look at what changed, or publish once more to go over it."
+    )
 
 
 def _pairs(versions: Iterable[Release]) -> Iterable[tuple[Release, Release | None]]:

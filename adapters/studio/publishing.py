@@ -87,9 +87,19 @@ class Press(Protocol):
         ...
 
     async def publish(
-        self, template: Template, *, author: str, reason: str, percent: int = 0, channels: Sequence[str] = ()
+        self,
+        template: Template,
+        *,
+        author: str,
+        reason: str,
+        percent: int = 0,
+        channels: Sequence[str] = (),
+        after: int | None = None,
     ) -> Release:
-        """Publish for everybody, or, with a share or channels, for a trial."""
+        """Publish for everybody, or, with a share or channels, for a trial.
+
+        `after` is the number of the version that counted when the author looked, 0 for the file.
+        """
         ...
 
     async def roll_back(self, name: str, number: int, *, author: str, reason: str) -> Release:

@@ -36,9 +36,13 @@ class Rest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the person changed of `template`; what that answers stays, and what `rest` does not say."""
+    """What the person changed of `template`; what that answers stays, and what `rest` does not say.
+
+    `base` is the wording that the person began with, `name@digest`; empty where nobody knows.
+    """
 
     template: Annotated[str, msgspec.Meta(max_length=64)]
+    base: Annotated[str, msgspec.Meta(max_length=100)] = ""
     deployment: Annotated[str, msgspec.Meta(max_length=200)] = ""
     system: Words = ""
     examples: Annotated[list[Pair], msgspec.Meta(max_length=MOST_EXAMPLES)] = []
@@ -112,6 +116,7 @@ def setup_of(template: Template, *, imported: bool = False) -> dict[str, Any]:
     rest = Rest(**{name: getattr(template, name) for name in Rest.__struct_fields__})
     setup = Setup(
         template=template.name,
+        base=template.version,
         deployment=template.deployment or "",
         system=template.system,
         examples=[Pair(one.user, one.assistant) for one in template.examples],

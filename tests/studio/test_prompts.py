@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
+from bot.press import Press
 from tests.studio.conftest import Complaints, Whole
 from tests.studio.test_playground import open_playground, say
 
@@ -129,3 +131,30 @@ async def test_a_file_that_needs_what_is_not_here_is_refused_in_words(
     await page.locator("#file").set_input_files(file)
     await expect(page.locator("#banner")).to_contain_text("the pool “gone”, which is not here")
     complaints.clear()
+
+
+async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whole: Whole) -> None:
+    await open_playground(page, whole, "?template=translate")
+    await page.get_by_label("System message").fill("Translate into verse.")
+    theirs = whole.house.library.shelf.held("translate").template
+    assert theirs is not None
+    theirs = replace(theirs, system="Translate into prose.")
+    await Press(whole.house.library).publish(theirs, author="Bob", reason="Prose is plainer")
+    await page.get_by_role("button", name="Publish …").click()
+    await page.get_by_label("Reason").fill("Verse")
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    told = page.locator("#publish-words")
+    await expect(told).to_contain_text("by Bob, “Prose is plainer”")
+    counts = whole.house.library.shelf.held("translate").template
+    assert counts is not None
+    assert counts.system == theirs.system
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    await expect(page.locator("#banner")).to_contain_text("is published for everybody")
+
+    await page.get_by_role("button", name="Publish …").click()
+    await page.get_by_label("Reason").fill("Once more: nobody was faster")
+    await page.get_by_role("button", name="Publish", exact=True).click()
+    await expect(page.locator("#banner")).to_contain_text("is published for everybody")
+    await page.get_by_role("link", name="Look at its versions").click()
+    await page.get_by_role("button", name="Back to the file").click()
+    await expect(page.locator(".versions")).to_contain_text("back to the file")

@@ -8,9 +8,11 @@ const $ = (id) => document.getElementById(id);
 /** `hand()` is the set-up in hand, `take(setup)` replaces it, `say(words)` tells the person something. */
 export function keeping(hand, take, say) {
   const sheet = $("publish");
+  let replace = false; // the person was told that somebody else published meanwhile
   $("open-publish").addEventListener("click", () => {
     $("publish-name").value = hand().template;
     $("publish-words").textContent = "";
+    replace = false;
     sheet.showModal();
     $("publish-reason").focus();
   });
@@ -27,10 +29,17 @@ export function keeping(hand, take, say) {
       const done = await ask("/studio/playground/publish", {
         setup: hand(),
         name: $("publish-name").value,
+        replace,
         reason: $("publish-reason").value,
         percent: audience === "percent" ? Number($("publish-percent").value) : 0,
         channels: audience === "channels" ? $("publish-channels").value.split(",") : [],
       });
+      if (done.overtaken) {
+        replace = true;
+        $("publish-words").replaceChildren(done.overtaken, " ", make("a", { href: done.page, target: "_blank" }, "Its versions"));
+        return;
+      }
+      hand().base = done.base;
       sheet.close();
       say(done.words, make("a", { href: done.page }, "Look at its versions"));
     } catch (error) {
@@ -44,7 +53,7 @@ export function keeping(hand, take, say) {
     $("file").value = "";
     if (!file) return;
     try {
-      const { setup } = await ask("/studio/playground/import", { template: hand().template, file: file.name, text: await file.text() });
+      const { setup } = await ask("/studio/playground/import", { template: hand().template, base: hand().base, file: file.name, text: await file.text() });
       take(setup);
       say(`“${file.name}” is in the set-up now.`);
     } catch (error) {
