@@ -186,6 +186,36 @@ async def buttons(slack: LocalSlack) -> None:
     saw(f"the form {view['title']['text']!r} after a bad rating")
 
 
+async def anew(slack: LocalSlack) -> None:
+    """An answer that is given anew stays in its place, and says so where it came out the same."""
+    ts = await slack.say(CHANNEL, "<@U0BOT> What can you do?")
+    await streamed_answer(slack, CHANNEL, ts)
+    (answer,) = await slack.answers(CHANNEL, ts)
+    await slack.press(CHANNEL, answer, "again")
+
+    async def told() -> list[str]:
+        (again,) = await slack.answers(CHANNEL, ts)
+        shown = [block["text"] for block in again["blocks"] if block["type"] == "markdown"]
+        return [text for text in shown if "the answer is the same" in text]
+
+    (text,) = await slack.until("the same answer anew", told)
+    saw(f"an answer anew, in its place: {text.splitlines()[-1]!r}")
+
+
+async def room(slack: LocalSlack) -> None:
+    """What was said in the channel is read where somebody asks about it, and only there."""
+
+    def read() -> list[Fields]:
+        return [answer for method, _, answer in slack.calls if method == "conversations.history"]
+
+    assert not read()
+    await slack.say(CHANNEL, "Shall we have lunch at noon?")
+    ts = await slack.say(CHANNEL, "<@U0BOT> summarise this channel")
+    await streamed_answer(slack, CHANNEL, ts)
+    assert [answer["ok"] for answer in read()] == [True]
+    saw(f"a summary of a channel of {len(read()[0]['messages'])} messages")
+
+
 async def home(slack: LocalSlack) -> None:
     """The home tab is filled when it is opened."""
     await slack.control("open-home", user=ALICE)
@@ -354,7 +384,7 @@ async def run() -> None:
         ):
             for look in (mention, direct, nothing, edited, deleted, picture, file, home):
                 await look(slack)
-            for look in (commands, buttons, without_streams):
+            for look in (commands, buttons, anew, room, without_streams):
                 await look(slack)
             for sight in await slack_page.look(slack):
                 saw(sight)

@@ -44,7 +44,9 @@ async def look(slack: LocalSlack) -> list[str]:
         await expect(page.get_by_text("What I remember")).to_be_visible(timeout=_PATIENCE_MS)
         await page.locator("select").last.select_option(label="translate")
         await slack.until("the choice in a home tab", lambda: _chosen(slack) == "=translate")
-        seen.append("on the page: a home tab, and a choice that was made there")
+        await page.locator("select").last.select_option(label="Automatic")
+        await slack.until("the choice taken back", lambda: _chosen(slack) == "=")
+        seen.append("on the page: a home tab, a choice that was made there, and taken back")
         if folder := os.environ.get("PARLEY_PICTURES"):
             home: FloatRect = {"x": 220, "y": 44, "width": 700, "height": 310}
             await page.screenshot(path=Path(folder) / "slack-home.png", clip=home)
