@@ -34,9 +34,7 @@ local function keep()
   redis.call('EXPIRE', KEYS[1], ARGV[11])
 end
 local known = redis.call('HMGET', KEYS[1], 'done', 'day', 'told', 'told_use')
-if known[1] then
-  redis.call('DEL', KEYS[1])
-elseif known[2] and not more then -- a second attempt at the same event
+if known[2] and not more then -- a second attempt at the same event
   keep()
   return answer(0, 0, 0, tonumber(known[3] or 0), tonumber(known[4] or 0))
 end
@@ -57,6 +55,9 @@ for i = 13, #ARGV, 5 do
   end
 end
 
+if known[1] then
+  redis.call('DEL', KEYS[1]) -- it was settled, and costs once more
+end
 for scope in pairs(ids) do
   for period in pairs(periods) do
     for measure, ask in pairs(asks) do

@@ -105,10 +105,14 @@ class Bills:
         """Keep the books tidy until the event is set. Redis being away is waited out."""
         rounds = 0
         while not ended.is_set():
-            with suppress(StateUnavailable):
+            try:
                 if rounds % round(SWEEP_S / TIDY_S) == 0:
                     await self.sweep()
                 await self.tidy()
+            except StateUnavailable:
+                pass
+            except Exception:
+                log.exception("The books can't be kept tidy; it is tried again")
             rounds += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), TIDY_S)
@@ -147,11 +151,18 @@ class Bills:
         """
         looks = [("HVALS", keys.owed(shard)) for shard in range(keys.SHARDS)]
         owed: Sequence[bytes] = [record for records in await self._redis.many(looks) for record in records]
-        for record in owed:
-            one = _decoder.decode(record)
-            await self._pay(one.tenant, one.event, record)
-            self._settled.append(one)
+        found = [one for one in map(_read, owed) if one is not None]
+        for one in found:
+            await self.settle(one)
         await self.tidy()
-        if owed:
-            log.info("Settled %d turns that were still owing", len(owed))
-        return len(owed)
+        if found:
+            log.info("Settled %d turns that were still owing", len(found))
+        return len(found)
+
+
+def _read(record: bytes) -> Bill | None:
+    try:
+        return _decoder.decode(record)
+    except msgspec.MsgspecError as error:
+        log.error("A bill can't be read, and is left to the version that wrote it: %s", error)
+        return None

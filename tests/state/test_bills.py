@@ -8,7 +8,7 @@ from bot import budgets
 from bot.errors import LeaseLost, StateUnavailable
 from bot.state import keys
 from bot.state.archive import Archive
-from bot.state.bills import Bills, bill
+from bot.state.bills import Bills, bill, bill_of
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.ledger import Estimate, Ledger
 from bot.state.redis import Argument, Key, Redis, Script
@@ -16,6 +16,7 @@ from bot.state.turns import Turns
 from bot.types import Reply, Turn, Usage, now
 from tests.acts import ADA, said
 
+USAGE = (Usage(deployment="d", input_tokens=5, usd=0.01),)
 ROOMS = ("test:room", "test:another", "test:third")
 
 
@@ -49,7 +50,7 @@ class Worker:
             outcome="answered",
             began_at=now(),
             ended_at=now(),
-            usage=(Usage(deployment="d", input_tokens=5, usd=0.01),),
+            usage=USAGE,
         )
         return Written(turn=turn, bill=bill(turn))
 
@@ -180,3 +181,22 @@ async def test_redis_going_away_while_the_books_are_tidied_loses_no_bill(
     monkeypatch.setattr(Redis, "many", real)
     await worker.bills.tidy()
     assert await worker.owed() == 0
+
+
+async def test_a_bill_of_another_version_does_not_keep_the_others_from_being_settled(
+    worker: Worker, redis: Redis
+) -> None:
+    await worker.commit()
+    await redis.call("HSET", keys.owed(0), "strange", b"{}")
+    await redis.call("EXPIRE", keys.owed(0), 60)
+    assert await worker.bills.sweep() == 1
+    assert await worker.standing() == 10_000
+
+
+async def test_what_is_paid_for_anew_is_booked_anew(worker: Worker) -> None:
+    """A summary is made a second time for a question that was answered anew."""
+    asked = said(event="e")
+    for _ in range(2):
+        await worker.ledger.admit(asked, "e:summary", [Estimate(usd=0.5)], more=True)
+        await worker.ledger.settle(bill_of(asked, "e:summary", "summary", USAGE, turns=0))
+    assert await worker.standing() == 20_000
