@@ -73,18 +73,24 @@ class Atelier:
         wish = f"{like.alt} --n {rest}" if rest.isdecimal() else like.alt
         await self._paint(draft, artist, wish, (like,), sheet, vary=True)
 
-    def tool(self, draft: Draft, turns: Sequence[Turn], sheet: Sheet) -> Tool | None:
-        """The tool `draw` for one turn, whose pictures appear under the answer; None where nobody draws."""
+    def tool(
+        self, draft: Draft, turns: Sequence[Turn], sheet: Sheet, sent: Sequence[Image] = ()
+    ) -> Tool | None:
+        """The tool `draw` for one turn, whose pictures appear under the answer; None where nobody draws.
+
+        `sent` are the pictures that came with the question.
+        """
         template = self._artist(draft.said)
         family = self.family(template) if template is not None else None
         if template is None or family is None:
             return None
 
         async def draw(wish: str, change_last_picture: bool = False) -> str:
-            """Draw a picture that the person asked for, or change the last picture of this conversation."""
+            """Draw a picture that was asked for, or change the one that the person sent, else the last one here."""
             said, pictures = draft.said, ()
             if change_last_picture:
-                pictures = await drawing.last_picture(self.picture, said, turns)
+                new = tuple(image for image in sent if image.ref not in draft.recalled)
+                pictures = new or await drawing.last_picture(self.picture, said, turns)
                 if not pictures:
                     raise NotAllowed("There is no picture in this conversation that could be changed.")
             room = self.room(draft, template)

@@ -219,7 +219,7 @@ class Engine:
     ) -> None:
         """An answer in words; where the prompt was too long after all, by a smaller one."""
         parts, said = self._parts, draft.said
-        tools = self._tools(draft, template, turns, around.sheet)
+        tools = self._tools(draft, template, turns, around.sheet, found.pictures)
         summary = await parts.recollection.of(said, turns)
         prompt = await self._compose(draft, template, question, turns, found, tools, summary)
         await self._admit(draft, prompt)
@@ -244,11 +244,16 @@ class Engine:
         draft.notes += [notice] if notice else []
 
     def _tools(
-        self, draft: Draft, template: Template, turns: Sequence[Turn], sheet: Sheet
+        self,
+        draft: Draft,
+        template: Template,
+        turns: Sequence[Turn],
+        sheet: Sheet,
+        sent: Sequence[Image] = (),
     ) -> dict[str, Tool]:
         """What the model may call in this turn: the template's tools, as far as they are there."""
         tools = {name: self._parts.tools[name] for name in template.tools if name in self._parts.tools}
-        draw = self._atelier.tool(draft, turns, sheet) if DRAW in template.tools else None
+        draw = self._atelier.tool(draft, turns, sheet, sent) if DRAW in template.tools else None
         return tools if draw is None else {**tools, DRAW: draw}
 
     async def changed(self, conversation: str, turns: Sequence[Turn]) -> None:

@@ -290,6 +290,18 @@ async def test_field_note_39_the_tool_changes_the_last_picture(pen: Bench) -> No
     assert [image.data for image in given] == [pen.model.pictures[0].data]
 
 
+async def test_the_tool_changes_the_picture_that_came_with_the_question(pen: Bench) -> None:
+    pen.sees = True
+    await pen.answer(said("/image a red bicycle", event="a"))
+    pen.room.files["f"] = data = picture()
+    photo = Attachment(id="f", name="photo.png", mime="image/png")
+    pen.model.script = artist(wish="make it blue", change_last_picture=True)
+    await pen.answer(replace(said("could this be blue?", event="b"), attachments=(photo,)))
+    assert given(pen.model.prompts[2]) == [data]
+    await pen.answer(said("and now that one?", event="c"))
+    assert given(pen.model.prompts[5]) == [pen.model.pictures[0].data]
+
+
 async def test_without_a_picture_to_change_the_model_is_told(pen: Bench) -> None:
     pen.model.script = artist(wish="make it blue", change_last_picture=True)
     await pen.answer(said("could it be blue?"))
