@@ -48,7 +48,7 @@ async def look(slack: LocalSlack) -> list[str]:
         await slack.until("the choice taken back", lambda: _chosen(slack) == "=")
         seen.append("on the page: a home tab, a choice that was made there, and taken back")
         if folder := os.environ.get("PARLEY_PICTURES"):
-            home: FloatRect = {"x": 220, "y": 44, "width": 700, "height": 310}
+            home: FloatRect = {"x": 220, "y": 44, "width": 700, "height": 420}
             await page.screenshot(path=Path(folder) / "slack-home.png", clip=home)
     return seen
 
