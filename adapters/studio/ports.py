@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Protocol
 
-from adapters.studio.records import Archive, Books, Evaluations, Fleet, Scene, Took, Votes
 from adapters.studio.publishing import Bindings, Press, Saves
+from adapters.studio.records import Archive, Books, Evaluations, Fleet, Scene, Took, Votes
 from bot.types import Deployment, Example, Image, Message, Prompt, Template, Turn
 
 
