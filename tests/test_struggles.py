@@ -210,3 +210,14 @@ async def test_an_answer_that_a_person_stopped_is_priced_by_estimate(
     assert turn.usage
     assert all(one.estimated and (one.usd or 0) > 0 for one in turn.usage)
     assert dollars(turn).startswith("about $")
+
+
+async def test_a_second_is_asked_beside_one_that_is_silent_and_both_are_paid_for(
+    bench: Bench, azure: AzureSimulator, gateway: Gateway
+) -> None:
+    gateway.adopt(Roster(deployments=gateway.every(), hedge_ms=50), KEYS)
+    azure.fail("slow", deployment="a", first_s=30.0)
+    (turn,) = await bench.answer(said("hello"))
+    assert bench.room.texts == ["You said: hello"]
+    assert {(one.deployment, one.estimated) for one in turn.usage} >= {("b", False)}
+    assert asked(azure).startswith("ab")
