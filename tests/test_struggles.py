@@ -40,7 +40,7 @@ async def gateway(
         deployment(azure, classic=request.param, name=name, order=order, prices=PRICES)
         for order, name in enumerate("ab")
     )
-    limits = Limits(first_token_s=0.2, between_tokens_s=0.2)
+    limits = Limits(first_token_s=2.0, between_tokens_s=1.0)
     async with rooms.connect(
         Roster(deployments=made), KEYS, limits=limits, shared=Cooldowns(bench.redis)
     ) as opened:
