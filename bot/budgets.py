@@ -248,8 +248,8 @@ def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int 
     when = anew(limit, at, minute_s)
     if limit.most and asked > limit.most:
         return BudgetSpent(
-            f"This may take {limit.said(asked)}, and {limit.said(limit.most)} {_WHEN[limit.period]} are "
-            f"allowed{where}. Please ask for less at once: a shorter text, or fewer pictures."
+            f"This may take up to {limit.said(asked)}, and {limit.said(limit.most)} {_WHEN[limit.period]} "
+            f"are allowed{where}. Please ask for less at once: a shorter text, or fewer pictures."
         )
     if limit.period == "minute":
         noun = "questions" if limit.measure == "requests" else "text"
@@ -265,8 +265,8 @@ def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int 
         used = "are used up. They start" if noun == "questions" else "is used up. It starts"
         return BudgetSpent(f"{name} {used} anew {when}. `/usage` shows what was used.")
     return BudgetSpent(
-        f"{name} has {limit.said(left)} left, and this may take {limit.said(asked)}. It starts anew {when}; "
-        "a shorter question may still fit."
+        f"{name} has {limit.said(left)} left, and this may take up to {limit.said(asked)}. "
+        f"It starts anew {when}; a shorter question may still fit."
     )
 
 

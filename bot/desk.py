@@ -156,12 +156,17 @@ class Desk:
         chosen = await self._choices.forget(user)
         await self._proposals.forget(user)
         buried = await self._graveyard.forget_person(user)
+        counted = " and ".join(
+            f"this {one}'s" for one in ("day", "month") if one in self._ledger.counted(user)
+        )
+        kept = f" What {counted} limits count goes when that is over." if counted else ""
         given_up = f", {_count(buried, 'message')} that I could not answer" if buried else ""
         return (
             f"Done. I deleted {_count(gone.turns, 'answer')} with your questions, in "
             f"{_count(gone.conversations, 'conversation')}, {_count(gone.pictures, 'picture')}{given_up} and "
-            f"{_count(days, 'day')} of usage records{', and what you chose for yourself' if chosen else ''}. "
-            "Messages that stand in this app are the app's own: delete them here if you want them gone too."
+            f"{_count(days, 'day')} of usage records{', and what you chose for yourself' if chosen else ''}."
+            f"{kept} Messages that stand in this app are the app's own: delete them here if you want them "
+            "gone too."
         )
 
 

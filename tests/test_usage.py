@@ -85,6 +85,14 @@ async def no_reservation(bench: Bench) -> bool:
     return not [name async for name in bench.redis.scan("parley:*:held:*")]
 
 
+async def test_field_note_42_who_is_forgotten_is_told_what_a_budget_still_counts(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: $1/day, $9/month")
+    await bench.answer(said(event="a"), said("/forget", event="b"))
+    assert (
+        "1 day of usage records. What this day's and this month's limits count goes" in bench.room.texts[-1]
+    )
+
+
 async def test_field_note_42_what_was_given_up_of_a_person_is_forgotten_too(bench: Bench) -> None:
     bench.attempts = 1
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]

@@ -23,6 +23,7 @@ OUTPUT_TOKENS = 1000
 _ADMIT = Script("admit")
 _HOLD_MS = 3_600_000
 """How long a reservation outlives its last attempt, should nobody settle it: more than all attempts take."""
+_FORMS: Mapping[Period, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 _FIELDS: Mapping[Measure, str] = {"requests": "turns", "tokens": "tokens", "dollars": "microdollars"}
 
 
@@ -174,21 +175,27 @@ class Ledger:
         at = now()
         days = [at.date() - timedelta(days=n) for n in range(keys.SPENT_S // keys.DAY_S + 1)]
         months = list(dict.fromkeys(f"{day:%Y-%m}" for day in days))
-        limited = any(limit.scope == "person" for limit in self._limits(user, ""))
         names = [_sums(user.tenant, user.id, period) for period in (*map(str, days), *months)]
-        current: dict[str, datetime] = {}
-        if limited:
-            periods: tuple[Period, ...] = ("day", "month")
-            forms = (f"{at:%Y-%m-%d}", f"{at:%Y-%m}")
-            ends = [budgets.ends(period, at) for period in periods]
-            current = {_sums(user.tenant, user.id, form): end for form, end in zip(forms, ends, strict=True)}
+        current = {
+            _sums(user.tenant, user.id, f"{at:{form}}"): budgets.ends(period, at)
+            for period, form in _FORMS.items()
+            if period in self.counted(user)
+        }
         answers = await self._redis.many(
             [("EXPIREAT", name, int(end.timestamp())) for name, end in current.items()]
             + [("DEL", name) for name in names if name not in current]
             + [("HDEL", keys.tally(user.tenant, day), *books.fields_of(user)) for day in days]
         )
-        kept, deleted = answers[: len(current)], answers[len(current) : len(names)]
-        return sum(kept[:1]) + sum(deleted[: len(days) - len(kept[:1])])
+        gone = dict(zip([*current, *(name for name in names if name not in current)], answers, strict=False))
+        return sum(bool(gone[name]) for name in names[: len(days)])
+
+    def counted(self, user: User) -> frozenset[Period]:
+        """The periods, longer than a minute, by which a person's use is limited."""
+        return frozenset(
+            limit.period
+            for limit in self._limits(user, "")
+            if limit.scope == "person" and limit.period != "minute"
+        )
 
 
 def _sums(tenant: str, user: str | None, period: str) -> str:
@@ -198,8 +205,7 @@ def _sums(tenant: str, user: str | None, period: str) -> str:
 def _counter(tenant: str, limit: Limit, at: datetime, id: str) -> str:
     if limit.period == "minute":
         return keys.of_tenant("rate", tenant, limit.scope, id)
-    period = f"{at:%Y-%m-%d}" if limit.period == "day" else f"{at:%Y-%m}"
-    return keys.spent(tenant, period, limit.scope, id)
+    return keys.spent(tenant, f"{at:{_FORMS[limit.period]}}", limit.scope, id)
 
 
 def _spent(pairs: Mapping[bytes, bytes]) -> Spent:
