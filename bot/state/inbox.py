@@ -76,7 +76,8 @@ class Inbox:
     counts what waits there by tenant, and takes events up to the tenant's even share of the limit; for one
     beyond that all shards are added up. So a tenant may use its whole limit in a few shards, never has twice
     the limit waiting (but for events that arrive while it is added up), and accepting stays one step in one
-    slot.
+    slot. What was said can be said again; a deletion, an edit or a rating that came to nothing would go
+    unnoticed: a conversation has as much room again for them, whatever the tenant has waiting.
     """
 
     def __init__(
@@ -103,7 +104,9 @@ class Inbox:
         """Write an event down, once for all its deliveries."""
         if isinstance(event, Stopped):
             return await self.stop(event)
-        receipt = await self._accept(event, self._tenant_limit // keys.SHARDS)
+        receipt = await self._accept(
+            event, self._tenant_limit // keys.SHARDS if isinstance(event, Said) else -1
+        )
         if receipt == "share":
             looks = [("HGET", keys.waiting(shard), event.user.tenant) for shard in range(keys.SHARDS)]
             if sum(int(count or 0) for count in await self._redis.many(looks)) >= self._tenant_limit:
@@ -128,7 +131,7 @@ class Inbox:
                 _json.encode(event),
                 conversation,
                 int(addressed),
-                self._limit,
+                self._limit if isinstance(event, Said) else 2 * self._limit,
                 keys.SEEN_S,
                 keys.NUDGES,
                 shard,

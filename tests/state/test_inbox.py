@@ -15,7 +15,7 @@ from bot.state.inbox import Claim, Inbox, Written
 from bot.state.redis import Argument, Key, Redis, Script
 from bot.state.turns import Turns
 from bot.types import Post, Reply, Said, Turn, now
-from tests.acts import ADA, rated, said, stopped
+from tests.acts import ADA, deleted, rated, said, stopped
 
 ROOM = "test:room"
 SHARD = keys.shard_of(ROOM)
@@ -77,6 +77,15 @@ async def test_field_note_02_seen_and_stored_are_one_step(inbox: Inbox, redis: R
     assert await inbox.accept(said(event="one too many")) == "busy"
     await answer(inbox, await claimed(inbox))
     assert await inbox.accept(said(event="one too many")) == "accepted"
+
+
+async def test_field_note_11_a_deletion_is_taken_where_a_question_no_longer_is(redis: Redis) -> None:
+    inbox = Inbox(redis, lease_s=30, limit=2, retention_s=60, tenant_limit=2)
+    receipts = [await inbox.accept(said(event=f"e{number}")) for number in range(3)]
+    receipts += [await inbox.accept(deleted(f"e{number}", event=f"d{number}")) for number in range(3)]
+    assert receipts == ["accepted", "accepted", "busy", "accepted", "accepted", "busy"]
+    assert await inbox.accept(said(event="elsewhere", conversation="test:other")) == "busy"
+    assert await inbox.accept(deleted("e9", event="d9", conversation="test:other")) == "accepted"
 
 
 async def test_field_note_03_a_second_message_waits_its_turn(inbox: Inbox) -> None:
