@@ -18,9 +18,10 @@ from bot.state.redis import mapped
 from tests.chaos.machines import RedisServer
 from tests.chaos.nursery import Nursery, a_nursery
 from tests.chaos.scene import KEY, PLACES, Place, Scene, told
-from tests.chaos.senders import Slack
+from tests.chaos.senders import Slack, Teams
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.proxy import Proxy
+from tests.simulators.teams import TENANT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -124,13 +125,41 @@ async def test_a_worker_that_is_asked_to_go_hands_its_answer_over_at_once(ground
         await scene.ask("alpha")
         worker = await ground.nursery.parley(["worker"], scene.env, ground.folder / "polite.log")
         await until(scene.shown)
+        other = await ground.nursery.parley(["worker"], scene.env, ground.folder / "next.log")
         worker.signal(signal.SIGTERM)
-        async with scene.healthy_worker():
-            (turn,) = await scene.answered(1)
+        (turn,) = await scene.answered(1)
         await asyncio.wait([worker.ended])
         assert worker.ended.result() == 0
+        assert not other.ended.done()
+        other.signal(signal.SIGKILL)
         assert scene.shown() == [turn.reply.text]
         assert turn.attempts == 1
+
+
+async def test_a_worker_that_is_asked_to_go_ends_what_it_runs_and_another_takes_what_is_new(
+    ground: Ground,
+) -> None:
+    ground.azure.interval_s = 1.0
+    settings = {"PARLEY_LEASE_S": "600", "PARLEY_DRAIN_S": "600"}
+    async with ground.scene("personal", **settings).open() as scene:
+        assert isinstance(scene.platform, Teams)
+        asked = len(ground.azure.journal)
+        await scene.ask("alpha")
+        worker = await ground.nursery.parley(["worker"], scene.env, ground.folder / "last.log")
+        await until(lambda: any("alpha" in text for text in scene.shown()))
+        worker.signal(signal.SIGTERM)
+        other = await ground.nursery.parley(["worker"], scene.env, ground.folder / "new.log")
+        await scene.platform.say("a:bob", "bob", "help")
+        await scene.platform.answered("a:bob")
+        assert not worker.ended.done(), "it still writes"
+        ground.azure.interval_s = 0.0
+        await asyncio.wait([worker.ended])
+        assert worker.ended.result() == 0
+        (turn,) = await scene.house.turns.turns(f"teams:{TENANT}:a:alice")
+        assert turn.attempts == 1
+        assert [one.text for one in scene.platform.answers("a:alice")] == [turn.reply.text]
+        assert len(ground.azure.journal) == asked + 1
+        other.signal(signal.SIGKILL)
 
 
 async def test_field_note_10_a_half_written_answer_never_shrinks_before_its_reader(ground: Ground) -> None:
