@@ -291,7 +291,7 @@ class Worker:
         delay = error.retry_after_s or _BACKOFF_S[min(claim.attempt, len(_BACKOFF_S)) - 1]
         log.warning("Attempt %d failed, next in %.1f s: %s", claim.attempt, delay, error)
         observe.RETRIES.labels(reason).inc()
-        if running.post is not None and not isinstance(error, PlatformUnavailable) and delay >= 2:
+        if running.post is not None and not isinstance(error, PlatformUnavailable) and round(delay) >= 2:
             words = f"_The model is busy. I'll answer in about {round(delay)} seconds._"
             await self._adapter(claim.conversation).update(running.post, words)
         await running.release(delay)
