@@ -86,7 +86,7 @@ class Atelier:
             return None
 
         async def draw(wish: str, change_last_picture: bool = False) -> str:
-            """Draw a picture that was asked for, or change the one that the person sent, else the last one here."""
+            """Draw a picture that was asked for, or change the one that was sent, else the last one here."""
             said, pictures = draft.said, ()
             if change_last_picture:
                 new = tuple(image for image in sent if image.ref not in draft.recalled)
