@@ -34,8 +34,9 @@ class Options:
 class Report:
     """What came of it.
 
-    `hit` are the messages in Teams that a blow, or an answer that got lost, may have cut off between their
-    sending and their record: only they may be there besides what was recorded, for Teams lets no bot search.
+    `hit` are the messages in Teams that a blow, a lease that ran out, a machine that stood still, or
+    an answer that got lost may have cut off between sending and record: only they may be there besides
+    what was recorded, for Teams lets no bot search.
     `whispers_allowed` is the same, as a number, for words that Slack shows one person alone.
     """
 
@@ -49,6 +50,7 @@ class Report:
     duration_s: float
     hit: frozenset[str] = frozenset()
     whispers_allowed: int = 0
+    stood_still: int = 0
 
     @property
     def extra(self) -> list[tuple[str, str]]:
@@ -116,6 +118,7 @@ class Report:
             ("answers that people stopped", tally.stopped),
             *self.done.items(),
             ("processes that ended by themselves", self.exits),
+            ("times that the machine itself stood still", self.stood_still),
             *((f"faults of {name}", number) for name, number in self.faults.items()),
             ("s until all that waited was done (median, most)", middle_and_most(self.recovered_s)),
             ("s from Redis' return to the next act done (median, most)", middle_and_most(self.resumed_s)),

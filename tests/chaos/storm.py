@@ -72,6 +72,7 @@ async def storm(options: Options, folder: Path) -> Report:
             tally=tally,
             done=dict(havoc.done),
             hit=frozenset(town.cut_off | teams.unheard),
+            stood_still=town.stood_still,
             whispers_allowed=whispers_allowed(town, havoc.struck),
             faults=dict(town.weather.faults),
             exits=sum(one.exits for one in (*webs, *workers)),

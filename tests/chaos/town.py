@@ -21,6 +21,8 @@ from tests.chaos.weather import CHUNKS, Weather
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
 
+STILL_S = 0.4
+"""When nothing moved here for so long, nothing did in the workers: a machine at its limits stops them too."""
 AT_ONCE = 3
 """What a person leaves undone in one conversation before waiting."""
 
@@ -29,8 +31,8 @@ class Town:
     """Everybody who asks, and the three servers that they and the bot depend on.
 
     `told` is what the model was told for each question, in all of its attempts together: names of questions,
-    and of files. `cut_off` are the messages in Teams that nobody had written down when a lease ran out, or
-    when a blow fell.
+    and of files. `cut_off` are the messages in Teams that nobody had written down when a lease ran out,
+    when a blow fell, or when the machine stood still, which is counted.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Town:
         self.talks: list[Talk] = []
         self.told: defaultdict[str, set[str]] = defaultdict(set[str])
         self.cut_off: set[str] = set()
+        self.stood_still = 0
         self.weather = Weather(slack, teams, azure)
         self._in_slack, self._in_teams = SlackPeople(slack), TeamsPeople(teams, Turns(redis))
         self._redis = redis
@@ -153,10 +156,18 @@ class Town:
             watching.cancel()
 
     async def _watch(self) -> None:
+        looked_at = time.monotonic()
         while True:
-            with suppress(StateUnavailable):
-                await self._look()
+            open_talks = [
+                talk for talk in self.talks if not talk.slack and talk.conversation and talk.open > 0
+            ]
             await asyncio.sleep(0.05)
+            with suppress(StateUnavailable):
+                if time.monotonic() - looked_at > STILL_S:
+                    self.stood_still += 1
+                    self.cut_off |= {id for talk in open_talks for id in await self._unrecorded(talk)}
+                await self._look()
+                looked_at = time.monotonic()
 
     async def _look(self) -> None:
         talks = [talk for talk in self.talks if talk.conversation and talk.open > 0]
