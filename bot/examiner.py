@@ -98,9 +98,7 @@ class Examiner:
         wishes = dict.fromkeys([*(one.name for one in able), *(tag for one in able for tag in one.tags)])
         jobs = evaluation.jobs(asked, bench.templates, list(wishes))
         if len(jobs) > MOST_ANSWERS:
-            raise TemplateError(
-                f"These are {len(jobs)} answers; at most {MOST_ANSWERS} fit a run."
-            )
+            raise TemplateError(f"These are {len(jobs)} answers; at most {MOST_ANSWERS} fit a run.")
         return jobs
 
 
