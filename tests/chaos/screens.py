@@ -11,6 +11,8 @@ from bot.types import Turn
 from tests.chaos.senders import Slack, Teams
 from tests.chaos.talks import Talk
 
+SUPERSEDED = "_Stopped here: you wrote again._"
+
 
 @dataclass
 class Shown:
@@ -50,6 +52,8 @@ class Screens:
             if talk.after(act, "deletion"):
                 names = set(talk.names(act))
                 kept = next((one for one in left.values() if names & set(one.words.split()[:1])), None)
+                # A deletion ends the answer that is being written, maybe before its first word.
+                kept = kept or next((one for one in left.values() if one.words == words_of(SUPERSEDED)), None)
                 if kept is not None:
                     del left[kept.id]
         recorded = {words_of(turn.reply.text) for turn in turns}
