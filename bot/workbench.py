@@ -32,7 +32,7 @@ from bot.types import (
 from bot.wording import BUILT_IN, HOLE
 
 PERSON = User(id="playground", tenant="studio", name="Playground")
-"""Who asks here, for the ledger: what is tried costs money, too, and keeps to the same limits."""
+"""Who asks where nobody is known by name: what is tried costs money, too, and keeps to the same limits."""
 
 Knob = tuple[float, float] | tuple[str, ...]
 
@@ -93,9 +93,11 @@ class Workbench:
         """Tokens, as they are counted for the window."""
         return window.weigh(message)
 
-    async def look(self, template: Template, past: Sequence[tuple[str, str]], question: str) -> Prompt:
+    async def look(
+        self, template: Template, past: Sequence[tuple[str, str]], question: str, *, user: User | None = None
+    ) -> Prompt:
         """Exactly what would be sent."""
-        said = _said(question)
+        said = _said(question, user)
         return await self._trying(template).look(said, _turns(past, said))
 
     async def run(
@@ -105,14 +107,16 @@ class Workbench:
         question: str,
         show: Callable[[str], Awaitable[bool]],
         *,
+        user: User | None = None,
         picture: Image | None = None,
         glimpse: Glimpse | None = None,
     ) -> tuple[Turn, Sequence[Prompt]]:
         """Answer; `show` gets the whole text so far, and stops the answer by returning False.
 
+        `user` is who asks and whose use it is, the playground itself where nobody is known by name.
         `picture` is to be changed, where its mask is open; `glimpse` gets a picture as far as it is drawn.
         """
-        said = _said(question)
+        said = _said(question, user)
         draft = await self._trying(template).answer(
             said,
             _turns(past, said),
@@ -168,10 +172,10 @@ def _checked(picture: Image) -> Image:
     return replace(found, ref="playground-in0", alt=picture.alt, mask=picture.mask)
 
 
-def _said(question: str) -> Said:
+def _said(question: str, user: User | None) -> Said:
     id = f"studio:playground:{uuid4().hex}"
     address = Address(conversation="studio:playground", event=id)
-    return Said(id=id, address=address, user=PERSON, at=now(), text=question, direct=True)
+    return Said(id=id, address=address, user=user or PERSON, at=now(), text=question, direct=True)
 
 
 def _turns(past: Sequence[tuple[str, str]], said: Said) -> list[Turn]:

@@ -1,12 +1,14 @@
 """Compare texts as the embedding model sees them, and see what a pool would show for a question."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from adapters.studio.acts import body_of
+from adapters.studio.charts import Dot, scatter
 from adapters.studio.gate import Gate
 from adapters.studio.nearness import plane, similarities
 from adapters.studio.paper import Draw, page
@@ -15,7 +17,6 @@ from bot.errors import ConfigError, Refused, Unavailable
 
 MOST_TEXTS = 20
 MOST_CHARACTERS = 2000
-WIDTH, HEIGHT, EDGE = 640, 360, 40
 SHOWN = 8
 
 
@@ -59,16 +60,14 @@ class Embeddings:
         if not 2 <= len(texts) <= MOST_TEXTS:
             return {"words": f"Give from 2 to {MOST_TEXTS} different texts, each on a line of its own."}
         matrix = similarities(await self._office.workbench.embed(texts))
-        points = [
-            {
-                "x": round(EDGE + (x + 1) / 2 * (WIDTH - 2 * EDGE), 1),
-                "y": round(EDGE + (1 - y) / 2 * (HEIGHT - 2 * EDGE), 1),
-                "text": text,
-            }
-            for (x, y), text in zip(plane(matrix), texts, strict=True)
-        ]
         rows = [
             {"text": text, "cells": [(value, max(0, min(9, int(value * 10)))) for value in row]}
             for text, row in zip(texts, matrix, strict=True)
         ]
-        return {"figures": {"rows": rows, "points": points, "width": WIDTH, "height": HEIGHT}}
+        return {"figures": {"rows": rows, "svg": await asyncio.to_thread(_drawn, matrix, texts)}}
+
+
+def _drawn(matrix: Sequence[Sequence[float]], texts: Sequence[str]) -> str:
+    places = enumerate(zip(plane(matrix), texts, strict=True), 1)
+    dots = [Dot(x, y, str(number), f"{number} · {text}") for number, ((x, y), text) in places]
+    return scatter("The texts on a plane; the table below says how alike they are.", dots)

@@ -1,11 +1,13 @@
 """The deployments: what each takes and costs, how it is and was, and a small call to each on demand."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
 
+from adapters.studio.charts import steps
 from adapters.studio.gate import Gate
 from adapters.studio.paper import Draw, page
 from adapters.studio.ports import Office
@@ -14,8 +16,6 @@ from bot.types import now
 
 PERIODS = {24: "24 hours", 168: "7 days"}
 MEASURES = {"first": "First token", "whole": "Whole answer"}
-WIDTH, HEIGHT, ROOM = 420, 90, 18
-"""Of a chart: units of its view box; ROOM is for the words under it."""
 
 
 class FleetPage:
@@ -54,15 +54,17 @@ class FleetPage:
             "probes": probes,
             "hours": hours,
             "periods": PERIODS,
-            "charts": {
-                name: charts([one for one in took if one.deployment == name], hours) for name in names
-            },
+            "charts": await asyncio.to_thread(_drawn, took, names, hours),
         }
         return page(self._draw(request, "deployments.html", "Deployments", **values))
 
 
+def _drawn(took: Sequence[Took], names: Iterable[str], hours: int) -> dict[str, list[dict[str, Any]]]:
+    return {name: charts([one for one in took if one.deployment == name], hours) for name in names}
+
+
 def charts(took: Sequence[Took], hours: int) -> list[dict[str, Any]]:
-    """For each measure that was taken: two bars for each hour, and both in words."""
+    """For each measure that was taken: what each hour took, drawn and in words."""
     return [
         _chart(name, mine, hours)
         for measure, name in MEASURES.items()
@@ -70,28 +72,24 @@ def charts(took: Sequence[Took], hours: int) -> list[dict[str, Any]]:
     ]
 
 
-def _chart(name: str, took: Sequence[Took], hours: int) -> dict[str, Any]:
+def _chart(measure: str, took: Sequence[Took], hours: int) -> dict[str, Any]:
     last = now().replace(minute=0, second=0, microsecond=0)
-    top, step = max(one.p95_s for one in took), WIDTH / hours
-    bars = [
-        {
-            "x": round((hours - 1 - (last - one.hour) / timedelta(hours=1)) * step + step * 0.1, 2),
-            "width": round(step * 0.8, 2),
-            "p50": round(HEIGHT * one.p50_s / top, 2),
-            "p95": round(HEIGHT * one.p95_s / top, 2),
-            "words": f"{one.hour:%d %b, %H:00}: {one.p50_s:.2f} s, 95 % within {one.p95_s:.2f} s, "
-            f"{one.count:,} {'call' if one.count == 1 else 'calls'}",
-        }
-        for one in took
-    ]
     first = last - timedelta(hours=hours - 1)
+    places = [(one.hour - first) // timedelta(hours=1) for one in took]
+    top = max(one.p95_s for one in took)
+    name = f"{measure}, by the hour"
+    most = dict(zip(places, (one.p95_s for one in took), strict=True))
+    half = dict(zip(places, (one.p50_s for one in took), strict=True))
     return {
         "name": name,
-        "bars": bars,
-        "width": WIDTH,
-        "ground": HEIGHT,
-        "height": HEIGHT + ROOM,
-        "top": f"{top:.2f}",
-        "first": f"{first:%d %b, %H:00}",
+        "svg": steps(f"{name}, from {first:%d %b, %H:00}: up to {top:.2f} s", (most, half), hours),
+        "measure": measure,
+        "ups": (f"{top:.2f} s", f"{top / 2:.2f} s", "0 s"),
+        "along": (f"{first:%d %b, %H:00}", "now"),
         "newest": took[-1],
+        "heads": ("Hour (UTC)", "Half within", "95 % within", "Calls"),
+        "rows": [
+            (f"{one.hour:%d %b, %H:00}", f"{one.p50_s:.2f} s", f"{one.p95_s:.2f} s", f"{one.count:,}")
+            for one in reversed(took)
+        ],
     }

@@ -80,7 +80,13 @@ class Images:
         given = Image(mime="image/png", data=wish.picture, mask=wish.mask, alt=wish.alt)
         try:
             turn, _ = await self._bench.run(
-                template, (), wish.prompt, _unseen, picture=given if wish.picture else None, glimpse=glimpse
+                template,
+                (),
+                wish.prompt,
+                _unseen,
+                user=self._gate.person(request).known,
+                picture=given if wish.picture else None,
+                glimpse=glimpse,
             )
         except (Refused, Unavailable, ConfigError) as error:
             await write({"kind": "failed", "words": str(error)})

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -161,6 +162,11 @@ def _texts(turn: Turn) -> tuple[str, ...]:
     return turn.said.text, turn.reply.text, turn.said.user.name, turn.template
 
 
+def _reason(reason: str) -> str:
+    """Why something was refused: the kind's name as words, a reason in words as it is."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", reason).lower() if reason.isidentifier() else reason
+
+
 def _row(turn: Turn) -> dict[str, Any]:
     """A turn as the pages show it."""
     return {
@@ -174,6 +180,7 @@ def _row(turn: Turn) -> dict[str, Any]:
             if one.role == "user" and isinstance(part, Image) and part.ref
         ],
         "drawn": [image for image in turn.reply.images if image.ref],
+        "reason": _reason(turn.reason),
         "left_out": [left_words(one) for one in turn.left_out],
         "good": sum(rating.good for rating in turn.ratings.values()),
         "bad": sum(not rating.good for rating in turn.ratings.values()),

@@ -25,6 +25,11 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
         return User(id=self.id, tenant="studio", name=self.name)
 
     @property
+    def known(self) -> User | None:
+        """Whose use it is what an editor tries; None for whoever holds the machine or a token."""
+        return self.user if self.name else None
+
+    @property
     def author(self) -> str:
         """Who did it, in logs and beside versions."""
         if not self.name:

@@ -24,6 +24,7 @@ from bot.types import (
     Prompt,
     Template,
     Turn,
+    User,
     now,
 )
 
@@ -71,7 +72,9 @@ class Playground:
         asked = await _read(request)
         template = template_of(asked.setup, self._bench)
         try:
-            prompt = await self._bench.look(template, asked.exchanges, asked.question)
+            prompt = await self._bench.look(
+                template, asked.exchanges, asked.question, user=self._user(request)
+            )
         except (Refused, Unavailable, ConfigError) as error:
             return web.json_response({"words": str(error), "examples": self._costs(template)})
         shown = sent([prompt], self._bench)
@@ -85,7 +88,9 @@ class Playground:
         asked = await _read(request)
         template = template_of(asked.setup, self._bench)
         try:
-            prompt = await self._bench.look(template, asked.exchanges, asked.question or "Hello!")
+            prompt = await self._bench.look(
+                template, asked.exchanges, asked.question or "Hello!", user=self._user(request)
+            )
         except (Refused, Unavailable, ConfigError) as error:
             raise Turned(422, str(error)) from None
         able = [one for one in self._bench.deployments() if one.capability == "chat"]
@@ -107,7 +112,10 @@ class Playground:
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
         lines = _Lines(response)
-        work = asyncio.create_task(self._bench.run(template, asked.exchanges, asked.question, lines.show))
+        user = self._user(request)
+        work = asyncio.create_task(
+            self._bench.run(template, asked.exchanges, asked.question, lines.show, user=user)
+        )
         watch = asyncio.create_task(_gone(request))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
@@ -122,6 +130,9 @@ class Playground:
                 task.cancel()
             await asyncio.gather(work, watch, return_exceptions=True)
         return response
+
+    def _user(self, request: web.Request) -> User | None:
+        return self._gate.person(request).known
 
     async def _end(self, lines: "_Lines", work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> None:
         try:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from adapters.studio.publishing import Bindings, Press, Saves
 from adapters.studio.records import Archive, Books, Evaluations, Fleet, Scene, Took, Votes
-from bot.types import Deployment, Example, Image, Message, Prompt, Template, Turn
+from bot.types import Deployment, Example, Image, Message, Prompt, Template, Turn, User
 
 
 class Feed(Protocol):
@@ -51,8 +51,8 @@ Show = Callable[[str], Awaitable[bool]]
 class Workbench(Protocol):
     """Tries a template as it stands on the page, by the path that a person's question takes.
 
-    What is tried counts as use by the person "playground"; no turn is written down. Its methods raise
-    Refused, Unavailable and ConfigError.
+    What is tried counts as use by its `user`, without one by "playground"; no turn is written down. Its
+    methods raise Refused, Unavailable and ConfigError.
     """
 
     def templates(self) -> Sequence[Template]:
@@ -79,7 +79,9 @@ class Workbench(Protocol):
         """Tokens, as they are counted for the window."""
         ...
 
-    async def look(self, template: Template, past: Sequence[Exchange], question: str) -> Prompt:
+    async def look(
+        self, template: Template, past: Sequence[Exchange], question: str, *, user: User | None = None
+    ) -> Prompt:
         """Exactly what would be sent."""
         ...
 
@@ -98,6 +100,7 @@ class Workbench(Protocol):
         question: str,
         show: Show,
         *,
+        user: User | None = None,
         picture: Image | None = None,
         glimpse: Callable[[Image], Awaitable[None]] | None = None,
     ) -> tuple[Turn, Sequence[Prompt]]:

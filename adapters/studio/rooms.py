@@ -47,7 +47,7 @@ class Rooms:
             *Ballot(self._office.votes, self._office.workbench, self._gate).routes(),
             *Log(self._office, self._gate, self.draw).routes(),
             *Live(self._office, self._gate, self.draw, self.streams).routes(),
-            *UsagePage(self._office.books, self._gate, self.draw).routes(),
+            *UsagePage(self._office, self._gate, self.draw).routes(),
             *EvaluationsPage(self._office.evaluations, self._gate, self.draw).routes(),
             *FleetPage(self._office, self._gate, self.draw).routes(),
             *Images(self._office.workbench, self._gate, self.draw).routes(),

@@ -1,14 +1,17 @@
 """What was used: a chart of the days, and bars by template, deployment, channel and person."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from aiohttp import web
 
+from adapters.studio.charts import Bar, bars
 from adapters.studio.gate import Gate
 from adapters.studio.paper import Draw, page
-from adapters.studio.records import Books, Line, Sums
+from adapters.studio.ports import Office
+from adapters.studio.records import Line, Sums
 from bot.types import now
 
 PERIODS = (7, 30, 90)
@@ -23,15 +26,13 @@ KINDS = {
     "person": "People",
     "tenant": "Tenants",
 }
-WIDTH, HEIGHT, ROOM = 900, 200, 22
-"""Of the chart: units of its view box; ROOM is for the words under it."""
 
 
 class UsagePage:
     """People are shown to operators only."""
 
-    def __init__(self, books: Books, gate: Gate, draw: Draw) -> None:
-        self._books = books
+    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
+        self._office = office
         self._gate = gate
         self._draw = draw
 
@@ -45,7 +46,7 @@ class UsagePage:
         by = by if by in MEASURES else "cost"
         last = now().date()
         first = last - timedelta(days=days - 1)
-        lines = await self._books.lines(first, last)
+        lines = await self._office.books.lines(first, last)
         shown = [
             kind
             for kind in KINDS
@@ -63,8 +64,9 @@ class UsagePage:
             "measures": MEASURES,
             "empty": not lines,
             "tiles": _tiles(total),
-            "chart": chart(lines, first, days, by),
+            "chart": await asyncio.to_thread(chart, lines, first, days, by),
             "only": only,
+            "names": await self._names() if "person" in shown else {},
             "start": start,
             "page_rows": PAGE_ROWS,
             "tables": [
@@ -75,6 +77,11 @@ class UsagePage:
             ],
         }
         return page(self._draw(request, "usage.html", "Usage", **values))
+
+    async def _names(self) -> dict[str, str]:
+        """The people who wrote of late, by name, as the books know them."""
+        known = await self._office.bindings.known()
+        return {f"{one.tenant}/{one.id}": one.name for one in known if one.scope == "person" and one.name}
 
 
 def amount(sums: Sums, by: str) -> float:
@@ -110,29 +117,24 @@ def _tiles(days: Sequence[Sums]) -> list[tuple[str, str]]:
 
 
 def chart(lines: Sequence[Line], first: date, days: int, by: str) -> dict[str, Any]:
-    """The bars of the days: where they stand, how high, and what they say."""
+    """The bars of the days, with their axes and the same numbers in words."""
     found = {line.day: amount(line.sums, by) for line in lines if line.kind == "day"}
-    values = [(first + timedelta(days=n), found.get(first + timedelta(days=n), 0.0)) for n in range(days)]
-    most = max((value for _, value in values), default=0.0)
-    top = most or 1.0
-    step = WIDTH / days
-    bars = [
-        {
-            "x": round(n * step + step * 0.12, 2),
-            "width": round(step * 0.76, 2),
-            "y": round(HEIGHT - HEIGHT * value / top, 2),
-            "height": round(HEIGHT * value / top, 2),
-            "words": f"{day:%d %b}: {words(value, by)}",
-            "label": f"{day:%d %b}" if n % max(1, days // 6) == 0 else "",
-        }
-        for n, (day, value) in enumerate(values)
-    ]
+    dates = [first + timedelta(days=n) for n in range(days)]
+    row = [Bar(found.get(day, 0.0), f"{day:%d %b}: {words(found.get(day, 0.0), by)}") for day in dates]
+    most = max((bar.value for bar in row), default=0.0)
+    top = words(most, by) if most else ""
+    halves = by == "cost" or most % 2 == 0
+    name = f"{MEASURES[by]} by day"
     return {
-        "bars": bars,
-        "width": WIDTH,
-        "height": HEIGHT + ROOM,
-        "ground": HEIGHT,
-        "top": words(most, by) if most else "",
+        "name": name,
+        "svg": bars(
+            f"{name}, from {dates[0]:%d %b} to {dates[-1]:%d %b}; the highest: {top or 'nothing'}", row
+        ),
+        "top": top,
+        "ups": (top, words(most / 2, by) if halves else "", words(0, by)) if most else (),
+        "along": [f"{day:%d %b}" for day in dates[:: max(1, days // 6)]],
+        "heads": ("Day (UTC)", MEASURES[by]),
+        "rows": [(f"{day:%d %b}", words(found[day], by)) for day in reversed(dates) if found.get(day)],
     }
 
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from aiohttp import web
 from PIL import Image as Pictures
 from PIL import ImageDraw
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 from pydantic import SecretStr
 
 from adapters.studio import StudioAdapter
@@ -34,6 +34,11 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+PATIENCE_S = 30
+"""How long a test waits for what it expects: never a measure of speed, so that a busy machine passes too."""
+expect.set_options(timeout=1000 * PATIENCE_S)
 
 
 @dataclass
@@ -132,13 +137,21 @@ def complaints() -> Complaints:
 async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
     """A browser that remembers nothing."""
     made = await chromium.new_context(viewport={"width": 1180, "height": 800}, reduced_motion="reduce")
-    made.set_default_timeout(10_000)
+    made.set_default_timeout(1000 * PATIENCE_S)
     yield made
     await made.close()
 
 
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> None:
+    """What a test's page is served by, before the page: one that outlives its server complains of that."""
+    for name in ("served", "locked"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(context: BrowserContext, complaints: Complaints) -> AsyncIterator[Page]:
+async def page(context: BrowserContext, complaints: Complaints, server: None) -> AsyncIterator[Page]:
     """A page that must not log an error, and must not break its own content policy."""
     made = await context.new_page()
     made.on(
@@ -149,6 +162,7 @@ async def page(context: BrowserContext, complaints: Complaints) -> AsyncIterator
         "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective))"
     )
     yield made
+    await made.close()
     assert complaints == []
 
 

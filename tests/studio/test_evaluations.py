@@ -13,7 +13,7 @@ from bot.examiner import Examiner
 from bot.scores import Archive, Result, Run
 from bot.templates import FOLDER
 from bot.types import Turn, now
-from tests.studio.conftest import Whole
+from tests.studio.conftest import PATIENCE_S, Whole
 from tests.studio.test_access import faults
 
 
@@ -26,7 +26,7 @@ async def test_a_run_is_started_watched_and_read(page: Page, whole: Whole) -> No
         await page.get_by_label(name, exact=True).uncheck()
     await page.get_by_role("button", name="Run").click()
     await expect(page.get_by_role("progressbar")).to_be_visible()
-    await expect(page.get_by_role("heading", name="Evaluation", exact=True)).to_be_visible(timeout=20_000)
+    await expect(page.get_by_role("heading", name="Evaluation", exact=True)).to_be_visible()
     await expect(page.get_by_text("the templates in use · started by the studio's operator")).to_be_visible()
     await expect(page.get_by_role("row", name="translate demo-chat 3/3 100 %")).to_be_visible()
     await page.locator("summary", has_text="into the language that was named").click()
@@ -109,7 +109,7 @@ async def test_one_run_at_a_time_and_not_too_large(
         begun.set()
 
     running = asyncio.create_task(one.run(["translate.yaml"], "demo-chat", author="Ada", done=done))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await begun.wait()
     with pytest.raises(BotError, match="Another evaluation is running"):
         await one.run(["translate.yaml"], "", author="Ada", done=done)

@@ -1,11 +1,12 @@
 """Conversations and feedback, as an operator reads them."""
 
+import asyncio
 import re
 
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from tests.studio.conftest import Whole
+from tests.studio.conftest import PATIENCE_S, Whole
 from tests.studio.test_playground import say
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -25,11 +26,11 @@ async def search(page: Page, whole: Whole, words: str) -> None:
 
 async def found(page: Page, whole: Whole, words: str) -> None:
     """Search until it is listed: an answer is shown a moment before it is."""
-    for _ in range(20):
+    async with asyncio.timeout(PATIENCE_S):
         await search(page, whole, words)
         await expect(page).to_have_url(re.compile(r"\?q="))
-        if await page.locator(".list li").count():
-            return
+        while not await page.locator(".list li").count():
+            await page.reload()
 
 
 async def test_a_conversation_is_found_by_its_words_and_shows_what_was_sent(
@@ -58,16 +59,27 @@ async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, w
     await page.get_by_role("button", name="Good answer").click()
     await expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
     record = page.locator(".record").filter(has_text="Armadillo")
-    for _ in range(20):
+    async with asyncio.timeout(PATIENCE_S):
         await page.goto(f"{whole.url}/studio/feedback?rated=good")
-        if await record.count():
-            break
+        while not await record.count():
+            await page.reload()
     await record.get_by_role("button", name="Propose as an example").click()
     await page.get_by_label("The ideal answer").fill("Fifty-seven, said the armadillo.")
     await page.get_by_role("button", name="Accept into the pool").click()
     await expect(page.get_by_text("To review")).to_have_count(0)
     pool = whole.house.library.shelf.pools()["support"]
     assert any(one.assistant == "Fifty-seven, said the armadillo." for one in pool)
+
+
+async def test_a_command_that_nobody_knows_is_refused_in_words(page: Page, whole: Whole) -> None:
+    await ask(page, whole, "What is 21 * 3? Ocelot.")
+    await say(page, "/ocelot")
+    await expect(page.locator(".answer").last).to_contain_text("I don't know the command")
+    await found(page, whole, "/ocelot")
+    note = page.locator(".list li .note").first
+    await expect(note).to_contain_text("studio · 2 turns")
+    await page.locator(".list a").first.click()
+    await expect(page.locator(".tag.bad")).to_have_text("refused: not allowed")
 
 
 async def test_bad_ratings_are_listed_apart(page: Page, whole: Whole) -> None:

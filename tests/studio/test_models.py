@@ -37,7 +37,7 @@ async def test_a_part_of_a_picture_is_marked_and_nothing_else_changes(page: Page
     await page.goto(f"{whole.url}/studio/images")
     await page.get_by_label("What shall be drawn?").fill("a green boat")
     await page.keyboard.press("Enter")
-    await page.get_by_role("button", name="Change this picture").click(timeout=20_000)
+    await page.get_by_role("button", name="Change this picture").click()
     await expect(page.get_by_label("What shall be different?")).to_be_focused()
     for name, value in (("From the left", 0), ("From the top", 0), ("Width", 30), ("Height", 30)):
         await page.get_by_label(name).fill(str(value))
@@ -46,7 +46,7 @@ async def test_a_part_of_a_picture_is_marked_and_nothing_else_changes(page: Page
     await page.get_by_label("What shall be different?").fill("a yellow sun")
     await page.get_by_role("button", name="Change", exact=True).click()
     pictures = page.locator(".gallery figure img")
-    await expect(pictures).to_have_count(2, timeout=20_000)
+    await expect(pictures).to_have_count(2)
     changed, before = [await pictures.nth(n).evaluate(_PIXELS) for n in (0, 1)]
     assert changed[0] != before[0]
     assert changed[1:] == before[1:]
@@ -76,7 +76,7 @@ async def test_a_picture_of_one_s_own_is_painted_over_and_what_is_none_is_refuse
     await expect(page.get_by_text("Nothing is marked.")).to_be_visible()
     await page.get_by_label("What shall be different?").fill("make it darker")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("img", name="red.png; make it darker")).to_be_visible(timeout=20_000)
+    await expect(page.get_by_role("img", name="red.png; make it darker")).to_be_visible()
 
 
 @pytest.mark.browser
@@ -90,15 +90,15 @@ async def test_a_picture_in_the_chat_grows_is_varied_beside_and_drawn_again_in_i
     await words.press("Enter")
     await expect(page.get_by_role("img", name="a green boat (still being drawn)")).to_be_visible()
     drawn = page.get_by_role("img", name="a green boat", exact=True)
-    await expect(drawn).to_have_count(1, timeout=20_000)
+    await expect(drawn).to_have_count(1)
     await expect(page.locator(".sketch")).to_have_count(0)
     await page.get_by_role("button", name="Draw a variation").click()
-    await expect(drawn).to_have_count(2, timeout=20_000)
+    await expect(drawn).to_have_count(2)
     await expect(page.get_by_text("/variations", exact=True)).to_be_visible()
     before = await drawn.first.get_attribute("src")
     await page.get_by_role("button", name="Draw it again, in its place").last.click()
     await expect(page.locator(".sketch")).to_have_count(1)
-    await expect(drawn).to_have_count(2, timeout=20_000)
+    await expect(drawn).to_have_count(2)
     assert await drawn.first.get_attribute("src") == before
     await page.reload()
     await expect(drawn).to_have_count(2)

@@ -20,7 +20,7 @@ from adapters.studio.frames import render, written
 from adapters.studio.gate import COOKIE, WRONG_TOKENS_PER_MINUTE
 from bot.errors import NotAllowed
 from bot.types import Address, Attachment, Edited, Image, Post, Rated, Reply, Said, Stopped, User
-from tests.studio.conftest import Studio, start
+from tests.studio.conftest import PATIENCE_S, Studio, start
 from tests.studio.stand_ins import MemoryFeed, MemoryHistory
 
 C = "c" * 32
@@ -72,7 +72,7 @@ async def frames(http: ClientSession, studio: Studio, after: str = "") -> AsyncG
 
 
 async def whole_answer(http: ClientSession, studio: Studio) -> dict[str, Any]:
-    async with asyncio.timeout(10), frames(http, studio) as feed:
+    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as feed:
         async for _, frame in feed:
             if frame["kind"] == "done":
                 return frame
@@ -168,7 +168,7 @@ async def test_a_picture_is_waited_for_until_its_turn_is_written_down(
     asking = asyncio.create_task(http.get(room(studio, "/images/late")))
     await studio.history.asked.wait()
     studio.history.images[f"studio:{C}", "late"] = Image(mime="image/png", data=b"PNG", ref="late")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert await (await asking).read() == b"PNG"
 
 
@@ -361,7 +361,7 @@ async def test_tokens_can_not_be_tried_without_end(http: ClientSession, locked: 
 
 async def test_the_server_can_stop_while_pages_are_open(http: ClientSession, studio: Studio) -> None:
     listening = asyncio.create_task(studio.adapter.listen(studio.engine.accept))
-    async with asyncio.timeout(10), frames(http, studio) as feed:
+    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as feed:
         listening.cancel()
         assert [frame async for frame in feed] == []
         await refused(await http.get(room(studio, "/events")), 503)
@@ -387,7 +387,7 @@ async def test_files_are_refused_in_words(studio: Studio) -> None:
 
 
 async def test_open_streams_end_when_the_studio_closes(http: ClientSession, studio: Studio) -> None:
-    async with asyncio.timeout(10), frames(http, studio) as feed:
+    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as feed:
         await studio.adapter.__aexit__(None, None, None)
         assert [frame async for frame in feed] == []
 
@@ -399,7 +399,7 @@ async def test_a_long_answer_carries_everything_now_and_then(
     monkeypatch.setattr("adapters.studio.adapter.FRAME_INTERVAL_S", 0.0)
     post = Post(id=f"{C}.{M}", data={"conversation": f"studio:{C}", "message": M})
     shown = studio.feed.frames[f"studio:{C}"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         for length in range(1, WHOLE_EVERY + 2):
             await studio.adapter.update(post, "word " * length)
             await studio.feed.grown(f"studio:{C}", length)

@@ -14,6 +14,7 @@ from playwright.async_api import Page, expect
 
 from tests.processes import free_port, listening, run
 from tests.simulators.slack import SlackSimulator
+from tests.studio.conftest import PATIENCE_S
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -33,7 +34,7 @@ class Street:
         ts = await self.slack.say(channel, "U0ADA", f"<@{self.slack.workspace.bot_user}> {text}")
         await self.slack.until(
             lambda: any(one.get("metadata") for one in self.slack.thread(channel, ts) if one.get("bot_id")),
-            20,
+            PATIENCE_S,
         )
         return "\n".join(self.slack.answers(channel, ts))
 
@@ -46,6 +47,7 @@ class Street:
 async def street(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Street]:
     port = free_port()
     async with SlackSimulator() as slack:
+        slack.workspace.people["U0ADA"] = "Ada"
         env = {
             "PORT": str(port),
             "PARLEY_DATA_DIR": str(tmp_path_factory.mktemp("street")),
@@ -119,7 +121,9 @@ async def test_a_template_is_given_to_a_channel_a_person_and_a_workspace(page: P
     who = f"{street.url}/studio/prompts/summarise"
     assert "Quuxified" not in await street.answer("quuxify?")
     channel = f"channel {street.slack.workspace.team} {GENERAL}"
-    async with asyncio.timeout(20):  # a place is known once what it cost is settled, just after the answer
+    async with asyncio.timeout(
+        PATIENCE_S
+    ):  # known once what it cost is settled, just after the answer
         await page.goto(who)
         while not await page.locator(f"option[value='{channel}']").count():
             await page.reload()

@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from tests.studio.conftest import PATIENCE_S
+
 WIDTH = "image => image.decode().then(() => image.naturalWidth)"
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -24,13 +26,13 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while not (found := re.search(rb"studio +(http://\S+)", await process.stdout.readline())):
                 assert process.returncode is None
         yield found[1].decode()
     finally:
         process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await process.communicate()
     assert process.returncode == 0
 

@@ -1,5 +1,6 @@
 """Signing in by Microsoft Entra: who comes in, as whom, and what is refused in which words."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,10 +15,13 @@ from adapters.studio.door import PENDING, way
 from adapters.studio.gate import COOKIE
 from bot.errors import ConfigError
 from bot.settings import Settings, load
-from tests.studio.conftest import Complaints, Studio, start, whole_parley
+from bot.types import now
+from tests.studio.conftest import PATIENCE_S, Complaints, Studio, start, whole_parley
 from tests.studio.directory import CLIENT, SECRET, TENANT, Directory, open_directory
 from tests.studio.test_access import faults
+from tests.studio.test_playground import say
 
+ADA = "aaaaaaaa-0000-0000-0000-000000000001"
 BEGIN = "/studio/sign-in/entra"
 
 
@@ -93,7 +97,7 @@ async def test_the_person_is_who_asks(http: ClientSession, studio: Studio) -> No
     said = await http.post(f"{room}/messages", json={"id": "a" * 32, "text": "Hello"}, headers=headers)
     assert said.status == 202
     user = studio.engine.events[0].user
-    assert (user.id, user.name) == ("aaaaaaaa-0000-0000-0000-000000000001", "Ada Lovelace")
+    assert (user.id, user.name) == (ADA, "Ada Lovelace")
 
 
 async def test_another_process_ends_what_one_began(
@@ -406,6 +410,15 @@ async def test_a_person_follows_a_link_signs_in_publishes_by_name_and_leaves(
             await page.get_by_role("button", name="Publish", exact=True).click()
             await page.get_by_role("link", name="Look at its versions").click()
             await expect(page.locator(".versions")).to_contain_text("Ada Lovelace (ada@contoso.example)")
+            await page.goto(f"{whole.url}/studio/playground")
+            await say(page, "What is 2 + 3?")
+            await expect(page.locator(".cost")).to_be_visible()
+            today = now().date()
+            async with asyncio.timeout(PATIENCE_S):  # who tries is who uses, on either side of midnight
+                while f"studio/{ADA}" not in {
+                    line.name for line in await whole.house.books.lines(today, now().date())
+                }:
+                    await asyncio.sleep(0.05)
             await page.goto(f"{whole.url}/studio/log")
             await expect(page.get_by_text("This is for people with the role operator")).to_be_visible()
             await page.goto(f"{directory.url}/link?to={whole.url}/studio/prompts")

@@ -1,5 +1,6 @@
 """Usage, the deployments, and what each role may see."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
@@ -11,7 +12,7 @@ from playwright.async_api import Page, expect
 from adapters.studio.usage import PAGE_ROWS, chart
 from bot.state.books import Line, Sums
 from bot.state.latency import Latency
-from tests.studio.conftest import Complaints, Whole, whole_parley
+from tests.studio.conftest import PATIENCE_S, Complaints, Whole, whole_parley
 from tests.studio.test_log import ask
 from tests.studio.test_playground import open_playground, say
 
@@ -45,10 +46,12 @@ async def test_an_answer_and_a_trial_are_booked(page: Page, whole: Whole) -> Non
     await open_playground(page, whole)
     await say(page, "What is 29 * 3?")
     await expect(page.locator(".cost")).to_be_visible()
-    await page.goto(f"{whole.url}/studio/usage")
-    await page.get_by_role("link", name="Answers").click()
-    await expect(page.get_by_role("img", name="Answers by day")).to_be_visible()
     people = page.locator(".grids section", has=page.get_by_role("heading", name="People"))
+    async with asyncio.timeout(PATIENCE_S):  # an answer is shown a moment before it is booked
+        await page.goto(f"{whole.url}/studio/usage?by=turns")
+        while not await people.filter(has_text="studio/me").count():
+            await page.reload()
+    await expect(page.get_by_role("img", name="Answers by day")).to_be_visible()
     await expect(people).to_contain_text("studio/me")
     await expect(people).to_contain_text("studio/playground")
     templates = page.locator(".grids section", has=page.get_by_role("heading", name="Templates"))
@@ -85,10 +88,10 @@ async def test_a_viewer_sees_sums_but_no_words_and_no_people(
     await say(page, "What is 2 + 3?")
     await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
     templates = page.get_by_role("heading", name="Templates")
-    for _ in range(20):  # an answer is shown a moment before it is booked
+    async with asyncio.timeout(PATIENCE_S):  # an answer is shown a moment before it is booked
         await page.goto(f"{locked.url}/studio/usage")
-        if await templates.count():
-            break
+        while not await templates.count():
+            await page.reload()
     await expect(templates).to_be_visible()
     await expect(page.get_by_role("heading", name="People")).to_have_count(0)
     await page.goto(f"{locked.url}/studio/evaluations")
