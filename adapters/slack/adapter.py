@@ -33,7 +33,8 @@ from bot.types import Address, Attachment, Finding, Post, Quote, Reply
 log = logging.getLogger(__name__)
 
 SLACK_API_URL = "https://slack.com/api/"
-ANSWERS_KEPT = 1_000  # more than a worker has in progress; older ones can be made anew from their post
+ANSWERS_KEPT = 1_100  # more than a worker writes at once; beyond them only those that it abandoned
+POSTS_KEPT = 100  # of answers that are whole: closing one again changes nothing
 RECOVERY_PATIENCE_S = 30.0
 STATUS_AFTER_S = 0.4
 STATUS = "is thinking…"
@@ -70,6 +71,7 @@ class SlackAdapter:
         self._limiter, self._desk, self._vault = limiter, desk, vault
         self._streams = NativeStreams(vault)
         self._answers: OrderedDict[str, Answer | CommandAnswer] = OrderedDict()
+        self._whole: OrderedDict[str, Post] = OrderedDict()
         self._statuses: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -173,7 +175,9 @@ class SlackAdapter:
         Where the bot is no member, whoever asked about a message there reads the answer alone.
         """
         workspace = await self._workspaces.at(post.data)
-        answer = self._answers.get(post.id) or self._remember(post.id, self._answer_of(workspace, post))
+        answer = self._answers.get(post.id)
+        if answer is None:
+            answer = self._remember(post.id, self._answer_of(workspace, self._whole.get(post.id, post)))
         self._hide_status(post.id)
         with for_the_operator():
             try:
@@ -184,8 +188,10 @@ class SlackAdapter:
                 alone = Post(id=post.id, data=post.data | {"kind": "command"})
                 answer = self._remember(post.id, self._answer_of(workspace, alone))
                 finished = await answer.finish(reply)
-        if post.id != finished.id:
-            self._remember(finished.id, answer)
+        del self._answers[post.id]
+        self._whole[post.id] = finished
+        while len(self._whole) > POSTS_KEPT:
+            self._whole.popitem(last=False)
         return finished
 
     async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
@@ -218,6 +224,7 @@ class SlackAdapter:
         return Answer(workspace.api, self._streams, post, workspace.our_ids, self._later)
 
     def _remember(self, post_id: str, answer: Answer | CommandAnswer) -> Answer | CommandAnswer:
+        """Keep what is known of an answer until it is whole."""
         self._answers[post_id] = answer
         self._answers.move_to_end(post_id)
         while len(self._answers) > ANSWERS_KEPT:

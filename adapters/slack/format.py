@@ -115,9 +115,9 @@ def trailer(sources: Sequence[Source], answer: tuple[str, str] | None, *, drawn:
     return blocks
 
 
-def stop_button(conversation: str) -> list[Block]:
+def stop_button(conversation: str, event: str) -> list[Block]:
     """Under a message that grows by edits; a native stream has a stop of Slack's own."""
-    stop = _button("Stop", STOP_ACTION, button_value("", conversation))
+    stop = _button("Stop", STOP_ACTION, button_value("", conversation, event=event))
     return [{"type": "actions", "elements": [stop]}]
 
 

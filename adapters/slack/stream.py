@@ -103,9 +103,10 @@ class Answer:
         await self._pace.settle()
 
     async def _grow(self, text: str) -> None:
-        safe = slack_format.defused(slack_format.growing(text)).lstrip("\n")
+        # The whole reply has no white space around it either: its end goes on from here without an edit.
+        safe = slack_format.defused(slack_format.growing(text)).strip()
         if self._may_stream:
-            safe = self._grown = self._lasting(safe)
+            safe = self._grown = self._lasting(safe).rstrip()
         if len(safe) < self._read:
             return
         try:
@@ -327,7 +328,7 @@ class Answer:
 
     @property
     def _stop_button(self) -> list[Block]:
-        return slack_format.stop_button(self._post.data["conversation"])
+        return slack_format.stop_button(self._post.data["conversation"], self._post.data["event"])
 
     def _trailer(self, reply: Reply, others: Sequence[Shown] | None = None) -> list[Block]:
         """Buttons name the post, which is the message itself where there are no others."""

@@ -1,6 +1,7 @@
 """How an answer becomes visible: streamed, edited or posted, whole in the end, and never twice."""
 
 import contextlib
+import gc
 import re
 from unittest import mock
 
@@ -50,6 +51,39 @@ async def test_an_answer_is_streamed_from_its_first_words_to_its_last(room: Room
     assert done.id == f"T0SIM:C0GENERAL:{message['ts']}"
     assert room.slack.calls["chat.postMessage"] == 0
     assert next(m for m, _, _ in room.slack.log if m.startswith("chat.")) == "chat.startStream"
+
+
+@pytest.mark.parametrize("begun", ["Because it is ", "Because it is\n\n", "Because it is *"])
+async def test_white_space_at_the_end_of_what_was_streamed_costs_no_edit(room: Room, begun: str) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await room.adapter.update(post, begun)
+    await room.slack.until(lambda: room.shown(said) == ["Because it is"])
+    await room.adapter.close(post, Reply(text="Because it is\n\n_Stopped._"))
+    assert room.shown(said) == ["Because it is\n\n_Stopped._"]
+    assert room.slack.calls["chat.update"] == 0
+
+
+async def test_what_is_whole_is_not_kept_in_memory(room: Room) -> None:
+    text = "A long answer. " * 200
+
+    async def ask() -> None:
+        said = await room.asked()
+        post = await room.open(said)
+        await room.adapter.update(post, text)
+        await room.slack.until(lambda: bool(room.shown(said)))
+        done = await room.adapter.close(post, Reply(text=text.strip()))
+        calls = room.slack.calls.copy()
+        assert await room.adapter.close(post, Reply(text=text.strip())) == done
+        assert room.slack.calls == calls
+
+    def held() -> int:
+        gc.collect()
+        return sum(isinstance(one, stream.Answer) for one in gc.get_objects())
+
+    before = held()
+    await ask()
+    assert held() == before
 
 
 async def test_an_answer_without_growth_is_one_post(room: Room) -> None:
@@ -155,9 +189,9 @@ async def test_field_note_08_a_stop_that_fails_late_completes_the_same_message(r
 async def test_field_note_08_an_append_of_unknown_fate_is_never_doubled(room: Room) -> None:
     said = await room.asked()
     post = await room.open(said)
-    await grow(room, said, post, "One ")
+    await grow(room, said, post, "One")
     room.slack.fault("chat.appendStream", "drop_after")
-    await room.adapter.update(post, "One two ")
+    await room.adapter.update(post, "One two")
     await room.slack.until(lambda: room.slack.calls["chat.appendStream"] == 1)
     await room.adapter.close(post, Reply(text="One two three"))
     assert room.shown(said) == ["One two three"]
