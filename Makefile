@@ -15,6 +15,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && command -v "$$p" && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+# Tests run side by side: most of them wait for a process, a browser or a clock.
+SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .PHONY: help
 help:
@@ -37,7 +39,7 @@ run: venv
 
 .PHONY: test
 test: venv
-	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(BIN)/python -m pytest
+	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(SUITE)
 
 .PHONY: check
 check: venv
@@ -45,7 +47,7 @@ check: venv
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
-	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(BIN)/python -m pytest --cov --cov-report=term
+	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(SUITE) --cov --cov-report=term
 
 .PHONY: lint
 lint: venv
