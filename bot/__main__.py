@@ -166,6 +166,9 @@ def manifest_slack(
     many: Annotated[
         bool, typer.Option("--many", help="For all workspaces that install it, with SLACK_CLIENT_ID.")
     ] = False,
+    assistant: Annotated[
+        bool, typer.Option("--assistant", help="For an app that has the older assistant's pane already.")
+    ] = False,
     form: Annotated[_Format, typer.Option("--format", help="YAML or JSON.")] = _Format.yaml,
 ) -> None:
     """Print the app manifest for Slack.
@@ -186,7 +189,7 @@ def manifest_slack(
     if url is None and many:
         raise ConfigError("Workspaces install the app by pages of Parley: give --url https://your-host too.")
     many = many or settings.slack_client_id is not None
-    described = describe((url or "").rstrip("/"), socket, many and url is not None)
+    described = describe((url or "").rstrip("/"), socket, many and url is not None, assistant)
     typer.echo(_dump(described, form))
 
 

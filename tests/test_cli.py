@@ -158,6 +158,14 @@ def test_the_slack_manifest_for_socket_mode_needs_no_address(parley: Run) -> Non
     assert out.startswith("{")
 
 
+def test_the_slack_manifest_has_the_older_pane_where_that_is_wanted(parley: Run) -> None:
+    code, out, _ = parley("manifest", "slack", "--socket", "--assistant")
+    assert code == 0
+    assert "assistant_view:" in out
+    assert "assistant_thread_started" in out
+    assert "agent_view" not in out
+
+
 def test_a_slack_manifest_without_an_address_is_refused(parley: Run) -> None:
     code, _, err = parley("manifest", "slack")
     assert code == 2
@@ -264,3 +272,15 @@ def test_a_prompt_shows_its_pictures_its_tools_and_what_was_left_out() -> None:
 
 def test_a_template_that_is_used_for_nothing_says_so() -> None:
     assert preview.table([Template(name="idle", digest="1")]) == "idle\n      nothing"
+
+
+def test_a_setting_that_was_replaced_is_told_and_what_stands_in_its_place(
+    parley: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(".env").write_text("PARLEY_DAILY_USD=5\n", encoding="utf-8")
+    monkeypatch.setenv("PARLEY_REQUESTS_PER_MINUTE", "3")
+    monkeypatch.setenv("PARLEY_DATA_DIR", "data")
+    _, out, _ = parley("check")
+    assert "PARLEY_DAILY_USD is no setting any more" in out
+    assert "PARLEY_REQUESTS_PER_MINUTE is no setting any more" in out
+    assert "write PARLEY_LIMITS=person: 30" in " ".join(out.split())

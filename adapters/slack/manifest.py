@@ -13,6 +13,8 @@ SCOPES: dict[str, tuple[str, ...]] = {
         "assistant.threads.setStatus",
         "assistant.threads.setSuggestedPrompts",
         "assistant.threads.setTitle",
+        "assistant_thread_context_changed",
+        "assistant_thread_started",
     ),
     "channels:history": ("message.channels", "conversations.history", "conversations.replies"),
     "chat:write": (
@@ -46,6 +48,7 @@ EVENTS = (
     "tokens_revoked",
 )
 EVENTS_OF_ORGANISATIONS = ("team_access_revoked",)
+EVENTS_OF_ASSISTANTS = ("assistant_thread_context_changed", "assistant_thread_started")
 SUGGESTED_PROMPTS = (
     {"title": "What can you do?", "message": "help"},
     {"title": "Draw a picture", "message": "/image a red bicycle in the rain"},
@@ -64,19 +67,24 @@ SHORTCUTS = (
 DESCRIPTION = "Answers from your own Azure OpenAI deployments."
 
 
-def manifest(public_url: str, socket_mode: bool, many: bool = False) -> dict[str, Any]:
+def manifest(
+    public_url: str, socket_mode: bool, many: bool = False, assistant: bool = False
+) -> dict[str, Any]:
     """The app manifest; `public_url` is where Slack reaches this server, unused in Socket Mode.
 
-    With `many`, workspaces and whole organisations install the app by this server's own pages.
+    With `many`, workspaces and whole organisations install the app by this server's own pages. With
+    `assistant` people meet it in the older assistant's pane, in place of an agent's messages tab: apps that
+    began with one keep it, new ones can't have it (docs.slack.dev/changelog, 2026-06-30).
     """
     base = public_url.rstrip("/")
     address = {} if socket_mode else {"request_url": base + PATH}
-    events = sorted(EVENTS + EVENTS_OF_ORGANISATIONS) if many else list(EVENTS)
+    more = (EVENTS_OF_ORGANISATIONS if many else ()) + (EVENTS_OF_ASSISTANTS if assistant else ())
+    events = sorted(EVENTS + more)
     redirects = {"redirect_urls": [base + REDIRECT_PATH]} if many else {}
     return {
         "_metadata": {"major_version": 2, "minor_version": 1},
         "display_information": {"name": "Parley", "description": DESCRIPTION, "background_color": "#1f4e5f"},
-        "features": _features({} if socket_mode else {"url": base + PATH}),
+        "features": _features({} if socket_mode else {"url": base + PATH}, assistant),
         "oauth_config": {"scopes": {"bot": sorted(SCOPES)}, **redirects},
         "settings": {
             "event_subscriptions": {**address, "bot_events": events},
@@ -88,11 +96,12 @@ def manifest(public_url: str, socket_mode: bool, many: bool = False) -> dict[str
     }
 
 
-def _features(command_address: dict[str, str]) -> dict[str, Any]:
+def _features(command_address: dict[str, str], assistant: bool) -> dict[str, Any]:
     """What people see of the app."""
+    kind = "assistant" if assistant else "agent"
     return {
-        "agent_view": {
-            "agent_description": DESCRIPTION,
+        f"{kind}_view": {
+            f"{kind}_description": DESCRIPTION,
             "suggested_prompts": [dict(prompt) for prompt in SUGGESTED_PROMPTS],
         },
         "app_home": {

@@ -14,6 +14,7 @@ from adapters.slack.manifest import (
     ASK_SHORTCUT,
     COMMANDS,
     EVENTS,
+    EVENTS_OF_ASSISTANTS,
     SCOPES,
     SHORTCUTS,
     SUGGESTED_PROMPTS,
@@ -49,7 +50,7 @@ def test_the_scopes_are_exactly_those_that_methods_events_and_commands_need() ->
     assert len(methods) > 15
     needed = methods - WITHOUT_SCOPE
     reasons = {reason for reasons in SCOPES.values() for reason in reasons}
-    hears = set(EVENTS) - EVENTS_WITHOUT_SCOPE
+    hears = {*EVENTS, *EVENTS_OF_ASSISTANTS} - EVENTS_WITHOUT_SCOPE
     typed = {command for command, _, _ in COMMANDS} | {callback for _, callback, _, _ in SHORTCUTS}
     assert reasons == needed | hears | typed
     assert set(ALL_SCOPES.split(",")) == set(SCOPES)
@@ -88,6 +89,20 @@ def test_the_manifest_of_an_app_for_many_workspaces_names_its_page_and_renews_to
     assert many["settings"]["org_deploy_enabled"] is many["settings"]["token_rotation_enabled"] is True
     assert "redirect_urls" not in one["oauth_config"]
     assert one["settings"]["org_deploy_enabled"] is one["settings"]["token_rotation_enabled"] is False
+
+
+def test_the_manifest_of_an_app_with_the_older_pane_hears_of_its_threads() -> None:
+    agent, assistant = (
+        manifest("https://bot.example.com", socket_mode=False, assistant=older) for older in (False, True)
+    )
+    assert "assistant_view" not in agent["features"]
+    view = assistant["features"].pop("assistant_view")
+    assert view["suggested_prompts"] == agent["features"].pop("agent_view")["suggested_prompts"]
+    assert view["assistant_description"]
+    assert assistant["features"] == agent["features"]
+    heard = [set(made["settings"]["event_subscriptions"]["bot_events"]) for made in (agent, assistant)]
+    assert heard[1] - heard[0] == set(EVENTS_OF_ASSISTANTS)
+    assert assistant["oauth_config"] == agent["oauth_config"]
 
 
 def test_every_shortcut_of_the_manifest_opens_something_and_the_home_tab_is_on() -> None:
