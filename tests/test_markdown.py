@@ -155,6 +155,9 @@ def test_random_texts_lose_nothing() -> None:
         ("see [label](htt", "see "),
         ("see <https://ex", "see "),
         ("![alt](http", ""),
+        ("!", ""),
+        ("a cat: !", "a cat: "),
+        ("a cat: ![", "a cat: "),
         ("- one\n- ", "- one"),
         ("Words\n-", "Words"),
         ("Words\n##", "Words"),
@@ -190,6 +193,7 @@ def test_text_that_is_whole_stays_as_it_is(whole: str) -> None:
 
 
 def test_what_has_settled_is_a_prefix_that_only_grows() -> None:
+    assert settled("a cat: !") == "a cat: ", "a picture may begin there"
     before = ""
     for end in range(len(SAMPLE) + 1):
         shown = settled(SAMPLE[:end])
