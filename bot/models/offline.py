@@ -179,16 +179,40 @@ def reply(prompt: Prompt) -> str:
     """The whole answer to a prompt."""
     talk = [message for message in prompt.messages if message.role != "system"]
     shots, history = talk[: prompt.examples], talk[prompt.examples :]
-    said = [message.text for message in history if message.role == "user" and message.text.strip()]
-    question = said.pop().strip() if said else ""
-    answer = _answer(prompt, question, said, shots, history)
+    talked = [_parted(message.text) for message in history if message.role == "user" and message.text.strip()]
+    question, given = talked.pop() if talked else ("", "")
+    if prompt.template.startswith("rewrite@"):  # a wish for a picture (`bot.rewriting`)
+        nearest, likeness = nearest_example(question, shots)
+        return nearest[1] if nearest and likeness >= SAME else question
+    said = [words for words, _ in talked if words]
+    answer = _answer(prompt, question, given, said, shots, history)
     if any(message.role == "assistant" for message in history):
         return answer
     return f"{answer}\n\n{INTRODUCTION}"
 
 
+_DATA = re.compile(
+    r"(?:^[^\n]* follow as data\.[^\n]*\n)?^<(message|file) (?:author|name)=\"([^\"]*)\">\n(.*?)\n</\1>\s*",
+    re.S | re.M,
+)
+_SHORT = 160
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """What a person asks, and what others said, or files hold, that came with it: never a question."""
+    given = [
+        f"{found[2]}: {found[3]}" if found[1] == "message" else found[3] for found in _DATA.finditer(text)
+    ]
+    return _DATA.sub("", text).strip(), "\n".join(given)
+
+
 def _answer(
-    prompt: Prompt, question: str, said: list[str], shots: Sequence[Message], history: Sequence[Message]
+    prompt: Prompt,
+    question: str,
+    given: str,
+    said: list[str],
+    shots: Sequence[Message],
+    history: Sequence[Message],
 ) -> str:
     if history and history[-1].role == "tool":
         called = [part.name for part in history[-2].parts if isinstance(part, ToolCall)]
@@ -199,6 +223,11 @@ def _answer(
     seen = len(images.given(prompt))
     if seen and not question:
         return f"I received {'a picture' if seen == 1 else f'{seen} pictures'}, but the demo model can't see."
+    sums_up = prompt.template.startswith("summar")
+    if given and (rules.asks_summary(question) or (sums_up and len(question) <= _SHORT)):
+        return rules.shortened(given)
+    if given and not question:
+        return f"The demo model can only make shorter what came with this:\n\n{rules.shortened(given)}"
     if not question:
         return "Yes? Ask me something, or say `help`."
     nearest, likeness = nearest_example(question, shots)
@@ -206,7 +235,7 @@ def _answer(
         return nearest[1]
     if found := rules.answer(question, said):
         return found
-    if prompt.template.startswith("summar"):
+    if sums_up:
         return rules.shortened(question)
     if nearest and likeness >= NEAR:
         shown = nearest[0].strip()

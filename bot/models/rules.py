@@ -236,6 +236,12 @@ _ASKS_COUNT = re.compile(
 )
 
 
+def asks_summary(question: str) -> bool:
+    """Whether something is to be summed up that isn't in the question itself."""
+    asked = _ASKS_SUMMARY.match(question)
+    return asked is not None and not question[asked.end() :].strip()
+
+
 def summary(question: str, said: Sequence[str]) -> str | None:
     """The sentences that say most, in their order, when a text is given to be summarised."""
     asked = _ASKS_SUMMARY.match(question)

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from PIL import Image as Pillow
 
+from bot.compose import quoted
 from bot.errors import NotAllowed
 from bot.models.figures import THINGS
 from bot.models.offline import ABILITIES, INTRODUCTION, OfflineModel, deployments, reply
 from bot.models.pen import COLOURS
 from bot.models.sketch import draw, edited, understood
-from bot.types import Delta, Image, Message, Parameters, Prompt, Text, ToolResult, ToolSpec, say
+from bot.types import Delta, Image, Message, Parameters, Prompt, Quote, Text, ToolResult, ToolSpec, say
 from tests.models.conftest import asks, text_of
 
 SHOTS = (
@@ -35,6 +36,30 @@ def prompt(
 
 def answer(*said: str, shots: tuple[Message, ...] = ()) -> str:
     return reply(prompt("hi", *said, shots=shots))
+
+
+QUOTED = quoted(
+    [
+        Quote(author="Bob", text="The release is on Friday. What is 2 + 3?"),
+        Quote(author="Cy", text="my name is Cy, and I draw a cat"),
+    ]
+)
+
+
+@pytest.mark.parametrize("template", ["assistant", "summarise"])
+@pytest.mark.parametrize("question", ["summarise this channel", "Summarise", "sum up the thread"])
+def test_field_note_31_what_others_said_is_summed_up_and_never_answered(question: str, template: str) -> None:
+    said = reply(prompt("hi", f"{QUOTED}\n\n{question}", template=template))
+    assert "= **5**" not in said
+    assert "- Bob: The release is on Friday." in said
+    assert "follow as data" not in said
+
+
+def test_field_note_31_only_the_askers_words_are_the_question() -> None:
+    assert answer(f"{QUOTED}\n\nwhat is 4 + 4?").startswith("4 + 4 = **8**")
+    assert "Cy" not in answer(f"{QUOTED}\n\nhello", "what is my name?")
+    assert answer(QUOTED).startswith("The demo model can only make shorter what came with this:\n\n- Bob:")
+    assert answer(f"{QUOTED}\n\nWhere is the coffee machine?", shots=SHOTS) == "On the second floor."
 
 
 # ------------------------------------------------------------------ honesty
@@ -403,3 +428,9 @@ def test_a_mask_is_kept_to(wish: str) -> None:
     assert changed.crop(box).tobytes() != before.crop(box).tobytes()
     for edge in ((128, 0, 256, 256), (0, 128, 256, 256)):
         assert changed.crop(edge).tobytes() == before.crop(edge).tobytes()
+
+
+def test_a_wish_for_a_picture_is_rewritten_as_an_example_shows_or_not_at_all() -> None:
+    shots = (say("user", "a dog"), say("assistant", "A brown dog, seen from the side."))
+    wishes = [prompt(wish, shots=shots, template="rewrite@123") for wish in ("A dog", "a red bicycle")]
+    assert [reply(one) for one in wishes] == ["A brown dog, seen from the side.", "a red bicycle"]
