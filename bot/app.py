@@ -19,7 +19,7 @@ from bot.examiner import Examiner
 from bot.house import House, open_house
 from bot.press import Press
 from bot.scores import Archive
-from bot.settings import Settings, is_loopback
+from bot.settings import Settings, is_loopback, outdated
 from bot.state.bills import bill
 from bot.state.choices import Choices
 from bot.state.saves import Saves
@@ -192,7 +192,8 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
         if hangup := getattr(signal, "SIGHUP", None):  # Windows has none
             asyncio.get_running_loop().add_signal_handler(hangup, house.reload)
         adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
-        for risk in [*await house.redis.risks(), *house.ledger.limits.check(house.deployments)]:
+        limits = house.ledger.limits.check(house.deployments)
+        for risk in [*outdated(), *await house.redis.risks(), *limits]:
             if risk.level != "ok":
                 log.warning("%s: %s", risk.subject, risk.words)
         if web_on:
@@ -264,7 +265,9 @@ async def chat(settings: Settings, conversation: str) -> None:
 
 async def check(settings: Settings) -> list[Finding]:
     """Look at everything that the settings name; each line says how it is and what to do. Never raises."""
-    findings = [Finding(level="ok", subject="settings", words="every setting that is there can be used")]
+    findings = outdated() or [
+        Finding(level="ok", subject="settings", words="every setting that is there can be used")
+    ]
     try:
         async with open_house(settings) as house:
             loaded = ", ".join(template.name for template in house.templates)

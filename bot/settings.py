@@ -14,6 +14,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot import budgets
 from bot.errors import ConfigError
+from bot.types import Finding
+
+_REPLACED = {
+    "PARLEY_REQUESTS_PER_MINUTE": "PARLEY_LIMITS=person: 30 requests/minute",
+    "PARLEY_DAILY_USD": "PARLEY_LIMITS=person: 30 requests/minute, $2/day",
+}
+"""What was a setting once, and what says the same now."""
 
 
 def is_loopback(host: str) -> bool:
@@ -298,6 +305,19 @@ def secrets(names: Iterable[str]) -> dict[str, SecretStr]:
     """The secrets of these names, from the environment, then from `.env`: keys that a file refers to."""
     found = {**dotenv_values(".env"), **os.environ}
     return {name: SecretStr(value) for name in names if (value := found.get(name))}
+
+
+def outdated() -> list[Finding]:
+    """A warning for each setting that was replaced and is there still: somebody counts on it in vain."""
+    return [
+        Finding(
+            level="warning",
+            subject="settings",
+            words=f"{name} is no setting any more, it does nothing. Instead, write {now} (with your amount)",
+        )
+        for name, now in _REPLACED.items()
+        if secrets([name])
+    ]
 
 
 def _words(detail: ErrorDetails) -> str:

@@ -281,6 +281,6 @@ def test_a_setting_that_was_replaced_is_told_and_what_stands_in_its_place(
     monkeypatch.setenv("PARLEY_REQUESTS_PER_MINUTE", "3")
     monkeypatch.setenv("PARLEY_DATA_DIR", "data")
     _, out, _ = parley("check")
-    assert "PARLEY_DAILY_USD is no setting any more" in out
+    assert "PARLEY_DAILY_USD is no setting any more, it does nothing" in out
     assert "PARLEY_REQUESTS_PER_MINUTE is no setting any more" in out
     assert "write PARLEY_LIMITS=person: 30" in " ".join(out.split())
