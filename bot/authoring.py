@@ -124,9 +124,16 @@ def prompts_lint(
     """
     from bot import lint
     from bot.library import read_prompts
+    from bot.prompty import read
 
-    files = read_prompts(prompts_folder(folder))
+    where = prompts_folder(folder)
+    files = read_prompts(where)
     doubts = [(one.name, words) for one in files.templates for words in lint.doubts(one, files.pools)]
+    doubts += [
+        (one.name, f"{{{{{name}}}}} is filled by the file's sample; give it a default under 'inputs'")
+        for one in files.templates
+        for name in read(where / f"{one.name}.prompty").sampled
+    ]
     for name, words in doubts:
         typer.echo(f"{name}.prompty: {words}")
     typer.echo(f"{len(files.templates)} templates without a mistake, {len(doubts)} doubts.")

@@ -5,7 +5,7 @@ import hashlib
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -42,11 +42,14 @@ RANGES = {
 
 
 class Loaded(NamedTuple):
-    """A template with the fields that can clash with another's, so that the error names their lines."""
+    """A template with the fields that can clash with another's, so that the error names their lines; and
+    the holes that only the file's sample fills.
+    """
 
     template: Template
     parley: Fields
     match: Fields
+    sampled: tuple[str, ...]
 
 
 class _ModelWish(NamedTuple):
@@ -77,23 +80,25 @@ def _read(source: Source, name: str) -> Loaded:
         raise source.error(1, "a template is named with small letters, digits, - and _ (at most 64)")
     front, lines = front_matter(source)
     with front:
-        front.ignore("name", "authors", "tags", "version", "sample", "kind")
+        front.ignore("name", "authors", "tags", "version", "kind")
         front.refuse("Parley's tools are listed under metadata.parley.tools", "tools")
         front.refuse("an answer is text for a person", "outputs")
         description = front.first_text("description", "displayName") or ""
         _check_format(front)
+        samples = _samples(front.any("sample"))
         holes = {name: _hole(name, fields) for name, fields in front.entries("inputs")}
         wish = _model(front)
         parley = _parley(front.fields("metadata"))
         with parley:
             template, match = _with_parley(parley, name, description, wish)
-    said = wording(source, lines, holes)
-    if template.capability == "chat" and not said.system and not said.examples:
+    said = wording(source, lines, holes, samples)
+    speaks = template.capability == "chat" or template.rewrite is not None
+    if speaks and not said.system and not said.examples:
         raise source.error(len(source.lines), "the template says nothing: it has no 'system:' text")
     template = msgspec.structs.replace(
         template, system=said.system, examples=said.examples, inputs=said.inputs
     )
-    return Loaded(msgspec.structs.replace(template, digest=digest(template)), parley, match)
+    return Loaded(msgspec.structs.replace(template, digest=digest(template)), parley, match, said.sampled)
 
 
 def _parley(metadata: Fields) -> Fields:
@@ -122,6 +127,14 @@ def _hole(name: str, fields: Fields) -> Hole:
     return Hole(None if default is None else str(default), kind == "thread")
 
 
+def _samples(given: object) -> dict[str, str]:
+    """What a file of the first version is tried with; its own tools fill holes with it that nobody fills."""
+    if not isinstance(given, dict):
+        return {}
+    values = cast("dict[str, object]", given).items()
+    return {name: str(value).strip() for name, value in values if isinstance(value, str | int | float)}
+
+
 def _with_parley(parley: Fields, name: str, description: str, wish: _ModelWish) -> tuple[Template, Fields]:
     """The template but for its body, and the fields of its match."""
     match = parley.fields("match")
@@ -139,11 +152,23 @@ def _with_parley(parley: Fields, name: str, description: str, wish: _ModelWish) 
         parameters=wish.parameters,
         match=_match(match),
         past_messages=parley.count("past_messages", MOST_PAST) if "past_messages" in parley else None,
+        rewrite=_rewrite(parley),
         extra=parley.plain("extra"),
     )
+    if template.rewrite is not None and template.capability != "image":
+        raise parley.error(
+            "rewrite", "only wishes for pictures are rewritten: this needs 'capability: image'"
+        )
     if (template.pool is None) != (template.shots == 0):
         raise parley.error("shots", "'pool' and 'shots', how many of its examples to show, go together")
     return template, match
+
+
+def _rewrite(parley: Fields) -> str | None:
+    """Who rewrites a wish: anybody (true), or a deployment by name or tag."""
+    if isinstance(parley.any("rewrite"), str):
+        return parley.text("rewrite") or None
+    return "" if parley.flag("rewrite") else None
 
 
 def _capability(fields: Fields, key: str, value: str) -> Capability:

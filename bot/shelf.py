@@ -86,7 +86,7 @@ class Shelf:
             yield from faults(loaded, tried, self._pools)
 
     def _faults(self, loaded: Loaded, others: Iterable[Template]) -> Iterator[TemplateError]:
-        template, _, match = loaded
+        template, _, match, _ = loaded
         file = self._files.get(template.name)
         yield from faults(loaded, others, self._pools)
         if file is not None and file.match.default and not template.match.default:

@@ -65,7 +65,7 @@ def load_pools(folder: Path) -> Mapping[str, tuple[Example, ...]]:
 
 def faults(loaded: Loaded, others: Iterable[Template], pools: Container[str]) -> Iterator[TemplateError]:
     """What keeps a template from standing beside others: a claim of one of them, a pool that isn't there."""
-    template, parley, match = loaded
+    template, parley, match, _ = loaded
     taken = {claim: other.name for other in others for claim in _claims(other)}
     for claim in _claims(template):
         if claim in taken:

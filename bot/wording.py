@@ -27,12 +27,18 @@ class Hole(NamedTuple):
     thread: bool
 
 
+_UNFILLED = Hole(None, False)
+
+
 class Wording(NamedTuple):
-    """The body, read: `inputs` are the declared holes with their defaults."""
+    """The body, read: `inputs` are the declared holes with their defaults, `sampled` those that only a
+    sample fills.
+    """
 
     system: str
     examples: tuple[Example, ...]
     inputs: dict[str, str]
+    sampled: tuple[str, ...]
 
 
 class _Block(NamedTuple):
@@ -47,8 +53,8 @@ class _Block(NamedTuple):
         return "\n".join(self.lines).strip()
 
 
-def wording(source: Source, after: int, holes: Mapping[str, Hole]) -> Wording:
-    """Reads the lines `after` the front matter. Raises TemplateError."""
+def wording(source: Source, after: int, holes: Mapping[str, Hole], samples: Mapping[str, str]) -> Wording:
+    """Reads the lines `after` the front matter; a sample fills what has no default. Raises TemplateError."""
     system: list[_Block] = []
     said: list[_Block] = []
     for block in _blocks(source, after, {name for name, hole in holes.items() if hole.thread}):
@@ -59,11 +65,19 @@ def wording(source: Source, after: int, holes: Mapping[str, Hole]) -> Wording:
         elif block.text:
             raise source.error(block.line, f"'{block.role}:' must come before the examples")
     question = _take_question(said)
+    used = {hole[1].strip() for block in system for hole in HOLE.finditer(block.text)}
+    sampled = [
+        name
+        for name in samples
+        if name in used - {question, *BUILT_IN} and holes.get(name, _UNFILLED) == _UNFILLED
+    ]
+    holes = {**holes, **{name: Hole(samples[name], False) for name in sampled}}
     _check_holes(source, system, holes, question)
     return Wording(
         system="\n\n".join(block.text for block in system if block.text),
         examples=tuple(_pairs(source, said, {*holes, *BUILT_IN})),
         inputs={name: hole.default for name, hole in holes.items() if hole.default is not None},
+        sampled=tuple(sampled),
     )
 
 

@@ -404,6 +404,10 @@ def test_lint_names_doubts_and_is_strict_on_demand(parley: Run, folder: Path) ->
     assert code == 0
     assert out.startswith("other.prompty: it matches nothing")
     assert parley("lint", "--strict")[0] == 1
+    sampled = folder / "sampled.prompty"
+    sampled.write_text("---\nsample: {name: Jane}\n---\nsystem:\nYou help {{name}}.\n")
+    assert "sampled.prompty: {{name}} is filled by the file's sample" in parley("lint")[1]
+    sampled.unlink()
     (folder / "third.prompty").write_text("---\nnmae: d\n---\nHi.", encoding="utf-8")
     code, _, err = parley("lint")
     assert code == 2

@@ -114,6 +114,31 @@ You talk to {{firstName}} {{lastName}}.
     assert fill(read.system, read.inputs) == "You talk to you Doe."
 
 
+def test_a_sample_fills_what_has_no_default_and_never_the_question(tmp_path: Path) -> None:
+    read = template(
+        tmp_path,
+        """---
+inputs:
+  firstName: {type: string}
+  question: {type: string}
+sample:
+  firstName: Jane
+  context: |
+    Tents come in green.
+  question: What can you do?
+  unused: 7
+---
+system:
+You help {{firstName}}. Use this: {{context}}
+
+user:
+{{question}}
+""",
+    )
+    assert read.inputs == {"firstName": "Jane", "context": "Tents come in green."}
+    assert read.examples == ()
+
+
 @pytest.mark.parametrize(
     "where",
     [
