@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from bot.state.embedded import embedded
 from tests.processes import Process, free_port, listening, run
 from tests.simulators.slack import SlackSimulator
@@ -215,7 +217,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Parse, run, print."""
     options = parser().parse_args()
-    for name, value in asyncio.run(measure(options)).rows().items():
+    for name, value in uvloop.run(measure(options)).rows().items():
         print(f"| {name:<40} | {value:>16} |")
 
 

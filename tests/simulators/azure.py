@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import uvloop
 from aiohttp import web
 
 from tests.simulators import azure_wire as wire
@@ -498,7 +499,7 @@ def main() -> None:
     given = parser.parse_args()
     run = serve(given.host, given.port, given.chunks, given.interval_ms / 1000, given.first_ms / 1000)
     try:
-        asyncio.run(run)
+        uvloop.run(run)  # a load of its own is to be light
     except KeyboardInterrupt:
         return
 
