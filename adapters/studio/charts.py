@@ -39,7 +39,7 @@ def bars(name: str, row: Sequence[Bar]) -> str:
     top = max((one.value for one in row), default=0.0) or 1.0
     chart = _pygal().Bar(**_config(900, 200, top), rounded_bars=2)
     chart.add("", [{"value": one.value, "label": one.words} for one in row])
-    return _svg(name, chart)
+    return _svg(name, chart, preserveAspectRatio="none")
 
 
 def steps(name: str, rows: Sequence[Mapping[int, float]], span: int) -> str:
@@ -49,7 +49,7 @@ def steps(name: str, rows: Sequence[Mapping[int, float]], span: int) -> str:
     for row in rows:
         corners = [((at, 0), (at, row[at]), (at + 1, row[at]), (at + 1, 0)) for at in sorted(row)]
         chart.add("", [corner for four in corners for corner in four])
-    return _svg(name, chart)
+    return _svg(name, chart, preserveAspectRatio="none")
 
 
 def scatter(name: str, dots: Sequence[Dot]) -> str:
@@ -96,9 +96,10 @@ def _config(width: int, height: int, top: float) -> dict[str, Any]:
     }
 
 
-def _svg(name: str, chart: Any) -> str:
+def _svg(name: str, chart: Any, **attributes: str) -> str:
     drawn: Element = chart.render_tree()
-    root = Element("svg", {"viewBox": drawn.attrib["viewBox"], "role": "img", "aria-label": name})
+    named = {"viewBox": drawn.attrib["viewBox"], "role": "img", "aria-label": name}
+    root = Element("svg", named | attributes)
     _take(drawn, root)
     return tostring(root, encoding="unicode")
 

@@ -111,7 +111,7 @@ async def test_texts_are_compared_in_a_matrix_and_on_a_plane(page: Page, whole: 
     texts = "reset my password\nforgot my password\nwhen does the canteen open"
     await page.get_by_label("Texts, one on each line").fill(texts)
     await page.get_by_role("button", name="Compare").click()
-    await expect(page.locator(".plot circle")).to_have_count(3)
+    await expect(page.get_by_role("img", name="The texts on a plane").locator("circle")).to_have_count(3)
     cells = [float(text) for text in await page.locator(".matrix td").all_inner_texts()]
     assert [cells[0], cells[4], cells[8]] == [1.0, 1.0, 1.0]
     assert cells[1] == cells[3] > cells[2]
