@@ -23,7 +23,11 @@ Show = Callable[[str], Awaitable[bool]]
 ROUNDS = 5
 """How often in one turn the model may call tools before it has to answer."""
 STOPPED = "_Stopped, as you asked._"
-_SUPERSEDED = "_Stopped here: you wrote again._"
+_INSTEAD = {
+    "said": "_Stopped here: you wrote again._",
+    "edited": "_Stopped here: you changed your question._",
+    "deleted": "_Stopped here: you deleted your question._",
+}
 _CUT = "_Cut off here: the answer reached its length limit. Say “go on” for the rest._"
 _BROKEN = "_The answer broke off here: the connection to the model was lost. Say “go on” for the rest._"
 
@@ -47,7 +51,7 @@ async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tup
 
 def stopped(stop: Stop) -> str:
     """Why an answer ends here."""
-    return _SUPERSEDED if stop.superseded else STOPPED
+    return _INSTEAD.get(stop.why, STOPPED)
 
 
 async def counted(deltas: AsyncIterator[Delta], prompt: Prompt, usage: list[Usage]) -> AsyncGenerator[Delta]:
@@ -90,7 +94,7 @@ class Chat:
             self._end(prompt, (), note=_BROKEN, outcome="failed", reason=str(error))
             return
         if messages is None:
-            self._end(prompt, (), note=stopped(stop), asked=stop.superseded)
+            self._end(prompt, (), note=stopped(stop), asked=stop.why in _INSTEAD)
         else:
             note = {"length": _CUT, "stopped": STOPPED}.get(draft.finish or "", "")
             self._end(prompt, messages, note=note)

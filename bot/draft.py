@@ -14,13 +14,15 @@ class Stop:
 
     def __init__(self) -> None:
         self.wished = False
-        self.superseded = False
+        self.why = ""
         self._then: Callable[[], object] | None = None
 
-    def wish(self, *, superseded: bool = False) -> None:
-        """Stop what runs now, and let nothing new begin; `superseded` by what the person said next."""
+    def wish(self, why: str = "asked") -> None:
+        """Stop what runs now, and let nothing new begin: `asked` for, or for what the person did to it since
+        (`said` something else, `edited` it, `deleted` it).
+        """
         self.wished = True
-        self.superseded |= superseded
+        self.why = why
         if self._then is not None:
             self._then()
 

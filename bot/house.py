@@ -119,12 +119,15 @@ class House:
         reload(self.gateway, read)
 
     async def _supersede(self, event: Event) -> None:
-        """Stop what is answered in vain: a question that was changed; where wanted, any before this one."""
+        """Stop what is answered in vain: a question that was changed; where wanted, any before this one.
+
+        What is not answered itself, such as a command or a word to somebody else, stops nothing.
+        """
         match event:
             case Edited() | Deleted():
                 await self.inbox.supersede(event)
             case Said() if self.settings.parley_while_answering == "supersede":
-                if self.engine.command(event) is None:
+                if self.engine.command(event) is None and await self.engine.heeds(event):
                     await self.inbox.supersede(event)
             case _:
                 pass

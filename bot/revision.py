@@ -1,4 +1,4 @@
-"""Changes of turns that are written already: a rating, a deletion, a question asked anew."""
+"""Turns that no answer makes: changed by a rating, a deletion, the same question; overtaken, or given up."""
 
 import logging
 import re
@@ -6,10 +6,21 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from bot.draft import Draft
 from bot.state.inbox import Written
-from bot.types import Deleted, Rated, Rating, Turn
+from bot.types import Deleted, Outcome, Rated, Rating, Reply, Said, Turn, now, say
 
 log = logging.getLogger(__name__)
+
+BURIED = (
+    "Sorry, I could not answer this: something went wrong each time I tried. It is noted for the person who "
+    "runs this bot. Asking in other words may help."
+)
+GIVEN_UP = (
+    "Sorry, I can't answer this now: something that I depend on does not work. The person who runs "
+    "this bot can see why in its log. Please try again later."
+)
+OVERTAKEN = "_Not answered by itself: you wrote again._"
 
 _SAME = re.compile(r"\n\n_Asked anew at [\d:]+ UTC: the answer is the same\._\Z")
 
@@ -28,6 +39,26 @@ def rate(turns: Sequence[Turn], rated: Rated) -> Written:
 def delete(turns: Sequence[Turn], deleted: Deleted) -> Written:
     """The deleted question's turn, gone."""
     return Written(place=place_of(turns, deleted.target))
+
+
+def overtaken(said: Said) -> Turn:
+    """A question without an answer of its own: the next prompts see it, and so does who reads the history."""
+    sent = ", ".join(attachment.name for attachment in said.attachments)
+    text = "\n".join(
+        part for part in (said.text.strip(), f"[sent, and not looked at: {sent}]" if sent else "") if part
+    )
+    return _without(said, Reply(text=OVERTAKEN), "refused", "the same person wrote again", text)
+
+
+def given_up(said: Said, reply: Reply, reason: str) -> Turn:
+    """A question that can't be answered."""
+    return _without(said, reply, "failed", reason)
+
+
+def _without(said: Said, reply: Reply, outcome: Outcome, reason: str, seen: str = "") -> Turn:
+    draft = Draft(said, now())
+    draft.end(reply, outcome, messages=(say("user", seen),) if seen else (), reason=reason)
+    return draft.done()
 
 
 def anew(turn: Turn, before: Turn) -> Turn:

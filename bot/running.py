@@ -39,6 +39,13 @@ class Running:
         self.post: Post | None = claim.begun
         self.task: asyncio.Task[None] | None = None
         self.ended = False
+        self.heed(claim.stop)
+
+    def heed(self, wish: str) -> None:
+        """Stop, if the wish is for this event."""
+        event, _, why = wish.partition("\n")
+        if self.claim.event is not None and self.claim.event.id == event:
+            self.stop.wish(why)
 
     def scene(self) -> Scene | None:
         """What somebody who looks may see; None for what is not answered."""
@@ -62,8 +69,7 @@ class Running:
     async def hold(self, post: Post | None = None) -> None:
         """Keep the lease, and with it the floor."""
         asked_at = time.monotonic()
-        if not await self._inbox.hold(self.claim, post):
-            self.stop.wish()
+        self.heed(await self._inbox.hold(self.claim, post))
         self.floor.extend(asked_at + self._lease_s * _SURE)
 
     async def release(self, delay_s: float, *, counted: bool = True) -> None:

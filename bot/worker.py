@@ -30,10 +30,6 @@ Depart = Callable[[Departed], Awaitable[None]]
 """Does what the operator wants done when the bot is taken away from a place."""
 
 _BACKOFF_S = (1, 2, 5, 10, 20, 40, 60)
-_BURIED = (
-    "Sorry, I could not answer this: something went wrong each time I tried. It is noted for the person who "
-    "runs this bot. Asking in other words may help."
-)
 _PATIENCE_S = 120.0
 """The longest that a person is asked to wait for a deployment that says when it is back."""
 
@@ -99,11 +95,10 @@ class Worker:
         return running.task
 
     def _stop(self, wish: str) -> None:
-        conversation, _, event = wish.partition("\n")
+        conversation, _, rest = wish.partition("\n")
         running = self._running.get(conversation)
-        if running is None or (event and (running.claim.event is None or running.claim.event.id != event)):
-            return
-        running.stop.wish(superseded=bool(event))
+        if running is not None:
+            running.heed(rest)
 
     async def _drain(self) -> None:
         """Let running turns end within `drain_s`; hand the rest over at once."""
@@ -194,6 +189,9 @@ class Worker:
         if not await self._engine.heeds(said):
             await running.commit(Written())
             return
+        if said.superseded and self._engine.command(said) is None:
+            await self._pass_over(running, said)
+            return
         word, post = self._engine.command(said) or ("", "")
         before = desk.find(turns, post) if word == "again" else None
         if before is None or not self._engine.may(said.user, before):
@@ -202,6 +200,14 @@ class Worker:
         place = turns.index(before) - len(turns)
         running.post = running.post or before.post
         await self._answer(running, before.said, turns[:place], place)
+
+    async def _pass_over(self, running: Running, said: Said) -> None:
+        """Write down what the same person's next words stand for; an answer that was begun says so."""
+        turn = revision.overtaken(replace(said, superseded=False))
+        if running.post is not None or running.claim.attempt > 1:
+            turn = await self._last_words(running, turn)
+        await running.commit(Written(turn=turn))
+        await quietly(self._bills.give_back(said.user.tenant, said.id))
 
     async def _answer_again(self, running: Running, edited: Edited) -> None:
         """Rerun an edited question with what was said before it, and edit the answer in place."""
@@ -297,35 +303,29 @@ class Worker:
         await running.release(delay)
 
     async def _give_up(self, running: Running, reason: str) -> None:
-        words = (
-            "Sorry, I can't answer this now: something that I depend on does not work. The person who runs "
-            "this bot can see why in its log. Please try again later."
-        )
-        await quietly(self._bury(running, reason, words))
+        await quietly(self._bury(running, reason, revision.GIVEN_UP))
 
-    async def _bury(self, running: Running, reason: str, words: str = _BURIED) -> None:
+    async def _bury(self, running: Running, reason: str, words: str = revision.BURIED) -> None:
         """End an event that can't be answered: tell the person, keep the event and the reason."""
         claim = running.claim
         turn: Turn | None = None
         if isinstance(claim.event, Said):
-            turn = await self._last_words(running, claim.event, Reply(text=words), reason)
+            turn = await self._last_words(running, revision.given_up(claim.event, Reply(text=words), reason))
         observe.BURIED.inc()
         await running.commit(Written(turn=turn, buried=reason))
         if claim.event is not None:
             await quietly(self._bills.give_back(claim.event.user.tenant, claim.event.id))
 
-    async def _last_words(self, running: Running, said: Said, reply: Reply, reason: str) -> Turn:
-        post = running.post
+    async def _last_words(self, running: Running, turn: Turn) -> Turn:
+        post, address = running.post, turn.said.address
         try:
-            adapter = self._adapter(said.address.conversation)
+            adapter = self._adapter(address.conversation)
             # What an earlier process began is taken over as any answer is: found, and continued.
-            post = await adapter.open(said.address, post, True)
-            post = await adapter.close(post, reply)
+            post = await adapter.open(address, post, True)
+            post = await adapter.close(post, turn.reply)
         except Exception as error:
             log.warning("The person could not be told: %s", error)
-        draft = Draft(said, now())
-        draft.end(reply, "failed", reason=reason)
-        return replace(draft.done(), post=post, attempts=running.claim.attempt)
+        return replace(turn, post=post, attempts=running.claim.attempt)
 
     def _adapter(self, conversation: str) -> Adapter:
         name = conversation.partition(":")[0]

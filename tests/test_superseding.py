@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 from msgspec.structs import replace
 
-from bot.types import Delta, Prompt
+from bot.types import Attachment, Delta, Prompt, Said
 from tests.acts import BOB, deleted, edited, said, stopped
 from tests.bench import ROOM, Bench
 
@@ -68,6 +68,7 @@ async def test_field_note_11_a_question_that_is_deleted_while_it_is_answered_is_
         await bench.accept(gone)
         assert await bench.inbox.supersede(gone)
         await bench.until(bench.idle)
+    assert bench.room.texts == ["Once upon\n\n_Stopped here: you deleted your question._"]
     assert await bench.turns.turns(ROOM) == ()
 
 
@@ -83,6 +84,19 @@ async def test_an_answer_is_stopped_by_whoever_asked_or_has_leave(bench: Bench) 
     assert bench.room.texts == ["Once upon\n\n_Stopped, as you asked._"]
 
 
+async def test_an_answer_that_was_to_stop_is_not_written_by_the_next_worker_either(bench: Bench) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working(drain_s=0.01):
+        await slow.running.wait()
+    assert await bench.inbox.stop(stopped()) == "accepted"
+    await bench.accept(said("second", event="b"))
+    assert await bench.inbox.stop(stopped()) == "duplicate"
+    async with bench.working():
+        await bench.until(bench.idle)
+    assert bench.room.texts[-2:] == ["_Stopped, as you asked._", "the next answer"]
+
+
 async def test_a_question_without_any_answer_yet_is_still_seen_by_the_next(bench: Bench) -> None:
     slow = Slow(bench, "")
     await bench.accept(said("first", event="a"))
@@ -95,10 +109,68 @@ async def test_a_question_without_any_answer_yet_is_still_seen_by_the_next(bench
     assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "second"]
 
 
+async def supersede(bench: Bench, event: Said) -> None:
+    await bench.accept(event)
+    await bench.inbox.supersede(event)
+
+
+async def test_field_note_03_what_the_same_person_still_waits_for_is_answered_with_their_newest(
+    bench: Bench,
+) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        other = replace(said("mine", event="x"), user=BOB)
+        await bench.accept(other)
+        for event in (said("second", event="b"), said("usage", event="c"), said("third", event="d")):
+            await supersede(bench, event)
+        await bench.until(bench.idle)
+    turns = await bench.turns.turns(ROOM)
+    assert [turn.id for turn in turns] == ["a", "x", "b", "c", "d"], "nothing is lost"
+    assert [turn.outcome for turn in turns] == ["answered", "answered", "refused", "answered", "answered"]
+    stopped, mine, _, third = bench.room.texts
+    assert (stopped, mine, third) == (
+        "Once upon\n\n_Stopped here: you wrote again._",
+        "the next answer",
+        "the next answer",
+    )
+    assert [m.text for m in bench.model.prompts[-1].messages if m.role == "user"][-3:] == [
+        "mine",
+        "second",
+        "third",
+    ]
+
+
+async def test_a_superseded_question_whose_answer_was_begun_elsewhere_is_told_so_there(bench: Bench) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working(drain_s=0.01):
+        await slow.running.wait()
+        await bench.until(lambda: bool(bench.room.texts))
+    await supersede(bench, said("second", event="b"))
+    async with bench.working():
+        await bench.until(bench.idle)
+    assert bench.room.texts == ["_Not answered by itself: you wrote again._", "the next answer"]
+    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["a", "b"]
+
+
+async def test_a_file_of_a_superseded_message_is_named_to_the_model(bench: Bench) -> None:
+    file = Attachment(id="f", name="plan.pdf", mime="application/pdf")
+    await bench.accept(replace(said("", event="a"), attachments=(file,)))
+    await supersede(bench, said("second", event="b"))
+    async with bench.working():
+        await bench.until(bench.idle)
+    assert [m.text for m in bench.model.prompts[-1].messages if m.role == "user"][-2:] == [
+        "[sent, and not looked at: plan.pdf]",
+        "second",
+    ]
+
+
 async def test_nobody_supersedes_another_person_or_what_does_not_run(bench: Bench) -> None:
     first, second = said("first", event="a"), said("second", event="b")
     await bench.accept(first, second)
-    assert not await bench.inbox.supersede(second), "nothing runs yet"
+    assert not await bench.inbox.supersede(first), "nothing runs yet"
     slow = Slow(bench, "Once upon")
     async with bench.working(drain_s=0.01):
         await slow.running.wait()

@@ -326,7 +326,7 @@ async def test_field_note_04_the_lease_is_renewed_while_the_model_thinks(
     renewed = 0
     hold = bench.inbox.hold
 
-    async def counting(claim: Claim, begun: Post | None = None) -> bool:
+    async def counting(claim: Claim, begun: Post | None = None) -> str:
         nonlocal renewed
         renewed += 1
         return await hold(claim, begun)

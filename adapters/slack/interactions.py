@@ -115,7 +115,8 @@ def _asked(payload: Payload, action: Payload, value: Payload) -> Said:
 
 def _stopped(payload: Payload, action: Payload, value: Payload) -> Stopped:
     address, user = _address(payload, action, str(value["conversation"]))
-    return Stopped(id=address.event, address=address, user=user, at=time_of(action["action_ts"]))
+    at, target = time_of(action["action_ts"]), str(value.get("event", ""))
+    return Stopped(id=address.event, address=address, user=user, at=at, target=target)
 
 
 def session_stopped(event: Payload, team: str) -> Stopped:

@@ -31,14 +31,15 @@ _json = msgspec.json.Encoder()
 class Claim:
     """A conversation held by this worker, its oldest waiting event, and what was said before.
 
-    `event` is None when the stored event can't be read (`raw` has it); `more_in_ms` is when the shard has
-    something else due, -1 for never.
+    `event` is None when the stored event can't be read (`raw` has it); `stop` is a wish to stop that came
+    before; `more_in_ms` is when the shard has something else due, -1 for never.
     """
 
     conversation: str
     token: int
     attempt: int
     begun: Post | None
+    stop: str = ""
     event: Event | None
     raw: bytes
     waited_ms: int
@@ -143,21 +144,43 @@ class Inbox:
         return answer.decode()
 
     async def stop(self, event: Stopped, *, leave: bool = False) -> Receipt:
-        """Stop the answer that runs in this conversation; without `leave` only for the person who asked."""
+        """Stop the answer that is due in this conversation; without `leave` only for the person who asked.
+
+        The wish outlives its worker, and ends with the answer that it is for. A second delivery, or a wish
+        for an answer that is there already, is a `duplicate` and stops nothing.
+        """
         conversation, user = event.address.conversation, event.user
-        names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
-        arguments = [user.id, user.tenant, conversation, keys.STOPS, keys.LEASE_S, int(leave)]
-        return "accepted" if await self._redis.run(_STOP, names, arguments) else "ignored"
+        answer: bytes = await self._redis.run(
+            _STOP,
+            [
+                keys.of("seen", conversation, event.id),
+                keys.of("lease", conversation),
+                keys.of("inbox", conversation),
+            ],
+            [
+                user.id,
+                user.tenant,
+                conversation,
+                keys.STOPS,
+                keys.LEASE_S,
+                int(leave),
+                event.target,
+                keys.SEEN_S,
+            ],
+        )
+        return msgspec.convert(answer.decode(), Receipt)
 
     async def supersede(self, event: Said | Edited | Deleted) -> bool:
         """Stop the answer that runs in this conversation for the same person; whether there was one.
 
-        What is edited or deleted stops only its own.
+        What they asked before and still waits is marked `superseded`. What is edited or deleted stops only
+        its own.
         """
         conversation = event.address.conversation
         names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
         user, target = event.user, "" if isinstance(event, Said) else event.target
-        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target]
+        why = type(event).__name__.lower()
+        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why]
         return bool(await self._redis.run(_SUPERSEDE, names, arguments))
 
     async def claim(self, shard: int) -> Claim | int:
@@ -178,13 +201,14 @@ class Inbox:
             raise
         if not answer[0]:
             return int(answer[1])
-        conversation, token, attempt, post, event, waited, more, *turns = answer
+        conversation, token, attempt, post, stop, event, waited, more, *turns = answer
         read, places = read_placed(turns)
         return Claim(
             conversation=conversation.decode(),
             token=token,
             attempt=attempt,
             begun=_post.decode(post) if post else None,
+            stop=stop.decode() if stop else "",
             event=read_event(event),
             raw=event,
             waited_ms=waited,
@@ -193,19 +217,19 @@ class Inbox:
             places=places,
         )
 
-    async def hold(self, claim: Claim, begun: Post | None = None) -> bool:
-        """Renew the lease, and note the post begun under it. False when the person asked to stop.
+    async def hold(self, claim: Claim, begun: Post | None = None) -> str:
+        """Renew the lease, and note the post begun under it. The wish to stop, where there is one.
 
         Raises LeaseLost.
         """
-        answer: int = await self._redis.run(
+        answer: bytes | None = await self._redis.run(
             _HOLD,
             [keys.of("lease", claim.conversation), keys.ready(claim.shard)],
             [claim.token, claim.conversation, self._lease_ms, _json.encode(begun) if begun else ""],
         )
-        if answer == 0:
+        if answer is None:
             raise LeaseLost(claim.conversation)
-        return answer == 1
+        return answer.decode()
 
     async def release(self, claim: Claim, delay_s: float, *, counted: bool = True) -> None:
         """Put the event back: due again after the delay. An uncounted attempt was no fault of the event's.
@@ -274,8 +298,10 @@ class Inbox:
         return [-1 if answer is None else int(answer) for answer in answers]
 
     async def nudges(self) -> AsyncGenerator[int | str]:
-        """Shards in which something became due, and conversations whose answer should stop
-        (with the event that is answered, on a line of its own, where only that one should).
+        """Shards in which something became due, and conversations whose answer should stop, with the wish.
+
+        A wish to stop is the event that it is for and, on a second line, why: `asked`, `said`, `edited` or
+        `deleted`.
 
         Losing one is harmless. The first item is "": from here on nothing is missed.
         """

@@ -31,8 +31,8 @@ NUDGES = "parley:nudge"
 RECENT = "parley:{studio}:recent"
 """When each conversation was last answered: what the studio lists."""
 STOPS = "parley:stop"
-"""The channel that carries a conversation whose running answer is not wanted any more, and, on a second
-line where there is one, the only event that this is about."""
+"""The channel that carries, in three lines, a conversation, the event whose answer is not wanted any more,
+and why."""
 LOOKS = "parley:look"
 """The channel that tells workers that somebody looks at what they are answering."""
 STAGE = "parley:stage"

@@ -1,11 +1,25 @@
--- Ask the worker that answers here to stop. Whoever is not the one who asked needs leave.
--- KEYS lease, inbox    ARGV user, tenant, conversation, channel, lease life s, leave (1 or 0)
--- Returns 0 when somebody else asked, else 1.
-local ok, running = pcall(cjson.decode, redis.call('LINDEX', KEYS[2], 0) or '')
-if ok and running.user and ARGV[6] == '0' and (running.user.id ~= ARGV[1] or running.user.tenant ~= ARGV[2]) then
-  return 0
+-- Ask the worker that answers here to stop, once for all deliveries of the wish. Whoever is not the one who asked
+-- needs leave. The wish names the event at the head, and holds for no other: it outlives the worker, not the answer.
+-- KEYS seen, lease, inbox
+-- ARGV user, tenant, conversation, channel, lease life s, leave (1 or 0), event that it is for ('': what is
+--      answered now), seen life s
+-- Returns 'ignored' when somebody else asked, 'duplicate' when there is nothing (any more) to stop, else 'accepted'.
+local ok, head = pcall(cjson.decode, redis.call('LINDEX', KEYS[3], 0) or '')
+if not ok or not head.id or redis.call('EXISTS', KEYS[1]) == 1 then
+  return 'duplicate'
 end
-redis.call('HSET', KEYS[1], 'stop', 1)
-redis.call('EXPIRE', KEYS[1], ARGV[5])
-redis.call('PUBLISH', ARGV[4], ARGV[3])
-return 1
+if ARGV[6] == '0' and (head.user.id ~= ARGV[1] or head.user.tenant ~= ARGV[2]) then
+  return 'ignored'
+end
+if ARGV[7] ~= '' and ARGV[7] ~= head.id then
+  local begun, post = pcall(cjson.decode, redis.call('HGET', KEYS[2], 'post') or '')
+  if not begun or not post.data or post.data.event ~= ARGV[7] then -- where an answer is given anew, only its post tells
+    return 'duplicate'
+  end
+end
+local wish = head.id .. '\nasked'
+redis.call('SET', KEYS[1], 1, 'EX', ARGV[8])
+redis.call('HSET', KEYS[2], 'stop', wish)
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+redis.call('PUBLISH', ARGV[4], ARGV[3] .. '\n' .. wish)
+return 'accepted'

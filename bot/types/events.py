@@ -86,7 +86,8 @@ class Said(Act, tag="said"):
     is its words (`/image a red bicycle`). `addressed` is false for a message in a thread that does not
     name the bot: it counts only where the bot already takes part. `channel` is the platform's id of the
     room, for templates and limits. `direct` is true in one-to-one chats, `threaded` false in a group chat
-    whose one conversation is everything that is said there.
+    whose one conversation is everything that is said there. `superseded` is set where the same person has
+    said more since, and only that is to be answered.
     """
 
     text: str
@@ -96,6 +97,7 @@ class Said(Act, tag="said"):
     channel: str = ""
     direct: bool = False
     threaded: bool = True
+    superseded: bool = False
 
     @property
     def command(self) -> tuple[str, str] | None:
@@ -134,7 +136,9 @@ class Rated(Act, tag="rated"):
 
 
 class Stopped(Act, tag="stopped"):
-    """A person asked the bot to stop writing in this conversation."""
+    """A person asked the bot to stop writing in this conversation; with a `target`, only the answer to it."""
+
+    target: str = ""
 
 
 class Departed(Act, tag="departed"):

@@ -99,7 +99,7 @@ async def test_an_answer_that_grows_by_edits_has_a_stop_button_until_it_is_whole
         await room.slack.press_button(message, CHANNEL, "U0ALICE", "stop")
         stopped = room.engine.events[-1]
         assert isinstance(stopped, Stopped)
-        assert stopped.address.conversation == said.address.conversation
+        assert (stopped.address.conversation, stopped.target) == (said.address.conversation, said.id)
         room.engine.receipt = "ignored"
         await room.slack.press_button(message, CHANNEL, "U0BOB", "stop")
         await room.slack.until(lambda: room.slack.workspace.ephemeral)

@@ -14,7 +14,7 @@ from bot.state import keys
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.redis import Argument, Key, Redis, Script
 from bot.state.turns import Turns
-from bot.types import Post, Reply, Said, Turn, now
+from bot.types import Post, Reply, Said, Stopped, Turn, now
 from tests.acts import ADA, deleted, rated, said, stopped
 
 ROOM = "test:room"
@@ -207,15 +207,52 @@ async def test_an_ignored_message_is_not_remembered_as_seen(inbox: Inbox) -> Non
 async def test_a_wish_to_stop_reaches_the_holder_by_its_lease_and_by_a_nudge(inbox: Inbox) -> None:
     await inbox.accept(said())
     claim = await claimed(inbox)
+    assert (claim.stop, await inbox.hold(claim)) == ("", "")
     nudges: AsyncGenerator[int | str] = inbox.nudges()
     async with aclosing(nudges):
         assert await anext(nudges) == ""
         await inbox.accept(stopped())
-        assert await anext(nudges) == ROOM
-    assert not await inbox.hold(claim)
+        assert await anext(nudges) == f"{ROOM}\ne1\nasked"
+    assert await inbox.hold(claim) == "e1\nasked"
     await answer(inbox, claim)
     await inbox.accept(said(event="next"))
-    assert await inbox.hold(await claimed(inbox)), "a wish ends with its answer"
+    after = await claimed(inbox)
+    assert (after.stop, await inbox.hold(after)) == ("", ""), "a wish ends with its answer"
+
+
+async def test_a_wish_to_stop_outlives_the_worker_that_it_reached(inbox: Inbox) -> None:
+    await inbox.accept(said())
+    first = await claimed(inbox)
+    await inbox.accept(stopped())
+    await inbox.release(first, 0)  # as when the lease runs out
+    assert (await claimed(inbox)).stop == "e1\nasked"
+
+
+async def test_a_wish_to_stop_that_comes_twice_stops_one_answer(inbox: Inbox) -> None:
+    await inbox.accept(said(event="a"))
+    await inbox.accept(said(event="b"))
+    claim = await claimed(inbox)
+    assert [await inbox.accept(stopped()) for _ in range(2)] == ["accepted", "duplicate"]
+    await answer(inbox, claim)
+    assert await inbox.accept(stopped()) == "duplicate"
+    assert (await claimed(inbox)).stop == ""
+
+
+async def test_a_wish_to_stop_stops_no_other_answer_than_the_one_it_names(inbox: Inbox) -> None:
+    def named(target: str) -> Stopped:
+        return replace(stopped(), id=f"stop {target}", target=target)
+
+    assert await inbox.accept(named("a")) == "duplicate", "nothing waits"
+    await inbox.accept(said(event="a"))
+    await inbox.accept(said(event="b"))
+    await answer(inbox, await claimed(inbox))
+    claim = await claimed(inbox)
+    assert await inbox.accept(named("a")) == "duplicate", "it is there already"
+    await inbox.hold(claim, Post(id="p", data={"event": "earlier"}))
+    assert await inbox.accept(named("a")) == "duplicate"
+    assert await inbox.accept(named("earlier")) == "accepted", "the answer that is given anew there"
+    assert await inbox.accept(named("b")) == "accepted"
+    assert await inbox.hold(claim) == "b\nasked"
 
 
 async def test_an_accepted_event_nudges_its_shard(inbox: Inbox) -> None:
@@ -323,7 +360,7 @@ async def test_a_claim_whose_answer_was_lost_is_not_taken_from_who_has_it_now(re
     holder = Inbox(redis, lease_s=30, limit=3, retention_s=3600)
     claim = await claimed(holder)
     assert not isinstance(await loser.claim(SHARD), Claim)
-    assert await holder.hold(claim)
+    assert await holder.hold(claim) == ""
     await flaky.close()
 
 
