@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from bot import drawing, routing
+from bot import drawing, rewriting, routing
 from bot.chat import Show
 from bot.compose import Room
 from bot.draft import Draft, Stop
@@ -120,5 +121,10 @@ class Atelier:
         family, room = self.family(template) or "", self.room(draft, template)
         prompt, notes = drawing.composed(template, draft.said, wish, pictures, room, family, vary=vary)
         draft.notes += notes
-        await self.reserve(draft, prompt)
-        await drawing.draw(self.model, draft, prompt, sheet.show, sheet.stop, sheet.glimpse)
+        asked = None
+        if template.rewrite is not None:
+            room = self.room(draft, rewriting.writer(template))
+            asked = rewriting.request(template, draft, prompt, room)
+        rewrite = None if asked is None else partial(rewriting.rewritten, self.model, draft, asked)
+        await self.reserve(draft, *([asked] if asked is not None else []), prompt)
+        await drawing.draw(self.model, draft, prompt, sheet.show, sheet.stop, sheet.glimpse, rewrite)

@@ -24,6 +24,9 @@ Picture = Callable[[str, str], Awaitable[Image | None]]
 Reserve = Callable[[Prompt], Awaitable[None]]
 """Reserves what a prompt will cost. Raises Refused."""
 
+Rewrite = Callable[[Prompt], Awaitable[Prompt]]
+"""Puts the words of a wish into other ones."""
+
 _TICK_S = 5.0
 _BROKEN = (
     "The model began to draw this and broke off before the picture was done, twice. "
@@ -45,16 +48,29 @@ _ABOUT = re.compile(
 
 
 async def draw(
-    model: Model, draft: Draft, prompt: Prompt, show: Show, stop: Stop, glimpse: Glimpse | None = None
+    model: Model,
+    draft: Draft,
+    prompt: Prompt,
+    show: Show,
+    stop: Stop,
+    glimpse: Glimpse | None = None,
+    rewrite: Rewrite | None = None,
 ) -> None:
-    """Draw the last message of the prompt, and end the draft with the pictures."""
+    """Draw the last message of the prompt, and end the draft with the pictures.
+
+    The history keeps the wish as it was said; in which words it was drawn is told by the pictures.
+    """
     wish = prompt.messages[-1]
     words = wish.text.strip()
     images: tuple[Image, ...] = ()
 
     async def work() -> tuple[Message, ...]:
         nonlocal images
-        images = await drawn(model, draft, prompt, show, glimpse)
+        sent = prompt
+        if rewrite is not None:
+            await show(f"_Putting “{words}” into words for a picture…_")
+            sent = await rewrite(prompt)
+        images = await drawn(model, draft, sent, show, glimpse, words)
         return ()
 
     try:
@@ -74,12 +90,19 @@ async def draw(
 
 
 async def drawn(
-    model: Model, draft: Draft, prompt: Prompt, show: Show, glimpse: Glimpse | None = None
+    model: Model,
+    draft: Draft,
+    prompt: Prompt,
+    show: Show,
+    glimpse: Glimpse | None = None,
+    said: str = "",
 ) -> tuple[Image, ...]:
-    """The pictures of one call, kept with the draft under refs of their own."""
+    """The pictures of one call, kept with the draft under refs of their own; `said` is the wish as the person
+    said it, where the prompt has it in other words.
+    """
     draft.sent.append(prompt)
     words = prompt.messages[-1].text.strip()
-    ticking = asyncio.create_task(_tick(draft, words, show))
+    ticking = asyncio.create_task(_tick(draft, said or words, show))
     try:
         made, usage = await model.draw(prompt, glimpse)
     finally:
@@ -184,7 +207,10 @@ def composed(
         if pictures[0].mask or _was_sent(pictures[0]):
             raise NotAllowed(_CANT_CHANGE)
         words, pictures, notes = f"{pictures[0].alt}, {words}", (), (*notes, _ANEW)
-    template = replace(template, parameters=parameters)
+    # What is said to whoever rewrites the wish is no wish itself; nor is what others said before it.
+    system = template.system if template.rewrite is None else ""
+    template = replace(template, parameters=parameters, system=system)
+    said = replace(said, quotes=())
     material = Material(template=template, said=said, question=words, pictures=pictures)
     return replace(compose(material, room), vary=vary), notes
 

@@ -110,6 +110,11 @@ def _parley() -> dict[str, Any]:
             },
             "shots": _count("How many examples of the pool.", MOST_SHOTS),
             "past_messages": _count("At most so many messages of the conversation.", MOST_PAST),
+            "rewrite": {
+                "anyOf": [{"type": "boolean"}, _TEXT],
+                "description": "Pictures: a chat deployment (true: any; or by name or tag) first rewrites "
+                "the wish by this template's text.",
+            },
             "tools": {**_TEXTS, "description": "Tools that the model may call."},
             "knowledge": {**_TEXTS, "description": "Texts, knowledge/NAME.md, whose passages are shown."},
             "extra": {"type": "object", "description": "Fields of an imported set-up, kept for its export."},

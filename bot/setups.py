@@ -76,6 +76,7 @@ def _front(template: Template) -> dict[str, Any]:
             "pool": template.pool,
             "shots": template.shots,
             "past_messages": template.past_messages,
+            "rewrite": template.rewrite if template.rewrite != "" else True,
             "tools": template.tools,
             "knowledge": template.knowledge,
             "match": msgspec.to_builtins(template.match),

@@ -103,8 +103,9 @@ class Template(Value):
     """A prompt as data. `digest` is 12 hex digits over the wording; `system` may hold `{{holes}}`.
 
     `inputs` are the names of its holes with their default values. `past_messages` is how many messages of
-    the conversation are shown at most, `None`: what fits. `extra` are fields of an imported set-up that
-    nothing here uses, kept for its export.
+    the conversation are shown at most, `None`: what fits. `rewrite` is the chat deployment, by name or tag,
+    that first puts a wish for a picture into other words by the template's text ("": any), `None`: nobody
+    does. `extra` are fields of an imported set-up that nothing here uses, kept for its export.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Template(Value):
     inputs: dict[str, str] = {}
     match: Match = Match()
     past_messages: int | None = None
+    rewrite: str | None = None
     extra: dict[str, Any] = {}
 
     @property
