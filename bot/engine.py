@@ -87,9 +87,9 @@ class Around:
 class Engine:
     """Answers one event at a time; any number of answers may run side by side."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, files: Files | None = None) -> None:
         self._parts = parts
-        self._files = Files()
+        self._files = files or Files()
         self._atelier = Atelier(
             model=parts.model,
             templates=parts.templates,
@@ -108,7 +108,7 @@ class Engine:
         def templates(said: Said) -> Sequence[Template]:
             return only
 
-        return Engine(dataclasses.replace(self._parts, templates=templates))
+        return Engine(dataclasses.replace(self._parts, templates=templates), self._files)
 
     async def heeds(self, said: Said) -> bool:
         """Whether this is answered at all, by the manners that people chose for this channel."""
@@ -188,13 +188,26 @@ class Engine:
         draft.said, notes = await with_thread(draft.said, turns, question, around.context)
         draft.notes += notes
         said = draft.said
-        found = await self._files.read(
+        async with self._files.read(
             said.attachments,
             around.fetch,
             ref=partial(drawing.ref_of, said.id, kind="in"),
             text_bytes=3 * self._room(draft, template).context_tokens // 2,
-        )
-        draft.notes += found.notes
+        ) as found:
+            draft.notes += found.notes
+            await self._answer_with(draft, template, question, found, turns, around)
+
+    async def _answer_with(
+        self,
+        draft: Draft,
+        template: Template,
+        question: str,
+        found: Contents,
+        turns: Sequence[Turn],
+        around: Around,
+    ) -> None:
+        """An answer in pictures or in words, with the files that came."""
+        parts, said = self._parts, draft.said
         if template.capability == "image":
             pictures = (*around.given, *found.pictures)
             await self._atelier.draw(draft, template, question, pictures, turns, around.sheet)

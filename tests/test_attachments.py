@@ -262,7 +262,60 @@ async def test_bytes_in_flight_are_bounded() -> None:
 
     async def read(number: int) -> None:
         one = Attachment(id=str(number), name="n", mime="text/plain", size_bytes=40)
-        await files.read([one], fetch, ref=str, text_bytes=1000)
+        async with files.read([one], fetch, ref=str, text_bytes=1000):
+            pass
 
     await asyncio.gather(*map(read, range(10)))
     assert most == 2
+
+
+async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole() -> None:
+    data = picture()
+    files = Files(held_bytes=attachments.PICTURE_BYTES + len(data))
+    held = most = 0
+
+    async def fetch(attachment: Attachment) -> bytes:
+        return data
+
+    async def answer(number: int) -> None:
+        nonlocal held, most
+        one = Attachment(id=str(number), name="n", mime="image/png")
+        async with files.read([one], fetch, ref=str, text_bytes=1000) as found:
+            assert found.pictures[0].data == data
+            held += 1
+            most = max(most, held)
+            while held == 1 and most == 1:  # noqa: ASYNC110 - a second one is let in, for this one is small
+                await asyncio.sleep(0.001)
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            held -= 1
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*map(answer, range(6)))
+    assert most == 2
+
+
+async def test_pictures_of_a_message_that_are_too_large_together_are_named(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = picture()
+    monkeypatch.setattr(attachments, "PICTURES_BYTES", 2 * len(data))
+    bench.model.script = lambda prompt: words("Two squares.")
+    await bench.answer(with_files(bench, said("what?"), one=data, two=data, three=data))
+    assert bench.room.texts == [
+        "Two squares.\n\n_“three” was not looked at: the pictures of one message are too large together._"
+    ]
+    sent = [part for part in bench.model.prompts[0].messages[-1].parts if isinstance(part, Image)]
+    assert [image.alt for image in sent] == ["one", "two"]
+
+
+async def test_a_picture_of_many_pixels_waits_for_another_to_be_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attachments, "_MANY_PIXELS", 63)
+    with attachments._unpacking:  # pyright: ignore[reportPrivateUsage]
+        looking = asyncio.create_task(asyncio.to_thread(look, picture(), "image/png", TEXT))
+        small = await asyncio.to_thread(look, picture(size=(7, 7)), "image/png", TEXT)
+        assert isinstance(small, Image)
+        assert not looking.done()
+    assert isinstance(await looking, Image)
