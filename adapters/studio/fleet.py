@@ -77,7 +77,7 @@ def _chart(measure: str, took: Sequence[Took], hours: int) -> dict[str, Any]:
     first = last - timedelta(hours=hours - 1)
     places = [(one.hour - first) // timedelta(hours=1) for one in took]
     top = max(one.p95_s for one in took)
-    name = f"{measure}, by the hour"
+    name = f"{measure}, by the hour, of {took[0].deployment}"
     most = dict(zip(places, (one.p95_s for one in took), strict=True))
     half = dict(zip(places, (one.p50_s for one in took), strict=True))
     return {
