@@ -41,6 +41,15 @@ def delete(turns: Sequence[Turn], deleted: Deleted) -> Written:
     return Written(place=place_of(turns, deleted.target))
 
 
+def restored(turns: Sequence[Turn], said: Said) -> Said | None:
+    """A deleted question that was put back, to be answered anew; None where its answer is still known."""
+    if not said.restores:
+        return said
+    if place_of(turns, said.restores) is not None:
+        return None
+    return replace(said, id=said.restores, restores="")
+
+
 def overtaken(said: Said) -> Turn:
     """A question without an answer of its own: the next prompts see it, and so does who reads the history."""
     sent = ", ".join(attachment.name for attachment in said.attachments)

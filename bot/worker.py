@@ -183,10 +183,11 @@ class Worker:
             case _:
                 await running.commit(Written())
 
-    async def _said(self, running: Running, said: Said) -> None:
+    async def _said(self, running: Running, event: Said) -> None:
         """Answer what was said, or what was said before that; or nothing, where people want that."""
         turns = running.claim.turns
-        if not await self._engine.heeds(said):
+        said = revision.restored(turns, event)
+        if said is None or not await self._engine.heeds(said):
             await running.commit(Written())
             return
         if said.superseded and self._engine.command(said) is None:

@@ -84,6 +84,19 @@ async def test_field_note_11_a_deleted_question_is_gone_from_later_prompts(bench
     assert "secret" not in " ".join(message.text for message in bench.model.prompts[-1].messages)
 
 
+async def test_field_note_11_a_question_that_is_put_back_is_answered_once_more_and_can_be_edited(
+    bench: Bench,
+) -> None:
+    question = said("tell me", event="e1")
+    back = replace(question, id="e1:restored", restores="e1")
+    assert [turn.id for turn in await bench.answer(question, back)] == ["e1"], "its answer is still known"
+    assert await bench.answer(deleted("e1")) == ()
+    turns = await bench.answer(replace(back, id="e1:restored again"))
+    assert [(turn.id, turn.said.text) for turn in turns] == [("e1", "tell me")]
+    turns = await bench.answer(edited("e1", "tell me more"))
+    assert [(turn.id, turn.said.text) for turn in turns] == [("e1", "tell me more")]
+
+
 async def test_a_rating_is_kept_on_its_turn(bench: Bench) -> None:
     (turn,) = await bench.answer(said(), rated("post of e1", good=False))
     assert turn.ratings == {"ada": Rating(good=False)}

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from adapters.teams.words import words
 from bot.errors import Malformed
@@ -122,8 +123,10 @@ def parse(activity: Activity) -> Event | None:
             return _said(activity)
         case "messageUpdate" if activity.change in ("editMessage", ""):
             return _edited(activity)
+        case "messageUpdate" if activity.change == "undeleteMessage":
+            return _restored(activity)
         case "messageDelete":
-            return Deleted(**_act(activity, ":deleted"), target=event_id(activity))
+            return Deleted(**_act(activity, f":deleted:{_mark(activity)}"), target=event_id(activity))
         case "invoke" if activity.name == "message/submitAction":
             return _rated(activity)
         case _:
@@ -217,9 +220,20 @@ def _said(activity: Activity) -> Event | None:
 
 def _edited(activity: Activity) -> Event:
     text, _ = _without_mentions(activity)
-    # The message keeps its id when it is edited: time and text tell one edit from another.
-    mark = hashlib.sha256(f"{activity.timestamp}\n{text}".encode()).hexdigest()[:16]
-    return Edited(**_act(activity, f":edited:{mark}"), target=event_id(activity), text=text)
+    return Edited(**_act(activity, f":edited:{_mark(activity, text)}"), target=event_id(activity), text=text)
+
+
+def _restored(activity: Activity) -> Event | None:
+    """A deleted message that was put back: its answer may still stand there, but is known no more."""
+    said = _said(activity)
+    if not isinstance(said, Said) or not said.addressed:
+        return None
+    return replace(said, id=f"{said.id}:restored:{_mark(activity)}", restores=said.id)
+
+
+def _mark(activity: Activity, text: str = "") -> str:
+    """A message keeps its id whatever becomes of it: time and text tell one change from another."""
+    return hashlib.sha256(f"{activity.timestamp}\n{text}".encode()).hexdigest()[:16]
 
 
 def _rated(activity: Activity) -> Event | None:

@@ -87,7 +87,8 @@ class Said(Act, tag="said"):
     name the bot: it counts only where the bot already takes part. `channel` is the platform's id of the
     room, for templates and limits. `direct` is true in one-to-one chats, `threaded` false in a group chat
     whose one conversation is everything that is said there. `superseded` is set where the same person has
-    said more since, and only that is to be answered.
+    said more since, and only that is to be answered. `restores` is the event id of a message that its author
+    had deleted, and has now put back: this is that message again.
     """
 
     text: str
@@ -98,6 +99,7 @@ class Said(Act, tag="said"):
     direct: bool = False
     threaded: bool = True
     superseded: bool = False
+    restores: str = ""
 
     @property
     def command(self) -> tuple[str, str] | None:

@@ -108,7 +108,16 @@ def test_field_note_11_an_edit_names_its_message_and_every_edit_is_another_act()
     assert one.target == "teams:a:17I0kl8:1763630142094"
     assert event("message_edited").id == one.id
     assert event("message_edited", timestamp="2026-11-20T09:16:00Z").id != one.id
-    assert event("message_undeleted") is None
+
+
+def test_field_note_11_a_deletion_that_is_undone_asks_the_same_question_again() -> None:
+    one = event("message_undeleted")
+    assert isinstance(one, Said)
+    assert one.text == "Translate good morning to French"
+    assert one.restores == one.address.event == "teams:a:17I0kl8:1763630142094"
+    assert event("message_undeleted").id == one.id != one.restores
+    group = {"conversation": {"id": "19:x@thread.v2", "conversationType": "groupChat"}}
+    assert event("message_undeleted", **group) is None, "it was not said to the bot"
 
 
 def test_field_note_11_a_deletion_names_its_message() -> None:
@@ -116,6 +125,10 @@ def test_field_note_11_a_deletion_names_its_message() -> None:
     assert isinstance(one, Deleted)
     assert one.target == "teams:a:17I0kl8:1763630142094"
     assert one.id != one.target
+    assert event("message_deleted").id == one.id
+    assert event("message_deleted", timestamp="2026-11-20T09:16:00Z").id != one.id, (
+        "it was put back meanwhile"
+    )
 
 
 def test_a_rating_names_the_post_and_carries_the_comment() -> None:
