@@ -15,7 +15,7 @@ from bot.compose import Material, Room, compose
 from bot.draft import Draft, Stop
 from bot.errors import NotAllowed
 from bot.models import Glimpse, Model, Unfinished
-from bot.types import Image, Message, Prompt, Reply, Said, Template, Turn
+from bot.types import Image, Message, Prompt, Reply, Said, Template, Turn, Usage
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +105,12 @@ async def drawn(
     ticking = asyncio.create_task(_tick(draft, said or words, show))
     try:
         made, usage = await model.draw(prompt, glimpse)
+    except Unfinished as error:
+        draft.usage += error.spent or (_unknown(prompt),)
+        raise
+    except asyncio.CancelledError:
+        draft.usage.append(_unknown(prompt))
+        raise
     finally:
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
@@ -119,6 +125,12 @@ async def drawn(
     draft.drawn += images
     draft.pictures.update({image.ref: image for image in images})
     return images
+
+
+def _unknown(prompt: Prompt) -> Usage:
+    """A drawing that was left before its end: nobody told who drew, nor at what price."""
+    deployment = prompt.deployment or "unknown"
+    return Usage(deployment=deployment, input_tokens=prompt.input_tokens, estimated=True)
 
 
 def _described(alt: str, words: str, given: Sequence[Image], prompt: Prompt) -> str:

@@ -51,6 +51,8 @@ def _usage(usage: Usage) -> str:
     pictures = f", {usage.images} {noun}" if usage.images else ""
     price = "price unknown" if usage.usd is None else f"${usage.usd:.4f}"
     counts = f"{usage.input_tokens} tokens in{cached}, {usage.output_tokens} out{pictures}, {price}"
+    if usage.estimated and usage.images:
+        return f"Answered by `{usage.deployment}`: about {counts} (estimated: an attempt before it broke off)"
     if usage.estimated:
         return f"Asked too: `{usage.deployment}`: about {counts} (estimated: it ended before it was counted)"
     return f"Answered by `{usage.deployment}`: {counts}"

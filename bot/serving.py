@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bot.compose import Room
+from bot.models import images
 from bot.models.gateway import Gateway
 from bot.state.ledger import OUTPUT_TOKENS
 from bot.types import Deployment, Prompt, Template, Turn
@@ -62,7 +63,7 @@ class Serving:
             return None
         prices = able[0].prices
         if prompt.capability == "image":
-            return prices.image_usd and prices.image_usd * (prompt.parameters.images or 1)
+            return images.most(prompt, able[0]).usd
         if prices.input_usd is None or prices.output_usd is None:
             return None
         output = prompt.parameters.max_output_tokens or OUTPUT_TOKENS

@@ -10,7 +10,7 @@ from bot import drawing, wishes
 from bot.errors import BotError
 from bot.models import Glimpse, Unfinished
 from bot.state.ledger import Estimate
-from bot.types import Attachment, Delta, Image, Parameters, Post, Prompt, ToolCall, ToolResult
+from bot.types import Attachment, Delta, Image, Parameters, Post, Prompt, ToolCall, ToolResult, Usage
 from tests.acts import said, stopped
 from tests.bench import ASSISTANT, DRAW, ROOM, Bench
 from tests.room import Room, Script, words
@@ -194,6 +194,8 @@ async def test_drawing_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPa
         await bench.accept(stopped(ROOM))
         await bench.until(bench.idle)
     assert bench.room.texts == ["_Stopped, as you asked._"]
+    (turn,) = await bench.turns.turns(ROOM)
+    assert [(one.usd, one.estimated) for one in turn.usage] == [(None, True)]
 
 
 class Gallery(Room):
@@ -234,13 +236,18 @@ async def test_a_platform_that_can_shows_the_picture_while_it_is_drawn(
 async def test_a_drawing_that_broke_off_twice_says_so_and_what_to_do(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lost = Usage(deployment="test-image", usd=0.03, estimated=True)
+
     async def torn(prompt: Prompt, glimpse: object) -> object:
-        raise Unfinished("The connection broke.")
+        error = Unfinished("The connection broke.")
+        error.spent = (lost, lost)
+        raise error
 
     monkeypatch.setattr(bench.model, "draw", torn)
     (turn,) = await bench.answer(said("/image a cat"))
     assert (turn.outcome, turn.reason, turn.messages) == ("failed", "The connection broke.", ())
     assert bench.room.texts[0].endswith("Say `again` to let me try once more.")
+    assert turn.usage == (lost, lost)
 
 
 # ------------------------------------------------------------------ the draw tool

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from bot.errors import ConfigError, ModelUnavailable
+from bot.types import Usage
 
 # After so many failures in a row a deployment rests; one success clears them.
 PATIENCE = 3
@@ -29,7 +30,12 @@ class Overlong(ModelUnavailable):
 
 
 class Unfinished(ModelUnavailable):
-    """A drawing that was watched broke off: it is begun once more, and then told to the person."""
+    """A drawing that was watched broke off: it is begun once more, and then told to the person.
+
+    `spent` is what each time cost, about.
+    """
+
+    spent: tuple[Usage, ...] = ()
 
 
 class Breaker:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.errors import BotError, ModelUnavailable, NotAllowed, TooLong
-from bot.models import Glimpse, Model, Unfinished
+from bot.models import Glimpse, Model, Unfinished, images
 from bot.models.breaker import DeploymentBroken, Overlong
 from bot.models.calibration import Calibration
 from bot.models.catalogue import DEFAULT_KEY_ENV
@@ -214,23 +214,40 @@ class Gateway:
         self._record.took(begun.route, "call_seconds", begun.began)
 
     async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
-        """Pictures from the first deployment that makes them; what broke off is begun once more."""
-        tries = self._tries("image", prompt.deployment, load_of(prompt))
-        return await self._call(tries, lambda model: model.draw(prompt, glimpse))
+        """Pictures from the first deployment that makes them; what broke off is begun once more, and its
+        price, by estimate, is in that of the pictures.
+        """
+        lost: list[Usage] = []
+
+        async def attempt(route: Route) -> tuple[tuple[Image, ...], Usage]:
+            try:
+                return await route.model.draw(prompt, glimpse)
+            except Unfinished:
+                lost.append(images.most(prompt, route.deployment))
+                raise
+
+        try:
+            pictures, usage = await self._call(
+                self._tries("image", prompt.deployment, load_of(prompt)), attempt
+            )
+        except Unfinished as error:
+            error.spent = tuple(lost)
+            raise
+        return pictures, images.together(usage, lost)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """Vectors from the first deployment that makes them; all of one call are from one model."""
         load = Load(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
-        return await self._call(self._tries("embedding", None, load), lambda model: model.embed(texts))
+        return await self._call(self._tries("embedding", None, load), lambda one: one.model.embed(texts))
 
-    async def _call(self, tries: Tries, call: Callable[[Model], Awaitable[T]]) -> T:
+    async def _call(self, tries: Tries, call: Callable[[Route], Awaitable[T]]) -> T:
         broken_off = 0
         while True:
             route = await tries.next()
             began = self._record.clock()
             route.running += 1
             try:
-                result = await call(route.model)
+                result = await call(route)
             except (ModelUnavailable, DeploymentBroken) as error:
                 self._record.failed(route, error)
                 broken_off += isinstance(error, Unfinished)

@@ -1,7 +1,7 @@
 """Pictures on the wire: what a family of models is asked for, and what came back, checked."""
 
 import base64
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +22,12 @@ MAX_IMAGES = 4
 
 # Each costs about 100 tokens of output: https://platform.openai.com/docs/guides/image-generation#streaming
 PARTIAL_IMAGES = 2
+
+# The most that a picture of 1024x1536 costs by its quality; nobody tells what `auto` chooses:
+# https://platform.openai.com/docs/guides/image-generation#cost-and-latency
+_TOKENS = {"low": 408, "medium": 1584, "standard": 1584}
+_MOST_TOKENS = 6240
+_USUAL_PIXELS = 1024 * 1536
 
 Way = Literal["generations", "edits", "variations"]
 
@@ -215,6 +221,38 @@ def spent(made: Made, deployment: Deployment, prices: Prices, picture_usd: float
         images=len(made.data),
     )
     return msgspec.structs.replace(usage, usd=_usd(usage, prices, details.image_tokens, picture_usd))
+
+
+def most(prompt: Prompt, deployment: Deployment) -> Usage:
+    """What the pictures of a prompt cost at most, about: by the picture where they have a price, else by the
+    tokens that the largest ones of their quality take; unknown without either.
+    """
+    asked, prices = prompt.parameters, deployment.prices
+    number = min(asked.images or 1, MAX_IMAGES)
+    across, _, down = (asked.size or "").partition("x")
+    pixels = int(across) * int(down) if across.isdecimal() and down.isdecimal() else 0
+    tokens = _TOKENS.get(asked.quality or "", _MOST_TOKENS) * max(pixels, _USUAL_PIXELS) // _USUAL_PIXELS
+    usage = Usage(
+        deployment=deployment.name,
+        input_tokens=prompt.input_tokens,
+        output_tokens=0 if prices.image_usd is not None else tokens * number,
+        images=number,
+    )
+    return msgspec.structs.replace(usage, images=0, usd=_usd(usage, prices, 0, None), estimated=True)
+
+
+def together(usage: Usage, lost: Iterable[Usage]) -> Usage:
+    """What pictures cost with those before them that broke off, and that nobody saw; unknown if one is."""
+    for one in lost:
+        usd = None if usage.usd is None or one.usd is None else usage.usd + one.usd
+        usage = msgspec.structs.replace(
+            usage,
+            input_tokens=usage.input_tokens + one.input_tokens,
+            output_tokens=usage.output_tokens + one.output_tokens,
+            usd=usd,
+            estimated=True,
+        )
+    return usage
 
 
 def _usd(usage: Usage, prices: Prices, picture_tokens: int, picture_usd: float | None) -> float | None:

@@ -4,6 +4,7 @@ import io
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from PIL import Image as Pillow
 
 from bot.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed
@@ -13,7 +14,8 @@ from bot.models.canvas import Canvas
 from bot.models.catalogue import families
 from bot.models.clients import Clients
 from bot.models.gateway import Gateway
-from bot.types import Image, Message, Parameters, Prices, Prompt, Text, say
+from bot.models.offline import deployments
+from bot.types import Image, Message, Parameters, Prices, Prompt, Text, Usage, say
 from tests.models.conftest import KEY, Connect, asks, deployment
 from tests.simulators import azure_wire
 from tests.simulators.azure import AzureSimulator, Deployed, Kind
@@ -246,13 +248,42 @@ async def test_a_drawing_that_breaks_off_is_begun_once_more(
     model, watcher = drawn_by_gpt_image(azure, connect), Watcher()
     gateway = Gateway([(model.deployment, model)], pause_s=0.0)
     azure.fail(kind, after=1)
-    (picture,), _ = await gateway.draw(wish(), watcher)
+    (picture,), usage = await gateway.draw(wish(), watcher)
     assert picture.data
+    assert (usage.images, usage.estimated) == (1, True)
     assert len(watcher.seen) == 1 + images.PARTIAL_IMAGES
     azure.fail(kind, after=1, times=2)
-    with pytest.raises(Unfinished):
+    with pytest.raises(Unfinished) as broken:
         await gateway.draw(wish(), watcher)
     assert len(azure.journal) == 4
+    assert [one.estimated for one in broken.value.spent] == [True, True]
+    assert [one.usd for one in broken.value.spent] == [images.most(wish(), model.deployment).usd] * 2
+
+
+@pytest.mark.parametrize(
+    ("prices", "asked", "usd"),
+    [
+        (Prices(image_usd=0.04), Parameters(images=3), 0.12),
+        (Prices(input_usd=5.0, output_usd=30.0), Parameters(quality="low"), 408 * 30e-6),
+        (Prices(input_usd=5.0, output_usd=30.0), Parameters(), 6240 * 30e-6),
+        (Prices(input_usd=5.0, output_usd=30.0), Parameters(size="3072x2048", images=2), 8 * 6240 * 30e-6),
+        (Prices(input_usd=5.0), Parameters(), None),
+    ],
+)
+def test_what_pictures_may_cost_at_most_is_reserved_by_the_picture_or_by_tokens(
+    prices: Prices, asked: Parameters, usd: float | None
+) -> None:
+    spent = images.most(asks("a cat", "image", asked), replace(deployments()[1], prices=prices))
+    assert spent.usd == (None if usd is None else pytest.approx(usd))
+    assert (spent.images, spent.estimated) == (0, True)
+
+
+def test_pictures_are_paid_with_those_that_broke_off_before_them() -> None:
+    drawn, lost = Usage(deployment="a", images=1, usd=0.04), Usage(deployment="a", usd=0.03, estimated=True)
+    assert images.together(drawn, []) == drawn
+    both = images.together(drawn, [lost])
+    assert (both.usd, both.images, both.estimated) == (pytest.approx(0.07), 1, True)
+    assert images.together(drawn, [replace(lost, usd=None)]).usd is None
 
 
 def test_the_filter_can_stop_a_drawing_that_has_begun() -> None:
