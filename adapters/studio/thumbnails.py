@@ -2,12 +2,22 @@
 
 import io
 
+from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL import Image as Pictures
-from PIL import UnidentifiedImageError
 
 from adapters.studio.gate import Turned
 
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
+_FORMATS = [
+    str(one.format)
+    for one in (
+        PngImagePlugin.PngImageFile,
+        JpegImagePlugin.JpegImageFile,
+        WebPImagePlugin.WebPImageFile,
+        GifImagePlugin.GifImageFile,
+    )
+]
+"""Loaded with this module: the first picture of another kind would make Pillow look through all it knows."""
 SIDE = 320
 """Pixels of the longer side."""
 
@@ -16,7 +26,7 @@ def thumbnail(data: bytes) -> bytes:
     """A picture as a small WebP. Raises Turned for what is none."""
     made = io.BytesIO()
     try:
-        with Pictures.open(io.BytesIO(data)) as picture:
+        with Pictures.open(io.BytesIO(data), formats=_FORMATS) as picture:
             picture.thumbnail((SIDE, SIDE))
             picture.convert("RGBA").save(made, "WEBP", quality=80)
     except (UnidentifiedImageError, OSError, ValueError, Pictures.DecompressionBombError):

@@ -158,3 +158,22 @@ async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whol
     await page.get_by_role("link", name="Look at its versions").click()
     await page.get_by_role("button", name="Back to the file").click()
     await expect(page.locator(".versions")).to_contain_text("back to the file")
+
+
+async def test_a_trial_ends_where_the_version_in_force_stays(page: Page, whole: Whole) -> None:
+    press = Press(whole.house.library)
+    template = whole.house.library.shelf.held("translate").template
+    assert template is not None
+    kept = replace(template, system="Translate plainly.")
+    await press.publish(kept, author="Bob", reason="Plainer")
+    await press.publish(replace(template, system="Sing."), author="Bob", reason="Song", percent=10)
+    await page.goto(f"{whole.url}/studio/prompts/translate")
+    await expect(page.locator(".versions .tag.warm")).to_have_text("on trial")
+    await page.get_by_role("button", name="End the trial").click()
+    await expect(page.locator(".versions .tag.warm")).to_have_count(0)
+    held = whole.house.library.shelf.held("translate")
+    assert held.trial is None
+    assert held.template is not None
+    assert held.template.system == kept.system
+    await page.get_by_role("button", name="Back to the file").click()
+    await expect(page.locator(".versions")).to_contain_text("back to the file")

@@ -121,9 +121,7 @@ async def test_a_template_is_given_to_a_channel_a_person_and_a_workspace(page: P
     who = f"{street.url}/studio/prompts/summarise"
     assert "Quuxified" not in await street.answer("quuxify?")
     channel = f"channel {street.slack.workspace.team} {GENERAL}"
-    async with asyncio.timeout(
-        PATIENCE_S
-    ):  # known once what it cost is settled, just after the answer
+    async with asyncio.timeout(PATIENCE_S):  # known once what it cost is settled, just after the answer
         await page.goto(who)
         while not await page.locator(f"option[value='{channel}']").count():
             await page.reload()
@@ -140,6 +138,7 @@ async def test_a_template_is_given_to_a_channel_a_person_and_a_workspace(page: P
 
     await page.get_by_label("Give it to").select_option(f"person {street.slack.workspace.team} U0ADA")
     await page.get_by_role("button", name="Give", exact=True).click()
+    await expect(row).to_contain_text("person Ada (U0ADA)")
     assert "Quuxified" in await street.answer("quuxify?")
     await page.locator(".bound").get_by_role("button", name="Take back").click()
 
@@ -154,4 +153,8 @@ async def test_a_template_is_given_to_a_channel_a_person_and_a_workspace(page: P
     assert "Quuxified" in await street.answer("quuxify?")
     await page.locator(".bound").get_by_role("button", name="Take back").click()
     await expect(row).to_have_count(0)
+
+    await page.goto(f"{street.url}/studio/usage?by=turns")
+    people = page.locator(".grids section", has=page.get_by_role("heading", name="People"))
+    await expect(people).to_contain_text(f"Ada {street.slack.workspace.team}/U0ADA")
     assert "Quuxified" not in await street.answer("quuxify?")

@@ -51,7 +51,7 @@ export class Ballot {
     try {
       await ask("/studio/playground/vote", { comparison: this.#comparison, choice, sides });
       this.#choice = choice;
-      this.words.textContent = "Counted. Feedback shows all votes.";
+      this.words.textContent = "Counted under Feedback.";
       this.show(this.#runs);
     } catch (error) {
       this.say(error.message);

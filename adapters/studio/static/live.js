@@ -65,8 +65,9 @@ function show({ workers, scenes }) {
     row.element.remove();
     rows.delete(event);
   }
-  const answers = scenes.length === 1 ? "1 answer is" : `${scenes.length || "No"} answers are`;
-  $("state").textContent = workers ? `${answers} being written by ${workers === 1 ? "1 worker" : `${workers} workers`}.` : "No worker tells anything: is one running?";
+  const [answers, by] = [scenes.length === 1 ? "1 answer is" : `${scenes.length} answers are`, workers === 1 ? "1 worker" : `${workers} workers`];
+  const state = scenes.length ? `${answers} being written by ${by}.` : `Nothing is being written; ${by} ${workers === 1 ? "waits" : "wait"} for questions.`;
+  $("state").textContent = workers ? state : "No worker tells anything: is one running?";
   $("nobody").hidden = rows.size > 0;
 }
 

@@ -203,6 +203,7 @@ export class Panel {
       if (given !== null) slider.value = given;
       this.#set(name, whole && given !== null ? Math.round(given) : given);
     });
+    number.addEventListener("change", () => (number.value = this.#setup.parameters[name] ?? ""));
     return make("div", { class: "knob", title: HELP[name] ?? "" }, make("span", {}, NAMES[name] ?? name), number, slider);
   }
 
