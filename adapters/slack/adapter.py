@@ -144,7 +144,7 @@ class SlackAdapter:
         data |= begun.data if begun else {}
         if data.get("kind") != "command":
             data.setdefault("question", data["thread"])
-        data.pop("shown", None)
+        data |= {"anew": "1"} if data.pop("shown", "") else {}
         post = Post(id=begun.id if begun else _id_until_shown(address), data=data)
         if (abandoned := self._answers.pop(post.id, None)) is not None:
             await abandoned.settle()

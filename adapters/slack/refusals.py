@@ -35,6 +35,7 @@ WHAT_TO_DO = {
 TOO_LARGE = frozenset(
     {"msg_too_long", "invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_blocks_too_many"}
 )
+SMALLEST_LIMIT = 1_000  # characters: what is refused for size even then is no matter of size
 GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
 
 

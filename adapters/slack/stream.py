@@ -3,17 +3,17 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from adapters.markdown import settled
 from adapters.pace import Pace
 from adapters.slack import format as slack_format
 from adapters.slack.files import Pictures
 from adapters.slack.format import Block, half, reply_digest, shown_text
-from adapters.slack.refusals import GONE, TOO_LARGE
-from adapters.slack.thread import STOP_PATIENCE_S, NativeStreams, Shown, Thread
+from adapters.slack.refusals import GONE, SMALLEST_LIMIT, TOO_LARGE
+from adapters.slack.thread import STOP_PATIENCE_S, NativeStreams, Shown, Thread, in_line
 from adapters.slack.web_api import Limited, Rejected, Unsure, WebApi
+from adapters.slack.workspace import Later
 from bot.errors import PlatformUnavailable
 from bot.types import Post, Reply
 
@@ -24,18 +24,16 @@ EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
 FINISH_PATIENCE_S = 60.0
 FIRST_PAUSE_S = 0.3
 REPLACE_AFTER_S = 3.0  # longer than that nobody waits for the end of an answer that they are reading
-SMALLEST_LIMIT = 1_000
 
 Bot = Callable[[], Awaitable[frozenset[str]]]
-Later = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Answer:
     """Shows a text in a thread, in as many messages as it needs, however often it is asked to.
 
     `data` of its post holds team, channel, thread, question (its ts), event, conversation, user and
-    user_team; and `messages` (timestamps), `open` (those that may still be streaming), `files` and
-    `shown` (the digest of the reply that is wholly visible).
+    user_team; and `messages` (timestamps), `open` (those that may still be streaming), `files`, `shown`
+    (the digest of the reply that is wholly visible), and `anew` where one was so before this.
 
     A step that finds the thread other than it thought returns False, and the layout is worked out anew.
     """
@@ -152,7 +150,7 @@ class Answer:
                 await self._thread.whisper(part, slack_format.trailer(reply.sources, None))
                 self._whispered += 1
         else:
-            await self._lay_out(text, reply)
+            await self._lay_out_or_replace(text, reply)
             for message in self._messages[len(self._parts(text)) :]:
                 if message.streaming:
                     await self._stop(message)
@@ -185,6 +183,27 @@ class Answer:
             else:
                 done = await self._bring(self._messages[number], parts[number], ended=not last)
             number += done
+
+    async def _lay_out_or_replace(self, text: str, reply: Reply) -> None:
+        """Where edits would wait long, what is not right yet comes as other messages in its place."""
+        try:
+            await self._lay_out(text, reply)
+        except Limited as error:
+            whole_before = "anew" in self._post.data or any(message.growing for message in self._messages)
+            if not whole_before or error.wait_s < REPLACE_AFTER_S or self._replaced:
+                raise
+            await self._replace(self._messages, text, reply)
+
+    async def _replace(self, known: list[Shown], text: str, reply: Reply) -> None:
+        right = in_line(known, self._parts(text)[:-1])
+        self._replaced, self._messages = True, known[:right]
+        try:
+            await self._lay_out(text, reply)
+        except PlatformUnavailable:
+            self._messages = sorted([*self._messages, *known[right:]], key=lambda message: message.ts)
+            raise
+        for message in known[right:]:
+            self._later(self._thread.delete(message, STOP_PATIENCE_S))
 
     async def _begin(self, part: str, reply: Reply | None, last: bool) -> bool:
         trailer = self._trailer(reply) if reply and last else []
@@ -227,7 +246,7 @@ class Answer:
         if not message.streaming or message.text is None or not part.startswith(message.text):
             if message.text == part and message.trailer == trailer:
                 return True
-            return await self._edit_or_replace(message, part, reply)
+            return await self._edit(message, part, part, trailer)
         rest = part[len(message.text) :]
         try:
             await self._thread.stop(message, rest, trailer)
@@ -254,24 +273,6 @@ class Answer:
         except Rejected as error:
             return await self._stream_refused(message, error)
         message.text = part
-        return True
-
-    async def _edit_or_replace(self, message: Shown, part: str, reply: Reply) -> bool:
-        """Complete a message by an edit; where that would wait long, by another message in its place."""
-        try:
-            return await self._edit(message, part, part, self._trailer(reply))
-        except Limited as error:
-            if not message.growing or error.wait_s < REPLACE_AFTER_S or self._replaced:
-                raise
-        self._replaced = True
-        others = [one for one in self._messages if one is not message]
-        try:
-            whole = await self._thread.post(part, self._trailer(reply, others))
-        except Unsure:
-            self._lost = True
-            raise
-        self._messages = [*others, whole]
-        self._later(self._thread.delete(message, STOP_PATIENCE_S))
         return True
 
     async def _edit(
@@ -330,8 +331,8 @@ class Answer:
     def _stop_button(self) -> list[Block]:
         return slack_format.stop_button(self._post.data["conversation"], self._post.data["event"])
 
-    def _trailer(self, reply: Reply, others: Sequence[Shown] | None = None) -> list[Block]:
+    def _trailer(self, reply: Reply) -> list[Block]:
         """Buttons name the post, which is the message itself where there are no others."""
-        post = self.post.id if (self._messages if others is None else others) else ""
+        post = self.post.id if self._messages else ""
         rated = (post, self._post.data["conversation"]) if reply.rate else None
         return slack_format.trailer(reply.sources, rated, drawn=bool(reply.images))

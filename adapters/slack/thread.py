@@ -87,6 +87,14 @@ class Shown:
     trailer: Sequence[Block] = field(default_factory=tuple[Block, ...])
 
 
+def in_line(messages: Sequence[Shown], parts: Sequence[str]) -> int:
+    """How many messages, from the first on, show these parts already."""
+    for number, part in enumerate(parts):
+        if number == len(messages) or messages[number].text != part:
+            return number
+    return len(parts)
+
+
 class Thread:
     """One thread, by the `data` of a post. Every call raises Limited, Unsure or Rejected."""
 

@@ -154,6 +154,26 @@ async def test_field_note_12_an_answer_whose_last_edit_would_wait_comes_as_a_new
     assert rated.post == finished.id
 
 
+@pytest.mark.parametrize("messages", [1, 2])
+async def test_field_note_11_an_answer_given_anew_whose_edit_would_wait_stands_in_the_place_of_the_old_one(
+    shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
+) -> None:
+    monkeypatch.setattr(slack_format, "MESSAGE_LIMIT", 30)
+    monkeypatch.setattr(stream, "FINISH_PATIENCE_S", 2.0)
+    said = await shared.asked()
+    post = await shared.answer(said, "\n\n".join(["Because it is so as it is."] * messages))
+    shared.slack.fault("chat.update", "limited", count=9, seconds=60)
+    finished = await shared.adapter.close(
+        await shared.open(said, post), Reply(text="On second thoughts, no.", rate=True)
+    )
+    await shared.slack.until(lambda: shared.shown(said) == ["On second thoughts, no."])
+    (message,) = shared.slack.thread("C0GENERAL", said.address.data["thread"])[-1:]
+    assert finished.id == f"T0SIM:C0GENERAL:{message['ts']}" != post.id
+    again = await shared.adapter.close(await shared.open(said, finished), Reply(text="Yes after all."))
+    await shared.slack.until(lambda: shared.shown(said) == ["Yes after all."])
+    assert again.id != finished.id
+
+
 async def test_a_replacement_that_may_have_been_posted_is_looked_for_and_not_posted_again(
     shared: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
