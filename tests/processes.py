@@ -4,33 +4,33 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+
+from tests.servers import free_port as free_port
 
 Process = asyncio.subprocess.Process
 
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
 
 
-def free_port() -> int:
-    """A port of the loopback interface that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def listening(port: int, timeout_s: float = 30) -> None:
-    """Wait until something listens on this port."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.02)
-            else:
-                writer.close()
-                return
+    """Wait until something listens on this port. Raises TimeoutError, in words."""
+    give_up_at = time.monotonic() + timeout_s
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError as error:
+            if time.monotonic() > give_up_at:
+                why = "the machine is too busy, or what should listen there ended: its log tells"
+                raise TimeoutError(
+                    f"Nothing listens on port {port} after {timeout_s:.0f} s ({why})"
+                ) from error
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
 
 
 async def start(

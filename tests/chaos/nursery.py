@@ -23,6 +23,8 @@ from tests.chaos.doomed import Fall, Step, work
 from tests.processes import end, start
 
 Future = asyncio.Future[int]
+PATIENCE_S = 90.0
+"""How long a process may take to begin or to end on a busy machine, before a test fails in words."""
 It = Literal["began", "stopped", "ended"]
 
 
@@ -42,6 +44,13 @@ class Child:
         future = {"began": self.began, "stopped": self.stopped, "ended": self.ended}[it]
         if not future.done():
             future.set_result(number)
+
+    async def end(self) -> int:
+        """Wait until it has ended; by which signal. Raises TimeoutError, in words."""
+        await asyncio.wait([self.ended], timeout=PATIENCE_S)
+        if not self.ended.done():
+            raise TimeoutError(f"A process was asked to end and still runs after {PATIENCE_S:.0f} s")
+        return self.ended.result()
 
     def signal(self, number: Signals) -> None:
         """Send a signal, unless it has ended."""
@@ -77,7 +86,9 @@ class Nursery:
         self._children.append(child)
         line = json.dumps({"id": len(self._children) - 1, **asked})
         self._process.stdin.write(line.encode() + b"\n")
-        await asyncio.wait([child.began])
+        await asyncio.wait([child.began], timeout=PATIENCE_S)
+        if not child.began.done():
+            raise TimeoutError(f"A process did not begin within {PATIENCE_S:.0f} s: {asked}")
         return child
 
     async def _read(self) -> None:

@@ -11,7 +11,8 @@ from bot.types import Turn
 from tests.chaos.senders import Slack, Teams
 from tests.chaos.talks import Talk
 
-SUPERSEDED = "_Stopped here: you wrote again._"
+WORDLESS = ("_Stopped here: you deleted your question._", "_Stopped, as you asked._")
+"""What an answer is that was stopped before its first word."""
 
 
 @dataclass
@@ -51,9 +52,10 @@ class Screens:
         for act in talk.acts:  # the answer to a question that was deleted stays where it was
             if talk.after(act, "deletion"):
                 names = set(talk.names(act))
-                kept = next((one for one in left.values() if names & set(one.words.split()[:1])), None)
+                newest = list(reversed(left.values()))  # what was cut off before it was recorded is older
+                kept = next((one for one in newest if names & set(one.words.split()[:1])), None)
                 # A deletion ends the answer that is being written, maybe before its first word.
-                kept = kept or next((one for one in left.values() if one.words == words_of(SUPERSEDED)), None)
+                kept = kept or next((one for one in newest if one.words in map(words_of, WORDLESS)), None)
                 if kept is not None:
                     del left[kept.id]
         recorded = {words_of(turn.reply.text) for turn in turns}

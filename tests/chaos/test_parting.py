@@ -114,8 +114,7 @@ async def test_a_worker_that_starts_while_redis_is_away_waits_for_it(ground: Gro
         ground.network.mend()
         await scene.answered(1)
         worker.signal(signal.SIGTERM)
-        await asyncio.wait([worker.ended])
-        assert worker.ended.result() == 0
+        assert await worker.end() == 0
 
 
 async def test_a_worker_that_is_asked_to_go_hands_its_answer_over_at_once(ground: Ground) -> None:
@@ -128,8 +127,7 @@ async def test_a_worker_that_is_asked_to_go_hands_its_answer_over_at_once(ground
         other = await ground.nursery.parley(["worker"], scene.env, ground.folder / "next.log")
         worker.signal(signal.SIGTERM)
         (turn,) = await scene.answered(1)
-        await asyncio.wait([worker.ended])
-        assert worker.ended.result() == 0
+        assert await worker.end() == 0
         assert not other.ended.done()
         other.signal(signal.SIGKILL)
         assert scene.shown() == [turn.reply.text]
@@ -153,8 +151,7 @@ async def test_a_worker_that_is_asked_to_go_ends_what_it_runs_and_another_takes_
         await scene.platform.answered("a:bob")
         assert not worker.ended.done(), "it still writes"
         ground.azure.interval_s = 0.0
-        await asyncio.wait([worker.ended])
-        assert worker.ended.result() == 0
+        assert await worker.end() == 0
         (turn,) = await scene.house.turns.turns(f"teams:{TENANT}:a:alice")
         assert turn.attempts == 1
         assert [one.text for one in scene.platform.answers("a:alice")] == [turn.reply.text]
@@ -169,7 +166,7 @@ async def test_field_note_10_a_half_written_answer_never_shrinks_before_its_read
         worker = await ground.nursery.parley(["worker"], scene.env, ground.folder / "half.log")
         await until(lambda: any(len(text) > 60 for text in scene.shown()))
         worker.signal(signal.SIGKILL)
-        await asyncio.wait([worker.ended])
+        await worker.end()
         (read,) = scene.shown()
         async with scene.healthy_worker():
             await scene.answered(1)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bot.types import Post, Rating, Reply, Turn, now, say
 from tests.acts import said
-from tests.chaos.screens import Screens, Shown
+from tests.chaos.screens import WORDLESS, Screens, Shown, words_of
 from tests.chaos.talks import Act, Kind, Talk
 from tests.chaos.tally import Tally, count_turns, remembered_wrongly
 
@@ -140,6 +140,17 @@ def test_what_was_answered_is_in_later_prompts(talk: Talk) -> None:
     acted(talk, "question", 1)
     assert told(talk) == ["q00001 was not told of q00000"]
     assert told(talk, q00001={"q00000"}) == []
+
+
+def test_the_last_answer_to_a_question_that_was_deleted_may_stay_and_what_was_begun_before_it_is_seen(
+    talk: Talk,
+) -> None:
+    for number, act in enumerate([acted(talk, "question", 0), acted(talk, "question", 1)], 2):
+        acted(talk, "deletion", number, act)
+    screens = Screens()
+    shown = [Shown("1", "q00000 take 1"), Shown("2", "q00000 take 2"), Shown("3", words_of(WORDLESS[0]))]
+    screens.look(talk, [], shown)
+    assert screens.drafts == [("1", "q00000 take 1")]
 
 
 def test_what_is_on_the_screen_too_often_too_early_or_otherwise_is_seen(talk: Talk) -> None:
