@@ -8,9 +8,9 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from bot import observe
+from bot import observe, window
 from bot.draft import Draft, Stop
-from bot.errors import ContentFiltered, ModelUnavailable
+from bot.errors import ContentFiltered, ModelUnavailable, Refused
 from bot.models import Model
 from bot.tools import Tool, run_all
 from bot.types import Delta, Message, Outcome, Prompt, Reply, ToolCall, Usage, now, say
@@ -22,6 +22,9 @@ Show = Callable[[str], Awaitable[bool]]
 
 ROUNDS = 5
 """How often in one turn the model may call tools before it has to answer."""
+Reserve = Callable[[Prompt], Awaitable[None]]
+"""Reserves what one more call may take. Raises Refused."""
+
 STOPPED = "_Stopped, as you asked._"
 _INSTEAD = {
     "said": "_Stopped here: you wrote again._",
@@ -74,13 +77,18 @@ async def counted(deltas: AsyncIterator[Delta], prompt: Prompt, usage: list[Usag
 
 
 class Chat:
-    """One answer by one prompt. `tools` are those that the prompt tells the model of."""
+    """One answer by one prompt, which is paid for already. `tools` are those that the prompt tells the model
+    of; each further call, with what they said, is reserved for.
+    """
 
-    def __init__(self, model: Model, tools: Mapping[str, Tool], draft: Draft, show: Show) -> None:
+    def __init__(
+        self, model: Model, tools: Mapping[str, Tool], draft: Draft, show: Show, reserve: Reserve
+    ) -> None:
         self._model = model
         self._tools = tools
         self._draft = draft
         self._show = show
+        self._reserve = reserve
 
     async def write(self, prompt: Prompt, stop: Stop) -> None:
         """Stream, run tools, stream again, and end the draft."""
@@ -104,6 +112,10 @@ class Chat:
         between: tuple[Message, ...] = ()
         for left in reversed(range(ROUNDS)):
             sent = replace(prompt, messages=prompt.messages + between, tools=prompt.tools if left else ())
+            if between:
+                sent = replace(sent, input_tokens=prompt.input_tokens + sum(map(window.weigh, between)))
+                if not await self._paid(sent):
+                    break
             self._draft.sent.append(sent)
             calls = await self._stream(self._model.chat(sent))
             if not calls:
@@ -112,6 +124,19 @@ class Chat:
             asked = Message(role="assistant", parts=tuple(calls))
             between += (asked, *(Message(role="tool", parts=(result,)) for result in results))
         return between
+
+    async def _paid(self, sent: Prompt) -> bool:
+        """Reserve one more call; where the budget doesn't allow that, what there is is the answer, with the
+        words of the refusal under it. Raises Refused where there is nothing yet.
+        """
+        try:
+            await self._reserve(sent)
+        except Refused as refusal:
+            if not (self._draft.text.strip() or self._draft.drawn):
+                raise
+            self._draft.notes.append(str(refusal))
+            return False
+        return True
 
     async def _stream(self, deltas: AsyncIterator[Delta]) -> list[ToolCall]:
         """Gather one stream into the draft, showing it as it grows; returns the tools it calls for."""

@@ -7,7 +7,7 @@ question stands behind the history, so that the provider finds all that is befor
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -35,10 +35,13 @@ _NAMED = re.compile(r"\{\{\s*user_name\s*\}\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How much a deployment takes and gives, in tokens."""
+    """How much a deployment takes and gives, in tokens; `answer_tokens` is what an answer may have where its
+    template doesn't say, None: as many as the deployment gives.
+    """
 
     context_tokens: int
     output_tokens: int
+    answer_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +68,11 @@ class Material:
 def compose(material: Material, room: Room) -> Prompt:
     """The prompt, exactly as it will be sent. Raises TooLong when the question alone does not fit."""
     template = material.template
-    system = _system(material)
+    system, asker = _system(material), _asker(material, material.said)
     question, untold = _question(material, room.context_tokens // 4)
-    asker = _asker(material, material.said)
     tools = sum(window.weigh_text(tool.description + str(tool.schema)) for tool in material.tools)
-    reserved = min(template.parameters.max_output_tokens or room.output_tokens, room.context_tokens // 2)
+    most = template.parameters.max_output_tokens or room.answer_tokens
+    reserved = min(most or room.output_tokens, room.context_tokens // 2)
     left = room.context_tokens - reserved - tools - sum(map(window.weigh, (*system, *asker, question)))
     own, nearest, unshown = _examples(material, left)
     left -= sum(map(window.weigh, (*own, *nearest)))
@@ -94,7 +97,7 @@ def compose(material: Material, room: Room) -> Prompt:
         capability=template.capability,
         messages=messages,
         tools=tuple(material.tools),
-        parameters=template.parameters,
+        parameters=msgspec.structs.replace(template.parameters, max_output_tokens=most),
         input_tokens=tools + sum(map(window.weigh, messages)),
         left_out=tuple(one for one in maybe if one is not None),
         deployment=template.deployment,
@@ -111,7 +114,7 @@ def smaller(room: Room, prompt: Prompt, error: TooLong) -> Room:
     tokens = room.context_tokens // 2
     if limit is not None and asked is not None and limit < asked:
         tokens = int(prompt.input_tokens * limit / asked * 0.95)
-    return Room(context_tokens=min(tokens, room.context_tokens), output_tokens=room.output_tokens)
+    return replace(room, context_tokens=min(tokens, room.context_tokens))
 
 
 def _holes(material: Material) -> Mapping[str, str]:

@@ -236,7 +236,7 @@ class Engine:
         summary = await parts.recollection.of(said, turns)
         prompt = await self._compose(draft, template, question, turns, found, tools, summary)
         await self._admit(draft, prompt)
-        chat = Chat(parts.model, tools, draft, around.show)
+        chat = Chat(parts.model, tools, draft, around.show, partial(self._admit, draft, more=True))
         try:
             await chat.write(prompt, around.stop)
         except TooLong as error:

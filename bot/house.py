@@ -161,7 +161,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         stack.push_async_callback(redis.close)
         latency = await stack.enter_async_context(Latency(redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, redis, latency))
-        serving = Serving(gateway)
+        serving = Serving(gateway, settings.limits)
         archive = Archive(redis, _retention_s(settings))
         bills = Bills(redis, archive)
         ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)

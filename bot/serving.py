@@ -1,19 +1,29 @@
 """What the deployments that serve now mean for a prompt: its room, its price, what can be chosen."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from bot.budgets import Limits
 from bot.compose import Room
 from bot.models import images
+from bot.models.catalogue import families
 from bot.models.gateway import Gateway
 from bot.state.ledger import OUTPUT_TOKENS
 from bot.types import Deployment, Prompt, Template, Turn
+
+_ANSWER_TOKENS = 4000
+_REASONED_TOKENS = 16_000
+"""What an answer may have where a budget counts its tokens or its price, and its template doesn't say: a
+budget holds only as far as an answer ends. Models that reason spend most of it before the first word.
+"""
 
 
 class Serving:
     """Asks the gateway anew each time: deployments come and go while a process runs."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, limits: Limits | None = None) -> None:
         self._gateway = gateway
+        self._budgeted = any(one.measure != "requests" for one in (limits or Limits()).every)
 
     def chats(self) -> tuple[Deployment, ...]:
         """The chat deployments."""
@@ -40,7 +50,13 @@ class Serving:
         if first is None:
             return Room(context_tokens=8192, output_tokens=1024)
         context = self._gateway.calibration.room(first.name, first.context_tokens)
-        return Room(context_tokens=context, output_tokens=first.output_tokens)
+        room = Room(context_tokens=context, output_tokens=first.output_tokens)
+        if not self._budgeted or template.capability != "chat":
+            return room
+        family = families().get(first.family)
+        reasons = family is not None and "temperature" in family.refuses
+        most = _REASONED_TOKENS if reasons else _ANSWER_TOKENS
+        return replace(room, answer_tokens=min(most, first.output_tokens or most))
 
     def recall_counts(self, turns: Sequence[Turn]) -> None:
         """What the turns of a conversation weighed, where this process knows no better."""

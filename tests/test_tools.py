@@ -223,3 +223,37 @@ async def test_after_five_rounds_the_model_has_to_answer(bench: Bench) -> None:
     await bench.answer(said("roll"))
     assert [bool(prompt.tools) for prompt in bench.model.prompts] == [True] * 4 + [False]
     assert bench.room.texts == ["enough"]
+
+
+def rolling(prompt: Prompt) -> list[Delta | Exception]:
+    """Says something, rolls a die, and says what it showed."""
+    last = prompt.messages[-1].parts[0]
+    if isinstance(last, ToolResult):
+        return words(f"It shows {last.text}.")
+    return [Delta(text="Let me roll it. "), Delta(call=call("dice", sides=6)), *words(finish="tool_calls")]
+
+
+async def test_each_round_is_reserved_for_with_what_the_tools_said(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: $0.025/day")  # each call may take $0.01
+    bench.model.script = rolling
+    (turn,) = await bench.answer(said("roll a die"))
+    first, second = bench.model.prompts
+    assert second.input_tokens > first.input_tokens
+    assert turn.reply.text.startswith("Let me roll it. It shows 6 of 6.")
+
+
+async def test_where_the_budget_ends_between_rounds_what_there_is_is_the_answer(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: $0.015/day")
+    bench.model.script = rolling
+    (turn,) = await bench.answer(said("roll a die"))
+    assert len(bench.model.prompts) == 1
+    assert (turn.outcome, len(turn.usage)) == ("answered", 1)
+    assert turn.reply.text.startswith("Let me roll it.\n\n_Your budget for today")
+
+
+async def test_where_there_is_nothing_yet_the_refusal_is_the_answer(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: $0.015/day")
+    bench.model.script = lambda prompt: rolling(prompt)[1:]
+    (turn,) = await bench.answer(said("roll a die"))
+    assert (turn.outcome, len(turn.usage)) == ("refused", 1)
+    assert turn.reply.text.startswith("Your budget for today")

@@ -321,3 +321,10 @@ def test_a_pool_s_examples_stand_behind_the_history_so_that_it_stays_in_the_cach
     ]
     assert "near?" in later.messages[5].text
     assert later.examples == 2
+
+
+def test_an_answer_ends_where_its_room_says_unless_its_template_does() -> None:
+    room = Room(context_tokens=8000, output_tokens=500, answer_tokens=200)
+    own = replace(TEMPLATE, parameters=replace(TEMPLATE.parameters, max_output_tokens=300))
+    prompts = [compose(dataclasses.replace(material("?"), template=one), room) for one in (TEMPLATE, own)]
+    assert [one.parameters.max_output_tokens for one in prompts] == [200, 300]
