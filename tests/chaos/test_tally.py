@@ -140,6 +140,10 @@ def test_what_was_answered_is_in_later_prompts(talk: Talk) -> None:
     acted(talk, "question", 1)
     assert told(talk) == ["q00001 was not told of q00000"]
     assert told(talk, q00001={"q00000"}) == []
+    acted(talk, "edit", 2, talk.acts[0])
+    assert told(talk, q00002={"q00002"}) == ["q00001 was not told of q00000"]
+    talk.acts[0].stopped_at = 1.0
+    assert told(talk, q00002={"q00002"}) == []
 
 
 def test_the_last_answer_to_a_question_that_was_deleted_may_stay_and_what_was_begun_before_it_is_seen(
