@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
+from bot.house import House, open_house
+from bot.settings import Settings
+from bot.state.redis import Redis
 from bot.types import Attachment, Delta, Prompt, Said
 from tests.acts import BOB, deleted, edited, said, stopped
 from tests.bench import ROOM, Bench
+from tests.room import Room
 
 
 class Slow:
@@ -176,3 +182,34 @@ async def test_nobody_supersedes_another_person_or_what_does_not_run(bench: Benc
         await slow.running.wait()
         assert not await bench.inbox.supersede(replace(second, user=BOB))
         assert not await bench.inbox.supersede(first), "a second delivery of the event itself"
+
+
+@pytest.mark.parametrize(("policy", "answered"), [("queue", ["a", "b", "c", "d"]), ("supersede", ["c", "d"])])
+async def test_by_a_setting_only_the_newest_question_is_answered_and_commands_and_asides_count_for_none(
+    redis: Redis, bench: Bench, folder: Path, policy: str, answered: list[str]
+) -> None:
+    settings = Settings.model_validate(
+        {"redis_url": redis.url, "parley_data_dir": folder, "parley_while_answering": policy}
+    )
+
+    async def answer(house: House, *events: Said) -> None:
+        for event in events:
+            await house.accept(replace(event, channel="C1"))
+        stop = asyncio.Event()
+        work = asyncio.create_task(house.worker([Room()]).run(stop))
+        await bench.until(bench.idle)
+        stop.set()
+        await work
+
+    async with open_house(settings) as house:
+        await answer(house, said("mention-only", event="0"))
+        await answer(
+            house,
+            said("hello", event="a"),
+            said("hello again", event="b"),
+            said("what is 2 + 2?", event="c"),
+            said("Bob, did you see that?", event="aside", addressed=False),
+            said("usage", event="d"),
+        )
+        shown = [turn.id for turn in await house.turns.turns(ROOM) if turn.outcome == "answered"]
+    assert shown == ["0", *answered]
