@@ -224,6 +224,8 @@ def _demand_no_key(fields: Fields, name: str) -> None:
 def _options(options: Fields) -> dict[str, object]:
     """The parameters by Parley's names, each checked by itself so that an error names its line."""
     found: dict[str, object] = {}
+    options.refuse("an answer is text for a person", "response_format")
+    options.refuse("Parley's tools are listed under metadata.parley.tools", "tools", "tool_choice")
     for key in options:
         if key == "additionalProperties":
             found |= _options(options.fields(key))

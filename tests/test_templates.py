@@ -201,6 +201,12 @@ def test_the_digest_follows_the_wording_and_not_the_match(tmp_path: Path) -> Non
             "did you mean 'commands'?",
         ),
         ("---\nmodel:\n  options:\n    temprature: 1\n---\nHi.", 4, "did you mean 'temperature'?"),
+        (
+            "---\nmodel:\n  parameters:\n    response_format: {}\n---\nHi.",
+            4,
+            "an answer is text for a person",
+        ),
+        ("---\nmodel:\n  parameters:\n    tools: []\n---\nHi.", 4, "listed under metadata.parley.tools"),
         ("---\nmodel:\n  options:\n    temperature: 3\n---\nHi.", 4, "'temperature' must be from 0 to 2"),
         ("---\nmodel:\n  options:\n    temperature: hot\n---\nHi.", 4, "'temperature'"),
         ("---\nmodel: {apiType: embedding}\n---\nHi.", 2, "'chat' or 'image', not 'embedding'"),
