@@ -10,7 +10,7 @@ from aiohttp import web
 from adapters.studio.acts import body_of
 from adapters.studio.charts import Dot, scatter
 from adapters.studio.gate import Gate
-from adapters.studio.nearness import plane, similarities
+from adapters.studio.nearness import apart, plane, similarities
 from adapters.studio.paper import Draw, page
 from adapters.studio.ports import Office
 from bot.errors import ConfigError, Refused, Unavailable
@@ -18,6 +18,8 @@ from bot.errors import ConfigError, Refused, Unavailable
 MOST_TEXTS = 20
 MOST_CHARACTERS = 2000
 SHOWN = 8
+DOT = (0.1, 0.17)
+"""How wide and how high a dot is, as a part of the plane from its middle to its edge."""
 
 
 class Embeddings:
@@ -68,6 +70,6 @@ class Embeddings:
 
 
 def _drawn(matrix: Sequence[Sequence[float]], texts: Sequence[str]) -> str:
-    places = enumerate(zip(plane(matrix), texts, strict=True), 1)
+    places = enumerate(zip(apart(plane(matrix), *DOT), texts, strict=True), 1)
     dots = [Dot(x, y, str(number), f"{number} · {text}") for number, ((x, y), text) in places]
     return scatter("The texts on a plane; the table below says how alike they are.", dots)

@@ -1,10 +1,15 @@
 """How near texts are to each other, and where they lie on a plane: pure arithmetic on their vectors."""
 
 from collections.abc import Sequence
+from math import cos, hypot, pi, sin
 from operator import mul
 
 _ROUNDS = 200
 """Of the power iteration: enough for a drawing."""
+_EDGE = 1.1
+"""How far from the middle a dot may be pushed: a plane reaches to 1, and a drawing a little further."""
+_TOUCH = 0.99
+"""Widths of a dot between two that touch, less what arithmetic loses."""
 
 
 def similarities(vectors: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -31,6 +36,25 @@ def plane(matrix: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
                 centred[i][j] -= value * axis[i] * axis[j]
     reach = max((abs(one) for axis in axes for one in axis), default=0.0) or 1.0
     return [(axes[0][n] / reach, axes[1][n] / reach) for n in range(size)]
+
+
+def apart(places: Sequence[tuple[float, float]], wide: float, high: float) -> list[tuple[float, float]]:
+    """The same places, but a dot that would hide another stands beside it; dots are so wide and so high."""
+    found: list[tuple[float, float]] = []
+    for x, y in places:
+        near = (
+            (x + turn * wide * cos(step * pi / 3), y + turn * high * sin(step * pi / 3))
+            for turn in range(len(places))
+            for step in range(6)
+        )
+        free = (
+            (left, up)
+            for left, up in near
+            if max(abs(left), abs(up)) <= _EDGE
+            and all(hypot((left - a) / wide, (up - b) / high) >= _TOUCH for a, b in found)
+        )
+        found.append(next(free, (x, y)))
+    return found
 
 
 def _strongest(matrix: Sequence[Sequence[float]]) -> tuple[float, list[float]]:

@@ -1,9 +1,12 @@
 """Images and embeddings, tried in the studio."""
 
+from itertools import combinations
+from math import hypot
+
 import pytest
 from playwright.async_api import Page, expect
 
-from adapters.studio.nearness import plane, similarities
+from adapters.studio.nearness import apart, plane, similarities
 from tests.studio.conftest import Complaints, Whole, red_picture
 
 _PIXELS = """async image => {
@@ -135,6 +138,15 @@ async def test_a_single_text_is_refused_in_words(page: Page, whole: Whole, compl
     await page.get_by_label("Texts, one on each line").fill("alone")
     await page.get_by_role("button", name="Compare").click()
     await expect(page.get_by_role("alert")).to_contain_text("from 2 to 20")
+
+
+def test_no_dot_of_a_plane_hides_another_while_there_is_room() -> None:
+    places = apart([(0.0, 0.0), (1.0, 1.0), *[(0.0, 0.0)] * 10], 0.1, 0.2)
+    assert places[:2] == [(0.0, 0.0), (1.0, 1.0)]
+    for (left, up), (x, y) in combinations(places, 2):
+        assert hypot((left - x) / 0.1, (up - y) / 0.2) > 0.98
+    crowd = apart([(1.0, 1.0)] * 20, 0.5, 0.5)
+    assert all(max(abs(x), abs(y)) <= 1.1 for x, y in crowd)
 
 
 def test_the_plane_keeps_what_is_near_together() -> None:
