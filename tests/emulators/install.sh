@@ -25,4 +25,5 @@ install() {
 install n-localslack local-slack-linux-x64 0.1.8
 install n-playground @microsoft/m365agentsplayground 0.2.28
 install n-aimock @copilotkit/aimock 1.43.0
+install n-schemas @microsoft/app-manifest 1.1.2
 echo "$cache"

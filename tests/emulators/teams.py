@@ -18,8 +18,10 @@ import aiohttp
 from aiohttp import web
 
 from adapters.teams.activities import FILE
+from adapters.teams.manifest import manifest
 from tests.emulators import teams_page
 from tests.simulators.teams import BOT, TeamsSimulator
+from tests.teams.test_manifest import problems
 
 HERE = Path(__file__).parent
 PARLEY, RECORDER, PLAYGROUND = 3978, 3977, 56150
@@ -524,8 +526,17 @@ async def probe(http: aiohttp.ClientSession, service: str, conversation: str) ->
     return answers
 
 
+def packages() -> None:
+    """Every manifest that `parley manifest teams` writes is valid by the schema that Microsoft publishes."""
+    for all_messages, plain in itertools.product((False, True), repeat=2):
+        one = manifest("11111111-2222-4333-8444-555555555555", "bot.example.com", all_messages, plain)
+        assert (found := problems(one)) == [], found
+    saw("four manifests that are valid by Microsoft's schemas")
+
+
 async def run() -> None:
     """Everything, in a network that has loopback only. Raises AssertionError at what is wrong."""
+    packages()
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             "PARLEY_TEAMS_AUTH": "off",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import zipfile
@@ -90,7 +91,8 @@ def test_every_message_is_asked_for_only_by_who_wants_it() -> None:
         assert json.loads(archive.read("manifest.json")) == everything
 
 
-MODULES = Path.home() / ".cache/parley-emulators/n-schemas/node_modules"
+CACHE = Path(os.environ.get("PARLEY_EMULATORS", Path.home() / ".cache/parley-emulators"))
+MODULES = CACHE / "n-schemas/node_modules"
 SCHEMAS = MODULES / "@microsoft/app-manifest/build/json-schemas/teams"
 _SCRIPT = """
 const [modules, schema] = process.argv.slice(1);
