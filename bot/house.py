@@ -1,5 +1,6 @@
 """Builds the rooms of a process and opens them: state, models, templates, the engine over them."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from bot import commands, observe
+from bot import commands, observe, vocabulary, window
 from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.desk import Desk
@@ -23,7 +24,7 @@ from bot.models.reload import reload
 from bot.models.roster import Roster
 from bot.recollection import Recollection
 from bot.serving import Serving
-from bot.settings import Settings, secrets
+from bot.settings import Settings, secrets, tell_packages
 from bot.state.archive import Archive
 from bot.state.bills import Bills
 from bot.state.books import Books
@@ -161,7 +162,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         stack.push_async_callback(redis.close)
         latency = await stack.enter_async_context(Latency(redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, redis, latency))
-        serving = Serving(gateway, settings.limits)
+        serving = Serving(gateway, settings.limits, counts=await _counts(settings))
         archive = Archive(redis, _retention_s(settings))
         bills = Bills(redis, archive)
         ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)
@@ -192,6 +193,14 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             limiter=Limiter(redis),
             engine=_engine(library, gateway, serving, ledger, turns, desk, recollection),
         )
+
+
+async def _counts(settings: Settings) -> bool:
+    """Whether texts are counted from now on, by a vocabulary that is at hand."""
+    tell_packages(settings)
+    count = await asyncio.to_thread(vocabulary.load, settings.tiktoken_cache_dir)
+    window.count_by(count)
+    return count is not None
 
 
 def _engine(

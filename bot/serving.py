@@ -19,10 +19,14 @@ budget holds only as far as an answer ends. Models that reason spend most of it 
 
 
 class Serving:
-    """Asks the gateway anew each time: deployments come and go while a process runs."""
+    """Asks the gateway anew each time: deployments come and go while a process runs.
 
-    def __init__(self, gateway: Gateway, limits: Limits | None = None) -> None:
+    `counts`: texts are weighed by a vocabulary.
+    """
+
+    def __init__(self, gateway: Gateway, limits: Limits | None = None, *, counts: bool = False) -> None:
         self._gateway = gateway
+        self._counts = counts
         self._budgeted = any(one.measure != "requests" for one in (limits or Limits()).every)
 
     def chats(self) -> tuple[Deployment, ...]:
@@ -59,8 +63,11 @@ class Serving:
         return replace(room, answer_tokens=min(most, first.output_tokens or most))
 
     def recall_counts(self, turns: Sequence[Turn]) -> None:
-        """What the turns of a conversation weighed, where this process knows no better."""
-        self._gateway.calibration.recall(turns)
+        """What the turns of a conversation weighed, where this process knows no better: they may have been
+        weighed by their bytes, and are no measure of what is counted.
+        """
+        if not self._counts:
+            self._gateway.calibration.recall(turns)
 
     def family(self, template: Template) -> str | None:
         """The family of the first deployment that may serve a template; None when nothing does."""

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     azure_openai_image_deployment: str | None = None
     azure_openai_embedding_deployment: str | None = None
     parley_deployments: Path | None = None
+    tiktoken_cache_dir: Path | None = None  # tiktoken's own name for it
 
     # --- where things are
     redis_url: SecretStr | None = None
@@ -305,6 +306,12 @@ def secrets(names: Iterable[str]) -> dict[str, SecretStr]:
     """The secrets of these names, from the environment, then from `.env`: keys that a file refers to."""
     found = {**dotenv_values(".env"), **os.environ}
     return {name: SecretStr(value) for name in names if (value := found.get(name))}
+
+
+def tell_packages(settings: Settings) -> None:
+    """What packages read from the environment themselves, for settings that may stand in `.env`."""
+    if settings.tiktoken_cache_dir is not None:
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(settings.tiktoken_cache_dir)
 
 
 def outdated() -> list[Finding]:

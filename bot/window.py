@@ -1,9 +1,12 @@
 """Which turns of a conversation fit into a prompt: whole turns, the newest, never half of one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bot.types import Image, LeftOut, Message, Text, ToolCall, ToolResult, Turn
+
+Count = Callable[[str], int]
+"""Tokens of a text."""
 
 MESSAGE_TOKENS = 4
 """What a message costs beside its words (role and separators), as OpenAI counts for its chat models."""
@@ -18,8 +21,27 @@ _PLANNED = 0.75
 """How full the room is when the next cut is planned: some turns before it, so that its summary is ready."""
 
 
+_SHORT = 2000
+"""Characters of a text that are counted within half a millisecond; longer ones are estimated."""
+
+
+class _Scales:
+    """How texts are weighed in this process: set once, before the first."""
+
+    count: Count | None = None
+
+
+def count_by(count: Count | None) -> None:
+    """Weigh short texts by this count from now on; None: by their bytes."""
+    _Scales.count = count
+
+
 def weigh_text(text: str) -> int:
-    """Tokens of a text, estimated on the safe side: three UTF-8 bytes each."""
+    """Tokens of a text: counted where a vocabulary is at hand, else estimated on the safe side, three UTF-8
+    bytes each.
+    """
+    if _Scales.count is not None and len(text) <= _SHORT:
+        return _Scales.count(text)
     return -(-len(text.encode()) // 3)
 
 

@@ -80,6 +80,11 @@ def test_what_is_imported_is_a_declared_dependency() -> None:
     declared = {
         re.split(r"[\[<>=;! ]", one, maxsplit=1)[0].lower() for one in PROJECT["project"]["dependencies"]
     }
+    optional = {
+        re.split(r"[\[<>=;! ]", one, maxsplit=1)[0].lower()
+        for extra in PROJECT["project"]["optional-dependencies"].values()
+        for one in extra
+    }
     owners = packages_distributions()
     undeclared: set[str] = set()
     for path in [*(ROOT / "bot").rglob("*.py"), *(ROOT / "adapters").rglob("*.py")]:
@@ -91,7 +96,7 @@ def test_what_is_imported_is_a_declared_dependency() -> None:
             undeclared |= {name.partition(".")[0] for name in names} - {
                 "pydantic_core"
             }  # pydantic's own half
-    undeclared -= {*sys.stdlib_module_names, "bot", "adapters"}
+    undeclared -= {*sys.stdlib_module_names, *optional, "bot", "adapters"}
     named = {name: {owner.lower().replace("_", "-") for owner in owners[name]} for name in undeclared}
     assert [name for name, distributions in named.items() if not distributions & declared] == []
 
