@@ -6,6 +6,7 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
+from bot import window
 from bot.attachments import cut
 from bot.chat import counted
 from bot.compose import Material, Room, compose
@@ -71,4 +72,5 @@ async def rewritten(model: Model, draft: Draft, asked: Prompt, drawn: Prompt) ->
     if not words:
         return drawn
     wish = replace(drawn.messages[-1], parts=(Text(text=words),))
-    return replace(drawn, messages=(*drawn.messages[:-1], wish))
+    messages = (*drawn.messages[:-1], wish)
+    return replace(drawn, messages=messages, input_tokens=sum(map(window.weigh, messages)))

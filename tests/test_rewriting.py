@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from bot import prompty, setups
+from bot import prompty, setups, window
 from bot.errors import ContentFiltered, ModelUnavailable, TemplateError
 from bot.types import Delta, Example, Prompt, Quote
 from tests.acts import said
@@ -40,6 +40,7 @@ async def test_a_wish_is_rewritten_by_the_template_s_text_and_drawn_in_those_wor
     assert (asked.capability, asked.deployment, asked.parameters.max_output_tokens) == ("chat", "fast", 2000)
     assert [message.text for message in drawn.messages] == [FULLER]
     assert drawn.parameters.size == "1536x1024"
+    assert drawn.input_tokens == sum(map(window.weigh, drawn.messages))
     assert painting.room.texts == ["a red bicycle"]
     assert [message.text for message in turn.messages] == ["a red bicycle", ""]
     assert [usage.deployment for usage in turn.usage] == ["test", "test-image"]
