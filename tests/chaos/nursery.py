@@ -86,9 +86,14 @@ class Nursery:
         self._children.append(child)
         line = json.dumps({"id": len(self._children) - 1, **asked})
         self._process.stdin.write(line.encode() + b"\n")
-        await asyncio.wait([child.began], timeout=PATIENCE_S)
+        # The reader ends with the nursery, which may have failed to import what it forks.
+        either = [child.began, self._reading]
+        await asyncio.wait(either, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
         if not child.began.done():
-            raise TimeoutError(f"A process did not begin within {PATIENCE_S:.0f} s: {asked}")
+            ended = "the nursery ended" if self._reading.done() else f"not within {PATIENCE_S:.0f} s"
+            raise TimeoutError(
+                f"A process did not begin ({ended}): {asked['log' if 'log' in asked else 'step']}"
+            )
         return child
 
     async def _read(self) -> None:

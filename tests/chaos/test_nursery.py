@@ -1,0 +1,21 @@
+"""The nursery of chaos: who can't begin there is told of, and not waited for."""
+
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from tests.chaos import nursery
+from tests.processes import Process, start
+
+
+async def test_a_process_that_can_not_begin_is_told_of_at_once(tmp_path: Path) -> None:
+    async def fail(command: list[str], env: dict[str, str], **pipes: Any) -> Process:
+        return await start([sys.executable, "-c", "raise SystemExit(1)"], env, **pipes)
+
+    with mock.patch.object(nursery, "start", fail):
+        async with nursery.a_nursery() as one:
+            with pytest.raises(TimeoutError, match="the nursery ended"):
+                await one.parley(["worker"], {}, tmp_path / "worker.log")
