@@ -150,6 +150,8 @@ def _asker(material: Material, said: Said) -> tuple[Message, ...]:
 def _past(material: Material, turn: Turn) -> Turn:
     """A turn of the history as it is shown: with the name of who asked, without its pictures."""
     asker = _asker(material, turn.said) if turn.messages else ()
+    if not asker and not any(map(_pictured, turn.messages)):
+        return turn
     return msgspec.structs.replace(turn, messages=(*asker, *map(_slim, turn.messages)))
 
 
@@ -251,13 +253,17 @@ def _passages(passages: Sequence[str], budget_tokens: int) -> tuple[list[Message
 
 def _slim(message: Message) -> Message:
     """A message of the history: pictures of earlier turns are named, not sent again."""
-    if not any(isinstance(part, Image) for part in message.parts):
+    if not _pictured(message):
         return message
     parts = tuple(
         Text(text=f"[a picture: {part.alt or 'without description'}]") if isinstance(part, Image) else part
         for part in message.parts
     )
     return msgspec.structs.replace(message, parts=parts)
+
+
+def _pictured(message: Message) -> bool:
+    return any(isinstance(part, Image) for part in message.parts)
 
 
 def _told(material: Material, shown: window.Fitted) -> str:

@@ -68,6 +68,8 @@ def _without_bytes(prompt: Prompt) -> Prompt:
         return replace(part, data=b"", mask=b"") if isinstance(part, Image) else part
 
     def slim(message: Message) -> Message:
+        if not any(isinstance(part, Image) for part in message.parts):
+            return message
         return replace(message, parts=tuple(map(bare, message.parts)))
 
     return replace(prompt, messages=tuple(map(slim, prompt.messages)))
