@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from bot import window
+from bot import illustrations, window
 from bot.attachments import Document
 from bot.errors import TooLong
 from bot.templates import fill
@@ -48,7 +48,8 @@ class Room:
 class Material:
     """What a prompt is made of. `question` is the text without the words that chose the template.
 
-    `left_out` is what was not even looked at. `summaries` tell what the history no longer does, each under
+    `left_out` is what was not even looked at. `sees` is false where the model may not see pictures: those of
+    examples are named then. `summaries` tell what the history no longer does, each under
     the id of the turn before which it ends, the newest first.
     """
 
@@ -63,6 +64,7 @@ class Material:
     left_out: Sequence[LeftOut] = ()
     summaries: Mapping[str, str] = field(default_factory=dict[str, str])
     tools: Sequence[ToolSpec] = ()
+    sees: bool = True
 
 
 def compose(material: Material, room: Room) -> Prompt:
@@ -203,12 +205,12 @@ def _examples(
     is left.
     """
     own = len(material.template.examples)
-    always = [message for example in material.examples[:own] for message in _pair(example)]
+    always = [message for example in material.examples[:own] for message in _pair(example, material.sees)]
     spent = sum(map(window.weigh, always))
     pool = material.examples[own:]
     nearest: list[Message] = []
     for kept, example in enumerate(pool):
-        pair = _pair(example)
+        pair = _pair(example, material.sees)
         spent += sum(map(window.weigh, pair))
         if spent > budget_tokens // 2:
             why = "they would take more than half of what is left beside the question"
@@ -226,8 +228,9 @@ def _listed(examples: Sequence[Message]) -> str:
     return "\n\n".join(lines)
 
 
-def _pair(example: Example) -> tuple[Message, Message]:
-    return say("user", example.user), say("assistant", example.assistant)
+def _pair(example: Example, sees: bool) -> tuple[Message, Message]:
+    user = Message(role="user", parts=illustrations.parts(example))
+    return user if sees else _slim(user), say("assistant", example.assistant)
 
 
 def _passages(passages: Sequence[str], budget_tokens: int) -> tuple[list[Message], LeftOut | None]:
@@ -252,7 +255,7 @@ def _passages(passages: Sequence[str], budget_tokens: int) -> tuple[list[Message
 
 
 def _slim(message: Message) -> Message:
-    """A message of the history: pictures of earlier turns are named, not sent again."""
+    """A message whose pictures are named, not sent: those of earlier turns were, once."""
     if not _pictured(message):
         return message
     parts = tuple(

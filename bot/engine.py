@@ -304,6 +304,7 @@ class Engine:
             left_out=found.left_out,
             summaries=summary.texts() if summary is not None else {},
             tools=[tool.spec for tool in (tools or {}).values()],
+            sees=self._parts.sees(template),
         )
         return compose(material, room or self._room(draft, template))
 

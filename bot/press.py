@@ -7,6 +7,7 @@ from difflib import unified_diff
 from msgspec.structs import replace
 
 from bot.errors import NotAllowed
+from bot.illustrations import Look
 from bot.library import Library
 from bot.prompty import read_text
 from bot.published import Held, Proposal, Trial, Version
@@ -73,7 +74,7 @@ class Press:
 
     def read(self, file: str, data: bytes, name: str) -> Template:
         """A template from a file: `.prompty`, Azure OpenAI Studio's `.json`, or chat `.jsonl`."""
-        template = _read(file, data, name)
+        template = _read(file, data, name, self.library.shelf.look)
         wanted = {f"the pool “{template.pool}”": template.pool in (None, *self.library.shelf.pools())}
         wanted |= {f"the text “{one}”": one in self.library.texts for one in template.knowledge}
         if missing := [what for what, there in wanted.items() if not there]:
@@ -107,10 +108,10 @@ class Press:
         return await self.library.review.reject(id, reviewer=reviewer)
 
 
-def _read(file: str, data: bytes, name: str) -> Template:
+def _read(file: str, data: bytes, name: str, look: Look) -> Template:
     if file.endswith(".prompty"):
         try:
-            return read_text(data.decode(), name).template
+            return read_text(data.decode(), name, look).template
         except UnicodeDecodeError:
             raise NotAllowed(f"“{file}” is no text.") from None
     return from_jsonl(data, name) if file.endswith(".jsonl") else from_studio(data, name)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from bot import illustrations
 from bot.compose import Room
 from bot.types import Address, Deployment, Image, Parameters, Prompt, Said, Template, Text, User, now
 
@@ -60,7 +61,8 @@ def describe(template: Template) -> str:
     blocks = ["\n".join(f"{name:<11} {value}" for name, value in facts.items() if value)]
     blocks += [_block("system", template.system)] if template.system else []
     for example in template.examples:
-        blocks += [_block("user", example.user), _block("assistant", example.assistant)]
+        user = "\n".join(_parts(illustrations.parts(example)))
+        blocks += [_block("user", user), _block("assistant", example.assistant)]
     return "\n\n".join(blocks)
 
 

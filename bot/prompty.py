@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 import msgspec
 
+from bot import illustrations
 from bot.frontmatter import Fields, Source, front_matter, nearest, open_source
 from bot.types import Capability, Match, Parameters, Template
 from bot.wording import Hole, wording
@@ -60,10 +61,10 @@ class _ModelWish(NamedTuple):
 
 def read(path: Path) -> Loaded:
     """One template, checked as far as it can be checked alone. Raises TemplateError."""
-    return _read(open_source(path, MOST_BYTES), path.stem)
+    return _read(open_source(path, MOST_BYTES), path.stem, illustrations.beside(path.parent))
 
 
-def read_text(text: str, name: str) -> Loaded:
+def read_text(text: str, name: str, look: illustrations.Look = illustrations.nowhere) -> Loaded:
     """The same of a text that is no file yet; errors name it as `name.prompty`. Raises TemplateError."""
     source = Source(f"{name}.prompty", text)
     try:
@@ -72,10 +73,10 @@ def read_text(text: str, name: str) -> Loaded:
         raise source.error(1, "this is not UTF-8 text") from None
     if size > MOST_BYTES:
         raise source.error(1, f"the template has {size} bytes; at most {MOST_BYTES}")
-    return _read(source, name)
+    return _read(source, name, look)
 
 
-def _read(source: Source, name: str) -> Loaded:
+def _read(source: Source, name: str, look: illustrations.Look) -> Loaded:
     if not NAME.fullmatch(name):
         raise source.error(1, "a template is named with small letters, digits, - and _ (at most 64)")
     front, lines = front_matter(source)
@@ -91,7 +92,8 @@ def _read(source: Source, name: str) -> Loaded:
         parley = _parley(front.fields("metadata"))
         with parley:
             template, match = _with_parley(parley, name, description, wish)
-    said = wording(source, lines, holes, samples)
+    look = look if template.capability == "chat" else illustrations.never
+    said = wording(source, lines, holes, samples, look)
     speaks = template.capability == "chat" or template.rewrite is not None
     if speaks and not said.system and not said.examples:
         raise source.error(len(source.lines), "the template says nothing: it has no 'system:' text")

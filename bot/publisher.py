@@ -58,7 +58,7 @@ class Publisher:
         """
         if trial is not None and not _is_trial(trial):
             raise NotAllowed("A trial needs channels, or a share from 1 to 100 percent of the conversations.")
-        loaded = read_text(text, name)
+        loaded = read_text(text, name, self._shelf.look)
 
         def next_one(number: int) -> Version:
             self._demand_latest(name, after)
@@ -80,7 +80,7 @@ class Publisher:
             if held.version is None and held.trial is None:
                 raise NotAllowed(f"Nothing was published over the file of “{name}”.")
             if held.file is not None:
-                self._demand_sound(read_text(to_prompty(held.file), name))
+                self._demand_sound(read_text(to_prompty(held.file), name, self._shelf.look))
             return _version(number, name, "", held.file.digest if held.file else "", author, reason)
 
         return await self._append(next_one)

@@ -7,6 +7,7 @@ from typing import Any, Literal, cast
 import msgspec
 import yaml
 
+from bot import illustrations
 from bot.errors import TemplateError
 from bot.prompty import MOST_BYTES, read_text
 from bot.types import Example, Template
@@ -47,8 +48,10 @@ def to_prompty(template: Template) -> str:
     front = _front(template)
     written = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100) if front else ""
     text = f"---\n{written}---\n{_body(template)}"
-    read = read_text(text, template.name).template
+    read = read_text(text, template.name, illustrations.held(template.examples)).template
     expected = msgspec.structs.replace(template, digest=read.digest)
+    if illustrations.words(read.examples) == illustrations.words(template.examples):
+        expected = msgspec.structs.replace(expected, examples=read.examples)
     for field in Template.__struct_fields__:
         if getattr(read, field) != getattr(expected, field):
             raise TemplateError(f"{template.name}.prompty: {_unwritable(field, read, expected)}")
@@ -160,10 +163,11 @@ def from_studio(data: bytes, name: str) -> Template:
 def to_studio(template: Template) -> bytes:
     """The chat set-up for the playground's import; what it has no field for goes under `parley`.
 
-    Raises TemplateError for a template of pictures: the chat playground has none.
+    Raises TemplateError for a template of pictures, and for examples with some: the chat playground has none.
     """
     if template.capability != "chat":
         raise TemplateError(f"{template.name}: a chat set-up can't hold a template that draws")
+    _demand_words(template, "a chat set-up")
     given: dict[str, Any] = msgspec.to_builtins(template.parameters)
     chat: dict[str, Any] = {"deploymentName": template.deployment or ""}
     for theirs, mine in _STUDIO.items():
@@ -281,7 +285,11 @@ def from_jsonl(data: bytes, name: str) -> Template:
 
 
 def to_jsonl(template: Template) -> str:
-    """A line for each few-shot pair, with the system text; the first line has the rest under `parley`."""
+    """A line for each few-shot pair, with the system text; the first line has the rest under `parley`.
+
+    Raises TemplateError for examples with pictures.
+    """
+    _demand_words(template, "chat JSONL")
     system = [{"role": "system", "content": template.system}] if template.system else []
     lines: list[dict[str, Any]] = [
         {
@@ -300,6 +308,12 @@ def to_jsonl(template: Template) -> str:
 
 
 # ------------------------------------------------------------------ what both share
+
+
+def _demand_words(template: Template, form: str) -> None:
+    if any(one.images for one in template.examples):
+        words = f"an example shows a picture, and {form} holds words only; export it as .prompty"
+        raise TemplateError(f"{template.name}: {words}")
 
 
 def _ours(template: Template, said: set[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
+from bot import illustrations
 from bot.errors import StateUnavailable, TemplateError
 from bot.prompty import Loaded, read_text
 from bot.published import Held, PoolChange, Record, Trial, Version
@@ -22,7 +23,10 @@ Check = Callable[[Template], None]
 
 
 class Shelf:
-    """Read on the path of every message, from memory; `watch` keeps it up to date."""
+    """Read on the path of every message, from memory; `watch` keeps it up to date.
+
+    `look` knows the pictures that the files' examples show: what is published may show these.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class Shelf:
         check: Check = lambda _: None,
     ) -> None:
         self._files = {template.name: template for template in files}
+        self.look = illustrations.held([pair for one in files for pair in one.examples])
         self._file_pools = {name: tuple(pool) for name, pool in pools.items()}
         self._versions = versions
         self._check = check
@@ -187,7 +192,7 @@ class Shelf:
         """The template of a version, read once; None when this Parley can't read it."""
         if version.number not in self._loaded:
             try:
-                self._loaded[version.number] = read_text(version.text, version.name)
+                self._loaded[version.number] = read_text(version.text, version.name, self.look)
             except TemplateError as error:
                 log.error("Version %d can't be read, and does not count: %s", version.number, error)
                 self._loaded[version.number] = None

@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from bot import illustrations
 from bot.frontmatter import Source, nearest
-from bot.types import Example
+from bot.types import Example, Image
 
 HOLE = re.compile(r"\{\{(.*?)\}\}")
 
@@ -16,7 +17,6 @@ BUILT_IN = ("user_name", "date", "channel", "platform")
 _ROLES = ("system", "user", "assistant", "developer")
 _MARKER = re.compile(rf"\s*#?\s*({'|'.join(_ROLES)})\s*(?:\[[^\]]*\])?\s*:\s*", re.IGNORECASE)
 _ALMOST = re.compile(r"([a-z]{3,12}):\s*")
-_PICTURE = re.compile(r"(?<!`)!\[[^\]]*\]\([^)]+\)")  # which prompty would attach to the message
 _CODE = re.compile(r"\{[%#]")
 
 
@@ -53,7 +53,13 @@ class _Block(NamedTuple):
         return "\n".join(self.lines).strip()
 
 
-def wording(source: Source, after: int, holes: Mapping[str, Hole], samples: Mapping[str, str]) -> Wording:
+def wording(
+    source: Source,
+    after: int,
+    holes: Mapping[str, Hole],
+    samples: Mapping[str, str],
+    look: illustrations.Look,
+) -> Wording:
     """Reads the lines `after` the front matter; a sample fills what has no default. Raises TemplateError."""
     system: list[_Block] = []
     said: list[_Block] = []
@@ -75,7 +81,7 @@ def wording(source: Source, after: int, holes: Mapping[str, Hole], samples: Mapp
     _check_holes(source, system, holes, question)
     return Wording(
         system="\n\n".join(block.text for block in system if block.text),
-        examples=tuple(_pairs(source, said, {*holes, *BUILT_IN})),
+        examples=tuple(_pairs(source, said, {*holes, *BUILT_IN}, look)),
         inputs={name: hole.default for name, hole in holes.items() if hole.default is not None},
         sampled=tuple(sampled),
     )
@@ -107,7 +113,9 @@ def _take_question(said: list[_Block]) -> str | None:
     return hole[1].strip()
 
 
-def _pairs(source: Source, said: list[_Block], holes: set[str]) -> Iterator[Example]:
+def _pairs(
+    source: Source, said: list[_Block], holes: set[str], look: illustrations.Look
+) -> Iterator[Example]:
     for number, block in enumerate(said):
         if block.role != ("user", "assistant")[number % 2]:
             raise source.error(
@@ -115,9 +123,6 @@ def _pairs(source: Source, said: list[_Block], holes: set[str]) -> Iterator[Exam
             )
         if not block.text:
             raise source.error(block.line, f"this '{block.role}:' is empty")
-        for at, line in enumerate(block.lines, block.line + 1):
-            if block.role == "user" and _PICTURE.search(line):
-                raise source.error(at, "this is a picture; examples hold words only (code goes in backticks)")
         for hole in HOLE.finditer(block.text):
             if hole[1].strip() in holes:
                 words = f"{hole[0]} is in an example; holes are filled in 'system:' only"
@@ -125,8 +130,24 @@ def _pairs(source: Source, said: list[_Block], holes: set[str]) -> Iterator[Exam
     if len(said) % 2:
         words = "this 'user:' has no 'assistant:' after it; wording around the question belongs in 'system:'"
         raise source.error(said[-1].line, words)
+    count = 0
     for user, assistant in zip(said[::2], said[1::2], strict=True):
-        yield Example(user=user.text, assistant=assistant.text)
+        images = _pictures(source, user, look, count)
+        count += len(images)
+        yield Example(user=user.text, assistant=assistant.text, images=images)
+
+
+def _pictures(source: Source, block: _Block, look: illustrations.Look, count: int) -> tuple[Image, ...]:
+    """Those of a message, after the `count` of the messages before it."""
+    found: list[Image] = []
+    for at, line in enumerate(block.lines, block.line + 1):
+        try:
+            found += illustrations.pictures(line, look)
+        except ValueError as error:
+            raise source.error(at, str(error)) from None
+        if count + len(found) > illustrations.MOST:
+            raise source.error(at, f"one picture too many: a template shows at most {illustrations.MOST}")
+    return tuple(found)
 
 
 def _check_holes(

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from bot import attachments, window, wishes
+from bot import attachments, illustrations, window, wishes
 from bot.draft import Stop
 from bot.engine import Engine
-from bot.errors import NotAllowed
+from bot.errors import NotAllowed, TemplateError
 from bot.library import Library
 from bot.models import Glimpse, catalogue
 from bot.types import (
@@ -92,6 +92,14 @@ class Workbench:
     def weigh(self, message: Message) -> int:
         """Tokens, as they are counted for the window."""
         return window.weigh(message)
+
+    def example(self, user: str, assistant: str) -> Example:
+        """A few-shot pair with the pictures that its words show. Raises TemplateError."""
+        try:
+            images = illustrations.pictures(user, self.library.shelf.look)
+        except ValueError as error:
+            raise TemplateError(f"In an example, {error}.") from None
+        return Example(user=user, assistant=assistant, images=images)
 
     async def look(
         self, template: Template, past: Sequence[tuple[str, str]], question: str, *, user: User | None = None

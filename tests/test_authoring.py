@@ -209,9 +209,9 @@ def test_what_they_say_is_understood() -> None:
     assert colours.examples == (Example(user="#ff0000", assistant="red"),)
 
 
-def test_a_picture_in_an_example_is_refused_in_words() -> None:
+def test_a_picture_that_lies_nowhere_is_refused_in_words() -> None:
     text = "system:\nSay what you see.\n\nuser:\n![a cat](cat.png)\n\nassistant:\nA cat.\n"
-    with pytest.raises(TemplateError, match=r"wild.prompty:5: .*examples hold words only"):
+    with pytest.raises(TemplateError, match=r"wild.prompty:5: the picture cat.png is not known here"):
         read_text(text, "wild")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from bot.types import Deployment, Prompt, Text
+from adapters.studio.sent import words_of
+from bot.types import Deployment, Prompt
 
 _NAMES = {"max_output_tokens": "max_completion_tokens"}
 _SENT = (
@@ -33,8 +34,7 @@ def request_of(prompt: Prompt, deployment: Deployment) -> dict[str, Any]:
 
 
 def _message(message: Any) -> dict[str, str]:
-    text = "\n".join(part.text for part in message.parts if isinstance(part, Text))
-    return {"role": message.role, "content": text}
+    return {"role": message.role, "content": words_of(message)}
 
 
 def as_python(prompt: Prompt, deployment: Deployment) -> str:

@@ -79,6 +79,10 @@ class Workbench(Protocol):
         """Tokens, as they are counted for the window."""
         ...
 
+    def example(self, user: str, assistant: str) -> Example:
+        """A few-shot pair with the pictures that its words show. Raises TemplateError."""
+        ...
+
     async def look(
         self, template: Template, past: Sequence[Exchange], question: str, *, user: User | None = None
     ) -> Prompt:

@@ -7,7 +7,8 @@ import msgspec
 
 from adapters.studio.gate import Turned
 from adapters.studio.ports import Workbench
-from bot.types import Example, Parameters, Template, say
+from bot.errors import TemplateError
+from bot.types import Example, Message, Parameters, Template, Text, say
 
 MOST_EXAMPLES = 50
 MOST_PAST = 200
@@ -78,14 +79,18 @@ def template_of(setup: Setup, workbench: Workbench) -> Template:
     found = next((one for one in workbench.templates() if one.name == setup.template), None)
     if found is None:
         raise Turned(404, f"There is no template “{setup.template}” any more. Choose another one.")
-    examples = tuple(
-        next(
-            (one for one in found.examples if (one.user, one.assistant) == (pair.user, pair.assistant)), None
+    try:
+        examples = tuple(
+            next(
+                (one for one in found.examples if (one.user, one.assistant) == (pair.user, pair.assistant)),
+                None,
+            )
+            or workbench.example(pair.user, pair.assistant)
+            for pair in setup.examples
+            if pair.user.strip() and pair.assistant.strip()
         )
-        or Example(user=pair.user, assistant=pair.assistant)
-        for pair in setup.examples
-        if pair.user.strip() and pair.assistant.strip()
-    )
+    except TemplateError as error:
+        raise Turned(422, str(error)) from None
     holes = workbench.holes(setup.system)
     template = msgspec.structs.replace(
         found,
@@ -101,8 +106,9 @@ def template_of(setup: Setup, workbench: Workbench) -> Template:
 
 
 def weight(example: Example, workbench: Workbench) -> int:
-    """Tokens of a few-shot pair."""
-    return sum(map(workbench.weigh, (say("user", example.user), say("assistant", example.assistant))))
+    """Tokens of a few-shot pair, about: a picture's address counts beside the picture."""
+    user = Message(role="user", parts=(Text(text=example.user), *example.images))
+    return sum(map(workbench.weigh, (user, say("assistant", example.assistant))))
 
 
 def _said(rest: Rest) -> dict[str, Any]:

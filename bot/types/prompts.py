@@ -83,11 +83,12 @@ class Parameters(Value):
 
 
 class Example(Value):
-    """A few-shot pair."""
+    """A few-shot pair. `images` are the pictures that `user` shows as Markdown, in order."""
 
     user: str
     assistant: str
     tags: tuple[str, ...] = ()
+    images: tuple[Image, ...] = ()
 
 
 class Match(Value):
