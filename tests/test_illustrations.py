@@ -24,6 +24,7 @@ from bot.types import Image, Prompt, Template
 from bot.window import IMAGE_TOKENS
 from bot.workbench import Workbench
 from tests.acts import said
+from tests.bench import Bench
 from tests.models.conftest import Connect, azure, clients, connect
 from tests.simulators.azure import AzureSimulator
 
@@ -137,6 +138,19 @@ def test_a_picture_is_weighed_and_where_nobody_sees_it_is_named(folder: Path) ->
     assert "What is [a picture: a cup] worth?" in unseen.messages[1].text
     assert not any(isinstance(part, Image) for part in unseen.messages[1].parts)
     assert "[picture: a cup]" in describe(template)
+
+
+@pytest.mark.parametrize("sees", [True, False])
+async def test_people_s_questions_come_with_the_picture_where_models_see_and_its_bytes_are_not_kept(
+    folder: Path, bench: Bench, sees: bool
+) -> None:
+    bench.templates, bench.sees = (load(folder, text()),), sees
+    (turn,) = await bench.answer(said("And this?"))
+    example = bench.model.prompts[-1].messages[1]
+    assert [part.data for part in example.parts if isinstance(part, Image)] == ([PNG] if sees else [])
+    (kept,) = await bench.turns.sent(turn.said.address.conversation, turn.id)
+    assert all(part.data == b"" for part in kept.messages[1].parts if isinstance(part, Image))
+    assert "a cup" in str(kept.messages[1])
 
 
 @pytest.mark.parametrize("address", ["cup.png", INLINE])
