@@ -1,5 +1,6 @@
 """What people of chaos do, and in which conversation: the values that everything is counted by."""
 
+import math
 import random
 import re
 from collections.abc import Mapping
@@ -122,6 +123,13 @@ class Talk:
     def after(self, act: Act, kind: Kind) -> list[Act]:
         """The edits, deletions or ratings of an act, in their order."""
         return [one for one in self.acts if one.target is act and one.kind == kind]
+
+    def cut_short(self, act: Act) -> bool:
+        """Whether its edit's answer may be the first: it was stopped, or not answered when the edit came."""
+        edits = self.after(act, "edit")
+        done_at = dict(zip((one.name for one in self.acked), self.done_at, strict=False))
+        overtaken = bool(edits) and edits[0].sent_at < done_at.get(act.name, math.inf)
+        return overtaken or (bool(edits) and act.stopped_at is not None)
 
     def names(self, act: Act) -> list[str]:
         """What the question was called, from its first wording to its last."""

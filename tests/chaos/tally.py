@@ -134,7 +134,7 @@ def remembered_wrongly(town: Town, talk: Talk, turns: Sequence[Turn]) -> list[st
 
     After a deletion was thanked for, nothing tells of what was deleted; after an edit, nothing of the earlier
     wording; after a reset, no new question of what was before it. Else everything is told that was answered;
-    but what was stopped, maybe before its first word, may have been answered only when it was edited.
+    but what was stopped or changed, maybe before its first word, may have been answered only by its edit.
     """
     wrong: list[str] = []
     by_name = {act.name: act for act in talk.acts if act.kind in ASKED or act.kind == "edit"}
@@ -149,8 +149,7 @@ def remembered_wrongly(town: Town, talk: Talk, turns: Sequence[Turn]) -> list[st
         for earlier in asked:
             before = start < place[earlier.event] < place[act.event]
             answered = before and bool(turns[place[earlier.event]].messages)
-            answered = answered and not (earlier.stopped_at and talk.after(earlier, "edit"))
-            if told and answered and told.isdisjoint(talk.names(earlier)):
+            if told and answered and not talk.cut_short(earlier) and told.isdisjoint(talk.names(earlier)):
                 wrong.append(f"{act.name} was not told of {earlier.name}")
     return wrong
 

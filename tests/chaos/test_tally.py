@@ -141,6 +141,7 @@ def test_what_was_answered_is_in_later_prompts(talk: Talk) -> None:
     assert told(talk) == ["q00001 was not told of q00000"]
     assert told(talk, q00001={"q00000"}) == []
     acted(talk, "edit", 2, talk.acts[0])
+    talk.done_at = [1.0, 1.7]
     assert told(talk, q00002={"q00002"}) == ["q00001 was not told of q00000"]
     talk.acts[0].stopped_at = 1.0
     assert told(talk, q00002={"q00002"}) == []
@@ -178,3 +179,12 @@ def test_pictures_and_words_for_one_alone_that_come_twice_are_seen(talk: Talk) -
     assert screens.otherwise == [turn.id]
     screens.look_at_pictures([turn], {screens.mark(turn.id): 2})
     assert screens.drawn == [turn.id] * 2
+
+
+def test_what_an_edit_found_unanswered_may_be_in_no_prompt_before_it(talk: Talk) -> None:
+    first, _ = acted(talk, "question", 0), acted(talk, "question", 1)
+    acted(talk, "edit", 2, first)
+    talk.done_at = [2.1]
+    assert told(talk) == []
+    talk.done_at = [1.9]
+    assert told(talk) == ["q00001 was not told of q00000"]
