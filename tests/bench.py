@@ -117,7 +117,7 @@ class Bench:
             choose=choose,
             recall=recall,
             room=lambda template, conversation: self.token_room(),
-            estimate_usd=lambda prompt: 0.01,
+            estimate_usd=lambda prompt: 0.02 if prompt.capability == "image" else 0.01,
             picture=self.turns.image,
             recollection=self.recollection,
             rivals=self.rivals,

@@ -322,12 +322,12 @@ async def test_the_tool_is_only_there_where_pictures_are_served(pen: Bench) -> N
 
 
 async def test_a_picture_of_the_tool_is_paid_from_the_same_budget(pen: Bench) -> None:
-    pen.ledger = pen.limited("person: $0.015/day")
+    pen.ledger = pen.limited("person: $0.025/day")
     pen.model.script = artist(wish="a cat")
     await pen.answer(said("a cat, please", event="a"))
     assert "Here you are: no. Your budget for today" in pen.room.texts[0]
     with pytest.raises(BotError):
-        await pen.ledger.admit(said(), "later", [Estimate(usd=0.02)])
+        await pen.ledger.admit(said(), "later", [Estimate(usd=0.025)])
 
 
 async def test_what_was_sent_shows_the_picture_s_own_prompt(pen: Bench) -> None:

@@ -6,6 +6,7 @@ where they stay readable on a phone.
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -75,6 +76,9 @@ def _pygal() -> Any:
     """The package, which has no types; 6 MB and 30 ms, for those alone who look at a chart."""
     import pygal
     from pygal.etree import etree
+
+    # What finds its maps knows no `find_spec`: on Python 3.11 each later import of what is absent would warn.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
     cast("Any", etree).to_etree()  # pygal takes lxml where that is installed, and then writes other trees
     return pygal
