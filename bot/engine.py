@@ -74,7 +74,7 @@ class Around:
     show: Show
     fetch: Fetch
     stop: Stop
-    context: Context
+    context: Context = nothing_before
     glimpse: Glimpse | None = None
     given: Sequence[Image] = ()
 
@@ -131,19 +131,7 @@ class Engine:
         """Whether this person may have an answer given anew."""
         return self._parts.desk.may(user, turn)
 
-    async def answer(
-        self,
-        said: Said,
-        turns: Sequence[Turn],
-        *,
-        show: Show,
-        fetch: Fetch,
-        stop: Stop,
-        context: Context = nothing_before,
-        glimpse: Glimpse | None = None,
-        event: str = "",
-        given: Sequence[Image] = (),
-    ) -> Draft:
+    async def answer(self, said: Said, turns: Sequence[Turn], around: Around, event: str = "") -> Draft:
         """The turn that answers what was said, not yet shown in full nor written down.
 
         `event` is the act that pays for it, where that is another than what was said: an edit, a wish for
@@ -153,7 +141,6 @@ class Engine:
         draft = Draft(said, now(), event=event or said.id)
         seen = window.remembered(turns)
         draft.before, draft.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
-        around = Around(show=show, fetch=fetch, stop=stop, context=context, glimpse=glimpse, given=given)
         try:
             command = self._parts.commands.parse(said)
             if command is None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bot import attachments, illustrations, window, wishes
 from bot.draft import Stop
-from bot.engine import Engine
+from bot.engine import Around, Engine
 from bot.errors import NotAllowed, TemplateError
 from bot.library import Library
 from bot.models import Glimpse, catalogue
@@ -125,15 +125,9 @@ class Workbench:
         `picture` is to be changed, where its mask is open; `glimpse` gets a picture as far as it is drawn.
         """
         said = _said(question, user)
-        draft = await self._trying(template).answer(
-            said,
-            _turns(past, said),
-            show=show,
-            fetch=_fetch,
-            stop=Stop(),
-            glimpse=glimpse,
-            given=() if picture is None else (await asyncio.to_thread(_checked, picture),),
-        )
+        given = () if picture is None else (await asyncio.to_thread(_checked, picture),)
+        around = Around(show=show, fetch=_fetch, stop=Stop(), glimpse=glimpse, given=given)
+        draft = await self._trying(template).answer(said, _turns(past, said), around)
         turn = draft.done()
         if turn.usage:
             await self.settle(turn)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from bot import desk, observe, revision
 from bot.adapter import Adapter, Easel, speaking
 from bot.draft import Draft
-from bot.engine import Engine
+from bot.engine import Around, Engine
 from bot.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
 from bot.rota import Rota
 from bot.running import Running, quietly
@@ -238,17 +238,16 @@ class Worker:
             if isinstance(adapter, Easel):
                 await adapter.sketch(await asyncio.shield(opening), picture)
 
+        around = Around(
+            show=show,
+            fetch=adapter.fetch,
+            stop=running.stop,
+            context=partial(adapter.context, said.address),
+            glimpse=glimpse if isinstance(adapter, Easel) else None,
+        )
+        event = running.claim.event.id if running.claim.event else ""
         try:
-            draft = await self._engine.answer(
-                said,
-                turns,
-                show=show,
-                fetch=adapter.fetch,
-                stop=running.stop,
-                glimpse=glimpse if isinstance(adapter, Easel) else None,
-                context=partial(adapter.context, said.address),
-                event=running.claim.event.id if running.claim.event else "",
-            )
+            draft = await self._engine.answer(said, turns, around, event)
         finally:
             # Also when the engine failed: a post that was begun is written down, and said what happened on.
             await asyncio.wait([opening])

@@ -1,0 +1,145 @@
+"""The commands of whoever keeps the bot running: what was given up, what is forgotten, how deployments do."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from bot.console import load_settings, run
+from bot.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bot.models.probe import Probe
+    from bot.state.buried import Graveyard
+
+T = TypeVar("T")
+
+# ------------------------------------------------------------------ what was given up
+
+buried = typer.Typer(no_args_is_help=True, help="See what was given up; have it tried again, or drop it.")
+_Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="ID...", help="As `parley buried list` shows them.")
+]
+_All = Annotated[bool, typer.Option("--all", help="Everything that is buried.")]
+
+
+@buried.command("list")
+def buried_list() -> None:
+    """List what was given up, with the reasons."""
+    import textwrap
+
+    found = run(_buried(lambda graveyard: graveyard.all()))
+    for name, one in found.items():
+        attempts = f"{one.attempts} attempt{'s' if one.attempts != 1 else ''}"
+        typer.echo(f"{name}  {one.at:%Y-%m-%d %H:%M} UTC  {attempts}  {one.conversation}")
+        for label, text in (("said", one.words), ("why", one.reason)):
+            if text:
+                typer.echo(f"{'':12}{label:4}  {textwrap.shorten(text, 90, placeholder=' …')}")
+    if not found:
+        typer.echo("Nothing is buried.")
+
+
+@buried.command("retry")
+def buried_retry(ids: _Ids = None, everything: _All = False) -> None:
+    """Put messages back at the end of what waits in their conversations."""
+    _dig(ids, everything, lambda graveyard, name: graveyard.retry(name), "is tried again")
+
+
+@buried.command("drop")
+def buried_drop(ids: _Ids = None, everything: _All = False) -> None:
+    """Delete messages that were given up."""
+    _dig(ids, everything, lambda graveyard, name: graveyard.drop(name), "is dropped")
+
+
+def _dig(
+    ids: list[str] | None, everything: bool, act: "Callable[[Graveyard, str], Awaitable[bool]]", done: str
+) -> None:
+    """Do something to each; exit with 1 if one of them is not there."""
+
+    async def to_each(graveyard: "Graveyard") -> list[tuple[str, bool]]:
+        return [
+            (name, await act(graveyard, name))
+            for name in (await graveyard.all() if everything else ids or ())
+        ]
+
+    if not ids and not everything:
+        raise ConfigError("Say which: give ids, as `parley buried list` shows them, or --all.")
+    results = run(_buried(to_each))
+    for name, there in results:
+        typer.echo(f"{name} {done}." if there else f"{name} is not buried.", err=not there)
+    if not all(there for _, there in results):
+        raise typer.Exit(1)
+
+
+async def _buried(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
+    from bot.house import open_house
+    from bot.state.buried import Graveyard
+
+    async with open_house(load_settings()) as house:
+        return await act(Graveyard(house.redis))
+
+
+def forget(
+    tenant: Annotated[str, typer.Option(help="A Slack workspace (T...), or a tenant of Microsoft's.")],
+    person: Annotated[str | None, typer.Option(help="Only this person of it, by their id there.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask first.")] = False,
+) -> None:
+    """Delete what is kept of a tenant, or of one of its people.
+
+    Sums without names stay, and so does what stands in Slack or Teams itself.
+    """
+    if not yes:
+        typer.confirm(f"Delete what is kept of {person or 'everybody'} in {tenant}?", abort=True)
+    for line in run(_forgotten(tenant, person)):
+        typer.echo(line)
+
+
+async def _forgotten(tenant: str, person: str | None) -> list[str]:
+    from bot.house import open_house
+    from bot.state.tenants import Tenants
+    from bot.types import Address, Departed, User, now
+
+    nowhere, gone = Address(conversation="", event=""), list[str]()
+    async with open_house(load_settings()) as house:
+        if person:
+            return [await house.desk.forget(User(id=person, tenant=tenant))]
+        for platform in ("slack", "teams"):
+            rooms, who = f"{platform}:{tenant}:", User(id="", tenant=tenant)
+            left = Departed(id="", address=nowhere, user=who, at=now(), rooms=rooms, whole=True)
+            erased = await Tenants(house.redis, house.archive).forget(left)
+            gone += [f"Deleted, of {platform}: {erased}."] if erased else []
+    return gone or [f"Nothing is kept of {tenant}."]
+
+
+# ------------------------------------------------------------------ deployments
+
+deployments = typer.Typer(no_args_is_help=True, help="List the deployments, and try each of them.")
+
+
+@deployments.command("list")
+def deployments_list() -> None:
+    """List the deployments: model, place, prices, limits, tags."""
+    from bot import house
+    from bot.models.listing import listed
+
+    typer.echo(listed(house.find_roster(load_settings())))
+
+
+@deployments.command("test")
+def deployments_test() -> None:
+    """Ask each deployment for a word: health, time to the first token, price. Exits with 1 if one fails."""
+    from bot import house
+    from bot.models import catalogue
+    from bot.models.gateway import connect
+    from bot.models.listing import trials
+    from bot.settings import secrets
+
+    async def probe() -> "list[Probe]":
+        found = house.find_roster(load_settings())
+        async with connect(found, secrets(catalogue.key_names(found.deployments))) as gateway:
+            return await gateway.probe()
+
+    probes = run(probe())
+    typer.echo(trials(probes))
+    if any(one.finding.level == "error" for one in probes):
+        raise typer.Exit(1)
