@@ -2,7 +2,8 @@
 # make test       every test, the browser's too
 # make check      what CI runs: format, lint, types, imports, every test with coverage
 #
-# make venv       only the virtual environment, .venv, from the lock (PYTHON=... chooses one)
+# make venv       only the virtual environment for development, .venv (PYTHON=... chooses the Python)
+# make lock       resolves both lock files again, with uv; what they pin stays unless it no longer fits
 # make lint       ruff's findings            make format     ruff rewrites
 # make types      pyright, strict            make imports    who may import whom
 # make emulators  drives Parley through third-party emulators of Slack, Teams and Azure OpenAI
@@ -11,11 +12,10 @@
 # make clean      removes what the others made, but not the bot's data
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-# The newest Python here that Parley runs on.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && command -v "$$p" && break; done)
+# The newest Python here that Parley was tested with, else any that it can run on.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 # Tests run side by side: most of them wait for a process, a browser or a clock.
 SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4
 
@@ -23,19 +23,20 @@ SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4
 help:
 	@sed -n '/^\./q; s/^# \{0,1\}//p' Makefile
 
-.venv/.ready: requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Parley needs Python 3.11, 3.12 or 3.13. Install one, then run this again."; exit 1; }
-	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv || { rm -rf .venv; exit 1; }
-	@echo "Installing into .venv from requirements.lock ..."
-	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-build-isolation --no-deps -e .
+# The development lock holds everything that the other one holds, so an environment made from it runs Parley too.
+.venv/.run: requirements.lock pyproject.toml .ci/install.sh
+	@.ci/install.sh "$(PYTHON)" requirements.lock
 	@touch $@
 
+.venv/.dev: requirements-dev.lock pyproject.toml .ci/install.sh
+	@.ci/install.sh "$(PYTHON)" requirements-dev.lock
+	@touch $@ .venv/.run
+
 .PHONY: venv
-venv: .venv/.ready
+venv: .venv/.dev
 
 .PHONY: run
-run: venv
+run: .venv/.run
 	@exec $(BIN)/parley serve
 
 .PHONY: test
@@ -79,6 +80,13 @@ bench: venv
 .PHONY: chaos
 chaos: venv
 	@$(BIN)/python -m tests.chaos $(CHAOS)
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+	--no-header --no-emit-index-url --no-emit-find-links pyproject.toml
+.PHONY: lock
+lock:
+	@$(LOCK) --group dev --output-file requirements-dev.lock
+	@$(LOCK) --group build --constraint requirements-dev.lock --output-file requirements.lock
 
 .PHONY: clean
 clean:

@@ -145,8 +145,9 @@ def test_the_tree_names_no_path_of_a_machine() -> None:
     assert found == []
 
 
-def test_the_lock_names_no_index_and_pins_everything() -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_the_lock_names_no_index_and_pins_everything(name: str) -> None:
+    lock = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in lock
     assert "--index" not in lock
     pins = [line for line in lock.splitlines() if line and not line.startswith((" ", "#"))]

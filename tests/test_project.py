@@ -10,6 +10,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import pytest
 from pydantic import AliasChoices
 
 from bot.settings import Settings
@@ -68,10 +69,14 @@ def test_make_explains_itself() -> None:
     assert explained == targets - {"help"}
 
 
-def test_every_dependency_is_in_the_lock() -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
-    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+@pytest.mark.parametrize(
+    ("name", "groups"), [("requirements.lock", ["build"]), ("requirements-dev.lock", ["build", "dev"])]
+)
+def test_every_dependency_is_in_the_lock(name: str, groups: list[str]) -> None:
+    lock = (ROOT / name).read_text(encoding="utf-8")
+    locked = set(re.findall(r"^([a-z0-9-]+)(?:\[[^]]+\])?==", lock, re.MULTILINE))
+    grouped = [one for group in groups for one in PROJECT["dependency-groups"][group] if isinstance(one, str)]
+    wanted = [*PROJECT["project"]["dependencies"], *grouped]
     missing = {re.split(r"[\[<>=;! ]", str(one), maxsplit=1)[0].lower() for one in wanted} - locked
     assert missing == set()
 
