@@ -14,8 +14,9 @@ from adapters.terminal import TerminalAdapter
 from bot import observe, templates, tools
 from bot.adapter import Accept, Adapter
 from bot.bindings import Bindings
-from bot.errors import ConfigError, StateUnavailable
+from bot.errors import ConfigError
 from bot.examiner import Examiner
+from bot.health import Health
 from bot.house import House, open_house
 from bot.press import Press
 from bot.scores import Archive
@@ -161,22 +162,7 @@ def web_app(house: House, adapters: Sequence[Adapter]) -> web.Application:
     for adapter in adapters:
         app.router.add_routes(adapter.routes(accept))
 
-    async def alive(_: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def ready(_: web.Request) -> web.Response:
-        try:
-            await house.redis.call("PING")
-        except StateUnavailable as error:
-            return web.json_response({"status": "unavailable", "reason": str(error)}, status=503)
-        return web.json_response({"status": "ok"})
-
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=observe.metrics(), headers={"Content-Type": observe.METRICS_TYPE})
-
-    app.router.add_get("/healthz", alive)
-    app.router.add_get("/readyz", ready)
-    app.router.add_get("/metrics", metrics)
+    app.router.add_routes(Health(house).routes())
     return app
 
 
@@ -198,6 +184,10 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
                 log.warning("%s: %s", risk.subject, risk.words)
         if web_on:
             await stack.enter_async_context(_listening(house, adapters))
+        elif settings.parley_worker_port is not None:
+            await stack.enter_async_context(
+                _serving(web_app(house, ()), settings.host, settings.parley_worker_port)
+            )
         await (house.worker(adapters).run(until) if worker_on else until.wait())
 
 
@@ -213,27 +203,33 @@ def _until_signal() -> asyncio.Event:
 async def _listening(house: House, adapters: Sequence[Adapter]) -> AsyncGenerator[None]:
     """The web server and the adapters' own connections, until the end of the block."""
     settings = house.settings
-    runner = web.AppRunner(
-        web_app(house, adapters), access_log=None, handle_signals=False, keepalive_timeout=_KEEP_ALIVE_S
-    )
+    sockets: list[asyncio.Task[None]] = []
+    async with _serving(web_app(house, adapters), settings.host, settings.port) as port:
+        try:
+            sockets += [asyncio.create_task(adapter.listen(house.accept)) for adapter in adapters]
+            _greet(house, adapters, port)
+            yield
+        finally:
+            for task in sockets:
+                task.cancel()
+            await asyncio.gather(*sockets, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _serving(app: web.Application, host: str, port: int) -> AsyncGenerator[int]:
+    """A web server until the end of the block; the port that it has. Raises ConfigError when it is taken."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=_KEEP_ALIVE_S)
     await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port)
     try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        raise ConfigError(
-            f"Can't listen on {settings.host}:{settings.port} ({error.strerror}). "
-            "Is Parley running already? PORT=0 takes any free port."
-        ) from None
-    sockets = [asyncio.create_task(adapter.listen(house.accept)) for adapter in adapters]
-    try:
-        _greet(house, adapters, runner.addresses[0][1])
-        yield
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ConfigError(
+                f"Can't listen on {host}:{port} ({error.strerror}). "
+                "Is Parley running already? Port 0 takes any free port."
+            ) from None
+        yield runner.addresses[0][1]
     finally:
-        for task in sockets:
-            task.cancel()
-        await asyncio.gather(*sockets, return_exceptions=True)
         await runner.cleanup()
 
 

@@ -35,6 +35,16 @@ LEASES_LOST = Counter(
     "parley_leases_lost", "Turns dropped: another worker had taken over.", registry=registry
 )
 BURIED = Counter("parley_buried", "Events given up after the last attempt.", registry=registry)
+BACKLOG = Gauge(
+    "parley_backlog_conversations",
+    "Conversations that are due and that no worker has taken. NaN while Redis is away.",
+    registry=registry,
+)
+BACKLOG_SECONDS = Gauge(
+    "parley_backlog_oldest_seconds",
+    "For how long the conversation that is due longest has waited. NaN while Redis is away.",
+    registry=registry,
+)
 RUNNING = Gauge("parley_turns_running", "Turns being answered in this process.", registry=registry)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 ACCEPT_SECONDS = Histogram(
@@ -98,6 +108,12 @@ def see(*, template: str = "", deployment: str = "") -> None:
     seen.template = template or seen.template
     if deployment and deployment not in seen.deployment.split(", "):
         seen.deployment = ", ".join(filter(None, (seen.deployment, deployment)))
+
+
+def backlog(conversations: float, oldest_s: float) -> None:
+    """Set the gauges of the backlog; NaN where it is not known."""
+    BACKLOG.set(conversations)
+    BACKLOG_SECONDS.set(oldest_s)
 
 
 def metrics() -> bytes:

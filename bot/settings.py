@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 3978
+    parley_worker_port: Annotated[int | None, Field(ge=0, le=65535)] = None
     parley_data_dir: Path = Path(".parley")
     parley_prompts: Path | None = None
     parley_public_url: str | None = None
