@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bot.authoring import prompts
+from bot.backup import backup, restore
 from bot.console import load_settings, run
 from bot.errors import BotError, ConfigError
 from bot.evaluate import evaluate
@@ -241,6 +242,8 @@ def manifest_teams(
 parley.command("eval")(evaluate)
 parley.command()(usage)
 parley.command()(forget)
+parley.command()(backup)
+parley.command()(restore)
 parley.add_typer(buried, name="buried")
 parley.add_typer(deployments, name="deployments")
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from bot import observe
 from bot.errors import StateUnavailable
 from bot.house import House
+from bot.state import backlog
 
 
 class Health:
@@ -43,8 +44,8 @@ class Health:
     async def _metrics(self, _: web.Request) -> web.Response:
         async with self._counting:  # one count at a time, however often somebody asks
             try:
-                backlog = await self._house.inbox.backlog()
-                observe.backlog(backlog.conversations, backlog.oldest_s)
+                waiting = await backlog.count(self._house.redis)
+                observe.backlog(waiting.conversations, waiting.oldest_s)
             except StateUnavailable:
                 observe.backlog(math.nan, math.nan)
         return web.Response(body=observe.metrics(), headers={"Content-Type": observe.METRICS_TYPE})

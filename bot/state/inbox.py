@@ -20,9 +20,8 @@ from bot.state.redis import Redis, Script
 from bot.state.turns import read_placed
 from bot.types import Deleted, Edited, Event, Post, Said, Stopped, Turn, now
 
-_ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE, _BACKLOG = (
-    Script(name)
-    for name in ("accept", "stop", "supersede", "claim", "hold", "release", "commit", "due", "backlog")
+_ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
+    Script(name) for name in ("accept", "stop", "supersede", "claim", "hold", "release", "commit", "due")
 )
 _post = msgspec.json.Decoder(Post)
 _json = msgspec.json.Encoder()
@@ -52,14 +51,6 @@ class Claim:
     def shard(self) -> int:
         """The shard of this conversation."""
         return keys.shard_of(self.conversation)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """Conversations that wait for a worker, and for how long the one due longest has waited, in seconds."""
-
-    conversations: int
-    oldest_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,15 +296,6 @@ class Inbox:
         """The sweep: for each shard, the ms until something is due there; -1 where nothing waits."""
         answers = await self._redis.each(_DUE, [keys.ready(shard) for shard in range(keys.SHARDS)])
         return [-1 if answer is None else int(answer) for answer in answers]
-
-    async def backlog(self) -> Backlog:
-        """How much is due and held by no worker, in all shards; those of a node that is away are left out."""
-        answers = await self._redis.each(_BACKLOG, [keys.ready(shard) for shard in range(keys.SHARDS)])
-        shards = [answer for answer in answers if answer is not None]
-        return Backlog(
-            conversations=sum(due for due, _ in shards),
-            oldest_s=max((waited for _, waited in shards), default=0) / 1000,
-        )
 
     async def nudges(self) -> AsyncGenerator[int | str]:
         """Shards in which something became due, and conversations whose answer should stop, with the wish.
