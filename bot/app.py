@@ -23,6 +23,7 @@ from bot.settings import Settings, is_loopback, outdated
 from bot.state.bills import bill
 from bot.state.choices import Choices
 from bot.state.saves import Saves
+from bot.state.supervisor import trouble
 from bot.types import Finding, Turn
 from bot.workbench import Workbench
 
@@ -168,7 +169,8 @@ def web_app(house: House, adapters: Sequence[Adapter]) -> web.Application:
         try:
             await house.redis.call("PING")
         except StateUnavailable as error:
-            return web.json_response({"status": "unavailable", "reason": str(error)}, status=503)
+            reason = trouble(house.redis.url) or str(error)
+            return web.json_response({"status": "unavailable", "reason": reason}, status=503)
         return web.json_response({"status": "ok"})
 
     async def metrics(_: web.Request) -> web.Response:
