@@ -10,6 +10,7 @@ from bot import observe
 from bot.errors import StateUnavailable
 from bot.house import House
 from bot.state import backlog
+from bot.state.supervisor import trouble
 
 
 class Health:
@@ -38,7 +39,8 @@ class Health:
         try:
             await self._house.redis.call("PING")
         except StateUnavailable as error:
-            return web.json_response({"status": "unavailable", "reason": str(error)}, status=503)
+            reason = trouble(self._house.redis.url) or str(error)
+            return web.json_response({"status": "unavailable", "reason": reason}, status=503)
         return web.json_response({"status": "ok"})
 
     async def _metrics(self, _: web.Request) -> web.Response:

@@ -45,6 +45,11 @@ BACKLOG_SECONDS = Gauge(
     "For how long the conversation that is due longest has waited. NaN while Redis is away.",
     registry=registry,
 )
+REDIS_RESTARTS = Counter(
+    "parley_redis_restarts",
+    "Times that the embedded Redis was away and was started again.",
+    registry=registry,
+)
 RUNNING = Gauge("parley_turns_running", "Turns being answered in this process.", registry=registry)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 ACCEPT_SECONDS = Histogram(

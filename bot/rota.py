@@ -19,6 +19,26 @@ Begin = Callable[[Claim, float], "asyncio.Task[None]"]
 """Begins to work on a claim that was asked for at a time of `time.monotonic()`: its lease began later."""
 
 
+class _Outage:
+    """Logs that something fails because Redis is away, and that it works again: each once, not each time."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._lasts = False
+
+    def noted(self, error: StateUnavailable) -> None:
+        """It failed."""
+        if not self._lasts:
+            log.warning("%s is not possible now: %s", self._what, error)
+        self._lasts = True
+
+    def over(self) -> None:
+        """It worked."""
+        if self._lasts:
+            log.warning("%s is possible again", self._what)
+        self._lasts = False
+
+
 class Rota:
     """Claims what is due, `places` conversations at once, and hands each claim to `begin`.
 
@@ -35,6 +55,8 @@ class Rota:
         self._wake = asyncio.Event()
         self._ended = False
         self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._deaf = _Outage("Listening for nudges")
+        self._idle = _Outage("Claiming")
         self._owed: list[Claim] = []  # claims to give back
 
     async def run(self, until: asyncio.Event) -> None:
@@ -92,6 +114,7 @@ class Rota:
         while not self._ended:
             try:
                 async for nudge in self._inbox.nudges():
+                    self._deaf.over()
                     if self._ended:
                         return
                     if isinstance(nudge, int):
@@ -101,7 +124,7 @@ class Rota:
                     else:
                         self._look_everywhere()
             except StateUnavailable as error:
-                log.warning("Not listening for nudges: %s", error)
+                self._deaf.noted(error)
             await asyncio.sleep(0.5)
 
     def _look_everywhere(self) -> None:
@@ -153,10 +176,11 @@ class Rota:
         try:
             claim = await self._inbox.claim(shard)
         except StateUnavailable as error:
-            log.warning("Nothing can be claimed: %s", error)
+            self._idle.noted(error)
             self.look(shard)
             await asyncio.sleep(0.5)
             return None
+        self._idle.over()
         more_in_ms = claim.more_in_ms if isinstance(claim, Claim) else claim
         if more_in_ms >= 0:
             self._look_in(shard, more_in_ms)

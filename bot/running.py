@@ -85,13 +85,16 @@ class Running:
 
     async def patiently(self, act: Callable[[], Awaitable[None]]) -> None:
         """Write down what people see already: again and again while Redis is away and the lease lasts."""
+        told = False
         while True:
             try:
                 return await act()
             except StateUnavailable as error:
                 if time.monotonic() + _PAUSE_S >= self.floor.until:
                     raise
-                log.warning("What was shown can't be written down yet: %s", error)
+                if not told:
+                    log.warning("What was shown can't be written down yet: %s", error)
+                told = True
             await asyncio.sleep(_PAUSE_S)
 
 

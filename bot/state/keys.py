@@ -45,6 +45,8 @@ SAVES = "parley:{prompts}:saves"
 VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
+PROBE = "parley:{probe}:probe"
+"""Written by a process that started the embedded Redis, to see that it takes writes."""
 VOTES = "parley:{studio}:votes"
 VOTE_S = 400 * DAY_S
 LATENCY_S = 8 * DAY_S
@@ -128,6 +130,7 @@ KINDS = (
         permanent=True,
     ),
     Kind(name="proposals", type="hash", holds="turns that could be examples of a pool", life="90 d"),
+    Kind(name="probe", type="string", holds="nothing: that the embedded Redis takes writes", life="1 s"),
 )
 
 
