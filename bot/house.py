@@ -13,10 +13,12 @@ from pydantic import SecretStr
 
 from bot import commands, observe, vocabulary, window
 from bot.adapter import Adapter, Receipt
+from bot.attachments import Files
 from bot.commands import Commands
 from bot.desk import Desk
 from bot.engine import Engine, Parts
 from bot.evaluation import Bench
+from bot.files.pool import Pool
 from bot.library import Library, open_library, read_prompts
 from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
@@ -24,7 +26,7 @@ from bot.models.reload import reload
 from bot.models.roster import Roster
 from bot.recollection import Recollection
 from bot.serving import Serving
-from bot.settings import Settings, secrets, tell_packages
+from bot.settings import Settings, reader_environment, secrets, tell_packages
 from bot.state.archive import Archive
 from bot.state.bills import Bills
 from bot.state.books import Books
@@ -191,8 +193,16 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(library, gateway, serving, ledger, turns, desk, recollection),
+            engine=_engine(
+                library, gateway, serving, ledger, turns, desk, recollection, _files(settings, stack)
+            ),
         )
+
+
+def _files(settings: Settings, stack: AsyncExitStack) -> Files:
+    pool = Pool(memory_mb=settings.parley_document_memory_mb, environment=reader_environment())
+    stack.push_async_callback(pool.close)
+    return Files(pool)
 
 
 async def _counts(settings: Settings) -> bool:
@@ -211,6 +221,7 @@ def _engine(
     turns: Turns,
     desk: Desk,
     recollection: Recollection,
+    files: Files,
 ) -> Engine:
     templates = library.shelf.templates
     return Engine(
@@ -231,7 +242,8 @@ def _engine(
             rivals=serving.rivals,
             family=serving.family,
             sees=serving.sees,
-        )
+        ),
+        files,
     )
 
 

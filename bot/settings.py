@@ -16,6 +16,7 @@ from bot import budgets
 from bot.errors import ConfigError
 from bot.types import Finding
 
+_FOR_READERS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
 _REPLACED = {
     "PARLEY_REQUESTS_PER_MINUTE": "PARLEY_LIMITS=person: 30 requests/minute",
     "PARLEY_DAILY_USD": "PARLEY_LIMITS=person: 30 requests/minute, $2/day",
@@ -111,6 +112,7 @@ class Settings(BaseSettings):
     parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
     parley_inbox_limit: Annotated[int, Field(ge=1, le=1000)] = 20
     parley_tenant_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    parley_document_memory_mb: Annotated[int, Field(ge=256, le=65_536)] = 768
     parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
     # --- what people may do
@@ -312,6 +314,11 @@ def tell_packages(settings: Settings) -> None:
     """What packages read from the environment themselves, for settings that may stand in `.env`."""
     if settings.tiktoken_cache_dir is not None:
         os.environ["TIKTOKEN_CACHE_DIR"] = str(settings.tiktoken_cache_dir)
+
+
+def reader_environment() -> dict[str, str]:
+    """What processes that read files see of the environment: how Python finds its libraries, no secret."""
+    return {name: value for name in _FOR_READERS if (value := os.environ.get(name))}
 
 
 def outdated() -> list[Finding]:
