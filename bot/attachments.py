@@ -1,7 +1,7 @@
 """Files that come with a message: pictures for models that see, the text of documents, or a clear word."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -184,3 +184,14 @@ class Files:
 def _left_out(name: str, characters: int) -> LeftOut:
     why = "a file may not take more of the prompt"
     return LeftOut(what=f"characters or more of “{name}”", count=characters, why=why)
+
+
+@asynccontextmanager
+async def reading(readers: tuple[int, Mapping[str, str]]) -> AsyncGenerator[Files]:
+    """Files that are read in processes of so many MB and this environment, which end with the block."""
+    memory_mb, environment = readers
+    pool = Pool(memory_mb=memory_mb, environment=environment)
+    try:
+        yield Files(pool)
+    finally:
+        await pool.close()

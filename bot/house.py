@@ -13,12 +13,11 @@ from pydantic import SecretStr
 
 from bot import commands, observe, vocabulary, window
 from bot.adapter import Adapter, Receipt
-from bot.attachments import Files
+from bot.attachments import Files, reading
 from bot.commands import Commands
 from bot.desk import Desk
 from bot.engine import Engine, Parts
 from bot.evaluation import Bench
-from bot.files.pool import Pool
 from bot.library import Library, open_library, read_prompts
 from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
@@ -26,7 +25,7 @@ from bot.models.reload import reload
 from bot.models.roster import Roster
 from bot.recollection import Recollection
 from bot.serving import Serving
-from bot.settings import Settings, reader_environment, secrets, tell_packages
+from bot.settings import Settings, secrets, tell_packages
 from bot.state.archive import Archive
 from bot.state.bills import Bills
 from bot.state.books import Books
@@ -165,14 +164,14 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         latency = await stack.enter_async_context(Latency(redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, redis, latency))
         serving = Serving(gateway, settings.limits, counts=await _counts(settings))
-        archive = Archive(redis, _retention_s(settings))
+        archive, memory = Archive(redis, _retention_s(settings)), Memory(redis, _retention_s(settings))
         bills = Bills(redis, archive)
         ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)
-        memory = Memory(redis, _retention_s(settings))
         recollection = Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
         stack.push_async_callback(recollection.close)
         vectors = Vectors(redis, _embedder(found.deployments), partial(_embed, gateway))
         library = await stack.enter_async_context(open_library(prompts, redis, vectors.embed))
+        files = await stack.enter_async_context(reading(settings.readers))
         desk = _desk(settings, redis, library, serving, ledger, turns, memory)
         yield House(
             settings=settings,
@@ -193,16 +192,8 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(
-                library, gateway, serving, ledger, turns, desk, recollection, _files(settings, stack)
-            ),
+            engine=_engine(library, gateway, serving, ledger, turns, desk, recollection, files),
         )
-
-
-def _files(settings: Settings, stack: AsyncExitStack) -> Files:
-    pool = Pool(memory_mb=settings.parley_document_memory_mb, environment=reader_environment())
-    stack.push_async_callback(pool.close)
-    return Files(pool)
 
 
 async def _counts(settings: Settings) -> bool:

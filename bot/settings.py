@@ -144,6 +144,13 @@ class Settings(BaseSettings):
         return _listed(self.parley_teams_tenants)
 
     @property
+    def readers(self) -> tuple[int, dict[str, str]]:
+        """Memory of a process that reads files, in MB; its environment: where libraries are, no secret."""
+        return self.parley_document_memory_mb, {
+            name: value for name in _FOR_READERS if (value := os.environ.get(name))
+        }
+
+    @property
     def studio_is_open(self) -> bool:
         """Whether there is a studio: people sign in, or only this machine can reach it."""
         signs_in = self.parley_studio_token is not None or self.parley_studio_entra_client_id is not None
@@ -314,11 +321,6 @@ def tell_packages(settings: Settings) -> None:
     """What packages read from the environment themselves, for settings that may stand in `.env`."""
     if settings.tiktoken_cache_dir is not None:
         os.environ["TIKTOKEN_CACHE_DIR"] = str(settings.tiktoken_cache_dir)
-
-
-def reader_environment() -> dict[str, str]:
-    """What processes that read files see of the environment: how Python finds its libraries, no secret."""
-    return {name: value for name in _FOR_READERS if (value := os.environ.get(name))}
 
 
 def outdated() -> list[Finding]:

@@ -65,9 +65,9 @@ def test_documents_become_text_by_what_their_bytes_are(data: bytes, found: str) 
         (archive(word__document=b"<w"), "application/zip", "damaged"),
     ],
 )
-def test_anything_else_gets_a_clear_word(data: bytes, mime: str, said_so: str) -> None:
+async def test_anything_else_gets_a_clear_word(pool: Pool, data: bytes, mime: str, said_so: str) -> None:
     with pytest.raises(NotAllowed, match=said_so):
-        look(data, mime, TEXT, LONG)
+        await pool.read(data, mime, TEXT)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,9 +198,8 @@ async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole(pool:
     async def answer(number: int) -> None:
         nonlocal held, most
         one = Attachment(id=str(number), name="n", mime="image/png")
-        async with files.read(
-            [one], fetch, user=replace(ADA, id=str(number)), ref=str, text_bytes=1000
-        ) as found:
+        user = replace(ADA, id=str(number))
+        async with files.read([one], fetch, user=user, ref=str, text_bytes=1000) as found:
             assert found.pictures[0].data == data
             held += 1
             most = max(most, held)
