@@ -1,23 +1,16 @@
 """Files that come with a message: pictures for models that see, the text of documents, or a clear word."""
 
 import asyncio
-import io
-import logging
-import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
-from bot import documents
 from bot.errors import NotAllowed
-from bot.types import Attachment, Image, LeftOut, Value
-
-if TYPE_CHECKING:
-    from PIL.Image import Image as Pillow
-    from PIL.ImageFile import ImageFile
-
-log = logging.getLogger(__name__)
+from bot.files.contents import PICTURE_BYTES
+from bot.files.pool import Pool
+from bot.files.wire import Extract
+from bot.types import Attachment, Image, LeftOut, User, Value
 
 Fetch = Callable[[Attachment], Awaitable[bytes]]
 
@@ -33,18 +26,6 @@ PICTURES_BYTES = 16 * 1024 * 1024
 """Of all pictures of one message, after they were scaled."""
 TEXT_BYTES = 60_000
 """Of one document; all of a message together may have twice as much."""
-SIDE = 2048
-"""Pixels: models scale larger pictures down themselves, after their price was counted."""
-PICTURE_BYTES = 4 * 1024 * 1024
-_PIXELS = 100_000_000
-"""A picture that says it is larger is not unpacked."""
-_MANY_PIXELS = 16_000_000
-_unpacking = threading.Lock()
-"""Held while a picture of many pixels is unpacked: it takes up to 400 MB, and only one at a time."""
-_SEEN = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-"""What goes to a model as it is."""
-_READ_S = 15.0
-_WHOLE_S = 30.0
 
 
 class Document(Value):
@@ -96,29 +77,61 @@ class Budget:
 
 
 class Files:
-    """Fetches and reads files, a bounded number of bytes at a time; what is held of them is bounded too."""
+    """Fetches and reads files, a bounded number of bytes at a time; what is held of them is bounded too.
 
-    def __init__(self, in_flight_bytes: int = IN_FLIGHT_BYTES, held_bytes: int = HELD_BYTES) -> None:
+    The files of one person are read one after another: files that take long delay nobody else's.
+    """
+
+    def __init__(
+        self,
+        pool: Pool | None = None,
+        *,
+        in_flight_bytes: int = IN_FLIGHT_BYTES,
+        held_bytes: int = HELD_BYTES,
+    ) -> None:
+        self.pool = pool or Pool()
         self._in_flight = Budget(in_flight_bytes)
         self._held = Budget(held_bytes)
+        self._reading: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def read(
-        self, attachments: Sequence[Attachment], fetch: Fetch, *, ref: Callable[[int], str], text_bytes: int
+        self,
+        attachments: Sequence[Attachment],
+        fetch: Fetch,
+        *,
+        user: User,
+        ref: Callable[[int], str],
+        text_bytes: int,
     ) -> AsyncGenerator[Contents]:
         """What the files hold, for as long as the block lasts: its pictures are counted until then.
 
-        `ref` names a picture; `text_bytes` is what all documents may have. Raises NotAllowed, in words, when
-        none of them can be read.
+        `user` sent them; `ref` names a picture; `text_bytes` is what all documents may have. Raises
+        NotAllowed, in words, when none of them can be read.
         """
         if not attachments:
             yield NOTHING
             return
+        self.pool.warm()
         most = min(PICTURES_BYTES, PICTURE_BYTES * len(attachments))
-        async with self._held.reserved(most) as need:
-            found = await self._all(attachments, fetch, ref, text_bytes)
-            await need(sum(len(picture.data) for picture in found.pictures))
+        async with AsyncExitStack() as stack:
+            async with self._turn_of(user):
+                need = await stack.enter_async_context(self._held.reserved(most))
+                found = await self._all(attachments, fetch, ref, text_bytes)
+                await need(sum(len(picture.data) for picture in found.pictures))
             yield found
+
+    async def picture(self, data: bytes, user: User) -> Image:
+        """A picture of this person's in a kind and a size that models take. Raises NotAllowed, in words."""
+        async with self._turn_of(user), self._in_flight.reserved(len(data)):
+            found = await self.pool.read(data, "image/*", 0)
+        if isinstance(found, Extract):
+            raise NotAllowed("is no picture that I can see: send it as PNG or JPEG, please.")
+        return Image(mime=found.mime, data=found.data)
+
+    def _turn_of(self, user: User) -> asyncio.Lock:
+        """Held while files of this person are read."""
+        return self._reading.setdefault((user.tenant, user.id), asyncio.Lock())
 
     async def _all(
         self, attachments: Sequence[Attachment], fetch: Fetch, ref: Callable[[int], str], text_bytes: int
@@ -145,31 +158,27 @@ class Files:
                     Image(mime=found.mime, data=found.data, alt=attachment.name, ref=ref(len(pictures)))
                 )
                 continue
-            text = cut(found, min(room, TEXT_BYTES))
-            room -= len(text.encode())
-            read.append(Document(name=attachment.name, text=text))
-            if len(text) < len(found):
-                left_out.append(_left_out(attachment.name, len(found) - len(text)))
-                notes.append(f"Of “{attachment.name}” I read the first {len(text):,} characters.")
+            room -= len(found.text.encode())
+            read.append(Document(name=attachment.name, text=found.text))
+            if (more := found.characters - len(found.text)) > 0:
+                left_out.append(_left_out(attachment.name, more))
+                notes.append(f"Of “{attachment.name}” I read the first {len(found.text):,} characters.")
         if notes and not pictures and not read:
             raise NotAllowed("\n".join(notes))
         return Contents(
             pictures=tuple(pictures), documents=tuple(read), left_out=tuple(left_out), notes=tuple(notes)
         )
 
-    async def _one(self, attachment: Attachment, fetch: Fetch, text_bytes: int) -> Image | str:
-        """A picture, or a text that may be a little longer than asked. Raises NotAllowed."""
+    async def _one(self, attachment: Attachment, fetch: Fetch, text_bytes: int) -> Image | Extract:
+        """A picture, or the beginning of a text. Raises NotAllowed."""
         if (attachment.size_bytes or 0) > FILE_BYTES:
             raise NotAllowed("is larger than 20 MB. Send a smaller file, please.")
         async with self._in_flight.reserved(attachment.size_bytes or FILE_BYTES):
             data = await fetch(attachment)
             if len(data) > FILE_BYTES:
                 raise NotAllowed("is larger than 20 MB. Send a smaller file, please.")
-            try:
-                async with asyncio.timeout(_WHOLE_S):
-                    return await asyncio.to_thread(look, data, attachment.mime, text_bytes)
-            except TimeoutError:
-                raise NotAllowed("takes too long to read.") from None
+            found = await self.pool.read(data, attachment.mime, text_bytes)
+            return found if isinstance(found, Extract) else Image(mime=found.mime, data=found.data)
 
 
 def _left_out(name: str, characters: int) -> LeftOut:
@@ -177,74 +186,12 @@ def _left_out(name: str, characters: int) -> LeftOut:
     return LeftOut(what=f"characters or more of “{name}”", count=characters, why=why)
 
 
-def look(data: bytes, mime: str, text_bytes: int) -> Image | str:
-    """A picture or a text by what the bytes are. Blocks; raises NotAllowed for anything else."""
-    if not data:
-        raise NotAllowed("is empty.")
-    image = _picture(data)
-    if image is not None:
-        return image
-    if mime.startswith("image/"):
-        raise NotAllowed("is no picture that I can see: send it as PNG or JPEG, please.")
-    kind = documents.kind_of(data)
+@asynccontextmanager
+async def reading(readers: tuple[int, Mapping[str, str]]) -> AsyncGenerator[Files]:
+    """Files that are read in processes of so many MB and this environment, which end with the block."""
+    memory_mb, environment = readers
+    pool = Pool(memory_mb=memory_mb, environment=environment)
     try:
-        return documents.text_of(kind, data, text_bytes, _READ_S)
-    except NotAllowed:
-        raise
-    except Exception as error:  # each library has its own way to say that a file is damaged
-        log.warning("A document (%s) could not be read: %s", kind, type(error).__name__)
-        raise NotAllowed("can't be read: it seems to be damaged.") from error
-
-
-def _picture(data: bytes) -> Image | None:
-    """The picture in a kind and a size that models take; None when the bytes are no picture."""
-    from PIL import Image as Pictures
-    from PIL import UnidentifiedImageError
-
-    Pictures.MAX_IMAGE_PIXELS = None  # opening reads the header alone; what it says is looked at below
-    try:
-        opened = Pictures.open(io.BytesIO(data), formats=["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"])
-    except UnidentifiedImageError:
-        return None
-    except (OSError, ValueError, SyntaxError):
-        raise NotAllowed("can't be seen: the picture is damaged.") from None
-    width, height = opened.size
-    if width * height > _PIXELS:
-        raise NotAllowed(f"has {width} x {height} pixels, more than I can take in.")
-    fits = max(width, height) <= SIDE and len(data) <= PICTURE_BYTES
-    try:
-        opened.draft("RGB", (SIDE, SIDE))
-        with _unpacking if opened.width * opened.height > _MANY_PIXELS else nullcontext():
-            return _scaled(opened, data, fits)
-    except (OSError, ValueError, SyntaxError):
-        raise NotAllowed("can't be seen: the picture is damaged.") from None
-
-
-def _scaled(opened: "ImageFile", data: bytes, fits: bool) -> Image:
-    from PIL import ImageOps
-
-    kind = opened.format or ""
-    opened.load()
-    if fits and kind in _SEEN and not getattr(opened, "is_animated", False):
-        return Image(mime=_SEEN[kind], data=data)
-    upright = ImageOps.exif_transpose(opened)
-    upright.thumbnail((SIDE, SIDE))
-    return _encoded(upright)
-
-
-def _encoded(picture: "Pillow") -> Image:
-    """As PNG where that is small enough, which keeps text sharp, else as JPEG."""
-    flat = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    out = io.BytesIO()
-    flat.save(out, "PNG")
-    if out.tell() <= PICTURE_BYTES:
-        return Image(mime="image/png", data=out.getvalue())
-    out = io.BytesIO()
-    flat.convert("RGB").save(out, "JPEG", quality=85)
-    return Image(mime="image/jpeg", data=out.getvalue())
-
-
-def cut(text: str, most_bytes: int) -> str:
-    """The beginning of a text within so many bytes of UTF-8; no character is split."""
-    data = text.encode("utf-8", "replace")
-    return text if len(data) <= most_bytes else data[: max(most_bytes, 0)].decode("utf-8", "ignore")
+        yield Files(pool)
+    finally:
+        await pool.close()

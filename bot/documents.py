@@ -1,4 +1,4 @@
-"""Takes the text out of documents: PDF, Word, PowerPoint, Excel, HTML, plain text. Runs in a thread."""
+"""Takes the text out of documents: PDF, Office, HTML, plain text. Runs in a reader process."""
 
 import io
 import time

@@ -89,7 +89,7 @@ class Engine:
 
     def __init__(self, parts: Parts, files: Files | None = None) -> None:
         self._parts = parts
-        self._files = files or Files()
+        self.files = files or Files()
         self._atelier = Atelier(
             model=parts.model,
             templates=parts.templates,
@@ -108,7 +108,7 @@ class Engine:
         def templates(said: Said) -> Sequence[Template]:
             return only
 
-        return Engine(dataclasses.replace(self._parts, templates=templates), self._files)
+        return Engine(dataclasses.replace(self._parts, templates=templates), self.files)
 
     async def heeds(self, said: Said) -> bool:
         """Whether this is answered at all, by the manners that people chose for this channel."""
@@ -175,9 +175,10 @@ class Engine:
         draft.said, notes = await with_thread(draft.said, turns, question, around.context)
         draft.notes += notes
         said = draft.said
-        async with self._files.read(
+        async with self.files.read(
             said.attachments,
             around.fetch,
+            user=said.user,
             ref=partial(drawing.ref_of, said.id, kind="in"),
             text_bytes=3 * self._room(draft, template).context_tokens // 2,
         ) as found:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from bot import commands, observe, vocabulary, window
 from bot.adapter import Adapter, Receipt
+from bot.attachments import Files, reading
 from bot.commands import Commands
 from bot.desk import Desk
 from bot.engine import Engine, Parts
@@ -163,14 +164,14 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         latency = await stack.enter_async_context(Latency(redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, redis, latency))
         serving = Serving(gateway, settings.limits, counts=await _counts(settings))
-        archive = Archive(redis, _retention_s(settings))
+        archive, memory = Archive(redis, _retention_s(settings)), Memory(redis, _retention_s(settings))
         bills = Bills(redis, archive)
         ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)
-        memory = Memory(redis, _retention_s(settings))
         recollection = Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
         stack.push_async_callback(recollection.close)
         vectors = Vectors(redis, _embedder(found.deployments), partial(_embed, gateway))
         library = await stack.enter_async_context(open_library(prompts, redis, vectors.embed))
+        files = await stack.enter_async_context(reading(settings.readers))
         desk = _desk(settings, redis, library, serving, ledger, turns, memory)
         yield House(
             settings=settings,
@@ -191,7 +192,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(library, gateway, serving, ledger, turns, desk, recollection),
+            engine=_engine(library, gateway, serving, ledger, turns, desk, recollection, files),
         )
 
 
@@ -211,6 +212,7 @@ def _engine(
     turns: Turns,
     desk: Desk,
     recollection: Recollection,
+    files: Files,
 ) -> Engine:
     templates = library.shelf.templates
     return Engine(
@@ -231,7 +233,8 @@ def _engine(
             rivals=serving.rivals,
             family=serving.family,
             sees=serving.sees,
-        )
+        ),
+        files,
     )
 
 

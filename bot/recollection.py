@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from bot import window
-from bot.attachments import cut
 from bot.errors import BotError
+from bot.files.wire import cut
 from bot.models import Model
 from bot.state.bills import bill_of
 from bot.state.ledger import Ledger, estimate

@@ -7,11 +7,11 @@ from contextlib import aclosing
 from msgspec.structs import replace
 
 from bot import window
-from bot.attachments import cut
 from bot.chat import counted
 from bot.compose import Material, Room, compose
 from bot.draft import Draft
 from bot.errors import BotError, ModelUnavailable
+from bot.files.wire import cut
 from bot.models import Model
 from bot.types import Image, Parameters, Prompt, Template, Text
 

@@ -16,6 +16,7 @@ from bot import budgets
 from bot.errors import ConfigError
 from bot.types import Finding
 
+_FOR_READERS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
 _REPLACED = {
     "PARLEY_REQUESTS_PER_MINUTE": "PARLEY_LIMITS=person: 30 requests/minute",
     "PARLEY_DAILY_USD": "PARLEY_LIMITS=person: 30 requests/minute, $2/day",
@@ -112,6 +113,7 @@ class Settings(BaseSettings):
     parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
     parley_inbox_limit: Annotated[int, Field(ge=1, le=1000)] = 20
     parley_tenant_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    parley_document_memory_mb: Annotated[int, Field(ge=256, le=65_536)] = 768
     parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
     # --- what people may do
@@ -141,6 +143,13 @@ class Settings(BaseSettings):
     def teams_tenants(self) -> frozenset[str]:
         """The ids of the organisations that are served in Teams; none named means all."""
         return _listed(self.parley_teams_tenants)
+
+    @property
+    def readers(self) -> tuple[int, dict[str, str]]:
+        """Memory of a process that reads files, in MB; its environment: where libraries are, no secret."""
+        return self.parley_document_memory_mb, {
+            name: value for name in _FOR_READERS if (value := os.environ.get(name))
+        }
 
     @property
     def studio_is_open(self) -> bool:

@@ -1,13 +1,12 @@
 """Where a template is tried before people meet it: composed and answered by the engine's own path."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
 from msgspec.structs import replace
 
-from bot import attachments, illustrations, window, wishes
+from bot import illustrations, window, wishes
 from bot.draft import Stop
 from bot.engine import Around, Engine
 from bot.errors import NotAllowed, TemplateError
@@ -125,7 +124,7 @@ class Workbench:
         `picture` is to be changed, where its mask is open; `glimpse` gets a picture as far as it is drawn.
         """
         said = _said(question, user)
-        given = () if picture is None else (await asyncio.to_thread(_checked, picture),)
+        given = () if picture is None else (await self._checked(picture, said.user),)
         around = Around(show=show, fetch=_fetch, stop=Stop(), glimpse=glimpse, given=given)
         draft = await self._trying(template).answer(said, _turns(past, said), around)
         turn = draft.done()
@@ -141,6 +140,20 @@ class Workbench:
     async def rank(self, pool: str, question: str) -> Sequence[tuple[Example, float]]:
         """A whole pool, nearest first, with the similarity of each."""
         return await self.library.rank(pool, question)
+
+    async def _checked(self, picture: Image, user: User) -> Image:
+        """The picture and its mask in a kind and a size that models take, as a person's own.
+
+        Raises NotAllowed.
+        """
+        read: list[Image] = []
+        for what, data in (("picture", picture.data), ("mask", picture.mask)):
+            try:
+                read.append(await self.engine.files.picture(data, user) if data else Image(mime=picture.mime))
+            except NotAllowed as refusal:
+                raise NotAllowed(f"The {what} {refusal}") from None
+        found, mask = read
+        return replace(found, ref="playground-in0", alt=picture.alt, mask=mask.data)
 
     def _trying(self, template: Template) -> Engine:
         given = dict.fromkeys(self.holes(template.system), "") | template.inputs
@@ -161,17 +174,6 @@ def _of_pictures(can: wishes.Able) -> Mapping[str, Knob]:
 
 def _bytes(pictures: Mapping[str, object], ref: str) -> bytes:
     return getattr(pictures.get(ref), "data", b"")
-
-
-def _checked(picture: Image) -> Image:
-    """The picture in a kind and a size that models take, as a person's own. Blocks; raises NotAllowed."""
-    try:
-        found = attachments.look(picture.data, "image/*", 0)
-    except NotAllowed as refusal:
-        raise NotAllowed(f"The picture {refusal}") from None
-    if not isinstance(found, Image):
-        raise NotAllowed("That is no picture. Send it as PNG or JPEG, please.")
-    return replace(found, ref="playground-in0", alt=picture.alt, mask=picture.mask)
 
 
 def _said(question: str, user: User | None) -> Said:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from bot import budgets
 from bot.adapter import Receipt
+from bot.attachments import Files
 from bot.commands import Commands
 from bot.compose import Room as TokenRoom
 from bot.desk import Desk
@@ -55,6 +56,7 @@ class Bench:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.room = Room()
+        self.files = Files()
         self.model = Puppet()
         self.gateway: Model | None = None  # answers in the puppet's place
         self.turns = Turns(redis)
@@ -126,7 +128,7 @@ class Bench:
         )
         return Worker(
             inbox=self.inbox,
-            engine=Engine(parts),
+            engine=Engine(parts, self.files),
             bills=self.bills,
             depart=self.depart,
             stage=Stage(self.redis),

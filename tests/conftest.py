@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.files.pool import Pool
 from bot.state import keys
 from bot.state.redis import Redis
 from tests import servers
@@ -64,6 +65,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bench(redis: Redis) -> Bench:
+async def pool() -> AsyncGenerator[Pool]:
+    """Processes that read files."""
+    made = Pool()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def bench(redis: Redis) -> AsyncGenerator[Bench]:
     """A worker over an empty Redis."""
-    return Bench(redis)
+    made = Bench(redis)
+    yield made
+    await made.files.pool.close()

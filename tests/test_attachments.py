@@ -2,108 +2,26 @@
 
 import asyncio
 import io
-import zipfile
 
-import docx
-import openpyxl  # pyright: ignore[reportMissingModuleSource]
-import pptx
-import pypdf
 import pytest
 from msgspec.structs import replace
 from PIL import Image as Pictures
 
 from bot import attachments, documents
-from bot.attachments import Files, look
+from bot.attachments import Files
 from bot.errors import NotAllowed
+from bot.files import contents
+from bot.files.contents import look
+from bot.files.pool import Pool
+from bot.files.wire import Picture
 from bot.types import Attachment, Image, Said
-from tests.acts import said
+from tests.acts import ADA, said
 from tests.bench import Bench
+from tests.documents import archive, locked, noise, pdf, picture, sheet, slides, word
 from tests.room import words
 
 TEXT = 100_000
-
-
-def picture(kind: str = "PNG", size: tuple[int, int] = (8, 8), mode: str = "RGB") -> bytes:
-    out = io.BytesIO()
-    Pictures.new(mode, size, "red" if mode != "RGBA" else (255, 0, 0, 128)).save(out, kind)
-    return out.getvalue()
-
-
-def noise(side: int) -> bytes:
-    out = io.BytesIO()
-    Pictures.effect_noise((side, side), 200).convert("RGB").save(out, "BMP")
-    return out.getvalue()
-
-
-def pdf(*pages: str) -> bytes:
-    """A PDF of these pages, written by hand as the reader's package can't write text."""
-    count = len(pages)
-    kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(count))
-    objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        f"<< /Type /Pages /Kids [{kids}] /Count {count} >>",
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    for number, text in enumerate(pages):
-        stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET"
-        objects += [
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] "
-            f"/Resources << /Font << /F1 3 0 R >> >> /Contents {5 + 2 * number} 0 R >>",
-            f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream",
-        ]
-    out, places = "%PDF-1.4\n", list[int]()
-    for number, body in enumerate(objects, 1):
-        places.append(len(out))
-        out += f"{number} 0 obj\n{body}\nendobj\n"
-    table = "".join(f"{place:010} 00000 n \n" for place in places)
-    size = len(objects) + 1
-    trailer = f"trailer << /Size {size} /Root 1 0 R >>\nstartxref\n{len(out)}\n%%EOF"
-    return f"{out}xref\n0 {size}\n0000000000 65535 f \n{table}{trailer}".encode()
-
-
-def locked(data: bytes) -> bytes:
-    writer = pypdf.PdfWriter(clone_from=io.BytesIO(data))
-    writer.encrypt("secret", algorithm="RC4-128")
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
-
-
-def word() -> bytes:
-    document = docx.Document()
-    document.add_heading("The plan", 2)
-    document.add_paragraph("We begin on Monday.")
-    table = document.add_table(1, 2)
-    table.rows[0].cells[0].text, table.rows[0].cells[1].text = "who", "Ada"
-    out = io.BytesIO()
-    document.save(out)
-    return out.getvalue()
-
-
-def slides() -> bytes:
-    show = pptx.Presentation()
-    slide = show.slides.add_slide(show.slide_layouts[1])
-    slide.shapes.title.text = "Results"  # pyright: ignore[reportOptionalMemberAccess]
-    slide.notes_slide.notes_text_frame.text = "Speak slowly."  # pyright: ignore[reportOptionalMemberAccess]
-    out = io.BytesIO()
-    show.save(out)
-    return out.getvalue()
-
-
-def sheet() -> bytes:
-    book = openpyxl.Workbook()
-    book.create_sheet("Sums", 0).append(["apples", 3, None, 4.5])
-    out = io.BytesIO()
-    book.save(out)
-    return out.getvalue()
-
-
-def archive(**files: bytes) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, data in files.items():
-            packed.writestr(name.replace("__", "/") + ".xml", data)
-    return out.getvalue()
+LONG = 60.0
 
 
 # ------------------------------------------------------------------ what the bytes are
@@ -127,7 +45,7 @@ def archive(**files: bytes) -> bytes:
     ids=["pdf", "word", "slides", "sheet", "html", "csv", "utf-16", "western"],
 )
 def test_documents_become_text_by_what_their_bytes_are(data: bytes, found: str) -> None:
-    assert look(data, "application/octet-stream", TEXT) == found
+    assert look(data, "application/octet-stream", TEXT, LONG) == found
 
 
 @pytest.mark.parametrize(
@@ -147,15 +65,15 @@ def test_documents_become_text_by_what_their_bytes_are(data: bytes, found: str) 
         (archive(word__document=b"<w"), "application/zip", "damaged"),
     ],
 )
-def test_anything_else_gets_a_clear_word(data: bytes, mime: str, said_so: str) -> None:
+async def test_anything_else_gets_a_clear_word(pool: Pool, data: bytes, mime: str, said_so: str) -> None:
     with pytest.raises(NotAllowed, match=said_so):
-        look(data, mime, TEXT)
+        await pool.read(data, mime, TEXT)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_UNPACKED_BYTES", 10_000)
     with pytest.raises(NotAllowed, match="unpacks"):
-        look(archive(word__document=bytes(100_000)), "", TEXT)
+        look(archive(word__document=bytes(100_000)), "", TEXT, LONG)
 
 
 def test_reading_ends_when_its_time_is_over() -> None:
@@ -168,34 +86,34 @@ def test_reading_ends_when_its_time_is_over() -> None:
 
 def test_a_picture_that_fits_goes_as_it_is() -> None:
     data = picture("JPEG")
-    assert look(data, "image/png", TEXT) == Image(mime="image/jpeg", data=data)
+    assert look(data, "image/png", TEXT, LONG) == Picture("image/jpeg", data)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
 def test_kinds_that_models_do_not_take_are_turned_into_one_that_they_do(kind: str) -> None:
-    found = look(picture(kind), "", TEXT)
-    assert isinstance(found, Image)
+    found = look(picture(kind), "", TEXT, LONG)
+    assert isinstance(found, Picture)
     assert (found.mime, Pictures.open(io.BytesIO(found.data)).format) == ("image/png", "PNG")
 
 
 def test_a_large_picture_is_scaled_down_and_one_that_is_heavy_too() -> None:
-    found = look(noise(3000), "image/bmp", TEXT)
-    assert isinstance(found, Image)
-    assert max(Pictures.open(io.BytesIO(found.data)).size) == attachments.SIDE
+    found = look(noise(3000), "image/bmp", TEXT, LONG)
+    assert isinstance(found, Picture)
+    assert max(Pictures.open(io.BytesIO(found.data)).size) == contents.SIDE
     assert found.mime == "image/jpeg"
-    assert len(found.data) <= attachments.PICTURE_BYTES
+    assert len(found.data) <= contents.PICTURE_BYTES
 
 
 def test_transparency_survives() -> None:
-    found = look(picture("PNG", (3000, 8), "RGBA"), "", TEXT)
-    assert isinstance(found, Image)
+    found = look(picture("PNG", (3000, 8), "RGBA"), "", TEXT, LONG)
+    assert isinstance(found, Picture)
     assert Pictures.open(io.BytesIO(found.data)).mode == "RGBA"
 
 
 def test_a_picture_that_would_fill_the_memory_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attachments, "_PIXELS", 1000)
+    monkeypatch.setattr(contents, "_PIXELS", 1000)
     with pytest.raises(NotAllowed, match="64 x 64 pixels"):
-        look(picture(size=(64, 64)), "", TEXT)
+        look(picture(size=(64, 64)), "", TEXT, LONG)
 
 
 # ------------------------------------------------------------------ with a message
@@ -248,8 +166,8 @@ async def test_all_documents_together_are_bounded(bench: Bench) -> None:
     assert len(bench.model.prompts[0].messages[-1].text) < 2 * attachments.TEXT_BYTES + 1000
 
 
-async def test_bytes_in_flight_are_bounded() -> None:
-    files = Files(in_flight_bytes=100)
+async def test_bytes_in_flight_are_bounded(pool: Pool) -> None:
+    files = Files(pool, in_flight_bytes=100)
     running = most = 0
 
     async def fetch(attachment: Attachment) -> bytes:
@@ -262,16 +180,16 @@ async def test_bytes_in_flight_are_bounded() -> None:
 
     async def read(number: int) -> None:
         one = Attachment(id=str(number), name="n", mime="text/plain", size_bytes=40)
-        async with files.read([one], fetch, ref=str, text_bytes=1000):
+        async with files.read([one], fetch, user=replace(ADA, id=str(number)), ref=str, text_bytes=1000):
             pass
 
     await asyncio.gather(*map(read, range(10)))
     assert most == 2
 
 
-async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole() -> None:
+async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole(pool: Pool) -> None:
     data = picture()
-    files = Files(held_bytes=attachments.PICTURE_BYTES + len(data))
+    files = Files(pool, held_bytes=contents.PICTURE_BYTES + len(data))
     held = most = 0
 
     async def fetch(attachment: Attachment) -> bytes:
@@ -280,7 +198,8 @@ async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole() -> 
     async def answer(number: int) -> None:
         nonlocal held, most
         one = Attachment(id=str(number), name="n", mime="image/png")
-        async with files.read([one], fetch, ref=str, text_bytes=1000) as found:
+        user = replace(ADA, id=str(number))
+        async with files.read([one], fetch, user=user, ref=str, text_bytes=1000) as found:
             assert found.pictures[0].data == data
             held += 1
             most = max(most, held)
@@ -307,15 +226,3 @@ async def test_pictures_of_a_message_that_are_too_large_together_are_named(
     ]
     sent = [part for part in bench.model.prompts[0].messages[-1].parts if isinstance(part, Image)]
     assert [image.alt for image in sent] == ["one", "two"]
-
-
-async def test_a_picture_of_many_pixels_waits_for_another_to_be_unpacked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(attachments, "_MANY_PIXELS", 63)
-    with attachments._unpacking:  # pyright: ignore[reportPrivateUsage]
-        looking = asyncio.create_task(asyncio.to_thread(look, picture(), "image/png", TEXT))
-        small = await asyncio.to_thread(look, picture(size=(7, 7)), "image/png", TEXT)
-        assert isinstance(small, Image)
-        assert not looking.done()
-    assert isinstance(await looking, Image)

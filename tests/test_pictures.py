@@ -13,8 +13,8 @@ from bot.state.ledger import Estimate
 from bot.types import Attachment, Delta, Image, Parameters, Post, Prompt, ToolCall, ToolResult, Usage
 from tests.acts import said, stopped
 from tests.bench import ASSISTANT, DRAW, ROOM, Bench
+from tests.documents import picture
 from tests.room import Room, Script, words
-from tests.test_attachments import picture
 
 USUAL = Parameters(size="1024x1024")
 

@@ -1,0 +1,285 @@
+"""A few processes that read files: started on demand, ended when idle, and killed when a file is too much."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import bot
+from bot.errors import NotAllowed
+from bot.files.wire import (
+    ASKED,
+    ASKING,
+    BROKEN,
+    DATA,
+    HEADER,
+    MEASURED,
+    PICTURE,
+    REFUSED,
+    TEXT,
+    UNCHANGED,
+    Extract,
+    Picture,
+    frame,
+)
+
+log = logging.getLogger(__name__)
+
+PROCESSES = 3
+"""Files that are read at the same time; more wait."""
+SECONDS = 14.0
+"""That a file has, from the first byte that a process is sent to its whole answer."""
+MEMORY_MB = 768
+IDLE_S = 60.0
+_RETIRED_BYTES = 256 * 1024 * 1024
+"""Memory that a process has had: C libraries keep much of it, so another one takes over."""
+_FILES_EACH = 200
+_CHUNK_BYTES = 256 * 1024
+_PICTURE_BYTES = 16 * 1024 * 1024
+_WORDS_BYTES = 2000
+_MIMES = ("image/png", "image/jpeg", "image/webp")
+_LEAVE_S = 5.0
+_START = "import sys; sys.path.append(sys.argv[1]); from bot.files.reader import main; main()"
+
+_ANOTHER = "Try a smaller file or another format."
+_TOO_SLOW = "could not be read: it takes longer than {:.0f} seconds to open. " + _ANOTHER
+_TOO_LARGE = "could not be read: it takes too much memory to open. " + _ANOTHER
+_DAMAGED = "could not be read: it seems to be damaged. Try saving it again, or send another format."
+_NO_PROCESS = "could not be read just now. Send it again in a minute, please."
+
+
+class _Garbled(Exception):
+    """A process said something that no reader says."""
+
+
+class _Reader:
+    """One process and what is known of it."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.files = 0
+        self.peak_bytes = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may read another file."""
+        return (
+            self.process.returncode is None and self.files < _FILES_EACH and self.peak_bytes < _RETIRED_BYTES
+        )
+
+    async def ask(self, data: bytes, mime: str, text_bytes: int) -> Picture | Extract:
+        """What a file holds. Raises NotAllowed; OSError, EOFError, _Garbled when the process is done for."""
+        source, sink = self.process.stdin, self.process.stdout
+        if source is None or sink is None:
+            raise EOFError
+        self.files += 1
+        source.write(frame(ASKED, ASKING.pack(text_bytes), mime.encode("utf-8", "replace")[:200]))
+        source.write(HEADER.pack(DATA, len(data)))
+        view = memoryview(data)
+        for start in range(0, len(data), _CHUNK_BYTES):
+            source.write(view[start : start + _CHUNK_BYTES])
+            await source.drain()
+        kind, size = HEADER.unpack(await sink.readexactly(HEADER.size))
+        if not MEASURED.size <= size <= MEASURED.size + _most_bytes(kind, text_bytes):
+            raise _Garbled
+        answer = await sink.readexactly(size)
+        self.peak_bytes, characters = MEASURED.unpack_from(answer)
+        return _understood(kind, answer[MEASURED.size :], characters, data)
+
+    def kill(self) -> None:
+        """End it at once."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
+    async def leave(self) -> None:
+        """Let it end by itself, and see that it does."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            await asyncio.wait_for(self._gone(), _LEAVE_S)
+        except TimeoutError:
+            self.kill()
+            await self._gone()
+
+    async def _gone(self) -> None:
+        if self.process.stdout is not None:
+            with suppress(OSError):
+                while await self.process.stdout.read(_CHUNK_BYTES):
+                    pass
+        await self.process.wait()
+
+
+class Pool:
+    """Reads files in other processes, each file within limits of memory and time.
+
+    `memory_mb` is what one process may take, `seconds` what one file may; `environment` is all that a process
+    sees of the environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        processes: int = PROCESSES,
+        memory_mb: int = MEMORY_MB,
+        seconds: float = SECONDS,
+        idle_s: float = IDLE_S,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._memory_mb, self._seconds, self._idle_s = memory_mb, seconds, idle_s
+        self._environment = {"MALLOC_ARENA_MAX": "1", **(environment or {})}
+        self._free = asyncio.Semaphore(processes)
+        self._starting = asyncio.Lock()
+        self._idle: list[_Reader] = []
+        self._busy: set[_Reader] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._trim: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that there are now."""
+        return [one.process.pid for one in (*self._busy, *self._idle)]
+
+    def warm(self) -> None:
+        """Have a process ready: a file is about to come."""
+        if not self._idle and not self._busy and not self._starting.locked():
+            self._run(self._add())
+
+    async def read(self, data: bytes, mime: str, text_bytes: int) -> Picture | Extract:
+        """What a file holds: a picture that models take, or the beginning of its text.
+
+        `text_bytes` is how much UTF-8 a text may have. Raises NotAllowed; its words follow the file's name.
+        """
+        async with self._free:
+            reader = await self._take()
+            self._busy.add(reader)
+            kept = False
+            try:
+                async with asyncio.timeout(self._seconds):
+                    found = await reader.ask(data, mime, text_bytes)
+                kept = True
+                return found
+            except NotAllowed:
+                kept = True
+                raise
+            except TimeoutError:
+                log.warning("A file took longer than %.0f s to read; its process was killed", self._seconds)
+                raise NotAllowed(_TOO_SLOW.format(self._seconds)) from None
+            except (OSError, EOFError, _Garbled) as error:
+                raise NotAllowed(await self._why(reader, error)) from None
+            finally:
+                self._busy.discard(reader)
+                self._put_back(reader, kept)
+
+    async def close(self) -> None:
+        """End every process; a file that is being read is not waited for."""
+        self._closed = True
+        if self._trim is not None:
+            self._trim.cancel()
+        for reader in self._busy:
+            reader.kill()
+        self._release()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _take(self) -> _Reader:
+        async with self._starting:
+            while self._idle:
+                reader = self._idle.pop()
+                if reader.usable:
+                    return reader
+                self._run(reader.leave())
+            try:
+                return await self._start()
+            except OSError as error:
+                log.error("A process that reads files could not be started: %s", error)
+                raise NotAllowed(_NO_PROCESS) from None
+
+    async def _start(self) -> _Reader:
+        arguments = [
+            str(Path(bot.__file__).parents[1]),
+            str(self._memory_mb << 20),
+            str(self._seconds),
+            str(os.getpid()),
+        ]
+        return _Reader(
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-P", "-X", "utf8", "-c", _START, *arguments),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=DEVNULL,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C in the terminal is for the bot alone
+            )
+        )
+
+    async def _add(self) -> None:
+        async with self._starting:
+            with suppress(OSError):  # who needs it is told so
+                self._put_back(await self._start(), True)
+
+    def _put_back(self, reader: _Reader, kept: bool) -> None:
+        """Keep a process for the next file, or end it."""
+        if not kept:
+            reader.kill()
+        if kept and reader.usable and not self._closed:
+            self._idle.append(reader)
+        else:
+            self._run(reader.leave())
+        if self._trim is not None:
+            self._trim.cancel()
+        if not self._closed:
+            self._trim = asyncio.get_running_loop().call_later(self._idle_s, self._release)
+
+    def _release(self) -> None:
+        for reader in self._idle:
+            self._run(reader.leave())
+        self._idle.clear()
+
+    def _run(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _why(self, reader: _Reader, error: Exception) -> str:
+        """Words about a process that ended in the middle of a file."""
+        if isinstance(error, _Garbled):
+            reader.kill()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(reader.process.wait(), _LEAVE_S)
+        code = reader.process.returncode
+        log.warning("A process ended while it read a file (%s)", code)
+        if code in (-signal.SIGXCPU, -signal.SIGALRM):
+            return _TOO_SLOW.format(self._seconds)
+        return _TOO_LARGE if code == -signal.SIGKILL else _DAMAGED
+
+
+def _most_bytes(kind: bytes, text_bytes: int) -> int:
+    """How long an answer of a kind may be."""
+    return {TEXT: text_bytes, PICTURE: _PICTURE_BYTES}.get(kind, _WORDS_BYTES)
+
+
+def _understood(kind: bytes, payload: bytes, characters: int, data: bytes) -> Picture | Extract:
+    """What an answer says of the file `data`. Raises NotAllowed and _Garbled."""
+    try:
+        if kind == TEXT:
+            return Extract(payload.decode(), characters)
+        if kind == REFUSED:
+            raise NotAllowed(payload.decode())
+        if kind == BROKEN:
+            name = payload.decode()
+            log.warning("A file could not be read: %s", name)
+            raise NotAllowed(_TOO_LARGE if name == "MemoryError" else _DAMAGED)
+        length = len(payload) if kind == UNCHANGED else 1 + payload[0]
+        mime = payload[0 if kind == UNCHANGED else 1 : length].decode()
+    except (UnicodeDecodeError, IndexError):
+        raise _Garbled from None
+    if kind not in (UNCHANGED, PICTURE) or mime not in _MIMES:
+        raise _Garbled
+    return Picture(mime, data if kind == UNCHANGED else payload[length:])
