@@ -254,8 +254,11 @@ class SlackAdapter:
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         async def unless_another_has_the_floor() -> None:
-            with suppress(LeaseLost):
-                await work
+            try:
+                with suppress(LeaseLost):
+                    await work
+            except Exception:
+                log.exception("something beside an answer failed in Slack")
 
         task = asyncio.get_running_loop().create_task(unless_another_has_the_floor())
         self._tasks.add(task)

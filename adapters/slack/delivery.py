@@ -6,9 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
-from urllib.parse import parse_qsl
 
-import msgspec
 from aiohttp import web
 from pydantic import SecretStr
 from slack_bolt.async_app import AsyncApp
@@ -16,6 +14,9 @@ from slack_bolt.middleware.async_middleware import AsyncMiddleware
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
+from adapters.http_body import TooLarge, parse_form, parse_object, read_body
+from adapters.slack.payloads import Payload
+from adapters.slack.tidying import tidy
 from bot.errors import Malformed, StateUnavailable, Unauthentic
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,6 @@ PATH = "/slack/events"
 BODY_LIMIT_BYTES = 1024 * 1024
 CLOCK_SKEW_S = 300
 
-Payload = dict[str, Any]
 Receive = Callable[[Payload], Awaitable[str]]
 """Writes an event down and returns what to say at once, JSON or nothing. Raises StateUnavailable."""
 
@@ -74,35 +74,22 @@ class EventRoute:
     async def handle(self, request: web.Request) -> web.Response:
         """Verify, read, dispatch: 401, 413, 400, or what Bolt says, but never 404."""
         try:
-            body = await _body(request)
+            body = await read_body(request, BODY_LIMIT_BYTES)
             verify(request.headers, body, self._secret, time.time())
             bolt_request = AsyncBoltRequest(mode="socket_mode", body=payload_of(body, request.content_type))
         except Unauthentic as error:
             log.warning("a request to %s was refused: %s", PATH, error)
             return web.Response(status=401)
-        except _TooLarge:
+        except TooLarge as error:
+            log.warning("a request to %s was refused: its body is %s", PATH, error)
             return web.Response(status=413)
-        except (Malformed, ValueError, TypeError, AttributeError, LookupError):
-            return web.Response(status=400)
+        except Malformed as error:
+            log.warning("a request to %s could not be read: %s", PATH, error)
+            return web.Response(status=400, text="This request can't be read.")
         answer = await self._app.async_dispatch(bolt_request)
         status = 200 if answer.status == 404 else answer.status
         mime = "application/json" if answer.body.startswith("{") else "text/plain"
         return web.Response(status=status, text=answer.body, content_type=mime)
-
-
-class _TooLarge(Malformed):
-    """A body over the limit."""
-
-
-async def _body(request: web.Request) -> bytes:
-    if (request.content_length or 0) > BODY_LIMIT_BYTES:
-        raise _TooLarge
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > BODY_LIMIT_BYTES:
-            raise _TooLarge
-    return bytes(body)
 
 
 def verify(headers: Any, body: bytes, secret: bytes, now_s: float) -> None:
@@ -123,13 +110,15 @@ def verify(headers: Any, body: bytes, secret: bytes, now_s: float) -> None:
 
 
 def payload_of(body: bytes, content_type: str) -> Payload:
-    """The payload of an event, a command or a pressed button. Raises Malformed or ValueError.
+    """The payload of an event, a command or a pressed button, without unusable fields. Raises Malformed.
 
     Bolt's own reader loses every command that has the word "payload" in its text.
     """
-    if content_type == "application/json" or body.startswith(b"{"):
-        return msgspec.json.decode(body, type=Payload)
-    form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
-    if "payload" in form and "command" not in form:
-        return msgspec.json.decode(form["payload"], type=Payload)
-    return dict(form)
+    if content_type == "application/json" or body.lstrip().startswith(b"{"):
+        return tidy(parse_object(body))
+    form = parse_form(body)
+    if "command" in form or "ssl_check" in form:
+        return tidy(dict(form))
+    if "payload" not in form:
+        raise Malformed("neither an event, nor a command, nor a payload")
+    return tidy(parse_object(form["payload"]))

@@ -1,13 +1,12 @@
 """What people do beside writing messages, as events: commands, pressed buttons, sent forms, and stops."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import msgspec
-
+from adapters.http_body import parse_object
 from adapters.slack.format import AGAIN_ACTION, RATING_ACTION, SENT_ACTION, STOP_ACTION, VARY_ACTION
 from adapters.slack.mrkdwn import plain
 from adapters.slack.payloads import Bot, Payload, act_id, part, time_of
+from adapters.slack.tidying import strings
 from adapters.slack.views import ASK_ABOUT_VIEW, COMMENT_VIEW, quoted, typed
 from bot.types import Address, Quote, Rated, Said, Stopped, User, now
 
@@ -53,8 +52,7 @@ def pressed(payload: Payload) -> Interaction | None:
     action = next((action for action in actions if action.get("action_id") in read), None)
     if action is None:
         return None
-    value: Payload = msgspec.json.decode(action["value"], type=dict[str, Any])
-    return read[action["action_id"]](payload, action, value)
+    return read[action["action_id"]](payload, action, parse_object(action["value"]))
 
 
 def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Address, User]:
@@ -141,7 +139,7 @@ def submitted(payload: Payload) -> Interaction | None:
     read = {COMMENT_VIEW: _commented, ASK_ABOUT_VIEW: _asked_about}
     if view.get("callback_id") not in read:
         return None
-    known: dict[str, str] = msgspec.json.decode(view["private_metadata"], type=dict[str, str])
+    known = strings(parse_object(view["private_metadata"]))
     person = part(payload, "user")
     act = f"slack:{known['team']}:{known['channel']}:view:{view['id']}"
     data = known | {"user": str(person["id"]), "user_team": str(person.get("team_id") or known["team"])}

@@ -55,5 +55,8 @@ def act_id(team: str, channel: str, ts: Any) -> str:
 
 
 def time_of(ts: Any) -> datetime:
-    """A timestamp of Slack's as a time."""
-    return datetime.fromtimestamp(float(ts), UTC)
+    """A timestamp of Slack's as a time. Raises ValueError for one that is no time, or too large for one."""
+    try:
+        return datetime.fromtimestamp(float(ts), UTC)
+    except (OverflowError, OSError) as error:
+        raise ValueError("a timestamp is out of range") from error

@@ -15,7 +15,7 @@ from adapters.slack.surfaces import Surfaces
 from adapters.slack.views import typed
 from adapters.slack.workspace import Later, Workspace, Workspaces
 from bot.adapter import Accept
-from bot.errors import ConfigError, PlatformUnavailable, StateUnavailable
+from bot.errors import ConfigError, Malformed, PlatformUnavailable, StateUnavailable
 from bot.types import Event, Rated, Said, Stopped, User
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Reception:
         except PlatformUnavailable as error:
             # Without our own id nothing can be told apart; Slack is asked to deliver again.
             raise StateUnavailable(f"Slack does not say who we are: {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, Malformed) as error:
             kind = payload.get("type")
             log.warning("a payload of type %r was not understood (%s)", kind, type(error).__name__)
             return ""
@@ -119,7 +119,7 @@ class Reception:
                 if await self._accept(told) == "busy":
                     raise StateUnavailable("too much waits in this workspace to write down that it is gone")
                 await self._workspaces.forget(one, told.at)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             log.warning("that the app was taken away was not understood (%s)", type(error).__name__)
         return ""
 

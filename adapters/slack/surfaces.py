@@ -48,7 +48,13 @@ class Surfaces:
 
     def open(self, workspace: Workspace, payload: Payload, view: View) -> None:
         """Show a form to whoever did this; Slack takes it for three seconds."""
-        args = {"trigger_id": payload["trigger_id"], "view": view}
+        trigger = payload.get("trigger_id")
+        if trigger is None:
+            log.warning(
+                "a form can't be opened: the payload of type %r has no trigger_id", payload.get("type")
+            )
+            return
+        args = {"trigger_id": trigger, "view": view}
         self._later(self._call(workspace, "views.open", args))
 
     def heard(self, event: Said | Rated, payload: Payload, workspace: Workspace) -> None:
@@ -126,13 +132,17 @@ class Surfaces:
 
     async def _ask_about(self, payload: Payload, workspace: Workspace, team: str) -> None:
         """The form for a question about a message."""
-        message, ts = part(payload, "message"), str(part(payload, "message")["ts"])
+        message, channel = part(payload, "message"), part(payload, "channel").get("id")
+        ts = message.get("ts")
+        if ts is None or channel is None:
+            log.warning("a question about a message can't be asked: Slack did not say where the message is")
+            return
         text, author = str(message.get("text") or ""), str(message.get("user") or "")
         names = await workspace.names({author, *mentioned(text)} - {""})
         written_by = names.get(author) or part(message, "bot_profile").get("name") or message.get("username")
         known = {
             "team": team,
-            "channel": str(part(payload, "channel")["id"]),
+            "channel": channel,
             "thread": str(message.get("thread_ts") or ts),
             "question": ts,
             "author": str(written_by or author or "somebody"),

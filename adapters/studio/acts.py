@@ -7,8 +7,10 @@ from typing import Annotated, TypeVar
 import msgspec
 from aiohttp import web
 
+from adapters.http_body import TooLarge, parse_as, parse_form, read_body
 from adapters.studio.frames import Asked, milliseconds
 from adapters.studio.gate import Turned
+from bot.errors import Malformed
 from bot.types import Act, Address, Edited, Event, Rated, Said, Stopped, User, now
 
 MAX_BODY_BYTES = 256 * 1024
@@ -43,7 +45,7 @@ class _Rating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     comment: Annotated[str, msgspec.Meta(max_length=4000)] = ""
 
 
-_Body = TypeVar("_Body", _Words, _Correction, _Wish, _Rating)
+_Kind = TypeVar("_Kind")
 Taken = tuple[Event, Asked | None]
 """An event, and what the open pages are told of it."""
 
@@ -113,22 +115,36 @@ def conversation_of(request: web.Request) -> str:
 async def body_of(request: web.Request, mime: str, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The body, if it is small enough; a larger one is not read to its end. Raises Turned."""
     if request.content_type != mime:
-        raise Turned(400, f"The body of this request is {mime}.")
-    body = bytearray()
-    if (request.content_length or 0) <= most_bytes:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > most_bytes:
-                break
-        else:
-            return bytes(body)
-    raise Turned(413, f"This message is too large: at most {most_bytes // 1024} kB fit.")
-
-
-def _read(body: bytes, kind: type[_Body]) -> _Body:
+        raise Turned(415, f"The body of this request is {mime}.")
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return await read_body(request, most_bytes)
+    except TooLarge:
+        raise Turned(413, f"This message is too large: at most {most_bytes // 1024} kB fit.") from None
+    except Malformed as error:
+        raise Turned(400, f"This request can't be read: {error}.") from None
+
+
+async def json_of(request: web.Request, kind: type[_Kind], most_bytes: int = MAX_BODY_BYTES) -> _Kind:
+    """The body as JSON of a known shape. Raises Turned."""
+    body = await body_of(request, "application/json", most_bytes)
+    try:
+        return parse_as(body, kind)
+    except Malformed as error:
+        raise Turned(400, f"This can't be read: {error}.") from None
+
+
+async def form_of(request: web.Request) -> dict[str, str]:
+    """The fields of a form. Raises Turned."""
+    try:
+        return parse_form(await body_of(request, "application/x-www-form-urlencoded"))
+    except Malformed as error:
+        raise Turned(400, f"This form can't be read: {error}.") from None
+
+
+def _read(body: bytes, kind: type[_Kind]) -> _Kind:
+    try:
+        return parse_as(body, kind)
+    except Malformed:
         raise Turned(400, "This message can't be read.") from None
 
 

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
-from urllib.parse import parse_qsl
+from urllib.parse import quote
 
 from aiohttp import web
 
-from adapters.studio.acts import body_of
+from adapters.studio.acts import form_of
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.paper import allowed
 from adapters.studio.publishing import Bindings
@@ -50,7 +50,7 @@ class Audience:
         }
 
     async def _give(self, request: web.Request) -> web.Response:
-        name, form = request.match_info["name"], await _form(request)
+        name, form = request.match_info["name"], await form_of(request)
         if form.get("tenant", "").strip():
             scope = cast("Scope", form.get("scope", ""))
             id = "" if scope == "tenant" else form.get("id", "").strip()
@@ -61,25 +61,20 @@ class Audience:
             raise Turned(400, "Choose for whom: everybody of a workspace, a channel, or a person.")
         await self._bind(request, place, name)
         log.info("%s gave the prompt %s to %s", self._gate.person(request).author, name, _value(place))
-        return web.Response(status=303, headers={"Location": f"/studio/prompts/{name}#who"})
+        return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}#who"})
 
     async def _take(self, request: web.Request) -> web.Response:
-        name, form = request.match_info["name"], await _form(request)
+        name, form = request.match_info["name"], await form_of(request)
         place = _read(form.get("place", ""))
         await self._bind(request, place, "")
         log.info("%s took the prompt %s from %s", self._gate.person(request).author, name, _value(place))
-        return web.Response(status=303, headers={"Location": f"/studio/prompts/{name}#who"})
+        return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}#who"})
 
     async def _bind(self, request: web.Request, place: Place, template: str) -> None:
         try:
             await self._bindings.bind(place, template, author=self._gate.person(request).author)
         except NotAllowed as error:
             raise Turned(409, str(error)) from None
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    body = await body_of(request, "application/x-www-form-urlencoded")
-    return dict(parse_qsl(body.decode("utf-8", "replace")))
 
 
 def _value(place: Place) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from aiohttp import web
 
-from adapters.studio.acts import Id, body_of
+from adapters.studio.acts import Id, json_of
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.ports import Workbench
 from adapters.studio.records import Votes
@@ -38,12 +38,7 @@ class Ballot:
         return [web.post("/studio/playground/vote", self._gate.guard(self._take, need="editor"))]
 
     async def _take(self, request: web.Request) -> web.Response:
-        try:
-            vote = msgspec.json.decode(
-                await body_of(request, "application/json", most_bytes=4 * 1024 * 1024), type=_Vote
-            )
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Turned(400, f"This vote can't be read: {error}.") from None
+        vote = await json_of(request, _Vote, most_bytes=4 * 1024 * 1024)
         if len(vote.choice) == 1 and "abc".index(vote.choice) >= len(vote.sides):
             raise Turned(400, "There is no answer in that place.")
         person = self._gate.person(request)

@@ -5,13 +5,12 @@ import re
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from aiohttp import web
-from yarl import URL
 
-from adapters.studio.acts import body_of
-from adapters.studio.gate import COOKIE, SIGN_IN, Gate, Turned, is_loopback_name
+from adapters.studio.acts import form_of
+from adapters.studio.gate import COOKIE, SIGN_IN, Gate, Turned, host_name, is_loopback_name
 from adapters.studio.paper import draw, page
 from adapters.studio.people import PENDING_S, SESSION_S
 from bot.errors import PlatformUnavailable, Refused
@@ -67,13 +66,16 @@ class Door:
         return self._page(to, choose="out" in request.query)
 
     async def _by_token(self, request: web.Request) -> web.StreamResponse:
-        body = await body_of(request, "application/x-www-form-urlencoded")
-        form = dict(parse_qsl(body.decode("utf-8", "replace")))
+        form = await form_of(request)
         to = way(form.get("to"))
         try:
-            return self._gate.sign_in(form.get("token", ""), to, secure=self._secure(request))
+            token, sender = form.get("token", ""), request.remote or ""
+            return self._gate.sign_in(token, to, secure=self._secure(request), sender=sender)
         except Turned as turned:
-            return self._page(to, words=str(turned), status=turned.status, by_token=True)
+            response = self._page(to, words=str(turned), status=turned.status, by_token=True)
+            if turned.retry_after_s:
+                response.headers["Retry-After"] = str(turned.retry_after_s)
+            return response
 
     async def _leave(self, request: web.Request) -> web.Response:
         response = web.Response(status=303, headers={"Location": f"{SIGN_IN}?out=1"})
@@ -139,7 +141,7 @@ class Door:
         """Raises Turned: without a public address only this machine's own names are used."""
         if self._public_url:
             return self._public_url + RETURN
-        if not is_loopback_name(URL(f"http://{request.host}").host or ""):
+        if not is_loopback_name(host_name(request.host)):
             raise Turned(403, "Set PARLEY_PUBLIC_URL, so that people can be sent back from Microsoft Entra.")
         return f"http://{request.host}{RETURN}"
 

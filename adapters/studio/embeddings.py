@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from adapters.studio.acts import body_of
+from adapters.studio.acts import form_of
 from adapters.studio.charts import Dot, scatter
 from adapters.studio.gate import Gate
 from adapters.studio.nearness import apart, plane, similarities
@@ -39,10 +38,7 @@ class Embeddings:
         ]
 
     async def _show(self, request: web.Request) -> web.Response:
-        form: dict[str, str] = {}
-        if request.method == "POST":
-            body = await body_of(request, "application/x-www-form-urlencoded")
-            form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        form = await form_of(request) if request.method == "POST" else {}
         pools = self._office.press.pools()
         values: dict[str, Any] = {"texts": form.get("texts", ""), "question": form.get("question", "")}
         values |= {"pools": pools, "pool": form.get("pool", ""), "words": "", "figures": None, "ranked": []}

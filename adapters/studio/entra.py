@@ -117,12 +117,12 @@ class Entra:
     async def finish(self, cookie: str, query: Mapping[str, str], redirect_uri: str) -> tuple[Person, str]:
         """Who came back, and where they were going. Raises NotAllowed, PlatformUnavailable."""
         pending = _unseal(self._begun, cookie, PENDING_S, _Pending)
-        state = query.get("state", "").encode()
+        state = query.get("state", "").encode(errors="replace")
         if pending is None or not hmac.compare_digest(pending.state.encode(), state):
             raise NotAllowed("That sign-in was begun in another window, or too long ago. Please try again.")
         if "error" in query:
-            said = query.get("error_description") or query["error"]
-            raise NotAllowed(f"Microsoft Entra says: {said.splitlines()[0][:300]}")
+            said = (query.get("error_description") or query["error"]).splitlines() or ["(nothing)"]
+            raise NotAllowed(f"Microsoft Entra says: {said[0][:300]}")
         token = await self._redeem(query.get("code", ""), pending.verifier, redirect_uri)
         try:
             claims = await self._claims(token, pending.nonce)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.acts import body_of
+from adapters.studio.acts import json_of
 from adapters.studio.frames import render
 from adapters.studio.gate import SAFE_HEADERS, Gate, Turned
 from adapters.studio.paper import Draw, allowed, page
@@ -74,10 +74,7 @@ class EvaluationsPage:
 
     async def _start(self, request: web.Request) -> web.StreamResponse:
         """Stream how far the run is, as lines of JSON; a page that goes away ends it."""
-        try:
-            wish = msgspec.json.decode(await body_of(request, "application/json"), type=_Start)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Turned(400, f"This can't be read: {error}.") from None
+        wish = await json_of(request, _Start)
         headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         progress = _Progress()

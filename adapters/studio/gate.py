@@ -2,7 +2,6 @@
 
 import hmac
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from ipaddress import ip_address
@@ -13,8 +12,11 @@ from aiohttp import web
 from pydantic import SecretStr
 from yarl import URL
 
+from adapters.http_body import valid_text
 from adapters.studio.paper import ROLES, Role, allowed, draw, page
 from adapters.studio.people import Person
+from adapters.studio.throttle import WRONG_TOKENS_PER_MINUTE as WRONG_TOKENS_PER_MINUTE
+from adapters.studio.throttle import Throttle
 from bot.errors import BotError, StateUnavailable
 
 if TYPE_CHECKING:
@@ -37,8 +39,6 @@ SAFE_HEADERS = {
 SIGN_IN = "/studio/sign-in"
 COOKIE = "parley_studio"
 COOKIE_LIFE_S = 30 * 24 * 3600
-WRONG_TOKENS_PER_MINUTE = 10
-"""For everybody together: a token can't be guessed at this pace, and behind a proxy all peers look alike."""
 
 
 class Turned(BotError):
@@ -69,7 +69,7 @@ class Gate:
         self._tokens: dict[Role, SecretStr] = {
             role: token for role in ROLES if (token := tokens.get(role)) is not None
         }
-        self._wrong: deque[float] = deque(maxlen=WRONG_TOKENS_PER_MINUTE)
+        self._throttle = Throttle()
 
     @property
     def open_here(self) -> bool:
@@ -98,6 +98,7 @@ class Gate:
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
+                _check_address(request)
                 self._check_place(request)
                 if request.method == "POST":
                     _check_origin(request, by_script=not form)
@@ -133,7 +134,7 @@ class Gate:
         if not (expires.isascii() and expires.isdigit() and len(expires) <= 12) or int(expires) < time.time():
             return None
         for role in self._tokens:
-            if hmac.compare_digest(value.encode(), self._cookie(role, int(expires)).encode()):
+            if hmac.compare_digest(value.encode(errors="replace"), self._cookie(role, int(expires)).encode()):
                 return Person(role=role)
         return None
 
@@ -149,17 +150,19 @@ class Gate:
         found = self.find(request)
         return found.role if found is not None else None
 
-    def sign_in(self, token: str, to: str, *, secure: bool) -> web.Response:
-        """To the page with a cookie, if the token is one of ours. Raises Turned."""
+    def sign_in(self, token: str, to: str, *, secure: bool, sender: str) -> web.Response:
+        """To the page with a cookie, if the token is one of ours. Raises Turned.
+
+        `sender` is the client's address: whoever sends wrong tokens has to wait, and nobody else.
+        """
         if self.open_here:
             return web.Response(status=303, headers={"Location": to})
-        now = time.monotonic()
-        if len(self._wrong) == WRONG_TOKENS_PER_MINUTE and now - self._wrong[0] < 60:
-            wait_s = int(61 - (now - self._wrong[0]))
-            raise Turned(429, f"Too many wrong tokens. Try again in {wait_s} seconds.", wait_s)
+        if wait_s := self._throttle.wait_s(sender):
+            words = f"Too many wrong tokens came from your address. Try again in {wait_s} seconds."
+            raise Turned(429, words, wait_s)
         role = self._role_of(token)
         if role is None:
-            self._wrong.append(now)
+            self._throttle.wrong(sender)
             raise Turned(401, "That is not the token.")
         response = web.Response(status=303, headers={"Location": to})
         value = self._cookie(role, int(time.time()) + COOKIE_LIFE_S)
@@ -183,7 +186,7 @@ class Gate:
             return
         forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For"))
         if forwarded or not (
-            is_loopback_name(request.remote or "") and is_loopback_name(_host_name(request.host))
+            is_loopback_name(request.remote or "") and is_loopback_name(host_name(request.host))
         ):
             raise Turned(
                 403,
@@ -214,13 +217,16 @@ def _page_of(turned: Turned) -> web.Response:
     return page(draw("turned.html", words=str(turned)), status=turned.status)
 
 
+def _check_address(request: web.Request) -> None:
+    """What is no text can be in no page, link or log. Raises Turned."""
+    if valid_text(request.path_qs) != request.path_qs:
+        raise Turned(400, "The address of this page can't be read.")
+
+
 def _check_origin(request: web.Request, *, by_script: bool) -> None:
     """A write comes from our own page: foreign pages can neither set our header nor hide their origin."""
     origin = request.headers.get("Origin")
-    if (
-        origin is not None
-        and URL(origin).authority.lower() != URL(f"http://{request.host}").authority.lower()
-    ):
+    if origin is not None and _authority(origin) != _authority(f"http://{request.host}"):
         raise Turned(403, "This request comes from another site.")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise Turned(403, "This request comes from another site.")
@@ -228,7 +234,16 @@ def _check_origin(request: web.Request, *, by_script: bool) -> None:
         raise Turned(403, "Requests that change something carry the header X-Parley: studio.")
 
 
-def _host_name(host: str) -> str:
+def _authority(url: str) -> str:
+    """Host and port. Raises Turned."""
+    try:
+        return URL(url).authority.lower()
+    except ValueError:
+        raise Turned(400, "The header Host or Origin of this request can't be read.") from None
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header; empty for one that can't be read."""
     try:
         return URL(f"http://{host}").host or ""
     except ValueError:

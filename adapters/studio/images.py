@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
+from adapters.http_body import parse_as
 from adapters.studio.acts import body_of
 from adapters.studio.frames import milliseconds, sketched
 from adapters.studio.gate import SAFE_HEADERS, Gate, Turned
 from adapters.studio.paper import Draw, page
 from adapters.studio.ports import Workbench
 from adapters.studio.sent import cost_words
-from bot.errors import ConfigError, Refused, Unavailable
+from bot.errors import ConfigError, Malformed, Refused, Unavailable
 from bot.types import Image, Match, Parameters, Template, now
 
 PLAIN = Template(name="images", digest="plain", capability="image", match=Match(default=True))
@@ -106,8 +107,8 @@ class Images:
 async def _read(request: web.Request) -> _Wish:
     body = await body_of(request, "application/json", most_bytes=MOST_BYTES)
     try:
-        wish = await asyncio.to_thread(msgspec.json.decode, body, type=_Wish)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        wish = await asyncio.to_thread(parse_as, body, _Wish)
+    except Malformed as error:
         raise Turned(400, f"This wish can't be read: {error}.") from None
     if not wish.prompt.strip():
         raise Turned(400, "Say what shall be drawn.")

@@ -5,11 +5,10 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from adapters.studio.acts import body_of
+from adapters.studio.acts import form_of
 from adapters.studio.frames import render
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.paper import Draw, page
@@ -120,7 +119,7 @@ class Log:
         return page(self._draw(request, "feedback.html", "Feedback", **values))
 
     async def _propose(self, request: web.Request) -> web.Response:
-        form = await _form(request)
+        form = await form_of(request)
         turns = await self._office.archive.turns(form.get("conversation", ""))
         turn = next((one for one in turns if one.id == form.get("turn")), None)
         if turn is None:
@@ -132,7 +131,7 @@ class Log:
         return web.Response(status=303, headers={"Location": "/studio/feedback"})
 
     async def _review(self, request: web.Request) -> web.Response:
-        form = await _form(request)
+        form = await form_of(request)
         press, reviewer = self._office.press, self._author(request)
         try:
             if form.get("verdict") == "accept":
@@ -146,11 +145,6 @@ class Log:
 
     def _author(self, request: web.Request) -> str:
         return self._gate.person(request).author
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    body = await body_of(request, "application/x-www-form-urlencoded")
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
 def _before(request: web.Request) -> int | None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.acts import body_of
-from adapters.studio.gate import Gate, Turned
+from adapters.studio.acts import json_of
+from adapters.studio.gate import Gate
 from adapters.studio.ports import Workbench
 from adapters.studio.publishing import Press
 from adapters.studio.setup import MOST_EXAMPLES, Words, weight
@@ -34,10 +34,7 @@ class Pools:
         return [web.post("/studio/playground/pool", self._gate.guard(self._look, need="editor"))]
 
     async def _look(self, request: web.Request) -> web.Response:
-        try:
-            wish = msgspec.json.decode(await body_of(request, "application/json"), type=_Wish)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Turned(400, f"This can't be read: {error}.") from None
+        wish = await json_of(request, _Wish)
         pools = self._press.pools()
         pool = wish.pool if wish.pool in pools else next(iter(pools), "")
         found = await self._ranked(pool, wish.question.strip())

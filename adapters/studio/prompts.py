@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
 
-from adapters.studio.acts import body_of
+from adapters.studio.acts import form_of, json_of
 from adapters.studio.audience import Audience
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.highlight import code
@@ -112,8 +112,7 @@ class Prompts:
 
     async def _roll_back(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        body = await body_of(request, "application/x-www-form-urlencoded")
-        form = dict(parse_qsl(body.decode("utf-8", "replace")))
+        form = await form_of(request)
         number = form.get("number", "")
         if not number.isdecimal() or len(number) > 9:
             raise Turned(400, "That is no version.")
@@ -124,12 +123,12 @@ class Prompts:
             await self._press.roll_back(name, int(number), author=self._author(request), reason=reason)
         except (NotAllowed, TemplateError) as error:
             raise Turned(409, str(error)) from None
-        return web.Response(status=303, headers={"Location": f"/studio/prompts/{name}"})
+        return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}"})
 
     # -------------------------------------------------------------- for the playground
 
     async def _publish(self, request: web.Request) -> web.Response:
-        wish = await _read(request, _Publish)
+        wish = await json_of(request, _Publish, MOST_FILE_BYTES)
         held = self._press.held(wish.name)
         if (words := _overtaken(wish.setup, held)) and not wish.replace:
             return web.json_response({"overtaken": words, "page": f"/studio/prompts/{wish.name}"})
@@ -151,7 +150,7 @@ class Prompts:
         return web.json_response({"words": words, "page": f"/studio/prompts/{wish.name}", "base": base})
 
     async def _export(self, request: web.Request) -> web.Response:
-        wish = await _read(request, _Export)
+        wish = await json_of(request, _Export, MOST_FILE_BYTES)
         template = template_of(wish.setup, self._bench)
         form = wish.form if wish.form in ("prompty", "json", "jsonl") else "prompty"
         try:
@@ -161,7 +160,7 @@ class Prompts:
         return web.json_response({"text": text, "file": f"{template.name}.{form}"})
 
     async def _import(self, request: web.Request) -> web.Response:
-        wish = await _read(request, _Import)
+        wish = await json_of(request, _Import, MOST_FILE_BYTES)
         try:
             read = self._press.read(wish.file, wish.text.encode(), wish.template)
         except (NotAllowed, TemplateError) as error:
@@ -191,13 +190,6 @@ def _pairs(versions: Iterable[Release]) -> Iterable[tuple[Release, Release | Non
     listed = list(versions)
     older: list[Release | None] = [*listed[1:], None]
     return zip(listed, older, strict=False)
-
-
-async def _read(request: web.Request, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(await body_of(request, "application/json", MOST_FILE_BYTES), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Turned(400, f"This can't be read: {error}.") from None
 
 
 def used_for(template: Template) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.acts import body_of
+from adapters.studio.acts import json_of
 from adapters.studio.frames import milliseconds
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.publishing import Saves
@@ -66,7 +66,7 @@ class SavedSetups:
         return web.json_response({**_card(saved), "setups": msgspec.json.decode(saved.setups)})
 
     async def _save(self, request: web.Request) -> web.Response:
-        wish = await _read(request, _Save)
+        wish = await json_of(request, _Save, MOST_BYTES)
         author = self._gate.person(request).author
         setups = msgspec.json.encode(wish.setups).decode()
         try:
@@ -77,7 +77,7 @@ class SavedSetups:
         return web.json_response(_card(saved))
 
     async def _rename(self, request: web.Request) -> web.Response:
-        wish = await _read(request, _Rename)
+        wish = await json_of(request, _Rename, MOST_BYTES)
         try:
             saved = await self._saves.rename(request.match_info["id"], wish.name)
         except NotAllowed as error:
@@ -94,10 +94,3 @@ class SavedSetups:
 
 def _card(saved: Saved) -> dict[str, Any]:
     return {"id": saved.id, "name": saved.name, "author": saved.author, "at": milliseconds(saved.at)}
-
-
-async def _read(request: web.Request, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(await body_of(request, "application/json", MOST_BYTES), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Turned(400, f"This can't be read: {error}.") from None

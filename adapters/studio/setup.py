@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import msgspec
 
+from adapters.http_body import parse_as
 from adapters.studio.gate import Turned
 from adapters.studio.ports import Workbench
-from bot.errors import TemplateError
+from bot.errors import Malformed, TemplateError
 from bot.types import Example, Message, Parameters, Template, Text, say
 
 MOST_EXAMPLES = 50
@@ -69,8 +70,8 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def read_try(body: bytes) -> Try:
     """Raises Turned."""
     try:
-        return msgspec.json.decode(body, type=Try)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return parse_as(body, Try)
+    except Malformed as error:
         raise Turned(400, f"This set-up can't be read: {error}.") from None
 
 

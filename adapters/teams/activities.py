@@ -1,15 +1,16 @@
 """Activities of the Bot Framework, and the events that they are; no input or output happens here."""
 
 import hashlib
-import json
 import mimetypes
 import re
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec.structs import replace
 
+from adapters.http_body import parse_json
+from adapters.teams.lenient import convert_leniently
 from adapters.teams.words import words
 from bot.errors import Malformed
 from bot.types import Address, Attachment, Deleted, Edited, Event, Quote, Rated, Said, User, now
@@ -29,10 +30,14 @@ _REPLY = re.compile(
 _QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
 
 
+Id = Annotated[str, msgspec.Meta(max_length=1024)]
+"""Teams' own have at most about 200 characters."""
+
+
 class Account(msgspec.Struct, rename="camel"):
     """A person, a bot or an app; `is_targeted` is true where nobody else sees the message."""
 
-    id: str = ""
+    id: Id = ""
     name: str | None = None
     role: str | None = None
     is_targeted: bool | None = None
@@ -41,9 +46,9 @@ class Account(msgspec.Struct, rename="camel"):
 class Conversation(msgspec.Struct, rename="camel"):
     """`id` holds the root of a channel's thread after `;messageid=`."""
 
-    id: str
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
     conversation_type: str | None = None
-    tenant_id: str | None = None
+    tenant_id: Id | None = None
     is_group: bool | None = None
 
 
@@ -61,16 +66,16 @@ class Activity(msgspec.Struct, rename="camel"):
 
     type: str
     conversation: Conversation
-    service_url: str
+    service_url: Annotated[str, msgspec.Meta(max_length=2048)]
     sender: Account = msgspec.field(name="from", default_factory=Account)
     recipient: Account = msgspec.field(default_factory=Account)
-    channel_id: str = ""
-    id: str | None = None
+    channel_id: Id = ""
+    id: Id | None = None
     timestamp: str | None = None
     text: str | None = None
     name: str | None = None
     action: str | None = None
-    reply_to_id: str | None = None
+    reply_to_id: Id | None = None
     value: Any = None
     entities: list[dict[str, Any]] | None = None
     attachments: list[File] | None = None
@@ -107,11 +112,14 @@ class Activity(msgspec.Struct, rename="camel"):
 
 
 def read(payload: object) -> Activity:
-    """An activity from parsed JSON. Raises Malformed."""
+    """An activity from parsed JSON. A part that is odd counts as missing. Raises Malformed."""
     try:
         return msgspec.convert(payload, Activity)
     except msgspec.ValidationError as error:
-        raise Malformed(f"not an activity: {error}") from error
+        activity = convert_leniently(payload, Activity)
+        if activity.text is None and cast("dict[str, Any]", payload).get("text") is not None:
+            raise Malformed("an activity whose text is no string") from error
+        return activity
 
 
 def parse(activity: Activity) -> Event | None:
@@ -320,8 +328,8 @@ def as_object(value: object) -> dict[str, Any]:
     """A JSON object, also one that arrives as a string of JSON; anything else is an empty one."""
     if isinstance(value, str) and value.startswith("{"):
         try:
-            value = json.loads(value)
-        except ValueError:
+            value = parse_json(value)
+        except Malformed:
             return {}
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 

@@ -1,6 +1,5 @@
 """The way in: one HTTP request becomes one event that is written down before anyone is thanked."""
 
-import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection
@@ -12,6 +11,7 @@ from botbuilder.core import TurnContext
 from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import Activity as SdkActivity
 
+from adapters.http_body import TooLarge, parse_json, read_body
 from adapters.teams import cards
 from adapters.teams.activities import Activity, installed, parse, read
 from adapters.teams.cloud import Cloud
@@ -79,7 +79,11 @@ class Inbound:
         except Unauthentic as error:
             log.info("a request to /api/messages was refused: %s", error)
             return web.json_response({"error": "not signed by the Bot Framework"}, status=401)
+        except TooLarge as error:
+            log.warning("a request to /api/messages was refused: its body is %s", error)
+            return web.json_response({"error": str(error)}, status=413)
         except Malformed as error:
+            log.warning("a request to /api/messages could not be read: %s", error)
             return web.json_response({"error": str(error)[:200]}, status=400)
         except StateUnavailable:
             return _later("nothing can be written down now")
@@ -93,13 +97,7 @@ class Inbound:
         header = request.headers.get("Authorization", "")
         if self._authenticate and not header.startswith("Bearer "):
             raise Unauthentic("no bearer token")
-        body = await _read_capped(request)
-        if body is None:
-            return web.json_response({"error": f"larger than {BODY_LIMIT_BYTES} bytes"}, status=413)
-        try:
-            activity = read(json.loads(body))
-        except (ValueError, RecursionError) as error:
-            raise Malformed("not JSON") from error
+        activity = read(parse_json(await read_body(request, BODY_LIMIT_BYTES)))
         return await self._process(header, activity)
 
     async def _process(self, header: str, activity: Activity) -> web.Response:
@@ -163,17 +161,3 @@ class Inbound:
 
 def _later(why: str) -> web.Response:
     return web.json_response({"error": why}, status=503, headers={"Retry-After": "5"})
-
-
-async def _read_capped(request: web.Request) -> bytes | None:
-    """The raw body, or nothing when it is larger than the limit, whatever its headers say."""
-    if (request.content_length or 0) > BODY_LIMIT_BYTES:
-        return None
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.content.iter_any():
-        size += len(chunk)
-        if size > BODY_LIMIT_BYTES:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -218,10 +218,10 @@ def test_the_tenant_may_be_named_by_channel_data_only() -> None:
         {"conversation": None},
         {"conversation": "a:1"},
         {"type": 7},
-        {"entities": "all"},
+        {"conversation": {"id": ""}},
+        {"conversation": {"id": "a" * 2000}},
         {"serviceUrl": None},
         {"text": {"a": 1}},
-        {"attachments": [7]},
     ],
 )
 def test_field_note_27_another_shape_is_malformed(changed: dict[str, Any]) -> None:

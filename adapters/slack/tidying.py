@@ -1,0 +1,87 @@
+"""Slack's payloads with usable values only: a field of the wrong type or length counts as missing."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from adapters.slack.payloads import Payload
+
+_ID = re.compile(r"[!-9;-~]{1,255}")
+"""An id of Slack's, or a name of its API: printable ASCII without blanks. Ours join them with colons."""
+_TIMESTAMP = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
+_URL_LENGTH = 4096
+
+_KINDS = {
+    "id": (
+        *("type", "subtype", "id", "command", "callback_id", "action_id", "trigger_id", "event_id", "tab"),
+        *("team_id", "enterprise_id", "user_id", "channel_id", "bot_id", "api_app_id", "channel_type"),
+        *("user_team", "app_installed_team_id", "context_team_id", "context_enterprise_id", "mimetype"),
+        "function_execution_id",
+    ),
+    "timestamp": ("ts", "thread_ts", "event_ts", "deleted_ts", "action_ts", "message_ts"),
+    "url": ("response_url", "url_private", "url_private_download"),
+    "text": (
+        *("text", "name", "title", "username", "user_name", "real_name", "display_name", "channel_name"),
+        *("value", "private_metadata", "challenge"),
+    ),
+    "object": (
+        *("event", "message", "previous_message", "container", "view", "edited", "user_profile", "tokens"),
+        *("bot_profile", "item", "assistant_thread", "function_data"),
+    ),
+    "object or id": ("team", "user", "channel", "enterprise"),
+    "objects": ("authorizations", "actions", "files", "response_urls"),
+}
+_KIND = {name: kind for kind, names in _KINDS.items() for name in names}
+_MAX_LEVELS = 4
+
+
+def tidy(payload: Payload, levels: int = _MAX_LEVELS) -> Payload:
+    """The payload without what no reader could use. Blocks and unknown fields stay as they are."""
+    if levels == 0:
+        return {}
+    tidied: Payload = {}
+    for name, value in payload.items():
+        if (kept := _kept(name, value, levels)) is not None:
+            tidied[name] = kept
+    return tidied
+
+
+def _kept(name: str, value: Any, levels: int) -> Any:
+    """The value as the readers of Slack's payloads expect it; None for one that they can't use."""
+    match _KIND.get(name):
+        case None:
+            return value
+        case "id":
+            return value if isinstance(value, str) and _ID.fullmatch(value) else None
+        case "timestamp":
+            return _timestamp(value)
+        case "url":
+            return value if isinstance(value, str) and len(value) <= _URL_LENGTH else None
+        case "text":
+            return value if isinstance(value, str) else None
+        case "object or id" if isinstance(value, str):
+            return _kept("id", value, levels)
+        case "objects":
+            items = cast("list[Any]", value) if isinstance(value, list) else []
+            return [kept for one in items if (kept := _object(one, levels)) is not None]
+        case _:
+            return _object(value, levels)
+
+
+def _object(value: Any, levels: int) -> Payload | None:
+    return tidy(cast("Payload", value), levels - 1) if isinstance(value, dict) else None
+
+
+def _timestamp(value: Any) -> str | None:
+    """Slack's timestamps are strings; a number is taken for one, too."""
+    if isinstance(value, float) and math.isfinite(value):
+        value = f"{value:.6f}"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return value if isinstance(value, str) and _TIMESTAMP.fullmatch(value) else None
+
+
+def strings(values: Mapping[str, Any]) -> dict[str, str]:
+    """Only the strings among the values."""
+    return {name: value for name, value in values.items() if isinstance(value, str)}
