@@ -15,6 +15,7 @@ from bot import commands, observe, vocabulary, window
 from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.desk import Desk
+from bot.draft import Allowance
 from bot.engine import Engine, Parts
 from bot.evaluation import Bench
 from bot.library import Library, open_library, read_prompts
@@ -191,7 +192,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(library, gateway, serving, ledger, turns, desk, recollection),
+            engine=_engine(settings, library, gateway, serving, ledger, turns, desk, recollection),
         )
 
 
@@ -204,6 +205,7 @@ async def _counts(settings: Settings) -> bool:
 
 
 def _engine(
+    settings: Settings,
     library: Library,
     gateway: Gateway,
     serving: Serving,
@@ -231,6 +233,10 @@ def _engine(
             rivals=serving.rivals,
             family=serving.family,
             sees=serving.sees,
+            picture_tokens=serving.picture_tokens,
+            allowance=partial(
+                Allowance, settings.parley_tool_calls_per_round, settings.parley_tool_calls_per_answer
+            ),
         )
     )
 

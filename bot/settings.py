@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot import budgets
 from bot.errors import ConfigError
-from bot.types import Finding
+from bot.types import MAX_TOOL_CALLS, Finding
 
 _REPLACED = {
     "PARLEY_REQUESTS_PER_MINUTE": "PARLEY_LIMITS=person: 30 requests/minute",
@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
     parley_inbox_limit: Annotated[int, Field(ge=1, le=1000)] = 20
     parley_tenant_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    parley_tool_calls_per_round: Annotated[int, Field(ge=1, le=MAX_TOOL_CALLS)] = 8
+    parley_tool_calls_per_answer: Annotated[int, Field(ge=1, le=4 * MAX_TOOL_CALLS)] = 24
     parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
     # --- what people may do
