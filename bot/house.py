@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from bot import commands, observe, vocabulary, window
+from bot import capacity, commands, observe, vocabulary, window
 from bot.adapter import Adapter, Receipt
 from bot.commands import Commands
 from bot.desk import Desk
@@ -96,7 +96,7 @@ class House:
             depart=self.depart,
             stage=self.stage,
             adapters={adapter.name: adapter for adapter in adapters},
-            concurrency=self.settings.parley_concurrency,
+            concurrency=capacity.fit(self.settings.parley_concurrency),
             attempts=self.settings.parley_attempts,
             lease_s=self.settings.parley_lease_s,
             drain_s=self.settings.parley_drain_s,

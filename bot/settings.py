@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     parley_secret_keys: SecretStr | None = None
 
     # --- how much at once, for how long
-    parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
+    parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 256
     parley_lease_s: Annotated[float, Field(ge=0.2, le=600)] = 30.0
     parley_drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
     parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5

@@ -14,6 +14,8 @@ from bot.adapter import Limiter, demand_floor
 from bot.errors import PlatformUnavailable
 
 CALL_TIMEOUT_S = 30.0
+# As many as answers may be written at once (PARLEY_CONCURRENCY): a call's time runs while it waits for one.
+MOST_CONNECTIONS = 1024
 DEFAULT_RETRY_AFTER_S = 1.0
 FIRST_RETRY_S = 0.3
 
@@ -190,6 +192,6 @@ def new_session() -> aiohttp.ClientSession:
     """The one session of an adapter; its owner closes it."""
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S),
-        connector=aiohttp.TCPConnector(limit=200, keepalive_timeout=60),
+        connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
     )

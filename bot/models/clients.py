@@ -45,6 +45,8 @@ class Clients:
             timeout=self._timeout,
             headers={"Accept-Encoding": "identity"},
             event_hooks={"response": [_bound]},
+            # more than answers can be written at once (PARLEY_CONCURRENCY): who waits for a connection fails
+            limits=httpx2.Limits(max_connections=4096, max_keepalive_connections=256),
         )
 
     async def aclose(self) -> None:
