@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 from pydantic import SecretStr
 
+from adapters.replies import SMALL_BYTES, read_object, seconds
 from bot.errors import ConfigError, PlatformUnavailable, Unauthentic
 
 log = logging.getLogger(__name__)
@@ -154,8 +155,7 @@ async def _ask(
     form = {"grant_type": "client_credentials", "client_id": client_id, "scope": scope, **proof}
     try:
         async with session.post(url, data=form, timeout=aiohttp.ClientTimeout(total=20)) as response:
-            answer: dict[str, Any] = await response.json(content_type=None)
-            status = response.status
+            answer, status = await read_object(response, SMALL_BYTES), response.status
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise PlatformUnavailable(f"Microsoft Entra did not answer: {type(error).__name__}") from error
     if status in (400, 401):
@@ -166,7 +166,8 @@ async def _ask(
         )
     if status != 200 or not isinstance(answer.get("access_token"), str):
         raise PlatformUnavailable(f"Microsoft Entra answered {status} without a token")
-    return str(answer["access_token"]), float(answer.get("expires_in", 3600))
+    lives_s = seconds(answer.get("expires_in", 3600))
+    return str(answer["access_token"]), 3600.0 if lives_s is None else lives_s
 
 
 def by_managed_identity(client_id: str, scope: str) -> Fetch:
@@ -231,7 +232,14 @@ class Keys:
             keys = (await self._load(str(metadata["jwks_uri"])))["keys"]
             self._keys = {str(key["kid"]): key for key in keys}
             self._metadata = metadata
-        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:
             if not has_old:
                 raise PlatformUnavailable("Microsoft's signing keys can't be read") from error
             log.warning("Microsoft's signing keys can't be read anew; the old ones serve on")
@@ -240,4 +248,4 @@ class Keys:
     async def _load(self, url: str) -> Any:
         async with self._session.get(url, timeout=_FETCH) as response:
             response.raise_for_status()
-            return await response.json(content_type=None)
+            return await read_object(response, SMALL_BYTES)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from adapters.studio import Office, StudioAdapter
 from adapters.terminal import TerminalAdapter
-from bot import observe, templates, tools
+from bot import capacity, observe, templates, tools
 from bot.adapter import Accept, Adapter
 from bot.bindings import Bindings
 from bot.errors import ConfigError
@@ -173,6 +173,7 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
     """Run until SIGTERM or SIGINT, then drain. Raises ConfigError."""
     observe.start_logging(settings.parley_log, settings.parley_log_level)
     until = _until_signal()
+    capacity.raise_file_limit()
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(open_house(settings))
         if hangup := getattr(signal, "SIGHUP", None):  # Windows has none

@@ -3,19 +3,25 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Annotated, Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from bot import drawing, rewriting, routing
 from bot.chat import Show
 from bot.compose import Room
 from bot.draft import Draft, Stop
-from bot.errors import NotAllowed
+from bot.errors import BudgetSpent, NotAllowed, RateLimited
 from bot.models import Glimpse, Model
+from bot.models.images import MAX_IMAGES
 from bot.tools import DRAW, Tool
 from bot.types import Image, Prompt, Reply, Said, Template, Turn
 
 _TIMEOUT_S = 180.0
 """How long the tool may draw."""
+Wish = Annotated[str, msgspec.Meta(max_length=4000)]
+"""What a model asks to be drawn, in as many characters as every model for pictures takes."""
 
 
 class Reserve(Protocol):
@@ -86,7 +92,7 @@ class Atelier:
         if template is None or family is None:
             return None
 
-        async def draw(wish: str, change_last_picture: bool = False) -> str:
+        async def draw(wish: Wish, change_last_picture: bool = False) -> str:
             """Draw a picture that was asked for, or change the one that was sent, else the last one here."""
             said, pictures = draft.said, ()
             if change_last_picture:
@@ -96,7 +102,12 @@ class Atelier:
                     raise NotAllowed("There is no picture in this conversation that could be changed.")
             room = self.room(draft, template)
             prompt, notes = drawing.composed(template, said, wish, pictures, room, family)
-            await self.reserve(draft, prompt, more=True)
+            prompt, notes = _allowed(prompt, notes, draft)
+            try:
+                await self.reserve(draft, prompt, more=True)
+            except (RateLimited, BudgetSpent) as refusal:
+                draft.allowance.refuse(refusal)
+                raise
             images = await drawing.drawn(self.model, draft, prompt, sheet.show, sheet.glimpse)
             done = (
                 f"{len(images)} drawn. The person sees this under your answer; don't describe or link to it."
@@ -128,3 +139,13 @@ class Atelier:
         rewrite = None if asked is None else partial(rewriting.rewritten, self.model, draft, asked)
         await self.reserve(draft, *([asked] if asked is not None else []), prompt)
         await drawing.draw(self.model, draft, prompt, sheet.show, sheet.stop, sheet.glimpse, rewrite)
+
+
+def _allowed(prompt: Prompt, notes: tuple[str, ...], draft: Draft) -> tuple[Prompt, tuple[str, ...]]:
+    """The prompt for as many pictures as the tool calls of this answer still allow: each counts as a call."""
+    wanted = min(prompt.parameters.images or 1, MAX_IMAGES)
+    number = 1 + draft.allowance.take(wanted - 1)
+    if number == wanted:
+        return prompt, notes
+    less = replace(prompt, parameters=replace(prompt.parameters, images=number))
+    return less, (*notes, f"{wanted - number} of {wanted} pictures were left out: an answer has no more.")

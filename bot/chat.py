@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import cast
 
@@ -12,8 +12,8 @@ from bot import observe, window
 from bot.draft import Draft, Stop
 from bot.errors import ContentFiltered, ModelUnavailable, Refused
 from bot.models import Model
-from bot.tools import Tool, run_all
-from bot.types import Delta, Message, Outcome, Prompt, Reply, ToolCall, Usage, now, say
+from bot.toolcalls import ToolCalls
+from bot.types import MAX_TOOL_CALLS, Delta, Message, Outcome, Prompt, Reply, ToolCall, Usage, now, say
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +77,11 @@ async def counted(deltas: AsyncIterator[Delta], prompt: Prompt, usage: list[Usag
 
 
 class Chat:
-    """One answer by one prompt, which is paid for already. `tools` are those that the prompt tells the model
+    """One answer by one prompt, which is paid for already. `tools` runs those that the prompt tells the model
     of; each further call, with what they said, is reserved for.
     """
 
-    def __init__(
-        self, model: Model, tools: Mapping[str, Tool], draft: Draft, show: Show, reserve: Reserve
-    ) -> None:
+    def __init__(self, model: Model, tools: ToolCalls, draft: Draft, show: Show, reserve: Reserve) -> None:
         self._model = model
         self._tools = tools
         self._draft = draft
@@ -101,6 +99,7 @@ class Chat:
             log.warning("An answer broke off after %d characters: %s", len(draft.text), error)
             self._end(prompt, (), note=_BROKEN, outcome="failed", reason=str(error))
             return
+        self._tools.note()
         if messages is None:
             self._end(prompt, (), note=stopped(stop), asked=stop.why in _INSTEAD)
         else:
@@ -111,18 +110,17 @@ class Chat:
         """Stream until the model is done with its tools; returns the messages of the tools."""
         between: tuple[Message, ...] = ()
         for left in reversed(range(ROUNDS)):
-            sent = replace(prompt, messages=prompt.messages + between, tools=prompt.tools if left else ())
+            offered = prompt.tools if left and self._draft.allowance.left else ()
+            sent = replace(prompt, messages=prompt.messages + between, tools=offered)
             if between:
                 sent = replace(sent, input_tokens=prompt.input_tokens + sum(map(window.weigh, between)))
                 if not await self._paid(sent):
                     break
             self._draft.sent.append(sent)
-            calls = await self._stream(self._model.chat(sent))
-            if not calls:
+            calls, dropped = await self._stream(self._model.chat(sent))
+            if not calls or not left:  # nobody would read the results of a last round
                 break
-            results = await run_all(self._tools, calls)
-            asked = Message(role="assistant", parts=tuple(calls))
-            between += (asked, *(Message(role="tool", parts=(result,)) for result in results))
+            between += await self._tools.run(calls, dropped)
         return between
 
     async def _paid(self, sent: Prompt) -> bool:
@@ -138,10 +136,14 @@ class Chat:
             return False
         return True
 
-    async def _stream(self, deltas: AsyncIterator[Delta]) -> list[ToolCall]:
-        """Gather one stream into the draft, showing it as it grows; returns the tools it calls for."""
+    async def _stream(self, deltas: AsyncIterator[Delta]) -> tuple[list[ToolCall], int]:
+        """Gather one stream into the draft, showing it as it grows.
+
+        Returns the tools that it calls for, and how many more calls there were than are kept.
+        """
         draft = self._draft
         calls: list[ToolCall] = []
+        dropped = 0
         # A stream that is left early is closed at once, not when it is collected.
         async with aclosing(counted(deltas, draft.sent[-1], draft.usage)) as stream:
             async for delta in stream:
@@ -152,15 +154,18 @@ class Chat:
                     if not await self._show(draft.text):
                         draft.finish = "stopped"
                         break
-                if delta.call is not None:
+                dropped += delta.dropped
+                if delta.call is not None and len(calls) < MAX_TOOL_CALLS:
                     calls.append(delta.call)
+                elif delta.call is not None:
+                    dropped += 1
                 draft.finish = delta.finish or draft.finish
                 draft.filter |= delta.filter
         if draft.finish == "content_filter":
             raise ContentFiltered(
                 "The content filter of the model stopped my answer. Please ask in another way."
             )
-        return calls
+        return calls, dropped
 
     def _end(
         self,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
+from bot.errors import Refused
 from bot.types import Image, LeftOut, Message, Outcome, Prompt, Reply, Said, Turn, Usage, now
 
 
@@ -31,6 +32,38 @@ class Stop:
         self._then = act
 
 
+@dataclass(slots=True)
+class Allowance:
+    """How many tool calls one answer may still make; a picture counts as one, however many a call draws."""
+
+    per_round: int = 8
+    per_answer: int = 24
+    refusal: str = ""
+    _answer: int = 0
+    _round: int = 0
+
+    @property
+    def left(self) -> int:
+        """What the answer may still call in all."""
+        return self.per_answer - self._answer
+
+    def begin_round(self, wanted: int) -> int:
+        """Begin a new round; how many of its calls may run. They are counted."""
+        self._round = 0
+        return self.take(wanted)
+
+    def take(self, wanted: int) -> int:
+        """Count more calls of this round, as many as are allowed; returns how many that is."""
+        taken = max(0, min(wanted, self.per_round - self._round, self.left))
+        self._round += taken
+        self._answer += taken
+        return taken
+
+    def refuse(self, refusal: Refused) -> None:
+        """Remember the words of the first refusal: the person is told once."""
+        self.refusal = self.refusal or str(refusal)
+
+
 _LESS = "This conversation was too long for the model that was free, so I saw less of it than usual."
 
 
@@ -38,14 +71,15 @@ _LESS = "This conversation was too long for the model that was free, so I saw le
 class Draft:
     """A turn in the making: what the worker shows, then writes down.
 
-    `event` is the act that pays for it, `reserved` whether that was let in. `before` and `ahead` are where
-    the prompts begin, and will begin, by the turn before it.
+    `event` is the act that pays for it, `reserved` whether that was let in; `allowance` is what tools it may
+    call. `before` and `ahead` are where the prompts begin, and will begin, by the turn before it.
     """
 
     said: Said
     began_at: datetime
     event: str = ""
     reserved: bool = False
+    allowance: Allowance = field(default_factory=Allowance)
     text: str = ""
     finish: str | None = None
     template: str = ""

@@ -15,13 +15,14 @@ from bot.chat import Chat, Show
 from bot.commands import Commands
 from bot.compose import Material, Room, compose, smaller
 from bot.desk import Desk, find
-from bot.draft import Draft, Stop
+from bot.draft import Allowance, Draft, Stop
 from bot.errors import ContentFiltered, NotAllowed, Refused, TooLong
 from bot.models import Glimpse, Model
 from bot.recollection import Recollection
-from bot.state.ledger import Ledger, estimate
+from bot.state.ledger import Estimate, Ledger, estimate
 from bot.state.memory import Summary
 from bot.thread import Context, nothing_before, with_thread
+from bot.toolcalls import ToolCalls
 from bot.tools import DRAW, Tool
 from bot.types import Example, Image, Match, Prompt, Reply, Said, Template, Turn, User, now
 
@@ -42,7 +43,8 @@ class Parts:
 
     `room` is what the deployment takes that will be asked for a conversation. `rivals` tells the names of the
     chat deployments that can be compared. `family` is that of the models that serve a template, None when
-    none does; `sees` is whether they are known to see pictures.
+    none does; `sees` is whether they are known to see pictures. `picture_tokens` is what drawing takes at
+    most, beside the prompt; `allowance` makes the limits of one answer's tool calls.
     """
 
     model: Model
@@ -61,6 +63,8 @@ class Parts:
     rivals: Callable[[], Sequence[str]] = tuple
     family: Callable[[Template], str | None] = lambda template: None
     sees: Callable[[Template], bool] = lambda template: False
+    picture_tokens: Callable[[Prompt], int] = lambda prompt: 0
+    allowance: Callable[[], Allowance] = Allowance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +142,7 @@ class Engine:
         another answer. A refusal is an answer, in its own words. Raises Unavailable (try again later) and
         ConfigError.
         """
-        draft = Draft(said, now(), event=event or said.id)
+        draft = Draft(said, now(), event=event or said.id, allowance=self._parts.allowance())
         seen = window.remembered(turns)
         draft.before, draft.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         try:
@@ -224,7 +228,8 @@ class Engine:
         summary = await parts.recollection.of(said, turns)
         prompt = await self._compose(draft, template, question, turns, found, tools, summary)
         await self._admit(draft, prompt)
-        chat = Chat(parts.model, tools, draft, around.show, partial(self._admit, draft, more=True))
+        calls = ToolCalls(tools, draft, partial(self._spend, draft))
+        chat = Chat(parts.model, calls, draft, around.show, partial(self._admit, draft, more=True))
         try:
             await chat.write(prompt, around.stop)
         except TooLong as error:
@@ -239,7 +244,17 @@ class Engine:
 
     async def _admit(self, draft: Draft, *prompts: Prompt, more: bool = False) -> None:
         """Reserve what these will take; that a budget is nearly used up is said under the answer."""
-        estimates = [estimate(prompt, self._parts.estimate_usd(prompt)) for prompt in prompts]
+        parts = self._parts
+        estimates = [
+            estimate(prompt, parts.estimate_usd(prompt), parts.picture_tokens(prompt)) for prompt in prompts
+        ]
+        await self._set_aside(draft, estimates, more=more)
+
+    async def _spend(self, draft: Draft, usd: float) -> None:
+        """Reserve what a call of a tool costs."""
+        await self._set_aside(draft, [Estimate(usd=usd)], more=True)
+
+    async def _set_aside(self, draft: Draft, estimates: Sequence[Estimate], *, more: bool) -> None:
         notice = await self._parts.ledger.admit(draft.said, draft.event, estimates, more=more)
         draft.reserved = True
         draft.notes += [notice] if notice else []

@@ -11,11 +11,12 @@ from pathlib import Path
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from bot import commands, observe, vocabulary, window
+from bot import capacity, commands, observe, vocabulary, window
 from bot.adapter import Adapter, Receipt
 from bot.attachments import Files, reading
 from bot.commands import Commands
 from bot.desk import Desk
+from bot.draft import Allowance
 from bot.engine import Engine, Parts
 from bot.evaluation import Bench
 from bot.library import Library, open_library, read_prompts
@@ -96,7 +97,7 @@ class House:
             depart=self.depart,
             stage=self.stage,
             adapters={adapter.name: adapter for adapter in adapters},
-            concurrency=self.settings.parley_concurrency,
+            concurrency=capacity.fit(self.settings.parley_concurrency),
             attempts=self.settings.parley_attempts,
             lease_s=self.settings.parley_lease_s,
             drain_s=self.settings.parley_drain_s,
@@ -192,7 +193,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             desk=desk,
             vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
             limiter=Limiter(redis),
-            engine=_engine(library, gateway, serving, ledger, turns, desk, recollection, files),
+            engine=_engine(settings, library, gateway, serving, ledger, turns, desk, recollection, files),
         )
 
 
@@ -205,6 +206,7 @@ async def _counts(settings: Settings) -> bool:
 
 
 def _engine(
+    settings: Settings,
     library: Library,
     gateway: Gateway,
     serving: Serving,
@@ -233,6 +235,10 @@ def _engine(
             rivals=serving.rivals,
             family=serving.family,
             sees=serving.sees,
+            picture_tokens=serving.picture_tokens,
+            allowance=partial(
+                Allowance, settings.parley_tool_calls_per_round, settings.parley_tool_calls_per_answer
+            ),
         ),
         files,
     )

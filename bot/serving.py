@@ -79,6 +79,11 @@ class Serving:
         able = self._gateway.deployments("chat", template.deployment)
         return bool(able) and all(one.family not in ("unknown-chat", "demo") for one in able)
 
+    def picture_tokens(self, prompt: Prompt) -> int:
+        """The tokens that the pictures of a prompt take at most, about; 0 where each has a price."""
+        able = self._gateway.deployments("image", prompt.deployment) if prompt.capability == "image" else ()
+        return images.most(prompt, able[0]).output_tokens if able else 0
+
     def estimate_usd(self, prompt: Prompt) -> float | None:
         """What a prompt will cost at most, about; `None` when the price is unknown."""
         able = self._gateway.deployments(prompt.capability, prompt.deployment)

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot import budgets
 from bot.errors import ConfigError
-from bot.types import Finding
+from bot.types import MAX_TOOL_CALLS, Finding
 
 _FOR_READERS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
 _REPLACED = {
@@ -107,13 +107,15 @@ class Settings(BaseSettings):
     parley_secret_keys: SecretStr | None = None
 
     # --- how much at once, for how long
-    parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
+    parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 256
     parley_lease_s: Annotated[float, Field(ge=0.2, le=600)] = 30.0
     parley_drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
     parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
     parley_inbox_limit: Annotated[int, Field(ge=1, le=1000)] = 20
     parley_tenant_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     parley_document_memory_mb: Annotated[int, Field(ge=256, le=65_536)] = 768
+    parley_tool_calls_per_round: Annotated[int, Field(ge=1, le=MAX_TOOL_CALLS)] = 8
+    parley_tool_calls_per_answer: Annotated[int, Field(ge=1, le=4 * MAX_TOOL_CALLS)] = 24
     parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
     # --- what people may do

@@ -85,12 +85,14 @@ _SHAPE = re.compile(
 _QUALITY = re.compile(r",?\s*\bin (low|medium|high|hd|best) quality\b", re.I)
 _STYLE = re.compile(r",?\s*\bin (?:a )?(natural|vivid) style\b", re.I)
 _CLEAR = re.compile(r",?\s*\b(?:with|on|against) (?:a )?transparent background\b", re.I)
+_SPACES = re.compile(r"(\s\s)\s+")
+"""A run of spaces, which the patterns above would try again from each of its places."""
 _COUNT = re.compile(r"^(\d{1,2}|two|three|four) (?:pictures|images|versions|variations|drawings) of\s+", re.I)
 
 
 def read(text: str, usual: Parameters, family: str) -> Wish:
     """Take the options out of a wish. What the family can't do is noted and left out."""
-    asked, words = _options(text)
+    asked, words = _options(_SPACES.sub(r"\1", text))
     can, notes = able(family), list[str]()
     chosen = usual
 
@@ -123,7 +125,7 @@ def read(text: str, usual: Parameters, family: str) -> Wish:
         else:
             unable("on a transparent background")
     if "n" in asked:
-        number = int(asked["n"]) if asked["n"].isdigit() else 1
+        number = int(asked["n"][:4]) if asked["n"].isdecimal() else 1
         chosen = replace(chosen, images=max(1, min(number, can.most)))
         if number > can.most:
             notes.append(f"This model draws {can.most} at a time, so I asked for that many.")

@@ -10,6 +10,7 @@ from bot.attachments import Files
 from bot.commands import Commands
 from bot.compose import Room as TokenRoom
 from bot.desk import Desk
+from bot.draft import Allowance
 from bot.engine import Engine, Parts
 from bot.models import Model
 from bot.recollection import Recollection
@@ -66,6 +67,8 @@ class Bench:
         self.memory = Memory(redis, 3600)
         self.attempts = 3
         self.family: str | None = "gpt-image-1"
+        self.picture_tokens = 0
+        self.allowance: Callable[[], Allowance] = Allowance
         self.sees = False
         self.templates: tuple[Template, ...] = (ASSISTANT, DRAW)
         self.tools: Mapping[str, Tool] = {"dice": Tool(dice)}
@@ -125,6 +128,8 @@ class Bench:
             rivals=self.rivals,
             family=lambda template: self.family,
             sees=lambda template: self.sees,
+            picture_tokens=lambda prompt: self.picture_tokens,
+            allowance=lambda: self.allowance(),
         )
         return Worker(
             inbox=self.inbox,

@@ -93,7 +93,7 @@ def test_the_processes_are_parts_of_one(
         served.append((web_on, worker_on, settings.parley_concurrency))
 
     monkeypatch.setattr(app, "serve", serve)
-    extra, concurrency = (("--concurrency", "3"), 3) if command == "worker" else ((), 32)
+    extra, concurrency = (("--concurrency", "3"), 3) if command == "worker" else ((), 256)
     assert parley(command, *extra)[0] == 0
     assert served == [(web, worker, concurrency)]
 

@@ -9,10 +9,13 @@ import aiohttp
 import msgspec
 from pydantic import SecretStr
 
+from adapters.replies import decode_object, read_body, seconds
 from bot.adapter import Limiter, demand_floor
 from bot.errors import PlatformUnavailable
 
 CALL_TIMEOUT_S = 30.0
+# As many as answers may be written at once (PARLEY_CONCURRENCY): a call's time runs while it waits for one.
+MOST_CONNECTIONS = 1024
 DEFAULT_RETRY_AFTER_S = 1.0
 FIRST_RETRY_S = 0.3
 
@@ -150,8 +153,8 @@ class WebApi:
         if status >= 500:
             raise Unsure(f"Slack answered {method} with status {status}")
         try:
-            answer = msgspec.json.decode(body, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+            answer = decode_object(body)
+        except ValueError as error:
             raise Unsure(f"Slack answered {method} with status {status} and no JSON object") from error
         if answer.get("ok") is True:
             return answer, headers
@@ -170,7 +173,7 @@ class WebApi:
             body = msgspec.json.encode(args)
             sending = self.session.post(self.api_url + method, data=body, headers=self._json)
         async with sending as response:
-            return response.status, response.headers, await response.read()
+            return response.status, response.headers, await read_body(response)
 
     def _check_quiet(self, method: str, limit: str) -> None:
         remaining_s = self._quiet_until.get(limit, 0.0) - time.monotonic()
@@ -179,10 +182,8 @@ class WebApi:
         self._quiet_until.pop(limit, None)
 
     def _limited(self, method: str, limit: str, headers: Mapping[str, str]) -> Limited:
-        try:
-            retry_after_s = float(headers.get("Retry-After", DEFAULT_RETRY_AFTER_S))
-        except ValueError:
-            retry_after_s = DEFAULT_RETRY_AFTER_S
+        asked_s = seconds(headers.get("Retry-After"))
+        retry_after_s = DEFAULT_RETRY_AFTER_S if asked_s is None else asked_s
         self._quiet_until[limit] = time.monotonic() + retry_after_s
         return Limited(method, retry_after_s)
 
@@ -191,6 +192,6 @@ def new_session() -> aiohttp.ClientSession:
     """The one session of an adapter; its owner closes it."""
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S),
-        connector=aiohttp.TCPConnector(limit=200, keepalive_timeout=60),
+        connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
     )

@@ -19,6 +19,7 @@ from jwt.algorithms import RSAAlgorithm
 from pydantic import SecretStr
 
 from adapters.entra import Keys
+from adapters.replies import SMALL_BYTES, read_object
 from adapters.studio.paper import ROLES, Role
 from adapters.studio.people import PENDING_S, SESSION_S, Person
 from bot.errors import NotAllowed, PlatformUnavailable, Unauthentic
@@ -158,8 +159,7 @@ class Entra:
         url = str((await keys.metadata())["token_endpoint"])
         try:
             async with session.post(url, data=form) as response:
-                answer: dict[str, Any] = await response.json(content_type=None)
-                status = response.status
+                answer, status = await read_object(response, SMALL_BYTES), response.status
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise PlatformUnavailable("Microsoft Entra did not answer") from error
         if status == 200 and isinstance(answer.get("id_token"), str):

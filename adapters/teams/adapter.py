@@ -102,7 +102,7 @@ class TeamsAdapter:
     # ------------------------------------------------------------------ life
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession()
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1024))
         if self._credentials is not None:
             self._token = Token(self._credentials.fetch(self._session, self._cloud))
             self._run(self._token.bearer(), "fetching the first token")

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import logging
 import random
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import msgspec
 from yarl import URL
 
 from adapters.entra import Token
+from adapters.replies import SMALL_BYTES, ReplyTooLarge, read_object, seconds
 from adapters.teams.cloud import Cloud
 from bot.adapter import demand_floor
 from bot.errors import ConfigError, PlatformUnavailable
@@ -159,30 +159,21 @@ class Connector:
             async with self._session.request(
                 method, url, data=data, headers=headers, timeout=_TIMEOUT, allow_redirects=False
             ) as response:
-                raw, status = await response.read(), response.status
-                after = response.headers.get("Retry-After")
+                status, after = response.status, response.headers.get("Retry-After")
+                answer = await _answer(response)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Rejected(0, "", type(error).__name__) from error
-        answer = _object(raw)
         problem = answer.get("error")
         if status < 300 and not problem:
             return answer
         known = cast("Fields", problem) if isinstance(problem, dict) else {"message": str(problem or "")}
         code, words = str(known.get("code", "")), str(known.get("message", ""))
-        raise Rejected(status, code, words, GONE_S if code in GONE else _seconds(after))
+        raise Rejected(status, code, words, GONE_S if code in GONE else seconds(after))
 
 
-def _object(raw: bytes) -> Fields:
+async def _answer(response: aiohttp.ClientResponse) -> Fields:
+    """What Teams said, empty where it is nothing that can be read: the status counts, also without it."""
     try:
-        answer: Any = json.loads(raw) if raw else {}
-    except ValueError:
+        return await read_object(response, SMALL_BYTES)
+    except (ReplyTooLarge, ValueError):
         return {}
-    return cast("Fields", answer) if isinstance(answer, dict) else {}
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """`Retry-After` in seconds; the form with a date counts as absent."""
-    try:
-        return max(0.0, float(retry_after)) if retry_after else None
-    except ValueError:
-        return None

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import aiohttp
 
 from adapters.entra import Token
+from adapters.replies import read_object
 from adapters.teams.activities import as_object
 from adapters.teams.cloud import Cloud
 from adapters.teams.connector import Connector, Fields, Rejected
@@ -141,17 +142,16 @@ class History:
             async with self._session.get(
                 url, headers=headers, timeout=_TIMEOUT, allow_redirects=False
             ) as response:
-                answer: Any = await response.json(content_type=None)
-                status = response.status
+                answer, status = await read_object(response), response.status
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise PlatformUnavailable(f"Graph did not answer: {type(error).__name__}") from error
         if status in (400, 401, 403, 404):
-            problem = as_object(as_object(answer).get("error"))
+            problem = as_object(answer.get("error"))
             refusal = _NotThere if status in (400, 404) else _NotConsented
             raise refusal(f"Graph answered {status} {str(problem.get('message', ''))[:200]}")
         if status != 200:
             raise PlatformUnavailable(f"Graph answered {status}")
-        return as_object(answer)
+        return answer
 
     def _token(self, tenant: str) -> Token:
         """A token of the organisation whose conversation it is."""

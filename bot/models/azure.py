@@ -16,7 +16,7 @@ from bot.models import Glimpse, Unfinished, canvas, images
 from bot.models.calls import Calls
 from bot.models.catalogue import families, family_of, retail, usd
 from bot.models.probe import probe, unwell, well
-from bot.models.stream import Answer, Counted
+from bot.models.stream import Answer, Counted, sane
 from bot.models.wire import chat_body, without
 from bot.types import Delta, Deployment, Finding, Image, Prices, Prompt, Usage, Value
 
@@ -138,7 +138,8 @@ class AzureModel:
             made = await self._calls.decode(response, images.Made, images.MAX_RESPONSE_BYTES, within_s)
         if not made.data:
             raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent no picture")
-        pictures = tuple([await self._picture(one, one.revised_prompt or asked) for one in made.data])
+        shown = made.data[: images.MAX_IMAGES]  # whatever else came was not asked for
+        pictures = tuple([await self._picture(one, images.words_of(one) or asked) for one in shown])
         usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
         return pictures, usage
 
@@ -201,9 +202,9 @@ class AzureModel:
         counted = counted or Counted()
         usage = Usage(
             deployment=self.deployment.name,
-            input_tokens=counted.prompt_tokens,
-            cached_tokens=counted.cached_tokens,
-            output_tokens=counted.completion_tokens,
+            input_tokens=sane(counted.prompt_tokens),
+            cached_tokens=sane(counted.cached_tokens),
+            output_tokens=sane(counted.completion_tokens),
         )
         return msgspec.structs.replace(usage, usd=usd(self._prices(model), usage))
 

@@ -26,6 +26,8 @@ T = TypeVar("T")
 # A model that refuses more parameters than this, one after another, refuses the request.
 MAX_LESSONS = 8
 
+_CHECK_S = 30.0
+
 
 class Calls:
     """The way to a deployment. `refused` are the parameters that it does not take, learnt as they are met;
@@ -95,7 +97,7 @@ class Calls:
         data = await self._body(response, cap, within_s)
         try:
             return await asyncio.to_thread(msgspec.json.decode, data, type=shape)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise ModelUnavailable(f"The deployment {self._deployment.name!r} sent no answer") from None
 
     async def fetch(self, address: str, cap: int, within_s: float) -> bytes:
@@ -117,8 +119,9 @@ class Calls:
     async def refuses_nothing(self, path: str) -> None:
         """Ask for nothing at all: a deployment that is there refuses that with a 400, and nothing is paid."""
         try:
-            response = await self._post(path, {"model": self._deployment.name, "prompt": ""}, [])
-            await response.aclose()
+            async with asyncio.timeout(_CHECK_S):
+                response = await self._post(path, {"model": self._deployment.name, "prompt": ""}, [])
+                await response.aclose()
         except openai.BadRequestError:
             return
         except Exception as error:

@@ -5,13 +5,17 @@ import msgspec
 from bot.errors import BotError, ModelUnavailable
 from bot.models.breaker import Unfinished
 from bot.models.failures import in_stream
-from bot.models.images import MAX_IMAGE_BYTES, Counted, Made, One
-from bot.models.stream import Events
+from bot.models.images import MAX_IMAGE_BYTES, MAX_IMAGES, MAX_RESPONSE_BYTES, Counted, Made, One
+from bot.models.stream import Events, loose
 
 MIME = "text/event-stream"
 
 # A picture as base64 is a third longer than its bytes; beside it there are some words.
 _MAX_EVENT_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 64 * 1024
+
+
+# Two are asked for; whoever sends more is not shown for ever.
+_MOST_UNFINISHED = 8
 
 
 class _Event(msgspec.Struct):
@@ -33,11 +37,16 @@ class Canvas:
 
     def __init__(self) -> None:
         self._events = Events(_MAX_EVENT_BYTES)
+        self._read_bytes = 0
+        self._unfinished = 0
         self.made = Made()
         self.failed: BotError | None = None
 
     def read(self, data: bytes) -> list[str]:
-        """The unfinished pictures in one read of the socket, as base64."""
+        """The unfinished pictures in one read of the socket, as base64. Raises ModelUnavailable."""
+        self._read_bytes += len(data)
+        if self._read_bytes > MAX_RESPONSE_BYTES:
+            raise Unfinished("The model's drawing has no end.")
         return self._take(self._events.feed(data))
 
     def end(self) -> None:
@@ -53,16 +62,22 @@ class Canvas:
                 continue
             try:
                 event = _decode(data)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError):
                 self.failed = Unfinished("The model sent something that is no picture.")
                 break
             if event.error and bytes(event.error) != b"null":
-                failed = in_stream(msgspec.json.decode(event.error), "picture")
+                failed = in_stream(loose(event.error), "picture")
                 self.failed = Unfinished(str(failed)) if isinstance(failed, ModelUnavailable) else failed
                 break
             if event.type.endswith(".completed"):
-                self.made.data.append(One(b64_json=event.b64_json, revised_prompt=event.revised_prompt))
+                if len(self.made.data) < MAX_IMAGES:
+                    self.made.data.append(One(b64_json=event.b64_json, revised_prompt=event.revised_prompt))
                 self.made.usage = event.usage or self.made.usage
-            elif event.type.endswith(".partial_image") and event.b64_json:
+            elif (
+                event.type.endswith(".partial_image")
+                and event.b64_json
+                and self._unfinished < _MOST_UNFINISHED
+            ):
+                self._unfinished += 1
                 unfinished.append(event.b64_json)
         return unfinished

@@ -1,6 +1,6 @@
 """What the deployments share: one pool of connections, and one Entra identity where there is no key."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,6 +14,9 @@ from bot.types import Deployment
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
+
+# Of a refusal: it is a sentence or two, and what the content filter found.
+MAX_REFUSAL_BYTES = 64 * 1024
 
 # Sent to servers that want no key: the SDK insists on one.
 NO_KEY = "no-key"
@@ -37,7 +40,14 @@ class Clients:
             slowest_s, connect=self.limits.connect_s, pool=2 * self.limits.connect_s
         )
         # aiohttp below: half of the CPU of httpx2's own transport (tests/benchmarks/stream_parse.py)
-        self._http = openai.DefaultAioHttpClient(timeout=self._timeout)
+        # and nothing is compressed: of a reply that unpacks to a large one, too much would be held at once
+        self._http = openai.DefaultAioHttpClient(
+            timeout=self._timeout,
+            headers={"Accept-Encoding": "identity"},
+            event_hooks={"response": [_bound]},
+            # more than answers can be written at once (PARLEY_CONCURRENCY): who waits for a connection fails
+            limits=httpx2.Limits(max_connections=4096, max_keepalive_connections=256),
+        )
 
     async def aclose(self) -> None:
         """Close the connections, and the identity if it is ours."""
@@ -86,6 +96,30 @@ class Clients:
 
             self._own = DefaultAzureCredential()
         return self._own
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The beginning of a body; the rest is never read."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
+        self._stream = stream
+        self._left = most_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            yield data[: self._left]
+            self._left -= len(data)
+            if self._left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    """Bound the body of a refusal, which the SDK reads to its end, whatever that is."""
+    if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Bounded(response.stream, MAX_REFUSAL_BYTES)
 
 
 def scope(deployment: Deployment) -> str:

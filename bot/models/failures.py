@@ -1,7 +1,9 @@
 """Every failure of a model call, as one of the house's errors with words for whom it concerns."""
 
+import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -129,7 +131,7 @@ def _refused(status: int, code: str, message: str, body: dict[str, Any], where: 
     if status == 413 or too_long or "maximum context length" in message:
         words = "That is more text than the model can read at once. Please ask with less of it."
         return TooLong(words, _number(_LIMIT, message), _number(_ASKED, message))
-    return ConfigError(f"The {where} refused the request ({status} {code}): {message[:300]}")
+    return ConfigError(f"The {where} refused the request ({status} {code[:100]}): {message[:300]}")
 
 
 _LIMIT = re.compile(r"(?:maximum context length is|configured limit of) (\d+) tokens")
@@ -149,7 +151,7 @@ def in_stream(error: object, what: str = "answer") -> BotError:
         return blocked(what, results_of(body))
     if code == "context_length_exceeded":
         return TooLong("The answer did not fit into the model's context any more. Please ask with less text.")
-    return ModelUnavailable(f"The model broke off its {what} ({code or 'no reason given'})")
+    return ModelUnavailable(f"The model broke off its {what} ({code[:100] or 'no reason given'})")
 
 
 # ------------------------------------------------------------------ waiting
@@ -157,19 +159,22 @@ def in_stream(error: object, what: str = "answer") -> BotError:
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """The wait that a response asks for: `retry-after-ms`, else `retry-after` in seconds or as a date."""
+    milliseconds, value = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
+    for text, unit in ((milliseconds, 0.001), (value, 1.0)):
+        with suppress(ValueError):
+            return _wait_s(float(text) * unit)
     try:
-        return max(0.0, float(headers["retry-after-ms"]) / 1000)
-    except (KeyError, ValueError):
-        pass
-    value = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - now()).total_seconds())
-    except (ValueError, TypeError):
+        return _wait_s((parsedate_to_datetime(value) - now()).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _wait_s(asked_s: float) -> float | None:
+    """A wait that can be kept to: at most a day, then it is seen what became of it."""
+    return min(max(0.0, asked_s), _LONGEST_WAIT_S) if math.isfinite(asked_s) else None
+
+
+_LONGEST_WAIT_S = 86_400.0
 
 
 _SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
@@ -189,16 +194,15 @@ def spent_for_s(headers: Mapping[str, str]) -> float:
 
 
 def _span_s(text: str) -> float:
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
+    with suppress(ValueError):
+        return _wait_s(float(text)) or 0.0
     found = _SPAN.fullmatch(text.strip())
     if not found:
         return 0.0
-    return sum(
-        float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1, 0.001), strict=True)
-    )
+    with suppress(ValueError):  # "1.2.3s"
+        parts = zip(found.groups(), (3600, 60, 1, 0.001), strict=True)
+        return _wait_s(sum(float(part or 0) * unit for part, unit in parts)) or 0.0
+    return 0.0
 
 
 # ------------------------------------------------------------------ parameters

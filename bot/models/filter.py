@@ -17,6 +17,7 @@ _PLAIN = {
     "protected_material_code": "code under a licence",
     "custom_blocklists": "a word on this organisation's blocklist",
 }
+_LONGEST = 60  # of a category that nobody knows
 _SEVERITIES = ("safe", "detected", "low", "medium", "high")
 
 
@@ -30,7 +31,7 @@ class Verdict(NamedTuple):
     @property
     def plain(self) -> str:
         """The category in a person's words."""
-        return _PLAIN.get(self.category, self.category.replace("_", " "))
+        return _PLAIN.get(self.category, self.category[:_LONGEST].replace("_", " "))
 
     @property
     def words(self) -> str:
@@ -55,7 +56,7 @@ def verdicts(results: object) -> Iterator[Verdict]:
 def note(notes: dict[str, str], where: str, results: object) -> None:
     """Keep what was noted, as {"answer violence": "medium, stopped"}; of the same category the worst."""
     for one in verdicts(results):
-        name = f"{where} {one.category}"
+        name = f"{where} {one.category[:_LONGEST]}"
         said = f"{one.severity}, stopped" if one.stopped else one.severity
         if _rank(said) > _rank(notes.get(name, "safe")):
             notes[name] = said
@@ -70,7 +71,7 @@ def note_prompt(notes: dict[str, str], results: object) -> None:
 
 def blocked(what: str, results: object, notes: Mapping[str, str] | None = None) -> ContentFiltered:
     """What the person is told when the filter stopped the question, the answer or the picture."""
-    stopped = [one for one in verdicts(results) if one.stopped]
+    stopped = [one for one in verdicts(results) if one.stopped][: len(_PLAIN)]
     because = f" It found: {', '.join(one.words for one in stopped)}." if stopped else ""
     kept = dict(notes or {})
     note(kept, what, results)

@@ -10,6 +10,7 @@ import msgspec
 from bot.errors import ConfigError, ModelUnavailable, NotAllowed
 from bot.models import masks
 from bot.models.catalogue import Family, is_azure
+from bot.models.stream import sane
 from bot.models.wire import without
 from bot.types import Deployment, Image, Prices, Prompt, Usage
 
@@ -19,6 +20,8 @@ MAX_RESPONSE_BYTES = 160 * 2**20
 
 # The service allows ten; more than four in one answer nobody can look at.
 MAX_IMAGES = 4
+
+_REVISED = 4000
 
 # Each costs about 100 tokens of output: https://platform.openai.com/docs/guides/image-generation#streaming
 PARTIAL_IMAGES = 2
@@ -73,6 +76,11 @@ class Made(msgspec.Struct):
 
     data: list[One] = []
     usage: Counted | None = None
+
+
+def words_of(one: One) -> str:
+    """The words that the model made of the wish, as many as anybody reads."""
+    return (one.revised_prompt or "")[:_REVISED]
 
 
 def wish(prompt: Prompt) -> str:
@@ -184,6 +192,8 @@ def kind(data: bytes) -> str:
 
 def decoded(encoded: str, alt: str) -> Image:
     """A picture from base64. Raises ModelUnavailable."""
+    if len(encoded) > MAX_IMAGE_BYTES * 4 // 3 + 4:
+        raise ModelUnavailable("The picture that came back is too large")
     try:
         data = base64.b64decode(encoded, validate=True)
     except ValueError:
@@ -196,7 +206,10 @@ def allowed(url: str, endpoint: str) -> str:
 
     Raises ConfigError: a model's answer must not send the bot to other places.
     """
-    there, home = urlsplit(url), urlsplit(endpoint)
+    try:
+        there, home = urlsplit(url), urlsplit(endpoint)
+    except ValueError:
+        raise ModelUnavailable("What came back in place of a picture is no address") from None
     if (there.scheme, there.netloc) == (home.scheme, home.netloc):
         return url
     if there.scheme == "https" and (there.hostname or "").endswith(BLOB_HOST) and is_azure(endpoint):
@@ -215,9 +228,9 @@ def spent(made: Made, deployment: Deployment, prices: Prices, picture_usd: float
     details = counted.input_tokens_details or _Details()
     usage = Usage(
         deployment=deployment.name,
-        input_tokens=counted.input_tokens,
-        cached_tokens=details.cached_tokens,
-        output_tokens=counted.output_tokens,
+        input_tokens=sane(counted.input_tokens),
+        cached_tokens=sane(details.cached_tokens),
+        output_tokens=sane(counted.output_tokens),
         images=len(made.data),
     )
     return msgspec.structs.replace(usage, usd=_usd(usage, prices, details.image_tokens, picture_usd))

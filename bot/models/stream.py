@@ -3,12 +3,23 @@
 import msgspec
 
 from bot.errors import BotError, ModelUnavailable
+from bot.models.breaker import Overlong
 from bot.models.failures import in_stream
 from bot.models.filter import blocked, note, note_prompt
-from bot.types import Delta, ToolCall
+from bot.types import MAX_TOOL_CALLS, Delta, ToolCall
 
-# One event of a chat stream is some hundred bytes; a larger one is not a chat stream.
-MAX_EVENT_BYTES = 4 * 2**20
+# One event of a chat stream is some hundred bytes; of a server that sends the whole answer at once, some
+# hundred thousand. A larger one is not a chat stream.
+MAX_EVENT_BYTES = 2**20
+
+# All events of one answer: 128,000 tokens with what the content filter notes of each are half of it.
+MAX_STREAM_BYTES = 256 * 2**20
+
+# What the arguments of all tool calls of one answer have at most, in characters.
+MAX_ARGUMENTS = 2**20
+
+_NAME_CHARACTERS = 256  # of a tool, a call or a model; services allow 64
+_MOST_NOTES = 50  # of the content filter, which knows a dozen categories
 
 
 # ------------------------------------------------------------------ server-sent events
@@ -24,26 +35,38 @@ class Events:
     def __init__(self, most_bytes: int | None = None) -> None:
         """`most_bytes` is how long a line may be, unless it is a chat's."""
         self._most_bytes = most_bytes or MAX_EVENT_BYTES
-        self._tail = b""
+        self._tail = bytearray()  # of a line that has no end yet
         self._data: list[bytes] = []
+        self._data_bytes = 0
         self._after_cr = False
 
     def feed(self, read: bytes) -> list[bytes]:
         """The data of every event that is complete now. Raises ModelUnavailable if one has no end."""
         if self._after_cr or b"\r" in read:
             read = self._newlines(read)
-        lines = (self._tail + read).split(b"\n")
-        self._tail = lines.pop()
-        if len(self._tail) > self._most_bytes:
-            raise ModelUnavailable("The model's stream could not be read")
+        first, *more = read.split(b"\n")
+        self._tail += first
+        self._check()
         found: list[bytes] = []
-        for line in lines:
-            if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line and self._data:
-                found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
-                self._data.clear()
+        for line in more:
+            self._line(bytes(self._tail), found)
+            self._tail = bytearray(line)
+            self._check()
         return found
+
+    def _check(self) -> None:
+        if len(self._tail) + self._data_bytes > self._most_bytes:
+            raise ModelUnavailable("The model's stream has an event without an end")
+
+    def _line(self, line: bytes, found: list[bytes]) -> None:
+        """Take up one whole line; an empty one ends an event."""
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            self._data_bytes += len(line)
+        elif not line and self._data:
+            found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+            self._data.clear()
+            self._data_bytes = 0
 
     def end(self) -> list[bytes]:
         """The data of a last event that no empty line ended."""
@@ -71,6 +94,14 @@ class _Call(msgspec.Struct):
     function: _Function | None = None
 
 
+class _Gathered(msgspec.Struct):
+    """A tool call, as far as it came."""
+
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = []
+
+
 class _Said(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
@@ -78,6 +109,7 @@ class _Said(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
+    index: int | None = None
     delta: _Said | None = None
     finish_reason: str | None = None
     content_filter_results: msgspec.Raw = msgspec.Raw()
@@ -100,6 +132,19 @@ class Counted(msgspec.Struct):
         return (self.prompt_tokens_details.cached_tokens or 0) if self.prompt_tokens_details else 0
 
 
+def sane(count: int) -> int:
+    """A count of tokens: never below nothing, nor more than anything has, which no sum would survive."""
+    return max(0, min(count, 10**9))
+
+
+def loose(raw: msgspec.Raw | bytes) -> object:
+    """JSON of any shape; None where it is nested too deeply to be read."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: Counted | None = None
@@ -119,7 +164,11 @@ class Answer:
 
     def __init__(self) -> None:
         self._events = Events()
-        self._calls: dict[int, list[str]] = {}
+        self._calls: dict[int, _Gathered] = {}
+        self._dropped = 0
+        self._last_dropped: int | None = None
+        self._arguments = 0  # characters that the calls have together
+        self._read_bytes = 0
         self._noted = b""  # the filter's last annotation; most chunks carry the same
         self._stopped: object = None
         self.filter: dict[str, str] = {}
@@ -132,8 +181,11 @@ class Answer:
     def read(self, data: bytes) -> str:
         """The text in one read of the socket; what went wrong after that text is in `failed`.
 
-        Raises ModelUnavailable when the bytes are no events at all.
+        Raises ModelUnavailable when the bytes are no events at all, Overlong when there are too many.
         """
+        self._read_bytes += len(data)
+        if self._read_bytes > MAX_STREAM_BYTES:
+            raise Overlong("The model's answer has no end")
         return self._take(self._events.feed(data))
 
     def end(self) -> str:
@@ -146,11 +198,16 @@ class Answer:
         return text
 
     def calls(self) -> list[Delta]:
-        """The tool calls, whole."""
-        return [
-            Delta(call=ToolCall(id=id or f"call_{index}", name=name, arguments=arguments or "{}"))
-            for index, (id, name, arguments) in sorted(self._calls.items())
+        """The tool calls, whole, and how many more there were."""
+        deltas = [
+            Delta(
+                call=ToolCall(
+                    id=one.id or f"call_{index}", name=one.name, arguments="".join(one.arguments) or "{}"
+                )
+            )
+            for index, one in sorted(self._calls.items())
         ]
+        return [*deltas, Delta(dropped=self._dropped)] if self._dropped else deltas
 
     def check(self) -> None:
         """Raises ContentFiltered when the filter ended the answer."""
@@ -165,20 +222,24 @@ class Answer:
                 continue
             try:
                 chunk = _decode(data)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError):
                 self.failed = ModelUnavailable("The model sent something that is no answer")
                 break
             if chunk.error and bytes(chunk.error) != b"null":
-                self.failed = in_stream(msgspec.json.decode(chunk.error))
+                self.failed = in_stream(loose(chunk.error))
                 break
             if chunk.usage:
                 self.counted = chunk.usage
             if chunk.model:
-                self.model = chunk.model
+                self.model = chunk.model[:_NAME_CHARACTERS]
             if chunk.prompt_filter_results:
-                note_prompt(self.filter, msgspec.json.decode(chunk.prompt_filter_results))
+                note_prompt(self.filter, loose(chunk.prompt_filter_results))
             for choice in chunk.choices or ():
-                self._choose(choice, text)
+                if not choice.index:  # one answer was asked for; others would be written into it
+                    self._choose(choice, text)
+            if self._arguments > MAX_ARGUMENTS:
+                self.failed = ModelUnavailable("The model's tool calls have no end")
+                break
         return "".join(text)
 
     def _choose(self, choice: _Choice, text: list[str]) -> None:
@@ -197,17 +258,28 @@ class Answer:
 
     def _annotate(self, raw: bytes) -> None:
         stopped = self.finish == "content_filter"
+        if len(self.filter) > _MOST_NOTES:
+            self.filter = dict(list(self.filter.items())[:_MOST_NOTES])
         if raw == self._noted and not stopped:
             return
         self._noted = raw
-        results = msgspec.json.decode(raw)
+        results = loose(raw)
         note(self.filter, "answer", results)
         if stopped:
             self._stopped = results
 
     def _gather(self, call: _Call) -> None:
-        held = self._calls.setdefault(call.index, ["", "", ""])
-        held[0] = call.id or held[0]
+        held = self._calls.get(call.index)
+        if held is None and len(self._calls) >= MAX_TOOL_CALLS:
+            # Counted only: each begins with an index of its own, and its fragments follow one another.
+            self._dropped += call.index != self._last_dropped
+            self._last_dropped = call.index
+            return
+        if held is None:
+            held = self._calls[call.index] = _Gathered()
+        held.id = (call.id or held.id)[:_NAME_CHARACTERS]
         if call.function:
-            held[1] += call.function.name or ""
-            held[2] += call.function.arguments or ""
+            held.name = (held.name + (call.function.name or ""))[:_NAME_CHARACTERS]
+            if call.function.arguments:
+                held.arguments.append(call.function.arguments)
+                self._arguments += len(call.function.arguments)

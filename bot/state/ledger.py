@@ -54,9 +54,10 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     usd: float | None = None
 
 
-def estimate(prompt: Prompt, usd: float | None) -> Estimate:
-    """What a prompt may take: what it holds, and what its model may write."""
-    output = 0 if prompt.capability == "image" else prompt.parameters.max_output_tokens or OUTPUT_TOKENS
+def estimate(prompt: Prompt, usd: float | None, picture_tokens: int = 0) -> Estimate:
+    """What a prompt may take: what it holds, and what its model may write, or draw in so many tokens."""
+    written = prompt.parameters.max_output_tokens or OUTPUT_TOKENS
+    output = picture_tokens if prompt.capability == "image" else written
     return Estimate(tokens=prompt.input_tokens + output, usd=usd)
 
 

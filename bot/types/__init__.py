@@ -39,6 +39,7 @@ from bot.types.prompts import (
     say,
 )
 from bot.types.turns import (
+    MAX_TOOL_CALLS,
     About,
     Delta,
     Deployment,
@@ -53,6 +54,7 @@ from bot.types.turns import (
 )
 
 __all__ = [
+    "MAX_TOOL_CALLS",
     "About",
     "Act",
     "Address",

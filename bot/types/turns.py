@@ -8,6 +8,9 @@ from bot.types.prompts import Capability, Image, LeftOut, Message, ToolCall
 
 Outcome = Literal["answered", "refused", "failed"]
 
+MAX_TOOL_CALLS = 64
+"""Tool calls that are kept of one stream; more are only counted. An upper bound of what may be run."""
+
 
 class Prices(Value):
     """US dollars per million tokens, or per picture; `None` is unknown."""
@@ -65,10 +68,12 @@ class Delta(Value):
     `so_far` is what the call has cost by now, about, for whoever leaves it here; the next `usage` counts it.
     `finish` is the model's reason for ending: stop, length, content_filter, tool_calls. `filter` is what
     the content filter noted, where it isn't "safe": {"answer violence": "low"}, or "high, stopped".
+    `dropped` counts tool calls beyond MAX_TOOL_CALLS, of which nothing else was kept.
     """
 
     text: str = ""
     call: ToolCall | None = None
+    dropped: int = 0
     usage: Usage | None = None
     so_far: Usage | None = None
     finish: str | None = None

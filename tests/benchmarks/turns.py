@@ -114,7 +114,6 @@ async def stage(options: argparse.Namespace) -> AsyncGenerator[tuple[Slack, Proc
             env = {
                 "PORT": str(port),
                 "PARLEY_DATA_DIR": folder,
-                "PARLEY_CONCURRENCY": "256",
                 "PARLEY_LIMITS": "person: unlimited",
                 "PARLEY_LOG_LEVEL": "warning",
                 "SLACK_BOT_TOKEN": slack.bot_token,

@@ -6,13 +6,14 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
 
 import uvloop
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from tests.simulators import azure_wire as wire
 from tests.simulators.azure_wire import Answer
@@ -111,6 +112,7 @@ def echo(messages: list[Any]) -> Answer:
     return Answer(text=f"You said: {wire.last_user_text(messages)}")
 
 
+Instead = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REASONING = ("max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty")
 _LIMITS = web.RequestKey("limits", dict[str, str])
 _GPT_IMAGE_REFUSES = ("response_format", "style")
@@ -152,13 +154,14 @@ class AzureSimulator:
         self.turned_away = 0
         self.async_filter = False
         self.picture_path = "/_images/"
+        self.instead: dict[str, Instead] = {}  # by deployment: what answers in the simulator's place
         self._host, self._port = host, port
         self._runner: web.AppRunner | None = None
 
     # -------------------------------------------------------------- life
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=64 * 2**20)
+        app = web.Application(client_max_size=64 * 2**20, middlewares=[self._answer_instead])
         for prefix in ("/openai/deployments/{deployment}", "/openai/v1", "/v1"):
             app.router.add_post(prefix + "/chat/completions", self._chat)
             app.router.add_post(prefix + "/images/generations", self._draw)
@@ -198,6 +201,13 @@ class AzureSimulator:
         return fault
 
     # -------------------------------------------------------------- who asks for what
+
+    @web.middleware
+    async def _answer_instead(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self.instead and request.method == "POST":
+            deployment = request.match_info.get("deployment") or (await request.json())["model"]
+            handler = self.instead.get(deployment, handler)
+        return await handler(request)
 
     async def _asked(self, request: web.Request) -> Asked:
         """Read and note down a request. Raises the HTTP error that Azure would answer."""
