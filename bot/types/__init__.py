@@ -18,6 +18,7 @@ from bot.types.events import (
     Stopped,
     User,
     Value,
+    Withdrawn,
     now,
 )
 from bot.types.prompts import (
@@ -93,6 +94,7 @@ __all__ = [
     "Usage",
     "User",
     "Value",
+    "Withdrawn",
     "now",
     "say",
 ]
