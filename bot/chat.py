@@ -30,6 +30,7 @@ _INSTEAD = {
     "said": "_Stopped here: you wrote again._",
     "edited": "_Stopped here: you changed your question._",
     "deleted": "_Stopped here: you deleted your question._",
+    "forgotten": "_Stopped here: you had everything about you deleted._",
 }
 _CUT = "_Cut off here: the answer reached its length limit. Say “go on” for the rest._"
 _BROKEN = "_The answer broke off here: the connection to the model was lost. Say “go on” for the rest._"

@@ -117,7 +117,7 @@ class Commands:
             case "usage":
                 return Done(Reply(text=await self._desk.usage(said.user, channel_of(said)), private=True))
             case "forget":
-                gone = await self._desk.forget(said.user, said.address.conversation)
+                gone = await self._desk.forget(said.user, said.address.conversation, event=said.id)
                 return Done(Reply(text=gone, private=True), keep=False)
             case "sent":
                 text = await self._desk.sent(said.user, said.address.conversation, rest)

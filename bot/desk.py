@@ -7,11 +7,9 @@ from msgspec.structs import replace
 
 from bot import budgets, sent
 from bot.errors import NotAllowed
-from bot.state.buried import Graveyard
 from bot.state.choices import Choice, Choices, Manner
+from bot.state.erasure import Erased, Erasure
 from bot.state.ledger import Ledger, Spent, Standing
-from bot.state.memory import Memory
-from bot.state.proposals import Proposals
 from bot.state.turns import Turns
 from bot.types import About, Deployment, Said, Template, Turn, User, now
 
@@ -26,10 +24,8 @@ class Desk:
         deployments: Callable[[], Sequence[Deployment]],
         ledger: Ledger,
         turns: Turns,
-        memory: Memory,
         choices: Choices,
-        proposals: Proposals,
-        graveyard: Graveyard,
+        erasure: Erasure,
         operators: Collection[str] = (),
         retention_days: int = 30,
     ) -> None:
@@ -38,10 +34,8 @@ class Desk:
         self._offered = deployments
         self._ledger = ledger
         self._turns = turns
-        self._memory = memory
         self._choices = choices
-        self._proposals = proposals
-        self._graveyard = graveyard
+        self._erasure = erasure
         self._operators = frozenset(operators)
         self._retention_days = retention_days
 
@@ -147,26 +141,26 @@ class Desk:
             raise NotAllowed("Only the person who asked, and those who run this bot, may see what was sent.")
         return sent.describe(turn, await self._turns.sent(conversation, turn.id))
 
-    async def forget(self, user: User, *conversations: str) -> str:
-        """Delete what is kept about a person, everywhere, and in these; what was deleted, in words."""
-        everywhere = dict.fromkeys([*await self._turns.talks(user), *conversations])
-        gone = await self._turns.forget(user, everywhere)
-        await self._memory.forget(*everywhere)
+    async def forget(self, user: User, *conversations: str, event: str = "") -> str:
+        """Delete what is kept about a person, everywhere, and in these conversations; what was deleted, in
+        words. `event` is the act that asks for it.
+        """
+        gone = await self._erasure.forget(user, *conversations, event=event)
         days = await self._ledger.forget(user)
         chosen = await self._choices.forget(user)
-        await self._proposals.forget(user)
-        buried = await self._graveyard.forget_person(user)
         counted = " and ".join(
             f"this {one}'s" for one in ("day", "month") if one in self._ledger.counted(user)
         )
-        kept = f" What {counted} limits count goes when that is over." if counted else ""
-        given_up = f", {_count(buried, 'message')} that I could not answer" if buried else ""
-        return (
-            f"Done. I deleted {_count(gone.turns, 'answer')} with your questions, in "
-            f"{_count(gone.conversations, 'conversation')}, {_count(gone.pictures, 'picture')}{given_up} and "
-            f"{_count(days, 'day')} of usage records{', and what you chose for yourself' if chosen else ''}."
-            f"{kept} Messages that stand in this app are the app's own: delete them here if you want them "
-            "gone too."
+        return " ".join(
+            one
+            for one in (
+                f"Done. I deleted {_deleted(gone, days, chosen)}.",
+                _edited(gone),
+                f"What {counted} limits count goes when that is over." if counted else "",
+                "Messages that stand in this app are the app's own: delete them here if you want them "
+                "gone too.",
+            )
+            if one
         )
 
 
@@ -176,6 +170,35 @@ def find(turns: Sequence[Turn], post: str = "") -> Turn | None:
         if turn.post is not None and turn.post.id == post if post else not turn.template.startswith("/"):
             return turn
     return None
+
+
+def _deleted(gone: Erased, days: int, chosen: bool) -> str:
+    """What was deleted of a person, with the numbers."""
+    rooms = _count(gone.conversations, "conversation")
+    found = [
+        f"{_count(gone.answers, 'answer')} with your questions, in {rooms}",
+        _count(gone.pictures, "picture"),
+        f"{_count(gone.waiting, 'message')} that waited for an answer" if gone.waiting else "",
+        f"{_count(gone.given_up, 'message')} that I could not answer" if gone.given_up else "",
+        f"{_count(gone.examples, 'example')} made from your questions" if gone.examples else "",
+        f"{_count(gone.saved, 'set-up or vote', 'set-ups and votes')} of the studio" if gone.saved else "",
+        "what you chose for yourself" if chosen else "",
+        f"{_count(days, 'day')} of usage records",
+    ]
+    *most, last = [one for one in found if one]
+    return f"{', '.join(most)} and {last}"
+
+
+def _edited(gone: Erased) -> str:
+    """What was changed of others."""
+    words = ""
+    if gone.edited:
+        of = _count(gone.edited, "message or answer", "messages and answers")
+        words = f"I removed your words from {of} of other people, and marked the places."
+    if gone.running:
+        being = "1 answer that is" if gone.running == 1 else f"{gone.running} answers that are"
+        words += f" In {being} being written to others right now, that follows as soon as possible."
+    return words.strip()
 
 
 def _described(deployment: Deployment) -> str:
@@ -203,5 +226,5 @@ def _stands(one: Standing, at: datetime) -> str:
     return f"| {' | '.join((whose, str(limit), *amounts, budgets.anew(limit, at, one.minute_s)))} |"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, several: str = "") -> str:
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"

@@ -20,7 +20,7 @@ class Stop:
 
     def wish(self, why: str = "asked") -> None:
         """Stop what runs now, and let nothing new begin: `asked` for, or for what the person did to it since
-        (`said` something else, `edited` it, `deleted` it).
+        (`said` something else, `edited` it, `deleted` it, had everything about them `forgotten`).
         """
         self.wished = True
         self.why = why

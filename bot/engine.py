@@ -72,7 +72,7 @@ class Around:
     """What surrounds one answer: how it is shown, where files and the thread come from, how it is stopped.
 
     `glimpse` shows a picture while it is drawn, where the platform can. `given` are pictures that come with
-    what was said and need no fetching.
+    what was said and need no fetching. `erasures` is that of the claim.
     """
 
     show: Show
@@ -81,6 +81,7 @@ class Around:
     context: Context = nothing_before
     glimpse: Glimpse | None = None
     given: Sequence[Image] = ()
+    erasures: str = "0"
 
     @property
     def sheet(self) -> Sheet:
@@ -240,7 +241,7 @@ class Engine:
             if less.input_tokens >= prompt.input_tokens:
                 raise
             await chat.write(draft.instead(less), around.stop)
-        parts.recollection.refresh(said, turns, prompt, summary)
+        parts.recollection.refresh(said, turns, prompt, summary, around.erasures)
 
     async def _admit(self, draft: Draft, *prompts: Prompt, more: bool = False) -> None:
         """Reserve what these will take; that a budget is nearly used up is said under the answer."""

@@ -30,10 +30,11 @@ from bot.settings import Settings, secrets, tell_packages
 from bot.state.archive import Archive
 from bot.state.bills import Bills
 from bot.state.books import Books
-from bot.state.buried import Graveyard
 from bot.state.choices import Choices
+from bot.state.compaction import Compaction
 from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
+from bot.state.erasure import Erasure
 from bot.state.feed import Feed
 from bot.state.inbox import Inbox
 from bot.state.latency import Latency
@@ -73,6 +74,7 @@ class House:
     votes: Votes
     latency: Latency
     desk: Desk
+    compaction: Compaction
     vault: Vault
     limiter: Limiter
     engine: Engine
@@ -111,6 +113,8 @@ class House:
             return
         erased = await Tenants(self.redis, self.archive).forget(departed)
         log.info("The bot was taken away from %s. Deleted: %s", where, erased)
+        if erased:
+            await self.compaction.request()
 
     def reload(self) -> None:
         """Read the deployments anew; a file that can't be used leaves them as they are."""
@@ -173,7 +177,11 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         vectors = Vectors(redis, _embedder(found.deployments), partial(_embed, gateway))
         library = await stack.enter_async_context(open_library(prompts, redis, vectors.embed))
         files = await stack.enter_async_context(reading(settings.readers))
-        desk = _desk(settings, redis, library, serving, ledger, turns, memory)
+        vault = Vault(redis, settings.parley_secret_keys, settings.parley_data_dir)
+        compaction = Compaction(redis, embedded=folder is not None or settings.redis_url is None)
+        erasure = Erasure(redis, vault, compaction)
+        await stack.enter_async_context(erasure.keeping())
+        desk = _desk(settings, redis, library, serving, ledger, turns, erasure)
         yield House(
             settings=settings,
             redis=redis,
@@ -191,7 +199,8 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             latency=latency,
             bench=partial(_bench, library, gateway, serving),
             desk=desk,
-            vault=Vault(redis, settings.parley_secret_keys, settings.parley_data_dir),
+            compaction=compaction,
+            vault=vault,
             limiter=Limiter(redis),
             engine=_engine(settings, library, gateway, serving, ledger, turns, desk, recollection, files),
         )
@@ -277,17 +286,15 @@ def _desk(
     serving: Serving,
     ledger: Ledger,
     turns: Turns,
-    memory: Memory,
+    erasure: Erasure,
 ) -> Desk:
     return Desk(
         templates=library.shelf.templates,
         deployments=serving.chats if settings.parley_model_choice else tuple,
         ledger=ledger,
         turns=turns,
-        memory=memory,
         choices=Choices(redis),
-        proposals=library.proposals,
-        graveyard=Graveyard(redis),
+        erasure=erasure,
         operators=settings.operators,
         retention_days=settings.parley_retention_days,
     )

@@ -61,15 +61,23 @@ class Recollection:
         """What was said was changed or deleted: a summary of it must not go on telling."""
         await self._memory.forget(conversation)
 
-    def refresh(self, said: Said, turns: Sequence[Turn], sent: Prompt, summary: Summary | None) -> None:
+    def refresh(
+        self,
+        said: Said,
+        turns: Sequence[Turn],
+        sent: Prompt,
+        summary: Summary | None,
+        erasures: str = "0",
+    ) -> None:
         """Begin to sum up what the prompts will not show after the next cut, or do not show already, where
-        that is not done yet.
+        that is not done yet. `erasures` is that of the claim: of turns that were forgotten since, no summary
+        is kept.
         """
         conversation, end = said.address.conversation, sent.ahead or sent.since
         if not end or (summary is not None and summary.since == end) or conversation in self._running:
             return
         earlier = summary.before(sent.since) if summary is not None and end == sent.ahead else None
-        task = asyncio.create_task(self._quietly(said, turns, end, summary, earlier))
+        task = asyncio.create_task(self._quietly(said, turns, end, summary, earlier, erasures))
         self._running[conversation] = task
         task.add_done_callback(lambda _: self._running.pop(conversation, None))
 
@@ -90,12 +98,13 @@ class Recollection:
         end: str,
         summary: Summary | None,
         earlier: Summary | None,
+        erasures: str,
     ) -> None:
         try:
             text = await self._make(said, request(turns, end, summary, self._deployment()))
             if text:
                 made = Summary(since=end, text=text, earlier=earlier)
-                await self._memory.put(said.address.conversation, made)
+                await self._memory.put(said.address.conversation, made, erasures)
         except BotError as error:
             log.warning("A long conversation could not be summed up: %s", error)
 

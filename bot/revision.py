@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from bot.draft import Draft
+from bot.state.bills import bill
 from bot.state.inbox import Written
-from bot.types import Deleted, Outcome, Rated, Rating, Reply, Said, Turn, now, say
+from bot.state.turns import pack_image, pack_prompts
+from bot.types import Deleted, Outcome, Post, Rated, Rating, Reply, Said, Turn, now, say
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,24 @@ GIVEN_UP = (
 OVERTAKEN = "_Not answered by itself: you wrote again._"
 
 _SAME = re.compile(r"\n\n_Asked anew at [\d:]+ UTC: the answer is the same\._\Z")
+
+
+def shown(turn: Turn, post: Post, attempts: int) -> Turn:
+    """An answer that a post shows: the bytes of its pictures go aside."""
+    images = tuple(replace(image, data=b"") for image in turn.reply.images)
+    reply = replace(turn.reply, images=images)
+    return replace(turn, post=post, attempts=attempts, reply=reply, ended_at=now())
+
+
+def written(draft: Draft, turn: Turn, place: int | None) -> Written:
+    """What is written down of an answer that was shown."""
+    return Written(
+        turn=turn if draft.keep else None,
+        place=place,
+        sent=pack_prompts(draft.sent) if draft.sent else b"",
+        pictures={ref: pack_image(image) for ref, image in draft.pictures.items()},
+        bill=bill(turn, draft.event) if draft.reserved else None,
+    )
 
 
 def rate(turns: Sequence[Turn], rated: Rated) -> Written:

@@ -6,15 +6,16 @@ import time
 from collections.abc import Awaitable, Callable
 
 from bot import observe
-from bot.adapter import Floor
+from bot.adapter import Adapter, Floor
 from bot.draft import Stop
 from bot.errors import LeaseLost, StateUnavailable
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.stage import TEXT_SHOWN, Scene
-from bot.types import Edited, Post, Said
+from bot.types import Address, Edited, Post, Reply, Said, Withdrawn
 
 log = logging.getLogger(__name__)
 
+FORGOTTEN = "_Not answered: everything about the person who asked was deleted before that, at their request._"
 _PAUSE_S = 0.3
 _SURE = 0.9
 """The part of a lease in which one speaks: what is said must also have arrived before the lease ends."""
@@ -82,6 +83,24 @@ class Running:
         await self.patiently(lambda: self._inbox.commit(self.claim, written))
         self.ended = True
         self.floor.keep()
+
+    async def tell(self, find: Callable[[str], Adapter], address: Address, reply: Reply) -> Post | None:
+        """Show the person how it ended, as far as the platform lets us; the post that shows it."""
+        post = self.post
+        try:
+            adapter = find(address.conversation)
+            # What an earlier process began is taken over as any answer is: found, and continued.
+            post = await adapter.open(address, post, True)
+            post = await adapter.close(post, reply)
+        except Exception as error:
+            log.warning("The person could not be told: %s", error)
+        return post
+
+    async def withdraw(self, find: Callable[[str], Adapter], event: Withdrawn) -> None:
+        """End what was begun for a message whose author was forgotten meanwhile."""
+        if event.asked or self.post is not None:
+            await self.tell(find, event.address, Reply(text=FORGOTTEN))
+        await self.commit(Written())
 
     async def patiently(self, act: Callable[[], Awaitable[None]]) -> None:
         """Write down what people see already: again and again while Redis is away and the lease lasts."""

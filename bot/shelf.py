@@ -41,6 +41,7 @@ class Shelf:
         self._versions = versions
         self._check = check
         self._reading = asyncio.Lock()
+        self._amended = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -106,6 +107,10 @@ class Shelf:
     async def refresh(self) -> None:
         """Read what was published since the last time. Raises StateUnavailable."""
         async with self._reading:
+            amended = await self._versions.amended()
+            if amended != self._amended:
+                self._amended = amended
+                self._forget()
             count, records = await self._versions.since(self.seen)
             if count < self.seen:
                 log.warning("What was published is gone from Redis; the files count.")

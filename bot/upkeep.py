@@ -102,12 +102,17 @@ async def _forgotten(tenant: str, person: str | None) -> list[str]:
     nowhere, gone = Address(conversation="", event=""), list[str]()
     async with open_house(load_settings()) as house:
         if person:
-            return [await house.desk.forget(User(id=person, tenant=tenant))]
+            words = await house.desk.forget(User(id=person, tenant=tenant))
+            await house.compaction.settled()
+            return [words]
         for platform in ("slack", "teams"):
             rooms, who = f"{platform}:{tenant}:", User(id="", tenant=tenant)
             left = Departed(id="", address=nowhere, user=who, at=now(), rooms=rooms, whole=True)
             erased = await Tenants(house.redis, house.archive).forget(left)
             gone += [f"Deleted, of {platform}: {erased}."] if erased else []
+        if gone:
+            await house.compaction.request()
+            await house.compaction.settled()
     return gone or [f"Nothing is kept of {tenant}."]
 
 

@@ -18,11 +18,22 @@ from bot.engine import Around, Engine
 from bot.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
 from bot.rota import Rota
 from bot.running import Running, quietly
-from bot.state.bills import Bills, bill
+from bot.state.bills import Bills
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.stage import Scene, Stage
-from bot.state.turns import pack_image, pack_prompts
-from bot.types import Address, Deleted, Departed, Edited, Image, Post, Rated, Reply, Said, Turn, now
+from bot.types import (
+    Address,
+    Deleted,
+    Departed,
+    Edited,
+    Image,
+    Post,
+    Rated,
+    Reply,
+    Said,
+    Turn,
+    Withdrawn,
+)
 
 log = logging.getLogger(__name__)
 
@@ -175,6 +186,9 @@ class Worker:
                 await running.commit(revision.delete(claim.turns, claim.event))
             case Rated():
                 await running.commit(revision.rate(claim.turns, claim.event))
+            case Withdrawn():
+                await running.withdraw(self._adapter, claim.event)
+                await quietly(self._bills.give_back(claim.event.user.tenant, claim.event.id))
             case Departed():
                 await self._depart(claim.event)
                 await running.commit(Written())
@@ -244,6 +258,7 @@ class Worker:
             stop=running.stop,
             context=partial(adapter.context, said.address),
             glimpse=glimpse if isinstance(adapter, Easel) else None,
+            erasures=running.claim.erasures,
         )
         event = running.claim.event.id if running.claim.event else ""
         try:
@@ -269,16 +284,8 @@ class Worker:
         if place is not None:
             turn = revision.anew(turn, claim.turns[place])
         post = await adapter.close(post, turn.reply)
-        images = tuple(replace(image, data=b"") for image in turn.reply.images)
-        reply = replace(turn.reply, images=images)
-        turn = replace(turn, post=post, attempts=claim.attempt, reply=reply, ended_at=now())
-        written = Written(
-            turn=turn if draft.keep else None,
-            place=place,
-            sent=pack_prompts(draft.sent) if draft.sent else b"",
-            pictures={ref: pack_image(image) for ref, image in draft.pictures.items()},
-            bill=bill(turn, draft.event) if draft.reserved else None,
-        )
+        turn = revision.shown(turn, post, claim.attempt)
+        written = revision.written(draft, turn, place)
         await running.commit(written)
         observe.count(turn)
         if written.bill is not None:
@@ -317,14 +324,7 @@ class Worker:
             await quietly(self._bills.give_back(claim.event.user.tenant, claim.event.id))
 
     async def _last_words(self, running: Running, turn: Turn) -> Turn:
-        post, address = running.post, turn.said.address
-        try:
-            adapter = self._adapter(address.conversation)
-            # What an earlier process began is taken over as any answer is: found, and continued.
-            post = await adapter.open(address, post, True)
-            post = await adapter.close(post, turn.reply)
-        except Exception as error:
-            log.warning("The person could not be told: %s", error)
+        post = await running.tell(self._adapter, turn.said.address, turn.reply)
         return replace(turn, post=post, attempts=running.claim.attempt)
 
     def _adapter(self, conversation: str) -> Adapter:

@@ -3,6 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
 from bot import budgets
 from bot.adapter import Receipt
@@ -16,16 +20,17 @@ from bot.models import Model
 from bot.recollection import Recollection
 from bot.state.archive import Archive
 from bot.state.bills import Bills
-from bot.state.buried import Graveyard
 from bot.state.choices import Choices
+from bot.state.compaction import Compaction
+from bot.state.erasure import Erasure
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
 from bot.state.memory import Memory
-from bot.state.proposals import Proposals
 from bot.state.redis import Redis
 from bot.state.stage import Stage
 from bot.state.tenants import Tenants
 from bot.state.turns import Turns
+from bot.state.vault import Vault
 from bot.tools import Tool
 from bot.types import Departed, Deployment, Event, Example, Match, Template, Turn
 from bot.worker import Worker
@@ -76,6 +81,8 @@ class Bench:
         self.deployments: tuple[Deployment, ...] = ()
         self.lease_s = 30.0
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
+        vault = Vault(redis, SecretStr(Fernet.generate_key().decode()), Path())
+        self.erasure = Erasure(redis, vault, Compaction(redis, embedded=False))
 
     def limited(self, limits: str) -> Ledger:
         """A ledger with these limits."""
@@ -94,10 +101,8 @@ class Bench:
             deployments=lambda: self.deployments,
             ledger=self.ledger,
             turns=self.turns,
-            memory=self.memory,
             choices=Choices(self.redis),
-            proposals=Proposals(self.redis),
-            graveyard=Graveyard(self.redis),
+            erasure=self.erasure,
             operators=self.operators,
         )
 

@@ -57,7 +57,14 @@ async def _quoted(
     people |= {person for message in kept for person in mentioned(str(message.get("text") or ""))}
     names = await workspace.names(people - ours, NAMES_PATIENCE_S) if people - ours else {}
     bot = (await workspace.bot()).user
-    said = [Quote(author=_author(message, names), text=_text(message, bot, names)) for message in kept]
+    said = [
+        Quote(
+            author=_author(message, names),
+            text=_text(message, bot, names),
+            by=str(message.get("user") or message.get("bot_id") or ""),
+        )
+        for message in kept
+    ]
     return tuple(quote for quote in said if quote.text)
 
 

@@ -172,7 +172,7 @@ def _commented(view: Payload, address: Address, user: User) -> Rated | None:
 def _asked_about(view: Payload, address: Address, user: User) -> Said:
     """A question about somebody's message, answered in that message's thread."""
     data = dict(address.data)
-    author = data.pop("author")
+    author, by = data.pop("author"), data.pop("by", "")
     if data["channel"].startswith("D"):
         data["direct"] = "1"
     conversation = act_id(data["team"], data["channel"], data["thread"])
@@ -182,7 +182,7 @@ def _asked_about(view: Payload, address: Address, user: User) -> Said:
         user=user,
         at=now(),
         text=typed(view),
-        quotes=(Quote(author=author, text=quoted(view)),),
+        quotes=(Quote(author=author, text=quoted(view), by=by),),
         channel=data["channel"],
         direct=data["channel"].startswith("D"),
     )

@@ -146,6 +146,7 @@ class Surfaces:
             "thread": str(message.get("thread_ts") or ts),
             "question": ts,
             "author": str(written_by or author or "somebody"),
+            "by": author,
             "response_url": str(payload.get("response_url") or ""),
         }
         self.open(workspace, payload, views.ask_about(plain(text, "", names) or "(no text)", known))

@@ -67,10 +67,13 @@ class SavedSetups:
 
     async def _save(self, request: web.Request) -> web.Response:
         wish = await json_of(request, _Save, MOST_BYTES)
-        author = self._gate.person(request).author
+        person = self._gate.person(request)
+        author = person.author
         setups = msgspec.json.encode(wish.setups).decode()
         try:
-            saved = await self._saves.save(wish.name, setups, author=author, replace=wish.replace)
+            saved = await self._saves.save(
+                wish.name, setups, author=author, replace=wish.replace, owner=person.id
+            )
         except NotAllowed as error:
             raise Turned(409, str(error)) from None
         log.info("%s saved the set-up %r in the studio", author, saved.name)

@@ -21,6 +21,14 @@ local function counter(scope, period)
   end
   return prefix .. 'spent:' .. periods[period] .. ':' .. scope .. ':' .. ids[scope]
 end
+local function lives(name) -- what only counts until a period is over, as its person was forgotten, ends then
+  local ends = redis.call('HGET', name, 'ends')
+  if ends then
+    redis.call('EXPIREAT', name, ends)
+  else
+    redis.call('EXPIRE', name, ARGV[12])
+  end
+end
 local function answer(refused, used, wait, told, told_use)
   local all = { refused, used, wait, told, told_use }
   for _, late in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 10)) do
@@ -63,7 +71,7 @@ for scope in pairs(ids) do
     for measure, ask in pairs(asks) do
       if ask > 0 then
         redis.call('HINCRBY', counter(scope, period), 'held_' .. measure, ask)
-        redis.call('EXPIRE', counter(scope, period), ARGV[12])
+        lives(counter(scope, period))
       end
     end
   end

@@ -2,7 +2,7 @@
 -- KEYS ready
 -- ARGV prefix of the shard's keys, lease ms, turns to return, lease life s, ticket, again (1 or 0)
 -- `again` says that the answer to this ticket did not arrive: what was taken by it is given once more.
--- Returns {conversation, token, attempt, post or false, wish to stop or false, event, waited ms,
+-- Returns {conversation, token, attempt, post or false, wish to stop or false, erasures there or false, event, waited ms,
 --          due (next, ms from now or -1), turn...}.
 -- When nothing is due: {false, ms until the earliest is due or -1}.
 local time = redis.call('TIME')
@@ -19,8 +19,8 @@ local function lease_of(conversation)
 end
 local function held(conversation, event, waited)
   redis.call('ZADD', KEYS[1], now + ARGV[2], conversation)
-  local lease = redis.call('HMGET', lease_of(conversation), 'token', 'attempt', 'post', 'stop')
-  local answer = { conversation, tonumber(lease[1]), tonumber(lease[2]), lease[3], lease[4], event, waited, until_next() }
+  local lease = redis.call('HMGET', lease_of(conversation), 'token', 'attempt', 'post', 'stop', 'erasures')
+  local answer = { conversation, tonumber(lease[1]), tonumber(lease[2]), lease[3], lease[4], lease[5], event, waited, until_next() }
   for _, turn in ipairs(redis.call('LRANGE', ARGV[1] .. 'turns:' .. conversation, -tonumber(ARGV[3]), -1)) do
     answer[#answer + 1] = turn
   end

@@ -3,14 +3,30 @@
 -- KEYS lease, ready, inbox, turns, buried, waiting, owed, talks of the person, sent, picture...
 -- ARGV token, conversation, channel, shard, turn or '', place ('' appends, else an index counted from the end),
 --      turns to keep, retention s, buried record or '', buried life s, tenant or '', event that is billed or '', its bill,
---      life of owed s, life of talks s, sent, picture...
--- An empty turn with a place removes the turn that stands there.
+--      life of owed s, life of talks s, id of the turn at the place or '', sent, picture...
+-- An empty turn with a place removes the turn that stands there. Where turns were forgotten since the claim, the place is
+-- looked for by the id; what is gone is not written anew. Of an event that was withdrawn nothing is kept.
 -- Returns 0 when the lease is another's, 2 when this very commit was made before, else 1.
-local lease = redis.call('HMGET', KEYS[1], 'token', 'committed')
+local lease = redis.call('HMGET', KEYS[1], 'token', 'committed', 'withdrawn')
 if lease[1] ~= ARGV[1] then
   return lease[2] == ARGV[1] and 2 or 0
 end
-local turn, place, retention = ARGV[5], ARGV[6], ARGV[8]
+local turn, place, retention, kept = ARGV[5], ARGV[6], ARGV[8], not lease[3]
+local function is_at(raw)
+  local ok, found = pcall(cjson.decode, raw or '')
+  return ok and type(found) == 'table' and found.id == ARGV[16]
+end
+if kept and place ~= '' and not is_at(redis.call('LINDEX', KEYS[4], place)) then
+  kept = false
+  for at, raw in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do
+    if is_at(raw) then
+      kept, place = true, at - 1
+    end
+  end
+end
+if not kept then
+  turn, place = '', ''
+end
 if turn ~= '' then
   if place == '' then
     redis.call('RPUSH', KEYS[4], turn)
@@ -32,11 +48,11 @@ if ARGV[12] ~= '' then
   redis.call('EXPIRE', KEYS[7], ARGV[14])
 end
 for i = 9, #KEYS do
-  if ARGV[i + 7] ~= '' then
-    redis.call('SET', KEYS[i], ARGV[i + 7], 'EX', retention)
+  if kept and ARGV[i + 8] ~= '' then
+    redis.call('SET', KEYS[i], ARGV[i + 8], 'EX', retention)
   end
 end
-if ARGV[9] ~= '' then
+if ARGV[9] ~= '' and kept then
   redis.call('RPUSH', KEYS[5], ARGV[9])
   redis.call('EXPIRE', KEYS[5], ARGV[10])
 end
@@ -46,7 +62,7 @@ if ARGV[11] ~= '' and redis.call('HINCRBY', KEYS[6], ARGV[11], -1) <= 0 then
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1) -- nobody writes under this lease any more
 redis.call('HSET', KEYS[1], 'committed', ARGV[1]) -- a commit that is repeated is known
-redis.call('HDEL', KEYS[1], 'attempt', 'post', 'stop')
+redis.call('HDEL', KEYS[1], 'attempt', 'post', 'stop', 'withdrawn')
 if redis.call('LLEN', KEYS[3]) == 0 then
   redis.call('ZREM', KEYS[2], ARGV[2])
   if redis.call('EXISTS', KEYS[2]) == 0 then

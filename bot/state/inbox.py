@@ -32,7 +32,8 @@ class Claim:
     """A conversation held by this worker, its oldest waiting event, and what was said before.
 
     `event` is None when the stored event can't be read (`raw` has it); `stop` is a wish to stop that came
-    before; `more_in_ms` is when the shard has something else due, -1 for never.
+    before; `erasures` tells whether something was forgotten here since; `more_in_ms` is when the shard has
+    something else due, -1 for never.
     """
 
     conversation: str
@@ -40,6 +41,7 @@ class Claim:
     attempt: int
     begun: Post | None
     stop: str = ""
+    erasures: str = "0"
     event: Event | None
     raw: bytes
     waited_ms: int
@@ -201,7 +203,7 @@ class Inbox:
             raise
         if not answer[0]:
             return int(answer[1])
-        conversation, token, attempt, post, stop, event, waited, more, *turns = answer
+        conversation, token, attempt, post, stop, erasures, event, waited, more, *turns = answer
         read, places = read_placed(turns)
         return Claim(
             conversation=conversation.decode(),
@@ -209,6 +211,7 @@ class Inbox:
             attempt=attempt,
             begun=_post.decode(post) if post else None,
             stop=stop.decode() if stop else "",
+            erasures=erasures.decode() if erasures else "0",
             event=read_event(event),
             raw=event,
             waited_ms=waited,
@@ -286,6 +289,7 @@ class Inbox:
             _json.encode(bill) if bill else "",
             keys.OWED_S,
             keys.TALKS_S,
+            "" if written.place is None else claim.turns[written.place].id,
             written.sent,
             *written.pictures.values(),
         ]

@@ -47,6 +47,13 @@ PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
 PROBE = "parley:{probe}:probe"
 """Written by a process that started the embedded Redis, to see that it takes writes."""
+AMENDED = "parley:{prompts}:amended"
+"""How often records were changed in their places: then all of them are read anew."""
+ERASURES = "parley:{studio}:erasures"
+"""People of whom something is still to be forgotten, and when that is taken up by any process."""
+ERASURE_S = 7 * DAY_S
+COMPACTION = "parley:{studio}:compaction"
+COMPACTED = "parley:{studio}:compacted"
 VOTES = "parley:{studio}:votes"
 VOTE_S = 400 * DAY_S
 LATENCY_S = 8 * DAY_S
@@ -74,7 +81,12 @@ KINDS = (
     ),
     Kind(name="ready", type="zset", holds="conversation -> when due, ms", life="until empty", permanent=True),
     Kind(name="waiting", type="hash", holds="tenant -> its waiting events in this shard", life="24 h"),
-    Kind(name="lease", type="hash", holds="token, ticket, attempt, post, stop", life="24 h"),
+    Kind(
+        name="lease",
+        type="hash",
+        holds="token, ticket, attempt, post, stop, withdrawn, number of erasures",
+        life="24 h",
+    ),
     Kind(name="turns", type="list", holds="turns, newest last", life="retention"),
     Kind(name="summary", type="string", holds="what was said before the window begins", life="retention"),
     Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
@@ -129,6 +141,22 @@ KINDS = (
         life="until deleted",
         permanent=True,
     ),
+    Kind(
+        name="amended",
+        type="string",
+        holds="how often published records were changed in their places",
+        life="for ever: it is their history",
+        permanent=True,
+    ),
+    Kind(
+        name="erasures",
+        type="zset",
+        holds="person who is being forgotten -> when another process takes it up, s",
+        life="until empty",
+        permanent=True,
+    ),
+    Kind(name="compaction", type="string", holds="that the file is to be written anew", life="24 h"),
+    Kind(name="compacted", type="string", holds="that it was, lately", life="5 min"),
     Kind(name="proposals", type="hash", holds="turns that could be examples of a pool", life="90 d"),
     Kind(name="probe", type="string", holds="nothing: that the embedded Redis takes writes", life="1 s"),
 )

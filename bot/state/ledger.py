@@ -20,7 +20,7 @@ from bot.types import Prompt, Said, User, now
 OUTPUT_TOKENS = 1000
 """What an answer is taken to have, where no template says how long it may be."""
 
-_ADMIT = Script("admit")
+_ADMIT, _ENDING = Script("admit"), Script("ending")
 _HOLD_MS = 3_600_000
 """How long a reservation outlives its last attempt, should nobody settle it: more than all attempts take."""
 _FORMS: Mapping[Period, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
@@ -182,12 +182,15 @@ class Ledger:
             for period, form in _FORMS.items()
             if period in self.counted(user)
         }
+        ended = [
+            await self._redis.run(_ENDING, [name], [int(end.timestamp())]) for name, end in current.items()
+        ]
+        others = [name for name in names if name not in current]
         answers = await self._redis.many(
-            [("EXPIREAT", name, int(end.timestamp())) for name, end in current.items()]
-            + [("DEL", name) for name in names if name not in current]
+            [("DEL", name) for name in others]
             + [("HDEL", keys.tally(user.tenant, day), *books.fields_of(user)) for day in days]
         )
-        gone = dict(zip([*current, *(name for name in names if name not in current)], answers, strict=False))
+        gone = dict(zip([*current, *others], [*ended, *answers], strict=False))
         return sum(bool(gone[name]) for name in names[: len(days)])
 
     def counted(self, user: User) -> frozenset[Period]:

@@ -3,7 +3,9 @@
 import msgspec
 
 from bot.state import keys
-from bot.state.redis import Redis
+from bot.state.redis import Redis, Script
+
+_REMEMBER = Script("remember")
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +44,13 @@ class Memory:
         stored: bytes | None = await self._redis.call("GET", keys.of("summary", conversation))
         return _decoder.decode(stored) if stored else None
 
-    async def put(self, conversation: str, summary: Summary) -> None:
-        """Keep a summary as long as turns are kept."""
-        name = keys.of("summary", conversation)
-        await self._redis.call("SET", name, msgspec.json.encode(summary), "EX", self._retention_s)
+    async def put(self, conversation: str, summary: Summary, erasures: str = "0") -> None:
+        """Keep a summary as long as turns are kept; not where something was forgotten since its claim, which
+        knew of so many `erasures`.
+        """
+        names = [keys.of("summary", conversation), keys.of("lease", conversation)]
+        packed = msgspec.json.encode(summary)
+        await self._redis.run(_REMEMBER, names, [packed, self._retention_s, erasures])
 
     async def forget(self, *conversations: str) -> None:
         """Delete summaries: what they were made from is no longer to be remembered."""

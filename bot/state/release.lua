@@ -5,6 +5,7 @@ if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
   return 0
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1)
+redis.call('HDEL', KEYS[1], 'ticket') -- nobody works on it now
 if ARGV[4] ~= '0' then
   redis.call('HINCRBY', KEYS[1], 'attempt', -1)
 end

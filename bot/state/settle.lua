@@ -70,7 +70,12 @@ for scope, id in pairs(payers) do
     for field, amount in pairs(whole) do
       add(name, field, amount)
     end
-    redis.call('EXPIRE', name, ARGV[4])
+    local ends = redis.call('HGET', name, 'ends') -- its person was forgotten: see admit.lua
+    if ends then
+      redis.call('EXPIREAT', name, ends)
+    else
+      redis.call('EXPIRE', name, ARGV[4])
+    end
   end
 end
 local tally = prefix .. 'tally:' .. day

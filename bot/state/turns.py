@@ -3,6 +3,7 @@
 import logging
 import zlib
 from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
 from functools import lru_cache
 
 import msgspec
@@ -120,8 +121,11 @@ class Turns:
         )
         return tuple(sorted(name for name, kept in zip(names, there, strict=True) if kept))
 
-    async def forget(self, user: User, conversations: Iterable[str]) -> Forgotten:
-        """Delete what this person said, and what was answered to it, in these conversations."""
+    async def forget(
+        self, user: User, conversations: Iterable[str], *, until: datetime | None = None
+    ) -> Forgotten:
+        """Delete what this person said, until a time, and what was answered to it, in these conversations."""
+        _known.cache_clear()  # their words are in it
         total = turns = pictures = 0
         for conversation in conversations:
             removed: list[bytes] = await self._redis.run(
@@ -130,7 +134,7 @@ class Turns:
                     keys.of("turns", conversation),
                     keys.talks(keys.shard_of(conversation), user.tenant, user.id),
                 ],
-                [user.id, user.tenant, conversation],
+                [user.id, user.tenant, conversation, _iso(until) if until is not None else ""],
             )
             for turn in read_turns(removed):
                 pictures += len(refs(turn))
@@ -138,6 +142,11 @@ class Turns:
             total += bool(removed)
             turns += len(removed)
         return Forgotten(conversations=total, turns=turns, pictures=pictures)
+
+
+def _iso(at: datetime) -> str:
+    """A time as turns hold it."""
+    return msgspec.json.decode(msgspec.json.encode(at))
 
 
 def refs(turn: Turn) -> list[str]:

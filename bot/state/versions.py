@@ -32,6 +32,10 @@ class Versions:
         read = [_read(record) for record in stored]
         return max(count, seen + len(stored) if stored else 0), [one for one in read if one is not None]
 
+    async def amended(self) -> int:
+        """How often records were changed in their places: where that has grown, what was read is not true."""
+        return int(await self._redis.call("GET", keys.AMENDED) or 0)
+
     async def append(self, record: Record) -> bool:
         """Write a record down; False when its number is not the next one: another was published meanwhile."""
         added: int = await self._redis.run(

@@ -18,6 +18,7 @@ from bot.types.events import (
     Stopped,
     User,
     Value,
+    Withdrawn,
     now,
 )
 from bot.types.prompts import (
@@ -95,6 +96,7 @@ __all__ = [
     "Usage",
     "User",
     "Value",
+    "Withdrawn",
     "now",
     "say",
 ]

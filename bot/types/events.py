@@ -23,6 +23,10 @@ class User(Value):
     tenant: str
     name: str = ""
 
+    def is_same(self, other: "User") -> bool:
+        """Whether both are one person, whatever they are called."""
+        return (self.id, self.tenant) == (other.id, other.tenant)
+
 
 class Address(Value):
     """Where an answer goes. Only the adapter that made it reads `data`.
@@ -62,12 +66,13 @@ class Attachment(Value):
 class Quote(Value):
     """What somebody said before the bot was called; data for the model, never instructions.
 
-    `at` is when, where the platform tells it with the message.
+    `at` is when, and `by` the author's id, where the platform tells it with the message.
     """
 
     author: str
     text: str
     at: datetime | None = None
+    by: str = ""
 
 
 class Act(Value):
@@ -143,6 +148,15 @@ class Stopped(Act, tag="stopped"):
     target: str = ""
 
 
+class Withdrawn(Act, tag="withdrawn"):
+    """What a person did before they had everything about them deleted; nothing of it is known any more.
+
+    `asked` is true where it was to be answered: then the person is told that it is not.
+    """
+
+    asked: bool = False
+
+
 class Departed(Act, tag="departed"):
     """The bot was taken away from a place: what was said there until `at` is to be forgotten.
 
@@ -157,4 +171,4 @@ class Departed(Act, tag="departed"):
     whole: bool = False
 
 
-Event = Said | Edited | Deleted | Rated | Stopped | Departed
+Event = Said | Edited | Deleted | Rated | Stopped | Withdrawn | Departed

@@ -1,0 +1,185 @@
+"""Recognises in other texts what a person wrote: whole lines, runs of words, names and codes."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+REMOVED = "[removed at the author's request]"
+
+_CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_WORD = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])[^\W_])+")
+"""A word; in scripts without spaces, one character."""
+_LINE = re.compile(r"[\r\n]+|(?<=[.!?;:])\s+|[。！？；]+")
+"""Where a line or a sentence ends."""
+_CHUNK = re.compile(r"[^\s<>()\[\]{}\"'`*|,;!?…“”«»]+")
+"""What stands between spaces: an address, a code, a file's name."""
+_FEWEST_WORDS = 4
+_MOST_WORDS = 16
+_WINDOW_WEIGHT = 20
+_LINE_WEIGHT = 8
+_LONG_WORD = 7
+_MOST_NEEDLES = 200_000
+"""Of one person: about 60 MB. The newest texts are read first."""
+
+Words = tuple[str, ...]
+
+
+class _Token(NamedTuple):
+    word: str
+    start: int
+    end: int
+
+
+class _Needle:
+    """When the person first wrote it, and whether it is looked for outside their own conversations."""
+
+    __slots__ = ("at", "strong")
+
+    def __init__(self, at: datetime, strong: bool) -> None:
+        self.at = at
+        self.strong = strong
+
+
+class Passages:
+    """The words of one person. Not for use by several threads at once.
+
+    A match ignores case, punctuation, line breaks and Markdown between the words. What somebody else wrote
+    before the person did is nobody's own: `spare` takes it out.
+    """
+
+    def __init__(self) -> None:
+        self._needles: dict[Words, _Needle] = {}
+        self._lengths: dict[str, set[int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._needles)
+
+    def add(self, text: str, at: datetime) -> None:
+        """Look for what is in this text, which the person wrote at this time."""
+        if REMOVED in text:  # their own copy of what another person has had removed
+            text = text.replace(REMOVED, "\n")
+        text = unicodedata.normalize("NFC", text)
+        for words, strong in (*_lines(text), *_marks(text), *_windows([one.word for one in _tokens(text)])):
+            if len(self._needles) >= _MOST_NEEDLES:
+                return
+            known = self._needles.get(words)
+            if known is None:
+                self._needles[words] = _Needle(at, strong)
+                self._lengths.setdefault(words[0], set()).add(len(words))
+            else:
+                known.at, known.strong = min(known.at, at), known.strong or strong
+
+    def spare(self, text: str, at: datetime) -> None:
+        """Look no more for what somebody else wrote here, where that was before the person did."""
+        words = [token.word for token in _tokens(unicodedata.normalize("NFC", text))]
+        for place, first in enumerate(words):
+            for needle in list(self._matching(words, place, first, everything=True)):
+                if at < self._needles[needle].at:
+                    del self._needles[needle]
+
+    def redact(self, text: str, *, everything: bool) -> str:
+        """The text with the person's words replaced, the text itself where it holds none.
+
+        With `everything` also the shorter ones, which are told from common words only where the person took
+        part in the conversation.
+        """
+        normal = unicodedata.normalize("NFC", text)
+        tokens = _tokens(normal)
+        words = [token.word for token in tokens]
+        spans: list[tuple[int, int]] = []
+        for place, first in enumerate(words):
+            longest = max(map(len, self._matching(words, place, first, everything=everything)), default=0)
+            if longest:
+                start, end = tokens[place].start, tokens[place + longest - 1].end
+                if spans and place and start <= spans[-1][1] + (start - tokens[place - 1].end):
+                    spans[-1] = (spans[-1][0], max(spans[-1][1], end))
+                else:
+                    spans.append((start, end))
+        return _replaced(normal, spans) if spans else text
+
+    def _matching(self, words: Sequence[str], place: int, first: str, *, everything: bool) -> Iterator[Words]:
+        for length in self._lengths.get(first, ()):
+            run = tuple(words[place : place + length])
+            known = self._needles.get(run)
+            if known is not None and (known.strong or everything):
+                yield run
+
+
+def _replaced(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    parts: list[str] = []
+    at = 0
+    for start, end in spans:
+        parts += [text[at:start], REMOVED]
+        at = end
+    return "".join((*parts, text[at:]))
+
+
+def _tokens(text: str) -> list[_Token]:
+    return [_Token(found[0].casefold(), *found.span()) for found in _WORD.finditer(text)]
+
+
+def _weight(word: str) -> int:
+    """About how much a word says, in letters; a character that is a word says as much as three."""
+    return 3 if re.match(f"[{_CJK}]", word) else len(word)
+
+
+def _words(text: str) -> Words:
+    return tuple(token.word for token in _tokens(text))
+
+
+def _lines(text: str) -> Iterator[tuple[Words, bool]]:
+    """Whole lines and sentences, the long ones in pieces."""
+    for line in (*text.splitlines(), *_LINE.split(text)):
+        whole = _words(line)
+        for at in range(0, len(whole), _MOST_WORDS):
+            words = whole[at : at + _MOST_WORDS]
+            weight = sum(map(_weight, words))
+            if weight >= _LINE_WEIGHT:
+                yield words, len(words) >= _FEWEST_WORDS and weight >= _WINDOW_WEIGHT
+
+
+def _marks(text: str) -> Iterator[tuple[Words, bool]]:
+    """Addresses, codes, numbers, names of files, words in capitals: what hardly anybody writes by chance."""
+    for found in _CHUNK.finditer(text):
+        chunk = found[0].strip(".:-_/")
+        words = _words(chunk)[:_MOST_WORDS]
+        if not words:
+            continue
+        digits = sum(letter.isdigit() for letter in chunk)
+        letters = sum(letter.isalpha() for letter in chunk)
+        strong = (
+            (digits > 0 and letters > 1 and len(chunk) >= 6)
+            or digits >= 6
+            or ("@" in chunk[1:] and len(chunk) >= 6)
+            or ("_" in chunk and len(chunk) >= 8)
+        )
+        compound = len(words) > 1 and letters >= 8
+        odd = letters >= 6 and (chunk.isupper() or not (chunk.islower() or chunk.istitle()))
+        foreign = any(re.match(f"[{_CJK}]", word) for word in words) and 4 <= len(words) <= 12
+        if strong or compound or odd or foreign:
+            yield words, strong
+
+
+def _windows(words: Sequence[str]) -> Iterator[tuple[Words, bool]]:
+    """The shortest run from each word on that says enough to be recognised by."""
+    weights = [_weight(word) for word in words]
+    telling = [_tells(word) for word in words]
+    for place in range(len(words)):
+        weight, tells = 0, 0.0
+        for end in range(place, min(place + _MOST_WORDS, len(words))):
+            weight += weights[end]
+            tells += telling[end]
+            if end - place + 1 >= _FEWEST_WORDS and weight >= _WINDOW_WEIGHT and tells >= 2:
+                yield tuple(words[place : end + 1]), True
+                break
+
+
+def _tells(word: str) -> float:
+    """How much a word tells of a text: short and common ones nothing."""
+    if re.match(f"[{_CJK}]", word):
+        return 0.25
+    if any(letter.isdigit() for letter in word) or len(word) >= _LONG_WORD:
+        return 1
+    return 0.5 if not word.isascii() else 0

@@ -1,0 +1,119 @@
+"""Takes a person out of what the studio keeps: set-ups, votes, examples that were made from questions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from bot.published import PoolChange, Proposal, Record, Saved
+from bot.state import keys
+from bot.state.collection import Found
+from bot.state.passages import REMOVED
+from bot.state.redaction import SOMEBODY, Redaction
+from bot.state.redis import Redis, Script
+from bot.state.votes import Vote
+from bot.types import Example, User
+
+_EXCHANGE = Script("exchange")
+_STUDIO = "studio"
+"""The tenant of those who sign in to the studio."""
+_record = msgspec.json.Decoder(Record)
+_proposal = msgspec.json.Decoder(Proposal)
+_saved = msgspec.json.Decoder(Saved)
+_vote = msgspec.json.Decoder(Vote)
+
+
+class Publications:
+    """Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def forget_own(self, user: User) -> int:
+        """Delete the set-ups that a person saved and the votes that they cast; how much that was."""
+        if user.tenant != _STUDIO:
+            return 0
+        saves = await self._fields(keys.SAVES, _saved, lambda one: one.owner == user.id)
+        votes = await self._fields(keys.VOTES, _vote, lambda one: one.voter == user.id)
+        for name, fields in ((keys.SAVES, saves), (keys.VOTES, votes)):
+            if fields:
+                await self._redis.call("HDEL", name, *fields)
+        return len(saves) + len(votes)
+
+    async def forget_examples(self, found: Found) -> int:
+        """Delete the proposals that were made from a person's questions, and take those that were accepted
+        out of their pools, in the history too. Returns how many.
+        """
+        texts = {text for text, _ in found.texts}
+
+        def theirs(one: Proposal) -> bool:
+            return one.asker.is_same(found.user) or one.example.user.strip() in texts
+
+        stored: list[bytes] = await self._redis.call("HVALS", keys.PROPOSALS)
+        proposals = [one for one in map(_proposal.decode, stored) if theirs(one)]
+        words = texts | {one.example.user.strip() for one in proposals if one.state == "accepted"}
+
+        def without(examples: Sequence[Example]) -> tuple[Example, ...]:
+            return tuple(one for one in examples if one.user.strip() not in words)
+
+        def cleared(record: Record) -> Record:
+            if not isinstance(record, PoolChange):
+                return record
+            added, removed = without(record.added), without(record.removed)
+            if (added, removed) == (record.added, record.removed):
+                return record
+            return replace(record, added=added, removed=removed)
+
+        await self._amend(cleared)
+        if proposals:
+            await self._redis.call("HDEL", keys.PROPOSALS, *(one.id for one in proposals))
+        return len(proposals)
+
+    async def redact(self, found: Found, redaction: Redaction) -> None:
+        """Take a person's words out of the set-ups of others, and their name from what was published."""
+        for name in (keys.SAVES, keys.PROPOSALS):
+            pairs = await self._redis.call("HGETALL", name)
+            for field, stored in _pairs(pairs):
+                new = redaction.record(stored, everything=False)
+                if new is not stored:
+                    await self._redis.call("HSET", name, field, new)
+        if found.user.tenant == _STUDIO:
+            names = found.names - {""}
+
+            def nameless(record: Record) -> Record:
+                if any(record.author == one or record.author.startswith(f"{one} (") for one in names):
+                    return replace(record, author=SOMEBODY, reason=REMOVED if record.reason else "")
+                return record
+
+            await self._amend(nameless)
+
+    async def _amend(self, change: Callable[[Record], Record]) -> None:
+        """Change records of the history in their places; every process then reads it anew."""
+        amended = 0
+        for stored in await self._redis.call("LRANGE", keys.VERSIONS, 0, -1):
+            try:
+                record = _record.decode(stored)
+            except msgspec.MsgspecError:
+                continue  # of a newer Parley
+            new = change(record)
+            if new is not record:
+                encoded = msgspec.json.encode(new)
+                amended += await self._redis.run(_EXCHANGE, [keys.VERSIONS], [stored, encoded])
+        if amended:
+            await self._redis.call("INCR", keys.AMENDED)
+            await self._redis.call("PUBLISH", keys.PUBLISHED, 0)
+
+    async def _fields(self, name: str, decoder: Any, test: Callable[[Any], bool]) -> list[bytes]:
+        found: list[bytes] = []
+        for field, stored in _pairs(await self._redis.call("HGETALL", name)):
+            try:
+                if test(decoder.decode(stored)):
+                    found.append(field)
+            except msgspec.MsgspecError:
+                continue  # of a newer Parley
+        return found
+
+
+def _pairs(pairs: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    return list(pairs.items())
