@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from bot.errors import LeaseLost
+from bot.errors import LeaseLost, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ class Pace:
         self._sending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._settled = False
+        self._told = False
 
     def offer(self, text: str) -> None:
         """Let `text` be the newest whole text; it is sent in its turn, unless a newer one overtakes it."""
@@ -59,6 +60,13 @@ class Pace:
             await self._send(text)
         except LeaseLost as error:
             log.info("a text is not shown any more: %s", error)
+        except Unavailable as error:  # said once for each answer: it often lasts, and then every text fails
+            log.log(
+                logging.DEBUG if self._told else logging.WARNING,
+                "a text could not be shown while it grew; the next one holds it too: %s",
+                error,
+            )
+            self._told = True
         except Exception:
             log.warning("a text could not be shown while it grew; the next one holds it too", exc_info=True)
         finally:

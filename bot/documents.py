@@ -19,6 +19,9 @@ _OFFICE: Mapping[str, Kind] = {
     "xl/workbook.xml": "sheet",
 }
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_UNKNOWN = (
+    "is of a kind that I can't read. Send a PDF, an Office file, a web page, text or a picture, please."
+)
 _HTML = (b"<!doctype html", b"<html")
 
 
@@ -41,9 +44,9 @@ def _office(data: bytes) -> Kind:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = {one.filename: one.file_size for one in archive.infolist()}
     except (zipfile.BadZipFile, ValueError) as error:
-        raise NotAllowed("is damaged: it can't be opened.") from error
+        raise NotAllowed("is damaged: it can't be opened. Try saving it again, please.") from error
     if sum(names.values()) > _UNPACKED_BYTES:
-        raise NotAllowed("unpacks to more than I can take in.")
+        raise NotAllowed("unpacks to more than I can take in. Send a smaller file, please.")
     for name, kind in _OFFICE.items():
         if name in names:
             return kind
@@ -59,9 +62,9 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
         if text.count("\N{REPLACEMENT CHARACTER}") or _strange(text) > len(text) // 100:
-            raise NotAllowed("is of a kind that I can't read.") from None
+            raise NotAllowed(_UNKNOWN) from None
     if "\x00" in text or _strange(text) > len(text) // 20:
-        raise NotAllowed("is of a kind that I can't read.")
+        raise NotAllowed(_UNKNOWN)
     return text
 
 
@@ -95,7 +98,7 @@ def _pdf(data: bytes) -> Iterator[str]:
 
     reader = pypdf.PdfReader(io.BytesIO(data))
     if reader.is_encrypted and not reader.decrypt(""):
-        raise NotAllowed("is locked with a password.")
+        raise NotAllowed("is locked with a password. Send it without one, please.")
     for number, page in enumerate(reader.pages, 1):
         text = page.extract_text().strip()
         if text:

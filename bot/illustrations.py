@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from bot.types import Example, Image, Part, Text
 
-PICTURE = re.compile(r"(?<!`)!\[([^\]\n]*)\]\(([^)\n]+)\)")
+PICTURE = re.compile(r"(?<!`)!\[([^\[\]\n]*)\]\(([^()\n]+)\)")
 
 MOST = 4
 """Pictures in one template: all of them are sent, and paid for, with every question."""

@@ -1,5 +1,6 @@
 """What the studio does with templates: shows their versions, publishes, takes back, imports and exports."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -55,7 +56,7 @@ class Press:
         if held.template is None and held.file is None:
             template = replace(template, match=Match(commands=(template.name,)))
         trial = Trial(percent=percent, channels=tuple(channels)) if percent or channels else None
-        text = to_prompty(replace(template, digest=""))
+        text = await asyncio.to_thread(to_prompty, replace(template, digest=""))
         return await self.library.publisher.publish(
             template.name, text, author=author, reason=reason, trial=trial, after=after
         )

@@ -1,5 +1,6 @@
 """Publishes templates and pools, checked as files are, and takes publications back."""
 
+import asyncio
 import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -58,7 +59,7 @@ class Publisher:
         """
         if trial is not None and not _is_trial(trial):
             raise NotAllowed("A trial needs channels, or a share from 1 to 100 percent of the conversations.")
-        loaded = read_text(text, name, self._shelf.look)
+        loaded = await asyncio.to_thread(read_text, text, name, self._shelf.look)
 
         def next_one(number: int) -> Version:
             self._demand_latest(name, after)

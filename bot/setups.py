@@ -46,6 +46,8 @@ def to_prompty(template: Template) -> str:
     """
     template = _tidy(template)
     front = _front(template)
+    if len(msgspec.json.encode(front)) > MOST_BYTES:  # to write YAML takes seconds for each megabyte
+        raise TemplateError(f"{template.name}.prompty: more than {MOST_BYTES} bytes beside its wording")
     written = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100) if front else ""
     text = f"---\n{written}---\n{_body(template)}"
     read = read_text(text, template.name, illustrations.held(template.examples)).template

@@ -9,13 +9,13 @@ from bot import illustrations
 from bot.frontmatter import Source, nearest
 from bot.types import Example, Image
 
-HOLE = re.compile(r"\{\{(.*?)\}\}")
+HOLE = re.compile(r"\{\{((?:(?!\{\{|\}\}).){0,200})\}\}")  # bounded, or a line of braces takes minutes
 
 BUILT_IN = ("user_name", "date", "channel", "platform")
 """The holes that the engine fills; any template may use them without declaring them."""
 
 _ROLES = ("system", "user", "assistant", "developer")
-_MARKER = re.compile(rf"\s*#?\s*({'|'.join(_ROLES)})\s*(?:\[[^\]]*\])?\s*:\s*", re.IGNORECASE)
+_MARKER = re.compile(rf"\s*(?:#\s*)?({'|'.join(_ROLES)})\s*(?:\[[^\]]*\])?\s*:\s*", re.IGNORECASE)
 _ALMOST = re.compile(r"([a-z]{3,12}):\s*")
 _CODE = re.compile(r"\{[%#]")
 

@@ -124,8 +124,12 @@ def test_only_settings_read_the_environment(code: list[Parsed]) -> None:
 
 def test_nothing_blocks_the_loop(code: list[Parsed]) -> None:
     blocking = {"time.sleep", "requests", "urllib.request", "urllib.request.urlopen", "subprocess.run"}
+    without_a_loop = {Path("bot/state/watchdog.py")}
     found = [
-        f"{path}:{line} {name}" for path, _, tree in code for line, name in uses(tree) if name in blocking
+        f"{path}:{line} {name}"
+        for path, _, tree in code
+        for line, name in uses(tree)
+        if name in blocking and path not in without_a_loop
     ]
     assert found == [], "the loop waits for nobody"
 

@@ -149,7 +149,10 @@ async def test_what_is_cut_is_said_to_the_person_and_noted_on_the_turn(bench: Be
 async def test_one_unreadable_file_among_others_is_named_and_the_rest_answered(bench: Bench) -> None:
     bench.model.script = lambda prompt: words("Fine.")
     await bench.answer(with_files(bench, said("read"), good=b"text", bad=bytes(100)))
-    assert bench.room.texts == ["Fine.\n\n_“bad” is of a kind that I can't read._"]
+    assert bench.room.texts == [
+        "Fine.\n\n_“bad” is of a kind that I can't read. "
+        "Send a PDF, an Office file, a web page, text or a picture, please._"
+    ]
 
 
 async def test_a_file_that_is_too_large_is_not_fetched(bench: Bench) -> None:

@@ -79,6 +79,8 @@ class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
     good: bool | None
 
 
+SKETCH_PIXELS = 16_777_216
+"""A picture of more is not unpacked: models draw half as many."""
 SKETCH_SIDE = 512
 """Pixels: a sketch is looked at for some seconds, and the feed is kept in memory."""
 
@@ -129,6 +131,8 @@ def sketched(event: str, post: str, at: int, image: Image) -> Sketched | None:
     try:
         with Pillow.open(io.BytesIO(image.data), formats=["PNG", "JPEG", "WEBP"]) as opened:
             width, height = opened.size
+            if width * height > SKETCH_PIXELS:
+                return None
             small = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         return None

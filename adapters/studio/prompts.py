@@ -1,5 +1,6 @@
 """The pages of the prompts: which there are, their versions and what changed; publish and take back."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -154,7 +155,7 @@ class Prompts:
         template = template_of(wish.setup, self._bench)
         form = wish.form if wish.form in ("prompty", "json", "jsonl") else "prompty"
         try:
-            text = self._press.write(template, form)
+            text = await asyncio.to_thread(self._press.write, template, form)
         except (NotAllowed, TemplateError) as error:
             raise Turned(409, str(error)) from None
         return web.json_response({"text": text, "file": f"{template.name}.{form}"})
@@ -162,7 +163,7 @@ class Prompts:
     async def _import(self, request: web.Request) -> web.Response:
         wish = await json_of(request, _Import, MOST_FILE_BYTES)
         try:
-            read = self._press.read(wish.file, wish.text.encode(), wish.template)
+            read = await asyncio.to_thread(self._press.read, wish.file, wish.text.encode(), wish.template)
         except (NotAllowed, TemplateError) as error:
             raise Turned(422, str(error)) from None
         setup = {**setup_of(read, imported=True), "template": wish.template, "base": wish.base}

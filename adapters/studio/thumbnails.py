@@ -18,6 +18,8 @@ _FORMATS = [
     )
 ]
 """Loaded with this module: the first picture of another kind would make Pillow look through all it knows."""
+MOST_PIXELS = 16_777_216
+"""Twice what models draw, four times what people's pictures are scaled to: unpacked, 64 MB."""
 SIDE = 320
 """Pixels of the longer side."""
 
@@ -27,6 +29,8 @@ def thumbnail(data: bytes) -> bytes:
     made = io.BytesIO()
     try:
         with Pictures.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise Turned(404, "That picture is too large to be shown.")
             picture.thumbnail((SIDE, SIDE))
             picture.convert("RGBA").save(made, "WEBP", quality=80)
     except (UnidentifiedImageError, OSError, ValueError, Pictures.DecompressionBombError):

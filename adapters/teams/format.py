@@ -24,6 +24,8 @@ TABLE_WIDTH = 64
 
 A wider table is turned if it has few rows, else it becomes a list.
 """
+MOST_PIXELS = 16_777_216
+"""A picture of more is not unpacked: models draw half as many."""
 PICTURE_SIDE = 1024
 PICTURE_BYTES = 1_000_000
 """Inline pictures: at most 1024 x 1024 pixels and 1 MB."""
@@ -254,8 +256,10 @@ def pictures_of(images: Sequence[Image], limit_bytes: int) -> list[Fields]:
 
 
 def picture(image: Image, limit_bytes: int = PICTURE_BYTES) -> Fields:
-    """An attachment within Teams' limits. Raises OSError if it is no picture."""
+    """An attachment within Teams' limits. Raises OSError for no picture, ValueError for a huge one."""
     with Picture.open(io.BytesIO(image.data)) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise ValueError(f"{opened.width} x {opened.height} pixels")
         small = len(image.data) <= limit_bytes and max(opened.size) <= PICTURE_SIDE
         kept = image.data if small and opened.format in ("PNG", "JPEG", "GIF") else b""
         mime = f"image/{(opened.format or 'png').lower()}"

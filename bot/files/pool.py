@@ -250,7 +250,8 @@ class Pool:
     async def _why(self, reader: _Reader, error: Exception) -> str:
         """Words about a process that ended in the middle of a file."""
         if isinstance(error, _Garbled):
-            reader.kill()
+            log.warning("A process that reads files said something unknown; it was killed")
+            return _DAMAGED
         with suppress(TimeoutError):
             await asyncio.wait_for(reader.process.wait(), _LEAVE_S)
         code = reader.process.returncode

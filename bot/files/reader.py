@@ -33,6 +33,8 @@ _FILE_BYTES = 1024 * 1024
 _TEXT_SHARE = 0.7
 """Of the time that a file has: a text that takes longer ends with what there is, rather than not at all."""
 _PR_SET_PDEATHSIG = 1
+_XML_NO_MEMORY = 2
+"""What libxml2 calls XML_ERR_NO_MEMORY; lxml makes it a syntax error."""
 
 try:
     resource: Any = import_module("resource")
@@ -111,8 +113,19 @@ def answer_to(data: bytes, mime: str, text_bytes: int, time_s: float) -> bytes:
     except NotAllowed as refusal:
         return frame(REFUSED, _measured(), str(refusal).encode())
     except Exception as error:  # each package has its own way to say that a file is damaged
-        name = type(error).__name__
+        name = "MemoryError" if _is_out_of_memory(error) else type(error).__name__
     return frame(BROKEN, _measured(), name.encode())
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was what failed, though a package may name it otherwise."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if type(error).__module__ == "lxml.etree" and getattr(error, "code", None) == _XML_NO_MEMORY:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _receive(source: BinaryIO, kind: bytes) -> bytes | None:

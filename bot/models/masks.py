@@ -7,6 +7,9 @@ from PIL import ImageOps
 
 from bot.errors import NotAllowed
 
+MOST_PIXELS = 16_777_216
+"""Four times what people's pictures are scaled to."""
+
 
 def fitted(mask: bytes, picture: bytes) -> bytes:
     """The mask in the size of its picture, as the service wants it: a PNG with nothing half transparent.
@@ -26,6 +29,8 @@ def opening(mask: bytes, size: tuple[int, int]) -> Pillow.Image:
     """Where the picture may be changed, as white on black. Raises NotAllowed."""
     try:
         with Pillow.open(io.BytesIO(mask), formats=["PNG"]) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise NotAllowed("The mask has too many pixels. Make it as large as its picture.")
             alpha = opened.convert("RGBA").getchannel("A")
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         raise NotAllowed("The mask is no picture that I can read. It has to be a PNG.") from None

@@ -18,8 +18,8 @@ from bot.models.pen import COLOURS, INK, Colour, Pen, dark
 EDGES = (256, 1024)
 USUAL = (768, 768)
 
-# What may be opened to be edited: more pixels than a phone's camera makes are somebody's trick.
-MAX_PIXELS = 60_000_000
+# What may be opened to be edited: people's pictures are scaled to a quarter of it before.
+MAX_PIXELS = 16_777_216
 
 # How often a picture is shown before it is done.
 STEPS = 2

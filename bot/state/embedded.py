@@ -9,10 +9,11 @@ import asyncio
 import fcntl
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from bot.errors import ConfigError
 from bot.state.place import acquire, find_server, lock, open_file, socket_path
 from bot.state.server import Server
 from bot.state.supervisor import HANG_S, supervised
@@ -43,14 +44,15 @@ async def _leave(server: Server, users: IO[bytes]) -> None:
     """Stop using the server, and wait until it has ended unless others use it."""
     fcntl.flock(users, fcntl.LOCK_UN)
     give_up_at = time.monotonic() + 2 * END_S
-    while await asyncio.to_thread(server.runs):
-        if _is_used(users):
-            return
-        if time.monotonic() > give_up_at:  # it has no watchdog any more
-            await server.end()
-            return
-        await asyncio.sleep(_POLL_S)
-    await server.reap()
+    with suppress(ConfigError):  # the data directory is gone; the watchdog ends the server all the same
+        while await asyncio.to_thread(server.runs):
+            if _is_used(users):
+                return
+            if time.monotonic() > give_up_at:  # it has no watchdog any more
+                await server.end()
+                return
+            await asyncio.sleep(_POLL_S)
+        await server.reap()
 
 
 def _is_used(users: IO[bytes]) -> bool:

@@ -221,7 +221,7 @@ class Server:
 
     async def _end_unlocked(self) -> None:
         """End a server that an older version of Parley left behind. Raises ConfigError when it is not one."""
-        where = await self._redis.call("CONFIG", "GET", "dir")
+        where = await self._redis.call("CONFIG GET", "dir")
         if where.get("dir") != str(self.folder):
             raise ConfigError(
                 f"Another Redis server listens on {self.socket}. "

@@ -79,8 +79,8 @@ class Supervisor:
         self._ends: deque[float] = deque(maxlen=len(_BACKOFF_S))
 
     async def run(self) -> None:
-        """Watch and restart for ever. Raises ConfigError when a restart is impossible."""
-        while True:
+        """Watch and restart until cancelled. Raises ConfigError when a restart is impossible."""
+        while not _cancelled():
             await asyncio.sleep(_CHECK_S)
             try:
                 if why := await self._wrong():
@@ -124,7 +124,7 @@ class Supervisor:
         began = time.monotonic()
         self._tell(f"The embedded Redis {why}. It is started again; until then nothing is accepted.")
         failures, reminded_at = 0, -_REMIND_S
-        while True:
+        while not _cancelled():
             await asyncio.sleep(self._delay_s())
             try:
                 await asyncio.to_thread(self._check_folder)
@@ -166,3 +166,9 @@ class Supervisor:
         delay = _BACKOFF_S[min(len(self._ends), len(_BACKOFF_S) - 1)]
         self._ends.append(now)
         return delay
+
+
+def _cancelled() -> bool:
+    """Whether this task was told to end: Python 3.11's asyncio.wait_for can lose that (gh-86296)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -4,13 +4,16 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from bot.errors import ConfigError, StateUnavailable
-from bot.state.embedded import embedded, socket_path
+from bot.state.embedded import embedded, find_server, socket_path
 from bot.state.redis import Redis
+from tests.processes import end, start
 
 
 async def call(url: str, *command: str) -> object:
@@ -124,3 +127,79 @@ async def test_a_server_that_can_not_start_says_where_it_is_written_why(folder: 
     with pytest.raises(ConfigError, match=r"redis\.log says why"):
         async with embedded(folder):
             pass
+
+
+@asynccontextmanager
+async def foreign(folder: Path, *, where: Path) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """A server that listens at the socket of `folder`, keeps its data in `where`, and has no lock."""
+    socket = socket_path(folder)
+    words = ["--port", "0", "--unixsocket", str(socket), "--dir", str(where), "--appendonly", "yes"]
+    server = await start([await find_server(), *words], {}, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        await until_it_answers(f"unix://{socket}")
+        yield server
+    finally:
+        await end(server)
+
+
+async def answers(url: str) -> bool:
+    with suppress(StateUnavailable):
+        await call(url, "PING")
+        return True
+    return False
+
+
+async def until_it_answers(url: str) -> None:
+    async with asyncio.timeout(120):
+        while not await answers(url):  # noqa: ASYNC110  it is in another process
+            await asyncio.sleep(0.02)
+
+
+async def test_a_server_that_an_older_parley_left_behind_is_replaced(folder: Path) -> None:
+    """Field fault 94b: it is ended in order, its data stay, and the new one has a watchdog."""
+    async with foreign(folder, where=folder) as old:
+        await call(f"unix://{socket_path(folder)}", "SET", "parley:x", "kept")
+        async with embedded(folder) as url:
+            assert await old.wait() == 0
+            assert await call(url, "GET", "parley:x") == b"kept"
+            assert (folder / "redis.pid").read_text().strip() != str(old.pid)
+
+
+async def test_a_server_of_somebody_else_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    """Field fault 94b: only a server of this data directory may be ended."""
+    async with foreign(folder, where=tmp_path) as other:
+        with pytest.raises(ConfigError, match="Another Redis server listens"):
+            async with embedded(folder):
+                pass
+        assert other.returncode is None
+        assert await answers(f"unix://{socket_path(folder)}")
+
+
+async def test_a_server_that_does_not_answer_at_the_start_is_replaced(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 94b: an earlier process was killed while its server hung."""
+    monkeypatch.setattr("bot.state.embedded.HANG_S", 0.0)
+    killed = await user(folder)
+    await call(f"unix://{socket_path(folder)}", "SET", "parley:x", "kept")
+    hung = int((folder / "redis.pid").read_text())
+    os.kill(hung, signal.SIGSTOP)
+    killed.kill()
+    await killed.wait()
+    async with embedded(folder) as url:
+        assert await call(url, "GET", "parley:x") == b"kept"
+        assert int((folder / "redis.pid").read_text()) != hung
+
+
+async def test_all_that_share_a_server_go_on_when_it_was_killed(folder: Path) -> None:
+    """Field fault 94b: whichever process notices first starts it again, and there is one."""
+    other = await user(folder)
+    async with embedded(folder) as url:
+        await call(url, "SET", "parley:x", "kept")
+        os.kill(int((folder / "redis.pid").read_text()), signal.SIGKILL)
+        await until_it_answers(url)
+        assert await call(url, "GET", "parley:x") == b"kept"
+    assert await answers(url), "the other one still uses it"
+    other.terminate()
+    assert await other.wait() == 0
+    assert not await answers(url)

@@ -1,0 +1,116 @@
+"""Hostile files: each is read or refused within its limits, and the bot neither grows nor waits."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bot.errors import NotAllowed
+from bot.files.pool import Pool
+from bot.files.wire import Extract
+from tests.documents import word
+from tests.hostile_documents import HOSTILE
+
+GROWTH_MB = 150
+"""What reading may add to the bot: the file itself, and what its platform keeps of it on the way."""
+
+PLAIN: list[tuple[str, str, str]] = [
+    ("docx", "gridSpan of 300 million", "memory|longer than"),
+    ("docx", "205 KB of empty paragraphs", "memory|longer than"),
+    ("xlsx", "only its last cell", "longer than"),
+    ("xlsx", "2 million empty rows", "longer than"),
+    ("xlsx", "3 million cells", "longer than|memory"),
+    ("xlsx", "1.5 million styles", "longer than|memory"),
+    ("html", "div, 500,000 deep", "longer than|memory"),
+    ("html", "3 MB of <", "longer than|memory"),
+    ("html", "lists, 250 deep, around 100,000 lines", "longer than|memory"),
+    ("pdf", "2 million operators", "longer than|memory"),
+    ("pdf", "forms that draw each other", "no text|longer than"),
+    ("docx", "billion laughs", "damaged|longer than"),
+    ("docx", "unpacks to 320 MB", "unpacks"),
+    ("docx", "absurd sizes in the directory", "unpacks|damaged"),
+    ("docx", "understated sizes in the directory", "damaged"),
+    ("xlsx", "billion laughs", "damaged|longer than"),
+    ("xlsx", "an external entity", "damaged"),
+    ("pptx", "a million runs", "longer than|memory"),
+    ("pptx", "billion laughs", "damaged|longer than"),
+    ("pdf", "a page tree that holds itself", "damaged|longer than"),
+    ("pdf", "4 GB behind two deflations", "damaged|longer than|memory"),
+    ("text", "all zeros", "can't read"),
+    ("csv", "NUL in the middle", "can't read"),
+    ("png", "65,535 x 65,535", "pixels"),
+    ("png", "a comment of 200 MB", "damaged"),
+    ("jpeg", "8,000 scans", "longer than"),
+    ("jpeg", "65,500 x 65,500", "pixels"),
+    ("gif", "65,535 x 65,535", "pixels"),
+    ("webp", "16,383 x 16,383", "pixels|damaged"),
+    ("tiff", "4 billion x 4 billion", "pixels"),
+    ("tiff", "4 million strips", "longer than|memory|damaged"),
+]
+"""Some of each format, and every kind that held the bot for more than a minute; the benchmark reads all."""
+
+
+def resident_mb() -> float:
+    """Of this process."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 1024**2
+
+
+def test_there_are_a_dozen_hostile_files_of_each_format() -> None:
+    """Field fault 90: the whole class, for whoever changes how a format is read."""
+    few = {kind: len(files) for kind, files in HOSTILE.items() if len(files) < 12 and kind != "other"}
+    assert few == {}
+    assert {
+        "docx",
+        "xlsx",
+        "pptx",
+        "pdf",
+        "html",
+        "csv",
+        "text",
+        "png",
+        "jpeg",
+        "gif",
+        "webp",
+        "tiff",
+    } <= set(HOSTILE)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is looked up in /proc")
+@pytest.mark.parametrize(("kind", "name", "words"), PLAIN, ids=[f"{kind}: {name}" for kind, name, _ in PLAIN])
+async def test_a_hostile_file_is_refused_in_words_and_the_bot_stays_small(
+    kind: str, name: str, words: str
+) -> None:
+    """Field fault 90: a small document took gigabytes of the bot, or a thread that could not be stopped."""
+    data = await asyncio.to_thread(HOSTILE[kind][name])
+    pool = Pool(memory_mb=384, seconds=4)
+    before = peak = resident_mb()
+    reading = asyncio.create_task(pool.read(data, "", 60_000))
+    while not reading.done():
+        await asyncio.wait({reading}, timeout=0.02)
+        peak = max(peak, resident_mb())
+    try:
+        with pytest.raises(NotAllowed, match=words):
+            await reading
+        assert peak - before < GROWTH_MB
+        assert isinstance(await pool.read(word(), "", 60_000), Extract)
+    finally:
+        await pool.close()
+    assert pool.pids == []
+
+
+@pytest.mark.parametrize("kind", ["docx", "xlsx", "pptx"])
+async def test_an_external_entity_tells_nothing_of_this_machine(kind: str, pool: Pool) -> None:
+    """Field fault 90: and what a document names elsewhere is not opened."""
+    try:
+        found = await pool.read(HOSTILE[kind]["an external entity"](), "", 60_000)
+    except NotAllowed as refusal:
+        found = refusal
+    assert "root:" not in str(found)
+
+
+async def test_much_text_is_cut_where_it_is_read(pool: Pool) -> None:
+    """Field fault 90: what the bot is sent is what it asked for, though the document has 100 MB."""
+    found = await pool.read(HOSTILE["csv"]["one cell of 19 MB"](), "", 1000)
+    assert isinstance(found, Extract)
+    assert len(found.text.encode()) <= 1000
+    assert found.characters > 19_000_000
