@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from adapters.client_address import TrustedProxies
+from adapters.http_server import serving
 from adapters.studio import Office, StudioAdapter
 from adapters.terminal import TerminalAdapter
 from bot import observe, templates, tools
@@ -32,8 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BODY_BYTES = 8 * 1024 * 1024
-_KEEP_ALIVE_S = 620.0
-"""Longer than any sender keeps an idle connection: a delivery on a connection that we close is lost to it."""
 
 
 # ------------------------------------------------------------------ platforms
@@ -213,28 +213,29 @@ def _until_signal() -> asyncio.Event:
 async def _listening(house: House, adapters: Sequence[Adapter]) -> AsyncGenerator[None]:
     """The web server and the adapters' own connections, until the end of the block."""
     settings = house.settings
-    runner = web.AppRunner(
-        web_app(house, adapters), access_log=None, handle_signals=False, keepalive_timeout=_KEEP_ALIVE_S
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port)
-    try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        raise ConfigError(
-            f"Can't listen on {settings.host}:{settings.port} ({error.strerror}). "
-            "Is Parley running already? PORT=0 takes any free port."
-        ) from None
-    sockets = [asyncio.create_task(adapter.listen(house.accept)) for adapter in adapters]
-    try:
-        _greet(house, adapters, runner.addresses[0][1])
-        yield
-    finally:
-        for task in sockets:
-            task.cancel()
-        await asyncio.gather(*sockets, return_exceptions=True)
-        await runner.cleanup()
+    async with AsyncExitStack() as stack:
+        try:
+            port = await stack.enter_async_context(
+                serving(
+                    web_app(house, adapters),
+                    settings.host,
+                    settings.port,
+                    TrustedProxies(settings.trusted_proxies),
+                )
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"Can't listen on {settings.host}:{settings.port} ({error.strerror}). "
+                "Is Parley running already? PORT=0 takes any free port."
+            ) from None
+        sockets = [asyncio.create_task(adapter.listen(house.accept)) for adapter in adapters]
+        try:
+            _greet(house, adapters, port)
+            yield
+        finally:
+            for task in sockets:
+                task.cancel()
+            await asyncio.gather(*sockets, return_exceptions=True)
 
 
 def _greet(house: House, adapters: Sequence[Adapter], port: int) -> None:
@@ -269,6 +270,7 @@ async def check(settings: Settings) -> list[Finding]:
         Finding(level="ok", subject="settings", words="every setting that is there can be used")
     ]
     try:
+        TrustedProxies(settings.trusted_proxies)
         async with open_house(settings) as house:
             loaded = ", ".join(template.name for template in house.templates)
             findings.append(Finding(level="ok", subject="templates", words=loaded))

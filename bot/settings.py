@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     parley_data_dir: Path = Path(".parley")
     parley_prompts: Path | None = None
     parley_public_url: str | None = None
+    parley_trusted_proxies: str = ""
     parley_studio_token: SecretStr | None = None
     parley_studio_editor_token: SecretStr | None = None
     parley_studio_viewer_token: SecretStr | None = None
@@ -140,6 +141,11 @@ class Settings(BaseSettings):
     def teams_tenants(self) -> frozenset[str]:
         """The ids of the organisations that are served in Teams; none named means all."""
         return _listed(self.parley_teams_tenants)
+
+    @property
+    def trusted_proxies(self) -> frozenset[str]:
+        """The addresses and networks of reverse proxies whose X-Forwarded-For is believed."""
+        return _listed(self.parley_trusted_proxies)
 
     @property
     def studio_is_open(self) -> bool:
