@@ -39,6 +39,8 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
                 raise TooLarge(f"larger than {max_bytes} bytes")
     except web.RequestPayloadError as error:
         raise Malformed("the body ends too early, or its encoding is broken") from error
+    except ConnectionError as error:
+        raise Malformed("the connection ended before the body") from error
     return bytes(body)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from adapters.client_address import TrustedProxies
+from adapters.http_server import serving
 from adapters.studio import Office, StudioAdapter
 from adapters.terminal import TerminalAdapter
 from bot import capacity, observe, templates, tools
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BODY_BYTES = 8 * 1024 * 1024
-_KEEP_ALIVE_S = 620.0
-"""Longer than any sender keeps an idle connection: a delivery on a connection that we close is lost to it."""
 
 
 # ------------------------------------------------------------------ platforms
@@ -187,7 +187,7 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
             await stack.enter_async_context(_listening(house, adapters))
         elif settings.parley_worker_port is not None:
             await stack.enter_async_context(
-                _serving(web_app(house, ()), settings.host, settings.parley_worker_port)
+                _serving(settings, web_app(house, ()), settings.parley_worker_port)
             )
         await (house.worker(adapters).run(until) if worker_on else until.wait())
 
@@ -205,7 +205,7 @@ async def _listening(house: House, adapters: Sequence[Adapter]) -> AsyncGenerato
     """The web server and the adapters' own connections, until the end of the block."""
     settings = house.settings
     sockets: list[asyncio.Task[None]] = []
-    async with _serving(web_app(house, adapters), settings.host, settings.port) as port:
+    async with _serving(settings, web_app(house, adapters), settings.port) as port:
         try:
             sockets += [asyncio.create_task(adapter.listen(house.accept)) for adapter in adapters]
             _greet(house, adapters, port)
@@ -217,21 +217,18 @@ async def _listening(house: House, adapters: Sequence[Adapter]) -> AsyncGenerato
 
 
 @asynccontextmanager
-async def _serving(app: web.Application, host: str, port: int) -> AsyncGenerator[int]:
+async def _serving(settings: Settings, app: web.Application, port: int) -> AsyncGenerator[int]:
     """A web server until the end of the block; the port that it has. Raises ConfigError when it is taken."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=_KEEP_ALIVE_S)
-    await runner.setup()
-    try:
+    async with AsyncExitStack() as stack:
+        server = serving(app, settings.host, port, TrustedProxies(settings.trusted_proxies))
         try:
-            await web.TCPSite(runner, host, port).start()
+            taken = await stack.enter_async_context(server)
         except OSError as error:
             raise ConfigError(
-                f"Can't listen on {host}:{port} ({error.strerror}). "
+                f"Can't listen on {settings.host}:{port} ({error.strerror}). "
                 "Is Parley running already? Port 0 takes any free port."
             ) from None
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+        yield taken
 
 
 def _greet(house: House, adapters: Sequence[Adapter], port: int) -> None:
@@ -266,6 +263,7 @@ async def check(settings: Settings) -> list[Finding]:
         Finding(level="ok", subject="settings", words="every setting that is there can be used")
     ]
     try:
+        TrustedProxies(settings.trusted_proxies)
         async with open_house(settings) as house:
             loaded = ", ".join(template.name for template in house.templates)
             findings.append(Finding(level="ok", subject="templates", words=loaded))

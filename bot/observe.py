@@ -90,6 +90,13 @@ DEPLOYMENT_SECONDS = Histogram(
     registry=registry,
     buckets=_SECONDS,
 )
+CONNECTIONS = Gauge("parley_http_connections", "Open connections to the web server.", registry=registry)
+CONNECTIONS_CLOSED = Counter(
+    "parley_http_connections_closed",
+    "Connections that the web server closed or refused, by reason.",
+    ("reason",),
+    registry=registry,
+)
 METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
@@ -119,6 +126,16 @@ def backlog(conversations: float, oldest_s: float) -> None:
     """Set the gauges of the backlog; NaN where it is not known."""
     BACKLOG.set(conversations)
     BACKLOG_SECONDS.set(oldest_s)
+
+
+def open_files_limit() -> int:
+    """How many files and connections this process may have open: RLIMIT_NOFILE, at most 65,536."""
+    if sys.platform == "win32":
+        return 8192
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 65_536 if soft == resource.RLIM_INFINITY else min(soft, 65_536)
 
 
 def metrics() -> bytes:

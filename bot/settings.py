@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     parley_data_dir: Path = Path(".parley")
     parley_prompts: Path | None = None
     parley_public_url: str | None = None
+    parley_trusted_proxies: str = ""
     parley_studio_token: SecretStr | None = None
     parley_studio_editor_token: SecretStr | None = None
     parley_studio_viewer_token: SecretStr | None = None
@@ -152,6 +153,11 @@ class Settings(BaseSettings):
         return self.parley_document_memory_mb, {
             name: value for name in _FOR_READERS if (value := os.environ.get(name))
         }
+
+    @property
+    def trusted_proxies(self) -> frozenset[str]:
+        """The addresses and networks of reverse proxies whose X-Forwarded-For is believed."""
+        return _listed(self.parley_trusted_proxies)
 
     @property
     def studio_is_open(self) -> bool:

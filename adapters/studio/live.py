@@ -38,7 +38,7 @@ class Live:
     async def _follow(self, request: web.Request) -> web.StreamResponse:
         log.info("running answers were watched in the studio by %s", self._gate.person(request).author)
         async with aclosing(self._frames()) as frames:
-            return await self._streams.send(request, frames)
+            return await self._streams.send(request, self._gate.person(request), frames)
 
     async def _frames(self) -> AsyncGenerator[tuple[str, bytes]]:
         """Each state that differs from the one before."""

@@ -115,7 +115,8 @@ class Pages:
         after = request.headers.get("Last-Event-ID") or request.query.get("after") or "0"
         if not _CURSOR.fullmatch(after):
             raise Turned(400, "That is not the id of an event.")
-        return await self._rooms.streams.send(request, self._feed.follow(conversation, after))
+        person, frames = self._gate.person(request), self._feed.follow(conversation, after)
+        return await self._rooms.streams.send(request, person, frames)
 
 
 def _file(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:

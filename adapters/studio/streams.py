@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from aiohttp import web
 
-from adapters.studio.gate import SAFE_HEADERS, Turned
+from adapters.studio.gate import COOKIE, SAFE_HEADERS, Turned
+from adapters.studio.people import Person
+from bot import observe
 from bot.errors import StateUnavailable
 
 log = logging.getLogger(__name__)
@@ -16,19 +19,42 @@ KEEP_ALIVE_S = 15.0
 """Proxies commonly cut a stream that was silent for 30 or 60 seconds."""
 
 
-class Streams:
-    """Every stream that this process sends."""
+MOST_OF_ONE = 16
+"""Streams of one person in one session: each open page follows one."""
 
-    def __init__(self) -> None:
+
+class Streams:
+    """Every stream that this process sends; all of them leave most of its connections to others."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or max(MOST_OF_ONE, observe.open_files_limit() // 8)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sent_to: Counter[tuple[str, str]] = Counter()
         self._closing = False
 
     async def send(
-        self, request: web.Request, frames: AsyncIterator[tuple[str, bytes]]
+        self, request: web.Request, person: Person, frames: AsyncIterator[tuple[str, bytes]]
     ) -> web.StreamResponse:
         """Frames with their ids ("" for none) as server-sent events, until the page goes. Raises Turned."""
+        who = (person.id, request.cookies.get(COOKIE, ""))
         if self._closing:
             raise Turned(503, "The server is stopping.")
+        if self._sent_to[who] >= MOST_OF_ONE:
+            raise Turned(
+                429, "You have too many pages of the studio open. Close some and reload this one.", 5
+            )
+        if self._sent_to.total() >= self._most:
+            raise Turned(503, "Too many pages of the studio are open. Try again in a few minutes.", 60)
+        self._sent_to[who] += 1
+        try:
+            return await self._send(request, frames)
+        finally:
+            self._sent_to[who] -= 1
+            self._sent_to += Counter[tuple[str, str]]()  # leaves out those who have none
+
+    async def _send(
+        self, request: web.Request, frames: AsyncIterator[tuple[str, bytes]]
+    ) -> web.StreamResponse:
         headers = {**SAFE_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)

@@ -3,7 +3,8 @@
 import math
 import time
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address
+
+from adapters.client_address import network_of
 
 WRONG_TOKENS_PER_MINUTE = 10
 """So many a sender may try at once; then one every `PAUSE_S`, until it was quiet for a minute."""
@@ -20,14 +21,14 @@ class Throttle:
 
     def wait_s(self, address: str) -> int:
         """Seconds until this sender may try again; 0 if it may now. Trying too early makes it no longer."""
-        wrong, last_s = self._known(sender_of(address))
+        wrong, last_s = self._known(network_of(address))
         if wrong < WRONG_TOKENS_PER_MINUTE:
             return 0
         return max(0, math.ceil(last_s + PAUSE_S - time.monotonic()))
 
     def wrong(self, address: str) -> None:
         """This sender has tried a wrong token."""
-        sender = sender_of(address)
+        sender = network_of(address)
         wrong, _ = self._known(sender)
         self._senders[sender] = (wrong + 1, time.monotonic())
         self._senders.move_to_end(sender)
@@ -40,14 +41,3 @@ class Throttle:
 
     def __len__(self) -> int:
         return len(self._senders)
-
-
-def sender_of(address: str) -> str:
-    """Who is behind an address: in IPv6 the whole network (/64) that a subscriber has."""
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(ip, IPv6Address):
-        return address
-    return str(ip.ipv4_mapped) if ip.ipv4_mapped else str(IPv6Address(int(ip) >> 64 << 64))
