@@ -24,6 +24,7 @@ from bot.state.bills import bill
 from bot.state.choices import Choices
 from bot.state.saves import Saves
 from bot.types import Finding, Turn
+from bot.watchdog import Watchdog, threshold_s
 from bot.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -199,7 +200,17 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
                 log.warning("%s: %s", risk.subject, risk.words)
         if web_on:
             await stack.enter_async_context(_listening(house, adapters))
-        await (house.worker(adapters).run(until) if worker_on else until.wait())
+        if not worker_on:
+            await until.wait()
+            return
+        worker = house.worker(adapters)
+
+        async def abandon(conversation: str) -> None:
+            async with house.inbox.elsewhere() as inbox:
+                await worker.suspects.abandon(inbox, conversation)
+
+        with Watchdog(abandon, threshold_s(settings.parley_lease_s)):
+            await worker.run(until)
 
 
 def _until_signal() -> asyncio.Event:

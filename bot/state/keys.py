@@ -72,7 +72,12 @@ KINDS = (
     ),
     Kind(name="ready", type="zset", holds="conversation -> when due, ms", life="until empty", permanent=True),
     Kind(name="waiting", type="hash", holds="tenant -> its waiting events in this shard", life="24 h"),
-    Kind(name="lease", type="hash", holds="token, ticket, attempt, post, stop", life="24 h"),
+    Kind(
+        name="lease",
+        type="hash",
+        holds="token, ticket, attempt, post, stop, open, lost, certain",
+        life="24 h",
+    ),
     Kind(name="turns", type="list", holds="turns, newest last", life="retention"),
     Kind(name="summary", type="string", holds="what was said before the window begins", life="retention"),
     Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
