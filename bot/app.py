@@ -27,6 +27,7 @@ from bot.state.bills import bill
 from bot.state.choices import Choices
 from bot.state.saves import Saves
 from bot.types import Finding, Turn
+from bot.watchdog import Watchdog, threshold_s
 from bot.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -189,7 +190,19 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
             await stack.enter_async_context(
                 _serving(settings, web_app(house, ()), settings.parley_worker_port)
             )
-        await (house.worker(adapters).run(until) if worker_on else until.wait())
+        await (_work(house, adapters, until) if worker_on else until.wait())
+
+
+async def _work(house: House, adapters: Sequence[Adapter], until: asyncio.Event) -> None:
+    """Answer until told to stop, watched for a loop that stands still."""
+    worker = house.worker(adapters)
+
+    async def abandon(conversation: str) -> None:
+        async with house.inbox.elsewhere() as inbox:
+            await worker.suspects.abandon(inbox, conversation)
+
+    with Watchdog(abandon, threshold_s(house.settings.parley_lease_s)):
+        await worker.run(until)
 
 
 def _until_signal() -> asyncio.Event:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from bot.desk import Desk
 from bot.draft import Allowance
 from bot.engine import Engine, Parts
 from bot.evaluation import Bench
-from bot.library import Library, open_library, read_prompts
+from bot.library import Library, Prompts, open_library, read_prompts
 from bot.models import Model, catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
 from bot.models.reload import reload
@@ -63,22 +63,38 @@ class House:
     redis: Redis
     inbox: Inbox
     turns: Turns
-    feed: Feed
     ledger: Ledger
     gateway: Gateway
     library: Library
     archive: Archive
-    books: Books
     bills: Bills
     stage: Stage
-    votes: Votes
     latency: Latency
     desk: Desk
     compaction: Compaction
     vault: Vault
-    limiter: Limiter
     engine: Engine
     bench: Callable[[], Bench]
+
+    @property
+    def feed(self) -> Feed:
+        """What open pages of the studio show."""
+        return Feed(self.redis)
+
+    @property
+    def books(self) -> Books:
+        """What was used, for reports."""
+        return Books(self.redis)
+
+    @property
+    def votes(self) -> Votes:
+        """Which of two answers somebody found better."""
+        return Votes(self.redis)
+
+    @property
+    def limiter(self) -> Limiter:
+        """Limits that all processes keep together."""
+        return Limiter(self.redis)
 
     @property
     def deployments(self) -> Sequence[Deployment]:
@@ -170,12 +186,11 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         gateway = await stack.enter_async_context(_connect(found, redis, latency))
         serving = Serving(gateway, settings.limits, counts=await _counts(settings))
         archive, memory = Archive(redis, _retention_s(settings)), Memory(redis, _retention_s(settings))
-        bills = Bills(redis, archive)
-        ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)
+        bills, turns = Bills(redis, archive), Turns(redis)
+        ledger = Ledger(redis, bills, settings.limits)
         recollection = Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
         stack.push_async_callback(recollection.close)
-        vectors = Vectors(redis, _embedder(found.deployments), partial(_embed, gateway))
-        library = await stack.enter_async_context(open_library(prompts, redis, vectors.embed))
+        library = await stack.enter_async_context(_library(prompts, redis, found.deployments, gateway))
         files = await stack.enter_async_context(reading(settings.readers))
         vault = Vault(redis, settings.parley_secret_keys, settings.parley_data_dir)
         compaction = Compaction(redis, embedded=folder is not None or settings.redis_url is None)
@@ -187,23 +202,27 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             redis=redis,
             inbox=_inbox(settings, redis),
             turns=turns,
-            feed=Feed(redis),
             ledger=ledger,
             gateway=gateway,
             library=library,
             archive=archive,
-            books=Books(redis),
             bills=bills,
             stage=Stage(redis),
-            votes=Votes(redis),
             latency=latency,
             bench=partial(_bench, library, gateway, serving),
             desk=desk,
             compaction=compaction,
             vault=vault,
-            limiter=Limiter(redis),
             engine=_engine(settings, library, gateway, serving, ledger, turns, desk, recollection, files),
         )
+
+
+def _library(
+    prompts: Prompts, redis: Redis, deployments: Sequence[Deployment], gateway: Gateway
+) -> AbstractAsyncContextManager[Library]:
+    """The templates; examples are chosen by the embedding deployment, where there is one."""
+    vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))
+    return open_library(prompts, redis, vectors.embed)
 
 
 async def _counts(settings: Settings) -> bool:

@@ -58,6 +58,8 @@ class Rota:
         self._deaf = _Outage("Listening for nudges")
         self._idle = _Outage("Claiming")
         self._owed: list[Claim] = []  # claims to give back
+        self._going_on = asyncio.Event()
+        self._going_on.set()
 
     async def run(self, until: asyncio.Event) -> None:
         """Claim until the event is set. Redis being away is waited out; what else goes wrong is raised."""
@@ -71,6 +73,7 @@ class Rota:
             # Claiming is not cancelled: a claim that Redis gave and nobody took would be held for its whole
             # lease.
             self._ended = True
+            self._going_on.set()
             self._wake.set()
             self._free.release()
             await asyncio.wait([claiming])
@@ -87,6 +90,14 @@ class Rota:
         """Look at this shard soon."""
         self._due[shard] = None
         self._wake.set()
+
+    def pause(self) -> None:
+        """Claim nothing more for now; a claim that is on its way still comes."""
+        self._going_on.clear()
+
+    def go_on(self) -> None:
+        """Claim again."""
+        self._going_on.set()
 
     def give_back(self, claim: Claim) -> None:
         """Release a claim that Redis went away from, as soon as Redis is there again.
@@ -145,13 +156,16 @@ class Rota:
 
     async def _release_owed(self) -> None:
         while self._owed:
-            with suppress(LeaseLost):  # it ran out, or what was being written did arrive
+            try:
                 await self._inbox.release(self._owed[0], 0)
+            except LeaseLost:  # it ran out, or what was being written did arrive
+                await self._inbox.forgive(self._owed[0])
             del self._owed[0]
 
     async def _claim(self) -> None:
         while True:
             await self._free.acquire()
+            await self._going_on.wait()
             taken = await self._next()
             if self._ended:
                 if taken is not None:

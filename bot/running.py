@@ -40,6 +40,8 @@ class Running:
         self.post: Post | None = claim.begun
         self.task: asyncio.Task[None] | None = None
         self.ended = False
+        self.alone = False
+        self._forgiven = False
         self.heed(claim.stop)
 
     def heed(self, wish: str) -> None:
@@ -72,6 +74,28 @@ class Running:
         asked_at = time.monotonic()
         self.heed(await self._inbox.hold(self.claim, post))
         self.floor.extend(asked_at + self._lease_s * _SURE)
+
+    async def accompany(self, alone: bool) -> None:
+        """Note whether anything else runs in this process."""
+        self.alone = alone
+        self.heed(await self._inbox.hold(self.claim, alone=alone))
+
+    async def forgive(self) -> None:
+        """Somebody else has the lease, and took this process for dead; it is not."""
+        if not self._forgiven:
+            self._forgiven = True
+            await quietly(self._inbox.forgive(self.claim))
+
+    async def renew(self) -> None:
+        """Keep the lease; where it is lost, drop the work."""
+        try:
+            await self.hold()
+        except LeaseLost:
+            if self.task is not None and not self.ended:
+                await self.forgive()
+                self.task.cancel()
+        except StateUnavailable as error:
+            log.warning("A lease could not be renewed: %s", error)
 
     async def release(self, delay_s: float, *, counted: bool = True) -> None:
         """Give the lease back, and the floor before anybody else can have it."""

@@ -21,6 +21,7 @@ from bot.running import Running, quietly
 from bot.state.bills import Bills
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.stage import Scene, Stage
+from bot.suspects import LATER_S, Suspects
 from bot.types import (
     Address,
     Deleted,
@@ -34,6 +35,7 @@ from bot.types import (
     Turn,
     Withdrawn,
 )
+from bot.watchdog import working_on
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,7 @@ class Worker:
         self._drain_s = drain_s
         self._running: dict[str, Running] = {}
         self._rota = Rota(inbox, concurrency, begin=self._begin, stop=self._stop)
+        self.suspects = Suspects(self._running, self._rota, attempts)
 
     async def run(self, until: asyncio.Event) -> None:
         """Work until the event is set, then drain."""
@@ -102,7 +105,7 @@ class Worker:
     def _begin(self, claim: Claim, asked_at: float) -> asyncio.Task[None]:
         running = Running(self._inbox, claim, self._lease_s, asked_at)
         self._running[claim.conversation] = running
-        running.task = asyncio.create_task(self._work(running))
+        running.task = working_on(claim.conversation, self._work(running))
         return running.task
 
     def _stop(self, wish: str) -> None:
@@ -125,16 +128,7 @@ class Worker:
         """Renew every lease while its turn runs; drop the turn whose lease is lost."""
         while True:
             await asyncio.sleep(self._lease_s / 3)
-            await asyncio.gather(*(self._renew(one) for one in self._running.values() if not one.ended))
-
-    async def _renew(self, running: Running) -> None:
-        try:
-            await running.hold()
-        except LeaseLost:
-            if running.task is not None and not running.ended:
-                running.task.cancel()
-        except StateUnavailable as error:
-            log.warning("A lease could not be renewed: %s", error)
+            await asyncio.gather(*(one.renew() for one in self._running.values() if not one.ended))
 
     # -------------------------------------------------------------- one event
 
@@ -147,11 +141,14 @@ class Worker:
         observe.WAIT_SECONDS.observe(claim.waited_ms / 1000)
         observe.RUNNING.inc()
         try:
-            if claim.attempt > self._attempts:
-                await self._bury(running, "It was tried too often: each attempt ended without a word.")
+            if reason := self.suspects.verdict(claim):
+                await self._bury(running, reason)
+            elif not await self.suspects.admit(running):
+                await running.release(LATER_S, counted=False)
             else:
                 await self._attempt(running)
         except LeaseLost:
+            await running.forgive()
             observe.LEASES_LOST.inc()
             log.warning("Another worker has taken this conversation over")
         except StateUnavailable as error:
@@ -171,6 +168,7 @@ class Worker:
             await self._retry(running, Unavailable(f"{type(error).__name__}: {error}"))
         finally:
             observe.RUNNING.dec()
+            self.suspects.left(running)
             if self._running.get(claim.conversation) is running:
                 del self._running[claim.conversation]
 

@@ -3,7 +3,8 @@
 -- ARGV prefix of the shard's keys, lease ms, turns to return, lease life s, ticket, again (1 or 0)
 -- `again` says that the answer to this ticket did not arrive: what was taken by it is given once more.
 -- Returns {conversation, token, attempt, post or false, wish to stop or false, erasures there or false, event, waited ms,
---          due (next, ms from now or -1), turn...}.
+--          due (next, ms from now or -1), how often its holder was lost, whether it was certainly to blame, turn...}.
+-- A holder is lost that neither released nor committed: `open` is there still, as 1, or as what it said of itself.
 -- When nothing is due: {false, ms until the earliest is due or -1}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -19,8 +20,9 @@ local function lease_of(conversation)
 end
 local function held(conversation, event, waited)
   redis.call('ZADD', KEYS[1], now + ARGV[2], conversation)
-  local lease = redis.call('HMGET', lease_of(conversation), 'token', 'attempt', 'post', 'stop', 'erasures')
-  local answer = { conversation, tonumber(lease[1]), tonumber(lease[2]), lease[3], lease[4], lease[5], event, waited, until_next() }
+  local lease = redis.call('HMGET', lease_of(conversation), 'token', 'attempt', 'post', 'stop', 'erasures', 'lost', 'certain')
+  local answer = { conversation, tonumber(lease[1]), tonumber(lease[2]), lease[3], lease[4], lease[5], event, waited,
+    until_next(), tonumber(lease[6] or 0), tonumber(lease[7] or 0) }
   for _, turn in ipairs(redis.call('LRANGE', ARGV[1] .. 'turns:' .. conversation, -tonumber(ARGV[3]), -1)) do
     answer[#answer + 1] = turn
   end
@@ -44,7 +46,12 @@ while true do
     local lease = lease_of(conversation)
     redis.call('HINCRBY', lease, 'token', 1)
     redis.call('HINCRBY', lease, 'attempt', 1)
-    redis.call('HSET', lease, 'ticket', ARGV[5])
+    local open = redis.call('HGET', lease, 'open')
+    if open then
+      redis.call('HINCRBY', lease, 'lost', 1)
+      redis.call('HSET', lease, 'certain', open == '1' and 0 or 1)
+    end
+    redis.call('HSET', lease, 'ticket', ARGV[5], 'open', 1)
     redis.call('EXPIRE', lease, ARGV[4])
     return held(conversation, event, now - tonumber(due[2]))
   end

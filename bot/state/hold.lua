@@ -1,5 +1,7 @@
 -- Keep a lease, and write down the post that was begun under it.
--- KEYS lease, ready    ARGV token, conversation, lease ms, post or ''
+-- KEYS lease, ready
+-- ARGV token, conversation, lease ms, post or '', company ('alone': nothing else runs in the process; '1': something does;
+--      '': as before)
 -- Returns false when the lease is another's, else the wish to stop: an event and why, in two lines, or ''.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
   return false
@@ -8,5 +10,8 @@ local time = redis.call('TIME')
 redis.call('ZADD', KEYS[2], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[2])
 if ARGV[4] ~= '' then
   redis.call('HSET', KEYS[1], 'post', ARGV[4])
+end
+if ARGV[5] ~= '' then
+  redis.call('HSET', KEYS[1], 'open', ARGV[5])
 end
 return redis.call('HGET', KEYS[1], 'stop') or ''

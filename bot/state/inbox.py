@@ -4,8 +4,9 @@ A conversation sits in its shard's sorted set `ready` with the time at which it 
 that time forward by the lease, so waiting, leased, backing off and crashed are one number, on Redis' clock.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
 from secrets import token_hex
 from typing import Any
 
@@ -14,62 +15,17 @@ import msgspec
 from bot.adapter import Receipt
 from bot.errors import LeaseLost, StateUnavailable
 from bot.state import keys
-from bot.state.bills import Bill
 from bot.state.buried import Buried, read_event
+from bot.state.claims import Claim as Claim
+from bot.state.claims import Written as Written
 from bot.state.redis import Redis, Script
 from bot.state.turns import read_placed
-from bot.types import Deleted, Edited, Event, Post, Said, Stopped, Turn, now
+from bot.types import Deleted, Edited, Event, Post, Said, Stopped, now
 
-_ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD, _RELEASE, _COMMIT, _DUE = (
-    Script(name) for name in ("accept", "stop", "supersede", "claim", "hold", "release", "commit", "due")
-)
+_ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD = map(Script, ("accept", "stop", "supersede", "claim", "hold"))
+_RELEASE, _FORGIVE, _COMMIT, _DUE = map(Script, ("release", "forgive", "commit", "due"))
 _post = msgspec.json.Decoder(Post)
 _json = msgspec.json.Encoder()
-
-
-@dataclass(slots=True, kw_only=True)
-class Claim:
-    """A conversation held by this worker, its oldest waiting event, and what was said before.
-
-    `event` is None when the stored event can't be read (`raw` has it); `stop` is a wish to stop that came
-    before; `erasures` tells whether something was forgotten here since; `more_in_ms` is when the shard has
-    something else due, -1 for never.
-    """
-
-    conversation: str
-    token: int
-    attempt: int
-    begun: Post | None
-    stop: str = ""
-    erasures: str = "0"
-    event: Event | None
-    raw: bytes
-    waited_ms: int
-    more_in_ms: int
-    turns: tuple[Turn, ...]
-    places: tuple[int, ...]
-
-    @property
-    def shard(self) -> int:
-        """The shard of this conversation."""
-        return keys.shard_of(self.conversation)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """What a commit writes. `place` is the index, in the claim's turns, of the one to replace; None appends.
-
-    Without a turn the event ends with nothing kept, or, with a place, with that turn removed. `sent` is
-    stored as it is; `pictures` by their refs; `buried` is why the event was given up; `bill` is what is owed
-    for it, until it is settled.
-    """
-
-    turn: Turn | None = None
-    place: int | None = None
-    sent: bytes = b""
-    pictures: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    buried: str = ""
-    bill: Bill | None = None
 
 
 class Inbox:
@@ -102,6 +58,16 @@ class Inbox:
         self._window = window
         self._keep = keep
         self._unanswered: dict[int, str] = {}  # tickets of claims whose answers were lost, by shard
+
+    @asynccontextmanager
+    async def elsewhere(self) -> AsyncGenerator["Inbox"]:
+        """The same inbox for the running loop, over a connection of its own."""
+        inbox = copy(self)
+        inbox._redis = Redis(self._redis.url)
+        try:
+            yield inbox
+        finally:
+            await inbox._redis.close()
 
     async def accept(self, event: Event) -> Receipt:
         """Write an event down, once for all its deliveries."""
@@ -203,7 +169,9 @@ class Inbox:
             raise
         if not answer[0]:
             return int(answer[1])
-        conversation, token, attempt, post, stop, erasures, event, waited, more, *turns = answer
+        conversation, token, attempt, post, stop, erasures, event, waited, more, lost, certain, *turns = (
+            answer
+        )
         read, places = read_placed(turns)
         return Claim(
             conversation=conversation.decode(),
@@ -216,28 +184,33 @@ class Inbox:
             raw=event,
             waited_ms=waited,
             more_in_ms=more,
+            lost=lost,
+            certain=bool(certain),
             turns=read,
             places=places,
         )
 
-    async def hold(self, claim: Claim, begun: Post | None = None) -> str:
+    async def hold(self, claim: Claim, begun: Post | None = None, *, alone: bool | None = None) -> str:
         """Renew the lease, and note the post begun under it. The wish to stop, where there is one.
 
+        `alone` notes whether nothing else runs in the process: then the event is to blame for its end.
         Raises LeaseLost.
         """
+        company = "" if alone is None else "alone" if alone else "1"
         answer: bytes | None = await self._redis.run(
             _HOLD,
             [keys.of("lease", claim.conversation), keys.ready(claim.shard)],
-            [claim.token, claim.conversation, self._lease_ms, _json.encode(begun) if begun else ""],
+            [claim.token, claim.conversation, self._lease_ms, _json.encode(begun) if begun else "", company],
         )
         if answer is None:
             raise LeaseLost(claim.conversation)
         return answer.decode()
 
-    async def release(self, claim: Claim, delay_s: float, *, counted: bool = True) -> None:
-        """Put the event back: due again after the delay. An uncounted attempt was no fault of the event's.
-
-        Raises LeaseLost.
+    async def release(
+        self, claim: Claim, delay_s: float, *, counted: bool = True, stalled: bool = False
+    ) -> None:
+        """Put the event back: due again after the delay. An uncounted attempt was no fault of the event's;
+        `stalled` says that it held its process up. Raises LeaseLost.
         """
         answer: int = await self._redis.run(
             _RELEASE,
@@ -249,10 +222,15 @@ class Inbox:
                 int(not counted),
                 keys.NUDGES,
                 claim.shard,
+                int(stalled),
             ],
         )
         if answer == 0:
             raise LeaseLost(claim.conversation)
+
+    async def forgive(self, claim: Claim) -> None:
+        """The lease was lost, and this process is there all the same: the event did not end it."""
+        await self._redis.run(_FORGIVE, [keys.of("lease", claim.conversation)], [claim.token])
 
     async def commit(self, claim: Claim, written: Written) -> None:
         """End the event with what it led to, in one step. Raises LeaseLost when another worker took over.

@@ -84,7 +84,7 @@ KINDS = (
     Kind(
         name="lease",
         type="hash",
-        holds="token, ticket, attempt, post, stop, withdrawn, number of erasures",
+        holds="token, ticket, attempt, post, stop, withdrawn, number of erasures, open, lost, certain",
         life="24 h",
     ),
     Kind(name="turns", type="list", holds="turns, newest last", life="retention"),

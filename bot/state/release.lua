@@ -1,5 +1,7 @@
 -- Give a lease back without an answer: the event stays at the head and is due again after a while.
--- KEYS lease, ready    ARGV token, conversation, delay ms, attempts to take off (0 or 1), channel, shard
+-- KEYS lease, ready
+-- ARGV token, conversation, delay ms, attempts to take off (0 or 1), channel, shard, stalled (1: it held its process up,
+--      which counts as a lost holder)
 -- Returns 0 when the lease is another's, else 1.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
   return 0
@@ -8,6 +10,11 @@ redis.call('HINCRBY', KEYS[1], 'token', 1)
 redis.call('HDEL', KEYS[1], 'ticket') -- nobody works on it now
 if ARGV[4] ~= '0' then
   redis.call('HINCRBY', KEYS[1], 'attempt', -1)
+end
+if ARGV[7] == '1' then
+  redis.call('HSET', KEYS[1], 'open', 'stalled')
+else
+  redis.call('HDEL', KEYS[1], 'open')
 end
 local time = redis.call('TIME')
 redis.call('ZADD', KEYS[2], time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[2])

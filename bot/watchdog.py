@@ -1,0 +1,121 @@
+"""Ends a process whose event loop stands still, after saying which event it was that held it up."""
+
+import asyncio
+import contextvars
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+log = logging.getLogger(__name__)
+
+EXIT_STATUS = 70  # EX_SOFTWARE of sysexits.h
+_LOOK_S = 1.0
+_GRACE_S = 10.0  # for giving back what is held
+_conversation: contextvars.ContextVar[str] = contextvars.ContextVar("working_on", default="")
+_of_tasks: "WeakKeyDictionary[asyncio.Task[Any], str]" = WeakKeyDictionary()
+
+Abandon = Callable[[str], Awaitable[None]]
+"""Gives back what the process holds; it is told the conversation that stalls it, or nothing."""
+
+
+def working_on(conversation: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task for a conversation; what it begins in turn belongs to that, too."""
+    context = contextvars.copy_context()
+    context.run(_conversation.set, conversation)
+    return asyncio.get_running_loop().create_task(work, context=context)
+
+
+def threshold_s(lease_s: float) -> float:
+    """How long a loop may stand still: less than a lease, where that leaves time for a slow machine."""
+    return min(20.0, max(10.0, lease_s * 2 / 3))
+
+
+class Watchdog:
+    """Watches the running loop from a thread, from entering to leaving.
+
+    Where the loop has answered nothing for `after_s`, the stack is logged, `abandon` is run on a loop of the
+    thread's own, and the process ends with EXIT_STATUS for its supervisor to start it again. Code that holds
+    the interpreter's lock stops the thread, too: then the process ends by faulthandler, after twice the time.
+    """
+
+    def __init__(self, abandon: Abandon, after_s: float) -> None:
+        self._abandon = abandon
+        self._after_s = after_s
+        self._over = threading.Event()
+        self._answered = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_task_factory(_owned)
+        self._main = threading.get_ident()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._loop.set_task_factory(None)
+        faulthandler.cancel_dump_traceback_later()
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            faulthandler.dump_traceback_later(2 * self._after_s, exit=True)
+            self._answered.clear()
+            try:
+                self._loop.call_soon_threadsafe(self._answered.set)
+            except RuntimeError:  # the loop is closed
+                return
+            if not self._is_answered() and not self._over.is_set():
+                self._end()
+            self._over.wait(_LOOK_S)
+
+    def _is_answered(self) -> bool:
+        """Whether the loop answers in time. Time in which this thread did not run either does not count: the
+        machine was asleep, or the process stopped.
+        """
+        waited_s = 0.0
+        while waited_s < self._after_s:
+            began = time.monotonic()
+            if self._answered.wait(_LOOK_S):
+                return True
+            waited_s += min(time.monotonic() - began, 2 * _LOOK_S)
+        return False
+
+    def _end(self) -> None:
+        task = asyncio.current_task(self._loop)
+        conversation = _of_tasks.get(task, "") if task is not None else ""
+        frame = sys._current_frames().get(self._main)  # pyright: ignore[reportPrivateUsage]
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
+        log.critical(
+            "Nothing has moved for %.0f s, because of %s. This process ends, to be started again.\n%s",
+            self._after_s,
+            f"conversation {conversation}" if conversation else "something that is no event",
+            stack,
+        )
+        try:
+            asyncio.run(asyncio.wait_for(self._abandon_all(conversation), _GRACE_S))
+        except Exception as error:  # the leases run out by themselves
+            log.error("What was being worked on could not be given back: %s", error)
+        os._exit(EXIT_STATUS)
+
+    async def _abandon_all(self, conversation: str) -> None:
+        await self._abandon(conversation)
+
+
+def _owned(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+    """A task that is known to belong to the conversation whose task began it."""
+    task = asyncio.Task(work, loop=loop, **more)
+    context: contextvars.Context | None = more.get("context")
+    if conversation := context.get(_conversation, "") if context is not None else _conversation.get():
+        _of_tasks[task] = conversation
+    return task
