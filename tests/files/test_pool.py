@@ -205,7 +205,7 @@ async def test_no_process_outlives_a_killed_bot(tmp_path: Path) -> None:
 @linux
 async def test_a_process_has_limits_and_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """Field fault 90: memory, files and core dumps are limited; keys of the bot are not handed on."""
-    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "canary-of-a-key")
+    monkeypatch.setenv("PARLEY_STUDIO_TOKEN", "canary-of-a-token")
     memory_mb, environment = Settings(_env_file=None).readers  # pyright: ignore[reportCallIssue]
     pool = Pool(memory_mb=memory_mb, environment=environment)
     await pool.read(b"hello", "", 1000)
