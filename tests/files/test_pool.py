@@ -44,8 +44,10 @@ def gone(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text(encoding="ascii").split()[2] == "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").split()[2] == "Z"
+    except OSError:
+        return Path("/proc/self").exists()
 
 
 def attached(name: str) -> Attachment:
