@@ -32,6 +32,7 @@ _PROMPTY = {
     "stop": "stopSequences",
 }
 _OURS = "parley"
+_SETUP = {"systemPrompt", "chatParameters", "fewShotExamples"}
 
 
 # ------------------------------------------------------------------ .prompty
@@ -194,10 +195,7 @@ def to_studio(template: Template) -> bytes:
 
 def _setup(data: bytes, name: str) -> dict[str, Any]:
     setup = _decode(data, name)
-    if (
-        not isinstance(setup, dict)
-        or not {"systemPrompt", "chatParameters", "fewShotExamples"} & setup.keys()
-    ):
+    if not isinstance(setup, dict) or not _SETUP & setup.keys():
         words = "it has neither 'systemPrompt' nor 'fewShotExamples' nor 'chatParameters'"
         raise TemplateError(f"{name}: this is no chat set-up of Azure OpenAI Studio: {words}")
     return cast("dict[str, Any]", setup)

@@ -43,7 +43,7 @@ _CHUNK_BYTES = 256 * 1024
 _PICTURE_BYTES = 16 * 1024 * 1024
 _WORDS_BYTES = 2000
 _MIMES = ("image/png", "image/jpeg", "image/webp")
-_LEAVE_S = 5.0
+_LEAVE_S = 2.0
 _START = "import sys; sys.path.append(sys.argv[1]); from bot.files.reader import main; main()"
 
 _ANOTHER = "Try a smaller file or another format."

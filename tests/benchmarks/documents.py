@@ -13,7 +13,7 @@ import multiprocessing
 import re
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def build(kind: str, name: str, path: Path) -> None:
     path.write_bytes(_hostile()[kind][name]())
 
 
-def _hostile() -> Mapping[str, Mapping[str, "object"]]:
+def _hostile() -> Mapping[str, Mapping[str, Callable[[], bytes]]]:
     # Not imported above: the packages that build the files must not count as memory of the bot.
     return importlib.import_module("tests.hostile_documents").HOSTILE
 

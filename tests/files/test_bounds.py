@@ -1,0 +1,64 @@
+"""What is read in the bot's own process, of templates and of kept pictures, has bounds of its own."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from adapters.studio.frames import milliseconds, sketched
+from adapters.studio.gate import Turned
+from adapters.studio.thumbnails import thumbnail
+from adapters.teams.format import picture as for_teams
+from bot.errors import NotAllowed, TemplateError
+from bot.illustrations import PICTURE
+from bot.models import masks, sketch
+from bot.setups import from_studio, to_prompty
+from bot.types import Image, Template
+from bot.wording import HOLE
+from tests.documents import picture
+
+LARGE = (4200, 4200)
+"""Pixels: more than anything that Parley keeps, few enough for a test."""
+
+
+def test_a_template_of_braces_is_read_in_one_pass() -> None:
+    """Field fault 90: 64 KB of braces in an imported template held the event loop for minutes."""
+    assert HOLE.findall("{" * 500_000) == []
+    assert HOLE.findall("{{a" * 200_000) == []
+    assert HOLE.findall("Hi {{ name }}, {{{date}}}, {{ {{channel}}") == [" name ", "{date", "channel"]
+
+
+def test_a_template_of_beginnings_of_pictures_is_read_in_one_pass() -> None:
+    """Field fault 90: each beginning of a picture was looked for to the end of the line."""
+    assert PICTURE.findall("![" * 300_000) == []
+    assert PICTURE.findall("![a](" * 200_000) == []
+    assert PICTURE.findall("See ![a cat](cat.png) and ![](dog.jpg)") == [
+        ("a cat", "cat.png"),
+        ("", "dog.jpg"),
+    ]
+
+
+def test_a_set_up_is_not_written_as_yaml_where_it_is_too_large() -> None:
+    """Field fault 90: writing YAML takes seconds for each megabyte."""
+    template = Template(name="x", digest="", system="Hi.", extra={"list": list(range(50_000))})
+    with pytest.raises(TemplateError, match="beside its wording"):
+        to_prompty(template)
+    with pytest.raises(TemplateError):
+        from_studio(b'{"systemPrompt": "Hi.", "list": [' + b"1," * 30_000 + b"1]}", "x")
+
+
+def test_a_large_mask_is_not_unpacked() -> None:
+    """Field fault 90: a mask of a few KB may have any number of pixels."""
+    with pytest.raises(NotAllowed, match="too many pixels"):
+        masks.fitted(picture(size=LARGE), picture())
+    with pytest.raises(NotAllowed, match="too large"):
+        sketch.edited(picture(size=LARGE), "brighter")
+
+
+def test_a_large_kept_picture_is_not_unpacked() -> None:
+    """Field fault 90: nor are pictures that are only shown."""
+    large = picture(size=LARGE)
+    with pytest.raises(Turned, match="too large"):
+        thumbnail(large)
+    assert sketched("", "", milliseconds(datetime.now(UTC)), Image(mime="image/png", data=large)) is None
+    with pytest.raises(ValueError, match="4200 x 4200"):
+        for_teams(Image(mime="image/png", data=large))
