@@ -12,9 +12,6 @@
 # make clean      removes what the others made, but not the bot's data
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-# The newest Python here that Parley was tested with, else any that it can run on.
-PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
-	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v "$$p" && break; done)
 BIN := .venv/bin
 # Tests run side by side: most of them wait for a process, a browser or a clock.
 SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4
@@ -24,13 +21,14 @@ help:
 	@sed -n '/^\./q; s/^# \{0,1\}//p' Makefile
 
 # The development lock holds everything that the other one holds, so an environment made from it runs Parley too.
-.venv/.run: requirements.lock pyproject.toml .ci/install.sh
-	@.ci/install.sh "$(PYTHON)" requirements.lock
-	@touch $@
+# install.sh looks each time whether there is something to do: also when the Python of .venv is gone, or .venv was moved.
+.venv/.run: always
+	@.ci/install.sh requirements.lock
 
-.venv/.dev: requirements-dev.lock pyproject.toml .ci/install.sh
-	@.ci/install.sh "$(PYTHON)" requirements-dev.lock
-	@touch $@ .venv/.run
+.venv/.dev: always
+	@.ci/install.sh requirements-dev.lock
+
+always:
 
 .PHONY: venv
 venv: .venv/.dev
