@@ -82,12 +82,16 @@ class Bot:
         status, body = await self.get(f"/studio/conversations/{conversation}")
         return [turn["asked"]["event"] for turn in body["turns"]] if status == 200 else []
 
-    async def restarts(self) -> int:
-        """What /metrics says of the restarts of Redis."""
+    async def measured(self, name: str) -> int:
+        """What /metrics says of a number."""
         async with self.http.get(f"http://127.0.0.1:{self.port}/metrics") as response:
-            found = re.search(r"^parley_redis_restarts_total (\S+)", await response.text(), re.MULTILINE)
+            found = re.search(rf"^{name} (\S+)", await response.text(), re.MULTILINE)
         assert found is not None
         return int(float(found[1]))
+
+    async def restarts(self) -> int:
+        """How often Redis was started again."""
+        return await self.measured("parley_redis_restarts_total")
 
     def server(self) -> int:
         """The process of the Redis server."""
@@ -341,11 +345,17 @@ async def test_an_ordinary_end_drains_before_redis_ends(bot: Bot) -> None:
 async def test_redis_is_started_again_also_while_the_bot_drains(bot: Bot) -> None:
     """Field fault 94b: a service manager may signal all processes of a service at once."""
     chatter = Chatter(bot)
-    await chatter.speak(1)
+    await chatter.speak(2)
+
+    async def answering() -> bool:
+        return await bot.measured("parley_turns_running") > 0
+
+    await until(answering, "something is being answered")
+    os.kill(bot.server(), signal.SIGTERM)
     assert bot.process is not None
     bot.process.terminate()
-    os.kill(bot.server(), signal.SIGTERM)
     assert await bot.ended() == 0
+    assert "runs again" in bot.said()
     await bot.begin()
     await chatter.answered()
 
