@@ -115,11 +115,13 @@ class Erasure:
         `conversations` are looked at as the person's, whoever speaks there.
         """
         found = await self._unfinished(user) or Found(user=user, began_at=now())
-        found = msgspec.structs.replace(found, rooms=found.rooms | set(conversations))
+        rooms = found.rooms | set(conversations) | set(await self._turns.talks(user))
+        found = msgspec.structs.replace(found, rooms=rooms)
         return await self._erase(found, event, patience_s, until=None)
 
     async def _erase(self, found: Found, event: str, patience_s: float, until: datetime | None) -> Erased:
         found = await collect(self._redis, found, until)
+        found = await self._published.collect(found)
         await self._seal(found)
         passages = await asyncio.to_thread(_passages, found)
         await spare(self._redis, found, passages)

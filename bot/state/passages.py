@@ -102,7 +102,7 @@ class Passages:
     def _matching(self, words: Sequence[str], place: int, first: str, *, everything: bool) -> Iterator[Words]:
         for length in self._lengths.get(first, ()):
             run = tuple(words[place : place + length])
-            known = self._needles.get(run)
+            known = self._needles.get(run) if len(run) == length else None
             if known is not None and (known.strong or everything):
                 yield run
 

@@ -112,7 +112,10 @@ class Places:
             for turn in read_turns([raw]):
                 if not self._is_theirs(turn.said):
                     known.learn([turn])
-                if self._is_near(turn.said) and not turn.said.user.is_same(self._user):
+                if turn.said.user.is_same(self._user):
+                    if not self._is_theirs(turn.said) and (new := self.redaction.answer(raw)) is not raw:
+                        found.append(("turns", raw, new, turn.id))
+                elif self._is_near(turn.said):
                     self._note(found, "turns", raw, turn.id, everything)
         for raw in one.events:
             for event in events_of([raw]):
@@ -192,11 +195,10 @@ class Places:
         """
         ids = {turn.id for turn in turns}
         pictures = {ref for turn in turns for ref in refs(turn)}
-        own = {turn.id for turn in turns if turn.said.user.is_same(self._user)}
         for kind, rest, key in found:
             if rest not in (ids if kind == "sent" else pictures):
                 await self._redis.call("DEL", key)
-            elif kind == "sent" and rest not in own:
+            elif kind == "sent":
                 await self._rewrite(key, known)
 
     async def _rewrite(self, key: str, known: Known) -> None:

@@ -1,7 +1,7 @@
 """Takes a person out of what the studio keeps: set-ups, votes, examples that were made from questions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -29,6 +29,16 @@ class Publications:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+
+    async def collect(self, found: Found) -> Found:
+        """Add the words of the set-ups that the person saved."""
+        texts = dict(found.texts)
+        if found.user.tenant == _STUDIO:
+            for _, stored in _pairs(await self._redis.call("HGETALL", keys.SAVES)):
+                for one in _read(_saved, stored):
+                    if one.owner == found.user.id:
+                        texts |= dict.fromkeys(_strings(msgspec.json.decode(one.setups)), one.at)
+        return replace(found, texts=tuple(texts.items()))
 
     async def forget_own(self, user: User) -> int:
         """Delete the set-ups that a person saved and the votes that they cast; how much that was."""
@@ -92,14 +102,11 @@ class Publications:
         """Change records of the history in their places; every process then reads it anew."""
         amended = 0
         for stored in await self._redis.call("LRANGE", keys.VERSIONS, 0, -1):
-            try:
-                record = _record.decode(stored)
-            except msgspec.MsgspecError:
-                continue  # of a newer Parley
-            new = change(record)
-            if new is not record:
-                encoded = msgspec.json.encode(new)
-                amended += await self._redis.run(_EXCHANGE, [keys.VERSIONS], [stored, encoded])
+            for record in _read(_record, stored):
+                new = change(record)
+                if new is not record:
+                    encoded = msgspec.json.encode(new)
+                    amended += await self._redis.run(_EXCHANGE, [keys.VERSIONS], [stored, encoded])
         if amended:
             await self._redis.call("INCR", keys.AMENDED)
             await self._redis.call("PUBLISH", keys.PUBLISHED, 0)
@@ -107,12 +114,31 @@ class Publications:
     async def _fields(self, name: str, decoder: Any, test: Callable[[Any], bool]) -> list[bytes]:
         found: list[bytes] = []
         for field, stored in _pairs(await self._redis.call("HGETALL", name)):
-            try:
-                if test(decoder.decode(stored)):
-                    found.append(field)
-            except msgspec.MsgspecError:
-                continue  # of a newer Parley
+            found += [field for one in _read(decoder, stored) if test(one)]
         return found
+
+
+def _read(decoder: Any, stored: bytes) -> list[Any]:
+    """What is stored, in a list; nothing where it can't be read: it is of a newer Parley."""
+    try:
+        return [decoder.decode(stored)]
+    except msgspec.MsgspecError:
+        return []
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text of something that was read from JSON, but for the names of its fields."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for one in cast("list[Any]", value):
+                yield from _strings(one)
+        case dict():
+            for one in cast("dict[str, Any]", value).values():
+                yield from _strings(one)
+        case _:
+            pass
 
 
 def _pairs(pairs: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:

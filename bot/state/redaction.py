@@ -70,6 +70,17 @@ class Redaction:
         after = self._record(before, everything)
         return stored if after is before else msgspec.json.encode(after)
 
+    def answer(self, stored: bytes) -> bytes:
+        """A turn of the person's own, from after they were forgotten: what they said anew stays."""
+        before: Json = msgspec.json.decode(stored)
+        after = self._record({name: old for name, old in before.items() if name != "said"}, True)
+        messages = [
+            old if old["role"] == "user" else new
+            for old, new in zip(before.get("messages", ()), after.get("messages", ()), strict=True)
+        ]
+        after = {**before, **after, **({"messages": messages} if messages else {})}
+        return stored if after == before else msgspec.json.encode(after)
+
     def _record(self, record: Json, everything: bool) -> Json:
         ratings = record.get("ratings")
         if ratings and self._user.id in ratings:
