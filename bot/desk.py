@@ -7,13 +7,18 @@ from msgspec.structs import replace
 
 from bot import budgets, sent
 from bot.errors import NotAllowed
+from bot.state import keys
 from bot.state.buried import Graveyard
 from bot.state.choices import Choice, Choices, Manner
+from bot.state.confirmations import Confirmations
 from bot.state.ledger import Ledger, Spent, Standing
 from bot.state.memory import Memory
 from bot.state.proposals import Proposals
 from bot.state.turns import Turns
 from bot.types import About, Deployment, Said, Template, Turn, User, now
+
+FORGET_NOW = "forget me now"
+"""What a person types to confirm that everything about them is deleted."""
 
 
 class Desk:
@@ -30,6 +35,7 @@ class Desk:
         choices: Choices,
         proposals: Proposals,
         graveyard: Graveyard,
+        confirmations: Confirmations,
         operators: Collection[str] = (),
         retention_days: int = 30,
     ) -> None:
@@ -42,6 +48,7 @@ class Desk:
         self._choices = choices
         self._proposals = proposals
         self._graveyard = graveyard
+        self._confirmations = confirmations
         self._operators = frozenset(operators)
         self._retention_days = retention_days
 
@@ -147,6 +154,45 @@ class Desk:
             raise NotAllowed("Only the person who asked, and those who run this bot, may see what was sent.")
         return sent.describe(turn, await self._turns.sent(conversation, turn.id))
 
+    async def ask_forget(self, user: User, *conversations: str) -> str:
+        """Count what `forget` would delete, and wait for the person's confirmation; in words."""
+        counted = await self.count(user, *conversations)
+        await self._confirmations.ask(user, "forget")
+        return (
+            f"This deletes {counted}, and what you chose for yourself, in every conversation. It can't be "
+            f"undone. To delete it, reply `{FORGET_NOW}` within {keys.CONFIRM_S // 60} minutes."
+        )
+
+    async def confirm_forget(self, user: User, event: str, *conversations: str) -> str:
+        """Delete what is kept about a person who was asked before; what was deleted, in words.
+
+        A second delivery of the same event gets the same words. Raises NotAllowed where nothing waits for a
+        confirmation.
+        """
+        outcome = await self._confirmations.confirm(user, "forget", event)
+        if outcome is None:
+            raise NotAllowed(
+                "Nothing was deleted: there is nothing to confirm. A confirmation works once, within "
+                f"{keys.CONFIRM_S // 60} minutes. Type `forget me` to see what would be deleted."
+            )
+        if not outcome:
+            outcome = await self.forget(user, *conversations)
+            await self._confirmations.done(user, "forget", outcome)
+        return outcome
+
+    async def count(self, user: User, *conversations: str) -> str:
+        """What `forget` would delete of a person, everywhere, and in these conversations; in words."""
+        everywhere = dict.fromkeys([*await self._turns.talks(user), *conversations])
+        kept = await self._turns.count(user, everywhere)
+        given_up = await self._graveyard.count_person(user)
+        counts = [
+            _count(kept.conversations, "conversation"),
+            _count(kept.turns, "answer"),
+            _count(kept.pictures, "picture"),
+            *([_count(given_up, "message") + " that I could not answer"] if given_up else []),
+        ]
+        return f"{', '.join(counts)} and your usage records"
+
     async def forget(self, user: User, *conversations: str) -> str:
         """Delete what is kept about a person, everywhere, and in these; what was deleted, in words."""
         everywhere = dict.fromkeys([*await self._turns.talks(user), *conversations])
@@ -156,6 +202,7 @@ class Desk:
         chosen = await self._choices.forget(user)
         await self._proposals.forget(user)
         buried = await self._graveyard.forget_person(user)
+        await self._turns.release(everywhere)
         counted = " and ".join(
             f"this {one}'s" for one in ("day", "month") if one in self._ledger.counted(user)
         )

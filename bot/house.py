@@ -30,6 +30,7 @@ from bot.state.bills import Bills
 from bot.state.books import Books
 from bot.state.buried import Graveyard
 from bot.state.choices import Choices
+from bot.state.confirmations import Confirmations
 from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
 from bot.state.feed import Feed
@@ -279,6 +280,7 @@ def _desk(
         choices=Choices(redis),
         proposals=library.proposals,
         graveyard=Graveyard(redis),
+        confirmations=Confirmations(redis),
         operators=settings.operators,
         retention_days=settings.parley_retention_days,
     )

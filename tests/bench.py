@@ -16,6 +16,7 @@ from bot.state.archive import Archive
 from bot.state.bills import Bills
 from bot.state.buried import Graveyard
 from bot.state.choices import Choices
+from bot.state.confirmations import Confirmations
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
 from bot.state.memory import Memory
@@ -93,6 +94,7 @@ class Bench:
             choices=Choices(self.redis),
             proposals=Proposals(self.redis),
             graveyard=Graveyard(self.redis),
+            confirmations=Confirmations(self.redis),
             operators=self.operators,
         )
 

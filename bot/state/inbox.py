@@ -127,6 +127,7 @@ class Inbox:
                 keys.ready(shard),
                 keys.of("turns", conversation),
                 keys.waiting(shard),
+                keys.of("owner", conversation),
             ],
             [
                 _json.encode(event),
@@ -139,6 +140,8 @@ class Inbox:
                 event.user.tenant,
                 share,
                 keys.WAITING_S,
+                event.address.owner,
+                self._retention_s + keys.DAY_S,
             ],
         )
         return answer.decode()

@@ -15,6 +15,8 @@ from bot.types import Image, Message, Part, Prompt, Turn, User
 log = logging.getLogger(__name__)
 
 _FORGET = Script("forget")
+_BATCH = 10
+"""Conversations that are read at once: each holds two hundred turns at most."""
 _turn = msgspec.json.Decoder(Turn)
 _prompts = msgspec.json.Decoder(tuple[Prompt, ...])
 _image = msgspec.msgpack.Decoder(Image)
@@ -105,6 +107,41 @@ class Turns:
         stored: bytes | None = await self._redis.call("GET", keys.of("picture", conversation, ref))
         return _image.decode(stored) if stored else None
 
+    async def owner(self, conversation: str) -> str | None:
+        """The id of the user whose conversation this is; None while nobody has written in it.
+
+        A conversation of an older version has no owner stored: it belongs to whoever began it.
+        """
+        stored, first = await self._redis.many(
+            [("GET", keys.of("owner", conversation)), ("LINDEX", keys.of("turns", conversation), 0)]
+        )
+        if stored:
+            return stored.decode()
+        turn = _read(first) if first else None
+        return turn.said.user.id if turn is not None else None
+
+    async def release(self, conversations: Iterable[str]) -> None:
+        """Let these conversations be without an owner in a day; until then nobody else can take one over."""
+        commands = [("EXPIRE", keys.of("owner", one), keys.DAY_S) for one in conversations]
+        if commands:
+            await self._redis.many(commands)
+
+    async def count(self, user: User, conversations: Iterable[str]) -> Forgotten:
+        """What `forget` would delete in these conversations."""
+        names, found = list(conversations), Forgotten()
+        for at in range(0, len(names), _BATCH):
+            stored = await self._redis.many(
+                [("LRANGE", keys.of("turns", name), 0, -1) for name in names[at : at + _BATCH]]
+            )
+            for raw in stored:
+                theirs = [turn for turn in read_turns(raw) if _same(turn.said.user, user)]
+                found = Forgotten(
+                    conversations=found.conversations + bool(theirs),
+                    turns=found.turns + len(theirs),
+                    pictures=found.pictures + sum(len(refs(turn)) for turn in theirs),
+                )
+        return found
+
     async def erase(self, conversation: str, turn: Turn) -> None:
         """Delete what is kept beside a turn: what was sent, and its pictures."""
         names = [keys.of("sent", conversation, turn.id)]
@@ -138,6 +175,10 @@ class Turns:
             total += bool(removed)
             turns += len(removed)
         return Forgotten(conversations=total, turns=turns, pictures=pictures)
+
+
+def _same(one: User, other: User) -> bool:
+    return (one.id, one.tenant) == (other.id, other.tenant)
 
 
 def refs(turn: Turn) -> list[str]:
