@@ -34,8 +34,11 @@ _ALIASES = {
     "mention only": "mention-only",
     "unmute": "follow",
 }
-_FORGET = {"forget": "", "/forget": "me", "forget me": "me", "/forget me": "me"}
-_FORGET |= {FORGET_NOW: "now", f"/{FORGET_NOW}": "now"}
+_FORGET = {
+    "forget": "",
+    **dict.fromkeys(("/forget", "forget me", "/forget me"), "me"),
+    **dict.fromkeys((FORGET_NOW, f"/{FORGET_NOW}"), "now"),
+}
 """Everything that this command may be typed as: it deletes, so nothing else is taken for it."""
 _TAKES_WORDS = ("prompt", "model", "compare", "again", "variations", "sent")
 """The commands that something may follow; behind any other it makes a question of them."""

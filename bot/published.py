@@ -96,10 +96,14 @@ class Binding(Value):
 
 
 class Saved(Value):
-    """Set-ups of the playground that were saved for everybody; `setups` is their JSON, as the page has it."""
+    """Set-ups of the playground that were saved for everybody; `setups` is their JSON, as the page has it.
+
+    `owner` is the id of the user who saved them; empty where an older version did.
+    """
 
     id: str
     name: str
     author: str
     at: datetime
     setups: str
+    owner: str = ""

@@ -169,7 +169,7 @@ class Saves(Protocol):
         """One of them."""
         ...
 
-    async def save(self, name: str, setups: str, *, author: str, replace: bool) -> Saved:
+    async def save(self, name: str, setups: str, *, author: str, replace: bool, owner: str = "") -> Saved:
         """Save under a name. Raises NotAllowed, also for a name that is taken, but to `replace` it."""
         ...
 

@@ -159,6 +159,7 @@ class Inbox:
                 keys.of("seen", conversation, event.id),
                 keys.of("lease", conversation),
                 keys.of("inbox", conversation),
+                keys.of("owner", conversation),
             ],
             [
                 user.id,
@@ -169,6 +170,7 @@ class Inbox:
                 int(leave),
                 event.target,
                 keys.SEEN_S,
+                event.address.owner,
             ],
         )
         return msgspec.convert(answer.decode(), Receipt)

@@ -39,7 +39,7 @@ class Saves:
         stored: bytes | None = await self._redis.call("HGET", keys.SAVES, id)
         return _read(stored) if stored else None
 
-    async def save(self, name: str, setups: str, *, author: str, replace: bool) -> Saved:
+    async def save(self, name: str, setups: str, *, author: str, replace: bool, owner: str = "") -> Saved:
         """Save under a name. Raises NotAllowed, also for a name that is taken, but to `replace` it."""
         name, others = _named(name), await self.all()
         if len(setups.encode()) > MOST_BYTES:
@@ -50,7 +50,7 @@ class Saves:
         if taken is None and len(others) >= MOST:
             raise NotAllowed(f"{MOST} set-ups are saved already. Delete one that nobody needs any more.")
         id = taken.id if taken is not None else uuid4().hex
-        return await self._put(Saved(id=id, name=name, author=author, at=now(), setups=setups))
+        return await self._put(Saved(id=id, name=name, author=author, at=now(), setups=setups, owner=owner))
 
     async def rename(self, id: str, name: str) -> Saved:
         """Give it another name. Raises NotAllowed."""

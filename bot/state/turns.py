@@ -15,8 +15,6 @@ from bot.types import Image, Message, Part, Prompt, Turn, User
 log = logging.getLogger(__name__)
 
 _FORGET = Script("forget")
-_BATCH = 10
-"""Conversations that are read at once: each holds two hundred turns at most."""
 _turn = msgspec.json.Decoder(Turn)
 _prompts = msgspec.json.Decoder(tuple[Prompt, ...])
 _image = msgspec.msgpack.Decoder(Image)
@@ -126,22 +124,6 @@ class Turns:
         if commands:
             await self._redis.many(commands)
 
-    async def count(self, user: User, conversations: Iterable[str]) -> Forgotten:
-        """What `forget` would delete in these conversations."""
-        names, found = list(conversations), Forgotten()
-        for at in range(0, len(names), _BATCH):
-            stored = await self._redis.many(
-                [("LRANGE", keys.of("turns", name), 0, -1) for name in names[at : at + _BATCH]]
-            )
-            for raw in stored:
-                theirs = [turn for turn in read_turns(raw) if _same(turn.said.user, user)]
-                found = Forgotten(
-                    conversations=found.conversations + bool(theirs),
-                    turns=found.turns + len(theirs),
-                    pictures=found.pictures + sum(len(refs(turn)) for turn in theirs),
-                )
-        return found
-
     async def erase(self, conversation: str, turn: Turn) -> None:
         """Delete what is kept beside a turn: what was sent, and its pictures."""
         names = [keys.of("sent", conversation, turn.id)]
@@ -175,10 +157,6 @@ class Turns:
             total += bool(removed)
             turns += len(removed)
         return Forgotten(conversations=total, turns=turns, pictures=pictures)
-
-
-def _same(one: User, other: User) -> bool:
-    return (one.id, one.tenant) == (other.id, other.tenant)
 
 
 def refs(turn: Turn) -> list[str]:

@@ -158,6 +158,8 @@ async def test_an_answer_that_takes_long_is_stopped_and_kept_so_far(page: Page, 
 async def test_a_set_up_of_a_template_that_is_gone_is_left_out(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     old = json.dumps([{"template": "no-such", "system": "x", "examples": []}])
-    await page.evaluate("old => localStorage.setItem('parley.playground', old)", old)
+    await page.evaluate(
+        "old => localStorage.setItem(`parley.playground.${document.body.dataset.person}`, old)", old
+    )
     await page.reload()
     await expect(page.get_by_label("Template")).to_have_value("assistant")
