@@ -93,12 +93,11 @@ class Graveyard:
 
     async def forget_person(self, user: User) -> int:
         """Delete what is buried of one person; how much that was."""
+        return await self._forget(lambda record: _by(user, record))
 
-        def theirs(record: Buried) -> bool:
-            event = read_event(record.event)
-            return event is not None and (event.user.id, event.user.tenant) == (user.id, user.tenant)
-
-        return await self._forget(theirs)
+    async def count_person(self, user: User) -> int:
+        """How much is buried of one person."""
+        return sum(_by(user, _record.decode(stored)) for stored in await self._stored())
 
     async def _forget(self, test: Callable[[Buried], bool]) -> int:
         found = [
@@ -116,6 +115,11 @@ class Graveyard:
             [("LRANGE", keys.buried(shard), 0, -1) for shard in range(keys.SHARDS)]
         )
         return [stored for records in shards for stored in records]
+
+
+def _by(user: User, record: Buried) -> bool:
+    event = read_event(record.event)
+    return event is not None and (event.user.id, event.user.tenant) == (user.id, user.tenant)
 
 
 def _id(stored: bytes) -> str:
