@@ -11,6 +11,7 @@ from bot.state import keys
 from bot.state.buried import Graveyard
 from bot.state.choices import Choice, Choices, Manner
 from bot.state.confirmations import Confirmations
+from bot.state.erasure import Erasure
 from bot.state.ledger import Ledger, Spent, Standing
 from bot.state.memory import Memory
 from bot.state.proposals import Proposals
@@ -36,6 +37,7 @@ class Desk:
         proposals: Proposals,
         graveyard: Graveyard,
         confirmations: Confirmations,
+        erasure: Erasure,
         operators: Collection[str] = (),
         retention_days: int = 30,
     ) -> None:
@@ -49,6 +51,7 @@ class Desk:
         self._proposals = proposals
         self._graveyard = graveyard
         self._confirmations = confirmations
+        self._erasure = erasure
         self._operators = frozenset(operators)
         self._retention_days = retention_days
 
@@ -159,8 +162,9 @@ class Desk:
         counted = await self.count(user, *conversations)
         await self._confirmations.ask(user, "forget")
         return (
-            f"This deletes {counted}, and what you chose for yourself, in every conversation. It can't be "
-            f"undone. To delete it, reply `{FORGET_NOW}` within {keys.CONFIRM_S // 60} minutes."
+            f"This deletes everything that is kept about you, in every conversation: {counted}, your usage "
+            "records and what you chose for yourself. It can't be undone. To delete it, reply "
+            f"`{FORGET_NOW}` within {keys.CONFIRM_S // 60} minutes."
         )
 
     async def confirm_forget(self, user: User, event: str, *conversations: str) -> str:
@@ -181,17 +185,14 @@ class Desk:
         return outcome
 
     async def count(self, user: User, *conversations: str) -> str:
-        """What `forget` would delete of a person, everywhere, and in these conversations; in words."""
-        everywhere = dict.fromkeys([*await self._turns.talks(user), *conversations])
-        kept = await self._turns.count(user, everywhere)
-        given_up = await self._graveyard.count_person(user)
-        counts = [
-            _count(kept.conversations, "conversation"),
-            _count(kept.turns, "answer"),
-            _count(kept.pictures, "picture"),
-            *([_count(given_up, "message") + " that I could not answer"] if given_up else []),
-        ]
-        return f"{', '.join(counts)} and your usage records"
+        """How much `forget` would delete of a person, everywhere, and in these conversations; in words."""
+        kept = await self._erasure.preview(user, *conversations)
+        waiting = kept.waiting - bool(conversations)  # what asks for it waits in its conversation, too
+        counts = [_count(kept.conversations, "conversation"), _count(kept.answers, "answer")]
+        counts.append(_count(kept.pictures, "picture"))
+        counts += [_count(waiting, "waiting message")] if waiting > 0 else []
+        counts += [f"{_count(kept.given_up, 'message')} that I could not answer"] if kept.given_up else []
+        return ", ".join(counts)
 
     async def forget(self, user: User, *conversations: str) -> str:
         """Delete what is kept about a person, everywhere, and in these; what was deleted, in words."""

@@ -33,6 +33,7 @@ from bot.state.choices import Choices
 from bot.state.confirmations import Confirmations
 from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
+from bot.state.erasure import Erasure
 from bot.state.feed import Feed
 from bot.state.inbox import Inbox
 from bot.state.latency import Latency
@@ -281,6 +282,7 @@ def _desk(
         proposals=library.proposals,
         graveyard=Graveyard(redis),
         confirmations=Confirmations(redis),
+        erasure=Erasure(redis),
         operators=settings.operators,
         retention_days=settings.parley_retention_days,
     )

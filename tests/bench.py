@@ -17,6 +17,7 @@ from bot.state.bills import Bills
 from bot.state.buried import Graveyard
 from bot.state.choices import Choices
 from bot.state.confirmations import Confirmations
+from bot.state.erasure import Erasure
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
 from bot.state.memory import Memory
@@ -95,6 +96,7 @@ class Bench:
             proposals=Proposals(self.redis),
             graveyard=Graveyard(self.redis),
             confirmations=Confirmations(self.redis),
+            erasure=Erasure(self.redis),
             operators=self.operators,
         )
 

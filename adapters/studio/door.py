@@ -77,7 +77,9 @@ class Door:
             browser = browsers.called(form.get("name"), browsers.known(request))
             return self._gate.sign_in(form.get("token", ""), to, browser, secure=self._secure(request))
         except Turned as turned:
-            return self._page(request, to, words=str(turned), status=turned.status, by_token=True)
+            typed = browsers.one_line(form.get("name", ""))
+            words, status = str(turned), turned.status
+            return self._page(request, to, words=words, status=status, by_token=True, name=typed)
         except NotAllowed as refusal:
             return self._page(request, to, words=str(refusal), status=400, by_token=True)
 
@@ -157,6 +159,7 @@ class Door:
         status: int = 200,
         choose: bool = False,
         by_token: bool = False,
+        name: str = "",
     ) -> web.Response:
         begin = f"{BEGIN}?{urlencode({'to': to} | ({'choose': 1} if choose else {}))}"
         values: dict[str, Any] = {
@@ -164,7 +167,8 @@ class Door:
             "to": to,
             "begin": begin if self._gate.entra is not None else "",
         }
-        values["browser"] = browsers.known(request)
+        known = browsers.known(request)
+        values |= {"browser": known, "called": name or (known.name if known else "")}
         tokens = self._gate.takes_tokens
         return page(draw("sign-in.html", tokens=tokens, by_token=by_token, **values), status=status)
 
