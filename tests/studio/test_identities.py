@@ -76,7 +76,7 @@ async def answer(http: ClientSession, event: str = M, place: str = ROOM) -> str:
     """What an answer says, once it is whole."""
     async with http.get(f"{place}/events") as response:
         async for line in response.content:
-            frame = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+            frame: dict[str, object] = json.loads(line[6:]) if line.startswith(b"data: ") else {}
             if frame.get("kind") == "done" and frame["event"] == event:
                 return str(frame["text"])
     raise AssertionError("the stream ended")
@@ -295,7 +295,7 @@ async def test_field_fault_81_a_viewer_deletes_nothing_of_others(people: People)
     operator, viewer = await people.signed_in("operator", "Olga"), await people.signed_in(name="Vic")
     await send(operator, "of the operator")
     await answer(operator)
-    place = f"/studio/conversations/{'d' * 32}"
+    place, words = f"/studio/conversations/{'d' * 32}", ""
     for number, text in enumerate(("Forget!", "forget me", "forget me now")):
         event = f"{number:032x}"
         assert (await send(viewer, text, event, place)).status == 202

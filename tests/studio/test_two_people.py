@@ -1,9 +1,10 @@
 """Two people at one studio, each in a browser of their own: what they see of each other, and delete."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -28,7 +29,7 @@ async def locked(tmp_path: Path) -> AsyncIterator[Whole]:
 
 
 @asynccontextmanager
-async def browsing(chromium: Browser) -> AsyncIterator[Page]:
+async def browsing(chromium: Browser) -> AsyncGenerator[Page]:
     """A browser that nobody has used before."""
     context = await chromium.new_context(viewport={"width": 1180, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(1000 * PATIENCE_S)
@@ -122,7 +123,9 @@ async def test_the_list_of_an_older_version_gives_each_person_what_is_theirs(
         await sign_in(page, locked, "viewer", "Ada")
         await ask(page, "mine", 1)
         mine = page.url.rpartition("#")[2]
-        listed = [{"id": id, "title": id, "at": 1, "pending": {}} for id in (mine, "e" * 32)]
+        listed: list[dict[str, Any]] = [
+            {"id": id, "title": id, "at": 1, "pending": {}} for id in (mine, "e" * 32)
+        ]
         await page.evaluate(
             "old => { localStorage.clear(); localStorage.setItem('parley.conversations', old) }",
             json.dumps(listed),
