@@ -12,9 +12,10 @@ from aiohttp import web
 from bot.errors import LeaseLost
 from bot.types import About, Address, Attachment, Event, Finding, Image, Post, Quote, Reply, User
 
-Receipt = Literal["accepted", "duplicate", "ignored", "busy"]
+Receipt = Literal["accepted", "duplicate", "ignored", "busy", "denied"]
 """`accepted` and `duplicate`: the event is, or was, written down. `ignored`: it was not for the bot.
-`busy`: too much is waiting in this conversation; the adapter tells the person so."""
+`busy`: too much is waiting in this conversation; the adapter tells the person so. `denied`: the
+conversation belongs to another user than the address's owner."""
 
 Accept = Callable[[Event], Awaitable[Receipt]]
 """Writes an event down before anyone is thanked for it. Raises StateUnavailable (answer 503)."""
@@ -155,7 +156,7 @@ class Easel(Protocol):
 class Desk(Protocol):
     """What a platform may show a person about themselves, and change for them, beside conversations.
 
-    Every method raises StateUnavailable; `choose` raises Refused for what is not to be had.
+    Every method raises StateUnavailable; `choose` raises Refused for what is not available.
     """
 
     async def about(self, user: User, channel: str) -> About:
@@ -171,8 +172,19 @@ class Desk(Protocol):
         """
         ...
 
-    async def forget(self, user: User) -> str:
-        """Delete what is kept about a person, everywhere; what was deleted, in words."""
+    async def ask_forget(self, user: User) -> str:
+        """Count what is kept about a person, and wait ten minutes for them to confirm that it is deleted.
+
+        Returns the counts, and how to confirm, in words.
+        """
+        ...
+
+    async def confirm_forget(self, user: User, event: str) -> str:
+        """Delete what is kept about a person, everywhere; what was deleted, in words.
+
+        `event` is the id of the act that confirms: a second delivery of it is answered with the same words.
+        Raises NotAllowed where nothing waits for this person's confirmation.
+        """
         ...
 
     async def sent(self, user: User, conversation: str, post: str) -> str:

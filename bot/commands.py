@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from bot.desk import Desk
+from bot.desk import FORGET_NOW, Desk
 from bot.errors import NotAllowed
 from bot.state.bills import channel_of
 from bot.state.choices import Manner
@@ -20,7 +20,7 @@ WORDS: Mapping[str, str] = {
     "sent": "what was sent to the model for the last answer",
     "usage": "what you have used today and this month, and what is left",
     "reset": "start anew: I no longer see what was said before in this conversation",
-    "forget": "delete everything that is kept about you, in every conversation",
+    "forget": "delete everything that is kept about you, in every conversation; asks first",
     "follow": "answer what is said in threads that I am in, without being named",
     "mention-only": "answer in this channel only where I am named",
     "quiet": "answer in this conversation only where I am named",
@@ -30,9 +30,18 @@ _ALIASES = {
     "try again": "again",
     "variation": "variations",
     "what did you send": "sent",
+    "what did you send?": "sent",
     "mention only": "mention-only",
     "unmute": "follow",
 }
+_FORGET = {
+    "forget": "",
+    **dict.fromkeys(("/forget", "forget me", "/forget me"), "me"),
+    **dict.fromkeys((FORGET_NOW, f"/{FORGET_NOW}"), "now"),
+}
+"""Everything that this command may be typed as: it deletes, so nothing else is taken for it."""
+_TAKES_WORDS = ("prompt", "model", "compare", "again", "variations", "sent")
+"""The commands that something may follow; behind any other it makes a question of them."""
 _OF_CHANNELS = ("follow", "mention-only", "quiet", "mute")
 _MANNERS: Mapping[str, tuple[Manner, str]] = {
     "follow": ("follow", "From now on I answer what is said in threads of this channel that I am in."),
@@ -59,13 +68,17 @@ def clash(template: Template) -> str:
 
 def is_stop(said: Said) -> bool:
     """Whether this is a wish to stop: it can't wait its turn behind what it is to stop."""
-    return _plain(said) == "stop" or said.command == ("stop", "")
+    return _typed(said) in ("stop", "/stop")
 
 
-def _plain(said: Said) -> str:
-    """The text as a command word would be typed without its slash."""
-    text = said.text.strip().lower().rstrip(".!?")
-    return _ALIASES.get(text, text)
+def is_question(said: Said) -> bool:
+    """Whether a text that begins like one of these commands is none: `/reset the router, how?`."""
+    return said.command is not None and said.command[0] in {*WORDS, *_ALIASES}
+
+
+def _typed(said: Said) -> str:
+    """The text as it is compared with a command: case and the space around it don't matter, all else does."""
+    return said.text.strip().lower()
 
 
 class Commands:
@@ -90,14 +103,18 @@ class Commands:
     def parse(self, said: Said) -> tuple[str, str] | None:
         """The command that was typed, with or without its slash, and the rest; None for a question.
 
-        Without a slash, a word with more behind it is a command only where it names what can be chosen:
-        "model railways are fun" is something to talk about.
+        A command is typed exactly: "stop!", "usage?" and "/forget about it" are questions. Without a slash, a
+        word with more behind it is a command only where it names what can be chosen: "model railways are
+        fun" is something to talk about.
         """
+        typed = _typed(said)
+        if typed in _FORGET:
+            return "forget", _FORGET[typed]
         if said.command is not None:
             word, rest = said.command
             word = _ALIASES.get(word, word)
-            return (word, rest) if word in WORDS else None
-        plain = _plain(said)
+            return (word, rest) if word in _TAKES_WORDS or (word in WORDS and not rest) else None
+        plain = _ALIASES.get(typed, typed)
         if plain in WORDS:
             return plain, ""
         word, _, rest = said.text.strip().partition(" ")
@@ -108,8 +125,8 @@ class Commands:
             return "compare", rest
         return None
 
-    async def run(self, word: str, rest: str, said: Said) -> Done:
-        """Do what a word of `WORDS` says."""
+    async def run(self, word: str, rest: str, said: Said, event: str) -> Done:
+        """Do what a word of `WORDS` says; `event` is the id of the act that says it."""
         match word:
             case "reset":
                 text = "Done. This conversation starts anew: I no longer see what was said before."
@@ -117,8 +134,7 @@ class Commands:
             case "usage":
                 return Done(Reply(text=await self._desk.usage(said.user, channel_of(said)), private=True))
             case "forget":
-                gone = await self._desk.forget(said.user, said.address.conversation, event=said.id)
-                return Done(Reply(text=gone, private=True), keep=False)
+                return Done(await self._forget(rest, said, event), keep=False)
             case "sent":
                 text = await self._desk.sent(said.user, said.address.conversation, rest)
                 return Done(Reply(text=text, private=True), keep=False)
@@ -132,6 +148,18 @@ class Commands:
                 return Done(Reply(text="I am not writing anything here.", private=True), keep=False)
             case _:
                 return Done(Reply(text=self.help(said), private=True))
+
+    async def _forget(self, how: str, said: Said, event: str) -> Reply:
+        """Explain, ask, or delete: only the confirmation of the person who was asked deletes."""
+        user, conversation = said.user, said.address.conversation
+        if how == "now":
+            text = await self._desk.confirm_forget(user, event, conversation)
+            return Reply(text=text, private=True, forgotten=True)
+        if how == "me":
+            text = await self._desk.ask_forget(user, conversation)
+            return Reply(text=text, private=True, confirm=FORGET_NOW)
+        text = "To delete what I keep about you, in every conversation, type `forget me`. I ask you first."
+        return Reply(text=text, private=True)
 
     def help(self, said: Said) -> str:
         """What can be done here, as Markdown: only what is there."""

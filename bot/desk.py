@@ -7,11 +7,16 @@ from msgspec.structs import replace
 
 from bot import budgets, sent
 from bot.errors import NotAllowed
+from bot.state import keys
 from bot.state.choices import Choice, Choices, Manner
+from bot.state.confirmations import Confirmations
 from bot.state.erasure import Erased, Erasure
 from bot.state.ledger import Ledger, Spent, Standing
 from bot.state.turns import Turns
 from bot.types import About, Deployment, Said, Template, Turn, User, now
+
+FORGET_NOW = "forget me now"
+"""What a person types to confirm that everything about them is deleted."""
 
 
 class Desk:
@@ -25,6 +30,7 @@ class Desk:
         ledger: Ledger,
         turns: Turns,
         choices: Choices,
+        confirmations: Confirmations,
         erasure: Erasure,
         operators: Collection[str] = (),
         retention_days: int = 30,
@@ -35,6 +41,7 @@ class Desk:
         self._ledger = ledger
         self._turns = turns
         self._choices = choices
+        self._confirmations = confirmations
         self._erasure = erasure
         self._operators = frozenset(operators)
         self._retention_days = retention_days
@@ -141,11 +148,50 @@ class Desk:
             raise NotAllowed("Only the person who asked, and those who run this bot, may see what was sent.")
         return sent.describe(turn, await self._turns.sent(conversation, turn.id))
 
+    async def ask_forget(self, user: User, *conversations: str) -> str:
+        """Count what `forget` would delete, and wait for the person's confirmation; in words."""
+        counted = await self.count(user, *conversations)
+        await self._confirmations.ask(user, "forget")
+        return (
+            f"This deletes everything that is kept about you, in every conversation: {counted}, your usage "
+            "records and what you chose for yourself. It can't be undone. To delete it, reply "
+            f"`{FORGET_NOW}` within {keys.CONFIRM_S // 60} minutes."
+        )
+
+    async def confirm_forget(self, user: User, event: str, *conversations: str) -> str:
+        """Delete what is kept about a person who was asked before; what was deleted, in words.
+
+        A second delivery of the same event gets the same words. Raises NotAllowed where nothing waits for a
+        confirmation.
+        """
+        outcome = await self._confirmations.confirm(user, "forget", event)
+        if outcome is None:
+            raise NotAllowed(
+                "Nothing was deleted: there is nothing to confirm. A confirmation works once, within "
+                f"{keys.CONFIRM_S // 60} minutes. Type `forget me` to see what would be deleted."
+            )
+        if not outcome:
+            outcome = await self.forget(user, *conversations, event=event)
+            await self._confirmations.done(user, "forget", outcome)
+        return outcome
+
+    async def count(self, user: User, *conversations: str) -> str:
+        """How much `forget` would delete of a person, everywhere, and in these conversations; in words."""
+        kept = await self._erasure.preview(user, *conversations)
+        waiting = kept.waiting - bool(conversations)  # what asks for it waits in its conversation, too
+        counts = [_count(kept.conversations, "conversation"), _count(kept.answers, "answer")]
+        counts.append(_count(kept.pictures, "picture"))
+        counts += [_count(waiting, "waiting message")] if waiting > 0 else []
+        counts += [f"{_count(kept.given_up, 'message')} that I could not answer"] if kept.given_up else []
+        return ", ".join(counts)
+
     async def forget(self, user: User, *conversations: str, event: str = "") -> str:
         """Delete what is kept about a person, everywhere, and in these conversations; what was deleted, in
         words. `event` is the act that asks for it.
         """
+        everywhere = dict.fromkeys([*await self._turns.talks(user), *conversations])
         gone = await self._erasure.forget(user, *conversations, event=event)
+        await self._turns.release(everywhere)
         days = await self._ledger.forget(user)
         chosen = await self._choices.forget(user)
         counted = " and ".join(

@@ -12,7 +12,7 @@ from bot import comparison, drawing, observe, routing, window
 from bot.atelier import Atelier, Sheet
 from bot.attachments import NOTHING, Contents, Fetch, Files
 from bot.chat import Chat, Show
-from bot.commands import Commands
+from bot.commands import Commands, is_question
 from bot.compose import Material, Room, compose, smaller
 from bot.desk import Desk, find
 from bot.draft import Allowance, Draft, Stop
@@ -158,7 +158,7 @@ class Engine:
                 draft.template = f"/{command[0]}"
                 if command[0] == "again" and find(turns, command[1]) is not None:
                     raise NotAllowed(_NOT_YOURS)
-                done = await self._parts.commands.run(*command, said)
+                done = await self._parts.commands.run(*command, said, draft.event)
                 draft.keep = done.keep
                 draft.end(done.reply, resets=done.resets)
         except Refused as refusal:
@@ -171,7 +171,11 @@ class Engine:
         parts = self._parts
         choice = await parts.desk.here(draft.said)
         template, question = routing.choose(
-            parts.templates(draft.said), draft.said, choice.template, choice.usual
+            parts.templates(draft.said),
+            draft.said,
+            choice.template,
+            choice.usual,
+            question=is_question(draft.said),
         )
         template = routing.served_by(template, choice.deployment)
         parts.recall_counts(turns)
@@ -280,7 +284,8 @@ class Engine:
 
     async def look(self, said: Said, turns: Sequence[Turn]) -> Prompt:
         """Exactly what would be sent to answer this, without sending it. Raises Refused and Unavailable."""
-        template, question = routing.choose(self._parts.templates(said), said)
+        templates = self._parts.templates(said)
+        template, question = routing.choose(templates, said, question=is_question(said))
         draft = Draft(said, now())
         tools = self._tools(draft, template, turns, Sheet(show=_unseen, stop=Stop()))
         return await self._compose(draft, template, question, turns, tools=tools)

@@ -32,6 +32,7 @@ from bot.state.bills import Bills
 from bot.state.books import Books
 from bot.state.choices import Choices
 from bot.state.compaction import Compaction
+from bot.state.confirmations import Confirmations
 from bot.state.cooldowns import Cooldowns
 from bot.state.embedded import embedded
 from bot.state.erasure import Erasure
@@ -313,6 +314,7 @@ def _desk(
         ledger=ledger,
         turns=turns,
         choices=Choices(redis),
+        confirmations=Confirmations(redis),
         erasure=erasure,
         operators=settings.operators,
         retention_days=settings.parley_retention_days,

@@ -10,17 +10,23 @@ from bot.types import Said, Template
 
 
 def choose(
-    templates: Sequence[Template], said: Said, chosen: str = "", usual: str = ""
+    templates: Sequence[Template],
+    said: Said,
+    chosen: str = "",
+    usual: str = "",
+    *,
+    question: bool = False,
 ) -> tuple[Template, str]:
     """The template for what was said, and the question without the words that chose it.
 
     `chosen` is the name of the template that people chose here, `usual` that of their tenant's own default.
+    With `question` a text is none of the commands that it begins like.
     Exactly one template is the default one (`bot.templates` sees to it). Raises NotAllowed for a command
     that no template answers.
     """
     text = said.text.strip()
     command = said.command
-    if command is not None:
+    if command is not None and not question:
         word, rest = command
         for template in templates:
             if word in template.match.commands:

@@ -11,6 +11,7 @@ from bot.errors import ConfigError
 if TYPE_CHECKING:
     from bot.models.probe import Probe
     from bot.state.buried import Graveyard
+    from bot.types import Departed
 
 T = TypeVar("T")
 
@@ -84,31 +85,59 @@ def forget(
     person: Annotated[str | None, typer.Option(help="Only this person of it, by their id there.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask first.")] = False,
 ) -> None:
-    """Delete what is kept of a tenant, or of one of its people.
+    """Delete what is kept of a tenant, or of one of its people; says how much that is, and asks first.
 
     Sums without names stay, and so does what stands in Slack or Teams itself.
     """
     if not yes:
-        typer.confirm(f"Delete what is kept of {person or 'everybody'} in {tenant}?", abort=True)
+        typer.echo(run(_kept(tenant, person)))
+        whose = f"{person} in {tenant}" if person else f"everybody in {tenant}"
+        typer.confirm(f"Delete what is kept of {whose}? It can't be undone.", abort=True)
     for line in run(_forgotten(tenant, person)):
         typer.echo(line)
+
+
+async def _kept(tenant: str, person: str | None) -> str:
+    """How much would be deleted, in words."""
+    from bot.house import open_house
+    from bot.state.tenants import Tenants
+    from bot.types import User
+
+    async with open_house(load_settings()) as house:
+        if person:
+            return f"This deletes: {await house.desk.count(User(id=person, tenant=tenant))}."
+        tenants = Tenants(house.redis, house.archive)
+        found = {name: await tenants.preview(_whole(name, tenant)) for name in _PLATFORMS}
+    lines = [f"This deletes, of {platform}: {erased}." for platform, erased in found.items() if erased]
+    return "\n".join(lines) or f"No conversations are kept of {tenant}."
+
+
+_PLATFORMS = ("slack", "teams")
+
+
+def _whole(platform: str, tenant: str) -> "Departed":
+    """As if a tenant had taken the bot away."""
+    from bot.types import Address, Departed, User, now
+
+    nowhere, rooms = Address(conversation="", event=""), f"{platform}:{tenant}:"
+    return Departed(
+        id="", address=nowhere, user=User(id="", tenant=tenant), at=now(), rooms=rooms, whole=True
+    )
 
 
 async def _forgotten(tenant: str, person: str | None) -> list[str]:
     from bot.house import open_house
     from bot.state.tenants import Tenants
-    from bot.types import Address, Departed, User, now
+    from bot.types import User
 
-    nowhere, gone = Address(conversation="", event=""), list[str]()
+    gone = list[str]()
     async with open_house(load_settings()) as house:
         if person:
             words = await house.desk.forget(User(id=person, tenant=tenant))
             await house.compaction.settled()
             return [words]
-        for platform in ("slack", "teams"):
-            rooms, who = f"{platform}:{tenant}:", User(id="", tenant=tenant)
-            left = Departed(id="", address=nowhere, user=who, at=now(), rooms=rooms, whole=True)
-            erased = await Tenants(house.redis, house.archive).forget(left)
+        for platform in _PLATFORMS:
+            erased = await Tenants(house.redis, house.archive).forget(_whole(platform, tenant))
             gone += [f"Deleted, of {platform}: {erased}."] if erased else []
         if gone:
             await house.compaction.request()

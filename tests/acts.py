@@ -31,6 +31,14 @@ def said(
     )
 
 
+def forgets(event: str, *, user: User = ADA, channel: str = "") -> tuple[Said, Said]:
+    """Somebody asks to be forgotten, and confirms it."""
+    return (
+        said("forget me", event=f"{event} asks", user=user, channel=channel),
+        said("forget me now", event=event, user=user, channel=channel),
+    )
+
+
 def edited(target: str, text: str, *, event: str = "edit", conversation: str = "test:room") -> Edited:
     """Somebody edits what they said."""
     return Edited(id=event, address=_where(event, conversation), user=ADA, at=now(), target=target, text=text)
@@ -51,4 +59,4 @@ def stopped(conversation: str = "test:room") -> Stopped:
     return Stopped(id="stop", address=_where("stop", conversation), user=ADA, at=now())
 
 
-__all__ = ["ADA", "BOB", "deleted", "edited", "rated", "said", "stopped"]
+__all__ = ["ADA", "BOB", "deleted", "edited", "forgets", "rated", "said", "stopped"]

@@ -22,6 +22,7 @@ from bot.state.archive import Archive
 from bot.state.bills import Bills
 from bot.state.choices import Choices
 from bot.state.compaction import Compaction
+from bot.state.confirmations import Confirmations
 from bot.state.erasure import Erasure
 from bot.state.inbox import Inbox
 from bot.state.ledger import Ledger
@@ -103,6 +104,7 @@ class Bench:
             ledger=self.ledger,
             turns=self.turns,
             choices=Choices(self.redis),
+            confirmations=Confirmations(self.redis),
             erasure=self.erasure,
             operators=self.operators,
         )

@@ -233,13 +233,15 @@ async def test_a_picture_is_sent_by_name_only(bench: Bench) -> None:
     assert "1 picture," in bench.room.texts[-1]
 
 
-@pytest.mark.parametrize("text", ["stop", "Stop!", "/stop"])
+@pytest.mark.parametrize("text", ["stop", "Stop", " /stop "])
 def test_a_wish_to_stop_is_known_before_it_waits(text: str) -> None:
     assert is_stop(said(text))
 
 
-def test_a_sentence_about_stopping_is_no_wish_to_stop() -> None:
-    assert not is_stop(said("stop words are what?"))
+@pytest.mark.parametrize("text", ["stop words are what?", "stop!", "Stop.", "stop?", "/stop it", "/stop!"])
+def test_field_fault_81_any_other_text_is_no_wish_to_stop(text: str) -> None:
+    """Field fault 81: "stop!" is a question."""
+    assert not is_stop(said(text))
 
 
 async def test_a_comparison_that_is_stopped_keeps_what_was_written(two: Bench) -> None:

@@ -87,7 +87,10 @@ async def test_an_operator_has_a_tenant_or_a_person_forgotten(
         done = await asyncio.to_thread(CliRunner().invoke, command_line, command, answer)
         return done.output
 
-    assert "Aborted" in await forget(answer="n\n")
+    refused = await forget(answer="n\n")
+    assert "Aborted" in refused
+    assert "of slack: conversations 1, answers 0, waiting messages 1," in refused, "field fault 81: how much"
+    assert "This deletes: 0 conversations, 0 answers" in await forget("--person", "ada", answer="n\n")
     assert await redis.call("LLEN", keys.of("inbox", room)) == 1
     assert "Done. I deleted" in await forget("--person", "ada", answer="y\n")
     assert "Deleted, of slack: conversations 1, answers 0, waiting messages 1," in await forget("--yes")

@@ -16,7 +16,7 @@ from bot.state.bills import Bill
 from bot.state.books import Books, Line
 from bot.state.buried import Graveyard
 from bot.types import Delta, Usage, now
-from tests.acts import BOB, edited, said
+from tests.acts import BOB, edited, forgets, said
 from tests.bench import Bench
 from tests.room import words
 
@@ -87,7 +87,7 @@ async def no_reservation(bench: Bench) -> bool:
 
 async def test_field_note_42_who_is_forgotten_is_told_what_a_budget_still_counts(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $1/day, $9/month")
-    await bench.answer(said(event="a"), said("/forget", event="b"))
+    await bench.answer(said(event="a"), *forgets("b"))
     assert (
         "1 day of usage records. What this day's and this month's limits count goes" in bench.room.texts[-1]
     )
@@ -97,7 +97,7 @@ async def test_field_note_42_what_was_given_up_of_a_person_is_forgotten_too(benc
     bench.attempts = 1
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
     await bench.answer(said("mine", event="a"), said("yours", event="b", user=BOB))
-    await bench.answer(said("/forget", event="c"))
+    await bench.answer(*forgets("c"))
     assert "1 message that I could not answer" in bench.room.texts[-1]
     left = await Graveyard(bench.redis).all()
     assert [one.words for one in left.values()] == ["yours"]

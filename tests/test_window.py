@@ -12,7 +12,7 @@ from bot.compose import Material, Room, compose
 from bot.errors import ModelUnavailable, TooLong
 from bot.models.calibration import Calibration
 from bot.types import Delta, Example, Prompt, Reply, Template, Turn, Usage, User, now, say
-from tests.acts import deleted, said
+from tests.acts import deleted, forgets, said
 from tests.bench import ROOM, Bench
 from tests.room import Puppet, words
 
@@ -227,7 +227,7 @@ async def test_what_was_deleted_or_forgotten_is_not_told_by_a_summary(bench: Ben
     assert await bench.memory.get(ROOM) is None
     await long_talk(bench, 2, start=10)
     assert await bench.memory.get(ROOM) is not None
-    await bench.answer(said("/forget", event="f"))
+    await bench.answer(*forgets("f"))
     assert await bench.memory.get(ROOM) is None
 
 

@@ -23,7 +23,7 @@ from bot.types import (
     ToolCall,
     ToolResult,
 )
-from tests.acts import BOB, deleted, edited, rated, said, stopped
+from tests.acts import BOB, deleted, edited, forgets, rated, said, stopped
 from tests.bench import ROOM, Bench
 from tests.room import words
 
@@ -208,12 +208,12 @@ async def test_field_note_42_forget_deletes_a_person_everywhere_and_says_what(
     await bench.answer(
         said("mine", event="a"), said("yours", event="b", user=BOB), said("/image x", event="i")
     )
-    turns = await bench.answer(said("/forget", event="c"))
+    turns = await bench.answer(*forgets("c"))
     assert [turn.id for turn in turns] == ["b"]
     assert "2 answers" in bench.room.texts[-1]
     assert "1 picture " in bench.room.texts[-1]
     names = [name async for name in redis.scan("parley:*")]
-    kept = [name for name in names if keys.kind_of(name) not in ("seen", "lease", "held")]
+    kept = [name for name in names if keys.kind_of(name) not in ("seen", "lease", "held", "confirm")]
     assert not [name for name in kept if name.endswith((":ada", ":a", ":i"))], kept
 
 

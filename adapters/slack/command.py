@@ -50,10 +50,9 @@ class CommandAnswer:
         if digest == self._finished:
             return self.post
         parts = slack_format.parts(slack_format.defused(shown_text(reply)))
-        rated = (self._post.id, self._data["conversation"]) if reply.rate else None
         for number in range(self._said, len(parts)):
             last = number == len(parts) - 1
-            trailer = slack_format.trailer(reply.sources, rated, drawn=bool(reply.images)) if last else []
+            trailer = slack_format.trailer(reply, self._post.id, self._data["conversation"]) if last else []
             await self._say(parts[number], trailer)
             self._said += 1
         await self._pictures.show(reply.images, digest)

@@ -22,7 +22,7 @@ TITLE_LIMIT = 150
 ALT_LIMIT = 1_000
 HOLD_BACK = 40  # the longest unfinished mention that is waited for
 RATING_ACTION, AGAIN_ACTION, SENT_ACTION, STOP_ACTION = "feedback", "again", "sent", "stop"
-VARY_ACTION = "variations"
+VARY_ACTION, CONFIRM_ACTION = "variations", "confirm"
 
 _BROADCAST = "here|channel|everyone"
 _ENTITY = re.compile(rf"<(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^))")
@@ -98,21 +98,28 @@ def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
     return {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
 
 
-def trailer(sources: Sequence[Source], answer: tuple[str, str] | None, *, drawn: bool = False) -> list[Block]:
-    """What stands under an answer: where it comes from, and the buttons about it (post, conversation).
+def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:
+    """What stands under an answer: where it comes from, and the buttons about it.
 
-    An empty post is the message that holds the buttons. `drawn`: there are pictures in the answer.
+    An empty post is the message that holds the buttons.
     """
-    blocks: list[Block] = []
-    if sources:
-        blocks.append(_sources(sources))
-    if answer is not None:
-        value = button_value(*answer)
+    blocks: list[Block] = [_sources(reply.sources)] if reply.sources else []
+    if reply.confirm:
+        blocks.append(_confirmation(reply.confirm, conversation))
+    if reply.rate and not reply.private:
+        value = button_value(post, conversation)
         again = _button("Try again", AGAIN_ACTION, value)
         sent = _button("What did you send?", SENT_ACTION, value)
-        more = [_button("Variations", VARY_ACTION, value)] if drawn else []
-        blocks += [_rating(*answer), {"type": "actions", "elements": [*more, again, sent]}]
+        more = [_button("Variations", VARY_ACTION, value)] if reply.images else []
+        blocks += [_rating(post, conversation), {"type": "actions", "elements": [*more, again, sent]}]
     return blocks
+
+
+def _confirmation(command: str, conversation: str) -> Block:
+    """The button that says the command for whoever presses it."""
+    value = button_value("", conversation, command=command)
+    delete = _button("Delete", CONFIRM_ACTION, value) | {"style": "danger"}
+    return {"type": "actions", "elements": [delete]}
 
 
 def stop_button(conversation: str, event: str) -> list[Block]:

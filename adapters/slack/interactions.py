@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 
 from adapters.http_body import parse_object
-from adapters.slack.format import AGAIN_ACTION, RATING_ACTION, SENT_ACTION, STOP_ACTION, VARY_ACTION
+from adapters.slack.format import (
+    AGAIN_ACTION,
+    CONFIRM_ACTION,
+    RATING_ACTION,
+    SENT_ACTION,
+    STOP_ACTION,
+    VARY_ACTION,
+)
 from adapters.slack.mrkdwn import plain
 from adapters.slack.payloads import Bot, Payload, act_id, part, time_of
 from adapters.slack.tidying import strings
@@ -48,7 +55,8 @@ _WORDS = {AGAIN_ACTION: "again", SENT_ACTION: "sent", VARY_ACTION: "variations"}
 def pressed(payload: Payload) -> Interaction | None:
     """A button under an answer; None for any other."""
     actions: list[Payload] = payload.get("actions") or []
-    read = {RATING_ACTION: _rated, STOP_ACTION: _stopped, **dict.fromkeys(_WORDS, _asked)}
+    read = {RATING_ACTION: _rated, STOP_ACTION: _stopped, CONFIRM_ACTION: _asked}
+    read |= dict.fromkeys(_WORDS, _asked)
     action = next((action for action in actions if action.get("action_id") in read), None)
     if action is None:
         return None
@@ -98,14 +106,14 @@ def _post(payload: Payload, address: Address, value: Payload) -> str:
 
 
 def _asked(payload: Payload, action: Payload, value: Payload) -> Said:
-    """The buttons that say command words, with the answer that they stand under."""
+    """The buttons that say command words, with the answer that they stand under; one says its own command."""
     address, user = _address(payload, action, str(value["conversation"]))
     return Said(
         id=address.event,
         address=address,
         user=user,
         at=time_of(action["action_ts"]),
-        text=f"/{_WORDS[action['action_id']]} {_post(payload, address, value)}",
+        text=str(value.get("command") or f"/{_WORDS[action['action_id']]} {_post(payload, address, value)}"),
         channel=address.data["channel"],
         direct=address.data["channel"].startswith("D"),
     )

@@ -57,7 +57,11 @@ SUGGESTED_PROMPTS = (
 COMMANDS = (
     ("/ask", "Ask for all to read; where I am not a member, only you see the answer", "your question"),
     ("/image", "Draw a picture", "what it shows"),
-    ("/parley", "Help, start anew, usage, or forget what you said", "help | reset | usage | forget"),
+    (
+        "/parley",
+        "Help, start anew, usage, or delete what I keep about you (asks first)",
+        "help | reset | usage | forget",
+    ),
 )
 ASK_SHORTCUT, ASK_ABOUT_SHORTCUT = "ask", "ask_about"
 SHORTCUTS = (

@@ -146,8 +146,9 @@ class Answer:
     async def _finish_once(self, reply: Reply, digest: str) -> None:
         text = slack_format.defused(shown_text(reply)).strip("\n")
         if reply.private and not self._messages:
+            trailer = self._trailer(reply)
             for part in slack_format.parts(text, self._limit)[self._whispered :]:
-                await self._thread.whisper(part, slack_format.trailer(reply.sources, None))
+                await self._thread.whisper(part, trailer)
                 self._whispered += 1
         else:
             await self._lay_out_or_replace(text, reply)
@@ -334,5 +335,4 @@ class Answer:
     def _trailer(self, reply: Reply) -> list[Block]:
         """Buttons name the post, which is the message itself where there are no others."""
         post = self.post.id if self._messages else ""
-        rated = (post, self._post.data["conversation"]) if reply.rate else None
-        return slack_format.trailer(reply.sources, rated, drawn=bool(reply.images))
+        return slack_format.trailer(reply, post, self._post.data["conversation"])

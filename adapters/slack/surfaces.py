@@ -94,12 +94,14 @@ class Surfaces:
             case _:
                 pass
 
-    async def _publish(self, workspace: Workspace, user: User, words: str = "") -> None:
+    async def _publish(
+        self, workspace: Workspace, user: User, words: str = "", *, asks: bool = False
+    ) -> None:
         try:
             view = (
                 views.notice(HOME_EMPTY)
                 if self._desk is None
-                else views.home(await self._desk.about(user, ""), words)
+                else views.home(await self._desk.about(user, ""), words, asks=asks)
             )
         except StateUnavailable as error:
             log.warning("A home tab can't be filled: %s", error)
@@ -111,7 +113,7 @@ class Surfaces:
             return
         person = part(payload, "user")
         user = User(id=str(person["id"]), tenant=team, name=str(person.get("username") or ""))
-        words = ""
+        words, asks = "", False
         actions: list[Payload] = payload.get("actions") or []
         for action in actions:
             try:
@@ -120,13 +122,18 @@ class Surfaces:
                         await self._desk.choose(user, "", template=views.chosen(action))
                     case views.CHOOSE_DEPLOYMENT:
                         await self._desk.choose(user, "", deployment=views.chosen(action))
+                    case views.KEEP:
+                        pass
                     case views.FORGET:
-                        words = await self._desk.forget(user)
+                        words, asks = await self._desk.ask_forget(user), True
+                    case views.FORGET_NOW:
+                        event = f"slack:{team}:home:{user.id}:{action['action_ts']}"
+                        words = await self._desk.confirm_forget(user, event)
                     case _:
                         return
             except Refused as refusal:
                 words = str(refusal)
-        self._later(self._publish(workspace, user, words))
+        self._later(self._publish(workspace, user, words, asks=asks))
 
     # -------------------------------------------------------------- forms
 

@@ -13,7 +13,8 @@ from bot.types import About
 View = dict[str, Any]
 
 ASK_VIEW, ASK_ABOUT_VIEW, COMMENT_VIEW = "ask", "ask_about", "comment"
-CHOOSE_TEMPLATE, CHOOSE_DEPLOYMENT, FORGET = "choose_template", "choose_deployment", "forget"
+CHOOSE_TEMPLATE, CHOOSE_DEPLOYMENT = "choose_template", "choose_deployment"
+FORGET, FORGET_NOW, KEEP = "forget", "forget_now", "keep"
 
 # docs.slack.dev/reference/block-kit: a section, an option, the options of a menu, an input.
 SECTION_LIMIT = 3_000
@@ -94,9 +95,15 @@ def quoted(view: Payload) -> str:
 # ------------------------------------------------------------------ the home tab
 
 
-def home(about: About, words: str = "") -> View:
-    """What a person may choose, what they used, and what is remembered of them; `words` say what was done."""
-    blocks: list[Block] = [_section(f"_{escaped(words)}_")] if words else []
+def home(about: About, words: str = "", *, asks: bool = False) -> View:
+    """What a person may choose, what they used, and what is remembered of them.
+
+    `words` say what was done or, with `asks`, what would be deleted.
+    """
+    blocks: list[Block] = _sections(from_markdown(words)) if words else []
+    if asks:
+        delete = _pressed("Delete", FORGET_NOW) | {"style": "danger"}
+        blocks.append({"type": "actions", "elements": [delete, _pressed("Keep it", KEEP)]})
     blocks.append(_header("Your choices"))
     usual = f"The usual: {about.usual}" if about.usual else ""
     templates = _menu("How I answer", CHOOSE_TEMPLATE, about.templates, about.template, usual)
@@ -154,13 +161,9 @@ def _short(text: str) -> str:
 def _remembered(about: About) -> Block:
     answers = f"{about.answers} answer{'' if about.answers == 1 else 's'}"
     talks = f"{about.conversations} conversation{'' if about.conversations == 1 else 's'}"
-    sure = {
-        "title": plain_text("Delete everything?"),
-        "text": plain_text("Your questions, my answers to them and your usage go for good."),
-        "confirm": plain_text("Delete"),
-        "deny": plain_text("Keep"),
-        "style": "danger",
-    }
-    button = {"type": "button", "text": plain_text("Delete everything about me"), "action_id": FORGET}
-    section = _section(f"{answers} in {talks}.")
-    return section | {"accessory": button | {"style": "danger", "confirm": sure}}
+    button = _pressed("Delete everything about me…", FORGET)
+    return _section(f"{answers} in {talks}.") | {"accessory": button}
+
+
+def _pressed(words: str, action: str) -> Block:
+    return {"type": "button", "text": plain_text(words), "action_id": action}

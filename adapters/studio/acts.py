@@ -158,5 +158,5 @@ def _checked(text: str) -> str:
 
 def _act(conversation: str, id: str, user: User) -> Act:
     event = f"{conversation}:{id}"
-    address = Address(conversation=conversation, event=event, data={"message": id})
+    address = Address(conversation=conversation, event=event, data={"message": id}, owner=user.id)
     return Act(id=event, address=address, user=user, at=now())

@@ -60,14 +60,14 @@ class Audience:
         if place.scope not in SCOPES:
             raise Turned(400, "Choose for whom: everybody of a workspace, a channel, or a person.")
         await self._bind(request, place, name)
-        log.info("%s gave the prompt %s to %s", self._gate.person(request).author, name, _value(place))
+        log.info("%s gave the prompt %s to %s", self._gate.person(request).audited, name, _value(place))
         return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}#who"})
 
     async def _take(self, request: web.Request) -> web.Response:
         name, form = request.match_info["name"], await form_of(request)
         place = _read(form.get("place", ""))
         await self._bind(request, place, "")
-        log.info("%s took the prompt %s from %s", self._gate.person(request).author, name, _value(place))
+        log.info("%s took the prompt %s from %s", self._gate.person(request).audited, name, _value(place))
         return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}#who"})
 
     async def _bind(self, request: web.Request, place: Place, template: str) -> None:

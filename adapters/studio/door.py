@@ -4,16 +4,17 @@ import logging
 import re
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
+from adapters.studio import browsers
 from adapters.studio.acts import form_of
 from adapters.studio.gate import COOKIE, SIGN_IN, Gate, Turned, host_name, is_loopback_name
 from adapters.studio.paper import draw, page
 from adapters.studio.people import PENDING_S, SESSION_S
-from bot.errors import PlatformUnavailable, Refused
+from bot.errors import NotAllowed, PlatformUnavailable, Refused
 
 if TYPE_CHECKING:
     from adapters.studio.entra import Entra
@@ -40,10 +41,13 @@ class Door:
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The pages, and the forms on them."""
         guard = self._gate.guard
+        forget = guard(self._leave_browser, page=True, form=True, open_to_all=True)
         routes = [
             web.get(SIGN_IN, guard(self._show, page=True, open_to_all=True)),
             web.post(SIGN_IN, guard(self._by_token, page=True, form=True, open_to_all=True)),
             web.post("/studio/sign-out", guard(self._leave, page=True, form=True)),
+            web.post("/studio/sign-in/forget", forget),
+            web.post("/studio/name", guard(self._rename, page=True, form=True)),
         ]
         if self._gate.entra is not None:
             begin, end = partial(self._begin, self._gate.entra), partial(self._return, self._gate.entra)
@@ -63,19 +67,39 @@ class Door:
             return page(draw("onward.html", to=again, scripted=True))
         if not self._gate.open_here and self._gate.role(request) is not None:
             return web.Response(status=303, headers={"Location": to})
-        return self._page(to, choose="out" in request.query)
+        return self._page(request, to, choose="out" in request.query)
 
     async def _by_token(self, request: web.Request) -> web.StreamResponse:
         form = await form_of(request)
         to = way(form.get("to"))
         try:
+            browser = browsers.called(form.get("name"), browsers.known(request))
             token, sender = form.get("token", ""), request.remote or ""
-            return self._gate.sign_in(token, to, secure=self._secure(request), sender=sender)
+            return self._gate.sign_in(token, to, browser, secure=self._secure(request), sender=sender)
         except Turned as turned:
-            response = self._page(to, words=str(turned), status=turned.status, by_token=True)
+            typed = browsers.one_line(form.get("name", ""))
+            words, status = str(turned), turned.status
+            response = self._page(request, to, words=words, status=status, by_token=True, name=typed)
             if turned.retry_after_s:
                 response.headers["Retry-After"] = str(turned.retry_after_s)
             return response
+        except NotAllowed as refusal:
+            return self._page(request, to, words=str(refusal), status=400, by_token=True)
+
+    async def _rename(self, request: web.Request) -> web.Response:
+        form = await form_of(request)
+        try:
+            name, to = form.get("name", ""), way(form.get("to"))
+            return self._gate.rename(request, name, to, secure=self._secure(request))
+        except NotAllowed as refusal:
+            raise Turned(400, str(refusal)) from None
+
+    async def _leave_browser(self, request: web.Request) -> web.Response:
+        """For a computer that others use: the next person who signs in here is a new one."""
+        response = web.Response(status=303, headers={"Location": SIGN_IN})
+        response.del_cookie(browsers.COOKIE, path="/")
+        response.del_cookie(COOKIE, path="/")
+        return response
 
     async def _leave(self, request: web.Request) -> web.Response:
         response = web.Response(status=303, headers={"Location": f"{SIGN_IN}?out=1"})
@@ -90,7 +114,7 @@ class Door:
             url, pending = await entra.begin(self._redirect_uri(request), to, choose=choose)
         except PlatformUnavailable:
             words = "Microsoft Entra can't be reached at the moment. Try again in a minute."
-            return self._page(to, words=words, status=503)
+            return self._page(request, to, words=words, status=503)
         response = web.Response(status=303, headers={"Location": url})
         # Lax: the way back begins at Entra, on another site.
         response.set_cookie(
@@ -109,10 +133,10 @@ class Door:
         try:
             person, to = await entra.finish(pending, request.query, self._redirect_uri(request))
         except Refused as refusal:
-            return self._page("/", words=str(refusal), status=403, choose=True)
+            return self._page(request, "/", words=str(refusal), status=403, choose=True)
         except PlatformUnavailable as away:
-            return self._page("/", words=f"{away}. Try again in a minute.", status=503)
-        log.info("%s signed in to the studio as %s", person.author, person.role)
+            return self._page(request, "/", words=f"{away}. Try again in a minute.", status=503)
+        log.info("%s signed in to the studio as %s, with the id %s", person.author, person.role, person.id)
         # A page, not a redirect: what is asked for from here carries a cookie for this site alone.
         response = page(draw("onward.html", to=way(to), scripted=False))
         response.del_cookie(PENDING, path=SIGN_IN)
@@ -130,10 +154,24 @@ class Door:
     # -------------------------------------------------------------- where we are
 
     def _page(
-        self, to: str, *, words: str = "", status: int = 200, choose: bool = False, by_token: bool = False
+        self,
+        request: web.Request,
+        to: str,
+        *,
+        words: str = "",
+        status: int = 200,
+        choose: bool = False,
+        by_token: bool = False,
+        name: str = "",
     ) -> web.Response:
         begin = f"{BEGIN}?{urlencode({'to': to} | ({'choose': 1} if choose else {}))}"
-        values = {"words": words, "to": to, "begin": begin if self._gate.entra is not None else ""}
+        values: dict[str, Any] = {
+            "words": words,
+            "to": to,
+            "begin": begin if self._gate.entra is not None else "",
+        }
+        known = browsers.known(request)
+        values |= {"browser": known, "called": name or (known.name if known else "")}
         tokens = self._gate.takes_tokens
         return page(draw("sign-in.html", tokens=tokens, by_token=by_token, **values), status=status)
 

@@ -61,7 +61,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Closed(Frame, frozen=True, tag="done"):
-    """The whole answer; `text` is its Markdown, for copying."""
+    """The whole answer; `text` is its Markdown, for copying. `confirm` and `forgotten` are as in a reply."""
 
     post: str
     html: str
@@ -69,6 +69,8 @@ class Closed(Frame, frozen=True, tag="done"):
     images: tuple[Picture, ...] = ()
     sources: tuple[Source, ...] = ()
     rate: bool = False
+    confirm: str = ""
+    forgotten: bool = False
 
 
 class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +125,8 @@ def closed(conversation: str, event: str, post: str, at: int, reply: Reply) -> C
         images=tuple(_picture(conversation, image) for image in reply.images),
         sources=reply.sources,
         rate=reply.rate,
+        confirm=reply.confirm,
+        forgotten=reply.forgotten,
     )
 
 

@@ -1,18 +1,23 @@
 """Who may use the studio: this machine alone, or who signs in; and from our own page only."""
 
 import hmac
+import logging
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+import msgspec
 from aiohttp import web
 from pydantic import SecretStr
 from yarl import URL
 
 from adapters.http_body import valid_text
+from adapters.studio import browsers
+from adapters.studio.browsers import Browser
 from adapters.studio.paper import ROLES, Role, allowed, draw, page
 from adapters.studio.people import Person
 from adapters.studio.throttle import WRONG_TOKENS_PER_MINUTE as WRONG_TOKENS_PER_MINUTE
@@ -21,6 +26,8 @@ from bot.errors import BotError, StateUnavailable
 
 if TYPE_CHECKING:
     from adapters.studio.entra import Entra
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -39,6 +46,7 @@ SAFE_HEADERS = {
 SIGN_IN = "/studio/sign-in"
 COOKIE = "parley_studio"
 COOKIE_LIFE_S = 30 * 24 * 3600
+_BROWSER = web.RequestKey("browser", Browser)
 
 
 class Turned(BotError):
@@ -60,8 +68,8 @@ class Gate:
 
     Without a way to sign in only loopback peers that ask for a loopback name pass, as operators: the name
     is looked at because a foreign page can point its own name at 127.0.0.1 (DNS rebinding). With tokens, a
-    cookie made from one of them passes with that token's role; a new token makes every old cookie void.
-    With `entra`, a sealed cookie says who passes.
+    cookie that is signed with one of them passes with that token's role, as the person whom it names; a new
+    token makes every old cookie void. With `entra`, a sealed cookie says who passes.
     """
 
     def __init__(self, tokens: Mapping[Role, SecretStr | None], entra: "Entra | None" = None) -> None:
@@ -97,6 +105,7 @@ class Gate:
         """
 
         async def guarded(request: web.Request) -> web.StreamResponse:
+            found = None
             try:
                 _check_address(request)
                 self._check_place(request)
@@ -119,6 +128,8 @@ class Gate:
             if not response.prepared:
                 for name, value in SAFE_HEADERS.items():
                     response.headers.setdefault(name, value)
+                if self.open_here and found is not None and not open_to_all:
+                    _know_again(request, response, page=page)
             return response
 
         return guarded
@@ -126,16 +137,19 @@ class Gate:
     def find(self, request: web.Request) -> Person | None:
         """Who asks; None for a stranger."""
         if self.open_here:
-            return Person(role="operator")
+            browser = _browser(request)
+            return Person(role="operator", id=browser.id, name=browser.name, renames=True)
         value = request.cookies.get(COOKIE, "")
-        expires, separator, _ = value.partition(".")
+        expires, separator, rest = value.partition(".")
         if not separator:
             return self.entra.person(value) if self.entra is not None and value else None
         if not (expires.isascii() and expires.isdigit() and len(expires) <= 12) or int(expires) < time.time():
             return None
+        who = rest.partition(".")[0]
         for role in self._tokens:
-            if hmac.compare_digest(value.encode(errors="replace"), self._cookie(role, int(expires)).encode()):
-                return Person(role=role)
+            expected = self._cookie(role, int(expires), who).encode()
+            if hmac.compare_digest(value.encode(errors="replace"), expected):
+                return Person(role=role, renames=True, **msgspec.json.decode(urlsafe_b64decode(who)))
         return None
 
     def person(self, request: web.Request) -> Person:
@@ -150,8 +164,8 @@ class Gate:
         found = self.find(request)
         return found.role if found is not None else None
 
-    def sign_in(self, token: str, to: str, *, secure: bool, sender: str) -> web.Response:
-        """To the page with a cookie, if the token is one of ours. Raises Turned.
+    def sign_in(self, token: str, to: str, browser: Browser, *, secure: bool, sender: str) -> web.Response:
+        """To the page with a cookie, if the token is one of ours, as who uses this browser. Raises Turned.
 
         `sender` is the client's address: whoever sends wrong tokens has to wait, and nobody else.
         """
@@ -164,12 +178,36 @@ class Gate:
         if role is None:
             self._throttle.wrong(sender)
             raise Turned(401, "That is not the token.")
+        person = Person(role=role, id=browser.id, name=browser.name, renames=True)
+        log.info("%s signed in to the studio as %s", person.audited, role)
         response = web.Response(status=303, headers={"Location": to})
-        value = self._cookie(role, int(time.time()) + COOKIE_LIFE_S)
+        browsers.keep(response, browser, secure=secure)
+        self._begin(response, person, secure=secure)
+        return response
+
+    def rename(self, request: web.Request, name: str, to: str, *, secure: bool) -> web.Response:
+        """To the page, under another name and the same id. Raises Turned, and NotAllowed without one."""
+        person = self.person(request)
+        if not person.renames:
+            raise Turned(409, "Your name comes from Microsoft Entra. It is changed there.")
+        named = msgspec.structs.replace(person, name=browsers.name_of(name))
+        log.info("%s is called %s in the studio from now on", person.audited, named.name)
+        response = web.Response(status=303, headers={"Location": to})
+        browser = _browser(request)
+        if browser.id == person.id:
+            request[_BROWSER] = browser = msgspec.structs.replace(browser, name=named.name)
+            browsers.keep(response, browser, secure=secure)
+        if not self.open_here:
+            self._begin(response, named, secure=secure)
+        return response
+
+    def _begin(self, response: web.Response, person: Person, *, secure: bool) -> None:
+        """A session that is opened by a token."""
+        who = urlsafe_b64encode(msgspec.json.encode({"id": person.id, "name": person.name})).decode()
+        value = self._cookie(person.role, int(time.time()) + COOKIE_LIFE_S, who)
         response.set_cookie(
             COOKIE, value, max_age=COOKIE_LIFE_S, path="/", httponly=True, secure=secure, samesite="Strict"
         )
-        return response
 
     def _role_of(self, token: str) -> Role | None:
         """The highest role whose token this is."""
@@ -193,13 +231,31 @@ class Gate:
                 "The studio answers only on its own machine. Set PARLEY_STUDIO_TOKEN to open it to others.",
             )
 
-    def _cookie(self, role: Role, expires: int) -> str:
+    def _cookie(self, role: Role, expires: int, who: str) -> str:
         key = self._tokens[role].get_secret_value().encode()
-        return f"{expires}.{hmac.new(key, f'parley studio {role} {expires}'.encode(), sha256).hexdigest()}"
+        signature = hmac.new(key, f"parley studio {role} {expires} {who}".encode(), sha256).hexdigest()
+        return f"{expires}.{who}.{signature}"
+
+
+def _browser(request: web.Request) -> Browser:
+    """The browser that asks, which may be a new one: the same one for the whole request."""
+    found = request.get(_BROWSER)
+    if found is None:
+        request[_BROWSER] = found = browsers.known(request) or browsers.new()
+    return found
+
+
+def _know_again(request: web.Request, response: web.StreamResponse, *, page: bool) -> None:
+    """Have a new browser keep its id, and one that is known keep it longer."""
+    embedded = request.headers.get("Sec-Fetch-Site") == "cross-site"
+    if embedded and request.headers.get("Sec-Fetch-Mode") != "navigate":
+        return  # another site shows something of ours: the browser did not say what it keeps
+    if page or browsers.known(request) is None:
+        browsers.keep(response, _browser(request), secure=request.secure)
 
 
 def _too_little(person: Person, need: Role) -> str:
-    if not person.name:
+    if person.renames:
         return f"This is for whoever holds the {need}'s token; yours is a {person.role}'s."
     return (
         f"This is for people with the role {need}; yours is {person.role}. "

@@ -85,7 +85,7 @@ class Images:
                 (),
                 wish.prompt,
                 _unseen,
-                user=self._gate.person(request).known,
+                user=self._gate.person(request).user,
                 picture=given if wish.picture else None,
                 glimpse=glimpse,
             )

@@ -36,7 +36,7 @@ class Live:
         return page(self._draw(request, "live.html", "Conversations"))
 
     async def _follow(self, request: web.Request) -> web.StreamResponse:
-        log.info("running answers were watched in the studio by %s", self._gate.person(request).author)
+        log.info("running answers were watched in the studio by %s", self._gate.person(request).audited)
         async with aclosing(self._frames()) as frames:
             return await self._streams.send(request, self._gate.person(request), frames)
 

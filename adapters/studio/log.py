@@ -61,7 +61,7 @@ class Log:
             return not needle or any(needle in text.casefold() for text in _texts(turn))
 
         search = await self._office.archive.search(matches, before_ms=_before(request))
-        log.info("conversations were listed in the studio by %s", self._author(request))
+        log.info("conversations were listed in the studio by %s", self._audited(request))
         rows = [(one, one.matching[0]) for one in search.found]
         values = {"rows": rows, "query": query, "before_ms": search.before_ms, "first": not _before(request)}
         return page(self._draw(request, "log.html", "Conversations", **values))
@@ -71,7 +71,7 @@ class Log:
         turns = await self._office.archive.turns(conversation)
         if not turns:
             raise Turned(404, "Nothing is kept of that conversation any more.")
-        log.info("conversation %s was read in the studio by %s", conversation, self._author(request))
+        log.info("conversation %s was read in the studio by %s", conversation, self._audited(request))
         wanted = request.query.get("sent", "")
         prompts = await self._office.sent(conversation, wanted) if wanted else ()
         return page(
@@ -93,7 +93,7 @@ class Log:
         if image is None or image.mime not in PICTURES:
             raise Turned(404, "That picture is not kept any more.")
         if "whole" in request.query:
-            log.info("a picture of %s was opened in the studio by %s", conversation, self._author(request))
+            log.info("a picture of %s was opened in the studio by %s", conversation, self._audited(request))
             data, mime = image.data, image.mime
         else:
             data, mime = await asyncio.to_thread(thumbnail, image.data), "image/webp"
@@ -104,7 +104,7 @@ class Log:
         which = request.query.get("rated", "")
         matches = RATED.get(which, lambda turn: bool(turn.ratings))
         search = await self._office.archive.search(matches, before_ms=_before(request))
-        log.info("rated answers were listed in the studio by %s", self._author(request))
+        log.info("rated answers were listed in the studio by %s", self._audited(request))
         deployments, templates = await self._office.votes.standings()
         values = {
             "deployments": deployments,
@@ -128,6 +128,7 @@ class Log:
             await self._office.press.propose(turn, form.get("pool", ""), author=self._author(request))
         except NotAllowed as error:
             raise Turned(409, str(error)) from None
+        log.info("answer %s was proposed as an example by %s", turn.id, self._audited(request))
         return web.Response(status=303, headers={"Location": "/studio/feedback"})
 
     async def _review(self, request: web.Request) -> web.Response:
@@ -141,7 +142,11 @@ class Log:
                 await press.reject(form.get("id", ""), reviewer=reviewer)
         except (NotAllowed, TemplateError) as error:
             raise Turned(409, str(error)) from None
+        log.info("proposal %r was reviewed by %s", form.get("id", ""), self._audited(request))
         return web.Response(status=303, headers={"Location": "/studio/feedback"})
+
+    def _audited(self, request: web.Request) -> str:
+        return self._gate.person(request).audited
 
     def _author(self, request: web.Request) -> str:
         return self._gate.person(request).author

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +23,7 @@ STATIC = Path(__file__).parent / "static"
 MIMES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 PICTURE_PATIENCE_S = 5.0
 """A picture is shown a moment before the turn that holds it is written down: who asks for it waits."""
+NOT_YOURS = "There is no such conversation, or it is somebody else's."
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 
 _CURSOR = re.compile(r"[0-9A-Za-z-]{1,64}")
@@ -74,6 +75,8 @@ class Pages:
     async def _take(self, accept: Accept, event: Event, asked: Asked | None) -> web.Response:
         """Have the event written down, then tell the open pages of it. Raises Turned, StateUnavailable."""
         receipt = await accept(event)
+        if receipt == "denied":
+            raise Turned(404, NOT_YOURS)
         if receipt == "busy":
             raise Turned(429, "Too many messages are waiting here. Send this again in a moment.", 5)
         if receipt == "accepted" and asked is not None:
@@ -87,17 +90,18 @@ class Pages:
         return kept_page(request, self._rooms.draw(request, "chat.html", "Chat"))
 
     async def _conversation(self, request: web.Request) -> web.Response:
-        conversation = conversation_of(request)
+        conversation, _ = await self._own(request)
         reader = self._gate.person(request).user
         turns = [past_turn(conversation, turn, reader) for turn in await self._history.turns(conversation)]
         return web.Response(body=encode({"turns": turns}), content_type="application/json")
 
     async def _image(self, request: web.Request) -> web.Response:
         ref = request.match_info["ref"]
-        image = await self._picture(conversation_of(request), ref) if _REF.fullmatch(ref) else None
+        conversation, _ = await self._own(request)
+        image = await self._picture(conversation, ref) if _REF.fullmatch(ref) else None
         if image is None or image.mime not in PICTURES:
             raise Turned(404, "That picture is not kept any more.")
-        headers = {"Cache-Control": "private, max-age=86400, immutable"}
+        headers = {"Cache-Control": "private, max-age=86400, immutable", "Vary": "Cookie"}
         return web.Response(body=image.data, content_type=image.mime, headers=headers)
 
     async def _picture(self, conversation: str, ref: str) -> Image | None:
@@ -111,12 +115,35 @@ class Pages:
         return None
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        conversation = conversation_of(request)
+        conversation, claimed = await self._own(request)
         after = request.headers.get("Last-Event-ID") or request.query.get("after") or "0"
         if not _CURSOR.fullmatch(after):
             raise Turned(400, "That is not the id of an event.")
-        person, frames = self._gate.person(request), self._feed.follow(conversation, after)
+        person = self._gate.person(request)
+        frames = self._frames(conversation, after, None if claimed else person.id)
         return await self._rooms.streams.send(request, person, frames)
+
+    async def _own(self, request: web.Request) -> tuple[str, bool]:
+        """The conversation that the path names, and whether its owner is known. Raises Turned.
+
+        While nobody has written in it, it may be looked at by whoever knows its id: a page does so before it
+        sends its first message.
+        """
+        conversation = conversation_of(request)
+        owner = await self._history.owner(conversation)
+        if owner not in (None, self._gate.person(request).id):
+            raise Turned(404, NOT_YOURS)
+        return conversation, owner is not None
+
+    async def _frames(
+        self, conversation: str, after: str, person: str | None
+    ) -> AsyncGenerator[tuple[str, bytes]]:
+        """What is written in a conversation; for a `person` who came before its owner, if they are that."""
+        async for id, frame in self._feed.follow(conversation, after):
+            if person is not None and await self._history.owner(conversation) != person:
+                return
+            person = None
+            yield id, frame
 
 
 def _file(name: str) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -1,4 +1,4 @@
-"""Who sits at the page: the person whom Microsoft Entra named, or whoever holds the machine or a token."""
+"""Who uses the studio: the person whom Microsoft Entra named, or who uses this browser."""
 
 import msgspec
 
@@ -12,12 +12,16 @@ PENDING_S = 600
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
-    """`id` is the person's object id at Entra; tokens have no names, so whoever holds one is "me"."""
+    """`id` is the person's object id in the tenant at Entra, else that of their browser.
+
+    `renames` is true where people say themselves what they are called: `name` may then be empty.
+    """
 
     role: Role
-    id: str = "me"
+    id: str
     name: str = ""
     login: str = ""
+    renames: bool = False
 
     @property
     def user(self) -> User:
@@ -25,13 +29,13 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
         return User(id=self.id, tenant="studio", name=self.name)
 
     @property
-    def known(self) -> User | None:
-        """Whose use it is what an editor tries; None for whoever holds the machine or a token."""
-        return self.user if self.name else None
-
-    @property
     def author(self) -> str:
-        """Who did it, in logs and beside versions."""
+        """Who did it, beside versions."""
         if not self.name:
             return f"the studio's {self.role}"
         return f"{self.name} ({self.login})" if self.login else self.name
+
+    @property
+    def audited(self) -> str:
+        """Who did it, in logs: names may be equal, ids are not."""
+        return f"{self.author} (id {self.id})"

@@ -131,8 +131,8 @@ class Playground:
             await asyncio.gather(work, watch, return_exceptions=True)
         return response
 
-    def _user(self, request: web.Request) -> User | None:
-        return self._gate.person(request).known
+    def _user(self, request: web.Request) -> User:
+        return self._gate.person(request).user
 
     async def _end(self, lines: "_Lines", work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> None:
         try:

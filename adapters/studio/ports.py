@@ -38,6 +38,10 @@ class History(Protocol):
         """The picture with its bytes, if this conversation has one of that name."""
         ...
 
+    async def owner(self, conversation: str) -> str | None:
+        """The id of the user whose conversation this is; None while nobody has written in it."""
+        ...
+
 
 Exchange = tuple[str, str]
 """A question and its answer."""

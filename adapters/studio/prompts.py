@@ -1,6 +1,7 @@
 """The pages of the prompts: which there are, their versions and what changed; publish and take back."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -18,6 +19,8 @@ from adapters.studio.publishing import Held, Release
 from adapters.studio.setup import Setup, setup_of, template_of
 from bot.errors import NotAllowed, TemplateError
 from bot.types import Template
+
+log = logging.getLogger(__name__)
 
 MOST_FILE_BYTES = 1024 * 1024
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
@@ -124,6 +127,7 @@ class Prompts:
             await self._press.roll_back(name, int(number), author=self._author(request), reason=reason)
         except (NotAllowed, TemplateError) as error:
             raise Turned(409, str(error)) from None
+        log.info("the prompt %s was set to version %s by %s", name, number, self._audited(request))
         return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}"})
 
     # -------------------------------------------------------------- for the playground
@@ -145,6 +149,12 @@ class Prompts:
             )
         except (NotAllowed, TemplateError) as error:
             raise Turned(409, str(error)) from None
+        log.info(
+            "version %d of the prompt %s was published by %s",
+            release.number,
+            wish.name,
+            self._audited(request),
+        )
         words = f"Version {release.number} of “{wish.name}” is published {audience(release)}."
         now = self._press.held(wish.name).template
         base = now.version if now is not None and wish.name == wish.setup.template else wish.setup.base
@@ -171,6 +181,9 @@ class Prompts:
 
     def _author(self, request: web.Request) -> str:
         return self._gate.person(request).author
+
+    def _audited(self, request: web.Request) -> str:
+        return self._gate.person(request).audited
 
 
 def _overtaken(setup: Setup, held: Held) -> str:

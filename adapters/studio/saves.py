@@ -10,6 +10,7 @@ from aiohttp import web
 from adapters.studio.acts import json_of
 from adapters.studio.frames import milliseconds
 from adapters.studio.gate import Gate, Turned
+from adapters.studio.people import Person
 from adapters.studio.publishing import Saves
 from adapters.studio.setup import Setup
 from bot.errors import NotAllowed
@@ -33,7 +34,7 @@ class _Rename(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SavedSetups:
-    """For editors, as the playground is; whoever may try a set-up may save, rename and delete it."""
+    """For editors, as the playground is: all of them open a set-up; who saved it may change it."""
 
     def __init__(self, saves: Saves, gate: Gate) -> None:
         self._saves = saves
@@ -66,33 +67,45 @@ class SavedSetups:
         return web.json_response({**_card(saved), "setups": msgspec.json.decode(saved.setups)})
 
     async def _save(self, request: web.Request) -> web.Response:
-        wish = await json_of(request, _Save, MOST_BYTES)
-        person = self._gate.person(request)
-        author = person.author
+        wish, person = await json_of(request, _Save, MOST_BYTES), self._gate.person(request)
+        if wish.replace:
+            name = " ".join(wish.name.split())
+            _demand(person, next((one for one in await self._saves.all() if one.name == name), None))
         setups = msgspec.json.encode(wish.setups).decode()
         try:
             saved = await self._saves.save(
-                wish.name, setups, author=author, replace=wish.replace, owner=person.id
+                wish.name, setups, author=person.author, replace=wish.replace, owner=person.id
             )
         except NotAllowed as error:
             raise Turned(409, str(error)) from None
-        log.info("%s saved the set-up %r in the studio", author, saved.name)
+        log.info("%s saved the set-up %r in the studio", person.audited, saved.name)
         return web.json_response(_card(saved))
 
     async def _rename(self, request: web.Request) -> web.Response:
-        wish = await json_of(request, _Rename, MOST_BYTES)
+        wish, person = await json_of(request, _Rename, MOST_BYTES), self._gate.person(request)
+        _demand(person, await self._saves.get(request.match_info["id"]))
         try:
             saved = await self._saves.rename(request.match_info["id"], wish.name)
         except NotAllowed as error:
             raise Turned(409, str(error)) from None
-        log.info("%s renamed a set-up in the studio to %r", self._gate.person(request).author, saved.name)
+        log.info("%s renamed a set-up in the studio to %r", person.audited, saved.name)
         return web.json_response(_card(saved))
 
     async def _delete(self, request: web.Request) -> web.Response:
+        person = self._gate.person(request)
+        _demand(person, await self._saves.get(request.match_info["id"]))
         gone = await self._saves.delete(request.match_info["id"])
         if gone is not None:
-            log.info("%s deleted the set-up %r in the studio", self._gate.person(request).author, gone.name)
+            log.info("%s deleted the set-up %r in the studio", person.audited, gone.name)
         return web.json_response({})
+
+
+def _demand(person: Person, saved: Saved | None) -> None:
+    """Raises Turned for a set-up of somebody else; those without an owner, of an older version, are free."""
+    if saved is not None and saved.owner not in ("", person.id) and person.role != "operator":
+        raise Turned(
+            403, f"Only {saved.author} and operators can change “{saved.name}”. Save yours as another."
+        )
 
 
 def _card(saved: Saved) -> dict[str, Any]:

@@ -20,7 +20,7 @@ AGAIN, SENT, VARY = "Try again", "What did you send?", "Variations"
 _BUTTONS = {AGAIN: "/again", SENT: "/sent", VARY: "/variations"}
 """What buttons below an answer say for the person, and the words that they are."""
 ABOUT = "about"
-"""In the value of a button on an answer's card: that it is about the answer which the card belongs to."""
+"""In the value of a button on a card: what it is about, the "answer" of that card, or a "command"."""
 _REPLY = re.compile(
     r"<blockquote[^>]{0,200}schema\.skype\.com/Reply[^>]{0,200}>\s{0,9}"
     r"(?:<strong[^>]{0,200}>(?P<author>[^<]{0,200})</strong>)?"
@@ -211,15 +211,15 @@ def _said(activity: Activity) -> Event | None:
     text, addressed = _without_mentions(activity)
     text = _BUTTONS.get(text, text)
     direct = activity.kind == "personal"
-    if as_object(activity.value).get(ABOUT) == "answer" and activity.reply_to_id:
+    about = as_object(activity.value).get(ABOUT)
+    if about == "answer" and activity.reply_to_id:
         text = f"{text} {post_id(activity.conversation.id, activity.reply_to_id)}"
-        addressed = True
     return Said(
         **_act(activity),
         text=text,
         attachments=_attachments(activity),
         quotes=_quotes(activity),
-        addressed=addressed or direct or bool(activity.recipient.is_targeted),
+        addressed=addressed or direct or bool(about or activity.recipient.is_targeted),
         channel=activity.channel,
         direct=direct,
         threaded=activity.kind != "groupChat",

@@ -228,6 +228,9 @@ class TeamsAdapter:
             if reply.rate and pictures:
                 pictured = next(part for part in parts if "attachments" in part)
                 pictured["attachments"].append(cards.attached(cards.of_picture()))
+            if reply.confirm:
+                card = cards.attached(cards.confirming(reply.confirm))
+                parts[-1].setdefault("attachments", []).append(card)
             try:
                 for at, part in enumerate(parts):
                     if showing is not None and at == 0 and await showing.finish(part):

@@ -49,6 +49,12 @@ def door(viewer: str) -> Fields:
     return _card([_title("Settings"), _text(words)], [_execute("Show mine", "settings")], viewer)
 
 
+def confirming(command: str) -> Fields:
+    """The button that says the command which confirms what the message asks about."""
+    said = {"type": "messageBack", "text": command, "displayText": command, "value": {ABOUT: "command"}}
+    return _card([], [{"type": "Action.Submit", "title": "Delete", "data": {"msteams": said}}])
+
+
 def of_picture() -> Fields:
     """Buttons under a picture, where Teams shows none of its own: words about the answer they are in."""
     actions = [
@@ -69,6 +75,14 @@ def of_picture() -> Fields:
     return _card([], actions)
 
 
+def forgetting(words: str) -> Fields:
+    """What would be deleted, and the choice to delete it or not."""
+    delete = _execute("Delete it all", "forget_now", style="destructive")
+    return _card(
+        [_title("Delete everything?"), _text(_words(words))], [delete, _execute("Keep it", "settings")]
+    )
+
+
 def settings(about: About, *, direct: bool, note: str = "", viewer: str = "") -> Fields:
     """What is chosen and what was used. `viewer` is for whom Teams keeps the card fresh, by itself."""
     scope = "Your choices, in every chat with me:" if direct else "The choices here, for everybody here:"
@@ -85,7 +99,7 @@ def settings(about: About, *, direct: bool, note: str = "", viewer: str = "") ->
     body += [_part("Usage"), *_shown(about.usage)] if about.usage else []
     body += [_part("Memory"), _text(_memory(about))]
     actions = [_execute("Save", "choose", style="positive")] if chosen else []
-    actions += [_execute("Refresh", "settings"), _forgetting()]
+    actions += [_execute("Refresh", "settings"), _execute("Forget me…", "forget", associatedInputs="none")]
     return _card(body, actions, viewer)
 
 
@@ -148,14 +162,6 @@ def _part(text: str) -> Fields:
 
 def _execute(title: str, verb: str, **look: object) -> Fields:
     return {"type": "Action.Execute", "title": title, "verb": verb, **look}
-
-
-def _forgetting() -> Fields:
-    """Deleting asks a second time, inside of the card."""
-    words = "This deletes everything that I keep about you, in every conversation. It can't be undone."
-    sure = _execute("Delete it all", "forget", style="destructive", associatedInputs="none")
-    inner: Fields = {"type": "AdaptiveCard", "body": [_text(words)], "actions": [sure]}
-    return {"type": "Action.ShowCard", "title": "Forget me…", "card": inner}
 
 
 def _choice(name: str, label: str, offered: Sequence[tuple[str, str]], chosen: str) -> list[Fields]:

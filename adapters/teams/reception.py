@@ -3,7 +3,7 @@
 import logging
 
 from adapters.teams import cards
-from adapters.teams.activities import Activity, as_object, post_id, talk
+from adapters.teams.activities import Activity, as_object, event_id, post_id, talk
 from adapters.teams.connector import Fields
 from bot.adapter import Desk
 from bot.errors import Refused, StateUnavailable
@@ -75,7 +75,9 @@ class Reception:
             await self._desk.choose(user, channel, template=template, deployment=deployment)
             note = "Saved."
         elif verb == "forget":
-            note = await self._desk.forget(user)
+            return cards.forgetting(await self._desk.ask_forget(user))
+        elif verb == "forget_now":
+            note = await self._desk.confirm_forget(user, f"{event_id(activity)}:{user.id}")
         elif verb != "settings":
             log.info("a button that is not known was pressed")
         about = await self._desk.about(user, channel)
@@ -100,8 +102,8 @@ class Reception:
 
 
 def asks_for_settings(said: Said) -> bool:
-    """Whether somebody wrote `settings`, to the bot."""
-    return said.addressed and said.text.strip().lower().rstrip(".!") in ("settings", "/settings")
+    """Whether somebody wrote exactly `settings`, to the bot."""
+    return said.addressed and said.text.strip().lower() in ("settings", "/settings")
 
 
 def _dialog(title: str, card: Fields) -> Fields:

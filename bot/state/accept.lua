@@ -1,7 +1,19 @@
 -- Write an event down, once. "Seen", "stored" and "due" are one step: a crash can fall between none of them.
--- KEYS seen, inbox, ready, turns, waiting
+-- KEYS seen, inbox, ready, turns, waiting, owner
 -- ARGV event, conversation, addressed (1 or 0), limit, seen life s, channel, shard, tenant,
---      share (most that the tenant may have waiting in this shard; -1: any number), waiting life s
+--      share (most that the tenant may have waiting in this shard; -1: any number), waiting life s,
+--      owner (the one user who may act here; '': anybody may), owner life s
+if ARGV[11] ~= '' then
+  local owner = redis.call('GET', KEYS[6])
+  if not owner then -- an older version stored no owner: the conversation belongs to whoever began it
+    local ok, turn = pcall(cjson.decode, redis.call('LINDEX', KEYS[4], 0) or '')
+    owner = ok and turn.said and turn.said.user.id or ARGV[11]
+  end
+  if owner ~= ARGV[11] then
+    return 'denied'
+  end
+  redis.call('SET', KEYS[6], owner, 'EX', ARGV[12])
+end
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 'duplicate'
 end

@@ -95,6 +95,7 @@ class Inbox:
                 keys.ready(shard),
                 keys.of("turns", conversation),
                 keys.waiting(shard),
+                keys.of("owner", conversation),
             ],
             [
                 _json.encode(event),
@@ -107,6 +108,8 @@ class Inbox:
                 event.user.tenant,
                 share,
                 keys.WAITING_S,
+                event.address.owner,
+                self._retention_s + keys.DAY_S,
             ],
         )
         return answer.decode()
@@ -124,6 +127,7 @@ class Inbox:
                 keys.of("seen", conversation, event.id),
                 keys.of("lease", conversation),
                 keys.of("inbox", conversation),
+                keys.of("owner", conversation),
             ],
             [
                 user.id,
@@ -134,6 +138,7 @@ class Inbox:
                 int(leave),
                 event.target,
                 keys.SEEN_S,
+                event.address.owner,
             ],
         )
         return msgspec.convert(answer.decode(), Receipt)

@@ -26,6 +26,8 @@ VECTOR_S = 30 * DAY_S
 PACE_S = 3600
 REFUSED_S = DAY_S  # a deployment that is given another model is learnt anew
 CHOICE_S = 400 * DAY_S
+CONFIRM_S = 600
+CONFIRMED_S = DAY_S  # a redelivered confirmation is answered with what the first one did
 NUDGES = "parley:nudge"
 """The channel that carries the number of a shard in which something became due."""
 RECENT = "parley:{studio}:recent"
@@ -88,6 +90,7 @@ KINDS = (
         life="24 h",
     ),
     Kind(name="turns", type="list", holds="turns, newest last", life="retention"),
+    Kind(name="owner", type="string", holds="the user whose conversation it is", life="retention + 24 h"),
     Kind(name="summary", type="string", holds="what was said before the window begins", life="retention"),
     Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
     Kind(name="picture", type="string", holds="a picture of a turn", life="retention"),
@@ -112,6 +115,12 @@ KINDS = (
         type="hash",
         holds="template, its author, deployment, manner, quiet",
         life="400 d unused",
+    ),
+    Kind(
+        name="confirm",
+        type="hash",
+        holds="a command that waits to be confirmed, then by which event it was, and what came of it",
+        life="10 min, 24 h once confirmed",
     ),
     Kind(name="bound", type="set", holds="where a template was chosen", life="400 d unused"),
     Kind(

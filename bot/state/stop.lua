@@ -1,9 +1,13 @@
 -- Ask the worker that answers here to stop, once for all deliveries of the wish. Whoever is not the one who asked
 -- needs leave. The wish names the event at the head, and holds for no other: it outlives the worker, not the answer.
--- KEYS seen, lease, inbox
+-- KEYS seen, lease, inbox, owner
 -- ARGV user, tenant, conversation, channel, lease life s, leave (1 or 0), event that it is for ('': what is
---      answered now), seen life s
--- Returns 'ignored' when somebody else asked, 'duplicate' when there is nothing (any more) to stop, else 'accepted'.
+--      answered now), seen life s, owner (the one user who may act here; '': anybody may)
+-- Returns 'denied' where the conversation is somebody else's, 'ignored' when somebody else asked, 'duplicate' when there is nothing (any more) to stop, else 'accepted'.
+local owner = redis.call('GET', KEYS[4])
+if ARGV[9] ~= '' and owner and owner ~= ARGV[9] then
+  return 'denied'
+end
 local ok, head = pcall(cjson.decode, redis.call('LINDEX', KEYS[3], 0) or '')
 if not ok or not head.id or redis.call('EXISTS', KEYS[1]) == 1 then
   return 'duplicate'

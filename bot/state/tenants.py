@@ -103,6 +103,25 @@ class Tenants:
             people=people,
         )
 
+    async def preview(self, departed: Departed) -> Erased:
+        """How much `forget` would delete of a place: conversations, answers, and messages that wait or were
+        given up.
+        """
+        place = await self._look(departed)
+        turns = waiting = 0
+        ordered = sorted(place.found)
+        for at in range(0, len(ordered), _BATCH):
+            commands = [
+                ("LLEN", keys.of(kind, one))
+                for one in ordered[at : at + _BATCH]
+                for kind in ("turns", "inbox")
+            ]
+            counts = await self._redis.many(commands)
+            turns += sum(counts[::2])
+            waiting += sum(counts[1::2])
+        given_up = [one for one in (await self._graveyard.all()).values() if place.holds(one.conversation)]
+        return Erased(conversations=len(ordered), turns=turns, waiting=waiting, buried=len(given_up))
+
     async def _look(self, departed: Departed) -> _Place:
         """Which conversations it is about."""
         place = _Place(departed, tenants={departed.user.tenant} - {""})

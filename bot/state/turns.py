@@ -106,6 +106,25 @@ class Turns:
         stored: bytes | None = await self._redis.call("GET", keys.of("picture", conversation, ref))
         return _image.decode(stored) if stored else None
 
+    async def owner(self, conversation: str) -> str | None:
+        """The id of the user whose conversation this is; None while nobody has written in it.
+
+        A conversation of an older version has no owner stored: it belongs to whoever began it.
+        """
+        stored, first = await self._redis.many(
+            [("GET", keys.of("owner", conversation)), ("LINDEX", keys.of("turns", conversation), 0)]
+        )
+        if stored:
+            return stored.decode()
+        turn = _read(first) if first else None
+        return turn.said.user.id if turn is not None else None
+
+    async def release(self, conversations: Iterable[str]) -> None:
+        """Let these conversations be without an owner in a day; until then nobody else can take one over."""
+        commands = [("EXPIRE", keys.of("owner", one), keys.DAY_S) for one in conversations]
+        if commands:
+            await self._redis.many(commands)
+
     async def erase(self, conversation: str, turn: Turn) -> None:
         """Delete what is kept beside a turn: what was sent, and its pictures."""
         names = [keys.of("sent", conversation, turn.id)]

@@ -33,12 +33,14 @@ class Address(Value):
 
     `conversation` starts with the adapter's name and a colon: `slack:T1:C1:1700000000.000100`.
     `event` is the id of the act that is answered; an adapter that can mark its messages marks them
-    with it, and finds its own half-written message again after a crash.
+    with it, and finds its own half-written message again after a crash. `owner` is the id of the one user
+    who may act in this conversation; empty where everybody who sees it may.
     """
 
     conversation: str
     event: str
     data: dict[str, str] = {}
+    owner: str = ""
 
     @property
     def adapter(self) -> str:

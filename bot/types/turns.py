@@ -92,7 +92,9 @@ class Reply(Value):
     """What the person sees: Markdown, pictures, sources. `rate` asks for rating buttons.
 
     `generated` is true where a model wrote or drew some of it: platforms label that, and nothing else.
-    `private` is true when only the asker should see it, where the platform can do that.
+    `private` is true when only the asker should see it, where the platform can do that. `confirm` is the
+    command that confirms what the text asks about: platforms with buttons show one for it. `forgotten` is
+    true where everything kept about the asker was just deleted.
     """
 
     text: str
@@ -101,6 +103,8 @@ class Reply(Value):
     rate: bool = False
     generated: bool = False
     private: bool = False
+    confirm: str = ""
+    forgotten: bool = False
 
 
 class Rating(Value):

@@ -70,6 +70,9 @@ def _is_valid(block: View) -> bool:
             return 0 < len(block["text"]["text"]) <= SECTION_LIMIT and fit and known and valued
         case "header":
             return 0 < len(block["text"]["text"]) <= 150
+        case "actions":  # docs.slack.dev/reference/block-kit/blocks/actions-block: messages, forms, home tabs
+            elements: list[View] = block["elements"]
+            return 0 < len(elements) <= 25 and all(len(one["text"]["text"]) <= 75 for one in elements)
         case "context" | "input" | "divider":
             return True
         case _:

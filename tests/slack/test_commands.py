@@ -106,3 +106,16 @@ async def test_a_rating_of_a_command_answer_names_it(room: Room) -> None:
     rated = room.engine.events[-1]
     assert getattr(rated, "post", None) == post.id
     assert rated.address.conversation == said.address.conversation
+
+
+async def test_field_fault_81_a_slash_command_asks_with_a_button(room: Room) -> None:
+    """Field fault 81: `/parley forget` asks before it deletes."""
+    said = await typed(room, "/parley", "forget")
+    assert said.text == "/forget"
+    reply = Reply(text="This deletes 3 answers.", private=True, confirm="forget me now")
+    await room.adapter.close(await room.open(said), reply)
+    shown = room.slack.workspace.ephemeral[-1]
+    (button,) = [one for block in shown["blocks"] for one in block.get("elements", [])]
+    assert (button["action_id"], button["style"]) == ("confirm", "danger")
+    assert await typed(room, "/parley", "forget me now")
+    assert room.engine.said[-1].text == "/forget me now"

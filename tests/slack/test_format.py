@@ -8,7 +8,7 @@ from slack_sdk.models.blocks import Block, ContextActionsBlock, MarkdownBlock
 
 from adapters.slack import format as slack_format
 from adapters.slack.mrkdwn import plain
-from bot.types import Source
+from bot.types import Reply, Source
 from tests.simulators.slack_rules import blocks_error
 
 PAGES = "<!channel> <!here|here> <!subteam^S1> <@U012AB> <@W012AB|w> <#C012AB> @here @channel, (@everyone)"
@@ -78,7 +78,9 @@ def test_words_for_notifications_are_short_and_page_nobody() -> None:
 def test_every_block_is_one_that_slack_knows() -> None:
     title, url = "Title " + "x" * 300, "https://example.com/" + "y" * 300
     sources = tuple(Source(title=f"{number} {title}", url=url) for number in range(99))
-    blocks = slack_format.message("text", slack_format.trailer(sources, ("P1", "slack:T1:C1:1")))["blocks"]
+    blocks = slack_format.message(
+        "text", slack_format.trailer(Reply(text="", sources=sources, rate=True), "P1", "slack:T1:C1:1")
+    )["blocks"]
     assert blocks_error(blocks) is None
     parse: Any = Block.parse_all  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     known = parse(blocks)

@@ -133,3 +133,19 @@ async def test_a_picture_has_a_button_for_variations_of_it(room: Room) -> None:
     asked = room.engine.said[-1]
     assert asked.text == f"/variations T0SIM:{CHANNEL}:{message['ts']}"
     assert asked.address.conversation == said.address.conversation
+
+
+async def test_field_fault_81_a_button_confirms_what_the_asker_alone_was_asked(room: Room) -> None:
+    """Field fault 81: a confirmation, with a button where the platform has them."""
+    asked = await room.asked()
+    reply = Reply(text="This deletes 3 answers.", private=True, confirm="forget me now")
+    await room.adapter.close(await room.open(asked), reply)
+    (whisper,) = room.slack.workspace.ephemeral
+    (button,) = [one for block in whisper["blocks"] for one in block.get("elements", [])]
+    assert (button["text"]["text"], button["style"]) == ("Delete", "danger")
+    assert room.shown(asked) == []
+    delivery = await room.slack.press_button(whisper, CHANNEL, "U0BOB", "confirm", ephemeral=True)
+    assert delivery.status == 200
+    said = room.engine.said[-1]
+    assert (said.text, said.user.id) == ("forget me now", "U0BOB"), "it is said by whoever presses"
+    assert said.address.conversation == asked.address.conversation

@@ -34,6 +34,7 @@ class Desk:
     shown: About = ABOUT
     away: bool = False
     forgotten: list[User] = field(default_factory=list[User])
+    confirmed: list[str] = field(default_factory=list[str])
 
     async def about(self, user: User, channel: str) -> About:
         self._demand()
@@ -51,8 +52,12 @@ class Desk:
         if deployment is not None:
             self.shown = msgspec.structs.replace(self.shown, deployment=deployment)
 
-    async def forget(self, user: User) -> str:
+    async def ask_forget(self, user: User) -> str:
+        return "This deletes 3 answers."
+
+    async def confirm_forget(self, user: User, event: str) -> str:
         self.forgotten.append(user)
+        self.confirmed.append(event)
         self.shown = About(templates=self.shown.templates)
         return "Done. I deleted 3 answers."
 
@@ -89,7 +94,7 @@ async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(home: tup
     ]
     assert [menu.get("initial_option", {}).get("value") for menu in menus] == ["=", "=", None]
     assert menus[0]["options"][0]["description"]["text"] == "The usual: assistant"
-    assert menus[-1]["confirm"]["confirm"]["text"] == "Delete"
+    assert menus[-1]["text"]["text"] == "Delete everything about me…"
     assert room.engine.events == []
 
 
@@ -111,11 +116,21 @@ async def test_a_choice_that_is_refused_is_refused_in_words(home: tuple[Room, De
     assert desk.shown.deployment == ""
 
 
-async def test_field_note_42_everything_is_forgotten_by_one_button(home: tuple[Room, Desk]) -> None:
+async def test_field_fault_81_the_button_that_deletes_first_says_how_much(home: tuple[Room, Desk]) -> None:
+    """Field fault 81: a confirmation with the number of items."""
     room, desk = home
     await room.slack.choose_at_home("U0ALICE", "forget")
+    await room.slack.until(lambda: "This deletes 3 answers." in read(room))
+    assert desk.forgotten == []
+    await room.slack.choose_at_home("U0ALICE", "keep")
+    await room.slack.until(lambda: "This deletes" not in read(room))
+    assert desk.forgotten == []
+    await room.slack.choose_at_home("U0ALICE", "forget")
+    await room.slack.until(lambda: "This deletes 3 answers." in read(room))
+    await room.slack.choose_at_home("U0ALICE", "forget_now")
     await room.slack.until(lambda: "I deleted 3 answers" in read(room))
     assert [user.id for user in desk.forgotten] == ["U0ALICE"]
+    assert desk.confirmed[0].startswith("slack:T0SIM:home:U0ALICE:")
     assert "0 answers in 0 conversations" in read(room)
 
 

@@ -56,10 +56,14 @@ class MemoryHistory:
     def __init__(self) -> None:
         self.kept: defaultdict[str, list[Turn]] = defaultdict(list)
         self.images: dict[tuple[str, str], Image] = {}
+        self.owners: dict[str, str] = {}
         self.asked = asyncio.Event()
 
     async def turns(self, conversation: str) -> Sequence[Turn]:
         return self.kept[conversation]
+
+    async def owner(self, conversation: str) -> str | None:
+        return self.owners.get(conversation)
 
     async def image(self, conversation: str, ref: str) -> Image | None:
         self.asked.set()
@@ -86,6 +90,9 @@ class ScriptedEngine:
     async def accept(self, event: Event) -> Receipt:
         if self.away:
             raise StateUnavailable("Redis is away.")
+        place, owner = event.address.conversation, event.address.owner
+        if self.history.owners.setdefault(place, owner) != owner:
+            return "denied"
         if self.busy:
             return "busy"
         if any(event.id == each.id for each in self.events):

@@ -226,6 +226,7 @@ async def test_with_a_token_one_signs_in_first(page: Page, complaints: Complaint
     running = await start(token="a token of some length")
     try:
         await page.goto(running.url)
+        await page.get_by_label("Your name").fill("Ada")
         await page.get_by_label("Token").fill("wrong")
         await page.get_by_role("button", name="Sign in").click()
         await expect(page.get_by_role("alert")).to_have_text("That is not the token.")

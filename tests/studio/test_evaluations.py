@@ -62,7 +62,7 @@ async def test_what_failed_stands_first_with_the_reason(page: Page, whole: Whole
     await expect(page.get_by_role("row", name="mine 1/2 1 broken")).to_be_visible()
     await page.goto(f"{whole.url}/studio/evaluations/{last.id}")
     await expect(page.get_by_text("2 of 2 passed then, 1 do now")).to_be_visible()
-    first = page.locator("details").first
+    first = page.locator("main details").first
     await expect(first).to_have_attribute("open", "")
     await expect(first).to_contain_text("does not sing")
     await expect(first.locator("summary")).to_contain_text("broken")

@@ -39,7 +39,7 @@ async def test_an_answer_streams_and_says_who_gave_it_and_what_was_sent(page: Pa
     sent = page.locator("#sent")
     await expect(sent.get_by_role("heading")).to_have_text("What was sent for this answer")
     await expect(sent.locator("li[data-role=user]")).to_contain_text("What is 12 * 12?")
-    await expect(sent.locator("li[data-role=system]")).to_contain_text("You are talking with Playground")
+    await expect(sent.locator("li[data-role=system]")).to_contain_text("You are talking with the user")
 
 
 async def test_what_will_be_sent_is_shown_while_one_types(page: Page, whole: Whole) -> None:
@@ -158,6 +158,8 @@ async def test_an_answer_that_takes_long_is_stopped_and_kept_so_far(page: Page, 
 async def test_a_set_up_of_a_template_that_is_gone_is_left_out(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     old = json.dumps([{"template": "no-such", "system": "x", "examples": []}])
-    await page.evaluate("old => localStorage.setItem('parley.playground', old)", old)
+    await page.evaluate(
+        "old => localStorage.setItem(`parley.playground.${document.body.dataset.person}`, old)", old
+    )
     await page.reload()
     await expect(page.get_by_label("Template")).to_have_value("assistant")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from adapters.teams import cards
 from bot.types import Reply, Said
 from tests.teams.conftest import Rig
 
@@ -62,3 +63,18 @@ async def test_a_question_to_the_bot_alone_is_never_answered_to_everybody(rig: R
     assert isinstance(alice, Said)
     await rig.answer(alice, Reply(text="A secret."))
     assert "secret" not in rig.teams.answers(GROUP)[0].text
+
+
+@pytest.mark.parametrize("conversation", ["a:alice", GROUP])
+async def test_field_fault_81_a_button_says_what_confirms(rig: Rig, conversation: str) -> None:
+    """Field fault 81: a confirmation, with a button where the platform has them."""
+    said = await rig.asked(conversation, "forget me", mention=conversation == GROUP)
+    await rig.answer(said, Reply(text="This deletes 3 answers.", private=True, confirm="forget me now"))
+    (message,) = rig.teams.answers(conversation)
+    (attachment,) = message.activity["attachments"]
+    assert attachment == cards.attached(cards.confirming("forget me now"))
+    pressed = attachment["content"]["actions"][0]["data"]["msteams"]
+    await rig.teams.say(conversation, "alice", pressed["text"], value=pressed["value"], replyToId=message.id)
+    confirmed = rig.events[-1]
+    assert isinstance(confirmed, Said)
+    assert (confirmed.text, confirmed.addressed) == ("forget me now", True)

@@ -60,6 +60,8 @@ EVERY: dict[str, Fields] = {
     "sent": cards.sent(SENT),
     "nothing sent": cards.sent(""),
     "said": cards.said("Sorry."),
+    "forgetting": cards.forgetting("This deletes 12 answers. Reply `forget me now`."),
+    "confirming": cards.confirming("forget me now"),
 }
 
 
@@ -126,9 +128,9 @@ def test_code_is_teams_code_with_words_for_other_clients_and_no_ticks_show() -> 
 
 
 def test_deleting_asks_a_second_time() -> None:
-    (asks,) = [one for one in EVERY["settings"]["actions"] if one["type"] == "Action.ShowCard"]
-    assert asks["card"]["actions"][0]["verb"] == "forget"
-    assert "can't be undone" in texts(asks["card"])
+    assert [one["verb"] for one in EVERY["settings"]["actions"]][-1] == "forget"
+    assert [one["verb"] for one in EVERY["forgetting"]["actions"]] == ["forget_now", "settings"]
+    assert "12 answers" in texts(EVERY["forgetting"])
 
 
 def test_what_everybody_sees_holds_nothing_of_a_person() -> None:
@@ -142,6 +144,7 @@ def test_a_dialog_submits_and_refreshes_nothing() -> None:
     assert "refresh" not in EVERY["dialog"]
     assert {one["data"]["verb"] for one in EVERY["dialog"]["actions"] if "data" in one} == {
         "choose",
+        "forget",
         "settings",
     }
 

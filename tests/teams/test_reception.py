@@ -45,8 +45,12 @@ class Counter:
     ) -> None:
         self._take("choose", user.id, channel, template, deployment)
 
-    async def forget(self, user: User) -> str:
-        self._take("forget", user.id)
+    async def ask_forget(self, user: User) -> str:
+        self._take("ask_forget", user.id)
+        return "This deletes 3 answers. Reply `forget me now`."
+
+    async def confirm_forget(self, user: User, event: str) -> str:
+        self._take("confirm_forget", user.id, event)
         return "Done. I deleted 3 answers."
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
@@ -82,7 +86,7 @@ def dialog_of(delivery: Delivery) -> Fields:
     return card
 
 
-@pytest.mark.parametrize("word", ["settings", "Settings!", "/settings"])
+@pytest.mark.parametrize("word", ["settings", "Settings", "/settings"])
 async def test_the_word_settings_brings_the_card_and_no_question(rig: Rig, desk: Counter, word: str) -> None:
     await rig.teams.say("a:alice", "alice", word)
     message = await rig.teams.answered("a:alice")
@@ -130,10 +134,21 @@ async def test_a_choice_in_a_channel_is_the_channels_whatever_the_thread(rig: Ri
     assert desk.asked[0] == ("choose", "29:alice", CHANNEL, "translator", None)
 
 
-async def test_forgetting_says_what_was_deleted(rig: Rig, desk: Counter) -> None:
+async def test_field_fault_81_forgetting_says_how_much_before_it_deletes(rig: Rig, desk: Counter) -> None:
+    """Field fault 81: a confirmation with the number of items."""
     card = card_of(await rig.teams.press("a:alice", "alice", "forget", "1"))
+    assert "This deletes 3 answers" in json.dumps(card)
+    assert [one["verb"] for one in card["actions"]] == ["forget_now", "settings"]
+    assert desk.asked == [("ask_forget", "29:alice")]
+    card = card_of(await rig.teams.press("a:alice", "alice", "forget_now", "1"))
     assert "I deleted 3 answers" in json.dumps(card)
-    assert desk.asked[0] == ("forget", "29:alice")
+    assert desk.asked[1][:2] == ("confirm_forget", "29:alice")
+
+
+@pytest.mark.parametrize("text", ["Settings!", "settings.", "settings?"])
+async def test_field_fault_81_settings_are_asked_for_exactly(rig: Rig, text: str) -> None:
+    """Field fault 81: any punctuation passed for a command."""
+    assert (await rig.asked("a:alice", text)).text == text
 
 
 @pytest.mark.parametrize(

@@ -14,3 +14,9 @@ if (way && location.hash) {
     link.href = url.href;
   }
 }
+
+// Whoever leaves this browser for good leaves no list of chats in it.
+const leave = document.getElementById("leave");
+leave?.addEventListener("submit", () => {
+  for (const key of Object.keys(localStorage)) if (key.startsWith("parley.") && key.endsWith(`.${leave.dataset.person}`)) localStorage.removeItem(key);
+});

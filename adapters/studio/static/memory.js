@@ -1,16 +1,26 @@
-// What this browser remembers: which conversations there are, and what was typed but not answered yet.
+// What this browser remembers of the person: which conversations there are, and what was typed but not answered yet.
 
-const KEY = "parley.conversations";
+const KEY = `parley.conversations.${document.body.dataset.person}`;
+const SHARED = "parley.conversations"; // an older version had one list for all who used this browser
 const MOST = 100;
 
-/** { id, title, at, pending: {event: {text, at, sent}} } each, the newest first. */
-export function conversations() {
+function read(key) {
   try {
-    const kept = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+    const kept = JSON.parse(localStorage.getItem(key) ?? "[]");
     return Array.isArray(kept) ? kept : [];
   } catch {
     return [];
   }
+}
+
+/** { id, title, at, pending: {event: {text, at, sent}} } each, the newest first. */
+export const conversations = () => read(KEY);
+
+/** What an older version listed here, the first time that this person comes; some of it may be theirs. */
+export function inherited() {
+  if (localStorage.getItem(KEY) !== null) return [];
+  keep([]);
+  return read(SHARED);
 }
 
 export const recall = (id) => conversations().find((each) => each.id === id);
@@ -24,6 +34,8 @@ export function remember(id, change) {
   all.sort((a, b) => b.at - a.at);
   keep(all.slice(0, MOST));
 }
+
+export const forgetAll = () => keep([]);
 
 export const forget = (id) => keep(conversations().filter((each) => each.id !== id));
 

@@ -10,7 +10,7 @@ import { Turn, copy, dress, icon, make, tool } from "./view.js";
 import { ask, lines, newId } from "./wire.js";
 
 const $ = (id) => document.getElementById(id);
-const KEY = "parley.playground";
+const KEY = `parley.playground.${document.body.dataset.person}`;
 const LETTERS = ["A", "B", "C"];
 const facts = JSON.parse($("facts").textContent);
 const words = $("words");

@@ -11,6 +11,7 @@ export function fold() {
   $("unfold").focus();
 }
 
+$("rename")?.addEventListener("submit", ({ target }) => (target.elements.to.value = location.pathname + location.search + location.hash));
 $("fold").addEventListener("click", fold);
 $("scrim").addEventListener("click", fold);
 $("unfold").addEventListener("click", () => {

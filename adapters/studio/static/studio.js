@@ -1,6 +1,6 @@
 // The page: which conversation is shown, what the person does, and what comes back.
 
-import { conversations, forget, recall, remember } from "./memory.js";
+import { conversations, forget, forgetAll, inherited, recall, remember } from "./memory.js";
 import { fold } from "./rail.js";
 import { Turn, copy, icon, make } from "./view.js";
 import { Stream, history as kept, newId, post } from "./wire.js";
@@ -15,6 +15,7 @@ let turns = new Map(); // event -> Turn
 let ended = new Map(); // event -> Unix ms at which the turn in the history ended
 let stream;
 let pinned = true; // the newest line stays in view
+const typed = new Set(); // events of this page: what they ask to confirm is asked here, and in no other window
 
 // ------------------------------------------------------------------ conversations
 
@@ -38,6 +39,12 @@ async function show(id) {
       turn.finish(closed, good);
     }
   } catch (error) {
+    if (conversation !== id) return;
+    if (error.status === 404) {
+      forget(id);
+      fresh();
+      return banner(error.message);
+    }
     banner(`${error.message} Trying again…`);
     setTimeout(() => conversation === id && show(id), 3000);
     return;
@@ -99,8 +106,10 @@ function take(frame) {
     turn.sketch(frame);
   } else if (frame.kind === "done") {
     turn.finish(frame);
-    remember(conversation, (one) => delete one.pending[frame.event]);
+    if (recall(conversation)) remember(conversation, (one) => delete one.pending[frame.event]);
     $("spoken").textContent = turn.body.innerText;
+    if (frame.forgotten) forgotten(frame.event);
+    if (frame.confirm && typed.has(frame.event)) askAgain(turn, frame.confirm);
   }
   refresh();
 }
@@ -112,16 +121,17 @@ function say(text, event = newId()) {
   if (!conversation) {
     conversation = newId();
     history.pushState(null, "", `#${conversation}`);
-    remember(conversation, (one) => (one.title = titleOf(text)));
     follow(conversation);
   }
   const id = conversation;
   const turn = slot(event);
+  typed.add(event);
   turnsElement.append(turn.element);
   turn.ask(text);
   turn.begin();
   remember(id, (one) => {
     one.at = Date.now();
+    one.title ||= titleOf(text);
     one.pending[event] = { text, at: one.at, sent: false };
   });
   pinned = true;
@@ -132,6 +142,31 @@ function say(text, event = newId()) {
       turn.fail(error.message);
       refresh();
     });
+}
+
+/** Ask before what can't be undone; whoever closes this has changed nothing. */
+function askAgain(turn, confirm) {
+  const box = $("confirm");
+  $("confirm-words").replaceChildren(...turn.body.cloneNode(true).childNodes);
+  $("delete").onclick = () => {
+    box.close();
+    say(confirm);
+  };
+  box.showModal();
+  $("keep").focus();
+}
+
+$("keep").addEventListener("click", () => $("confirm").close());
+$("confirm").addEventListener("close", () => words.focus());
+
+/** Nothing is kept of this person any more: this page does not go on showing it. */
+function forgotten(event) {
+  forgetAll();
+  for (const [id, turn] of turns) {
+    if (id === event) continue;
+    turn.element.remove();
+    turns.delete(id);
+  }
 }
 
 function stop() {
@@ -236,7 +271,7 @@ turnsElement.addEventListener("keydown", (event) => {
 });
 
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !$("lightbox").open) stop();
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
 });
 
 $("welcome").addEventListener("click", (event) => {
@@ -290,6 +325,15 @@ function listConversations() {
   $("none").hidden = items.length > 0;
 }
 
+/** Of the list that an older version kept for all who used this browser, take what is this person's. */
+async function adopt() {
+  for (const { id, title, at } of inherited()) {
+    const theirs = await kept(id).catch(() => []);
+    if (theirs.length) remember(id, (one) => Object.assign(one, { title, at }));
+  }
+  listConversations();
+}
+
 // ------------------------------------------------------------------ keeping the page true
 
 const writing = () => [...turns.values()].some((turn) => turn.open);
@@ -330,4 +374,5 @@ $("latest").addEventListener("click", () => {
 const place = () => show(/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : "");
 addEventListener("popstate", place);
 place();
+adopt();
 if (!narrow.matches) words.focus();

@@ -16,7 +16,7 @@ async function answer(request) {
     throw new Error("The server can’t be reached.");
   }
   const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(body.words ?? `The server answered with ${response.status}.`);
+  if (!response.ok) throw Object.assign(new Error(body.words ?? `The server answered with ${response.status}.`), { status: response.status });
   return body;
 }
 
@@ -28,7 +28,7 @@ const request = (path, body, signal) =>
     signal,
   });
 
-/** Throws an Error whose message is for the person. */
+/** Throws an Error whose message is for the person; `status` is that of the answer, where there was one. */
 export const post = (conversation, what, body) => answer(request(`${room(conversation)}/${what}`, body));
 
 /** What is to be had at a path. Throws as `post` does. */

@@ -1,0 +1,13 @@
+-- Use a confirmation that waits, once for all deliveries of the event that confirms.
+-- KEYS confirmation    ARGV event, life s
+-- Returns false where none waits or another event has used it, else what came of it ('' before it is done).
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return false
+end
+local event = redis.call('HGET', KEYS[1], 'event')
+if event and event ~= ARGV[1] then
+  return false
+end
+redis.call('HSET', KEYS[1], 'event', ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return redis.call('HGET', KEYS[1], 'outcome') or ''
