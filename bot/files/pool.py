@@ -4,11 +4,15 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from typing import IO, TypeVar
 
 import bot
 from bot.errors import NotAllowed
@@ -30,6 +34,8 @@ from bot.files.wire import (
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 PROCESSES = 3
 """Files that are read at the same time; more wait."""
 SECONDS = 14.0
@@ -39,7 +45,6 @@ IDLE_S = 60.0
 _RETIRED_BYTES = 256 * 1024 * 1024
 """Memory that a process has had: C libraries keep much of it, so another one takes over."""
 _FILES_EACH = 200
-_CHUNK_BYTES = 256 * 1024
 _PICTURE_BYTES = 16 * 1024 * 1024
 _WORDS_BYTES = 2000
 _MIMES = ("image/png", "image/jpeg", "image/webp")
@@ -58,9 +63,9 @@ class _Garbled(Exception):
 
 
 class _Reader:
-    """One process and what is known of it."""
+    """One process and what is known of it. All but `kill` block."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self.files = 0
         self.peak_bytes = 0
@@ -68,11 +73,10 @@ class _Reader:
     @property
     def usable(self) -> bool:
         """Whether it may read another file."""
-        return (
-            self.process.returncode is None and self.files < _FILES_EACH and self.peak_bytes < _RETIRED_BYTES
-        )
+        ended = self.process.poll() is not None
+        return not ended and self.files < _FILES_EACH and self.peak_bytes < _RETIRED_BYTES
 
-    async def ask(self, data: bytes, mime: str, text_bytes: int) -> Picture | Extract:
+    def ask(self, data: bytes, mime: str, text_bytes: int) -> Picture | Extract:
         """What a file holds. Raises NotAllowed; OSError, EOFError, _Garbled when the process is done for."""
         source, sink = self.process.stdin, self.process.stdout
         if source is None or sink is None:
@@ -80,38 +84,39 @@ class _Reader:
         self.files += 1
         source.write(frame(ASKED, ASKING.pack(text_bytes), mime.encode("utf-8", "replace")[:200]))
         source.write(HEADER.pack(DATA, len(data)))
-        view = memoryview(data)
-        for start in range(0, len(data), _CHUNK_BYTES):
-            source.write(view[start : start + _CHUNK_BYTES])
-            await source.drain()
-        kind, size = HEADER.unpack(await sink.readexactly(HEADER.size))
+        source.write(data)
+        source.flush()
+        kind, size = HEADER.unpack(_exactly(sink, HEADER.size))
         if not MEASURED.size <= size <= MEASURED.size + _most_bytes(kind, text_bytes):
             raise _Garbled
-        answer = await sink.readexactly(size)
+        answer = _exactly(sink, size)
         self.peak_bytes, characters = MEASURED.unpack_from(answer)
         return _understood(kind, answer[MEASURED.size :], characters, data)
 
     def kill(self) -> None:
-        """End it at once."""
-        with suppress(ProcessLookupError):
-            self.process.kill()
+        """End it at once; what waits for it ends too."""
+        self.process.kill()
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """Let it end by itself, and see that it does."""
         if self.process.stdin is not None:
-            self.process.stdin.close()
-        try:
-            await asyncio.wait_for(self._gone(), _LEAVE_S)
-        except TimeoutError:
-            self.kill()
-            await self._gone()
-
-    async def _gone(self) -> None:
-        if self.process.stdout is not None:
             with suppress(OSError):
-                while await self.process.stdout.read(_CHUNK_BYTES):
-                    pass
-        await self.process.wait()
+                self.process.stdin.close()
+        try:
+            self.process.wait(_LEAVE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def _exactly(sink: IO[bytes], size: int) -> bytes:
+    """So many bytes. Blocks; raises EOFError."""
+    found = sink.read(size)
+    if len(found) < size:
+        raise EOFError
+    return found
 
 
 class Pool:
@@ -133,6 +138,9 @@ class Pool:
         self._memory_mb, self._seconds, self._idle_s = memory_mb, seconds, idle_s
         self._environment = {"MALLOC_ARENA_MAX": "1", **(environment or {})}
         self._free = asyncio.Semaphore(processes)
+        # To start a process from the loop takes a tenth of a second where the machine is busy. The system ends
+        # a process with the thread that started it, so these threads stay.
+        self._threads = ThreadPoolExecutor(processes + 2, "files")
         self._starting = asyncio.Lock()
         self._idle: list[_Reader] = []
         self._busy: set[_Reader] = set()
@@ -161,7 +169,7 @@ class Pool:
             kept = False
             try:
                 async with asyncio.timeout(self._seconds):
-                    found = await reader.ask(data, mime, text_bytes)
+                    found = await self._in_thread(partial(reader.ask, data, mime, text_bytes))
                 kept = True
                 return found
             except NotAllowed:
@@ -186,6 +194,7 @@ class Pool:
         self._release()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False)
 
     async def _take(self) -> _Reader:
         async with self._starting:
@@ -193,24 +202,24 @@ class Pool:
                 reader = self._idle.pop()
                 if reader.usable:
                     return reader
-                self._run(reader.leave())
+                self._run(self._in_thread(reader.leave))
+            starting = asyncio.ensure_future(self._in_thread(self._start))
             try:
-                return await self._start()
+                return await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                starting.add_done_callback(self._take_over)
+                raise
             except OSError as error:
                 log.error("A process that reads files could not be started: %s", error)
                 raise NotAllowed(_NO_PROCESS) from None
 
-    async def _start(self) -> _Reader:
-        arguments = [
-            str(Path(bot.__file__).parents[1]),
-            str(self._memory_mb << 20),
-            str(self._seconds),
-            str(os.getpid()),
-        ]
+    def _start(self) -> _Reader:
+        """Blocks; raises OSError."""
+        root = str(Path(bot.__file__).parents[1])
+        arguments = [root, str(self._memory_mb << 20), str(self._seconds), str(os.getpid())]
         return _Reader(
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-P", "-X", "utf8", "-c", _START, *arguments),
+            subprocess.Popen(  # noqa: S603 - what is run is this Python, with these arguments
+                [sys.executable, "-P", "-X", "utf8", "-c", _START, *arguments],
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=DEVNULL,
@@ -220,9 +229,16 @@ class Pool:
         )
 
     async def _add(self) -> None:
-        async with self._starting:
-            with suppress(OSError):  # who needs it is told so
-                self._put_back(await self._start(), True)
+        with suppress(NotAllowed):  # who needs it is told so
+            self._put_back(await self._take(), True)
+
+    def _take_over(self, starting: "asyncio.Future[_Reader]") -> None:
+        """Keep a process that nobody waits for any more."""
+        if not starting.cancelled() and starting.exception() is None:
+            self._put_back(starting.result(), True)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _put_back(self, reader: _Reader, kept: bool) -> None:
         """Keep a process for the next file, or end it."""
@@ -231,7 +247,7 @@ class Pool:
         if kept and reader.usable and not self._closed:
             self._idle.append(reader)
         else:
-            self._run(reader.leave())
+            self._run(self._in_thread(reader.leave))
         if self._trim is not None:
             self._trim.cancel()
         if not self._closed:
@@ -239,7 +255,7 @@ class Pool:
 
     def _release(self) -> None:
         for reader in self._idle:
-            self._run(reader.leave())
+            self._run(self._in_thread(reader.leave))
         self._idle.clear()
 
     def _run(self, work: Coroutine[object, object, None]) -> None:
@@ -252,8 +268,8 @@ class Pool:
         if isinstance(error, _Garbled):
             log.warning("A process that reads files said something unknown; it was killed")
             return _DAMAGED
-        with suppress(TimeoutError):
-            await asyncio.wait_for(reader.process.wait(), _LEAVE_S)
+        with suppress(subprocess.TimeoutExpired):
+            await self._in_thread(partial(reader.process.wait, _LEAVE_S))
         code = reader.process.returncode
         log.warning("A process ended while it read a file (%s)", code)
         if code in (-signal.SIGXCPU, -signal.SIGALRM):
