@@ -146,6 +146,11 @@ class Connection(web.RequestHandler):
         if self._link is not None:
             self._link.abort()
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """A body that is broken is the sender's fault, and was answered with 400."""
+        if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            super().log_exception(*args, **kw)
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from hashlib import sha256
@@ -105,14 +106,13 @@ class Pages:
         return web.Response(body=image.data, content_type=image.mime, headers=headers)
 
     async def _picture(self, conversation: str, ref: str) -> Image | None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PICTURE_PATIENCE_S):
-                while True:
-                    image = await self._history.image(conversation, ref)
-                    if image is not None:
-                        return image
-                    await asyncio.sleep(0.1)
-        return None
+        # The clock is asked each time: a timeout's cancellation can get lost in an answer of Redis (Python 3.11).
+        until_s = time.monotonic() + PICTURE_PATIENCE_S
+        while (image := await self._history.image(conversation, ref)) is None:
+            if time.monotonic() >= until_s:
+                return None
+            await asyncio.sleep(0.1)
+        return image
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         conversation, claimed = await self._own(request)
