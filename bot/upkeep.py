@@ -80,7 +80,7 @@ async def _buried(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
 
 
 def forget(
-    tenant: Annotated[str, typer.Option(help="A Slack workspace (T...), or a tenant of Microsoft's.")],
+    tenant: Annotated[str, typer.Option(help="A Slack workspace, a tenant of Microsoft's, or `studio`.")],
     person: Annotated[str | None, typer.Option(help="Only this person of it, by their id there.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask first.")] = False,
 ) -> None:
@@ -105,8 +105,9 @@ async def _forgotten(tenant: str, person: str | None) -> list[str]:
             words = await house.desk.forget(User(id=person, tenant=tenant))
             await house.compaction.settled()
             return [words]
-        for platform in ("slack", "teams"):
-            rooms, who = f"{platform}:{tenant}:", User(id="", tenant=tenant)
+        for platform in ("studio",) if tenant == "studio" else ("slack", "teams"):
+            rooms = "studio:" if tenant == "studio" else f"{platform}:{tenant}:"
+            who = User(id="", tenant=tenant)
             left = Departed(id="", address=nowhere, user=who, at=now(), rooms=rooms, whole=True)
             erased = await Tenants(house.redis, house.archive).forget(left)
             gone += [f"Deleted, of {platform}: {erased}."] if erased else []
