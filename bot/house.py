@@ -181,22 +181,20 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
     prompts = read_prompts(settings.parley_prompts)
     found = find_roster(settings)
     async with AsyncExitStack() as stack:
-        redis = Redis(await _redis_url(settings, folder, stack))
-        stack.push_async_callback(redis.close)
+        redis = await _redis(settings, folder, stack)
         latency = await stack.enter_async_context(Latency(redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, redis, latency))
         serving = Serving(gateway, settings.limits, counts=await _counts(settings))
-        archive, memory = Archive(redis, _retention_s(settings)), Memory(redis, _retention_s(settings))
-        bills, turns = Bills(redis, archive), Turns(redis)
-        ledger = Ledger(redis, bills, settings.limits)
-        recollection = Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
+        archive = Archive(redis, _retention_s(settings))
+        bills = Bills(redis, archive)
+        ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)
+        recollection = _recollection(settings, redis, gateway, serving, ledger)
         stack.push_async_callback(recollection.close)
         library = await stack.enter_async_context(_library(prompts, redis, found.deployments, gateway))
         files = await stack.enter_async_context(reading(settings.readers))
         vault = Vault(redis, settings.parley_secret_keys, settings.parley_data_dir)
-        compaction = Compaction(redis, embedded=folder is not None or settings.redis_url is None)
-        erasure = Erasure(redis, vault, compaction)
-        await stack.enter_async_context(erasure.keeping())
+        compaction = Compaction(redis, embedded=_is_embedded(settings, folder))
+        erasure = await stack.enter_async_context(Erasure(redis, vault, compaction).keeping())
         desk = _desk(settings, redis, library, serving, ledger, turns, erasure)
         yield House(
             settings=settings,
@@ -273,6 +271,13 @@ def _engine(
     )
 
 
+def _recollection(
+    settings: Settings, redis: Redis, gateway: Gateway, serving: Serving, ledger: Ledger
+) -> Recollection:
+    memory = Memory(redis, _retention_s(settings))
+    return Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
+
+
 def _bench(library: Library, gateway: Gateway, serving: Serving) -> Bench:
     """What an evaluation asks: the templates in use, as people get them."""
 
@@ -325,10 +330,18 @@ def _retention_s(settings: Settings) -> int:
     return settings.parley_retention_days * 86_400
 
 
-async def _redis_url(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> str:
-    if folder is None and settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
-    return await stack.enter_async_context(embedded(folder or settings.parley_data_dir))
+def _is_embedded(settings: Settings, folder: Path | None) -> bool:
+    return folder is not None or settings.redis_url is None
+
+
+async def _redis(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> Redis:
+    if settings.redis_url is None or _is_embedded(settings, folder):
+        url = await stack.enter_async_context(embedded(folder or settings.parley_data_dir))
+    else:
+        url = settings.redis_url.get_secret_value()
+    redis = Redis(url)
+    stack.push_async_callback(redis.close)
+    return redis
 
 
 def find_roster(settings: Settings) -> Roster:

@@ -1,6 +1,6 @@
 """The commands of whoever keeps the bot running: what was given up, what is forgotten, how deployments do."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -81,7 +81,7 @@ async def _buried(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
 
 
 def forget(
-    tenant: Annotated[str, typer.Option(help="A Slack workspace (T...), or a tenant of Microsoft's.")],
+    tenant: Annotated[str, typer.Option(help="A Slack workspace, a tenant of Microsoft's, or `studio`.")],
     person: Annotated[str | None, typer.Option(help="Only this person of it, by their id there.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask first.")] = False,
 ) -> None:
@@ -107,19 +107,22 @@ async def _kept(tenant: str, person: str | None) -> str:
         if person:
             return f"This deletes: {await house.desk.count(User(id=person, tenant=tenant))}."
         tenants = Tenants(house.redis, house.archive)
-        found = {name: await tenants.preview(_whole(name, tenant)) for name in _PLATFORMS}
+        found = {name: await tenants.preview(_whole(name, tenant)) for name in _platforms(tenant)}
     lines = [f"This deletes, of {platform}: {erased}." for platform, erased in found.items() if erased]
     return "\n".join(lines) or f"No conversations are kept of {tenant}."
 
 
-_PLATFORMS = ("slack", "teams")
+def _platforms(tenant: str) -> Sequence[str]:
+    """Where a tenant of this id may be; the people of the studio are one."""
+    return ("studio",) if tenant == "studio" else ("slack", "teams")
 
 
 def _whole(platform: str, tenant: str) -> "Departed":
     """As if a tenant had taken the bot away."""
     from bot.types import Address, Departed, User, now
 
-    nowhere, rooms = Address(conversation="", event=""), f"{platform}:{tenant}:"
+    nowhere = Address(conversation="", event="")
+    rooms = "studio:" if platform == "studio" else f"{platform}:{tenant}:"
     return Departed(
         id="", address=nowhere, user=User(id="", tenant=tenant), at=now(), rooms=rooms, whole=True
     )
@@ -136,7 +139,7 @@ async def _forgotten(tenant: str, person: str | None) -> list[str]:
             words = await house.desk.forget(User(id=person, tenant=tenant))
             await house.compaction.settled()
             return [words]
-        for platform in _PLATFORMS:
+        for platform in _platforms(tenant):
             erased = await Tenants(house.redis, house.archive).forget(_whole(platform, tenant))
             gone += [f"Deleted, of {platform}: {erased}."] if erased else []
         if gone:

@@ -83,8 +83,8 @@ class Bench:
         self.lease_s = 30.0
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
         self.secret = Fernet.generate_key()
-        vault = Vault(redis, SecretStr(self.secret.decode()), Path())
-        self.erasure = Erasure(redis, vault, Compaction(redis, embedded=False))
+        self.vault = Vault(redis, SecretStr(self.secret.decode()), Path())
+        self.erasure = Erasure(redis, self.vault, Compaction(redis, embedded=False))
 
     def limited(self, limits: str) -> Ledger:
         """A ledger with these limits."""

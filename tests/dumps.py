@@ -5,7 +5,7 @@ import unicodedata
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken
@@ -41,10 +41,10 @@ def _texts(value: Any, secret: bytes | None) -> Iterator[str]:
                 with suppress(msgspec.DecodeError):
                     yield from _texts(msgspec.json.decode(value), secret)
         case dict():
-            for pair in value.items():
+            for pair in cast("dict[Any, Any]", value).items():
                 yield from _texts(pair, secret)
         case list() | tuple() | set():
-            for one in value:
+            for one in cast("list[Any]", value):
                 yield from _texts(one, secret)
         case _:
             pass

@@ -11,6 +11,7 @@ from bot.review import Review, propose
 from bot.shelf import Shelf
 from bot.state import keys
 from bot.state.proposals import Proposals
+from bot.state.publications import Publications
 from bot.state.redis import Redis
 from bot.state.versions import Versions
 from bot.types import Example, Image, Message, Reply, Turn, now, say
@@ -121,5 +122,5 @@ async def test_old_proposals_go(redis: Redis, review: Review) -> None:
 async def test_what_waits_of_a_person_s_words_can_be_forgotten(redis: Redis, review: Review) -> None:
     await review.propose(TURN, "support", author="Bob")
     await review.propose(replace(TURN, id="t2", said=said("Hm?", user=BOB)), "support", author="Bob")
-    assert await Proposals(redis).forget(ADA) == 1
+    assert await Publications(redis).forget_examples(lambda one: one.asker.is_same(ADA)) == 1
     assert [one.asker for one in await review.all()] == [BOB]

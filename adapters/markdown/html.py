@@ -8,9 +8,7 @@ import pyromark
 from adapters.markdown.bounds import BREAK, LESS_THAN, TILDE, bounded
 
 _OPTIONS = (
-    pyromark.Options.ENABLE_TABLES
-    | pyromark.Options.ENABLE_STRIKETHROUGH
-    | pyromark.Options.ENABLE_TASKLISTS
+    pyromark.Options.ENABLE_TABLES | pyromark.Options.ENABLE_STRIKETHROUGH | pyromark.Options.ENABLE_TASKLISTS
 )
 # What would begin HTML, but for links: `<https://…>`, `<a@b.c>`, `[words](<address>)` and `[name]: <address>`.
 _TAG = re.compile(
@@ -22,7 +20,34 @@ _ONE_TILDE = re.compile(r"(?<!~)~(?!~)")
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"(?: title="[^"]*")? />')
 
 _TAGS = set(
-    "p br hr h1 h2 h3 h4 h5 h6 blockquote pre code em strong s a ul ol li input table thead tbody tr th td".split()
+    [
+        "p",
+        "br",
+        "hr",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "blockquote",
+        "pre",
+        "code",
+        "em",
+        "strong",
+        "s",
+        "a",
+        "ul",
+        "ol",
+        "li",
+        "input",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    ]
 )
 _ATTRIBUTES = {
     "a": {"href", "title"},

@@ -101,7 +101,10 @@ class _Builder:
             elif (node := self._open[-1]) is not None and node.type in ("fence", "code_block"):
                 node.content += cast("str", value).replace(BREAK, "")
             elif name != "End":
-                self._run = (self._run[0] if self._run else start, max(stop, self._run[1] if self._run else 0))
+                self._run = (
+                    self._run[0] if self._run else start,
+                    max(stop, self._run[1] if self._run else 0),
+                )
         return self._root
 
     def _begin(self, type: str, value: Any, start: int, stop: int) -> None:

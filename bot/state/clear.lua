@@ -18,5 +18,6 @@ redis.call('ZREM', KEYS[5], ARGV[1])
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('HINCRBY', KEYS[1], 'token', 1)
   redis.call('HDEL', KEYS[1], 'ticket', 'attempt', 'post', 'stop')
+  redis.call('HINCRBY', KEYS[1], 'erasures', 1) -- no summary is kept that was begun before
 end
 return answer

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 from bot.errors import StateUnavailable
 from bot.state import keys
@@ -30,27 +31,34 @@ class Compaction:
         """Have it done soon, in the background. Raises StateUnavailable."""
         if not self._embedded:
             return
-        await self._redis.call("SET", keys.COMPACTION, 1, "EX", keys.DAY_S)
+        await self._redis.many([("INCR", keys.COMPACTION), ("EXPIRE", keys.COMPACTION, keys.DAY_S)])
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._quietly())
 
     async def run(self) -> bool:
         """Do it now where it was asked for and not done lately; whether it was. Raises StateUnavailable."""
-        if not self._embedded or not await self._redis.call("EXISTS", keys.COMPACTION):
+        asked = int(await self._redis.call("GET", keys.COMPACTION) or 0) if self._embedded else 0
+        if asked <= 0:
             return False
         if not await self._redis.call("SET", keys.COMPACTED, 1, "NX", "EX", EVERY_S):
             return False
-        asked = await self._redis.call("GETDEL", keys.COMPACTION)
-        if await self._rewrite():
-            return True
-        if asked:
-            await self._redis.call("SET", keys.COMPACTION, 1, "EX", keys.DAY_S)
-        return False
+        if not await self._rewrite():
+            return False
+        # What was asked for meanwhile stays: the file may have been begun before that.
+        done = ("DECRBY", keys.COMPACTION, asked)
+        await self._redis.many([done, ("EXPIRE", keys.COMPACTION, keys.DAY_S)])
+        return True
 
     async def settled(self) -> None:
         """Wait for what was begun here: for a process that ends, and with it the server. Never raises."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=_PATIENCE_S)
+
+    async def close(self) -> None:
+        """Wait for nothing: what was begun here is done again, by whoever is there."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     async def _rewrite(self) -> bool:
         """Begin and see it done. A rewrite that was begun before may hold what was deleted since."""
@@ -59,7 +67,7 @@ class Compaction:
         said = await self._idle()
         return said.get("aof_last_bgrewrite_status") == "ok"
 
-    async def _idle(self) -> "dict[str, object]":
+    async def _idle(self) -> dict[str, Any]:
         async with asyncio.timeout(_PATIENCE_S):
             while True:
                 (said,) = await self._redis.info()

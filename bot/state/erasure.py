@@ -129,7 +129,9 @@ class Erasure:
         erased = Erased(
             given_up=await self._graveyard.forget_person(found.user),
             saved=await self._published.forget_own(found.user),
-            examples=await self._published.forget_examples(found),
+            examples=await self._published.forget_examples(
+                lambda one: one.asker.is_same(found.user), {text for text, _ in found.texts}
+            ),
         )
         await self._published.redact(found, places.redaction)
         await places.visit()
@@ -178,14 +180,15 @@ class Erasure:
         return len(due)
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncGenerator[None]:
+    async def keeping(self) -> "AsyncGenerator[Erasure]":
         """Until the end of the block, finish what others left, and what was put off."""
         task = asyncio.create_task(self._keep())
         try:
-            yield
+            yield self
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await self._compaction.close()
 
     async def _keep(self) -> None:
         while True:

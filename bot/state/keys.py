@@ -164,8 +164,8 @@ KINDS = (
         life="until empty",
         permanent=True,
     ),
-    Kind(name="compaction", type="string", holds="that the file is to be written anew", life="24 h"),
-    Kind(name="compacted", type="string", holds="that it was, lately", life="5 min"),
+    Kind(name="compaction", type="string", holds="how often a rewrite was asked for", life="24 h"),
+    Kind(name="compacted", type="string", holds="that the file was rewritten lately", life="5 min"),
     Kind(name="proposals", type="hash", holds="turns that could be examples of a pool", life="90 d"),
     Kind(name="probe", type="string", holds="nothing: that the embedded Redis takes writes", life="1 s"),
 )

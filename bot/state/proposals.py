@@ -1,6 +1,5 @@
 """Proposals for pools, kept until they are reviewed and for a while after."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
@@ -8,7 +7,7 @@ import msgspec
 from bot.published import Proposal
 from bot.state import keys
 from bot.state.redis import Redis
-from bot.types import User, now
+from bot.types import now
 
 _proposal = msgspec.json.Decoder(Proposal)
 
@@ -40,18 +39,6 @@ class Proposals:
         oldest = now() - timedelta(seconds=keys.PROPOSAL_S)
         await self._delete([one.id for one in found if one.at < oldest])
         return sorted((one for one in found if one.at >= oldest), key=lambda one: one.at, reverse=True)
-
-    async def forget(self, user: User) -> int:
-        """Delete what was proposed of a person's words; how many proposals that was."""
-        return await self.withdraw(lambda one: (one.asker.id, one.asker.tenant) == (user.id, user.tenant))
-
-    async def withdraw(self, unwanted: Callable[[Proposal], bool]) -> int:
-        """Delete proposals, but those that were accepted: their words are in a pool, whose editors answer for
-        them. Returns how many were deleted.
-        """
-        theirs = [one.id for one in await self.all() if one.state != "accepted" and unwanted(one)]
-        await self._delete(theirs)
-        return len(theirs)
 
     async def _delete(self, ids: list[str]) -> None:
         if ids:

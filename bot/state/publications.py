@@ -1,6 +1,6 @@
 """Takes a person out of what the studio keeps: set-ups, votes, examples that were made from questions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, cast
 
 import msgspec
@@ -51,17 +51,17 @@ class Publications:
                 await self._redis.call("HDEL", name, *fields)
         return len(saves) + len(votes)
 
-    async def forget_examples(self, found: Found) -> int:
-        """Delete the proposals that were made from a person's questions, and take those that were accepted
-        out of their pools, in the history too. Returns how many.
+    async def forget_examples(self, theirs: Callable[[Proposal], bool], texts: Set[str] = frozenset()) -> int:
+        """Delete the proposals that were made from somebody's questions (`theirs`, or one of these texts),
+        and take those that were accepted out of their pools, in the history too. Returns how many.
         """
-        texts = {text for text, _ in found.texts}
-
-        def theirs(one: Proposal) -> bool:
-            return one.asker.is_same(found.user) or one.example.user.strip() in texts
-
         stored: list[bytes] = await self._redis.call("HVALS", keys.PROPOSALS)
-        proposals = [one for one in map(_proposal.decode, stored) if theirs(one)]
+        proposals = [
+            one
+            for raw in stored
+            for one in _read(_proposal, raw)
+            if theirs(one) or one.example.user.strip() in texts
+        ]
         words = texts | {one.example.user.strip() for one in proposals if one.state == "accepted"}
 
         def without(examples: Sequence[Example]) -> tuple[Example, ...]:

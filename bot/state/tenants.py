@@ -9,13 +9,13 @@ from bot.state import keys
 from bot.state.archive import Archive
 from bot.state.books import Books
 from bot.state.buried import Graveyard, read_event
-from bot.state.proposals import Proposals
+from bot.state.publications import Publications
 from bot.state.redis import Redis, Script, literal
 from bot.state.turns import Turns, read_turns
 from bot.types import Act, Departed
 
 _CLEAR = Script("clear")
-_BESIDE = frozenset({"sent", "picture", "summary"})
+_BESIDE = frozenset({"sent", "picture", "summary", "feed"})
 _BATCH = 10
 """Conversations that are read at once: each holds two hundred turns at most."""
 _NAMES = 200
@@ -71,7 +71,7 @@ class Tenants:
         self._redis = redis
         self._archive = archive
         self._turns, self._books = Turns(redis), Books(redis)
-        self._proposals, self._graveyard = Proposals(redis), Graveyard(redis)
+        self._publications, self._graveyard = Publications(redis), Graveyard(redis)
 
     async def forget(self, departed: Departed) -> Erased:
         """Delete what was said in a place, and what is kept of its people; sums without names stay.
@@ -84,7 +84,7 @@ class Tenants:
         for tenant in sorted(place.tenants) if departed.whole else ():
             people += await self._forget_people(tenant)
         buried = await self._graveyard.forget(place.holds)
-        proposals = await self._proposals.withdraw(lambda one: place.holds(one.conversation))
+        proposals = await self._publications.forget_examples(lambda one: place.holds(one.conversation))
         await self._archive.forget(departed.rooms, place.holds)
         await self._forget_beside(place)
         turns = waiting = 0
@@ -154,7 +154,7 @@ class Tenants:
                 yield name, kind, rest
 
     async def _forget_beside(self, place: _Place) -> None:
-        """What was sent, pictures, summaries: also those whose turns are no longer kept."""
+        """What was sent, pictures, summaries, what pages follow: also of turns that are no longer kept."""
         await self._delete(
             name
             async for name, kind, rest in self._scan(place.departed.rooms)

@@ -1,7 +1,7 @@
 """Forgetting a person: nothing that they wrote stays in Redis, whoever quoted it, whatever was pending."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 import pytest
@@ -67,6 +67,7 @@ def named(name: str) -> User:
 async def in_another_conversation(bench: Bench, text: str) -> Then:
     await bench.answer(said("mine", event="b", user=BOB, conversation=OTHER))
     await bench.answer(replace(asked(text), address=said(conversation=OTHER, event="a").address))
+    await bench.answer(said("And what else?", event="c", user=BOB, conversation=OTHER))
     return None
 
 
@@ -551,8 +552,10 @@ def test_field_fault_94_recognising_takes_time_in_proportion_to_the_text() -> No
     class Counted(Passages):
         steps = 0
 
-        def _matching(self, *rest: object, **more: object) -> object:
-            for one in super()._matching(*rest, **more):  # type: ignore[arg-type]
+        def _matching(
+            self, words: Sequence[str], place: int, first: str, *, everything: bool
+        ) -> Iterator[tuple[str, ...]]:
+            for one in super()._matching(words, place, first, everything=everything):
                 Counted.steps += 1
                 yield one
 

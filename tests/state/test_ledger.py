@@ -258,3 +258,21 @@ async def test_field_note_37_two_hundred_messages_at_once_never_take_more_than_w
     for person in PEOPLE:
         for standing in await tills[0].ledger.standing(person, "C1"):
             assert standing.used <= standing.limit.most, standing
+
+
+async def test_field_fault_117_what_limits_count_of_a_forgotten_person_ends_with_its_period(
+    redis: Redis,
+) -> None:
+    """Field fault 117: `forget` kept the day's counter 400 days after the next question."""
+    till = Till(redis, "person: 9 requests/day, 99 requests/month")
+    await till.admit("a")
+    await till.settle("a", *USAGE)
+    await till.ledger.forget(ADA)
+    await till.admit("b")
+    await till.settle("b", *USAGE)
+    at = now()
+    for form, most in (("%Y-%m-%d", keys.DAY_S), ("%Y-%m", 31 * keys.DAY_S)):
+        name = keys.spent(ADA.tenant, f"{at:{form}}", "person", ADA.id)
+        assert 0 < await redis.call("TTL", name) <= most
+    standing = await till.ledger.standing(ADA, "")
+    assert [one.used for one in standing] == [2, 2]  # no budget is to be had anew

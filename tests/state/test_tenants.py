@@ -7,13 +7,14 @@ from msgspec.structs import replace
 
 from bot import budgets
 from bot.errors import LeaseLost, StateUnavailable
-from bot.published import Proposal
+from bot.published import PoolChange, Proposal, State
 from bot.state import keys
 from bot.state.archive import Archive
 from bot.state.bills import Bills, bill
 from bot.state.books import Books
 from bot.state.buried import Graveyard
 from bot.state.choices import Choices
+from bot.state.feed import Feed
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.ledger import Estimate, Ledger
 from bot.state.memory import Memory, Summary
@@ -21,8 +22,10 @@ from bot.state.proposals import Proposals
 from bot.state.redis import Redis
 from bot.state.tenants import Erased, Tenants
 from bot.state.turns import Turns, pack_image, pack_prompts
+from bot.state.versions import Versions
 from bot.types import Address, Departed, Example, Image, Prompt, Reply, Turn, Usage, User, now, say
 from tests.acts import said
+from tests.dumps import traces
 
 ADA, EVE = User(id="ada", tenant="TACME"), User(id="evelyn", tenant="TBOLT")
 HERE, THERE = "test:TACME:C1:1", "test:TBOLT:C2:1"
@@ -263,3 +266,33 @@ async def test_what_cannot_be_read_is_forgotten_too(house: House) -> None:
     erased = await house.tenants.forget(gone())
     assert (erased.turns, erased.waiting) == (2, 1)
     assert await house.names(HERE) == []
+
+
+async def test_field_fault_94_a_tenant_s_words_are_in_no_pool_and_on_no_page(house: House) -> None:
+    """Field fault 94: a tenant is forgotten as completely as a person."""
+    turn = await house.answer(HERE, ADA)
+    await Feed(house.redis).publish(HERE, b'{"text": "seventeen elephants"}')
+    example = Example(user="seventeen elephants", assistant="dance")
+    states: tuple[State, ...] = ("proposed", "accepted")
+    for id, state in enumerate(states):
+        await house.proposals.put(
+            Proposal(
+                id=str(id),
+                pool="p",
+                example=example,
+                conversation=HERE,
+                turn=turn.id,
+                asker=ADA,
+                author="x",
+                at=now(),
+                state=state,
+            )
+        )
+    change = PoolChange(number=1, pool="p", author="x", at=now(), reason="r", added=(example,))
+    await Versions(house.redis).append(change)
+    claim = await house.inbox.accept(said(event="late", conversation=HERE, user=ADA))
+    assert claim == "accepted"
+    late = await house.claim(HERE)
+    assert (await house.tenants.forget(gone())).proposals == 2
+    await house.memory.put(HERE, Summary(since="e1", text="seventeen elephants"), late.erasures)
+    assert await traces(house.redis, "seventeen elephants") == set()
