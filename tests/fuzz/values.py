@@ -59,7 +59,7 @@ def value(random: Random, depth: int = 2) -> Any:
     if kind == 2:
         return random.choice(NUMBERS)
     if kind < 5:
-        return random.choice((None, True, False, [], {}))
+        return random.choice((None, True, False, list[Any](), dict[str, Any]()))
     if kind == 5:
         return nested(random.choice((5, 60, 99, 101, 400)), random)
     if kind == 6:
@@ -109,7 +109,7 @@ def _places(inside: Any) -> list[tuple[Any, Any]]:
     elif isinstance(inside, list):
         keys = list(range(len(cast("list[Any]", inside))))
     for key in keys:
-        found.append((inside, key))
+        found.append((cast("Any", inside), key))
         found += _places(inside[key])
     return found
 
