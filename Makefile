@@ -9,12 +9,13 @@
 # make emulators  drives Parley through third-party emulators of Slack, Teams and Azure OpenAI
 # make bench      turns a second, memory     make chaos      kills processes at random, counts what is
 #                                            lost or doubled (minutes; CHAOS="--events 5000 --kills 200")
+# make installs   builds the wheel, installs it with the oldest pip into an empty environment, starts it
 # make clean      removes what the others made, but not the bot's data
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
 # Tests run side by side: most of them wait for a process, a browser or a clock.
-SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4
+SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not installs"
 
 .PHONY: help
 help:
@@ -48,6 +49,11 @@ check: venv
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
 	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(SUITE) --cov --cov-report=term
+	@$(BIN)/python -m pytest -m installs tests/test_install.py
+
+.PHONY: installs
+installs: venv
+	@$(BIN)/python -m pytest -m installs tests/test_install.py
 
 .PHONY: lint
 lint: venv

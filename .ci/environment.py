@@ -32,7 +32,7 @@ def pins(lock):
 
 
 def damage(distribution):
-    """What is missing of an installed package, or None. An interrupted install leaves such packages behind."""
+    """What is missing of an installed package, or None: an interrupted install leaves parts of packages."""
     name = distribution.metadata["Name"]
     if not name:
         return "a package without a name"

@@ -40,8 +40,9 @@ def environment(python: str, system: str) -> Environment:
     """What markers see there."""
     short = python.rpartition(".")[0]
     return {
-        **SYSTEMS[system], "python_full_version": python, "python_version": short, "implementation_version": python,
-        "platform_machine": "x86_64", "implementation_name": "cpython", "platform_python_implementation": "CPython",
+        **SYSTEMS[system], "platform_machine": "x86_64",
+        "python_version": short, "python_full_version": python, "implementation_version": python,
+        "implementation_name": "cpython", "platform_python_implementation": "CPython",
     }  # fmt: skip
 
 
@@ -98,8 +99,10 @@ def needs(name: str, version: Version) -> tuple[Requirement, ...] | None:
     return tuple(Requirement(one) for one in installed.requires or ())
 
 
-def walk(wanted: list[Requirement], locked: Mapping[str, Pin], env: Environment) -> tuple[set[str], set[str], set[str]]:
-    """Follow every requirement: what the lock lacks, which packages are needed, which could not be looked into."""
+def walk(
+    wanted: list[Requirement], locked: Mapping[str, Pin], env: Environment
+) -> tuple[set[str], set[str], set[str]]:
+    """Follow every requirement: what the lock lacks, what is needed, and what could not be looked into."""
     faults: set[str] = set()
     unread: set[str] = set()
     extras: dict[str, frozenset[str]] = {}
@@ -115,7 +118,9 @@ def walk(wanted: list[Requirement], locked: Mapping[str, Pin], env: Environment)
         if not requirement.specifier.contains(pin.version, prereleases=True):
             faults.add(f"{asker} requires {requirement}, and {pin.version} is locked")
         if not asked <= pin.extras:
-            faults.add(f"{asker} requires {requirement}, and the lock has {name} without {asked - pin.extras}")
+            faults.add(
+                f"{asker} requires {requirement}, and the lock has {name} without {asked - pin.extras}"
+            )
         if name in extras and asked <= extras[name]:
             continue
         extras[name] = extras.get(name, frozenset()) | asked
@@ -127,10 +132,12 @@ def walk(wanted: list[Requirement], locked: Mapping[str, Pin], env: Environment)
     return faults, set(extras), unread
 
 
-@pytest.mark.parametrize("env", ENVIRONMENTS, ids=lambda env: f"{env['sys_platform']}-{env['python_full_version']}")
+@pytest.mark.parametrize(
+    "env", ENVIRONMENTS, ids=lambda env: f"{env['sys_platform']}-{env['python_full_version']}"
+)
 @pytest.mark.parametrize("name", LOCKS)
 def test_the_lock_satisfies_every_requirement_with_its_extras(name: str, env: Environment) -> None:
-    """Field fault 95: without an extra in the lock, old pips resolve again, and a package is missing at run time."""
+    """Field fault 95: an extra that is not locked makes old pips resolve again, or is missing at run time."""
     locked = pins((ROOT / name).read_text(encoding="utf-8"), env)
     faults, needed, unread = walk(roots(name), locked, env)
     assert faults == set()

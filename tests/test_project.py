@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,6 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import pytest
 from pydantic import AliasChoices
 
 from bot.settings import Settings
@@ -69,18 +69,6 @@ def test_make_explains_itself() -> None:
     assert explained == targets - {"help"}
 
 
-@pytest.mark.parametrize(
-    ("name", "groups"), [("requirements.lock", ["build"]), ("requirements-dev.lock", ["build", "dev"])]
-)
-def test_every_dependency_is_in_the_lock(name: str, groups: list[str]) -> None:
-    lock = (ROOT / name).read_text(encoding="utf-8")
-    locked = set(re.findall(r"^([a-z0-9-]+)(?:\[[^]]+\])?==", lock, re.MULTILINE))
-    grouped = [one for group in groups for one in PROJECT["dependency-groups"][group] if isinstance(one, str)]
-    wanted = [*PROJECT["project"]["dependencies"], *grouped]
-    missing = {re.split(r"[\[<>=;! ]", str(one), maxsplit=1)[0].lower() for one in wanted} - locked
-    assert missing == set()
-
-
 def test_what_is_imported_is_a_declared_dependency() -> None:
     declared = {
         re.split(r"[\[<>=;! ]", one, maxsplit=1)[0].lower() for one in PROJECT["project"]["dependencies"]
@@ -118,3 +106,41 @@ def test_the_example_of_the_prompts_readme_loads(tmp_path: Path) -> None:
     assert haiku.match.commands == ("haiku",)
     assert haiku.inputs == {"season": "any season"}
     assert [one.user for one in haiku.examples] == ["rain"]
+
+
+def test_the_image_is_built_from_the_lock_and_runs_without_root() -> None:
+    """Field fault 95: a container runs what the lock pins, as nobody in particular, and holds no settings."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    steps = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
+    installs = re.findall(r"pip install [^&]*", text)
+    assert all("--no-deps" in one for one in installs)
+    assert [one for one in installs if "requirements.lock" in one and "--require-hashes" in one]
+    final = steps[max(at for at, (word, _) in enumerate(steps) if word == "FROM") :]
+    said = dict(final)
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", said["USER"])
+    assert json.loads(said["ENTRYPOINT"]) == ["parley"]  # no shell: SIGTERM reaches the process
+    assert json.loads(said["CMD"]) == ["serve"]
+    check = json.loads(said["HEALTHCHECK"].partition("CMD ")[2])
+    compile(check[2], "HEALTHCHECK", "exec")
+    assert said["VOLUME"] in said["ENV"]
+    assert not re.search(
+        r"(?i)(token|secret|password|api_key)\w*=", text.replace("PARLEY_STUDIO_TOKEN=...", "")
+    )
+    settings = set(re.findall(r"([A-Z_]+)=", said["ENV"])) - {"PATH"}
+    assert {one for one in settings if not one.startswith("PYTHON")} <= names()
+
+
+def test_the_image_is_built_from_nothing_but_what_it_needs() -> None:
+    """Field fault 95: neither .env nor data can get into an image."""
+    rules = [
+        line
+        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        if line and line[0] != "#"
+    ]
+    let_in = {rule[1:] for rule in rules if rule.startswith("!")}
+    assert rules[0] == "*"
+    copied = re.findall(
+        r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert {name for line in copied for name in line.split()} == let_in
+    assert "**/.env*" in rules

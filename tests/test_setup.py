@@ -1,4 +1,4 @@
-"""What `make run` and `make test` do first, .ci/install.sh: on new machines, and after anything went wrong."""
+"""What `make run` and `make test` do first, .ci/install.sh: on new machines, and after something failed."""
 
 import os
 import re
@@ -16,6 +16,7 @@ from tests import wheels
 from tests.processes import free_port
 
 ROOT = Path(__file__).parents[1]
+BASE = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
 NEEDED = ("sh", "cat", "cksum", "grep", "rm", "tee")
 """The programs that the script may use, besides Python and uv."""
 
@@ -68,8 +69,21 @@ class Checkout:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with pip and nothing else. Most tests copy it, which is quicker than making one."""
+    folder = tmp_path_factory.mktemp("empty") / "environment"
+    subprocess.run([BASE, "-m", "venv", folder], check=True, capture_output=True)
+    for program in folder.glob("bin/pip*"):  # they start the Python of this folder
+        program.unlink()
+    for record in folder.glob("lib/python*/site-packages/pip-*.dist-info/RECORD"):
+        lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+        record.write_text("".join(one for one in lines if "bin/pip" not in one), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
+def checkout(tmp_path: Path, empty: Path) -> Checkout:
     folder, path = tmp_path / "a checkout", tmp_path / "bin"
     (folder / ".ci").mkdir(parents=True)
     path.mkdir()
@@ -77,8 +91,8 @@ def checkout(tmp_path: Path) -> Checkout:
         shutil.copy2(ROOT / ".ci" / name, folder / ".ci" / name)
     for name in NEEDED:
         (path / name).symlink_to(shutil.which(name) or name)
-    base = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-    script(path / "python3", f'exec "{base}" "$@"')
+    copy = f'"{shutil.which("cp")}" -R "{empty}" "$3"'
+    script(path / "python3", f'[ "$1 $2" = "-m venv" ] && exec {copy}\nexec "{BASE}" "$@"')
     (folder / "backend.py").write_text(wheels.BACKEND, encoding="utf-8")
     (folder / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n', encoding="utf-8"
@@ -92,11 +106,15 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 @pytest.mark.parametrize("shell", [("sh",), ("dash",), ("bash", "--posix"), ("busybox", "sh")])
-def test_each_lock_installs_what_is_missing_and_then_nothing(checkout: Checkout, shell: tuple[str, ...]) -> None:
+def test_each_lock_installs_what_is_missing_and_then_nothing(
+    checkout: Checkout, shell: tuple[str, ...]
+) -> None:
     """Field fault 95: one lock to run, one to develop; the second adds to the first."""
     if shutil.which(shell[0]) is None:
         pytest.skip(f"there is no {shell[0]} on this machine")
     checkout.shell = shell
+    if shell == ("sh",):
+        script(checkout.python, f'exec "{BASE}" "$@"')
     code, said = checkout.install()
     assert code == 0, said
     assert "Making an environment in .venv" in said
@@ -179,7 +197,7 @@ def pip_missing(folder: Path) -> None:
 def test_an_environment_that_is_broken_is_made_again(
     checkout: Checkout, harm: Callable[[Path], None], reason: str
 ) -> None:
-    """Field fault 95: an interrupted install, or a Python that was upgraded, is no reason to look for help."""
+    """Field fault 95: an interrupted install, or a Python that was upgraded, mends itself."""
     assert checkout.install()[0] == 0
     harm(checkout.folder)
     code, said = checkout.install()
@@ -192,6 +210,7 @@ def test_an_environment_that_is_broken_is_made_again(
 
 def test_an_environment_is_not_believed_in_another_folder(checkout: Checkout) -> None:
     """Field fault 95: the programs in a copied .venv would start the Python of the checkout it came from."""
+    script(checkout.python, f'exec "{BASE}" "$@"')
     assert checkout.install()[0] == 0
     checkout.folder = checkout.folder.rename(checkout.folder.with_name("elsewhere"))
     code, said = checkout.install()
@@ -200,7 +219,7 @@ def test_an_environment_is_not_believed_in_another_folder(checkout: Checkout) ->
 
 
 def test_a_failed_install_goes_on_where_it_stopped(checkout: Checkout) -> None:
-    """Field fault 95: without its package index it says what to do, and the next try needs only what is missing."""
+    """Field fault 95: without a package index it says what to do; the next try adds what is missing."""
     assert checkout.install()[0] == 0
     away = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_RETRIES": "1"}
     away["PIP_INDEX_URL"] = f"http://127.0.0.1:{free_port()}/simple"
@@ -243,7 +262,7 @@ def test_without_a_python_it_says_where_to_get_one(checkout: Checkout) -> None:
 
 def test_a_python_that_can_t_make_environments_is_named_with_the_package(checkout: Checkout) -> None:
     """Field fault 95: Debian's python3 without python3-venv."""
-    real = checkout.python.read_text(encoding="utf-8").splitlines()[1]
+    real = checkout.python.read_text(encoding="utf-8").removeprefix("#!/bin/sh\n")
     script(checkout.python, f'case "$*" in *ensurepip*) exit 1 ;; esac\n{real}')
     code, said = checkout.install()
     assert code == 1
