@@ -138,8 +138,8 @@ class Pool:
         self._memory_mb, self._seconds, self._idle_s = memory_mb, seconds, idle_s
         self._environment = {"MALLOC_ARENA_MAX": "1", **(environment or {})}
         self._free = asyncio.Semaphore(processes)
-        # To start a process from the loop takes a tenth of a second where the machine is busy. The system ends
-        # a process with the thread that started it, so these threads stay.
+        # Starting a process from the loop takes a tenth of a second where the machine is busy. The system
+        # ends a process with the thread that started it, so these threads stay.
         self._threads = ThreadPoolExecutor(processes + 2, "files")
         self._starting = asyncio.Lock()
         self._idle: list[_Reader] = []
