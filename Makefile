@@ -9,6 +9,7 @@
 # make emulators  drives Parley through third-party emulators of Slack, Teams and Azure OpenAI
 # make bench      turns a second, memory     make chaos      kills processes at random, counts what is
 #                                            lost or doubled (minutes; CHAOS="--events 5000 --kills 200")
+# make fuzz       200,000 odd requests to every route (minutes; FUZZ="--requests 20000 --seed 7")
 # make clean      removes what the others made, but not the bot's data
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -81,6 +82,10 @@ bench: venv
 chaos: venv
 	@$(BIN)/python -m tests.chaos $(CHAOS)
 
+.PHONY: fuzz
+fuzz: venv
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
+
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--no-header --no-emit-index-url --no-emit-find-links pyproject.toml
 .PHONY: lock
@@ -90,5 +95,5 @@ lock:
 
 .PHONY: clean
 clean:
-	@rm -rf .venv .coverage* .pytest_cache .ruff_cache .import_linter_cache .grimp_cache dist build
+	@rm -rf .venv .coverage* .pytest_cache .hypothesis .ruff_cache .import_linter_cache .grimp_cache dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
