@@ -73,7 +73,9 @@ class CommandAnswer:
 
     async def _respond(self, body: dict[str, object]) -> bool:
         """By the response address; False when it takes no more."""
-        url = self._data["response_url"]
+        url = self._data.get("response_url", "")
+        if not url:
+            return False
         demand_floor()
         try:
             async with self._api.session.post(
@@ -82,5 +84,7 @@ class CommandAnswer:
                 if response.status >= 500 or response.status == 429:
                     raise Unsure(f"Slack answered a response with status {response.status}")
                 return response.status == 200
+        except aiohttp.InvalidURL:
+            return False
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unsure(f"a response to Slack broke off: {type(error).__name__}") from error

@@ -35,7 +35,7 @@ def parse(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
             return pressed(payload)
         case "view_submission":
             return submitted(payload)
-        case _ if "command" in payload and "response_url" in payload:
+        case _ if "command" in payload:
             bare = payload["command"] == "/ask" and not payload.get("text")
             return None if bare else command(payload, bot, names)  # a bare one opens a form
         case _:

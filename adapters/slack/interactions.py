@@ -26,7 +26,7 @@ def command(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Said:
     channel, person = payload["channel_id"], payload["user_id"]
     act = f"slack:{team}:{channel}:command:{payload['trigger_id']}"
     data = {"kind": "command", "team": team, "channel": channel, "user": person}
-    data["response_url"] = payload["response_url"]
+    data["response_url"] = payload.get("response_url", "")
     return Said(
         id=act,
         address=Address(conversation=f"slack:{team}:{channel}:command:{person}", event=act, data=data),

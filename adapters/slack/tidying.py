@@ -10,7 +10,7 @@ from adapters.slack.payloads import Payload
 _ID = re.compile(r"[!-9;-~]{1,255}")
 """An id of Slack's, or a name of its API: printable ASCII without blanks. Ours join them with colons."""
 _TIMESTAMP = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
-_URL_LENGTH = 4096
+_URL = re.compile(r"https?://[!-~]{1,4096}")
 
 _KINDS = {
     "id": (
@@ -33,6 +33,7 @@ _KINDS = {
     "objects": ("authorizations", "actions", "files", "response_urls"),
 }
 _KIND = {name: kind for kind, names in _KINDS.items() for name in names}
+_WITH_IDS = ("event", "message", "previous_message")
 _MAX_LEVELS = 4
 
 
@@ -43,7 +44,7 @@ def tidy(payload: Payload, levels: int = _MAX_LEVELS) -> Payload:
     tidied: Payload = {}
     for name, value in payload.items():
         if (kept := _kept(name, value, levels)) is not None:
-            tidied[name] = kept
+            tidied[name] = _ids_only(kept) if name in _WITH_IDS else kept
     return tidied
 
 
@@ -57,7 +58,7 @@ def _kept(name: str, value: Any, levels: int) -> Any:
         case "timestamp":
             return _timestamp(value)
         case "url":
-            return value if isinstance(value, str) and len(value) <= _URL_LENGTH else None
+            return value if isinstance(value, str) and _URL.fullmatch(value) else None
         case "text":
             return value if isinstance(value, str) else None
         case "object or id" if isinstance(value, str):
@@ -67,6 +68,14 @@ def _kept(name: str, value: Any, levels: int) -> Any:
             return [kept for one in items if (kept := _object(one, levels)) is not None]
         case _:
             return _object(value, levels)
+
+
+def _ids_only(event: Payload) -> Payload:
+    """An event names people and places by their ids; a few kinds of events hold them as objects."""
+    for name in _KINDS["object or id"]:
+        if isinstance(event.get(name), dict):
+            event[name] = event[name].get("id", "")
+    return event
 
 
 def _object(value: Any, levels: int) -> Payload | None:

@@ -21,7 +21,7 @@ from tests.simulators.slack import SlackSimulator
 from tests.simulators.teams import TeamsSimulator
 from tests.studio.directory import CLIENT, SECRET, TENANT, open_directory
 
-PATIENCE_S = 15.0
+PATIENCE_S = 100.0
 TOKEN = "the operator's token"
 ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -89,6 +89,12 @@ class Target:
         """Whether it still answers."""
         return await self.send(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") == 200
 
+    async def done(self) -> None:
+        """Wait until the worker has answered, or given up, everything that was accepted."""
+        async with asyncio.timeout(10 * PATIENCE_S):
+            while [name async for name in self.house.redis.scan("parley:*inbox*")]:
+                await asyncio.sleep(0.2)
+
     async def forget(self) -> None:
         """What waits would fill the inboxes up, and then all further events were refused."""
         await self.house.redis.call("FLUSHALL")
@@ -138,6 +144,8 @@ async def running(folder: Path, *, worker: bool = False) -> AsyncGenerator[Targe
             "parley_studio_entra_authority": directory.url,
             "parley_limits": "person: 1000000 requests/minute",
             "parley_tenant_limit": 1_000_000,
+            "parley_concurrency": 64,
+            "parley_attempts": 1,  # what can't be done is known at once
         }
         settings = Settings(_env_file=None, parley_data_dir=folder, port=0, **given)  # pyright: ignore
         house = await stack.enter_async_context(open_house(settings, folder=folder))
