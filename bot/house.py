@@ -18,7 +18,7 @@ from bot.desk import Desk
 from bot.engine import Engine, Parts
 from bot.evaluation import Bench
 from bot.library import Library, open_library, read_prompts
-from bot.models import Model, catalogue, offline, roster
+from bot.models import catalogue, offline, roster
 from bot.models.gateway import Gateway, connect
 from bot.models.reload import reload
 from bot.models.roster import Roster
@@ -159,8 +159,7 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
 
     With a `folder` the state is an embedded Redis of its own there, whatever REDIS_URL says.
     """
-    prompts = read_prompts(settings.parley_prompts)
-    found = find_roster(settings)
+    prompts, found = read_prompts(settings.parley_prompts), find_roster(settings)
     async with AsyncExitStack() as stack:
         redis = await _redis(settings, folder, stack)
         latency = await stack.enter_async_context(Latency(redis).keeping())
@@ -169,12 +168,13 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
         archive = Archive(redis, _retention_s(settings))
         bills = Bills(redis, archive)
         ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)
-        recollection = _recollection(settings, redis, gateway, serving, ledger)
+        memory = Memory(redis, _retention_s(settings))
+        recollection = Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
         stack.push_async_callback(recollection.close)
-        vectors = Vectors(redis, _embedder(found.deployments), partial(_embed, gateway))
+        vectors = Vectors(redis, _embedder(found.deployments), serving.embed)
         library = await stack.enter_async_context(open_library(prompts, redis, vectors.embed))
         vault = Vault(redis, settings.parley_secret_keys, settings.parley_data_dir)
-        compaction = Compaction(redis, embedded=_is_embedded(settings, folder))
+        compaction = Compaction(redis, embedded=folder is not None or settings.redis_url is None)
         erasure = await stack.enter_async_context(Erasure(redis, vault, compaction).keeping())
         desk = _desk(settings, redis, library, serving, ledger, turns, erasure)
         yield House(
@@ -241,26 +241,15 @@ def _engine(
     )
 
 
-def _recollection(
-    settings: Settings, redis: Redis, gateway: Gateway, serving: Serving, ledger: Ledger
-) -> Recollection:
-    memory = Memory(redis, _retention_s(settings))
-    return Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
-
-
 def _bench(library: Library, gateway: Gateway, serving: Serving) -> Bench:
     """What an evaluation asks: the templates in use, as people get them."""
-
-    async def embed(texts: Sequence[str]) -> list[list[float]]:
-        return await _embed(gateway, texts)
-
     return Bench(
         model=gateway,
         templates={one.name: one for one in library.shelf.templates()},
         choose=library.choose,
         recall=library.recall,
         room=serving.room,
-        embed=embed,
+        embed=serving.embed,
     )
 
 
@@ -299,15 +288,11 @@ def _retention_s(settings: Settings) -> int:
     return settings.parley_retention_days * 86_400
 
 
-def _is_embedded(settings: Settings, folder: Path | None) -> bool:
-    return folder is not None or settings.redis_url is None
-
-
 async def _redis(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> Redis:
-    if settings.redis_url is None or _is_embedded(settings, folder):
-        url = await stack.enter_async_context(embedded(folder or settings.parley_data_dir))
-    else:
+    if folder is None and settings.redis_url is not None:
         url = settings.redis_url.get_secret_value()
+    else:
+        url = await stack.enter_async_context(embedded(folder or settings.parley_data_dir))
     redis = Redis(url)
     stack.push_async_callback(redis.close)
     return redis
@@ -349,8 +334,3 @@ def _connect(found: Roster, redis: Redis, latency: Latency) -> Gateway:
 
 def _embedder(deployments: Sequence[Deployment]) -> str:
     return next((one.name for one in deployments if one.capability == "embedding"), "")
-
-
-async def _embed(model: Model, texts: Sequence[str]) -> list[list[float]]:
-    vectors, _ = await model.embed(texts)
-    return vectors

@@ -41,6 +41,11 @@ class Serving:
         """The wish for a cheap deployment, where one has that tag: what nobody answers to is warned of."""
         return "cheap" if any("cheap" in one.tags for one in self.chats()) else None
 
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector per text, in order. Raises Unavailable."""
+        vectors, _ = await self._gateway.embed(texts)
+        return vectors
+
     def able(self, template: Template) -> bool:
         """Whether anything serves what a template needs."""
         return bool(self._gateway.deployments(template.capability))
