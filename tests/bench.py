@@ -35,6 +35,7 @@ from bot.state.vault import Vault
 from bot.tools import Tool
 from bot.types import Departed, Deployment, Event, Example, Match, Template, Turn
 from bot.worker import Worker
+from tests.patience import PATIENCE_S
 from tests.room import Puppet, Room
 
 ROOM = "test:room"
@@ -170,7 +171,7 @@ class Bench:
         return [await self.inbox.accept(event) for event in events]
 
     async def until(self, test: Callable[[], Awaitable[bool] | bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 answer = test()
                 if answer if isinstance(answer, bool) else await answer:

@@ -10,6 +10,7 @@ from bot.state import keys
 from bot.state.redis import Redis
 from tests import servers
 from tests.bench import Bench
+from tests.patience import PATIENCE_S
 
 PERMANENT = {kind.name for kind in keys.KINDS if kind.permanent}
 DECLARED = {kind.name for kind in keys.KINDS}
@@ -40,7 +41,7 @@ def redis_url(redis_server: str) -> str:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncGenerator[Redis]:
     """An empty Redis. Afterwards every key has a TTL, or is of a kind that empties itself."""
-    client = Redis(redis_url)
+    client = Redis(redis_url, timeout_s=PATIENCE_S)
     await client.call("FLUSHALL")
     try:
         yield client

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from tests.patience import PATIENCE_S
 from tests.servers import free_port as free_port
 
 Process = asyncio.subprocess.Process
@@ -15,7 +16,7 @@ Process = asyncio.subprocess.Process
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
 
 
-async def listening(port: int, timeout_s: float = 30) -> None:
+async def listening(port: int, timeout_s: float = PATIENCE_S) -> None:
     """Wait until something listens on this port. Raises TimeoutError, in words."""
     give_up_at = time.monotonic() + timeout_s
     while True:
@@ -51,7 +52,7 @@ async def start(
     )
 
 
-async def end(process: Process, timeout_s: float = 30) -> None:
+async def end(process: Process, timeout_s: float = PATIENCE_S) -> None:
     """SIGTERM, and SIGKILL for what does not heed it."""
     if process.returncode is not None:
         return

@@ -18,12 +18,12 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from bot.state.embedded import find_server
+from tests.patience import PATIENCE_S
 
 HOST = "127.0.0.1"
 SLOTS = 16_384
 _BUS = 10_000
 """A cluster's nodes talk to each other on the port that is this much higher."""
-_START_S = 20.0
 
 
 class Server:
@@ -68,7 +68,7 @@ class Server:
     def ask(self, *command: str | int) -> object:
         """One command, by a client of its own; None while it does not answer."""
         once = Retry(NoBackoff(), 0)
-        client: Any = Client(host=HOST, port=self.port, socket_timeout=5, protocol=2, retry=once)
+        client: Any = Client(host=HOST, port=self.port, socket_timeout=PATIENCE_S, protocol=2, retry=once)
         try:
             return client.execute_command(*command)
         except (RedisError, OSError):
@@ -81,7 +81,7 @@ class Server:
         process, self._process = self._process, None
         if process is not None:
             (process.kill if kill else process.terminate)()
-            process.wait(10)
+            process.wait(PATIENCE_S)
 
 
 @cache
@@ -158,7 +158,7 @@ def free_port() -> int:
             return port
 
 
-def until(test: Callable[[], bool], what: str, within_s: float = _START_S) -> None:
+def until(test: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> None:
     """Wait for a condition of servers."""
     deadline = time.monotonic() + within_s
     while not test():

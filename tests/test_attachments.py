@@ -18,6 +18,7 @@ from bot.types import Attachment, Image, Said
 from tests.acts import ADA, said
 from tests.bench import Bench
 from tests.documents import archive, locked, noise, pdf, picture, sheet, slides, word
+from tests.patience import PATIENCE_S
 from tests.room import words
 
 TEXT = 100_000
@@ -212,7 +213,7 @@ async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole(pool:
                 await asyncio.sleep(0.001)
             held -= 1
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*map(answer, range(6)))
     assert most == 2
 

@@ -61,6 +61,7 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
         for times, name in enumerate(QUESTIONS, 1):
             await scene.ask(name, times)
         await nursery.fall(step, signal.SIGKILL, scene.env)
+        await scene.end_leases()
         async with scene.healthy_worker():
             turns = await scene.answered(len(QUESTIONS))
         lines = await scene.house.books.lines(now().date() - timedelta(days=1), now().date())

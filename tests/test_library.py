@@ -13,6 +13,7 @@ from bot.published import Trial
 from bot.settings import Settings
 from bot.types import Example
 from tests.acts import said
+from tests.patience import PATIENCE_S
 from tests.room import Room
 
 MOTTO = """---
@@ -38,7 +39,7 @@ async def house(folder: Path) -> AsyncGenerator[House]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

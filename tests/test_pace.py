@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from adapters.pace import Pace
+from tests.patience import PATIENCE_S
 
 NEVER_S = 3600.0
 
@@ -29,7 +30,7 @@ class Screen:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - the condition is anything a test wants
             await asyncio.sleep(0.001)
 

@@ -18,6 +18,7 @@ from bot.state.redis import Redis
 from bot.state.versions import Versions
 from bot.types import Example, Template, now
 from tests.acts import said
+from tests.patience import PATIENCE_S
 
 
 def text(words: str, parley: str = "") -> str:
@@ -74,7 +75,7 @@ def press(redis: Redis) -> Press:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

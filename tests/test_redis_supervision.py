@@ -19,10 +19,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.processes import Process, end, free_port, start
 
-PATIENCE_S = 120
-"""How long a test waits for what it expects; it matters only when that does not come."""
 PARLEY = str(Path(sys.executable).with_name("parley"))
 
 

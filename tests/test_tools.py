@@ -20,6 +20,7 @@ from bot.tools import Tool
 from bot.types import Delta, Prompt, ToolCall, ToolResult
 from tests.acts import said
 from tests.bench import ASSISTANT, Bench
+from tests.patience import PATIENCE_S
 from tests.room import words
 
 GOOD = '''
@@ -86,7 +87,11 @@ def test_parley_check_lists_the_tools_of_packages(package: Package, tmp_path: Pa
     site = package(GOOD)
     environment = {**os.environ, "PYTHONPATH": str(site), "PARLEY_DATA_DIR": str(tmp_path / "data")}
     done = subprocess.run(
-        [sys.executable, "-m", "bot", "check"], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "bot", "check"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert "hours: When an office is open." in done.stdout
 

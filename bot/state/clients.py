@@ -47,15 +47,18 @@ class _Url:
         return self.connection is SSLConnection
 
 
-def connect(url: str, *, connections: int, timeout_s: float | None = TIMEOUT_S) -> Any:
-    """A client for this URL that has not connected yet; commands fail after `timeout_s`. Raises ConfigError.
+def connect(
+    url: str, *, connections: int, timeout_s: float | None = TIMEOUT_S, connect_timeout_s: float = TIMEOUT_S
+) -> Any:
+    """A client for this URL that has not connected yet; commands fail after `timeout_s` seconds,
+    attempts to connect after `connect_timeout_s`. Raises ConfigError.
 
     More than `connections` commands at once are an error of the caller's.
     """
     read = _read(url)
     options: dict[str, Any] = {
         **read.options,
-        "socket_connect_timeout": TIMEOUT_S,
+        "socket_connect_timeout": connect_timeout_s,
         "socket_timeout": timeout_s,
         "protocol": 2,
         "decode_responses": False,

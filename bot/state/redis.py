@@ -64,16 +64,19 @@ def mapped() -> Generator[None]:
 class Redis:
     """One server, a cluster, or a master that sentinels name (`bot.state.clients`), behind one small face.
 
-    At most `connections` commands run at once, to each node of a cluster; more wait their turn.
+    At most `connections` commands run at once, to each node of a cluster; more wait their turn. What gets no
+    answer within `timeout_s` seconds raises StateUnavailable.
     """
 
-    def __init__(self, url: str, *, connections: int = 64) -> None:
+    def __init__(self, url: str, *, connections: int = 64, timeout_s: float = clients.TIMEOUT_S) -> None:
         self.url = url
         self._free = asyncio.Semaphore(connections)
         # Over the number: what a cluster's client asks for itself.
-        self._client = clients.connect(url, connections=connections + 8)
+        self._client = clients.connect(
+            url, connections=connections + 8, timeout_s=timeout_s, connect_timeout_s=timeout_s
+        )
         # Followers of feeds and nudges block for seconds; they must not take a connection from a turn.
-        self._waiting = clients.connect(url, connections=1024, timeout_s=None)
+        self._waiting = clients.connect(url, connections=1024, timeout_s=None, connect_timeout_s=timeout_s)
 
     async def close(self) -> None:
         """Close every connection."""

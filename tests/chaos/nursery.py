@@ -20,11 +20,10 @@ from typing import Any, Literal, NoReturn
 
 import bot.__main__
 from tests.chaos.doomed import Fall, Step, work
+from tests.patience import PATIENCE_S
 from tests.processes import end, start
 
 Future = asyncio.Future[int]
-PATIENCE_S = 90.0
-"""How long a process may take to begin or to end on a busy machine, before a test fails in words."""
 It = Literal["began", "stopped", "ended"]
 
 
@@ -74,7 +73,7 @@ class Nursery:
     async def fall(self, step: Step, number: Signals, env: Mapping[str, str]) -> Child:
         """Begin a worker that is doomed at this step, and wait until it fell there."""
         child = await self._begin({"step": step, "signal": number, "env": dict(env)})
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.wait([child.stopped, child.ended], return_when=asyncio.FIRST_COMPLETED)
         fallen = child.stopped if child.stopped.done() else child.ended
         assert fallen.result() == number

@@ -14,15 +14,17 @@ from bot.adapter import Adapter
 from bot.app import find_adapters, web_app
 from bot.house import House, open_house
 from bot.settings import Settings
+from bot.state import keys
 from bot.types import Turn
 from tests.chaos.senders import Slack, Teams
 from tests.conftest import immortal_keys
+from tests.patience import PATIENCE_S
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
 
 Place = Literal["slack", "personal", "group"]
 PLACES: tuple[Place, ...] = ("slack", "personal", "group")
-LEASE_S = 3.0
+LEASE_S = 10.0
 KEY = "simulated-key"
 
 
@@ -107,10 +109,17 @@ class Scene:
             until.set()
             await work
 
+    async def end_leases(self) -> None:
+        """Let every lease run out now, as if its time had passed."""
+        for shard in range(keys.SHARDS):
+            ready = keys.ready(shard)
+            for conversation in await self.house.redis.call("ZRANGE", ready, 0, -1):
+                await self.house.redis.call("ZADD", ready, "XX", 0, conversation)
+
     async def answered(self, count: int) -> tuple[Turn, ...]:
         """Wait until there are so many turns and nothing waits any more; the history then."""
         turns: tuple[Turn, ...] = ()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while len(turns) < count or await self._waiting():
                 await asyncio.sleep(0.1)
                 names = [name async for name in self.house.turns.conversations()]

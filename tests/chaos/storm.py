@@ -16,14 +16,15 @@ from tests.chaos.senders import Slack, Teams
 from tests.chaos.tally import count, recoveries, resumptions
 from tests.chaos.town import Town
 from tests.conftest import immortal_keys
+from tests.patience import PATIENCE_S
 from tests.processes import free_port, listening
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.proxy import Proxy
 
 KEY = "simulated-key"
-_START_S = 90.0
+_START_S = PATIENCE_S
 """All processes start at once, which takes seconds of both cores; other runs may want them too."""
-_QUIET_S = 60.0
+_QUIET_S = PATIENCE_S
 """When nothing was done for so long, what is missing counts as lost."""
 
 

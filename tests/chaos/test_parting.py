@@ -19,6 +19,7 @@ from tests.chaos.machines import RedisServer
 from tests.chaos.nursery import Nursery, a_nursery
 from tests.chaos.scene import KEY, PLACES, Place, Scene, told
 from tests.chaos.senders import Slack, Teams
+from tests.patience import PATIENCE_S
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.proxy import Proxy
 from tests.simulators.teams import TENANT
@@ -66,7 +67,7 @@ async def ground(machines: Ground) -> AsyncIterator[Ground]:
 
 async def until(condition: Callable[[], object]) -> None:
     """Wait for something that nobody announces."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -182,11 +183,12 @@ async def test_field_note_10_a_half_written_answer_never_shrinks_before_its_read
 async def test_an_event_that_kills_every_worker_is_buried_with_words_and_the_talk_goes_on(
     place: Place, attempts: int, ground: Ground
 ) -> None:
-    async with ground.scene(place, PARLEY_ATTEMPTS=str(attempts), PARLEY_LEASE_S="0.5").open() as scene:
+    async with ground.scene(place, PARLEY_ATTEMPTS=str(attempts), PARLEY_LEASE_S="60").open() as scene:
         await scene.ask("poison")
         await scene.ask("beta")
         for _ in range(attempts):
             await ground.nursery.fall("in-stream", signal.SIGKILL, scene.env)
+            await scene.end_leases()
         async with scene.healthy_worker():
             poisoned, healthy = await scene.answered(2)
         assert (poisoned.outcome, healthy.outcome) == ("failed", "answered")

@@ -7,6 +7,7 @@ from typing import Protocol, Self
 from bot.adapter import Adapter, Receipt
 from bot.errors import StateUnavailable
 from bot.types import Event, Said
+from tests.patience import PATIENCE_S
 
 
 class Desk:
@@ -33,7 +34,7 @@ class Desk:
 
     async def said(self, count: int = 1) -> list[Said]:
         """The messages, once there are so many."""
-        async with asyncio.timeout(10), self.news:
+        async with asyncio.timeout(PATIENCE_S), self.news:
             await self.news.wait_for(lambda: len(self._said()) >= count)
             return self._said()
 

@@ -12,6 +12,7 @@ from tests.contracts.on_studio import OnStudio
 from tests.contracts.on_teams import OnTeams
 from tests.contracts.on_terminal import OnTerminal
 from tests.contracts.platform import Platform
+from tests.patience import PATIENCE_S
 from tests.studio.conftest import red_picture
 
 PLATFORMS: dict[str, Callable[[], Platform]] = {
@@ -102,7 +103,7 @@ async def test_a_busy_conversation_is_said_so(platform: Platform) -> None:
     platform.desk.receipt = "busy"
     if await platform.say("one too many") == 429:  # the page itself says so, beside the words that it keeps
         return
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (await text_shown(platform)).strip():  # noqa: ASYNC110 - platforms tell by different signs
             await asyncio.sleep(0.01)
 

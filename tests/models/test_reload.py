@@ -21,6 +21,7 @@ from bot.state.redis import Redis
 from tests import processes
 from tests.models.conftest import asks, deployment, text_of
 from tests.models.scripted import told
+from tests.patience import PATIENCE_S
 from tests.simulators.azure import Answer, AzureSimulator, Deployed
 
 KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
@@ -158,7 +159,7 @@ async def test_a_running_process_reads_its_file_anew_when_it_is_told_to(
 async def line(stream: asyncio.StreamReader | None, words: str) -> str:
     """The next line that holds these words."""
     assert stream is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while read := (await stream.readline()).decode():
             if words in read:
                 return read

@@ -16,11 +16,12 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from tests.patience import PATIENCE_S
 from tests.simulators.slack_methods import Workspace
 
 Payload = dict[str, Any]
 
-DELIVERY_TIMEOUT_S = 3.0
+DELIVERY_TIMEOUT_S = 30.0  # Slack itself waits for 3 s; a busy machine is no reason to deliver again
 RETRY_PAUSES_S = (0.0, 60.0, 300.0)
 
 
@@ -68,7 +69,7 @@ class Courier:
             await socket.close()
         await self._session.close()
 
-    async def until(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
         """Wait until `condition` holds; it is looked at whenever something happened here."""
         async with asyncio.timeout(timeout_s):
             while not condition():

@@ -23,6 +23,7 @@ from aiohttp import web
 from cryptography import x509
 
 from adapters.teams.cloud import LOOPBACK, Cloud
+from tests.patience import PATIENCE_S
 from tests.simulators import teams_tokens
 from tests.simulators.teams_graph import GROUP, TEAM, Graph, told
 
@@ -340,12 +341,12 @@ class TeamsSimulator:
         """What the bot shows there, in order."""
         return [message for message in self.messages.get(conversation, []) if message.sender == BOT]
 
-    async def until(self, true: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    async def until(self, true: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         """Wait for a condition; it is looked at after each change."""
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(true)
 
-    async def answered(self, conversation: str, count: int = 1, timeout_s: float = 20.0) -> Message:
+    async def answered(self, conversation: str, count: int = 1, timeout_s: float = PATIENCE_S) -> Message:
         """Wait until the bot has said `count` whole messages there; the last of them."""
 
         def whole() -> list[Message]:

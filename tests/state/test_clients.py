@@ -15,6 +15,7 @@ from bot.state.redis import Redis
 from bot.types import Event
 from tests import servers
 from tests.acts import said
+from tests.patience import PATIENCE_S
 from tests.servers import HOST, Server, free_port
 from tests.tls import Authority, terminator
 
@@ -39,7 +40,7 @@ async def works(url: str) -> None:
     """An event goes in, its nudge arrives, and it comes out again."""
     async with inbox_at(url) as (inbox, redis):
         nudges: AsyncGenerator[int | str] = inbox.nudges()
-        async with aclosing(nudges), asyncio.timeout(20):
+        async with aclosing(nudges), asyncio.timeout(PATIENCE_S):
             assert await anext(nudges) == ""
             assert await inbox.accept(said("hello")) == "accepted"
             assert await anext(nudges) == keys.shard_of(ROOM)
@@ -163,7 +164,7 @@ def _copies(replica: Server) -> bool:
 
 async def _accepted(inbox: Inbox, event: Event) -> None:
     """Deliver until it is taken, as platforms do."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await inbox.accept(event)

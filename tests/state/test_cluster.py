@@ -14,6 +14,7 @@ from bot.state.inbox import Claim, Inbox
 from bot.state.redis import Redis
 from tests import servers
 from tests.acts import said
+from tests.patience import PATIENCE_S
 from tests.servers import Server
 
 ROOMS = {keys.shard_of(name): name for name in (f"test:{number}" for number in range(2000))}
@@ -29,7 +30,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Generator[list[Server]]:
 
 @pytest.fixture
 async def redis(nodes: list[Server]) -> AsyncGenerator[Redis]:
-    client = Redis(nodes[0].url.replace("redis://", "redis+cluster://"))
+    client = Redis(nodes[0].url.replace("redis://", "redis+cluster://"), timeout_s=PATIENCE_S)
     await client.call("FLUSHALL")
     yield client
     await client.close()
@@ -49,7 +50,7 @@ def shard_on(number: int) -> int:
 
 async def accepted(inbox: Inbox, shard: int, event: str) -> None:
     """Deliver until it is taken, as platforms do."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(StateUnavailable):
                 await inbox.accept(said(event=event, conversation=ROOMS[shard]))
@@ -72,7 +73,7 @@ async def test_conversations_and_their_scripts_are_spread_over_all_nodes(
 
 async def test_a_listener_on_one_node_hears_the_nudges_of_all(inbox: Inbox) -> None:
     nudges: AsyncGenerator[int | str] = inbox.nudges()
-    async with aclosing(nudges), asyncio.timeout(20):
+    async with aclosing(nudges), asyncio.timeout(PATIENCE_S):
         assert await anext(nudges) == ""
         for shard, name in ROOMS.items():
             await inbox.accept(said(event=name, conversation=name))
@@ -93,7 +94,7 @@ def dead(nodes: list[Server], number: int) -> Generator[None]:
 
 async def test_a_listener_whose_node_dies_listens_at_another(inbox: Inbox, nodes: list[Server]) -> None:
     nudges: AsyncGenerator[int | str] = inbox.nudges()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         async with aclosing(nudges):
             assert await anext(nudges) == ""
             number = next(number for number, node in enumerate(nodes) if listeners(node))

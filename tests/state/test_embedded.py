@@ -13,6 +13,7 @@ import pytest
 from bot.errors import ConfigError, StateUnavailable
 from bot.state.embedded import embedded, find_server, socket_path
 from bot.state.redis import Redis
+from tests.patience import PATIENCE_S
 from tests.processes import end, start
 
 
@@ -45,7 +46,7 @@ async def test_processes_of_one_directory_share_a_server_and_the_last_one_stops_
 
 
 async def test_two_that_start_at_the_same_time_start_one_server(folder: Path) -> None:
-    async with embedded(folder) as one, asyncio.timeout(30):
+    async with embedded(folder) as one, asyncio.timeout(PATIENCE_S):
         await call(one, "SET", "parley:x", "1")
         others = [embedded(folder) for _ in range(4)]
         urls = await asyncio.gather(*(other.__aenter__() for other in others))
@@ -59,6 +60,7 @@ _USER = """
 import asyncio, signal, sys
 from pathlib import Path
 from bot.state.embedded import embedded
+from tests.patience import PATIENCE_S
 async def main():
     until = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, until.set)
@@ -75,7 +77,7 @@ async def user(folder: Path) -> asyncio.subprocess.Process:
         sys.executable, "-c", _USER, str(folder), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    assert await asyncio.wait_for(process.stdout.readline(), 30) == b"up\n"
+    assert await asyncio.wait_for(process.stdout.readline(), PATIENCE_S) == b"up\n"
     return process
 
 
@@ -150,7 +152,7 @@ async def answers(url: str) -> bool:
 
 
 async def until_it_answers(url: str) -> None:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE_S):
         while not await answers(url):  # noqa: ASYNC110  it is in another process
             await asyncio.sleep(0.02)
 

@@ -7,6 +7,7 @@ from typing import cast
 
 from bot.state.feed import Feed
 from bot.state.redis import Redis
+from tests.patience import PATIENCE_S
 
 Frames = AsyncGenerator[tuple[str, bytes]]
 
@@ -14,7 +15,7 @@ Frames = AsyncGenerator[tuple[str, bytes]]
 async def test_frames_are_followed_from_the_oldest_and_as_they_come(redis: Redis) -> None:
     feed = Feed(redis)
     await feed.publish("test:room", b"one")
-    async with aclosing(cast(Frames, feed.follow("test:room", ""))) as frames, asyncio.timeout(20):
+    async with aclosing(cast(Frames, feed.follow("test:room", ""))) as frames, asyncio.timeout(PATIENCE_S):
         assert (await anext(frames))[1] == b"one"
         following = asyncio.ensure_future(anext(frames))
         await feed.publish("test:other", b"not this")

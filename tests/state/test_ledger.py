@@ -16,6 +16,7 @@ from bot.state.ledger import Estimate, Ledger, Spent
 from bot.state.redis import Redis
 from bot.types import Said, Usage, User, now
 from tests.acts import ADA, BOB, said
+from tests.patience import PATIENCE_S
 
 USAGE = (Usage(deployment="d", input_tokens=100, output_tokens=20, usd=0.02), Usage(deployment="d", images=1))
 A_CENT = Estimate(tokens=100, usd=0.01)
@@ -245,7 +246,7 @@ async def crowd(tills: Sequence[Till], cost: Usage) -> int:
 async def test_field_note_37_two_hundred_messages_at_once_never_take_more_than_was_reserved_for_them(
     redis: Redis, redis_url: str, limits: str, most: int
 ) -> None:
-    others = [Redis(redis_url) for _ in range(3)]
+    others = [Redis(redis_url, timeout_s=PATIENCE_S) for _ in range(3)]
     try:
         tills = [Till(one, limits) for one in (redis, *others)]
         for one in others:  # connected to before they are needed all at once

@@ -11,6 +11,7 @@ from bot.state import keys
 from bot.state.inbox import Claim, Inbox, Written
 from bot.state.redis import Redis
 from tests.acts import said
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ async def claiming(inbox: Inbox, places: int = 4) -> AsyncGenerator[asyncio.Queu
 
     rota = Rota(inbox, places, begin=begin, stop=lambda _: None)
     running = asyncio.create_task(rota.run(until))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         yield claims
         free.set()
         until.set()
@@ -107,5 +108,5 @@ async def test_a_rota_that_fails_ends_with_its_error(inbox: Inbox) -> None:
 
     await inbox.accept(said())
     with pytest.raises(RuntimeError, match="boom"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await Rota(inbox, 4, begin=begin, stop=lambda _: None).run(asyncio.Event())

@@ -10,6 +10,7 @@ from bot.state import keys
 from bot.state.redis import Redis, Script
 from bot.types import now
 from tests.acts import ADA, said
+from tests.patience import PATIENCE_S
 from tests.servers import HOST
 from tests.test_worker import Bench
 
@@ -82,11 +83,13 @@ async def settled(redis: Redis, turns: int) -> bool:
 
 async def test_a_turn_takes_few_round_trips_to_redis(redis_server: str) -> None:
     """From the event's arrival to its cost; the sweep that all turns share, once a second, is not counted."""
-    aside = Redis(redis_server)  # what the test itself looks at does not go over the wire
+    aside = Redis(
+        redis_server, timeout_s=PATIENCE_S
+    )  # what the test itself looks at does not go over the wire
     await aside.call("FLUSHALL")
     wire = Wire(urlsplit(redis_server).path)
     async with wire.listening() as url:
-        redis = Redis(url)
+        redis = Redis(url, timeout_s=PATIENCE_S)
         bench = Bench(redis)
         async with bench.working():
             await bench.accept(said("warm up", event="first"))

@@ -9,6 +9,7 @@ import pytest
 from bot.state import stage
 from bot.state.redis import Redis
 from bot.state.stage import Scene, Stage
+from tests.patience import PATIENCE_S
 
 
 def scene(event: str, for_s: float = 1.0) -> Scene:
@@ -47,7 +48,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def seen(redis: Redis, wanted: tuple[int, list[str]]) -> None:
     """Look until so many workers answer just these events, in this order."""
-    async with asyncio.timeout(10), aclosing(Stage(redis).look()) as states:
+    async with asyncio.timeout(PATIENCE_S), aclosing(Stage(redis).look()) as states:
         async for workers, scenes in states:
             if (workers, [one.event for one in scenes]) == wanted:
                 return
@@ -74,7 +75,7 @@ async def test_while_nobody_looks_nothing_is_told(redis: Redis) -> None:
         assert asked == 0
         await seen(redis, (1, []))
         assert asked > 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             before = -1
             while before != asked:  # nobody looks any more: it falls silent
                 before = asked
@@ -82,7 +83,7 @@ async def test_while_nobody_looks_nothing_is_told(redis: Redis) -> None:
 
 
 async def test_a_worker_that_has_gone_is_no_longer_counted(redis: Redis) -> None:
-    async with asyncio.timeout(10), aclosing(Stage(redis).look()) as states:
+    async with asyncio.timeout(PATIENCE_S), aclosing(Stage(redis).look()) as states:
         async with telling(redis, lambda: [scene("a")]):
             async for workers, _ in states:
                 if workers == 1:

@@ -35,7 +35,7 @@ class Town:
         return {
             "PORT": str(self.port),
             "PARLEY_DATA_DIR": str(self.folder / "data"),
-            "PARLEY_LEASE_S": "2",
+            "PARLEY_LEASE_S": "10",
             "PARLEY_LOG_LEVEL": "warning",
             "PARLEY_TEAMS_AUTH": "off",
             "SLACK_BOT_TOKEN": self.slack.bot_token,

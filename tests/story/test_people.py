@@ -32,7 +32,7 @@ async def whole(town: Town, channel: str, thread: str, count: int = 1) -> list[M
         mine = [one for one in town.slack.thread(channel, thread) if one.get("bot_id")]
         return [one for one in mine if one.get("metadata")]
 
-    await town.slack.until(lambda: len(ended()) >= count, 20)
+    await town.slack.until(lambda: len(ended()) >= count)
     return ended()
 
 
@@ -89,7 +89,7 @@ async def test_a_direct_message_is_answered_streamed(town: Town) -> None:
 async def test_a_wish_for_a_picture_gets_a_picture(town: Town) -> None:
     channel = direct(town)
     ts = await town.slack.say(channel, "U0ADA", "/image a red bicycle")
-    await town.slack.until(lambda: any(one.get("files") for one in town.slack.thread(channel, ts)), 20)
+    await town.slack.until(lambda: any(one.get("files") for one in town.slack.thread(channel, ts)))
     asked = town.azure.journal[-1]
     assert asked.path.endswith("/images/generations")
     assert asked.body["prompt"] == "a red bicycle"
@@ -112,7 +112,7 @@ async def test_field_note_11_an_edited_question_changes_its_answer(town: Town) -
     ts = await town.slack.say(channel, "U0ADA", "old")
     await whole(town, channel, ts)
     await town.slack.edit(channel, ts, "new")
-    await town.slack.until(lambda: "You said: new" in town.slack.answers(channel, ts), 20)
+    await town.slack.until(lambda: "You said: new" in town.slack.answers(channel, ts))
     assert town.slack.answers(channel, ts) == ["You said: new"]
 
 
@@ -131,13 +131,13 @@ async def test_field_note_36_a_busy_model_is_waited_for_and_the_person_knows(tow
     channel = direct(town)
     town.azure.fail("rate_limited", retry_after_s=3)
     ts = await town.slack.say(channel, "U0ADA", "patience")
-    await town.slack.until(lambda: "second" in "".join(town.slack.answers(channel, ts)), 20)
-    await town.slack.until(lambda: town.slack.answers(channel, ts) == ["You said: patience"], 20)
+    await town.slack.until(lambda: "second" in "".join(town.slack.answers(channel, ts)))
+    await town.slack.until(lambda: town.slack.answers(channel, ts) == ["You said: patience"])
 
 
 async def test_the_command_words_work_in_slack(town: Town) -> None:
     await town.slack.command(GENERAL, "U0ADA", "/parley", "help")
-    await town.slack.until(lambda: "/image" in str(town.slack.workspace.ephemeral), 20)
+    await town.slack.until(lambda: "/image" in str(town.slack.workspace.ephemeral))
 
 
 async def test_a_personal_chat_in_teams_is_answered_streamed(town: Town) -> None:
@@ -189,11 +189,11 @@ async def test_field_note_10_a_kill_in_the_middle_of_an_answer_completes_it_in_p
     channel = direct(town)
     fault = town.azure.fail("stalled", times=-1)
     ts = await town.slack.say(channel, "U0ADA", "a long story")
-    await town.slack.until(lambda: town.slack.answers(channel, ts), 20)
+    await town.slack.until(lambda: town.slack.answers(channel, ts))
     await town.kill()
     fault.times = 0
     await town.begin()
-    await town.slack.until(lambda: town.slack.answers(channel, ts) == ["You said: a long story"], 20)
+    await town.slack.until(lambda: town.slack.answers(channel, ts) == ["You said: a long story"])
 
 
 async def test_health_and_metrics_are_there_for_the_operator(town: Town) -> None:

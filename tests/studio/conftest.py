@@ -21,6 +21,7 @@ from bot.app import find_adapters, web_app
 from bot.house import House, open_house
 from bot.settings import Settings
 from bot.types import Image, Reply, Said
+from tests.patience import PATIENCE_S
 from tests.studio.stand_ins import MemoryFeed, MemoryHistory, ScriptedEngine
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +37,6 @@ FLAGS = [
 ]
 
 
-PATIENCE_S = 30
-"""How long a test waits for what it expects: never a measure of speed, so that a busy machine passes too."""
 expect.set_options(timeout=1000 * PATIENCE_S)
 
 

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, cast
 
+from tests.patience import PATIENCE_S
+
 Fields = dict[str, Any]
 
 # From https://adaptivecards.io/schemas/1.5.0/adaptive-card.json: the properties of each type.
@@ -119,7 +121,7 @@ def findings(cards: list[Fields]) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     said = cast("list[str]", json.loads(done.stdout))
     return [one for one in said if 'Unknown element type "CodeBlock"' not in one]

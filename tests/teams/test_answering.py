@@ -11,6 +11,7 @@ from PIL import Image as Picture
 from adapters.teams.activities import FILE
 from bot.errors import PlatformUnavailable
 from bot.types import Image, Post, Reply, Said, Source
+from tests.patience import PATIENCE_S
 from tests.simulators.teams import BOT, Fault, Message
 from tests.teams.card_rules import problems
 from tests.teams.conftest import Rig, rigged
@@ -116,7 +117,7 @@ async def test_field_note_22_stop_ends_the_answer_and_what_is_shown_stays(rig: R
     await shown(rig, post, "One", "One")
     rig.teams.stop("a:alice")
     text = "One"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while await rig.adapter.update(post, text):
             text += " more"
             await asyncio.sleep(0.01)

@@ -13,6 +13,7 @@ from adapters.teams import TeamsAdapter
 from adapters.teams.cloud import Cloud
 from bot.errors import ConfigError, StateUnavailable
 from bot.types import Rated, Said
+from tests.patience import PATIENCE_S
 from tests.simulators import teams_tokens
 from tests.simulators.teams import APP_ID, TENANT
 from tests.teams.conftest import Rig, rigged
@@ -136,7 +137,7 @@ async def test_without_signing_keys_teams_is_asked_to_come_again(rig: Rig) -> No
 
 async def test_reading_the_keys_does_not_block_the_loop(rig: Rig) -> None:
     # The simulator serves the keys on this very loop: a blocking fetch could never end.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert (await rig.teams.say("a:alice", "alice", "hello")).status == 200
 
 

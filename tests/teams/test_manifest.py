@@ -14,6 +14,7 @@ from PIL import Image
 
 from adapters.teams.manifest import PLAIN, VERSION, manifest, package
 from bot.commands import WORDS
+from tests.patience import PATIENCE_S
 
 APP_ID = "11111111-2222-4333-8444-555555555555"
 
@@ -114,7 +115,7 @@ def problems(one: dict[str, Any]) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     return json.loads(done.stdout)
 
