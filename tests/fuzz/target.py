@@ -92,7 +92,7 @@ class Target:
     async def done(self) -> None:
         """Wait until the worker has answered, or given up, everything that was accepted."""
         async with asyncio.timeout(10 * PATIENCE_S):
-            while [name async for name in self.house.redis.scan("parley:*inbox*")]:
+            while [name async for name in self.house.redis.scan("parley:*inbox*")]:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
     async def forget(self) -> None:

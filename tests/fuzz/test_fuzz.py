@@ -51,7 +51,12 @@ async def test_field_fault_56_no_odd_request_is_answered_with_5xx_or_leaves_an_e
     assert await heard.target.is_well()
 
 
-@settings(max_examples=BY_HYPOTHESIS, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=BY_HYPOTHESIS,
+    deadline=None,
+    database=None,
+    suppress_health_check=[*HealthCheck.__members__.values()],
+)
 @given(random=st.randoms(use_true_random=False))
 async def test_field_fault_56_hypothesis_finds_no_request_that_fails(heard: Heard, random: Random) -> None:
     """Field fault 56: the same requests as hypothesis draws, and makes small where one fails."""
