@@ -33,6 +33,7 @@ _INSTEAD = {
     "forgotten": "_Stopped here: you had everything about you deleted._",
 }
 _CUT = "_Cut off here: the answer reached its length limit. Say “go on” for the rest._"
+_TOO_LONG = "_Cut off here: an answer has at most {:,} characters. Say “go on” for the rest._"
 _BROKEN = "_The answer broke off here: the connection to the model was lost. Say “go on” for the rest._"
 
 
@@ -104,7 +105,9 @@ class Chat:
         if messages is None:
             self._end(prompt, (), note=stopped(stop), asked=stop.why in _INSTEAD)
         else:
-            note = {"length": _CUT, "stopped": STOPPED}.get(draft.finish or "", "")
+            too_long = _TOO_LONG.format(draft.allowance.characters)
+            notes = {"length": _CUT, "stopped": STOPPED, "too_long": too_long}
+            note = notes.get(draft.finish or "", "")
             self._end(prompt, messages, note=note)
 
     async def _rounds(self, prompt: Prompt) -> tuple[Message, ...]:
@@ -151,10 +154,14 @@ class Chat:
                 if delta.text:
                     if not draft.text:
                         observe.FIRST_SECONDS.observe((now() - draft.began_at).total_seconds())
-                    draft.text += delta.text
+                    room = draft.allowance.characters - len(draft.text)
+                    draft.text += delta.text[:room]
                     if not await self._show(draft.text):
                         draft.finish = "stopped"
                         break
+                    if len(delta.text) > room:
+                        draft.finish = "too_long"
+                        return [], 0
                 dropped += delta.dropped
                 if delta.call is not None and len(calls) < MAX_TOOL_CALLS:
                     calls.append(delta.call)

@@ -34,10 +34,14 @@ class Stop:
 
 @dataclass(slots=True)
 class Allowance:
-    """How many tool calls one answer may still make; a picture counts as one, however many a call draws."""
+    """What one answer may still do: how many tool calls it may make, and how many characters it may have.
+
+    A picture counts as one call, however many a call draws.
+    """
 
     per_round: int = 8
     per_answer: int = 24
+    characters: int = 200_000
     refusal: str = ""
     _answer: int = 0
     _round: int = 0

@@ -264,7 +264,10 @@ def _engine(
             sees=serving.sees,
             picture_tokens=serving.picture_tokens,
             allowance=partial(
-                Allowance, settings.parley_tool_calls_per_round, settings.parley_tool_calls_per_answer
+                Allowance,
+                settings.parley_tool_calls_per_round,
+                settings.parley_tool_calls_per_answer,
+                settings.parley_answer_characters,
             ),
         ),
         files,

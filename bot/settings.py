@@ -116,6 +116,7 @@ class Settings(BaseSettings):
     parley_tenant_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     parley_document_memory_mb: Annotated[int, Field(ge=256, le=65_536)] = 768
     parley_tool_calls_per_round: Annotated[int, Field(ge=1, le=MAX_TOOL_CALLS)] = 8
+    parley_answer_characters: Annotated[int, Field(ge=1000, le=2_000_000)] = 200_000
     parley_tool_calls_per_answer: Annotated[int, Field(ge=1, le=4 * MAX_TOOL_CALLS)] = 24
     parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
 

@@ -12,7 +12,13 @@ _ONLY_SIGNS = re.compile(r"[ \t>]*(?:[-+*_=#>`~|:]+|\d{1,9}[.)]|[-+*] \[[ xX]?\]
 _HALF_LINK = re.compile(
     r"(?:!?\[[^\[\]\n]{0,200}(?:\](?:\([^()\n]{0,2000}(?:\([^()\n]*\)?)?)?)?|<https?:[^>\s]*|(?:^|(?<=[\s(\[|>*_~]))!)$"
 )
+_HALF_LINK_MAX = 2_500
+"""Characters that a half link has at most; earlier ones need not be searched for its beginning."""
 _SIGNS = "*_~`"
+MOST_RUN = 2_000
+"""Characters of a run of text in which open marks are looked for; what is longer is shown as it is written."""
+_MOST_CUTS = 8
+"""Parses that look for the last mark that is closed: from the fifth on, each leaves out half of what is left."""
 
 
 def tidy(text: str) -> str:
@@ -22,6 +28,8 @@ def tidy(text: str) -> str:
         return f"{text.rstrip()}\n{fence}"
     start = _tail(text)
     tail = _without_halves(text[start:], rows=True)
+    if len(tail) > MOST_RUN:
+        return text[:start] + tail
     closers = _unmatched(tail)
     if closers:
         tail = tail.rstrip(_SIGNS + " \n")
@@ -41,9 +49,19 @@ def settled(text: str) -> str:
     tail = _without_halves(shown[start:], rows=False)
     if tail.rpartition("\n")[2].lstrip().startswith("#"):
         tail = tail.rpartition("\n")[0]
-    while tail and _unmatched(tail):
-        tail = tail[: max(tail.rfind(sign) for sign in _SIGNS)].rstrip(_SIGNS)
+    if len(tail) <= MOST_RUN:
+        tail = _closed(tail)
     return shown[:start] + _without_halves(tail, rows=False)
+
+
+def _closed(tail: str) -> str:
+    """The longest beginning of a run that was found, in a bounded number of steps, to leave no mark open."""
+    for cut in range(_MOST_CUTS):
+        if not tail or not _unmatched(tail):
+            return tail
+        until = len(tail) if cut < _MOST_CUTS // 2 else len(tail) // 2
+        tail = tail[: max(0, max(tail.rfind(sign, 0, until) for sign in _SIGNS))].rstrip(_SIGNS)
+    return ""
 
 
 def _open_fence(text: str) -> tuple[str, str]:
@@ -83,7 +101,7 @@ def _without_halves(tail: str, rows: bool) -> str:
     if table:
         finished = table - (not tail.endswith("\n"))
         return "\n".join(lines[: len(lines) - table + (finished if rows and finished > 2 else 0)])
-    half = _HALF_LINK.search(tail)
+    half = _HALF_LINK.search(tail, max(0, len(tail) - _HALF_LINK_MAX))
     return tail[: half.start()] if half else tail
 
 
