@@ -11,6 +11,7 @@ from bot.errors import StateUnavailable, TemplateError
 from bot.publisher import Publisher
 from bot.review import Review
 from bot.shelf import Shelf
+from bot.state import tasks
 from bot.state.proposals import Proposals
 from bot.state.redis import Redis
 from bot.state.versions import Versions
@@ -107,5 +108,4 @@ async def open_library(prompts: Prompts, redis: Redis, embed: examples.Embed) ->
             embed=embed,
         )
     finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await tasks.end(watching)

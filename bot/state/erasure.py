@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from bot.errors import ConfigError, StateUnavailable
-from bot.state import keys
+from bot.state import keys, tasks
 from bot.state.buried import Graveyard, read_event
 from bot.state.collection import Found, collect, spare
 from bot.state.compaction import Compaction
@@ -186,8 +186,7 @@ class Erasure:
         try:
             yield self
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await tasks.end(task)
             await self._compaction.close()
 
     async def _keep(self) -> None:

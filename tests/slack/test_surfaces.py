@@ -185,7 +185,7 @@ async def test_a_question_about_a_message_is_asked_in_its_thread_with_the_messag
     await room.slack.submit("U0ALICE", "What shall we do?")
     (said,) = room.engine.said
     assert said.text == "What shall we do?"
-    assert said.quotes == (Quote(author="bob", text=text.replace("<@U0ALICE>", "@alice")),)
+    assert said.quotes == (Quote(author="bob", text=text.replace("<@U0ALICE>", "@alice"), by="U0BOB"),)
     await room.answer(said, "Run.")
     assert room.slack.answers(CHANNEL, ts) == ["Run."]
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from adapters.studio.usage import PAGE_ROWS, chart
-from bot.state.books import Line, Sums
+from bot.state.books import Books, Line, Sums
 from bot.state.latency import Latency
 from tests.studio.conftest import PATIENCE_S, Complaints, Whole, whole_parley
 from tests.studio.test_log import ask
@@ -136,10 +136,10 @@ async def test_unknown_prices_are_said_and_a_long_list_has_pages(
     found = [Line(day=DAY, kind="person", name=name, sums=sums) for name in people]
     found.append(Line(day=DAY, kind="day", name="", sums=sums))
 
-    async def lines(first: date, last: date) -> list[Line]:
+    async def lines(_: Books, first: date, last: date) -> list[Line]:
         return found
 
-    monkeypatch.setattr(locked.house.books, "lines", lines)
+    monkeypatch.setattr(Books, "lines", lines)
     await sign_in(page, locked, "operator")
     await page.goto(f"{locked.url}/studio/usage")
     await expect(page.locator(".tiles")).to_contain_text("unknown (1 call)")
