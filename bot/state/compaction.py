@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from bot.errors import StateUnavailable
-from bot.state import keys
+from bot.state import keys, tasks
 from bot.state.redis import Redis
 
 log = logging.getLogger(__name__)
@@ -57,8 +57,7 @@ class Compaction:
     async def close(self) -> None:
         """Wait for nothing: what was begun here is done again, by whoever is there."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await tasks.end(self._task)
 
     async def _rewrite(self) -> bool:
         """Begin and see it done. A rewrite that was begun before may hold what was deleted since."""

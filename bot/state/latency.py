@@ -12,7 +12,7 @@ from typing import Self
 import msgspec
 
 from bot.errors import StateUnavailable
-from bot.state import keys
+from bot.state import keys, tasks
 from bot.state.redis import Redis
 from bot.types import now
 
@@ -59,8 +59,7 @@ class Latency:
         try:
             yield self
         finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+            await tasks.end(writing)
             await self._flush()
 
     async def _keep(self) -> None:
