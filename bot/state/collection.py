@@ -149,7 +149,8 @@ class _Gathered:
             return
         self._rooms.add(room)
         self._names.add(said.user.name)
-        self._said(said)
+        if not turn.template.startswith("/"):  # the words of a command are nobody's own
+            self._said(said)
         for message in turn.messages:
             if message.role == "user":
                 for name, text in _FILE.findall(message.text):
@@ -188,7 +189,7 @@ async def spare(redis: Redis, found: Found, passages: Passages) -> None:
             for turn in read_turns(one.turns):
                 user = turn.said.user
                 if user.tenant == found.user.tenant and user.id != found.user.id:
-                    passages.spare(turn.said.text, turn.ended_at)
+                    passages.spare(turn.said.text, turn.ended_at, user.id)
 
     if passages:
         async for batch in conversations(redis):

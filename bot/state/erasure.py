@@ -77,10 +77,10 @@ class Erasure:
         self._graveyard = Graveyard(redis)
         self._published = Publications(redis)
 
-    async def preview(self, user: User, *conversations: str) -> Preview:
+    async def preview(self, user: User, *conversations: str, event: str = "") -> Preview:
         """Count what would be deleted of a person: everywhere, and in these conversations.
 
-        Reads the person's own conversations only, so it is cheap.
+        Reads the person's own conversations only, so it is cheap. `event` is an act that is not counted.
         """
         names = list(dict.fromkeys([*await self._turns.talks(user), *conversations]))
         rooms = answers = pictures = waiting = 0
@@ -93,8 +93,8 @@ class Erasure:
                 rooms += bool(theirs)
                 answers += len(theirs)
                 pictures += sum(len(refs(turn)) for turn in theirs)
-                found = [event for event in map(read_event, events) if event is not None]
-                waiting += sum(event.user.is_same(user) for event in found)
+                found = [one for one in map(read_event, events) if one is not None]
+                waiting += sum(one.user.is_same(user) and one.id != event for one in found)
         return Preview(
             conversations=rooms,
             answers=answers,

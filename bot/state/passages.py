@@ -20,6 +20,8 @@ _MOST_WORDS = 16
 _WINDOW_WEIGHT = 20
 _LINE_WEIGHT = 8
 _LONG_WORD = 7
+_COMMON = 3
+"""As many other people who write a word make it a common one."""
 _MOST_NEEDLES = 200_000
 """Of one person: about 60 MB. The newest texts are read first."""
 
@@ -33,20 +35,23 @@ class _Token(NamedTuple):
 
 
 class _Needle:
-    """When the person first wrote it, and whether it is looked for outside their own conversations."""
+    """When the person first wrote it, whether it is looked for outside their own conversations, and who else
+    wrote it.
+    """
 
-    __slots__ = ("at", "strong")
+    __slots__ = ("at", "others", "strong")
 
     def __init__(self, at: datetime, strong: bool) -> None:
         self.at = at
         self.strong = strong
+        self.others: tuple[str, ...] = ()
 
 
 class Passages:
     """The words of one person. Not for use by several threads at once.
 
     A match ignores case, punctuation, line breaks and Markdown between the words. What somebody else wrote
-    before the person did is nobody's own: `spare` takes it out.
+    before the person did is nobody's own, nor is a word that several others use: `spare` takes it out.
     """
 
     def __init__(self) -> None:
@@ -71,12 +76,17 @@ class Passages:
             else:
                 known.at, known.strong = min(known.at, at), known.strong or strong
 
-    def spare(self, text: str, at: datetime) -> None:
-        """Look no more for what somebody else wrote here, where that was before the person did."""
+    def spare(self, text: str, at: datetime, author: str) -> None:
+        """Look no more for what somebody else wrote here before the person did, nor for short passages that
+        several people write.
+        """
         words = [token.word for token in _tokens(unicodedata.normalize("NFC", text))]
         for place, first in enumerate(words):
             for needle in list(self._matching(words, place, first, everything=True)):
-                if at < self._needles[needle].at:
+                known = self._needles[needle]
+                if len(needle) < _FEWEST_WORDS and author not in known.others:
+                    known.others += (author,)
+                if at < known.at or len(known.others) >= _COMMON:
                     del self._needles[needle]
 
     def redact(self, text: str, *, everything: bool) -> str:
@@ -120,6 +130,11 @@ def _tokens(text: str) -> list[_Token]:
     return [_Token(found[0].casefold(), *found.span()) for found in _WORD.finditer(text)]
 
 
+def _is_telling(word: str) -> bool:
+    """Whether it is more than a word of courtesy ("thank you very much")."""
+    return len(word) >= 6 or not word.isascii() or any(letter.isdigit() for letter in word)
+
+
 def _weight(word: str) -> int:
     """About how much a word says, in letters; a character that is a word says as much as three."""
     return 3 if re.match(f"[{_CJK}]", word) else len(word)
@@ -136,7 +151,7 @@ def _lines(text: str) -> Iterator[tuple[Words, bool]]:
         for at in range(0, len(whole), _MOST_WORDS):
             words = whole[at : at + _MOST_WORDS]
             weight = sum(map(_weight, words))
-            if weight >= _LINE_WEIGHT:
+            if weight >= _LINE_WEIGHT and any(map(_is_telling, words)):
                 yield words, len(words) >= _FEWEST_WORDS and weight >= _WINDOW_WEIGHT
 
 

@@ -166,14 +166,15 @@ class Places:
         for name in names:
             places = [keys.of(kind, name) for kind in ("summary", "feed", "lease")]
             token = await self._redis.run(_UNLEARN, places, [keys.LEASE_S])
-            if token and not await self._asks_for_it(name):
+            if token and not await self._is_own(name):
                 running[name] = token
         return running
 
-    async def _asks_for_it(self, name: str) -> bool:
-        """Whether what is being answered here is the act that asks for all this."""
+    async def _is_own(self, name: str) -> bool:
+        """Whether what is being answered here is the act that asks for all this, or was withdrawn."""
         head: bytes | None = await self._redis.call("LINDEX", keys.of("inbox", name), 0)
-        return any(event.id == self._event for event in events_of([head] if head else []))
+        events = events_of([head] if head else [])
+        return any(event.id == self._event or isinstance(event, Withdrawn) for event in events)
 
     async def _beside(self, rooms: Iterable[str]) -> None:
         """Change what was sent for the turns that stay; delete what belongs to none."""

@@ -414,6 +414,21 @@ async def test_field_fault_94_what_others_wrote_before_is_nobody_s_own(bench: Be
     assert turn.said.text == text
 
 
+async def test_field_fault_94_what_several_others_write_too_is_a_common_word(bench: Bench) -> None:
+    """Field fault 94: forgetting takes no vocabulary out of other people's conversations."""
+    await bench.answer(said("Is gpt-4o-mini good? Thank you very much.", event="a"))
+    for name in ("bob", "carl", "dora"):
+        user = User(id=name, tenant="acme")
+        text = "Is gpt-4o-mini cheap? Thank you very much."
+        await bench.answer(said(text, event=name, user=user, conversation=f"test:of {name}"))
+    await bench.answer(said("Thank you very much.", event="z", user=BOB))
+    await bench.desk.forget(ADA)
+    (turn,) = await bench.turns.turns("test:of bob")
+    assert turn.said.text == "Is gpt-4o-mini cheap? Thank you very much."
+    (turn,) = await bench.turns.turns(ROOM)
+    assert turn.said.text == "Thank you very much."
+
+
 async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none(bench: Bench) -> None:
     """Field fault 94: a pending message is withdrawn, and nobody is left without a word."""
     await bench.accept(asked("mine"), said("yours", event="b", user=BOB))
