@@ -202,7 +202,7 @@ def test_an_environment_that_is_broken_is_made_again(
     harm(checkout.folder)
     code, said = checkout.install()
     assert code == 0, said
-    assert f"The environment in .venv {reason}" in said
+    assert reason in said
     assert "It is made again." in said
     assert checkout.has("alpha")
     assert checkout.install() == (0, "")

@@ -18,7 +18,7 @@ from tests.fuzz.bombardment import bombard
 from tests.fuzz.requests import JSON
 from tests.fuzz.target import Complaints, Target, listening, running
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.fuzz, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
 
 SHARES, IN_EACH, BY_HYPOTHESIS, RAW = 8, 2250, 1000, 1000
 EXPECTED = ("channel_not_found", "ClientConnectorDNSError", "user_not_found", "not_in_channel", "InvalidURL")

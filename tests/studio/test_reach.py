@@ -107,7 +107,7 @@ async def test_a_set_up_of_azure_s_studio_answers_in_slack(
     await page.locator("#file").set_input_files(file)
     await expect(page.get_by_label("System message")).to_have_value("You are the concierge.")
     await page.get_by_role("button", name="Publish …").click()
-    await page.get_by_label("Name").fill("concierge")
+    await page.get_by_role("textbox", name="Name", exact=True).fill("concierge")
     await page.get_by_label("Reason").fill("From Azure OpenAI Studio")
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#banner")).to_contain_text("“concierge” is published")
