@@ -170,9 +170,9 @@ def test_the_commands_work_outside_the_checkout(installed: Installed) -> None:
     checked = installed.parley("check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "templates" in checked.stdout
-    chat = installed.parley("chat", said="/translate guten Morgen\n")
+    chat = installed.parley("chat", said="17 * 23\n")
     assert chat.returncode == 0, chat.stderr
-    assert "good morning" in chat.stdout.lower()
+    assert "391" in chat.stdout
 
 
 @pytest.mark.installs
