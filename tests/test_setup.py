@@ -285,20 +285,3 @@ def test_uv_is_used_where_it_works(checkout: Checkout) -> None:
     assert code == 0, said
     assert "no such index\nuv could not install them. Trying pip" in said
     assert checkout.has("alpha")
-
-
-def test_real_uv_makes_the_same_environment(checkout: Checkout) -> None:
-    """Field fault 95: uv with the same lock."""
-    uv = shutil.which("uv")
-    if uv is None:
-        pytest.skip("there is no uv on this machine")
-    script(checkout.path / "uv", f'PATH="{os.environ["PATH"]}" exec "{uv}" --quiet "$@"')
-    offline = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(checkout.packages), "UV_NO_CONFIG": "1"}
-    code, said = checkout.install(**offline)
-    assert code == 0, said
-    assert "with uv" in said
-    assert "Trying pip" not in said
-    assert checkout.has("alpha")
-    assert checkout.install("requirements-dev.lock", **offline)[0] == 0
-    assert checkout.has("gamma")
-    assert checkout.install(**offline) == (0, "")
