@@ -85,7 +85,9 @@ def forget(
     person: Annotated[str | None, typer.Option(help="Only this person of it, by their id there.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask first.")] = False,
 ) -> None:
-    """Delete what is kept of a tenant, or of one of its people; says how much that is, and asks first.
+    """Delete what is kept of a tenant, or of one of its people.
+
+    It says how much that is, and asks first.
 
     Sums without names stay, and so does what stands in Slack or Teams itself.
     """

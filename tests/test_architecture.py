@@ -14,7 +14,16 @@ ROOT = Path(__file__).parents[1]
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 40
 BANNED_NAMES = {"core", "utils", "helpers", "common", "base", "manager", "handler", "service", "misc"}
-SKIPPED = {".git", ".venv", ".parley", "node_modules", "__pycache__", ".pytest_cache", ".ruff_cache"}
+SKIPPED = {
+    ".git",
+    ".hypothesis",
+    ".venv",
+    ".parley",
+    "node_modules",
+    "__pycache__",
+    ".pytest_cache",
+    ".ruff_cache",
+}
 # Addresses of a machine that somebody worked on, spelt so that this file holds none.
 MACHINE = re.compile(r"(?<![\w.~$}/-])/(?:" + "|".join(("work", "root", "farm", "Users", "home")) + r")/\w")
 
