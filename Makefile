@@ -91,7 +91,7 @@ fuzz: venv
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
-	--no-header --no-emit-index-url --no-emit-find-links pyproject.toml
+	--no-header pyproject.toml
 .PHONY: lock
 lock:
 	@$(LOCK) --group dev --output-file requirements-dev.lock

@@ -184,7 +184,7 @@ def pip_missing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "reason"),
     [
-        (python_removed, "its Python was removed or replaced"),
+        (python_removed, "does not work any more: its Python was removed or replaced"),
         (python_replaced, "was made with another Python"),
         (python_too_old, "has Python 3.9, and Parley needs 3.11 or newer"),
         (made_half, "is incomplete"),
@@ -202,7 +202,7 @@ def test_an_environment_that_is_broken_is_made_again(
     harm(checkout.folder)
     code, said = checkout.install()
     assert code == 0, said
-    assert reason in said
+    assert f"The environment in .venv {reason}" in said
     assert "It is made again." in said
     assert checkout.has("alpha")
     assert checkout.install() == (0, "")
@@ -285,3 +285,20 @@ def test_uv_is_used_where_it_works(checkout: Checkout) -> None:
     assert code == 0, said
     assert "no such index\nuv could not install them. Trying pip" in said
     assert checkout.has("alpha")
+
+
+def test_real_uv_makes_the_same_environment(checkout: Checkout) -> None:
+    """Field fault 95: uv with the same lock."""
+    uv = shutil.which("uv")
+    if uv is None:
+        pytest.skip("there is no uv on this machine")
+    script(checkout.path / "uv", f'PATH="{os.environ["PATH"]}" exec "{uv}" --quiet "$@"')
+    offline = {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(checkout.packages), "UV_NO_CONFIG": "1"}
+    code, said = checkout.install(**offline)
+    assert code == 0, said
+    assert "with uv" in said
+    assert "Trying pip" not in said, said
+    assert checkout.has("alpha")
+    assert checkout.install("requirements-dev.lock", **offline)[0] == 0
+    assert checkout.has("gamma")
+    assert checkout.install(**offline) == (0, "")
