@@ -110,10 +110,13 @@ class Bot:
 @asynccontextmanager
 async def serving(folder: Path, log: Path) -> AsyncGenerator[Bot]:
     """A bot, until the end of the block."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+    jar = aiohttp.CookieJar(unsafe=True)  # cookies of an address, too: the studio knows a browser by its cookie
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), cookie_jar=jar) as http:
         bot = Bot(folder, log, http)
         try:
             await bot.begin()
+            async with http.get(f"http://127.0.0.1:{bot.port}/") as page:
+                assert page.status == 200
             yield bot
         finally:
             if bot.process is not None:
