@@ -110,7 +110,9 @@ class Bot:
 @asynccontextmanager
 async def serving(folder: Path, log: Path) -> AsyncGenerator[Bot]:
     """A bot, until the end of the block."""
-    jar = aiohttp.CookieJar(unsafe=True)  # cookies of an address, too: the studio knows a browser by its cookie
+    jar = aiohttp.CookieJar(
+        unsafe=True
+    )  # cookies of an address, too: the studio knows a browser by its cookie
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30), cookie_jar=jar) as http:
         bot = Bot(folder, log, http)
         try:

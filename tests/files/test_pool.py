@@ -262,5 +262,5 @@ async def test_a_worker_that_drains_does_not_wait_for_a_file(bench: Bench) -> No
     async with asyncio.timeout(LONG_S):
         async with bench.working(drain_s=0.1):
             await bench.until(lambda: bool(bench.files.pool.pids))
-            (pid,) = bench.files.pool.pids
-        await until(lambda: gone(pid))
+            pids = [*bench.files.pool.pids]  # one that waits beside it may be there already
+        await until(lambda: all(map(gone, pids)))
