@@ -16,7 +16,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 # Tests run side by side: most of them wait for a process, a browser or a clock.
-SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not installs and not fuzz"
+SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not installs"
 
 .PHONY: help
 help:
