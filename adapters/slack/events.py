@@ -76,7 +76,7 @@ def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Said
         user=_user(event, team, names),
         at=time_of(event["ts"]),
         text=plain(text, bot.user, names),
-        attachments=tuple(map(_attachment, event.get("files") or ())),
+        attachments=tuple(_attachment(file) for file in event.get("files") or () if file.get("id")),
         addressed=named or direct,
         channel=event["channel"],
         direct=direct,
