@@ -30,6 +30,7 @@ ENV PATH=/opt/parley/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOST=0.0.0.0 \
     PORT=3978 \
+    PARLEY_WORKER_PORT=3978 \
     PARLEY_DATA_DIR=/data
 # Numeric, so that Kubernetes can see that it is not root.
 USER 10001:10001
@@ -37,7 +38,7 @@ WORKDIR /data
 VOLUME /data
 EXPOSE 3978
 STOPSIGNAL SIGTERM
-# For `serve` and `web`. A container that runs `worker` has no server: start it with --no-healthcheck.
+# `serve` and `web` answer on PORT, `worker` on PARLEY_WORKER_PORT: both are the same here.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ['PORT']}/healthz\", timeout=4)"]
 ENTRYPOINT ["parley"]
