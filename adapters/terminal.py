@@ -47,6 +47,7 @@ class TerminalAdapter:
         self._user = User(id=_login(), tenant="local", name=_login())
         self._unread = b""
         self._shown: dict[str, str] = {}
+        self._written: dict[str, tuple[str, str]] = {}  # the answer being written: as it came, and cleaned
         self._closed: set[str] = set()
         self._stopped: set[str] = set()
         self._asked = ""
@@ -176,7 +177,10 @@ class TerminalAdapter:
 
     async def update(self, post: Post, text: str) -> bool:
         """Prints what is new."""
-        self._show(post, _clean(text))
+        before, clean = self._written.get(post.id, ("", ""))
+        clean = clean + _clean(text[len(before) :]) if text.startswith(before) else _clean(text)
+        self._written[post.id] = text, clean
+        self._show(post, clean)
         return post.id not in self._stopped
 
     async def close(self, post: Post, reply: Reply) -> Post:
@@ -190,6 +194,7 @@ class TerminalAdapter:
                 lines.append(f"[{_clean(image.alt) or 'picture'}: {path}]")
         lines += [f"[source: {_clean(source.title)} {source.url}".rstrip() + "]" for source in reply.sources]
         self._show(post, "\n".join(lines) + "\n")
+        self._written.pop(post.id, None)
         self._closed.add(post.id)
         self._wake_up()
         return post

@@ -13,7 +13,8 @@ from bot.types import Delta, Prompt, Usage, say
 
 Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
-_FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n\s*```\s*", re.DOTALL)
+MOST_CHARACTERS = 200_000
+"""Of an answer that is checked; a longer one is cut there, and the model is asked for no more of it."""
 _VERDICT = re.compile(r"\s*\**(PASS|FAIL)\b\**[\s:.–—-]*(.*)", re.DOTALL)
 _JUDGE = """\
 You grade an answer that somebody else gave. You are given a question, the answer, and what is demanded of it.
@@ -32,12 +33,18 @@ def plainly(answer: str, checks: Checks) -> list[str]:
     if checks.max_chars is not None and len(answer) > checks.max_chars:
         wrong.append(f"has {len(answer)} characters; at most {checks.max_chars}")
     if checks.fits is not None:
-        fence = _FENCE.fullmatch(answer)
         try:
-            checks.fits(json.loads(fence[1] if fence else answer))
-        except ValueError as error:  # of JSON, and of the schema
+            checks.fits(json.loads(_unfenced(answer)))
+        except (ValueError, RecursionError) as error:  # of JSON, and of the schema
             wrong.append(f"is no JSON of the demanded shape: {error}")
     return wrong
+
+
+def _unfenced(answer: str) -> str:
+    """What is in the code fence that an answer consists of; else the answer itself."""
+    first, _, rest = answer.strip().partition("\n")
+    fenced = first.rstrip() in ("```", "```json") and rest.endswith("```")
+    return rest.removesuffix("```") if fenced else answer
 
 
 async def nearly(answer: str, checks: Checks, embed: Embed) -> list[str]:
@@ -82,11 +89,15 @@ def _harmless(text: str) -> str:
 
 
 async def ask(prompt: Prompt, model: Model) -> tuple[str, list[Usage]]:
-    """A whole answer, and what it cost. Raises what the model raises."""
-    text, usage = "", list[Usage]()
+    """An answer of at most MOST_CHARACTERS, and what it cost. Raises what the model raises."""
+    text, usage, left = "", list[Usage](), Usage(deployment=prompt.deployment or "unknown", estimated=True)
     # A stream that breaks is closed at once, not when it is collected.
     async with aclosing(cast("AsyncGenerator[Delta]", model.chat(prompt))) as deltas:
         async for delta in deltas:
             text += delta.text
+            left = delta.so_far or left
             usage += [delta.usage] if delta.usage is not None else []
-    return text.strip(), usage
+            if len(text) > MOST_CHARACTERS:
+                usage.append(left)
+                break
+    return text[:MOST_CHARACTERS].strip(), usage

@@ -21,6 +21,8 @@ _WITHIN_S = 20.0
 """A person waits for a picture already."""
 _OUTPUT_TOKENS = 2000
 """More than the words take: models that reason spend a part of it before the first word."""
+_MOST_CHARACTERS = 10_000
+"""A model that writes more than this is not waited for."""
 _MOST_BYTES = 1000
 """The shortest wish that a family takes at most is DALL-E 2's, of 1000 characters."""
 
@@ -65,6 +67,8 @@ async def rewritten(model: Model, draft: Draft, asked: Prompt, drawn: Prompt) ->
                     draft.filter |= delta.filter
                     if delta.finish in ("content_filter", "length"):
                         raise ModelUnavailable(f"The rewriting of a wish ended early: {delta.finish}")
+                    if len(text) > _MOST_CHARACTERS:
+                        break
     except (BotError, TimeoutError) as error:
         log.warning("A wish for a picture is drawn as it was said, it could not be rewritten: %r", error)
         return drawn

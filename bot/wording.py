@@ -15,7 +15,7 @@ BUILT_IN = ("user_name", "date", "channel", "platform")
 """The holes that the engine fills; any template may use them without declaring them."""
 
 _ROLES = ("system", "user", "assistant", "developer")
-_MARKER = re.compile(rf"\s*(?:#\s*)?({'|'.join(_ROLES)})\s*(?:\[[^\]]*\])?\s*:\s*", re.IGNORECASE)
+_MARKER = re.compile(rf"\s*(?:#\s*)?({'|'.join(_ROLES)})\s*(?:\[[^\]]*\]\s*)?:\s*", re.IGNORECASE)
 _ALMOST = re.compile(r"([a-z]{3,12}):\s*")
 _CODE = re.compile(r"\{[%#]")
 

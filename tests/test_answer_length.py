@@ -1,29 +1,11 @@
-"""An answer has a greatest length, and reading it while it grows takes a bounded number of steps."""
+"""An answer has a greatest length."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
 
-import pytest
-
-from adapters.markdown import growing
 from bot.draft import Allowance
 from bot.types import Delta, Prompt, Usage
 from tests.acts import said
 from tests.bench import Bench
-
-HOSTILE = {
-    "stars": "*a ",
-    "underscores": "_a ",
-    "tildes": "~~a ",
-    "ticks": "`a ",
-    "mixed": "**a _b ~~c ",
-    "brackets": "[",
-    "pictures": "![",
-    "links": "[a](",
-    "quotes": "> ",
-    "tags": "<a ",
-    "runs of stars": "****a",
-}
 
 
 async def test_an_answer_ends_at_its_greatest_length_and_says_so(bench: Bench) -> None:
@@ -56,26 +38,3 @@ async def test_an_answer_of_just_that_length_is_whole(bench: Bench) -> None:
     bench.model.script = fitting
     (turn,) = await bench.answer(said("write a page"))
     assert turn.reply.text == "a" * 1000
-
-
-@pytest.mark.parametrize("look", [growing.settled, growing.tidy])
-@pytest.mark.parametrize("sign", HOSTILE.values(), ids=HOSTILE)
-def test_open_marks_are_looked_for_in_a_bounded_number_of_steps(
-    sign: str, look: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Field fault 92: each look parses a bounded run a bounded number of times, however many marks are open."""
-    handed: list[int] = []
-    parse = growing.loose.parse
-
-    def counted(text: str) -> Any:
-        handed.append(len(text))
-        return parse(text)
-
-    monkeypatch.setattr(growing.loose, "parse", counted)
-    most: list[int] = []
-    for length in (1_900, 15_000, 200_000):
-        handed.clear()
-        shown = look(sign * (length // len(sign)))
-        assert isinstance(shown, str)
-        most.append(sum(handed))
-    assert max(most) <= 8 * growing.MOST_RUN

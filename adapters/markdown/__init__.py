@@ -1,8 +1,27 @@
 """Markdown as every platform needs it: split at its borders, tidied while it grows, and shown as HTML."""
 
-from adapters.markdown.growing import settled, tidy
+from adapters.markdown.aside import aside
+from adapters.markdown.growing import Growing, settled, tidy
 from adapters.markdown.html import to_html
-from adapters.markdown.splitting import Measure, split
-from adapters.markdown.tree import parse, plain
+from adapters.markdown.marks import code_spans
+from adapters.markdown.scanner import Scanner, blocks
+from adapters.markdown.splitting import Measure, Splitter, split, utf16
+from adapters.markdown.tree import Node, parse, plain
 
-__all__ = ["Measure", "parse", "plain", "settled", "split", "tidy", "to_html"]
+__all__ = [
+    "Growing",
+    "Measure",
+    "Node",
+    "Scanner",
+    "Splitter",
+    "aside",
+    "blocks",
+    "code_spans",
+    "parse",
+    "plain",
+    "settled",
+    "split",
+    "tidy",
+    "to_html",
+    "utf16",
+]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.markdown import split, tidy
+from adapters.markdown import split, tidy, utf16
 from adapters.slack.mrkdwn import escaped
 from bot.types import Reply, Source
 
@@ -25,16 +25,21 @@ RATING_ACTION, AGAIN_ACTION, SENT_ACTION, STOP_ACTION = "feedback", "again", "se
 VARY_ACTION, CONFIRM_ACTION = "variations", "confirm"
 
 _BROADCAST = "here|channel|everyone"
-_ENTITY = re.compile(rf"<(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^))")
-_HANDLE = re.compile(rf"(?<![\w@.+-])@(?={_BROADCAST})")
 _UNFINISHED = re.compile(rf"[<@][^\s<>@]{{0,{HOLD_BACK}}}\Z")
-_CODE = re.compile(r"(?P<fence>^[ \t>]*(?:```|~~~))|(?P<tick>`+)|(?P<line>\n)", re.M)
+_SIGN = re.compile(
+    rf"(?P<entity><(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))|(?P<handle>(?<![\w@.+-])@(?={_BROADCAST}))"
+    r"|(?P<fence>^[ \t>]*(?:```|~~~))|(?P<tick>`+)|(?P<line>\n)",
+    re.M,
+)
+_MOST_LAST = 2_000  # characters of an unfinished line that are looked at again when more was written
+_BETWEEN = re.compile(r"[^\w<@#!^`]|(?<=\w{12})\w|(?=<)")  # where no sign is cut in two
+_NO_ADDRESS = ' \n\t<>`|"'  # signs that end an address
+_MOST_ADDRESS = 2_000  # characters of an address that may stand before a handle
 _NOTHING = "\u2060"  # a word joiner: invisible, and no entity survives it
 
 
-def length(text: str) -> int:
-    """Characters as Slack counts them: UTF-16 units."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+length = utf16
+"""Characters as Slack counts them."""
 
 
 def parts(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
@@ -44,7 +49,8 @@ def parts(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
 
 def growing(text: str) -> str:
     """`text` without an unfinished mention at its end, so that what is shown never has to be taken back."""
-    return _UNFINISHED.sub("", text) if "<" in text[-HOLD_BACK:] or "@" in text[-HOLD_BACK:] else text
+    half = _UNFINISHED.search(text, max(len(text) - HOLD_BACK - 1, 0))
+    return text[: half.start()] if half else text
 
 
 def defused(text: str) -> str:
@@ -52,44 +58,68 @@ def defused(text: str) -> str:
 
     Entities are broken everywhere, since Slack reads them in code too; a bare handle only outside code.
     """
-    if "<" in text:
-        text = _ENTITY.sub("<" + _NOTHING, text)
-    if "@" not in text:
-        return text
-    pieces: list[str] = []
-    at = 0
-    for code, start, end in _code_and_prose(text):
-        pieces.append(text[at:start])
-        piece = text[start:end]
-        pieces.append(piece if code else _HANDLE.sub(_disarmed, piece))
-        at = end
-    return "".join(pieces)
+    return Defusing().defused(text)
 
 
-def _disarmed(handle: re.Match[str]) -> str:
-    """A handle as mere text; inside an address it is that already."""
-    word = handle.string[: handle.start()].rpartition("\n")[2].rpartition(" ")[2]
-    return "@" if "://" in word else "@" + _NOTHING
+class Defusing:
+    """Defuses a text that grows. Everything but the last words of its last line is looked at once."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._at = 0
+        self._done: list[str] = []
+        self._fence, self._ticked = "", False
+
+    def defused(self, text: str) -> str:
+        """The text so far, defused; see `defused`."""
+        if not text.startswith(self._text):
+            self.__init__()
+        self._text = text
+        if (end := _border(text, self._at)) > self._at:
+            self._done = ["".join([*self._done, self._without_pages(end)])]
+            self._at = end
+        fence, ticked = self._fence, self._ticked
+        rest = self._without_pages(len(text))
+        self._fence, self._ticked = fence, ticked
+        return "".join([*self._done, rest])
+
+    def _without_pages(self, end: int) -> str:
+        """What is new up to `end`, defused. What stands before decides what is code, so that it holds while text
+        grows.
+        """
+        pieces: list[str] = []
+        at = self._at
+        for sign in _SIGN.finditer(self._text, at, end):
+            kind = sign.lastgroup
+            if kind in ("entity", "handle"):
+                if kind == "entity" or not (self._fence or self._ticked or _in_address(sign)):
+                    pieces += [self._text[at : sign.end()], _NOTHING]
+                    at = sign.end()
+            elif kind == "fence":
+                mark = sign.group().lstrip(" \t>")
+                if self._fence in ("", mark):
+                    self._fence, self._ticked = ("" if self._fence else mark), False
+            elif not self._fence:
+                self._ticked = kind == "tick" and not self._ticked
+        return "".join([*pieces, self._text[at:end]])
 
 
-def _code_and_prose(text: str) -> list[tuple[bool, int, int]]:
-    """Stretches of `text`, each code or not; what comes before decides, so that it holds while text grows."""
-    stretches: list[tuple[bool, int, int]] = []
-    fence = ""
-    ticked = False
-    at = 0
-    for sign in _CODE.finditer(text):
-        kind, mark = sign.lastgroup, sign.group().lstrip(" \t>")
-        if (fence and mark != fence) or (kind == "line" and not ticked):
-            continue
-        stretches.append((bool(fence) or ticked, at, sign.end()))
-        at = sign.end()
-        if kind == "fence":
-            fence, ticked = ("" if fence else mark), False
-        else:
-            ticked = kind == "tick" and not ticked
-    stretches.append((bool(fence) or ticked, at, len(text)))
-    return stretches
+def _border(text: str, start: int) -> int:
+    """Where to go on later: behind the last whole line or, in a long one, between two signs. At least `start`."""
+    end = text.rfind("\n", start) + 1
+    last = max(end, start)
+    if len(text) - last <= _MOST_LAST:
+        return last
+    near = len(text) - HOLD_BACK
+    for found in _BETWEEN.finditer(text, near - HOLD_BACK, near):
+        last = found.end()
+    return last
+
+
+def _in_address(handle: re.Match[str]) -> bool:
+    """Whether a handle is a part of an address, and so mere text already."""
+    before = handle.string[max(handle.start() - _MOST_ADDRESS, 0) : handle.start()]
+    return "://" in before[max(map(before.rfind, _NO_ADDRESS)) + 1 :]
 
 
 def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:

@@ -4,9 +4,7 @@ import html
 import re
 from collections.abc import Mapping
 
-from markdown_it.tree import SyntaxTreeNode
-
-from adapters.markdown import parse
+from adapters.markdown import Node, parse
 from adapters.markdown import plain as words
 
 _SIGN = re.compile(r"<([^<>\n]+)>")
@@ -46,9 +44,9 @@ def _said(sign: str, bot: str, names: Mapping[str, str]) -> str:
 
 # ------------------------------------------------------------------ as we write it
 
-_BOLD = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+_BOLD = re.compile(r"(\*\*|__)(?=\S)(.{1,300}?)(?<=\S)\1")
 _LINK = re.compile(r"\[([^\[\]]*)\]\((https?://[^()\s]*)\)")
-_HEADING = re.compile(r"#{1,6} +(.*?) *#*")
+_HEADING = re.compile(r"#{1,6} +")
 
 
 def escaped(text: str) -> str:
@@ -62,7 +60,7 @@ def from_markdown(text: str) -> str:
     shown: list[str] = []
     at = 0
     for node in parse(text).children:
-        start, end = node.map or (at, at)
+        start, end = node.start, node.stop
         shown += lines[at:start] if at else []
         block = lines[start:end]
         shown += _rows(node) if node.type == "table" else [_line(line) for line in block]
@@ -72,12 +70,12 @@ def from_markdown(text: str) -> str:
 
 def _line(line: str) -> str:
     line = escaped(line)
-    if heading := _HEADING.fullmatch(line):
-        return f"*{heading[1]}*"
+    if heading := _HEADING.match(line):
+        return f"*{line[heading.end() :].rstrip('#').rstrip()}*"
     return _LINK.sub(r"<\2|\1>", _BOLD.sub(r"*\2*", line))
 
 
-def _rows(table: SyntaxTreeNode) -> list[str]:
+def _rows(table: Node) -> list[str]:
     """A line for each row, that can be read on a narrow screen too: `*Today*: Answers 3 · Pictures 1`."""
     rows = [
         [escaped(words(cell.children[0].content)) if cell.children else "" for cell in row.children]
@@ -87,6 +85,6 @@ def _rows(table: SyntaxTreeNode) -> list[str]:
     head, *body = rows
     return [
         f"*{row[0]}*: "
-        + " · ".join(f"{name} {cell}".strip() for name, cell in zip(head[1:], row[1:], strict=True))
+        + " · ".join(f"{name} {cell}".strip() for name, cell in zip(head[1:], row[1:], strict=False))
         for row in body
     ]

@@ -5,11 +5,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from adapters.markdown import settled
+from adapters.markdown import aside
 from adapters.pace import Pace
 from adapters.slack import format as slack_format
 from adapters.slack.files import Pictures
 from adapters.slack.format import Block, half, reply_digest, shown_text
+from adapters.slack.growth import Growth
 from adapters.slack.refusals import GONE, SMALLEST_LIMIT, TOO_LARGE
 from adapters.slack.thread import STOP_PATIENCE_S, NativeStreams, Shown, Thread, in_line
 from adapters.slack.web_api import Limited, Rejected, Unsure, WebApi
@@ -51,7 +52,7 @@ class Answer:
         self._replaced = False
         self._read = 0  # characters that an earlier attempt showed: while the answer grows, no fewer
         self._whispered = 0
-        self._grown = ""  # what a stream has been let show
+        self._growth = Growth()
         self._finished = post.data.get("shown", "")
         self._limit = slack_format.MESSAGE_LIMIT
         self._pace = Pace(self._grow, APPEND_INTERVAL_S)
@@ -101,10 +102,7 @@ class Answer:
         await self._pace.settle()
 
     async def _grow(self, text: str) -> None:
-        # The whole reply has no white space around it either: its end goes on from here without an edit.
-        safe = slack_format.defused(slack_format.growing(text)).strip()
-        if self._may_stream:
-            safe = self._grown = self._lasting(safe).rstrip()
+        safe = await aside(len(text), self._look, text)
         if len(safe) < self._read:
             return
         try:
@@ -114,10 +112,13 @@ class Answer:
         except PlatformUnavailable as error:
             log.warning("an answer could not grow: %s", error)
 
-    def _lasting(self, text: str) -> str:
-        """What a stream may show, since nothing can be taken back there: no half-open marks."""
-        lasting = settled(text)
-        return lasting if lasting.startswith(self._grown) else self._grown
+    def _look(self, text: str) -> str:
+        """What may be shown of the text so far; its messages are found again when they are laid out."""
+        safe = self._growth.safe(text)
+        if self._may_stream:
+            safe = self._growth.lasting(safe)
+        self._parts(safe)
+        return safe
 
     # -------------------------------------------------------------- the end
 
@@ -144,10 +145,12 @@ class Answer:
         return self.post
 
     async def _finish_once(self, reply: Reply, digest: str) -> None:
-        text = slack_format.defused(shown_text(reply)).strip("\n")
+        text = shown_text(reply)
+        text = (await aside(len(text), slack_format.defused, text)).strip("\n")
+        await aside(len(text), self._parts, text)  # found again below
         if reply.private and not self._messages:
             trailer = self._trailer(reply)
-            for part in slack_format.parts(text, self._limit)[self._whispered :]:
+            for part in self._growth.parts(text, self._limit)[self._whispered :]:
                 await self._thread.whisper(part, trailer)
                 self._whispered += 1
         else:
@@ -168,7 +171,7 @@ class Answer:
                 break
             parts.append(message.text)
             text = text[len(message.text) :].lstrip("\n")
-        return parts + (slack_format.parts(text, self._limit) if text.strip() else [])
+        return parts + (self._growth.parts(text, self._limit) if text.strip() else [])
 
     async def _lay_out(self, text: str, reply: Reply | None) -> None:
         """Show `text`; with a reply it is the whole one, and the last message is completed."""

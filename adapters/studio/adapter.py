@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.markdown import tidy
 from adapters.pace import Pace
 from adapters.studio.door import Door
 from adapters.studio.frames import (
@@ -19,11 +18,11 @@ from adapters.studio.frames import (
     closed,
     encode,
     milliseconds,
-    render,
     sketched,
     written,
 )
 from adapters.studio.gate import Gate
+from adapters.studio.growth import Growth
 from adapters.studio.pages import Pages
 from adapters.studio.paper import Role
 from adapters.studio.ports import Feed, History, Office
@@ -134,7 +133,7 @@ class StudioAdapter:
         """Replace what was written by the whole reply."""
         writing = self._writing.pop(post.id, None) or _Writing(self._feed, post)
         await writing.pace.settle()
-        await writing.show(self._whole(post, reply))
+        await writing.show(await self._whole(post, reply))
         return post
 
     async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
@@ -167,8 +166,10 @@ class StudioAdapter:
         writing = self._writing[post.id] = _Writing(self._feed, post)
         return writing
 
-    def _whole(self, post: Post, reply: Reply) -> Closed:
-        return closed(post.data["conversation"], post.data["message"], post.id, milliseconds(now()), reply)
+    async def _whole(self, post: Post, reply: Reply) -> Closed:
+        return await closed(
+            post.data["conversation"], post.data["message"], post.id, milliseconds(now()), reply
+        )
 
 
 class _Writing:
@@ -179,6 +180,7 @@ class _Writing:
         self._post = post
         self._shown = ""
         self._frames = 0
+        self._growth = Growth()
         self.pace = Pace(self._write, FRAME_INTERVAL_S)
 
     async def show(self, frame: Frame) -> None:
@@ -190,9 +192,12 @@ class _Writing:
             raise PlatformUnavailable("The studio's feed is away.", away.retry_after_s) from away
 
     async def _write(self, text: str) -> None:
-        html = render(tidy(text))
+        html, same = await self._growth.html(text)
+        if html == self._shown:
+            return
         before = self._shown if self._frames % WHOLE_EVERY else ""
         self._frames += 1
         self._shown = ""  # after a failure the next frame carries everything, too
-        await self.show(written(self._post.data["message"], self._post.id, milliseconds(now()), before, html))
+        event, at = self._post.data["message"], milliseconds(now())
+        await self.show(written(event, self._post.id, at, before, html, same if before else 0))
         self._shown = html

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from adapters.studio.acts import json_of
-from adapters.studio.frames import render
+from adapters.studio.frames import rendered
 from adapters.studio.gate import SAFE_HEADERS, Gate, Turned
 from adapters.studio.paper import Draw, allowed, page
 from adapters.studio.records import Evaluations
@@ -69,7 +69,7 @@ class EvaluationsPage:
             if report.change
             else {}
         )
-        shown = [(one, render(one.answer), changed.get(one.key, "")) for one in results]
+        shown = [(one, await rendered(one.answer), changed.get(one.key, "")) for one in results]
         return page(self._draw(request, "evaluation.html", "Evaluations", report=report, results=shown))
 
     async def _start(self, request: web.Request) -> web.StreamResponse:

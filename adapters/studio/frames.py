@@ -1,14 +1,16 @@
 """What travels to the page: frames of the live feed, and the history in the same shapes."""
 
+import asyncio
 import io
 import re
+import sys
 from base64 import b64encode
 from datetime import datetime
 
 import msgspec
 from PIL import Image as Pillow
 
-from adapters.markdown import to_html
+from adapters.markdown import aside, to_html, utf16
 from adapters.studio.highlight import coloured
 from bot.types import Image, Reply, Source, Turn, User
 
@@ -91,9 +93,19 @@ _ALIGNED = re.compile(r'<(t[dh]) style="text-align: ?(left|center|right);?">')
 encode = msgspec.json.Encoder().encode
 
 
-def render(text: str) -> str:
-    """Safe HTML; columns are aligned by class, as the page's policy allows no inline style."""
-    return coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)))
+def render(text: str, whole: bool = True) -> str:
+    """Safe HTML; columns are aligned by class, as the page's policy allows no inline style.
+
+    Of a text that is not `whole` only short code is coloured, as it is rendered again and again.
+    """
+    return coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)), whole)
+
+
+async def rendered(text: str, whole: bool = True) -> str:
+    """The same, beside the event loop if it is long or has code: the first piece of a language loads its rules."""
+    await asyncio.sleep(0)  # others have their turn before it
+    code = "```" in text or "~~~" in text
+    return await aside(sys.maxsize if code else len(text), render, text, whole)
 
 
 def milliseconds(at: datetime) -> int:
@@ -101,26 +113,28 @@ def milliseconds(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
-def written(event: str, post: str, at: int, before: str, html: str) -> Written:
-    """The step from `before` to `html`: only what is new travels, as a long answer grows."""
-    low, high = 0, min(len(before), len(html))
+def written(event: str, post: str, at: int, before: str, html: str, same: int = 0) -> Written:
+    """The step from `before` to `html`: only what is new travels, as a long answer grows.
+
+    The first `same` characters are known to be the same in both.
+    """
+    low, high = same, min(len(before), len(html))
     while low < high:
         middle = (low + high + 1) // 2
-        if html.startswith(before[:middle]):
+        if html.startswith(before[low:middle], low):
             low = middle
         else:
             high = middle - 1
-    keep = len(html[:low].encode("utf-16-le", "surrogatepass")) // 2
-    return Written(event=event, post=post, at=at, keep=keep, html=html[low:])
+    return Written(event=event, post=post, at=at, keep=utf16(html[:low]), html=html[low:])
 
 
-def closed(conversation: str, event: str, post: str, at: int, reply: Reply) -> Closed:
+async def closed(conversation: str, event: str, post: str, at: int, reply: Reply) -> Closed:
     """The whole reply, rendered."""
     return Closed(
         event=event,
         post=post,
         at=at,
-        html=render(reply.text),
+        html=await rendered(reply.text),
         text=reply.text,
         images=tuple(_picture(conversation, image) for image in reply.images),
         sources=reply.sources,
@@ -147,7 +161,7 @@ def sketched(event: str, post: str, at: int, image: Image) -> Sketched | None:
     return Sketched(event=event, post=post, at=at, src=src, alt=image.alt, width=width, height=height)
 
 
-def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
+async def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
     """A kept turn in the shapes of the live feed, as `reader` rated it."""
     rating = turn.ratings.get(reader.id)
     event = turn.said.address.data.get("message", turn.said.id)
@@ -155,7 +169,7 @@ def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
     at = milliseconds(turn.ended_at)
     return PastTurn(
         asked=Asked(event=event, at=milliseconds(turn.said.at), text=turn.said.text),
-        closed=closed(conversation, event, post, at, turn.reply),
+        closed=await closed(conversation, event, post, at, turn.reply),
         good=rating.good if rating else None,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.studio.acts import form_of
-from adapters.studio.frames import render
+from adapters.studio.frames import rendered
 from adapters.studio.gate import Gate, Turned
 from adapters.studio.paper import Draw, page
 from adapters.studio.ports import Office
@@ -80,7 +80,7 @@ class Log:
                 "conversation.html",
                 "Conversations",
                 conversation=conversation,
-                turns=[_row(turn) for turn in turns],
+                turns=[await _row(turn) for turn in turns],
                 wanted=wanted,
                 sent=sent(prompts, self._office.workbench) if prompts else None,
                 pools=self._office.press.pools(),
@@ -109,7 +109,7 @@ class Log:
         values = {
             "deployments": deployments,
             "templates": templates,
-            "rows": [(one.conversation, _row(turn)) for one in search.found for turn in one.matching],
+            "rows": [(one.conversation, await _row(turn)) for one in search.found for turn in one.matching],
             "which": which if which in RATED else "",
             "before_ms": search.before_ms,
             "first": not _before(request),
@@ -166,11 +166,11 @@ def _reason(reason: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", reason).lower() if reason.isidentifier() else reason
 
 
-def _row(turn: Turn) -> dict[str, Any]:
+async def _row(turn: Turn) -> dict[str, Any]:
     """A turn as the pages show it."""
     return {
         "turn": turn,
-        "answer": render(turn.reply.text),
+        "answer": await rendered(turn.reply.text),
         "cost": cost_words(turn),
         "given": [
             part

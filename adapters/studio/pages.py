@@ -93,7 +93,8 @@ class Pages:
     async def _conversation(self, request: web.Request) -> web.Response:
         conversation, _ = await self._own(request)
         reader = self._gate.person(request).user
-        turns = [past_turn(conversation, turn, reader) for turn in await self._history.turns(conversation)]
+        kept = await self._history.turns(conversation)
+        turns = [await past_turn(conversation, turn, reader) for turn in kept]
         return web.Response(body=encode({"turns": turns}), content_type="application/json")
 
     async def _image(self, request: web.Request) -> web.Response:

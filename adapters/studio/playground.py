@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from adapters.markdown import tidy
 from adapters.studio.acts import body_of
 from adapters.studio.code import as_curl, as_python
-from adapters.studio.frames import milliseconds, render, written
+from adapters.studio.frames import milliseconds, rendered, written
 from adapters.studio.gate import SAFE_HEADERS, Gate, Turned
+from adapters.studio.growth import Growth
 from adapters.studio.highlight import code
 from adapters.studio.ports import Workbench
 from adapters.studio.sent import cost_words, sent
@@ -144,7 +144,7 @@ class Playground:
             {
                 "kind": "done",
                 "post": "",
-                "html": render(turn.reply.text),
+                "html": await rendered(turn.reply.text),
                 "text": turn.reply.text,
                 "outcome": turn.outcome,
                 "answer": "".join(one.text for one in turn.messages[-1:]),
@@ -160,6 +160,7 @@ class _Lines:
 
     def __init__(self, response: web.StreamResponse) -> None:
         self._response = response
+        self._growth = Growth()
         self._shown = ""
         self._at = 0.0
         self.gone = False
@@ -170,8 +171,8 @@ class _Lines:
             return False
         if time.monotonic() - self._at < FRAME_INTERVAL_S:
             return True
-        html = render(tidy(text))
-        step = written("", "", milliseconds(now()), self._shown, html)
+        html, same = await self._growth.html(text)
+        step = written("", "", milliseconds(now()), self._shown, html, same if self._shown else 0)
         self._shown = html
         try:
             await self.write({"kind": "text", "post": "", "keep": step.keep, "html": step.html})

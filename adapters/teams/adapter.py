@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from adapters.entra import Token
+from adapters.markdown import aside
 from adapters.teams import cards, files
 from adapters.teams.activities import Activity, address, post_id
 from adapters.teams.cloud import Cloud
@@ -222,7 +223,7 @@ class TeamsAdapter:
         ids = [id for id in post.data.get("parts", "").split(",") if id]
         while True:
             pictures = await asyncio.to_thread(pictures_of, reply.images, picture_bytes)
-            parts = messages(reply, pictures, limit, self._sensitivity)
+            parts = await aside(len(reply.text), messages, reply, pictures, limit, self._sensitivity)
             if reply.rate and post.data["kind"] == "personal" and self._shows_buttons(parts[-1]):
                 offer(parts[-1], post.data["user"])
             if reply.rate and pictures:

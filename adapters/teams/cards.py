@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-from markdown_it.tree import SyntaxTreeNode
-
-from adapters.markdown import parse, split
+from adapters.markdown import Node, parse, split
 from adapters.teams.activities import ABOUT, AGAIN, SENT, VARY
 from adapters.teams.connector import Fields
 from bot.types import About
@@ -17,7 +15,7 @@ AUTOMATIC = "-"
 """The value of "no choice": a choice set takes no empty one, and no template or deployment is called so."""
 TEXT_LIMIT = 16_000
 """Characters of text in a card; Teams takes about 28 KB of card in a dialog."""
-_TICKS = re.compile(r"(`+)([^`\n]+)\1")
+_TICKS = re.compile(r"(?<!`)(`+)([^`\n]+)\1(?!`)")
 _TITLE = 80
 _COLUMNS = 4
 """A card is narrow, on a telephone more so: a table with more columns is turned, or shown row by row."""
@@ -196,19 +194,19 @@ def _shown(markdown: str) -> list[Fields]:
     lines = markdown.split("\n")
     shown: list[Fields] = []
     for node in parse(markdown).children:
-        start, stop = node.map or (0, 0)
+        start, stop = node.start, node.stop
         if node.type == "table":
             shown += _table(node)
         elif node.type == "heading":
             shown.append(_part(_words(_inline(node))))
         elif node.type in ("fence", "code_block"):
             shown.append(_code(node.content.rstrip("\n")))
-        elif node.type != "hr":
+        elif node.type != "rule":
             shown.append(_text(_words("\n".join(lines[start:stop]).strip())))
     return shown
 
 
-def _inline(node: SyntaxTreeNode) -> str:
+def _inline(node: Node) -> str:
     return next((child.content for child in node.children if child.type == "inline"), "")
 
 
@@ -223,7 +221,7 @@ def _code(text: str) -> Fields:
     return {"type": "CodeBlock", "codeSnippet": text, "language": "PlainText", "fallback": plain}
 
 
-def _table(node: SyntaxTreeNode) -> list[Fields]:
+def _table(node: Node) -> list[Fields]:
     rows = [[_words(_inline(cell)) for cell in row.children] for row in node.walk() if row.type == "tr"]
     if len(rows[0]) > _COLUMNS >= len(rows):
         rows = [list(column) for column in zip(*rows, strict=True)]

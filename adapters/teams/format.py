@@ -5,12 +5,12 @@ import io
 import logging
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Sequence
 
-from markdown_it.tree import SyntaxTreeNode
 from PIL import Image as Picture
 
-from adapters.markdown import parse, plain, settled, split
+from adapters.markdown import Growing, Node, blocks, code_spans, parse, plain, split, utf16
 from adapters.teams.activities import AGAIN, SENT
 from adapters.teams.connector import Fields
 from bot.types import Image, Reply, Source
@@ -35,17 +35,13 @@ SOURCES = 20
 _REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
 """Text without any of these needs no tree."""
 _MEANT = re.compile(
-    r"(?P<kept>(`+)(?!`).*?(?<!`)\2(?!`)|<[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|<[^\s<>@]+@[^\s<>@]+>)"
-    r"|!(?=\[[^\]\n]*\][\[(])|<(?=[a-z/!?])",
+    r"(?P<kept><[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|<[^\s<>@]+@[^\s<>@]+>)"
+    r"|!(?=\[(?:[^\[\]]|\[[^\[\]]*\])*\][\[(])|<(?=[a-z/!?])",
     re.I,
 )
-"""Code and links, which stay; else the beginning of a picture that lies elsewhere, or of HTML."""
-_HALF_MEANT = re.compile(r"(?:<[^\s<>]{0,200}|!)$")
-
-
-def utf16(text: str) -> int:
-    """The length that Teams counts."""
-    return len(text) + sum(char > "\uffff" for char in text)
+"""Links, which stay; else the beginning of a picture that lies elsewhere, or of HTML."""
+_MOST_HALF = 200
+_HALF_MEANT = re.compile(rf"(?:<[^\s<>]{{0,{_MOST_HALF}}}|!)$")
 
 
 # ------------------------------------------------------------------ activities
@@ -144,9 +140,38 @@ def _with_marks(text: str, sources: Sequence[Source]) -> str:
 # ------------------------------------------------------------------ Markdown
 
 
+class Growth:
+    """What may be shown of one text that is being written. Its finished blocks are looked at once."""
+
+    def __init__(self) -> None:
+        self._growing = Growing()
+        self._text = ""
+        self._done = 0
+        self._shown = ""
+
+    def shown(self, text: str) -> str:
+        """What may be shown of the text so far: always a prefix of what is shown later. Empty when it has
+        become too long for one message.
+        """
+        if not text.startswith(self._text):
+            self._done, self._shown = 0, ""
+        self._text = text
+        settled = self._growing.settled(text)
+        if half := _HALF_MEANT.search(settled, max(len(settled) - _MOST_HALF - 1, 0)):
+            settled = settled[: half.start()]
+        if len(settled) > TEXT_LIMIT:
+            return ""
+        borders = self._growing.scanner.borders
+        stable = borders[bisect_right(borders, len(settled)) - 1]
+        if stable > self._done:
+            self._shown += to_teams(text[self._done : stable])
+            self._done = stable
+        return self._shown + to_teams(settled[self._done :])
+
+
 def growing(text: str) -> str:
     """What may be shown of a text that is being written; always a prefix of what is shown later."""
-    return to_teams(_HALF_MEANT.sub("", settled(text)))
+    return Growth().shown(text)
 
 
 def to_teams(text: str) -> str:
@@ -158,21 +183,25 @@ def to_teams(text: str) -> str:
     """
     if not _REWRITTEN.search(text):
         return text
+    return "".join(_rewritten(block) if _REWRITTEN.search(block) else block for block in blocks(text))
+
+
+def _rewritten(text: str) -> str:
     lines = text.split("\n")
+    if (title := _title_of(lines)) is not None:
+        return "\n".join([_bold(_tame(title)), *lines[1:]])
     tree = parse(text)
+    tamed = 0
     for node in tree.walk():
-        if node.type == "inline" and node.map:
-            start, stop = node.map
-            lines[start:stop] = map(_tame, lines[start:stop])
+        if node.type == "inline" and node.start >= tamed:
+            tamed = node.stop
+            lines[node.start : tamed] = _tame("\n".join(lines[node.start : tamed])).split("\n")
     for node in reversed(tree.children):
-        if node.map is None:
-            continue
-        start, stop = node.map
+        start, stop = node.start, node.stop
         if node.type == "table":
             lines[start:stop] = _table(node)
         elif node.type == "heading" and node.markup.startswith("#"):
-            words = _inline(node)
-            lines[start:stop] = [words if "**" in words or not words else f"**{words}**"]
+            lines[start:stop] = [_bold(_inline(node))]
         elif node.type == "heading":
             rule = ["", "---"] if node.markup == "-" else []
             lines[start:stop] = [*lines[start : stop - 1], *rule]
@@ -181,31 +210,52 @@ def to_teams(text: str) -> str:
     return "\n".join(lines)
 
 
-def _tick(node: SyntaxTreeNode, lines: list[str]) -> None:
+def _title_of(lines: Sequence[str]) -> str | None:
+    """The words of a block that is one heading of signs, which is common and needs no tree; None for another."""
+    if not lines[0].startswith("#") or any(lines[1:]) or lines[0][-1:].isspace():
+        return None
+    words = lines[0].lstrip("#")
+    short = len(lines[0]) - len(words) < 7 and words[:1] == " "
+    return None if not short or words.endswith(("#", "\\")) else words.strip(" \t")
+
+
+def _bold(words: str) -> str:
+    return words if "**" in words or not words else f"**{words}**"
+
+
+def _tick(node: Node, lines: list[str]) -> None:
     for item in node.walk():
-        words = _inline(item.children[0]) if item.type == "list_item" and item.children else ""
+        words = _inline(item) if item.type == "list_item" else ""
         for sign, box in (("[ ] ", "☐ "), ("[x] ", "☑ "), ("[X] ", "☑ ")):
-            if item.map and words.startswith(sign):
-                lines[item.map[0]] = lines[item.map[0]].replace(sign, box, 1)
+            if words.startswith(sign):
+                lines[item.start] = lines[item.start].replace(sign, box, 1)
 
 
-def _inline(node: SyntaxTreeNode) -> str:
-    """The Markdown of a block that holds one run of text."""
-    inline = next((child for child in node.children if child.type == "inline"), None)
-    return _tame(inline.content) if inline else ""
+def _inline(node: Node) -> str:
+    """The Markdown of a block that holds one run of text, or begins with one."""
+    first = node.children[0] if node.children else node
+    first = first.children[0] if first.type == "paragraph" and first.children else first
+    return _tame(first.content) if first.type == "inline" else ""
 
 
 def _tame(text: str) -> str:
-    """A line without pictures and HTML."""
-    return _MEANT.sub(lambda found: found["kept"] or ("&lt;" if found[0] == "<" else ""), text)
+    """A run of text without pictures and HTML."""
+    pieces: list[str] = []
+    at = 0
+    for start, stop in [*code_spans(text), (len(text), len(text))]:
+        pieces += [_MEANT.sub(_tamed, text[at:start]), text[start:stop]]
+        at = stop
+    return "".join(pieces)
 
 
-def _table(node: SyntaxTreeNode) -> list[str]:
+def _tamed(found: re.Match[str]) -> str:
+    return found["kept"] or ("&lt;" if found[0] == "<" else "")
+
+
+def _table(node: Node) -> list[str]:
     rows = [[_inline(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
     words = [[plain(cell) for cell in row] for row in rows]
-    head_row = next(row for row in node.walk() if row.type == "tr")
-    right = ["right" in str(cell.attrs.get("style", "")) for cell in head_row.children]
-    if block := _block(words, right):
+    if block := _block(words, node.right):
         return block
     if len(words) < len(words[0]) and (block := _block([list(row) for row in zip(*words, strict=True)])):
         return block

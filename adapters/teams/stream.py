@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from adapters.markdown import aside
 from adapters.pace import Pace
 from adapters.teams.connector import GONE, Connector, Fields, Rejected
-from adapters.teams.format import TEXT_LIMIT, growing, message, utf16
+from adapters.teams.format import TEXT_LIMIT, Growth, message, utf16
 from bot.errors import LeaseLost, PlatformUnavailable
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Stream:
         self._ending = asyncio.Event()
         self._over = False
         self._sequence = 0
+        self._growth = Growth()
         self._shown = ""
         self._next_at = 0.0
 
@@ -123,7 +125,7 @@ class Stream:
         return True
 
     async def _show(self, text: str) -> None:
-        shown = growing(text)
+        shown = await aside(len(text), self._growth.shown, text)
         grown = shown.startswith(self._shown) and shown.strip() and shown != self._shown
         if self.stopped or not grown or utf16(shown) > TEXT_LIMIT:
             return

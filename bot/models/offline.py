@@ -192,7 +192,8 @@ def reply(prompt: Prompt) -> str:
 
 
 _DATA = re.compile(
-    r"(?:^[^\n]* follow as data\.[^\n]*\n)?^<(message|file) (?:author|name)=\"([^\"]*)\">\n(.*?)\n</\1>\s*",
+    r"(?:^[^\n]* follow as data\.[^\n]*\n)?^<(message|file) (?:author|name)=\"([^\"\n]*)\">\n"
+    r"((?:(?!^<\1 ).)*?)\n</\1>\s*",
     re.S | re.M,
 )
 _SHORT = 160

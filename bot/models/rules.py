@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 # What a sum may grow to: beyond, powers would keep the process busy for minutes.
 MAX_RESULT_BITS = 256
 
-# A sum is looked for in no more characters than this.
+# What is asked is looked for in no more characters than this.
 MAX_QUESTION = 500
 
 Rule = Callable[[str, Sequence[str]], str | None]
@@ -231,9 +231,7 @@ _ASKS_SUMMARY = re.compile(
 _ASKS_LIST = re.compile(
     r"^\s*(?:please )?(?:list|make a list of|bullet points?(?: of| for)?|number)\b[^:\n]{0,40}[:\n]\s*", re.I
 )
-_ASKS_COUNT = re.compile(
-    r"\bhow many (words|letters|characters|lines|sentences)\b[^:\n]*[:\n]\s*(.+)", re.I | re.S
-)
+_ASKS_COUNT = re.compile(r"\bhow many (words|letters|characters|lines|sentences)\b[^:\n]{0,200}[:\n]", re.I)
 
 
 def asks_summary(question: str) -> bool:
@@ -282,15 +280,16 @@ def listing(question: str, said: Sequence[str]) -> str | None:
 def counting(question: str, said: Sequence[str]) -> str | None:
     """How many words, letters, lines or sentences a text has."""
     asked = _ASKS_COUNT.search(question)
-    if not asked:
+    text = question[asked.end() :].strip() if asked else ""
+    if not asked or not text:
         return None
-    what, text = asked[1].lower(), asked[2].strip()
+    what = asked[1].lower()
     counted = {
         "words": len(text.split()),
         "letters": sum(letter.isalpha() for letter in text),
         "characters": len(text),
         "lines": len(text.splitlines()),
-        "sentences": len([one for one in re.split(r"[.!?]+(?:\s+|$)", text) if one.strip()]),
+        "sentences": len([one for one in re.split(r"(?<![.!?])[.!?]+(?:\s+|$)", text) if one.strip()]),
     }[what]
     return f"**{counted}** {what if counted != 1 else what.removesuffix('s')}."
 
@@ -324,12 +323,14 @@ def about(question: str, said: Sequence[str]) -> str | None:
 
 
 RULES: tuple[Rule, ...] = (greeting, about, memory, told, counting, summary, listing, calendar, arithmetic)
+_OF_TEXTS: tuple[Rule, ...] = (counting, summary, listing, arithmetic)
 
 
 def answer(question: str, said: Sequence[str]) -> str | None:
-    """What the first rule that fits says."""
+    """What the first rule that fits says. Only the rules about texts read the whole of a long question."""
     for rule in RULES:
-        if (found := rule(question, said)) is not None:
+        asked = question if rule in _OF_TEXTS else question[:MAX_QUESTION]
+        if (found := rule(asked, said)) is not None:
             return found
     return None
 

@@ -13,6 +13,9 @@ GO_ON = (
 # English, and most languages, have four characters to a token, or fewer.
 CHARACTERS_PER_TOKEN = 4
 
+_LAST_WORDS = 4_000
+"""Characters at the end of a message in which a repetition may begin; beside it, only the whole message counts."""
+
 
 def go_on(prompt: Prompt, shown: str) -> Prompt:
     """The prompt that asks a model to finish what another call began."""
@@ -27,28 +30,36 @@ class Seam:
     """Takes away what the second part of an answer repeats of the first.
 
     Models asked to go on often begin with the last words again, or with the whole message. Text is held back
-    only as long as it could still be such a repetition.
+    only as long as it could still be such a repetition; every character of it is compared about once.
     """
 
     def __init__(self, shown: str) -> None:
         self._shown = shown
-        self._held = ""
+        self._last = shown[-_LAST_WORDS:]
+        self._held: list[str] = []
+        self._length = 0
+        self._whole = True  # what is held may be the whole message again
         self._done = False
 
     def feed(self, text: str) -> str:
         """What of this may be shown now."""
         if self._done:
             return text
-        self._held += text
-        if self._held in self._shown:
+        self._whole = self._whole and self._shown.startswith(text, self._length)
+        self._held.append(text)
+        self._length += len(text)
+        if self._whole or (self._length <= _LAST_WORDS and "".join(self._held) in self._last):
             return ""
         return self.end()
 
     def end(self) -> str:
         """What was held back, without what it repeats."""
-        held, self._held, self._done = self._held, "", True
-        for length in range(min(len(held), len(self._shown)), 0, -1):
-            if self._shown.endswith(held[:length]) and self._starts_a_word(length):
+        held, self._done = "".join(self._held), True
+        self._held.clear()
+        if self._shown and held.startswith(self._shown):
+            return held[len(self._shown) :]
+        for length in range(min(len(held), len(self._last)), 0, -1):
+            if self._last.endswith(held[:length]) and self._starts_a_word(length):
                 return held[length:]
         return held
 

@@ -1,0 +1,150 @@
+"""Reads Markdown line by line as it grows, and knows which of its blocks are finished."""
+
+import re
+from copy import copy
+from itertools import pairwise
+
+_MARKER = re.compile(r" {0,3}(?:[-+*]|(\d{1,9})[.)])([ \t]+|$)")
+_ANY_MARKER = re.compile(r"[ \t>]*(?:[-+*]|\d{1,9}[.)])[ \t]")
+_HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
+_RULE = re.compile(r"(?:\*[ \t]*){3,}$|(?:_[ \t]*){3,}$")
+_DASHES = re.compile(r"(?:-[ \t]*){3,}$")
+_FENCE = re.compile(r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(`{3,}(?=[^`]*$)|~{3,})")
+
+
+class Scanner:
+    """Reads every line once, however often it is shown the growing text.
+
+    `borders` are the places between top-level blocks: what stands before the last one is finished, and what comes
+    later changes nothing about it, apart from definitions of links. `fence` is the sign of the code fence that is
+    open after the last whole line, at any depth, and `fence_at` where its line begins. `run` is where the last
+    run of text begins, `table` where the rows begin that the text ends with; -1: it ends with none. All places
+    are in characters. `lines_read` counts the lines that were looked at.
+    """
+
+    def __init__(self) -> None:
+        self.lines_read = 0
+        self._restart("")
+
+    def _restart(self, text: str) -> None:
+        self._text = text
+        self._sought = 0
+        self.at = 0
+        self.borders = [0]
+        self.fence, self.fence_at, self._within = "", 0, ""
+        self.run, self.table = 0, -1
+        self._item = 0  # columns that text must be indented by to belong to the open top-level list item
+        self._apart = True  # nothing stands before this line that it could be a part of
+
+    @property
+    def stable(self) -> int:
+        """How much of the text is finished for good."""
+        return self.borders[-1]
+
+    def read(self, text: str) -> None:
+        """Read the lines that are whole now; a text that does not begin with the last one is read from its start."""
+        if not text.startswith(self._text):
+            self._restart("")
+        self._text = text
+        while (end := text.find("\n", self._sought)) >= 0:
+            self._line(text[self.at : end], self.at, end + 1)
+            self._sought = self.at = end + 1
+        self._sought = len(text)
+
+    def borders_of(self, text: str) -> list[int]:
+        """The borders of a text whose last line is whole, too; more may be written behind it later."""
+        self.read(text)
+        if self.at == len(text):
+            return self.borders
+        last = copy(self)
+        last.borders = [self.stable]
+        last._line(text[self.at :], self.at, len(text) + 1)
+        return self.borders + last.borders[1:]
+
+    def begins_run(self, line: str) -> bool:
+        """Whether a line that is not whole yet begins a run of text of its own."""
+        return bool(_ANY_MARKER.match(line) or _HEADING.match(line) or line.lstrip(" >").startswith("|"))
+
+    def _line(self, line: str, start: int, stop: int) -> None:
+        self.lines_read += 1
+        bare = line.strip(" \t>")
+        if self.fence and not self._leaves_fence(line):
+            if bare.startswith(self.fence) and not bare.strip(self.fence[0]):
+                self.fence, self.run = "", stop
+                self._apart = self._within == "top"
+            return
+        if not bare:
+            self.run, self.table = stop, -1
+            self._apart = self._apart or not line.strip()
+            return
+        self._place(line, start)
+        if line[0].isalpha():
+            self.table = -1
+            return
+        if line.lstrip(" >").startswith("|"):
+            self.table = start if self.table < 0 else self.table
+        else:
+            self.table = -1
+        if found := _FENCE.match(line):
+            self.fence, self.fence_at, self.run = found[1], start, stop
+            self._within = self._where(line)
+            self._item = 0 if self._within == "top" else self._item
+
+    def _place(self, line: str, start: int) -> None:
+        """Notes a border before this line, or the list item that it begins."""
+        if line[0].isalpha():  # the usual case: words, which begin nothing but a paragraph
+            if self._apart:
+                self._item = 0
+                if start > self.borders[-1]:
+                    self.borders.append(start)
+            self._apart = False
+            return
+        rule = _RULE.match(line) or (self._item and _DASHES.match(line))
+        marker = None if rule else _MARKER.match(line)
+        if marker and not (self._apart or self._item):  # what can interrupt a paragraph
+            marker = marker if marker.end() < len(line) and marker[1] in (None, "1") else None
+        heading = bool(rule or _HEADING.match(line))
+        if line[0] not in " \t" and (
+            (self._apart and not (marker and self._item))
+            or heading
+            or _is_fence(line)
+            or (self._item and line[0] == ">")
+        ):
+            self._item = 0
+            if start > self.borders[-1]:
+                self.borders.append(start)
+        indent = len(line) - len(line.lstrip(" "))
+        if marker and not 0 < self._item <= indent:
+            room = len(marker[2].expandtabs(4))
+            self._item = marker.end() - len(marker[2]) + (room if 0 < room < 5 else 1)
+        if self.begins_run(line):
+            self.run = start
+        self._apart = (heading and not self._item) or (marker is not None and marker.end() == len(line))
+        if heading:
+            self.run = start + len(line) + 1
+
+    def _where(self, line: str) -> str:
+        """What a fence stands in, which ends it: nothing, a quote, or a list item."""
+        if line.lstrip(" ").startswith(">"):
+            return "quote"
+        indent = len(line) - len(line.lstrip(" \t"))
+        return "item" if self._item and (indent >= self._item or _MARKER.match(line)) else "top"
+
+    def _leaves_fence(self, line: str) -> bool:
+        """Whether the quote or list item that holds the open fence ends before this line."""
+        left = (self._within == "quote" and not line.lstrip(" ").startswith(">")) or (
+            self._within == "item" and line[:1] not in ("", " ", "\t")
+        )
+        if left:
+            self.fence, self._apart = "", True
+        return left
+
+
+def _is_fence(line: str) -> bool:
+    return line.startswith(("```", "~~~")) and _FENCE.match(line) is not None
+
+
+def blocks(text: str) -> list[str]:
+    """The top-level blocks of a whole text, each with the white space up to the next; together they are the text."""
+    borders = Scanner().borders_of(text)
+    return [text[start:end] for start, end in pairwise([*borders, len(text)])]
