@@ -50,11 +50,11 @@ check: venv
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-logo
 	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(SUITE) --cov --cov-report=term
-	@$(BIN)/python -m pytest -m installs tests/test_install.py
+	@$(BIN)/python -m pytest -m installs tests/project/test_install.py
 
 .PHONY: installs
 installs: venv
-	@$(BIN)/python -m pytest -m installs tests/test_install.py
+	@$(BIN)/python -m pytest -m installs tests/project/test_install.py
 
 .PHONY: lint
 lint: venv

@@ -15,9 +15,10 @@ from typing import Self, TextIO
 
 from aiohttp import web
 
-from bot.adapter import Accept
-from bot.errors import NotAllowed, StateUnavailable
-from bot.types import Address, Attachment, Finding, Post, Quote, Reply, Said, Stopped, User, now
+from bot.domain.adapter import Accept
+from bot.domain.errors import NotAllowed, StateUnavailable
+from bot.domain.events import Address, Attachment, Post, Quote, Said, Stopped, User, now
+from bot.domain.turns import Finding, Reply
 
 PROMPT = "> "
 MOST_LINE_BYTES = 64 * 1024

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.files.pool import Pool
-from bot.state import keys
-from bot.state.redis import Redis
-from tests import servers
-from tests.bench import Bench
-from tests.patience import PATIENCE_S
+from bot.files.process_pool import Pool
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+from tests.support import servers
+from tests.support.bench import Bench
+from tests.support.patience import PATIENCE_S
 
 PERMANENT = {kind.name for kind in keys.KINDS if kind.permanent}
 DECLARED = {kind.name for kind in keys.KINDS}
@@ -34,7 +34,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 @pytest.fixture
 def redis_url(redis_server: str) -> str:
-    """Where the `redis` of a test is; the tests of bot.state run on each kind."""
+    """Where the `redis` of a test is; the tests of bot.storage run on each kind."""
     return redis_server
 
 
@@ -54,7 +54,7 @@ async def immortal_keys(client: Redis) -> None:
     """Fail when a key of Parley's is undeclared, or would stay for ever without being meant to."""
     for name in [name async for name in client.scan("parley:*")]:
         kind = keys.kind_of(name)
-        assert kind in DECLARED, f"{name}: a kind of key that bot/state/keys.py does not declare"
+        assert kind in DECLARED, f"{name}: a kind of key that bot/storage/redis/keys.py does not declare"
         if kind not in PERMANENT:
             assert await client.call("TTL", name) != -1, f"{name}: lives for ever, and is not declared to"
 

@@ -11,24 +11,26 @@ from typing import Any, Self
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.slack import before, files
-from adapters.slack.command import CommandAnswer
-from adapters.slack.delivery import PATH, EventRoute, bolt_app
-from adapters.slack.inspection import inspect, inspect_many
-from adapters.slack.installations import Installations
-from adapters.slack.manifest import INSTALL_PATH, REDIRECT_PATH
-from adapters.slack.oauth import InstallPages
-from adapters.slack.reception import Reception
-from adapters.slack.refusals import for_the_operator
-from adapters.slack.socket import listen
-from adapters.slack.stream import Answer
-from adapters.slack.surfaces import Surfaces
-from adapters.slack.thread import NativeStreams
-from adapters.slack.web_api import Rejected, WebApi, new_session
-from adapters.slack.workspace import Workspace, Workspaces
-from bot.adapter import Accept, Desk, Limiter, Vault
-from bot.errors import ConfigError, LeaseLost, PlatformUnavailable
-from bot.types import Address, Attachment, Finding, Post, Quote, Reply
+from adapters.slack.answers.slash_command import CommandAnswer
+from adapters.slack.answers.stream import Answer
+from adapters.slack.answers.thread import NativeStreams
+from adapters.slack.api import files
+from adapters.slack.api.error_hints import for_the_operator
+from adapters.slack.api.web_api import Rejected, WebApi, new_session
+from adapters.slack.health_check import inspect, inspect_many
+from adapters.slack.inbound import thread_history
+from adapters.slack.inbound.dispatcher import Reception
+from adapters.slack.inbound.home_and_modals import Surfaces
+from adapters.slack.inbound.http import EventRoute, bolt_app
+from adapters.slack.inbound.socket_mode import listen
+from adapters.slack.manifest import INSTALL_PATH, PATH, REDIRECT_PATH
+from adapters.slack.workspaces.installations import Installations
+from adapters.slack.workspaces.oauth import InstallPages
+from adapters.slack.workspaces.workspace import Workspace, Workspaces
+from bot.domain.adapter import Accept, Desk, Limiter, Vault
+from bot.domain.errors import ConfigError, LeaseLost, PlatformUnavailable
+from bot.domain.events import Address, Attachment, Post, Quote
+from bot.domain.turns import Finding, Reply
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +204,7 @@ class SlackAdapter:
             return ()
         with for_the_operator():
             workspace = await self._workspaces.at(data)
-            return await (before.quotes if threaded else before.around)(workspace, data)
+            return await (thread_history.quotes if threaded else thread_history.around)(workspace, data)
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file that a person sent."""

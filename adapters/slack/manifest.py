@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from adapters.slack.delivery import PATH
-
+PATH = "/slack/events"
 INSTALL_PATH, REDIRECT_PATH = "/slack/install", "/slack/oauth_redirect"
 
 # Each scope, and the methods and events that need it.

@@ -9,30 +9,23 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.pace import Pace
-from adapters.studio.door import Door
-from adapters.studio.frames import (
-    Closed,
-    Frame,
-    Opened,
-    closed,
-    encode,
-    milliseconds,
-    sketched,
-    written,
-)
-from adapters.studio.gate import Gate
-from adapters.studio.growth import Growth
-from adapters.studio.pages import Pages
-from adapters.studio.paper import Role
-from adapters.studio.ports import Feed, History, Office
-from adapters.studio.rooms import Rooms
-from bot.adapter import Accept, demand_floor
-from bot.errors import NotAllowed, PlatformUnavailable, StateUnavailable
-from bot.types import Address, Attachment, Finding, Image, Post, Quote, Reply, now
+from adapters.shared.edit_throttle import Pace
+from adapters.studio.auth.guard import Gate
+from adapters.studio.chat.frames import Closed, Frame, Opened, closed, encode, milliseconds, sketched, written
+from adapters.studio.chat.growing_text import Growth
+from adapters.studio.chat_routes import Pages
+from adapters.studio.pages.sign_in import Door
+from adapters.studio.routes import Rooms
+from adapters.studio.services import Feed, History, Office
+from adapters.studio.web.rendering import Role
+from bot.domain.adapter import Accept, demand_floor
+from bot.domain.errors import NotAllowed, PlatformUnavailable, StateUnavailable
+from bot.domain.events import Address, Attachment, Post, Quote, now
+from bot.domain.prompts import Image
+from bot.domain.turns import Finding, Reply
 
 if TYPE_CHECKING:
-    from adapters.studio.entra import Entra
+    from adapters.studio.auth.entra import Entra
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from bot.published import Binding, Place, Saved
-from bot.types import Example, Template, Turn
+from bot.domain.prompts import Example, Template
+from bot.domain.publications import Binding, Place, Saved
+from bot.domain.turns import Turn
 
 
 class Trial(Protocol):

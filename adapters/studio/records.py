@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, Literal, Protocol, Self
 
-from bot.types import Deployment, Finding, Turn
+from bot.domain.turns import Deployment, Finding, Turn
 
 
 class Found(Protocol):

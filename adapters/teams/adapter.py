@@ -15,14 +15,11 @@ from aiohttp import web
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from adapters.entra import Token
-from adapters.markdown import aside
-from adapters.teams import cards, files
-from adapters.teams.activities import Activity, address, post_id
-from adapters.teams.cloud import Cloud
-from adapters.teams.connector import Connector, Fields, Rejected
-from adapters.teams.credentials import Credentials
-from adapters.teams.format import (
+from adapters.shared.entra import Token
+from adapters.shared.markdown import aside
+from adapters.teams.activities.parser import Activity, address, post_id
+from adapters.teams.answers import cards
+from adapters.teams.answers.formatting import (
     PICTURE_BYTES,
     SMALLEST_PICTURE_BYTES,
     TEXT_LIMIT,
@@ -31,13 +28,18 @@ from adapters.teams.format import (
     offer,
     pictures_of,
 )
-from adapters.teams.history import History
-from adapters.teams.inbound import Inbound
-from adapters.teams.reception import Reception
-from adapters.teams.stream import DOING, THINKING, Stream, Typing
-from bot.adapter import Accept, Desk
-from bot.errors import BotError, ConfigError, PlatformUnavailable
-from bot.types import Address, Attachment, Finding, Post, Quote, Reply
+from adapters.teams.answers.stream import DOING, THINKING, Stream, Typing
+from adapters.teams.api import files
+from adapters.teams.api.connector import Connector, Fields, Rejected
+from adapters.teams.api.credentials import Credentials
+from adapters.teams.api.graph_history import History
+from adapters.teams.cloud import Cloud
+from adapters.teams.inbound.http import Inbound
+from adapters.teams.inbound.settings import Reception
+from bot.domain.adapter import Accept, Desk
+from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
+from bot.domain.events import Address, Attachment, Post, Quote
+from bot.domain.turns import Finding, Reply
 
 log = logging.getLogger(__name__)
 

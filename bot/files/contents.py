@@ -4,9 +4,9 @@ import io
 import time
 from typing import TYPE_CHECKING
 
-from bot import documents
-from bot.errors import NotAllowed
-from bot.files.wire import Picture
+from bot.domain.errors import NotAllowed
+from bot.files import documents
+from bot.files.frames import Picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

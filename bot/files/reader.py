@@ -9,9 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bot.errors import NotAllowed
+from bot.domain.errors import NotAllowed
 from bot.files import contents
-from bot.files.wire import (
+from bot.files.frames import (
     ASKED,
     ASKING,
     BROKEN,

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.documents [hostile] [ordinary] [--only TEXT]
 
-`hostile` reads every file of `tests/hostile_documents.py`; `ordinary` small ones, by a process that was just
+`hostile` reads every file of `tests/support/hostile_documents.py`; `ordinary` small ones, by a process that was just
 started (cold) and by one that has read such a file before (warm).
 """
 
@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from bot.console import run
-from bot.errors import NotAllowed
-from bot.files.pool import Pool
-from bot.files.wire import Picture
+from bot.cli.console import run
+from bot.domain.errors import NotAllowed
+from bot.files.frames import Picture
+from bot.files.process_pool import Pool
 
 TEXT_BYTES = 60_000
 _EVERY_S = 0.002
@@ -108,7 +108,7 @@ def build(kind: str, name: str, path: Path) -> None:
 
 def _hostile() -> Mapping[str, Mapping[str, Callable[[], bytes]]]:
     # Not imported above: the packages that build the files must not count as memory of the bot.
-    return importlib.import_module("tests.hostile_documents").HOSTILE
+    return importlib.import_module("tests.support.hostile_documents").HOSTILE
 
 
 def _files(folder: Path, only: str) -> Iterator[tuple[str, str, bytes]]:
@@ -157,7 +157,7 @@ async def hostile(only: str) -> None:
 
 async def ordinary() -> None:
     """Small files: cold, and the median of warm ones."""
-    made = importlib.import_module("tests.documents")
+    made = importlib.import_module("tests.support.documents")
     files = {"docx": made.word(), "xlsx": made.sheet(), "pdf": made.pdf("Hello."), "png": made.picture()}
     print("| file | cold, ms | warm, ms |")
     print("|---|--:|--:|")

@@ -16,7 +16,7 @@ from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.state.embedded import embedded
+from bot.storage.embedded.lifecycle import embedded
 
 
 async def serve(url: str) -> None:

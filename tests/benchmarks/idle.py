@@ -12,15 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from bot.rota import Rota
-from bot.state import keys
-from bot.state.inbox import Claim, Inbox, Written
-from bot.state.redis import Redis
-from tests import servers
-from tests.acts import said
+from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+from bot.worker.poller import Rota
 from tests.benchmarks.turns import cpu_s
-from tests.processes import end, start
-from tests.servers import Server
+from tests.support import servers
+from tests.support.acts import said
+from tests.support.processes import end, start
+from tests.support.servers import Server
 
 _PARLEY = str(Path(sys.executable).parent / "parley")
 

@@ -1,15 +1,15 @@
 """What every surface does with hostile texts, and for how long the event loop waits meanwhile.
 
-`python -m tests.benchmarks.markdown [--size 500000] [--only WORDS]` prints, for each text of `tests.hostile_texts` and
-each surface, the milliseconds of work in all and the longest wait of a task that only wants its turn. A stream gets an
-update for every 3,000 characters.
+`python -m tests.benchmarks.markdown [--size 500000] [--only WORDS]` prints, for each text of
+`tests.support.hostile_texts` and each surface, the milliseconds of work in all and the longest wait of a task that only
+wants its turn. A stream gets an update for every 3,000 characters.
 """
 
 import argparse
 import asyncio
 import time
 
-from tests.hostile_texts import HOSTILE, SURFACES
+from tests.support.hostile_texts import HOSTILE, SURFACES
 
 
 class Heartbeat:

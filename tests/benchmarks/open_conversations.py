@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.state.redis import Redis
+from bot.storage.redis.client import Redis
 from tests.benchmarks.turns import PARLEY, Slack, resident_mb
 from tests.chaos.machines import RedisServer
-from tests.processes import Process, end, free_port, listening, start
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer
+from tests.support.processes import Process, end, free_port, listening, start
 
 AT_ONCE = 32
 """Conversations that are led side by side while the thousand come to be."""

@@ -11,30 +11,19 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot import compose, recollection, window
-from bot.compose import Material, Room
-from bot.models.calibration import Calibration
-from bot.models.catalogue import family_of, usd
-from bot.state.memory import Summary
-from bot.types import (
-    Address,
-    Example,
-    Match,
-    Message,
-    Prompt,
-    Reply,
-    Said,
-    Template,
-    Turn,
-    Usage,
-    User,
-    now,
-    say,
-)
+from bot.conversation import summarizer
+from bot.domain.events import Address, Said, User, now
+from bot.domain.prompts import Example, Match, Message, Prompt, Template, say
+from bot.domain.turns import Reply, Turn, Usage
+from bot.generation import context_window, prompt_builder
+from bot.generation.prompt_builder import Material, Room
+from bot.llm.catalog.catalog import family_of, usd
+from bot.llm.routing.calibration import Calibration
+from bot.storage.conversations.summaries import Summary
 
 TURNS = 200
 _CLAIMED = 50
-"""Turns that a claim brings along (`bot.state.inbox`)."""
+"""Turns that a claim brings along (`bot.storage.queue.inbox`)."""
 _SUMMARY_TOKENS = 250
 _FIRST, _STEP = 1024, 128
 _WORDS = (
@@ -77,7 +66,7 @@ class Bill:
 
 def tokens(message: Message) -> int:
     """As a tokenizer counts in English, about: four bytes each."""
-    return window.MESSAGE_TOKENS + len(message.text.encode()) // 4
+    return context_window.MESSAGE_TOKENS + len(message.text.encode()) // 4
 
 
 def cached(before: Prompt | None, prompt: Prompt) -> int:
@@ -101,7 +90,7 @@ def sliding(turns: Sequence[Turn], budget: int) -> Sequence[Turn]:
     """What is compared with: the newest turns that fit, chosen anew for every prompt."""
     kept = 0
     for turn in reversed(turns):
-        budget -= sum(map(window.weigh, turn.messages))
+        budget -= sum(map(context_window.weigh, turn.messages))
         if budget < 0:
             break
         kept += 1
@@ -124,7 +113,7 @@ class Talk:
     def ask(self, number: int) -> None:
         """The next question: its prompt, its answer, and the summary that is made after it."""
         question = said(number)
-        prompt = compose.compose(self._material(question), self._room())
+        prompt = prompt_builder.compose(self._material(question), self._room())
         sent = sum(map(tokens, prompt.messages))
         self.bill.pay(sent, cached(self._before, prompt), self._model)
         usage = Usage(deployment=self._model, input_tokens=sent)
@@ -168,11 +157,11 @@ class Talk:
         )
 
     def _sum_up(self, sent: Prompt, number: int) -> None:
-        """As `bot.recollection` does it behind the answer."""
+        """As `bot.conversation.summarizer` does it behind the answer."""
         end, summary = sent.ahead or sent.since, self._summary
         if not end or (summary is not None and summary.since == end):
             return
-        prompt = recollection.request(self._turns[-_CLAIMED:], end, summary, None)
+        prompt = summarizer.request(self._turns[-_CLAIMED:], end, summary, None)
         self.bill.pay(sum(map(tokens, prompt.messages)), 0, self._model)
         earlier = summary.before(sent.since) if summary is not None and end == sent.ahead else None
         self._summary = Summary(since=end, text=prose(_SUMMARY_TOKENS, -number), earlier=earlier)
@@ -188,14 +177,14 @@ def converse(context_tokens: int, model: str, *, steps: bool) -> Bill:
 
 def main() -> None:
     """Print the table."""
-    most = window.MOST_TURNS
+    most = context_window.MOST_TURNS
     print(f"{TURNS} turns of about 310 tokens; input tokens and their price, summaries included\n")
     print("| model, context | history | input tokens | cached | input cost | cuts |")
     print("|---|---|---|---|---|---|")
     for model, context in (("gpt-4o-mini", 16_000), ("gpt-4o", 128_000), ("gpt-5", 272_000)):
         for name, steps in (("slides turn by turn", False), ("cut in steps", True)):
             # What slides has all that a claim brings; the step by number of turns is not its own.
-            window.MOST_TURNS = most if steps else TURNS  # pyright: ignore[reportConstantRedefinition]
+            context_window.MOST_TURNS = most if steps else TURNS  # pyright: ignore[reportConstantRedefinition]
             bill = converse(context, model, steps=steps)
             share = bill.cached_tokens / bill.input_tokens
             print(

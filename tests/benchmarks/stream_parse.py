@@ -16,10 +16,10 @@ from typing import Any
 import httpx2
 import openai
 
-from bot.models.azure import AzureModel
-from bot.models.roster import simple
-from bot.models.stream import Answer
-from bot.types import Parameters, Prompt, say
+from bot.domain.prompts import Parameters, Prompt, say
+from bot.llm.catalog.deployments import simple
+from bot.llm.openai.chat_stream import Answer
+from bot.llm.openai.model import AzureModel
 
 CHUNKS = 50
 AT_ONCE = 16

@@ -20,10 +20,10 @@ from typing import Any
 
 import uvloop
 
-from bot.state.embedded import embedded
-from tests.processes import Process, free_port, listening, run
+from bot.storage.embedded.lifecycle import embedded
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.slack_methods import Answer, Args
+from tests.support.processes import Process, free_port, listening, run
 
 PARLEY = [str(Path(sys.executable).parent / "parley"), "serve"]
 _TICK = os.sysconf("SC_CLK_TCK")

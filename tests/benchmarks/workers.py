@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.benchmarks.turns import Load, Slack, converse, cpu_s, milliseconds
 from tests.chaos.machines import RedisServer
-from tests.processes import Process, end, free_port, listening, run, start
+from tests.support.processes import Process, end, free_port, listening, run, start
 
 _PARLEY = str(Path(sys.executable).parent / "parley")
 _WARM_S = 3.0

@@ -13,15 +13,16 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Literal, get_args
 
-import adapters.slack.stream
-import adapters.teams.stream
-from adapters import pace
-from bot import observe, settings
-from bot.adapter import Adapter
-from bot.app import find_adapters
-from bot.house import House, open_house
-from bot.state.inbox import Claim
-from bot.types import Post
+import adapters.slack.answers.stream
+import adapters.teams.answers.stream
+from adapters.shared import edit_throttle
+from bot.app import settings
+from bot.app.server import find_adapters
+from bot.app.services import House, open_house
+from bot.domain import telemetry
+from bot.domain.adapter import Adapter
+from bot.domain.events import Post
+from bot.storage.queue.inbox import Claim
 
 Step = Literal[
     "after-claim",
@@ -123,18 +124,18 @@ def _wrap(owner: object, name: str, how: Callable[[Call], Call]) -> None:
 def _fall_after_the_first_text_was_sent(fall: Fall) -> None:
     """As soon as the platform has acknowledged it, and nobody has written it down yet."""
 
-    class DoomedPace(pace.Pace):
+    class DoomedPace(edit_throttle.Pace):
         def __init__(self, send: Callable[[str], Awaitable[None]], interval_s: float) -> None:
             super().__init__(fall.after(send), interval_s)
 
-    for module in (adapters.slack.stream, adapters.teams.stream):
+    for module in (adapters.slack.answers.stream, adapters.teams.answers.stream):
         setattr(module, "Pace", DoomedPace)  # noqa: B010 - typed as the class that it replaces
 
 
 async def work(step: Step, fall: Fall) -> None:
     """What `parley worker` does, until the step is passed."""
     chosen = settings.load()
-    observe.start_logging("text", "error")
+    telemetry.start_logging("text", "error")
     async with AsyncExitStack() as stack:
         house = await stack.enter_async_context(open_house(chosen))
         platforms = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bot.errors import StateUnavailable
+from bot.domain.errors import StateUnavailable
 from tests.chaos.machines import Machine, RedisServer
 from tests.chaos.town import Town
 from tests.simulators.proxy import Proxy

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from adapters.slack.reception import BUSY, WORKING
+from adapters.slack.inbound.dispatcher import BUSY, WORKING
 from tests.chaos.senders import AGAIN_S, DELIVERIES, Slack
 from tests.chaos.talks import Act, Talk
 from tests.simulators.slack_courier import Payload

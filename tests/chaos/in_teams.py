@@ -4,8 +4,8 @@ import asyncio
 import time
 from typing import Any
 
-from bot.errors import StateUnavailable
-from bot.state.turns import Turns
+from bot.domain.errors import StateUnavailable
+from bot.storage.conversations.turns import Turns
 from tests.chaos.senders import Teams
 from tests.chaos.talks import Act, Talk
 from tests.simulators.teams import TENANT

@@ -9,9 +9,9 @@ from signal import Signals
 from types import TracebackType
 from typing import Self
 
-from bot.state.embedded import find_server
+from bot.storage.embedded.lifecycle import find_server
 from tests.chaos.nursery import Child, Nursery
-from tests.processes import Process, end, free_port, listening, start
+from tests.support.processes import Process, end, free_port, listening, start
 
 
 class RedisServer:

@@ -18,10 +18,10 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, Literal, NoReturn
 
-import bot.__main__
+import bot.cli.main
 from tests.chaos.doomed import Fall, Step, work
-from tests.patience import PATIENCE_S
-from tests.processes import end, start
+from tests.support.patience import PATIENCE_S
+from tests.support.processes import end, start
 
 Future = asyncio.Future[int]
 It = Literal["began", "stopped", "ended"]
@@ -126,8 +126,8 @@ async def a_nursery() -> AsyncGenerator[Nursery]:
 
 def main() -> NoReturn:
     """Begin a process for every line."""
-    import_module("bot.app")
-    import_module("bot.models.azure")
+    import_module("bot.app.server")
+    import_module("bot.llm.openai.model")
     gc.freeze()  # the forked share what is there
     os.setpgrp()
     for line in sys.stdin:
@@ -167,7 +167,7 @@ def _parley(asked: dict[str, Any]) -> None:
     os.dup2(log, 2)
     sys.argv = ["parley", *asked["argv"]]
     try:
-        bot.__main__.main()
+        bot.cli.main.main()
     except SystemExit as error:
         sys.stderr.flush()
         os._exit(error.code if isinstance(error.code, int) else 1)

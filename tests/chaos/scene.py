@@ -10,17 +10,17 @@ from typing import Any, Literal, cast
 
 from aiohttp import web
 
-from bot.adapter import Adapter
-from bot.app import find_adapters, web_app
-from bot.house import House, open_house
-from bot.settings import Settings
-from bot.state import keys
-from bot.types import Turn
+from bot.app.server import find_adapters, web_app
+from bot.app.services import House, open_house
+from bot.app.settings import Settings
+from bot.domain.adapter import Adapter
+from bot.domain.turns import Turn
+from bot.storage.redis import keys
 from tests.chaos.senders import Slack, Teams
 from tests.conftest import immortal_keys
-from tests.patience import PATIENCE_S
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
+from tests.support.patience import PATIENCE_S
 
 Place = Literal["slack", "personal", "group"]
 PLACES: tuple[Place, ...] = ("slack", "personal", "group")

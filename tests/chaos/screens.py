@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adapters.slack.reception import WORKING
-from bot.types import Turn
+from adapters.slack.inbound.dispatcher import WORKING
+from bot.domain.turns import Turn
 from tests.chaos.senders import Slack, Teams
 from tests.chaos.talks import Talk
 

@@ -7,7 +7,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from bot.state.redis import Redis
+from bot.storage.redis.client import Redis
 from tests.chaos.havoc import Havoc, Plan
 from tests.chaos.machines import Machine, RedisServer
 from tests.chaos.nursery import a_nursery
@@ -16,10 +16,10 @@ from tests.chaos.senders import Slack, Teams
 from tests.chaos.tally import count, recoveries, resumptions
 from tests.chaos.town import Town
 from tests.conftest import immortal_keys
-from tests.patience import PATIENCE_S
-from tests.processes import free_port, listening
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.proxy import Proxy
+from tests.support.patience import PATIENCE_S
+from tests.support.processes import free_port, listening
 
 KEY = "simulated-key"
 _START_S = PATIENCE_S

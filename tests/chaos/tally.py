@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bot.chat import STOPPED
-from bot.state.redis import Redis
-from bot.state.turns import Turns
-from bot.types import Turn
+from bot.domain.turns import Turn
+from bot.generation.completion import STOPPED
+from bot.storage.conversations.turns import Turns
+from bot.storage.redis.client import Redis
 from tests.chaos.screens import Screens, in_slack, in_teams, pictures_in, whispers
 from tests.chaos.talks import ANSWERED, ASKED, Act, Talk
 from tests.chaos.town import Town

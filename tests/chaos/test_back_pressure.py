@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.state.redis import Redis
+from bot.storage.redis.client import Redis
 from tests.chaos.scene import PLACES, Place, Scene
 from tests.chaos.senders import Slack
 from tests.simulators.azure import AzureSimulator

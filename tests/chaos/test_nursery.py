@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from tests.chaos import nursery
-from tests.processes import Process, start
+from tests.support.processes import Process, start
 
 
 async def test_a_process_that_can_not_begin_is_told_of_at_once(tmp_path: Path) -> None:

@@ -13,16 +13,16 @@ import pytest
 import pytest_asyncio
 import uvloop
 
-from bot.errors import StateUnavailable
-from bot.state.redis import mapped
+from bot.domain.errors import StateUnavailable
+from bot.storage.redis.client import mapped
 from tests.chaos.machines import RedisServer
 from tests.chaos.nursery import Nursery, a_nursery
 from tests.chaos.scene import KEY, PLACES, Place, Scene, told
 from tests.chaos.senders import Slack, Teams
-from tests.patience import PATIENCE_S
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.proxy import Proxy
 from tests.simulators.teams import TENANT
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

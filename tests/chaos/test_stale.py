@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 import pytest_asyncio
 
-from bot.types import Turn
+from bot.domain.turns import Turn
 from tests.chaos.doomed import Step
 from tests.chaos.machines import RedisServer
 from tests.chaos.nursery import Nursery, a_nursery

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from bot.types import Post, Rating, Reply, Turn, now, say
-from tests.acts import said
+from bot.domain.events import Post, now
+from bot.domain.prompts import say
+from bot.domain.turns import Rating, Reply, Turn
 from tests.chaos.screens import WORDLESS, Screens, Shown, words_of
 from tests.chaos.talks import Act, Kind, Talk
 from tests.chaos.tally import Tally, count_turns, remembered_wrongly
+from tests.support.acts import said
 
 AT = now()
 

@@ -9,10 +9,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from bot.errors import StateUnavailable
-from bot.state import keys
-from bot.state.redis import Redis
-from bot.state.turns import Turns
+from bot.domain.errors import StateUnavailable
+from bot.storage.conversations.turns import Turns
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
 from tests.chaos.in_slack import SlackPeople
 from tests.chaos.in_teams import TeamsPeople
 from tests.chaos.senders import Slack, Teams

@@ -11,7 +11,7 @@ from aiohttp import ClientSession, web
 from pydantic import SecretStr
 
 from adapters.slack import SlackAdapter
-from bot.adapter import Adapter
+from bot.domain.adapter import Adapter
 from tests.contracts.platform import Desk
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.slack_methods import Message
@@ -38,7 +38,7 @@ class OnSlack:
     async def __aenter__(self) -> Self:
         self.stack = AsyncExitStack()
         # An outage lasts as long as the test wants, so the adapter gives up early.
-        self.stack.enter_context(patch("adapters.slack.stream.FINISH_PATIENCE_S", 0.05))
+        self.stack.enter_context(patch("adapters.slack.answers.stream.FINISH_PATIENCE_S", 0.05))
         await self.stack.enter_async_context(self.slack)
         self.channel = self.slack.workspace.direct(ALICE)
         self.adapter: Adapter = await self.stack.enter_async_context(self._adapter())

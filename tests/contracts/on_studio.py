@@ -12,9 +12,9 @@ from aiohttp import ClientSession, CookieJar, web
 from pydantic import SecretStr
 
 from adapters.studio import StudioAdapter
-from bot.adapter import Adapter
+from bot.domain.adapter import Adapter
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
 from tests.contracts.platform import Desk
-from tests.studio.stand_ins import MemoryFeed, MemoryHistory
 
 CONVERSATION = "c" * 32
 TOKEN = SecretStr("a token of some length")

@@ -11,7 +11,7 @@ from aiohttp import ClientSession, web
 from pydantic import SecretStr
 
 from adapters.teams import TeamsAdapter
-from bot.adapter import Adapter
+from bot.domain.adapter import Adapter
 from tests.contracts.platform import Desk
 from tests.simulators import teams_tokens
 from tests.simulators.teams import APP_ID, PASSWORD, Delivery, Fault, Message, TeamsSimulator

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from adapters.terminal import TerminalAdapter
-from bot.adapter import Adapter
+from bot.domain.adapter import Adapter
 from tests.contracts.platform import Desk
 
 

@@ -4,10 +4,10 @@ import asyncio
 from types import TracebackType
 from typing import Protocol, Self
 
-from bot.adapter import Adapter, Receipt
-from bot.errors import StateUnavailable
-from bot.types import Event, Said
-from tests.patience import PATIENCE_S
+from bot.domain.adapter import Adapter, Receipt
+from bot.domain.errors import StateUnavailable
+from bot.domain.events import Event, Said
+from tests.support.patience import PATIENCE_S
 
 
 class Desk:

@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from bot.errors import ConfigError, PlatformUnavailable, Refused
-from bot.types import Address, Image, Post, Reply, Said
+from bot.domain.errors import ConfigError, PlatformUnavailable, Refused
+from bot.domain.events import Address, Post, Said
+from bot.domain.prompts import Image
+from bot.domain.turns import Reply
+from tests.adapters.studio.conftest import red_picture
 from tests.contracts.on_slack import OnSlack
 from tests.contracts.on_studio import OnStudio
 from tests.contracts.on_teams import OnTeams
 from tests.contracts.on_terminal import OnTerminal
 from tests.contracts.platform import Platform
-from tests.patience import PATIENCE_S
-from tests.studio.conftest import red_picture
+from tests.support.patience import PATIENCE_S
 
 PLATFORMS: dict[str, Callable[[], Platform]] = {
     "slack": OnSlack,

@@ -8,13 +8,14 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from bot.errors import NotAllowed
-from bot.models import Model
-from bot.models import gateway as rooms
-from bot.models.clients import Clients
-from bot.models.offline import OfflineModel, deployments
-from bot.models.roster import simple
-from bot.types import Capability, Deployment, Image, Message, Parameters, Prompt, Text, say
+from bot.domain.errors import NotAllowed
+from bot.domain.prompts import Capability, Image, Message, Parameters, Prompt, Text, say
+from bot.domain.turns import Deployment
+from bot.llm.catalog.deployments import simple
+from bot.llm.demo.model import OfflineModel, deployments
+from bot.llm.openai.client import Clients
+from bot.llm.protocol import Model
+from bot.llm.routing import router as rooms
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import png
 

@@ -14,14 +14,15 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 
-from bot.errors import BotError, ContentFiltered, ModelUnavailable
-from bot.models.azure import AzureModel
-from bot.models.breaker import DeploymentBroken
-from bot.models.clients import Clients
-from bot.models.roster import simple
-from bot.types import Delta, Parameters, Prompt, ToolSpec, say
-from tests import processes
+from bot.domain.errors import BotError, ContentFiltered, ModelUnavailable
+from bot.domain.prompts import Parameters, Prompt, ToolSpec, say
+from bot.domain.turns import Delta
+from bot.llm.catalog.deployments import simple
+from bot.llm.openai.client import Clients
+from bot.llm.openai.model import AzureModel
+from bot.llm.protocol import DeploymentBroken
 from tests.simulators.azure import Answer, AzureSimulator
+from tests.support import processes
 
 PORT, KEY = 4010, "emulated-key"
 CACHE = Path(os.environ.get("PARLEY_EMULATORS", "~/.cache/parley-emulators")).expanduser()

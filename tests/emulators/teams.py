@@ -17,11 +17,11 @@ from typing import Any, Self, cast
 import aiohttp
 from aiohttp import web
 
-from adapters.teams.activities import FILE
+from adapters.teams.activities.parser import FILE
 from adapters.teams.manifest import manifest
+from tests.adapters.teams.test_manifest import problems
 from tests.emulators import teams_page
 from tests.simulators.teams import BOT, TeamsSimulator
-from tests.teams.test_manifest import problems
 
 HERE = Path(__file__).parent
 PARLEY, RECORDER, PLAYGROUND = 3978, 3977, 56150

@@ -4,17 +4,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.studio.frames import milliseconds, sketched
-from adapters.studio.gate import Turned
-from adapters.studio.thumbnails import thumbnail
-from adapters.teams.format import picture as for_teams
-from bot.errors import NotAllowed, TemplateError
-from bot.illustrations import PICTURE
-from bot.models import masks, sketch
-from bot.setups import from_studio, to_prompty
-from bot.types import Image, Template
-from bot.wording import HOLE
-from tests.documents import picture
+from adapters.studio.auth.guard import Turned
+from adapters.studio.chat.frames import milliseconds, sketched
+from adapters.studio.pages.thumbnails import thumbnail
+from adapters.teams.answers.formatting import picture as for_teams
+from bot.domain.errors import NotAllowed, TemplateError
+from bot.domain.prompts import Image, Template
+from bot.llm.demo import drawings
+from bot.llm.openai import edit_mask
+from bot.prompts.body import HOLE
+from bot.prompts.example_images import PICTURE
+from bot.prompts.formats import from_studio, to_prompty
+from tests.support.documents import picture
 
 LARGE = (4200, 4200)
 """Pixels: more than anything that Parley keeps, few enough for a test."""
@@ -49,9 +50,9 @@ def test_a_set_up_is_not_written_as_yaml_where_it_is_too_large() -> None:
 def test_a_large_mask_is_not_unpacked() -> None:
     """Field fault 90: a mask of a few KB may have any number of pixels."""
     with pytest.raises(NotAllowed, match="too many pixels"):
-        masks.fitted(picture(size=LARGE), picture())
+        edit_mask.fitted(picture(size=LARGE), picture())
     with pytest.raises(NotAllowed, match="too large"):
-        sketch.edited(picture(size=LARGE), "brighter")
+        drawings.edited(picture(size=LARGE), "brighter")
 
 
 def test_a_large_kept_picture_is_not_unpacked() -> None:

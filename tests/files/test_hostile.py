@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.errors import NotAllowed
-from bot.files.pool import Pool
-from bot.files.wire import Extract
-from tests.documents import word
-from tests.hostile_documents import HOSTILE
+from bot.domain.errors import NotAllowed
+from bot.files.frames import Extract
+from bot.files.process_pool import Pool
+from tests.support.documents import word
+from tests.support.hostile_documents import HOSTILE
 
 GROWTH_MB = 150
 """What reading may add to the bot: the file itself, and what its platform keeps of it on the way."""

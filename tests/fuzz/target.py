@@ -11,15 +11,15 @@ from unittest.mock import patch
 
 from aiohttp import ClientSession
 
-from adapters.client_address import TrustedProxies
-from adapters.http_server import serving
-from bot.app import find_adapters, web_app
-from bot.house import House, open_house
-from bot.settings import Settings
+from adapters.shared.client_address import TrustedProxies
+from adapters.shared.http_server import serving
+from bot.app.server import find_adapters, web_app
+from bot.app.services import House, open_house
+from bot.app.settings import Settings
+from tests.adapters.studio.directory import CLIENT, SECRET, TENANT, open_directory
 from tests.fuzz.requests import Maker, routes_of
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.teams import TeamsSimulator
-from tests.studio.directory import CLIENT, SECRET, TENANT, open_directory
 
 PATIENCE_S = 100.0
 TOKEN = "the operator's token"
@@ -134,7 +134,7 @@ async def running(folder: Path, *, worker: bool = False) -> AsyncGenerator[Targe
     """Slack (signed), Teams (without a token) and the studio (signed in) on one server."""
     async with AsyncExitStack() as stack:
         # What is not kept would be waited for.
-        stack.enter_context(patch("adapters.studio.pages.PICTURE_PATIENCE_S", 0.0))
+        stack.enter_context(patch("adapters.studio.chat_routes.PICTURE_PATIENCE_S", 0.0))
         slack = await stack.enter_async_context(SlackSimulator())
         teams = await stack.enter_async_context(TeamsSimulator(authenticate=False))
         directory = await stack.enter_async_context(open_directory())

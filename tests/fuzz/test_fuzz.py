@@ -12,7 +12,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.state.buried import Graveyard
+from bot.storage.queue.dead_letters import Graveyard
 from tests.fuzz import values
 from tests.fuzz.bombardment import bombard
 from tests.fuzz.requests import JSON

@@ -16,8 +16,8 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from tests.patience import PATIENCE_S
 from tests.simulators.slack_methods import Workspace
+from tests.support.patience import PATIENCE_S
 
 Payload = dict[str, Any]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from playwright.async_api import async_playwright
 
 from adapters.slack.adapter import SlackAdapter
-from bot.types import Reply, Source
+from bot.domain.turns import Reply, Source
+from tests.adapters.slack.conftest import Engine, Room, listening, new_adapter
 from tests.simulators.slack import SlackSimulator
-from tests.slack.conftest import Engine, Room, listening, new_adapter
 
 BROWSER = Path(__file__).parents[2] / ".ci" / "browser.sh"
 CHANNEL = "C0GENERAL"

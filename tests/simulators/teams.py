@@ -23,9 +23,9 @@ from aiohttp import web
 from cryptography import x509
 
 from adapters.teams.cloud import LOOPBACK, Cloud
-from tests.patience import PATIENCE_S
 from tests.simulators import teams_tokens
 from tests.simulators.teams_graph import GROUP, TEAM, Graph, told
+from tests.support.patience import PATIENCE_S
 
 APP_ID = "11111111-2222-4333-8444-555555555555"
 PASSWORD = "simulated-secret"

@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.processes import Process, end, free_port, listening, start
 from tests.simulators.azure import AzureSimulator, echo
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.teams import TeamsSimulator
+from tests.support.processes import Process, end, free_port, listening, start
 
 PARLEY = str(Path(sys.executable).with_name("parley"))
 

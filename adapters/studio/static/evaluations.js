@@ -1,6 +1,6 @@
 // Starting an evaluation, and how far it is.
 
-import { lines } from "./wire.js";
+import { lines } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 let control;

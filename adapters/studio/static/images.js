@@ -1,8 +1,8 @@
 // The images playground: the options of the chosen deployment, the pictures of this visit, and their changes.
 
-import { Easel } from "./easel.js";
-import { icon, make } from "./view.js";
-import { lines } from "./wire.js";
+import { Easel } from "./mask_editor.js";
+import { icon, make } from "./turn_view.js";
+import { lines } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 const facts = JSON.parse($("facts")?.textContent ?? "[]");

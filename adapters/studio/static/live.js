@@ -1,6 +1,6 @@
 // Answers that are being written now, in every conversation; asked for only while the page is looked at.
 
-import { make } from "./view.js";
+import { make } from "./turn_view.js";
 
 const $ = (id) => document.getElementById(id);
 const KEPT_DONE = 10; // answers that have ended since the page was opened

@@ -1,13 +1,13 @@
 // The playground: one to three set-ups side by side, asked the same question.
 
-import { Ballot } from "./ballot.js";
-import { keeping } from "./keep.js";
-import { Panel, sentView, tokens } from "./panel.js";
+import { Ballot } from "./votes.js";
+import { keeping } from "./publish_dialog.js";
+import { Panel, sentView, tokens } from "./config_panel.js";
 import { pools } from "./pools.js";
-import "./rail.js";
+import "./nav.js";
 import { Saved } from "./saved.js";
-import { Turn, copy, dress, icon, make, tool } from "./view.js";
-import { ask, lines, newId } from "./wire.js";
+import { Turn, copy, dress, icon, make, tool } from "./turn_view.js";
+import { ask, lines, newId } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 const KEY = `parley.playground.${document.body.dataset.person}`;

@@ -1,8 +1,8 @@
 // Examples from a pool into the set-up: the nearest to a question first, each with what it costs.
 
-import { tokens } from "./panel.js";
-import { icon, make } from "./view.js";
-import { ask } from "./wire.js";
+import { tokens } from "./config_panel.js";
+import { icon, make } from "./turn_view.js";
+import { ask } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 

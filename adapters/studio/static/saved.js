@@ -1,7 +1,7 @@
 // Set-ups that are saved on the server: saved under a name, opened, renamed, deleted, and linked to.
 
-import { copy, icon, make, tool } from "./view.js";
-import { ask, load } from "./wire.js";
+import { copy, icon, make, tool } from "./turn_view.js";
+import { ask, load } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 const PATH = "/studio/playground/saved";

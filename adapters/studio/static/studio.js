@@ -1,9 +1,9 @@
 // The page: which conversation is shown, what the person does, and what comes back.
 
-import { conversations, forget, forgetAll, inherited, recall, remember } from "./memory.js";
-import { fold } from "./rail.js";
-import { Turn, copy, icon, make } from "./view.js";
-import { Stream, history as kept, newId, post } from "./wire.js";
+import { conversations, forget, forgetAll, inherited, recall, remember } from "./local_history.js";
+import { fold } from "./nav.js";
+import { Turn, copy, icon, make } from "./turn_view.js";
+import { Stream, history as kept, newId, post } from "./api.js";
 
 const $ = (id) => document.getElementById(id);
 const [thread, turnsElement, words, send] = ["thread", "turns", "words", "send"].map($);

@@ -1,0 +1,1 @@
+"""What several adapters use: Markdown, HTTP, Entra tokens, the pace of edits."""

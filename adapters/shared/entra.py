@@ -1,0 +1,251 @@
+"""Microsoft Entra: its tokens, fetched ahead of their end, and the keys that its tokens are signed with."""
+
+import asyncio
+import base64
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
+from pydantic import SecretStr
+
+from adapters.shared.http_responses import SMALL_BYTES, read_object, seconds
+from bot.domain.errors import ConfigError, PlatformUnavailable, Unauthentic
+
+log = logging.getLogger(__name__)
+
+Fetch = Callable[[], Awaitable[tuple[str, float]]]
+"""Gets a new token and the seconds that it lives. Raises ConfigError, PlatformUnavailable."""
+
+AHEAD_S = 600.0
+"""A token is fetched anew when it has less than this to live; Entra's live for about an hour."""
+
+
+class Token:
+    """The newest token, shared by all who ask; at most one fetch runs at a time."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._value = ""
+        self._ends_at = 0.0
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def bearer(self) -> str:
+        """A token that is still good; waits for the network only when there is none at all.
+
+        Raises ConfigError (Entra refuses the credentials), PlatformUnavailable (it can't be reached).
+        """
+        left_s = self._ends_at - time.monotonic()
+        if left_s < AHEAD_S and self._fetching is None:
+            self._fetching = asyncio.create_task(self._renew())
+            self._fetching.add_done_callback(self._fetched)
+        if left_s <= 0 and self._fetching is not None:
+            await asyncio.shield(self._fetching)
+        return self._value
+
+    def spoil(self) -> None:
+        """Forget the token: the service that it is for has refused it."""
+        self._ends_at = 0.0
+
+    async def close(self) -> None:
+        """End a fetch that is still running."""
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.gather(self._fetching, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        value, lives_s = await self._fetch()
+        self._value, self._ends_at = value, time.monotonic() + lives_s
+
+    def _fetched(self, task: asyncio.Task[None]) -> None:
+        self._fetching = None
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("no new token from Microsoft Entra: %s", error)
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """A private key, the SHA-256 thumbprint of its certificate in base64url, and when that ends."""
+
+    key: RSAPrivateKey
+    thumbprint: str
+    ends_at: datetime
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """From a PEM file that holds both, as `openssl` and Azure Key Vault write it. Raises ConfigError."""
+        try:
+            pem = path.read_bytes()
+            key = load_pem_private_key(pem, None)
+            certificate = load_pem_x509_certificate(pem)
+        except OSError as error:
+            raise ConfigError(f"The certificate {path} can't be read: {error.strerror}.") from error
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{path} is no PEM file with a certificate and its private key, without a password."
+            ) from error
+        if not isinstance(key, RSAPrivateKey):
+            raise ConfigError(f"The key in {path} is not RSA, the only kind that Microsoft Entra takes here.")
+        digest = base64.urlsafe_b64encode(certificate.fingerprint(SHA256())).rstrip(b"=").decode()
+        return cls(key=key, thumbprint=digest, ends_at=certificate.not_valid_after_utc)
+
+    def assertion(self, url: str, client_id: str) -> str:
+        """Who the client is, signed, for this token endpoint (Entra, "Certificate credentials")."""
+        now = int(time.time())
+        claims = {
+            "aud": url,
+            "iss": client_id,
+            "sub": client_id,
+            "jti": str(uuid.uuid4()),
+            "nbf": now - 60,
+            "exp": now + 300,
+        }
+        return jwt.encode(claims, self.key, "PS256", {"x5t#S256": self.thumbprint})
+
+
+def by_secret(
+    session: aiohttp.ClientSession, login_url: str, tenant: str, client_id: str, secret: SecretStr, scope: str
+) -> Fetch:
+    """Tokens for an application that has a client secret (OAuth 2.0 client credentials, RFC 6749, 4.4)."""
+
+    async def fetch() -> tuple[str, float]:
+        proof = {"client_secret": secret.get_secret_value()}
+        return await _ask(session, _endpoint(login_url, tenant), client_id, scope, proof)
+
+    return fetch
+
+
+def by_certificate(
+    session: aiohttp.ClientSession,
+    login_url: str,
+    tenant: str,
+    client_id: str,
+    certificate: Certificate,
+    scope: str,
+) -> Fetch:
+    """Tokens for an application that has a certificate (RFC 7523, 2.2)."""
+
+    async def fetch() -> tuple[str, float]:
+        url = _endpoint(login_url, tenant)
+        proof = {
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": certificate.assertion(url, client_id),
+        }
+        return await _ask(session, url, client_id, scope, proof)
+
+    return fetch
+
+
+def _endpoint(login_url: str, tenant: str) -> str:
+    return f"{login_url.rstrip('/')}/{tenant}/oauth2/v2.0/token"
+
+
+async def _ask(
+    session: aiohttp.ClientSession, url: str, client_id: str, scope: str, proof: Mapping[str, str]
+) -> tuple[str, float]:
+    form = {"grant_type": "client_credentials", "client_id": client_id, "scope": scope, **proof}
+    try:
+        async with session.post(url, data=form, timeout=aiohttp.ClientTimeout(total=20)) as response:
+            answer, status = await read_object(response, SMALL_BYTES), response.status
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        raise PlatformUnavailable(f"Microsoft Entra did not answer: {type(error).__name__}") from error
+    if status in (400, 401):
+        # The description names what is wrong (AADSTS7000215: invalid client secret) and holds no secret.
+        raise ConfigError(
+            "Microsoft Entra refuses the app's id, secret or certificate: "
+            f"{str(answer.get('error_description', answer.get('error', status)))[:300]}"
+        )
+    if status != 200 or not isinstance(answer.get("access_token"), str):
+        raise PlatformUnavailable(f"Microsoft Entra answered {status} without a token")
+    lives_s = seconds(answer.get("expires_in", 3600))
+    return str(answer["access_token"]), 3600.0 if lives_s is None else lives_s
+
+
+def by_managed_identity(client_id: str, scope: str) -> Fetch:
+    """Tokens for a user-assigned managed identity, from the Azure host that the process runs on."""
+
+    async def fetch() -> tuple[str, float]:
+        # Loading azure.identity takes a good part of a second, and only this kind of app needs it.
+        from azure.core.exceptions import AzureError, ClientAuthenticationError
+        from azure.identity.aio import ManagedIdentityCredential
+
+        try:
+            async with ManagedIdentityCredential(client_id=client_id) as credential:
+                token = await credential.get_token(scope)
+        except ClientAuthenticationError as error:
+            raise ConfigError(f"The managed identity {client_id} gives no token: {error.message}") from error
+        except AzureError as error:
+            raise PlatformUnavailable("The managed identity's endpoint did not answer") from error
+        return token.token, token.expires_on - time.time()
+
+    return fetch
+
+
+KEYS_LIVE_S = 24 * 3600.0
+"""Microsoft asks for the keys to be read anew each day (Bot Connector authentication, step 3)."""
+UNKNOWN_KEY_PAUSE_S = 300.0
+"""A token with an unknown key has the keys read again, but no more often than this."""
+_FETCH = aiohttp.ClientTimeout(total=10)
+
+
+class Keys:
+    """The public keys behind OpenID metadata at `url`; those read last serve on while it is away."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+        self._metadata: dict[str, Any] = {}
+        self._keys: dict[str, dict[str, Any]] = {}
+        self._read_at: float | None = None
+
+    async def metadata(self) -> Mapping[str, Any]:
+        """The metadata, as it was read with the keys. Raises PlatformUnavailable."""
+        if self._age_s() >= KEYS_LIVE_S:
+            await self._read(has_old=bool(self._keys))
+        return self._metadata
+
+    async def get(self, key_id: str | None) -> dict[str, Any]:
+        """The JSON Web Key with this id. Raises Unauthentic, PlatformUnavailable (they can't be read)."""
+        age_s = self._age_s()
+        if age_s >= KEYS_LIVE_S or (key_id not in self._keys and age_s >= UNKNOWN_KEY_PAUSE_S):
+            await self._read(has_old=bool(self._keys))
+        key = self._keys.get(key_id or "")
+        if key is None:
+            raise Unauthentic("the token is signed with an unknown key")
+        return key
+
+    def _age_s(self) -> float:
+        return time.monotonic() - self._read_at if self._read_at is not None else KEYS_LIVE_S
+
+    async def _read(self, has_old: bool) -> None:
+        try:
+            metadata = await self._load(self._url)
+            keys = (await self._load(str(metadata["jwks_uri"])))["keys"]
+            self._keys = {str(key["kid"]): key for key in keys}
+            self._metadata = metadata
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:
+            if not has_old:
+                raise PlatformUnavailable("Microsoft's signing keys can't be read") from error
+            log.warning("Microsoft's signing keys can't be read anew; the old ones serve on")
+        self._read_at = time.monotonic()
+
+    async def _load(self, url: str) -> Any:
+        async with self._session.get(url, timeout=_FETCH) as response:
+            response.raise_for_status()
+            return await read_object(response, SMALL_BYTES)

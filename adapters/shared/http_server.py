@@ -1,0 +1,177 @@
+"""The web server: listens, and takes no more connections than the process can hold."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from aiohttp import web
+
+from adapters.shared.client_address import TrustedProxies
+from adapters.shared.http_connections import REFUSAL, Connection, ConnectionPool
+from bot.domain import telemetry
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 620.0
+"""Longer than any sender keeps an idle connection: a delivery on a connection that we close is lost to it."""
+_MOST_CONNECTIONS = 4096
+_RESERVED_FILES = 64
+"""For the log, Redis and the like; of the others half is for connections to models and platforms."""
+_BATCH = 16
+_BACKLOG = 512
+_CHECK_S = 1.0
+_RETRY_S = 0.2
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def connection_limit() -> int:
+    """How many connections this process holds, by its limit of open files."""
+    return max(16, min(_MOST_CONNECTIONS, (telemetry.open_files_limit() - _RESERVED_FILES) // 2))
+
+
+@asynccontextmanager
+async def serving(
+    app: web.Application, host: str, port: int, proxies: TrustedProxies, most: int | None = None
+) -> AsyncGenerator[int]:
+    """Serve `app` until the end of the block, then finish what is running; the port. Raises OSError.
+
+    `most` is the limit on connections, by default `connection_limit`.
+    """
+    pool = ConnectionPool(most or connection_limit(), proxies)
+    app.middlewares.insert(0, proxies.middleware)
+    app.middlewares.insert(0, pool.middleware)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=KEEP_ALIVE_S)
+    await runner.setup()
+    listeners: list[_Listener] = []
+    try:
+        listeners += [_Listener(bound, runner.server, pool) for bound in await _bind(host, port)]
+        checks = asyncio.create_task(_check(pool))
+        try:
+            yield listeners[0].port
+        finally:
+            checks.cancel()
+            for listener in listeners:
+                listener.close()
+    finally:
+        await runner.cleanup()
+
+
+async def _check(pool: ConnectionPool) -> None:
+    while True:
+        await asyncio.sleep(_CHECK_S)
+        pool.close_overdue()
+
+
+async def _bind(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    bound: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            with suppress(_NoSuchFamily):
+                bound.append(_listen(family, kind, protocol, address))
+    except OSError:
+        for one in bound:
+            one.close()
+        raise
+    if not bound:
+        raise OSError(errno.EADDRNOTAVAIL, "the host has no address here")
+    return bound
+
+
+class _NoSuchFamily(Exception):
+    """The machine has no IPv6, or no IPv4."""
+
+
+def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
+    try:
+        one = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _NoSuchFamily from error
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+        one.listen(_BACKLOG)
+        one.setblocking(False)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+class _Listener:
+    """Accepts connections itself: uvloop would close the socket for good when descriptors run out."""
+
+    def __init__(self, bound: socket.socket, server: web.Server | None, pool: ConnectionPool) -> None:
+        assert server is not None  # noqa: S101 - the runner is set up
+        self._socket, self._server, self._pool = bound, server, pool
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._resume()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._socket.getsockname()[1])
+
+    def close(self) -> None:
+        """Accept no more."""
+        self._closed = True
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _resume(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._socket, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                accepted, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._pause(error)
+                return
+            self._admit(accepted, str(address[0]))
+
+    def _pause(self, error: OSError) -> None:
+        """The next attempt is a moment later: what can't be accepted would wake the loop at once."""
+        if error.errno in _OUT_OF_RESOURCES:
+            self._pool.make_room()
+        log.warning("a connection can't be accepted: %s", error.strerror)
+        self._loop.remove_reader(self._socket)
+        self._loop.call_later(_RETRY_S, self._resume)
+
+    def _admit(self, accepted: socket.socket, address: str) -> None:
+        client = self._pool.admit(address)
+        accepted.setblocking(False)
+        if client is None:
+            telemetry.CONNECTIONS_CLOSED.labels("refused").inc()
+            with suppress(OSError):
+                accepted.send(REFUSAL % (b"503 Service Unavailable", b"Retry-After: 5\r\n"))
+            accepted.close()
+            return
+        connection = Connection(
+            self._pool, self._server, client, access_log=None, keepalive_timeout=KEEP_ALIVE_S
+        )
+        self._pool.add(connection)
+        task = self._loop.create_task(self._connect(connection, accepted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, accepted)
+        except OSError as error:
+            self._pool.remove(connection)
+            accepted.close()
+            log.warning("a connection broke off at once: %s", error.strerror)

@@ -1,0 +1,27 @@
+"""Markdown as every platform needs it: split at its borders, tidied while it grows, and shown as HTML."""
+
+from adapters.shared.markdown.aside import aside
+from adapters.shared.markdown.growing import Growing, settled, tidy
+from adapters.shared.markdown.html import to_html
+from adapters.shared.markdown.marks import code_spans
+from adapters.shared.markdown.scanner import Scanner, blocks
+from adapters.shared.markdown.splitting import Measure, Splitter, split, utf16
+from adapters.shared.markdown.tree import Node, parse, plain
+
+__all__ = [
+    "Growing",
+    "Measure",
+    "Node",
+    "Scanner",
+    "Splitter",
+    "aside",
+    "blocks",
+    "code_spans",
+    "parse",
+    "plain",
+    "settled",
+    "split",
+    "tidy",
+    "to_html",
+    "utf16",
+]

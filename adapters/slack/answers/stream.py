@@ -1,0 +1,342 @@
+"""One answer in a thread, brought in line with a text: streamed natively, or edited, or posted once."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from adapters.shared.edit_throttle import Pace
+from adapters.shared.markdown import aside
+from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, Shown, Thread, in_line
+from adapters.slack.api.error_hints import GONE, SMALLEST_LIMIT, TOO_LARGE
+from adapters.slack.api.files import Pictures
+from adapters.slack.api.web_api import Limited, Rejected, Unsure, WebApi
+from adapters.slack.formatting import blocks as slack_format
+from adapters.slack.formatting.blocks import Block, half, reply_digest, shown_text
+from adapters.slack.formatting.growing_text import Growth
+from adapters.slack.workspaces.workspace import Later
+from bot.domain.errors import PlatformUnavailable
+from bot.domain.events import Post
+from bot.domain.turns import Reply
+
+log = logging.getLogger(__name__)
+
+APPEND_INTERVAL_S = 1.0
+EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
+FINISH_PATIENCE_S = 60.0
+FIRST_PAUSE_S = 0.3
+REPLACE_AFTER_S = 3.0  # longer than that nobody waits for the end of an answer that they are reading
+
+Bot = Callable[[], Awaitable[frozenset[str]]]
+
+
+class Answer:
+    """Shows a text in a thread, in as many messages as it needs, however often it is asked to.
+
+    `data` of its post holds team, channel, thread, question (its ts), event, conversation, user and
+    user_team; and `messages` (timestamps), `open` (those that may still be streaming), `files`, `shown`
+    (the digest of the reply that is wholly visible), and `anew` where one was so before this.
+
+    A step that finds the thread other than it thought returns False, and the layout is worked out anew.
+    """
+
+    def __init__(self, api: WebApi, streams: NativeStreams, post: Post, bot: Bot, later: Later) -> None:
+        self.stopped = False
+        self._post, self._bot, self._later = post, bot, later
+        self._thread = Thread(api, streams, post.data)
+        self._pictures = Pictures(api, post.data)
+        still_open = post.data.get("open", "").split()
+        recorded = post.data.get("messages", "").split()
+        self._messages = [Shown(ts=ts, text=None, streaming=ts in still_open) for ts in recorded]
+        self._may_stream = not recorded
+        self._lost = False  # a message may be there that we know nothing of
+        self._replaced = False
+        self._read = 0  # characters that an earlier attempt showed: while the answer grows, no fewer
+        self._whispered = 0
+        self._growth = Growth()
+        self._finished = post.data.get("shown", "")
+        self._limit = slack_format.MESSAGE_LIMIT
+        self._pace = Pace(self._grow, APPEND_INTERVAL_S)
+
+    @property
+    def visible(self) -> bool:
+        """Whether anybody can see a part of it."""
+        return bool(self._messages)
+
+    @property
+    def post(self) -> Post:
+        """What a second worker needs to continue."""
+        data = self._post.data | {
+            "messages": " ".join(message.ts for message in self._messages),
+            "open": " ".join(message.ts for message in self._messages if message.streaming),
+            "files": self._pictures.recorded,
+            "shown": self._finished,
+        }
+        post_id = self._post.id
+        if self._messages:
+            post_id = f"{data['team']}:{data['channel']}:{self._messages[0].ts}"
+        return Post(id=post_id, data={name: value for name, value in data.items() if value})
+
+    async def recover(self, patience_s: float) -> None:
+        """Find what was shown without being recorded. Raises PlatformUnavailable."""
+        known = {message.ts for message in self._messages}
+        self._read = 0
+        for seen in await self._thread.since_the_question(await self._bot(), patience_s):
+            if seen.get("files"):
+                self._pictures.found(seen["files"])
+            elif seen["ts"] in known or await self._thread.is_of_this_answer(seen):
+                self._read += len(seen.get("text") or "")
+                if seen["ts"] not in known:
+                    self._messages.append(Shown(ts=seen["ts"], text=None, streaming=not seen.get("metadata")))
+        self._messages.sort(key=lambda message: message.ts)
+        self._may_stream = self._may_stream and not self._messages
+        self._lost = False
+
+    # -------------------------------------------------------------- while it grows
+
+    def offer(self, text: str) -> None:
+        """Show the whole text so far when its turn comes."""
+        self._pace.offer(text)
+
+    async def settle(self) -> None:
+        """Show nothing more; what is visible stays."""
+        await self._pace.settle()
+
+    async def _grow(self, text: str) -> None:
+        safe = await aside(len(text), self._look, text)
+        if len(safe) < self._read:
+            return
+        try:
+            await self._lay_out(safe, None)
+        except Limited as error:
+            log.debug("%s", error)
+        except PlatformUnavailable as error:
+            log.warning("an answer could not grow: %s", error)
+
+    def _look(self, text: str) -> str:
+        """What may be shown of the text so far; its messages are found again when they are laid out."""
+        safe = self._growth.safe(text)
+        if self._may_stream:
+            safe = self._growth.lasting(safe)
+        self._parts(safe)
+        return safe
+
+    # -------------------------------------------------------------- the end
+
+    async def finish(self, reply: Reply) -> Post:
+        """Make the whole reply visible. Raises PlatformUnavailable after a minute of trying."""
+        await self._pace.settle()
+        digest = reply_digest(reply)
+        if digest == self._finished:
+            return self.post
+        give_up_at = time.monotonic() + FINISH_PATIENCE_S
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                await self._finish_once(reply, digest)
+                break
+            except (Limited, Unsure) as error:
+                wait_s = error.wait_s if isinstance(error, Limited) else pause_s
+                if time.monotonic() + wait_s > give_up_at:
+                    raise
+                log.warning("an answer is not yet whole, trying again in %.1f s: %s", wait_s, error)
+            await asyncio.sleep(wait_s)
+            pause_s *= 2
+        self._finished = digest
+        return self.post
+
+    async def _finish_once(self, reply: Reply, digest: str) -> None:
+        text = shown_text(reply)
+        text = (await aside(len(text), slack_format.defused, text)).strip("\n")
+        await aside(len(text), self._parts, text)  # found again below
+        if reply.private and not self._messages:
+            trailer = self._trailer(reply)
+            for part in self._growth.parts(text, self._limit)[self._whispered :]:
+                await self._thread.whisper(part, trailer)
+                self._whispered += 1
+        else:
+            await self._lay_out_or_replace(text, reply)
+            for message in self._messages[len(self._parts(text)) :]:
+                if message.streaming:
+                    await self._stop(message)
+                await self._thread.delete(message)
+                self._messages.remove(message)
+        await self._pictures.show(reply.images, digest)
+
+    # -------------------------------------------------------------- bringing the thread in line
+
+    def _parts(self, text: str) -> list[str]:
+        parts: list[str] = []
+        for message in self._messages:
+            if not message.kept or message.text is None or not text.startswith(message.text):
+                break
+            parts.append(message.text)
+            text = text[len(message.text) :].lstrip("\n")
+        return parts + (self._growth.parts(text, self._limit) if text.strip() else [])
+
+    async def _lay_out(self, text: str, reply: Reply | None) -> None:
+        """Show `text`; with a reply it is the whole one, and the last message is completed."""
+        if self._lost:
+            await self.recover(patience_s=0.0)
+        number = 0
+        while number < len(parts := self._parts(text)):
+            last = number == len(parts) - 1
+            if number == len(self._messages):
+                done = await self._begin(parts[number], reply, last)
+            elif last and reply is not None:
+                done = await self._complete(self._messages[number], parts[number], reply)
+            else:
+                done = await self._bring(self._messages[number], parts[number], ended=not last)
+            number += done
+
+    async def _lay_out_or_replace(self, text: str, reply: Reply) -> None:
+        """Where edits would wait long, what is not right yet comes as other messages in its place."""
+        try:
+            await self._lay_out(text, reply)
+        except Limited as error:
+            whole_before = "anew" in self._post.data or any(message.growing for message in self._messages)
+            if not whole_before or error.wait_s < REPLACE_AFTER_S or self._replaced:
+                raise
+            await self._replace(self._messages, text, reply)
+
+    async def _replace(self, known: list[Shown], text: str, reply: Reply) -> None:
+        right = in_line(known, self._parts(text)[:-1])
+        self._replaced, self._messages = True, known[:right]
+        try:
+            await self._lay_out(text, reply)
+        except PlatformUnavailable:
+            self._messages = sorted([*self._messages, *known[right:]], key=lambda message: message.ts)
+            raise
+        for message in known[right:]:
+            self._later(self._thread.delete(message, STOP_PATIENCE_S))
+
+    async def _begin(self, part: str, reply: Reply | None, last: bool) -> bool:
+        trailer = self._trailer(reply) if reply and last else []
+        try:
+            shown = await self._thread.start(part) if self._may_stream and reply is None else None
+            if shown is None:
+                self._may_stream = False
+                self._pace.interval_s = EDIT_INTERVAL_S
+                shown = await self._post_message(part, trailer, growing=reply is None and last)
+        except Unsure:
+            self._lost = True
+            raise
+        except Rejected as error:
+            return self._smaller(error)
+        self._messages.append(shown)
+        return last or not shown.streaming
+
+    async def _post_message(self, part: str, trailer: list[Block], *, growing: bool) -> Shown:
+        """A message that will grow is begun only if its end is sure; else the whole comes as one post."""
+        begun = self._thread.begin(half(part), self._stop_button) if growing else None
+        shown = await (begun or self._thread.post(part, trailer))
+        shown.text = part
+        return shown
+
+    async def _bring(self, message: Shown, part: str, *, ended: bool) -> bool:
+        """Let a message show `part`, and end its stream if more messages follow."""
+        if message.text is None or message.text.rstrip() != part.rstrip():
+            if message.streaming and message.text is not None and part.startswith(message.text):
+                return await self._append(message, part, last=ended) and not ended
+            if ended:
+                return await self._edit(message, part, part, [])
+            return await self._edit(message, part, half(part), self._stop_button, last=False)
+        if ended and message.streaming:
+            await self._stop(message)
+        return True
+
+    async def _complete(self, message: Shown, part: str, reply: Reply) -> bool:
+        """Let the last message show `part` with what stands under it; this marks the answer as whole."""
+        trailer = self._trailer(reply)
+        if not message.streaming or message.text is None or not part.startswith(message.text):
+            if message.text == part and message.trailer == trailer:
+                return True
+            return await self._edit(message, part, part, trailer)
+        rest = part[len(message.text) :]
+        try:
+            await self._thread.stop(message, rest, trailer)
+        except Unsure:
+            message.text = None
+            raise
+        except Limited:
+            # Stopping is limited to 20 a minute, appending to 100: the text is shown now, the rest follows.
+            if rest and not await self._append(message, part, last=True):
+                return False
+            await self._thread.claim(message)
+            self._later(self._thread.stop_later(message, trailer))
+        except Rejected as error:
+            return await self._stream_refused(message, error)
+        message.streaming, message.text, message.trailer = False, part, trailer
+        return True
+
+    async def _append(self, message: Shown, part: str, *, last: bool) -> bool:
+        try:
+            await self._thread.append(message, part[len(message.text or "") :], last=last)
+        except Unsure:
+            message.text = None
+            raise
+        except Rejected as error:
+            return await self._stream_refused(message, error)
+        message.text = part
+        return True
+
+    async def _edit(
+        self, message: Shown, part: str, now: str, trailer: list[Block], *, last: bool = True
+    ) -> bool:
+        """Replace a message by `part`, which looks like `now` until it is whole."""
+        if message.streaming:
+            await self._stop(message)
+        self._pace.interval_s = EDIT_INTERVAL_S
+        try:
+            await self._thread.edit(message, now, trailer, last=last)
+        except Unsure:
+            message.text = None
+            raise
+        except Rejected as error:
+            return self._forget(message) if error.code in GONE else self._smaller(error)
+        message.text, message.trailer, message.growing = part, trailer, message.growing and not last
+        return True
+
+    async def _stop(self, message: Shown) -> None:
+        try:
+            await self._thread.stop(message)
+        except Rejected as error:
+            log.debug("%s", error)
+        message.streaming = False
+
+    async def _stream_refused(self, message: Shown, error: Rejected) -> bool:
+        """What becomes of a message whose stream takes no more."""
+        if error.code == "message_not_in_streaming_state":
+            message.streaming = self._may_stream = False
+            if message.text is not None:
+                message.kept = True
+                await self._thread.mend(message)
+            return False
+        if error.code == "stopped_by_user":
+            self.stopped = True
+            message.streaming = self._may_stream = False
+            return False
+        if error.code in GONE:
+            return self._forget(message)
+        await self._stop(message)
+        return self._smaller(error)
+
+    def _forget(self, message: Shown) -> bool:
+        self._messages.remove(message)
+        return False
+
+    def _smaller(self, error: Rejected) -> bool:
+        """After a refusal for size everything is cut smaller; other refusals are the caller's."""
+        if error.code not in TOO_LARGE or self._limit // 2 < SMALLEST_LIMIT:
+            raise error
+        self._limit //= 2
+        return False
+
+    @property
+    def _stop_button(self) -> list[Block]:
+        return slack_format.stop_button(self._post.data["conversation"], self._post.data["event"])
+
+    def _trailer(self, reply: Reply) -> list[Block]:
+        """Buttons name the post, which is the message itself where there are no others."""
+        post = self.post.id if self._messages else ""
+        return slack_format.trailer(reply, post, self._post.data["conversation"])

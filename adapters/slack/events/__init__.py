@@ -1,0 +1,1 @@
+"""Slack's payloads as events: pure, without input or output."""

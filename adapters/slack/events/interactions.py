@@ -1,0 +1,196 @@
+"""What people do beside writing messages, as events: commands, pressed buttons, sent forms, and stops."""
+
+from collections.abc import Mapping
+
+from adapters.shared.http_body import parse_object
+from adapters.slack.events.lenient import strings
+from adapters.slack.formatting.blocks import (
+    AGAIN_ACTION,
+    CONFIRM_ACTION,
+    RATING_ACTION,
+    SENT_ACTION,
+    STOP_ACTION,
+    VARY_ACTION,
+)
+from adapters.slack.formatting.mrkdwn import plain
+from adapters.slack.formatting.views import ASK_ABOUT_VIEW, COMMENT_VIEW, quoted, typed
+from adapters.slack.payloads import Bot, Payload, act_id, part, time_of
+from bot.domain.events import Address, Quote, Rated, Said, Stopped, User, now
+
+Interaction = Said | Rated | Stopped
+
+
+def command(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Said:
+    """A slash command, answered for whoever typed it."""
+    team = str(payload.get("team_id") or bot.team)
+    channel, person = payload["channel_id"], payload["user_id"]
+    act = f"slack:{team}:{channel}:command:{payload['trigger_id']}"
+    data = {"kind": "command", "team": team, "channel": channel, "user": person}
+    data["response_url"] = payload.get("response_url", "")
+    return Said(
+        id=act,
+        address=Address(conversation=f"slack:{team}:{channel}:command:{person}", event=act, data=data),
+        user=User(id=person, tenant=team, name=str(payload.get("user_name") or "")),
+        at=now(),
+        text=_command_text(payload, bot, names),
+        channel=channel,
+        direct=payload.get("channel_name") == "directmessage",
+    )
+
+
+def _command_text(payload: Payload, bot: Bot, names: Mapping[str, str]) -> str:
+    word, words = str(payload["command"]), plain(str(payload.get("text") or ""), bot.user, names)
+    if word == "/ask":
+        return words
+    if word == "/parley":
+        return f"/{words or 'help'}"
+    return f"{word} {words}".strip()
+
+
+# ------------------------------------------------------------------ buttons
+
+_WORDS = {AGAIN_ACTION: "again", SENT_ACTION: "sent", VARY_ACTION: "variations"}
+
+
+def pressed(payload: Payload) -> Interaction | None:
+    """A button under an answer; None for any other."""
+    actions: list[Payload] = payload.get("actions") or []
+    read = {RATING_ACTION: _rated, STOP_ACTION: _stopped, CONFIRM_ACTION: _asked}
+    read |= dict.fromkeys(_WORDS, _asked)
+    action = next((action for action in actions if action.get("action_id") in read), None)
+    if action is None:
+        return None
+    return read[action["action_id"]](payload, action, parse_object(action["value"]))
+
+
+def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Address, User]:
+    """Where the answer stands whose button was pressed, and who pressed it."""
+    container, person = part(payload, "container"), part(payload, "user")
+    team, ts = conversation.split(":")[1], str(container["message_ts"])
+    channel = str(part(payload, "channel").get("id") or container["channel_id"])
+    what = "rated" if action["action_id"] == RATING_ACTION else action["action_id"]
+    act = f"{act_id(team, channel, ts)}:{what}:{person['id']}:{action['action_ts']}"
+    data = {"team": team, "channel": channel, "user": str(person["id"])}
+    if conversation.split(":")[3] == "command":
+        data |= {"kind": "command", "response_url": str(payload.get("response_url") or "")}
+    else:
+        data |= {
+            "thread": str(container.get("thread_ts") or ts),
+            "question": str(action["action_ts"]),
+            "user_team": str(person.get("team_id") or team),
+        }
+        if channel.startswith("D"):
+            data["direct"] = "1"
+    name = str(person.get("username") or person.get("name") or "")
+    return Address(conversation=conversation, event=act, data=data), User(
+        id=data["user"], tenant=team, name=name
+    )
+
+
+def _rated(payload: Payload, action: Payload, value: Payload) -> Rated:
+    address, user = _address(payload, action, str(value["conversation"]))
+    return Rated(
+        id=address.event,
+        address=address,
+        user=user,
+        at=time_of(action["action_ts"]),
+        post=_post(payload, address, value),
+        good=value["good"] is True,
+    )
+
+
+def _post(payload: Payload, address: Address, value: Payload) -> str:
+    """The answer that a button is about: its value says which, else the message that holds it is it."""
+    data, ts = address.data, part(payload, "container")["message_ts"]
+    return str(value.get("post") or f"{data['team']}:{data['channel']}:{ts}")
+
+
+def _asked(payload: Payload, action: Payload, value: Payload) -> Said:
+    """The buttons that say command words, with the answer that they stand under; one says its own command."""
+    address, user = _address(payload, action, str(value["conversation"]))
+    return Said(
+        id=address.event,
+        address=address,
+        user=user,
+        at=time_of(action["action_ts"]),
+        text=str(value.get("command") or f"/{_WORDS[action['action_id']]} {_post(payload, address, value)}"),
+        channel=address.data["channel"],
+        direct=address.data["channel"].startswith("D"),
+    )
+
+
+def _stopped(payload: Payload, action: Payload, value: Payload) -> Stopped:
+    address, user = _address(payload, action, str(value["conversation"]))
+    at, target = time_of(action["action_ts"]), str(value.get("event", ""))
+    return Stopped(id=address.event, address=address, user=user, at=at, target=target)
+
+
+def session_stopped(event: Payload, team: str) -> Stopped:
+    """The stop button of a stream (docs.slack.dev/reference/events/agent_session_stopped)."""
+    channel, thread, person = event["channel"], event["thread_ts"], event["user"]
+    act = f"{act_id(team, channel, thread)}:stopped:{event['event_ts']}"
+    data = {"team": team, "channel": channel, "thread": thread, "user": person}
+    return Stopped(
+        id=act,
+        address=Address(conversation=act_id(team, channel, thread), event=act, data=data),
+        user=User(id=person, tenant=team),
+        at=time_of(event["event_ts"]),
+    )
+
+
+# ------------------------------------------------------------------ forms
+
+
+def submitted(payload: Payload) -> Interaction | None:
+    """A form that was sent: words about a bad answer, or a question about a message; None for any other."""
+    view = part(payload, "view")
+    read = {COMMENT_VIEW: _commented, ASK_ABOUT_VIEW: _asked_about}
+    if view.get("callback_id") not in read:
+        return None
+    known = strings(parse_object(view["private_metadata"]))
+    person = part(payload, "user")
+    act = f"slack:{known['team']}:{known['channel']}:view:{view['id']}"
+    data = known | {"user": str(person["id"]), "user_team": str(person.get("team_id") or known["team"])}
+    user = User(
+        id=data["user"],
+        tenant=known["team"],
+        name=str(person.get("username") or person.get("name") or ""),
+    )
+    return read[view["callback_id"]](view, Address(conversation="", event=act, data=data), user)
+
+
+def _commented(view: Payload, address: Address, user: User) -> Rated | None:
+    """What was wrong with an answer; it is rated bad already."""
+    data = dict(address.data)
+    post, conversation = data.pop("post"), data.pop("conversation")
+    words = typed(view)
+    if not words:
+        return None
+    return Rated(
+        id=address.event,
+        address=Address(conversation=conversation, event=address.event, data=data),
+        user=user,
+        at=now(),
+        post=post,
+        good=False,
+        comment=words,
+    )
+
+
+def _asked_about(view: Payload, address: Address, user: User) -> Said:
+    """A question about somebody's message, answered in that message's thread."""
+    data = dict(address.data)
+    author, by = data.pop("author"), data.pop("by", "")
+    if data["channel"].startswith("D"):
+        data["direct"] = "1"
+    conversation = act_id(data["team"], data["channel"], data["thread"])
+    return Said(
+        id=address.event,
+        address=Address(conversation=conversation, event=address.event, data=data),
+        user=user,
+        at=now(),
+        text=typed(view),
+        quotes=(Quote(author=author, text=quoted(view), by=by),),
+        channel=data["channel"],
+        direct=data["channel"].startswith("D"),
+    )

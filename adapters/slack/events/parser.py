@@ -1,0 +1,181 @@
+"""Slack's payloads as events: pure, and tolerant of everything that it does not know."""
+
+from collections.abc import Mapping
+
+from adapters.slack.events.interactions import command, pressed, session_stopped, submitted
+from adapters.slack.formatting.mrkdwn import mentioned, plain
+from adapters.slack.payloads import Bot, Payload, act_id, origin, part, time_of
+from bot.domain.events import Address, Attachment, Deleted, Edited, Event, Said, User
+
+# Subtypes under which a person's own words arrive (docs.slack.dev/reference/events/message).
+SPOKEN_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
+STOP_EVENTS = frozenset({"agent_session_stopped", "message_stream_stopped"})  # the second is the old name
+SLACKBOT = "USLACKBOT"
+
+
+def people(payload: Payload) -> set[str]:
+    """The ids of the people whose names `parse` would like to know: who is mentioned, and who asks."""
+    event = part(payload, "event")
+    said = str(event.get("text") or part(event, "message").get("text") or payload.get("text") or "")
+    asks = "<@" in said or event.get("channel_type") == "im"
+    asker = event.get("user") if asks and not part(event, "user_profile") else None
+    named = mentioned(said) if "<@" in said else set[str]()
+    return named | {str(asker)} if asker else named
+
+
+def parse(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
+    """What a person did, or None when it is nothing for us. Raises KeyError, TypeError or ValueError.
+
+    `names` are people's names by id; a person without one is called by the id.
+    """
+    match payload.get("type"):
+        case "event_callback":
+            return _event(payload, bot, names)
+        case "block_actions":
+            return pressed(payload)
+        case "view_submission":
+            return submitted(payload)
+        case _ if "command" in payload:
+            bare = payload["command"] == "/ask" and not payload.get("text")
+            return None if bare else command(payload, bot, names)  # a bare one opens a form
+        case _:
+            return None
+
+
+def _event(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
+    event: Payload = payload["event"]
+    team = origin(payload).team or bot.team
+    kind, subtype = event.get("type"), event.get("subtype")
+    if kind in STOP_EVENTS:
+        return session_stopped(event, team)
+    if kind not in ("message", "app_mention"):
+        return None
+    if subtype == "message_changed":
+        return _changed(event, team, bot, names)
+    if subtype == "message_deleted":
+        return _deleted(event, team, bot, part(event, "previous_message"), str(event["deleted_ts"]))
+    if subtype not in SPOKEN_SUBTYPES or event.get("hidden"):
+        return None
+    return _said(event, team, bot, names)
+
+
+# ------------------------------------------------------------------ messages
+
+
+def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Said | None:
+    text = str(event.get("text") or "")
+    direct = event.get("channel_type") == "im"
+    named = event["type"] == "app_mention" or _names(text, bot)
+    if not _from_somebody_else(event, bot) or (event.get("bot_id") and not named):
+        return None
+    if not (named or direct or event.get("thread_ts")):
+        return None
+    return Said(
+        id=act_id(team, event["channel"], event["ts"]),
+        address=_address(event, event["channel"], team, str(event["ts"])),
+        user=_user(event, team, names),
+        at=time_of(event["ts"]),
+        text=plain(text, bot.user, names),
+        attachments=tuple(_attachment(file) for file in event.get("files") or () if file.get("id")),
+        addressed=named or direct,
+        channel=event["channel"],
+        direct=direct,
+    )
+
+
+def _changed(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Edited | Deleted | None:
+    """Unfurls and replies arrive as changes too: only changed text is an edit."""
+    after: Payload = event["message"]
+    before = part(event, "previous_message")
+    if after.get("subtype") == "tombstone":  # a deleted message that has replies
+        return _deleted(event, team, bot, {**after, **before}, str(after["ts"]))
+    text = str(after.get("text") or "")
+    if after.get("subtype") not in SPOKEN_SUBTYPES or "text" not in before or before["text"] == text:
+        return None
+    if not _concerns_us(event, after, before, bot):
+        return None
+    channel, ts = event["channel"], str(after["ts"])
+    edited = str(part(after, "edited").get("ts") or event.get("event_ts") or event["ts"])
+    act = f"{act_id(team, channel, ts)}:edit:{edited}"
+    return Edited(
+        id=act,
+        address=_address(after, channel, team, ts, event=act, direct=event.get("channel_type") == "im"),
+        user=_user(after, team, names),
+        at=time_of(edited),
+        target=act_id(team, channel, ts),
+        text=plain(text, bot.user, names),
+    )
+
+
+def _deleted(event: Payload, team: str, bot: Bot, before: Payload, ts: str) -> Deleted | None:
+    if not _concerns_us(event, before, before, bot):
+        return None
+    channel = event["channel"]
+    act = f"{act_id(team, channel, ts)}:deleted"
+    return Deleted(
+        id=act,
+        address=_address(before, channel, team, ts, event=act, direct=event.get("channel_type") == "im"),
+        user=_user(before, team, {}),
+        at=time_of(event.get("event_ts") or event["ts"]),
+        target=act_id(team, channel, ts),
+    )
+
+
+def _concerns_us(event: Payload, after: Payload, before: Payload, bot: Bot) -> bool:
+    """A change counts where the message itself could have been for us."""
+    if not _from_somebody_else(after, bot) or after.get("bot_id"):
+        return False
+    named = any(_names(str(version.get("text") or ""), bot) for version in (after, before))
+    return named or bool(after.get("thread_ts")) or event.get("channel_type") == "im"
+
+
+def _from_somebody_else(message: Payload, bot: Bot) -> bool:
+    """Neither our own words nor Slack's."""
+    author = message.get("user")
+    if author in (bot.user, SLACKBOT) or (message.get("bot_id") and message["bot_id"] == bot.bot):
+        return False
+    return bool(author or message.get("bot_id"))
+
+
+def _attachment(file: Payload) -> Attachment:
+    url = file.get("url_private_download") or file.get("url_private")
+    size = file.get("size")
+    return Attachment(
+        id=str(file["id"]),
+        name=str(file.get("name") or file.get("title") or ""),
+        mime=str(file.get("mimetype") or "application/octet-stream"),
+        size_bytes=size if isinstance(size, int) and size > 0 else None,
+        data={"url": str(url)} if url else {},
+    )
+
+
+# ------------------------------------------------------------------ the parts of an event
+
+
+def _names(text: str, bot: Bot) -> bool:
+    return "<@" in text and bot.user in mentioned(text)
+
+
+def _address(
+    message: Payload, channel: str, team: str, ts: str, event: str = "", direct: bool | None = None
+) -> Address:
+    thread = str(message.get("thread_ts") or ts)
+    if direct is None:
+        direct = message.get("channel_type") == "im"
+    data = {"team": team, "channel": channel, "thread": thread, "question": ts}
+    person = message.get("user")
+    if person:
+        home = message.get("user_team") or message.get("team") or team
+        data |= {"user": str(person), "user_team": str(home)}
+    if direct:
+        data["direct"] = "1"
+    return Address(
+        conversation=act_id(team, channel, thread), event=event or act_id(team, channel, ts), data=data
+    )
+
+
+def _user(message: Payload, team: str, names: Mapping[str, str]) -> User:
+    person = str(message.get("user") or message.get("bot_id") or "")
+    profile = part(message, "user_profile") or part(message, "bot_profile")
+    name = names.get(person) or profile.get("display_name") or profile.get("real_name") or profile.get("name")
+    return User(id=person, tenant=team, name=str(name or message.get("username") or ""))

@@ -1,0 +1,44 @@
+"""What Slack tells when the app is taken away from a workspace or an organisation, as events."""
+
+from datetime import timedelta
+
+from adapters.slack.payloads import Origin, Payload, part, time_of
+from bot.domain.events import Address, Departed, User, now
+
+REMOVALS = frozenset({"app_uninstalled", "tokens_revoked", "team_access_revoked"})
+
+
+def removed(payload: Payload, place: Origin) -> list[Origin]:
+    """Whom the app was taken away from: a workspace, or a whole organisation (without a team).
+
+    An organisation can also take it away from some of its workspaces; the tokens of people alone are none of
+    ours.
+    """
+    event = part(payload, "event")
+    match event.get("type"):
+        case "team_access_revoked":
+            teams: list[object] = event.get("team_ids") or []
+            return [Origin(str(team), "") for team in teams]
+        case "tokens_revoked" if not part(event, "tokens").get("bot"):
+            return []
+        case _:
+            gone = Origin("", place.enterprise) if place.enterprise else place
+            return [gone] if any(gone) else []
+
+
+def departed(payload: Payload, place: Origin) -> Departed:
+    """The event by which what was said there is forgotten; equal for each delivery."""
+    conversation = f"slack:departed:{place.team or place.enterprise}"
+    act = f"{conversation}:{payload['event_id']}"
+    # Slack tells whole seconds; what was said in that second was said before.
+    at = time_of(payload["event_time"]) + timedelta(seconds=1) if payload.get("event_time") else now()
+    rooms = f"slack:{place.team}:" if place.team else "slack:"
+    return Departed(
+        id=act,
+        address=Address(conversation=conversation, event=act),
+        user=User(id="", tenant=place.team),
+        at=at,
+        rooms=rooms,
+        marks={} if place.team else {"enterprise": place.enterprise},
+        whole=True,
+    )

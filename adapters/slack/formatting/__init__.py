@@ -1,0 +1,1 @@
+"""Text, blocks and views in the forms that Slack takes."""

@@ -1,0 +1,214 @@
+"""Text and blocks as Slack takes them: what the model wrote pages nobody, and nothing is over a limit."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.shared.markdown import split, tidy, utf16
+from adapters.slack.formatting.mrkdwn import escaped
+from bot.domain.turns import Reply, Source
+
+Block = dict[str, Any]
+
+# A markdown block and `markdown_text` take 12,000 characters, a streamed message about 13,200 in all
+# (docs.slack.dev/reference/block-kit/blocks/markdown-block, slackapi/bolt-js#2509).
+MESSAGE_LIMIT = 11_000
+FALLBACK_LIMIT = 700  # `text` beside blocks is for notifications; chat.update takes 4,000 once it is escaped
+CONTEXT_LIMIT = 2_900  # a mrkdwn element takes 3,000
+TITLE_LIMIT = 150
+ALT_LIMIT = 1_000
+HOLD_BACK = 40  # the longest unfinished mention that is waited for
+RATING_ACTION, AGAIN_ACTION, SENT_ACTION, STOP_ACTION = "feedback", "again", "sent", "stop"
+VARY_ACTION, CONFIRM_ACTION = "variations", "confirm"
+
+_BROADCAST = "here|channel|everyone"
+_UNFINISHED = re.compile(rf"[<@][^\s<>@]{{0,{HOLD_BACK}}}\Z")
+_SIGN = re.compile(
+    rf"(?P<entity><(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))|(?P<handle>(?<![\w@.+-])@(?={_BROADCAST}))"
+    r"|(?P<fence>^[ \t>]*(?:```|~~~))|(?P<tick>`+)|(?P<line>\n)",
+    re.M,
+)
+_MOST_LAST = 2_000  # characters of an unfinished line that are looked at again when more was written
+_BETWEEN = re.compile(r"[^\w<@#!^`]|(?<=\w{12})\w|(?=<)")  # where no sign is cut in two
+_NO_ADDRESS = ' \n\t<>`|"'  # signs that end an address
+_MOST_ADDRESS = 2_000  # characters of an address that may stand before a handle
+_NOTHING = "\u2060"  # a word joiner: invisible, and no entity survives it
+
+
+length = utf16
+"""Characters as Slack counts them."""
+
+
+def parts(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
+    """`text` as the messages that will hold it, in order."""
+    return [text] if length(text) <= limit else split(text, limit, length)
+
+
+def growing(text: str) -> str:
+    """`text` without an unfinished mention at its end, so that what is shown never has to be taken back."""
+    half = _UNFINISHED.search(text, max(len(text) - HOLD_BACK - 1, 0))
+    return text[: half.start()] if half else text
+
+
+def defused(text: str) -> str:
+    """`text` in which the model can page nobody: `<!channel>`, `<@U1>` and `@here` are only words.
+
+    Entities are broken everywhere, since Slack reads them in code too; a bare handle only outside code.
+    """
+    return Defusing().defused(text)
+
+
+class Defusing:
+    """Defuses a text that grows. Everything but the last words of its last line is looked at once."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._at = 0
+        self._done: list[str] = []
+        self._fence, self._ticked = "", False
+
+    def defused(self, text: str) -> str:
+        """The text so far, defused; see `defused`."""
+        if not text.startswith(self._text):
+            self.__init__()
+        self._text = text
+        if (end := _border(text, self._at)) > self._at:
+            self._done = ["".join([*self._done, self._without_pages(end)])]
+            self._at = end
+        fence, ticked = self._fence, self._ticked
+        rest = self._without_pages(len(text))
+        self._fence, self._ticked = fence, ticked
+        return "".join([*self._done, rest])
+
+    def _without_pages(self, end: int) -> str:
+        """What is new up to `end`, defused. What stands before decides what is code, so that it holds while text
+        grows.
+        """
+        pieces: list[str] = []
+        at = self._at
+        for sign in _SIGN.finditer(self._text, at, end):
+            kind = sign.lastgroup
+            if kind in ("entity", "handle"):
+                if kind == "entity" or not (self._fence or self._ticked or _in_address(sign)):
+                    pieces += [self._text[at : sign.end()], _NOTHING]
+                    at = sign.end()
+            elif kind == "fence":
+                mark = sign.group().lstrip(" \t>")
+                if self._fence in ("", mark):
+                    self._fence, self._ticked = ("" if self._fence else mark), False
+            elif not self._fence:
+                self._ticked = kind == "tick" and not self._ticked
+        return "".join([*pieces, self._text[at:end]])
+
+
+def _border(text: str, start: int) -> int:
+    """Where to go on later: behind the last whole line or, in a long one, between two signs. At least `start`."""
+    end = text.rfind("\n", start) + 1
+    last = max(end, start)
+    if len(text) - last <= _MOST_LAST:
+        return last
+    near = len(text) - HOLD_BACK
+    for found in _BETWEEN.finditer(text, near - HOLD_BACK, near):
+        last = found.end()
+    return last
+
+
+def _in_address(handle: re.Match[str]) -> bool:
+    """Whether a handle is a part of an address, and so mere text already."""
+    before = handle.string[max(handle.start() - _MOST_ADDRESS, 0) : handle.start()]
+    return "://" in before[max(map(before.rfind, _NO_ADDRESS)) + 1 :]
+
+
+def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
+    """The arguments of an ordinary message that shows Markdown: a block, and words for notifications."""
+    fallback = text if len(text) <= FALLBACK_LIMIT else text[:FALLBACK_LIMIT] + "…"
+    return {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
+
+
+def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:
+    """What stands under an answer: where it comes from, and the buttons about it.
+
+    An empty post is the message that holds the buttons.
+    """
+    blocks: list[Block] = [_sources(reply.sources)] if reply.sources else []
+    if reply.confirm:
+        blocks.append(_confirmation(reply.confirm, conversation))
+    if reply.rate and not reply.private:
+        value = button_value(post, conversation)
+        again = _button("Try again", AGAIN_ACTION, value)
+        sent = _button("What did you send?", SENT_ACTION, value)
+        more = [_button("Variations", VARY_ACTION, value)] if reply.images else []
+        blocks += [_rating(post, conversation), {"type": "actions", "elements": [*more, again, sent]}]
+    return blocks
+
+
+def _confirmation(command: str, conversation: str) -> Block:
+    """The button that says the command for whoever presses it."""
+    value = button_value("", conversation, command=command)
+    delete = _button("Delete", CONFIRM_ACTION, value) | {"style": "danger"}
+    return {"type": "actions", "elements": [delete]}
+
+
+def stop_button(conversation: str, event: str) -> list[Block]:
+    """Under a message that grows by edits; a native stream has a stop of Slack's own."""
+    stop = _button("Stop", STOP_ACTION, button_value("", conversation, event=event))
+    return [{"type": "actions", "elements": [stop]}]
+
+
+def button_value(post: str, conversation: str, **more: object) -> str:
+    """What a button says when it is pressed: which answer, and in which conversation."""
+    return msgspec.json.encode({"post": post, "conversation": conversation, **more}).decode()
+
+
+def _button(words: str, action: str, value: str) -> Block:
+    text = {"type": "plain_text", "text": words}
+    return {"type": "button", "text": text, "action_id": action, "value": value}
+
+
+def _sources(sources: Sequence[Source]) -> Block:
+    line = "Sources: "
+    for number, source in enumerate(sources):
+        title = escaped(defused(source.title[:TITLE_LIMIT]).replace("|", "/")) or source.url
+        url = source.url.replace("|", "%7C").replace(">", "%3E").replace("<", "%3C")
+        entry = f"<{url}|{title}>" if url.startswith(("https://", "http://")) else title
+        if len(line) + len(entry) > CONTEXT_LIMIT:
+            line += " …"
+            break
+        line += entry if number == 0 else f", {entry}"
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": line}]}
+
+
+def _rating(post: str, conversation: str) -> Block:
+    def button(good: bool, words: str) -> dict[str, Any]:
+        return {
+            "text": {"type": "plain_text", "text": words},
+            "value": button_value(post, conversation, good=good),
+            "accessibility_label": f"Rate this answer as {words.lower()}",
+        }
+
+    buttons = {
+        "type": "feedback_buttons",
+        "action_id": RATING_ACTION,
+        "positive_button": button(True, "Good"),
+        "negative_button": button(False, "Bad"),
+    }
+    return {"type": "context_actions", "elements": [buttons]}
+
+
+def reply_digest(reply: Reply) -> str:
+    """Sixteen hex digits that are equal for equal replies."""
+    return hashlib.blake2b(msgspec.json.encode(reply), digest_size=8).hexdigest()
+
+
+def half(text: str) -> str:
+    """An unfinished text as an edited message shows it: without raw signs, and never empty."""
+    tidied = tidy(text)
+    return tidied if tidied.strip() else "…"
+
+
+def shown_text(reply: Reply) -> str:
+    """The text of a reply; a picture alone is introduced by what it shows."""
+    return reply.text if reply.text.strip() else next((i.alt for i in reply.images if i.alt), "Here you are.")

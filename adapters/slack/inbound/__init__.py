@@ -1,0 +1,1 @@
+"""What comes in from Slack: verified, stored, acknowledged; and what was said before."""

@@ -1,0 +1,165 @@
+"""What people open beside conversations: tabs, forms, and the older assistant threads."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from adapters.slack.formatting import views
+from adapters.slack.formatting.blocks import RATING_ACTION
+from adapters.slack.formatting.mrkdwn import mentioned, plain
+from adapters.slack.formatting.views import View
+from adapters.slack.manifest import ASK_ABOUT_SHORTCUT, ASK_SHORTCUT, SUGGESTED_PROMPTS
+from adapters.slack.payloads import Payload, part
+from adapters.slack.workspaces.workspace import Later, Workspace
+from bot.domain.adapter import Desk
+from bot.domain.errors import PlatformUnavailable, Refused, StateUnavailable
+from bot.domain.events import Rated, Said, User
+
+log = logging.getLogger(__name__)
+
+HOME_AWAY = "I can't look this up now. Please open this tab again in a moment."
+HOME_EMPTY = "Write to me in the Messages tab, or mention me in a channel."
+TITLE_LIMIT = 80
+THREADS_KEPT = 1_000
+
+
+class Surfaces:
+    """Shows what leads to no event. Nothing here waits for Slack; what Slack refuses is logged."""
+
+    def __init__(self, desk: Desk | None, later: Later) -> None:
+        self._desk, self._later = desk, later
+        self._untitled: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def receive(self, payload: Payload, workspace: Workspace, team: str) -> None:
+        """Raises StateUnavailable where a choice could not be written down."""
+        match payload.get("type"):
+            case "event_callback":
+                self._opened(part(payload, "event"), workspace, team)
+            case None if payload.get("command") == "/ask":
+                self.open(workspace, payload, views.ask())
+            case "shortcut" if payload.get("callback_id") == ASK_SHORTCUT:
+                self.open(workspace, payload, views.ask())
+            case "message_action" if payload.get("callback_id") == ASK_ABOUT_SHORTCUT:
+                self._later(self._ask_about(payload, workspace, team))
+            case "block_actions":
+                await self._pressed_at_home(payload, workspace, team)
+            case _:
+                pass
+
+    def open(self, workspace: Workspace, payload: Payload, view: View) -> None:
+        """Show a form to whoever did this; Slack takes it for three seconds."""
+        trigger = payload.get("trigger_id")
+        if trigger is None:
+            log.warning(
+                "a form can't be opened: the payload of type %r has no trigger_id", payload.get("type")
+            )
+            return
+        args = {"trigger_id": trigger, "view": view}
+        self._later(self._call(workspace, "views.open", args))
+
+    def heard(self, event: Said | Rated, payload: Payload, workspace: Workspace) -> None:
+        """What is shown because of an event that was written down."""
+        data = event.address.data
+        if isinstance(event, Rated):
+            actions: list[Payload] = payload.get("actions") or [{}]
+            if not event.good and actions[0].get("action_id") == RATING_ACTION:
+                known = data | {"post": event.post, "conversation": event.address.conversation}
+                self.open(workspace, payload, views.comment(known))
+            return
+        thread = (data["channel"], data.get("thread", ""))
+        if thread in self._untitled:
+            del self._untitled[thread]
+            args = {"channel_id": thread[0], "thread_ts": thread[1], "title": event.text[:TITLE_LIMIT]}
+            self._later(self._call(workspace, "assistant.threads.setTitle", args))
+
+    # -------------------------------------------------------------- tabs and threads
+
+    def _opened(self, event: Payload, workspace: Workspace, team: str) -> None:
+        prompts = [dict(prompt) for prompt in SUGGESTED_PROMPTS]
+        match event.get("type"), event.get("tab"):
+            case "app_home_opened", "messages":
+                # With a thread_ts the prompts of an agent's messages tab would not appear.
+                args = {"channel_id": event["channel"], "prompts": prompts}
+                self._later(self._call(workspace, "assistant.threads.setSuggestedPrompts", args))
+            case "app_home_opened", "home":
+                self._later(self._publish(workspace, User(id=str(event["user"]), tenant=team)))
+            case "assistant_thread_started", _:
+                thread = part(event, "assistant_thread")
+                channel, ts = str(thread["channel_id"]), str(thread["thread_ts"])
+                args = {"channel_id": channel, "thread_ts": ts, "prompts": prompts}
+                self._later(self._call(workspace, "assistant.threads.setSuggestedPrompts", args))
+                self._untitled[channel, ts] = None
+                if len(self._untitled) > THREADS_KEPT:
+                    self._untitled.popitem(last=False)
+            case _:
+                pass
+
+    async def _publish(
+        self, workspace: Workspace, user: User, words: str = "", *, asks: bool = False
+    ) -> None:
+        try:
+            view = (
+                views.notice(HOME_EMPTY)
+                if self._desk is None
+                else views.home(await self._desk.about(user, ""), words, asks=asks)
+            )
+        except StateUnavailable as error:
+            log.warning("A home tab can't be filled: %s", error)
+            view = views.notice(HOME_AWAY)
+        await self._call(workspace, "views.publish", {"user_id": user.id, "view": view})
+
+    async def _pressed_at_home(self, payload: Payload, workspace: Workspace, team: str) -> None:
+        if self._desk is None:
+            return
+        person = part(payload, "user")
+        user = User(id=str(person["id"]), tenant=team, name=str(person.get("username") or ""))
+        words, asks = "", False
+        actions: list[Payload] = payload.get("actions") or []
+        for action in actions:
+            try:
+                match action.get("action_id"):
+                    case views.CHOOSE_TEMPLATE:
+                        await self._desk.choose(user, "", template=views.chosen(action))
+                    case views.CHOOSE_DEPLOYMENT:
+                        await self._desk.choose(user, "", deployment=views.chosen(action))
+                    case views.KEEP:
+                        pass
+                    case views.FORGET:
+                        words, asks = await self._desk.ask_forget(user), True
+                    case views.FORGET_NOW:
+                        event = f"slack:{team}:home:{user.id}:{action['action_ts']}"
+                        words = await self._desk.confirm_forget(user, event)
+                    case _:
+                        return
+            except Refused as refusal:
+                words = str(refusal)
+        self._later(self._publish(workspace, user, words, asks=asks))
+
+    # -------------------------------------------------------------- forms
+
+    async def _ask_about(self, payload: Payload, workspace: Workspace, team: str) -> None:
+        """The form for a question about a message."""
+        message, channel = part(payload, "message"), part(payload, "channel").get("id")
+        ts = message.get("ts")
+        if ts is None or channel is None:
+            log.warning("a question about a message can't be asked: Slack did not say where the message is")
+            return
+        text, author = str(message.get("text") or ""), str(message.get("user") or "")
+        names = await workspace.names({author, *mentioned(text)} - {""})
+        written_by = names.get(author) or part(message, "bot_profile").get("name") or message.get("username")
+        known = {
+            "team": team,
+            "channel": channel,
+            "thread": str(message.get("thread_ts") or ts),
+            "question": ts,
+            "author": str(written_by or author or "somebody"),
+            "by": author,
+            "response_url": str(payload.get("response_url") or ""),
+        }
+        self.open(workspace, payload, views.ask_about(plain(text, "", names) or "(no text)", known))
+
+    async def _call(self, workspace: Workspace, method: str, args: Mapping[str, object]) -> None:
+        try:
+            await workspace.api.call(method, args)
+        except PlatformUnavailable as error:
+            log.info("something that was asked for beside a conversation is not shown: %s", error)

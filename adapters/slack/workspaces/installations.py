@@ -1,0 +1,166 @@
+"""The workspaces and organisations that have installed the app, with their tokens, kept in the vault."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import msgspec
+from pydantic import SecretStr
+
+from adapters.slack.api.web_api import Rejected, WebApi
+from adapters.slack.payloads import part
+from bot.domain.adapter import Limiter, Vault
+from bot.domain.errors import ConfigError, PlatformUnavailable
+
+log = logging.getLogger(__name__)
+
+# Rotated tokens live twelve hours (docs.slack.dev/authentication/using-token-rotation).
+REFRESH_BEFORE_S = 2 * 3600
+REFRESH_PATIENCE_S = 10.0
+REFRESH_PAUSE_S = 0.25
+PREFIX = "slack:installation:"
+
+
+class NotInstalled(ConfigError):
+    """The app has no token for this workspace, or no longer."""
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One installation: of a workspace (`team`), or of a whole organisation (`team` is empty).
+
+    Times are in seconds since 1970; `expires_at_s` is 0 when the token never expires, `installed_at_s` where
+    it was not noted.
+    """
+
+    team: str
+    enterprise: str = ""
+    bot_token: str
+    bot_user: str
+    bot_id: str
+    refresh_token: str = ""
+    expires_at_s: float = 0.0
+    installed_at_s: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Under which the vault keeps it."""
+        return name_of(self.team, self.enterprise)
+
+
+def name_of(team: str, enterprise: str) -> str:
+    """A workspace by its id alone; an organisation by its own."""
+    return PREFIX + (team or enterprise)
+
+
+class Installations:
+    """Every method raises StateUnavailable; those that ask Slack raise PlatformUnavailable."""
+
+    def __init__(
+        self, vault: Vault, limiter: Limiter | None, api: WebApi, client_id: str, client_secret: SecretStr
+    ) -> None:
+        self._vault, self._limiter, self._api = vault, limiter, api
+        self.client_id, self._client_secret = client_id, client_secret
+        self._refreshing = asyncio.Lock()
+
+    async def exchange(self, **grant: str) -> dict[str, Any]:
+        """Tokens for a code or for a refresh token (docs.slack.dev/reference/methods/oauth.v2.access)."""
+        who = {"client_id": self.client_id, "client_secret": self._client_secret.get_secret_value()}
+        return await self._api.call("oauth.v2.access", who | grant)
+
+    async def add(self, granted: dict[str, Any]) -> Installation:
+        """Keep what a person has granted; an earlier installation of the same place is replaced."""
+        whole = granted.get("is_enterprise_install") is True
+        token = SecretStr(str(granted["access_token"]))
+        who = await WebApi(self._api.session, token, self._api.api_url).call("auth.test", {}, patience_s=5.0)
+        installation = Installation(
+            team="" if whole else str(granted["team"]["id"]),
+            enterprise=str(part(granted, "enterprise").get("id") or ""),
+            bot_token=token.get_secret_value(),
+            bot_user=str(granted["bot_user_id"]),
+            bot_id=str(who.get("bot_id", "")),
+            installed_at_s=time.time(),
+            **_rotation(granted),
+        )
+        await self._keep(installation)
+        return installation
+
+    async def find(self, team: str, enterprise: str) -> Installation:
+        """What serves a workspace: its own installation, else its organisation's. Raises NotInstalled."""
+        for place in ((team, ""), ("", enterprise)):
+            if any(place) and (found := await self._get(name_of(*place))) is not None:
+                return await self._fresh(found)
+        raise NotInstalled(
+            f"Parley is not installed in the Slack workspace {team or enterprise}, or no longer. "
+            "Whoever may install apps there opens /slack/install."
+        )
+
+    async def names(self) -> list[str]:
+        """The ids of the workspaces and organisations that have installed the app."""
+        return [name.removeprefix(PREFIX) for name in await self._vault.names(PREFIX)]
+
+    async def remove(self, team: str, enterprise: str, at_s: float) -> None:
+        """Forget the tokens of a workspace; with no workspace named, those of an organisation.
+
+        Slack tells of a removal until it is thanked; an installation that came after it stays.
+        """
+        kept = await self._get(name_of(team, enterprise))
+        if kept is not None and kept.installed_at_s > at_s:
+            return
+        await self._vault.delete(name_of(team, enterprise))
+        log.info("Slack took back the installation of %s", team or enterprise)
+
+    # -------------------------------------------------------------- rotation
+
+    async def _fresh(self, installation: Installation) -> Installation:
+        """A token that is good for a while yet; of all processes one renews it, for it can be done once."""
+        if not _is_due(installation):
+            return installation
+        async with self._refreshing:
+            give_up_at = time.monotonic() + REFRESH_PATIENCE_S
+            while time.monotonic() < give_up_at:
+                latest = await self._get(installation.name)
+                if latest is None or not _is_due(latest):
+                    return latest or installation
+                if self._limiter is None or not await self._limiter.take(f"refresh:{latest.name}", 1):
+                    return await self._renew(latest)
+                if latest.expires_at_s > time.time():
+                    return latest  # another process is at it, and this one is good until then
+                await asyncio.sleep(REFRESH_PAUSE_S)
+        raise PlatformUnavailable("Slack's token is being renewed", retry_after_s=5.0)
+
+    async def _renew(self, old: Installation) -> Installation:
+        try:
+            granted = await self.exchange(grant_type="refresh_token", refresh_token=old.refresh_token)
+        except Rejected as error:
+            raise NotInstalled(
+                f"Slack does not renew the token of {old.team or old.enterprise} ({error.code}). "
+                "Whoever may install apps there opens /slack/install."
+            ) from error
+        except PlatformUnavailable:
+            if old.expires_at_s > time.time():
+                return old
+            raise
+        new = msgspec.structs.replace(old, bot_token=str(granted["access_token"]), **_rotation(granted))
+        await self._keep(new)
+        return new
+
+    async def _get(self, name: str) -> Installation | None:
+        kept = await self._vault.get(name)
+        return None if kept is None else msgspec.json.decode(kept, type=Installation)
+
+    async def _keep(self, installation: Installation) -> None:
+        await self._vault.put(installation.name, msgspec.json.encode(installation))
+
+
+def _is_due(installation: Installation) -> bool:
+    expires = installation.expires_at_s
+    return bool(expires and installation.refresh_token) and expires - REFRESH_BEFORE_S < time.time()
+
+
+def _rotation(granted: dict[str, Any]) -> dict[str, Any]:
+    """What rotation adds to a token, where it is switched on."""
+    if not granted.get("refresh_token"):
+        return {}
+    expires_at_s = time.time() + float(granted.get("expires_in", 0))
+    return {"refresh_token": str(granted["refresh_token"]), "expires_at_s": expires_at_s}

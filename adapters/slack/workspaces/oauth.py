@@ -1,0 +1,91 @@
+"""The pages by which a workspace or an organisation installs the app."""
+
+import html
+import logging
+import secrets
+from urllib.parse import urlencode, urljoin
+
+from aiohttp import web
+
+from adapters.slack.api.web_api import Rejected
+from adapters.slack.manifest import INSTALL_PATH, SCOPES
+from adapters.slack.workspaces.installations import Installations
+from bot.domain.adapter import Vault
+from bot.domain.errors import ConfigError, PlatformUnavailable, StateUnavailable
+
+log = logging.getLogger(__name__)
+
+STATE_LIFE_S = 600
+COOKIE = "parley_slack_install"
+
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Parley in Slack</title>
+<meta name="viewport" content="width=device-width">
+<style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}</style>
+<h1>{title}</h1><p>{words}</p></html>"""
+
+
+class InstallPages:
+    """One use of one address for each attempt: its state is known to the vault and to the same browser."""
+
+    def __init__(self, installations: Installations, vault: Vault, api_url: str) -> None:
+        self._installations, self._vault = installations, vault
+        self._authorize = urljoin(api_url, "/oauth/v2/authorize")
+
+    async def install(self, request: web.Request) -> web.StreamResponse:
+        """Send the browser to Slack, which asks for consent."""
+        state = secrets.token_urlsafe(32)
+        try:
+            await self._vault.put(_name(state), b"1", STATE_LIFE_S)
+        except (ConfigError, StateUnavailable) as error:
+            log.warning("Nobody can install the app now: %s", error)
+            return _page(503, "Not now", "Something that I depend on is away. Please try again in a moment.")
+        asked = {
+            "client_id": self._installations.client_id,
+            "scope": ",".join(sorted(SCOPES)),
+            "state": state,
+        }
+        response = web.Response(status=302, headers={"Location": f"{self._authorize}?{urlencode(asked)}"})
+        response.set_cookie(
+            COOKIE,
+            state,
+            max_age=STATE_LIFE_S,
+            path="/slack",
+            httponly=True,
+            secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
+            samesite="Lax",
+        )
+        return response
+
+    async def redirect(self, request: web.Request) -> web.StreamResponse:
+        """Slack sends the browser back with a code, which is exchanged for a token."""
+        state, code = request.query.get("state", ""), request.query.get("code", "")
+        ours = request.cookies.get(COOKIE, "")
+        try:
+            known = bool(state) and secrets.compare_digest(
+                *(one.encode(errors="replace") for one in (state, ours))
+            )
+            if not known or await self._vault.take(_name(state)) is None:
+                return _page(400, "That took too long", f"Please begin again at {INSTALL_PATH}.")
+            if not code:
+                return _page(200, "Not installed", "You did not agree, so nothing was changed.")
+            installed = await self._installations.add(await self._installations.exchange(code=code))
+        except Rejected as error:
+            log.warning("The app could not be installed: %s", error)
+            return _page(400, "Not installed", f"Slack refused ({error.code}). Please begin again.")
+        except (ConfigError, PlatformUnavailable, StateUnavailable) as error:
+            log.warning("The app could not be installed: %s", error)
+            return _page(503, "Not now", "Something that I depend on is away. Please try again in a moment.")
+        log.info("The app was installed in %s", installed.team or installed.enterprise)
+        return _page(200, "Parley is installed", "Write to it in Slack, or mention it in a channel.")
+
+
+def _name(state: str) -> str:
+    return f"slack:state:{state}"
+
+
+def _page(status: int, title: str, words: str) -> web.Response:
+    body = PAGE.format(title=html.escape(title), words=html.escape(words))
+    response = web.Response(status=status, text=body, content_type="text/html")
+    response.headers["Cache-Control"] = "no-store"
+    response.del_cookie(COOKIE, path="/slack")
+    return response

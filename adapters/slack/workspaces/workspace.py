@@ -1,0 +1,170 @@
+"""The workspaces that we serve: by which token we speak there, who we are, and how people are called."""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+from pydantic import SecretStr
+
+from adapters.slack.api.web_api import Rejected, WebApi
+from adapters.slack.events.parser import Bot
+from adapters.slack.payloads import Origin
+from adapters.slack.workspaces.installations import Installation, Installations
+from bot.domain.adapter import Limiter
+from bot.domain.errors import LeaseLost, PlatformUnavailable
+
+NAMES_KEPT = 10_000
+NAMELESS_S = 600.0  # a person whose name Slack did not tell is not asked for again for so long
+NAMES_PATIENCE_S = 0.15  # a name is nice to have, and Slack waits for its acknowledgement
+IDENTITY_PATIENCE_S = 1.5
+WORKSPACES_KEPT = 1_000
+INSTALLATION_HOLDS_S = 60.0  # for so long a process may not know that another one renewed or lost a token
+
+Later = Callable[[Coroutine[Any, Any, None]], None]
+
+
+class Workspace:
+    """One workspace, by one bot token."""
+
+    def __init__(self, api: WebApi, bot: Bot | None = None) -> None:
+        self.api = api
+        self._bot = bot
+        self._asking = asyncio.Lock()
+        self._names: OrderedDict[str, str] = OrderedDict()
+        self._nameless_until: dict[str, float] = {}
+        self._learning: dict[str, asyncio.Task[None]] = {}
+
+    async def bot(self) -> Bot:
+        """Who we are. Raises PlatformUnavailable."""
+        if self._bot is None:
+            async with self._asking:
+                if self._bot is None:
+                    who = await self.api.call("auth.test", {}, patience_s=IDENTITY_PATIENCE_S)
+                    self._bot = Bot(team=who["team_id"], user=who["user_id"], bot=who.get("bot_id", ""))
+        return self._bot
+
+    async def our_ids(self) -> frozenset[str]:
+        """The ids under which our own messages appear. Raises PlatformUnavailable."""
+        return (await self.bot()).ids
+
+    async def names(self, people: Iterable[str], patience_s: float = NAMES_PATIENCE_S) -> dict[str, str]:
+        """The names of these people, as far as they can be learnt in a moment.
+
+        What comes later is known when it is next asked for.
+        """
+        wanted = list(people)
+        if unknown := [person for person in wanted if self._askable(person)]:
+            await asyncio.wait([self._learner(person) for person in unknown], timeout=patience_s)
+        return {person: self._names[person] for person in wanted if person in self._names}
+
+    async def close(self) -> None:
+        """Learn no more."""
+        for task in list(self._learning.values()):
+            task.cancel()
+        await asyncio.gather(*self._learning.values(), return_exceptions=True)
+
+    def _askable(self, person: str) -> bool:
+        if person in self._names:
+            return False
+        return self._nameless_until.get(person, 0.0) <= time.monotonic()
+
+    def _learner(self, person: str) -> asyncio.Task[None]:
+        task = self._learning.get(person)
+        if task is None:
+            task = self._learning[person] = asyncio.get_running_loop().create_task(self._learn(person))
+            task.add_done_callback(lambda _: self._learning.pop(person, None))
+        return task
+
+    async def _learn(self, person: str) -> None:
+        try:
+            user: dict[str, Any] = (await self.api.call("users.info", {"user": person}))["user"]
+        except Rejected:  # no such person, or no such scope: asking again would tell the same
+            if len(self._nameless_until) >= NAMES_KEPT:
+                self._nameless_until.clear()
+            self._nameless_until[person] = time.monotonic() + NAMELESS_S
+            return
+        except (PlatformUnavailable, LeaseLost):
+            return
+        profile: dict[str, Any] = user.get("profile") or {}
+        name = (
+            profile.get("display_name")
+            or profile.get("real_name")
+            or user.get("real_name")
+            or user.get("name")
+        )
+        if name:
+            self._names[person] = str(name)
+            if len(self._names) > NAMES_KEPT:
+                self._names.popitem(last=False)
+
+
+class Workspaces:
+    """The one workspace of a bot token; without one, all that have installed the app."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        api_url: str,
+        token: SecretStr | None,
+        installations: Installations | None,
+        limiter: Limiter | None,
+    ) -> None:
+        self._session, self._api_url, self._limiter = session, api_url, limiter
+        self.installations = installations
+        self.only = self._new(token, _mark(token)) if token is not None else None
+        self._known: OrderedDict[str, tuple[float, Workspace]] = OrderedDict()
+
+    def _new(self, token: SecretStr, name: str, bot: Bot | None = None) -> Workspace:
+        return Workspace(WebApi(self._session, token, self._api_url, self._limiter, name), bot)
+
+    async def of(self, team: str, enterprise: str = "") -> Workspace:
+        """Raises NotInstalled, PlatformUnavailable and StateUnavailable."""
+        if self.only is not None:
+            return self.only
+        assert self.installations is not None  # noqa: S101 - the adapter refuses to have neither
+        key = f"{team} {enterprise}"
+        until, known = self._known.get(key, (0.0, None))
+        if known is not None and time.monotonic() < until:
+            return known
+        installation = await self.installations.find(team, enterprise)
+        known = self._taken_up(known, team, installation)
+        self._known[key] = (time.monotonic() + INSTALLATION_HOLDS_S, known)
+        self._known.move_to_end(key)
+        if len(self._known) > WORKSPACES_KEPT:
+            self._known.popitem(last=False)
+        return known
+
+    async def at(self, data: Mapping[str, str]) -> Workspace:
+        """The workspace of an address, a post or an attachment. Raises as `of` does."""
+        return await self.of(data.get("team", ""), data.get("enterprise", ""))
+
+    def _taken_up(self, known: Workspace | None, team: str, installation: Installation) -> Workspace:
+        token = SecretStr(installation.bot_token)
+        if known is not None:
+            known.api.renew(token)
+            return known
+        bot = Bot(team=team or installation.team, user=installation.bot_user, bot=installation.bot_id)
+        return self._new(token, team or installation.enterprise, bot)
+
+    async def forget(self, place: Origin, at: datetime) -> None:
+        """The app was taken away there. Raises StateUnavailable."""
+        if self.installations is not None:
+            await self.installations.remove(*place, at.timestamp())
+            for key in [key for key in self._known if key.startswith(f"{place.team} ") or not place.team]:
+                del self._known[key]
+
+    async def close(self) -> None:
+        """Learn no more names."""
+        workspaces = [workspace for _, workspace in self._known.values()]
+        for workspace in [*workspaces, *([self.only] if self.only else [])]:
+            await workspace.close()
+
+
+def _mark(token: SecretStr) -> str:
+    """Names a workspace by its token, in one way for all processes, and without telling the token."""
+    return hashlib.blake2b(token.get_secret_value().encode(), digest_size=8).hexdigest()

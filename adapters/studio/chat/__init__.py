@@ -1,0 +1,1 @@
+"""What the chat page sends, and the events that it follows."""

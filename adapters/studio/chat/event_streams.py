@@ -1,0 +1,96 @@
+"""Streams of events to open pages: one response each, cut when the page goes or the server stops."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from aiohttp import web
+
+from adapters.studio.auth.guard import COOKIE, SAFE_HEADERS, Turned
+from adapters.studio.auth.session import Person
+from bot.domain import telemetry
+from bot.domain.errors import StateUnavailable
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_S = 15.0
+"""Proxies commonly cut a stream that was silent for 30 or 60 seconds."""
+
+
+MOST_OF_ONE = 16
+"""Streams of one person in one session: each open page follows one."""
+
+
+class Streams:
+    """Every stream that this process sends; all of them leave most of its connections to others."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most or max(MOST_OF_ONE, telemetry.open_files_limit() // 8)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sent_to: Counter[tuple[str, str]] = Counter()
+        self._closing = False
+
+    async def send(
+        self, request: web.Request, person: Person, frames: AsyncIterator[tuple[str, bytes]]
+    ) -> web.StreamResponse:
+        """Frames with their ids ("" for none) as server-sent events, until the page goes. Raises Turned."""
+        who = (person.id, request.cookies.get(COOKIE, ""))
+        if self._closing:
+            raise Turned(503, "The server is stopping.")
+        if self._sent_to[who] >= MOST_OF_ONE:
+            raise Turned(
+                429, "You have too many pages of the studio open. Close some and reload this one.", 5
+            )
+        if self._sent_to.total() >= self._most:
+            raise Turned(503, "Too many pages of the studio are open. Try again in a few minutes.", 60)
+        self._sent_to[who] += 1
+        try:
+            return await self._send(request, frames)
+        finally:
+            self._sent_to[who] -= 1
+            self._sent_to += Counter[tuple[str, str]]()  # leaves out those who have none
+
+    async def _send(
+        self, request: web.Request, frames: AsyncIterator[tuple[str, bytes]]
+    ) -> web.StreamResponse:
+        headers = {**SAFE_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        tasks = {asyncio.create_task(_pump(response, frames)), asyncio.create_task(_stay(response))}
+        self._tasks |= tasks
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks -= tasks
+        return response
+
+    async def hang_up(self) -> None:
+        """End every open stream; the pages come back by themselves when there is a server again."""
+        self._closing = True
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _pump(response: web.StreamResponse, frames: AsyncIterator[tuple[str, bytes]]) -> None:
+    try:
+        async for id, frame in frames:
+            name = b"id: %s\n" % id.encode() if id else b""
+            await response.write(b"%sdata: %s\n\n" % (name, frame))
+    except ConnectionError:
+        log.debug("a page went away")
+    except StateUnavailable:
+        log.warning("the feed is away; a page will come back for it")
+
+
+async def _stay(response: web.StreamResponse) -> None:
+    """Comments keep proxies from cutting a silent stream, and show when the page has gone."""
+    with suppress(ConnectionError):
+        while True:
+            await response.write(b": here\n\n")
+            await asyncio.sleep(KEEP_ALIVE_S)

@@ -1,0 +1,185 @@
+"""What travels to the page: frames of the live feed, and the history in the same shapes."""
+
+import asyncio
+import io
+import re
+import sys
+from base64 import b64encode
+from datetime import datetime
+
+import msgspec
+from PIL import Image as Pillow
+
+from adapters.shared.markdown import aside, to_html, utf16
+from adapters.studio.web.highlight import coloured
+from bot.domain.events import User
+from bot.domain.prompts import Image
+from bot.domain.turns import Reply, Source, Turn
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
+    """A frame belongs to the person's message `event`; `at` is Unix time in milliseconds.
+
+    The page leaves out frames that are older than the turn which its history already holds.
+    """
+
+    event: str
+    at: int
+
+
+class Asked(Frame, frozen=True, tag="said"):
+    """A message was written down: a page opened in the middle of an answer shows the question too."""
+
+    text: str
+
+
+class Opened(Frame, frozen=True, tag="open"):
+    """An answer begins, or begins anew after a crash: what the page shows of it is replaced."""
+
+    post: str
+
+
+class Written(Frame, frozen=True, tag="text"):
+    """The HTML so far: the first `keep` UTF-16 units of the last one (JavaScript's count), then `html`."""
+
+    post: str
+    keep: int
+    html: str
+
+
+class Sketched(Frame, frozen=True, tag="sketch"):
+    """A picture as far as it is drawn, made small; `width` and `height` are those of the whole."""
+
+    post: str
+    src: str
+    alt: str
+    width: int
+    height: int
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of an answer."""
+
+    src: str
+    alt: str
+
+
+class Closed(Frame, frozen=True, tag="done"):
+    """The whole answer; `text` is its Markdown, for copying. `confirm` and `forgotten` are as in a reply."""
+
+    post: str
+    html: str
+    text: str
+    images: tuple[Picture, ...] = ()
+    sources: tuple[Source, ...] = ()
+    rate: bool = False
+    confirm: str = ""
+    forgotten: bool = False
+
+
+class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn as the page shows it after a reload, with the person's rating."""
+
+    asked: Asked
+    closed: Closed
+    good: bool | None
+
+
+SKETCH_PIXELS = 16_777_216
+"""A picture of more is not unpacked: models draw half as many."""
+SKETCH_SIDE = 512
+"""Pixels: a sketch is looked at for some seconds, and the feed is kept in memory."""
+
+_ALIGNED = re.compile(r'<(t[dh]) style="text-align: ?(left|center|right);?">')
+
+encode = msgspec.json.Encoder().encode
+
+
+def render(text: str, whole: bool = True) -> str:
+    """Safe HTML; columns are aligned by class, as the page's policy allows no inline style.
+
+    Of a text that is not `whole` only short code is coloured, as it is rendered again and again.
+    """
+    return coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)), whole)
+
+
+async def rendered(text: str, whole: bool = True) -> str:
+    """The same, beside the event loop if it is long or has code: the first piece of a language loads its rules."""
+    await asyncio.sleep(0)  # others have their turn before it
+    code = "```" in text or "~~~" in text
+    return await aside(sys.maxsize if code else len(text), render, text, whole)
+
+
+def milliseconds(at: datetime) -> int:
+    """Unix time in milliseconds."""
+    return int(at.timestamp() * 1000)
+
+
+def written(event: str, post: str, at: int, before: str, html: str, same: int = 0) -> Written:
+    """The step from `before` to `html`: only what is new travels, as a long answer grows.
+
+    The first `same` characters are known to be the same in both.
+    """
+    low, high = same, min(len(before), len(html))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if html.startswith(before[low:middle], low):
+            low = middle
+        else:
+            high = middle - 1
+    return Written(event=event, post=post, at=at, keep=utf16(html[:low]), html=html[low:])
+
+
+async def closed(conversation: str, event: str, post: str, at: int, reply: Reply) -> Closed:
+    """The whole reply, rendered."""
+    return Closed(
+        event=event,
+        post=post,
+        at=at,
+        html=await rendered(reply.text),
+        text=reply.text,
+        images=tuple(_picture(conversation, image) for image in reply.images),
+        sources=reply.sources,
+        rate=reply.rate,
+        confirm=reply.confirm,
+        forgotten=reply.forgotten,
+    )
+
+
+def sketched(event: str, post: str, at: int, image: Image) -> Sketched | None:
+    """An unfinished picture, small enough for the feed; None for what can't be opened. Blocks."""
+    try:
+        with Pillow.open(io.BytesIO(image.data), formats=["PNG", "JPEG", "WEBP"]) as opened:
+            width, height = opened.size
+            if width * height > SKETCH_PIXELS:
+                return None
+            small = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return None
+    small.thumbnail((SKETCH_SIDE, SKETCH_SIDE))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=70)
+    src = f"data:image/jpeg;base64,{b64encode(out.getvalue()).decode()}"
+    return Sketched(event=event, post=post, at=at, src=src, alt=image.alt, width=width, height=height)
+
+
+async def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
+    """A kept turn in the shapes of the live feed, as `reader` rated it."""
+    rating = turn.ratings.get(reader.id)
+    event = turn.said.address.data.get("message", turn.said.id)
+    post = turn.post.id if turn.post else ""
+    at = milliseconds(turn.ended_at)
+    return PastTurn(
+        asked=Asked(event=event, at=milliseconds(turn.said.at), text=turn.said.text),
+        closed=await closed(conversation, event, post, at, turn.reply),
+        good=rating.good if rating else None,
+    )
+
+
+def _picture(conversation: str, image: Image) -> Picture:
+    """A stored picture has an address of its own; one that is not stored travels in the frame itself."""
+    if image.ref:
+        src = f"/studio/conversations/{conversation.removeprefix('studio:')}/images/{image.ref}"
+    else:
+        src = f"data:{image.mime};base64,{b64encode(image.data).decode()}"
+    return Picture(src=src, alt=image.alt)

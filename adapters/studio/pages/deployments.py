@@ -1,0 +1,95 @@
+"""The deployments: what each takes and costs, how it is and was, and a small call to each on demand."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+
+from adapters.studio.auth.guard import Gate
+from adapters.studio.records import Took
+from adapters.studio.services import Office
+from adapters.studio.web.charts import steps
+from adapters.studio.web.rendering import Draw, page
+from bot.domain.events import now
+
+PERIODS = {24: "24 hours", 168: "7 days"}
+MEASURES = {"first": "First token", "whole": "Whole answer"}
+
+
+class FleetPage:
+    """Everybody may look; trying them costs a little, so that is for editors."""
+
+    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
+        self._fleet = office.fleet
+        self._latency = office.latency
+        self._gate = gate
+        self._draw = draw
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """The page, and the page after a trial."""
+        guard = self._gate.guard
+        return [
+            web.get("/studio/deployments", guard(self._show, page=True)),
+            web.post("/studio/deployments", guard(self._probe, need="editor", page=True, form=True)),
+        ]
+
+    async def _show(self, request: web.Request) -> web.Response:
+        return await self._page(request, {})
+
+    async def _probe(self, request: web.Request) -> web.Response:
+        probes = await self._fleet.probe()
+        return await self._page(
+            request, {(one.deployment.name, one.deployment.endpoint): one for one in probes}
+        )
+
+    async def _page(self, request: web.Request, probes: object) -> web.Response:
+        hours = next((each for each in PERIODS if request.query.get("hours") == str(each)), 24)
+        took = await self._latency(hours)
+        states = self._fleet.states()
+        names = {state.deployment.name for state in states}
+        values = {
+            "states": states,
+            "probes": probes,
+            "hours": hours,
+            "periods": PERIODS,
+            "charts": await asyncio.to_thread(_drawn, took, names, hours),
+        }
+        return page(self._draw(request, "deployments.html", "Deployments", **values))
+
+
+def _drawn(took: Sequence[Took], names: Iterable[str], hours: int) -> dict[str, list[dict[str, Any]]]:
+    return {name: charts([one for one in took if one.deployment == name], hours) for name in names}
+
+
+def charts(took: Sequence[Took], hours: int) -> list[dict[str, Any]]:
+    """For each measure that was taken: what each hour took, drawn and in words."""
+    return [
+        _chart(name, mine, hours)
+        for measure, name in MEASURES.items()
+        if (mine := [one for one in took if one.measure == measure])
+    ]
+
+
+def _chart(measure: str, took: Sequence[Took], hours: int) -> dict[str, Any]:
+    last = now().replace(minute=0, second=0, microsecond=0)
+    first = last - timedelta(hours=hours - 1)
+    places = [(one.hour - first) // timedelta(hours=1) for one in took]
+    top = max(one.p95_s for one in took)
+    name = f"{measure}, by the hour, of {took[0].deployment}"
+    most = dict(zip(places, (one.p95_s for one in took), strict=True))
+    half = dict(zip(places, (one.p50_s for one in took), strict=True))
+    return {
+        "name": name,
+        "svg": steps(f"{name}, from {first:%d %b, %H:00}: up to {top:.2f} s", (most, half), hours),
+        "measure": measure,
+        "ups": (f"{top:.2f} s", f"{top / 2:.2f} s", "0 s"),
+        "along": (f"{first:%d %b, %H:00}", "now"),
+        "newest": took[-1],
+        "heads": ("Hour (UTC)", "Half within", "95 % within", "Calls"),
+        "rows": [
+            (f"{one.hour:%d %b, %H:00}", f"{one.p50_s:.2f} s", f"{one.p95_s:.2f} s", f"{one.count:,}")
+            for one in reversed(took)
+        ],
+    }

@@ -1,0 +1,224 @@
+"""The pages of the prompts: which there are, their versions and what changed; publish and take back."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import web
+
+from adapters.studio.auth.guard import Gate, Turned
+from adapters.studio.chat.requests import form_of, json_of
+from adapters.studio.pages.assignments import Audience
+from adapters.studio.playground.config import Setup, setup_of, template_of
+from adapters.studio.publishing import Held, Release
+from adapters.studio.services import Office
+from adapters.studio.web.highlight import code
+from adapters.studio.web.rendering import Draw, page
+from bot.domain.errors import NotAllowed, TemplateError
+from bot.domain.prompts import Template
+
+log = logging.getLogger(__name__)
+
+MOST_FILE_BYTES = 1024 * 1024
+Reason = Annotated[str, msgspec.Meta(max_length=500)]
+
+
+class _Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    setup: Setup
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
+    reason: Reason
+    replace: bool = False
+    percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    channels: list[str] = []
+
+
+class _Export(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    setup: Setup
+    form: str
+
+
+class _Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    template: str
+    base: str = ""
+    file: str
+    text: str
+
+
+class Prompts:
+    """Everybody may read them; editors change them."""
+
+    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
+        self._press = office.press
+        self._bench = office.workbench
+        self._audience = Audience(office.bindings, gate)
+        self._gate = gate
+        self._draw = draw
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """The pages, and what the playground asks for."""
+        guard = self._gate.guard
+        return [
+            web.get("/studio/prompts", guard(self._list, page=True)),
+            web.get("/studio/prompts/{name}", guard(self._one, page=True)),
+            web.post(
+                "/studio/prompts/{name}/roll-back",
+                guard(self._roll_back, need="editor", page=True, form=True),
+            ),
+            *self._audience.routes(),
+            web.post("/studio/playground/publish", guard(self._publish, need="editor")),
+            web.post("/studio/playground/export", guard(self._export, need="editor")),
+            web.post("/studio/playground/import", guard(self._import, need="editor")),
+        ]
+
+    # -------------------------------------------------------------- pages
+
+    async def _list(self, request: web.Request) -> web.Response:
+        rows = [(one, self._press.held(one.name), used_for(one)) for one in self._bench.templates()]
+        return page(self._draw(request, "prompts.html", "Prompts", rows=rows))
+
+    async def _one(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        held = self._press.held(name)
+        template = held.template or held.file
+        if template is None:
+            raise Turned(404, f"There is no template “{name}”.")
+        versions = await self._press.history(name)
+        return page(
+            self._draw(
+                request,
+                "prompt.html",
+                "Prompts",
+                template=template,
+                held=held,
+                used_for=used_for(template),
+                text=code(self._press.text(template), "text"),
+                **await self._audience.shown(request, name),
+                versions=[self._row(one, held, older) for one, older in _pairs(versions)],
+            )
+        )
+
+    def _row(self, release: Release, held: Held, older: Release | None) -> dict[str, Any]:
+        before = older.text if older and older.text else self._press.text(held.file) if held.file else ""
+        after = release.text or (self._press.text(held.file) if held.file else "")
+        changed = self._press.diff(before, after)
+        counts = held.version is not None and held.version.number == release.number
+        tried = held.trial is not None and held.trial.number == release.number
+        return {
+            "release": release,
+            "counts": counts,
+            "tried": tried,
+            "audience": audience(release),
+            "diff": code(changed, "diff") if changed else "",
+        }
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        form = await form_of(request)
+        number = form.get("number", "")
+        if not number.isdecimal() or len(number) > 9:
+            raise Turned(400, "That is no version.")
+        reason = (
+            form.get("reason", "")[:500] or f"back to {f'version {number}' if int(number) else 'the file'}"
+        )
+        try:
+            await self._press.roll_back(name, int(number), author=self._author(request), reason=reason)
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(409, str(error)) from None
+        log.info("the prompt %s was set to version %s by %s", name, number, self._audited(request))
+        return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}"})
+
+    # -------------------------------------------------------------- for the playground
+
+    async def _publish(self, request: web.Request) -> web.Response:
+        wish = await json_of(request, _Publish, MOST_FILE_BYTES)
+        held = self._press.held(wish.name)
+        if (words := _overtaken(wish.setup, held)) and not wish.replace:
+            return web.json_response({"overtaken": words, "page": f"/studio/prompts/{wish.name}"})
+        template = msgspec.structs.replace(template_of(wish.setup, self._bench), name=wish.name)
+        try:
+            release = await self._press.publish(
+                template,
+                author=self._author(request),
+                reason=wish.reason,
+                percent=wish.percent,
+                channels=[one.strip() for one in wish.channels if one.strip()],
+                after=held.version.number if held.version else 0,
+            )
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(409, str(error)) from None
+        log.info(
+            "version %d of the prompt %s was published by %s",
+            release.number,
+            wish.name,
+            self._audited(request),
+        )
+        words = f"Version {release.number} of “{wish.name}” is published {audience(release)}."
+        now = self._press.held(wish.name).template
+        base = now.version if now is not None and wish.name == wish.setup.template else wish.setup.base
+        return web.json_response({"words": words, "page": f"/studio/prompts/{wish.name}", "base": base})
+
+    async def _export(self, request: web.Request) -> web.Response:
+        wish = await json_of(request, _Export, MOST_FILE_BYTES)
+        template = template_of(wish.setup, self._bench)
+        form = wish.form if wish.form in ("prompty", "json", "jsonl") else "prompty"
+        try:
+            text = await asyncio.to_thread(self._press.write, template, form)
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(409, str(error)) from None
+        return web.json_response({"text": text, "file": f"{template.name}.{form}"})
+
+    async def _import(self, request: web.Request) -> web.Response:
+        wish = await json_of(request, _Import, MOST_FILE_BYTES)
+        try:
+            read = await asyncio.to_thread(self._press.read, wish.file, wish.text.encode(), wish.template)
+        except (NotAllowed, TemplateError) as error:
+            raise Turned(422, str(error)) from None
+        setup = {**setup_of(read, imported=True), "template": wish.template, "base": wish.base}
+        return web.json_response({"setup": setup})
+
+    def _author(self, request: web.Request) -> str:
+        return self._gate.person(request).author
+
+    def _audited(self, request: web.Request) -> str:
+        return self._gate.person(request).audited
+
+
+def _overtaken(setup: Setup, held: Held) -> str:
+    """Who changed a template since the person began with it, in words; empty where nobody did."""
+    template = held.template
+    if template is None or template.name != setup.template or setup.base in ("", template.version):
+        return ""
+    if held.version is None:
+        return f"“{template.name}” is the file's again since you began. Publish once more to go over it."
+    new = held.version
+    return (
+        f"“{template.name}” changed since you began: version {new.number}, by {new.author}, “{new.reason}”. "
+        "Look at what changed, or publish once more to go over it."
+    )
+
+
+def _pairs(versions: Iterable[Release]) -> Iterable[tuple[Release, Release | None]]:
+    listed = list(versions)
+    older: list[Release | None] = [*listed[1:], None]
+    return zip(listed, older, strict=False)
+
+
+def used_for(template: Template) -> str:
+    """What a template answers, in words."""
+    match = template.match
+    uses = [f"/{command}" for command in match.commands]
+    uses += [f"“{prefix} …”" for prefix in match.prefixes]
+    uses += [f"channel {channel}" for channel in match.channels]
+    return ", ".join([*uses, "everything else"] if match.default else uses) or "where it is chosen"
+
+
+def audience(release: Release) -> str:
+    """Who meets a version."""
+    if release.trial is None:
+        return "for everybody"
+    parts = [f"{release.trial.percent} % of the conversations"] if release.trial.percent else []
+    parts += [f"channel {channel}" for channel in release.trial.channels]
+    return "as a trial for " + " and ".join(parts)

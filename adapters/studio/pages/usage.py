@@ -1,0 +1,155 @@
+"""What was used: a chart of the days, and bars by template, deployment, channel and person."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from aiohttp import web
+
+from adapters.studio.auth.guard import Gate
+from adapters.studio.records import Line, Sums
+from adapters.studio.services import Office
+from adapters.studio.web.charts import Bar, bars
+from adapters.studio.web.rendering import Draw, page
+from bot.domain.events import now
+
+PERIODS = (7, 30, 90)
+MEASURES = {"cost": "Cost", "turns": "Answers", "tokens": "Tokens"}
+MOST_ROWS = 10
+"""Of a table among others; a table alone has pages."""
+PAGE_ROWS = 50
+KINDS = {
+    "template": "Templates",
+    "deployment": "Deployments",
+    "channel": "Channels",
+    "person": "People",
+    "tenant": "Tenants",
+}
+
+
+class UsagePage:
+    """People are shown to operators only."""
+
+    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
+        self._office = office
+        self._gate = gate
+        self._draw = draw
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """The page."""
+        return [web.get("/studio/usage", self._gate.guard(self._show, page=True))]
+
+    async def _show(self, request: web.Request) -> web.Response:
+        days = next((each for each in PERIODS if request.query.get("days") == str(each)), 30)
+        by = request.query.get("by", "cost")
+        by = by if by in MEASURES else "cost"
+        last = now().date()
+        first = last - timedelta(days=days - 1)
+        lines = await self._office.books.lines(first, last)
+        shown = [
+            kind
+            for kind in KINDS
+            if kind not in ("person", "tenant") or self._gate.role(request) == "operator"
+        ]
+        only = request.query.get("only", "")
+        only = only if only in shown else ""
+        first_row = request.query.get("from", "")
+        start = int(first_row) if only and first_row.isdecimal() and len(first_row) < 7 else 0
+        total = [line.sums for line in lines if line.kind == "day"]
+        values = {
+            "days": days,
+            "periods": PERIODS,
+            "by": by,
+            "measures": MEASURES,
+            "empty": not lines,
+            "tiles": _tiles(total),
+            "chart": await asyncio.to_thread(chart, lines, first, days, by),
+            "only": only,
+            "names": await self._names() if "person" in shown else {},
+            "start": start,
+            "page_rows": PAGE_ROWS,
+            "tables": [
+                (kind, KINDS[kind], len(rows), rows[start : start + PAGE_ROWS] if only else rows[:MOST_ROWS])
+                for kind in shown
+                if kind == only or not only
+                for rows in [_table(lines, kind, by)]
+            ],
+        }
+        return page(self._draw(request, "usage.html", "Usage", **values))
+
+    async def _names(self) -> dict[str, str]:
+        """The people who wrote of late, by name, as the books know them."""
+        known = await self._office.bindings.known()
+        return {f"{one.tenant}/{one.id}": one.name for one in known if one.scope == "person" and one.name}
+
+
+def amount(sums: Sums, by: str) -> float:
+    """A measure of some use, for drawing."""
+    return {"cost": sums.microdollars / 1e6, "turns": sums.turns, "tokens": sums.tokens}[by]
+
+
+def words(value: float, by: str) -> str:
+    """A measure in words."""
+    if by != "cost":
+        return f"{int(value):,}"
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+def _cost(microdollars: int, unpriced: int) -> str:
+    """What is known of a cost; what is unknown is said, never counted as nothing."""
+    if not unpriced:
+        return words(microdollars / 1e6, "cost")
+    calls = f"{unpriced:,} {'call' if unpriced == 1 else 'calls'}"
+    if not microdollars:
+        return f"unknown ({calls})"
+    return f"{words(microdollars / 1e6, 'cost')} + {calls} of unknown price"
+
+
+def _tiles(days: Sequence[Sums]) -> list[tuple[str, str]]:
+    cost = _cost(sum(one.microdollars for one in days), sum(one.unpriced for one in days))
+    return [
+        ("Answers", f"{sum(one.turns for one in days):,}"),
+        ("Tokens", f"{sum(one.tokens for one in days):,}"),
+        ("Pictures", f"{sum(one.images for one in days):,}"),
+        ("Cost", cost),
+    ]
+
+
+def chart(lines: Sequence[Line], first: date, days: int, by: str) -> dict[str, Any]:
+    """The bars of the days, with their axes and the same numbers in words."""
+    found = {line.day: amount(line.sums, by) for line in lines if line.kind == "day"}
+    dates = [first + timedelta(days=n) for n in range(days)]
+    row = [Bar(found.get(day, 0.0), f"{day:%d %b}: {words(found.get(day, 0.0), by)}") for day in dates]
+    most = max((bar.value for bar in row), default=0.0)
+    top = words(most, by) if most else ""
+    halves = by == "cost" or most % 2 == 0
+    name = f"{MEASURES[by]} by day"
+    return {
+        "name": name,
+        "svg": bars(
+            f"{name}, from {dates[0]:%d %b} to {dates[-1]:%d %b}; the highest: {top or 'nothing'}", row
+        ),
+        "top": top,
+        "ups": (top, words(most / 2, by) if halves else "", words(0, by)) if most else (),
+        "along": [f"{day:%d %b}" for day in dates[:: max(1, days // 6)]],
+        "heads": ("Day (UTC)", MEASURES[by]),
+        "rows": [(f"{day:%d %b}", words(found[day], by)) for day in reversed(dates) if found.get(day)],
+    }
+
+
+def _table(lines: Sequence[Line], kind: str, by: str) -> list[dict[str, Any]]:
+    sums: dict[str, Sums] = {}
+    for line in lines:
+        if line.kind == kind:
+            sums[line.name] = sums[line.name] + line.sums if line.name in sums else line.sums
+    ordered = sorted(sums.items(), key=lambda each: (-amount(each[1], by), -each[1].turns, each[0]))
+    top = max((amount(each, by) for each in sums.values()), default=0.0) or 1.0
+    return [
+        {
+            "name": name,
+            "share": round(100 * amount(each, by) / top, 1),
+            "words": _cost(each.microdollars, each.unpriced) if by == "cost" else words(amount(each, by), by),
+        }
+        for name, each in ordered
+    ]

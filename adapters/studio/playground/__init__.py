@@ -1,0 +1,1 @@
+"""The playground: a configuration is edited, tried, saved and shared."""

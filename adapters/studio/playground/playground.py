@@ -1,0 +1,203 @@
+"""The playground: a set-up is edited, tried as people would get it, and shown as it is sent."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from adapters.studio.auth.guard import SAFE_HEADERS, Gate, Turned
+from adapters.studio.chat.frames import milliseconds, rendered, written
+from adapters.studio.chat.growing_text import Growth
+from adapters.studio.chat.requests import body_of
+from adapters.studio.playground.code import as_curl, as_python
+from adapters.studio.playground.config import Try, read_try, setup_of, template_of, weight
+from adapters.studio.playground.prompt_report import cost_words, sent
+from adapters.studio.services import Workbench
+from adapters.studio.web.highlight import code
+from bot.domain.errors import ConfigError, Refused, Unavailable
+from bot.domain.events import User, now
+from bot.domain.prompts import Prompt, Template
+from bot.domain.turns import Deployment, Turn
+
+FRAME_INTERVAL_S = 1 / 15
+GOODBYE_S = 5.0
+"""How long an answer may take to notice that nobody reads it."""
+
+
+class Playground:
+    """Its routes are for editors: what is tried costs money."""
+
+    def __init__(self, workbench: Workbench, gate: Gate) -> None:
+        self._bench = workbench
+        self._gate = gate
+
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
+        """What the page asks for."""
+
+        def post(path: str, handler: Any) -> web.RouteDef:
+            return web.post(f"/studio/playground/{path}", self._gate.guard(handler, need="editor"))
+
+        return [post("look", self._look), post("try", self._try), post("code", self._code)]
+
+    def facts(self) -> dict[str, Any]:
+        """What the page has to know from its start: the templates, the deployments and what they take."""
+        able = [one for one in self._bench.deployments() if one.capability == "chat"]
+        templates = [one for one in self._bench.templates() if one.capability == "chat"]
+        return {
+            "first": next((one.name for one in templates if one.match.default), ""),
+            "templates": list(map(_card, templates)),
+            "deployments": [self._deployment(one) for one in able],
+        }
+
+    def _deployment(self, deployment: Deployment) -> dict[str, Any]:
+        return {
+            "name": deployment.name,
+            "model": deployment.model or deployment.family,
+            "context": deployment.context_tokens,
+            "knobs": self._bench.knobs(deployment),
+        }
+
+    # -------------------------------------------------------------- what is sent
+
+    async def _look(self, request: web.Request) -> web.Response:
+        asked = await _read(request)
+        template = template_of(asked.setup, self._bench)
+        try:
+            prompt = await self._bench.look(
+                template, asked.exchanges, asked.question, user=self._user(request)
+            )
+        except (Refused, Unavailable, ConfigError) as error:
+            return web.json_response({"words": str(error), "examples": self._costs(template)})
+        shown = sent([prompt], self._bench)
+        return web.json_response({**shown, "examples": self._costs(template)})
+
+    def _costs(self, template: Template) -> list[int]:
+        """Tokens of each example of the page."""
+        return [weight(example, self._bench) for example in template.examples]
+
+    async def _code(self, request: web.Request) -> web.Response:
+        asked = await _read(request)
+        template = template_of(asked.setup, self._bench)
+        try:
+            prompt = await self._bench.look(
+                template, asked.exchanges, asked.question or "Hello!", user=self._user(request)
+            )
+        except (Refused, Unavailable, ConfigError) as error:
+            raise Turned(422, str(error)) from None
+        able = [one for one in self._bench.deployments() if one.capability == "chat"]
+        deployment = next((one for one in able if one.name == prompt.deployment), able[0] if able else None)
+        if deployment is None:
+            raise Turned(422, "There is no chat deployment to call.")
+        python, curl = as_python(prompt, deployment), as_curl(prompt, deployment)
+        return web.json_response({"python": code(python, "python"), "curl": code(curl, "bash")})
+
+    # -------------------------------------------------------------- trying
+
+    async def _try(self, request: web.Request) -> web.StreamResponse:
+        """Stream the answer as lines of JSON; a page that goes away stops it."""
+        asked = await _read(request)
+        if not asked.question.strip():
+            raise Turned(400, "There is nothing in this message.")
+        template = template_of(asked.setup, self._bench)
+        headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        lines = _Lines(response)
+        user = self._user(request)
+        work = asyncio.create_task(
+            self._bench.run(template, asked.exchanges, asked.question, lines.show, user=user)
+        )
+        watch = asyncio.create_task(_gone(request))
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                with suppress(ConnectionError):
+                    await self._end(lines, work)
+            else:  # a stream that is told so ends in good order, and what it cost is counted
+                lines.gone = True
+                await asyncio.wait({work}, timeout=GOODBYE_S)
+        finally:
+            for task in (work, watch):
+                task.cancel()
+            await asyncio.gather(work, watch, return_exceptions=True)
+        return response
+
+    def _user(self, request: web.Request) -> User:
+        return self._gate.person(request).user
+
+    async def _end(self, lines: "_Lines", work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> None:
+        try:
+            turn, prompts = work.result()
+        except (Unavailable, ConfigError, Refused) as error:
+            await lines.write({"kind": "failed", "words": str(error)})
+            return
+        await lines.write(
+            {
+                "kind": "done",
+                "post": "",
+                "html": await rendered(turn.reply.text),
+                "text": turn.reply.text,
+                "outcome": turn.outcome,
+                "answer": "".join(one.text for one in turn.messages[-1:]),
+                "sent": sent(prompts, self._bench) if prompts else None,
+                "cost": cost_words(turn),
+                "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
+            }
+        )
+
+
+class _Lines:
+    """Frames of one answer, the text at most fifteen times a second."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+        self._growth = Growth()
+        self._shown = ""
+        self._at = 0.0
+        self.gone = False
+
+    async def show(self, text: str) -> bool:
+        """Show the text so far; False when the page has gone."""
+        if self.gone:
+            return False
+        if time.monotonic() - self._at < FRAME_INTERVAL_S:
+            return True
+        html, same = await self._growth.html(text)
+        step = written("", "", milliseconds(now()), self._shown, html, same if self._shown else 0)
+        self._shown = html
+        try:
+            await self.write({"kind": "text", "post": "", "keep": step.keep, "html": step.html})
+        except ConnectionError:
+            return False
+        self._at = time.monotonic()
+        return True
+
+    async def write(self, frame: dict[str, Any]) -> None:
+        """Raises ConnectionError."""
+        await self._response.write(msgspec.json.encode(frame) + b"\n")
+
+
+async def _gone(request: web.Request) -> None:
+    """Until the page has closed its connection: it pressed Stop, or went away."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
+        await asyncio.sleep(0.1)  # a handler is not told, and to be cancelled would be too much
+
+
+async def _read(request: web.Request) -> Try:
+    return read_try(await body_of(request, "application/json", most_bytes=4 * 1024 * 1024))
+
+
+def _card(template: Template) -> dict[str, Any]:
+    return {
+        "name": template.name,
+        "version": template.version,
+        "description": template.description,
+        "pool": f"{template.shots} nearest of the pool “{template.pool}”" if template.pool else "",
+        "tools": list(template.tools),
+        "knowledge": list(template.knowledge),
+        "setup": setup_of(template),
+    }

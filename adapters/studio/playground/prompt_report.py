@@ -1,0 +1,86 @@
+"""What was sent and what came of it, in words for a page."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters.studio.services import Workbench
+from bot.domain.prompts import Image, LeftOut, Message, Parameters, Prompt, Text
+from bot.domain.turns import Turn
+
+
+def sent(prompts: Sequence[Prompt], bench: Workbench) -> dict[str, Any]:
+    """The last prompt, which holds those before it, message by message."""
+    prompt = prompts[-1]
+    return {
+        "template": prompt.template,
+        "deployment": prompt.deployment or "",
+        "tokens": prompt.input_tokens,
+        "parameters": given(prompt.parameters),
+        "left_out": [left_words(one) for one in prompt.left_out],
+        "tools": [tool.name for tool in prompt.tools],
+        "messages": [_message(one, n, prompt, bench) for n, one in enumerate(prompt.messages)],
+    }
+
+
+def _message(message: Message, number: int, prompt: Prompt, bench: Workbench) -> dict[str, Any]:
+    first = next((n for n, one in enumerate(prompt.messages) if one.role != "system"), 0)
+    return {
+        "role": message.role,
+        "text": words_of(message),
+        "tokens": bench.weigh(message),
+        "example": first <= number < first + prompt.examples,
+    }
+
+
+def given(parameters: Parameters) -> dict[str, Any]:
+    """The parameters that are set."""
+    return {
+        name: value for name, value in msgspec.structs.asdict(parameters).items() if value not in (None, ())
+    }
+
+
+def left_words(left: LeftOut) -> str:
+    """What did not go into a prompt, in words."""
+    noun = left.what if left.count != 1 else left.what.removesuffix("s")
+    return f"{left.count} {noun}: {left.why}"
+
+
+def words_of(message: Message) -> str:
+    """A message as text; pictures and calls of tools in words."""
+    found: list[str] = []
+    for part in message.parts:
+        match part:
+            case Text():
+                found.append(part.text)
+            case Image():
+                found.append(f"[picture: {part.alt or part.mime}]")
+            case _:
+                found.append(f"[{msgspec.json.encode(part).decode()}]")
+    return "\n".join(found)
+
+
+def cost_words(turn: Turn) -> str:
+    """Who answered, how much, how long and at what price, in one line."""
+    seconds = (turn.ended_at - turn.began_at).total_seconds()
+    facts = [", ".join(dict.fromkeys(one.deployment for one in turn.usage))] if turn.usage else []
+    sums = sum(one.input_tokens for one in turn.usage), sum(one.output_tokens for one in turn.usage)
+    if any(sums):
+        facts.append(f"{sums[0]:,} + {sums[1]:,} tokens")
+    facts.append(f"{seconds:.1f} s")
+    if turn.usage:
+        facts.append(dollars(turn))
+    return " · ".join(facts)
+
+
+def dollars(turn: Turn) -> str:
+    """What a turn cost; unknown is said, never shown as nothing, and an estimate is called one."""
+    prices = [one.usd for one in turn.usage]
+    if not prices:
+        return "free"
+    if any(price is None for price in prices):
+        return "price unknown"
+    total = sum(price or 0.0 for price in prices)
+    about = "about " if any(one.estimated for one in turn.usage) else ""
+    return "free" if total == 0 else f"{about}${total:.4f}" if total >= 0.0001 else f"{about}${total:.6f}"

@@ -1,0 +1,48 @@
+"""Converts JSON to structs field by field, so that one odd field costs itself and not the whole message."""
+
+from typing import Any, TypeVar, cast, get_args
+
+import msgspec
+
+from bot.domain.errors import Malformed
+
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
+
+
+def convert_leniently(value: object, kind: type[_Kind]) -> _Kind:
+    """A struct from parsed JSON. Raises Malformed where a required field is missing or odd.
+
+    An optional field that can't be converted takes its default, an item of a list that can't be is left out.
+    """
+    if not isinstance(value, dict):
+        raise Malformed(f"not an object: {kind.__name__.lower()}")
+    given = cast("dict[str, Any]", value)
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        try:
+            found[field.name] = _convert(given[field.encode_name], field.type)
+        except (KeyError, msgspec.ValidationError, Malformed):
+            if field.required:
+                raise Malformed(f"{kind.__name__.lower()} without a usable {field.encode_name}") from None
+    return kind(**found)
+
+
+def _convert(value: object, kind: Any) -> Any:
+    """Raises ValidationError, Malformed."""
+    inner = next((one for one in get_args(kind) if one is not type(None)), kind)
+    if isinstance(value, list) and getattr(inner, "__origin__", None) is list:
+        return _items(cast("list[object]", value), get_args(inner)[0])
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return convert_leniently(cast("object", value), kind)
+    converted: Any = msgspec.convert(value, cast("Any", kind))
+    return converted
+
+
+def _items(values: list[object], kind: Any) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        try:
+            found.append(_convert(value, kind))
+        except (msgspec.ValidationError, Malformed):
+            continue
+    return found

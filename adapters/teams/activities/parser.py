@@ -1,0 +1,343 @@
+"""Activities of the Bot Framework, and the events that they are; no input or output happens here."""
+
+import hashlib
+import mimetypes
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from adapters.shared.http_body import parse_json
+from adapters.teams.activities.html_text import words
+from adapters.teams.activities.lenient import convert_leniently
+from bot.domain.errors import Malformed
+from bot.domain.events import Address, Attachment, Deleted, Edited, Event, Quote, Rated, Said, User, now
+
+FILE = "application/vnd.microsoft.teams.file.download.info"
+AGAIN, SENT, VARY = "Try again", "What did you send?", "Variations"
+_BUTTONS = {AGAIN: "/again", SENT: "/sent", VARY: "/variations"}
+"""What buttons below an answer say for the person, and the words that they are."""
+ABOUT = "about"
+"""In the value of a button on a card: what it is about, the "answer" of that card, or a "command"."""
+_REPLY = re.compile(
+    r"<blockquote[^>]{0,200}schema\.skype\.com/Reply[^>]{0,200}>\s{0,9}"
+    r"(?:<strong[^>]{0,200}>(?P<author>[^<]{0,200})</strong>)?"
+    r"(?:(?!</blockquote>|<p ).){0,500}<p itemprop=\"(?:copy|preview)\">(?P<text>(?:(?!</p>).){0,4000})</p>",
+    re.S,
+)
+_QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
+
+
+Id = Annotated[str, msgspec.Meta(max_length=1024)]
+"""Teams' own have at most about 200 characters."""
+
+
+class Account(msgspec.Struct, rename="camel"):
+    """A person, a bot or an app; `is_targeted` is true where nobody else sees the message."""
+
+    id: Id = ""
+    name: str | None = None
+    role: str | None = None
+    is_targeted: bool | None = None
+
+
+class Conversation(msgspec.Struct, rename="camel"):
+    """`id` holds the root of a channel's thread after `;messageid=`."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    conversation_type: str | None = None
+    tenant_id: Id | None = None
+    is_group: bool | None = None
+
+
+class File(msgspec.Struct, rename="camel"):
+    """Something attached: a file, a picture, a card, or the HTML copy of the text."""
+
+    content_type: str = ""
+    content_url: str | None = None
+    name: str | None = None
+    content: Any = None
+
+
+class Activity(msgspec.Struct, rename="camel"):
+    """What Parley reads of an activity; everything else is passed over."""
+
+    type: str
+    conversation: Conversation
+    service_url: Annotated[str, msgspec.Meta(max_length=2048)]
+    sender: Account = msgspec.field(name="from", default_factory=Account)
+    recipient: Account = msgspec.field(default_factory=Account)
+    channel_id: Id = ""
+    id: Id | None = None
+    timestamp: str | None = None
+    text: str | None = None
+    name: str | None = None
+    action: str | None = None
+    reply_to_id: Id | None = None
+    value: Any = None
+    entities: list[dict[str, Any]] | None = None
+    attachments: list[File] | None = None
+    channel_data: Any = None
+
+    @property
+    def kind(self) -> str:
+        """`personal`, `groupChat` or `channel`."""
+        group = "groupChat" if self.conversation.is_group else "personal"
+        return self.conversation.conversation_type or group
+
+    @property
+    def tenant(self) -> str:
+        """The organisation; channel data names it where the conversation doesn't."""
+        named = as_object(as_object(self.channel_data).get("tenant")).get("id")
+        return self.conversation.tenant_id or (named if isinstance(named, str) else "") or "-"
+
+    @property
+    def channel(self) -> str:
+        """The room, whatever the thread."""
+        return self.conversation.id.partition(";")[0]
+
+    @property
+    def team(self) -> dict[str, str]:
+        """The ids of the team whose channel this is: Teams' own, and, where told, that of its group."""
+        team = as_object(as_object(self.channel_data).get("team"))
+        known = {"team": team.get("id"), "group": team.get("aadGroupId")}
+        return {name: id for name, id in known.items() if isinstance(id, str) and id}
+
+    @property
+    def change(self) -> str:
+        """What a messageUpdate or messageDelete was: editMessage, softDeleteMessage, undeleteMessage."""
+        return str(as_object(self.channel_data).get("eventType", ""))
+
+
+def read(payload: object) -> Activity:
+    """An activity from parsed JSON. A part that is odd counts as missing. Raises Malformed."""
+    try:
+        return msgspec.convert(payload, Activity)
+    except msgspec.ValidationError as error:
+        activity = convert_leniently(payload, Activity)
+        if activity.text is None and cast("dict[str, Any]", payload).get("text") is not None:
+            raise Malformed("an activity whose text is no string") from error
+        return activity
+
+
+def parse(activity: Activity) -> Event | None:
+    """What a person did, or nothing: installs, typing, reactions, cards, and what bots say."""
+    if activity.sender.role == "bot" or activity.sender.id == activity.recipient.id:
+        return None
+    match activity.type:
+        case "message":
+            return _said(activity)
+        case "messageUpdate" if activity.change in ("editMessage", ""):
+            return _edited(activity)
+        case "messageUpdate" if activity.change == "undeleteMessage":
+            return _restored(activity)
+        case "messageDelete":
+            return Deleted(**_act(activity, f":deleted:{_mark(activity)}"), target=event_id(activity))
+        case "invoke" if activity.name == "message/submitAction":
+            return _rated(activity)
+        case _:
+            return None
+
+
+def installed(activity: Activity) -> bool:
+    """Whether the bot was just added to this conversation."""
+    return activity.type == "installationUpdate" and activity.action == "add"
+
+
+def event_id(activity: Activity) -> str:
+    """Equal for each delivery of the same message."""
+    return f"teams:{activity.conversation.id}:{activity.id or ''}"
+
+
+def address(activity: Activity) -> Address:
+    """Everything that answering needs, in this process or another.
+
+    What is said to the bot alone, in a group, is a conversation of its own: the others see none of it.
+    """
+    alone = {"targeted": "1"} if activity.recipient.is_targeted else {}
+    return Address(
+        conversation=talk(activity.tenant, activity.conversation.id)
+        + (f"#{activity.sender.id}" if alone else ""),
+        event=event_id(activity),
+        data={
+            "service_url": activity.service_url,
+            "conversation": activity.conversation.id,
+            "kind": activity.kind,
+            "activity": activity.id or "",
+            "bot": activity.recipient.id,
+            "user": activity.sender.id,
+            "tenant": activity.tenant,
+            "channel": activity.channel_id,
+            "doing": _doing(activity),
+            **activity.team,
+            **alone,
+        },
+    )
+
+
+def talk(tenant: str, conversation: str) -> str:
+    """A conversation as Parley names it: two tenants may have one of the same id."""
+    return f"teams:{tenant}:{conversation}"
+
+
+def post_id(conversation: str, activity: str) -> str:
+    """The id of a `Post`: a message's own id is unique only within its conversation."""
+    return f"{conversation}|{activity}"
+
+
+def _doing(activity: Activity) -> str:
+    """What the bot says that it does before its first words."""
+    kinds = {one.data["kind"] for one in _attachments(activity)}
+    return "file" if "file" in kinds else "picture" if "inline" in kinds else ""
+
+
+def _act(activity: Activity, suffix: str = "") -> dict[str, Any]:
+    """The fields that every event carries."""
+    if not activity.id or not activity.sender.id:
+        raise Malformed("an activity without an id or a sender")
+    return {
+        "id": event_id(activity) + suffix,
+        "address": address(activity),
+        "user": User(id=activity.sender.id, tenant=activity.tenant, name=activity.sender.name or ""),
+        "at": time_of(activity),
+    }
+
+
+def _said(activity: Activity) -> Event | None:
+    if not activity.text and activity.value is not None:
+        return None  # a card's button: Parley sends no cards
+    text, addressed = _without_mentions(activity)
+    text = _BUTTONS.get(text, text)
+    direct = activity.kind == "personal"
+    about = as_object(activity.value).get(ABOUT)
+    if about == "answer" and activity.reply_to_id:
+        text = f"{text} {post_id(activity.conversation.id, activity.reply_to_id)}"
+    return Said(
+        **_act(activity),
+        text=text,
+        attachments=_attachments(activity),
+        quotes=_quotes(activity),
+        addressed=addressed or direct or bool(about or activity.recipient.is_targeted),
+        channel=activity.channel,
+        direct=direct,
+        threaded=activity.kind != "groupChat",
+    )
+
+
+def _edited(activity: Activity) -> Event:
+    text, _ = _without_mentions(activity)
+    return Edited(**_act(activity, f":edited:{_mark(activity, text)}"), target=event_id(activity), text=text)
+
+
+def _restored(activity: Activity) -> Event | None:
+    """A deleted message that was put back: its answer may still stand there, but is known no more."""
+    said = _said(activity)
+    if not isinstance(said, Said) or not said.addressed:
+        return None
+    return replace(said, id=f"{said.id}:restored:{_mark(activity)}", restores=said.id)
+
+
+def _mark(activity: Activity, text: str = "") -> str:
+    """A message keeps its id whatever becomes of it: time and text tell one change from another."""
+    return hashlib.sha256(f"{activity.timestamp}\n{text}".encode()).hexdigest()[:16]
+
+
+def _rated(activity: Activity) -> Event | None:
+    value = as_object(activity.value)
+    rating = as_object(value.get("actionValue"))
+    if value.get("actionName") != "feedback" or rating.get("reaction") not in ("like", "dislike"):
+        return None
+    comment = as_object(rating.get("feedback")).get("feedbackText", "")
+    return Rated(
+        **_act(activity),
+        post=post_id(activity.conversation.id, activity.reply_to_id or ""),
+        good=rating["reaction"] == "like",
+        comment=comment if isinstance(comment, str) else "",
+    )
+
+
+def _without_mentions(activity: Activity) -> tuple[str, bool]:
+    """The text without the bot's own mentions, others as names; and whether the bot was named.
+
+    Only the exact words of mention entities are touched, each once and in their order.
+    """
+    text, at, addressed = (activity.text or "").replace("\xa0", " ").replace("&nbsp;", " "), 0, False
+    for entity in activity.entities or []:
+        mentioned, words = as_object(entity.get("mentioned")), entity.get("text")
+        if entity.get("type") != "mention":
+            continue
+        own = mentioned.get("id") == activity.recipient.id
+        addressed = addressed or own
+        begin = text.find(words, at) if isinstance(words, str) and words else -1
+        if begin < 0:
+            continue
+        end = begin + len(str(words))
+        name = "" if own else str(mentioned.get("name") or "")
+        if own and text[end : end + 1] == " " and (begin == 0 or text[begin - 1].isspace()):
+            end += 1
+        text, at = text[:begin] + name + text[end:], begin + len(name)
+    return _QUOTED.sub("", text).strip(), addressed
+
+
+def _quotes(activity: Activity) -> tuple[Quote, ...]:
+    """What a person answers to: as entities, or, by older clients, in the HTML copy of the text only."""
+    told = tuple(filter(None, map(_quote, activity.entities or [])))
+    return told or tuple(
+        Quote(author=words(found["author"] or ""), text=quoted)
+        for file in activity.attachments or []
+        if file.content_type == "text/html" and isinstance(file.content, str)
+        for found in _REPLY.finditer(file.content)
+        if (quoted := words(found["text"]))
+    )
+
+
+def _quote(entity: dict[str, Any]) -> Quote | None:
+    """What a person answers to by quoting it, as far as Teams shows it."""
+    quoted = as_object(entity.get("quotedReply")) if entity.get("type") == "quotedReply" else {}
+    words = quoted.get("preview")
+    if not isinstance(words, str) or not words.strip() or quoted.get("isReplyDeleted"):
+        return None
+    return Quote(author=str(quoted.get("senderName") or ""), text=words)
+
+
+def _attachments(activity: Activity) -> tuple[Attachment, ...]:
+    return tuple(filter(None, map(_attachment, activity.attachments or [])))
+
+
+def _attachment(file: File) -> Attachment | None:
+    """A file or a picture; the HTML copy of the text and cards are none."""
+    if file.content_type == FILE:
+        content = as_object(file.content)
+        url = content.get("downloadUrl")
+        name = file.name or "file"
+        mime = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        known = content.get("uniqueId") or file.content_url or url
+        data = {"kind": "file", "url": str(url)}
+        return Attachment(id=str(known), name=name, mime=mime, data=data) if url else None
+    if file.content_type.startswith("image/") and file.content_url:
+        data = {"kind": "inline", "url": file.content_url}
+        # Teams says "image/*" of what was pasted; models want a kind, and look at the bytes themselves.
+        mime = "image/png" if file.content_type == "image/*" else file.content_type
+        return Attachment(id=file.content_url, name=file.name or "picture", mime=mime, data=data)
+    return None
+
+
+def as_object(value: object) -> dict[str, Any]:
+    """A JSON object, also one that arrives as a string of JSON; anything else is an empty one."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            value = parse_json(value)
+        except Malformed:
+            return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def time_of(activity: Activity) -> datetime:
+    """When it happened; now, where Teams does not say."""
+    try:
+        at = datetime.fromisoformat(activity.timestamp or "")
+    except ValueError:
+        return now()
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,337 @@
+"""A reply as Teams shows it: Markdown that it knows, its entities, its sizes."""
+
+import base64
+import io
+import logging
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from PIL import Image as Picture
+
+from adapters.shared.markdown import Growing, Node, blocks, code_spans, parse, plain, split, utf16
+from adapters.teams.activities.parser import AGAIN, SENT
+from adapters.teams.api.connector import Fields
+from bot.domain.prompts import Image
+from bot.domain.turns import Reply, Source
+
+log = logging.getLogger(__name__)
+
+TEXT_LIMIT = 24_000
+"""UTF-16 units. Teams ends at about 100 KB of UTF-16 with the JSON around it, and asks to stay below 80."""
+TABLE_WIDTH = 64
+"""Characters in a line of a table that is shown as a code block, about what a chat shows without scrolling.
+
+A wider table is turned if it has few rows, else it becomes a list.
+"""
+MOST_PIXELS = 16_777_216
+"""A picture of more is not unpacked: models draw half as many."""
+PICTURE_SIDE = 1024
+PICTURE_BYTES = 1_000_000
+"""Inline pictures: at most 1024 x 1024 pixels and 1 MB."""
+SMALLEST_PICTURE_BYTES = 60_000
+"""A picture is made no smaller than this when Teams finds a message too large."""
+SOURCES = 20
+_REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
+"""Text without any of these needs no tree."""
+_MEANT = re.compile(
+    r"(?P<kept><[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|<[^\s<>@]+@[^\s<>@]+>)"
+    r"|!(?=\[(?:[^\[\]]|\[[^\[\]]*\])*\][\[(])|<(?=[a-z/!?])",
+    re.I,
+)
+"""Links, which stay; else the beginning of a picture that lies elsewhere, or of HTML."""
+_MOST_HALF = 200
+_HALF_MEANT = re.compile(rf"(?:<[^\s<>]{{0,{_MOST_HALF}}}|!)$")
+
+
+# ------------------------------------------------------------------ activities
+
+
+def message(text: str) -> Fields:
+    """A message of Markdown, without any label."""
+    return {"type": "message", "text": text, "textFormat": "markdown"}
+
+
+def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: str = "") -> list[Fields]:
+    """The activities that show a whole reply, at least one.
+
+    The first one is rated, each has the sources that it names, the last one of text the first picture; more
+    pictures follow one by one, so that no activity is too large.
+    """
+    text = _with_marks(to_teams(reply.text).rstrip(), reply.sources)
+    parts = [message(part) for part in split(text, limit, utf16)] or [message("")]
+    if not parts[0]["text"] and not pictures:
+        parts[0]["text"] = "…"
+    if pictures:
+        parts[-1]["attachments"] = [pictures[0]]
+        parts += [{**message(""), "attachments": [picture]} for picture in pictures[1:]]
+    for part in parts:
+        cited = _cited(part["text"], reply.sources)
+        if reply.generated or cited or sensitivity:
+            part["entities"] = [_about(reply.generated, cited, sensitivity)]
+    if reply.rate:
+        parts[0]["channelData"] = {"feedbackLoop": {"type": "default"}}
+    return parts
+
+
+def _about(generated: bool, cited: Sequence[Fields], sensitivity: str) -> Fields:
+    """The one root entity that a message may have.
+
+    It says that a machine wrote the message, what the answer rests on, and how confidential it is.
+    """
+    about: Fields = {
+        "type": "https://schema.org/Message",
+        "@type": "Message",
+        "@context": "https://schema.org",
+        "@id": "",
+    }
+    if generated:
+        about["additionalType"] = ["AIGeneratedContent"]
+    if cited:
+        about["citation"] = [*cited]
+    if sensitivity:
+        about["usageInfo"] = _usage_info(sensitivity)
+    return about
+
+
+def offer(part: Fields, person: str) -> None:
+    """Buttons below a message; Teams shows them in one-to-one chats, and not beside attachments."""
+    if "attachments" not in part:
+        actions = [{"type": "imBack", "title": words, "value": words} for words in (AGAIN, SENT)]
+        part["suggestedActions"] = {"to": [person], "actions": actions}
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text has no Markdown, but for paragraphs."""
+    paragraphs = all(node.type == "paragraph" for node in parse(text).children)
+    return paragraphs and plain(text) == text.replace("\n", "")
+
+
+def _usage_info(sensitivity: str) -> Fields:
+    """The sensitivity label; words after a colon are its description."""
+    name, _, description = (words.strip() for words in sensitivity.partition(":"))
+    info: Fields = {"type": "https://schema.org/Message", "@type": "CreativeWork", "name": name}
+    return {**info, "description": description} if description else info
+
+
+def _cited(text: str, sources: Sequence[Source]) -> list[Fields]:
+    """The sources whose marks are in a text: Teams shows a mark as words where its message has no source."""
+    return [_claim(at, source) for at, source in enumerate(sources[:SOURCES], 1) if f"[{at}]" in text]
+
+
+def _claim(position: int, source: Source) -> Fields:
+    about: Fields = {
+        "@type": "DigitalDocument",
+        "name": source.title[:80] or f"Source {position}",
+        "abstract": (source.excerpt or source.title or source.url)[:160] or "…",
+    }
+    if source.url.startswith("https://"):
+        about["url"] = source.url
+    return {"@type": "Claim", "position": position, "appearance": about}
+
+
+def _with_marks(text: str, sources: Sequence[Source]) -> str:
+    """Teams shows a citation only where the text has its mark."""
+    marks = (f"[{position}]" for position in range(1, min(len(sources), SOURCES) + 1))
+    missing = " ".join(mark for mark in marks if mark not in text)
+    return f"{text}\n\nSources: {missing}" if missing else text
+
+
+# ------------------------------------------------------------------ Markdown
+
+
+class Growth:
+    """What may be shown of one text that is being written. Its finished blocks are looked at once."""
+
+    def __init__(self) -> None:
+        self._growing = Growing()
+        self._text = ""
+        self._done = 0
+        self._shown = ""
+
+    def shown(self, text: str) -> str:
+        """What may be shown of the text so far: always a prefix of what is shown later. Empty when it has
+        become too long for one message.
+        """
+        if not text.startswith(self._text):
+            self._done, self._shown = 0, ""
+        self._text = text
+        settled = self._growing.settled(text)
+        if half := _HALF_MEANT.search(settled, max(len(settled) - _MOST_HALF - 1, 0)):
+            settled = settled[: half.start()]
+        if len(settled) > TEXT_LIMIT:
+            return ""
+        borders = self._growing.scanner.borders
+        stable = borders[bisect_right(borders, len(settled)) - 1]
+        if stable > self._done:
+            self._shown += to_teams(text[self._done : stable])
+            self._done = stable
+        return self._shown + to_teams(settled[self._done :])
+
+
+def growing(text: str) -> str:
+    """What may be shown of a text that is being written; always a prefix of what is shown later."""
+    return Growth().shown(text)
+
+
+def to_teams(text: str) -> str:
+    """Markdown that Teams shows: headings are bold lines, tables code or lists, tasks boxes.
+
+    Works line by line, so that a growing text stays a prefix of what it becomes. A picture that lies
+    elsewhere becomes a link: loading it would tell its server who reads, and what a model was made to add.
+    HTML, which Teams would obey, is shown as it is written.
+    """
+    if not _REWRITTEN.search(text):
+        return text
+    return "".join(_rewritten(block) if _REWRITTEN.search(block) else block for block in blocks(text))
+
+
+def _rewritten(text: str) -> str:
+    lines = text.split("\n")
+    if (title := _title_of(lines)) is not None:
+        return "\n".join([_bold(_tame(title)), *lines[1:]])
+    tree = parse(text)
+    tamed = 0
+    for node in tree.walk():
+        if node.type == "inline" and node.start >= tamed:
+            tamed = node.stop
+            lines[node.start : tamed] = _tame("\n".join(lines[node.start : tamed])).split("\n")
+    for node in reversed(tree.children):
+        start, stop = node.start, node.stop
+        if node.type == "table":
+            lines[start:stop] = _table(node)
+        elif node.type == "heading" and node.markup.startswith("#"):
+            lines[start:stop] = [_bold(_inline(node))]
+        elif node.type == "heading":
+            rule = ["", "---"] if node.markup == "-" else []
+            lines[start:stop] = [*lines[start : stop - 1], *rule]
+        elif node.type in ("bullet_list", "ordered_list", "blockquote"):
+            _tick(node, lines)
+    return "\n".join(lines)
+
+
+def _title_of(lines: Sequence[str]) -> str | None:
+    """The words of a block that is one heading of signs, which is common and needs no tree; None for another."""
+    if not lines[0].startswith("#") or any(lines[1:]) or lines[0][-1:].isspace():
+        return None
+    words = lines[0].lstrip("#")
+    short = len(lines[0]) - len(words) < 7 and words[:1] == " "
+    return None if not short or words.endswith(("#", "\\")) else words.strip(" \t")
+
+
+def _bold(words: str) -> str:
+    return words if "**" in words or not words else f"**{words}**"
+
+
+def _tick(node: Node, lines: list[str]) -> None:
+    for item in node.walk():
+        words = _inline(item) if item.type == "list_item" else ""
+        for sign, box in (("[ ] ", "☐ "), ("[x] ", "☑ "), ("[X] ", "☑ ")):
+            if words.startswith(sign):
+                lines[item.start] = lines[item.start].replace(sign, box, 1)
+
+
+def _inline(node: Node) -> str:
+    """The Markdown of a block that holds one run of text, or begins with one."""
+    first = node.children[0] if node.children else node
+    first = first.children[0] if first.type == "paragraph" and first.children else first
+    return _tame(first.content) if first.type == "inline" else ""
+
+
+def _tame(text: str) -> str:
+    """A run of text without pictures and HTML."""
+    pieces: list[str] = []
+    at = 0
+    for start, stop in [*code_spans(text), (len(text), len(text))]:
+        pieces += [_MEANT.sub(_tamed, text[at:start]), text[start:stop]]
+        at = stop
+    return "".join(pieces)
+
+
+def _tamed(found: re.Match[str]) -> str:
+    return found["kept"] or ("&lt;" if found[0] == "<" else "")
+
+
+def _table(node: Node) -> list[str]:
+    rows = [[_inline(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
+    words = [[plain(cell) for cell in row] for row in rows]
+    if block := _block(words, node.right):
+        return block
+    if len(words) < len(words[0]) and (block := _block([list(row) for row in zip(*words, strict=True)])):
+        return block
+    head, *others = rows
+    return [
+        "- "
+        + "; ".join(f"**{name}:** {cell}" if name else cell for name, cell in zip(head, row, strict=False))
+        for row in others
+    ]
+
+
+def _block(rows: list[list[str]], right: Sequence[bool] = ()) -> list[str]:
+    """A table in a fixed-width font, the columns `right` set to the right; nothing if it is too wide."""
+    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    if sum(widths) + 3 * len(widths) > TABLE_WIDTH:
+        return []
+    rule = "-+-".join("-" * width for width in widths)
+    sides = right or [False] * len(widths)
+    body = [" | ".join(map(_padded, row, widths, sides)).rstrip() for row in rows]
+    return ["```", body[0], rule, *body[1:], "```"]
+
+
+def _columns(text: str) -> int:
+    """The width of a text in a fixed-width font."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    room = " " * (width - _columns(text))
+    return room + text if right else text + room
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def pictures_of(images: Sequence[Image], limit_bytes: int) -> list[Fields]:
+    """Pictures as attachments; what is no picture is left out. Slow: call it in a thread."""
+    attached: list[Fields] = []
+    for image in images:
+        try:
+            attached.append(picture(image, limit_bytes))
+        except (OSError, ValueError) as error:
+            log.error("a picture was left out of an answer: %s", type(error).__name__)
+    return attached
+
+
+def picture(image: Image, limit_bytes: int = PICTURE_BYTES) -> Fields:
+    """An attachment within Teams' limits. Raises OSError for no picture, ValueError for a huge one."""
+    with Picture.open(io.BytesIO(image.data)) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise ValueError(f"{opened.width} x {opened.height} pixels")
+        small = len(image.data) <= limit_bytes and max(opened.size) <= PICTURE_SIDE
+        kept = image.data if small and opened.format in ("PNG", "JPEG", "GIF") else b""
+        mime = f"image/{(opened.format or 'png').lower()}"
+        data = kept or _shrunk(opened, limit_bytes)
+    if not kept:
+        mime = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+    url = f"data:{mime};base64,{base64.b64encode(data).decode()}"
+    return {"contentType": mime, "contentUrl": url, "name": (image.alt or "picture")[:80]}
+
+
+def _shrunk(opened: Picture.Image, limit_bytes: int) -> bytes:
+    """JPEG, or PNG where something shines through, smaller and smaller until it fits."""
+    side = PICTURE_SIDE
+    while True:
+        scaled = opened.convert("RGBA" if opened.has_transparency_data else "RGB")
+        scaled.thumbnail((side, side))
+        out = io.BytesIO()
+        if scaled.mode == "RGBA":
+            scaled.save(out, "PNG")
+        else:
+            scaled.save(out, "JPEG", quality=85)
+        if out.tell() <= limit_bytes or side == 1:
+            return out.getvalue()
+        side //= 2

@@ -1,0 +1,53 @@
+"""The routes that an orchestrator and Prometheus read: /healthz, /readyz and /metrics."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from bot.app.services import House
+from bot.domain import telemetry
+from bot.domain.errors import StateUnavailable
+from bot.storage.embedded.supervisor import trouble
+from bot.storage.queue import backlog
+
+
+class Health:
+    """What one process says about itself.
+
+    /healthz answers 200 while the event loop runs; /readyz answers 503 while Redis is away, so that a load
+    balancer sends webhooks elsewhere; /metrics is Prometheus' text format.
+    """
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._counting = asyncio.Lock()
+
+    def routes(self) -> Sequence[web.AbstractRouteDef]:
+        """The three routes."""
+        return (
+            web.get("/healthz", self._alive),
+            web.get("/readyz", self._ready),
+            web.get("/metrics", self._metrics),
+        )
+
+    async def _alive(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        try:
+            await self._house.redis.call("PING")
+        except StateUnavailable as error:
+            reason = trouble(self._house.redis.url) or str(error)
+            return web.json_response({"status": "unavailable", "reason": reason}, status=503)
+        return web.json_response({"status": "ok"})
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        async with self._counting:  # one count at a time, however often somebody asks
+            try:
+                waiting = await backlog.count(self._house.redis)
+                telemetry.backlog(waiting.conversations, waiting.oldest_s)
+            except StateUnavailable:
+                telemetry.backlog(math.nan, math.nan)
+        return web.Response(body=telemetry.metrics(), headers={"Content-Type": telemetry.METRICS_TYPE})

@@ -1,0 +1,352 @@
+"""The only reader of the environment: every setting, its unit, and the reason for its default."""
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bot.domain import limits as budgets
+from bot.domain.errors import ConfigError
+from bot.domain.turns import MAX_TOOL_CALLS, Finding
+
+_FOR_READERS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
+_REPLACED = {
+    "PARLEY_REQUESTS_PER_MINUTE": "PARLEY_LIMITS=person: 30 requests/minute",
+    "PARLEY_DAILY_USD": "PARLEY_LIMITS=person: 30 requests/minute, $2/day",
+}
+"""What was a setting once, and what says the same now."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server bound to `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _named(name: str) -> AliasChoices:
+    """An environment name that is not its field's own, and the field's own for tests."""
+    return AliasChoices(name, name.upper())
+
+
+def _listed(text: str) -> frozenset[str]:
+    """What stands between commas."""
+    return frozenset(one.strip() for one in text.split(",") if one.strip())
+
+
+class Settings(BaseSettings):
+    """What the operator decides. Read from the environment, then from `.env`; empty counts as absent."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    # --- Slack: a bot token and a signing secret, or a bot token and an app token (Socket Mode)
+    slack_bot_token: SecretStr | None = None
+    slack_signing_secret: SecretStr | None = None
+    slack_app_token: SecretStr | None = None
+    slack_client_id: str | None = None  # with the secret, in place of the bot token: many workspaces
+    slack_client_secret: SecretStr | None = None
+    slack_api_url: str = "https://slack.com/api/"
+
+    # --- Microsoft Teams: the names that the Bot Framework's own samples use
+    microsoft_app_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppId"))
+    microsoft_app_password: SecretStr | None = Field(
+        default=None, validation_alias=_named("MicrosoftAppPassword")
+    )
+    microsoft_app_type: Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"] = Field(
+        default="MultiTenant", validation_alias=_named("MicrosoftAppType")
+    )
+    microsoft_app_tenant_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppTenantId"))
+    microsoft_app_certificate_path: Path | None = Field(
+        default=None, validation_alias=_named("MicrosoftAppCertificatePath")
+    )
+    parley_teams_cloud: Literal["public", "us-government"] = "public"
+    parley_teams_tenants: str = ""
+    parley_teams_sensitivity: str = ""
+    parley_teams_auth: Literal["on", "off"] = "on"
+
+    # --- Azure OpenAI, or any server that speaks the same
+    azure_openai_endpoint: str | None = None
+    azure_openai_api_key: SecretStr | None = None
+    openai_api_version: str | None = None
+    azure_openai_chat_deployment: str | None = None
+    azure_openai_image_deployment: str | None = None
+    azure_openai_embedding_deployment: str | None = None
+    parley_deployments: Path | None = None
+    tiktoken_cache_dir: Path | None = None  # tiktoken's own name for it
+
+    # --- where things are
+    redis_url: SecretStr | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 3978
+    parley_worker_port: Annotated[int | None, Field(ge=0, le=65535)] = None
+    parley_data_dir: Path = Path(".parley")
+    parley_prompts: Path | None = None
+    parley_public_url: str | None = None
+    parley_trusted_proxies: str = ""
+    parley_studio_token: SecretStr | None = None
+    parley_studio_editor_token: SecretStr | None = None
+    parley_studio_viewer_token: SecretStr | None = None
+    parley_studio_entra_tenant: str | None = None
+    parley_studio_entra_client_id: str | None = None
+    parley_studio_entra_client_secret: SecretStr | None = None
+    parley_studio_entra_viewers: str = "Parley.Viewer"
+    parley_studio_entra_editors: str = "Parley.Editor"
+    parley_studio_entra_operators: str = "Parley.Operator"
+    parley_studio_entra_authority: str = "https://login.microsoftonline.com"
+    parley_secret_keys: SecretStr | None = None
+
+    # --- how much at once, for how long
+    parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 256
+    parley_lease_s: Annotated[float, Field(ge=0.2, le=600)] = 30.0
+    parley_drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
+    parley_attempts: Annotated[int, Field(ge=1, le=50)] = 5
+    parley_inbox_limit: Annotated[int, Field(ge=1, le=1000)] = 20
+    parley_tenant_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    parley_document_memory_mb: Annotated[int, Field(ge=256, le=65_536)] = 768
+    parley_tool_calls_per_round: Annotated[int, Field(ge=1, le=MAX_TOOL_CALLS)] = 8
+    parley_answer_characters: Annotated[int, Field(ge=1000, le=2_000_000)] = 200_000
+    parley_tool_calls_per_answer: Annotated[int, Field(ge=1, le=4 * MAX_TOOL_CALLS)] = 24
+    parley_retention_days: Annotated[int, Field(ge=1, le=3650)] = 30
+
+    # --- what people may do
+    parley_while_answering: Literal["queue", "supersede"] = "queue"
+    parley_model_choice: bool = True
+    parley_on_uninstall: Literal["delete", "keep"] = "delete"  # what people take away, they expect to be gone
+    parley_operators: str = ""
+
+    # --- limits on people, channels and tenants
+    parley_limits: str = budgets.DEFAULT
+
+    # --- what is written about it
+    parley_log: Literal["text", "json"] = "text"
+    parley_log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def limits(self) -> budgets.Limits:
+        """What people, channels and tenants may use."""
+        return budgets.read(self.parley_limits)
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The ids of the people who run this bot."""
+        return _listed(self.parley_operators)
+
+    @property
+    def teams_tenants(self) -> frozenset[str]:
+        """The ids of the organisations that are served in Teams; none named means all."""
+        return _listed(self.parley_teams_tenants)
+
+    @property
+    def readers(self) -> tuple[int, dict[str, str]]:
+        """Memory of a process that reads files, in MB; its environment: where libraries are, no secret."""
+        return self.parley_document_memory_mb, {
+            name: value for name in _FOR_READERS if (value := os.environ.get(name))
+        }
+
+    @property
+    def trusted_proxies(self) -> frozenset[str]:
+        """The addresses and networks of reverse proxies whose X-Forwarded-For is believed."""
+        return _listed(self.parley_trusted_proxies)
+
+    @property
+    def studio_is_open(self) -> bool:
+        """Whether there is a studio: people sign in, or only this machine can reach it."""
+        signs_in = self.parley_studio_token is not None or self.parley_studio_entra_client_id is not None
+        return signs_in or is_loopback(self.host)
+
+    @property
+    def studio_roles(self) -> dict[Literal["viewer", "editor", "operator"], frozenset[str]]:
+        """What at Microsoft Entra stands for each role in the studio."""
+        return {
+            "viewer": _listed(self.parley_studio_entra_viewers),
+            "editor": _listed(self.parley_studio_entra_editors),
+            "operator": _listed(self.parley_studio_entra_operators),
+        }
+
+    @property
+    def slack(self) -> bool:
+        """Whether Slack is set up."""
+        return self.slack_bot_token is not None or self.slack_client_id is not None
+
+    @property
+    def slack_is_limited(self) -> bool:
+        """Whether the API is Slack's own, whose limits all processes keep together; an emulator has none."""
+        return (urlsplit(self.slack_api_url).hostname or "").endswith("slack.com")
+
+    @property
+    def teams(self) -> bool:
+        """Whether Teams is set up."""
+        return self.microsoft_app_id is not None or self.parley_teams_auth == "off"
+
+    @model_validator(mode="after")
+    def _whole_platforms(self) -> Self:
+        problems = [*self._studio_problems(), *self._entra_problems(), *self._slack_problems()]
+        problems += [*self._teams_problems(), *self._model_problems(), *self._limit_problems()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _studio_problems(self) -> list[str]:
+        lesser = self.parley_studio_editor_token or self.parley_studio_viewer_token
+        if lesser is None or self.parley_studio_token is not None or self.parley_studio_entra_client_id:
+            return []
+        return ["PARLEY_STUDIO_TOKEN (the operator's) is missing, but one for editors or viewers is there."]
+
+    def _entra_problems(self) -> list[str]:
+        """Half a registration at Microsoft Entra, or one that would let in other organisations."""
+        named = {
+            "PARLEY_STUDIO_ENTRA_TENANT": self.parley_studio_entra_tenant,
+            "PARLEY_STUDIO_ENTRA_CLIENT_ID": self.parley_studio_entra_client_id,
+            "PARLEY_STUDIO_ENTRA_CLIENT_SECRET": self.parley_studio_entra_client_secret,
+        }
+        missing = [name for name, value in named.items() if value is None]
+        if len(missing) == len(named):
+            return []
+        problems: list[str] = []
+        if missing:
+            problems.append(f"{missing[0]} is missing: signing in by Microsoft Entra needs all three.")
+        if (self.parley_studio_entra_tenant or "").lower() in ("common", "organizations", "consumers"):
+            problems.append(
+                "PARLEY_STUDIO_ENTRA_TENANT is the id or a domain of your own organisation: "
+                f"{self.parley_studio_entra_tenant} would let others sign in."
+            )
+        authority = urlsplit(self.parley_studio_entra_authority)
+        if authority.scheme != "https" and not is_loopback(authority.hostname or ""):
+            problems.append("PARLEY_STUDIO_ENTRA_AUTHORITY begins with https://")
+        if self.parley_public_url is None and not is_loopback(self.host):
+            problems.append(
+                "PARLEY_PUBLIC_URL is missing: Microsoft Entra sends people back there after signing in."
+            )
+        return problems
+
+    def _slack_problems(self) -> list[str]:
+        if (self.slack_client_id is None) != (self.slack_client_secret is None):
+            return [
+                "SLACK_CLIENT_ID and SLACK_CLIENT_SECRET belong together. "
+                "Both are on your app's page at Slack, under Basic Information."
+            ]
+        if self.slack_client_id is not None and self.slack_bot_token is not None:
+            return [
+                "SLACK_BOT_TOKEN is for one workspace, SLACK_CLIENT_ID for all that install the app. "
+                "Keep one of them."
+            ]
+        if not self.slack:
+            if self.slack_signing_secret or self.slack_app_token:
+                return [
+                    "SLACK_BOT_TOKEN is missing, but Slack's other settings are there. "
+                    "Copy it from your app's page at Slack, under OAuth & Permissions."
+                ]
+            return []
+        if self.slack_signing_secret is None and self.slack_app_token is None:
+            return [
+                "SLACK_SIGNING_SECRET is missing (for HTTP), or SLACK_APP_TOKEN (for Socket Mode). "
+                "Both are on your app's page at Slack, under Basic Information."
+            ]
+        return []
+
+    def _teams_problems(self) -> list[str]:
+        problems: list[str] = []
+        if self.parley_teams_auth == "off" and not is_loopback(self.host):
+            problems.append(
+                f"PARLEY_TEAMS_AUTH=off lets anybody speak as Teams, and HOST={self.host} is open to others. "
+                "Use HOST=127.0.0.1, or leave PARLEY_TEAMS_AUTH out."
+            )
+        if self.microsoft_app_id is None:
+            if self.microsoft_app_password is not None:
+                problems.append(
+                    "MicrosoftAppId is missing, but MicrosoftAppPassword is there. It is the bot's id."
+                )
+            return problems
+        if self.parley_teams_auth == "off":
+            return problems
+        proofs = (self.microsoft_app_password, self.microsoft_app_certificate_path)
+        if self.microsoft_app_type != "UserAssignedMSI" and proofs == (None, None):
+            problems.append(
+                "MicrosoftAppPassword is missing: the client secret of the app MicrosoftAppId. "
+                "MicrosoftAppCertificatePath is the other way."
+            )
+        if self.microsoft_app_type != "MultiTenant" and self.microsoft_app_tenant_id is None:
+            problems.append(
+                f"MicrosoftAppTenantId is missing: MicrosoftAppType={self.microsoft_app_type} needs it."
+            )
+        return problems
+
+    def _model_problems(self) -> list[str]:
+        named = {
+            "AZURE_OPENAI_CHAT_DEPLOYMENT": self.azure_openai_chat_deployment,
+            "AZURE_OPENAI_IMAGE_DEPLOYMENT": self.azure_openai_image_deployment,
+            "AZURE_OPENAI_EMBEDDING_DEPLOYMENT": self.azure_openai_embedding_deployment,
+        }
+        if self.azure_openai_endpoint is not None:
+            if any(named.values()) or self.parley_deployments is not None:
+                return []
+            return [
+                "AZURE_OPENAI_ENDPOINT is set, but no deployment is named. "
+                "Set AZURE_OPENAI_CHAT_DEPLOYMENT to the name of a chat deployment of that resource."
+            ]
+        orphans = [name for name, value in named.items() if value]
+        if self.azure_openai_api_key is not None and self.parley_deployments is None:
+            orphans.append("AZURE_OPENAI_API_KEY")
+        if orphans:
+            return [
+                f"AZURE_OPENAI_ENDPOINT is missing, but {orphans[0]} is there. It looks like https://NAME.openai.azure.com."
+            ]
+        return []
+
+    def _limit_problems(self) -> list[str]:
+        try:
+            budgets.read(self.parley_limits)
+        except ConfigError as error:
+            return [f"PARLEY_LIMITS: {error}."]
+        return []
+
+
+def load() -> Settings:
+    """The settings of this process. Raises ConfigError, in words that never hold a value."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigError("\n".join(_words(detail) for detail in error.errors(include_input=False))) from None
+
+
+def secrets(names: Iterable[str]) -> dict[str, SecretStr]:
+    """The secrets of these names, from the environment, then from `.env`: keys that a file refers to."""
+    found = {**dotenv_values(".env"), **os.environ}
+    return {name: SecretStr(value) for name in names if (value := found.get(name))}
+
+
+def tell_packages(settings: Settings) -> None:
+    """What packages read from the environment themselves, for settings that may stand in `.env`."""
+    if settings.tiktoken_cache_dir is not None:
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(settings.tiktoken_cache_dir)
+
+
+def outdated() -> list[Finding]:
+    """A warning for each setting that was replaced and is there still: somebody counts on it in vain."""
+    return [
+        Finding(
+            level="warning",
+            subject="settings",
+            words=f"{name} is no setting any more, it does nothing. Instead, write {now} (with your amount)",
+        )
+        for name, now in _REPLACED.items()
+        if secrets([name])
+    ]
+
+
+def _words(detail: ErrorDetails) -> str:
+    text = detail["msg"].removeprefix("Value error, ")
+    name = ".".join(str(step) for step in detail["loc"])
+    return f"{name.upper()}: {text}" if name else text

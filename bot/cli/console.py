@@ -1,0 +1,42 @@
+"""What commands share: the settings, the loop, and the folder of the templates."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from bot.app.settings import Settings
+
+T = TypeVar("T")
+
+Folder = Annotated[Path | None, typer.Option(help="The folder of the templates [default: PARLEY_PROMPTS]")]
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where there is one (not on Windows)."""
+    make: Callable[[], asyncio.AbstractEventLoop] | None = None
+    try:
+        import uvloop
+
+        make = uvloop.new_event_loop
+    except ImportError:
+        pass
+    with asyncio.Runner(loop_factory=make) as runner:
+        return runner.run(work)
+
+
+def load_settings() -> "Settings":
+    """The settings of this process. Raises ConfigError."""
+    from bot.app import settings
+
+    return settings.load()
+
+
+def prompts_folder(folder: Path | None) -> Path:
+    """The folder that was named, else that of the settings, else Parley's own."""
+    from bot.prompts import loader
+
+    return folder or load_settings().parley_prompts or loader.FOLDER

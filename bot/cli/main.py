@@ -1,0 +1,248 @@
+"""The command line `parley`; each command imports what it needs when it runs, so that `--help` is quick."""
+
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bot.cli.admin import buried, deployments, forget
+from bot.cli.backup import backup, restore
+from bot.cli.console import load_settings, run
+from bot.cli.evaluate import evaluate
+from bot.cli.prompts import prompts
+from bot.cli.usage import usage
+from bot.domain.errors import BotError, ConfigError
+
+if TYPE_CHECKING:
+    from bot.app.settings import Settings
+    from bot.domain.turns import Finding
+
+_LEVELS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "error": typer.colors.RED}
+
+parley = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="One bot for Slack and Microsoft Teams over your own Azure OpenAI deployments, "
+    "with a studio in the browser. Settings are read from the environment and .env (see .env.example).",
+)
+manifest = typer.Typer(no_args_is_help=True, help="Describe the bot to Slack or Teams.")
+parley.add_typer(manifest, name="manifest")
+parley.add_typer(prompts, name="prompts")
+
+
+def main() -> None:
+    """Run a command. What the operator has to mend is said in words on stderr, with exit code 2."""
+    try:
+        parley()
+    except ConfigError as error:
+        _complain(error)
+        raise SystemExit(2) from None
+    except BotError as error:  # Redis or a platform is away: trying again may help
+        _complain(error)
+        raise SystemExit(1) from None
+
+
+def _complain(error: BotError) -> None:
+    for line in str(error).splitlines():
+        typer.echo(f"parley: {line}", err=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"parley {version('parley')}")
+        raise typer.Exit
+
+
+@parley.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+# ------------------------------------------------------------------ running
+
+
+@parley.command()
+def serve() -> None:
+    """Run the web server and a worker in one process."""
+    _serve(load_settings(), web=True, worker=True)
+
+
+@parley.command()
+def web() -> None:
+    """Run the web server alone; workers answer."""
+    _serve(load_settings(), web=True, worker=False)
+
+
+@parley.command()
+def worker(
+    concurrency: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1024, help="Conversations answered at the same time [default: PARLEY_CONCURRENCY]."
+        ),
+    ] = None,
+) -> None:
+    """Run a worker alone, for web servers on the same Redis."""
+    settings = load_settings()
+    if concurrency is not None:
+        settings = settings.model_copy(update={"parley_concurrency": concurrency})
+    _serve(settings, web=False, worker=True)
+
+
+def _serve(settings: "Settings", *, web: bool, worker: bool) -> None:
+    from bot.app import server
+
+    run(server.serve(settings, web_on=web, worker_on=worker))
+
+
+@parley.command()
+def chat(
+    conversation: Annotated[
+        str | None, typer.Option(help="A name of yours; the same name goes on where you left off.")
+    ] = None,
+) -> None:
+    """Talk with the bot in this terminal.
+
+    Ctrl-C stops an answer, Ctrl-D ends. Questions can also come from a pipe or a file.
+    """
+    import uuid
+
+    from bot.app import server
+
+    run(server.chat(load_settings(), conversation or uuid.uuid4().hex))
+
+
+@parley.command()
+def check() -> None:
+    """Say what is missing, and what to do about it.
+
+    Looks at settings, Redis, templates, deployments and platforms; exits with 1 if there is an error.
+    """
+    from bot.app import server
+
+    findings = run(server.check(load_settings()))
+    width = max((len(finding.subject) for finding in findings), default=0)
+    for finding in findings:
+        _print_finding(finding, width)
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print_finding(finding: "Finding", width: int) -> None:
+    level = typer.style(f"{finding.level:7}", fg=_LEVELS[finding.level])
+    first, *rest = finding.words.splitlines() or [""]
+    typer.echo(f"{level}  {finding.subject:{width}}  {first}".rstrip())
+    for line in rest:
+        typer.echo(f"{'':{width + 11}}{line}")
+
+
+# ------------------------------------------------------------------ manifests
+
+
+class _Format(StrEnum):
+    yaml = "yaml"
+    json = "json"
+
+
+@manifest.command("slack")
+def manifest_slack(
+    url: Annotated[
+        str | None, typer.Option(help="Where Slack reaches Parley, https://... [default: PARLEY_PUBLIC_URL]")
+    ] = None,
+    socket: Annotated[
+        bool | None,
+        typer.Option("--socket/--http", help="Socket Mode, which needs no address of yours, or HTTP."),
+    ] = None,
+    many: Annotated[
+        bool, typer.Option("--many", help="For all workspaces that install it, with SLACK_CLIENT_ID.")
+    ] = False,
+    assistant: Annotated[
+        bool, typer.Option("--assistant", help="For an app that has the older assistant's pane already.")
+    ] = False,
+    form: Annotated[_Format, typer.Option("--format", help="YAML or JSON.")] = _Format.yaml,
+) -> None:
+    """Print the app manifest for Slack.
+
+    Paste it at api.slack.com/apps: Create New App, From a manifest.
+    """
+    from adapters.slack.manifest import manifest as describe
+
+    settings = load_settings()
+    if socket is None:
+        socket = settings.slack_app_token is not None
+    url = url or settings.parley_public_url
+    if url is None and not socket:
+        raise ConfigError(
+            "Slack has to know where to reach Parley: give --url https://your-host or set PARLEY_PUBLIC_URL. "
+            "With --socket no address is needed."
+        )
+    if url is None and many:
+        raise ConfigError("Workspaces install the app by pages of Parley: give --url https://your-host too.")
+    many = many or settings.slack_client_id is not None
+    described = describe((url or "").rstrip("/"), socket, many and url is not None, assistant)
+    typer.echo(_dump(described, form))
+
+
+def _dump(described: dict[str, Any], form: _Format) -> str:
+    if form is _Format.json:
+        import json
+
+        return json.dumps(described, indent=2, ensure_ascii=False)
+    import yaml
+
+    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=100).rstrip()
+
+
+@manifest.command("teams")
+def manifest_teams(
+    app_id: Annotated[
+        str | None, typer.Option(help="The bot's application id [default: MicrosoftAppId]")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where Teams reaches Parley, https://... [default: PARLEY_PUBLIC_URL]")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("parley-teams.zip"),
+    all_messages: Annotated[
+        bool,
+        typer.Option("--all-messages", help="Also read what is said without a mention, and before it."),
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="For a Teams that refuses newer manifests than version 1.25.")
+    ] = False,
+) -> None:
+    """Write the app package for Teams, a zip file."""
+    from urllib.parse import urlsplit
+
+    from adapters.teams.manifest import package
+
+    settings = load_settings()
+    app_id, url = app_id or settings.microsoft_app_id, url or settings.parley_public_url
+    if app_id is None:
+        raise ConfigError("The package names the bot: give --app-id or set MicrosoftAppId.")
+    host = urlsplit(url if "//" in url else f"//{url}").hostname if url else None
+    if host is None:
+        raise ConfigError(
+            "The package names the bot's host: give --url https://your-host or set PARLEY_PUBLIC_URL."
+        )
+    try:
+        out.write_bytes(package(app_id, host, all_messages, plain))
+    except OSError as error:
+        raise ConfigError(f"{out} can't be written: {error.strerror}") from None
+    typer.echo(f"Wrote {out}. Upload it in Teams: Apps, Manage your apps, Upload an app.")
+
+
+parley.command("eval")(evaluate)
+parley.command()(usage)
+parley.command()(forget)
+parley.command()(backup)
+parley.command()(restore)
+parley.add_typer(buried, name="buried")
+parley.add_typer(deployments, name="deployments")

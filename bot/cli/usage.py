@@ -1,0 +1,167 @@
+"""The command `parley usage`: what was used, by whom and by what, as a table, CSV or JSON."""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bot.cli.console import load_settings, run
+from bot.domain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bot.storage.usage.reports import Line, Sums
+
+_MOST_DAYS = 400
+_COLUMNS = ("answers", "tokens", "pictures", "usd", "unpriced_calls")
+
+
+class By(StrEnum):
+    """What is added up."""
+
+    day = "day"
+    person = "person"
+    channel = "channel"
+    tenant = "tenant"
+    deployment = "deployment"
+    template = "template"
+
+
+def usage(
+    by: Annotated[By, typer.Option(help="What is added up.")] = By.day,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=_MOST_DAYS, help="The last days, today's too [default: 30].")
+    ] = None,
+    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="A month instead.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what was used, by whom and by what, and what it cost.
+
+    These are the sums of the studio's Usage page. Days and months are those of UTC. What costs most stands
+    first; days stand in their order. Calls of unknown price are counted, and are no part of the dollars.
+    """
+    if as_csv and as_json:
+        raise ConfigError("Give --csv or --json, not both.")
+    first, last = period(days, month)
+    rows = _rows(run(read_lines(first, last)), by)
+    if as_json:
+        _print_json(rows, by, first, last)
+    elif as_csv:
+        _print_csv(rows, by)
+    else:
+        _print_table(rows, by, first, last)
+
+
+def period(days: int | None, month: str | None) -> tuple[date, date]:
+    """The first and the last day that are meant."""
+    from bot.domain.events import now
+
+    today = now().date()
+    if month is None:
+        return today - timedelta(days=(days or 30) - 1), today
+    if days is not None:
+        raise ConfigError("Give --days or --month, not both.")
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) or month.startswith("0000"):
+        raise ConfigError(f"--month {month} is no month; it looks like {today:%Y-%m}.")
+    first = date.fromisoformat(f"{month}-01")
+    if first > today:
+        raise ConfigError(f"{month} has not begun yet.")
+    following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
+    return max(first, today - timedelta(days=_MOST_DAYS)), min(following - timedelta(days=1), today)
+
+
+async def read_lines(first: date, last: date) -> "Sequence[Line]":
+    """What stands in the books of these days."""
+    from bot.app.services import open_house
+    from bot.storage.usage.reports import Books
+
+    async with open_house(load_settings()) as house:
+        return await Books(house.redis).lines(first, last)
+
+
+def _rows(lines: "Iterable[Line]", by: By) -> "Sequence[tuple[str, Sums]]":
+    """Each name with its sums: days as they follow, all else by cost, answers, name."""
+    sums: dict[str, Sums] = {}
+    for line in lines:
+        if line.kind == by:
+            name = str(line.day) if by is By.day else line.name
+            sums[name] = sums[name] + line.sums if name in sums else line.sums
+    if by is By.day:
+        return sorted(sums.items())
+    return sorted(sums.items(), key=lambda row: (-row[1].microdollars, -row[1].turns, row[0]))
+
+
+def _usd(sums: "Sums") -> float | None:
+    """Dollars; None where nothing is known of them."""
+    return None if sums.unpriced and not sums.microdollars else sums.microdollars / 1_000_000
+
+
+def _values(sums: "Sums") -> Mapping[str, Any]:
+    return dict(zip(_COLUMNS, (sums.turns, sums.tokens, sums.images, _usd(sums), sums.unpriced), strict=True))
+
+
+def _total(rows: "Sequence[tuple[str, Sums]]") -> "Sums":
+    from bot.storage.usage.reports import Sums
+
+    return sum((sums for _, sums in rows), Sums())
+
+
+def _print_json(rows: "Sequence[tuple[str, Sums]]", by: By, first: date, last: date) -> None:
+    import msgspec
+
+    found = {
+        "by": by.value,
+        "first": first,
+        "last": last,
+        "rows": [{by.value: name, **_values(sums)} for name, sums in rows],
+        "total": _values(_total(rows)),
+    }
+    typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+
+
+def _print_csv(rows: "Sequence[tuple[str, Sums]]", by: By) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow((by.value, *_COLUMNS))
+    for name, sums in rows:
+        values = {**_values(sums), "usd": "" if _usd(sums) is None else f"{_usd(sums):.6f}"}
+        writer.writerow((_harmless(name), *values.values()))
+
+
+def _harmless(name: str) -> str:
+    """A name that a spreadsheet does not take for a formula: people choose names of templates and rooms."""
+    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+
+
+def _print_table(rows: "Sequence[tuple[str, Sums]]", by: By, first: date, last: date) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_footer=len(rows) > 1)
+    heads = (by.value.capitalize(), "Answers", "Tokens", "Pictures", "Cost")
+    totals = ("All", *_words(_total(rows)))
+    for head, total in zip(heads, totals, strict=True):
+        right = head in ("Answers", "Tokens", "Pictures")
+        table.add_column(head, footer=total, justify="right" if right else "left", overflow="fold")
+    for name, sums in rows:
+        table.add_row(escape(name), *_words(sums))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width: names stay whole
+    console.print(f"{first} to {last} (UTC)", style="dim")
+    console.print(table if rows else "Nothing was used in these days.")
+
+
+def _words(sums: "Sums") -> tuple[str, str, str, str]:
+    usd = _usd(sums)
+    cost = "unknown" if usd is None else f"${usd:,.4f}"
+    if sums.unpriced and usd is not None:
+        cost += f" + {sums.unpriced:,} of unknown price"
+    return f"{sums.turns:,}", f"{sums.tokens:,}", f"{sums.images:,}", cost

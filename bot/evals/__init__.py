@@ -1,0 +1,1 @@
+"""Evaluations: questions, what is demanded of the answers, and how templates and deployments do."""

@@ -1,0 +1,121 @@
+"""Evaluations in the studio: those that were run, and a new one of what is in use now."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from uuid import uuid4
+
+from bot.domain.errors import NotAllowed, TemplateError
+from bot.domain.events import Address, Said, User, now
+from bot.domain.turns import Deployment, Reply, Turn
+from bot.evals import cases, evaluation
+from bot.evals import results as scores
+from bot.evals.evaluation import Bench
+from bot.evals.results import Archive, Change, Result, Row, Run
+
+PERSON = User(id="evaluation", tenant="studio", name="Evaluation")
+"""Who asks here, for the ledger."""
+MOST_ANSWERS = 300
+"""Of one run: a slip must not cost a fortune."""
+PARALLEL = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A run with its sums, its table, and how it differs from the one before."""
+
+    run: Run
+    total: Row
+    rows: Sequence[Row]
+    change: Change | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examiner:
+    """One run at a time in a process. `folder` has the files of cases; `settle` counts what a run cost."""
+
+    bench: Callable[[], Bench]
+    deployments: Callable[[], Sequence[Deployment]]
+    folder: Path
+    archive: Archive
+    settle: Callable[[Turn], Awaitable[None]]
+    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def files(self) -> Sequence[str]:
+        """The files of cases."""
+        return [path.name for path in sorted(self.folder.glob("*.yaml"))]
+
+    def models(self) -> Sequence[str]:
+        """The chat deployments that a run can be held on."""
+        return list(dict.fromkeys(one.name for one in self.deployments() if one.capability == "chat"))
+
+    async def reports(self) -> Sequence[Report]:
+        """Every kept run, newest first."""
+        return await asyncio.to_thread(lambda: [self._report(run) for run in self.archive.runs()])
+
+    def _report(self, run: Run) -> Report:
+        change = scores.compare(run, self.archive.last(run))
+        rows = scores.table(run.results)
+        return Report(run=run, total=scores.total(run.results), rows=rows, change=change)
+
+    async def run(
+        self, files: Sequence[str], deployment: str, *, author: str, done: Callable[[int, int, int], None]
+    ) -> str:
+        """Ask every case of these files of the templates in use; `done` gets how many are done, of how many,
+        and how many failed. Returns the id of the run; cancelled, nothing is kept of it but what it cost.
+
+        Raises NotAllowed, TemplateError and ConfigError, in words.
+        """
+        if self._busy.locked():
+            raise NotAllowed("Another evaluation is running. Wait until it has ended.")
+        async with self._busy:
+            bench = self.bench()
+            jobs = self._jobs(files, deployment, bench)
+            finished: list[Result] = []
+
+            def count(result: Result) -> None:
+                finished.append(result)
+                done(len(finished), len(jobs), sum(bool(one.failures) for one in finished))
+
+            began = now()
+            done(0, len(jobs), 0)
+            try:
+                results = await evaluation.run(jobs, bench, parallel=PARALLEL, done=count)
+            finally:
+                for result in finished:
+                    await self.settle(_bill(result))
+            run = Run(at=began, files=tuple(files), results=tuple(results), published=True, author=author)
+            await asyncio.to_thread(self.archive.keep, run)
+            return run.id
+
+    def _jobs(self, files: Sequence[str], deployment: str, bench: Bench) -> list[evaluation.Job]:
+        known = self.files()
+        if not files or not set(files) <= set(known):
+            raise NotAllowed("Choose at least one of the files that are there.")
+        asked = [case for name in files for case in cases.read(self.folder / name)]
+        if deployment:
+            asked = [replace(case, deployments=(deployment,)) for case in asked]
+        able = [one for one in self.deployments() if one.capability == "chat"]
+        wishes = dict.fromkeys([*(one.name for one in able), *(tag for one in able for tag in one.tags)])
+        jobs = evaluation.jobs(asked, bench.templates, list(wishes))
+        if len(jobs) > MOST_ANSWERS:
+            raise TemplateError(f"These are {len(jobs)} answers; at most {MOST_ANSWERS} fit a run.")
+        return jobs
+
+
+def _bill(result: Result) -> Turn:
+    """What an answer of a run cost, as a turn that can be booked."""
+    id, at = f"studio:evaluation:{uuid4().hex}", now()
+    address = Address(conversation="studio:evaluation", event=id)
+    return Turn(
+        id=id,
+        said=Said(id=id, address=address, user=PERSON, at=at, text="", direct=True),
+        template=result.version,
+        messages=(),
+        reply=Reply(text=""),
+        outcome="answered",
+        began_at=at,
+        ended_at=at,
+        usage=(*result.usage, *result.judged),
+    )

@@ -1,0 +1,73 @@
+"""Asks several deployments the same question and shows their answers one under the other."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from msgspec.structs import replace
+
+from bot.domain.errors import BotError, ModelUnavailable, Refused
+from bot.domain.prompts import Message, Prompt, say
+from bot.domain.turns import Reply
+from bot.generation.completion import Show, counted, stopped, until_stopped
+from bot.generation.turn_builder import Draft, Stop
+from bot.llm.protocol import Model
+
+log = logging.getLogger(__name__)
+
+MOST = 3
+"""How many are asked: more than that nobody reads one under the other."""
+
+
+def prompts(prompt: Prompt, deployments: Sequence[str]) -> list[Prompt]:
+    """The same prompt for each of them, without tools: an answer of one must not act for all."""
+    return [replace(prompt, deployment=name, tools=()) for name in deployments[:MOST]]
+
+
+class Comparison:
+    """The answers of several deployments, growing side by side."""
+
+    def __init__(self, model: Model, draft: Draft, show: Show) -> None:
+        self._model = model
+        self._draft = draft
+        self._show = show
+        self._texts: dict[str, str] = {}
+        self._failed = 0
+
+    async def write(self, sent: Sequence[Prompt], stop: Stop) -> None:
+        """Ask them all at once, and end the draft with what they said. Raises ModelUnavailable."""
+        draft = self._draft
+        draft.sent += sent
+        self._texts = {prompt.deployment or "": "" for prompt in sent}
+        done = await until_stopped(self._all(sent), stop)
+        if self._failed == len(sent):
+            raise ModelUnavailable("None of the models answered.")
+        text = self._whole()
+        note = stopped(stop) if done is None else ""
+        shown = "\n\n".join(part for part in (text, draft.ending(note)) if part)
+        messages = (draft.kept(sent[0].messages[-1]), say("assistant", text))
+        draft.end(Reply(text=shown, rate=True, generated=True), messages=messages)
+
+    async def _all(self, sent: Sequence[Prompt]) -> tuple[Message, ...]:
+        await asyncio.gather(*map(self._one, sent))
+        return ()
+
+    async def _one(self, prompt: Prompt) -> None:
+        name = prompt.deployment or ""
+        try:
+            answer = counted(self._model.chat(prompt), prompt, self._draft.usage)
+            async with aclosing(answer) as deltas:
+                async for delta in deltas:
+                    if delta.text:
+                        self._texts[name] += delta.text
+                        await self._show(self._whole())
+        except BotError as error:
+            self._failed += 1
+            log.warning("%s could not be compared: %s", name, error)
+            why = str(error) if isinstance(error, Refused) else "It does not answer at the moment."
+            self._texts[name] = f"{self._texts[name]}\n\n_{why}_".strip()
+
+    def _whole(self) -> str:
+        parts = [f"**{name}**\n\n{text.strip() or '…'}" for name, text in self._texts.items()]
+        return "\n\n---\n\n".join(parts)

@@ -1,0 +1,190 @@
+"""What a wish for a picture asks for besides its words: shape, quality, style, number, transparency."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from bot.domain.prompts import Parameters
+
+NOTHING_SAID = "What shall I draw? For example: `/image a red bicycle`."
+"""What a person is told who asked for a picture of nothing."""
+
+Shapes = Mapping[str, str]
+_WIDE: Shapes = {"square": "1024x1024", "landscape": "1792x1024", "portrait": "1024x1792"}
+_USUAL: Shapes = {"square": "1024x1024", "landscape": "1536x1024", "portrait": "1024x1536"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Able:
+    """What a family of models can do. `free`: any size within OpenAI's bounds for it.
+
+    `edits`: it changes a whole picture; `masks`: it changes the part that a mask leaves open.
+    """
+
+    shapes: Shapes
+    sizes: tuple[str, ...] = ()
+    qualities: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    transparent: bool = False
+    most: int = 4
+    free: bool = False
+    edits: bool = True
+    masks: bool = True
+
+
+_ABLE: Mapping[str, Able] = {
+    "dall-e-2": Able(shapes={"square": "1024x1024"}, sizes=("256x256", "512x512"), edits=False),
+    "dall-e-3": Able(
+        shapes=_WIDE,
+        qualities=("high", "standard"),
+        styles=("natural", "vivid"),
+        most=1,
+        edits=False,
+        masks=False,
+    ),
+    "gpt-image": Able(shapes=_USUAL, qualities=("low", "medium", "high"), transparent=True),
+    "gpt-image-2": Able(shapes=_USUAL, qualities=("low", "medium", "high"), transparent=True, free=True),
+    "demo": Able(shapes=_USUAL),
+}
+
+
+def able(family: str) -> Able:
+    """What this family can do; one that nobody knows is taken for the newest common shape."""
+    names = [name for name in _ABLE if family.startswith(name)]
+    return _ABLE[max(names, key=len)] if names else _ABLE["gpt-image"]
+
+
+def shape_of(width: int, height: int, can: Able) -> str:
+    """The size that is nearest in shape to a picture, so that a change of a wide one stays wide."""
+
+    def unlike(size: str) -> float:
+        across, down = map(int, size.split("x"))
+        return abs(math.log(across * height / (down * width)))
+
+    return min(can.shapes.values(), key=unlike)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What to draw and how; `notes` say what could not be done."""
+
+    words: str
+    parameters: Parameters
+    notes: tuple[str, ...] = ()
+
+
+_ALIASES = {"wide": "landscape", "tall": "portrait", "hd": "high", "best": "high"}
+_NUMBERS = {"two": 2, "three": 3, "four": 4}
+_FLAG = re.compile(r"(?:^|\s)--(\w+)(?:[ =]([\w.]+))?(?=[\s,;.!?]|$)")
+_BARE = ("square", "landscape", "portrait", "wide", "tall", "transparent", "hd")
+_VALUED = ("size", "shape", "quality", "style", "n", "number", "background")
+# In running text only what is no subject of a picture: "a landscape" is one, "in landscape format" is none.
+_SHAPE = re.compile(
+    r",?\s*\b(?:in |as )?(?:an? )?(square|landscape|portrait|wide|tall) (?:format|orientation)\b", re.I
+)
+_QUALITY = re.compile(r",?\s*\bin (low|medium|high|hd|best) quality\b", re.I)
+_STYLE = re.compile(r",?\s*\bin (?:a )?(natural|vivid) style\b", re.I)
+_CLEAR = re.compile(r",?\s*\b(?:with|on|against) (?:a )?transparent background\b", re.I)
+_SPACES = re.compile(r"(\s\s)\s+")
+"""A run of spaces, which the patterns above would try again from each of its places."""
+_COUNT = re.compile(r"^(\d{1,2}|two|three|four) (?:pictures|images|versions|variations|drawings) of\s+", re.I)
+
+
+def read(text: str, usual: Parameters, family: str) -> Wish:
+    """Take the options out of a wish. What the family can't do is noted and left out."""
+    asked, words = _options(_SPACES.sub(r"\1", text))
+    can, notes = able(family), list[str]()
+    chosen = usual
+
+    def unable(what: str) -> None:
+        notes.append(f"This model can't draw {what}, so I left that out.")
+
+    shape, size = asked.get("shape"), asked.get("size")
+    if shape is not None:
+        if shape in can.shapes:
+            chosen = replace(chosen, size=can.shapes[shape])
+        else:
+            unable(f"in {shape} format")
+    if size is not None:
+        if size in can.sizes or size in can.shapes.values() or (can.free and _fits(size)):
+            chosen = replace(chosen, size=size)
+        else:
+            unable(f"at {size} pixels")
+    for name, values, words_for in (
+        ("quality", can.qualities, "in {} quality"),
+        ("style", can.styles, "in {} style"),
+    ):
+        value = asked.get(name)
+        if value in values:
+            chosen = replace(chosen, **{name: value})
+        elif value is not None:
+            unable(words_for.format(value))
+    if asked.get("background") == "transparent":
+        if can.transparent:
+            chosen = replace(chosen, background="transparent")
+        else:
+            unable("on a transparent background")
+    if "n" in asked:
+        number = int(asked["n"][:4]) if asked["n"].isdecimal() else 1
+        chosen = replace(chosen, images=max(1, min(number, can.most)))
+        if number > can.most:
+            notes.append(f"This model draws {can.most} at a time, so I asked for that many.")
+    return Wish(words=words, parameters=chosen, notes=tuple(notes))
+
+
+def _options(text: str) -> tuple[dict[str, str], str]:
+    """The options by name, and the words without them."""
+    asked: dict[str, str] = {}
+
+    def flag(found: re.Match[str]) -> str:
+        name, value = found[1].lower(), (found[2] or "").lower()
+        if name in _BARE:
+            asked[_option(name)] = _ALIASES.get(name, name)
+            return f" {found[2]}" if found[2] else ""
+        if name in _VALUED and value:
+            asked["n" if name == "number" else name] = _ALIASES.get(value, value)
+            return ""
+        return found[0]
+
+    words = _FLAG.sub(flag, text)
+    for name, pattern in (("shape", _SHAPE), ("quality", _QUALITY), ("style", _STYLE)):
+        if found := pattern.search(words):
+            asked[name] = _ALIASES.get(found[1].lower(), found[1].lower())
+            words = pattern.sub("", words, count=1)
+    if _CLEAR.search(words):
+        asked["background"] = "transparent"
+        words = _CLEAR.sub("", words, count=1)
+    if found := _COUNT.match(words.strip()):
+        asked["n"] = str(_NUMBERS.get(found[1].lower(), found[1]))
+        words = words.strip()[found.end() :]
+    return asked, words.strip()
+
+
+def _option(bare: str) -> str:
+    return {"transparent": "background", "hd": "quality"}.get(bare, "shape")
+
+
+def _fits(size: str) -> bool:
+    """OpenAI's bounds for gpt-image-2 and later: edges, ratio, pixels."""
+    found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size)
+    if found is None:
+        return False
+    width, height = int(found[1]), int(found[2])
+    if width % 16 or height % 16 or max(width, height) > 3840 or max(width, height) > 3 * min(width, height):
+        return False
+    return 655_360 <= width * height <= 8_294_400
+
+
+_CHANGE = re.compile(
+    r"(?:the )?(?:same|again|add|remove|now|but|without|with|more|less|brighter|darker)\b"
+    r"|.*\b(?:it|the (?:last )?(?:picture|image|drawing))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def is_change(wish: str) -> bool:
+    """Whether a wish for a picture reads as a change of the last one: "make it brighter", "same at night"."""
+    return _CHANGE.match(wish.strip()) is not None

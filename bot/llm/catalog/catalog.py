@@ -1,0 +1,148 @@
+"""Model families as data: what is known by a name, what a call costs, where an endpoint is."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import msgspec
+import yaml
+
+from bot.domain.errors import ConfigError
+from bot.domain.prompts import Capability
+from bot.domain.turns import Deployment, Prices, Usage
+
+DEFAULT_KEY_ENV = "AZURE_OPENAI_API_KEY"
+
+AZURE_HOSTS = (".azure.com", ".azure.us", ".azure.cn", ".microsoft.com")
+
+
+# ------------------------------------------------------------------ families
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of the models whose name holds `name`; see families.yaml for the units."""
+
+    name: str
+    capability: Capability
+    context: int
+    output: int
+    input: float | None = None
+    cached: float | None = None
+    cost: float | None = None
+    image: float | None = None
+    picture_input: float | None = None  # pictures that are sent to be edited
+    refuses: tuple[str, ...] = ()
+    pictures: Literal["dalle", "gpt-image"] | None = None
+    dimensions: int | None = None
+
+    @property
+    def prices(self) -> Prices:
+        """The retail prices; `None` where unknown."""
+        return Prices(
+            input_usd=self.input,
+            cached_usd=self.cached,
+            output_usd=0.0 if self.capability == "embedding" and self.input is not None else self.cost,
+            image_usd=self.image,
+        )
+
+
+@cache
+def families() -> dict[str, Family]:
+    """Every known family by its name, read once from families.yaml."""
+    raw = yaml.safe_load((Path(__file__).parent / "families.yaml").read_text("utf-8"))
+    return {family.name: family for family in msgspec.convert(raw, list[Family])}
+
+
+@cache
+def guess(text: str, capability: Capability | None = None) -> Family | None:
+    """The family whose name stands in a model's or deployment's name as whole words; the longest wins."""
+    found = [
+        family
+        for family in families().values()
+        if (capability is None or family.capability == capability)
+        and re.search(rf"(?<![a-z0-9]){re.escape(family.name)}(?![a-z0-9.])", text.lower())
+    ]
+    return max(found, key=lambda family: len(family.name), default=None)
+
+
+def family_of(text: str, capability: Capability) -> Family:
+    """`guess`, or the family with the safe defaults of a model that nobody knows."""
+    return guess(text, capability) or families()[f"unknown-{capability}"]
+
+
+def retail(model: str, capability: Capability) -> Prices | None:
+    """The prices of a model by its own name; `None` where no family is that very model.
+
+    A date, a version or a fine-tuning may follow the name; another word makes it another model
+    (gpt-5-pro is none of gpt-5's price).
+    """
+    family = guess(model, capability)
+    if family is None:
+        return None
+    rest = model.lower().rpartition(family.name)[2]
+    return family.prices if re.fullmatch(r"(-\d[\d-]*|-latest)?([.:@].*)?", rest) else None
+
+
+def usd(prices: Prices, usage: Usage) -> float | None:
+    """What a call cost. Cached tokens are a part of the input, at their own price.
+
+    `None` where a price is unknown, or where the deployment counted nothing.
+    """
+    if usage.images and prices.image_usd is not None:
+        return usage.images * prices.image_usd
+    if not usage.input_tokens and not usage.output_tokens:
+        return None
+    parts = (
+        (usage.input_tokens - usage.cached_tokens, prices.input_usd),
+        (usage.cached_tokens, prices.cached_usd),
+        (usage.output_tokens, prices.output_usd),
+    )
+    if any(tokens and price is None for tokens, price in parts):
+        return None
+    return sum(tokens * (price or 0.0) for tokens, price in parts) / 1e6
+
+
+# ------------------------------------------------------------------ endpoints
+
+
+def locate(endpoint: str, api_version: str | None) -> tuple[str, Literal["azure", "v1"]]:
+    """The address that requests start from, and the wire that is spoken there.
+
+    An Azure resource is given with or without `/openai/...`, as the portal shows it. Any other address with
+    a path (`http://127.0.0.1:11434/v1`) is an OpenAI-compatible base URL. Raises ConfigError.
+    """
+    parts = urlsplit(endpoint.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"The endpoint {endpoint!r} is no address; it looks like https://NAME.openai.azure.com"
+        )
+    origin = f"{parts.scheme}://{parts.netloc}"
+    path = parts.path.rstrip("/")
+    azure = parts.hostname.endswith(AZURE_HOSTS)
+    if path.endswith("/v1"):
+        return f"{origin}{path}/", "v1"
+    if path and not azure and not path.startswith("/openai"):
+        return f"{origin}{path}/", "v1"
+    if parts.hostname == "api.openai.com":
+        return f"{origin}/v1/", "v1"
+    if api_version:
+        return f"{origin}/", "azure"
+    return f"{origin}/openai/v1/", "v1"
+
+
+def host_of(endpoint: str) -> str:
+    """The host and port of an endpoint, without the name and password that an address may hold."""
+    return urlsplit(endpoint).netloc.rpartition("@")[2]
+
+
+def is_azure(endpoint: str) -> bool:
+    """Whether the endpoint is one of Microsoft's, so that Entra tokens may be sent to it."""
+    return (urlsplit(endpoint).hostname or "").endswith(AZURE_HOSTS)
+
+
+def key_names(deployments: Iterable[Deployment]) -> tuple[str, ...]:
+    """The environment variables that hold the keys, in order, each once."""
+    return tuple(dict.fromkeys(d.key_env or DEFAULT_KEY_ENV for d in deployments if d.wire != "offline"))

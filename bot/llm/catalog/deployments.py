@@ -1,0 +1,275 @@
+"""Which deployments there are: from a file, with the line of every mistake, or from a few settings."""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, cast
+
+import msgspec
+import yaml
+
+from bot.domain.errors import ConfigError
+from bot.domain.events import Value
+from bot.domain.prompts import Capability
+from bot.domain.turns import Deployment, Prices
+from bot.llm.catalog.catalog import family_of, guess, locate, retail
+
+Policy = Literal["ordered", "weighted", "least_busy", "cheapest"]
+"""Who is asked first. `ordered`: the lower `order`, then by weight. `weighted`: by weight alone.
+`least_busy`: who has the fewest calls running in this process, for its weight. `cheapest`: who answers this
+prompt for the least money."""
+
+
+class Roster(Value):
+    """The deployments, and how they share the work. `hedge_ms`: how long the first may stay silent before a
+    second is asked beside it; `None` is never.
+    """
+
+    deployments: tuple[Deployment, ...]
+    policy: Policy = "ordered"
+    hedge_ms: int | None = None
+
+
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+_Dollars: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class _Prices(msgspec.Struct, forbid_unknown_fields=True):
+    """As `Prices`, but never below zero, and without names that mean nothing."""
+
+    input_usd: _Dollars | None = None
+    cached_usd: _Dollars | None = None
+    output_usd: _Dollars | None = None
+    image_usd: _Dollars | None = None
+
+
+class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One deployment as a file states it; what is left out comes from the family."""
+
+    name: str
+    capability: Capability | None = None
+    model: str = ""
+    endpoint: str | None = None
+    api_version: str | None = None
+    key_env: str = ""
+    region: str = ""
+    order: int = 0
+    weight: _Count = 1
+    tags: tuple[str, ...] = ()
+    context_tokens: _Count | None = None
+    output_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    requests_per_minute: _Count | None = None
+    tokens_per_minute: _Count | None = None
+    prices: _Prices | None = None
+
+
+class _Head(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What stands beside the list: how the work is shared, and what holds for every entry."""
+
+    policy: Policy = "ordered"
+    hedge_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] | None = None
+    endpoint: str | None = None
+    api_version: str | None = None
+    key_env: str | None = None
+    region: str | None = None
+
+
+_SHARED = ("endpoint", "api_version", "key_env", "region")
+
+
+class _Wrong(ConfigError):
+    """A mistake in one field of an entry."""
+
+    def __init__(self, field: str, words: str) -> None:
+        super().__init__(words)
+        self.field = field
+
+
+def _deployment(entry: _Entry) -> Deployment:
+    if not entry.name.strip():
+        raise _Wrong("name", "`name` is empty; it is the name of the deployment in the Azure portal")
+    if not entry.endpoint:
+        raise _Wrong("name", "`endpoint` is missing; it looks like https://NAME.openai.azure.com")
+    known = guess(entry.model or entry.name, entry.capability)
+    capability = entry.capability or (known.capability if known else None)
+    if capability is None:
+        words = "`capability` is missing and the name doesn't tell: chat, image or embedding"
+        raise _Wrong("name", words)
+    family = known or family_of("", capability)
+    try:
+        base, wire = locate(entry.endpoint, entry.api_version)
+    except ConfigError as error:
+        raise _Wrong("endpoint", str(error)) from None
+    prices = (retail(entry.model, capability) or Prices()) if entry.model else family.prices
+    if entry.prices is not None:
+        prices = Prices(**msgspec.structs.asdict(entry.prices))
+    return Deployment(
+        name=entry.name,
+        capability=capability,
+        model=entry.model,
+        family=family.name,
+        endpoint=base,
+        wire=wire,
+        context_tokens=entry.context_tokens or family.context,
+        output_tokens=family.output if entry.output_tokens is None else entry.output_tokens,
+        api_version=entry.api_version if wire == "azure" else None,
+        order=entry.order,
+        weight=entry.weight,
+        tags=entry.tags,
+        prices=prices,
+        key_env=entry.key_env,
+        region=entry.region,
+        requests_per_minute=entry.requests_per_minute,
+        tokens_per_minute=entry.tokens_per_minute,
+    )
+
+
+# ------------------------------------------------------------------ the simple case
+
+
+def simple(
+    endpoint: str, api_version: str | None, chat: str | None, image: str | None, embedding: str | None
+) -> tuple[Deployment, ...]:
+    """At most one deployment per capability, on one resource. Raises ConfigError."""
+    named: tuple[tuple[Capability, str | None], ...] = (
+        ("chat", chat),
+        ("image", image),
+        ("embedding", embedding),
+    )
+    return tuple(
+        _deployment(_Entry(name=name, capability=capability, endpoint=endpoint, api_version=api_version))
+        for capability, name in named
+        if name
+    )
+
+
+# ------------------------------------------------------------------ a file of deployments
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without dates: an api_version such as 2024-10-21 stays text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+_Path: TypeAlias = Sequence[str | int]
+
+
+class _Read(NamedTuple):
+    """A file's content, and where it stands: the tree of a YAML file, the lines of a TOML file's entries."""
+
+    body: dict[str, Any]
+    tree: yaml.Node | None
+    entries: list[int]
+
+    def line(self, path: _Path) -> str:
+        """Where the nearest thing to this path stands, as `, line 3`; empty when nobody knows."""
+        if self.tree is not None:
+            return f", line {_line(self.tree, path)}"
+        at = next((step for step in path if isinstance(step, int)), len(self.entries))
+        return f", line {self.entries[at]}" if at < len(self.entries) else ""
+
+
+def load(path: Path, endpoint: str | None = None, api_version: str | None = None) -> Roster:
+    """The deployments of a YAML or TOML file, in its order.
+
+    `endpoint` and `api_version` hold where neither the entry nor the head of the file names its own.
+    Raises ConfigError, which names the file, the line and the entry.
+    """
+    read = _read(path)
+    entries = read.body.pop("deployments", None)
+    if not isinstance(entries, list):
+        raise ConfigError(f"{path}: must hold a list called `deployments`")
+    try:
+        head = msgspec.convert(read.body, _Head)
+    except msgspec.ValidationError as error:
+        at, words = _explain(str(error), _Head)
+        raise ConfigError(f"{path}{read.line(at)}: {words}") from None
+    if not entries:
+        raise ConfigError(f"{path}: no deployments in it; they stand in a list called `deployments`")
+    given = {name: value for name in _SHARED if (value := getattr(head, name)) is not None}
+    shared = {"endpoint": endpoint, "api_version": api_version, **given}
+    found: list[Deployment] = []
+    for index, raw in enumerate(cast("list[Any]", entries)):
+        found.append(_entry(path, read, shared, index, raw))
+        if any((d.name, d.endpoint) == (found[-1].name, found[-1].endpoint) for d in found[:-1]):
+            line = read.line(("deployments", index))
+            words = "the same name at the same endpoint stands in this file before"
+            raise ConfigError(f"{path}{line}, deployment {found[-1].name!r}: {words}")
+    return Roster(deployments=tuple(found), policy=head.policy, hedge_ms=head.hedge_ms)
+
+
+def _entry(path: Path, read: _Read, shared: dict[str, Any], index: int, raw: object) -> Deployment:
+    known = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
+    at: _Path
+    try:
+        return _deployment(msgspec.convert({**shared, **known}, _Entry))
+    except msgspec.ValidationError as error:
+        at, words = _explain(str(error), _Entry)
+    except _Wrong as error:
+        at, words = (error.field,), str(error)
+    # a field that only the head has is mended there
+    where = at if at and at[0] in shared and at[0] not in known else ("deployments", index, *at)
+    raise ConfigError(f"{path}{read.line(where)}, deployment {known.get('name') or index + 1!r}: {words}")
+
+
+def _read(path: Path) -> _Read:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from None
+    raw: Any
+    tree: yaml.Node | None = None
+    lines: list[int] = []
+    try:
+        if path.suffix == ".toml":
+            raw = tomllib.loads(text)
+            lines = [n for n, line in enumerate(text.splitlines(), 1) if line.strip() == "[[deployments]]"]
+        else:
+            raw = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+            tree = yaml.compose(text, _Loader)
+    except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must hold a list called `deployments`")
+    return _Read(cast("dict[str, Any]", raw), tree, lines)
+
+
+def _line(node: yaml.Node, path: _Path) -> int:
+    """The line, from 1, of what stands at this path, or of the nearest thing around it."""
+    line = node.start_mark.line + 1
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            pair = next((pair for pair in node.value if pair[0].value == step), None)
+            if pair is None:
+                return line
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
+
+
+def _explain(message: str, shape: type[msgspec.Struct]) -> tuple[_Path, str]:
+    """Where the mistake is, and what it is, from msgspec's words."""
+    words, _, place = message.partition(" - at `$")
+    steps = re.findall(r"\.(\w+)|\[(\d+)\]", place)
+    path: list[str | int] = [name or int(number) for name, number in steps]
+    unknown = re.search(r"unknown field `([^`]+)`", words)
+    if unknown is None:
+        return path, f"{'.'.join(map(str, path))}: {words}" if path else words
+    name = unknown[1]
+    if "key" in name.lower() and name != "key_env":
+        said = f"{name!r} is unknown; a key never stands in this file: `key_env` names its variable"
+        return [*path, name], said
+    near = difflib.get_close_matches(
+        name, [*shape.__struct_fields__, *Prices.__struct_fields__, "deployments"], n=1
+    )
+    return [*path, name], f"{name!r} is unknown" + (f"; is {near[0]!r} meant?" if near else "")

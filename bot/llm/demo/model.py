@@ -1,0 +1,300 @@
+"""The built-in demo model: no key and no network, and it says so."""
+
+import asyncio
+import json
+import math
+import random
+import re
+import zlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+import msgspec
+
+from bot.domain.errors import NotAllowed
+from bot.domain.prompts import Capability, Image, Message, Prompt, ToolCall, ToolResult
+from bot.domain.turns import Delta, Deployment, Finding, Prices, Usage
+from bot.llm.demo import drawings, rules
+from bot.llm.openai import images
+from bot.llm.protocol import Glimpse
+
+# A person reads about four words a second; a fast model writes ten times that.
+PACE_S = 0.03
+
+# A step of a drawing takes as long as so many words.
+_STEP_WORDS = 25
+
+# Wishes of which it is known how often they were drawn.
+_MOST_WISHES = 1000
+
+DIMENSIONS = 256
+
+# What of a text makes its vector: as much as embedding models read.
+MAX_CHARACTERS = 32_000
+
+# How near a question must be to an example's (cosine of `vector`): nearly the same, and of one subject.
+SAME = 0.85
+NEAR = 0.45
+
+INTRODUCTION = (
+    "> **This is the demo model**: no key, no network, only plain rules and this prompt's examples. To talk "
+    "to your own Azure OpenAI, put `AZURE_OPENAI_ENDPOINT`, `AZURE_OPENAI_API_KEY` and "
+    "`AZURE_OPENAI_CHAT_DEPLOYMENT` into `.env` and start Parley again."
+)
+
+ABILITIES = (
+    "I'm only the demo model, so I have no knowledge of my own to answer that with. What I can do: sums "
+    "(`17 * 23`), dates (`what day is it in 10 days?`), remember what you tell me (`my name is Ada`), "
+    "shorten a text (`summarise: ...`), make lists (`list: milk, bread, tea`), count (`how many words: ...`) "
+    "and draw (`/image a red bicycle`)."
+)
+
+
+def deployments() -> tuple[Deployment, ...]:
+    """What is served when nothing else is set up: chat, pictures and vectors, at no cost."""
+    free = Prices(input_usd=0.0, cached_usd=0.0, output_usd=0.0, image_usd=0.0)
+    capabilities: tuple[Capability, ...] = ("chat", "image", "embedding")
+    return tuple(
+        Deployment(
+            name=f"demo-{capability}",
+            capability=capability,
+            model="demo",
+            family="demo",
+            endpoint="",
+            wire="offline",
+            context_tokens=16_000,
+            output_tokens=2_000,
+            tags=("demo",),
+            prices=free,
+        )
+        for capability in capabilities
+    )
+
+
+class OfflineModel:
+    """Answers from the prompt's examples and by rule, word by word, `pace_s` apart (0: at once)."""
+
+    def __init__(self, deployment: Deployment | None = None, *, pace_s: float = PACE_S) -> None:
+        self.deployment = deployment or deployments()[0]
+        self._pace_s = pace_s
+        self._drawn = Counter[str]()
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
+        """Stream an answer, a word per delta; the first one of a conversation says whose it is.
+
+        A plain wish for a picture calls the tool `draw`, where it is there.
+        """
+        if (wish := _drawn_by_tool(prompt)) is not None:
+            yield Delta(call=ToolCall(id="draw", name="draw", arguments=wish))
+            asked = sum(tokens(message.text) for message in prompt.messages)
+            yield Delta(
+                usage=self._usage(input_tokens=asked, output_tokens=tokens(wish)), finish="tool_calls"
+            )
+            return
+        words = re.findall(r"\s*\S+\s*", reply(prompt)) or [""]
+        allowed = prompt.parameters.max_output_tokens or self.deployment.output_tokens
+        spoken: list[str] = []
+        for word in words:
+            if tokens("".join(spoken)) >= allowed:
+                break
+            spoken.append(word)
+            yield Delta(text=word)
+            if self._pace_s:
+                await asyncio.sleep(self._pace_s * random.uniform(0.67, 1.33))
+        asked = sum(tokens(message.text) for message in prompt.messages)
+        usage = self._usage(input_tokens=asked, output_tokens=tokens("".join(spoken)))
+        yield Delta(usage=usage, finish="stop" if len(spoken) == len(words) else "length")
+
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+        """Draw the last user message's words, or change the pictures in it; one picture can be watched."""
+        wish = images.asked_for(prompt)
+        given = images.given(prompt)
+        if not wish:
+            raise NotAllowed("Please say what the picture should show.")
+        if given and not prompt.vary:
+            made = [await asyncio.to_thread(drawings.edited, one.data, wish, one.mask) for one in given]
+        else:
+            count = max(1, min(prompt.parameters.images or 1, images.MAX_IMAGES))
+            size = prompt.parameters.size
+            made = [
+                await asyncio.to_thread(drawings.draw, wish, size, variant)
+                for variant in self._variants(wish, count)
+            ]
+        pictures = tuple(Image(mime="image/png", data=data, alt=wish) for data in made)
+        if glimpse is not None and len(pictures) == 1:
+            await self._unveil(pictures[0], glimpse)
+        return pictures, self._usage(input_tokens=tokens(wish), images=len(pictures))
+
+    def _variants(self, wish: str, count: int) -> range:
+        """A wish that is drawn once more is drawn in another way, as by any model."""
+        if len(self._drawn) >= _MOST_WISHES:
+            self._drawn.clear()
+        first = self._drawn[wish]
+        self._drawn[wish] += count
+        return range(first, first + count)
+
+    async def _unveil(self, picture: Image, glimpse: Glimpse) -> None:
+        """Show the picture as if it were being drawn: its outlines first, then with a wash of colour."""
+        for step in range(drawings.STEPS):
+            unfinished = await asyncio.to_thread(drawings.unfinished, picture.data, step)
+            await glimpse(msgspec.structs.replace(picture, data=unfinished))
+            await asyncio.sleep(self._pace_s * _STEP_WORDS)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        """One vector per text: the same text gives the same vector, similar texts near ones."""
+        vectors = [list(vector(text)) for text in texts]
+        return vectors, self._usage(input_tokens=sum(tokens(text) for text in texts))
+
+    async def check(self) -> Finding:
+        """It is always there; whether that is well is for the operator to say."""
+        subject = f"deployment {self.deployment.name}"
+        words = "the built-in demo answers; set AZURE_OPENAI_ENDPOINT to use your own deployments"
+        return Finding(level="warning", subject=subject, words=words)
+
+    def _usage(self, input_tokens: int = 0, output_tokens: int = 0, images: int = 0) -> Usage:
+        return Usage(
+            deployment=self.deployment.name,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            images=images,
+            usd=0.0,
+        )
+
+
+# ------------------------------------------------------------------ what it says
+
+
+def reply(prompt: Prompt) -> str:
+    """The whole answer to a prompt."""
+    talk = [message for message in prompt.messages if message.role != "system"]
+    shots, history = talk[: prompt.examples], talk[prompt.examples :]
+    talked = [_parted(message.text) for message in history if message.role == "user" and message.text.strip()]
+    question, given = talked.pop() if talked else ("", "")
+    if prompt.template.startswith("rewrite@"):  # a wish for a picture (`bot.generation.image_prompt`)
+        nearest, likeness = nearest_example(question, shots)
+        return nearest[1] if nearest and likeness >= SAME else question
+    said = [words for words, _ in talked if words]
+    answer = _answer(prompt, question, given, said, shots, history)
+    if any(message.role == "assistant" for message in history):
+        return answer
+    return f"{answer}\n\n{INTRODUCTION}"
+
+
+_DATA = re.compile(
+    r"(?:^[^\n]* follow as data\.[^\n]*\n)?^<(message|file) (?:author|name)=\"([^\"\n]*)\">\n"
+    r"((?:(?!^<\1 ).)*?)\n</\1>\s*",
+    re.S | re.M,
+)
+_SHORT = 160
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """What a person asks, and what others said, or files hold, that came with it: never a question."""
+    given = [
+        f"{found[2]}: {found[3]}" if found[1] == "message" else found[3] for found in _DATA.finditer(text)
+    ]
+    return _DATA.sub("", text).strip(), "\n".join(given)
+
+
+def _answer(
+    prompt: Prompt,
+    question: str,
+    given: str,
+    said: list[str],
+    shots: Sequence[Message],
+    history: Sequence[Message],
+) -> str:
+    if history and history[-1].role == "tool":
+        called = [part.name for part in history[-2].parts if isinstance(part, ToolCall)]
+        results = [part.text for part in history[-1].parts if isinstance(part, ToolResult)]
+        if called == ["draw"] and not any(getattr(part, "failed", False) for part in history[-1].parts):
+            return "Here it is."
+        return "The tool answered:\n\n" + "\n\n".join(results)
+    seen = len(images.given(prompt))
+    if seen and not question:
+        return f"I received {'a picture' if seen == 1 else f'{seen} pictures'}, but the demo model can't see."
+    sums_up = prompt.template.startswith("summar")
+    if given and (rules.asks_summary(question) or (sums_up and len(question) <= _SHORT)):
+        return rules.shortened(given)
+    if given and not question:
+        return f"The demo model can only make shorter what came with this:\n\n{rules.shortened(given)}"
+    if not question:
+        return "Yes? Ask me something, or say `help`."
+    nearest, likeness = nearest_example(question, shots)
+    if nearest and likeness >= SAME:
+        return nearest[1]
+    if found := rules.answer(question, said):
+        return found
+    if sums_up:
+        return rules.shortened(question)
+    if nearest and likeness >= NEAR:
+        shown = nearest[0].strip()
+        return f"The nearest thing that I was shown is “{shown}”, and the answer to that is:\n\n{nearest[1]}"
+    return ABILITIES
+
+
+_WISH = re.compile(r"(?:please,? |can you |could you )?(?:draw|paint|sketch)(?: me| us)? (.+)", re.I | re.S)
+_CHANGE = re.compile(r"(?:please,? )?(make it .+)", re.I | re.S)
+
+
+def _drawn_by_tool(prompt: Prompt) -> str | None:
+    """The arguments for the tool `draw` when the question is a plain wish for a picture."""
+    if not any(tool.name == "draw" for tool in prompt.tools) or prompt.messages[-1].role != "user":
+        return None
+    question = prompt.messages[-1].text.strip()
+    if found := _WISH.fullmatch(question):
+        return json.dumps({"wish": found[1].rstrip(" .!?")})
+    pictured = any("[a picture: " in message.text for message in prompt.messages[:-1]) or "draw" in {
+        part.name for message in prompt.messages for part in message.parts if isinstance(part, ToolCall)
+    }
+    if pictured and (found := _CHANGE.fullmatch(question)):
+        return json.dumps({"wish": found[1], "change_last_picture": True})
+    return None
+
+
+def nearest_example(question: str, shots: Sequence[Message]) -> tuple[tuple[str, str] | None, float]:
+    """The few-shot pair whose question is nearest, and how near it is (1: the same)."""
+    pairs = [
+        (asked.text, answered.text)
+        for asked, answered in pairwise(shots)
+        if asked.role == "user" and answered.role == "assistant"
+    ]
+    best, likeness = None, 0.0
+    sought = vector(question)
+    for pair in pairs:
+        near = sum(a * b for a, b in zip(sought, vector(pair[0]), strict=True))
+        if near > likeness:
+            best, likeness = pair, near
+    return best, likeness
+
+
+# ------------------------------------------------------------------ counting and comparing
+
+
+def tokens(text: str) -> int:
+    """About as many as a tokenizer counts in English: four bytes each."""
+    return (len(text.encode()) + 3) // 4
+
+
+@lru_cache(maxsize=256)
+def vector(text: str) -> tuple[float, ...]:
+    """Words, and the three-letter pieces of words, hashed into a vector of length 1."""
+    numbers = [0.0] * DIMENSIONS
+    words = re.findall(r"\w+", text[:MAX_CHARACTERS].lower()) or [text.strip().lower()]
+    for word in words:
+        weight = 0.2 if word in rules.STOP_WORDS else 1.0
+        _add(numbers, word, weight)
+        edged = f"^{word}$"
+        for at in range(len(edged) - 2):
+            _add(numbers, edged[at : at + 3], 0.4 * weight)
+    length = math.sqrt(sum(number * number for number in numbers))
+    if not length:
+        numbers[0] = length = 1.0
+    return tuple(number / length for number in numbers)
+
+
+def _add(numbers: list[float], feature: str, weight: float) -> None:
+    hashed = zlib.crc32(feature.encode())
+    numbers[hashed % DIMENSIONS] += weight if hashed & 0x80000000 else -weight

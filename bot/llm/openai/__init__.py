@@ -1,0 +1,1 @@
+"""Azure OpenAI, and servers that speak its language: requests, streams, images, errors."""

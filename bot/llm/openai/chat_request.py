@@ -1,0 +1,132 @@
+"""A prompt as the JSON that a chat deployment is sent."""
+
+import base64
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from bot.domain.prompts import Image, Message, Part, Prompt, Text, ToolCall, ToolResult
+from bot.domain.turns import Deployment
+from bot.llm.catalog.catalog import host_of, is_azure
+
+# What a request can do without: a model that refuses one of these is asked again without it.
+OPTIONAL = frozenset(
+    {
+        "max_tokens",
+        "max_completion_tokens",
+        "temperature",
+        "top_p",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+        "stop",
+        "reasoning_effort",
+        "verbosity",
+        "stream_options",
+        "size",
+        "quality",
+        "style",
+        "background",
+        "response_format",
+        "output_format",
+        "stream",
+        "partial_images",
+        "n",
+        "encoding_format",
+        "prompt_cache_key",
+    }
+)
+
+
+def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) -> dict[str, Any]:
+    """The request for a streamed answer, without the parameters that this deployment refused before."""
+    asked = prompt.parameters
+    body: dict[str, Any] = {
+        "model": deployment.name,
+        "messages": [wired for message in prompt.messages for wired in _message(message)],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        # the newer name is for models that refuse the older one, which every server knows
+        "max_completion_tokens" if "max_tokens" in refused else "max_tokens": asked.max_output_tokens,
+        "temperature": asked.temperature,
+        "top_p": asked.top_p,
+        "presence_penalty": asked.presence_penalty,
+        "frequency_penalty": asked.frequency_penalty,
+        "seed": asked.seed,
+        "stop": list(asked.stop) or None,
+        "reasoning_effort": asked.reasoning_effort,
+        "verbosity": asked.verbosity,
+        "prompt_cache_key": cache_key(prompt.sticky, deployment),
+    }
+    if prompt.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {"name": tool.name, "description": tool.description, "parameters": tool.schema},
+            }
+            for tool in prompt.tools
+        ]
+    return without(body, refused)
+
+
+def cache_key(sticky: str, deployment: Deployment) -> str | None:
+    """What tells the provider which requests begin alike: the conversation, as a hash that names nobody.
+
+    Only for those that document it (https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching):
+    another server may refuse what it does not know.
+    """
+    documented = is_azure(deployment.endpoint) or host_of(deployment.endpoint) == "api.openai.com"
+    if not sticky or deployment.wire != "v1" or not documented:
+        return None
+    return hashlib.blake2b(sticky.encode(), digest_size=16).hexdigest()
+
+
+def without(body: dict[str, Any], refused: Collection[str]) -> dict[str, Any]:
+    """The body without what is not set and what the deployment refused."""
+    return {name: value for name, value in body.items() if value is not None and name not in refused}
+
+
+def data_url(image: Image) -> str:
+    """A picture as a `data:` address."""
+    return f"data:{image.mime};base64,{base64.b64encode(image.data).decode()}"
+
+
+def _message(message: Message) -> Iterator[dict[str, Any]]:
+    """One message as the service's; the results of several tools are a message each."""
+    results = [part for part in message.parts if isinstance(part, ToolResult)]
+    for result in results:
+        yield {"role": "tool", "tool_call_id": result.id, "content": result.text}
+    rest = [part for part in message.parts if not isinstance(part, ToolResult)]
+    if not rest:
+        return
+    wired: dict[str, Any] = {"role": message.role, "content": _content(message.role, rest)}
+    calls = [part for part in rest if isinstance(part, ToolCall)]
+    if calls:
+        wired["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in calls
+        ]
+    yield wired
+
+
+def _content(role: str, parts: Sequence[Part]) -> str | list[dict[str, Any]] | None:
+    """Text as a string; with pictures, a list. Only a user's message may hold pictures: others name them."""
+    shown = role == "user" and any(isinstance(part, Image) and part.data for part in parts)
+    if not shown:
+        text = "".join(_words(part) for part in parts)
+        return text or (None if any(isinstance(part, ToolCall) for part in parts) else "")
+    content: list[dict[str, Any]] = []
+    for part in parts:
+        if isinstance(part, Image) and part.data:
+            content.append({"type": "image_url", "image_url": {"url": data_url(part)}})
+        elif words := _words(part):
+            content.append({"type": "text", "text": words})
+    return content
+
+
+def _words(part: Part) -> str:
+    if isinstance(part, Text):
+        return part.text
+    if isinstance(part, Image):
+        return f"[picture: {part.alt}]" if part.alt else "[picture]"
+    return ""

@@ -1,0 +1,132 @@
+"""What the deployments share: one pool of connections, and one Entra identity where there is no key."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+from pydantic import SecretStr
+
+from bot.domain.turns import Deployment
+from bot.llm.catalog.catalog import is_azure
+from bot.llm.openai.model import AzureModel, Limits
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+# Of a refusal: it is a sentence or two, and what the content filter found.
+MAX_REFUSAL_BYTES = 64 * 1024
+
+# Sent to servers that want no key: the SDK insists on one.
+NO_KEY = "no-key"
+
+
+class Clients:
+    """Opens models, and is closed once, after the last of them.
+
+    `credential` stands in for the machine's own identity (DefaultAzureCredential), which is only ever
+    shown to Microsoft's hosts.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, credential: "AsyncTokenCredential | None" = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self._given = credential
+        self._own: AsyncTokenCredential | None = None
+        slowest_s = max(self.limits.first_token_s, self.limits.between_tokens_s, self.limits.picture_s)
+        self._timeout = httpx2.Timeout(
+            slowest_s, connect=self.limits.connect_s, pool=2 * self.limits.connect_s
+        )
+        # aiohttp below: half of the CPU of httpx2's own transport (tests/benchmarks/stream_parse.py)
+        # and nothing is compressed: of a reply that unpacks to a large one, too much would be held at once
+        self._http = openai.DefaultAioHttpClient(
+            timeout=self._timeout,
+            headers={"Accept-Encoding": "identity"},
+            event_hooks={"response": [_bound]},
+            # more than answers can be written at once (PARLEY_CONCURRENCY): who waits for a connection fails
+            limits=httpx2.Limits(max_connections=4096, max_keepalive_connections=256),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections, and the identity if it is ours."""
+        await self._http.aclose()
+        if self._own is not None:
+            await self._own.close()
+
+    def connect(self, deployment: Deployment, key: SecretStr | None) -> AzureModel:
+        """A model of one deployment, with its key; without one, by Entra."""
+        return AzureModel(deployment, self._client(deployment, key), self._http, self.limits)
+
+    def _client(self, deployment: Deployment, key: SecretStr | None) -> openai.AsyncOpenAI:
+        token = None if key else self._token(deployment)
+        secret = key.get_secret_value() if key else NO_KEY
+        if deployment.wire == "azure":
+            return openai.AsyncAzureOpenAI(
+                azure_endpoint=deployment.endpoint,
+                api_version=deployment.api_version,
+                api_key=None if token else secret,
+                azure_ad_token_provider=token,
+                http_client=self._http,
+                max_retries=0,
+                timeout=self._timeout,
+            )
+        return openai.AsyncOpenAI(
+            base_url=deployment.endpoint,
+            api_key=token or secret,
+            http_client=self._http,
+            max_retries=0,
+            timeout=self._timeout,
+        )
+
+    def _token(self, deployment: Deployment) -> Callable[[], Awaitable[str]] | None:
+        """A source of Entra tokens for this deployment, `None` where none may be sent."""
+        credential = self._given or (self._identity() if is_azure(deployment.endpoint) else None)
+        if credential is None:
+            return None
+        from azure.identity.aio import get_bearer_token_provider
+
+        return get_bearer_token_provider(credential, scope(deployment))
+
+    def _identity(self) -> "AsyncTokenCredential":
+        if self._own is None:
+            # 20 MB and a third of a second: only for those who sign in without a key
+            from azure.identity.aio import DefaultAzureCredential
+
+            self._own = DefaultAzureCredential()
+        return self._own
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """The beginning of a body; the rest is never read."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
+        self._stream = stream
+        self._left = most_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._stream:
+            yield data[: self._left]
+            self._left -= len(data)
+            if self._left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _bound(response: httpx2.Response) -> None:
+    """Bound the body of a refusal, which the SDK reads to its end, whatever that is."""
+    if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Bounded(response.stream, MAX_REFUSAL_BYTES)
+
+
+def scope(deployment: Deployment) -> str:
+    """The audience of the tokens: by the wire, and by the cloud that the endpoint is in."""
+    host = urlsplit(deployment.endpoint).hostname or ""
+    for cloud in (".azure.us", ".azure.cn"):
+        if host.endswith(cloud):
+            return f"https://cognitiveservices{cloud}/.default"
+    name = "cognitiveservices.azure.com" if deployment.wire == "azure" else "ai.azure.com"
+    return f"https://{name}/.default"

@@ -1,0 +1,113 @@
+"""The content filter's verdicts: what it stopped, what it only noted, and the words for the person."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+from bot.domain.errors import ContentFiltered
+
+_PLAIN = {
+    "hate": "hate",
+    "sexual": "sexual content",
+    "violence": "violence",
+    "self_harm": "self-harm",
+    "profanity": "profanity",
+    "jailbreak": "an attempt to get round the rules",
+    "indirect_attack": "hidden instructions in a document",
+    "protected_material_text": "text under copyright",
+    "protected_material_code": "code under a licence",
+    "custom_blocklists": "a word on this organisation's blocklist",
+}
+_LONGEST = 60  # of a category that nobody knows
+_SEVERITIES = ("safe", "detected", "low", "medium", "high")
+
+
+class Verdict(NamedTuple):
+    """One category: `severity` is low, medium or high, or `detected` where the filter knows no more."""
+
+    category: str
+    severity: str
+    stopped: bool
+
+    @property
+    def plain(self) -> str:
+        """The category in a person's words."""
+        return _PLAIN.get(self.category, self.category[:_LONGEST].replace("_", " "))
+
+    @property
+    def words(self) -> str:
+        """The category, and how severe it was where that is known."""
+        return self.plain if self.severity == "detected" else f"{self.plain} ({self.severity} severity)"
+
+
+def verdicts(results: object) -> Iterator[Verdict]:
+    """What of an annotation is more than safe.
+
+    The shapes: https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter-annotations
+    """
+    for category, verdict in record(results).items():
+        said = record(verdict)
+        stopped, severity = bool(said.get("filtered")), str(said.get("severity") or "")
+        if severity not in _SEVERITIES[2:]:
+            severity = "detected" if stopped or said.get("detected") else "safe"
+        if severity != "safe" or stopped:
+            yield Verdict(category, severity, stopped)
+
+
+def note(notes: dict[str, str], where: str, results: object) -> None:
+    """Keep what was noted, as {"answer violence": "medium, stopped"}; of the same category the worst."""
+    for one in verdicts(results):
+        name = f"{where} {one.category[:_LONGEST]}"
+        said = f"{one.severity}, stopped" if one.stopped else one.severity
+        if _rank(said) > _rank(notes.get(name, "safe")):
+            notes[name] = said
+
+
+def note_prompt(notes: dict[str, str], results: object) -> None:
+    """As `note`, for the annotations of a prompt, a list with one for each message that was looked at."""
+    for one in cast("list[object]", results) if isinstance(results, list) else []:
+        said = record(one)
+        note(notes, "question", said.get("content_filter_results") or said.get("content_filter_result"))
+
+
+def blocked(what: str, results: object, notes: Mapping[str, str] | None = None) -> ContentFiltered:
+    """What the person is told when the filter stopped the question, the answer or the picture."""
+    stopped = [one for one in verdicts(results) if one.stopped][: len(_PLAIN)]
+    because = f" It found: {', '.join(one.words for one in stopped)}." if stopped else ""
+    kept = dict(notes or {})
+    note(kept, what, results)
+    return ContentFiltered(
+        f"The content filter stopped this {what}.{because} Please try it in other words.",
+        tuple(one.plain for one in stopped),
+        kept,
+    )
+
+
+def is_filter(code: str, body: Mapping[str, Any]) -> bool:
+    """Whether an error is the content filter's; pictures spell its code in three ways."""
+    inner = _inner(body).get("code")
+    return inner == "ResponsibleAIPolicyViolation" or code in (
+        "content_filter",
+        "contentFilter",
+        "content_policy_violation",
+        "moderation_blocked",
+    )
+
+
+def results_of(body: Mapping[str, Any]) -> object:
+    """The annotation inside an error."""
+    inner = _inner(body)
+    return inner.get("content_filter_result") or inner.get("content_filter_results")
+
+
+def record(value: object) -> dict[str, Any]:
+    """A JSON object, or an empty one in place of anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _inner(body: Mapping[str, Any]) -> dict[str, Any]:
+    return record(body.get("innererror") or body.get("inner_error"))
+
+
+def _rank(said: str) -> tuple[int, int]:
+    severity, _, stopped = said.partition(", ")
+    return _SEVERITIES.index(severity), len(stopped)

@@ -1,0 +1,281 @@
+"""Pictures on the wire: what a family of models is asked for, and what came back, checked."""
+
+import base64
+from collections.abc import Collection, Iterable
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from bot.domain.errors import ConfigError, ModelUnavailable, NotAllowed
+from bot.domain.prompts import Image, Prompt
+from bot.domain.turns import Deployment, Prices, Usage
+from bot.llm.catalog.catalog import Family, is_azure
+from bot.llm.openai import edit_mask
+from bot.llm.openai.chat_request import without
+from bot.llm.openai.chat_stream import sane
+
+# The largest size of the newest models is 8,294,400 pixels: far below this as PNG, and as base64.
+MAX_IMAGE_BYTES = 32 * 2**20
+MAX_RESPONSE_BYTES = 160 * 2**20
+
+# The service allows ten; more than four in one answer nobody can look at.
+MAX_IMAGES = 4
+
+_REVISED = 4000
+
+# Each costs about 100 tokens of output: https://platform.openai.com/docs/guides/image-generation#streaming
+PARTIAL_IMAGES = 2
+
+# The most that a picture of 1024x1536 costs by its quality; nobody tells what `auto` chooses:
+# https://platform.openai.com/docs/guides/image-generation#cost-and-latency
+_TOKENS = {"low": 408, "medium": 1584, "standard": 1584}
+_MOST_TOKENS = 6240
+_USUAL_PIXELS = 1024 * 1536
+
+Way = Literal["generations", "edits", "variations"]
+
+_LIKE = (
+    "Draw another picture like this one: the same subject in the same style, with a composition of its own. "
+    "What it shows: {}"
+)
+
+# Where Azure keeps generated pictures for a day.
+BLOB_HOST = ".blob.core.windows.net"
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+
+
+class One(msgspec.Struct):
+    """A picture as it came, and the words that the model made of the wish."""
+
+    b64_json: str | None = None
+    url: str | None = None
+    revised_prompt: str | None = None
+
+
+class _Details(msgspec.Struct):
+    image_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Counted(msgspec.Struct):
+    """What the pictures took, in tokens."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    input_tokens_details: _Details | None = None
+
+
+class Made(msgspec.Struct):
+    """The body of a response: pictures as base64 or as addresses, and what they cost, where it says so."""
+
+    data: list[One] = []
+    usage: Counted | None = None
+
+
+def words_of(one: One) -> str:
+    """The words that the model made of the wish, as many as anybody reads."""
+    return (one.revised_prompt or "")[:_REVISED]
+
+
+def wish(prompt: Prompt) -> str:
+    """What is to be drawn: the template's wording, then the last user message's words.
+
+    Raises NotAllowed when there are none.
+    """
+    asked = asked_for(prompt)
+    if not asked:
+        raise NotAllowed("Please say what the picture should show.")
+    system = "\n".join(message.text.strip() for message in prompt.messages if message.role == "system")
+    return f"{system}\n\n{asked}".strip()
+
+
+def asked_for(prompt: Prompt) -> str:
+    """The words of the last user message."""
+    return next((m.text for m in reversed(prompt.messages) if m.role == "user"), "").strip()
+
+
+def given(prompt: Prompt) -> tuple[Image, ...]:
+    """The pictures in the last user message: they are edited."""
+    last = next((message for message in reversed(prompt.messages) if message.role == "user"), None)
+    return tuple(part for part in last.parts if isinstance(part, Image) and part.data) if last else ()
+
+
+def way_of(prompt: Prompt, family: Family) -> Way:
+    """Which of the service's calls serves a prompt.
+
+    A family without a call for variations changes the picture into another one like it, or, where it can't
+    change any, draws the words anew.
+    """
+    if not given(prompt):
+        return "generations"
+    if prompt.vary and family.pictures == "dalle":
+        return "variations" if family.name == "dall-e-2" else "generations"
+    return "edits"
+
+
+def image_body(
+    prompt: Prompt,
+    deployment: Deployment,
+    family: Family,
+    refused: Collection[str],
+    watched: bool = False,
+) -> dict[str, Any]:
+    """The request, in the shape of the family: DALL-E's or gpt-image's.
+
+    A deployment whose name hides its model is learnt: what it refused before is left out. `watched`: somebody
+    wants to see it grow, which gpt-image shows of one picture at a time.
+    """
+    asked, way = prompt.parameters, way_of(prompt, family)
+    words = wish(prompt)
+    body: dict[str, Any] = {
+        "model": deployment.name,
+        "prompt": None
+        if way == "variations"
+        else _LIKE.format(words)
+        if way == "edits" and prompt.vary
+        else words,
+        "n": min(asked.images, MAX_IMAGES) if asked.images else None,
+        "size": asked.size,
+    }
+    if family.pictures == "dalle":
+        quality = {"high": "hd", "medium": "standard", "low": "standard"}.get(
+            asked.quality or "", asked.quality
+        )
+        body |= {"quality": quality, "style": asked.style, "response_format": "b64_json"}
+        if way != "generations":
+            body |= {"quality": None, "style": None}
+    else:
+        quality = {"hd": "high", "standard": "medium"}.get(asked.quality or "", asked.quality)
+        body |= {"quality": quality, "background": asked.background, "output_format": "png"}
+        if watched and (asked.images or 1) == 1:
+            body |= {"stream": True, "partial_images": None if "stream" in refused else PARTIAL_IMAGES}
+    return without(body, refused)
+
+
+def form_files(prompt: Prompt, family: Family) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """The pictures that are changed or varied, and the first one's mask, as the files of a form. Blocks.
+
+    Raises NotAllowed for a mask that is none.
+    """
+    if way_of(prompt, family) == "generations":
+        return []
+    pictures = given(prompt)
+    if family.pictures == "dalle":
+        pictures = pictures[:1]
+    field = "image" if family.pictures == "dalle" else "image[]"
+    files = [
+        (field, (f"image{n}.{image.mime.partition('/')[2]}", image.data, image.mime))
+        for n, image in enumerate(pictures)
+    ]
+    if mask := pictures[0].mask:
+        files.append(("mask", ("mask.png", edit_mask.fitted(mask, pictures[0].data), "image/png")))
+    return files
+
+
+def kind(data: bytes) -> str:
+    """The MIME type, by the first bytes. Raises ModelUnavailable when they are no picture's."""
+    if len(data) > MAX_IMAGE_BYTES:
+        raise ModelUnavailable("The picture that came back is too large")
+    for magic, mime in _MAGIC:
+        if data.startswith(magic):
+            return mime
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    raise ModelUnavailable("What came back is no picture")
+
+
+def decoded(encoded: str, alt: str) -> Image:
+    """A picture from base64. Raises ModelUnavailable."""
+    if len(encoded) > MAX_IMAGE_BYTES * 4 // 3 + 4:
+        raise ModelUnavailable("The picture that came back is too large")
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise ModelUnavailable("What came back is no picture") from None
+    return Image(mime=kind(data), data=data, alt=alt)
+
+
+def allowed(url: str, endpoint: str) -> str:
+    """The address of a generated picture, if it may be fetched: on the endpoint's host, or Azure's store.
+
+    Raises ConfigError: a model's answer must not send the bot to other places.
+    """
+    try:
+        there, home = urlsplit(url), urlsplit(endpoint)
+    except ValueError:
+        raise ModelUnavailable("What came back in place of a picture is no address") from None
+    if (there.scheme, there.netloc) == (home.scheme, home.netloc):
+        return url
+    if there.scheme == "https" and (there.hostname or "").endswith(BLOB_HOST) and is_azure(endpoint):
+        return url
+    raise ConfigError(
+        f"The picture's address is on {there.hostname}, which is not the deployment's: not fetched"
+    )
+
+
+def spent(made: Made, deployment: Deployment, prices: Prices, picture_usd: float | None) -> Usage:
+    """What the pictures cost: by the tokens that were counted, else by the picture, else unknown.
+
+    `picture_usd` is the price of a million tokens of pictures that were sent to be edited.
+    """
+    counted = made.usage or Counted()
+    details = counted.input_tokens_details or _Details()
+    usage = Usage(
+        deployment=deployment.name,
+        input_tokens=sane(counted.input_tokens),
+        cached_tokens=sane(details.cached_tokens),
+        output_tokens=sane(counted.output_tokens),
+        images=len(made.data),
+    )
+    return msgspec.structs.replace(usage, usd=_usd(usage, prices, details.image_tokens, picture_usd))
+
+
+def most(prompt: Prompt, deployment: Deployment) -> Usage:
+    """What the pictures of a prompt cost at most, about: by the picture where they have a price, else by the
+    tokens that the largest ones of their quality take; unknown without either.
+    """
+    asked, prices = prompt.parameters, deployment.prices
+    number = min(asked.images or 1, MAX_IMAGES)
+    across, _, down = (asked.size or "").partition("x")
+    pixels = int(across) * int(down) if across.isdecimal() and down.isdecimal() else 0
+    tokens = _TOKENS.get(asked.quality or "", _MOST_TOKENS) * max(pixels, _USUAL_PIXELS) // _USUAL_PIXELS
+    usage = Usage(
+        deployment=deployment.name,
+        input_tokens=prompt.input_tokens,
+        output_tokens=0 if prices.image_usd is not None else tokens * number,
+        images=number,
+    )
+    return msgspec.structs.replace(usage, images=0, usd=_usd(usage, prices, 0, None), estimated=True)
+
+
+def together(usage: Usage, lost: Iterable[Usage]) -> Usage:
+    """What pictures cost with those before them that broke off, and that nobody saw; unknown if one is."""
+    for one in lost:
+        usd = None if usage.usd is None or one.usd is None else usage.usd + one.usd
+        usage = msgspec.structs.replace(
+            usage,
+            input_tokens=usage.input_tokens + one.input_tokens,
+            output_tokens=usage.output_tokens + one.output_tokens,
+            usd=usd,
+            estimated=True,
+        )
+    return usage
+
+
+def _usd(usage: Usage, prices: Prices, picture_tokens: int, picture_usd: float | None) -> float | None:
+    if prices.image_usd is not None:
+        return usage.images * prices.image_usd
+    if not usage.output_tokens or prices.input_usd is None or prices.output_usd is None:
+        return None
+    if picture_tokens and picture_usd is None:
+        return None
+    words = usage.input_tokens - picture_tokens
+    cost = words * prices.input_usd + usage.output_tokens * prices.output_usd
+    return (cost + picture_tokens * (picture_usd or 0.0)) / 1e6

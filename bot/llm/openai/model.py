@@ -1,0 +1,232 @@
+"""One deployment of Azure OpenAI, or of any server that speaks its language, as a model."""
+
+import asyncio
+import base64
+import math
+from array import array
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+
+import httpx2
+import msgspec
+import openai
+
+from bot.domain.errors import BotError, ModelUnavailable
+from bot.domain.events import Value
+from bot.domain.prompts import Image, Prompt
+from bot.domain.turns import Delta, Deployment, Finding, Prices, Usage
+from bot.llm.catalog.catalog import families, family_of, retail, usd
+from bot.llm.catalog.probe import probe, unwell, well
+from bot.llm.openai import image_stream, images
+from bot.llm.openai.chat_request import chat_body, without
+from bot.llm.openai.chat_stream import Answer, Counted, sane
+from bot.llm.openai.transport import Calls
+from bot.llm.protocol import Glimpse, Unfinished
+
+# https://learn.microsoft.com/azure/ai-foundry/openai/reference: the most inputs of one embeddings request.
+MAX_INPUTS = 2048
+
+_GATHER_S = 0.05
+"""A stream that goes on for longer than this is read at most this often: each read costs the loop more than
+its tokens do, and no platform shows text faster."""
+
+
+class Limits(Value):
+    """How long a deployment may take, in seconds. A reasoning model thinks before its first token."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 120.0
+    between_tokens_s: float = 30.0
+    whole_s: float = 600.0
+    picture_s: float = 180.0
+    embedding_s: float = 30.0
+
+
+class _Vector(msgspec.Struct):
+    embedding: list[float] | str
+    index: int = 0
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: Counted | None = None
+    model: str = ""
+
+
+class AzureModel:
+    """A deployment; what it refuses is learnt from its answers, and kept as long as this object lives.
+
+    `client` and `http` are as in Calls, and belong to the caller.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        client: openai.AsyncOpenAI,
+        http: httpx2.AsyncClient | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        known = families().get(deployment.family)
+        self.deployment = deployment
+        self.family = known or family_of(deployment.family, deployment.capability)
+        self._calls = Calls(deployment, client, http)
+        self._limits = limits or Limits()
+        if deployment.model:  # a name is only a hint, and may be wrong
+            self._calls.refused.update(self.family.refuses)
+
+    @property
+    def refused(self) -> set[str]:
+        """The parameters that this deployment does not take, as far as is known."""
+        return self._calls.refused
+
+    @property
+    def on_spent(self) -> Callable[[float], None] | None:
+        """Called with the seconds until its limits are renewed, when an answer says they are used up."""
+        return self._calls.on_spent
+
+    @on_spent.setter
+    def on_spent(self, hear: Callable[[float], None] | None) -> None:
+        self._calls.on_spent = hear
+
+    async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
+        """Stream an answer; what one read of the socket brought is one delta."""
+        loop = asyncio.get_running_loop()
+        limits, refused = self._limits, self._calls.refused
+        ends_at = loop.time() + limits.whole_s
+        due = loop.time() + limits.first_token_s
+        answer = Answer()
+        response = await self._calls.ask(
+            "/chat/completions", lambda: chat_body(prompt, self.deployment, refused), limits.first_token_s
+        )
+        try:
+            reads = response.aiter_bytes()
+            slow_from = math.inf
+            while (data := await self._calls.read(reads, due, ends_at)) is not None:
+                if text := answer.read(data):
+                    yield Delta(text=text)
+                    read_at = loop.time()
+                    due = read_at + limits.between_tokens_s
+                    slow_from = min(slow_from, read_at + _GATHER_S)
+                    if read_at > slow_from:
+                        await asyncio.sleep(_GATHER_S)
+                if answer.failed:
+                    raise answer.failed
+            if text := answer.end():
+                yield Delta(text=text)
+            if answer.failed:
+                raise answer.failed
+        finally:
+            await response.aclose()
+        for delta in answer.calls():
+            yield delta
+        usage = self._usage(answer.counted, answer.model)
+        yield Delta(usage=usage, finish=answer.finish, filter=answer.filter)
+        answer.check()
+
+    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+        """Draw the last user message, or edit the pictures in it."""
+        within_s, refused = self._limits.picture_s, self._calls.refused
+        watched = glimpse is not None
+        files = await asyncio.to_thread(images.form_files, prompt, self.family)
+        response = await self._calls.ask(
+            f"/images/{images.way_of(prompt, self.family)}",
+            lambda: images.image_body(prompt, self.deployment, self.family, refused, watched),
+            within_s,
+            files,
+        )
+        asked = images.asked_for(prompt)
+        if glimpse is not None and response.headers.get("content-type", "").startswith(image_stream.MIME):
+            made = await self._watch(response, glimpse, asked)
+        else:
+            made = await self._calls.decode(response, images.Made, images.MAX_RESPONSE_BYTES, within_s)
+        if not made.data:
+            raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent no picture")
+        shown = made.data[: images.MAX_IMAGES]  # whatever else came was not asked for
+        pictures = tuple([await self._picture(one, images.words_of(one) or asked) for one in shown])
+        usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
+        return pictures, usage
+
+    async def _watch(self, response: httpx2.Response, glimpse: Glimpse, alt: str) -> images.Made:
+        """Follow a drawing to its end, and show what there is of it on the way."""
+        ends_at = asyncio.get_running_loop().time() + self._limits.picture_s
+        drawing = image_stream.Canvas()
+        try:
+            reads = response.aiter_bytes()
+            while (data := await self._calls.read(reads, ends_at, ends_at)) is not None:
+                for unfinished in drawing.read(data):
+                    await glimpse(await asyncio.to_thread(images.decoded, unfinished, alt))
+                if drawing.failed:
+                    raise drawing.failed
+            drawing.end()
+        except ModelUnavailable as error:
+            raise error if isinstance(error, Unfinished) else Unfinished(str(error)) from error
+        finally:
+            await response.aclose()
+        if drawing.failed:
+            raise drawing.failed
+        return drawing.made
+
+    async def _picture(self, one: images.One, alt: str) -> Image:
+        if one.b64_json:
+            return await asyncio.to_thread(images.decoded, one.b64_json, alt)
+        address = images.allowed(one.url or "", self.deployment.endpoint)
+        data = await self._calls.fetch(address, images.MAX_IMAGE_BYTES, self._limits.picture_s)
+        return Image(mime=images.kind(data), data=data, alt=alt)
+
+    async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
+        """One vector per text, in their order."""
+        vectors: list[list[float]] = []
+        counted, model = Counted(), ""
+        within_s, refused = self._limits.embedding_s, self._calls.refused
+        for at in range(0, len(texts), MAX_INPUTS):
+            # an empty text is refused; a blank says as little
+            batch = [text or " " for text in texts[at : at + MAX_INPUTS]]
+            body = {"model": self.deployment.name, "input": batch, "encoding_format": "base64"}
+            response = await self._calls.ask("/embeddings", partial(without, body, refused), within_s)
+            found = await self._calls.decode(response, _Vectors, images.MAX_RESPONSE_BYTES, within_s)
+            if len(found.data) != len(batch):
+                raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent too few vectors")
+            vectors += [_unit(one.embedding) for one in sorted(found.data, key=lambda one: one.index)]
+            counted.prompt_tokens += found.usage.prompt_tokens if found.usage else 0
+            model = found.model
+        return vectors, self._usage(counted, model)
+
+    async def check(self) -> Finding:
+        """Whether the deployment answers, by the cheapest call there is: a word, a vector, no picture."""
+        if self.deployment.capability != "image":
+            return (await probe(self.deployment, self)).finding
+        try:
+            await self._calls.refuses_nothing("/images/generations")
+        except BotError as error:
+            return unwell(self.deployment, error)
+        return well(self.deployment)
+
+    def _usage(self, counted: Counted | None, model: str) -> Usage:
+        counted = counted or Counted()
+        usage = Usage(
+            deployment=self.deployment.name,
+            input_tokens=sane(counted.prompt_tokens),
+            cached_tokens=sane(counted.cached_tokens),
+            output_tokens=sane(counted.completion_tokens),
+        )
+        return msgspec.structs.replace(usage, usd=usd(self._prices(model), usage))
+
+    def _prices(self, model: str) -> Prices:
+        """The prices that were stated, else those of the model that answered, if it said which it is."""
+        stated = self.deployment.prices
+        if self.deployment.model or stated != self.family.prices:
+            return stated
+        if not model:
+            return stated
+        return retail(model, self.deployment.capability) or Prices()
+
+
+def _unit(embedding: list[float] | str) -> list[float]:
+    """A vector of length 1, from numbers or from the base64 of little-endian 32-bit floats."""
+    if isinstance(embedding, str):
+        try:
+            embedding = array("f", base64.b64decode(embedding)).tolist()
+        except ValueError:
+            raise ModelUnavailable("What came back is no vector") from None
+    length = math.sqrt(sum(number * number for number in embedding)) or 1.0
+    return [number / length for number in embedding]

@@ -1,0 +1,166 @@
+"""Requests to one deployment: sent through the SDK, without what it refuses, read within caps and times."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar, cast
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+import openai
+
+from bot.domain.errors import BotError, ConfigError, ModelUnavailable
+from bot.domain.turns import Deployment
+from bot.llm.openai.chat_request import OPTIONAL
+from bot.llm.openai.errors import mapped, refused_parameter, spent_for_s
+from bot.llm.protocol import Overlong
+
+log = logging.getLogger(__name__)
+
+Files = list[tuple[str, tuple[str, bytes, str]]]
+"""The files of a form: field, and name, bytes, MIME type."""
+
+T = TypeVar("T")
+
+# A model that refuses more parameters than this, one after another, refuses the request.
+MAX_LESSONS = 8
+
+_CHECK_S = 30.0
+
+
+class Calls:
+    """The way to a deployment. `refused` are the parameters that it does not take, learnt as they are met;
+    `on_spent` is called with the seconds until its limits are renewed, when an answer says they are used up.
+
+    `client` is an AsyncAzureOpenAI for the classic paths, an AsyncOpenAI for v1, with `max_retries=0`; `http`
+    fetches what has an address of its own. Every method raises a BotError and nothing else.
+    """
+
+    def __init__(
+        self, deployment: Deployment, client: openai.AsyncOpenAI, http: httpx2.AsyncClient | None
+    ) -> None:
+        self.refused: set[str] = set()
+        self.on_spent: Callable[[float], None] | None = None
+        self._deployment = deployment
+        self._client = client
+        self._http = http
+        classic = deployment.wire == "azure"
+        self._prefix = f"/deployments/{quote(deployment.name, safe='')}" if classic else ""
+
+    async def ask(
+        self, path: str, body: Callable[[], dict[str, Any]], within_s: float, files: Files | None = None
+    ) -> httpx2.Response:
+        """Send `body()`, and again without each optional parameter that a 400 names; an open response."""
+        for _ in range(MAX_LESSONS):
+            try:
+                async with asyncio.timeout(within_s):
+                    response = await self._post(path, body(), files or [])
+                if self.on_spent and (wait_s := spent_for_s(response.headers)):
+                    self.on_spent(wait_s)
+                return response
+            except openai.BadRequestError as error:
+                param = refused_parameter(error)
+                if param not in OPTIONAL or param in self.refused:
+                    raise mapped(error, self._deployment) from error
+                self.refused.add(param)
+                log.info("deployment %s does not take %s: left out from now on", self._deployment.name, param)
+            except BotError:
+                raise
+            except Exception as error:
+                raise mapped(error, self._deployment) from error
+        raise ConfigError(
+            f"The deployment {self._deployment.name!r} refuses too much: {', '.join(sorted(self.refused))}"
+        )
+
+    async def read(self, reads: AsyncIterator[bytes], due: float, ends_at: float) -> bytes | None:
+        """What the socket brings next, `None` at its end.
+
+        Raises ModelUnavailable after `due`, Overlong after `ends_at` (both on the loop's clock).
+        """
+        overlong = Overlong(f"The answer of {self._deployment.name!r} took too long")
+        # what is there already is read without a pause, so that no time-out would end it
+        if asyncio.get_running_loop().time() >= ends_at:
+            raise overlong
+        try:
+            async with asyncio.timeout_at(min(due, ends_at)):
+                return await anext(reads, None)
+        except TimeoutError:
+            if ends_at <= due:
+                raise overlong from None
+            raise ModelUnavailable(f"The deployment {self._deployment.name!r} fell silent") from None
+        except Exception as error:
+            raise mapped(error, self._deployment) from error
+
+    async def decode(self, response: httpx2.Response, shape: type[T], cap: int, within_s: float) -> T:
+        """The body as JSON of this shape; megabytes of it are decoded off the loop."""
+        data = await self._body(response, cap, within_s)
+        try:
+            return await asyncio.to_thread(msgspec.json.decode, data, type=shape)
+        except (msgspec.DecodeError, RecursionError):
+            raise ModelUnavailable(f"The deployment {self._deployment.name!r} sent no answer") from None
+
+    async def fetch(self, address: str, cap: int, within_s: float) -> bytes:
+        """The bytes at an address, without the key and without following it elsewhere."""
+        if self._http is None:
+            raise ConfigError(
+                f"The deployment {self._deployment.name!r} sends addresses in place of pictures"
+            )
+        try:
+            request = self._http.build_request("GET", address)
+            response = await self._http.send(request, stream=True, follow_redirects=False)
+        except Exception as error:
+            raise mapped(error, self._deployment) from error
+        data = await self._body(response, cap, within_s)
+        if not response.is_success:
+            raise ModelUnavailable(f"The picture could not be fetched (status {response.status_code})")
+        return data
+
+    async def refuses_nothing(self, path: str) -> None:
+        """Ask for nothing at all: a deployment that is there refuses that with a 400, and nothing is paid."""
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                response = await self._post(path, {"model": self._deployment.name, "prompt": ""}, [])
+                await response.aclose()
+        except openai.BadRequestError:
+            return
+        except Exception as error:
+            raise mapped(error, self._deployment) from error
+
+    async def _post(self, path: str, body: dict[str, Any], files: Files) -> httpx2.Response:
+        """One request through the SDK's client, past its transforms and its objects for each chunk."""
+        if files:
+            reply = await self._client.post(
+                self._prefix + path,
+                cast_to=httpx2.Response,
+                body=body,
+                files=files,
+                options={"headers": {"Content-Type": "multipart/form-data"}},
+                stream=True,
+                stream_cls=openai.AsyncStream[Any],
+            )
+        else:
+            reply = await self._client.post(
+                self._prefix + path,
+                cast_to=httpx2.Response,
+                content=msgspec.json.encode(body),
+                stream=True,
+                stream_cls=openai.AsyncStream[Any],
+            )
+        return cast("httpx2.Response", reply)  # cast_to wins over stream_cls
+
+    async def _body(self, response: httpx2.Response, cap: int, within_s: float) -> bytes:
+        held = bytearray()
+        try:
+            async with asyncio.timeout(within_s):
+                async for data in response.aiter_bytes():
+                    held += data
+                    if len(held) > cap:
+                        raise ModelUnavailable(f"The deployment {self._deployment.name!r} sent too much")
+        except BotError:
+            raise
+        except Exception as error:
+            raise mapped(error, self._deployment) from error
+        finally:
+            await response.aclose()
+        return bytes(held)

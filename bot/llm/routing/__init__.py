@@ -1,0 +1,1 @@
+"""Many deployments as one model: which is asked, how often, and which steps in."""

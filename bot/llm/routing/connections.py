@@ -1,0 +1,43 @@
+"""Makes the models of deployments, and opens what they share when the first of them needs it."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from bot.domain.turns import Deployment
+from bot.llm.protocol import Model
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+    from bot.llm.openai.client import Clients
+    from bot.llm.openai.model import Limits
+
+
+class Connections:
+    """Opens models; is closed once, after the last of them. `credential` is as in Clients."""
+
+    def __init__(
+        self, limits: "Limits | None" = None, credential: "AsyncTokenCredential | None" = None
+    ) -> None:
+        self._limits = limits
+        self._credential = credential
+        self._clients: Clients | None = None
+
+    def open(self, deployment: Deployment, key: SecretStr | None) -> Model:
+        """The model of a deployment, with its key; without one, by Entra."""
+        if deployment.wire == "offline":
+            # it draws with fonts, 3 MB: only for those who try Parley
+            from bot.llm.demo.model import OfflineModel
+
+            return OfflineModel(deployment)
+        if self._clients is None:
+            from bot.llm.openai.client import Clients  # 45 MB: only for those who have a deployment
+
+            self._clients = Clients(self._limits, self._credential)
+        return self._clients.connect(deployment, key)
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        if self._clients is not None:
+            await self._clients.aclose()

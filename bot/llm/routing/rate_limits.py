@@ -1,0 +1,207 @@
+"""Holds requests back before a deployment's limits are hit, in step with every other process."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from bot.domain.errors import StateUnavailable
+from bot.llm.routing.candidates import Learner, Load, Route
+
+log = logging.getLogger(__name__)
+
+# How long a request is held back before it is told to come again, in seconds.
+HELD_S = 5.0
+
+# How long it is believed that nothing has changed elsewhere; and how long the others are not asked when they
+# could not be reached.
+FRESH_S = 1.0
+
+# What an answer may wait for the word of the others.
+ANSWER_S = 0.5
+
+# The part of a minute's limit that may be used at once; the rest is spread over the minute. Together they are
+# the limit, so that no minute, wherever it begins, has more than that. Azure looks at 1 to 10 s at a time:
+# https://learn.microsoft.com/azure/ai-foundry/openai/how-to/quota#understanding-rate-limits
+BURST = 0.1
+
+
+class Charge(NamedTuple):
+    """What a request takes from a bucket, as time: until that much has run in again (`cost_s`), and how far
+    from full the bucket may be when it is taken (`slack_s`).
+    """
+
+    cost_s: float = 0.0
+    slack_s: float = 0.0
+
+
+def charge(per_minute: int | None, amount: float) -> Charge:
+    """What so much of a limit costs. What is more than a burst waits for a full bucket, and leaves a debt."""
+    if per_minute is None or not amount:
+        return Charge()
+    rate = per_minute * (1 - BURST) / 60
+    burst = max(1.0, per_minute * BURST)
+    return Charge(amount / rate, (burst - min(amount, burst)) / rate)
+
+
+class Bucket:
+    """One limit of one deployment, as this process alone knows it: the moment at which it is full again."""
+
+    def __init__(self) -> None:
+        self._full_at = 0.0
+
+    def wait_s(self, now: float, charge: Charge) -> float:
+        """Until so much may be taken."""
+        return max(0.0, self._full_at - now - charge.slack_s)
+
+    def take(self, now: float, charge: Charge) -> None:
+        """Take it, also when that has to be waited for."""
+        self._full_at = max(self._full_at, now) + charge.cost_s
+
+
+class Shared(Protocol):
+    """What all processes know together; see `bot.storage.usage.cooldowns`. Raises StateUnavailable."""
+
+    async def take(
+        self,
+        candidates: Sequence[str],
+        charges: Sequence[tuple[float, float, float, float]],
+        longest_s: float,
+        rests_s: Mapping[str, float],
+        refused: Mapping[str, Collection[str]],
+    ) -> tuple[int | None, float, list[float], list[frozenset[str]]]:
+        """Choose and charge a candidate: which, the wait, and of each its cool-down and what it refuses."""
+        ...
+
+
+class Pace:
+    """Who may be asked now, by what this process knows and by what the others have told.
+
+    The others are asked at most once for each call to a model, and not at all for a deployment without
+    limits while this process heard of them a second ago. When they can't be reached, this process goes by
+    what it knows itself. `clock` is in seconds.
+    """
+
+    def __init__(self, shared: Shared | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._fresh_until = self._away_until = float("-inf")
+        self._rests: dict[str, float] = {}  # told to nobody yet: until when, on our clock
+        self._lessons: dict[str, set[str]] = {}
+        self._buckets: dict[str, tuple[Bucket, Bucket]] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def aclose(self) -> None:
+        """Tell what is still to be told."""
+        await asyncio.gather(*self._sending)
+
+    async def take(
+        self, routes: Sequence[Route], load: Load, longest_s: float = HELD_S
+    ) -> tuple[Route | None, float]:
+        """The first of these that may be asked, and in how many seconds; else None, and when to come again.
+
+        Its place is taken, so whoever comes later waits longer.
+        """
+        charges = [_charges(route, load) for route in routes]
+        if self._to_ask(charges[0]):
+            answer = await self._ask(routes, charges, longest_s)
+            if answer is not None:
+                return answer
+        waits = [self._wait_s(route, charges[n]) for n, route in enumerate(routes)]
+        least = min(waits)
+        if least > longest_s:
+            return None, least
+        chosen = waits.index(least)
+        self._charge(routes[chosen], charges[chosen])
+        return routes[chosen], least
+
+    def rest(self, route: Route, seconds: float) -> None:
+        """Leave a deployment alone for so long, here and everywhere."""
+        route.breaker.rest(seconds)
+        if self._shared is not None and seconds > 0:
+            self._rests[route.id] = max(self._rests.get(route.id, 0.0), self._clock() + seconds)
+            self._send_soon()
+
+    def learnt(self, route: Route) -> None:
+        """Tell the others what this model was found to refuse."""
+        if isinstance(route.model, Learner) and (more := route.model.refused - route.taught):
+            route.taught |= more
+            if self._shared is not None:
+                self._lessons.setdefault(route.id, set()).update(more)
+                self._send_soon()
+
+    # -------------------------------------------------------------- what the others know
+
+    def _to_ask(self, first: Sequence[Charge]) -> bool:
+        """Whether the others have to be asked: to tell them something, for a limit, or after a while."""
+        now = self._clock()
+        if self._shared is None or now < self._away_until:
+            return False
+        limited = any(one.cost_s for one in first)
+        return bool(limited or self._rests or self._lessons) or now >= self._fresh_until
+
+    async def _ask(
+        self, routes: Sequence[Route], charges: Sequence[tuple[Charge, Charge]], longest_s: float
+    ) -> tuple[Route | None, float] | None:
+        """What the others say, in one round trip that also tells them; `None` when they can't be reached."""
+        if self._shared is None:
+            return None
+        now = self._clock()
+        rests, self._rests = self._rests, {}
+        lessons, self._lessons = self._lessons, {}
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                chosen, wait_s, cooling, refused = await self._shared.take(
+                    [route.id for route in routes],
+                    [(a.cost_s, a.slack_s, b.cost_s, b.slack_s) for a, b in charges],
+                    longest_s,
+                    {name: until - now for name, until in rests.items() if until > now},
+                    lessons,
+                )
+        except (StateUnavailable, TimeoutError) as error:
+            log.warning("deployments are paced by this process alone: %s", error or "Redis is slow")
+            self._rests, self._lessons = {**rests, **self._rests}, {**lessons, **self._lessons}
+            self._away_until = self._clock() + FRESH_S
+            return None
+        self._fresh_until = self._clock() + FRESH_S
+        for route, rest_s, names in zip(routes, cooling, refused, strict=True):
+            route.breaker.rest(rest_s)
+            if isinstance(route.model, Learner):
+                route.model.refused.update(names)
+                route.taught |= names
+        if chosen is None:
+            return None, wait_s
+        self._charge(routes[chosen], charges[chosen])
+        return routes[chosen], wait_s
+
+    def _send_soon(self) -> None:
+        """Tell what there is to tell, unless the next question, which mostly follows at once, does."""
+        task = asyncio.get_running_loop().create_task(self._send())
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self) -> None:
+        if self._rests or self._lessons:
+            await self._ask((), (), 0.0)
+
+    # -------------------------------------------------------------- what this process knows
+
+    def _wait_s(self, route: Route, charges: Sequence[Charge]) -> float:
+        now = self._clock()
+        both = zip(self._kept(route), charges, strict=True)
+        return max(bucket.wait_s(now, charge) for bucket, charge in both)
+
+    def _charge(self, route: Route, charges: Sequence[Charge]) -> None:
+        for bucket, charge in zip(self._kept(route), charges, strict=True):
+            bucket.take(self._clock(), charge)
+
+    def _kept(self, route: Route) -> tuple[Bucket, Bucket]:
+        return self._buckets.setdefault(route.id, (Bucket(), Bucket()))
+
+
+def _charges(route: Route, load: Load) -> tuple[Charge, Charge]:
+    """What one request takes from the limits of a deployment: of its requests, and of its tokens."""
+    deployment = route.deployment
+    requests = charge(deployment.requests_per_minute, 1)
+    return requests, charge(deployment.tokens_per_minute, route.counted(load).tokens)

@@ -1,0 +1,1 @@
+"""Templates and few-shot pools: read, checked, published, and chosen from."""

@@ -1,0 +1,55 @@
+"""Who gets which template: workspaces, channels and people, as the studio shows and changes it."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bot.domain.errors import NotAllowed
+from bot.domain.prompts import Template
+from bot.domain.publications import Binding, Place
+from bot.storage.conversations.search import Archive
+from bot.storage.prompts.preferences import Choices
+
+_RECENT = 40
+"""Conversations that are looked at for places that are known."""
+_ID = re.compile(r"[^\s\x00-\x1f]{1,300}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bindings:
+    """The choices that `prompt` in a channel and the platforms' own pages show too.
+
+    Its methods raise StateUnavailable.
+    """
+
+    choices: Choices
+    archive: Archive
+    templates: Callable[[], Sequence[Template]]
+
+    async def listed(self, template: str) -> Sequence[Binding]:
+        """Where a template was chosen."""
+        return [one for one in await self.choices.bound() if one.template == template]
+
+    async def known(self) -> Sequence[Place]:
+        """Places that somebody wrote from of late, the last one first; people with their names."""
+        search = await self.archive.search(lambda turn: True, count=_RECENT)
+        found: dict[tuple[str, str, str], Place] = {}
+        for one in search.found:
+            said = one.matching[0].said
+            tenant, adapter = said.user.tenant, said.address.adapter
+            places = [Place(tenant=tenant, name=adapter)]
+            if said.channel and not said.direct:
+                places.append(Place(tenant=tenant, scope="channel", id=said.channel, name=adapter))
+            places.append(Place(tenant=tenant, scope="person", id=said.user.id, name=said.user.name))
+            for place in places:
+                found.setdefault((place.tenant, place.scope, place.id), place)
+        return list(found.values())
+
+    async def bind(self, place: Place, template: str, *, author: str) -> None:
+        """Give a template to a place; an empty one takes back what was given. Raises NotAllowed."""
+        if not _ID.fullmatch(place.tenant) or (place.scope != "tenant" and not _ID.fullmatch(place.id)):
+            raise NotAllowed("A workspace, a channel and a person are named by their ids, without blanks.")
+        able = [one.name for one in self.templates() if one.capability == "chat"]
+        if template and template not in able:
+            raise NotAllowed(f"There is no template “{template}” that answers in words.")
+        await self.choices.bind(place, template, author)

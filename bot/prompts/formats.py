@@ -1,0 +1,374 @@
+"""Templates in the forms that other tools read: `.prompty` text, Azure OpenAI Studio's set-up, chat JSONL."""
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, cast
+
+import msgspec
+import yaml
+
+from bot.domain.errors import TemplateError
+from bot.domain.prompts import Example, Template
+from bot.prompts import example_images
+from bot.prompts.prompty import MOST_BYTES, read_text
+
+# What a set-up calls each parameter. The misspelling is Azure's own; the right spelling is read too.
+_STUDIO = {
+    "maxResponseLength": "max_output_tokens",
+    "temperature": "temperature",
+    "topProbablities": "top_p",
+    "stopSequences": "stop",
+    "frequencyPenalty": "frequency_penalty",
+    "presencePenalty": "presence_penalty",
+}
+_SPELT_RIGHT = "topProbabilities"
+_PROMPTY = {
+    "temperature": "temperature",
+    "top_p": "topP",
+    "max_output_tokens": "maxOutputTokens",
+    "frequency_penalty": "frequencyPenalty",
+    "presence_penalty": "presencePenalty",
+    "seed": "seed",
+    "stop": "stopSequences",
+}
+_OURS = "parley"
+_SETUP = {"systemPrompt", "chatParameters", "fewShotExamples"}
+
+
+# ------------------------------------------------------------------ .prompty
+
+
+def to_prompty(template: Template) -> str:
+    """The template as `.prompty` text of the second version, which reads back equal.
+
+    Only blanks around texts and the kind of line ends are not kept. Raises TemplateError, in words, for
+    wording that the format can't hold, such as a line `user:` in an example, and for whatever a file of this
+    text would be refused for.
+    """
+    template = _tidy(template)
+    front = _front(template)
+    if len(msgspec.json.encode(front)) > MOST_BYTES:  # to write YAML takes seconds for each megabyte
+        raise TemplateError(f"{template.name}.prompty: more than {MOST_BYTES} bytes beside its wording")
+    written = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100) if front else ""
+    text = f"---\n{written}---\n{_body(template)}"
+    read = read_text(text, template.name, example_images.held(template.examples)).template
+    expected = msgspec.structs.replace(template, digest=read.digest)
+    if example_images.words(read.examples) == example_images.words(template.examples):
+        expected = msgspec.structs.replace(expected, examples=read.examples)
+    for field in Template.__struct_fields__:
+        if getattr(read, field) != getattr(expected, field):
+            raise TemplateError(f"{template.name}.prompty: {_unwritable(field, read, expected)}")
+    return text
+
+
+def _tidy(template: Template) -> Template:
+    """Without blanks around texts and with plain line ends: the format has no way to say them."""
+    examples = tuple(
+        msgspec.structs.replace(one, user=_plain(one.user), assistant=_plain(one.assistant))
+        for one in template.examples
+    )
+    return msgspec.structs.replace(template, system=_plain(template.system), examples=examples)
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").strip()
+
+
+def _front(template: Template) -> dict[str, Any]:
+    """The front matter; what has its default is left out."""
+    parley = _bare(
+        {
+            "capability": template.capability if template.capability != "chat" else None,
+            "pool": template.pool,
+            "shots": template.shots,
+            "past_messages": template.past_messages,
+            "rewrite": template.rewrite if template.rewrite != "" else True,
+            "tools": template.tools,
+            "knowledge": template.knowledge,
+            "match": msgspec.to_builtins(template.match),
+            "extra": template.extra,
+        }
+    )
+    given: dict[str, Any] = msgspec.to_builtins(template.parameters)
+    options = {_PROMPTY[name]: value for name, value in given.items() if name in _PROMPTY}
+    options |= _bare({"additionalProperties": {k: v for k, v in given.items() if k not in _PROMPTY}})
+    return _bare(
+        {
+            "description": template.description,
+            "model": _bare({"id": template.deployment, "options": options}),
+            "inputs": {name: {"default": value} for name, value in template.inputs.items()},
+            "metadata": _bare({_OURS: parley}),
+        }
+    )
+
+
+def _bare(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what says nothing; 0 says something but for `shots`."""
+    return {
+        name: list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
+        for name, value in fields.items()
+        if value not in (None, "", (), {}) and (name, value) != ("shots", 0)
+    }
+
+
+def _body(template: Template) -> str:
+    blocks = [f"system:\n{template.system}\n"] if template.system else []
+    for example in template.examples:
+        blocks += [f"user:\n{example.user}\n", f"assistant:\n{example.assistant}\n"]
+    return "\n".join(blocks)
+
+
+def _unwritable(field: str, read: Template, expected: Template) -> str:
+    if field == "examples":
+        for number, (one, other) in enumerate(zip(read.examples, expected.examples, strict=False), 1):
+            if one != other:
+                why = "it has tags" if other.tags else "a line in it reads as a role, such as 'user:'"
+                return f"example {number} can't be written: {why}"
+    if field in ("system", "examples"):
+        return f"the {field} can't be written: a line in the text reads as a role, such as 'user:'"
+    return f"{field} {getattr(expected, field)!r} can't be written so that it reads back the same"
+
+
+def diff(old: Template, new: Template) -> str:
+    """How two templates differ as `.prompty`, in unified form; empty when they don't.
+
+    Raises TemplateError.
+    """
+    before, after = (to_prompty(one).splitlines() for one in (old, new))
+    return "\n".join(difflib.unified_diff(before, after, old.version, new.version, lineterm=""))
+
+
+# ------------------------------------------------------------------ Azure OpenAI Studio
+
+
+def from_studio(data: bytes, name: str) -> Template:
+    """The template of a chat set-up, as the playground exports it. Raises TemplateError.
+
+    Blanks at the ends of texts and empty rows of examples go; fields that Parley doesn't know are kept in
+    `extra` for the export.
+    """
+    setup = _setup(data, name)
+    ours = _object(name, setup.pop(_OURS, None), _OURS)
+    chat = _object(name, setup.pop("chatParameters", None), "chatParameters")
+    parameters = _parameters(name, chat)
+    past = _count(name, chat.pop("pastMessagesToInclude", None))
+    deployment = _text(name, chat.pop("deploymentName", None), "deploymentName")
+    system = _text(name, setup.pop("systemPrompt", None), "systemPrompt")
+    examples = tuple(_rows(name, setup.pop("fewShotExamples", None)))
+    extra: dict[str, Any] = setup | ({"chatParameters": chat} if chat else {})
+    fields = ours | parameters
+    fields["parameters"] = _object(name, ours.get("parameters"), "parameters") | parameters["parameters"]
+    fields |= {"name": name, "digest": "", "system": system, "extra": extra, "past_messages": past}
+    fields |= {"deployment": deployment or None, "examples": examples}
+    return _template(name, fields)
+
+
+def to_studio(template: Template) -> bytes:
+    """The chat set-up for the playground's import; what it has no field for goes under `parley`.
+
+    Raises TemplateError for a template of pictures, and for examples with some: the chat playground has none.
+    """
+    if template.capability != "chat":
+        raise TemplateError(f"{template.name}: a chat set-up can't hold a template that draws")
+    _demand_words(template, "a chat set-up")
+    given: dict[str, Any] = msgspec.to_builtins(template.parameters)
+    chat: dict[str, Any] = {"deploymentName": template.deployment or ""}
+    for theirs, mine in _STUDIO.items():
+        if mine in given or theirs == "stopSequences":
+            chat[theirs] = given.pop(mine, None)
+    if template.past_messages is not None:
+        chat["pastMessagesToInclude"] = template.past_messages
+    extra = dict(template.extra)
+    chat |= extra.pop("chatParameters", {})
+    setup: dict[str, Any] = {
+        "systemPrompt": template.system,
+        "fewShotExamples": [
+            {"userInput": example.user, "chatbotResponse": example.assistant} for example in template.examples
+        ],
+        "chatParameters": chat,
+        **extra,
+    }
+    said = {"name", "digest", "system", "examples", "deployment", "past_messages", "extra", "parameters"}
+    ours = _ours(template, said) | ({"parameters": given} if given else {})
+    return _json(setup | ({_OURS: ours} if ours else {}))
+
+
+def _setup(data: bytes, name: str) -> dict[str, Any]:
+    setup = _decode(data, name)
+    if not isinstance(setup, dict) or not _SETUP & setup.keys():
+        words = "it has neither 'systemPrompt' nor 'fewShotExamples' nor 'chatParameters'"
+        raise TemplateError(f"{name}: this is no chat set-up of Azure OpenAI Studio: {words}")
+    return cast("dict[str, Any]", setup)
+
+
+def _parameters(name: str, chat: dict[str, Any]) -> dict[str, Any]:
+    """Takes the parameters out of a set-up; null says nothing."""
+    if _SPELT_RIGHT in chat:
+        chat.setdefault("topProbablities", chat.pop(_SPELT_RIGHT))
+        chat.pop(_SPELT_RIGHT, None)
+    found = {mine: chat.pop(theirs) for theirs, mine in _STUDIO.items() if theirs in chat}
+    if isinstance(found.get("stop"), str):
+        found["stop"] = [found["stop"]]
+    return {"parameters": {mine: value for mine, value in found.items() if value is not None}}
+
+
+def _count(name: str, value: object) -> int | None:
+    """`pastMessagesToInclude` is a number, or a text that holds one."""
+    if value is None or value == "":
+        return None
+    try:
+        return int(cast("str | int", value))
+    except (TypeError, ValueError):
+        raise TemplateError(f"{name}: 'pastMessagesToInclude' is {value!r}, not a number") from None
+
+
+def _rows(name: str, rows: object) -> Iterator[Example]:
+    if rows is not None and not isinstance(rows, list):
+        raise TemplateError(f"{name}: 'fewShotExamples' must be a list")
+    for number, row in enumerate(cast("list[object]", rows or []), 1):
+        where = f"fewShotExamples, number {number}"
+        fields = _object(name, row, where)
+        user, assistant = (
+            _text(name, fields.pop(key, None), f"{key} of {where}")
+            for key in ("userInput", "chatbotResponse")
+        )
+        if fields:
+            raise TemplateError(f"{name}: unknown field {next(iter(fields))!r} in {where}")
+        if bool(user) != bool(assistant):
+            raise TemplateError(f"{name}: {where} is half an example: a question needs its answer")
+        if user:
+            yield Example(user=user, assistant=assistant)
+
+
+# ------------------------------------------------------------------ chat JSONL
+
+
+class _Said(msgspec.Struct, forbid_unknown_fields=True):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str
+    weight: Literal[1] | None = None
+
+
+class _Line(msgspec.Struct, forbid_unknown_fields=True):
+    messages: list[_Said]
+    parley: dict[str, Any] = {}
+
+
+def from_jsonl(data: bytes, name: str) -> Template:
+    """The template of chat examples, `{"messages": [...]}` on each line: one system text, pairs as few-shots.
+
+    Raises TemplateError, which names the line.
+    """
+    fields: dict[str, Any] = {}
+    systems: list[str] = []
+    examples: list[Example] = []
+    for number, line in enumerate(_read(data, name).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            read = msgspec.json.decode(line, type=_Line)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise TemplateError(f"{name}:{number}: this is not a line of chat examples: {error}") from None
+        fields |= read.parley
+        systems += [_plain(one.content) for one in read.messages if one.role in ("system", "developer")]
+        said = [one for one in read.messages if one.role in ("user", "assistant")]
+        if [one.role for one in said] != ["user", "assistant"] * (len(said) // 2):
+            raise TemplateError(f"{name}:{number}: examples are pairs of a 'user' and an 'assistant' message")
+        examples += [
+            Example(user=user.content, assistant=answer.content)
+            for user, answer in zip(said[::2], said[1::2], strict=True)
+        ]
+    if len(set(systems)) > 1:
+        raise TemplateError(f"{name}: the lines have different system texts; a template has one")
+    fields |= {"name": name, "digest": "", "system": next(iter(systems), ""), "examples": examples}
+    return _template(name, fields)
+
+
+def to_jsonl(template: Template) -> str:
+    """A line for each few-shot pair, with the system text; the first line has the rest under `parley`.
+
+    Raises TemplateError for examples with pictures.
+    """
+    _demand_words(template, "chat JSONL")
+    system = [{"role": "system", "content": template.system}] if template.system else []
+    lines: list[dict[str, Any]] = [
+        {
+            "messages": [
+                *system,
+                {"role": "user", "content": example.user},
+                {"role": "assistant", "content": example.assistant},
+            ]
+        }
+        for example in template.examples
+    ] or [{"messages": system}]
+    ours = _ours(template, {"name", "digest", "system", "examples"})
+    if ours:
+        lines[0][_OURS] = ours
+    return "".join(msgspec.json.encode(line).decode() + "\n" for line in lines)
+
+
+# ------------------------------------------------------------------ what both share
+
+
+def _demand_words(template: Template, form: str) -> None:
+    if any(one.images for one in template.examples):
+        words = f"an example shows a picture, and {form} holds words only; export it as .prompty"
+        raise TemplateError(f"{template.name}: {words}")
+
+
+def _ours(template: Template, said: set[str]) -> dict[str, Any]:
+    """The fields of a template that the other form has no place for."""
+    fields: dict[str, Any] = msgspec.to_builtins(template)
+    return {name: value for name, value in fields.items() if name not in said and value != {}}
+
+
+def _template(name: str, fields: dict[str, Any]) -> Template:
+    """A template with its digest, that passed the checks of a file."""
+    unknown = fields.keys() - set(Template.__struct_fields__)
+    if unknown:
+        raise TemplateError(f"{name}: unknown field {min(unknown)!r} in {_OURS}")
+    fields["examples"] = msgspec.to_builtins(fields["examples"])
+    try:
+        template = msgspec.convert(_without_none(fields), Template)
+    except msgspec.ValidationError as error:
+        raise TemplateError(f"{name}: {error}") from None
+    return read_text(to_prompty(template), name).template
+
+
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _read(data: bytes, name: str) -> str:
+    if len(data) > MOST_BYTES:
+        raise TemplateError(f"{name}: {len(data)} bytes; at most {MOST_BYTES}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise TemplateError(f"{name}: this is not UTF-8 text") from None
+
+
+def _decode(data: bytes, name: str) -> object:
+    try:
+        return msgspec.json.decode(_read(data, name))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise TemplateError(f"{name}: this is not JSON: {error}") from None
+
+
+def _object(name: str, value: object, what: str) -> dict[str, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise TemplateError(f"{name}: {what} must be names with values")
+    return dict(cast("dict[str, Any]", value or {}))
+
+
+def _text(name: str, value: object, what: str) -> str:
+    if value is not None and not isinstance(value, str):
+        raise TemplateError(f"{name}: {what} must be text")
+    return _plain(value or "")
+
+
+def _json(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+READERS: Mapping[str, Callable[[bytes, str], Template]] = {"studio": from_studio, "jsonl": from_jsonl}

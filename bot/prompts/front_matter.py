@@ -1,0 +1,262 @@
+"""Fields of a front matter that know their lines and say what is wrong with them."""
+
+import difflib
+import re
+from collections.abc import Hashable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+import msgspec
+import yaml
+
+from bot.domain.errors import TemplateError
+
+_T = TypeVar("_T")
+_REFERENCE = re.compile(r"\$\{(env|file):")
+_UNUSED = re.compile(
+    r"\s+(azure_endpoint|azure_deployment|api_key|api_version|base_url|endpoint|apiKey|id)\s*:|sample\s*:"
+)
+"""Lines about where models are: they stand in most files of the first version, and nothing reads them."""
+
+
+class Source:
+    """A file, named in errors as people find it: `prompts/assistant.prompty:12`."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.lines = text.replace("\r\n", "\n").split("\n")
+
+    def error(self, line: int, words: str) -> TemplateError:
+        """What is wrong, and where."""
+        return TemplateError(f"{self.name}:{line}: {words}")
+
+
+def open_source(path: Path, most_bytes: int) -> Source:
+    """The text of a file. Raises TemplateError when it is too large or not UTF-8."""
+    size = path.stat().st_size
+    if size > most_bytes:
+        raise TemplateError(f"{path}:1: the file has {size} bytes; at most {most_bytes}")
+    try:
+        return Source(str(path), path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise TemplateError(f"{path}:{line}: this is not UTF-8 text") from None
+
+
+class _Lined(dict[str, object]):
+    """A mapping that knows the line of each of its keys."""
+
+    def __init__(self, values: dict[str, object], lines: dict[str, int]) -> None:
+        super().__init__(values)
+        self.lines = lines
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader of PyYAML, which also refuses aliases (they can grow without end) and double keys."""
+
+    first = 1
+    """The line of the file at which the YAML begins."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = cast(yaml.Mark, self.peek_event().start_mark)  # pyright: ignore[reportUnknownMemberType]
+            raise yaml.MarkedYAMLError(None, None, "aliases can't be used here", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        table = _Lined({}, {})
+        for key_node, value_node in node.value:
+            key = str(self._value(key_node))
+            if key in table:
+                raise yaml.MarkedYAMLError(None, None, f"{key!r} is there twice", key_node.start_mark)
+            table[key] = self._value(value_node)
+            table.lines[key] = key_node.start_mark.line + self.first
+        return cast(dict[Hashable, object], table)
+
+    def _value(self, node: yaml.Node) -> object:
+        return self.construct_object(node, deep=True)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _construct(loader: _Loader, node: yaml.MappingNode) -> object:
+    return loader.construct_mapping(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct)
+
+
+class Fields:
+    """The fields of one mapping. What nobody asked for is an error, with the nearest name that exists.
+
+    Use it as a context manager: leaving it looks for fields that were never asked for.
+    """
+
+    def __init__(self, source: Source, data: object, line: int, where: str = "") -> None:
+        if data is None:
+            data = _Lined({}, {})
+        if not isinstance(data, _Lined):
+            raise source.error(line, f"{where or 'this'} must be names with values, `name: value`")
+        self._source, self._data, self._line, self._where = source, data, line, where
+        self._asked: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            for key in self._data.keys() - self._asked:
+                raise self.error(key, f"unknown field {key!r}{nearest(key, self._asked)}")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def line(self, key: str) -> int:
+        """The line of a field in the file, or of the mapping when the field isn't there."""
+        return self._data.lines.get(key, self._line)
+
+    def error(self, key: str, words: str) -> TemplateError:
+        """What is wrong with a field."""
+        return self._source.error(self.line(key), f"{words} (in {self._where})" if self._where else words)
+
+    def any(self, key: str) -> object:
+        """A value of any kind, `None` when absent."""
+        self._asked.add(key)
+        return self._data.get(key)
+
+    def ignore(self, *keys: str) -> None:
+        """Fields that other tools read and that change nothing here."""
+        self._asked.update(keys)
+
+    def refuse(self, words: str, *keys: str) -> None:
+        """Fields of the format that can't mean what they say here."""
+        for key in keys:
+            if key in self._data:
+                raise self.error(key, f"{key!r} can't be used here: {words}")
+
+    def text(self, key: str) -> str | None:
+        """A text, `None` when absent."""
+        return self._typed(key, str, "text")
+
+    def first_text(self, *keys: str) -> str | None:
+        """The first of some texts that is there: the versions of the format name one thing differently."""
+        return next((text for text in [self.text(key) for key in keys] if text), None)
+
+    def flag(self, key: str) -> bool:
+        """`true` or `false`, false when absent."""
+        return self._typed(key, bool, "true or false") or False
+
+    def count(self, key: str, most: int) -> int:
+        """A whole number from 0 to `most`, 0 when absent."""
+        value = self._typed(key, int, "a whole number") or 0
+        if not 0 <= value <= most:
+            raise self.error(key, f"{key!r} must be from 0 to {most}")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts, or one text alone; empty when absent."""
+        value = self.any(key)
+        listed = [] if value is None else [value] if isinstance(value, str) else value
+        try:
+            return msgspec.convert(listed, tuple[str, ...])
+        except msgspec.ValidationError:
+            raise self.error(
+                key, f"{key!r} must be a list of texts (quote words such as yes, no, on)"
+            ) from None
+
+    def plain(self, key: str) -> dict[str, Any]:
+        """A mapping of whatever JSON can hold, empty when absent; nothing in it is looked at."""
+        value = self.any(key)
+        if value is not None and not isinstance(value, _Lined):
+            raise self.error(key, f"{key!r} must be names with values")
+        try:
+            return msgspec.json.decode(msgspec.json.encode(value or {}))
+        except (TypeError, msgspec.MsgspecError, UnicodeError):
+            raise self.error(key, f"{key!r} holds something that JSON can't") from None
+
+    def fields(self, key: str) -> "Fields":
+        """A mapping; empty when absent."""
+        where = f"{self._where}.{key}" if self._where else key
+        return Fields(self._source, self.any(key), self.line(key), where)
+
+    def entries(self, key: str) -> list[tuple[str, "Fields"]]:
+        """Mappings by name, or (v2) a list of mappings with a `name`; a bare value is a default."""
+        value = self.any(key)
+        where = f"{self._where}.{key}" if self._where else key
+        if isinstance(value, list):
+            read = [Fields(self._source, item, self.line(key), where) for item in cast(list[object], value)]
+            return [(fields.text("name") or "", fields) for fields in read]
+        table = self.fields(key)
+        found: list[tuple[str, Fields]] = []
+        for name in table._data:
+            entry = table.any(name)
+            if not isinstance(entry, _Lined):
+                entry = _Lined({"default": entry}, {"default": table._data.lines[name]})
+            found.append((name, Fields(self._source, entry, table.line(name), f"{where}.{name}")))
+        return found
+
+    def each(self, key: str) -> list["Fields"]:
+        """A list of mappings, each with a line of its own; empty when absent."""
+        value = self.any(key)
+        if value is not None and not isinstance(value, list):
+            raise self.error(key, f"{key!r} must be a list, each item behind a dash")
+        found: list[Fields] = []
+        for number, item in enumerate(cast("list[object]", value or []), 1):
+            line = (
+                min(item.lines.values(), default=self.line(key))
+                if isinstance(item, _Lined)
+                else self.line(key)
+            )
+            found.append(Fields(self._source, item, line, f"{key}, number {number}"))
+        return found
+
+    def _typed(self, key: str, kind: type[_T], words: str) -> _T | None:
+        value = self.any(key)
+        if value is None or type(value) is kind:
+            return cast("_T | None", value)
+        raise self.error(key, f"{key!r} must be {words}")
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """The end of a sentence about an unknown word: the nearest known one, or all of them."""
+    known = sorted(words)
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def front_matter(source: Source) -> tuple[Fields, int]:
+    """The fields between the two `---`, and the number of lines that they take (0 when there are none)."""
+    whole = not source.lines or source.lines[0].rstrip() != "---"
+    ends = (number for number, line in enumerate(source.lines[1:], 2) if line.rstrip() == "---")
+    end = 0 if whole else next(ends, None)
+    for number, line in enumerate(source.lines, 1):
+        if _REFERENCE.search(line) and not (number < (end or 0) and _UNUSED.match(line)):
+            raise source.error(number, "${env:} and ${file:} can't be used: a template is read as it stands")
+    if whole:
+        return Fields(source, None, 1), 0
+    if end is None:
+        raise source.error(1, "the front matter has no closing '---'")
+    return Fields(source, _parsed(source, source.lines[1 : end - 1], 2), 1), end
+
+
+def whole(source: Source) -> Fields:
+    """The fields of a file that is YAML from its first line to its last."""
+    return Fields(source, _parsed(source, source.lines, 1), 1)
+
+
+def _parsed(source: Source, lines: list[str], first: int) -> object:
+    """What the lines say, which begin at line `first` of the file."""
+    loader = _Loader("\n".join(lines))
+    loader.first = first
+    try:
+        return loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise source.error(mark.line + first if mark else first, error.problem or str(error)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise source.error(1, f"this can't be read as YAML: {error}") from None
+    finally:
+        loader.dispose()

@@ -1,0 +1,57 @@
+"""What a conversation said before the part that prompts still show: a summary, kept with its turns."""
+
+import msgspec
+
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis, Script
+
+_REMEMBER = Script("remember")
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The gist of everything before a turn; `since` is the id of that turn.
+
+    `earlier` is the one that prompts go on showing until they begin with that turn.
+    """
+
+    since: str
+    text: str
+    earlier: "Summary | None" = None
+
+    def before(self, since: str) -> "Summary | None":
+        """This one or the earlier one, where it ends before that turn."""
+        if self.since == since:
+            return Summary(since=self.since, text=self.text)
+        return self.earlier if self.earlier is not None and self.earlier.since == since else None
+
+    def texts(self) -> dict[str, str]:
+        """The text of each, under the turn before which it ends, the newest first."""
+        return {self.since: self.text, **(self.earlier.texts() if self.earlier is not None else {})}
+
+
+_decoder = msgspec.json.Decoder(Summary)
+
+
+class Memory:
+    """Keeps summaries. Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis, retention_s: int) -> None:
+        self._redis = redis
+        self._retention_s = retention_s
+
+    async def get(self, conversation: str) -> Summary | None:
+        """The summary of a conversation, if one was made."""
+        stored: bytes | None = await self._redis.call("GET", keys.of("summary", conversation))
+        return _decoder.decode(stored) if stored else None
+
+    async def put(self, conversation: str, summary: Summary, erasures: str = "0") -> None:
+        """Keep a summary as long as turns are kept; not where something was forgotten since its claim, which
+        knew of so many `erasures`.
+        """
+        names = [keys.of("summary", conversation), keys.of("lease", conversation)]
+        packed = msgspec.json.encode(summary)
+        await self._redis.run(_REMEMBER, names, [packed, self._retention_s, erasures])
+
+    async def forget(self, *conversations: str) -> None:
+        """Delete summaries: what they were made from is no longer to be remembered."""
+        await self._redis.many([("DEL", keys.of("summary", one)) for one in conversations])

@@ -1,0 +1,1 @@
+"""Deletes what is kept of a person or a place, everywhere."""

@@ -1,0 +1,197 @@
+"""Reads everything that is kept of conversations, step by step, for what one person wrote."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+
+from bot.domain.events import Edited, Event, Rated, Said, User
+from bot.domain.turns import Turn
+from bot.storage.conversations.turns import read_turns
+from bot.storage.erasure.text_matching import Passages
+from bot.storage.queue.dead_letters import Buried, read_event
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+
+_BATCH = 10
+"""Conversations that are read at once."""
+_MOST_TEXT = 20_000
+"""Characters of one file or message that are looked for elsewhere."""
+_MOST_TEXTS = 4_000_000
+"""Characters of one person that are looked for; the newest go first."""
+_FILE = re.compile(r'<file name="([^"]*)">\n(.*?)\n</file>', re.DOTALL)
+"""How a prompt shows a file (`bot.generation.prompt_builder`)."""
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a person who is to be forgotten: names, texts with their times, conversations."""
+
+    user: User
+    began_at: datetime
+    names: frozenset[str] = frozenset()
+    texts: tuple[tuple[str, datetime], ...] = ()
+    rooms: frozenset[str] = frozenset()
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is stored of a conversation."""
+
+    name: str
+    turns: tuple[bytes, ...]
+    events: tuple[bytes, ...]
+
+
+async def conversations(redis: Redis) -> AsyncGenerator[list[Conversation]]:
+    """Every conversation that has turns or waiting events, a few at a time, each at least once."""
+    batch: dict[str, None] = {}
+    async for key in redis.scan("parley:{p*}:*"):
+        kind, _, rest = key.split("}:", 1)[1].partition(":")
+        if kind in ("turns", "inbox"):
+            batch[rest] = None
+        if len(batch) >= _BATCH:
+            yield await read(redis, list(batch))
+            batch.clear()
+    if batch:
+        yield await read(redis, list(batch))
+
+
+async def read(redis: Redis, names: Sequence[str]) -> list[Conversation]:
+    """What is stored of these conversations."""
+    commands = [("LRANGE", keys.of(kind, one), 0, -1) for one in names for kind in ("turns", "inbox")]
+    stored = await redis.many(commands) if commands else []
+    return [
+        Conversation(name=name, turns=tuple(stored[2 * n]), events=tuple(stored[2 * n + 1]))
+        for n, name in enumerate(names)
+    ]
+
+
+async def buried(redis: Redis) -> list[tuple[int, bytes, Buried]]:
+    """What was given up: its shard, as it is stored, and read."""
+    shards = await redis.many([("LRANGE", keys.buried(shard), 0, -1) for shard in range(keys.SHARDS)])
+    decode = msgspec.json.Decoder(Buried).decode
+    return [(shard, raw, decode(raw)) for shard, records in enumerate(shards) for raw in records]
+
+
+def events_of(stored: Iterable[bytes | str]) -> Iterator[Event]:
+    """The events that can be read."""
+    return (event for event in map(read_event, stored) if event is not None)
+
+
+# ------------------------------------------------------------------ what a person wrote
+
+
+async def collect(redis: Redis, found: Found, until: datetime | None) -> Found:
+    """Add what is kept now: of the person's own acts, until a time, and where others quote them."""
+    gathered = _Gathered(found, until)
+    async for batch in conversations(redis):
+        await asyncio.to_thread(gathered.take, batch)
+    for _, _, record in await buried(redis):
+        gathered.acts(record.conversation, events_of([record.event]))
+    return gathered.all()
+
+
+class _Gathered:
+    def __init__(self, found: Found, until: datetime | None) -> None:
+        self._found = found
+        self._until = until
+        self._names = {*found.names, found.user.name} - {""}
+        self._texts = dict(found.texts)
+        self._rooms = set(found.rooms)
+
+    def all(self) -> Found:
+        newest = sorted(self._texts.items(), key=lambda one: one[1], reverse=True)
+        left = _MOST_TEXTS
+        kept: list[tuple[str, datetime]] = []
+        for text, at in newest:
+            left -= len(text)
+            if left < 0:
+                break
+            kept.append((text, at))
+        return msgspec.structs.replace(
+            self._found,
+            names=frozenset(self._names),
+            texts=tuple(reversed(kept)),
+            rooms=frozenset(self._rooms),
+        )
+
+    def take(self, batch: Sequence[Conversation]) -> None:
+        for one in batch:
+            self.acts(one.name, events_of(one.events))
+            for turn in read_turns(one.turns):
+                self._turn(one.name, turn)
+
+    def acts(self, room: str, events: Iterable[Event]) -> None:
+        for event in events:
+            if self._is_theirs(event.user, event.at):
+                self._rooms.add(room)
+                self._names.add(event.user.name)
+                match event:
+                    case Said():
+                        self._said(event)
+                    case Edited():
+                        self._write(event.text, event.at)
+                    case Rated():
+                        self._write(event.comment, event.at)
+                    case _:
+                        pass
+            elif isinstance(event, Said):
+                self._quoted(room, event)
+
+    def _turn(self, room: str, turn: Turn) -> None:
+        said = turn.said
+        rating = turn.ratings.get(self._found.user.id)
+        if rating is not None and said.user.tenant == self._found.user.tenant:
+            self._rooms.add(room)
+            self._write(rating.comment, turn.ended_at)
+        if not self._is_theirs(said.user, said.at):
+            self._quoted(room, said)
+            return
+        self._rooms.add(room)
+        self._names.add(said.user.name)
+        if not turn.template.startswith("/"):  # the words of a command are nobody's own
+            self._said(said)
+        for message in turn.messages:
+            if message.role == "user":
+                for name, text in _FILE.findall(message.text):
+                    self._write(name, said.at)
+                    self._write(text, said.at)
+
+    def _said(self, said: Said) -> None:
+        self._write(said.text, said.at)
+        for attachment in said.attachments:
+            self._write(attachment.name, said.at)
+
+    def _quoted(self, room: str, said: Said) -> None:
+        user = self._found.user
+        if said.user.tenant != user.tenant:
+            return
+        for quote in said.quotes:
+            if quote.by == user.id if quote.by else quote.author in self._names:
+                self._rooms.add(room)
+                self._names.add(quote.author)
+                self._write(quote.text, quote.at or said.at)
+
+    def _is_theirs(self, user: User, at: datetime) -> bool:
+        return user.is_same(self._found.user) and (self._until is None or at <= self._until)
+
+    def _write(self, text: str, at: datetime) -> None:
+        text = text[:_MOST_TEXT].strip()
+        if text:
+            self._texts[text] = min(at, self._texts.get(text, at))
+
+
+async def spare(redis: Redis, found: Found, passages: Passages) -> None:
+    """Look no more for what others of the tenant had written before."""
+
+    def look(batch: Sequence[Conversation]) -> None:
+        for one in batch:
+            for turn in read_turns(one.turns):
+                user = turn.said.user
+                if user.tenant == found.user.tenant and user.id != found.user.id:
+                    passages.spare(turn.said.text, turn.ended_at, user.id)
+
+    if passages:
+        async for batch in conversations(redis):
+            await asyncio.to_thread(look, batch)

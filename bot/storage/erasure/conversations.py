@@ -1,0 +1,223 @@
+"""Goes through conversations and takes one person's words out of them, each change in one step."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from bot.domain.events import Deleted, Edited, Event, Rated, Said, Stopped, Withdrawn, now
+from bot.domain.turns import Turn
+from bot.storage.conversations.turns import read_turns, refs
+from bot.storage.erasure.collection import Conversation, Found, buried, conversations, events_of, read
+from bot.storage.erasure.redaction import Known, Redaction
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis, Script
+
+_EXCHANGE, _REWRITE, _WITHDRAW, _UNLEARN = (
+    Script(name) for name in ("exchange", "rewrite", "withdraw", "unlearn")
+)
+_BATCH = 20
+_TRIES = 5
+"""How often a conversation is read again that others change meanwhile."""
+
+
+class Places:
+    """The conversations that hold something of a person. Every method raises StateUnavailable.
+
+    `edited` are the turns and waiting messages of others that were changed, `withdrawn` how many messages of
+    the person will not be answered. `until` is the time after which the person's acts count as new.
+    """
+
+    def __init__(
+        self, redis: Redis, found: Found, redaction: Redaction, event: str, until: datetime | None
+    ) -> None:
+        """`event` is the id of an act of the person that stays."""
+        self._redis = redis
+        self._user = found.user
+        self._event = event
+        self._until = until
+        self.redaction = redaction
+        self.rooms = set(found.rooms)
+        self.edited: set[tuple[str, str]] = set()
+        self.withdrawn = 0
+        self._known: dict[str, Known] = {}
+
+    async def visit(self) -> None:
+        """Look at every conversation: withdraw what waits of the person, change what others wrote.
+
+        What the person does after that is new.
+        """
+        begun = now()
+        async for batch in conversations(self._redis):
+            for one in batch:
+                await self._visit(one)
+        for shard, raw, record in await buried(self._redis):
+            new = self.redaction.record(record.event.encode(), everything=record.conversation in self.rooms)
+            if new != record.event.encode() and any(self._is_near(e) for e in events_of([record.event])):
+                changed = msgspec.json.encode(msgspec.structs.replace(record, event=new.decode()))
+                await self._redis.run(_EXCHANGE, [keys.buried(shard)], [raw, changed])
+                self.edited.add((record.conversation, record.event))
+        self._until = self._until or begun
+
+    async def tidy(self) -> dict[str, int]:
+        """Delete the summaries of the conversations that held something, and change what was sent there.
+
+        Returns those in which an answer is being written, with the tokens of their leases.
+        """
+        running = await self._unlearn(sorted(self.rooms))
+        await self._beside(self.rooms)
+        return running
+
+    async def written(self, running: dict[str, int]) -> list[str]:
+        """Those of these conversations in which that answer is written down, or was given up, by now."""
+        looks = [("HGET", keys.of("lease", name), "token") for name in running]
+        tokens = await self._redis.many(looks)
+        return [name for name, token in zip(running, tokens, strict=True) if int(token or 0) != running[name]]
+
+    async def again(self, names: Sequence[str]) -> dict[str, int]:
+        """Look at these conversations once more; those in which another old answer is being written: none."""
+        for one in await read(self._redis, names):
+            await self._visit(one)
+        await self._unlearn(names)
+        await self._beside(set(names))
+        return {}
+
+    # -------------------------------------------------------------- turns and waiting events
+
+    async def _visit(self, one: Conversation) -> None:
+        for _ in range(_TRIES):
+            if await self._change(one):
+                return
+            (one,) = await read(self._redis, [one.name])
+
+    async def _change(self, one: Conversation) -> bool:
+        """Change what is stored; False where somebody else has changed some of it meanwhile."""
+        changes = await asyncio.to_thread(self._changes, one)
+        whole = True
+        for kind, old, new, id in changes:
+            key = keys.of(kind, one.name)
+            if await self._redis.run(_EXCHANGE, [key], [old, new]):
+                self.edited.add((one.name, id))
+                self.rooms.add(one.name)
+            else:
+                whole = False
+        for raw in one.events:
+            whole &= await self._withdraw(one.name, raw)
+        return whole
+
+    def _changes(self, one: Conversation) -> list[tuple[str, bytes, bytes, str]]:
+        found: list[tuple[str, bytes, bytes, str]] = []
+        known, everything = self._known.get(one.name, Known()), one.name in self.rooms
+        for raw in one.turns:
+            for turn in read_turns([raw]):
+                if not self._is_theirs(turn.said):
+                    known.learn([turn])
+                if turn.said.user.is_same(self._user):
+                    if not self._is_theirs(turn.said) and (new := self.redaction.answer(raw)) is not raw:
+                        found.append(("turns", raw, new, turn.id))
+                elif self._is_near(turn.said):
+                    self._note(found, "turns", raw, turn.id, everything)
+        for raw in one.events:
+            for event in events_of([raw]):
+                if self._is_near(event) and not event.user.is_same(self._user):
+                    self._note(found, "inbox", raw, event.id, everything)
+        if found or everything:
+            self._known[one.name] = known
+        return found
+
+    def _note(
+        self, found: list[tuple[str, bytes, bytes, str]], kind: str, raw: bytes, id: str, everything: bool
+    ) -> None:
+        new = self.redaction.record(raw, everything=everything)
+        if new is not raw:
+            found.append((kind, raw, new, id))
+
+    async def _withdraw(self, name: str, raw: bytes) -> bool:
+        """Put what says nothing in the place of the person's own event."""
+        for event in events_of([raw]):
+            if not self._is_theirs(event) or isinstance(event, Deleted | Stopped | Withdrawn):
+                continue
+            if event.id == self._event:
+                continue
+            stand_in = Withdrawn(
+                id=event.id,
+                address=event.address,
+                user=msgspec.structs.replace(event.user, name=""),
+                at=event.at,
+                asked=isinstance(event, Said) and event.addressed,
+            )
+            names = [keys.of("inbox", name), keys.of("lease", name)]
+            arguments = [raw, msgspec.json.encode(stand_in), event.id, name, keys.STOPS]
+            done = await self._redis.run(_WITHDRAW, names, arguments)
+            self.withdrawn += bool(done) and isinstance(event, Said | Edited | Rated)
+        return True
+
+    def _is_theirs(self, act: Event) -> bool:
+        return act.user.is_same(self._user) and (self._until is None or act.at <= self._until)
+
+    def _is_near(self, act: Event) -> bool:
+        """Whether the person's words may be looked for here: in another tenant they are a coincidence."""
+        return act.user.tenant == self._user.tenant or act.address.conversation in self.rooms
+
+    # -------------------------------------------------------------- what stands beside turns
+
+    async def _unlearn(self, names: Sequence[str]) -> dict[str, int]:
+        running: dict[str, int] = {}
+        for name in names:
+            places = [keys.of(kind, name) for kind in ("summary", "feed", "lease")]
+            token = await self._redis.run(_UNLEARN, places, [keys.LEASE_S])
+            if token and not await self._is_own(name):
+                running[name] = token
+        return running
+
+    async def _is_own(self, name: str) -> bool:
+        """Whether what is being answered here is the act that asks for all this, or was withdrawn."""
+        head: bytes | None = await self._redis.call("LINDEX", keys.of("inbox", name), 0)
+        events = events_of([head] if head else [])
+        return any(event.id == self._event or isinstance(event, Withdrawn) for event in events)
+
+    async def _beside(self, rooms: Iterable[str]) -> None:
+        """Change what was sent for the turns that stay; delete what belongs to none."""
+        wanted, beside = set(rooms), dict[str, list[tuple[str, str, str]]]()
+        async for key in self._redis.scan("parley:{p*}:*"):
+            kind, _, rest = key.split("}:", 1)[1].partition(":")
+            if kind in ("sent", "picture") and (name := _room_of(rest, wanted)) is not None:
+                beside.setdefault(name, []).append((kind, rest[len(name) + 1 :], key))
+        for name, found in beside.items():
+            (one,) = await read(self._redis, [name])
+            turns = read_turns(one.turns)
+            known = self._known.setdefault(name, Known())
+            known.learn(turns)
+            await self._sort(found, turns, known)
+
+    async def _sort(self, found: Sequence[tuple[str, str, str]], turns: Sequence[Turn], known: Known) -> None:
+        """What was there before its conversation was read, and belongs to no turn of it, can be shown to
+        nobody: it goes. A commit writes the turn and what stands beside it in one step.
+        """
+        ids = {turn.id for turn in turns}
+        pictures = {ref for turn in turns for ref in refs(turn)}
+        for kind, rest, key in found:
+            if rest not in (ids if kind == "sent" else pictures):
+                await self._redis.call("DEL", key)
+            elif kind == "sent":
+                await self._rewrite(key, known)
+
+    async def _rewrite(self, key: str, known: Known) -> None:
+        for _ in range(_TRIES):
+            old: bytes | None = await self._redis.call("GET", key)
+            if old is None:
+                return
+            new = await asyncio.to_thread(self.redaction.prompts, old, known, everything=True)
+            if new is old or await self._redis.run(_REWRITE, [key], [old, new]):
+                return
+
+
+def _room_of(rest: str, rooms: set[str]) -> str | None:
+    """The conversation of these that a key's rest begins with, before an id that may have colons too."""
+    at = rest.rfind(":")
+    while at >= 0:
+        if rest[:at] in rooms:
+            return rest[:at]
+        at = rest.rfind(":", 0, at)
+    return None

@@ -1,0 +1,187 @@
+"""Takes a person's words out of what is kept of others: turns, events, what was sent for their answers."""
+
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgspec
+
+from bot.domain.events import Quote, User
+from bot.domain.prompts import ToolCall, ToolResult
+from bot.domain.turns import Turn
+from bot.storage.erasure.text_matching import REMOVED, Passages
+
+Json = dict[str, Any]
+
+SOMEBODY = "somebody"
+_NO_WORDS = frozenset(
+    (
+        *("id", "conversation", "event", "target", "tenant", "channel", "ref", "by", "restores", "since"),
+        *("ahead", "sticky", "type", "role", "mime", "outcome", "template", "deployment", "capability"),
+        *("at", "began_at", "ended_at", "data", "user", "post", "address", "usage", "filter", "parameters"),
+        "tools",
+    )
+)
+"""Fields that hold no words of people's: ids, times, numbers."""
+_QUOTED = re.compile(r'<message author="([^"]*)">\n(.*?)\n</message>', re.DOTALL)
+"""How a prompt shows what others said before (`bot.generation.prompt_builder.quoted`)."""
+_SUMMARY = re.compile(r"(<summary>\n).*(\n</summary>)", re.DOTALL)
+_FROM = re.compile(r"From (.*):", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Known:
+    """What the turns that stay in a conversation say: the only history that their prompts may show."""
+
+    texts: set[str] = field(default_factory=lambda: {REMOVED})
+    calls: set[str] = field(default_factory=set[str])
+
+    def learn(self, turns: Iterable[Turn]) -> None:
+        """Add what these turns say."""
+        for turn in turns:
+            for message in turn.messages:
+                self.texts.add(message.text)
+                parts = (part for part in message.parts if isinstance(part, ToolCall | ToolResult))
+                self.calls.update(part.id for part in parts)
+
+
+class Redaction:
+    """What is known of one person: their ids, their names, their words.
+
+    Each method returns the very object that it was given where there was nothing to remove. With
+    `everything` also short passages are removed, as in conversations in which the person took part.
+    """
+
+    def __init__(self, user: User, names: Iterable[str], passages: Passages) -> None:
+        self._user = user
+        self._names = frozenset(" ".join(name.split()) for name in names if name.strip())
+        self._passages = passages
+
+    def quotes(self, quote: Quote) -> bool:
+        """Whether it quotes this person: by the id, or by the name where the platform told no id."""
+        return self._theirs(quote.author, quote.by)
+
+    def _theirs(self, author: str, by: str) -> bool:
+        return by == self._user.id if by else " ".join(author.split()) in self._names
+
+    def record(self, stored: bytes, *, everything: bool) -> bytes:
+        """A turn or an event as it is stored."""
+        before: Json = msgspec.json.decode(stored)
+        after = self._record(before, everything)
+        return stored if after is before else msgspec.json.encode(after)
+
+    def answer(self, stored: bytes) -> bytes:
+        """A turn of the person's own, from after they were forgotten: what they said anew stays."""
+        before: Json = msgspec.json.decode(stored)
+        after = self._record({name: old for name, old in before.items() if name != "said"}, True)
+        messages = [
+            old if old["role"] == "user" else new
+            for old, new in zip(before.get("messages", ()), after.get("messages", ()), strict=True)
+        ]
+        after = {**before, **after, **({"messages": messages} if messages else {})}
+        return stored if after == before else msgspec.json.encode(after)
+
+    def _record(self, record: Json, everything: bool) -> Json:
+        ratings = record.get("ratings")
+        if ratings and self._user.id in ratings:
+            record = {
+                **record,
+                "ratings": {who: what for who, what in ratings.items() if who != self._user.id},
+            }
+        return cast("Json", self.value(record, everything=everything))
+
+    def value(self, value: Any, *, everything: bool) -> Any:
+        """Anything that was read from JSON."""
+        match value:
+            case str():
+                return self._text(value, everything)
+            case list():
+                old = cast("list[Any]", value)
+                new = [self.value(one, everything=everything) for one in old]
+                return new if any(a is not b for a, b in zip(new, old, strict=True)) else old
+            case dict():
+                return self._object(cast("Json", value), everything)
+            case _:
+                return value
+
+    def _object(self, value: Json, everything: bool) -> Json:
+        if "author" in value and "text" in value and self._theirs(value["author"], value.get("by", "")):
+            return {"author": SOMEBODY, "text": REMOVED}
+        changed = {
+            name: new
+            for name, old in value.items()
+            if name not in _NO_WORDS and (new := self.value(old, everything=everything)) is not old
+        }
+        return {**value, **changed} if changed else value
+
+    def _text(self, text: str, everything: bool) -> str:
+        if text[:1] in ("{", "[") and (inner := self._inner(text, everything)) is not None:
+            return inner
+        if "<message author=" in text:
+            text = _QUOTED.sub(self._block, text)
+        return self._passages.redact(text, everything=everything)
+
+    def _inner(self, text: str, everything: bool) -> str | None:
+        """A text that is JSON itself, as the arguments of a tool are: words in it may be escaped."""
+        try:
+            before = msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        after = self.value(before, everything=everything)
+        return text if after is before else msgspec.json.encode(after).decode()
+
+    def _block(self, found: re.Match[str]) -> str:
+        if not self._theirs(found[1], ""):
+            return found[0]
+        return f'<message author="{SOMEBODY}">\n{REMOVED}\n</message>'
+
+    # -------------------------------------------------------------- what was sent
+
+    def prompts(self, packed: bytes, known: Known | None, *, everything: bool) -> bytes:
+        """What was sent for an answer to somebody else, as it is stored.
+
+        With `known` every message of the history goes that no turn says any more: who edits a question leaves
+        no trace of it elsewhere, so that what it was can't be looked for.
+        """
+        before: list[Json] = msgspec.json.decode(zlib.decompress(packed))
+        after = [self._prompt(prompt, known, everything) for prompt in before]
+        if all(new is old for new, old in zip(after, before, strict=True)):
+            return packed
+        return zlib.compress(msgspec.json.encode(after), 1)
+
+    def _prompt(self, prompt: Json, known: Known | None, everything: bool) -> Json:
+        old: list[Json] = prompt["messages"]
+        roles = [message["role"] for message in old]
+        question = max((n for n, role in enumerate(roles) if role == "user"), default=0)
+        opening = next((n for n, role in enumerate(roles) if role != "system"), 0) + prompt.get("examples", 0)
+        new: list[Json] = []
+        for place, message in enumerate(old):
+            past = opening <= place < question and message["role"] != "system"
+            if past and known is not None and not _is_known(message, known):
+                new.append({**message, "parts": [{"type": "text", "text": REMOVED}]})
+            elif message["role"] == "system":
+                new.append(self._instruction(message, known, everything))
+            else:
+                new.append(self.value(message, everything=everything))
+        return prompt if all(a is b for a, b in zip(new, old, strict=True)) else {**prompt, "messages": new}
+
+    def _instruction(self, message: Json, known: Known | None, everything: bool) -> Json:
+        """A system message: it names who asked, or sums up what is no longer shown."""
+        text = "".join(part.get("text", "") for part in message["parts"])
+        after = text
+        asker = _FROM.fullmatch(text)
+        if asker and asker[1] in self._names:
+            after = f"From {SOMEBODY}:"
+        elif known is not None and "<summary>" in text:
+            after = _SUMMARY.sub(rf"\1{REMOVED}\2", text)
+        after = self._text(after, everything)
+        return message if after == text else {**message, "parts": [{"type": "text", "text": after}]}
+
+
+def _is_known(message: Json, known: Known) -> bool:
+    parts: list[Json] = message["parts"]
+    text = "".join(part["text"] for part in parts if part["type"] == "text")
+    ids = [part["id"] for part in parts if part["type"] in ("call", "result")]
+    return (not text or text in known.texts) and all(id in known.calls for id in ids)

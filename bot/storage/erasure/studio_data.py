@@ -1,0 +1,146 @@
+"""Takes a person out of what the studio keeps: set-ups, votes, examples that were made from questions."""
+
+from collections.abc import Callable, Iterator, Sequence, Set
+from typing import Any, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from bot.domain.events import User
+from bot.domain.prompts import Example
+from bot.domain.publications import PoolChange, Proposal, Record, Saved
+from bot.storage.conversations.votes import Vote
+from bot.storage.erasure.collection import Found
+from bot.storage.erasure.redaction import SOMEBODY, Redaction
+from bot.storage.erasure.text_matching import REMOVED
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis, Script
+
+_EXCHANGE = Script("exchange")
+_STUDIO = "studio"
+"""The tenant of those who sign in to the studio."""
+_record = msgspec.json.Decoder(Record)
+_proposal = msgspec.json.Decoder(Proposal)
+_saved = msgspec.json.Decoder(Saved)
+_vote = msgspec.json.Decoder(Vote)
+
+
+class Publications:
+    """Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def collect(self, found: Found) -> Found:
+        """Add the words of the set-ups that the person saved."""
+        texts = dict(found.texts)
+        if found.user.tenant == _STUDIO:
+            for _, stored in _pairs(await self._redis.call("HGETALL", keys.SAVES)):
+                for one in _read(_saved, stored):
+                    if one.owner == found.user.id:
+                        texts |= dict.fromkeys(_strings(msgspec.json.decode(one.setups)), one.at)
+        return replace(found, texts=tuple(texts.items()))
+
+    async def forget_own(self, user: User) -> int:
+        """Delete the set-ups that a person saved and the votes that they cast; how much that was."""
+        if user.tenant != _STUDIO:
+            return 0
+        saves = await self._fields(keys.SAVES, _saved, lambda one: one.owner == user.id)
+        votes = await self._fields(keys.VOTES, _vote, lambda one: one.voter == user.id)
+        for name, fields in ((keys.SAVES, saves), (keys.VOTES, votes)):
+            if fields:
+                await self._redis.call("HDEL", name, *fields)
+        return len(saves) + len(votes)
+
+    async def forget_examples(self, theirs: Callable[[Proposal], bool], texts: Set[str] = frozenset()) -> int:
+        """Delete the proposals that were made from somebody's questions (`theirs`, or one of these texts),
+        and take those that were accepted out of their pools, in the history too. Returns how many.
+        """
+        stored: list[bytes] = await self._redis.call("HVALS", keys.PROPOSALS)
+        proposals = [
+            one
+            for raw in stored
+            for one in _read(_proposal, raw)
+            if theirs(one) or one.example.user.strip() in texts
+        ]
+        words = texts | {one.example.user.strip() for one in proposals if one.state == "accepted"}
+
+        def without(examples: Sequence[Example]) -> tuple[Example, ...]:
+            return tuple(one for one in examples if one.user.strip() not in words)
+
+        def cleared(record: Record) -> Record:
+            if not isinstance(record, PoolChange):
+                return record
+            added, removed = without(record.added), without(record.removed)
+            if (added, removed) == (record.added, record.removed):
+                return record
+            return replace(record, added=added, removed=removed)
+
+        await self._amend(cleared)
+        if proposals:
+            await self._redis.call("HDEL", keys.PROPOSALS, *(one.id for one in proposals))
+        return len(proposals)
+
+    async def redact(self, found: Found, redaction: Redaction) -> None:
+        """Take a person's words out of the set-ups of others, and their name from what was published."""
+        for name in (keys.SAVES, keys.PROPOSALS):
+            pairs = await self._redis.call("HGETALL", name)
+            for field, stored in _pairs(pairs):
+                new = redaction.record(stored, everything=False)
+                if new is not stored:
+                    await self._redis.call("HSET", name, field, new)
+        if found.user.tenant == _STUDIO:
+            names = found.names - {""}
+
+            def nameless(record: Record) -> Record:
+                if any(record.author == one or record.author.startswith(f"{one} (") for one in names):
+                    return replace(record, author=SOMEBODY, reason=REMOVED if record.reason else "")
+                return record
+
+            await self._amend(nameless)
+
+    async def _amend(self, change: Callable[[Record], Record]) -> None:
+        """Change records of the history in their places; every process then reads it anew."""
+        amended = 0
+        for stored in await self._redis.call("LRANGE", keys.VERSIONS, 0, -1):
+            for record in _read(_record, stored):
+                new = change(record)
+                if new is not record:
+                    encoded = msgspec.json.encode(new)
+                    amended += await self._redis.run(_EXCHANGE, [keys.VERSIONS], [stored, encoded])
+        if amended:
+            await self._redis.call("INCR", keys.AMENDED)
+            await self._redis.call("PUBLISH", keys.PUBLISHED, 0)
+
+    async def _fields(self, name: str, decoder: Any, test: Callable[[Any], bool]) -> list[bytes]:
+        found: list[bytes] = []
+        for field, stored in _pairs(await self._redis.call("HGETALL", name)):
+            found += [field for one in _read(decoder, stored) if test(one)]
+        return found
+
+
+def _read(decoder: Any, stored: bytes) -> list[Any]:
+    """What is stored, in a list; nothing where it can't be read: it is of a newer Parley."""
+    try:
+        return [decoder.decode(stored)]
+    except msgspec.MsgspecError:
+        return []
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every text of something that was read from JSON, but for the names of its fields."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for one in cast("list[Any]", value):
+                yield from _strings(one)
+        case dict():
+            for one in cast("dict[str, Any]", value).values():
+                yield from _strings(one)
+        case _:
+            pass
+
+
+def _pairs(pairs: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+    return list(pairs.items())

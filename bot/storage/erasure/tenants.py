@@ -1,0 +1,232 @@
+"""Forgets everything of a place that the bot was taken away from: a workspace, an organisation, a chat."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from bot.domain.events import Act, Departed
+from bot.storage.conversations.search import Archive
+from bot.storage.conversations.turns import Turns, read_turns
+from bot.storage.erasure.studio_data import Publications
+from bot.storage.queue.dead_letters import Graveyard, read_event
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis, Script, literal
+from bot.storage.usage.reports import Books
+
+_CLEAR = Script("clear")
+_BESIDE = frozenset({"sent", "picture", "summary", "feed"})
+_BATCH = 10
+"""Conversations that are read at once: each holds two hundred turns at most."""
+_NAMES = 200
+"""Keys that are deleted at once."""
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """What was deleted. `people` are those of whom choices, usage or the list of their talks were kept."""
+
+    conversations: int = 0
+    turns: int = 0
+    waiting: int = 0
+    buried: int = 0
+    proposals: int = 0
+    people: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"conversations {self.conversations}, answers {self.turns}, waiting messages {self.waiting}, "
+            f"buried messages {self.buried}, proposals {self.proposals}, people {self.people}"
+        )
+
+    def __bool__(self) -> bool:
+        return self != Erased()
+
+
+@dataclass(slots=True)
+class _Place:
+    """The conversations of a place. Those of `spared` went on after the bot had come back."""
+
+    departed: Departed
+    found: set[str] = field(default_factory=set[str])
+    spared: set[str] = field(default_factory=set[str])
+    tenants: set[str] = field(default_factory=set[str])
+
+    def holds(self, conversation: str) -> bool:
+        """Whether a conversation is to be forgotten as a whole, with all that stands beside it."""
+        if not conversation.startswith(self.departed.rooms) or conversation in self.spared:
+            return False
+        return not self.departed.marks or conversation in self.found
+
+    def owns(self, rest: str) -> bool:
+        """The same for what follows the kind in a key: a conversation, and perhaps more."""
+        if self.departed.marks:
+            return any(one in self.found for one in _beginnings(rest))
+        return self.holds(rest) and not any(one in self.spared for one in _beginnings(rest))
+
+
+class Tenants:
+    """Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis, archive: Archive) -> None:
+        self._redis = redis
+        self._archive = archive
+        self._turns, self._books = Turns(redis), Books(redis)
+        self._publications, self._graveyard = Publications(redis), Graveyard(redis)
+
+    async def forget(self, departed: Departed) -> Erased:
+        """Delete what was said in a place, and what is kept of its people; sums without names stay.
+
+        Safe to repeat, and to be taken up after a crash: that by which a conversation is found goes last.
+        A worker that still answers there loses its lease, so that it can write nothing down any more.
+        """
+        place = await self._look(departed)
+        people = 0
+        for tenant in sorted(place.tenants) if departed.whole else ():
+            people += await self._forget_people(tenant)
+        buried = await self._graveyard.forget(place.holds)
+        proposals = await self._publications.forget_examples(lambda one: place.holds(one.conversation))
+        await self._archive.forget(departed.rooms, place.holds)
+        await self._forget_beside(place)
+        turns = waiting = 0
+        for conversation in sorted(place.found):
+            gone, events = await self._clear(conversation)
+            turns += gone
+            waiting += events
+        for conversation in sorted(place.spared):
+            turns += await self._forget_until(conversation, departed)
+        return Erased(
+            conversations=len(place.found),
+            turns=turns,
+            waiting=waiting,
+            buried=buried,
+            proposals=proposals,
+            people=people,
+        )
+
+    async def preview(self, departed: Departed) -> Erased:
+        """How much `forget` would delete of a place: conversations, answers, and messages that wait or were
+        given up.
+        """
+        place = await self._look(departed)
+        turns = waiting = 0
+        ordered = sorted(place.found)
+        for at in range(0, len(ordered), _BATCH):
+            commands = [
+                ("LLEN", keys.of(kind, one))
+                for one in ordered[at : at + _BATCH]
+                for kind in ("turns", "inbox")
+            ]
+            counts = await self._redis.many(commands)
+            turns += sum(counts[::2])
+            waiting += sum(counts[1::2])
+        given_up = [one for one in (await self._graveyard.all()).values() if place.holds(one.conversation)]
+        return Erased(conversations=len(ordered), turns=turns, waiting=waiting, buried=len(given_up))
+
+    async def _look(self, departed: Departed) -> _Place:
+        """Which conversations it is about."""
+        place = _Place(departed, tenants={departed.user.tenant} - {""})
+        names: set[str] = set()
+        async for _, kind, rest in self._scan(departed.rooms):
+            if kind in ("turns", "inbox") and rest != departed.address.conversation:
+                names.add(rest)
+        ordered = sorted(names)
+        for at in range(0, len(ordered), _BATCH):
+            batch = ordered[at : at + _BATCH]
+            commands = [("LRANGE", keys.of(kind, one), 0, -1) for one in batch for kind in ("turns", "inbox")]
+            answers = await self._redis.many(commands)
+            for number, conversation in enumerate(batch):
+                self._sort(place, conversation, list(_acts(*answers[2 * number : 2 * number + 2])))
+        return place
+
+    def _sort(self, place: _Place, conversation: str, acts: Sequence[Act]) -> None:
+        marks = place.departed.marks.items()
+        if marks and not any(marks <= act.address.data.items() for act in acts):
+            return
+        place.tenants.update(act.user.tenant for act in acts if not place.departed.user.tenant)
+        later = any(act.at > place.departed.at for act in acts)
+        (place.spared if later else place.found).add(conversation)
+
+    async def _scan(self, rooms: str) -> AsyncIterator[tuple[str, str, str]]:
+        """Each key of these rooms, its kind, and what follows that."""
+        async for name in self._redis.scan(f"parley:{{p*}}:*:{literal(rooms)}*"):
+            kind, _, rest = name.split("}:", 1)[1].partition(":")
+            if rest.startswith(rooms):
+                yield name, kind, rest
+
+    async def _forget_beside(self, place: _Place) -> None:
+        """What was sent, pictures, summaries, what pages follow: also of turns that are no longer kept."""
+        await self._delete(
+            name
+            async for name, kind, rest in self._scan(place.departed.rooms)
+            if kind in _BESIDE and place.owns(rest)
+        )
+
+    async def _clear(self, conversation: str) -> tuple[int, int]:
+        """Empty a conversation; how many turns and waiting messages it had."""
+        shard = keys.shard_of(conversation)
+        names = [keys.of(kind, conversation) for kind in ("lease", "inbox", "turns", "summary")]
+        names += [keys.ready(shard), keys.waiting(shard)]
+        waiting, *turns = await self._redis.run(_CLEAR, names, [conversation])
+        for turn in read_turns(turns):
+            await self._turns.erase(conversation, turn)
+        return len(turns), int(waiting)
+
+    async def _forget_until(self, conversation: str, departed: Departed) -> int:
+        """Delete the turns from before; a conversation that went on keeps the rest."""
+        name, gone = keys.of("turns", conversation), 0
+        for raw in await self._redis.call("LRANGE", name, 0, -1):
+            for turn in read_turns([raw]):
+                if turn.said.at <= departed.at:
+                    await self._turns.erase(conversation, turn)
+                    gone += int(await self._redis.call("LREM", name, 1, raw))
+        await self._redis.call("DEL", keys.of("summary", conversation))
+        return gone
+
+    async def _forget_people(self, tenant: str) -> int:
+        """Delete what is kept of the people of a tenant; how many they were. The tenant's own sums stay."""
+        people: set[str] = set()
+        prefix = keys.of_tenant("", tenant)
+
+        async def names() -> AsyncIterator[str]:
+            async for name in self._redis.scan(literal(prefix) + "*"):
+                kind, _, rest = name.removeprefix(prefix).partition(":")
+                _, _, payer = rest.partition(":")
+                if kind == "tally" or (kind == "spent" and payer.startswith("tenant:")):
+                    continue
+                if kind == "spent" and payer.startswith("person:"):
+                    people.add(payer.removeprefix("person:"))
+                yield name
+            async for name in self._redis.scan(f"parley:{{p*}}:talks:{literal(tenant)}:*"):
+                people.add(name.split(f":talks:{tenant}:", 1)[1])
+                yield name
+
+        await self._delete(names())
+        await self._books.forget(tenant)
+        await self._redis.call("SREM", keys.BOUND, tenant)
+        return len(people)
+
+    async def _delete(self, names: AsyncIterator[str]) -> None:
+        """One command for each key: in a cluster they are in many places."""
+        batch: list[str] = []
+        async for name in names:
+            batch.append(name)
+            if len(batch) == _NAMES:
+                await self._redis.many([("DEL", one) for one in batch])
+                batch.clear()
+        if batch:
+            await self._redis.many([("DEL", one) for one in batch])
+
+
+def _acts(turns: Iterable[bytes], events: Iterable[bytes]) -> Iterator[Act]:
+    """Everything that people did in a conversation, as far as it can be read."""
+    yield from (turn.said for turn in read_turns(turns))
+    yield from (event for event in map(read_event, events) if event is not None)
+
+
+def _beginnings(rest: str) -> Iterator[str]:
+    """What a conversation's id could be at the start of a key's rest, which has colons of its own."""
+    at = rest.find(":")
+    while at >= 0:
+        yield rest[:at]
+        at = rest.find(":", at + 1)
+    yield rest

@@ -1,0 +1,1 @@
+"""What is being answered now, for whoever watches."""

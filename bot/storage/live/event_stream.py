@@ -1,0 +1,36 @@
+"""What a running answer shows, as a stream that any web process can follow from any point."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+
+_FRAMES = 500
+_BLOCK_MS = 20_000
+
+
+class Feed:
+    """Frames of a channel (a conversation), kept for ten minutes. Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def publish(self, channel: str, frame: bytes) -> None:
+        """Add a frame."""
+        name = keys.of("feed", channel)
+        await self._redis.many(
+            [("XADD", name, "MAXLEN", "~", _FRAMES, "*", "frame", frame), ("EXPIRE", name, keys.FEED_S)]
+        )
+
+    async def follow(self, channel: str, after: str) -> AsyncIterator[tuple[str, bytes]]:
+        """Frames after this id, as (id, frame), without end; an empty `after` starts with the oldest kept."""
+        name, last = keys.of("feed", channel), after or "0"
+        while True:
+            answer: list[Any] | None = await self._redis.wait(
+                "XREAD", "BLOCK", _BLOCK_MS, "STREAMS", name, last
+            )
+            for _, entries in answer or ():
+                for entry, fields in entries:
+                    last = entry.decode()
+                    yield last, fields[b"frame"]

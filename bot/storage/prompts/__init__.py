@@ -1,0 +1,1 @@
+"""What people publish, save and choose: versions, proposals, preferences, embeddings."""

@@ -1,0 +1,1 @@
+"""The inbox of events, what workers claim of it, and dead letters."""

@@ -1,0 +1,127 @@
+"""Events that were given up: kept with the reason, until the operator has them tried again or drops them."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from hashlib import sha256
+
+import msgspec
+
+from bot.domain.events import Edited, Event, Said, User
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis, Script
+
+_RETRY = Script("retry")
+_event = msgspec.json.Decoder(Event)
+
+
+class Buried(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that was given up at `at`, after `attempts`; `event` is its JSON as it was stored."""
+
+    conversation: str
+    at: datetime
+    attempts: int
+    reason: str
+    event: str
+
+    @property
+    def words(self) -> str:
+        """What the person wrote; empty for an act without words, and for one that can't be read."""
+        event = read_event(self.event)
+        return event.text if isinstance(event, Said | Edited) else ""
+
+
+_record = msgspec.json.Decoder(Buried)
+
+
+def read_event(stored: bytes | str) -> Event | None:
+    """A stored event; None when it can't be read (an older or a newer format)."""
+    try:
+        return _event.decode(stored)
+    except msgspec.MsgspecError:
+        return None
+
+
+class Graveyard:
+    """What is buried, by ids that stay the same. Every method raises StateUnavailable."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def all(self) -> dict[str, Buried]:
+        """Everything that is buried, by its id, the oldest first."""
+        found = {_id(stored): _record.decode(stored) for stored in await self._stored()}
+        return dict(sorted(found.items(), key=lambda item: item[1].at))
+
+    async def retry(self, wanted: str) -> bool:
+        """Put an event back at the tail of its conversation's inbox; False when it is not buried."""
+        stored = await self._find(wanted)
+        if stored is None:
+            return False
+        record = _record.decode(stored)
+        event, shard = read_event(record.event), keys.shard_of(record.conversation)
+        answer: int = await self._redis.run(
+            _RETRY,
+            [
+                keys.buried(shard),
+                keys.of("inbox", record.conversation),
+                keys.ready(shard),
+                keys.waiting(shard),
+            ],
+            [
+                stored,
+                record.event,
+                record.conversation,
+                event.user.tenant if event else "",
+                keys.WAITING_S,
+                keys.NUDGES,
+                shard,
+            ],
+        )
+        return answer == 1
+
+    async def drop(self, wanted: str) -> bool:
+        """Delete what is buried under this id; False when there is nothing."""
+        stored = await self._find(wanted)
+        if stored is None:
+            return False
+        shard = keys.shard_of(_record.decode(stored).conversation)
+        return bool(await self._redis.call("LREM", keys.buried(shard), 1, stored))
+
+    async def forget(self, gone: Callable[[str], bool]) -> int:
+        """Delete what is buried of these conversations; how much that was."""
+        return await self._forget(lambda record: gone(record.conversation))
+
+    async def forget_person(self, user: User) -> int:
+        """Delete what is buried of one person; how much that was."""
+        return await self._forget(lambda record: _by(user, record))
+
+    async def count_person(self, user: User) -> int:
+        """How much is buried of one person."""
+        return sum(_by(user, _record.decode(stored)) for stored in await self._stored())
+
+    async def _forget(self, test: Callable[[Buried], bool]) -> int:
+        found = [
+            (record, stored) for stored in await self._stored() if test(record := _record.decode(stored))
+        ]
+        for record, stored in found:
+            await self._redis.call("LREM", keys.buried(keys.shard_of(record.conversation)), 1, stored)
+        return len(found)
+
+    async def _find(self, wanted: str) -> bytes | None:
+        return next((stored for stored in await self._stored() if _id(stored) == wanted), None)
+
+    async def _stored(self) -> list[bytes]:
+        shards: Sequence[list[bytes]] = await self._redis.many(
+            [("LRANGE", keys.buried(shard), 0, -1) for shard in range(keys.SHARDS)]
+        )
+        return [stored for records in shards for stored in records]
+
+
+def _by(user: User, record: Buried) -> bool:
+    event = read_event(record.event)
+    return event is not None and (event.user.id, event.user.tenant) == (user.id, user.tenant)
+
+
+def _id(stored: bytes) -> str:
+    """Ten hex digits over the record, which holds its conversation and moment: no two are alike."""
+    return sha256(stored).hexdigest()[:10]

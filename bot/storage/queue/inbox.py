@@ -1,0 +1,306 @@
+"""The inbox: events written down before anyone is thanked, and answered one at a time per conversation.
+
+A conversation sits in its shard's sorted set `ready` with the time at which it is next due. Claiming moves
+that time forward by the lease, so waiting, leased, backing off and crashed are one number, on Redis' clock.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
+from secrets import token_hex
+from typing import Any
+
+import msgspec
+
+from bot.domain.adapter import Receipt
+from bot.domain.errors import LeaseLost, StateUnavailable
+from bot.domain.events import Deleted, Edited, Event, Post, Said, Stopped, now
+from bot.storage.conversations.turns import read_placed
+from bot.storage.queue.claims import Claim as Claim
+from bot.storage.queue.claims import Written as Written
+from bot.storage.queue.dead_letters import Buried, read_event
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis, Script
+
+_ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD = map(Script, ("accept", "stop", "supersede", "claim", "hold"))
+_RELEASE, _FORGIVE, _COMMIT, _DUE = map(Script, ("release", "forgive", "commit", "due"))
+_post = msgspec.json.Decoder(Post)
+_json = msgspec.json.Encoder()
+
+
+class Inbox:
+    """Accept, claim, hold, release, commit. Every method raises StateUnavailable.
+
+    `limit` bounds the events that wait in one conversation, `tenant_limit` those of one tenant. Each shard
+    counts what waits there by tenant, and takes events up to the tenant's even share of the limit; for one
+    beyond that all shards are added up. So a tenant may use its whole limit in a few shards, never has twice
+    the limit waiting (but for events that arrive while it is added up), and accepting stays one step in one
+    slot. What was said can be said again; a deletion, an edit or a rating that came to nothing would go
+    unnoticed: a conversation has as much room again for them, whatever the tenant has waiting.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        lease_s: float,
+        limit: int,
+        retention_s: int,
+        tenant_limit: int = 1000,
+        window: int = 50,
+        keep: int = 200,
+    ) -> None:
+        self._redis = redis
+        self._lease_ms = int(lease_s * 1000)
+        self._limit = limit
+        self._tenant_limit = tenant_limit
+        self._retention_s = retention_s
+        self._window = window
+        self._keep = keep
+        self._unanswered: dict[int, str] = {}  # tickets of claims whose answers were lost, by shard
+
+    @asynccontextmanager
+    async def elsewhere(self) -> AsyncGenerator["Inbox"]:
+        """The same inbox for the running loop, over a connection of its own."""
+        inbox = copy(self)
+        inbox._redis = Redis(self._redis.url)
+        try:
+            yield inbox
+        finally:
+            await inbox._redis.close()
+
+    async def accept(self, event: Event) -> Receipt:
+        """Write an event down, once for all its deliveries."""
+        if isinstance(event, Stopped):
+            return await self.stop(event)
+        receipt = await self._accept(
+            event, self._tenant_limit // keys.SHARDS if isinstance(event, Said) else -1
+        )
+        if receipt == "share":
+            looks = [("HGET", keys.waiting(shard), event.user.tenant) for shard in range(keys.SHARDS)]
+            if sum(int(count or 0) for count in await self._redis.many(looks)) >= self._tenant_limit:
+                return "busy"
+            receipt = await self._accept(event, -1)
+        return msgspec.convert(receipt, Receipt)
+
+    async def _accept(self, event: Event, share: int) -> str:
+        conversation = event.address.conversation
+        addressed = not isinstance(event, Said) or event.addressed
+        shard = keys.shard_of(conversation)
+        answer: bytes = await self._redis.run(
+            _ACCEPT,
+            [
+                keys.of("seen", conversation, event.id),
+                keys.of("inbox", conversation),
+                keys.ready(shard),
+                keys.of("turns", conversation),
+                keys.waiting(shard),
+                keys.of("owner", conversation),
+            ],
+            [
+                _json.encode(event),
+                conversation,
+                int(addressed),
+                self._limit if isinstance(event, Said) else 2 * self._limit,
+                keys.SEEN_S,
+                keys.NUDGES,
+                shard,
+                event.user.tenant,
+                share,
+                keys.WAITING_S,
+                event.address.owner,
+                self._retention_s + keys.DAY_S,
+            ],
+        )
+        return answer.decode()
+
+    async def stop(self, event: Stopped, *, leave: bool = False) -> Receipt:
+        """Stop the answer that is due in this conversation; without `leave` only for the person who asked.
+
+        The wish outlives its worker, and ends with the answer that it is for. A second delivery, or a wish
+        for an answer that is there already, is a `duplicate` and stops nothing.
+        """
+        conversation, user = event.address.conversation, event.user
+        answer: bytes = await self._redis.run(
+            _STOP,
+            [
+                keys.of("seen", conversation, event.id),
+                keys.of("lease", conversation),
+                keys.of("inbox", conversation),
+                keys.of("owner", conversation),
+            ],
+            [
+                user.id,
+                user.tenant,
+                conversation,
+                keys.STOPS,
+                keys.LEASE_S,
+                int(leave),
+                event.target,
+                keys.SEEN_S,
+                event.address.owner,
+            ],
+        )
+        return msgspec.convert(answer.decode(), Receipt)
+
+    async def supersede(self, event: Said | Edited | Deleted) -> bool:
+        """Stop the answer that runs in this conversation for the same person; whether there was one.
+
+        What they asked before and still waits is marked `superseded`. What is edited or deleted stops only
+        its own.
+        """
+        conversation = event.address.conversation
+        names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
+        user, target = event.user, "" if isinstance(event, Said) else event.target
+        why = type(event).__name__.lower()
+        arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why]
+        return bool(await self._redis.run(_SUPERSEDE, names, arguments))
+
+    async def claim(self, shard: int) -> Claim | int:
+        """The oldest due conversation of a shard, or the ms until one is due (-1: none is waiting).
+
+        When Redis goes away before it has answered, what it may have given is given by the next claim.
+        """
+        ticket = self._unanswered.pop(shard, None)
+        again, ticket = ticket is not None, ticket or token_hex(8)
+        try:
+            answer: list[Any] = await self._redis.run(
+                _CLAIM,
+                [keys.ready(shard)],
+                [keys.room(shard), self._lease_ms, self._window, keys.LEASE_S, ticket, int(again)],
+            )
+        except StateUnavailable:
+            self._unanswered[shard] = ticket
+            raise
+        if not answer[0]:
+            return int(answer[1])
+        conversation, token, attempt, post, stop, erasures, event, waited, more, lost, certain, *turns = (
+            answer
+        )
+        read, places = read_placed(turns)
+        return Claim(
+            conversation=conversation.decode(),
+            token=token,
+            attempt=attempt,
+            begun=_post.decode(post) if post else None,
+            stop=stop.decode() if stop else "",
+            erasures=erasures.decode() if erasures else "0",
+            event=read_event(event),
+            raw=event,
+            waited_ms=waited,
+            more_in_ms=more,
+            lost=lost,
+            certain=bool(certain),
+            turns=read,
+            places=places,
+        )
+
+    async def hold(self, claim: Claim, begun: Post | None = None, *, alone: bool | None = None) -> str:
+        """Renew the lease, and note the post begun under it. The wish to stop, where there is one.
+
+        `alone` notes whether nothing else runs in the process: then the event is to blame for its end.
+        Raises LeaseLost.
+        """
+        company = "" if alone is None else "alone" if alone else "1"
+        answer: bytes | None = await self._redis.run(
+            _HOLD,
+            [keys.of("lease", claim.conversation), keys.ready(claim.shard)],
+            [claim.token, claim.conversation, self._lease_ms, _json.encode(begun) if begun else "", company],
+        )
+        if answer is None:
+            raise LeaseLost(claim.conversation)
+        return answer.decode()
+
+    async def release(
+        self, claim: Claim, delay_s: float, *, counted: bool = True, stalled: bool = False
+    ) -> None:
+        """Put the event back: due again after the delay. An uncounted attempt was no fault of the event's;
+        `stalled` says that it held its process up. Raises LeaseLost.
+        """
+        answer: int = await self._redis.run(
+            _RELEASE,
+            [keys.of("lease", claim.conversation), keys.ready(claim.shard)],
+            [
+                claim.token,
+                claim.conversation,
+                int(delay_s * 1000),
+                int(not counted),
+                keys.NUDGES,
+                claim.shard,
+                int(stalled),
+            ],
+        )
+        if answer == 0:
+            raise LeaseLost(claim.conversation)
+
+    async def forgive(self, claim: Claim) -> None:
+        """The lease was lost, and this process is there all the same: the event did not end it."""
+        await self._redis.run(_FORGIVE, [keys.of("lease", claim.conversation)], [claim.token])
+
+    async def commit(self, claim: Claim, written: Written) -> None:
+        """End the event with what it led to, in one step. Raises LeaseLost when another worker took over.
+
+        Said again, because the answer was lost, it changes nothing more and is no error.
+        """
+        conversation, turn, bill = claim.conversation, written.turn, written.bill
+        user = turn.said.user if turn else None
+        names = [
+            keys.of("lease", conversation),
+            keys.ready(claim.shard),
+            keys.of("inbox", conversation),
+            keys.of("turns", conversation),
+            keys.buried(claim.shard),
+            keys.waiting(claim.shard),
+            keys.owed(claim.shard),
+            keys.talks(claim.shard, user.tenant, user.id) if user else keys.talks(claim.shard, "", ""),
+            keys.of("sent", conversation, turn.id if turn else ""),
+            *(keys.of("picture", conversation, ref) for ref in written.pictures),
+        ]
+        arguments = [
+            claim.token,
+            conversation,
+            keys.NUDGES,
+            claim.shard,
+            _json.encode(turn) if turn else "",
+            "" if written.place is None else claim.places[written.place],
+            self._keep,
+            self._retention_s,
+            _json.encode(_buried(claim, written.buried)) if written.buried else "",
+            keys.BURIED_S,
+            claim.event.user.tenant if claim.event else "",
+            bill.event if bill else "",
+            _json.encode(bill) if bill else "",
+            keys.OWED_S,
+            keys.TALKS_S,
+            "" if written.place is None else claim.turns[written.place].id,
+            written.sent,
+            *written.pictures.values(),
+        ]
+        if await self._redis.run(_COMMIT, names, arguments) == 0:
+            raise LeaseLost(conversation)
+
+    async def due(self) -> Sequence[int]:
+        """The sweep: for each shard, the ms until something is due there; -1 where nothing waits."""
+        answers = await self._redis.each(_DUE, [keys.ready(shard) for shard in range(keys.SHARDS)])
+        return [-1 if answer is None else int(answer) for answer in answers]
+
+    async def nudges(self) -> AsyncGenerator[int | str]:
+        """Shards in which something became due, and conversations whose answer should stop, with the wish.
+
+        A wish to stop is the event that it is for and, on a second line, why: `asked`, `said`, `edited` or
+        `deleted`.
+
+        Losing one is harmless. The first item is "": from here on nothing is missed.
+        """
+        async for channel, data in self._redis.subscribe(keys.NUDGES, keys.STOPS):
+            yield int(data) if channel == keys.NUDGES else data
+
+
+def _buried(claim: Claim, reason: str) -> Buried:
+    return Buried(
+        conversation=claim.conversation,
+        at=now(),
+        attempts=claim.attempt,
+        reason=reason,
+        event=claim.raw.decode("utf-8", "replace"),
+    )

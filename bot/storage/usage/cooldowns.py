@@ -1,0 +1,62 @@
+"""What all processes know together of deployments: who cools down, whose limits are near, what is refused."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis, Script
+
+_PACE = Script("pace")
+_MS = 1000
+
+
+class Taken(NamedTuple):
+    """Which candidate may be asked (`None`: none), after how long (of none: until one may be, at the least).
+
+    For each candidate: how long it cools down, and the parameters that its model refuses.
+    """
+
+    chosen: int | None
+    wait_s: float
+    rests_s: list[float]
+    refused: list[frozenset[str]]
+
+
+class Cooldowns:
+    """One round trip for each question, whatever there is to tell with it. Raises StateUnavailable.
+
+    A deployment is any name that is the same in every process.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def take(
+        self,
+        candidates: Sequence[str],
+        charges: Sequence[tuple[float, float, float, float]],
+        longest_s: float,
+        rests_s: Mapping[str, float],
+        refused: Mapping[str, Collection[str]],
+    ) -> Taken:
+        """Choose the first candidate that is free, else the one that is free soonest, and charge it.
+
+        `charges` are for each candidate the cost and the slack of its requests, then of its tokens, in
+        seconds (see `bot.llm.routing.rate_limits`). None is chosen that cools down, or that is free only after
+        `longest_s`. What is told, cool-downs and refused parameters, counts before the choice.
+        """
+        others = [*dict.fromkeys((*rests_s, *refused))]
+        args: list[str | float] = [len(candidates), longest_s * _MS, keys.PACE_S * _MS, keys.REFUSED_S * _MS]
+        args += [part * _MS for charge in charges for part in charge]
+        for name in others:
+            args += [rests_s.get(name, 0.0) * _MS, ",".join(sorted(refused.get(name, ())))]
+        names = [key for name in (*candidates, *others) for key in keys.of_deployment(name)]
+        if not names:
+            return Taken(None, 0.0, [], [])
+        answer: list[Any] = await self._redis.run(_PACE, names, args)
+        return Taken(
+            chosen=int(answer[0]) - 1 if answer[0] else None,
+            wait_s=int(answer[1]) / _MS,
+            rests_s=[int(rest) / _MS for rest in answer[2::2]],
+            refused=[frozenset(text.decode().split(",")) - {""} for text in answer[3::2]],
+        )

@@ -1,0 +1,1 @@
+"""Workers: each takes waiting events, has them answered, and commits the turns."""

@@ -1,0 +1,79 @@
+"""Replies of Slack, Teams, Graph and Entra are read within a bound, whatever they hold."""
+
+from collections.abc import AsyncGenerator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from adapters.shared import http_responses
+from adapters.shared.entra import Keys, by_secret
+from adapters.slack.api.web_api import Unsure, WebApi
+from adapters.teams.api.connector import Connector
+from adapters.teams.cloud import Cloud
+from bot.domain.errors import PlatformUnavailable
+
+Served = tuple[aiohttp.ClientSession, str]
+
+
+async def flood(request: web.Request) -> web.StreamResponse:
+    """A body that never ends, the beginning of which is right."""
+    response = web.StreamResponse(headers={"content-type": "application/json"})
+    await response.prepare(request)
+    await response.write(b'{"ok":true,"id":"posted","text":"')
+    while True:
+        await response.write(b"x" * 65536)
+
+
+async def deep(request: web.Request) -> web.StreamResponse:
+    """A body that is nested so deeply that no reader follows."""
+    return web.Response(body=b'{"x":' + b"[" * 100_000, content_type="application/json")
+
+
+@pytest.fixture(params=[flood, deep])
+async def hostile(request: pytest.FixtureRequest) -> AsyncGenerator[Served]:
+    """A server that answers everything so."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", request.param)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        yield session, f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_slack_may_not_fill_the_process(hostile: Served) -> None:
+    """Field fault 93: an answer of Slack's without an end was read until the call's time was over."""
+    session, address = hostile
+    with pytest.raises(Unsure):
+        await WebApi(session, SecretStr("xoxb"), f"{address}/api").call("auth.test", {})
+
+
+async def test_entra_may_not_fill_the_process(hostile: Served) -> None:
+    """Field fault 93: nor may tokens, nor signing keys."""
+    session, address = hostile
+    with pytest.raises(PlatformUnavailable, match="Entra did not answer"):
+        await by_secret(session, address, "tenant", "app", SecretStr("secret"), "scope")()
+    with pytest.raises(PlatformUnavailable, match="signing keys"):
+        await Keys(session, f"{address}/keys").get("a")
+
+
+async def test_a_message_that_teams_took_is_not_sent_again_for_a_reply_that_can_not_be_read(
+    hostile: Served,
+) -> None:
+    """Field fault 93: the status says that it was posted; another try would double it."""
+    session, address = hostile
+    place = {"service_url": address, "conversation": "c", "bot": "b", "user": "u"}
+    connector = Connector(session, None, Cloud().local(), 0.01)
+    assert await connector.send(place, {"type": "message"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("5", 5.0), (3600, 3600.0), ("inf", None), ("nan", None), (None, None), ("soon", None), ("1e9", 86_400)],
+)
+def test_seconds_are_a_number_that_can_be_waited_for(value: object, expected: float | None) -> None:
+    """Field fault 93: `Retry-After: inf` silenced a method of Slack's for ever."""
+    assert http_responses.seconds(value) == expected

@@ -1,0 +1,617 @@
+"""How an answer becomes visible: streamed, edited or posted, whole in the end, and never twice."""
+
+import contextlib
+import gc
+import re
+from unittest import mock
+
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+
+from adapters.slack.answers import stream, thread
+from bot.domain.errors import ConfigError, PlatformUnavailable
+from bot.domain.events import Post, Said
+from bot.domain.prompts import Image
+from bot.domain.turns import Reply, Source
+from tests.adapters.slack.conftest import Engine, Room, listening, new_adapter
+from tests.simulators.slack import SlackSimulator
+
+PICTURE = b"\x89PNG" + b"picture" * 300_000
+LONG = "\n\n".join(f"Paragraph {number}: " + "words and more words " * 40 for number in range(40))
+
+
+@pytest.fixture(autouse=True)
+def _quick() -> object:
+    """The pace of people is for people."""
+    with (
+        mock.patch.object(stream, "APPEND_INTERVAL_S", 0.01),
+        mock.patch.object(stream, "EDIT_INTERVAL_S", 0.01),
+        mock.patch.object(stream, "FIRST_PAUSE_S", 0.01),
+        mock.patch.object(stream, "FINISH_PATIENCE_S", 2.0),
+    ):
+        yield
+
+
+async def grow(room: Room, said: Said, post: Post, text: str) -> None:
+    """Offer a text and wait until it is what a person reads."""
+    assert await room.adapter.update(post, text)
+    await room.slack.until(lambda: room.shown(said) == [text])
+
+
+async def test_an_answer_is_streamed_from_its_first_words_to_its_last(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Be")
+    await grow(room, said, post, "Because it is")
+    done = await room.adapter.close(post, Reply(text="Because it is so.", rate=True))
+    assert room.shown(said) == ["Because it is so."]
+    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert message["streaming"] is False
+    assert message["metadata"]["event_payload"] == {"event": said.id}
+    assert message["blocks"][0]["type"] == "context_actions"
+    assert done.id == f"T0SIM:C0GENERAL:{message['ts']}"
+    assert room.slack.calls["chat.postMessage"] == 0
+    assert next(m for m, _, _ in room.slack.log if m.startswith("chat.")) == "chat.startStream"
+
+
+@pytest.mark.parametrize("begun", ["Because it is ", "Because it is\n\n", "Because it is *"])
+async def test_white_space_at_the_end_of_what_was_streamed_costs_no_edit(room: Room, begun: str) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await room.adapter.update(post, begun)
+    await room.slack.until(lambda: room.shown(said) == ["Because it is"])
+    await room.adapter.close(post, Reply(text="Because it is\n\n_Stopped._"))
+    assert room.shown(said) == ["Because it is\n\n_Stopped._"]
+    assert room.slack.calls["chat.update"] == 0
+
+
+async def test_what_is_whole_is_not_kept_in_memory(room: Room) -> None:
+    text = "A long answer. " * 200
+
+    async def ask() -> None:
+        said = await room.asked()
+        post = await room.open(said)
+        await room.adapter.update(post, text)
+        await room.slack.until(lambda: bool(room.shown(said)))
+        done = await room.adapter.close(post, Reply(text=text.strip()))
+        calls = room.slack.calls.copy()
+        assert await room.adapter.close(post, Reply(text=text.strip())) == done
+        assert room.slack.calls == calls
+
+    def held() -> int:
+        gc.collect()
+        return sum(isinstance(one, stream.Answer) for one in gc.get_objects())
+
+    before = held()
+    await ask()
+    assert held() == before
+
+
+async def test_an_answer_without_growth_is_one_post(room: Room) -> None:
+    said = await room.asked()
+    done = await room.answer(said, "Because.")
+    assert room.shown(said) == ["Because."]
+    assert room.slack.calls["chat.postMessage"] == 1
+    assert room.slack.calls["chat.startStream"] == room.slack.calls["chat.update"] == 0
+    assert done.data["messages"] == done.id.rpartition(":")[2]
+
+
+async def test_closing_again_changes_nothing(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await room.adapter.update(post, "Bec")
+    reply = Reply(text="Because.", rate=True, sources=(Source(title="A page", url="https://example.com"),))
+    done = await room.adapter.close(post, reply)
+    calls = room.slack.calls.copy()
+    assert await room.adapter.close(post, reply) == done
+    assert await room.adapter.close(done, reply) == done
+    async with new_adapter(room.slack) as another:
+        assert await another.close(done, reply) == done
+    assert room.slack.calls == calls
+
+
+@pytest.mark.parametrize(
+    "code", ["unknown_method", "channel_type_not_supported", "missing_recipient_team_id"]
+)
+async def test_field_note_12_without_native_streams_answers_are_posted_and_edited(
+    room: Room, code: str
+) -> None:
+    room.slack.fault("chat.startStream", "error", count=99, code=code)
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Because it")
+    await grow(room, said, post, "Because it is")
+    await room.adapter.close(post, Reply(text="Because it is so."))
+    assert room.shown(said) == ["Because it is so."]
+    await room.answer(await room.asked(), "Again.")
+    assert room.slack.calls["chat.startStream"] == 1, "a refusal is remembered"
+
+
+async def test_field_note_12_a_limited_start_falls_back_and_asks_no_more_until_it_may(room: Room) -> None:
+    room.slack.fault("chat.startStream", "limited", seconds=60)
+    for _ in range(2):
+        said = await room.asked()
+        post = await room.open(said)
+        await grow(room, said, post, "Because")
+        await room.adapter.close(post, Reply(text="Because it is so."))
+        assert room.shown(said) == ["Because it is so."]
+    assert room.slack.calls["chat.startStream"] == 1
+
+
+async def test_field_note_12_limited_edits_end_in_one_last_edit(room: Room) -> None:
+    room.slack.fault("chat.startStream", "error", code="unknown_method")
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Because")
+    room.slack.fault("chat.update", "limited", seconds=0.2)
+    for end in range(20):
+        await room.adapter.update(post, "Because " + "x" * end)
+    await room.adapter.close(post, Reply(text="Because it is so."))
+    assert room.shown(said) == ["Because it is so."]
+    assert room.slack.calls["chat.update"] <= 3
+
+
+async def test_field_note_12_a_closed_stream_is_finished_by_a_message_with_only_the_rest(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "The first half.")
+    room.slack.workspace.stream_life_s = 0.0
+    done = await room.adapter.close(post, Reply(text="The first half.\n\nThe second half.", rate=True))
+    assert room.shown(said) == ["The first half.", "The second half."]
+    assert len(done.data["messages"].split()) == 2
+    assert (
+        await room.adapter.close(post, Reply(text="The first half.\n\nThe second half.", rate=True)) == done
+    )
+
+
+async def test_field_note_12_a_stream_closed_while_it_grows_goes_on_in_an_edited_message(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "One.")
+    room.slack.workspace.stream_life_s = 0.0
+    await room.adapter.update(post, "One. Two.")
+    await room.slack.until(lambda: room.shown(said) == ["One.", " Two."])
+    await room.adapter.update(post, "One. Two. Three.")
+    await room.slack.until(lambda: room.shown(said) == ["One.", " Two. Three."])
+    await room.adapter.close(post, Reply(text="One. Two. Three. Four."))
+    assert room.shown(said) == ["One.", " Two. Three. Four."]
+    assert room.slack.calls["chat.startStream"] == 1
+
+
+async def test_field_note_08_a_stop_that_fails_late_completes_the_same_message(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Because")
+    room.slack.fault("chat.stopStream", "drop_after")
+    await room.adapter.close(post, Reply(text="Because it is so."))
+    assert room.shown(said) == ["Because it is so."]
+
+
+async def test_field_note_08_an_append_of_unknown_fate_is_never_doubled(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "One")
+    room.slack.fault("chat.appendStream", "drop_after")
+    await room.adapter.update(post, "One two")
+    await room.slack.until(lambda: room.slack.calls["chat.appendStream"] == 1)
+    await room.adapter.close(post, Reply(text="One two three"))
+    assert room.shown(said) == ["One two three"]
+
+
+@pytest.mark.parametrize("method", ["chat.startStream", "chat.postMessage"])
+async def test_field_note_08_a_post_of_unknown_fate_is_found_again_not_repeated(
+    room: Room, method: str
+) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    room.slack.fault(method, "drop_after")
+    if method == "chat.startStream":
+        await room.adapter.update(post, "Because")
+        await room.slack.until(lambda: room.shown(said) == ["Because"])
+    await room.adapter.close(post, Reply(text="Because it is so."))
+    assert room.shown(said) == ["Because it is so."]
+
+
+@pytest.mark.parametrize("kind", ["error", "500", "drop", "limited"])
+async def test_field_note_09_the_last_edit_is_retried_until_it_is_visible(room: Room, kind: str) -> None:
+    room.slack.fault("chat.startStream", "error", code="unknown_method")
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Because")
+    room.slack.fault("chat.update", kind, count=2, seconds=0.05)  # pyright: ignore[reportArgumentType]
+    await room.adapter.close(post, Reply(text="Because it is so."))
+    assert room.shown(said) == ["Because it is so."]
+
+
+async def test_field_note_09_ok_false_is_a_failure(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    room.slack.fault("chat.postMessage", "error", code="is_archived")
+    with pytest.raises(ConfigError, match="is_archived: the channel is archived"):
+        await room.adapter.close(post, Reply(text="Because."))
+    assert room.shown(said) == []
+
+
+async def test_slack_away_for_long_is_platform_unavailable(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    room.slack.fault("*", "500", count=99)
+    with mock.patch.object(stream, "FINISH_PATIENCE_S", 0.05), pytest.raises(PlatformUnavailable):
+        await room.adapter.close(post, Reply(text="Because."))
+
+
+async def test_a_limited_stop_shows_the_whole_text_now_and_ends_the_stream_later(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Because")
+    room.slack.fault("chat.stopStream", "limited", seconds=0.05)
+    await room.adapter.close(post, Reply(text="Because it is so.", rate=True))
+    assert room.shown(said) == ["Because it is so."]
+    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    await room.slack.until(lambda: not message["streaming"])
+    assert message["blocks"]
+
+
+# ------------------------------------------------------------------ crashes
+
+
+async def test_field_note_10_a_crash_in_the_middle_is_completed_in_place(room: Room) -> None:
+    said = await room.asked()
+    begun = await room.open(said)
+    await grow(room, said, begun, "Because it")
+    async with new_adapter(room.slack) as second:
+        post = await second.open(said.address, begun, True)
+        assert post.data["messages"]
+        assert await second.update(post, "Since it")
+        await second.close(post, Reply(text="Since it is so."))
+    assert room.shown(said) == ["Since it is so."]
+
+
+async def test_an_attempt_that_was_given_up_writes_no_more_once_the_next_begins(room: Room) -> None:
+    said = await room.asked()
+    begun = await room.open(said)
+    await grow(room, said, begun, "Because")
+    with mock.patch.object(stream, "APPEND_INTERVAL_S", 0.05):
+        begun = await room.adapter.open(said.address, begun, True)
+        await room.adapter.update(begun, "Since it")
+        await room.slack.until(lambda: room.shown(said) == ["Since it"])
+        await room.adapter.update(begun, "Since it was given up")
+    post = await room.adapter.open(said.address, begun, True)
+    await room.adapter.close(post, Reply(text="Since it is so."))
+    calls = room.slack.calls.total()
+    await room.slack.say("C0GENERAL", "U0ALICE", "something else, which takes a while")
+    assert room.shown(said) == ["Since it is so."]
+    assert room.slack.calls.total() == calls
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_field_note_10_an_unrecorded_message_is_found_by_its_mark(room: Room, streams: bool) -> None:
+    if not streams:
+        room.slack.fault("chat.startStream", "error", code="unknown_method")
+    said = await room.asked()
+    lost = await room.open(said)
+    await grow(room, said, lost, "Because it")
+    async with new_adapter(room.slack) as second:
+        post = await second.open(said.address, None, True)
+        await second.close(post, Reply(text="Since it is so."))
+    assert room.shown(said) == ["Since it is so."]
+
+
+async def test_a_crash_after_the_end_finds_the_whole_answer(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Because it")
+    await room.adapter.close(post, Reply(text=LONG))
+    before = len(room.shown(said))
+    async with new_adapter(room.slack) as second:
+        post = await second.open(said.address, None, True)
+        await second.close(post, Reply(text="Short."))
+    assert before > 1
+    assert room.shown(said) == ["Short."], "messages that are no longer needed are deleted"
+
+
+async def test_answers_to_other_questions_in_the_thread_are_left_alone(room: Room) -> None:
+    first = await room.asked()
+    thread_ts = first.address.data["thread"]
+    second = await room.asked("<@U0BOT> and why that?", thread_ts=thread_ts)
+    await room.answer(first, "Because.")
+    post = await room.open(second)
+    await room.adapter.update(post, "Sin")
+    await room.slack.until(lambda: room.shown(first) == ["Because.", "Sin"])
+    async with new_adapter(room.slack) as other:
+        post = await other.open(second.address, None, True)
+        await other.close(post, Reply(text="Since."))
+    assert room.shown(first) == ["Because.", "Since."]
+
+
+async def test_field_note_11_a_changed_question_changes_the_answer_in_place(room: Room) -> None:
+    said = await room.asked()
+    done = await room.answer(said, "Because.")
+    await room.slack.edit("C0GENERAL", said.address.data["question"], "<@U0BOT> why not?")
+    edited = room.engine.events[-1]
+    post = await room.adapter.open(edited.address, done, False)
+    await room.adapter.update(post, "Since")
+    again = await room.adapter.close(post, Reply(text="Since it isn't."))
+    assert room.shown(said) == ["Since it isn't."]
+    assert again.id == done.id
+    assert room.slack.calls["conversations.replies"] == 0
+
+
+# ------------------------------------------------------------------ length, looks, people
+
+SHOWY = """## Ways
+
+Take the **train**, not the *car* or `a bus`.
+
+| Way | Speed |
+|---|---:|
+| Train | 160 |
+| Car | 100 |
+
+- [x] a ticket
+  1. a book
+
+> said [somebody](https://example.com/a_b)
+
+```python
+hours = km / kmh
+```
+
+Done."""
+RAW = re.compile(r"[*`|#]|\]\(|\[(?![ x]\])")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_field_note_15_half_open_marks_never_show_as_raw_signs_while_an_answer_grows(
+    room: Room, streams: bool
+) -> None:
+    if not streams:
+        room.slack.fault("chat.startStream", "error", code="unknown_method")
+    said = await room.asked()
+    post = await room.open(said)
+    seen: list[str] = []
+    for end in range(1, len(SHOWY), 3):
+        await room.adapter.update(post, SHOWY[:end])
+        calls = room.slack.calls.total()
+        with contextlib.suppress(TimeoutError):
+            await room.slack.until(lambda calls=calls: room.slack.calls.total() > calls, timeout_s=0.03)
+        seen += room.shown(said)
+    await room.adapter.close(post, Reply(text=SHOWY))
+    assert room.shown(said) == [SHOWY]
+    assert len(set(seen)) > 8
+    assert [words for text in seen for words in words_of(text) if RAW.search(words)] == []
+    assert not [answer for _, _, answer in room.slack.log if answer.get("error")] or not streams
+
+
+def words_of(text: str) -> list[str]:
+    """What a reader of Markdown takes for words, not for signs."""
+    tree = SyntaxTreeNode(MarkdownIt("commonmark").enable("table").parse(text))
+    return [node.content for node in tree.walk() if node.type == "text"]
+
+
+async def test_field_note_14_a_long_answer_is_split_and_nothing_is_over_a_limit(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    for end in range(0, len(LONG), 4_000):
+        await room.adapter.update(post, LONG[:end])
+    await room.adapter.close(post, Reply(text=LONG, rate=True))
+    shown = room.shown(said)
+    assert "".join("".join(shown).split()) == "".join(LONG.split())
+    assert len(shown) == 4
+    assert not [answer for _, _, answer in room.slack.log if answer.get("error")]
+
+
+async def test_field_note_14_fences_are_closed_and_opened_again_over_a_growing_stream(room: Room) -> None:
+    code = "Look:\n\n```python\n" + "\n".join(f"line_{n} = {n}" for n in range(1_500)) + "\n```"
+    said = await room.asked()
+    post = await room.open(said)
+    await room.adapter.update(post, code[:9_000])
+    await room.slack.until(lambda: room.shown(said) == [code[:9_000]])
+    await room.adapter.update(post, code[:16_000])
+    await room.slack.until(lambda: len(room.shown(said)) == 2)
+    await room.adapter.close(post, Reply(text=code))
+    for part in room.shown(said):
+        assert part.count("```") % 2 == 0
+    assert "line_1499 = 1499" in room.shown(said)[-1]
+
+
+async def test_a_refusal_for_size_is_answered_by_smaller_messages(room: Room) -> None:
+    room.slack.fault("chat.postMessage", "error", code="msg_blocks_too_long")
+    said = await room.asked()
+    await room.answer(said, LONG[:10_000])
+    assert len(room.shown(said)) == 2
+
+
+async def test_field_note_16_the_model_pages_nobody(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    for text in ("Hi <", "Hi <!chan", "Hi <!channel> and @he", "Hi <!channel> and @here, <@U0BOB>"):
+        await room.adapter.update(post, text)
+    await room.adapter.close(post, Reply(text="Hi <!channel> and @here, <@U0BOB> and `@here`, a@here.com"))
+    (shown,) = room.shown(said)
+    assert shown.replace("\u2060", "") == "Hi <!channel> and @here, <@U0BOB> and `@here`, a@here.com"
+    for page in ("<!", "<@", " @here,"):
+        assert page not in shown
+    assert "`@here`, a@here.com" in shown
+    for _, args, _ in room.slack.log:
+        assert "<!channel" not in str(args)
+
+
+async def test_a_private_reply_is_seen_by_the_asker_only(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    done = await room.adapter.close(post, Reply(text="You spent 3 cents.", private=True))
+    assert await room.adapter.close(post, Reply(text="You spent 3 cents.", private=True)) == done
+    assert room.shown(said) == []
+    (whisper,) = room.slack.workspace.ephemeral
+    assert (whisper["user"], whisper["markdown"]) == ("U0ALICE", "You spent 3 cents.")
+    assert whisper["thread_ts"] == said.address.data["thread"]
+
+
+async def test_pictures_are_uploaded_once_with_words_for_those_who_cannot_see(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    reply = Reply(text="", images=(Image(mime="image/png", data=PICTURE, alt="A red bicycle"),))
+    done = await room.adapter.close(post, reply)
+    assert await room.adapter.close(done, reply) == done
+    text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert text["markdown"] == "A red bicycle"
+    (file,) = picture["files"]
+    assert (file["alt_txt"], file["title"]) == ("A red bicycle", "A red bicycle")
+    assert room.slack.workspace.files[file["id"]]["content"] == PICTURE
+
+
+async def test_a_new_picture_takes_the_place_of_the_one_before(room: Room) -> None:
+    said = await room.asked()
+    first = Reply(text="Here.", images=(Image(mime="image/png", data=b"one", alt="One"),))
+    second = Reply(text="Here.", images=(Image(mime="image/png", data=b"two", alt="Two"),))
+    await room.adapter.close(await room.open(said), first)
+    async with new_adapter(room.slack) as other:
+        await other.close(await other.open(said.address, None, True), second)
+    contents = [file.get("content") for file in room.slack.workspace.files.values()]
+    assert contents == [b"two"]
+    assert len(room.slack.thread("C0GENERAL", said.address.data["thread"])) == 2
+
+
+async def test_sources_are_a_line_under_the_answer(room: Room) -> None:
+    said = await room.asked()
+    sources = (Source(title="A <b> & c", url="https://example.com/a|b"), Source(title="A book"))
+    await room.adapter.close(await room.open(said), Reply(text="Because.", sources=sources))
+    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    (line,) = message["blocks"][1]["elements"]
+    assert line["text"] == "Sources: <https://example.com/a%7Cb|A &lt;b&gt; &amp; c>, A book"
+
+
+async def test_a_person_who_stops_the_stream_stops_the_engine(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Because")
+    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    await room.slack.stop_stream("C0GENERAL", message["ts"], "U0ALICE")
+    await room.adapter.update(post, "Because it")
+    await room.slack.until(lambda: room.slack.calls["chat.appendStream"] == 1)
+    await room.slack.until(lambda: room.slack.calls["chat.update"] == 1)
+    assert await room.adapter.update(post, "Because it is") is False
+    await room.adapter.close(post, Reply(text="Because it (stopped)"))
+    assert room.shown(said) == ["Because it (stopped)"]
+
+
+async def test_a_stop_button_that_slack_does_not_grant_is_left_out(room: Room) -> None:
+    room.slack.workspace.subscribed_to_stops = False
+    for _ in range(2):
+        said = await room.asked()
+        post = await room.open(said)
+        await grow(room, said, post, "Because")
+        await room.adapter.close(post, Reply(text="Because."))
+    assert room.slack.calls["chat.startStream"] == 3
+
+
+async def test_a_deleted_answer_is_written_anew(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "Because")
+    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    del room.slack.workspace.messages["C0GENERAL", message["ts"]]
+    await room.adapter.close(post, Reply(text="Because."))
+    assert room.shown(said) == ["Because."]
+
+
+async def test_thinking_is_shown_only_when_it_takes_a_while(room: Room) -> None:
+    with mock.patch("adapters.slack.adapter.STATUS_AFTER_S", 0.01):
+        said = await room.asked()
+        post = await room.open(said)
+        await room.slack.until(lambda: room.slack.workspace.statuses)
+        await room.adapter.close(post, Reply(text="Because."))
+        assert room.slack.workspace.statuses == {}
+        await room.answer(await room.asked(), "At once.")
+    assert room.slack.calls["assistant.threads.setStatus"] == 1
+
+
+async def test_real_limits_of_slack_still_show_every_answer_once() -> None:
+    assert thread.STOP_PATIENCE_S > 60
+    limits = {"chat.startStream": (2, 60.0), "chat.update": (3, 0.3), "chat.appendStream": (3, 0.3)}
+    async with SlackSimulator(limits=limits) as slack, new_adapter(slack) as adapter:
+        engine = Engine()
+        runner, slack.bot_url = await listening(adapter, engine)
+        room = Room(slack, adapter, engine)
+        questions = [await room.asked() for _ in range(4)]
+        posts = [await room.open(said) for said in questions]
+        for text in ("One", "One two", "One two three"):
+            for post in posts:
+                await adapter.update(post, text)
+        for post in posts:
+            await adapter.close(post, Reply(text="One two three four."))
+        assert [room.shown(said) for said in questions] == [["One two three four."]] * 4
+        await runner.cleanup()
+
+
+# ------------------------------------------------------------------ when Slack is awkward
+
+
+async def test_a_message_that_turns_out_to_be_streaming_is_ended_and_edited(room: Room) -> None:
+    said = await room.asked()
+    begun = await room.open(said)
+    await grow(room, said, begun, "Because it")
+    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    recorded = Post(id=f"T0SIM:C0GENERAL:{message['ts']}", data=begun.data | {"messages": message["ts"]})
+    async with new_adapter(room.slack) as second:
+        await second.close(await second.open(said.address, recorded, False), Reply(text="Since it is so."))
+    assert room.shown(said) == ["Since it is so."]
+    assert message["streaming"] is False
+
+
+async def test_a_surplus_message_that_cannot_be_deleted_stays(room: Room) -> None:
+    said = await room.asked()
+    done = await room.adapter.close(await room.open(said), Reply(text=LONG))
+    room.slack.fault("chat.delete", "error", count=99, code="cant_delete_message")
+    done = await room.adapter.close(await room.open(said, begun=done), Reply(text="Short."))
+    assert room.shown(said)[0] == "Short."
+    assert done.data["messages"] == done.id.rpartition(":")[2]
+
+
+async def test_an_ended_stream_that_cannot_be_mended_is_still_followed_by_the_rest(room: Room) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    await grow(room, said, post, "The first half.")
+    room.slack.workspace.stream_life_s = 0.0
+    room.slack.fault("chat.update", "error", count=1, code="edit_window_closed")
+    await room.adapter.close(post, Reply(text="The first half.\n\nThe second half."))
+    assert room.shown(said) == ["The first half.", "The second half."]
+
+
+async def test_an_upload_that_breaks_off_is_tried_again(room: Room) -> None:
+    said = await room.asked()
+    room.slack.fault("files.completeUploadExternal", "500")
+    reply = Reply(text="Here.", images=(Image(mime="image/jpeg", data=b"picture", alt="A bicycle"),))
+    await room.adapter.close(await room.open(said), reply)
+    text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert text["markdown"] == "Here."
+    assert picture["files"][0]["name"].endswith(".jpg")
+
+
+async def test_a_picture_is_shared_once_though_slack_did_not_say_so(room: Room) -> None:
+    said = await room.asked()
+    room.slack.fault("files.completeUploadExternal", "drop_after")
+    reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
+    done = await room.adapter.close(await room.open(said), reply)
+    text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert text["markdown"] == "Here."
+    (file,) = picture["files"]
+    assert done.data["files"] == f"{file['name']}={file['id']}"
+    assert room.slack.calls["files.completeUploadExternal"] == 1
+
+
+async def test_a_conversation_that_cannot_be_looked_up_is_platform_unavailable(room: Room) -> None:
+    said = await room.asked()
+    room.slack.fault("conversations.replies", "error", count=99, code="thread_not_found")
+    with pytest.raises(PlatformUnavailable, match="thread_not_found"):
+        await room.open(said, retry=True)
+
+
+async def test_refusals_of_streams_are_forgotten_when_there_are_too_many() -> None:
+    streams = thread.NativeStreams()
+    for number in range(thread.REFUSALS_KEPT + 2):
+        streams.refused(f"C{number}", "channel_type_not_supported")
+    assert streams.allowed("C0")
+    assert not streams.allowed(f"C{thread.REFUSALS_KEPT + 1}")

@@ -1,0 +1,118 @@
+"""Files that people send: fetched with the token, from Slack only, and looked at before they are believed."""
+
+from typing import Any
+
+import pytest
+
+from adapters.slack.api import files
+from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused, TooLong
+from bot.domain.events import Attachment
+from tests.adapters.slack.conftest import Room
+
+PNG = b"\x89PNG\r\n\x1a\n picture"
+PAGE = b"<!DOCTYPE html><html>mine</html>"
+
+
+def upload(room: Room, content: bytes, mime: str = "image/png", **more: Any) -> dict[str, Any]:
+    """A file in the workspace, as an event describes it."""
+    url = f"{room.slack.workspace.origin}/files/F1"
+    file = {"id": "F1", "name": "photo.png", "mimetype": mime, "size": len(content), **more}
+    room.slack.workspace.files["F1"] = file | {"content": content, "url_private": url}
+    return file | {"url_private_download": url}
+
+
+async def attachment(room: Room, content: bytes = PNG, mime: str = "image/png") -> Attachment:
+    file = upload(room, content, mime)
+    (found,) = (await room.asked("<@U0BOT> what is this?", files=[file])).attachments
+    return found
+
+
+async def test_a_file_is_fetched_with_the_token(room: Room) -> None:
+    assert await room.adapter.fetch(await attachment(room)) == PNG
+
+
+async def test_field_note_17_an_image_without_text_is_a_question(room: Room) -> None:
+    said = await room.asked("<@U0BOT>", files=[upload(room, PNG)])
+    assert said.text == ""
+    assert [a.mime for a in said.attachments] == ["image/png"]
+
+
+async def test_field_note_18_a_sign_in_page_is_not_taken_for_the_file(room: Room) -> None:
+    found = await attachment(room)
+    room.slack.scopes = "chat:write"
+    with pytest.raises(NotAllowed, match="files:read"):
+        await room.adapter.fetch(found)
+
+
+async def test_field_note_18_a_page_that_a_person_sent_is_a_file(room: Room) -> None:
+    assert await room.adapter.fetch(await attachment(room, PAGE, "text/html")) == PAGE
+
+
+async def test_field_note_18_a_sign_in_page_in_place_of_a_page_has_the_wrong_size(room: Room) -> None:
+    found = await attachment(room, PAGE, "text/html")
+    room.slack.scopes = "chat:write"
+    with pytest.raises(NotAllowed, match="files:read"):
+        await room.adapter.fetch(found)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/files/F1",
+        "http://files.slack.com/files/F1",
+        "https://files.slack.com.evil.example/F1",
+        "https://evilslack.com/F1",
+        "file:///etc/passwd",
+        "https://files.slack.com@evil.example/F1",
+    ],
+)
+async def test_the_token_goes_to_hosts_of_slack_only(room: Room, url: str) -> None:
+    with pytest.raises(NotAllowed, match="outside Slack"):
+        await room.adapter.fetch(Attachment(id="F1", name="x", mime="image/png", data={"url": url}))
+
+
+@pytest.mark.parametrize("url", ["https://files.slack.com/x", "https://acme.enterprise.slack.com/x"])
+def test_slacks_own_hosts_are_trusted(url: str) -> None:
+    assert files._trusted(url, "https://slack.com/api/")  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_redirect_is_not_followed(room: Room) -> None:
+    url = f"{room.slack.workspace.origin}/redirect"
+    with pytest.raises(NotAllowed, match="sign-in page"):
+        await room.adapter.fetch(Attachment(id="F1", name="x", mime="image/png", data={"url": url}))
+    assert room.slack.leaked == []
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_file_over_the_limit_is_refused(
+    room: Room, monkeypatch: pytest.MonkeyPatch, announced: bool
+) -> None:
+    monkeypatch.setattr(files, "FILE_LIMIT_BYTES", 10)
+    found = await attachment(room)
+    if not announced:
+        found = Attachment(id=found.id, name=found.name, mime=found.mime, data=found.data)
+    with pytest.raises(TooLong, match=r"photo\.png"):
+        await room.adapter.fetch(found)
+
+
+async def test_a_file_of_another_organisation_is_looked_up_first(room: Room) -> None:
+    upload(room, PNG)
+    file = {"id": "F1", "mode": "file_access", "file_access": "check_file_info"}
+    (found,) = (await room.asked("<@U0BOT> and this?", files=[file])).attachments
+    assert "url" not in found.data
+    assert await room.adapter.fetch(found) == PNG
+    assert room.slack.calls["files.info"] == 1
+
+
+async def test_a_file_that_is_gone_is_refused_in_words(room: Room) -> None:
+    found = await attachment(room)
+    room.slack.workspace.files.clear()
+    with pytest.raises(Refused, match="upload it again"):
+        await room.adapter.fetch(found)
+
+
+async def test_a_download_that_breaks_off_is_platform_unavailable(room: Room) -> None:
+    found = await attachment(room)
+    room.slack.fault("files", "drop", count=9)
+    with pytest.raises(PlatformUnavailable):
+        await room.adapter.fetch(found)

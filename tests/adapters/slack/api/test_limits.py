@@ -1,0 +1,211 @@
+"""Slack's limits by the minute, kept by all workers together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.slack.answers import stream
+from adapters.slack.api import web_api
+from adapters.slack.formatting import blocks as slack_format
+from bot.domain.events import Post, Rated, Said
+from bot.domain.turns import Reply
+from bot.storage.redis.client import Redis
+from bot.storage.redis.secrets import Vault
+from bot.storage.usage.limits import Limiter
+from tests.adapters.slack.conftest import Room, new_adapter, room_with
+from tests.simulators.slack_rules import SLACK_LIMITS
+
+
+@pytest.fixture
+async def shared(redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
+    """A workspace in which two streams, and five edits, may be made in a minute."""
+    monkeypatch.setattr(stream, "APPEND_INTERVAL_S", 0.01)
+    monkeypatch.setattr(stream, "EDIT_INTERVAL_S", 0.01)
+    places = {"chat.startStream": 2, "chat.stopStream": 2, "chat.appendStream": 100, "chat.update": 5}
+    monkeypatch.setattr(web_api, "PLACES_PER_MINUTE", places)
+    async with room_with(limiter=Limiter(redis), vault=Vault(redis, None, folder)) as room:
+        yield room
+
+
+async def grow(room: Room, said: Said, post: Post, text: str) -> None:
+    await room.adapter.update(post, text)
+    await room.slack.until(lambda: room.shown(said) == [text])
+
+
+def shown_first_by(room: Room, said: Said) -> str:
+    """The method that began the answer to a question."""
+    thread = said.address.data["thread"]
+    calls = [(method, args) for method, args, answer in room.slack.log if answer["ok"]]
+    return next(m for m, args in calls if m.startswith("chat.") and args.get("thread_ts") == thread)
+
+
+async def test_field_note_12_workers_share_the_streams_and_edits_of_a_minute(
+    shared: Room, redis: Redis
+) -> None:
+    """Two answers are streamed, three are posted and edited, the rest are one post each.
+
+    Two of the five edits are kept for those that end.
+    """
+    began: list[str] = []
+    async with new_adapter(shared.slack, limiter=Limiter(redis)) as other:
+        for number in range(7):
+            room = shared if number % 2 else Room(shared.slack, other, shared.engine)
+            said = await room.asked(f"<@U0BOT> question {number}")
+            post = await room.open(said)
+            if number < 5:
+                await grow(room, said, post, "Because")
+            else:
+                await room.adapter.update(post, "Because")
+            await room.adapter.close(post, Reply(text="Because it is so."))
+            assert room.shown(said) == ["Because it is so."]
+            began.append(shown_first_by(room, said))
+    assert began == ["chat.startStream"] * 2 + ["chat.postMessage"] * 5
+    assert shared.slack.calls["chat.startStream"] == 2
+    assert shared.slack.calls["chat.update"] == 3, "each edited answer had the place of its last edit"
+
+
+async def test_field_note_12_one_place_is_asked_for_per_call_and_none_while_there_is_none(
+    shared: Room, monkeypatch: pytest.MonkeyPatch, redis: Redis
+) -> None:
+    asked: list[str] = []
+    take = Limiter.take
+
+    async def counted(self: Limiter, name: str, per_minute: int, *, keep: int = 0) -> float:
+        asked.append(name)
+        return await take(self, name, per_minute, keep=keep)
+
+    monkeypatch.setattr(Limiter, "take", counted)
+    said = await shared.asked()
+    post = await shared.open(said)
+    text = "Because"
+    await grow(shared, said, post, text)
+    for _ in range(50):
+        text += " so"
+        await shared.adapter.update(post, text)
+    await shared.adapter.close(post, Reply(text=text))
+    streamed = sum(shared.slack.calls[f"chat.{name}Stream"] for name in ("start", "append", "stop"))
+    assert len(asked) == streamed
+    assert len(asked) < 40
+
+
+@pytest.mark.parametrize("same_process", [True, False])
+async def test_a_stream_that_cannot_be_stopped_yet_is_no_other_answers(
+    shared: Room, redis: Redis, folder: Path, same_process: bool
+) -> None:
+    shared.slack.fault("chat.stopStream", "limited", seconds=60)
+    first = await shared.asked()
+    second = await shared.asked("<@U0BOT> and then?", thread_ts=first.address.data["thread"])
+    post = await shared.open(first)
+    await grow(shared, first, post, "The first answer")
+    await shared.adapter.close(post, Reply(text="The first answer."))
+    async with new_adapter(shared.slack, vault=Vault(redis, None, folder)) as other:
+        adapter = shared.adapter if same_process else other
+        post = await adapter.open(second.address, None, True)
+        await adapter.close(post, Reply(text="The second answer."))
+    assert shared.shown(first) == ["The first answer.", "The second answer."]
+
+
+async def edited(room: Room, text: str = "Because") -> tuple[Said, Post]:
+    """An answer that grows by edits."""
+    room.slack.workspace.stream_channels = lambda channel: False
+    said = await room.asked()
+    post = await room.open(said)
+    await room.adapter.update(post, text)
+    await room.slack.until(lambda: "\n\n".join(room.shown(said)) == text)
+    return said, post
+
+
+async def test_field_note_12_growing_leaves_places_for_those_that_end(shared: Room) -> None:
+    """However long it grows: the last two of five edits are for answers that are whole, of any worker."""
+    said, post = await edited(shared)
+    text = "Because"
+    for number in range(20):
+        text += f" {number}"
+        await shared.adapter.update(post, text)
+        await asyncio.sleep(0.02)
+    assert shared.slack.calls["chat.update"] == 2
+    await shared.adapter.close(post, Reply(text="Because it is so."))
+    assert shared.shown(said) == ["Because it is so."]
+    assert shared.slack.calls["chat.update"] == 3
+    other = await shared.asked("<@U0BOT> and an old one?")
+    old = await shared.answer(other, "An answer.")
+    await shared.adapter.close(await shared.open(other, old), Reply(text="Another answer."))
+    assert shared.shown(other) == ["Another answer."], "in place, by a place that was kept"
+
+
+@pytest.mark.parametrize("messages", [1, 2])
+async def test_field_note_12_an_answer_whose_last_edit_would_wait_comes_as_a_new_message(
+    shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
+) -> None:
+    monkeypatch.setattr(slack_format, "MESSAGE_LIMIT", 30)
+    whole = "Because it is so." if messages == 1 else "Because it is so.\n\nAnd it is so as well."
+    said, post = await edited(shared, "Because it is so" if messages == 1 else whole[:-1])
+    before = [message["ts"] for message in shared.slack.thread("C0GENERAL", said.address.data["thread"])]
+    shared.slack.fault("chat.update", "limited", count=9, seconds=60)
+    shared.slack.fault("chat.delete", "limited", seconds=0.05)
+    finished = await shared.adapter.close(post, Reply(text=whole, rate=True))
+    await shared.slack.until(lambda: shared.shown(said) == whole.split("\n\n"))
+    after = shared.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert [message["ts"] for message in after][:-1] == before[:-1]
+    assert after[-1]["ts"] not in before
+    assert finished.id == f"T0SIM:C0GENERAL:{after[0]['ts']}"
+    await shared.slack.press(after[-1], "C0GENERAL", "U0ALICE", good=True)
+    (rated,) = [event for event in shared.engine.events if isinstance(event, Rated)]
+    assert rated.post == finished.id
+
+
+@pytest.mark.parametrize("messages", [1, 2])
+async def test_field_note_11_an_answer_given_anew_whose_edit_would_wait_stands_in_the_place_of_the_old_one(
+    shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
+) -> None:
+    monkeypatch.setattr(slack_format, "MESSAGE_LIMIT", 30)
+    monkeypatch.setattr(stream, "FINISH_PATIENCE_S", 2.0)
+    said = await shared.asked()
+    post = await shared.answer(said, "\n\n".join(["Because it is so as it is."] * messages))
+    shared.slack.fault("chat.update", "limited", count=9, seconds=60)
+    finished = await shared.adapter.close(
+        await shared.open(said, post), Reply(text="On second thoughts, no.", rate=True)
+    )
+    await shared.slack.until(lambda: shared.shown(said) == ["On second thoughts, no."])
+    (message,) = shared.slack.thread("C0GENERAL", said.address.data["thread"])[-1:]
+    assert finished.id == f"T0SIM:C0GENERAL:{message['ts']}" != post.id
+    again = await shared.adapter.close(await shared.open(said, finished), Reply(text="Yes after all."))
+    await shared.slack.until(lambda: shared.shown(said) == ["Yes after all."])
+    assert again.id != finished.id
+
+
+async def test_a_replacement_that_may_have_been_posted_is_looked_for_and_not_posted_again(
+    shared: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "REPLACE_AFTER_S", 0.5)
+    said, post = await edited(shared)
+    shared.slack.fault("chat.update", "limited", seconds=1)
+    shared.slack.fault("chat.postMessage", "drop_after")
+    await shared.adapter.close(post, Reply(text="Because it is so."))
+    await shared.slack.until(lambda: shared.shown(said) == ["Because it is so."])
+    assert shared.slack.calls["chat.postMessage"] == 2
+
+
+async def test_field_note_12_many_answers_without_streams_end_under_slacks_own_limits(
+    redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty answers grow at once; the simulator keeps Slack's limits, and none waits for a minute to pass."""
+    monkeypatch.setattr(stream, "EDIT_INTERVAL_S", 0.01)
+    monkeypatch.setattr(stream, "FINISH_PATIENCE_S", 2.0)
+    async with room_with(limiter=Limiter(redis), vault=Vault(redis, None, folder)) as room:
+        room.slack.workspace.stream_channels = lambda channel: False
+        room.slack.limit({name: most for name, most in SLACK_LIMITS.items() if name != "chat.postMessage"})
+
+        async def answer(number: int) -> Said:
+            said = await room.asked(f"<@U0BOT> question {number}")
+            post = await room.open(said)
+            for words in range(3):
+                await room.adapter.update(post, " so" * (words + 1))
+                await asyncio.sleep(0.01)
+            await room.adapter.close(post, Reply(text=f"Answer {number}."))
+            return said
+
+        asked = [await answer(number) for number in range(40)]
+        assert [room.shown(said) for said in asked] == [[f"Answer {number}."] for number in range(40)]

@@ -1,0 +1,95 @@
+"""A simulated Slack, the adapter that speaks to it, and what the engine would be given."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from adapters.slack import SlackAdapter
+from bot.domain.adapter import Receipt
+from bot.domain.events import Event, Post, Said
+from bot.domain.turns import Reply
+from tests.simulators.slack import SlackSimulator
+
+
+@dataclass
+class Engine:
+    """Stands where the inbox stands: remembers what it accepts."""
+
+    receipt: Receipt = "accepted"
+    error: Exception | None = None
+    events: list[Event] = field(default_factory=list[Event])
+
+    async def accept(self, event: Event) -> Receipt:
+        if self.error is not None:
+            raise self.error
+        if any(known.id == event.id for known in self.events):
+            return "duplicate"
+        self.events.append(event)
+        return self.receipt
+
+    @property
+    def said(self) -> list[Said]:
+        """What people said."""
+        return [event for event in self.events if isinstance(event, Said)]
+
+
+@dataclass
+class Room:
+    """Everything a test needs at hand."""
+
+    slack: SlackSimulator
+    adapter: SlackAdapter
+    engine: Engine
+
+    async def asked(self, text: str = "<@U0BOT> why?", channel: str = "C0GENERAL", **more: Any) -> Said:
+        """A person asks; returns what the engine was given."""
+        await self.slack.say(channel, "U0ALICE", text, **more)
+        return self.engine.said[-1]
+
+    async def open(self, said: Said, begun: Post | None = None, retry: bool = False) -> Post:
+        return await self.adapter.open(said.address, begun, retry)
+
+    def shown(self, said: Said) -> list[str]:
+        """What a person reads in the thread of a question."""
+        return self.slack.answers(said.address.data["channel"], said.address.data["thread"])
+
+    async def answer(self, said: Said, text: str) -> Post:
+        """Open and close with a text."""
+        return await self.adapter.close(await self.open(said), Reply(text=text))
+
+
+async def listening(adapter: SlackAdapter, engine: Engine) -> tuple[web.AppRunner, str]:
+    """Serve an adapter's routes on a port of their own."""
+    app = web.Application()
+    app.add_routes(adapter.routes(engine.accept))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+
+
+def new_adapter(slack: SlackSimulator, **more: Any) -> SlackAdapter:
+    """An adapter for a simulated workspace."""
+    secret = SecretStr(slack.signing_secret)
+    return SlackAdapter(SecretStr(slack.bot_token), secret, api_url=slack.api_url, **more)
+
+
+@asynccontextmanager
+async def room_with(**more: Any) -> AsyncGenerator[Room]:
+    """A workspace, and an adapter with what `more` hands to it."""
+    engine = Engine()
+    async with SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack, new_adapter(slack, **more) as one:
+        runner, slack.bot_url = await listening(one, engine)
+        yield Room(slack, one, engine)
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def room() -> AsyncIterator[Room]:
+    async with room_with() as room:
+        yield room

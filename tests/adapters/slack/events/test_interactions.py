@@ -1,0 +1,153 @@
+"""Buttons under answers, and the forms that they open."""
+
+from unittest import mock
+
+import pytest
+
+from adapters.slack.answers import stream
+from bot.domain.events import Rated, Said, Stopped
+from bot.domain.prompts import Image
+from bot.domain.turns import Reply
+from tests.adapters.slack.conftest import Room
+from tests.simulators.slack_methods import Message
+
+CHANNEL = "C0GENERAL"
+
+
+async def answered(room: Room) -> tuple[Said, Message]:
+    """A rated answer to a question, and the message that shows it."""
+    said = await room.asked()
+    await room.adapter.close(await room.open(said), Reply(text="Because.", rate=True))
+    (message,) = room.slack.thread(CHANNEL, said.address.data["thread"])
+    return said, message
+
+
+async def test_try_again_is_a_command_in_the_conversation_of_its_answer(room: Room) -> None:
+    said, message = await answered(room)
+    delivery = await room.slack.press_button(message, CHANNEL, "U0BOB", "again")
+    assert (delivery.status, delivery.body) == (200, "")
+    again = room.engine.said[-1]
+    post = f"T0SIM:{CHANNEL}:{message['ts']}"
+    assert (again.text, again.user.id, again.addressed) == (f"/again {post}", "U0BOB", True)
+    assert again.address.conversation == said.address.conversation
+    await room.answer(again, "Since.")
+    assert room.shown(said) == ["Because.", "Since."]
+
+
+async def test_field_note_41_what_was_sent_is_asked_for_one_answer_and_told_the_asker_alone(
+    room: Room,
+) -> None:
+    said, message = await answered(room)
+    await room.slack.press_button(message, CHANNEL, "U0ALICE", "sent")
+    asked = room.engine.said[-1]
+    assert asked.text == f"/sent T0SIM:{CHANNEL}:{message['ts']}"
+    assert asked.address.conversation == said.address.conversation
+    await room.adapter.close(await room.open(asked), Reply(text="I sent this.", private=True))
+    (whisper,) = room.slack.workspace.ephemeral
+    assert (whisper["user"], whisper["markdown"]) == ("U0ALICE", "I sent this.")
+    assert room.shown(said) == ["Because."]
+
+
+async def test_two_presses_are_two_acts_and_one_delivered_twice_is_one(room: Room) -> None:
+    _, message = await answered(room)
+    await room.slack.press_button(message, CHANNEL, "U0ALICE", "again")
+    await room.slack.press_button(message, CHANNEL, "U0ALICE", "again")
+    assert len({said.id for said in room.engine.said}) == 3
+
+
+async def test_buttons_under_a_commands_answer_answer_there(room: Room) -> None:
+    await room.slack.command("C0OTHER", "U0ALICE", "/image", "a bicycle")
+    said = room.engine.said[-1]
+    await room.adapter.close(await room.open(said), Reply(text="Here.", rate=True))
+    message = room.slack.workspace.ephemeral[-1]
+    await room.slack.press_button(message, "C0OTHER", "U0ALICE", "again", ephemeral=True)
+    again = room.engine.said[-1]
+    assert again.address.conversation == said.address.conversation
+    await room.answer(again, "Here is another.")
+    assert room.slack.workspace.ephemeral[-1]["markdown"] == "Here is another."
+
+
+async def test_a_bad_rating_opens_a_form_whose_words_are_kept_with_it(room: Room) -> None:
+    said, message = await answered(room)
+    await room.slack.press(message, CHANNEL, "U0BOB", good=False)
+    await room.slack.until(lambda: "U0BOB" in room.slack.workspace.views.forms)
+    await room.slack.submit("U0BOB", "It is wrong.")
+    first, second = [event for event in room.engine.events if isinstance(event, Rated)]
+    assert (first.good, first.comment) == (False, "")
+    assert (second.good, second.comment, second.post) == (False, "It is wrong.", first.post)
+    assert second.address.conversation == said.address.conversation
+    assert second.user.id == "U0BOB"
+
+
+async def test_a_good_rating_asks_nothing_and_an_empty_comment_says_nothing(room: Room) -> None:
+    _, message = await answered(room)
+    await room.slack.press(message, CHANNEL, "U0ALICE", good=True)
+    await room.slack.press(message, CHANNEL, "U0BOB", good=False)
+    await room.slack.until(lambda: room.slack.workspace.views.forms)
+    assert list(room.slack.workspace.views.forms) == ["U0BOB"]
+    delivery = await room.slack.submit("U0BOB", "")
+    assert delivery.status == 200
+    assert len([event for event in room.engine.events if isinstance(event, Rated)]) == 2
+
+
+async def test_an_answer_that_grows_by_edits_has_a_stop_button_until_it_is_whole(room: Room) -> None:
+    room.slack.fault("chat.startStream", "error", code="unknown_method")
+    with mock.patch.object(stream, "EDIT_INTERVAL_S", 0.01):
+        said = await room.asked()
+        post = await room.open(said)
+        await room.adapter.update(post, "Because")
+        await room.slack.until(lambda: room.shown(said) == ["Because"])
+        (message,) = room.slack.thread(CHANNEL, said.address.data["thread"])
+        await room.slack.press_button(message, CHANNEL, "U0ALICE", "stop")
+        stopped = room.engine.events[-1]
+        assert isinstance(stopped, Stopped)
+        assert (stopped.address.conversation, stopped.target) == (said.address.conversation, said.id)
+        room.engine.receipt = "ignored"
+        await room.slack.press_button(message, CHANNEL, "U0BOB", "stop")
+        await room.slack.until(lambda: room.slack.workspace.ephemeral)
+        assert "Only the person who asked" in room.slack.workspace.ephemeral[-1]["text"]
+        await room.adapter.close(post, Reply(text="Because (stopped)", rate=True))
+    actions = [e["action_id"] for b in message["blocks"] for e in b.get("elements", ())]
+    assert actions == ["feedback", "again", "sent"]
+
+
+@pytest.mark.parametrize("action", ["again", "sent", "stop", "feedback"])
+async def test_a_button_with_a_value_that_is_not_ours_is_nothing(room: Room, action: str) -> None:
+    pressed = {"action_id": action, "value": '{"conversation": "elsewhere"}', "action_ts": "1.1"}
+    delivery = await room.slack.act(
+        {
+            "type": "block_actions",
+            "user": {"id": "U0ALICE"},
+            "container": {"message_ts": "1.1", "channel_id": CHANNEL},
+            "actions": [pressed],
+        }
+    )
+    assert delivery.status == 200
+    assert room.engine.events == []
+
+
+async def test_a_picture_has_a_button_for_variations_of_it(room: Room) -> None:
+    said = await room.asked()
+    image = Image(mime="image/png", data=b"\x89PNG\r\n\x1a\n picture", alt="a cat")
+    await room.adapter.close(await room.open(said), Reply(text="a cat", images=(image,), rate=True))
+    message = room.slack.thread(CHANNEL, said.address.data["thread"])[0]
+    await room.slack.press_button(message, CHANNEL, "U0BOB", "variations")
+    asked = room.engine.said[-1]
+    assert asked.text == f"/variations T0SIM:{CHANNEL}:{message['ts']}"
+    assert asked.address.conversation == said.address.conversation
+
+
+async def test_field_fault_81_a_button_confirms_what_the_asker_alone_was_asked(room: Room) -> None:
+    """Field fault 81: a confirmation, with a button where the platform has them."""
+    asked = await room.asked()
+    reply = Reply(text="This deletes 3 answers.", private=True, confirm="forget me now")
+    await room.adapter.close(await room.open(asked), reply)
+    (whisper,) = room.slack.workspace.ephemeral
+    (button,) = [one for block in whisper["blocks"] for one in block.get("elements", [])]
+    assert (button["text"]["text"], button["style"]) == ("Delete", "danger")
+    assert room.shown(asked) == []
+    delivery = await room.slack.press_button(whisper, CHANNEL, "U0BOB", "confirm", ephemeral=True)
+    assert delivery.status == 200
+    said = room.engine.said[-1]
+    assert (said.text, said.user.id) == ("forget me now", "U0BOB"), "it is said by whoever presses"
+    assert said.address.conversation == asked.address.conversation

@@ -1,0 +1,118 @@
+"""What the model wrote, as Slack takes it; what a person wrote, as the model takes it."""
+
+import itertools
+from typing import Any
+
+import pytest
+from slack_sdk.models.blocks import Block, ContextActionsBlock, MarkdownBlock
+
+from adapters.slack.formatting import blocks as slack_format
+from adapters.slack.formatting.mrkdwn import plain
+from bot.domain.turns import Reply, Source
+from tests.simulators.slack_rules import blocks_error
+
+PAGES = "<!channel> <!here|here> <!subteam^S1> <@U012AB> <@W012AB|w> <#C012AB> @here @channel, (@everyone)"
+
+
+def test_field_note_16_no_entity_and_no_handle_survives() -> None:
+    safe = slack_format.defused(PAGES)
+    for sign in ("<!", "<@", "<#", " @here", " @channel", "(@everyone"):
+        assert sign not in safe
+    assert safe.replace("\u2060", "") == PAGES
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "`@here` and ``a @channel b``",
+        "```\n@everyone\n```",
+        "~~~\n@here\n```\n@here\n~~~",
+        "bob@here.com and https://example.com/@channel and https://x.com/?q=@here",
+        "`<b>` a < b, <!DOCTYPE html>, <!-- comment -->, x@y",
+        "@hereafter".replace("here", "ther"),
+    ],
+)
+def test_field_note_16_handles_in_code_addresses_and_markup_stay_text(text: str) -> None:
+    assert slack_format.defused(text) == text
+
+
+def test_field_note_16_entities_in_code_are_broken_too() -> None:
+    assert "<!channel>" not in slack_format.defused("`<!channel>` and ```\n<!channel>\n```")
+
+
+def test_a_growing_text_never_has_to_be_taken_back() -> None:
+    text = f"Hello {PAGES}\n\n```\n@here <!channel>\n```\nand `@here` a@b.com <https://example.com|x> end"
+    shown = ""
+    for end in range(len(text) + 1):
+        grown = slack_format.defused(slack_format.growing(text[:end]))
+        assert grown.startswith(shown)
+        shown = grown
+    assert slack_format.defused(text).startswith(shown)
+
+
+def test_a_growing_text_is_not_held_back_for_long() -> None:
+    assert slack_format.growing("a < b and c") == "a < b and c"
+    assert slack_format.growing("mail me @" + "x" * 60) == "mail me @" + "x" * 60
+    assert slack_format.growing("Hello @he") == "Hello "
+
+
+def test_field_note_14_length_is_counted_as_slack_counts() -> None:
+    bicycles = "🚲" * 12_000
+    assert all(slack_format.length(part) <= 11_000 for part in slack_format.parts(bicycles))
+    assert "".join(slack_format.parts(bicycles)) == bicycles
+
+
+def test_field_note_15_markdown_is_left_to_slack_which_shows_tables_and_lists() -> None:
+    text = "# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- [x] done\n  - nested"
+    body = slack_format.message(text)
+    assert body["blocks"] == [{"type": "markdown", "text": text}]
+    assert body["text"].startswith("# Title")
+
+
+def test_words_for_notifications_are_short_and_page_nobody() -> None:
+    assert slack_format.message("a < b & c")["text"] == "a &lt; b &amp; c"
+    for sign in ("c", "&", "🚲"):
+        assert slack_format.length(slack_format.message(sign * 9_000)["text"]) < 4_000
+
+
+def test_every_block_is_one_that_slack_knows() -> None:
+    title, url = "Title " + "x" * 300, "https://example.com/" + "y" * 300
+    sources = tuple(Source(title=f"{number} {title}", url=url) for number in range(99))
+    blocks = slack_format.message(
+        "text", slack_format.trailer(Reply(text="", sources=sources, rate=True), "P1", "slack:T1:C1:1")
+    )["blocks"]
+    assert blocks_error(blocks) is None
+    parse: Any = Block.parse_all  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    known = parse(blocks)
+    assert [type(block) for block in known][::2] == [MarkdownBlock, ContextActionsBlock]
+    assert [block.to_dict() for block in known] == blocks
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("<@U0BOT> hi", "hi"),
+        ("hi <@U0BOT|parley>!", "hi !"),
+        ("<@U0ANN> and <@U0BOB|bob>", "@Ann and @bob"),
+        ("<#C1|general> <#C2> <#C3|>", "#general #C2 #C3"),
+        (
+            "<https://a.com> <http://a.com|a.com> <https://a.com|see>",
+            "https://a.com a.com [see](https://a.com)",
+        ),
+        ("<mailto:x@y.z|x@y.z> <tel:+1|+1>", "x@y.z +1"),
+        ("<!here> <!channel|channel> <!subteam^S1|@ops> <!subteam^S1>", "@here @channel @ops S1"),
+        ("<!date^1392734382^{date}|18 February>", "18 February"),
+        ("1 &lt; 2 &amp;&amp; 3 &gt; 2", "1 < 2 && 3 > 2"),
+        ("&lt;@U0ANN&gt; is text", "<@U0ANN> is text"),
+        ("a <b", "a <b"),
+    ],
+)
+def test_what_a_person_wrote_is_read_as_it_was_meant(written: str, read: str) -> None:
+    assert plain(written, "U0BOT", {"U0ANN": "Ann"}) == read
+
+
+def test_every_prefix_of_every_page_is_harmless() -> None:
+    for first, second in itertools.product(PAGES.split(), repeat=2):
+        safe = slack_format.defused(f"{first} {second}")
+        assert "<!" not in safe
+        assert "<@" not in safe

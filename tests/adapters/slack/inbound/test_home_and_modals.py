@@ -1,0 +1,317 @@
+"""The home tab, forms for questions, shortcuts, and the older assistant threads."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from unittest import mock
+
+import msgspec
+import pytest
+from aiohttp import ClientSession
+
+from adapters.slack.formatting.mrkdwn import from_markdown
+from adapters.slack.inbound import home_and_modals
+from bot.domain.errors import ConfigError, NotAllowed, StateUnavailable
+from bot.domain.events import Quote, User
+from bot.domain.turns import About, Reply
+from tests.adapters.slack.conftest import Room, room_with
+
+CHANNEL = "C0GENERAL"
+TABLE = "Used:\n\n| | Answers |\n|---|---|\n| Today | **3** |"
+
+ABOUT = About(
+    templates=(("assistant", "Answers questions"), ("pirate", "Speaks like a pirate, " + "arr " * 40)),
+    usual="assistant",
+    deployments=(("small", "gpt-small"), ("large", "gpt-large")),
+    usage=TABLE,
+    conversations=1,
+    answers=3,
+)
+
+
+@dataclass
+class Desk:
+    """Stands where the engine's desk stands."""
+
+    shown: About = ABOUT
+    away: bool = False
+    forgotten: list[User] = field(default_factory=list[User])
+    confirmed: list[str] = field(default_factory=list[str])
+
+    async def about(self, user: User, channel: str) -> About:
+        self._demand()
+        return self.shown
+
+    async def choose(
+        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+    ) -> None:
+        self._demand()
+        assert (channel, user.tenant) == ("", "T0SIM")
+        if deployment == "large":
+            raise NotAllowed("Large is for engineers.")
+        if template is not None:
+            self.shown = msgspec.structs.replace(self.shown, template=template)
+        if deployment is not None:
+            self.shown = msgspec.structs.replace(self.shown, deployment=deployment)
+
+    async def ask_forget(self, user: User) -> str:
+        return "This deletes 3 answers."
+
+    async def confirm_forget(self, user: User, event: str) -> str:
+        self.forgotten.append(user)
+        self.confirmed.append(event)
+        self.shown = About(templates=self.shown.templates)
+        return "Done. I deleted 3 answers."
+
+    async def sent(self, user: User, conversation: str, post: str) -> str:
+        raise AssertionError("the button says it in the conversation")
+
+    def _demand(self) -> None:
+        if self.away:
+            raise StateUnavailable("Redis is away.")
+
+
+@pytest.fixture
+async def home() -> AsyncIterator[tuple[Room, Desk]]:
+    """A person has opened the home tab."""
+    desk = Desk()
+    async with room_with(desk=desk) as room:
+        await room.slack.open_home("U0ALICE", tab="home")
+        await room.slack.until(lambda: room.slack.workspace.views.homes)
+        yield room, desk
+
+
+def read(room: Room) -> str:
+    """What stands in the home tab."""
+    return str(room.slack.workspace.views.homes["U0ALICE"]["blocks"])
+
+
+async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(home: tuple[Room, Desk]) -> None:
+    room, _ = home
+    shown = read(room)
+    for words in ("assistant", "pirate", "gpt-large", "*Today*: Answers 3", "3 answers in 1 conversation"):
+        assert words in shown
+    menus = [
+        b["accessory"] for b in room.slack.workspace.views.homes["U0ALICE"]["blocks"] if "accessory" in b
+    ]
+    assert [menu.get("initial_option", {}).get("value") for menu in menus] == ["=", "=", None]
+    assert menus[0]["options"][0]["description"]["text"] == "The usual: assistant"
+    assert menus[-1]["text"]["text"] == "Delete everything about me…"
+    assert room.engine.events == []
+
+
+async def test_a_choice_in_the_home_tab_is_kept_and_shown_and_can_be_taken_back(
+    home: tuple[Room, Desk],
+) -> None:
+    room, desk = home
+    await room.slack.choose_at_home("U0ALICE", "choose_template", "pirate")
+    assert desk.shown.template == "pirate"
+    await room.slack.until(lambda: room.slack.calls["views.publish"] == 2)
+    await room.slack.choose_at_home("U0ALICE", "choose_template", "Automatic")
+    assert desk.shown.template == ""
+
+
+async def test_a_choice_that_is_refused_is_refused_in_words(home: tuple[Room, Desk]) -> None:
+    room, desk = home
+    await room.slack.choose_at_home("U0ALICE", "choose_deployment", "large")
+    await room.slack.until(lambda: "Large is for engineers." in read(room))
+    assert desk.shown.deployment == ""
+
+
+async def test_field_fault_81_the_button_that_deletes_first_says_how_much(home: tuple[Room, Desk]) -> None:
+    """Field fault 81: a confirmation with the number of items."""
+    room, desk = home
+    await room.slack.choose_at_home("U0ALICE", "forget")
+    await room.slack.until(lambda: "This deletes 3 answers." in read(room))
+    assert desk.forgotten == []
+    await room.slack.choose_at_home("U0ALICE", "keep")
+    await room.slack.until(lambda: "This deletes" not in read(room))
+    assert desk.forgotten == []
+    await room.slack.choose_at_home("U0ALICE", "forget")
+    await room.slack.until(lambda: "This deletes 3 answers." in read(room))
+    await room.slack.choose_at_home("U0ALICE", "forget_now")
+    await room.slack.until(lambda: "I deleted 3 answers" in read(room))
+    assert [user.id for user in desk.forgotten] == ["U0ALICE"]
+    assert desk.confirmed[0].startswith("slack:T0SIM:home:U0ALICE:")
+    assert "0 answers in 0 conversations" in read(room)
+
+
+async def test_field_note_32_with_redis_away_the_home_tab_says_so(home: tuple[Room, Desk]) -> None:
+    room, desk = home
+    desk.away = True
+    delivery = await room.slack.choose_at_home("U0ALICE", "choose_template", "pirate")
+    assert delivery.status == 503
+    await room.slack.open_home("U0ALICE", tab="home")
+    await room.slack.until(lambda: home_and_modals.HOME_AWAY in read(room))
+
+
+async def test_without_a_desk_the_home_tab_says_how_to_talk(room: Room) -> None:
+    await room.slack.open_home("U0ALICE", tab="home")
+    await room.slack.until(lambda: room.slack.workspace.views.homes)
+    assert home_and_modals.HOME_EMPTY in read(room)
+
+
+def test_markdown_becomes_mrkdwn_where_slack_knows_nothing_else() -> None:
+    text = (
+        "# Use\n\n**bold** & [a page](https://example.com)\n\n| a | bb |\n|---|---|\n| ccc | `d` |\n\n- one"
+    )
+    assert from_markdown(text) == (
+        "*Use*\n\n*bold* &amp; <https://example.com|a page>\n\n*ccc*: bb d\n\n- one"
+    )
+
+
+# ------------------------------------------------------------------ older assistants
+
+
+async def test_an_assistant_thread_gets_prompts_and_a_title_from_its_first_question(room: Room) -> None:
+    thread = await room.slack.start_assistant("U0ALICE")
+    await room.slack.until(lambda: room.slack.workspace.prompts)
+    (prompts,) = room.slack.workspace.prompts
+    assert prompts["thread_ts"] == thread
+    channel = room.slack.workspace.direct("U0ALICE")
+    await room.asked("how do bicycles work?", channel=channel, thread_ts=thread)
+    await room.asked("and trains?", channel=channel, thread_ts=thread)
+    await room.slack.until(lambda: room.slack.workspace.titles)
+    assert room.slack.workspace.titles == {(channel, thread): "how do bicycles work?"}
+    assert room.slack.calls["assistant.threads.setTitle"] == 1
+
+
+# ------------------------------------------------------------------ questions by other ways
+
+
+async def test_a_question_about_a_message_is_asked_in_its_thread_with_the_message(room: Room) -> None:
+    text = "the printer, <@U0ALICE>, is on fire" + " really" * 1_000
+    ts = await room.slack.say(CHANNEL, "U0BOB", text)
+    await room.slack.shortcut_at(CHANNEL, ts, "U0ALICE", "ask_about")
+    await room.slack.until(lambda: room.slack.workspace.views.forms)
+    await room.slack.submit("U0ALICE", "What shall we do?")
+    (said,) = room.engine.said
+    assert said.text == "What shall we do?"
+    assert said.quotes == (Quote(author="bob", text=text.replace("<@U0ALICE>", "@alice"), by="U0BOB"),)
+    await room.answer(said, "Run.")
+    assert room.slack.answers(CHANNEL, ts) == ["Run."]
+
+
+async def test_where_the_bot_is_no_member_the_answer_about_a_message_is_the_askers_alone(room: Room) -> None:
+    ts = await room.slack.say("C0OTHER", "U0ALICE", "the printer is on fire")
+    await room.slack.shortcut_at("C0OTHER", ts, "U0ALICE", "ask_about")
+    await room.slack.until(lambda: room.slack.workspace.views.forms)
+    await room.slack.submit("U0ALICE", "What now?")
+    (said,) = room.engine.said
+    post = await room.open(said)
+    done = await room.adapter.close(post, Reply(text="Run."))
+    assert await room.adapter.close(done, Reply(text="Run.")) == done
+    assert [message["markdown"] for message in room.slack.workspace.ephemeral] == ["Run."]
+
+
+async def test_a_long_question_from_the_global_shortcut_is_answered_in_the_askers_own_channel(
+    room: Room,
+) -> None:
+    await room.slack.shortcut("U0ALICE", "ask")
+    await room.slack.until(lambda: room.slack.workspace.views.forms)
+    await room.slack.submit("U0ALICE", "Why?\n\nAnd <!channel>, how?")
+    (said,) = room.engine.said
+    assert (said.text, said.direct, said.channel) == ("Why?\n\nAnd <!channel>, how?", True, "D0ALICE")
+    await room.answer(said, "Because.")
+    question, answer = [m["markdown"] for m in room.slack.workspace.thread("D0ALICE", said.id.split(":")[3])]
+    assert question.startswith("You asked:\n> Why?\n> \n> And")
+    assert "<!channel>" not in question
+    assert answer == "Because."
+    follow_up = await room.asked("and?", channel="D0ALICE", thread_ts=said.address.data["thread"])
+    assert follow_up.address.conversation == said.address.conversation
+
+
+async def test_ask_is_answered_for_all_to_read_where_the_bot_is_a_member(room: Room) -> None:
+    said_at_once = await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why, <@U0BOB>?")
+    (said,) = room.engine.said
+    assert said_at_once == {"text": ""}
+    assert said.text == "why, @bob?"
+    await room.answer(said, "Because.")
+    root = room.slack.workspace.messages[CHANNEL, said.address.data["thread"]]
+    assert root["markdown"] == "**alice** asks:\n> why, @bob?"
+    assert room.shown(said) == ["Because."]
+    assert await room.adapter.context(said.address) == ()
+
+
+async def test_ask_is_for_the_asker_alone_where_the_bot_is_no_member(room: Room) -> None:
+    said_at_once = await room.slack.command("C0OTHER", "U0ALICE", "/ask", "why?")
+    assert "moment" in said_at_once["text"]
+    (said,) = room.engine.said
+    await room.answer(said, "Because.")
+    assert room.slack.workspace.ephemeral[-1]["markdown"] == "Because."
+
+
+async def test_a_bare_ask_opens_the_form_for_a_long_question(room: Room) -> None:
+    await room.slack.command(CHANNEL, "U0ALICE", "/ask")
+    await room.slack.until(lambda: room.slack.workspace.views.forms)
+    assert room.engine.events == []
+
+
+async def test_field_note_02_a_question_that_was_not_written_down_does_not_stay_visible(room: Room) -> None:
+    room.engine.error = StateUnavailable("Redis is away")
+    await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why?")
+    assert room.slack.deliveries[-1].status == 503
+    await room.slack.until(lambda: room.slack.calls["chat.delete"] == 1)
+    assert not room.slack.workspace.messages
+
+
+async def test_a_form_that_cannot_be_taken_stays_open_with_what_was_typed(room: Room) -> None:
+    await room.slack.shortcut("U0ALICE", "ask")
+    await room.slack.until(lambda: room.slack.workspace.views.forms)
+    room.slack.fault("chat.postMessage", "500")
+    delivery = await room.slack.submit("U0ALICE", "Why?")
+    assert delivery.status == 503
+    assert room.slack.workspace.views.forms
+    assert room.engine.events == []
+
+
+async def test_a_busy_conversation_takes_its_question_back_and_says_so(room: Room) -> None:
+    room.engine.receipt = "busy"
+    told = await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why?")
+    assert "try again in a moment" in told["text"]
+    await room.slack.until(lambda: not room.slack.workspace.messages)
+
+
+async def test_a_form_that_slack_opens_no_more_is_only_logged(room: Room) -> None:
+    with mock.patch("tests.simulators.slack_views.TRIGGER_LIFE_S", -1.0):
+        delivery = await room.slack.shortcut("U0ALICE", "ask")
+    assert delivery.status == 200
+    await room.slack.until(lambda: room.slack.calls["views.open"])
+    assert not room.slack.workspace.views.forms
+
+
+# ------------------------------------------------------------------ refusals for the operator
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("invalid_auth", "copy SLACK_BOT_TOKEN anew"),
+        ("token_revoked", "/slack/install"),
+        ("not_in_channel", "invite the bot"),
+        ("channel_not_found", "invite the bot"),
+        ("missing_scope", "parley check"),
+    ],
+)
+async def test_a_refusal_that_will_not_pass_says_what_the_operator_can_do_and_is_not_tried_for_minutes(
+    room: Room, code: str, what: str
+) -> None:
+    said = await room.asked()
+    post = await room.open(said)
+    room.slack.fault("chat.postMessage", "error", count=99, code=code)
+    with pytest.raises(ConfigError, match=what):
+        await room.adapter.close(post, Reply(text="Because."))
+    assert room.slack.calls["chat.postMessage"] == 1
+
+
+# ------------------------------------------------------------------ a page to look at
+
+
+async def test_the_simulator_draws_what_people_see(home: tuple[Room, Desk]) -> None:
+    room, _ = home
+    said = await room.asked("<@U0BOT> which fruit?")
+    table = "| Fruit | Price |\n|---|---|\n| **Pear** | 2 |"
+    await room.adapter.close(await room.open(said), Reply(text=table, rate=True))
+    async with ClientSession() as http, http.get(f"{room.slack.workspace.origin}/_control/page") as response:
+        page = await response.text()
+    for drawn in ("This is not Slack", "@parley", "<strong>Pear</strong>", "Try again", "What I remember"):
+        assert drawn in page

@@ -1,0 +1,99 @@
+"""What was said in a thread before the bot was called into it."""
+
+from unittest import mock
+
+import pytest
+
+from adapters.slack.inbound import thread_history
+from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
+from bot.domain.events import Quote
+from tests.adapters.slack.conftest import Room
+
+CHANNEL = "C0GENERAL"
+
+
+async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_before(room: Room) -> None:
+    root = await room.slack.say(CHANNEL, "U0ALICE", "the printer is on fire")
+    await room.slack.say(CHANNEL, "U0BOB", "again, <@U0ALICE>?", thread_ts=root)
+    author = {"bot_id": "B0ALARM", "bot_profile": {"name": "Alarms"}}
+    room.slack.workspace.add(CHANNEL, author, root, text="Fire in room 3", subtype="bot_message")
+    said = await room.asked("<@U0BOT> what now?", thread_ts=root)
+    await room.slack.say(CHANNEL, "U0BOB", "said after the question", thread_ts=root)
+    assert await room.adapter.context(said.address) == (
+        Quote(author="alice", text="the printer is on fire", by="U0ALICE"),
+        Quote(author="bob", text="again, @alice?", by="U0BOB"),
+        Quote(author="Alarms", text="Fire in room 3", by="B0ALARM"),
+    )
+
+
+async def test_our_own_words_are_left_out_of_what_was_said_before(room: Room) -> None:
+    first = await room.asked("<@U0BOT> hello")
+    await room.answer(first, "Hello.")
+    again = await room.asked("<@U0BOT> and now?", thread_ts=first.address.data["thread"])
+    assert [quote.text for quote in await room.adapter.context(again.address)] == ["hello"]
+
+
+async def test_the_first_message_of_a_thread_has_nothing_before_it(room: Room) -> None:
+    said = await room.asked()
+    assert await room.adapter.context(said.address) == ()
+    await room.slack.command("C0OTHER", "U0ALICE", "/image", "a bicycle")
+    assert await room.adapter.context(room.engine.said[-1].address) == ()
+    assert room.slack.calls["conversations.replies"] == 0
+
+
+async def test_only_the_newest_of_a_long_thread_come_and_files_are_named(room: Room) -> None:
+    root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
+    for number in range(70):
+        room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text=f"number {number}")
+    files = [{"id": "F1", "name": "plan.pdf"}]
+    room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text="", files=files, subtype="file_share")
+    room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text="joined", subtype="channel_join")
+    said = await room.asked("<@U0BOT> sum up", thread_ts=root)
+    with mock.patch.object(thread_history, "PAGE", 20):
+        quotes = await room.adapter.context(said.address)
+    assert room.slack.calls["conversations.replies"] == 4
+    assert len(quotes) == thread_history.MESSAGES - 1, "a notice that somebody joined says nothing"
+    assert quotes[0].text == "number 22"
+    assert quotes[-1].text == "[with plan.pdf]"
+
+
+async def test_field_note_13_a_limited_thread_is_read_as_far_as_it_goes(room: Room) -> None:
+    root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
+    said = await room.asked("<@U0BOT> sum up", thread_ts=root)
+    room.slack.fault("conversations.replies", "limited", seconds=60)
+    assert await room.adapter.context(said.address) == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("missing_scope", ConfigError), ("thread_not_found", PlatformUnavailable)]
+)
+async def test_a_thread_that_cannot_be_read_says_why(room: Room, code: str, error: type[Exception]) -> None:
+    root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
+    said = await room.asked("<@U0BOT> sum up", thread_ts=root)
+    room.slack.fault("conversations.replies", "error", code=code)
+    with pytest.raises(error, match=code):
+        await room.adapter.context(said.address)
+
+
+async def test_what_was_said_in_a_channel_is_told_where_the_channel_is_what_is_asked_about(
+    room: Room,
+) -> None:
+    root = await room.slack.say("C0GENERAL", "U0ALICE", "Lunch at noon?")
+    await room.slack.say("C0GENERAL", "U0BOB", "In a thread, unseen", thread_ts=root)
+    await room.slack.say("C0GENERAL", "U0BOB", "At one, please")
+    said = await room.asked("<@U0BOT> summarise this channel")
+    assert await room.adapter.context(said.address) == ()
+    told = await room.adapter.context(said.address, True)
+    assert [(quote.author, quote.text) for quote in told] == [
+        ("alice", "Lunch at noon?"),
+        ("bob", "At one, please"),
+    ]
+    await room.slack.command("C0GENERAL", "U0ALICE", "/parley", "summarise")
+    told = await room.adapter.context(room.engine.said[-1].address, True)
+    assert [quote.author for quote in told] == ["alice", "bob", "alice"]
+
+
+async def test_a_channel_that_the_bot_is_not_in_is_refused_in_words(room: Room) -> None:
+    await room.slack.command("C0OTHER", "U0ALICE", "/parley", "summarise")
+    with pytest.raises(NotAllowed, match="/invite"):
+        await room.adapter.context(room.engine.said[-1].address, True)

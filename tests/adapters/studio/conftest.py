@@ -1,0 +1,207 @@
+"""One Chromium for all browser tests, and a studio server for each test."""
+
+import asyncio
+import io
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from PIL import Image as Pictures
+from PIL import ImageDraw
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from pydantic import SecretStr
+
+from adapters.studio import StudioAdapter
+from adapters.studio.auth.entra import Entra, Registration
+from bot.app.server import find_adapters, web_app
+from bot.app.services import House, open_house
+from bot.app.settings import Settings
+from bot.domain.events import Said
+from bot.domain.prompts import Image
+from bot.domain.turns import Reply
+from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, ScriptedEngine
+from tests.support.patience import PATIENCE_S
+
+ROOT = Path(__file__).parents[3]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+expect.set_options(timeout=1000 * PATIENCE_S)
+
+
+@dataclass
+class Studio:
+    """A running studio and what stands behind it."""
+
+    url: str
+    adapter: StudioAdapter
+    engine: ScriptedEngine
+    feed: MemoryFeed
+    history: MemoryHistory
+    stop: Callable[[], Awaitable[None]]
+
+
+def red_picture() -> bytes:
+    """A small PNG."""
+    picture = Pictures.new("RGB", (96, 96), "#f4e9e7")
+    ImageDraw.Draw(picture).ellipse((20, 20, 76, 76), outline="#c62828", width=6)
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def script(said: Said) -> Reply:
+    """What the engine of these tests answers."""
+    if said.text.startswith("/image"):
+        alt = said.text.removeprefix("/image ")
+        return Reply(text="", images=(Image(mime="image/png", data=red_picture(), alt=alt),), rate=True)
+    if said.text.startswith("/code"):
+        return Reply(text='Here it is:\n\n```python\nprint("hello")\n```\n\nThat is all.', rate=True)
+    return Reply(text=f"You said: **{said.text}**. " + "And the answer goes on for a while. " * 4, rate=True)
+
+
+async def start(token: str | None = None, port: int = 0, registration: Registration | None = None) -> Studio:
+    """A studio on a free port of 127.0.0.1."""
+    feed, history = MemoryFeed(), MemoryHistory()
+    engine = ScriptedEngine(script, history)
+    entra = Entra(registration) if registration else None
+    adapter = StudioAdapter(feed, history, SecretStr(token) if token else None, entra=entra)
+    engine.adapter = adapter
+    app = web.Application()
+    app.add_routes(adapter.routes(engine.accept))
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    await adapter.__aenter__()
+
+    async def stop() -> None:
+        await engine.end()
+        await adapter.__aexit__(None, None, None)
+        await runner.cleanup()
+
+    return Studio(f"http://127.0.0.1:{runner.addresses[0][1]}", adapter, engine, feed, history, stop)
+
+
+@pytest.fixture
+async def studio() -> AsyncIterator[Studio]:
+    """A studio for this machine only."""
+    running = await start()
+    yield running
+    await running.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def served() -> AsyncIterator[Studio]:
+    """The same for browser tests, on the loop of the browser."""
+    running = await start()
+    yield running
+    await running.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """Debian's Chromium, Chrome, or Playwright's own; a missing one fails with what to install."""
+    found = await asyncio.create_subprocess_exec(str(ROOT / ".ci" / "browser.sh"), stdout=-1, stderr=-1)
+    path, words = await found.communicate()
+    if found.returncode:
+        pytest.fail(words.decode(), pytrace=False)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path.decode().strip(), args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+class Complaints(list[str]):
+    """What the page complains of; a test empties it of what it provoked."""
+
+
+@pytest.fixture
+def complaints() -> Complaints:
+    return Complaints()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser that remembers nothing."""
+    made = await chromium.new_context(viewport={"width": 1180, "height": 800}, reduced_motion="reduce")
+    made.set_default_timeout(1000 * PATIENCE_S)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> None:
+    """What a test's page is served by, before the page: one that outlives its server complains of that."""
+    for name in ("served", "locked"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(context: BrowserContext, complaints: Complaints, server: None) -> AsyncIterator[Page]:
+    """A page that must not log an error, and must not break its own content policy."""
+    made = await context.new_page()
+    made.on(
+        "console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None
+    )
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    await made.add_init_script(
+        "addEventListener('securitypolicyviolation', (e) => console.error('CSP', e.violatedDirective))"
+    )
+    yield made
+    await made.close()
+    assert complaints == []
+
+
+@dataclass
+class Whole:
+    """A whole Parley in this process, with the demo model, and its address."""
+
+    url: str
+    house: House
+
+
+@asynccontextmanager
+async def whole_parley(folder: Path, **changes: object) -> AsyncGenerator[Whole]:
+    """Web server, worker and a Redis of their own, as `parley serve` puts them together."""
+    settings = Settings(_env_file=None, parley_data_dir=folder, port=0, **changes)  # pyright: ignore
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(open_house(settings, folder=folder))
+        adapters = [await stack.enter_async_context(one) for one in find_adapters(house)]
+        until = asyncio.Event()
+        work = asyncio.create_task(house.worker(adapters).run(until))
+        runner = web.AppRunner(web_app(house, adapters), shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        try:
+            yield Whole(f"http://127.0.0.1:{runner.addresses[0][1]}", house)
+        finally:
+            until.set()
+            await work
+            for adapter in adapters:
+                await adapter.__aexit__(None, None, None)
+            await runner.cleanup()
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
+async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Whole]:
+    """One Parley for all tests of the pages: each test makes what it looks for."""
+    # All tests are one person, who asks more in a minute than people do.
+    limits = "person: 100000 requests/minute"
+    async with whole_parley(tmp_path_factory.mktemp("whole"), parley_limits=limits) as running:
+        yield running

@@ -1,0 +1,160 @@
+"""A studio without a worker: a feed and a history in memory, and an engine that follows a script."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+
+from msgspec.structs import replace
+
+from bot.domain.adapter import Adapter, Receipt
+from bot.domain.errors import PlatformUnavailable, StateUnavailable
+from bot.domain.events import Edited, Event, Rated, Said, Stopped, now
+from bot.domain.prompts import Image
+from bot.domain.turns import Rating, Reply, Turn
+
+
+class MemoryFeed:
+    """Keeps every frame; while `away` it raises as Redis would."""
+
+    def __init__(self) -> None:
+        self.frames: defaultdict[str, list[bytes]] = defaultdict(list)
+        self.away = False
+        self._news = asyncio.Condition()
+
+    async def publish(self, channel: str, frame: bytes) -> None:
+        if self.away:
+            raise StateUnavailable("Redis is away.")
+        async with self._news:
+            self.frames[channel].append(frame)
+            self._news.notify_all()
+
+    async def follow(self, channel: str, after: str) -> AsyncIterator[tuple[str, bytes]]:
+        at = int(after or "0")
+        while True:
+            if self.away:
+                raise StateUnavailable("Redis is away.")
+            for frame in self.frames[channel][at:]:
+                at += 1
+                yield str(at), frame
+            async with self._news:
+                await self._news.wait_for(lambda at=at: self.away or len(self.frames[channel]) > at)
+
+    async def grown(self, channel: str, count: int) -> None:
+        """Until this many frames are kept."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.frames[channel]) >= count)
+
+    async def leave(self) -> None:
+        """Be away from now on: those who follow are told at once."""
+        async with self._news:
+            self.away = True
+            self._news.notify_all()
+
+
+class MemoryHistory:
+    """Keeps every turn, and the pictures by their names."""
+
+    def __init__(self) -> None:
+        self.kept: defaultdict[str, list[Turn]] = defaultdict(list)
+        self.images: dict[tuple[str, str], Image] = {}
+        self.owners: dict[str, str] = {}
+        self.asked = asyncio.Event()
+
+    async def turns(self, conversation: str) -> Sequence[Turn]:
+        return self.kept[conversation]
+
+    async def owner(self, conversation: str) -> str | None:
+        return self.owners.get(conversation)
+
+    async def image(self, conversation: str, ref: str) -> Image | None:
+        self.asked.set()
+        return self.images.get((conversation, ref))
+
+
+class ScriptedEngine:
+    """Answers each message with what `script` says, piece by piece, and keeps the turn.
+
+    `gate` closed holds an answer after its first pieces; `away` and `busy` are what a store may say.
+    """
+
+    def __init__(self, script: Callable[[Said], Reply], history: MemoryHistory) -> None:
+        self.script = script
+        self.history = history
+        self.adapter: Adapter | None = None
+        self.events: list[Event] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.stopped = asyncio.Event()
+        self.away = self.busy = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def accept(self, event: Event) -> Receipt:
+        if self.away:
+            raise StateUnavailable("Redis is away.")
+        place, owner = event.address.conversation, event.address.owner
+        if self.history.owners.setdefault(place, owner) != owner:
+            return "denied"
+        if self.busy:
+            return "busy"
+        if any(event.id == each.id for each in self.events):
+            return "duplicate"
+        self.events.append(event)
+        turns = self.history.kept[event.address.conversation]
+        match event:
+            case Said():
+                self._run(event, len(turns))
+            case Edited(target=target, text=text):
+                place = next(at for at, turn in enumerate(turns) if turn.id == target)
+                self._run(replace(turns[place].said, text=text), place)
+            case Rated(post=post, good=good):
+                place = next(at for at, turn in enumerate(turns) if turn.post and turn.post.id == post)
+                turns[place] = replace(turns[place], ratings={event.user.id: Rating(good=good)})
+            case Stopped():
+                self.stopped.set()
+            case _:
+                pass
+        return "accepted"
+
+    def _run(self, said: Said, place: int) -> None:
+        task = asyncio.create_task(self._answer(said, place))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, said: Said, place: int) -> None:
+        assert self.adapter is not None
+        began, reply = now(), self.script(said)
+        post = await self.adapter.open(said.address, None, retry=False)
+        for end in range(6, len(reply.text), 6):
+            await self.adapter.update(post, reply.text[:end])
+            await asyncio.sleep(0.01)
+            if end > len(reply.text) // 2 and not self.gate.is_set():
+                await self._hold()
+                if self.stopped.is_set():
+                    reply = Reply(text=reply.text[:end] + "\n\n*Stopped.*")
+                    break
+        with suppress(PlatformUnavailable):
+            post = await self.adapter.close(post, reply)
+        turn = Turn(
+            id=said.id,
+            said=said,
+            template="scripted@000000000000",
+            messages=(),
+            reply=reply,
+            outcome="answered",
+            began_at=began,
+            ended_at=now(),
+            post=post,
+        )
+        self.history.kept[said.address.conversation][place : place + 1] = [turn]
+
+    async def _hold(self) -> None:
+        waits = {asyncio.create_task(self.gate.wait()), asyncio.create_task(self.stopped.wait())}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

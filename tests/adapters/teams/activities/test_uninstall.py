@@ -1,0 +1,69 @@
+"""The bot is taken away: what was said there is to be forgotten."""
+
+import pytest
+
+from bot.domain.events import Departed, Said
+from tests.adapters.teams.conftest import Rig
+from tests.simulators.teams import TENANT
+from tests.simulators.teams_graph import TEAM
+
+CHANNEL, GROUP = "19:news@thread.tacv2", "19:group@thread.v2"
+
+
+def last(rig: Rig) -> Departed:
+    event = rig.events[-1]
+    assert isinstance(event, Departed)
+    return event
+
+
+@pytest.mark.parametrize("conversation", ["a:alice", GROUP])
+async def test_taken_away_from_a_chat_it_forgets_that_chat(rig: Rig, conversation: str) -> None:
+    said = await rig.asked(conversation, mention=True)
+    await rig.teams.remove(conversation, "alice")
+    gone = last(rig)
+    assert said.address.conversation.startswith(gone.rooms)
+    assert (gone.marks, gone.whole, gone.user.tenant) == ({}, False, TENANT)
+    assert gone.at >= said.at
+
+
+async def test_taken_away_from_a_team_it_forgets_every_channel_of_that_team(rig: Rig) -> None:
+    said = await rig.asked("19:other@thread.tacv2", mention=True)
+    await rig.teams.remove(CHANNEL, "alice")
+    gone = last(rig)
+    assert said.address.conversation.startswith(gone.rooms)
+    assert gone.marks == {"team": TEAM}
+    assert gone.marks.items() <= said.address.data.items()
+
+
+async def test_a_channel_that_is_deleted_is_forgotten_with_its_threads(rig: Rig) -> None:
+    said = await rig.asked(CHANNEL, mention=True)
+    data = {"eventType": "channelDeleted", "channel": {"id": CHANNEL}, "team": {"id": TEAM}}
+    general = rig.teams.activity("conversationUpdate", TEAM, "alice", id="1")
+    general["channelData"] |= data
+    await rig.teams.deliver(general)
+    gone = last(rig)
+    assert said.address.conversation.startswith(gone.rooms)
+    assert gone.rooms.endswith(CHANNEL)
+    assert gone.marks == {}
+    general["channelData"]["eventType"] = "teamDeleted"
+    await rig.teams.deliver(general)
+    assert last(rig).marks == {"team": TEAM}
+
+
+async def test_an_update_of_the_app_and_other_news_take_nothing_away(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    for type, fields in (
+        ("installationUpdate", {"action": "add-upgrade"}),
+        ("installationUpdate", {"action": "remove-upgrade"}),
+        ("conversationUpdate", {"membersRemoved": [{"id": "29:bob"}]}),
+    ):
+        await rig.teams.deliver(rig.teams.activity(type, "a:alice", "alice", id="1", **fields))
+    assert rig.events == [said]
+    assert isinstance(said, Said)
+
+
+async def test_every_delivery_is_the_same_event(rig: Rig) -> None:
+    told = await rig.teams.remove("a:alice", "alice")
+    await rig.teams.deliver(told.activity)
+    first, second = rig.events
+    assert first == second

@@ -1,0 +1,155 @@
+"""Adaptive Cards: whole, within the schema, and with the words that people need."""
+
+import json
+from typing import Any
+
+import pytest
+
+from adapters.teams.answers import cards
+from bot.domain.turns import About
+from tests.adapters.teams.card_rules import findings, problems, renderer
+
+Fields = dict[str, Any]
+
+USAGE = """What you have used (days in UTC):
+
+| | Answers | Tokens in | Tokens out | Pictures | Cost |
+|---|---|---|---|---|---|
+| Today | 3 | 1200 | 450 | 1 | $0.0450 |
+| This month | 31 | 21200 | 8450 | 4 | $0.9350 |
+"""
+ABOUT = About(
+    templates=(("default", "Answers questions"), ("translator", "Translates " + "at length " * 20)),
+    template="translator",
+    deployments=(("quick", ""), ("slow", "slow and thorough")),
+    usage=USAGE,
+    conversations=2,
+    answers=31,
+)
+SENT = """**Deployment** `quick`, 812 tokens in.
+
+## Messages
+
+1. **system**
+
+```
+You are Parley.
+Answer briefly.
+```
+
+> quoted
+
+| what | left out | why |
+|---|---|---|
+| turns | 3 | no `room` |
+
+| a | b | c | d | e |
+|---|---|---|---|---|
+| 1 | 2 | 3 | 4 | 5 |
+| 1 | 2 | 3 | 4 | 5 |
+| 1 | 2 | 3 | 4 | 5 |
+| 1 | 2 | 3 | 4 | 5 |
+"""
+
+EVERY: dict[str, Fields] = {
+    "settings": cards.settings(ABOUT, direct=True, note="Saved.", viewer="29:alice"),
+    "nothing to choose": cards.settings(About(), direct=False),
+    "dialog": cards.in_dialog(cards.settings(ABOUT, direct=False, viewer="29:alice")),
+    "door": cards.door("29:alice"),
+    "welcome": cards.welcome(desk=True),
+    "sent": cards.sent(SENT),
+    "nothing sent": cards.sent(""),
+    "said": cards.said("Sorry."),
+    "forgetting": cards.forgetting("This deletes 12 answers. Reply `forget me now`."),
+    "confirming": cards.confirming("forget me now"),
+}
+
+
+def texts(card: Fields) -> str:
+    return json.dumps(card, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_card_is_within_the_schema(name: str) -> None:
+    assert not problems(EVERY[name])
+
+
+def test_the_rules_find_what_is_wrong() -> None:
+    wrong = {
+        "type": "AdaptiveCard",
+        "body": [{"type": "TextBlock", "bogus": 1, "color": "Pink"}, {"type": "Nope"}],
+    }
+    assert len(problems(wrong)) == 4
+
+
+@pytest.mark.skipif(not renderer(), reason="npm adaptivecards is not on this machine")
+def test_microsofts_renderer_finds_nothing_wrong() -> None:
+    assert not findings(list(EVERY.values()))
+    assert findings([{"type": "AdaptiveCard", "version": "1.5", "body": [{"type": "Input.Text"}]}])
+
+
+def test_what_is_chosen_is_selected_and_any_model_may_be_left_to_answer() -> None:
+    choices = [one for one in EVERY["settings"]["body"] if one["type"] == "Input.ChoiceSet"]
+    assert [(one["id"], one["value"]) for one in choices] == [
+        ("template", "translator"),
+        ("deployment", cards.AUTOMATIC),
+    ]
+    templates, deployments = choices
+    assert [choice["value"] for choice in templates["choices"]] == ["-", "default", "translator"]
+    assert [choice["value"] for choice in deployments["choices"]] == [cards.AUTOMATIC, "quick", "slow"]
+    assert all(len(choice["title"]) <= 80 for one in choices for choice in one["choices"])
+
+
+def test_a_choice_that_is_no_longer_offered_shows_as_automatic() -> None:
+    about = About(templates=(("default", ""),), template="gone")
+    (choice,) = [
+        one for one in cards.settings(about, direct=True)["body"] if one["type"] == "Input.ChoiceSet"
+    ]
+    assert choice["value"] == cards.AUTOMATIC
+
+
+def test_a_wide_table_is_turned_so_that_it_fits_a_telephone() -> None:
+    (table,) = [one for one in EVERY["settings"]["body"] if one["type"] == "Table"]
+    rows = [[cell["items"][0]["text"] for cell in row["cells"]] for row in table["rows"]]
+    assert rows[0] == [" ", "Today", "This month"]
+    assert rows[1] == ["Answers", "3", "31"]
+    assert len(table["columns"]) == 3
+
+
+def test_a_table_that_is_wide_and_long_is_shown_row_by_row() -> None:
+    assert sum(one["type"] == "FactSet" for one in EVERY["sent"]["body"]) == 4
+
+
+def test_code_is_teams_code_with_words_for_other_clients_and_no_ticks_show() -> None:
+    (code,) = [one for one in EVERY["sent"]["body"] if one["type"] == "CodeBlock"]
+    assert code["codeSnippet"] == "You are Parley.\nAnswer briefly."
+    assert code["fallback"]["fontType"] == "Monospace"
+    assert "`" not in texts(EVERY["sent"])
+
+
+def test_deleting_asks_a_second_time() -> None:
+    assert [one["verb"] for one in EVERY["settings"]["actions"]][-1] == "forget"
+    assert [one["verb"] for one in EVERY["forgetting"]["actions"]] == ["forget_now", "settings"]
+    assert "12 answers" in texts(EVERY["forgetting"])
+
+
+def test_what_everybody_sees_holds_nothing_of_a_person() -> None:
+    assert "31" not in texts(EVERY["door"])
+    assert EVERY["door"]["refresh"]["userIds"] == ["29:alice"]
+
+
+def test_a_dialog_submits_and_refreshes_nothing() -> None:
+    dialog = texts(EVERY["dialog"])
+    assert "Action.Execute" not in dialog
+    assert "refresh" not in EVERY["dialog"]
+    assert {one["data"]["verb"] for one in EVERY["dialog"]["actions"] if "data" in one} == {
+        "choose",
+        "forget",
+        "settings",
+    }
+
+
+def test_too_much_for_a_card_is_said_so() -> None:
+    card = cards.sent("word " * 10_000)
+    assert len(texts(card)) < 28_000
+    assert "the whole of it is too long for Teams" in texts(card)

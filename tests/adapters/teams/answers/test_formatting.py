@@ -1,0 +1,127 @@
+"""A reply as Teams shows it."""
+
+import pytest
+
+from adapters.teams.answers.formatting import TEXT_LIMIT, growing, is_plain, messages, to_teams, utf16
+from bot.domain.turns import Reply
+
+TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20` |"
+
+
+def test_field_note_15_headings_are_bold_lines() -> None:
+    assert to_teams("# One\n\ntext\n## **Two**\n### Three `x` ###") == (
+        "**One**\n\ntext\n**Two**\n**Three `x`**"
+    )
+
+
+def test_field_note_15_a_table_is_a_block_of_columns() -> None:
+    assert to_teams(f"Look:\n\n{TABLE}\n\nDone.") == (
+        "Look:\n\n```\nname      | size\n----------+-----\nred       |    1\nblau 漢字 |   20\n```\n\nDone."
+    )
+
+
+def test_field_note_15_a_wide_table_is_a_list() -> None:
+    wide = f"| name | words |\n|---|---|\n| one | {'word ' * 20}|\n| two | short |"
+    assert to_teams(wide).split("\n") == [
+        f"- **name:** one; **words:** {'word ' * 20}".rstrip(),
+        "- **name:** two; **words:** short",
+    ]
+
+
+def test_field_note_15_a_wide_table_of_few_rows_is_turned() -> None:
+    head = ["", *(f"column number {at}" for at in range(6))]
+    row = ["Today", *map(str, range(6))]
+    lines = to_teams("\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * 7, row))).split("\n")
+    assert lines[1].split() == ["|", "Today"]
+    assert lines[3] == "column number 0 | 0"
+    assert len(lines) == 10
+
+
+def test_field_note_15_tasks_have_boxes() -> None:
+    assert to_teams("- [ ] open\n- [x] done [x]\n  - [X] nested\n\n1. [ ] first") == (
+        "- ☐ open\n- ☑ done [x]\n  - ☑ nested\n\n1. ☐ first"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "- a\n- b", "```\n# not a heading\n| a |\n- [ ] x\n```", "> quote", "a\n\n---\n\nb", ""]
+)
+def test_the_rest_stays_as_it_is(text: str) -> None:
+    assert to_teams(text) == text
+
+
+def test_words_above_a_rule_are_no_heading() -> None:
+    assert to_teams("Words\n---\nmore") == "Words\n\n---\nmore"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("![a cat](https://x.example/c.png)", "[a cat](https://x.example/c.png)"),
+        ("- see ![a cat][1] here", "- see [a cat][1] here"),
+        ("> # x ![a](https://x.example)", "> # x [a](https://x.example)"),
+        ("# ![a](https://x.example)", "**[a](https://x.example)**"),
+        (
+            'before <IMG src="https://x.example/?q=1"> after',
+            'before &lt;IMG src="https://x.example/?q=1"> after',
+        ),
+        ("<at>Bob</at> <!-- x --> a < b, 1<2", "&lt;at>Bob&lt;/at> &lt;!-- x --> a < b, 1<2"),
+        ("<https://x.example> <bob@x.example> `<b>`", "<https://x.example> <bob@x.example> `<b>`"),
+        ("| a |\n|---|\n| <b>x</b> |", "```\na\n--------\n<b>x</b>\n```"),
+        ("Great![1] and `![a](b)` and ``<img>``", "Great![1] and `![a](b)` and ``<img>``"),
+        ("```\n![a](b) <img>\n```", "```\n![a](b) <img>\n```"),
+    ],
+)
+def test_no_picture_is_loaded_from_elsewhere_and_no_html_is_obeyed(text: str, shown: str) -> None:
+    assert to_teams(text) == shown
+
+
+def test_a_growing_text_stays_a_prefix() -> None:
+    pictures = "a < b <img src=x>\n\nsee ![this](https://x.example/a.png) and `![that](y)`."
+    lists = f"{TABLE}\n\n- [ ] task\n- two"
+    text = f"# Title\n\nWords and **bold** `code`.\n\n{pictures}\n\n{lists}\n\n## End\n\nLast.\n\n"
+    shown = ""
+    for end in range(len(text) + 1):
+        frame = growing(text[:end])
+        assert frame.startswith(shown) or shown.startswith(frame)
+        shown = max(shown, frame, key=len)
+    assert shown.rstrip() == to_teams(text).rstrip()
+
+
+def test_sizes_are_counted_as_teams_counts_them() -> None:
+    assert utf16("a😀é") == len("a😀é".encode("utf-16-le")) // 2 == 4
+
+
+def test_every_message_has_exactly_one_root_entity() -> None:
+    parts = messages(Reply(text="word " * 20_000, generated=True), [], 24_000)
+    assert len(parts) > 3
+    for part in parts:
+        assert [entity["type"] for entity in part["entities"]] == ["https://schema.org/Message"]
+        assert utf16(part["text"]) <= 24_000
+
+
+def test_field_note_15_nested_lists_keep_their_steps_and_their_boxes() -> None:
+    text = "1. first\n   - [ ] nested\n     - deeper\n2. second\n   - [x] done"
+    assert to_teams(text) == "1. first\n   - ☐ nested\n     - deeper\n2. second\n   - ☑ done"
+
+
+def test_field_note_14_a_long_fence_is_closed_and_opened_again_in_the_next_message() -> None:
+    code = "\n".join(f"print({number:05})" for number in range(3_000))
+    texts = [str(part["text"]) for part in messages(Reply(text=f"```python\n{code}\n```"), [], TEXT_LIMIT)]
+    assert len(texts) == 2
+    assert all(utf16(text) <= TEXT_LIMIT for text in texts)
+    assert all(text.count("```python\n") == 1 and text.endswith("\n```") for text in texts)
+    lines = [line for text in texts for line in text.split("\n") if line.startswith("print")]
+    assert lines == code.split("\n")
+
+
+@pytest.mark.parametrize("text", ["", "Yes.", "One.\n\nTwo,\nthree: 2 * 3."])
+def test_words_alone_are_plain(text: str) -> None:
+    assert is_plain(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["**84**", "`code`", "- one", "# Title", "[a](https://b)", "> quote", "```\nx\n```"]
+)
+def test_markdown_is_not_plain(text: str) -> None:
+    assert not is_plain(text)

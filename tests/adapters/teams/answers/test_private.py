@@ -1,0 +1,81 @@
+"""What only one person sees in a group or a channel."""
+
+import pytest
+
+from adapters.teams.answers import cards
+from bot.domain.events import Said
+from bot.domain.turns import Reply
+from tests.adapters.teams.conftest import Rig
+
+CHANNEL, GROUP = "19:news@thread.tacv2", "19:group@thread.v2"
+
+
+@pytest.mark.parametrize("conversation", [GROUP, CHANNEL])
+async def test_what_is_meant_for_one_person_is_shown_to_them_alone(rig: Rig, conversation: str) -> None:
+    said = await rig.asked(conversation, "usage", mention=True)
+    post = await rig.answer(said, Reply(text="You used little.", private=True))
+    (message,) = rig.teams.answers(said.address.data["conversation"])
+    assert (message.text, message.only) == ("You used little.", "29:alice")
+    again = await rig.adapter.open(said.address, post, retry=True)
+    await rig.adapter.close(again, Reply(text="You used much.", private=True))
+    assert [one.text for one in rig.teams.answers(message.conversation)] == ["You used much."]
+
+
+async def test_where_teams_shows_nothing_to_one_alone_everybody_sees_only_that(rig: Rig) -> None:
+    rig.teams.targets = False
+    await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="You used little.", private=True))
+    (message,) = rig.teams.answers(GROUP)
+    assert "a chat with nobody else" in message.text
+
+
+async def test_an_answer_that_everybody_saw_does_not_become_a_private_one(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.answer(said, Reply(text="It is so."))
+    await rig.adapter.close(
+        await rig.adapter.open(said.address, post, False), Reply(text="You used little.", private=True)
+    )
+    assert ["a chat with nobody else" in one.text for one in rig.teams.answers(GROUP)] == [True]
+
+
+async def test_one_to_one_everything_is_private_anyway(rig: Rig) -> None:
+    await rig.answer(await rig.asked("a:alice"), Reply(text="You used little.", private=True))
+    assert [one.only for one in rig.teams.answers("a:alice")] == [""]
+
+
+async def test_field_note_20_what_is_said_to_the_bot_alone_is_answered_to_that_person_alone(rig: Rig) -> None:
+    await rig.teams.say_alone(GROUP, "alice", "hello")
+    await rig.teams.say_alone(GROUP, "bob", "hello")
+    alice, bob = (event for event in rig.events if isinstance(event, Said))
+    public = await rig.asked(GROUP, mention=True)
+    conversations = {one.address.conversation for one in (alice, bob, public)}
+    assert len(conversations) == 3
+    assert alice.addressed
+    assert not alice.direct
+    await rig.answer(bob, Reply(text="Hello, Bob.", rate=True))
+    (message,) = rig.teams.answers(GROUP)
+    assert message.only == "29:bob"
+    assert "channelData" not in message.activity
+
+
+async def test_a_question_to_the_bot_alone_is_never_answered_to_everybody(rig: Rig) -> None:
+    await rig.teams.say_alone(GROUP, "alice", "hello")
+    rig.teams.targets = False
+    alice = rig.events[-1]
+    assert isinstance(alice, Said)
+    await rig.answer(alice, Reply(text="A secret."))
+    assert "secret" not in rig.teams.answers(GROUP)[0].text
+
+
+@pytest.mark.parametrize("conversation", ["a:alice", GROUP])
+async def test_field_fault_81_a_button_says_what_confirms(rig: Rig, conversation: str) -> None:
+    """Field fault 81: a confirmation, with a button where the platform has them."""
+    said = await rig.asked(conversation, "forget me", mention=conversation == GROUP)
+    await rig.answer(said, Reply(text="This deletes 3 answers.", private=True, confirm="forget me now"))
+    (message,) = rig.teams.answers(conversation)
+    (attachment,) = message.activity["attachments"]
+    assert attachment == cards.attached(cards.confirming("forget me now"))
+    pressed = attachment["content"]["actions"][0]["data"]["msteams"]
+    await rig.teams.say(conversation, "alice", pressed["text"], value=pressed["value"], replyToId=message.id)
+    confirmed = rig.events[-1]
+    assert isinstance(confirmed, Said)
+    assert (confirmed.text, confirmed.addressed) == ("forget me now", True)

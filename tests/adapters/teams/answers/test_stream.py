@@ -1,0 +1,632 @@
+"""The way out: streams, single messages, crashes, limits and faults."""
+
+import asyncio
+import base64
+import io
+from typing import Any
+
+import pytest
+from PIL import Image as Picture
+
+from adapters.teams.activities.parser import FILE
+from bot.domain.errors import PlatformUnavailable
+from bot.domain.events import Post, Said
+from bot.domain.prompts import Image
+from bot.domain.turns import Reply, Source
+from tests.adapters.teams.card_rules import problems
+from tests.adapters.teams.conftest import Rig, rigged
+from tests.simulators.teams import BOT, Fault, Message
+from tests.support.patience import PATIENCE_S
+
+GROUP = "19:project@thread.v2"
+CHANNEL = "19:help@thread.tacv2"
+ROOT_MESSAGE = "https://schema.org/Message"
+
+
+def label(message: Message) -> dict[str, Any]:
+    (entity,) = [one for one in message.activity["entities"] if one["type"] == ROOT_MESSAGE]
+    return entity
+
+
+async def shown(rig: Rig, post: Post, text: str, frame: str) -> None:
+    """Offer a text, and wait until people see it."""
+    assert await rig.adapter.update(post, text)
+    await rig.teams.until(lambda: rig.teams.answers("a:alice")[-1].frames[-1] == frame)
+
+
+def noise(side: int, kind: str = "PNG", mode: str = "RGB") -> bytes:
+    out = io.BytesIO()
+    Picture.effect_noise((side, side), 90).convert(mode).save(out, kind)
+    return out.getvalue()
+
+
+# ------------------------------------------------------------------ one-to-one
+
+
+async def test_field_note_21_one_to_one_the_answer_grows_in_one_message(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await shown(rig, post, "Hello", "Hello")
+    await shown(rig, post, "Hello **wor", "Hello ")
+    await shown(rig, post, "Hello **world**, how", "Hello **world**, how")
+    reply = Reply(text="Hello **world**, how are you?", generated=True)
+    closed = await rig.adapter.close(post, reply)
+    (message,) = rig.teams.answers("a:alice")
+    assert (
+        message.frames
+        == [
+            "Thinking…",
+            "Hello",
+            "Hello ",
+            "Hello **world**, how",
+            "Hello **world**, how are you?",
+        ]
+        or message.frames[-1] == "Hello **world**, how are you?"
+    )
+    assert message.state == "whole"
+    assert label(message)["additionalType"] == ["AIGeneratedContent"]
+    assert closed.id == post.id == f"a:alice|{message.id}"
+
+
+async def test_field_note_21_updates_keep_their_distance() -> None:
+    async with rigged(pace_s=0.2) as slow:
+        said = await slow.asked("a:alice")
+        post = await slow.adapter.open(said.address, None, retry=False)
+        for end in range(1, 40):
+            await slow.adapter.update(post, "x" * end)
+            await asyncio.sleep(0)
+        await slow.teams.until(lambda: len(slow.teams.answers("a:alice")[0].frames) == 2)
+        assert slow.teams.answers("a:alice")[0].frames[1] in {"x" * end for end in range(1, 40)}
+        await slow.adapter.close(post, Reply(text="x" * 40))
+        assert slow.teams.answers("a:alice")[0].text == "x" * 40
+
+
+async def test_teams_is_left_alone_for_as_long_as_it_asks(rig: Rig) -> None:
+    post = await rig.adapter.open((await rig.asked("a:alice")).address, None, retry=False)
+    rig.teams.faults = [Fault(on="stream", status=429, retry_after="30")]
+    for end in range(1, 40):
+        await rig.adapter.update(post, "x" * end)
+        await asyncio.sleep(0.005)
+    assert [kind for kind, _ in rig.teams.calls].count("stream") == 2
+
+
+async def test_field_note_21_after_the_time_limit_the_same_message_is_updated(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await shown(rig, post, "One", "One")
+    rig.teams.stream_limit_s = 0.0
+    await shown(rig, post, "One two", "One two")
+    await shown(rig, post, "One two three", "One two three")
+    await rig.adapter.close(post, Reply(text="One two three four", rate=True))
+    (message,) = rig.teams.answers("a:alice")
+    assert (message.text, message.state) == ("One two three four", "whole")
+    assert message.edits == 3
+    assert message.activity["channelData"]["feedbackLoop"] == {"type": "default"}
+
+
+async def test_field_note_21_the_limit_may_pass_without_an_update(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.stream_limit_s = 0.0
+    await rig.adapter.close(post, Reply(text="late"))
+    (message,) = rig.teams.answers("a:alice")
+    assert (message.text, message.state) == ("late", "whole")
+
+
+async def test_field_note_22_stop_ends_the_answer_and_what_is_shown_stays(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await shown(rig, post, "One", "One")
+    rig.teams.stop("a:alice")
+    text = "One"
+    async with asyncio.timeout(PATIENCE_S):
+        while await rig.adapter.update(post, text):
+            text += " more"
+            await asyncio.sleep(0.01)
+    closed = await rig.adapter.close(post, Reply(text="One two three"))
+    (message,) = rig.teams.answers("a:alice")
+    assert (message.text, message.state) == ("One", "stopped")
+    assert closed.id == post.id
+
+
+async def test_field_note_22_stop_may_come_with_the_last_word(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await shown(rig, post, "One", "One")
+    rig.teams.stop("a:alice")
+    await rig.adapter.close(post, Reply(text="One two"))
+    assert [m.text for m in rig.teams.answers("a:alice")] == ["One"]
+
+
+async def test_field_note_22_the_time_limit_is_not_a_stop(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.stream_limit_s = 0.0
+    await shown(rig, post, "still here", "still here")
+    assert await rig.adapter.update(post, "still here and there")
+
+
+async def test_an_answer_that_is_whole_at_once_is_one_message(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    await rig.answer(said, Reply(text="Yes."))
+    (message,) = rig.teams.answers("a:alice")
+    assert message.frames == ["Thinking…", "Yes."]
+
+
+async def test_where_no_stream_is_allowed_one_message_comes(rig: Rig) -> None:
+    rig.teams.streams = False
+    said = await rig.asked("a:alice")
+    closed = await rig.answer(said, Reply(text="Yes."), growing=("Y", "Ye"))
+    (message,) = rig.teams.answers("a:alice")
+    assert (message.frames, closed.id) == (["Yes."], f"a:alice|{message.id}")
+
+
+async def test_a_text_that_does_not_grow_is_set_right_at_the_end(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await shown(rig, post, "One two", "One two")
+    assert await rig.adapter.update(post, "Another")
+    await rig.adapter.close(post, Reply(text="Another thing"))
+    (message,) = rig.teams.answers("a:alice")
+    assert message.text == "Another thing"
+
+
+async def test_a_failing_update_is_left_to_the_next(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.faults = [Fault(status=429), Fault(status=502), Fault(drop=True)]
+    for text in ("a", "ab", "abc"):
+        left = len(rig.teams.faults)
+        assert await rig.adapter.update(post, text)
+        await rig.teams.until(lambda left=left: len(rig.teams.faults) < left)
+    await shown(rig, post, "abcd", "abcd")
+    await rig.adapter.close(post, Reply(text="abcde"))
+    assert [m.text for m in rig.teams.answers("a:alice")] == ["abcde"]
+
+
+# ------------------------------------------------------------------ groups and channels
+
+
+async def test_field_note_21_a_group_sees_typing_and_then_one_message(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await rig.teams.until(lambda: rig.teams.typing.get(GROUP, 0) >= 1)
+    assert await rig.adapter.update(post, "Hel")
+    assert rig.teams.answers(GROUP) == []
+    closed = await rig.adapter.close(post, Reply(text="Hello"))
+    (message,) = rig.teams.answers(GROUP)
+    assert (message.text, message.frames) == ("Hello", ["Hello"])
+    assert closed.id == f"{GROUP}|{message.id}"
+    assert not [call for call in rig.teams.calls if call[0] == "stream"]
+
+
+async def test_typing_is_shown_again_while_the_model_thinks(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.teams.answers.stream.TYPING_S", 0.01)
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await rig.teams.until(lambda: rig.teams.typing.get(GROUP, 0) >= 3)
+    await rig.adapter.close(post, Reply(text="done"))
+    assert rig.adapter._showing == {}  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_field_note_24_a_channel_is_answered_in_its_thread(rig: Rig) -> None:
+    said = await rig.asked(CHANNEL, mention=True)
+    await rig.answer(said, Reply(text="Hello"))
+    thread = said.address.data["conversation"]
+    assert thread.startswith(f"{CHANNEL};messageid=")
+    assert [m.text for m in rig.teams.answers(thread)] == ["Hello"]
+    again = await rig.asked(thread, mention=True)
+    assert again.address.conversation == said.address.conversation
+
+
+# ------------------------------------------------------------------ crashes and repetition
+
+
+async def test_closing_twice_changes_nothing_that_people_see(rig: Rig) -> None:
+    for conversation in ("a:alice", GROUP):
+        said = await rig.asked(conversation, mention=True)
+        post = await rig.adapter.open(said.address, None, retry=False)
+        reply = Reply(text="Hello", rate=True)
+        closed = await rig.adapter.close(post, reply)
+        calls = len(rig.teams.calls)
+        assert await rig.adapter.close(post, reply) == closed
+        assert await rig.adapter.close(closed, reply) == closed
+        assert await (await rig.restart()).close(closed, reply) == closed
+        assert len(rig.teams.calls) == calls
+        assert len(rig.teams.answers(conversation)) == 1
+
+
+async def test_field_note_10_a_stream_that_a_crash_left_is_completed_in_place(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await shown(rig, post, "Half of", "Half of")
+    second = await rig.restart()
+    resumed = await second.open(said.address, post, retry=True)
+    assert resumed == post
+    assert await second.update(resumed, "Another")
+    await second.close(resumed, Reply(text="Another answer, whole"))
+    (message,) = rig.teams.answers("a:alice")
+    assert (message.text, message.state) == ("Another answer, whole", "whole")
+
+
+async def test_field_note_10_a_finished_answer_that_was_not_recorded_is_replaced_in_place(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await rig.adapter.close(post, Reply(text="First"))
+    second = await rig.restart()
+    await second.close(await second.open(said.address, post, retry=True), Reply(text="Second"))
+    assert [m.text for m in rig.teams.answers("a:alice")] == ["Second"]
+
+
+async def test_field_note_10_a_crash_after_the_time_limit_is_completed_in_place(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.stream_limit_s = 0.0
+    second = await rig.restart()
+    await second.close(await second.open(said.address, post, retry=True), Reply(text="Whole"))
+    assert [m.text for m in rig.teams.answers("a:alice")] == ["Whole"]
+
+
+async def test_field_note_11_a_rerun_edits_the_answer(rig: Rig) -> None:
+    for conversation in ("a:alice", GROUP):
+        said = await rig.asked(conversation, mention=True)
+        first = await rig.answer(said, Reply(text="First"))
+        again = await rig.adapter.open(said.address, first, retry=False)
+        assert again.id == first.id
+        await rig.adapter.close(again, Reply(text="Second"))
+        (message,) = rig.teams.answers(conversation)
+        assert (message.text, message.edits) == ("Second", 1)
+
+
+async def test_a_second_attempt_in_the_same_process_goes_on_where_the_first_one_failed(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(said.address, None, retry=False)
+    await rig.teams.until(lambda: rig.teams.typing.get(GROUP, 0) >= 1)
+    rig.teams.faults = [Fault(status=500)]
+    with pytest.raises(PlatformUnavailable):
+        await rig.adapter.close(post, Reply(text="Hello"))
+    await rig.adapter.close(await rig.adapter.open(said.address, post, retry=True), Reply(text="Hello"))
+    assert [m.text for m in rig.teams.answers(GROUP)] == ["Hello"]
+
+
+# ------------------------------------------------------------------ limits
+
+
+def paragraphs(count: int) -> str:
+    return "\n\n".join(f"Paragraph {number} " + "word " * 100 for number in range(count))
+
+
+@pytest.mark.parametrize("conversation", ["a:alice", GROUP])
+async def test_field_note_23_a_long_answer_is_split_and_loses_nothing(rig: Rig, conversation: str) -> None:
+    said = await rig.asked(conversation, mention=True)
+    text = paragraphs(100)
+    closed = await rig.answer(said, Reply(text=text, rate=True), growing=(text[:1000], text))
+    parts = [m for m in rig.teams.answers(conversation) if m.state == "whole"]
+    assert len(parts) == 3
+    assert " ".join(m.text for m in parts).split() == text.split()
+    assert closed.id == f"{conversation}|{parts[0].id}"
+    assert [("feedbackLoop" in m.activity.get("channelData", {})) for m in parts] == [True, False, False]
+
+
+@pytest.mark.parametrize("conversation", ["a:alice", GROUP])
+async def test_field_note_23_too_large_is_a_reason_to_split(rig: Rig, conversation: str) -> None:
+    rig.teams.size_limit_bytes = 16_000
+    said = await rig.asked(conversation, mention=True)
+    text = paragraphs(40)
+    await rig.answer(said, Reply(text=text), growing=(text,))
+    parts = [m for m in rig.teams.answers(conversation) if m.state == "whole"]
+    assert len(parts) > 2
+    assert " ".join(m.text for m in parts).split() == text.split()
+
+
+async def test_a_shorter_rerun_takes_the_parts_away_that_it_no_longer_needs(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    first = await rig.answer(said, Reply(text=paragraphs(100)))
+    again = await (await rig.restart()).open(said.address, first, retry=False)
+    closed = await rig.adapter.close(again, Reply(text="Short"))
+    assert [m.text for m in rig.teams.answers("a:alice")] == ["Short"]
+    assert closed.id == first.id
+
+
+async def test_a_part_that_cant_be_taken_away_does_not_spoil_the_answer(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    first = await rig.answer(said, Reply(text=paragraphs(100)))
+    rig.teams.faults = [Fault(status=501, times=9, on="delete")]
+    again = await rig.adapter.open(said.address, first, retry=False)
+    await rig.adapter.close(again, Reply(text="Short"))
+    assert rig.teams.answers("a:alice")[0].text == "Short"
+
+
+@pytest.mark.parametrize("status", [412, 429, 502, 503, 504])
+async def test_what_passes_is_tried_again(rig: Rig, status: int) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.faults = [Fault(status=status, times=2, on="message", retry_after="0.01")]
+    await rig.adapter.close(post, Reply(text="Hello"))
+    assert [m.text for m in rig.teams.answers(GROUP)] == ["Hello"]
+    assert rig.teams.faults == []
+
+
+async def test_a_refused_token_is_fetched_anew(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    rig.teams.faults = [Fault(status=401, on="message")]
+    await rig.answer(said, Reply(text="Hello"))
+    assert [m.text for m in rig.teams.answers(GROUP)] == ["Hello"]
+    assert len(rig.teams.token_requests) == 2
+
+
+async def test_patience_ends_and_the_event_goes_back_with_the_time_that_teams_named(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.faults = [Fault(status=429, times=99, on="message", retry_after="120")]
+    with pytest.raises(PlatformUnavailable) as caught:
+        await rig.adapter.close(post, Reply(text="Hello"))
+    assert caught.value.retry_after_s == 120
+    rig.teams.faults = [Fault(status=502, times=99, on="message")]
+    with pytest.raises(PlatformUnavailable):
+        await rig.adapter.close(post, Reply(text="Hello"))
+    assert rig.teams.faults[0].times == 94
+
+
+async def test_field_note_09_an_error_in_a_good_status_is_a_failure(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.faults = [Fault(status=200, on="message")]
+    with pytest.raises(PlatformUnavailable):
+        await rig.adapter.close(post, Reply(text="Hello"))
+    await rig.adapter.close(post, Reply(text="Hello"))
+    assert [m.text for m in rig.teams.answers(GROUP)] == ["Hello"]
+
+
+async def test_field_note_08_a_final_message_whose_answer_got_lost_is_not_posted_again(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.faults = [Fault(drop=True, after=True)]
+    await rig.adapter.close(post, Reply(text="Hello"))
+    assert [m.text for m in rig.teams.answers("a:alice")] == ["Hello"]
+
+
+async def test_opening_fails_in_words_when_teams_is_away(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    rig.teams.faults = [Fault(status=502, times=99)]
+    with pytest.raises(PlatformUnavailable, match="502"):
+        await rig.adapter.open(said.address, None, retry=False)
+
+
+async def test_an_address_elsewhere_is_never_called(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    data = {**said.address.data, "service_url": "https://connector.example.com/"}
+    with pytest.raises(PlatformUnavailable, match="Microsoft"):
+        await rig.adapter.close(Post(id="x|?1", data=data), Reply(text="secret"))
+
+
+# ------------------------------------------------------------------ what a reply holds
+
+
+async def test_sources_are_citations_and_the_text_has_their_marks(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    sources = (
+        Source(title="T" * 200, url="https://example.com/a", excerpt="E" * 300),
+        Source(title="Second", url="http://insecure.example.com"),
+    )
+    await rig.answer(said, Reply(text="It is so [1].", sources=sources))
+    (message,) = rig.teams.answers("a:alice")
+    assert message.text == "It is so [1].\n\nSources: [2]"
+    first, second = label(message)["citation"]
+    assert (first["position"], len(first["appearance"]["name"])) == (1, 80)
+    assert len(first["appearance"]["abstract"]) == 160
+    assert first["appearance"]["url"] == "https://example.com/a"
+    assert "url" not in second["appearance"]
+
+
+async def test_pictures_are_attached_within_teams_limits(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    images = (
+        Image(mime="image/png", data=noise(1536), alt="a red bicycle"),
+        Image(mime="image/webp", data=noise(200, "WEBP", "RGBA")),
+    )
+    await rig.answer(said, Reply(text="Here it is.", images=images))
+    messages = rig.teams.answers("a:alice")
+    assert [m.text for m in messages] == ["Here it is.", ""]
+    for message in messages:
+        (attachment,) = message.activity["attachments"]
+        kind, _, data = attachment["contentUrl"].partition(";base64,")
+        raw = base64.b64decode(data)
+        assert kind == f"data:{attachment['contentType']}"
+        assert len(raw) <= 1_000_000
+        with Picture.open(io.BytesIO(raw)) as opened:
+            assert max(opened.size) <= 1024
+            assert attachment["contentType"] == f"image/{opened.format}".lower()
+    assert messages[0].activity["attachments"][0]["name"] == "a red bicycle"
+
+
+async def test_field_note_23_a_picture_that_is_too_large_is_made_smaller(rig: Rig) -> None:
+    rig.teams.faults = [Fault(status=413, times=2, on="message")]
+    said = await rig.asked(GROUP, mention=True)
+    await rig.answer(said, Reply(text="Here.", images=(Image(mime="image/png", data=noise(1024)),)))
+    (message,) = rig.teams.answers(GROUP)
+    url = message.activity["attachments"][0]["contentUrl"]
+    assert len(base64.b64decode(url.partition(",")[2])) <= 62_500
+
+
+async def test_what_is_no_picture_is_left_out_and_the_words_come(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    await rig.answer(said, Reply(text="Here.", images=(Image(mime="image/png", data=b"no picture"),)))
+    (message,) = rig.teams.answers(GROUP)
+    assert (message.text, message.activity.get("attachments")) == ("Here.", None)
+
+
+async def test_a_picture_without_words_is_still_a_message(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    await rig.answer(said, Reply(text="", images=(Image(mime="image/png", data=noise(64)),)))
+    (message,) = rig.teams.answers(GROUP)
+    assert len(message.activity["attachments"]) == 1
+
+
+async def test_an_empty_reply_is_still_a_message(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    await rig.answer(said, Reply(text=""))
+    assert [m.text for m in rig.teams.answers("a:alice")] == ["…"]
+
+
+async def test_the_bot_is_the_sender_of_what_it_says(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    await rig.answer(said, Reply(text="Hello"))
+    activity = rig.teams.answers(GROUP)[0].activity
+    assert activity["from"] == {"id": BOT}
+    assert activity["recipient"] == {"id": "29:alice"}
+    assert activity["textFormat"] == "markdown"
+
+
+async def test_an_unsigned_connector_refuses_a_bot_without_a_token() -> None:
+    async with rigged(authenticate=False) as rig:
+        said = await rig.asked("a:alice")
+        rig.teams.authenticate = True
+        with pytest.raises(PlatformUnavailable, match="401"):
+            await rig.adapter.open(said.address, None, retry=False)
+
+
+# ------------------------------------------------------------------ beside the words
+
+
+@pytest.mark.parametrize(
+    ("attachment", "words"),
+    [
+        (
+            {"contentType": "image/*", "contentUrl": "https://smba.trafficmanager.net/1"},
+            "Looking at your picture…",
+        ),
+        (
+            {"contentType": FILE, "name": "a.pdf", "content": {"downloadUrl": "https://a"}},
+            "Reading your file…",
+        ),
+        ({"contentType": "text/html", "content": "<p>hello</p>"}, "Thinking…"),
+    ],
+)
+async def test_the_line_before_the_first_words_says_what_is_looked_at(
+    rig: Rig, attachment: dict[str, Any], words: str
+) -> None:
+    await rig.teams.say("a:alice", "alice", "what is this?", attachments=[attachment])
+    await rig.adapter.open(rig.events[-1].address, None, retry=False)
+    assert rig.teams.answers("a:alice")[0].frames == [words]
+
+
+async def test_an_answer_to_one_person_has_buttons_and_they_are_words(rig: Rig) -> None:
+    said = await rig.asked("a:alice")
+    await rig.answer(said, Reply(text="Yes.", rate=True))
+    (message,) = rig.teams.answers("a:alice")
+    actions = message.activity["suggestedActions"]["actions"]
+    assert [action["type"] for action in actions] == ["imBack", "imBack"]
+    commands = [(await rig.asked("a:alice", action["value"])).command for action in actions]
+    assert commands == [("again", ""), ("sent", "")]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(text="help"), Reply(text="x", rate=True, images=(Image(mime="image/png", data=noise(8)),))],
+)
+async def test_buttons_stand_neither_below_what_is_no_answer_nor_beside_attachments(
+    rig: Rig, reply: Reply
+) -> None:
+    await rig.answer(await rig.asked("a:alice"), reply)
+    (message,) = rig.teams.answers("a:alice")
+    assert "suggestedActions" not in message.activity
+
+
+async def test_the_playground_gets_buttons_only_where_they_spoil_no_markdown() -> None:
+    async with rigged(authenticate=False) as rig:
+        for text in ("Yes.", "**Yes.**"):
+            await rig.answer(await rig.asked("a:alice"), Reply(text=text, rate=True))
+        plain, marked = rig.teams.answers("a:alice")
+        assert "suggestedActions" in plain.activity
+        assert "suggestedActions" not in marked.activity
+
+
+async def test_in_a_group_an_answer_has_no_buttons_for_one(rig: Rig) -> None:
+    await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="Yes.", rate=True))
+    (message,) = rig.teams.answers(GROUP)
+    assert "suggestedActions" not in message.activity
+    assert message.activity["channelData"]["feedbackLoop"] == {"type": "default"}
+
+
+async def test_a_sensitivity_label_is_on_every_part() -> None:
+    async with rigged(sensitivity="Confidential: for employees only") as rig:
+        await rig.answer(await rig.asked("a:alice"), Reply(text="word " * 9_000))
+        messages = rig.teams.answers("a:alice")
+        assert len(messages) == 2
+        for message in messages:
+            info = label(message)["usageInfo"]
+            assert (info["name"], info["description"]) == ("Confidential", "for employees only")
+
+
+async def test_without_a_label_nothing_is_said_of_sensitivity(rig: Rig) -> None:
+    await rig.answer(await rig.asked("a:alice"), Reply(text="Yes."))
+    (message,) = rig.teams.answers("a:alice")
+    assert [entity["type"] for entity in message.activity["entities"]] == ["streaminfo"]
+
+
+async def test_only_what_a_model_wrote_is_labelled_so() -> None:
+    async with rigged(sensitivity="Confidential") as rig:
+        await rig.answer(await rig.asked("a:alice"), Reply(text="I can do this.", private=True))
+        assert "additionalType" not in label(rig.teams.answers("a:alice")[0])
+        await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="x " * 20_000, generated=True))
+        assert len(rig.teams.answers(GROUP)) == 2
+        assert all(label(one)["additionalType"] for one in rig.teams.answers(GROUP))
+
+
+async def test_each_part_of_a_long_answer_has_the_sources_that_it_names(rig: Rig) -> None:
+    sources = tuple(Source(title=f"Source {number}") for number in (1, 2, 3))
+    text = "So [1]. " + "word " * 5_000 + "And so [2]."
+    await rig.answer(await rig.asked("a:alice"), Reply(text=text, sources=sources))
+    first, second = (label(one)["citation"] for one in rig.teams.answers("a:alice"))
+    assert [one["position"] for one in first] == [1]
+    assert [one["position"] for one in second] == [2, 3]
+
+
+async def test_an_answer_that_somebody_deleted_comes_anew_when_its_question_is_edited(rig: Rig) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.answer(said, Reply(text="First"))
+    rig.teams.messages[GROUP].remove(rig.teams.answers(GROUP)[0])
+    again = await rig.adapter.open(said.address, post, retry=False)
+    closed = await rig.adapter.close(again, Reply(text="Second"))
+    (message,) = rig.teams.answers(GROUP)
+    assert (message.text, closed.id) == ("Second", f"{GROUP}|{message.id}")
+
+
+@pytest.mark.parametrize("code", ["MessageWritesBlocked", "BotNotInConversationRoster"])
+async def test_where_nobody_listens_any_more_no_further_answer_is_paid_for(rig: Rig, code: str) -> None:
+    said = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(said.address, None, retry=False)
+    rig.teams.faults = [Fault(on="message", status=403, code=code, times=9)]
+    with pytest.raises(PlatformUnavailable) as gone:
+        await rig.adapter.close(post, Reply(text="Hello"))
+    assert (gone.value.retry_after_s or 0) > 3600
+    assert [kind for kind, _ in rig.teams.calls].count("message") == 1
+    alone = await rig.asked("a:alice")
+    rig.teams.faults = [Fault(on="stream", status=403, code=code, times=9)]
+    with pytest.raises(PlatformUnavailable):
+        await rig.adapter.open(alone.address, None, retry=False)
+
+
+@pytest.mark.parametrize("place", ["a:alice", GROUP])
+async def test_a_picture_has_its_buttons_on_a_card_and_they_are_about_that_answer(
+    rig: Rig, place: str
+) -> None:
+    said = await rig.asked(place, mention=place == GROUP)
+    picture = Image(mime="image/png", data=noise(8), alt="noise")
+    post = await rig.answer(said, Reply(text="noise", rate=True, images=(picture,)))
+    (message,) = rig.teams.answers(place)
+    image, card = message.activity["attachments"]
+    assert image["contentType"].startswith("image/")
+    assert not problems(card["content"])
+    commands: list[tuple[str, str] | None] = []
+    for action in card["content"]["actions"]:
+        back = action["data"]["msteams"]
+        await rig.teams.say(place, "alice", back["text"], value=back["value"], replyToId=message.id)
+        pressed = rig.events[-1]
+        assert isinstance(pressed, Said)
+        assert pressed.addressed
+        commands.append(pressed.command)
+    assert commands == [("variations", post.id), ("again", post.id), ("sent", post.id)]

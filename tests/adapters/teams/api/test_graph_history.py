@@ -1,0 +1,139 @@
+"""What was said before the bot was called: read where it may, and said in words where it may not."""
+
+import pytest
+
+from adapters.teams.activities.html_text import words
+from adapters.teams.api.graph_history import UNREADABLE
+from bot.domain.errors import NotAllowed, PlatformUnavailable
+from tests.adapters.teams.conftest import Rig, rigged
+from tests.simulators.teams import TENANT
+
+CHANNEL, GROUP = "19:news@thread.tacv2", "19:group@thread.v2"
+
+
+async def thread(rig: Rig, count: int = 2) -> str:
+    """A thread of people; its name."""
+    root = await rig.teams.say(CHANNEL, "bob", "The printer is on fire.")
+    for number in range(1, count):
+        await rig.teams.say(root.conversation, "carol", f"Again, no. {number}?")
+    return root.conversation
+
+
+@pytest.fixture
+def allowed(rig: Rig) -> Rig:
+    rig.teams.graph.consents = {CHANNEL, GROUP}
+    return rig
+
+
+async def test_field_note_17_a_thread_of_a_channel_is_read_with_its_authors(allowed: Rig) -> None:
+    said = await allowed.asked(await thread(allowed), "what now?", mention=True)
+    quotes = await allowed.adapter.context(said.address)
+    assert [(one.author, one.text) for one in quotes] == [
+        ("Bob", "The printer is on fire."),
+        ("Carol", "Again, no. 1?"),
+    ]
+
+
+async def test_a_group_chat_is_read_without_what_the_bot_said(allowed: Rig) -> None:
+    await allowed.teams.say(GROUP, "bob", "Lunch?")
+    post = await allowed.adapter.open((await allowed.asked(GROUP, mention=True)).address, None, retry=False)
+    assert post.data["kind"] == "groupChat"
+    await allowed.teams.say(GROUP, "carol", "At noon.")
+    said = await allowed.asked(GROUP, "when?", mention=True)
+    quotes = await allowed.adapter.context(said.address)
+    assert [(one.author, one.text) for one in quotes] == [
+        ("Bob", "Lunch?"),
+        ("Alice", "hello"),
+        ("Carol", "At noon."),
+    ]
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_of_a_long_thread_the_newest_messages_are_told(allowed: Rig, newest_first: bool) -> None:
+    allowed.teams.graph.newest_first = newest_first
+    said = await allowed.asked(await thread(allowed, 120), "what now?", mention=True)
+    quotes = await allowed.adapter.context(said.address)
+    assert [quotes[0].text, quotes[-1].text, len(quotes)] == ["Again, no. 70?", "Again, no. 119?", 50]
+
+
+async def test_what_is_deleted_said_later_or_told_by_teams_is_left_out(allowed: Rig) -> None:
+    await allowed.teams.say(GROUP, "bob", "Deleted.")
+    await allowed.teams.say(GROUP, "bob", "Somebody joined.")
+    first, second = (message.id for message in allowed.teams.messages[GROUP])
+    allowed.teams.graph.changes = {
+        first: {"deletedDateTime": "2026-11-22T10:00:00Z"},
+        second: {"messageType": "systemEventMessage", "from": None},
+    }
+    said = await allowed.asked(GROUP, mention=True)
+    await allowed.teams.say(GROUP, "bob", "Later.")
+    assert await allowed.adapter.context(said.address) == ()
+
+
+async def test_a_message_with_a_file_names_it(allowed: Rig) -> None:
+    await allowed.teams.say(GROUP, "bob", "Look.")
+    (message,) = allowed.teams.messages[GROUP]
+    allowed.teams.graph.changes = {message.id: {"attachments": [{"name": "plan.pdf"}]}}
+    (quote,) = await allowed.adapter.context((await allowed.asked(GROUP, mention=True)).address)
+    assert quote.text == "Look.\n[with plan.pdf]"
+
+
+async def test_a_new_thread_has_nothing_before_it_and_nobody_is_asked(rig: Rig) -> None:
+    said = await rig.asked(CHANNEL, mention=True)
+    assert await rig.adapter.context(said.address) == ()
+    assert rig.teams.graph.calls == []
+
+
+async def test_without_consent_it_is_said_in_words_and_learnt(rig: Rig) -> None:
+    said = await rig.asked(await thread(rig), "what now?", mention=True)
+    for _ in range(2):
+        with pytest.raises(NotAllowed, match="paste the text"):
+            await rig.adapter.context(said.address)
+    assert len(rig.teams.graph.calls) == 1
+
+
+async def test_a_thread_that_is_not_there_says_nothing_about_others(allowed: Rig) -> None:
+    said = await allowed.asked(await thread(allowed), "what now?", mention=True)
+    allowed.teams.graph.status = 404
+    with pytest.raises(NotAllowed):
+        await allowed.adapter.context(said.address)
+    allowed.teams.graph.status = 200
+    assert len(await allowed.adapter.context(said.address)) == 2
+
+
+async def test_an_app_without_authentication_reads_nothing() -> None:
+    async with rigged(authenticate=False) as local:
+        said = await local.asked(GROUP, mention=True)
+        with pytest.raises(NotAllowed) as refused:
+            await local.adapter.context(said.address)
+        assert str(refused.value) == UNREADABLE
+
+
+async def test_an_outage_of_graph_is_not_taken_for_a_refusal(allowed: Rig) -> None:
+    await allowed.teams.say(GROUP, "bob", "Lunch?")
+    said = await allowed.asked(GROUP, mention=True)
+    allowed.teams.graph.status = 503
+    with pytest.raises(PlatformUnavailable):
+        await allowed.adapter.context(said.address)
+    allowed.teams.graph.status = 200
+    assert len(await allowed.adapter.context(said.address)) == 1
+
+
+async def test_the_token_is_that_of_the_organisation_whose_conversation_it_is(allowed: Rig) -> None:
+    await allowed.adapter.context((await allowed.asked(GROUP, mention=True)).address)
+    asked = [one for one in allowed.teams.token_requests if one["scope"].endswith("/graph/.default")]
+    assert [one["tenant"] for one in asked] == [TENANT]
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p>one &amp; two</p>\n<p>&nbsp;</p><p>three</p>", "one & two\nthree"),
+        ('<at id="0">Bob</at>: <b>look</b><br>here', "Bob: look\nhere"),
+        ("<ul><li>a</li><li>b</li></ul>", "- a\n- b"),
+        ('<p><img alt="a cat" src="x"><emoji alt="👍"></emoji></p>', "a cat👍"),
+        ('<attachment id="1"></attachment>', ""),
+        ("<p>half <b>open", "half open"),
+    ],
+)
+def test_the_words_of_html(html: str, text: str) -> None:
+    assert words(html) == text

@@ -1,0 +1,98 @@
+"""A Teams adapter behind a real HTTP server, and the Teams simulator in front of it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from adapters.teams import TeamsAdapter
+from bot.domain.adapter import Receipt
+from bot.domain.events import Event, Post, Said
+from bot.domain.turns import Reply
+from tests.simulators.teams import APP_ID, PASSWORD, TeamsSimulator
+
+
+@dataclass
+class Rig:
+    """Teams, the adapter, and what the adapter wanted written down."""
+
+    teams: TeamsSimulator
+    adapter: TeamsAdapter
+    events: list[Event] = field(default_factory=list[Event])
+    receipt: Receipt = "accepted"
+    error: Exception | None = None
+    make: Callable[[], TeamsAdapter] = field(kw_only=True)
+
+    async def restart(self) -> TeamsAdapter:
+        """Another process takes over: it knows the same settings and nothing else."""
+        await self.adapter.__aexit__(None, None, None)
+        self.adapter = await self.make().__aenter__()
+        return self.adapter
+
+    async def accept(self, event: Event) -> Receipt:
+        if self.error is not None:
+            raise self.error
+        self.events.append(event)
+        return self.receipt
+
+    async def asked(self, conversation: str, text: str = "hello", mention: bool = False) -> Said:
+        """What a question becomes."""
+        await self.teams.say(conversation, "alice", text, mention)
+        said = self.events[-1]
+        assert isinstance(said, Said)
+        return said
+
+    async def answer(self, said: Said, reply: Reply, growing: tuple[str, ...] = ()) -> Post:
+        """Answer as a worker does."""
+        post = await self.adapter.open(said.address, None, retry=False)
+        for text in growing:
+            await self.adapter.update(post, text)
+        return await self.adapter.close(post, reply)
+
+
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncGenerator[str]:
+    """An HTTP server on a free port; its address."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def rigged(
+    authenticate: bool = True, keys_url: str = "", issuer: str = "", **options: Any
+) -> AsyncGenerator[Rig]:
+    """The whole rig; a quick pace, so that no test waits for a clock."""
+    async with AsyncExitStack() as stack:
+        teams = await stack.enter_async_context(TeamsSimulator(authenticate=authenticate))
+        teams.issuer = issuer or teams.issuer
+        password = SecretStr(PASSWORD) if authenticate else None
+        cloud = msgspec.structs.replace(teams.cloud, keys_url=keys_url or teams.cloud.keys_url)
+        options = {"pace_s": 0.01, "backoff_s": 0.01, **options}
+        app_id = APP_ID if authenticate else ""
+
+        def make() -> TeamsAdapter:
+            return TeamsAdapter(app_id, password, authenticate=authenticate, cloud=cloud, **options)
+
+        rig = Rig(teams, await make().__aenter__(), make=make)
+        stack.push_async_callback(lambda: rig.adapter.__aexit__(None, None, None))
+        app = web.Application()
+        app.add_routes(rig.adapter.routes(rig.accept))
+        teams.bot = await stack.enter_async_context(served(app)) + "/api/messages"
+        yield rig
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with rigged() as one:
+        yield one

@@ -1,0 +1,248 @@
+"""Settings, usage and what was sent: by a word, a button, or the menu of a message."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from adapters.teams.answers import cards
+from bot.domain.errors import BotError, NotAllowed, StateUnavailable
+from bot.domain.events import Said, User
+from bot.domain.turns import About
+from tests.adapters.teams.card_rules import problems
+from tests.adapters.teams.conftest import Rig, rigged
+from tests.simulators.teams import BOT, TENANT, Delivery
+
+GROUP = "19:project@thread.v2"
+CHANNEL = "19:help@thread.tacv2"
+Fields = dict[str, Any]
+
+
+@dataclass
+class Counter:
+    """A desk that remembers what it was asked."""
+
+    about_it: About = field(
+        default_factory=lambda: About(
+            templates=(("default", ""), ("translator", "")), answers=3, conversations=1
+        )
+    )
+    asked: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
+    error: BotError | None = None
+
+    def _take(self, *what: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        self.asked.append(what)
+
+    async def about(self, user: User, channel: str) -> About:
+        self._take("about", user.id, channel)
+        return self.about_it
+
+    async def choose(
+        self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
+    ) -> None:
+        self._take("choose", user.id, channel, template, deployment)
+
+    async def ask_forget(self, user: User) -> str:
+        self._take("ask_forget", user.id)
+        return "This deletes 3 answers. Reply `forget me now`."
+
+    async def confirm_forget(self, user: User, event: str) -> str:
+        self._take("confirm_forget", user.id, event)
+        return "Done. I deleted 3 answers."
+
+    async def sent(self, user: User, conversation: str, post: str) -> str:
+        self._take("sent", user.id, conversation, post)
+        return "**system** You are Parley.\n\n| Left out | Why |\n|---|---|\n| 4 turns | no room |"
+
+
+@pytest.fixture
+def desk() -> Counter:
+    return Counter()
+
+
+@pytest.fixture
+async def rig(desk: Counter) -> AsyncIterator[Rig]:
+    async with rigged(desk=desk) as one:
+        yield one
+
+
+def card_of(delivery: Delivery) -> Fields:
+    assert delivery.status == 200, delivery
+    answer: Fields = json.loads(delivery.body)
+    assert (answer["statusCode"], answer["type"]) == (200, cards.CARD), answer
+    assert not problems(answer["value"])
+    return answer["value"]
+
+
+def dialog_of(delivery: Delivery) -> Fields:
+    assert delivery.status == 200, delivery
+    answer: Fields = json.loads(delivery.body)
+    assert answer["task"]["type"] == "continue"
+    card: Fields = answer["task"]["value"]["card"]["content"]
+    assert not problems(card)
+    return card
+
+
+@pytest.mark.parametrize("word", ["settings", "Settings", "/settings"])
+async def test_the_word_settings_brings_the_card_and_no_question(rig: Rig, desk: Counter, word: str) -> None:
+    await rig.teams.say("a:alice", "alice", word)
+    message = await rig.teams.answered("a:alice")
+    (attachment,) = message.activity["attachments"]
+    assert attachment["contentType"] == cards.CARD
+    assert not problems(attachment["content"])
+    assert "I keep 3 answers" in json.dumps(attachment)
+    assert (rig.events, desk.asked) == ([], [("about", "29:alice", "")])
+
+
+async def test_a_redelivery_of_the_word_brings_one_card(rig: Rig) -> None:
+    said = await rig.teams.say("a:alice", "alice", "settings")
+    await rig.teams.deliver(said.activity, times=2)
+    await rig.teams.answered("a:alice")
+    await rig.teams.say("a:alice", "alice", "settings")
+    await rig.teams.answered("a:alice", 2)
+    assert len(rig.teams.answers("a:alice")) == 2
+
+
+async def test_a_group_sees_a_door_and_only_who_presses_sees_theirs(rig: Rig, desk: Counter) -> None:
+    await rig.teams.say(GROUP, "alice", "settings", mention=True)
+    message = await rig.teams.answered(GROUP)
+    assert "I keep 3 answers" not in json.dumps(message.activity)
+    assert desk.asked == []
+    card = card_of(await rig.teams.press(GROUP, "bob", "settings", message.id))
+    assert "I keep 3 answers" in json.dumps(card)
+    assert desk.asked == [("about", "29:bob", GROUP)]
+
+
+async def test_without_a_mention_the_word_is_only_a_word(rig: Rig) -> None:
+    await rig.teams.say(GROUP, "alice", "settings")
+    assert isinstance(rig.events[-1], Said)
+
+
+async def test_choosing_saves_and_refreshes_the_card_in_place(rig: Rig, desk: Counter) -> None:
+    chosen = {"template": "translator", "deployment": cards.AUTOMATIC}
+    card = card_of(await rig.teams.press("a:alice", "alice", "choose", "1", chosen))
+    assert desk.asked == [("choose", "29:alice", "", "translator", ""), ("about", "29:alice", "")]
+    assert "Saved." in json.dumps(card)
+
+
+async def test_a_choice_in_a_channel_is_the_channels_whatever_the_thread(rig: Rig, desk: Counter) -> None:
+    thread = f"{CHANNEL};messageid=1700000000001"
+    card_of(await rig.teams.press(thread, "alice", "choose", "1", {"template": "translator"}))
+    assert desk.asked[0] == ("choose", "29:alice", CHANNEL, "translator", None)
+
+
+async def test_field_fault_81_forgetting_says_how_much_before_it_deletes(rig: Rig, desk: Counter) -> None:
+    """Field fault 81: a confirmation with the number of items."""
+    card = card_of(await rig.teams.press("a:alice", "alice", "forget", "1"))
+    assert "This deletes 3 answers" in json.dumps(card)
+    assert [one["verb"] for one in card["actions"]] == ["forget_now", "settings"]
+    assert desk.asked == [("ask_forget", "29:alice")]
+    card = card_of(await rig.teams.press("a:alice", "alice", "forget_now", "1"))
+    assert "I deleted 3 answers" in json.dumps(card)
+    assert desk.asked[1][:2] == ("confirm_forget", "29:alice")
+
+
+@pytest.mark.parametrize("text", ["Settings!", "settings.", "settings?"])
+async def test_field_fault_81_settings_are_asked_for_exactly(rig: Rig, text: str) -> None:
+    """Field fault 81: any punctuation passed for a command."""
+    assert (await rig.asked("a:alice", text)).text == text
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(NotAllowed("That model is not for you."), "not for you"), (StateUnavailable("x"), "again")],
+)
+async def test_what_cant_be_done_is_said_in_words(
+    rig: Rig, desk: Counter, error: BotError, words: str
+) -> None:
+    desk.error = error
+    pressed = json.loads((await rig.teams.press("a:alice", "alice", "choose", "1", {"template": "x"})).body)
+    assert (pressed["statusCode"], pressed["type"]) == (200, cards.WORDS)
+    assert words in pressed["value"]
+    for command in ("settings", "sent"):
+        assert words in json.dumps(dialog_of(await rig.teams.extend("a:alice", "alice", command, "1")))
+
+
+async def test_field_note_32_the_word_is_delivered_again_when_memory_is_back(rig: Rig, desk: Counter) -> None:
+    desk.error = StateUnavailable("away")
+    said = await rig.teams.say("a:alice", "alice", "settings")
+    assert said.status == 503
+    desk.error = None
+    await rig.teams.deliver(said.activity)
+    await rig.teams.answered("a:alice")
+
+
+async def test_field_note_41_the_menu_of_an_answer_shows_what_was_sent(rig: Rig, desk: Counter) -> None:
+    dialog = dialog_of(await rig.teams.extend("a:alice", "alice", "sent", "1700000000009"))
+    assert "You are Parley." in json.dumps(dialog)
+    assert desk.asked == [("sent", "29:alice", f"teams:{TENANT}:a:alice", "a:alice|1700000000009")]
+
+
+async def test_field_note_29_a_person_sees_what_was_left_out_of_their_prompt(rig: Rig) -> None:
+    dialog = dialog_of(await rig.teams.extend("a:alice", "alice", "sent", "1700000000009"))
+    (table,) = [element for element in dialog["body"] if element["type"] == "Table"]
+    rows = [[cell["items"][0]["text"] for cell in row["cells"]] for row in table["rows"]]
+    assert rows == [["Left out", "Why"], ["4 turns", "no room"]]
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_field_note_41_an_answer_in_a_thread_is_found_by_its_root(
+    rig: Rig, desk: Counter, named: bool
+) -> None:
+    thread = f"{CHANNEL};messageid=1700000000001"
+    where = thread if named else CHANNEL
+    await rig.teams.extend(where, "alice", "sent", "1700000000009", root="1700000000001")
+    assert desk.asked == [("sent", "29:alice", f"teams:{TENANT}:{thread}", f"{thread}|1700000000009")]
+
+
+async def test_the_dialog_of_settings_submits_and_shows_what_was_saved(rig: Rig, desk: Counter) -> None:
+    first = dialog_of(await rig.teams.extend(GROUP, "alice", "settings"))
+    assert first["actions"][0]["data"] == {"verb": "choose"}
+    chosen = {"verb": "choose", "template": "translator"}
+    second = dialog_of(await rig.teams.extend(GROUP, "alice", "settings", data=chosen))
+    assert ("choose", "29:alice", GROUP, "translator", None) in desk.asked
+    assert "Saved." in json.dumps(second)
+
+
+async def test_an_unknown_button_only_refreshes(rig: Rig, desk: Counter) -> None:
+    card_of(await rig.teams.press("a:alice", "alice", "launch", "1"))
+    assert [what[0] for what in desk.asked] == ["about"]
+
+
+async def test_another_extension_is_501(rig: Rig) -> None:
+    assert (await rig.teams.extend("a:alice", "alice", "weather")).status == 501
+
+
+async def test_a_welcome_has_buttons_that_speak_for_the_person_once_for_each_installation(rig: Rig) -> None:
+    installed = await rig.teams.install("a:alice", "alice")
+    await rig.teams.deliver(installed.activity, times=2)
+    message = await rig.teams.answered("a:alice")
+    (attachment,) = message.activity["attachments"]
+    says = [action["data"]["msteams"]["value"] for action in attachment["content"]["actions"]]
+    assert says == ["help", "/image a red bicycle", "settings"]
+    await rig.teams.install("a:alice", "alice")
+    await rig.teams.answered("a:alice", 2)
+    assert len(rig.teams.answers("a:alice")) == 2
+
+
+@pytest.mark.parametrize("conversation", [GROUP, CHANNEL])
+async def test_a_group_is_welcomed_without_buttons_for_one(rig: Rig, conversation: str) -> None:
+    await rig.teams.install(conversation, "alice")
+    message = await rig.teams.answered(conversation)
+    assert "Mention me" in message.text
+    assert "attachments" not in message.activity
+
+
+async def test_without_a_desk_settings_are_a_question_like_any_other() -> None:
+    async with rigged() as plain:
+        await plain.teams.say("a:alice", "alice", "settings")
+        assert isinstance(plain.events[-1], Said)
+        await plain.teams.install("a:alice", "alice")
+        message = await plain.teams.answered("a:alice")
+        assert "settings" not in json.dumps(message.activity)
+        assert message.sender == BOT
+        assert (await plain.teams.press("a:alice", "alice", "settings", "1")).status == 501

@@ -1,0 +1,132 @@
+"""The Teams app package."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from adapters.teams.manifest import PLAIN, VERSION, manifest, package
+from bot.conversation.commands import WORDS
+from tests.support.patience import PATIENCE_S
+
+APP_ID = "11111111-2222-4333-8444-555555555555"
+
+
+def opened() -> zipfile.ZipFile:
+    return zipfile.ZipFile(io.BytesIO(package(APP_ID, "bot.example.com")))
+
+
+def test_the_package_holds_the_manifest_and_both_icons() -> None:
+    with opened() as archive:
+        assert sorted(archive.namelist()) == ["color.png", "manifest.json", "outline.png"]
+        assert json.loads(archive.read("manifest.json")) == manifest(APP_ID, "bot.example.com")
+
+
+@pytest.mark.parametrize(("name", "side"), [("color.png", 192), ("outline.png", 32)])
+def test_the_icons_have_the_sizes_that_teams_asks_for(name: str, side: int) -> None:
+    with opened() as archive, Image.open(io.BytesIO(archive.read(name))) as icon:
+        assert (icon.format, icon.size) == ("PNG", (side, side))
+        if name == "outline.png":
+            colours = {pixel[:3] for _, pixel in icon.getcolors(4096) or [] if pixel[3]}  # type: ignore[index]
+            assert colours == {(255, 255, 255)}
+
+
+def test_the_bot_serves_every_scope_and_takes_files() -> None:
+    (bot,) = manifest(APP_ID, "bot.example.com")["bots"]
+    assert bot["botId"] == APP_ID
+    assert set(bot["scopes"]) == {"personal", "team", "groupChat"}
+    assert bot["supportsFiles"]
+    assert {scope for commands in bot["commandLists"] for scope in commands["scopes"]} == set(bot["scopes"])
+
+
+def test_a_new_package_updates_the_same_app_and_another_bot_is_another_app() -> None:
+    assert manifest(APP_ID, "a.example.com")["id"] == manifest(APP_ID, "b.example.com")["id"]
+    assert manifest(APP_ID, "a.example.com")["id"] != manifest("another", "a.example.com")["id"]
+
+
+def test_the_manifest_is_within_the_published_limits() -> None:
+    one: dict[str, Any] = manifest(APP_ID, "bot.example.com")
+    assert one["manifestVersion"] == VERSION
+    assert len(one["name"]["short"]) <= 30
+    assert len(one["name"]["full"]) <= 100
+    assert len(one["description"]["short"]) <= 80
+    for commands in one["bots"][0]["commandLists"]:
+        assert len(commands["commands"]) <= 12
+        assert all(len(command["title"]) <= 128 for command in commands["commands"])
+
+
+def test_what_a_group_finds_by_a_slash_are_words_that_the_bot_knows() -> None:
+    (bot,) = manifest(APP_ID, "bot.example.com")["bots"]
+    assert bot["supportsTargetedMessages"]
+    alone, together = bot["commandLists"]
+    assert together["triggers"] == ["mention", "slash"]
+    offered = [command["title"] for one in (alone, together) for command in one["commands"]]
+    starters = [command["prompt"] for command in alone["commands"] if command.get("type") == "prompt"]
+    known = {*WORDS, "settings"}
+    assert len(starters) == 3
+    assert {title for title in offered if " " not in title and title != "Translate"} <= known
+
+
+def test_the_menus_that_the_reception_serves_are_offered() -> None:
+    (extension,) = manifest(APP_ID, "bot.example.com")["composeExtensions"]
+    assert extension["botId"] == APP_ID
+    offered = {command["id"]: command["context"] for command in extension["commands"]}
+    assert offered == {"sent": ["message"], "settings": ["compose"]}
+    assert all(command["type"] == "action" and command["fetchTask"] for command in extension["commands"])
+
+
+def test_every_message_is_asked_for_only_by_who_wants_it() -> None:
+    assert "authorization" not in manifest(APP_ID, "bot.example.com")
+    everything = manifest(APP_ID, "bot.example.com", all_messages=True)
+    asked = everything["authorization"]["permissions"]["resourceSpecific"]
+    assert {one["name"] for one in asked} == {"ChannelMessage.Read.Group", "ChatMessage.Read.Chat"}
+    assert everything["webApplicationInfo"]["id"] == APP_ID
+    with zipfile.ZipFile(io.BytesIO(package(APP_ID, "bot.example.com", all_messages=True))) as archive:
+        assert json.loads(archive.read("manifest.json")) == everything
+
+
+CACHE = Path(os.environ.get("PARLEY_EMULATORS", Path.home() / ".cache/parley-emulators"))
+MODULES = CACHE / "n-schemas/node_modules"
+SCHEMAS = MODULES / "@microsoft/app-manifest/build/json-schemas/teams"
+_SCRIPT = """
+const [modules, schema] = process.argv.slice(1);
+const Ajv = require(modules + "/ajv-draft-04");
+const ajv = new Ajv({ strict: false, allErrors: true });
+require(modules + "/ajv-formats")(ajv);
+const check = ajv.compile(JSON.parse(require("fs").readFileSync(schema, "utf8")));
+check(JSON.parse(require("fs").readFileSync(0, "utf8")));
+console.log(JSON.stringify((check.errors || []).map((one) => one.instancePath + " " + one.message)));
+"""
+
+
+def problems(one: dict[str, Any]) -> list[str]:
+    """What Microsoft's schema says against a manifest."""
+    schema = SCHEMAS / f"v{one['manifestVersion']}" / "MicrosoftTeams.schema.json"
+    done = subprocess.run(
+        ["node", "-e", _SCRIPT, str(MODULES), str(schema)],
+        input=json.dumps(one),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(
+    not SCHEMAS.exists() or shutil.which("node") is None,
+    reason="npm @microsoft/app-manifest or Node is not on this machine",
+)
+@pytest.mark.parametrize(("all_messages", "plain"), [(False, False), (True, True)])
+def test_the_manifest_is_valid_by_microsofts_schema(all_messages: bool, plain: bool) -> None:
+    one = manifest(APP_ID, "bot.example.com", all_messages, plain)
+    assert one["manifestVersion"] == (PLAIN if plain else VERSION)
+    assert problems(one) == []
+    assert problems({**one, "accentColor": "blue", "surprise": 1})

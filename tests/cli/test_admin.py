@@ -1,0 +1,95 @@
+"""`parley buried`: what was given up is seen, tried again and dropped from the command line."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bot.cli.main import parley as command_line
+from bot.domain.events import Said
+from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+from tests.support.acts import said
+
+Parley = Callable[..., Result]
+
+
+@pytest.fixture
+def parley(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Parley:
+    """Runs a command on the Redis of this test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(command_line, ["buried", *arguments])
+
+    return run
+
+
+async def on(parley: Parley, *arguments: str) -> Result:
+    """Run a command, which has a loop of its own, beside this one."""
+    result = await asyncio.to_thread(parley, *arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture
+async def inbox(redis: Redis) -> Inbox:
+    return Inbox(redis, lease_s=30, limit=20, retention_s=3600)
+
+
+async def bury(inbox: Inbox, conversation: str, text: str, reason: str) -> None:
+    await inbox.accept(said(text, event=f"of {conversation}", conversation=conversation))
+    claim = await inbox.claim(keys.shard_of(conversation))
+    assert isinstance(claim, Claim)
+    await inbox.commit(claim, Written(buried=reason))
+
+
+async def waiting(inbox: Inbox, conversation: str) -> str:
+    claim = await inbox.claim(keys.shard_of(conversation))
+    return claim.event.text if isinstance(claim, Claim) and isinstance(claim.event, Said) else ""
+
+
+async def test_nothing_buried_is_said_as_such(redis: Redis, parley: Parley) -> None:
+    assert (await on(parley, "list")).output == "Nothing is buried.\n"
+
+
+async def test_the_list_shows_where_when_how_often_why_and_the_first_words(
+    inbox: Inbox, parley: Parley
+) -> None:
+    await bury(inbox, "slack:T1:C1:1.2", "Please sum up\nthis: " + "word " * 99, "ValueError: boom")
+    first, said_, why = (await on(parley, "list")).output.splitlines()
+    shape = r"[0-9a-f]{10}  \d{4}-\d\d-\d\d \d\d:\d\d UTC  1 attempt  slack:T1:C1:1\.2"
+    assert re.fullmatch(shape, first)
+    assert said_.strip().startswith("said  Please sum up this: word word")
+    assert len(said_) < 110
+    assert why.strip() == "why   ValueError: boom"
+
+
+async def test_one_is_tried_again_another_is_dropped(inbox: Inbox, parley: Parley) -> None:
+    await bury(inbox, "test:one", "once more", "it fails")
+    await bury(inbox, "test:two", "never mind", "it fails")
+    one, two = re.findall(r"^([0-9a-f]{10}) ", (await on(parley, "list")).output, re.MULTILINE)
+    assert (await on(parley, "retry", one)).output == f"{one} is tried again.\n"
+    assert (await on(parley, "drop", two)).output == f"{two} is dropped.\n"
+    assert await waiting(inbox, "test:one") == "once more"
+    assert await waiting(inbox, "test:two") == ""
+    again = await on(parley, "retry", one, two)
+    assert again.exit_code == 1
+    assert f"{two} is not buried." in again.output
+
+
+async def test_all_are_tried_again_at_once(inbox: Inbox, parley: Parley) -> None:
+    for number in range(3):
+        await bury(inbox, f"test:{number}", f"m{number}", "the key is wrong")
+    assert (await on(parley, "retry", "--all")).output.count("is tried again.") == 3
+    assert [await waiting(inbox, f"test:{number}") for number in range(3)] == ["m0", "m1", "m2"]
+
+
+async def test_without_an_id_it_is_asked_which(redis: Redis, parley: Parley) -> None:
+    result = await asyncio.to_thread(parley, "drop")
+    assert "Say which" in str(result.exception)

@@ -1,0 +1,192 @@
+"""What people and operators are told of use: `/usage`, the line under an answer, `parley usage`."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+import pytest
+from typer.testing import CliRunner
+
+from bot.cli import usage
+from bot.cli.main import parley
+from bot.domain.errors import ConfigError
+from bot.domain.events import now
+from bot.domain.turns import Delta, Usage
+from bot.storage.queue.dead_letters import Graveyard
+from bot.storage.usage.charges import Bill
+from bot.storage.usage.reports import Books, Line
+from tests.support.acts import BOB, edited, forgets, said
+from tests.support.bench import Bench
+from tests.support.room import words
+
+
+async def test_field_note_40_usage_says_what_was_used_and_what_is_left_here(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: 5 requests/day, $1/month; channel: 100 requests/day")
+    asked = [said(event="a", channel="C1"), said(event="b", channel="C1", user=BOB)]
+    *_, turn = await bench.answer(*asked, said("/usage", event="c", channel="C1"))
+    assert turn.reply.private
+    text = turn.reply.text
+    assert "| Today | 1 | 10 |" in text
+    assert "| This month | 1 | 10 |" in text
+    assert "| you | 5 questions a day | 1 | 4 | in " in text
+    assert "| you | $1.00 a month | $0.0010 | $0.9990 | in " in text
+    assert "| this channel | 100 questions a day | 2 | 98 | in " in text
+    assert text.count("at 00:00 UTC |") == 3
+
+
+async def test_where_no_limit_holds_usage_speaks_of_none(bench: Bench) -> None:
+    (turn,) = await bench.answer(said("/usage"))
+    assert "Limits" not in turn.reply.text
+
+
+async def test_calls_of_unknown_price_are_no_dollars_in_what_a_person_is_shown(bench: Bench) -> None:
+    bench.model.script = lambda prompt: [*words("hi")[:-1], *unpriced()]
+    *_, turn = await bench.answer(said(event="a"), said("/usage", event="b"))
+    assert "| Today | 1 | 7 | 3 | 0 | 1 call of unknown price |" in turn.reply.text
+
+
+def unpriced() -> list[Delta]:
+    return [Delta(usage=Usage(deployment="test", input_tokens=7, output_tokens=3), finish="stop")]
+
+
+async def test_the_line_of_a_budget_that_is_nearly_used_stands_under_one_answer(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: 4 requests/day; warn: 50%")
+    turns = await bench.answer(*(said(event=f"e{number}") for number in range(5)))
+    told = ["of 4 used, this answer included" in turn.reply.text for turn in turns]
+    assert told == [False, False, True, False, False]
+    assert turns[2].reply.text.endswith("at 00:00 UTC._")
+    assert turns[4].outcome == "refused"
+    assert "Your questions for today (4) are used up. They start anew in " in turns[4].reply.text
+
+
+async def test_an_answer_that_is_asked_for_anew_is_paid_for_anew(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: 9 requests/day")
+    await bench.answer(said("first", event="a"))
+    await bench.answer(edited("a", "second"))
+    await bench.answer(said("again", event="b"))
+    (requests,) = await bench.ledger.standing(BOB, "")
+    assert requests.used == 0
+    day = now().date()
+    assert (await bench.ledger.spent("acme", "ada", day, day)).turns == 3
+
+
+async def test_what_was_given_up_holds_no_reservation(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: 9 requests/day, 90k tokens/day")
+    bench.attempts = 1
+    bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
+    (turn,) = await bench.answer(said())
+    assert turn.outcome == "failed"
+    await bench.until(lambda: no_reservation(bench))
+    assert [one.used for one in await bench.ledger.standing(said().user, "")] == [0, 0]
+
+
+async def no_reservation(bench: Bench) -> bool:
+    return not [name async for name in bench.redis.scan("parley:*:held:*")]
+
+
+async def test_field_note_42_who_is_forgotten_is_told_what_a_budget_still_counts(bench: Bench) -> None:
+    bench.ledger = bench.limited("person: $1/day, $9/month")
+    await bench.answer(said(event="a"), *forgets("b"))
+    assert (
+        "1 day of usage records. What this day's and this month's limits count goes" in bench.room.texts[-1]
+    )
+
+
+async def test_field_note_42_what_was_given_up_of_a_person_is_forgotten_too(bench: Bench) -> None:
+    bench.attempts = 1
+    bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
+    await bench.answer(said("mine", event="a"), said("yours", event="b", user=BOB))
+    await bench.answer(*forgets("c"))
+    assert "1 message that I could not answer" in bench.room.texts[-1]
+    left = await Graveyard(bench.redis).all()
+    assert [one.words for one in left.values()] == ["yours"]
+
+
+# ------------------------------------------------------------------ the operator's
+
+
+@pytest.fixture
+async def used(bench: Bench) -> Bench:
+    """Two people of two tenants over two days; prices known, unknown and free."""
+    uses = {
+        ("acme", "ada", 0): Usage(deployment="big", input_tokens=100, usd=0.5),
+        ("acme", "ada", 1): Usage(deployment="big", input_tokens=100, usd=0.25),
+        ("globex", "eve", 0): Usage(deployment="odd", input_tokens=30),
+        ("globex", "=zed", 0): Usage(deployment="free", images=2, usd=0.0),
+    }
+    for (tenant, person, ago), one in uses.items():
+        await bench.bills.settle(
+            Bill(
+                event=f"{person} {ago}",
+                tenant=tenant,
+                person=person,
+                room="test [C1]",
+                template="assistant",
+                conversation=f"test:{person}",
+                at=now() - timedelta(days=ago),
+                turns=1,
+                channel="C1",
+                usage=(one,),
+            )
+        )
+    await bench.bills.tidy()
+    return bench
+
+
+async def printed(used: Bench, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
+    """What the command prints of these days."""
+    today = now().date()
+    lines = await Books(used.redis).lines(today - timedelta(days=1), today)
+
+    def read(first: date, last: date) -> Sequence[Line]:
+        return lines
+
+    def at_once(found: Sequence[Line]) -> Sequence[Line]:
+        return found
+
+    monkeypatch.setattr(usage, "read_lines", read)
+    monkeypatch.setattr(usage, "run", at_once)
+    result = CliRunner().invoke(parley, ["usage", *options])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+async def test_the_operator_s_table_is_ordered_by_cost_and_says_what_is_unknown(
+    used: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = await printed(used, monkeypatch, "--by", "person")
+    rows = [line.split() for line in table.splitlines() if "/" in line]
+    assert [row[0] for row in rows] == ["acme/ada", "globex/=zed", "globex/eve"]
+    assert [row[-1] for row in rows] == ["$0.7500", "$0.0000", "unknown"]
+    assert "$0.7500 + 1 of unknown price" in table, "all of them together"
+    assert "test [C1]" in await printed(used, monkeypatch, "--by", "channel")
+
+
+async def test_the_operator_s_json_and_csv_hold_the_same_rows(
+    used: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = json.loads(await printed(used, monkeypatch, "--by", "deployment", "--json"))
+    assert [row["deployment"] for row in found["rows"]] == ["big", "free", "odd"]
+    assert [row["usd"] for row in found["rows"]] == [0.75, 0.0, None]
+    assert found["total"] == {"answers": 4, "tokens": 230, "pictures": 2, "usd": 0.75, "unpriced_calls": 1}
+    rows = list(csv.DictReader(io.StringIO(await printed(used, monkeypatch, "--by", "tenant", "--csv"))))
+    assert [(row["tenant"], row["usd"], row["answers"]) for row in rows] == [
+        ("acme", "0.750000", "2"),
+        ("globex", "", "2"),
+    ]
+    days = list(csv.reader(io.StringIO(await printed(used, monkeypatch, "--csv"))))
+    today = now().date()
+    assert [row[0] for row in days] == ["day", str(today - timedelta(days=1)), str(today)]
+
+
+def test_days_and_months_are_checked() -> None:
+    today = now().date()
+    assert usage.period(None, None) == (today - timedelta(days=29), today)
+    assert usage.period(None, f"{today:%Y-%m}") == (today.replace(day=1), today)
+    last = today.replace(day=1) - timedelta(days=1)
+    assert usage.period(None, f"{last:%Y-%m}") == (last.replace(day=1), last)
+    for days, month in ((3, "2026-01"), (None, "soon"), (None, f"{date(today.year + 1, 1, 1):%Y-%m}")):
+        with pytest.raises(ConfigError):
+            usage.period(days, month)

@@ -1,0 +1,26 @@
+"""What deployments mean for a prompt: how long an answer may be where a budget counts it."""
+
+import pytest
+
+from bot.conversation.model_info import Serving
+from bot.domain import limits as budgets
+from bot.domain.prompts import Template
+from tests.llm.scripted import Scripted, named, over
+
+CHAT = Template(name="assistant", digest="0" * 12, system="Be kind.")
+
+
+@pytest.mark.parametrize(
+    ("limits", "family", "gives", "answer"),
+    [
+        ("person: 30 requests/minute", "gpt-4o", 16_384, None),
+        ("person: $2/day", "gpt-4o", 16_384, 4000),
+        ("channel C1: 1M tokens/day", "gpt-4o", 1000, 1000),
+        ("person: $2/day", "gpt-5", 128_000, 16_000),
+    ],
+)
+def test_where_a_budget_counts_it_an_answer_has_an_end(
+    limits: str, family: str, gives: int, answer: int | None
+) -> None:
+    gateway = over((named("a", family=family, output_tokens=gives), Scripted("a")))
+    assert Serving(gateway, budgets.read(limits)).room(CHAT).answer_tokens == answer

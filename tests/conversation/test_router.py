@@ -1,0 +1,68 @@
+"""Which template answers, and what a wish for a picture refers to."""
+
+import pytest
+from msgspec.structs import replace
+
+from bot.conversation import router
+from bot.domain.errors import NotAllowed
+from bot.domain.prompts import Match, Template
+from bot.generation.image_options import is_change
+from tests.support.acts import said
+
+DEFAULT = Template(name="default", digest="0", match=Match(default=True, commands=("ask",)))
+DRAW = Template(name="draw", digest="1", match=Match(commands=("image", "draw")))
+SUMMARISE = Template(name="summarise", digest="2", match=Match(prefixes=("summarise", "tl;dr")))
+SUPPORT = Template(name="support", digest="3", match=Match(channels=("C1",)))
+ALL = (DEFAULT, DRAW, SUMMARISE, SUPPORT)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "question"),
+    [
+        ("what is up?", "default", "what is up?"),
+        ("/ask what is up?", "default", "what is up?"),
+        ("/IMAGE a red bicycle", "draw", "a red bicycle"),
+        ("/draw\na red\nbicycle", "draw", "a red\nbicycle"),
+        ("Summarise: all of this", "summarise", "all of this"),
+        ("summarised already", "default", "summarised already"),
+        ("summarise", "default", "summarise"),
+        ("TL;DR the thread", "summarise", "the thread"),
+        ("/etc/hosts is missing", "default", "/etc/hosts is missing"),
+        ("/", "default", "/"),
+    ],
+)
+def test_a_text_chooses_its_template(text: str, name: str, question: str) -> None:
+    template, rest = router.choose(ALL, said(text))
+    assert (template.name, rest) == (name, question)
+
+
+def test_a_channel_has_a_template_of_its_own_and_commands_go_before_it() -> None:
+    there = said("hello", channel="C1")
+    assert router.choose(ALL, there)[0] is SUPPORT
+    assert router.choose(ALL, replace(there, text="/image a cat"))[0] is DRAW
+
+
+def test_a_command_that_nobody_answers_is_refused_in_words() -> None:
+    with pytest.raises(NotAllowed, match=r"`/frobnicate`.*`/help`"):
+        router.choose(ALL, said("/frobnicate now"))
+
+
+@pytest.mark.parametrize(
+    "wish", ["make it brighter", "Same but at night", "now with a hat", "crop the picture"]
+)
+def test_field_note_39_a_change_of_the_last_picture_is_recognised(wish: str) -> None:
+    assert is_change(wish)
+
+
+@pytest.mark.parametrize(
+    "wish", ["a red bicycle", "a cat that sleeps", "paint a house", "make a poster for Ada"]
+)
+def test_a_new_picture_is_no_change(wish: str) -> None:
+    assert not is_change(wish)
+
+
+def test_a_tenant_s_usual_template_stands_in_for_the_default_one_alone() -> None:
+    assert router.choose(ALL, said("hello"), usual="support")[0] is SUPPORT
+    assert router.choose(ALL, said("hello"), chosen="summarise", usual="support")[0] is SUMMARISE
+    assert router.choose(ALL, said("/image a cat"), usual="support")[0] is DRAW
+    assert router.choose(ALL, said("hello"), usual="gone")[0].match.default

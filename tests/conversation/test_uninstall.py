@@ -1,0 +1,100 @@
+"""The bot is taken away from a place, or an operator says so: what was said there is forgotten."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bot.app.services import open_house
+from bot.app.settings import Settings
+from bot.cli.main import parley as command_line
+from bot.domain.events import Address, Departed, User, now
+from bot.domain.prompts import Prompt
+from bot.domain.turns import Delta, Usage
+from bot.storage.queue.inbox import Inbox
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+from tests.support.acts import said
+from tests.support.bench import ROOM, Bench
+
+
+def departed(event: str = "gone", rooms: str = "test:") -> Departed:
+    address = Address(conversation="departed:acme", event=event)
+    user = User(id="", tenant="acme")
+    return Departed(id=event, address=address, user=user, at=now(), rooms=rooms, whole=True)
+
+
+async def test_what_was_said_is_forgotten_and_the_bot_can_come_back(bench: Bench) -> None:
+    assert len(await bench.answer(said("hello"))) == 1
+    assert await bench.answer(departed()) == ()
+    day = now().date()
+    assert (await bench.ledger.spent("acme", "ada", day, day)).turns == 0
+    assert (await bench.ledger.spent("acme", None, day, day)).turns == 1
+    (turn,) = await bench.answer(said("hello again", event="e2"))
+    assert turn.said.text == "hello again"
+
+
+async def test_an_answer_that_is_being_written_there_is_dropped(bench: Bench) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slowly(prompt: Prompt) -> AsyncGenerator[Delta]:
+        yield Delta(text="Well")
+        begun.set()
+        await go.wait()
+        yield Delta(text=", yes", finish="stop", usage=Usage(deployment="test"))
+
+    bench.model.script = slowly
+    await bench.accept(said("slow"))
+    async with bench.working():
+        await begun.wait()
+        await bench.accept(departed())
+        await bench.until(bench.idle)
+        go.set()
+    kept = {keys.kind_of(name) async for name in bench.redis.scan(f"parley:*:{ROOM}*")}
+    assert kept == {"seen", "lease"}, "neither of them holds a word"
+
+
+@pytest.mark.parametrize(("policy", "left"), [("delete", 0), ("keep", 1)])
+async def test_the_operator_decides_what_a_removal_means(
+    redis: Redis, folder: Path, policy: str, left: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    await redis.call("RPUSH", keys.of("turns", ROOM), "a turn")
+    await redis.call("EXPIRE", keys.of("turns", ROOM), 60)
+    settings = Settings.model_validate(
+        {"redis_url": redis.url, "parley_data_dir": folder, "parley_on_uninstall": policy}
+    )
+    with caplog.at_level(logging.INFO):
+        async with open_house(settings) as house:
+            await house.depart(departed())
+    assert await redis.call("LLEN", keys.of("turns", ROOM)) == left
+    assert "taken away from acme" in caplog.text
+
+
+async def test_an_operator_has_a_tenant_or_a_person_forgotten(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", redis.url)
+    room = "slack:T1:C1:1"
+    inbox = Inbox(redis, lease_s=30, limit=20, retention_s=3600)
+    await inbox.accept(said("hello", conversation=room, user=User(id="ada", tenant="T1")))
+    await redis.call("SADD", keys.of_tenant("talks", "T1", "ada"), room)
+    await redis.call("EXPIRE", keys.of_tenant("talks", "T1", "ada"), 60)
+
+    async def forget(*arguments: str, answer: str = "") -> str:
+        command = ["forget", "--tenant", "T1", *arguments]
+        done = await asyncio.to_thread(CliRunner().invoke, command_line, command, answer)
+        return done.output
+
+    refused = await forget(answer="n\n")
+    assert "Aborted" in refused
+    assert "of slack: conversations 1, answers 0, waiting messages 1," in refused, "field fault 81: how much"
+    assert "This deletes: 0 conversations, 0 answers" in await forget("--person", "ada", answer="n\n")
+    assert await redis.call("LLEN", keys.of("inbox", room)) == 1
+    assert "Done. I deleted" in await forget("--person", "ada", answer="y\n")
+    assert "Deleted, of slack: conversations 1, answers 0, waiting messages 1," in await forget("--yes")
+    assert await forget("--yes") == "Nothing is kept of T1.\n"
+    assert await redis.call("LLEN", keys.of("inbox", room)) == 0

@@ -1,0 +1,41 @@
+"""An answer has a greatest length."""
+
+from collections.abc import AsyncGenerator
+
+from bot.domain.prompts import Prompt
+from bot.domain.turns import Delta, Usage
+from bot.generation.turn_builder import Allowance
+from tests.support.acts import said
+from tests.support.bench import Bench
+
+
+async def test_an_answer_ends_at_its_greatest_length_and_says_so(bench: Bench) -> None:
+    """Field fault 92: the model is stopped there, what it wrote is shown whole, and the person is told."""
+    read: list[str] = []
+
+    async def endless(_: Prompt) -> AsyncGenerator[Delta]:
+        for sign in "abcdefgh":
+            read.append(sign)
+            yield Delta(text=sign * 600)
+        yield Delta(usage=Usage(deployment="test"), finish="stop")
+
+    bench.allowance = lambda: Allowance(characters=1000)
+    bench.model.script = endless
+    (turn,) = await bench.answer(said("write a book"))
+    assert turn.reply.text.startswith("a" * 600 + "b" * 400 + "\n\n")
+    assert "at most 1,000 characters" in turn.reply.text
+    assert "go on" in turn.reply.text, "the next step"
+    assert read == ["a", "b"], "nothing more is read, nor paid for"
+
+
+async def test_an_answer_of_just_that_length_is_whole(bench: Bench) -> None:
+    """Field fault 92: nothing was cut, so nothing is said."""
+
+    async def fitting(_: Prompt) -> AsyncGenerator[Delta]:
+        yield Delta(text="a" * 1000)
+        yield Delta(usage=Usage(deployment="test"), finish="stop")
+
+    bench.allowance = lambda: Allowance(characters=1000)
+    bench.model.script = fitting
+    (turn,) = await bench.answer(said("write a page"))
+    assert turn.reply.text == "a" * 1000

@@ -1,0 +1,334 @@
+"""What of a conversation a prompt shows: a stable beginning, cut in large steps, summed up meanwhile."""
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from msgspec.structs import replace
+
+from bot.domain.errors import ModelUnavailable, TooLong
+from bot.domain.events import User, now
+from bot.domain.prompts import Example, Prompt, Template, say
+from bot.domain.turns import Delta, Reply, Turn, Usage
+from bot.generation import context_window
+from bot.generation.prompt_builder import Material, Room, compose
+from bot.llm.routing.calibration import Calibration
+from tests.support.acts import deleted, forgets, said
+from tests.support.bench import ROOM, Bench
+from tests.support.room import Puppet, words
+
+WEIGHT = 2 * (context_window.MESSAGE_TOKENS + 10)
+
+
+def turn(number: int, since: str = "", ahead: str = "") -> Turn:
+    """A turn that weighs `WEIGHT` tokens."""
+    return Turn(
+        id=f"t{number}",
+        said=said(event=f"t{number}"),
+        template="t@0",
+        messages=(say("user", "x" * 30), say("assistant", "y" * 30)),
+        reply=Reply(text=""),
+        outcome="answered",
+        began_at=now(),
+        ended_at=now(),
+        since=since,
+        ahead=ahead,
+    )
+
+
+def talk(count: int, budget: int) -> list[context_window.Fitted]:
+    """What is shown of a conversation at each of its turns."""
+    turns: list[Turn] = []
+    shown: list[context_window.Fitted] = []
+    for number in range(count):
+        fitted = context_window.fit(turns[-50:], budget, f"t{number}")
+        shown.append(fitted)
+        turns.append(turn(number, fitted.since, fitted.ahead))
+    return shown
+
+
+def test_the_beginning_stays_the_same_until_the_budget_is_outgrown_then_half_is_cut() -> None:
+    shown = talk(100, 20 * WEIGHT)
+    sizes = [len(one.turns) for one in shown]
+    assert max(sizes) == 20
+    cuts = [number for number, (before, after) in enumerate(pairwise(shown)) if before.since != after.since]
+    assert all(sizes[cut + 1] == 11 for cut in cuts)
+    assert [after - before for before, after in pairwise(cuts)] == [10] * (len(cuts) - 1)
+
+
+def test_where_the_next_cut_will_be_is_settled_while_there_is_room_and_kept_to() -> None:
+    shown = talk(100, 20 * WEIGHT)
+    planned = ""
+    for before, after in pairwise(shown):
+        if before.since != after.since:
+            assert after.since == before.ahead
+            assert after.ahead == ""
+        elif before.ahead:
+            assert after.ahead == before.ahead
+        planned = planned or after.ahead
+    assert planned == "t10", "settled when the sixteenth turn is shown, half of the room after the beginning"
+
+
+def test_a_plan_that_a_long_message_or_a_deletion_overtakes_is_given_up() -> None:
+    turns = [turn(number, ahead="t6") for number in range(10)]
+    grown = [*turns, *(turn(number, ahead="t6") for number in range(10, 22))]
+    assert context_window.fit(grown, 11 * WEIGHT, "now").since == "t17", (
+        "what is behind the plan would not fit"
+    )
+    without = [one for one in turns if one.id != "t6"]
+    assert context_window.fit(without, 11 * WEIGHT, "now").ahead == "t7"
+
+
+def test_a_large_budget_is_cut_by_the_number_of_turns_before_a_claim_loses_any() -> None:
+    shown = talk(200, 1_000_000)
+    assert max(len(one.turns) for one in shown) == context_window.MOST_TURNS
+    assert len({one.since for one in shown}) < 10
+
+
+def test_turns_go_whole_and_the_last_one_is_kept_while_it_fits_at_all() -> None:
+    turns = [turn(1), turn(2)]
+    assert [one.id for one in context_window.fit(turns, WEIGHT + 1, "t3").turns] == ["t2"]
+    none = context_window.fit(turns, WEIGHT - 1, "t3")
+    assert (none.turns, none.since) == ([], "t3")
+
+
+def test_a_beginning_that_is_gone_is_chosen_anew() -> None:
+    fitted = context_window.fit([turn(5, since="t1"), turn(6, since="t1")], 100 * WEIGHT, "t7")
+    assert fitted.since == "t5"
+
+
+def test_a_template_s_own_limit_goes_turn_by_turn() -> None:
+    fitted = context_window.fit([turn(1), turn(2), turn(3)], 100 * WEIGHT, "t4", most_messages=3)
+    assert [one.id for one in fitted.turns] == ["t3"]
+    assert fitted.dropped is not None
+    assert (fitted.dropped.count, fitted.since) == (2, "")
+
+
+def test_the_estimate_is_calibrated_by_what_deployments_count() -> None:
+    calibration = Calibration()
+    assert calibration.room("gpt", 10_000) == 10_000
+    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=700))
+    assert 13_000 < calibration.room("gpt", 10_000) < 14_000
+    assert calibration.tokens("gpt", 100) == 70
+    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=1400))
+    assert calibration.room("gpt", 10_000) < 7000, "more than was thought counts at once"
+    assert calibration.room("other", 10_000) == 10_000
+
+
+def test_a_process_that_begins_learns_from_what_the_conversation_s_turns_weighed() -> None:
+    counted = Usage(deployment="gpt", input_tokens=700)
+    guessed = Usage(deployment="lost", input_tokens=900, estimated=True)
+    past = replace(turn(1), input_tokens=1000, usage=(guessed, counted))
+    calibration = Calibration()
+    calibration.recall([past, turn(2)])
+    assert calibration.tokens("gpt", 100) == 70
+    assert calibration.tokens("lost", 100) == 100, "an estimate teaches nothing"
+    calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=1400))
+    calibration.recall([past])
+    assert calibration.tokens("gpt", 100) == 140, "what this process saw itself counts more"
+
+
+# ------------------------------------------------------------------ in conversations
+
+
+def chats(model: Puppet) -> list[Prompt]:
+    return [prompt for prompt in model.prompts if not prompt.template.startswith("summary@")]
+
+
+def summaries(model: Puppet) -> list[Prompt]:
+    return [prompt for prompt in model.prompts if prompt.template.startswith("summary@")]
+
+
+def summing_up(prompt: Prompt) -> list[Delta | Exception]:
+    if prompt.template.startswith("summary@"):
+        return words(f"Summary of {len(prompt.messages[-1].text)} characters.")
+    return words("fine")
+
+
+async def long_talk(bench: Bench, count: int, start: int = 0) -> None:
+    for number in range(start, start + count):
+        await bench.answer(said(f"{number} " + "word " * 20, event=f"e{number}"))
+
+
+async def test_field_note_29_what_is_cut_is_summed_up_in_the_background_and_the_model_is_told(
+    bench: Bench,
+) -> None:
+    bench.context_tokens = 500
+    bench.model.script = summing_up
+    await long_talk(bench, 12)
+    assert summaries(bench.model)
+    told = [prompt.messages[3].text for prompt in chats(bench.model) if prompt.since]
+    assert "<summary>\nSummary of " in told[-1]
+    assert "0 word word" in summaries(bench.model)[0].messages[-1].text
+    assert "Summary of " in summaries(bench.model)[-1].messages[-1].text, (
+        "the summary before goes into the next"
+    )
+
+
+async def test_the_prefix_is_the_same_to_the_byte_until_the_next_cut(bench: Bench) -> None:
+    bench.context_tokens = 700
+    bench.model.script = summing_up
+    await long_talk(bench, 20)
+    same = changed = 0
+    for before, after in pairwise(chats(bench.model)):
+        if after.messages[: len(before.messages)] == before.messages:
+            same += 1
+        else:
+            changed += 1
+    assert changed == len({prompt.since for prompt in chats(bench.model) if prompt.since})
+    assert same > changed
+
+
+async def test_the_summary_is_ready_when_the_cut_comes_and_not_told_before(bench: Bench) -> None:
+    bench.context_tokens = 700
+    bench.model.script = summing_up
+    await long_talk(bench, 20)
+    for before, after in pairwise(chats(bench.model)):
+        told = "Summary of " in "".join(
+            message.text for message in after.messages if message.role == "system"
+        )
+        assert told == bool(after.since)
+        if before.since == after.since:
+            assert after.messages[: len(before.messages)] == before.messages
+
+
+async def test_a_picture_in_between_does_not_move_where_the_prompts_begin(bench: Bench) -> None:
+    bench.context_tokens = 700
+    bench.model.script = summing_up
+    await long_talk(bench, 15)
+    await bench.answer(said("/image a boat", event="boat"))
+    await long_talk(bench, 1, start=15)
+    before, picture, after = chats(bench.model)[-3:]
+    assert picture.capability == "image"
+    assert before.since
+    assert after.since == before.since
+
+
+async def test_a_summary_that_fails_costs_no_answer_and_is_made_with_the_next_turn(bench: Bench) -> None:
+    bench.context_tokens = 500
+    fail = True
+
+    def script(prompt: Prompt) -> list[Delta | Exception]:
+        if fail and prompt.template.startswith("summary@"):
+            return [ModelUnavailable("away")]
+        return summing_up(prompt)
+
+    bench.model.script = script
+    await long_talk(bench, 8)
+    assert await bench.memory.get(ROOM) is None
+    fail = False
+    await long_talk(bench, 1, start=8)
+    assert await bench.memory.get(ROOM) is not None
+
+
+async def test_what_was_deleted_or_forgotten_is_not_told_by_a_summary(bench: Bench) -> None:
+    bench.context_tokens = 500
+    bench.model.script = summing_up
+    await long_talk(bench, 10)
+    assert await bench.memory.get(ROOM) is not None
+    await bench.answer(deleted("e0"))
+    assert await bench.memory.get(ROOM) is None
+    await long_talk(bench, 2, start=10)
+    assert await bench.memory.get(ROOM) is not None
+    await bench.answer(*forgets("f"))
+    assert await bench.memory.get(ROOM) is None
+
+
+async def test_a_summary_is_paid_for_and_counts_as_no_answer(bench: Bench) -> None:
+    bench.context_tokens = 500
+    bench.model.script = summing_up
+    await long_talk(bench, 10)
+    await bench.answer(said("/usage", event="u"))
+    made = len(bench.model.prompts)
+    assert f"| Today | 10 | {10 * made} |" in bench.room.texts[-1]
+
+
+async def test_what_was_too_long_after_all_is_made_smaller_once_and_nothing_is_forgotten_for_it(
+    bench: Bench,
+) -> None:
+    await long_talk(bench, 10)
+    before = len(chats(bench.model)[-1].messages)
+    refusals = [TooLong("too long", limit_tokens=200, asked_tokens=400)]
+    bench.model.script = lambda prompt: [refusals.pop()] if refusals else words("fine")
+    await long_talk(bench, 2, start=10)
+    first, second, later = chats(bench.model)[-3:]
+    assert len(second.messages) < before < len(first.messages)
+    assert second.left_out
+    assert "I saw less of it than usual" in bench.room.texts[-2]
+    assert "I saw less of it" not in bench.room.texts[-1]
+    assert later.since == ""
+    assert len(later.messages) > len(first.messages)
+    sent = await bench.turns.sent(ROOM, "e10")
+    assert [len(one.messages) for one in sent] == [len(second.messages)]
+
+
+async def test_what_is_too_long_twice_is_said_in_words(bench: Bench) -> None:
+    await long_talk(bench, 3)
+    bench.model.script = lambda prompt: [TooLong("Too long, please say less.")]
+    await bench.answer(said("more", event="e3"))
+    assert bench.room.texts[-1].startswith("Too long, please say less.")
+
+
+# ------------------------------------------------------------------ what changes from question to question
+
+
+def material(text: str, before: Sequence[Turn] = (), **more: Any) -> Material:
+    more = {"examples": TEMPLATE.examples, **more}
+    return Material(template=TEMPLATE, said=said(text, event="now"), question=text, turns=before, **more)
+
+
+TEMPLATE = Template(
+    name="t",
+    digest="0" * 12,
+    system="You help {{ user_name }}.",
+    examples=(Example(user="a", assistant="b"),),
+)
+
+
+def asked_by(name: str, number: int) -> Turn:
+    user = User(id=name, tenant="acme", name=name)
+    return replace(turn(number), said=said(event=f"t{number}", user=user, channel="C1"))
+
+
+def test_people_of_one_channel_share_a_prefix_and_the_model_is_told_who_says_what() -> None:
+    first, second = asked_by("Ada", 1), asked_by("Ben\nEvil", 2)
+    room = Room(context_tokens=8000, output_tokens=500)
+    prompts = [
+        compose(dataclasses.replace(material("?"), said=first.said), room),
+        compose(dataclasses.replace(material("?", [first]), said=second.said), room),
+    ]
+    before, after = (prompt.messages for prompt in prompts)
+    assert before[0] == after[0]
+    assert "Ada" not in before[0].text
+    assert [message.text for message in after if message.text.startswith("From ")] == [
+        "From Ada:",
+        "From Ben Evil:",
+    ]
+
+
+def test_alone_with_the_bot_the_name_stands_where_the_template_has_it() -> None:
+    prompt = compose(material("?"), Room(context_tokens=8000, output_tokens=500))
+    assert prompt.messages[0].text == "You help Ada."
+    assert len(prompt.messages) == 4
+
+
+def test_a_pool_s_examples_stand_behind_the_history_so_that_it_stays_in_the_cache() -> None:
+    pool = Example(user="near?", assistant="near!")
+    room = Room(context_tokens=8000, output_tokens=500)
+    fresh = compose(material("?", examples=(*TEMPLATE.examples, pool)), room)
+    assert [message.text for message in fresh.messages[1:5]] == ["a", "b", "near?", "near!"]
+    assert fresh.examples == 4
+    later = compose(material("?", [turn(1)], examples=(*TEMPLATE.examples, pool)), room)
+    assert [message.role for message in later.messages] == [
+        *("system", "user", "assistant", "user", "assistant", "system", "user"),
+    ]
+    assert "near?" in later.messages[5].text
+    assert later.examples == 2
+
+
+def test_an_answer_ends_where_its_room_says_unless_its_template_does() -> None:
+    room = Room(context_tokens=8000, output_tokens=500, answer_tokens=200)
+    own = replace(TEMPLATE, parameters=replace(TEMPLATE.parameters, max_output_tokens=300))
+    prompts = [compose(dataclasses.replace(material("?"), template=one), room) for one in (TEMPLATE, own)]
+    assert [one.parameters.max_output_tokens for one in prompts] == [200, 300]

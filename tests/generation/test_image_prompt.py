@@ -1,0 +1,162 @@
+"""A wish for a picture that a chat model first puts into fuller words."""
+
+import pytest
+from msgspec.structs import replace
+
+from bot.domain.errors import ContentFiltered, ModelUnavailable, TemplateError
+from bot.domain.events import Quote
+from bot.domain.prompts import Example, Prompt
+from bot.domain.turns import Delta
+from bot.generation import context_window
+from bot.prompts import formats, prompty
+from tests.support.acts import said
+from tests.support.bench import ASSISTANT, DRAW, Bench
+from tests.support.room import echo, words
+
+FULLER = "An oil painting of a red bicycle that leans on a harbour wall."
+PAINTER = replace(
+    DRAW,
+    system="Describe it as an oil painting.",
+    examples=(Example(user="a cat", assistant="An oil painting of a cat."),),
+    rewrite="fast",
+)
+
+
+@pytest.fixture
+def painting(bench: Bench) -> Bench:
+    """A bench whose wishes are rewritten before they are drawn."""
+    bench.templates = (ASSISTANT, PAINTER)
+    bench.model.script = lambda prompt: words(FULLER)
+    return bench
+
+
+async def test_a_wish_is_rewritten_by_the_template_s_text_and_drawn_in_those_words(painting: Bench) -> None:
+    (turn,) = await painting.answer(said("/image a red bicycle --landscape"))
+    asked, drawn = painting.model.prompts
+    assert [message.text for message in asked.messages] == [
+        "Describe it as an oil painting.",
+        "a cat",
+        "An oil painting of a cat.",
+        "a red bicycle",
+    ]
+    assert asked.template == f"rewrite@{PAINTER.digest}"
+    assert (asked.capability, asked.deployment, asked.parameters.max_output_tokens) == ("chat", "fast", 2000)
+    assert [message.text for message in drawn.messages] == [FULLER]
+    assert drawn.parameters.size == "1536x1024"
+    assert drawn.input_tokens == sum(map(context_window.weigh, drawn.messages))
+    assert painting.room.texts == ["a red bicycle"]
+    assert [message.text for message in turn.messages] == ["a red bicycle", ""]
+    assert [usage.deployment for usage in turn.usage] == ["test", "test-image"]
+
+
+async def test_the_words_in_which_it_was_drawn_are_kept_and_shown_on_demand(painting: Bench) -> None:
+    painting.model.pictures = (replace(painting.model.pictures[0], alt=""),)
+    (turn,) = await painting.answer(said("/image a red bicycle", event="a"), said("/sent", event="b"))
+    assert turn.reply.images[0].alt == FULLER
+    sent = painting.room.texts[-1]
+    assert f"- Drawn as: {FULLER}" in sent
+    assert "Round 1 of 2" in sent
+    assert "Describe it as an oil painting." in sent
+
+
+async def test_the_rewriting_is_paid_from_the_same_budget_and_let_in_with_the_picture(
+    painting: Bench,
+) -> None:
+    painting.ledger = painting.limited("person: $0.015/day")  # each of the two calls may take $0.01
+    (turn,) = await painting.answer(said("/image a red bicycle"))
+    assert (turn.outcome, painting.model.prompts) == ("refused", [])
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [ModelUnavailable("away")],
+        [ContentFiltered("no")],
+        [Delta(text="An oil"), ModelUnavailable("gone")],
+        words("An oil", finish="length"),
+        words("  "),
+    ],
+)
+async def test_a_wish_that_could_not_be_rewritten_is_drawn_as_it_was_said(
+    painting: Bench, deltas: list[Delta | Exception]
+) -> None:
+    painting.model.script = lambda prompt: deltas
+    (turn,) = await painting.answer(said("/image a red bicycle"))
+    assert turn.outcome == "answered"
+    assert [message.text for message in painting.model.prompts[-1].messages] == ["a red bicycle"]
+
+
+async def test_a_rewriting_that_goes_on_too_long_is_cut(painting: Bench) -> None:
+    painting.model.script = lambda prompt: words("é" * 3000)
+    await painting.answer(said("/image a red bicycle"))
+    assert painting.model.prompts[-1].messages[-1].text == "é" * 500
+
+
+async def test_a_change_and_another_one_are_drawn_without_rewriting(painting: Bench) -> None:
+    await painting.answer(
+        said("/image a red bicycle", event="a"),
+        said("/image make it blue", event="b"),
+        said("variations", event="c"),
+    )
+    assert [prompt.capability for prompt in painting.model.prompts] == ["chat", "image", "image", "image"]
+    assert [message.text for message in painting.model.prompts[2].messages] == ["make it blue"]
+
+
+async def test_what_others_said_before_goes_to_the_chat_model_and_not_into_the_picture(
+    painting: Bench,
+) -> None:
+    quotes = (Quote(author="Bob", text="I want a poster"),)
+    await painting.answer(replace(said("/image a red bicycle"), quotes=quotes))
+    asked, drawn = painting.model.prompts
+    assert "I want a poster" in asked.messages[-1].text
+    assert [message.text for message in drawn.messages] == [FULLER]
+
+
+async def test_without_rewriting_too_a_picture_holds_the_wish_alone(bench: Bench) -> None:
+    quotes = (Quote(author="Bob", text="I want a poster"),)
+    await bench.answer(replace(said("/image a red bicycle"), quotes=quotes))
+    assert [message.text for message in bench.model.prompts[0].messages] == ["a red bicycle"]
+    assert bench.room.texts == ["a red bicycle"]
+
+
+async def test_the_conversation_goes_on_where_it_began_before_a_rewriting(painting: Bench) -> None:
+    painting.context_tokens = 700
+
+    def talk(prompt: Prompt) -> list[Delta | Exception]:
+        return echo(prompt) if prompt.template.startswith("assistant") else words(FULLER)
+
+    painting.model.script = talk
+    turns = await painting.answer(*(said(f"{n} " + "x" * 250, event=f"e{n}") for n in range(6)))
+    assert turns[-1].since
+    turns = await painting.answer(said("/image a red bicycle", event="p"))
+    assert (turns[-1].since, turns[-1].ahead) == (turns[-2].since, turns[-2].ahead)
+
+
+# ------------------------------------------------------------------ the file
+
+FILE = """---
+metadata:
+  parley:
+    capability: {capability}
+    rewrite: {rewrite}
+    match: {{commands: [image]}}
+---
+{body}
+"""
+
+
+@pytest.mark.parametrize(("value", "found"), [("true", ""), ("false", None), ("fast", "fast")])
+def test_a_template_says_who_rewrites(value: str, found: str | None) -> None:
+    text = FILE.format(capability="image", rewrite=value, body="system:\nDescribe it.")
+    template = prompty.read_text(text, "draw").template
+    assert template.rewrite == found
+    assert prompty.read_text(formats.to_prompty(template), "draw").template == template
+
+
+@pytest.mark.parametrize(
+    ("capability", "body", "why"),
+    [("chat", "system:\nx", "only wishes for pictures"), ("image", "", "says nothing")],
+)
+def test_a_template_that_can_not_rewrite_is_refused(capability: str, body: str, why: str) -> None:
+    with pytest.raises(TemplateError, match=why):
+        prompty.read_text(FILE.format(capability=capability, rewrite="true", body=body), "draw")

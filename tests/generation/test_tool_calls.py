@@ -1,0 +1,402 @@
+"""The limits of tool calls: per round, per answer, in money; and what the model and the person are told."""
+
+import asyncio
+import gc
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from bot.domain.errors import BotError, RateLimited
+from bot.domain.prompts import Parameters, Prompt, ToolCall, ToolResult
+from bot.domain.turns import MAX_TOOL_CALLS, Delta, Deployment, Usage
+from bot.generation import image_options
+from bot.generation.turn_builder import Allowance
+from bot.llm.openai.chat_request import chat_body
+from bot.storage.usage.quota import Estimate
+from bot.tools import registry
+from bot.tools.registry import Tool, paid
+from tests.support.acts import said
+from tests.support.bench import ASSISTANT, DRAW, Bench
+from tests.support.room import Script, words
+
+NOT_RUN = "not run: at most 8 tool calls per round and 24 per answer"
+
+
+@pytest.fixture
+def pen(bench: Bench) -> Bench:
+    """A bench whose chat template may draw and roll dice."""
+    bench.templates = (replace(ASSISTANT, tools=("draw", "dice")), DRAW)
+    return bench
+
+
+def draws(count: int, rounds: int = 1, wish: str = "a cat", **more: object) -> Script:
+    """A model that asks for so many pictures in each of the first rounds, and then says something."""
+
+    def script(prompt: Prompt) -> list[Delta | Exception]:
+        roles = [message.role for message in prompt.messages]
+        asked = roles[len(roles) - roles[::-1].index("user") :].count("assistant")
+        if asked >= rounds or not prompt.tools:
+            return words("done")
+        arguments = json.dumps({"wish": wish, **more})
+        calls = [Delta(call=ToolCall(id=f"c{n}", name="draw", arguments=arguments)) for n in range(count)]
+        return [*calls, *words(finish="tool_calls")]
+
+    return script
+
+
+def once(*calls: ToolCall) -> Script:
+    """A model that makes these calls in its first round, and then says something."""
+
+    def script(prompt: Prompt) -> list[Delta | Exception]:
+        if prompt.messages[-1].role == "tool":
+            return words("done")
+        return [*(Delta(call=call) for call in calls), *words(finish="tool_calls")]
+
+    return script
+
+
+def drawn(bench: Bench) -> list[Prompt]:
+    return [prompt for prompt in bench.model.prompts if prompt.capability == "image"]
+
+
+def parts(prompt: Prompt, kind: type[ToolCall] | type[ToolResult]) -> list[ToolCall | ToolResult]:
+    return [part for message in prompt.messages for part in message.parts if isinstance(part, kind)]
+
+
+def results(prompt: Prompt) -> list[ToolResult]:
+    return [part for part in parts(prompt, ToolResult) if isinstance(part, ToolResult)]
+
+
+# ------------------------------------------------------------------ how many
+
+
+async def test_of_two_hundred_calls_eight_are_run_and_the_model_and_the_person_are_told(pen: Bench) -> None:
+    """Field fault 91: one answer asked for 200 pictures, and all of them were drawn and paid."""
+    pen.model.script = draws(200)
+    (turn,) = await pen.answer(said("cats"))
+    assert len(drawn(pen)) == 8
+    assert len(turn.reply.images) == 8
+    last = pen.model.prompts[-1]
+    told = results(last)
+    calls = [part for part in parts(last, ToolCall) if isinstance(part, ToolCall)]
+    assert [one.id for one in told] == [one.id for one in calls]
+    assert len(told) == MAX_TOOL_CALLS
+    refused = [one for one in told if one.text.startswith(NOT_RUN)]
+    assert len(refused) == MAX_TOOL_CALLS - 8
+    assert all(one.failed for one in refused)
+    assert f"{200 - MAX_TOOL_CALLS} more calls of this round were dropped" in refused[0].text
+    assert "192 more tool calls were wanted, but at most 8 run at a time and 24" in turn.reply.text
+
+
+async def test_no_answer_makes_more_than_twenty_four_calls_over_all_its_rounds(pen: Bench) -> None:
+    """Field fault 91: rounds add up; after the last allowed call no tools are offered any more."""
+    pen.model.script = draws(8, rounds=5)
+    (turn,) = await pen.answer(said("cats"))
+    assert len(drawn(pen)) == 24
+    chats = [prompt for prompt in pen.model.prompts if prompt.capability == "chat"]
+    assert [bool(prompt.tools) for prompt in chats] == [True, True, True, False]
+    assert turn.reply.text == "done"
+
+
+async def test_the_limits_are_settings(pen: Bench) -> None:
+    """Field fault 91: an operator chooses other limits."""
+    pen.allowance = lambda: Allowance(2, 3)
+    pen.model.script = draws(5, rounds=5)
+    (turn,) = await pen.answer(said("cats"))
+    assert len(drawn(pen)) == 3
+    assert "at most 2 run at a time and 3 in one answer" in turn.reply.text
+
+
+async def test_what_was_left_out_and_then_made_up_for_is_not_mentioned(pen: Bench) -> None:
+    """Field fault 91: a model that asks again for the rest leaves nothing out."""
+
+    def script(prompt: Prompt) -> list[Delta | Exception]:
+        told = results(prompt)
+        wanted = 10 if not told else sum(one.text.startswith(NOT_RUN) for one in told if len(told) == 10)
+        calls = [
+            Delta(call=ToolCall(id=f"c{n}", name="dice", arguments='{"sides":6}')) for n in range(wanted)
+        ]
+        return [*calls, *words(finish="tool_calls")] if calls else words("done")
+
+    pen.model.script = script
+    (turn,) = await pen.answer(said("roll"))
+    assert len(results(pen.model.prompts[-1])) == 12
+    assert turn.reply.text == "done"
+
+
+async def test_a_picture_counts_as_a_call_however_many_one_call_draws(pen: Bench) -> None:
+    """Field fault 91: eight calls for four pictures each are eight pictures, not thirty-two."""
+    pen.model.script = draws(8, wish="a cat --n 4")
+    await pen.answer(said("cats", event="a"))
+    assert [prompt.parameters.images for prompt in drawn(pen)] == [1] * 8
+    assert "3 of 4 pictures were left out" in results(pen.model.prompts[-1])[0].text
+    pen.model.prompts.clear()
+    pen.model.script = draws(2, wish="a cat --n 4")
+    await pen.answer(said("cats", event="b"))
+    assert [prompt.parameters.images for prompt in drawn(pen)] == [4, 4]
+
+
+async def test_ten_thousand_calls_hold_nobody_up_and_are_not_kept(pen: Bench) -> None:
+    """Field fault 91: 10,000 calls in one answer blocked the event loop."""
+
+    async def flood() -> AsyncGenerator[Delta]:
+        for n in range(10_000):
+            if n % 100 == 0:
+                await asyncio.sleep(0)
+            yield Delta(call=ToolCall(id=f"c{n}", name="dice", arguments='{"sides":6}'))
+        yield Delta(usage=Usage(deployment="test"), finish="tool_calls")
+
+    def script(prompt: Prompt) -> Sequence[Delta | Exception] | AsyncGenerator[Delta]:
+        return words("done") if results(prompt) else flood()
+
+    pen.model.script = script
+    (turn,) = await pen.answer(said("roll"))
+    gc.collect()
+    kept = sum(isinstance(one, ToolCall) for one in gc.get_objects())
+    assert len(results(pen.model.prompts[-1])) == MAX_TOOL_CALLS
+    assert f"{10_000 - 8} more tool calls were wanted" in turn.reply.text
+    assert kept <= 4 * MAX_TOOL_CALLS
+    assert sum(one.text == "6 of 6" for one in results(pen.model.prompts[-1])) == 8
+
+
+async def test_in_the_last_round_nothing_is_run_any_more(pen: Bench) -> None:
+    """Field fault 91: what a model calls although it was offered nothing is not paid for."""
+
+    def script(prompt: Prompt) -> list[Delta | Exception]:
+        call = ToolCall(id="c", name="draw", arguments='{"wish":"a cat"}')
+        return [Delta(text="."), Delta(call=call), *words(finish="tool_calls")]
+
+    pen.model.script = script
+    await pen.answer(said("cats"))
+    assert len(drawn(pen)) == 4
+
+
+# ------------------------------------------------------------------ money
+
+
+async def test_two_hundred_reservations_at_once_never_exceed_a_limit(bench: Bench) -> None:
+    """Field fault 91: each call is reserved on its own and atomically, whatever runs beside it."""
+    ledger = bench.limited("person: $1.00/day")
+    await ledger.admit(said(), "a", [Estimate(usd=0.01)])
+
+    async def reserve() -> bool:
+        try:
+            await ledger.admit(said(), "a", [Estimate(usd=0.03)], more=True)
+        except BotError:
+            return False
+        return True
+
+    answers = Counter(await asyncio.gather(*(reserve() for _ in range(200))))
+    assert answers == {True: 33, False: 167}
+
+
+async def test_pictures_beyond_the_budget_are_refused_before_they_are_drawn(pen: Bench) -> None:
+    """Field fault 91: the model and the person are told which limit it was, once."""
+    pen.ledger = pen.limited("person: $0.08/day")  # a round may take $0.01, a picture $0.02
+    pen.model.script = draws(8)
+    (turn,) = await pen.answer(said("cats"))
+    assert len(drawn(pen)) == 3
+    told = results(next(p for p in reversed(pen.model.prompts) if p.capability == "chat"))
+    assert sum("Your budget for today" in one.text for one in told) == 5
+    assert turn.reply.text.count("may take up to") == 1
+    assert len(turn.reply.images) == 3
+
+
+async def test_tokens_of_pictures_are_set_aside_too(pen: Bench) -> None:
+    """Field fault 91: a picture takes thousands of tokens, which a limit of tokens has to know beforehand."""
+    pen.picture_tokens = 4000
+    pen.ledger = pen.limited("person: 15k tokens/day")
+    pen.model.script = draws(8)
+    await pen.answer(said("cats"))
+    assert len(drawn(pen)) == 3
+
+
+async def test_a_paid_tool_is_reserved_before_it_runs_and_charged(bench: Bench) -> None:
+    """Field fault 91: what a package's tool costs counts against the same limits."""
+    ran: list[int] = []
+
+    @paid(usd=0.05)
+    async def look_up(number: int) -> str:
+        """Look something up."""
+        ran.append(number)
+        return "found"
+
+    bench.templates = (replace(ASSISTANT, tools=("look_up",)),)
+    bench.tools = {"look_up": Tool(look_up)}
+    bench.ledger = bench.limited("person: $0.19/day")  # three calls, beside a round of $0.01 and one more
+    calls = [ToolCall(id=f"c{n}", name="look_up", arguments=f'{{"number":{n}}}') for n in range(5)]
+    bench.model.script = once(*calls)
+    (turn,) = await bench.answer(said("look"))
+    assert len(set(ran)) == 3
+    assert [one.usd for one in turn.usage if one.deployment == "tool look_up"] == [0.05] * 3
+    assert turn.reply.text.count("may take up to") == 1
+    told = results(bench.model.prompts[-1])
+    assert sorted(one.text[:21] for one in told) == ["Your budget for today"] * 2 + ["found"] * 3
+
+
+@pytest.mark.parametrize("usd", [0, -1, float("nan"), float("inf")])
+def test_a_price_that_is_none_is_refused(usd: float) -> None:
+    """Field fault 91: a price of nothing, or of anything, would be no reservation."""
+    with pytest.raises(ValueError, match="positive number of dollars"):
+        paid(usd)
+
+
+# ------------------------------------------------------------------ hostile calls
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "[]",
+        "null",
+        '"text"',
+        '{"sides":NaN}',
+        '{"sides":1e999}',
+        '{"sides":' + "9" * 5000 + "}",
+        '{"sides":"\\ud800"}',
+        "\ud800",
+        "[" * 10_000,
+        '{"sides":' + "[" * 10_000 + "]" * 10_000 + "}",
+        '{"sides":6}{"sides":6}',
+        '{"sides":6',
+        "x" * 100_000,
+    ],
+)
+async def test_arguments_that_are_none_are_told_and_not_run(bench: Bench, arguments: str) -> None:
+    """Field fault 91: whatever a model writes as arguments, the answer goes on."""
+    (result,) = await registry.run_all(bench.tools, [ToolCall(id="c", name="dice", arguments=arguments)])
+    assert result.failed
+    assert result.text.startswith("These arguments do not fit")
+    assert len(result.text) < 500
+
+
+async def test_arguments_of_any_shape_nested_too_deeply_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Field fault 91: a tool that takes anything meets a depth that no reader follows."""
+
+    async def anything(value: Any) -> str:
+        """Take anything."""
+        return "taken"
+
+    deep = '{"value":' + "[" * 10_000 + "]" * 10_000 + "}"
+    result = await Tool(anything).run(ToolCall(id="c", name="anything", arguments=deep))
+    assert result.text == "These arguments do not fit: they are nested too deeply"
+    assert caplog.records == []
+
+
+async def test_names_and_ids_that_can_not_be_sent_back_are_made_fit(bench: Bench) -> None:
+    """Field fault 91: a request that repeats a model's impossible names would be refused as a whole."""
+    odd = ["", "no such tool", "x" * 1000, "dice\n", "рулетка"]
+    calls = [ToolCall(id="same", name=name, arguments='{"sides":6}') for name in odd]
+    bench.model.script = once(*calls, ToolCall(id="", name="dice", arguments='{"sides":6}'))
+    await bench.answer(said("roll"))
+    last = bench.model.prompts[-1]
+    deployment = Deployment(
+        name="d",
+        capability="chat",
+        model="",
+        family="gpt-4o",
+        endpoint="http://localhost",
+        wire="v1",
+        context_tokens=1000,
+        output_tokens=100,
+    )
+    messages = chat_body(last, deployment, ())["messages"]
+    sent = next(message["tool_calls"] for message in messages if "tool_calls" in message)
+    ids = [one["id"] for one in sent]
+    assert len(set(ids)) == len(ids) == 6
+    assert [message["tool_call_id"] for message in messages if message["role"] == "tool"] == ids
+    assert all(one["function"]["name"].isascii() and 0 < len(one["function"]["name"]) <= 64 for one in sent)
+    told = results(last)
+    assert "There is no tool" in told[1].text
+    assert told[-1].text == "6 of 6"
+
+
+async def test_a_tool_that_will_not_be_cancelled_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Field fault 91: a tool that swallows its cancellation kept the answer waiting for ever."""
+    monkeypatch.setattr(registry, "_GRACE_S", 0.01)
+    let_go, called = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def stubborn() -> str:
+        """Hang."""
+        called.release()
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                continue
+        return ""
+
+    tool = Tool(stubborn, timeout_s=0.01)
+    async with asyncio.timeout(60):
+        result = await tool.run(ToolCall(id="c", name="stubborn", arguments="{}"))
+        assert result.text == "No answer within 0 s."
+        running = asyncio.create_task(Tool(stubborn).run(ToolCall(id="c", name="stubborn", arguments="{}")))
+        await called.acquire()  # by the first call
+        await called.acquire()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert "goes on although it was cancelled" in caplog.text
+    let_go.set()
+
+
+async def test_a_tool_that_cancels_itself_has_failed_and_ends_nothing_else() -> None:
+    """Field fault 91: a cancellation from inside a tool looked like the end of the worker."""
+
+    async def confused() -> str:
+        """Cancel oneself."""
+        raise asyncio.CancelledError
+
+    result = await Tool(confused).run(ToolCall(id="c", name="confused", arguments="{}"))
+    assert (result.text, result.failed) == ("The tool failed.", True)
+
+
+async def test_what_a_tool_says_can_be_sent_whatever_it_holds() -> None:
+    """Field fault 91: half of a character in a tool's words made the next request impossible."""
+
+    async def half() -> str:
+        """Say half a character."""
+        return "a\ud800b" + "x" * 30_000
+
+    result = await Tool(half).run(ToolCall(id="c", name="half", arguments="{}"))
+    assert result.text.startswith("a?b")
+    assert len(result.text.encode()) < 20_100
+
+
+async def test_a_refusal_of_a_tool_is_bounded_too() -> None:
+    """Field fault 91: words of an error count as a tool's answer."""
+
+    async def long() -> str:
+        """Refuse at length."""
+        raise RateLimited("x" * 100_000)
+
+    result = await Tool(long).run(ToolCall(id="c", name="long", arguments="{}"))
+    assert result.failed
+    assert len(result.text) < 20_100
+
+
+async def test_a_wish_that_is_too_long_is_not_drawn(pen: Bench) -> None:
+    """Field fault 91: the words of a picture have a bound as well."""
+    pen.model.script = draws(1, wish="a" * 5000)
+    await pen.answer(said("a cat"))
+    assert drawn(pen) == []
+    assert "length <= 4000" in results(pen.model.prompts[-1])[0].text
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000, "٣"])
+def test_a_number_of_pictures_that_is_no_number_fails_nothing(number: str) -> None:
+    """Field fault 91: `--n` with what only looks like a number ended in an unforeseen error."""
+    found = image_options.read(f"a cat --n {number}", Parameters(), "gpt-image-1")
+    assert 1 <= (found.parameters.images or 1) <= 4
+
+
+def test_options_of_a_wish_are_found_in_time_however_many_spaces_it_has() -> None:
+    """Field fault 92: 20,000 spaces in a wish for a picture kept the process busy for a minute."""
+    found = image_options.read("a cat" + " " * 200_000 + "in portrait format", Parameters(), "gpt-image-1")
+    assert (found.words, found.parameters.size) == ("a cat", "1024x1536")

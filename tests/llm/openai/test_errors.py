@@ -1,0 +1,278 @@
+"""Every exception of the packages below has its place among the house's errors."""
+
+import inspect
+import json
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+import azure.core.exceptions
+import azure.identity
+import httpx2
+import openai
+import openai.lib.azure
+import pytest
+
+from bot.domain.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
+from bot.llm.demo.model import deployments
+from bot.llm.openai.errors import (
+    AWAY,
+    SETTINGS,
+    SIGN_IN,
+    STATUS,
+    mapped,
+    refused_parameter,
+    retry_after_s,
+    spent_for_s,
+)
+from bot.llm.protocol import DeploymentBroken
+
+RECORDED = Path(__file__).parents[2] / "recorded" / "azure"
+DEPLOYMENT = deployments()[0]
+REQUEST = httpx2.Request("POST", "http://127.0.0.1/")
+
+# Bases that are never raised themselves: mapping them would make the search below find nothing.
+ROOTS = {openai.OpenAIError, openai.APIError, azure.core.exceptions.AzureError, httpx2.HTTPError}
+
+# Raised only by parts of the SDKs that Parley doesn't use.
+NEVER_MET = {
+    "SubjectTokenProviderError",  # workload identity of OpenAI's own platform
+    "MutuallyExclusiveAuthError",  # two credentials given at once: a mistake in clients.py, found at start
+    "_AmbiguousModuleClientUsageError",  # the module-level client
+    "WSMessageTypeError",  # WebSockets
+}
+PACKAGES = [openai, openai.lib.azure, httpx2, azure.core, azure.identity, aiohttp.client_exceptions]
+
+
+def exceptions_of(package: ModuleType) -> Iterator[type[Exception]]:
+    """The exception classes that a package exports, or defines in its modules about errors."""
+    inside = pkgutil.iter_modules(getattr(package, "__path__", []), f"{package.__name__}.")
+    modules = [package, *(import_module(info.name) for info in inside if "exception" in info.name)]
+    owner = package.__name__.partition(".")[0]
+    for module in modules:
+        for _, found in inspect.getmembers(module, inspect.isclass):
+            if issubclass(found, Exception) and found.__module__.startswith(owner):
+                yield found
+
+
+LISTED = (*AWAY, *SIGN_IN, *SETTINGS, *STATUS)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda p: p.__name__)
+def test_every_exception_of_the_packages_is_mapped(package: ModuleType) -> None:
+    found = set(exceptions_of(package))
+    assert len(found) >= 2
+    judged = {kind for kind in found - ROOTS if not issubclass(kind, Warning)}
+    unmapped = {kind.__name__ for kind in judged if not issubclass(kind, LISTED)} - NEVER_MET
+    assert unmapped == set(), "say in bot/llm/openai/errors.py whom it concerns"
+
+
+def made(kind: type[Exception]) -> Exception:
+    """An exception of this kind, however its constructor looks."""
+    if issubclass(kind, openai.APIStatusError):
+        status = getattr(kind, "status_code", 500)
+        response = httpx2.Response(status if isinstance(status, int) else 500, request=REQUEST)
+        words = () if kind is openai.OAuthError else ("x",)
+        return kind(*words, response=response, body=None)
+    error = kind.__new__(kind)
+    error.args = ("x",)
+    return error
+
+
+@pytest.mark.parametrize("kind", LISTED, ids=lambda kind: kind.__name__)
+def test_each_of_them_becomes_an_error_of_the_house(kind: type[Exception]) -> None:
+    error = mapped(made(kind), DEPLOYMENT)
+    expected = {
+        AWAY: ModelUnavailable,
+        SIGN_IN: DeploymentBroken,
+        SETTINGS: ConfigError,
+        STATUS: ModelUnavailable,
+    }
+    assert any(kind in group and isinstance(error, expected[group]) for group in expected)
+
+
+def test_an_error_of_the_house_stays_as_it_is() -> None:
+    error = NotAllowed("no")
+    assert mapped(error, DEPLOYMENT) is error
+
+
+def test_what_nobody_foresaw_is_for_the_operator() -> None:
+    assert type(mapped(ZeroDivisionError("x"), DEPLOYMENT)) is ConfigError
+
+
+# ------------------------------------------------------------------ by status and body
+
+
+def answered(status: int, body: Any, headers: dict[str, str] | None = None) -> BotError:
+    """What a response becomes, by way of the SDK's own exceptions."""
+    response = httpx2.Response(status, request=REQUEST, headers=headers or {}, json=body)
+    client = openai.AsyncOpenAI(api_key="x", base_url="http://127.0.0.1/")
+    error = client._make_status_error_from_response(response)  # pyright: ignore[reportPrivateUsage]
+    return mapped(error, DEPLOYMENT)
+
+
+def recorded(name: str) -> Any:
+    return json.loads((RECORDED / name).read_bytes())
+
+
+def test_recorded_refusals_become_what_they_are() -> None:
+    assert isinstance(answered(429, recorded("rate_limited.json"), {"retry-after": "17"}), ModelUnavailable)
+    assert isinstance(answered(404, recorded("deployment_not_found.json")), DeploymentBroken)
+    assert isinstance(answered(400, recorded("context_length_exceeded.json")), TooLong)
+    assert type(answered(400, recorded("unsupported_parameter.json"))) is ConfigError
+
+
+def test_field_note_30_a_blocked_question_names_its_categories_in_plain_words() -> None:
+    error = answered(400, recorded("blocked_prompt.json"))
+    assert isinstance(error, ContentFiltered)
+    assert error.categories == ("an attempt to get round the rules", "violence")
+    assert "question" in str(error)
+
+
+@pytest.mark.parametrize(
+    "code", ["content_filter", "contentFilter", "content_policy_violation", "moderation_blocked"]
+)
+def test_the_filter_of_pictures_spells_its_code_in_many_ways(code: str) -> None:
+    assert isinstance(answered(400, {"error": {"code": code, "message": "no"}}), ContentFiltered)
+
+
+def test_a_blocklist_is_a_category_too() -> None:
+    results = {"custom_blocklists": {"filtered": True, "details": [{"filtered": True, "id": "x"}]}}
+    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": results}
+    error = answered(400, {"error": {"code": "content_filter", "message": "no", "innererror": inner}})
+    assert isinstance(error, ContentFiltered)
+    assert "blocklist" in str(error)
+
+
+@pytest.mark.parametrize("status", [408, 409, 424, 500, 502, 503, 504])
+def test_a_bad_day_of_the_service_is_waited_out(status: int) -> None:
+    error = answered(status, {"error": {"code": "x", "message": "x"}}, {"retry-after": "3"})
+    assert isinstance(error, ModelUnavailable)
+    assert error.retry_after_s == 3
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_field_note_35_a_deployment_that_is_gone_is_not_throttling(status: int) -> None:
+    assert isinstance(answered(status, {"error": {"code": "x", "message": "x"}}), DeploymentBroken)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "words"),
+    [
+        (401, "401", "Access denied due to invalid subscription key", "did not accept the key"),
+        (
+            403,
+            "PermissionDenied",
+            "The principal lacks the required data action",
+            "ask for access to this model",
+        ),
+        (
+            404,
+            "DeploymentNotFound",
+            "The API deployment does not exist",
+            "Check the name in the Azure portal",
+        ),
+        (
+            404,
+            "model_not_found",
+            "The model `gpt-4` does not exist or you do not have access",
+            "no access to it",
+        ),
+        (404, "model_not_found", "The model `gpt-3.5-turbo-0301` has been deprecated", "is retired"),
+        (404, "404", "Resource not found", "OPENAI_API_VERSION"),
+        (410, "Gone", "x", "is retired"),
+        (400, "ModelDeprecated", "x", "is retired"),
+        (429, "insufficient_quota", "You exceeded your current quota", "no quota left"),
+    ],
+)
+def test_field_note_35_what_only_the_operator_can_mend_is_told_apart(
+    status: int, code: str, message: str, words: str
+) -> None:
+    error = answered(status, {"error": {"code": code, "message": message}})
+    assert isinstance(error, DeploymentBroken)
+    assert words in str(error)
+
+
+def test_money_that_ran_out_is_not_throttling() -> None:
+    body = {"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}}
+    assert isinstance(answered(429, body), DeploymentBroken)
+
+
+def test_a_body_that_is_too_large_is_too_long() -> None:
+    assert isinstance(answered(413, "Request Entity Too Large"), TooLong)
+
+
+def test_other_refusals_are_for_the_operator_and_cut_short() -> None:
+    error = answered(422, {"error": {"code": "x", "message": "y" * 1000}})
+    assert type(error) is ConfigError
+    assert len(str(error)) < 500
+
+
+# ------------------------------------------------------------------ headers and parameters
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"retry-after": "17"}, 17.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "2"}, 2.0),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "later"}, None),
+        ({}, None),
+    ],
+)
+def test_the_wait_is_read_from_either_header(headers: dict[str, str], expected: float | None) -> None:
+    assert retry_after_s(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 0.0),
+        ({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "9s"}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "9"}, 9.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1h2m3.5s"}, 3723.5),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, 1.0),
+        ({"x-ratelimit-remaining-tokens": "-1"}, 1.0),
+        (
+            {
+                "x-ratelimit-remaining-tokens": "0",
+                "x-ratelimit-reset-tokens": "2s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-requests": "1m",
+            },
+            60.0,
+        ),
+    ],
+)
+def test_used_up_limits_are_read_from_the_headers(headers: dict[str, str], expected: float) -> None:
+    assert spent_for_s(headers) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"code": "unsupported_parameter", "param": "max_tokens"}, "max_tokens"),
+        ({"code": "unsupported_value", "param": "reasoning_effort"}, "reasoning_effort"),
+        ({"code": "unknown_parameter", "param": "stream_options.include_usage"}, "stream_options"),
+        (
+            {"code": None, "message": "Unrecognized request argument supplied: stream_options"},
+            "stream_options",
+        ),
+        ({"code": None, "message": "Unrecognized request arguments supplied: seed, stop"}, "seed"),
+        ({"code": "unsupported_parameter", "message": "Unsupported parameter: 'top_p' is not"}, "top_p"),
+        ({"code": "invalid_request_error", "param": "messages", "message": "bad"}, None),
+        ("not JSON", None),
+    ],
+)
+def test_the_refused_parameter_is_read_from_code_or_words(body: Any, expected: str | None) -> None:
+    response = httpx2.Response(400, request=REQUEST)
+    assert refused_parameter(openai.BadRequestError("x", response=response, body=body)) == expected

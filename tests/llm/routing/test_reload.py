@@ -1,0 +1,166 @@
+"""Deployments are read anew without a restart, and no answer is dropped for it."""
+
+import asyncio
+import signal
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pydantic import SecretStr
+
+from bot.app.services import open_house
+from bot.app.settings import Settings
+from bot.domain.errors import ConfigError
+from bot.llm.catalog.deployments import Roster, load
+from bot.llm.routing import router as rooms
+from bot.llm.routing.reload import reload
+from bot.llm.routing.router import Gateway
+from bot.storage.redis.client import Redis
+from tests.llm.conftest import asks, deployment, text_of
+from tests.llm.scripted import told
+from tests.simulators.azure import Answer, AzureSimulator, Deployed
+from tests.support import processes
+from tests.support.patience import PATIENCE_S
+
+KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
+
+
+def adopt(gateway: Gateway, roster: Roster) -> None:
+    reload(gateway, lambda: (roster, KEYS))
+
+
+async def test_an_answer_that_is_being_written_ends_where_it_began(azure: AzureSimulator) -> None:
+    azure.answer = lambda messages: Answer(text="one two three", chunks=3)
+    azure.interval_s = 0.02
+    old, new = deployment(azure, name="old"), deployment(azure, name="new")
+    async with rooms.connect([old], KEYS) as gateway:
+        stream = cast("Any", gateway.chat(asks("Count")))
+        async with aclosing(stream):
+            begun = [await anext(stream)]
+            adopt(gateway, Roster(deployments=(new,)))
+            assert await told(gateway) == "one two three"
+            rest = [delta async for delta in stream]
+    assert text_of(begun + rest) == "one two three"
+    assert [asked.deployment for asked in azure.journal] == ["old", "new"]
+
+
+async def test_policy_and_hedge_are_read_anew_too(azure: AzureSimulator) -> None:
+    async with rooms.connect([deployment(azure)], KEYS) as gateway:
+        adopt(gateway, Roster(deployments=(deployment(azure),), policy="cheapest", hedge_ms=20))
+        assert gateway.policy == "cheapest"
+
+
+async def test_what_was_learnt_of_a_deployment_that_stays_is_kept(azure: AzureSimulator) -> None:
+    azure.fail("rate_limited", deployment="a", times=-1, retry_after_s=60)
+    a, b, c = (deployment(azure, name=name, order=n) for n, name in enumerate("abc"))
+    async with rooms.connect([a, b], KEYS) as gateway:
+        await told(gateway)
+        adopt(gateway, Roster(deployments=(a, c)))
+        await told(gateway)
+    assert [asked.deployment for asked in azure.journal] == ["a", "b", "c"]
+
+
+async def test_a_new_key_is_used(azure: AzureSimulator) -> None:
+    made = Roster(deployments=(deployment(azure),))
+    async with rooms.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("old-key")}) as gateway:
+        with pytest.raises(ConfigError):
+            await told(gateway)
+        adopt(gateway, made)
+        assert await told(gateway) == "You said: Hello"
+
+
+async def test_a_bad_file_keeps_the_old_deployments_and_says_why(
+    azure: AzureSimulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "deployments.yaml"
+    path.write_text("deployments:\n  - name: gpt-4o\n    weigth: 3\n")
+    async with rooms.connect([deployment(azure)], KEYS) as gateway:
+        reload(gateway, lambda: (load(path, azure.endpoint), KEYS))
+        assert await told(gateway) == "You said: Hello"
+    assert "stay as they were" in caplog.text
+    assert "line 3" in caplog.text
+    assert "weight" in caplog.text
+
+
+async def test_vectors_of_another_model_wait_for_the_next_start(
+    azure: AzureSimulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    small = deployment(azure, name="small", capability="embedding", family="text-embedding-3-small")
+    large = deployment(azure, name="large", capability="embedding", family="text-embedding-3-large")
+    async with rooms.connect([small], KEYS) as gateway:
+        adopt(gateway, Roster(deployments=(deployment(azure), large)))
+        assert [one.name for one in gateway.deployments("embedding")] == ["small"]
+        assert await told(gateway) == "You said: Hello"
+    assert "next start" in caplog.text
+
+
+async def test_the_demo_model_makes_room_for_a_real_one(azure: AzureSimulator) -> None:
+    from bot.llm.demo.model import deployments
+
+    async with rooms.connect(deployments(), {}) as gateway:
+        adopt(gateway, Roster(deployments=(deployment(azure),)))
+        assert await told(gateway) == "You said: Hello"
+
+
+async def test_what_people_choose_from_and_the_studio_shows_changes_with_the_file(
+    redis: Redis, azure: AzureSimulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "deployments.yaml"
+    path.write_text(f"endpoint: {azure.endpoint}\ndeployments: [{{name: old, capability: chat}}]\n")
+    settings = Settings.model_validate({"redis_url": redis.url, "parley_deployments": path})
+    async with open_house(settings) as house:
+        path.write_text(
+            f"endpoint: {azure.endpoint}\ndeployments:\n"
+            "  - {name: new, capability: chat}\n  - {name: newer, capability: chat}\n"
+        )
+        house.reload()
+        assert [one.name for one in house.deployments] == ["new", "newer"]
+        assert list(house.desk.deployments) == ["new", "newer"]
+        assert [state.deployment.name for state in house.gateway.states()] == ["new", "newer"]
+
+
+async def test_a_running_process_reads_its_file_anew_when_it_is_told_to(
+    azure: AzureSimulator, tmp_path: Path
+) -> None:
+    azure.deployments = {"old": Deployed(), "new": Deployed()}
+    path = tmp_path / "deployments.yaml"
+
+    def write(text: str) -> None:
+        path.write_text(f"endpoint: {azure.endpoint}\n{text}")
+
+    write("deployments:\n  - {name: old, capability: chat}\n")
+    env = {
+        "PARLEY_DEPLOYMENTS": str(path),
+        "AZURE_OPENAI_API_KEY": "simulated-key",
+        "PARLEY_DATA_DIR": str(tmp_path / "data"),
+        "PORT": "0",
+        "PARLEY_LOG": "json",
+    }
+    process = await processes.start(
+        [sys.executable, "-m", "bot", "serve"],
+        env,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        await line(process.stdout, "Parley is running")
+        write("deployments:\n  - {name: new, capability: chat, odrer: 1}\n")
+        process.send_signal(signal.SIGHUP)
+        assert "order" in await line(process.stderr, "stay as they were")
+        write("policy: weighted\ndeployments:\n  - {name: new, capability: chat}\n")
+        process.send_signal(signal.SIGHUP)
+        assert "new" in await line(process.stderr, "read anew (weighted)")
+    finally:
+        await processes.end(process)
+
+
+async def line(stream: asyncio.StreamReader | None, words: str) -> str:
+    """The next line that holds these words."""
+    assert stream is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while read := (await stream.readline()).decode():
+            if words in read:
+                return read
+    raise AssertionError(f"{words!r} was never said")

@@ -1,0 +1,201 @@
+"""Pictures in few-shot examples: read from beside the template, sent to models that see, never lost."""
+
+import base64
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from adapters.studio.auth.guard import Turned
+from adapters.studio.playground.config import Pair, Setup, setup_of, template_of, weight
+from bot.cli.preview import describe, sent
+from bot.conversation.playground import Workbench
+from bot.domain.errors import TemplateError
+from bot.domain.prompts import Image, Prompt, Template
+from bot.generation.context_window import IMAGE_TOKENS
+from bot.generation.prompt_builder import Material, Room, compose
+from bot.prompts.formats import from_studio, to_jsonl, to_prompty, to_studio
+from bot.prompts.prompty import read, read_text
+from bot.prompts.publisher import Publisher
+from bot.prompts.registry import Shelf
+from bot.storage.prompts.versions import Versions
+from bot.storage.redis.client import Redis
+from tests.llm.conftest import Connect, azure, clients, connect
+from tests.simulators.azure import AzureSimulator
+from tests.support.acts import said
+from tests.support.bench import Bench
+
+__all__ = ["azure", "clients", "connect"]
+
+PNG = b"\x89PNG\r\n\x1a\n and a cup"
+INLINE = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+DEFAULT = "---\nmetadata:\n  parley: {match: {default: true}}\n---\n"
+
+
+def text(address: str = "cup.png", head: str = DEFAULT) -> str:
+    user = f"What is ![a cup]({address}) worth?"
+    return f"{head}system:\nYou appraise.\n\nuser:\nLook.\n{user}\n\nassistant:\nTwo euros.\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    prompts = tmp_path / "prompts"
+    prompts.mkdir()
+    (prompts / "cup.png").write_bytes(PNG)
+    (tmp_path / "secret.png").write_bytes(PNG)
+    return prompts
+
+
+def load(folder: Path, words: str) -> Template:
+    path = folder / "appraise.prompty"
+    path.write_text(words, encoding="utf-8")
+    return read(path).template
+
+
+def prompt(template: Template, *, sees: bool = True) -> Prompt:
+    material = Material(
+        template=template, said=said("And this?"), question="And this?", examples=template.examples, sees=sees
+    )
+    return compose(material, Room(context_tokens=8000, output_tokens=1000))
+
+
+@pytest.mark.parametrize("address", ["cup.png", "./cup.png", INLINE])
+def test_an_example_shows_a_picture_from_beside_the_template_or_from_its_address(
+    folder: Path, address: str
+) -> None:
+    (pair,) = load(folder, text(address)).examples
+    assert pair.images == (Image(mime="image/png", data=PNG, alt="a cup"),)
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("mug.png", "no such file"),
+        ("../secret.png", "out of reach"),
+        ("/etc/passwd", "out of reach"),
+        ("link.png", "outside the folder"),
+        ("https://example.org/cup.png", "is not fetched"),
+        ("file:cup.png", "is not fetched"),
+        ("notes.png", "no picture that models take"),
+        ("large.png", "has 1048577 bytes; at most 1048576"),
+        ("data:image/png;base64,!!", "not base64"),
+        ("data:text/plain,hello", "begins with data:image/png"),
+        ("data:image/png;base64,aGVsbG8=", "no picture that models take"),
+    ],
+)
+def test_a_picture_that_can_t_be_used_is_named_with_file_and_line(
+    folder: Path, address: str, words: str
+) -> None:
+    (folder / "notes.png").write_text("just words")
+    (folder / "large.png").write_bytes(PNG.ljust(1024 * 1024 + 1))
+    (folder / "link.png").symlink_to(folder.parent / "secret.png")
+    with pytest.raises(TemplateError, match=rf"appraise\.prompty:10: the picture .*{words}"):
+        load(folder, text(address))
+
+
+def test_a_template_shows_so_many_pictures_and_a_template_that_draws_none(folder: Path) -> None:
+    cups = "![](cup.png)\n\nassistant:\nA cup.\n\nuser:\n" * 4
+    full = f"{DEFAULT}user:\n{cups}Hi.\n\nassistant:\nHello.\n"
+    assert sum(len(pair.images) for pair in load(folder, full).examples) == 4
+    with pytest.raises(TemplateError, match=r"appraise\.prompty:30: .*at most 4"):
+        load(folder, full.replace("Hi.", "![](cup.png)"))
+    drawing = "---\nmetadata:\n  parley: {capability: image, rewrite: true}\n---\n"
+    with pytest.raises(TemplateError, match=r"appraise\.prompty:10: .*hold words only"):
+        load(folder, text(head=drawing))
+
+
+def test_the_digest_follows_the_file_of_a_picture(folder: Path) -> None:
+    before = load(folder, text()).digest
+    assert load(folder, text()).digest == before
+    (folder / "cup.png").write_bytes(PNG + b" of gold")
+    assert load(folder, text()).digest != before
+
+
+async def test_a_model_is_sent_the_picture_in_its_place(
+    folder: Path, azure: AzureSimulator, connect: Connect
+) -> None:
+    asked = prompt(load(folder, text()))
+    async for _ in connect().chat(asked):
+        pass
+    assert azure.journal[-1].body["messages"][1] == {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Look.\nWhat is "},
+            {"type": "image_url", "image_url": {"url": INLINE}},
+            {"type": "text", "text": " worth?"},
+        ],
+    }
+    assert "[picture: a cup]" in sent(asked)
+
+
+def test_a_picture_is_weighed_and_where_nobody_sees_it_is_named(folder: Path) -> None:
+    template = load(folder, text())
+    seen, unseen = prompt(template), prompt(template, sees=False)
+    assert IMAGE_TOKENS - 50 < seen.input_tokens - unseen.input_tokens < IMAGE_TOKENS + 50
+    assert "What is [a picture: a cup] worth?" in unseen.messages[1].text
+    assert not any(isinstance(part, Image) for part in unseen.messages[1].parts)
+    assert "[picture: a cup]" in describe(template)
+
+
+@pytest.mark.parametrize("sees", [True, False])
+async def test_people_s_questions_come_with_the_picture_where_models_see_and_its_bytes_are_not_kept(
+    folder: Path, bench: Bench, sees: bool
+) -> None:
+    bench.templates, bench.sees = (load(folder, text()),), sees
+    (turn,) = await bench.answer(said("And this?"))
+    example = bench.model.prompts[-1].messages[1]
+    assert [part.data for part in example.parts if isinstance(part, Image)] == ([PNG] if sees else [])
+    (kept,) = await bench.turns.sent(turn.said.address.conversation, turn.id)
+    assert all(part.data == b"" for part in kept.messages[1].parts if isinstance(part, Image))
+    assert "a cup" in str(kept.messages[1])
+
+
+@pytest.mark.parametrize("address", ["cup.png", INLINE])
+def test_what_is_written_shows_the_same_address_and_other_forms_refuse_in_words(
+    folder: Path, address: str
+) -> None:
+    template = load(folder, text(address))
+    written = to_prompty(template)
+    assert f"![a cup]({address})" in written
+    assert load(folder, written) == template
+    for write in (to_studio, to_jsonl):
+        with pytest.raises(TemplateError, match=r"shows a picture, and .* holds words only"):
+            write(template)
+
+
+def test_a_setup_that_names_a_picture_is_refused_unless_the_picture_is_in_it() -> None:
+    setup = '{"systemPrompt": "x", "fewShotExamples": [{"userInput": "![](%s)", "chatbotResponse": "y"}]}'
+    (pair,) = from_studio((setup % INLINE).encode(), "x").examples
+    assert pair.images[0].data == PNG
+    with pytest.raises(TemplateError, match=r"x\.prompty:\d+: the picture cup\.png is not known here"):
+        from_studio((setup % "cup.png").encode(), "x")
+
+
+async def test_what_is_published_keeps_the_pictures_of_the_files(folder: Path, redis: Redis) -> None:
+    template = load(folder, text())
+    versions = Versions(redis)
+    shelf = Shelf([template], {}, versions)
+    better = replace(template, system="You appraise with care.")
+    published = to_prompty(better)
+    await Publisher(shelf, versions).publish("appraise", published, author="Ada", reason="care")
+    other = Shelf([template], {}, versions)
+    await other.refresh()
+    for one in (shelf, other):
+        (now,) = one.templates()
+        assert now.system == "You appraise with care."
+        assert now.examples == template.examples
+    library = cast(Any, SimpleNamespace(shelf=shelf))
+    bench = Workbench(engine=cast(Any, None), library=library, every=tuple, settle=cast(Any, None))
+    page = msgspec.convert(setup_of(template), Setup)
+    assert template_of(page, bench).examples == template.examples
+    reworded = replace(page, examples=[Pair("Or ![this](cup.png)?", "Three.")])
+    (pair,) = template_of(reworded, bench).examples
+    assert pair.images == (Image(mime="image/png", data=PNG, alt="this"),)
+    assert weight(pair, bench) > IMAGE_TOKENS
+    with pytest.raises(Turned, match=r"the picture mug\.png is not known here"):
+        template_of(replace(page, examples=[Pair("![](mug.png)", "Four.")]), bench)
+    with pytest.raises(TemplateError, match="not known here"):
+        read_text(published.replace("cup.png", "mug.png"), "appraise", shelf.look)

@@ -1,0 +1,128 @@
+"""Proposals: from a well-rated answer to an example that later questions are shown."""
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from bot.domain.errors import NotAllowed
+from bot.domain.events import now
+from bot.domain.prompts import Example, Image, Message, say
+from bot.domain.turns import Reply, Turn
+from bot.prompts.publisher import Publisher
+from bot.prompts.registry import Shelf
+from bot.prompts.review import Review, propose
+from bot.storage.erasure.studio_data import Publications
+from bot.storage.prompts.proposals import Proposals
+from bot.storage.prompts.versions import Versions
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+from tests.support.acts import ADA, BOB, said
+
+FIRST = Example(user="one?", assistant="two")
+TURN = Turn(
+    id="t1",
+    said=said("How?"),
+    template="support@0",
+    messages=(say("user", "How? "), say("assistant", "Like this.")),
+    reply=Reply(text="Like this."),
+    outcome="answered",
+    began_at=now(),
+    ended_at=now(),
+)
+
+
+@pytest.fixture
+def shelf(redis: Redis) -> Shelf:
+    return Shelf((), {"support": (FIRST,)}, Versions(redis))
+
+
+@pytest.fixture
+def review(redis: Redis, shelf: Shelf) -> Review:
+    return Review(Proposals(redis), shelf, Publisher(shelf, Versions(redis)))
+
+
+def test_a_turn_makes_an_example_of_its_question_and_its_answer() -> None:
+    tools = replace(TURN, messages=(TURN.messages[0], say("assistant", "let me look"), TURN.messages[1]))
+    for turn in (TURN, tools):
+        assert propose(turn) == Example(user="How?", assistant="Like this.")
+
+
+@pytest.mark.parametrize(
+    ("turn", "words"),
+    [
+        (replace(TURN, outcome="refused"), "given in full"),
+        (replace(TURN, messages=()), "given in full"),
+        (replace(TURN, messages=(say("user", " "), TURN.messages[1])), "words on both sides"),
+        (
+            replace(
+                TURN, messages=(TURN.messages[0], Message(role="assistant", parts=(Image(mime="image/png"),)))
+            ),
+            "no pictures",
+        ),
+    ],
+)
+def test_a_turn_that_makes_no_example_is_refused_in_words(turn: Turn, words: str) -> None:
+    with pytest.raises(NotAllowed, match=words):
+        propose(turn)
+
+
+async def test_an_accepted_proposal_is_published_into_its_pool(review: Review, shelf: Shelf) -> None:
+    proposal = await review.propose(TURN, "support", author="Ada")
+    assert [one.id for one in await review.all("proposed")] == [proposal.id]
+    assert shelf.pools()["support"] == (FIRST,)
+    done = await review.accept(proposal.id, reviewer="Bob")
+    assert (done.state, done.reviewer, done.author) == ("accepted", "Bob", "Ada")
+    assert shelf.pools()["support"] == (FIRST, Example(user="How?", assistant="Like this."))
+    assert await review.all("proposed") == []
+
+
+async def test_the_reviewer_may_word_it_better(review: Review, shelf: Shelf) -> None:
+    proposal = await review.propose(TURN, "support", author="Ada")
+    better = Example(user="How?", assistant="Exactly like this.", tags=("how",))
+    assert (await review.accept(proposal.id, reviewer="Bob", example=better)).example == better
+    assert shelf.pools()["support"] == (FIRST, better)
+
+
+async def test_a_rejected_proposal_changes_nothing_and_is_not_proposed_again(
+    review: Review, shelf: Shelf
+) -> None:
+    proposal = await review.propose(TURN, "support", author="Ada")
+    await review.reject(proposal.id, reviewer="Bob", reason="too short")
+    again = await review.propose(TURN, "support", author="Ada")
+    assert (again.state, again.reason) == ("rejected", "too short")
+    assert shelf.pools()["support"] == (FIRST,)
+    with pytest.raises(NotAllowed, match="Bob has rejected that already"):
+        await review.accept(proposal.id, reviewer="Ada")
+
+
+async def test_a_review_that_went_down_half_way_can_be_done_again(
+    redis: Redis, review: Review, shelf: Shelf
+) -> None:
+    proposal = await review.propose(TURN, "support", author="Ada")
+    publisher = Publisher(shelf, Versions(redis))
+    await publisher.change_pool("support", added=[proposal.example], author="Bob", reason="half way")
+    assert (await review.accept(proposal.id, reviewer="Bob")).state == "accepted"
+    assert len(await publisher.pool_history("support")) == 1
+
+
+async def test_what_can_t_be_proposed_is_refused_in_words(review: Review) -> None:
+    with pytest.raises(NotAllowed, match=r"no pool “nowhere”\. There are: support"):
+        await review.propose(TURN, "nowhere", author="Ada")
+    with pytest.raises(NotAllowed, match="no longer kept"):
+        await review.accept("nothing", reviewer="Bob")
+
+
+async def test_old_proposals_go(redis: Redis, review: Review) -> None:
+    proposals = Proposals(redis)
+    proposal = await review.propose(TURN, "support", author="Ada")
+    await proposals.put(replace(proposal, at=now() - timedelta(seconds=keys.PROPOSAL_S + 1)))
+    assert await review.all() == []
+    assert await proposals.get(proposal.id) is None
+
+
+async def test_what_waits_of_a_person_s_words_can_be_forgotten(redis: Redis, review: Review) -> None:
+    await review.propose(TURN, "support", author="Bob")
+    await review.propose(replace(TURN, id="t2", said=said("Hm?", user=BOB)), "support", author="Bob")
+    assert await Publications(redis).forget_examples(lambda one: one.asker.is_same(ADA)) == 1
+    assert [one.asker for one in await review.all()] == [BOB]

@@ -1,0 +1,72 @@
+"""What was deleted is in the embedded Redis's files no longer."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.domain.events import Quote
+from bot.storage.embedded import compaction
+from bot.storage.embedded.compaction import Compaction
+from bot.storage.embedded.lifecycle import embedded
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+from tests.support.acts import ADA, BOB, said
+from tests.support.bench import Bench
+
+CANARY = "zebra-canary-4711"
+
+
+def in_files(folder: Path, text: str) -> list[str]:
+    """The files of a data directory that hold this text."""
+    return [path.name for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+async def test_field_fault_120_a_forgotten_question_is_in_no_file(folder: Path) -> None:
+    """Field fault 120: after `forget`, question and answer were still in the append-only file."""
+    async with embedded(folder) as url:
+        redis = Redis(url)
+        bench = Bench(redis)
+        tidying = Compaction(redis, embedded=True)
+        bench.erasure = type(bench.erasure)(redis, bench.vault, tidying)
+        await bench.answer(said(f"Remember {CANARY}.", event="a"))
+        quotes = (Quote(author="Ada", text=CANARY, by=ADA.id),)
+        await bench.accept(said("Why?", event="b", user=BOB))
+        await bench.redis.call("SET", "other", f"{quotes}")
+        assert in_files(folder, CANARY)
+        await redis.call("DEL", "other")
+        await bench.desk.forget(ADA)
+        await tidying.settled()
+        assert in_files(folder, CANARY) == []
+        assert int(await redis.call("GET", keys.COMPACTION)) == 0
+        await redis.close()
+
+
+async def test_field_fault_120_rewriting_is_not_done_too_often_but_in_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 120: what came too soon after the last rewrite is done later, by any process."""
+    monkeypatch.setattr(compaction, "EVERY_S", 600)
+    async with embedded(folder) as url:
+        redis = Redis(url)
+        first, second = (Compaction(redis, embedded=True) for _ in range(2))
+        await first.request()
+        await first.settled()
+        await redis.call("SET", "key", CANARY)
+        await redis.call("DEL", "key")
+        await first.request()
+        await first.settled()
+        assert in_files(folder, CANARY)
+        assert not await second.run()
+        await redis.call("DEL", keys.COMPACTED)  # the time is over
+        assert await second.run()
+        assert in_files(folder, CANARY) == []
+        assert not await second.run()
+        await redis.close()
+
+
+async def test_another_server_s_files_are_left_to_who_runs_it(redis: Redis) -> None:
+    """Field fault 120: managed servers refuse it, and replicas and backups are not ours."""
+    tidying = Compaction(redis, embedded=False)
+    await tidying.request()
+    assert not await tidying.run()
+    assert not await redis.call("EXISTS", keys.COMPACTION)

@@ -1,0 +1,574 @@
+"""Forgetting a person: nothing that they wrote stays in Redis, whoever quoted it, whatever was pending."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from bot.domain.errors import LeaseLost
+from bot.domain.events import Attachment, Quote, Said, User, now
+from bot.domain.prompts import Example, Prompt, ToolCall
+from bot.domain.publications import PoolChange, Proposal, Saved
+from bot.domain.turns import Delta
+from bot.storage.conversations.summaries import Summary
+from bot.storage.erasure.text_matching import REMOVED, Passages
+from bot.storage.live.event_stream import Feed
+from bot.storage.prompts.proposals import Proposals
+from bot.storage.prompts.saved_configs import Saves
+from bot.storage.prompts.versions import Versions
+from bot.storage.queue.inbox import Claim, Written
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+from tests.support.acts import ADA, BOB, edited, rated, said
+from tests.support.bench import ROOM, Bench
+from tests.support.dumps import traces
+from tests.support.room import echo, words
+
+OTHER = "test:other"
+Then = Callable[[], Awaitable[object]] | None
+Situation = Callable[[Bench, str], Awaitable[Then]]
+TEXTS = {
+    "code": "zebra-canary-4711",
+    "not ASCII": "Kanarienvögel-Ünïon-77",
+    "without spaces": "カナリア七一号が歌う",
+    "a passage": "seventeen elephants are dancing\ntonight behind the old observatory",
+    "Markdown": "**zebra** _canary_4711_ and `kanarienvogel_9`",
+}
+SITUATIONS: dict[str, Situation] = {}
+
+
+def situation(set_up: Situation) -> Situation:
+    SITUATIONS[set_up.__name__] = set_up
+    return set_up
+
+
+def asked(text: str, event: str = "a", **more: object) -> Said:
+    return replace(said(f"Please note: {text} is mine.", event=event), **more)
+
+
+def named(name: str) -> User:
+    return replace(ADA, name=name)
+
+
+# ------------------------------------------------------------------ what was said and sent
+
+
+@situation
+async def in_another_conversation(bench: Bench, text: str) -> Then:
+    await bench.answer(said("mine", event="b", user=BOB, conversation=OTHER))
+    await bench.answer(replace(asked(text), address=said(conversation=OTHER, event="a").address))
+    await bench.answer(said("And what else?", event="c", user=BOB, conversation=OTHER))
+    return None
+
+
+@situation
+async def sent_for_another_person(bench: Bench, text: str) -> Then:
+    bench.model.script = lambda prompt: words("Fine.")
+    await bench.answer(asked(text))
+    await bench.answer(said("And what else?", event="b", user=BOB))
+    return None
+
+
+@situation
+async def repeated_by_an_answer_to_another_person(bench: Bench, text: str) -> Then:
+    await bench.answer(asked(text))
+    bench.model.script = lambda prompt: words(f"Ada said: “{text}”, I think.")
+    await bench.answer(said("What did she say?", event="b", user=BOB))
+    return None
+
+
+@situation
+async def an_earlier_wording_of_an_edited_question(bench: Bench, text: str) -> Then:
+    bench.model.script = lambda prompt: words("Fine.")
+    await bench.answer(asked(text))
+    await bench.answer(said("And what else?", event="b", user=BOB))
+    await bench.answer(edited("a", "Something harmless."))
+    return None
+
+
+@situation
+async def an_edit(bench: Bench, text: str) -> Then:
+    bench.model.script = lambda prompt: words("Fine.")
+    await bench.answer(said("Something harmless.", event="a"))
+    await bench.answer(edited("a", f"Better: {text}!"))
+    await bench.answer(said("And what else?", event="b", user=BOB))
+    return None
+
+
+@situation
+async def quoted_by_its_author_s_id(bench: Bench, text: str) -> Then:
+    quotes = (Quote(author="Countess", text=text, by=ADA.id), Quote(author="Carl", text="Hi!", by="carl"))
+    await bench.answer(replace(said("Sum that up", event="b", user=BOB), quotes=quotes))
+    await bench.answer(said("And what else?", event="c", user=BOB))
+    return None
+
+
+@situation
+async def quoted_by_its_author_s_name(bench: Bench, text: str) -> Then:
+    await bench.answer(
+        replace(said("Sum that up", event="b", user=BOB), quotes=(Quote(author="Ada", text=text),))
+    )
+    return None
+
+
+@situation
+async def pasted_in_a_conversation_of_others(bench: Bench, text: str) -> Then:
+    await bench.answer(asked(text))
+    quoted = "\n> ".join(text.splitlines())
+    await bench.answer(
+        said(f"Ada wrote\n> {quoted}\nWhy?", event="b", user=BOB, conversation=OTHER),
+        said("And what else?", event="c", user=BOB, conversation=OTHER),
+    )
+    return None
+
+
+@situation
+async def escaped_in_the_arguments_of_a_tool(bench: Bench, text: str) -> Then:
+    escaped = msgspec.json.encode({"sides": 6, "note": text}).decode()
+    ascii_only = "".join(one if one.isascii() else f"\\u{ord(one):04x}" for one in escaped)
+    calls = iter([ToolCall(id="1", name="dice", arguments=ascii_only)])
+    await bench.answer(asked(text))
+
+    def script(prompt: Prompt) -> list[Delta | Exception]:
+        call = next(calls, None)
+        return [Delta(call=call), *words("")] if call else words("Six.")
+
+    bench.model.script = script
+    await bench.answer(said("Roll it", event="b", user=BOB))
+    return None
+
+
+@situation
+async def a_file_and_its_name(bench: Bench, text: str) -> Then:
+    line = " ".join(text.split())
+    bench.model.script = lambda prompt: words("Fine.")
+    bench.room.files["f"] = f"First line.\n{text}\nLast line.".encode()
+    file = Attachment(id="f", name=f"{line}.txt", mime="text/plain")
+    await bench.answer(replace(said("Read it", event="a"), attachments=(file,)))
+    await bench.answer(said("And what else?", event="b", user=BOB))
+    await bench.answer(said(f"The file {line}.txt says:\n{text}", event="c", user=BOB, conversation=OTHER))
+    return None
+
+
+@situation
+async def a_wish_for_a_picture(bench: Bench, text: str) -> Then:
+    await bench.answer(said(f"/image {text}", event="a"))
+    bench.model.script = lambda prompt: words("Fine.")
+    await bench.answer(said("What does the picture show?", event="b", user=BOB))
+    return None
+
+
+@situation
+async def a_comment_on_an_answer(bench: Bench, text: str) -> Then:
+    await bench.answer(said("yours", event="b", user=BOB))
+    comment = replace(rated("post of b", good=False), comment=f"Wrong: {text}")
+    await bench.answer(comment)
+    return None
+
+
+@situation
+async def the_name_of_the_person(bench: Bench, text: str) -> Then:
+    name = " ".join(text.split())
+    template = replace(bench.templates[0], system="You help {{user_name}}.")
+    bench.templates = (template, *bench.templates[1:])
+    bench.model.script = lambda prompt: words("Fine.")
+    await bench.answer(said("mine", event="a", user=named(name), channel="C1"))
+    await bench.answer(said("And what else?", event="b", user=BOB, channel="C1"))
+    quotes = (Quote(author=name, text="well", by=ADA.id),)
+    await bench.answer(replace(said("Sum that up", event="c", user=BOB, conversation=OTHER), quotes=quotes))
+    return None
+
+
+@situation
+async def a_turn_that_is_kept_no_more(bench: Bench, text: str) -> Then:
+    await bench.answer(asked(text), said("And what else?", event="b", user=BOB))
+    await bench.redis.call("LTRIM", keys.of("turns", ROOM), 1, -1)
+    return None
+
+
+@situation
+async def in_a_summary(bench: Bench, text: str) -> Then:
+    await bench.answer(asked(text), said("And what else?", event="b", user=BOB))
+    await bench.memory.put(ROOM, Summary(since="b", text=f"They spoke of {text}."))
+    return None
+
+
+# ------------------------------------------------------------------ what is pending
+
+
+@situation
+async def waiting(bench: Bench, text: str) -> Then:
+    await bench.accept(asked(text), edited("a", f"Better: {text}!"), replace(rated("p"), comment=text))
+    return None
+
+
+@situation
+async def quoted_by_what_waits(bench: Bench, text: str) -> Then:
+    quotes = (Quote(author="Countess", text=text, by=ADA.id),)
+    await bench.accept(replace(said("Sum that up", event="b", user=BOB), quotes=quotes))
+    return None
+
+
+@situation
+async def given_up(bench: Bench, text: str) -> Then:
+    bench.attempts = 1
+    bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
+    quotes = (Quote(author="Countess", text=text, by=ADA.id),)
+    await bench.answer(
+        asked(text), replace(said("Sum that up", event="b", user=BOB, conversation=OTHER), quotes=quotes)
+    )
+    return None
+
+
+async def held(bench: Bench, event: Said) -> Claim:
+    """An event that is being answered."""
+    await bench.accept(event)
+    claim = await bench.inbox.claim(keys.shard_of(event.address.conversation))
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def answer(claim: Claim, text: str) -> Written:
+    """What is written down in the end."""
+    from bot.domain.prompts import say
+    from bot.domain.turns import Reply, Turn
+    from bot.storage.conversations.turns import pack_prompts
+
+    assert isinstance(claim.event, Said)
+    history = [message for turn in claim.turns for message in turn.messages]
+    messages = (say("user", claim.event.text), say("assistant", text))
+    turn = Turn(
+        id=claim.event.id,
+        said=claim.event,
+        template="t@0",
+        messages=messages,
+        reply=Reply(text=text),
+        outcome="answered",
+        began_at=now(),
+        ended_at=now(),
+    )
+    prompt = Prompt(template="t@0", capability="chat", messages=(*history, messages[0]))
+    return Written(turn=turn, sent=pack_prompts([prompt]))
+
+
+@situation
+async def their_question_is_being_answered(bench: Bench, text: str) -> Then:
+    claim = await held(bench, replace(asked(text), address=said(conversation=OTHER, event="a").address))
+
+    async def then() -> None:
+        await bench.until(lambda: is_withdrawn(bench, OTHER))
+        await bench.inbox.commit(claim, answer(claim, f"You said {text}"))
+
+    return then
+
+
+async def is_withdrawn(bench: Bench, room: str) -> bool:
+    return bool(await bench.redis.call("HGET", keys.of("lease", room), "withdrawn"))
+
+
+@situation
+async def an_answer_from_their_words_is_being_written(bench: Bench, text: str) -> Then:
+    await bench.answer(asked(text))
+    claim = await held(bench, said("What did she say?", event="b", user=BOB))
+
+    async def then() -> None:
+        await bench.until(lambda: is_unlearnt(bench, ROOM))
+        await bench.memory.put(ROOM, Summary(since="b", text=f"They spoke of {text}."), claim.erasures)
+        await bench.inbox.commit(claim, answer(claim, f"Ada said: “{text}”."))
+
+    return then
+
+
+async def is_unlearnt(bench: Bench, room: str) -> bool:
+    return bool(await bench.redis.call("HGET", keys.of("lease", room), "erasures"))
+
+
+@situation
+async def a_rating_is_being_written(bench: Bench, text: str) -> Then:
+    """It replaces a turn by the copy that its worker read before."""
+    await bench.answer(asked(text))
+    bench.model.script = lambda prompt: words(f"Ada said: “{text}”.")
+    await bench.answer(said("What did she say?", event="b", user=BOB))
+    await bench.accept(replace(rated("post of b"), user=BOB))
+    claim = await bench.inbox.claim(keys.shard_of(ROOM))
+    assert isinstance(claim, Claim)
+
+    async def then() -> None:
+        await bench.until(lambda: is_unlearnt(bench, ROOM))
+        await bench.inbox.commit(claim, Written(turn=claim.turns[-1], place=-1))
+
+    return then
+
+
+# ------------------------------------------------------------------ what the studio keeps
+
+
+@situation
+async def on_the_feed_of_a_page(bench: Bench, text: str) -> Then:
+    await bench.answer(asked(text))
+    await Feed(bench.redis).publish(ROOM, msgspec.json.encode({"html": f"<p>{text}</p>"}))
+    return None
+
+
+@situation
+async def examples_of_a_pool(bench: Bench, text: str) -> Then:
+    (turn,) = await bench.answer(asked(text))
+    example = Example(user=turn.said.text, assistant=turn.reply.text)
+    proposals = Proposals(bench.redis)
+    for state in ("proposed", "accepted"):
+        await proposals.put(
+            Proposal(
+                id=state,
+                pool="p",
+                example=example,
+                conversation=ROOM,
+                turn="a",
+                asker=ADA,
+                author="x",
+                at=now(),
+                state=state,
+            )
+        )
+    other = Example(user="hello", assistant="hi")
+    change = PoolChange(number=1, pool="p", author="x", at=now(), reason="r", added=(other, example))
+    assert await Versions(bench.redis).append(change)
+    return None
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+@pytest.mark.parametrize("name", SITUATIONS)
+async def test_field_fault_94_nothing_that_a_person_wrote_stays(bench: Bench, name: str, text: str) -> None:
+    """Field fault 94: a canary string is nowhere in Redis after `forget`, whoever quoted it."""
+    then = await SITUATIONS[name](bench, text)
+    assert await traces(bench.redis, text, bench.secret)
+    await asyncio.gather(bench.desk.forget(ADA, "test:forget"), *([then()] if then else []))
+    assert await traces(bench.redis, text, bench.secret) == set()
+    bench.model.script = echo
+    async with bench.working():  # what waits is answered, without it
+        await bench.until(bench.idle)
+    assert await traces(bench.redis, text, bench.secret) == set()
+    assert not await bench.redis.call("EXISTS", keys.ERASURES)
+
+
+# ------------------------------------------------------------------ what stays, and what is said
+
+
+async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(bench: Bench) -> None:
+    """Field fault 94: where others quoted it, it is removed and marked as removed; all else stays."""
+    text = TEXTS["code"]
+    quotes = (
+        Quote(author="Countess", text=f"I say {text}", by=ADA.id),
+        Quote(author="Carl", text="Hello there, everybody.", by="carl"),
+    )
+    bench.model.script = lambda prompt: words("Can you explain that in a few more words?")
+    await bench.answer(said("Can you explain that?", event="a0", user=BOB))
+    await bench.answer(asked(text), said("Can you explain that, please?", event="a2"))
+    await bench.answer(
+        replace(said("Please tell me more, and of Carl too.", event="b", user=BOB), quotes=quotes)
+    )
+    words_of_forgetting = await bench.desk.forget(ADA, ROOM)
+    first, turn = await bench.turns.turns(ROOM)
+    assert (first.said.text, turn.said.text) == (
+        "Can you explain that?",
+        "Please tell me more, and of Carl too.",
+    )
+    assert [one.text for one in turn.said.quotes] == [REMOVED, "Hello there, everybody."]
+    assert [one.author for one in turn.said.quotes] == ["somebody", "Carl"]
+    assert turn.reply.text == "Can you explain that in a few more words?"
+    (prompt,) = await bench.turns.sent(ROOM, "b")
+    told = [message.text for message in prompt.messages if message.role != "system"]
+    assert told[2:5] == ["Can you explain that?", "Can you explain that in a few more words?", REMOVED]
+    assert "Hello there, everybody." in told[-1]
+    assert REMOVED in told[-1]
+    assert "2 answers with your questions, in 1 conversation" in words_of_forgetting
+    assert "from 1 message or answer of other people" in words_of_forgetting
+    assert "0 answers" in await bench.desk.forget(ADA, ROOM)
+
+
+async def test_field_fault_94_another_organisation_s_words_are_a_coincidence(bench: Bench) -> None:
+    """Field fault 94: only the person's own tenant is changed."""
+    text, eve = TEXTS["code"], User(id="ada", tenant="globex", name="Ada")
+    await bench.answer(asked(text))
+    await bench.answer(said(f"My {text} is fine.", event="e", user=eve, conversation=OTHER))
+    await bench.desk.forget(ADA)
+    (turn,) = await bench.turns.turns(OTHER)
+    assert turn.said.text == f"My {text} is fine."
+
+
+async def test_field_fault_94_what_others_wrote_before_is_nobody_s_own(bench: Bench) -> None:
+    """Field fault 94: the words of others stay where they had them first."""
+    text = TEXTS["a passage"]
+    await bench.answer(said(text, event="b", user=BOB, conversation=OTHER))
+    await bench.answer(asked(text))
+    await bench.desk.forget(ADA)
+    (turn,) = await bench.turns.turns(OTHER)
+    assert turn.said.text == text
+
+
+async def test_field_fault_94_what_several_others_write_too_is_a_common_word(bench: Bench) -> None:
+    """Field fault 94: forgetting takes no vocabulary out of other people's conversations."""
+    await bench.answer(said("Is gpt-4o-mini good? Thank you very much.", event="a"))
+    for name in ("bob", "carl", "dora"):
+        user = User(id=name, tenant="acme")
+        text = "Is gpt-4o-mini cheap? Thank you very much."
+        await bench.answer(said(text, event=name, user=user, conversation=f"test:of {name}"))
+    await bench.answer(said("Thank you very much.", event="z", user=BOB))
+    await bench.desk.forget(ADA)
+    (turn,) = await bench.turns.turns("test:of bob")
+    assert turn.said.text == "Is gpt-4o-mini cheap? Thank you very much."
+    (turn,) = await bench.turns.turns(ROOM)
+    assert turn.said.text == "Thank you very much."
+
+
+async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none(bench: Bench) -> None:
+    """Field fault 94: a pending message is withdrawn, and nobody is left without a word."""
+    await bench.accept(asked("mine"), said("yours", event="b", user=BOB))
+    gone = await bench.desk.forget(ADA)
+    assert "1 message that waited for an answer" in gone
+    async with bench.working():
+        await bench.until(bench.idle)
+    assert bench.room.texts[0].startswith("_Not answered: everything about the person who asked was deleted")
+    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["b"]
+
+
+async def test_field_fault_94_an_answer_that_is_being_written_is_stopped_and_not_kept(bench: Bench) -> None:
+    """Field fault 94: a question that is being answered right now is caught too, by the worker itself."""
+    text, begun = TEXTS["code"], asyncio.Event()
+
+    async def slowly(prompt: Prompt) -> AsyncGenerator[Delta]:
+        yield Delta(text=f"You said {text}. ")
+        begun.set()
+        await asyncio.Event().wait()
+
+    bench.model.script = slowly
+    await bench.accept(asked(text))
+    async with bench.working():
+        await asyncio.wait_for(begun.wait(), 60)
+        await bench.desk.forget(ADA)
+        await bench.until(bench.idle)
+    assert await traces(bench.redis, text, bench.secret) == set()
+    assert "you had everything about you deleted" in bench.room.texts[0]
+
+
+async def test_field_fault_94_what_a_process_left_another_finishes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 94: a crash after the person's own words are gone leaves nothing to others unseen."""
+    text = TEXTS["a passage"]
+    await bench.answer(asked(text))
+    bench.model.script = lambda prompt: words(f"She says: {text}")
+    claim = await held(bench, said("What does she say?", event="b", user=BOB))
+
+    async def crash(*_: object) -> None:
+        raise LeaseLost("the process ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.erasure, "_wait", crash)
+        with pytest.raises(LeaseLost):
+            await bench.erasure.forget(ADA)
+    assert [turn.id for turn in await bench.turns.turns(ROOM)] == []
+    await bench.inbox.commit(claim, answer(claim, f"She says: {text}"))
+    bench.model.script = lambda prompt: words("Fine.")
+    await bench.answer(asked("Something new", event="new"))
+    assert await bench.erasure.resume() == 0  # not at once: it may be at work still
+    await bench.redis.call("ZADD", keys.ERASURES, 0, "acme\x1fada")
+    assert await bench.erasure.resume() == 1
+    assert await traces(bench.redis, text, bench.secret) == set()
+    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["b", "new"]
+    assert await bench.erasure.resume() == 0
+
+
+async def test_field_fault_94_what_is_looked_for_is_sealed(bench: Bench) -> None:
+    """Field fault 94: while an answer of others is waited for, nothing can be read in Redis."""
+    text = TEXTS["code"]
+    await bench.answer(asked(text))
+    claim = await held(bench, said("Go on", event="b", user=BOB))
+    erased = await bench.erasure.forget(ADA, patience_s=0)
+    assert erased.running == 1
+    assert await traces(bench.redis, text) == set()
+    assert len(await traces(bench.redis, text, bench.secret)) == 1  # in the vault
+    await bench.inbox.commit(claim, answer(claim, f"She said {text}"))
+    await bench.redis.call("ZADD", keys.ERASURES, 0, "acme\x1fada")
+    assert await bench.erasure.resume() == 1
+    assert await traces(bench.redis, text, bench.secret) == set()
+
+
+async def test_field_fault_94_a_change_meets_its_turn_where_others_went_before_it(bench: Bench) -> None:
+    """Field fault 94: a commit that replaces a turn finds it by its id, or writes nothing."""
+    await bench.answer(said("yours", event="b", user=BOB), asked("mine"), said("last", event="c", user=BOB))
+    await bench.accept(replace(rated("post of b"), user=BOB))
+    claim = await bench.inbox.claim(keys.shard_of(ROOM))
+    assert isinstance(claim, Claim)
+    await bench.erasure.forget(ADA, patience_s=0)
+    rated_turn = replace(claim.turns[0], reason="rated")
+    await bench.inbox.commit(claim, Written(turn=rated_turn, place=-3))
+    assert [(turn.id, turn.reason) for turn in await bench.turns.turns(ROOM)] == [("b", "rated"), ("c", "")]
+
+
+async def test_field_fault_94_a_forgotten_turn_is_not_written_anew_by_a_change(bench: Bench) -> None:
+    """Field fault 94: an operator has an answer given anew while its asker is forgotten."""
+    await bench.answer(asked("mine"), said("last", event="c", user=BOB))
+    await bench.accept(said("again", event="again", user=BOB))
+    claim = await bench.inbox.claim(keys.shard_of(ROOM))
+    assert isinstance(claim, Claim)
+    await bench.erasure.forget(ADA, patience_s=0)
+    await bench.inbox.commit(claim, Written(turn=claim.turns[0], place=-2, sent=b"x"))
+    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["c"]
+    assert not await bench.redis.call("EXISTS", keys.of("sent", ROOM, "a"))
+
+
+async def test_field_fault_94_set_ups_and_votes_of_the_studio_go_with_who_made_them(redis: Redis) -> None:
+    """Field fault 94: saved prompts are a person's own; those of others stay, without the person's words."""
+    from bot.storage.prompts.versions import Versions as Log
+
+    bench, text = Bench(redis), TEXTS["code"]
+    me = User(id="oid-1", tenant="studio", name="Ann Lee")
+    saves = Saves(redis)
+    await saves.save(
+        "mine", f'[{{"system": "{text}"}}]', author="Ann Lee (ann@x)", replace=False, owner=me.id
+    )
+    await saves.save("yours", f'[{{"system": "As Ann says {text}"}}]', author="Bob", replace=False, owner="b")
+    change = PoolChange(number=1, pool="p", author="Ann Lee (ann@x)", at=now(), reason=f"for {text}")
+    await Log(redis).append(change)
+    gone = await bench.desk.forget(me)
+    assert "1 set-up or vote of the studio" in gone
+    (left,) = await saves.all()
+    assert isinstance(left, Saved)
+    assert (left.name, REMOVED in left.setups) == ("yours", True)
+    assert await traces(redis, text, bench.secret) == set()
+    assert await traces(redis, "Ann Lee", bench.secret) == set()
+
+
+async def test_field_fault_94_a_pool_is_read_anew_where_an_example_was_taken_out(bench: Bench) -> None:
+    """Field fault 94: no process shows a forgotten example in a later prompt."""
+    from bot.prompts.registry import Shelf
+
+    await examples_of_a_pool(bench, TEXTS["code"])
+    shelf = Shelf((), {"p": ()}, Versions(bench.redis))
+    await shelf.refresh()
+    assert len(shelf.pools()["p"]) == 2
+    await bench.erasure.forget(ADA)
+    await shelf.refresh()
+    assert [one.user for one in shelf.pools()["p"]] == ["hello"]
+
+
+def test_field_fault_94_recognising_takes_time_in_proportion_to_the_text() -> None:
+    """Field fault 94: a long text of few words is looked through in one pass."""
+
+    class Counted(Passages):
+        steps = 0
+
+        def _matching(
+            self, words: Sequence[str], place: int, first: str, *, everything: bool
+        ) -> Iterator[tuple[str, ...]]:
+            for one in super()._matching(words, place, first, everything=everything):
+                Counted.steps += 1
+                yield one
+
+    passages = Counted()
+    text = "alpha information beta gamma " * 5000
+    passages.add(text, now())
+    assert passages.redact(text, everything=True) == f"{REMOVED} "
+    assert Counted.steps <= 16 * 20_000

@@ -1,0 +1,98 @@
+"""What is being answered now: told only while somebody looks, by every worker."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+
+from bot.storage.live import live_view
+from bot.storage.live.live_view import Scene, Stage
+from bot.storage.redis.client import Redis
+from tests.support.patience import PATIENCE_S
+
+
+def scene(event: str, for_s: float = 1.0) -> Scene:
+    return Scene(
+        conversation="test:c",
+        event=event,
+        adapter="test",
+        channel="",
+        person="Ada",
+        asked="what is up?",
+        template="assistant@000000000000",
+        deployment="chat",
+        attempt=1,
+        for_s=for_s,
+        text="so f",
+    )
+
+
+@asynccontextmanager
+async def telling(redis: Redis, *scenes: Callable[[], Sequence[Scene]]) -> AsyncGenerator[None]:
+    tasks = [asyncio.create_task(Stage(redis).tell(each)) for each in scenes]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_view, "PACE_S", 0.02)
+    monkeypatch.setattr(live_view, "LOOK_S", 0.05)
+    monkeypatch.setattr(live_view, "LOOKED_S", 0.3)
+
+
+async def seen(redis: Redis, wanted: tuple[int, list[str]]) -> None:
+    """Look until so many workers answer just these events, in this order."""
+    async with asyncio.timeout(PATIENCE_S), aclosing(Stage(redis).look()) as states:
+        async for workers, scenes in states:
+            if (workers, [one.event for one in scenes]) == wanted:
+                return
+
+
+async def test_every_worker_tells_what_it_answers_the_longest_first(redis: Redis) -> None:
+    one, other = [scene("a", 2.0)], [scene("b", 5.0)]
+    async with telling(redis, lambda: one, lambda: other):
+        await seen(redis, (2, ["b", "a"]))
+        one.clear()
+        await seen(redis, (2, ["b"]))
+
+
+async def test_while_nobody_looks_nothing_is_told(redis: Redis) -> None:
+    asked = 0
+
+    def scenes() -> list[Scene]:
+        nonlocal asked
+        asked += 1
+        return []
+
+    async with telling(redis, scenes):
+        await asyncio.sleep(live_view.LOOKED_S)
+        assert asked == 0
+        await seen(redis, (1, []))
+        assert asked > 0
+        async with asyncio.timeout(PATIENCE_S):
+            before = -1
+            while before != asked:  # nobody looks any more: it falls silent
+                before = asked
+                await asyncio.sleep(live_view.LOOKED_S)
+
+
+async def test_a_worker_that_has_gone_is_no_longer_counted(redis: Redis) -> None:
+    async with asyncio.timeout(PATIENCE_S), aclosing(Stage(redis).look()) as states:
+        async with telling(redis, lambda: [scene("a")]):
+            async for workers, _ in states:
+                if workers == 1:
+                    break
+        async for workers, scenes in states:
+            if workers == 0:
+                assert scenes == ()
+                break
+
+
+async def test_where_no_worker_is_that_is_said(redis: Redis) -> None:
+    await seen(redis, (0, []))

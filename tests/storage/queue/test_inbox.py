@@ -1,0 +1,425 @@
+"""The inbox: nothing is lost, nothing is there twice, one at a time and in order."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from bot.domain.errors import LeaseLost, StateUnavailable
+from bot.domain.events import Post, Said, Stopped, now
+from bot.domain.turns import Reply, Turn
+from bot.storage.conversations.turns import Turns
+from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.redis import keys
+from bot.storage.redis.client import Argument, Key, Redis, Script
+from tests.support.acts import ADA, deleted, rated, said, stopped
+
+ROOM = "test:room"
+SHARD = keys.shard_of(ROOM)
+
+
+@pytest.fixture
+def inbox(redis: Redis) -> Inbox:
+    return Inbox(redis, lease_s=30, limit=3, retention_s=3600)
+
+
+def short(redis: Redis) -> Inbox:
+    """An inbox whose leases are already over when they are given."""
+    return Inbox(redis, lease_s=0, limit=3, retention_s=3600)
+
+
+async def claimed(inbox: Inbox, shard: int = SHARD) -> Claim:
+    claim = await inbox.claim(shard)
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def turn_for(claim: Claim, text: str = "answer") -> Turn:
+    assert isinstance(claim.event, Said)
+    return Turn(
+        id=claim.event.id,
+        said=claim.event,
+        template="t@0",
+        messages=(),
+        reply=Reply(text=text),
+        outcome="answered",
+        began_at=now(),
+        ended_at=now(),
+    )
+
+
+async def answer(inbox: Inbox, claim: Claim) -> None:
+    await inbox.commit(claim, Written(turn=turn_for(claim)))
+
+
+async def test_what_is_accepted_is_claimed_with_its_text(inbox: Inbox) -> None:
+    assert await inbox.accept(said("what is up?")) == "accepted"
+    claim = await claimed(inbox)
+    assert isinstance(claim.event, Said)
+    assert (claim.event.text, claim.attempt, claim.begun, claim.turns) == ("what is up?", 1, None, ())
+
+
+async def test_field_note_01_every_further_delivery_of_an_act_is_a_duplicate(inbox: Inbox) -> None:
+    receipts = await asyncio.gather(*(inbox.accept(said()) for _ in range(5)))
+    assert sorted(receipts) == ["accepted", *["duplicate"] * 4]
+    await answer(inbox, await claimed(inbox))
+    assert await inbox.accept(said()) == "duplicate", "also after it was answered"
+    assert await inbox.claim(SHARD) == -1
+
+
+async def test_field_note_02_seen_and_stored_are_one_step(inbox: Inbox, redis: Redis) -> None:
+    """An act that could not be stored, because the inbox is full, is not marked as seen."""
+    for number in range(3):
+        await inbox.accept(said(event=f"e{number}"))
+    assert await inbox.accept(said(event="one too many")) == "busy"
+    await answer(inbox, await claimed(inbox))
+    assert await inbox.accept(said(event="one too many")) == "accepted"
+
+
+async def test_field_note_11_a_deletion_is_taken_where_a_question_no_longer_is(redis: Redis) -> None:
+    inbox = Inbox(redis, lease_s=30, limit=2, retention_s=60, tenant_limit=2)
+    receipts = [await inbox.accept(said(event=f"e{number}")) for number in range(3)]
+    receipts += [await inbox.accept(deleted(f"e{number}", event=f"d{number}")) for number in range(3)]
+    assert receipts == ["accepted", "accepted", "busy", "accepted", "accepted", "busy"]
+    assert await inbox.accept(said(event="elsewhere", conversation="test:other")) == "busy"
+    assert await inbox.accept(deleted("e9", event="d9", conversation="test:other")) == "accepted"
+
+
+async def test_field_note_03_a_second_message_waits_its_turn(inbox: Inbox) -> None:
+    await inbox.accept(said("first", event="a"))
+    claim = await claimed(inbox)
+    assert await inbox.accept(said("second", event="b")) == "accepted"
+    assert not isinstance(await inbox.claim(SHARD), Claim), "the conversation is held"
+    await answer(inbox, claim)
+    following = await claimed(inbox)
+    assert isinstance(following.event, Said)
+    assert following.event.text == "second"
+    assert [turn.id for turn in following.turns] == ["a"]
+
+
+async def test_conversations_of_one_shard_are_held_side_by_side(inbox: Inbox) -> None:
+    others = [f"test:{n}" for n in range(500) if keys.shard_of(f"test:{n}") == SHARD][:2]
+    for conversation in (ROOM, *others):
+        await inbox.accept(said(conversation=conversation, event=conversation))
+    held = [(await claimed(inbox)).conversation for _ in range(3)]
+    assert sorted(held) == sorted((ROOM, *others))
+
+
+async def test_field_note_04_a_stale_holder_can_write_nothing(redis: Redis) -> None:
+    inbox = short(redis)
+    await inbox.accept(said())
+    stale = await claimed(inbox)
+    fresh = await claimed(inbox)
+    assert fresh.attempt == 2
+    for act in (
+        inbox.hold(stale),
+        inbox.hold(stale, Post(id="p")),
+        inbox.release(stale, 0),
+        inbox.commit(stale, Written(turn=turn_for(stale, "stale"))),
+    ):
+        with pytest.raises(LeaseLost):
+            await act
+    await inbox.commit(fresh, Written(turn=turn_for(fresh, "fresh")))
+    turns = await Turns(redis).turns(ROOM)
+    assert [turn.reply.text for turn in turns] == ["fresh"]
+
+
+async def test_field_note_04_a_renewed_lease_keeps_others_away(redis: Redis) -> None:
+    await short(redis).accept(said())
+    claim = await claimed(short(redis))
+    await Inbox(redis, lease_s=30, limit=3, retention_s=3600).hold(claim)
+    assert not isinstance(await short(redis).claim(SHARD), Claim)
+
+
+async def test_field_note_05_a_message_that_comes_while_the_last_is_ended_is_not_stranded(
+    inbox: Inbox,
+) -> None:
+    """Whatever the order of the two steps, the later message is due."""
+    for number in range(40):
+        await inbox.accept(said(event=f"a{number}"))
+        claim = await claimed(inbox)
+        await asyncio.gather(answer(inbox, claim), inbox.accept(said(event=f"b{number}")))
+        await answer(inbox, await claimed(inbox))
+        assert await inbox.claim(SHARD) == -1
+
+
+async def test_a_commit_whose_answer_was_lost_may_be_said_again_and_changes_nothing_more(
+    redis: Redis, inbox: Inbox
+) -> None:
+    for event in ("a", "b", "c"):
+        await inbox.accept(said(event=event))
+    claim = await claimed(inbox)
+    for _ in range(2):
+        await answer(inbox, claim)
+    following = await claimed(inbox)
+    assert isinstance(following.event, Said)
+    assert following.event.id == "b"
+    await answer(inbox, claim)  # also after another worker has taken the next event
+    assert len(await Turns(redis).turns(claim.conversation)) == 1
+    await answer(inbox, following)
+    with pytest.raises(LeaseLost):
+        await answer(inbox, claim)  # long ago: what it wrote stands there, but nobody knows that any more
+
+
+async def test_field_note_10_the_post_of_an_attempt_that_died_comes_with_the_next_claim(redis: Redis) -> None:
+    inbox = short(redis)
+    await inbox.accept(said())
+    await inbox.hold(await claimed(inbox), Post(id="p1", data={"ts": "1"}))
+    assert (await claimed(inbox)).begun == Post(id="p1", data={"ts": "1"})
+
+
+async def test_what_is_released_is_due_after_its_delay_and_the_attempt_is_counted(inbox: Inbox) -> None:
+    await inbox.accept(said())
+    await inbox.release(await claimed(inbox), 60)
+    wait_ms = await inbox.claim(SHARD)
+    assert isinstance(wait_ms, int)
+    assert 50_000 < wait_ms <= 60_000
+    due = await inbox.due()
+    assert 50_000 < due[SHARD] <= 60_000
+    assert {ms for shard, ms in enumerate(due) if shard != SHARD} == {-1}
+
+
+async def test_what_is_handed_over_is_due_at_once_and_not_counted(inbox: Inbox) -> None:
+    await inbox.accept(said())
+    await inbox.release(await claimed(inbox), 0, counted=False)
+    assert (await claimed(inbox)).attempt == 1
+
+
+@pytest.mark.parametrize("addressed", [True, False])
+async def test_a_message_that_does_not_name_the_bot_counts_only_where_the_bot_takes_part(
+    inbox: Inbox, addressed: bool
+) -> None:
+    expected = "accepted" if addressed else "ignored"
+    assert await inbox.accept(said(event="a", addressed=addressed)) == expected
+    if addressed:
+        await answer(inbox, await claimed(inbox))
+        assert await inbox.accept(said(event="b", addressed=False)) == "accepted"
+
+
+async def test_an_ignored_message_is_not_remembered_as_seen(inbox: Inbox) -> None:
+    await inbox.accept(said(event="a", addressed=False))
+    assert await inbox.accept(said(event="a", addressed=True)) == "accepted"
+
+
+async def test_a_wish_to_stop_reaches_the_holder_by_its_lease_and_by_a_nudge(inbox: Inbox) -> None:
+    await inbox.accept(said())
+    claim = await claimed(inbox)
+    assert (claim.stop, await inbox.hold(claim)) == ("", "")
+    nudges: AsyncGenerator[int | str] = inbox.nudges()
+    async with aclosing(nudges):
+        assert await anext(nudges) == ""
+        await inbox.accept(stopped())
+        assert await anext(nudges) == f"{ROOM}\ne1\nasked"
+    assert await inbox.hold(claim) == "e1\nasked"
+    await answer(inbox, claim)
+    await inbox.accept(said(event="next"))
+    after = await claimed(inbox)
+    assert (after.stop, await inbox.hold(after)) == ("", ""), "a wish ends with its answer"
+
+
+async def test_a_wish_to_stop_outlives_the_worker_that_it_reached(inbox: Inbox) -> None:
+    await inbox.accept(said())
+    first = await claimed(inbox)
+    await inbox.accept(stopped())
+    await inbox.release(first, 0)  # as when the lease runs out
+    assert (await claimed(inbox)).stop == "e1\nasked"
+
+
+async def test_a_wish_to_stop_that_comes_twice_stops_one_answer(inbox: Inbox) -> None:
+    await inbox.accept(said(event="a"))
+    await inbox.accept(said(event="b"))
+    claim = await claimed(inbox)
+    assert [await inbox.accept(stopped()) for _ in range(2)] == ["accepted", "duplicate"]
+    await answer(inbox, claim)
+    assert await inbox.accept(stopped()) == "duplicate"
+    assert (await claimed(inbox)).stop == ""
+
+
+async def test_a_wish_to_stop_stops_no_other_answer_than_the_one_it_names(inbox: Inbox) -> None:
+    def named(target: str) -> Stopped:
+        return replace(stopped(), id=f"stop {target}", target=target)
+
+    assert await inbox.accept(named("a")) == "duplicate", "nothing waits"
+    await inbox.accept(said(event="a"))
+    await inbox.accept(said(event="b"))
+    await answer(inbox, await claimed(inbox))
+    claim = await claimed(inbox)
+    assert await inbox.accept(named("a")) == "duplicate", "it is there already"
+    await inbox.hold(claim, Post(id="p", data={"event": "earlier"}))
+    assert await inbox.accept(named("a")) == "duplicate"
+    assert await inbox.accept(named("earlier")) == "accepted", "the answer that is given anew there"
+    assert await inbox.accept(named("b")) == "accepted"
+    assert await inbox.hold(claim) == "b\nasked"
+
+
+async def test_an_accepted_event_nudges_its_shard(inbox: Inbox) -> None:
+    nudges: AsyncGenerator[int | str] = inbox.nudges()
+    async with aclosing(nudges):
+        await anext(nudges)
+        await inbox.accept(said())
+        assert await anext(nudges) == SHARD
+
+
+async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: Redis) -> None:
+    for event in ("a", "b", "c"):
+        await inbox.accept(said(event=event))
+        await answer(inbox, await claimed(inbox))
+    await inbox.accept(rated("p", event="r"))
+    claim = await claimed(inbox)
+    replaced = replace(claim.turns[-2], reply=Reply(text="again"))
+    await inbox.commit(claim, Written(turn=replaced, place=-2))
+    turns = Turns(redis)
+    assert [(one.id, one.reply.text) for one in await turns.turns(ROOM)] == [
+        ("a", "answer"),
+        ("b", "again"),
+        ("c", "answer"),
+    ]
+    await inbox.accept(rated("p", event="d"))
+    await inbox.commit(await claimed(inbox), Written(place=-3))
+    assert [one.id for one in await turns.turns(ROOM)] == ["b", "c"]
+
+
+async def test_an_event_given_up_is_kept_with_its_reason(inbox: Inbox, redis: Redis) -> None:
+    await inbox.accept(said("poison"))
+    await inbox.commit(await claimed(inbox), Written(buried="it always fails"))
+    (record,) = await redis.call("LRANGE", keys.buried(SHARD), 0, -1)
+    assert b"it always fails" in record
+    assert b"poison" in record
+
+
+async def test_only_the_newest_turns_are_kept(redis: Redis) -> None:
+    inbox = Inbox(redis, lease_s=30, limit=3, retention_s=3600, window=2, keep=3)
+    for number in range(5):
+        await inbox.accept(said(event=f"e{number}"))
+        await answer(inbox, await claimed(inbox))
+    assert [turn.id for turn in await Turns(redis).turns(ROOM)] == ["e2", "e3", "e4"]
+    await inbox.accept(said(event="next"))
+    assert [turn.id for turn in (await claimed(inbox)).turns] == ["e3", "e4"]
+
+
+async def test_an_event_that_can_not_be_read_is_claimed_as_such(inbox: Inbox, redis: Redis) -> None:
+    await inbox.accept(said())
+    await redis.call("LSET", keys.of("inbox", ROOM), 0, '{"type":"of the future"}')
+    claim = await claimed(inbox)
+    assert claim.event is None
+    assert claim.raw == b'{"type":"of the future"}'
+
+
+async def test_scripts_that_the_server_forgot_are_sent_again(inbox: Inbox, redis: Redis) -> None:
+    await inbox.accept(said(event="a"))
+    await redis.call("SCRIPT FLUSH")
+    assert await inbox.accept(said(event="b")) == "accepted"
+
+
+async def test_field_note_32_redis_away_is_said_as_such() -> None:
+    client = Redis("redis://127.0.0.1:1")
+    with pytest.raises(StateUnavailable):
+        await Inbox(client, lease_s=30, limit=3, retention_s=3600).accept(said())
+    await client.close()
+
+
+class Flaky(Redis):
+    """A connection that, on demand, breaks after a script ran and before its answer arrived."""
+
+    broken = False
+
+    async def run(self, script: Script, keys: Sequence[Key], args: Sequence[Argument]) -> Any:
+        answer = await super().run(script, keys, args)
+        if self.broken:
+            raise StateUnavailable("the answer was lost")
+        return answer
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_again_and_not_counted_twice(redis: Redis) -> None:
+    flaky = Flaky(redis.url)
+    inbox = Inbox(flaky, lease_s=30, limit=3, retention_s=3600)
+    await inbox.accept(said())
+    flaky.broken = True
+    for _ in range(2):
+        with pytest.raises(StateUnavailable):
+            await inbox.claim(SHARD)
+    flaky.broken = False
+    claim = await claimed(inbox)
+    assert (claim.conversation, claim.attempt, claim.token) == (ROOM, 1, 1)
+    await answer(inbox, claim)
+    assert await inbox.claim(SHARD) == -1
+    await flaky.close()
+
+
+async def test_a_claim_whose_answer_was_lost_is_not_taken_from_who_has_it_now(redis: Redis) -> None:
+    flaky = Flaky(redis.url)
+    loser = Inbox(flaky, lease_s=0, limit=3, retention_s=3600)
+    await loser.accept(said())
+    flaky.broken = True
+    with pytest.raises(StateUnavailable):
+        await loser.claim(SHARD)
+    flaky.broken = False
+    holder = Inbox(redis, lease_s=30, limit=3, retention_s=3600)
+    claim = await claimed(holder)
+    assert not isinstance(await loser.claim(SHARD), Claim)
+    assert await holder.hold(claim) == ""
+    await flaky.close()
+
+
+def rooms(count: int, shard: int | None = None) -> list[str]:
+    """Names of conversations, all of one shard if it is given."""
+    names = (f"test:{number}" for number in itertools.count())
+    return list(itertools.islice((n for n in names if shard in (None, keys.shard_of(n))), count))
+
+
+async def test_a_tenant_may_have_so_many_events_waiting_in_one_shard(redis: Redis) -> None:
+    inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
+    names = rooms(71, SHARD)
+    receipts = [await inbox.accept(said(event=name, conversation=name)) for name in names]
+    assert receipts == ["accepted"] * 70 + ["busy"]
+    other = replace(ADA, tenant="globex")
+    assert await inbox.accept(said(conversation=names[-1], user=other, event="other's")) == "accepted"
+    await answer(inbox, await claimed(inbox))
+    assert await inbox.accept(said(event=names[-1], conversation=names[-1])) == "accepted"
+
+
+async def test_a_tenant_may_have_so_many_events_waiting_in_all_shards(redis: Redis) -> None:
+    """At least the limit, and less than twice the limit, wherever they fall."""
+    inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
+    receipts = [await inbox.accept(said(event=name, conversation=name)) for name in rooms(200)]
+    assert set(receipts[:70]) == {"accepted"}
+    assert 70 <= receipts.count("accepted") < 140
+
+
+async def test_a_count_of_waiting_events_that_went_astray_ends_when_its_shard_is_empty(
+    inbox: Inbox, redis: Redis
+) -> None:
+    await inbox.accept(said(event="a"))
+    await redis.call("HINCRBY", keys.waiting(SHARD), ADA.tenant, 100)
+    await answer(inbox, await claimed(inbox))
+    assert await redis.call("EXISTS", keys.waiting(SHARD)) == 0
+
+
+async def test_answered_events_are_not_counted_as_waiting(inbox: Inbox, redis: Redis) -> None:
+    for event in ("a", "b"):
+        await inbox.accept(said(event=event))
+    await answer(inbox, await claimed(inbox))
+    assert await redis.call("HGETALL", keys.waiting(SHARD)) == {ADA.tenant.encode(): b"1"}
+    await inbox.release(await claimed(inbox), 0)
+    assert await redis.call("HGETALL", keys.waiting(SHARD)) == {ADA.tenant.encode(): b"1"}
+
+
+async def test_a_stored_turn_that_can_not_be_read_does_not_shift_the_others(
+    inbox: Inbox, redis: Redis
+) -> None:
+    for event in ("a", "b", "c"):
+        await inbox.accept(said(event=event))
+        await answer(inbox, await claimed(inbox))
+    await redis.call("LSET", keys.of("turns", ROOM), 1, "written by another version")
+    await inbox.accept(rated("p", event="r"))
+    claim = await claimed(inbox)
+    assert [turn.id for turn in claim.turns] == ["a", "c"]
+    again = replace(claim.turns[-2], reply=Reply(text="again"))
+    await inbox.commit(claim, Written(turn=again, place=-2))
+    stored: list[bytes] = await redis.call("LRANGE", keys.of("turns", ROOM), 0, -1)
+    assert b'"again"' in stored[0]
+    assert stored[1] == b"written by another version"

@@ -1,0 +1,118 @@
+"""What is said of a Redis that could lose what was acknowledged, that is full, or that is away."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.exceptions import ResponseError
+
+from bot.domain.errors import StateUnavailable
+from bot.storage.queue.inbox import Inbox
+from bot.storage.redis.client import Redis, Script
+from tests.support import servers
+from tests.support.acts import said
+from tests.support.servers import Server
+
+KEPT = ("--appendonly", "yes")
+DURABLE = (*KEPT, "--appendfsync", "always")
+
+
+@asynccontextmanager
+async def redis_with(folder: Path, *settings: str) -> AsyncGenerator[Redis]:
+    """A Redis of its own, with these settings."""
+    server = Server(folder, *settings)
+    with servers.running(server):
+        client = Redis(server.url)
+        yield client
+        await client.close()
+
+
+async def test_a_redis_that_keeps_everything_has_no_risks(tmp_path: Path) -> None:
+    async with redis_with(tmp_path, *DURABLE) as redis:
+        assert await redis.risks() == []
+        (finding,) = await redis.check()
+        assert finding.level == "ok"
+        assert finding.words.endswith(" answers")
+
+
+async def test_without_persistence_the_check_says_what_a_restart_loses(tmp_path: Path) -> None:
+    async with redis_with(tmp_path) as redis:
+        (risk,) = await redis.risks()
+        assert (risk.level, risk.subject) == ("warning", "redis")
+        assert "a restart of Redis loses messages" in risk.words
+        assert [finding.level for finding in await redis.check()] == ["ok", "warning"]
+
+
+@pytest.mark.parametrize(("setting", "lost"), [("everysec", "the last second"), ("no", "half a minute")])
+async def test_what_is_written_to_disk_later_is_named_with_what_it_may_lose(
+    tmp_path: Path, setting: str, lost: str
+) -> None:
+    async with redis_with(tmp_path, *KEPT, "--appendfsync", setting) as redis:
+        (risk,) = await redis.risks()
+        assert (risk.level, risk.subject) == ("warning", "redis")
+        assert risk.words.startswith(f"appendfsync is {setting}: when the server or its machine dies, {lost}")
+
+
+async def test_a_managed_redis_that_hides_its_settings_is_told_what_can_t_be_known(tmp_path: Path) -> None:
+    async with redis_with(tmp_path, *KEPT, "--rename-command", "CONFIG", "") as redis:
+        (risk,) = await redis.risks()
+        assert "can't be read here: appendfsync should be always" in risk.words
+
+
+@pytest.mark.parametrize(
+    ("policy", "lost"),
+    [("allkeys-lru", "waiting messages"), ("volatile-ttl", "history and the memory of what was answered")],
+)
+async def test_an_evicting_policy_is_named_with_what_it_may_evict(
+    tmp_path: Path, policy: str, lost: str
+) -> None:
+    async with redis_with(tmp_path, *DURABLE, "--maxmemory-policy", policy) as redis:
+        (risk,) = await redis.risks()
+        assert risk.words == f"maxmemory-policy is {policy}: {lost} can be evicted. Set it to noeviction."
+
+
+async def test_the_risks_of_a_cluster_are_said_once(tmp_path: Path) -> None:
+    with servers.cluster(tmp_path) as nodes:
+        for node in nodes[1:]:
+            node.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+        nodes[2].ask("CONFIG", "SET", "appendonly", "no")
+        nodes[0].ask("CONFIG", "SET", "appendfsync", "always")
+        redis = Redis(nodes[0].url.replace("redis://", "redis+cluster://"))
+        said_ = [finding.words.split(":")[0] for finding in await redis.check()]
+        await redis.close()
+    assert said_[1:] == [
+        "maxmemory-policy is allkeys-lfu",
+        "appendfsync is no",
+        "there is no append-only file",
+    ]
+
+
+async def test_a_full_redis_takes_nothing_and_says_so(tmp_path: Path) -> None:
+    """So that the platform delivers again, rather than that the bot seems broken."""
+    async with redis_with(tmp_path, *DURABLE, "--maxmemory", "1") as redis:
+        with pytest.raises(StateUnavailable, match="can't take writes"):
+            await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(said())
+        with pytest.raises(StateUnavailable, match="can't take writes"):
+            await redis.call("SET", "parley:x", 1)
+
+
+async def test_a_replica_takes_nothing_and_says_so(tmp_path: Path) -> None:
+    async with redis_with(tmp_path, "--replicaof", f"{servers.HOST} {servers.free_port()}") as redis:
+        with pytest.raises(StateUnavailable):
+            await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(said())
+
+
+async def test_a_mistake_in_a_script_is_not_taken_for_redis_being_away(redis: Redis) -> None:
+    wrong = Script("due")
+    wrong.body, wrong.digest = "return redis.call('GET')", "0" * 40
+    with pytest.raises(ResponseError):
+        await redis.run(wrong, ["parley:{p00}:x"], [])
+
+
+async def test_the_check_says_that_redis_is_away() -> None:
+    redis = Redis(f"redis://{servers.HOST}:{servers.free_port()}")
+    (finding,) = await redis.check()
+    await redis.close()
+    assert finding.level == "error"
+    assert "Is REDIS_URL right" in finding.words

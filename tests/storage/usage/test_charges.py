@@ -1,0 +1,203 @@
+"""What a turn cost is booked once, and its reservation ends, wherever the worker dies or Redis goes away."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from bot.domain import limits
+from bot.domain.errors import LeaseLost, StateUnavailable
+from bot.domain.events import now
+from bot.domain.turns import Reply, Turn, Usage
+from bot.storage.conversations.search import Archive
+from bot.storage.conversations.turns import Turns
+from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.redis import keys
+from bot.storage.redis.client import Argument, Key, Redis, Script
+from bot.storage.usage.charges import Bills, bill, bill_of
+from bot.storage.usage.quota import Estimate, Ledger
+from tests.support.acts import ADA, said
+
+USAGE = (Usage(deployment="d", input_tokens=5, usd=0.01),)
+ROOMS = ("test:room", "test:another", "test:third")
+
+
+class Worker:
+    """The steps of a worker about one turn, to be left at any of them."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.inbox = Inbox(redis, lease_s=30, limit=20, retention_s=3600)
+        self.bills = Bills(redis, Archive(redis, 3600))
+        self.ledger = Ledger(redis, self.bills, limits.read("person: $2/day"))
+        self.turns = Turns(redis)
+
+    async def claim(self, room: str = ROOMS[0]) -> Claim:
+        claim = await self.inbox.claim(keys.shard_of(room))
+        assert isinstance(claim, Claim)
+        return claim
+
+    async def admit(self, room: str = ROOMS[0]) -> None:
+        asked = said(event=f"e in {room}", conversation=room)
+        await self.inbox.accept(asked)
+        await self.ledger.admit(asked, asked.id, [Estimate(tokens=50, usd=0.5)])
+
+    def written(self, room: str = ROOMS[0]) -> Written:
+        turn = Turn(
+            id=f"e in {room}",
+            said=said(event=f"e in {room}", conversation=room),
+            template="assistant@0",
+            messages=(),
+            reply=Reply(text="answer"),
+            outcome="answered",
+            began_at=now(),
+            ended_at=now(),
+            usage=USAGE,
+        )
+        return Written(turn=turn, bill=bill(turn))
+
+    async def commit(self, room: str = ROOMS[0]) -> Written:
+        await self.admit(room)
+        written = self.written(room)
+        await self.inbox.commit(await self.claim(room), written)
+        return written
+
+    async def standing(self) -> int:
+        (dollars,) = await self.ledger.standing(ADA, "")
+        return dollars.used
+
+    async def owed(self) -> int:
+        return sum(await self.redis.many([("HLEN", keys.owed(keys.shard_of(room))) for room in ROOMS]))
+
+
+@pytest.fixture
+async def worker(redis: Redis) -> Worker:
+    return Worker(redis)
+
+
+async def test_a_worker_that_dies_after_the_commit_leaves_its_bill_to_the_next(
+    worker: Worker, redis: Redis
+) -> None:
+    for room in ROOMS:
+        await worker.commit(room)
+    assert await worker.standing() == 1_500_000, "set aside, and nobody is there to settle it"
+    another = Worker(redis)
+    assert await another.bills.sweep() == 3
+    assert await another.standing() == 30_000
+    assert await another.owed() == 0
+    assert await another.bills.sweep() == 0
+    today = now().date()
+    assert (await another.ledger.spent("acme", None, today, today)).turns == 3
+    assert (await redis.call("ZCARD", keys.RECENT), await redis.call("SCARD", keys.payers(today))) == (3, 1)
+
+
+async def test_a_worker_that_dies_after_settling_is_not_paid_twice(worker: Worker, redis: Redis) -> None:
+    written = await worker.commit()
+    assert written.bill is not None
+    await worker.bills.settle(written.bill)
+    assert await worker.owed() == 1, "it is struck off with others, a little later"
+    assert await Worker(redis).bills.sweep() == 1
+    assert (await worker.standing(), await worker.owed()) == (10_000, 0)
+
+
+async def test_a_bill_is_struck_off_once_it_is_settled(worker: Worker) -> None:
+    written = await worker.commit()
+    assert written.bill is not None
+    await worker.bills.settle(written.bill)
+    await worker.bills.tidy()
+    assert (await worker.standing(), await worker.owed()) == (10_000, 0)
+
+
+async def test_a_worker_that_dies_before_the_commit_leaves_a_reservation_that_the_next_takes_over(
+    worker: Worker, redis: Redis
+) -> None:
+    await worker.admit()
+    another = Worker(redis)
+    await another.ledger.admit(said(event="e in test:room"), "e in test:room", [Estimate(usd=0.5)])
+    assert await another.standing() == 500_000, "the same event reserves once"
+    written = worker.written()
+    await another.inbox.commit(await another.claim(), written)
+    assert written.bill is not None
+    await another.bills.settle(written.bill)
+    assert await another.standing() == 10_000
+
+
+async def test_a_commit_whose_answer_was_lost_is_followed_by_its_settlement(
+    worker: Worker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await worker.admit()
+    claim, written = await worker.claim(), worker.written()
+    real = Redis.run
+
+    async def lost(self: Redis, script: Script, names: Sequence[Key], args: Sequence[Argument]) -> object:
+        await real(self, script, names, args)
+        raise StateUnavailable("the connection broke before the answer")
+
+    monkeypatch.setattr(Redis, "run", lost)
+    with pytest.raises(StateUnavailable):
+        await worker.inbox.commit(claim, written)
+    monkeypatch.setattr(Redis, "run", real)
+    await worker.inbox.commit(claim, written)  # no LeaseLost: it is this very commit
+    assert written.bill is not None
+    await worker.bills.settle(written.bill)
+    assert len(await worker.turns.turns(ROOMS[0])) == 1
+    assert await worker.standing() == 10_000
+
+
+async def test_a_worker_that_was_overtaken_commits_and_bills_nothing(worker: Worker, redis: Redis) -> None:
+    await worker.admit()
+    slow = await worker.claim()
+    await worker.inbox.release(slow, 0)
+    await worker.claim()
+    with pytest.raises(LeaseLost):
+        await worker.inbox.commit(slow, worker.written())
+    assert await worker.owed() == 0
+
+
+async def test_field_note_42_a_conversation_is_found_as_soon_as_a_turn_stands_in_it(worker: Worker) -> None:
+    """Also when the worker dies right after the commit, and for turns that cost nothing."""
+    for room in ROOMS:
+        await worker.admit(room)
+        turn = worker.written(room).turn
+        await worker.inbox.commit(await worker.claim(room), Written(turn=turn))
+    assert await worker.turns.talks(ADA) == tuple(sorted(ROOMS))
+    gone = await worker.turns.forget(ADA, await worker.turns.talks(ADA))
+    assert (gone.conversations, gone.turns) == (3, 3)
+    assert await worker.turns.talks(ADA) == ()
+
+
+async def test_redis_going_away_while_the_books_are_tidied_loses_no_bill(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = await worker.commit()
+    assert written.bill is not None
+    await worker.bills.settle(written.bill)
+    real = Redis.many
+
+    async def away(self: Redis, commands: Sequence[Sequence[Argument]]) -> list[object]:
+        raise StateUnavailable("Redis is away")
+
+    monkeypatch.setattr(Redis, "many", away)
+    with pytest.raises(StateUnavailable):
+        await worker.bills.tidy()
+    monkeypatch.setattr(Redis, "many", real)
+    await worker.bills.tidy()
+    assert await worker.owed() == 0
+
+
+async def test_a_bill_of_another_version_does_not_keep_the_others_from_being_settled(
+    worker: Worker, redis: Redis
+) -> None:
+    await worker.commit()
+    await redis.call("HSET", keys.owed(0), "strange", b"{}")
+    await redis.call("EXPIRE", keys.owed(0), 60)
+    assert await worker.bills.sweep() == 1
+    assert await worker.standing() == 10_000
+
+
+async def test_what_is_paid_for_anew_is_booked_anew(worker: Worker) -> None:
+    """A summary is made a second time for a question that was answered anew."""
+    asked = said(event="e")
+    for _ in range(2):
+        await worker.ledger.admit(asked, "e:summary", [Estimate(usd=0.5)], more=True)
+        await worker.ledger.settle(bill_of(asked, "e:summary", "summary", USAGE, turns=0))
+    assert await worker.standing() == 20_000

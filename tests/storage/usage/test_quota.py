@@ -1,0 +1,281 @@
+"""Who may ask, and what it cost: decided and reserved in the shared store, counted once, forgotten."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from datetime import timedelta
+
+import pytest
+
+from bot.domain import limits as budgets
+from bot.domain.errors import BudgetSpent, RateLimited
+from bot.domain.events import Said, User, now
+from bot.domain.turns import Usage
+from bot.storage.conversations.search import Archive
+from bot.storage.redis import keys
+from bot.storage.redis.client import Redis
+from bot.storage.usage import quota
+from bot.storage.usage.charges import Bills, bill_of
+from bot.storage.usage.quota import Estimate, Ledger, Spent
+from bot.storage.usage.reports import Books
+from tests.support.acts import ADA, BOB, said
+from tests.support.patience import PATIENCE_S
+
+USAGE = (Usage(deployment="d", input_tokens=100, output_tokens=20, usd=0.02), Usage(deployment="d", images=1))
+A_CENT = Estimate(tokens=100, usd=0.01)
+
+
+class Till:
+    """A ledger with these limits, and its bills."""
+
+    def __init__(self, redis: Redis, limits: str) -> None:
+        self.bills = Bills(redis, Archive(redis, 3600))
+        self.ledger = Ledger(redis, self.bills, budgets.read(limits))
+
+    async def admit(
+        self, event: str, estimate: Estimate = A_CENT, *, user: User = ADA, channel: str = ""
+    ) -> str:
+        asked = said(event=event, user=user, channel=channel)
+        return await self.ledger.admit(asked, event, [estimate])
+
+    async def settle(
+        self, event: str, *usage: Usage, user: User = ADA, channel: str = "", turns: int = 1
+    ) -> None:
+        asked: Said = said(event=event, user=user, channel=channel, conversation=f"test:{event}")
+        await self.ledger.settle(bill_of(asked, event, "assistant", usage, turns=turns))
+
+
+async def verdicts(*asked: Awaitable[str]) -> list[str]:
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    return sorted("ok" if isinstance(answer, str) else type(answer).__name__ for answer in answers)
+
+
+async def test_questions_of_a_minute_are_counted_for_each_person(redis: Redis) -> None:
+    till = Till(redis, "person: 2 requests/minute")
+    assert await verdicts(*(till.admit(f"e{n}") for n in range(5))) == ["RateLimited"] * 3 + ["ok"] * 2
+    await till.admit("bob's", user=BOB)
+    await till.admit("e0")  # the same event, tried again, is let in
+    with pytest.raises(
+        RateLimited, match=r"2 questions a minute are allowed. Please ask again in \d+ second"
+    ):
+        await till.admit("another")
+
+
+async def test_tokens_of_a_minute_are_reserved_and_then_counted(redis: Redis) -> None:
+    till = Till(redis, "channel: 1k tokens/minute")
+    await till.admit("e0", Estimate(tokens=900), channel="C1")
+    with pytest.raises(RateLimited, match=r"1,000 tokens a minute are allowed in this channel"):
+        await till.admit("e1", Estimate(tokens=200), channel="C1")
+    await till.admit("e1", Estimate(tokens=200), channel="C2")
+    await till.admit("e1b", Estimate(tokens=2000))  # no limit holds in a one-to-one chat
+    await till.settle("e0", Usage(deployment="d", input_tokens=50), channel="C1")
+    await till.admit("e2", Estimate(tokens=900), channel="C1")
+    with pytest.raises(
+        BudgetSpent, match="may take up to 5,000 tokens, and 1,000 tokens a minute are allowed"
+    ):
+        await till.admit("e3", Estimate(tokens=5000), channel="C1")
+
+
+async def test_field_note_37_what_is_reserved_can_not_be_spent_twice(redis: Redis) -> None:
+    till = Till(redis, "person: $0.05/day")
+    price = Estimate(usd=0.02)
+    assert await verdicts(*(till.admit(f"e{n}", price) for n in range(5))) == ["BudgetSpent"] * 3 + ["ok"] * 2
+    with pytest.raises(BudgetSpent, match=r"\$0\.01 left, and this may take up to \$0\.02"):
+        await till.admit("e5", price)
+    for number in range(5):
+        await till.settle(f"e{number}")  # they cost nothing in the end
+    await till.admit("e9", Estimate(usd=0.05))
+    with pytest.raises(BudgetSpent, match=r"\$0\.05\) is used up. It starts anew in .*at 00:00 UTC"):
+        await till.admit("e10", Estimate(usd=0.01))
+
+
+async def test_field_note_40_a_channel_s_budget_is_everybody_s_in_it(redis: Redis) -> None:
+    till = Till(redis, "person: unlimited; channel: $1/month; channel C9: unlimited; tenant: 4 requests/day")
+    await till.admit("a", Estimate(usd=0.75), channel="C1")
+    with pytest.raises(BudgetSpent, match=r"This channel's budget for this month .*on 1 \w+ at 00:00 UTC"):
+        await till.admit("b", Estimate(usd=0.75), channel="C1", user=BOB)
+    for event in ("c", "d", "e"):
+        await till.admit(event, Estimate(usd=0.75), channel="C9", user=BOB)
+    with pytest.raises(BudgetSpent, match=r"Your organisation's questions for today .* are used up"):
+        await till.admit("f", channel="C2")
+
+
+async def test_what_one_limit_refuses_is_reserved_under_none(redis: Redis) -> None:
+    till = Till(redis, "person: 9 requests/minute; channel: $0.02/day; tenant: $5/month")
+    for event in ("a", "b"):
+        await till.admit(event, channel="C1")
+    for _ in range(3):
+        with pytest.raises(BudgetSpent):
+            await till.admit("c", channel="C1")
+    assert [one.used for one in await till.ledger.standing(ADA, "C1")] == [2, 20_000, 20_000]
+
+
+async def test_an_unknown_price_counts_as_a_question_and_tokens_and_as_no_dollars(redis: Redis) -> None:
+    till = Till(redis, "person: $1/day, 10k tokens/day, 3 requests/day")
+    await till.admit("a", Estimate(tokens=500))
+    await till.settle("a", Usage(deployment="d", input_tokens=400))
+    dollars, tokens, requests = await till.ledger.standing(ADA, "")
+    assert (dollars.used, tokens.used, requests.used) == (0, 400, 1)
+    today, month = await till.ledger.today_and_month(ADA)
+    assert today == month
+    assert (today.microdollars, today.unpriced) == (0, 1)
+
+
+async def test_a_person_is_told_once_that_most_of_a_budget_is_used(redis: Redis) -> None:
+    till = Till(redis, "person: $0.10/day; warn: 50%")
+    assert [await till.admit(f"e{n}", Estimate(usd=0.02)) for n in range(2)] == ["", ""]
+    words = await till.admit("e2", Estimate(usd=0.02))
+    assert words.startswith(
+        "Your budget for today: up to $0.06 of $0.10 used, this answer included. Anew in "
+    )
+    assert await till.admit("e2", Estimate(usd=0.02)) == words  # another attempt at the same answer
+    assert await till.admit("e3", Estimate(usd=0.02)) == ""
+
+
+async def test_a_reservation_that_nobody_settles_is_given_back_in_time(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = Till(redis, "person: $0.05/day")
+    monkeypatch.setattr(quota, "_HOLD_MS", -1)  # past its time at once
+    await till.admit("abandoned", Estimate(usd=0.05))
+    monkeypatch.setattr(quota, "_HOLD_MS", 60_000)
+    await till.admit("next", Estimate(usd=0.05))
+    await till.settle("abandoned", USAGE[0])  # it was not abandoned after all: what it cost counts
+    (dollars,) = await till.ledger.standing(ADA, "")
+    assert dollars.used == 70_000
+
+
+async def test_what_was_spent_is_added_up_by_person_and_tenant_over_days(redis: Redis) -> None:
+    till = Till(redis, "")
+    for person, event in ((ADA, "a"), (BOB, "b"), (ADA, "c")):
+        await till.admit(event, user=person)
+        for _ in range(2):
+            await till.settle(event, *USAGE, user=person)
+    today = now().date()
+    week = today - timedelta(days=6)
+    once = Spent(turns=1, tokens=120, output_tokens=20, images=1, microdollars=20_000, unpriced=1)
+    assert await till.ledger.spent(ADA.tenant, ADA.id, week, today) == once + once
+    assert await till.ledger.spent(ADA.tenant, None, week, today) == once + once + once
+    assert once.input_tokens == 100
+
+
+async def test_the_books_say_the_same_as_the_ledger_by_everything_that_is_asked_for(redis: Redis) -> None:
+    till = Till(redis, "")
+    other = User(id="eve", tenant="globex")
+    for person, event in ((ADA, "a"), (BOB, "b"), (other, "c")):
+        await till.settle(event, *USAGE, user=person, channel="C1")
+    await till.settle("a:summary", USAGE[0], channel="C1", turns=0)
+    await till.bills.tidy()
+    today = now().date()
+    found = {(line.kind, line.name): line.sums for line in await Books(redis).lines(today, today)}
+    assert {name: sums.turns for (_, name), sums in found.items()} == {
+        "": 3,
+        "d": 3,
+        "assistant": 3,
+        "test C1": 3,
+        "acme": 2,
+        "globex": 1,
+        "acme/ada": 1,
+        "acme/bob": 1,
+        "globex/eve": 1,
+    }
+    assert found["day", ""].microdollars == 80_000
+    assert found["person", "acme/ada"].tokens == 240
+    assert (found["tenant", "acme"].unpriced, found["deployment", "d"].images) == (2, 3)
+
+
+async def test_field_note_42_a_person_is_forgotten_and_the_tenant_s_sums_stay(redis: Redis) -> None:
+    till = Till(redis, "tenant: 9 requests/day; person: 9 requests/minute")
+    await till.admit("a")
+    await till.settle("a", *USAGE)
+    await till.bills.tidy()
+    assert await till.ledger.forget(ADA) == 1
+    assert not [name async for name in redis.scan("*") if name.endswith(":ada") and ":rate:" not in name]
+    today = now().date()
+    assert (await till.ledger.spent(ADA.tenant, None, today, today)).turns == 1
+    assert "person" not in {line.kind for line in await Books(redis).lines(today, today)}
+
+
+async def test_field_note_42_a_budget_is_not_to_be_had_anew_by_being_forgotten(redis: Redis) -> None:
+    till = Till(redis, "person: $0.02/day")
+    await till.admit("a")
+    await till.settle("a", *USAGE)
+    assert await till.ledger.forget(ADA) == 1
+    assert await redis.call("EXISTS", keys.spent(ADA.tenant, f"{now():%Y-%m}", "person", ADA.id)) == 0
+    with pytest.raises(BudgetSpent):
+        await till.admit("b")
+    today = now()
+    left = await redis.call("TTL", keys.spent(ADA.tenant, f"{today:%Y-%m-%d}", "person", ADA.id))
+    assert 0 < left <= keys.DAY_S  # it goes with the day
+
+
+# ------------------------------------------------------------------ two hundred at once
+
+PEOPLE = tuple(User(id=f"p{number}", tenant="acme") for number in range(5))
+EACH = 40
+
+
+async def crowd(tills: Sequence[Till], cost: Usage) -> int:
+    """Two hundred messages at once, of five people in one channel, over several connections; how many were
+    let in. Half of them are settled while others still ask.
+    """
+
+    async def ask(number: int) -> bool:
+        till, person, event = tills[number % len(tills)], PEOPLE[number % len(PEOPLE)], f"e{number}"
+        try:
+            await till.admit(event, Estimate(tokens=120, usd=0.01), user=person, channel="C1")
+        except (BudgetSpent, RateLimited):
+            return False
+        if number % 2:
+            await till.settle(event, cost, user=person, channel="C1")
+        return True
+
+    return sum(await asyncio.gather(*map(ask, range(EACH * len(PEOPLE)))))
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        ("person: $0.07/day", 35),
+        ("channel: $0.31/month", 31),
+        ("tenant: $0.31/day", 31),
+        ("person: $0.10/day; channel: $0.45/day; tenant: $0.40/month", 40),
+        ("channel: 2400 tokens/day", 20),
+        ("tenant: 2400 tokens/minute", 20),
+        ("person: 3 requests/day", 15),
+        ("tenant: 23 requests/minute; person: 100 requests/minute", 23),
+    ],
+)
+async def test_field_note_37_two_hundred_messages_at_once_never_take_more_than_was_reserved_for_them(
+    redis: Redis, redis_url: str, limits: str, most: int
+) -> None:
+    others = [Redis(redis_url, timeout_s=PATIENCE_S) for _ in range(3)]
+    try:
+        tills = [Till(one, limits) for one in (redis, *others)]
+        for one in others:  # connected to before they are needed all at once
+            await one.call("DBSIZE")
+        exact = Usage(deployment="d", input_tokens=100, output_tokens=20, usd=0.01)
+        assert await crowd(tills, exact) == most
+    finally:
+        for one in others:
+            await one.close()
+    for person in PEOPLE:
+        for standing in await tills[0].ledger.standing(person, "C1"):
+            assert standing.used <= standing.limit.most, standing
+
+
+async def test_field_fault_117_what_limits_count_of_a_forgotten_person_ends_with_its_period(
+    redis: Redis,
+) -> None:
+    """Field fault 117: `forget` kept the day's counter 400 days after the next question."""
+    till = Till(redis, "person: 9 requests/day, 99 requests/month")
+    await till.admit("a")
+    await till.settle("a", *USAGE)
+    await till.ledger.forget(ADA)
+    await till.admit("b")
+    await till.settle("b", *USAGE)
+    at = now()
+    for form, most in (("%Y-%m-%d", keys.DAY_S), ("%Y-%m", 31 * keys.DAY_S)):
+        name = keys.spent(ADA.tenant, f"{at:{form}}", "person", ADA.id)
+        assert 0 < await redis.call("TTL", name) <= most
+    standing = await till.ledger.standing(ADA, "")
+    assert [one.used for one in standing] == [2, 2]  # no budget is to be had anew

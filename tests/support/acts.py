@@ -1,0 +1,62 @@
+"""Events for tests: what people do, with everything that a test does not care about filled in."""
+
+from bot.domain.events import Address, Deleted, Edited, Rated, Said, Stopped, User, now
+
+ADA = User(id="ada", tenant="acme", name="Ada")
+BOB = User(id="bob", tenant="acme", name="Bob")
+
+
+def _where(event: str, conversation: str) -> Address:
+    return Address(conversation=conversation, event=event)
+
+
+def said(
+    text: str = "hello",
+    *,
+    event: str = "e1",
+    conversation: str = "test:room",
+    user: User = ADA,
+    addressed: bool = True,
+    channel: str = "",
+) -> Said:
+    """Somebody says something."""
+    return Said(
+        id=event,
+        address=_where(event, conversation),
+        user=user,
+        at=now(),
+        text=text,
+        addressed=addressed,
+        channel=channel,
+    )
+
+
+def forgets(event: str, *, user: User = ADA, channel: str = "") -> tuple[Said, Said]:
+    """Somebody asks to be forgotten, and confirms it."""
+    return (
+        said("forget me", event=f"{event} asks", user=user, channel=channel),
+        said("forget me now", event=event, user=user, channel=channel),
+    )
+
+
+def edited(target: str, text: str, *, event: str = "edit", conversation: str = "test:room") -> Edited:
+    """Somebody edits what they said."""
+    return Edited(id=event, address=_where(event, conversation), user=ADA, at=now(), target=target, text=text)
+
+
+def deleted(target: str, *, event: str = "delete", conversation: str = "test:room") -> Deleted:
+    """Somebody deletes what they said."""
+    return Deleted(id=event, address=_where(event, conversation), user=ADA, at=now(), target=target)
+
+
+def rated(post: str, *, good: bool = True, event: str = "rate", conversation: str = "test:room") -> Rated:
+    """Somebody rates an answer."""
+    return Rated(id=event, address=_where(event, conversation), user=ADA, at=now(), post=post, good=good)
+
+
+def stopped(conversation: str = "test:room") -> Stopped:
+    """Somebody presses stop."""
+    return Stopped(id="stop", address=_where("stop", conversation), user=ADA, at=now())
+
+
+__all__ = ["ADA", "BOB", "deleted", "edited", "forgets", "rated", "said", "stopped"]

@@ -1,0 +1,223 @@
+"""What a person sees, and who is asked, when a deployment struggles: each fault of the simulated Azure."""
+
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from adapters.studio.playground.prompt_report import dollars
+from bot.domain.turns import Prices
+from bot.llm.catalog.deployments import Roster
+from bot.llm.openai.model import Limits
+from bot.llm.routing import router as rooms
+from bot.llm.routing.router import Gateway
+from bot.storage.usage.cooldowns import Cooldowns
+from tests.llm.conftest import deployment
+from tests.simulators.azure import Answer, AzureSimulator, Deployed, Kind
+from tests.support.acts import said, stopped
+from tests.support.bench import ROOM, Bench
+
+KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
+STORY = "one two three four five"
+PRICES = Prices(input_usd=1.0, cached_usd=0.5, output_usd=4.0)
+
+
+@pytest.fixture
+async def azure() -> AsyncGenerator[AzureSimulator]:
+    """Two deployments, `a` asked first."""
+    async with AzureSimulator(deployments={"a": Deployed(), "b": Deployed()}) as simulator:
+        yield simulator
+
+
+@pytest.fixture(params=[True, False], ids=["classic", "v1"])
+async def gateway(
+    request: pytest.FixtureRequest, azure: AzureSimulator, bench: Bench
+) -> AsyncGenerator[Gateway]:
+    """Answers on the bench, by one of the two styles of the API."""
+    made = tuple(
+        deployment(azure, classic=request.param, name=name, order=order, prices=PRICES)
+        for order, name in enumerate("ab")
+    )
+    limits = Limits(first_token_s=2.0, between_tokens_s=1.0)
+    async with rooms.connect(
+        Roster(deployments=made), KEYS, limits=limits, shared=Cooldowns(bench.redis)
+    ) as opened:
+        bench.gateway = opened
+        yield opened
+
+
+def asked(azure: AzureSimulator) -> str:
+    """Who was asked, in order."""
+    return "".join(one.deployment for one in azure.journal)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("rate_limited", {"retry_after_s": 30}),
+        ("server_error", {}),
+        ("unauthorized", {}),
+        ("forbidden", {}),
+        ("deployment_not_found", {}),
+        ("gone", {}),
+        ("slow", {"first_s": 5.0}),
+    ],
+)
+@pytest.mark.usefixtures("gateway")
+async def test_before_the_first_word_another_deployment_steps_in_and_nobody_notices(
+    bench: Bench, azure: AzureSimulator, kind: Kind, more: dict[str, Any]
+) -> None:
+    azure.fail(kind, deployment="a", **more)
+    (turn,) = await bench.answer(said("hello"))
+    assert bench.room.texts == ["You said: hello"]
+    assert asked(azure) == "ab"
+    assert [one.deployment for one in turn.usage] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("unauthorized", "did not accept the key"),
+        ("forbidden", "may not be used"),
+        ("deployment_not_found", "does not exist"),
+        ("gone", "is retired"),
+    ],
+)
+@pytest.mark.usefixtures("gateway")
+async def test_field_note_35_what_only_the_operator_can_mend_is_told_apart_and_told_once(
+    bench: Bench, azure: AzureSimulator, kind: Kind, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    azure.fail(kind, deployment="a", times=-1)
+    with caplog.at_level(logging.ERROR):
+        await bench.answer(*(said(f"hello {n}", event=f"e{n}") for n in range(3)))
+    assert bench.room.texts == [f"You said: hello {n}" for n in range(3)]
+    (record,) = [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert words in record.getMessage()
+    assert asked(azure) == "abbb"
+
+
+@pytest.mark.parametrize("kind", ["dropped", "malformed", "stream_error", "stalled"])
+@pytest.mark.usefixtures("gateway")
+async def test_a_stream_that_breaks_is_gone_on_with_once_and_what_it_cost_is_estimated(
+    bench: Bench, azure: AzureSimulator, kind: Kind
+) -> None:
+    def answer(messages: list[Any]) -> Answer:
+        shown = str(messages[-2]["content"]) if messages[-2]["role"] == "assistant" else ""
+        return Answer(text=STORY[len(shown) :] if STORY.startswith(shown) else STORY, chunks=5)
+
+    azure.answer = answer
+    azure.interval_s = 0.01
+    azure.fail(kind, deployment="a", after=3)
+    (turn,) = await bench.answer(said("count"))
+    assert bench.room.texts == [STORY]
+    assert asked(azure) == "ab"
+    broken, whole = turn.usage
+    assert (broken.deployment, broken.estimated, whole.deployment, whole.estimated) == ("a", True, "b", False)
+    assert broken.input_tokens > 0
+    assert broken.output_tokens > 0
+    assert (broken.usd or 0) > 0
+    await bench.answer(said("/sent", event="s"))
+    assert "Asked too: `a`: about" in bench.room.texts[-1]
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_a_stream_that_breaks_twice_keeps_what_was_shown_and_says_so(
+    bench: Bench, azure: AzureSimulator
+) -> None:
+    azure.answer = lambda messages: Answer(text=STORY, chunks=5)
+    azure.interval_s = 0.01
+    azure.fail("dropped", times=2, after=3)
+    (turn,) = await bench.answer(said("count"))
+    (text,) = bench.room.texts
+    assert text.startswith("one two")
+    assert "The answer broke off here" in text
+    assert turn.outcome == "failed"
+    assert [one.estimated for one in turn.usage] == [True, True]
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_field_note_33_a_refused_parameter_is_left_out_and_remembered(
+    bench: Bench, azure: AzureSimulator
+) -> None:
+    assert azure.deployments is not None
+    azure.deployments["a"].refuses = ("stream_options",)
+    await bench.answer(said("hello"), said("and more", event="e2"))
+    assert bench.room.texts == ["You said: hello", "You said: and more"]
+    assert ["stream_options" in one.body for one in azure.journal] == [True, False, False]
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_what_the_api_finds_too_long_is_made_smaller_once(bench: Bench, azure: AzureSimulator) -> None:
+    for number in range(3):
+        await bench.answer(said(f"{number} " + "word " * 300, event=f"e{number}"))
+    before = len(azure.journal)
+    azure.fail("too_long")
+    await bench.answer(said("And now?", event="now"))
+    first, second = list(azure.journal)[before:]
+    assert len(second.body["messages"]) < len(first.body["messages"])
+    assert bench.room.texts[-1].startswith("You said: And now?")
+    assert "I saw less of it than usual" in bench.room.texts[-1]
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_field_note_30_what_the_filter_stops_is_told_and_kept_out_of_later_prompts(
+    bench: Bench, azure: AzureSimulator
+) -> None:
+    azure.fail("blocked", categories=("hate",))
+    await bench.answer(said("something bad", event="bad"))
+    azure.answer = lambda messages: Answer(text="Well then", finish="content_filter", filtered=("violence",))
+    await bench.answer(said("something worse", event="worse"))
+    azure.answer = lambda messages: "fine"
+    turns = await bench.answer(said("something good", event="good"))
+    question, answer, last = bench.room.texts
+    assert "hate (" in question
+    assert "violence (" in answer
+    assert last == "fine"
+    assert [turn.outcome for turn in turns] == ["refused", "refused", "answered"]
+    assert "question hate" in turns[0].filter
+    assert "answer violence" in turns[1].filter
+    assert "something bad" not in str(azure.journal[-1].body)
+    assert "something worse" not in str(azure.journal[-1].body)
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_field_note_36_when_all_cool_down_the_seconds_are_told_and_answers_come_in_order(
+    bench: Bench, azure: AzureSimulator
+) -> None:
+    for name in "ab":
+        azure.fail("rate_limited", deployment=name, retry_after_s=2.4)
+    await bench.answer(said("first", event="e1"), said("second", event="e2"))
+    assert bench.room.texts == ["You said: first", "You said: second"]
+    assert any("answer in about 2 seconds" in text for _, text in bench.room.history)
+    assert asked(azure)[:2] == "ab"
+    assert len(azure.journal) == 4
+
+
+@pytest.mark.usefixtures("gateway")
+async def test_an_answer_that_a_person_stopped_is_priced_by_estimate(
+    bench: Bench, azure: AzureSimulator
+) -> None:
+    azure.answer = lambda messages: Answer(text=" ".join([STORY] * 100), chunks=500)
+    azure.interval_s = 0.05
+    await bench.accept(said("count"))
+    async with bench.working():
+        await bench.until(lambda: "one two" in "".join(bench.room.texts))
+        await bench.accept(stopped())
+        await bench.until(bench.idle)
+    (turn,) = await bench.turns.turns(ROOM)
+    assert turn.usage
+    assert all(one.estimated and (one.usd or 0) > 0 for one in turn.usage)
+    assert dollars(turn).startswith("about $")
+
+
+async def test_a_second_is_asked_beside_one_that_is_silent_and_both_are_paid_for(
+    bench: Bench, azure: AzureSimulator, gateway: Gateway
+) -> None:
+    gateway.adopt(Roster(deployments=gateway.every(), hedge_ms=50), KEYS)
+    azure.fail("slow", deployment="a", first_s=30.0)
+    (turn,) = await bench.answer(said("hello"))
+    assert bench.room.texts == ["You said: hello"]
+    assert {(one.deployment, one.estimated) for one in turn.usage} >= {("b", False)}
+    assert asked(azure).startswith("ab")

@@ -1,0 +1,217 @@
+"""A person writes again while they are answered: by a setting, the running answer stops."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from bot.app.services import House, open_house
+from bot.app.settings import Settings
+from bot.domain.events import Attachment, Said
+from bot.domain.prompts import Prompt
+from bot.domain.turns import Delta
+from bot.storage.redis.client import Redis
+from tests.support.acts import BOB, deleted, edited, said, stopped
+from tests.support.bench import ROOM, Bench
+from tests.support.room import Room
+
+
+class Slow:
+    """Answers "first" never to its end; anything else at once."""
+
+    def __init__(self, bench: Bench, began: str) -> None:
+        self.running = asyncio.Event()
+        self._began = began
+        bench.model.script = self
+
+    async def __call__(self, prompt: Prompt) -> AsyncGenerator[Delta]:
+        if prompt.messages[-1].text == "first":
+            if self._began:
+                yield Delta(text=self._began)
+            self.running.set()
+            await asyncio.Event().wait()
+        yield Delta(text="the next answer")
+
+
+async def test_field_note_03_the_same_person_s_next_message_supersedes_their_answer(bench: Bench) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        second = said("second", event="b")
+        await bench.accept(second)
+        assert await bench.inbox.supersede(second)
+        await bench.until(bench.idle)
+    assert bench.room.texts == ["Once upon\n\n_Stopped here: you wrote again._", "the next answer"]
+    assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "Once upon", "second"]
+
+
+async def test_field_note_11_a_question_that_is_changed_while_it_is_answered_is_answered_at_once(
+    bench: Bench,
+) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        other = edited("another", "what?", event="x")
+        assert not await bench.inbox.supersede(other), "that question is not being answered"
+        changed = edited("a", "second")
+        await bench.accept(changed)
+        assert await bench.inbox.supersede(changed)
+        await bench.until(bench.idle)
+    assert bench.room.texts == ["the next answer"]
+    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["a"]
+
+
+async def test_field_note_11_a_question_that_is_deleted_while_it_is_answered_is_answered_no_further(
+    bench: Bench,
+) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        gone = deleted("a")
+        await bench.accept(gone)
+        assert await bench.inbox.supersede(gone)
+        await bench.until(bench.idle)
+    assert bench.room.texts == ["Once upon\n\n_Stopped here: you deleted your question._"]
+    assert await bench.turns.turns(ROOM) == ()
+
+
+async def test_an_answer_is_stopped_by_whoever_asked_or_has_leave(bench: Bench) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        wish = replace(stopped(), user=BOB)
+        assert await bench.inbox.stop(wish) == "ignored"
+        assert await bench.inbox.stop(wish, leave=True) == "accepted"
+        await bench.until(bench.idle)
+    assert bench.room.texts == ["Once upon\n\n_Stopped, as you asked._"]
+
+
+async def test_an_answer_that_was_to_stop_is_not_written_by_the_next_worker_either(bench: Bench) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working(drain_s=0.01):
+        await slow.running.wait()
+    assert await bench.inbox.stop(stopped()) == "accepted"
+    await bench.accept(said("second", event="b"))
+    assert await bench.inbox.stop(stopped()) == "duplicate"
+    async with bench.working():
+        await bench.until(bench.idle)
+    assert bench.room.texts[-2:] == ["_Stopped, as you asked._", "the next answer"]
+
+
+async def test_a_question_without_any_answer_yet_is_still_seen_by_the_next(bench: Bench) -> None:
+    slow = Slow(bench, "")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        second = said("second", event="b")
+        await bench.accept(second)
+        await bench.inbox.supersede(second)
+        await bench.until(bench.idle)
+    assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "second"]
+
+
+async def supersede(bench: Bench, event: Said) -> None:
+    await bench.accept(event)
+    await bench.inbox.supersede(event)
+
+
+async def test_field_note_03_what_the_same_person_still_waits_for_is_answered_with_their_newest(
+    bench: Bench,
+) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working():
+        await slow.running.wait()
+        other = replace(said("mine", event="x"), user=BOB)
+        await bench.accept(other)
+        for event in (said("second", event="b"), said("usage", event="c"), said("third", event="d")):
+            await supersede(bench, event)
+        await bench.until(bench.idle)
+    turns = await bench.turns.turns(ROOM)
+    assert [turn.id for turn in turns] == ["a", "x", "b", "c", "d"], "nothing is lost"
+    assert [turn.outcome for turn in turns] == ["answered", "answered", "refused", "answered", "answered"]
+    stopped, mine, _, third = bench.room.texts
+    assert (stopped, mine, third) == (
+        "Once upon\n\n_Stopped here: you wrote again._",
+        "the next answer",
+        "the next answer",
+    )
+    assert [m.text for m in bench.model.prompts[-1].messages if m.role == "user"][-3:] == [
+        "mine",
+        "second",
+        "third",
+    ]
+
+
+async def test_a_superseded_question_whose_answer_was_begun_elsewhere_is_told_so_there(bench: Bench) -> None:
+    slow = Slow(bench, "Once upon")
+    await bench.accept(said("first", event="a"))
+    async with bench.working(drain_s=0.01):
+        await slow.running.wait()
+        await bench.until(lambda: bool(bench.room.texts))
+    await supersede(bench, said("second", event="b"))
+    async with bench.working():
+        await bench.until(bench.idle)
+    assert bench.room.texts == ["_Not answered by itself: you wrote again._", "the next answer"]
+    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["a", "b"]
+
+
+async def test_a_file_of_a_superseded_message_is_named_to_the_model(bench: Bench) -> None:
+    file = Attachment(id="f", name="plan.pdf", mime="application/pdf")
+    await bench.accept(replace(said("", event="a"), attachments=(file,)))
+    await supersede(bench, said("second", event="b"))
+    async with bench.working():
+        await bench.until(bench.idle)
+    assert [m.text for m in bench.model.prompts[-1].messages if m.role == "user"][-2:] == [
+        "[sent, and not looked at: plan.pdf]",
+        "second",
+    ]
+
+
+async def test_nobody_supersedes_another_person_or_what_does_not_run(bench: Bench) -> None:
+    first, second = said("first", event="a"), said("second", event="b")
+    await bench.accept(first, second)
+    assert not await bench.inbox.supersede(first), "nothing runs yet"
+    slow = Slow(bench, "Once upon")
+    async with bench.working(drain_s=0.01):
+        await slow.running.wait()
+        assert not await bench.inbox.supersede(replace(second, user=BOB))
+        assert not await bench.inbox.supersede(first), "a second delivery of the event itself"
+
+
+@pytest.mark.parametrize(("policy", "answered"), [("queue", ["a", "b", "c", "d"]), ("supersede", ["c", "d"])])
+async def test_by_a_setting_only_the_newest_question_is_answered_and_commands_and_asides_count_for_none(
+    redis: Redis, bench: Bench, folder: Path, policy: str, answered: list[str]
+) -> None:
+    settings = Settings.model_validate(
+        {"redis_url": redis.url, "parley_data_dir": folder, "parley_while_answering": policy}
+    )
+
+    async def answer(house: House, *events: Said) -> None:
+        for event in events:
+            await house.accept(replace(event, channel="C1"))
+        stop = asyncio.Event()
+        work = asyncio.create_task(house.worker([Room()]).run(stop))
+        await bench.until(bench.idle)
+        stop.set()
+        await work
+
+    async with open_house(settings) as house:
+        await answer(house, said("mention-only", event="0"))
+        await answer(
+            house,
+            said("hello", event="a"),
+            said("hello again", event="b"),
+            said("what is 2 + 2?", event="c"),
+            said("Bob, did you see that?", event="aside", addressed=False),
+            said("usage", event="d"),
+        )
+        shown = [turn.id for turn in await house.turns.turns(ROOM) if turn.outcome == "answered"]
+    assert shown == ["0", *answered]
