@@ -86,7 +86,8 @@ def test_commands_that_documents_show_exist(document: Path) -> None:
     groups = {name: set(getattr(group, "commands", {})) for name, group in known.items()}
     text = document.read_text(encoding="utf-8")
     wrong: list[str] = []
-    for command, below in re.findall(SHOWN, text, re.MULTILINE):
+    found: list[tuple[str, str]] = re.findall(SHOWN, text, re.MULTILINE)
+    for command, below in found:
         name = command if command in known else RENAMED.get(command, command)
         if name not in known:
             wrong.append(f"parley {command}")
