@@ -61,6 +61,17 @@ def test_files_that_documents_name_exist(document: Path) -> None:
     assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_modules_that_overviews_name_exist(name: str) -> None:
+    """A path may be shortened where the one before it says where it is."""
+    there = [
+        str(path.relative_to(ROOT)) for folder in ("bot", "adapters") for path in (ROOT / folder).rglob("*.*")
+    ]
+    named = re.findall(r"`([\w/]+\.(?:py|lua|yaml|js|html))`", (ROOT / name).read_text(encoding="utf-8"))
+    short = [one for one in named if "NAME" not in one and not (ROOT / one).exists()]
+    assert [one for one in short if not any(path.endswith(f"/{one}") for path in there)] == []
+
+
 @pytest.mark.parametrize("name", MOST_LINES)
 def test_overviews_are_short(name: str) -> None:
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= MOST_LINES[name]
