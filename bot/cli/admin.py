@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# ------------------------------------------------------------------ what was given up
+# ------------------------------------------------------------------ dead letters
 
-buried = typer.Typer(no_args_is_help=True, help="See what was given up; have it tried again, or drop it.")
+dead_letters = typer.Typer(no_args_is_help=True, help="List, retry or drop messages that failed repeatedly.")
 _Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="ID...", help="As `parley buried list` shows them.")
+    list[str] | None, typer.Argument(metavar="ID...", help="As `parley dead-letters list` shows them.")
 ]
-_All = Annotated[bool, typer.Option("--all", help="Everything that is buried.")]
+_All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
 
-@buried.command("list")
-def buried_list() -> None:
-    """List what was given up, with the reasons."""
+@dead_letters.command("list")
+def dead_letters_list() -> None:
+    """List dead letters with the reason for each."""
     import textwrap
 
-    found = run(_buried(lambda graveyard: graveyard.all()))
+    found = run(_on_dead_letters(lambda graveyard: graveyard.all()))
     for name, one in found.items():
         attempts = f"{one.attempts} attempt{'s' if one.attempts != 1 else ''}"
         typer.echo(f"{name}  {one.at:%Y-%m-%d %H:%M} UTC  {attempts}  {one.conversation}")
@@ -37,19 +37,19 @@ def buried_list() -> None:
             if text:
                 typer.echo(f"{'':12}{label:4}  {textwrap.shorten(text, 90, placeholder=' …')}")
     if not found:
-        typer.echo("Nothing is buried.")
+        typer.echo("There are no dead letters.")
 
 
-@buried.command("retry")
-def buried_retry(ids: _Ids = None, everything: _All = False) -> None:
-    """Put messages back at the end of what waits in their conversations."""
-    _dig(ids, everything, lambda graveyard, name: graveyard.retry(name), "is tried again")
+@dead_letters.command("retry")
+def dead_letters_retry(ids: _Ids = None, everything: _All = False) -> None:
+    """Put messages back at the end of their conversations' queues."""
+    _dig(ids, everything, lambda graveyard, name: graveyard.retry(name), "is queued again")
 
 
-@buried.command("drop")
-def buried_drop(ids: _Ids = None, everything: _All = False) -> None:
-    """Delete messages that were given up."""
-    _dig(ids, everything, lambda graveyard, name: graveyard.drop(name), "is dropped")
+@dead_letters.command("drop")
+def dead_letters_drop(ids: _Ids = None, everything: _All = False) -> None:
+    """Delete dead letters."""
+    _dig(ids, everything, lambda graveyard, name: graveyard.drop(name), "is deleted")
 
 
 def _dig(
@@ -64,15 +64,15 @@ def _dig(
         ]
 
     if not ids and not everything:
-        raise ConfigError("Say which: give ids, as `parley buried list` shows them, or --all.")
-    results = run(_buried(to_each))
+        raise ConfigError("Give the ids that `parley dead-letters list` shows, or --all.")
+    results = run(_on_dead_letters(to_each))
     for name, there in results:
-        typer.echo(f"{name} {done}." if there else f"{name} is not buried.", err=not there)
+        typer.echo(f"{name} {done}." if there else f"{name} is not a dead letter.", err=not there)
     if not all(there for _, there in results):
         raise typer.Exit(1)
 
 
-async def _buried(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
+async def _on_dead_letters(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
     from bot.app.services import open_house
     from bot.storage.queue.dead_letters import Graveyard
 

@@ -27,7 +27,7 @@ _REASON = (
 def backup(
     file: Annotated[Path, typer.Argument(help="The archive to write; it must not exist yet.")],
 ) -> None:
-    """Copy the data directory to a file, also while Parley runs.
+    """Copy the data directory to a file while Parley runs.
 
     The file holds what people wrote and, unless PARLEY_SECRET_KEYS is set, the key that seals workspace
     tokens: keep it as safe as the data directory.
@@ -122,8 +122,9 @@ def restore(
 
     FILE is extracted to PARLEY_DATA_DIR, which must be empty.
 
-    What was waiting when the backup was made may have been answered since. So that nobody gets an answer
-    twice, it moves to the dead letters: `parley buried list` shows it, `parley buried retry` has it answered.
+    What was waiting when the backup was made may have been answered since. So that nobody gets an answer twice, it
+    moves to the dead letters: `parley dead-letters list` shows it, `parley dead-letters retry` has it answered.
+
     Stop every other process of Parley first.
     """
     settings = load_settings()
@@ -134,7 +135,7 @@ def restore(
     if file is not None:
         _extract(file, settings.parley_data_dir)
     count = run(_set_aside())
-    typer.echo(f"Restored. {count} message{'s' if count != 1 else ''} set aside: `parley buried list`.")
+    typer.echo(f"Restored. {count} message{'s' if count != 1 else ''} set aside: `parley dead-letters list`.")
 
 
 def _extract(file: Path, folder: Path) -> None:

@@ -40,7 +40,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Ask questions, check the answers, compare with the last time.
+    """Run evaluation cases and compare with the last run.
 
     The files hold cases; prompts/README.md says how they are written.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.cli.admin import buried, deployments, forget
+from bot.cli.admin import dead_letters, deployments, forget
 from bot.cli.backup import backup, restore
 from bot.cli.console import load_settings, run
 from bot.cli.evaluate import evaluate
@@ -244,5 +244,6 @@ parley.command()(usage)
 parley.command()(forget)
 parley.command()(backup)
 parley.command()(restore)
-parley.add_typer(buried, name="buried")
+parley.add_typer(dead_letters, name="dead-letters")
+parley.add_typer(dead_letters, name="buried", hidden=True)  # its name before; goes away with the next release
 parley.add_typer(deployments, name="deployments")

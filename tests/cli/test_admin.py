@@ -1,4 +1,4 @@
-"""`parley buried`: what was given up is seen, tried again and dropped from the command line."""
+"""`parley dead-letters`: what was given up is seen, tried again and dropped from the command line."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ def parley(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
     monkeypatch.setenv("REDIS_URL", redis_url)
 
     def run(*arguments: str) -> Result:
-        return CliRunner().invoke(command_line, ["buried", *arguments])
+        return CliRunner().invoke(command_line, ["dead-letters", *arguments])
 
     return run
 
@@ -55,7 +55,7 @@ async def waiting(inbox: Inbox, conversation: str) -> str:
 
 
 async def test_nothing_buried_is_said_as_such(redis: Redis, parley: Parley) -> None:
-    assert (await on(parley, "list")).output == "Nothing is buried.\n"
+    assert (await on(parley, "list")).output == "There are no dead letters.\n"
 
 
 async def test_the_list_shows_where_when_how_often_why_and_the_first_words(
@@ -74,22 +74,28 @@ async def test_one_is_tried_again_another_is_dropped(inbox: Inbox, parley: Parle
     await bury(inbox, "test:one", "once more", "it fails")
     await bury(inbox, "test:two", "never mind", "it fails")
     one, two = re.findall(r"^([0-9a-f]{10}) ", (await on(parley, "list")).output, re.MULTILINE)
-    assert (await on(parley, "retry", one)).output == f"{one} is tried again.\n"
-    assert (await on(parley, "drop", two)).output == f"{two} is dropped.\n"
+    assert (await on(parley, "retry", one)).output == f"{one} is queued again.\n"
+    assert (await on(parley, "drop", two)).output == f"{two} is deleted.\n"
     assert await waiting(inbox, "test:one") == "once more"
     assert await waiting(inbox, "test:two") == ""
     again = await on(parley, "retry", one, two)
     assert again.exit_code == 1
-    assert f"{two} is not buried." in again.output
+    assert f"{two} is not a dead letter." in again.output
 
 
 async def test_all_are_tried_again_at_once(inbox: Inbox, parley: Parley) -> None:
     for number in range(3):
         await bury(inbox, f"test:{number}", f"m{number}", "the key is wrong")
-    assert (await on(parley, "retry", "--all")).output.count("is tried again.") == 3
+    assert (await on(parley, "retry", "--all")).output.count("is queued again.") == 3
     assert [await waiting(inbox, f"test:{number}") for number in range(3)] == ["m0", "m1", "m2"]
 
 
 async def test_without_an_id_it_is_asked_which(redis: Redis, parley: Parley) -> None:
     result = await asyncio.to_thread(parley, "drop")
-    assert "Say which" in str(result.exception)
+    assert "Give the ids" in str(result.exception)
+
+
+async def test_the_old_name_of_the_command_still_works(redis: Redis, parley: Parley) -> None:
+    result = await asyncio.to_thread(CliRunner().invoke, command_line, ["buried", "list"])
+    assert result.output == "There are no dead letters.\n"
+    assert "buried" not in (await asyncio.to_thread(CliRunner().invoke, command_line, ["--help"])).output

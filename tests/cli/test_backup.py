@@ -88,7 +88,7 @@ async def test_restoring_into_another_directory_posts_nothing_twice(tmp_path: Pa
         code, said = await bot.command(new, "restore", str(file))
         assert code == 0, said
         assert "2 messages set aside" in said, said
-        code, listed = await bot.command(new, "buried", "list")
+        code, listed = await bot.command(new, "dead-letters", "list")
         assert "still waiting" in listed
         assert "queued behind it" in listed
 
@@ -101,7 +101,7 @@ async def test_restoring_into_another_directory_posts_nothing_twice(tmp_path: Pa
 
 
 async def test_what_was_not_answered_is_answered_when_the_operator_retries_it(tmp_path: Path) -> None:
-    """The bot died before it could answer: the message set aside is answered by `parley buried retry`."""
+    """The bot died before it could answer: the message set aside is answered by `parley dead-letters retry`."""
     old, new, file = tmp_path / "old", tmp_path / "new", tmp_path / "parley.tar.gz"
     async with SlackSimulator(retry_pauses_s=()) as slack, AzureSimulator() as azure:
         bot = Bot(slack, azure)
@@ -113,7 +113,7 @@ async def test_what_was_not_answered_is_answered_when_the_operator_retries_it(tm
             assert (await bot.command(old, "backup", str(file)))[0] == 0
         stalled.times = 0
         assert (await bot.command(new, "restore", str(file)))[0] == 0
-        assert (await bot.command(new, "buried", "retry", "--all"))[0] == 0
+        assert (await bot.command(new, "dead-letters", "retry", "--all"))[0] == 0
         async with bot.serving(new):
             await slack.until(lambda: "You said: what about me?" in slack.answers(channel, ts), PATIENCE_S)
 

@@ -21,9 +21,6 @@ DOCUMENTS = sorted(
     }
 )
 MOST_LINES = {"README.md": 150, "ARCHITECTURE.md": 150}
-RENAMED = {"dead-letters": "buried"}
-"""Commands whose new names documents use; the old one is accepted while it is an alias."""
-
 SHOWN = r"(?:^(?: {4})?(?:PARLEY_\w+=\S+ )*|`|\.venv/bin/)parley ([a-z][a-z-]+)(?: ([a-z]+))?"
 """A command of ours: at the beginning of a line, or of code in a line."""
 TARGETS = r"^\.PHONY: (\S+)$"
@@ -99,10 +96,9 @@ def test_commands_that_documents_show_exist(document: Path) -> None:
     wrong: list[str] = []
     found: list[tuple[str, str]] = re.findall(SHOWN, text, re.MULTILINE)
     for command, below in found:
-        name = command if command in known else RENAMED.get(command, command)
-        if name not in known:
+        if command not in known:
             wrong.append(f"parley {command}")
-        elif groups[name] and below and below not in groups[name]:
+        elif groups[command] and below and below not in groups[command]:
             wrong.append(f"parley {command} {below}")
     assert wrong == []
 

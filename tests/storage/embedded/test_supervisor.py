@@ -368,10 +368,10 @@ async def test_the_operator_s_commands_use_the_server_that_runs(bot: Bot) -> Non
     """Field fault 94b: they neither start a second server on the data nor end the one in use."""
     server = bot.server()
     command = await start(
-        [PARLEY, "buried", "list"], {"PARLEY_DATA_DIR": str(bot.folder)}, stdout=asyncio.subprocess.PIPE
+        [PARLEY, "dead-letters", "list"], {"PARLEY_DATA_DIR": str(bot.folder)}, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await command.communicate()
-    assert (command.returncode, output) == (0, b"Nothing is buried.\n")
+    assert (command.returncode, output) == (0, b"There are no dead letters.\n")
     assert await bot.ready()
     assert bot.server() == server
     assert await bot.restarts() == 0
