@@ -32,7 +32,7 @@ from tests.support.hostile_texts import HOSTILE, ORDINARY, SURFACES
 
 SIZE = 7_000
 """Characters, where the limits of the surfaces are a tenth of what they are, so that every one of them is met."""
-LARGE = 150_000
+LARGE = 60_000
 LIMITS = (
     (slack_format, "MESSAGE_LIMIT"),
     (teams_format, "TEXT_LIMIT"),

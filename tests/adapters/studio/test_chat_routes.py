@@ -13,7 +13,7 @@ from aiohttp import ClientResponse, ClientSession, CookieJar
 from PIL import Image as Pictures
 from pydantic import SecretStr
 
-from adapters.studio import StudioAdapter
+from adapters.studio import StudioAdapter, chat_routes
 from adapters.studio.adapter import WHOLE_EVERY
 from adapters.studio.auth.guard import COOKIE, WRONG_TOKENS_PER_MINUTE
 from adapters.studio.chat.frames import render, written
@@ -166,8 +166,9 @@ async def test_history_is_shown_as_safe_html_with_its_pictures(
 
 
 async def test_a_picture_is_waited_for_until_its_turn_is_written_down(
-    http: ClientSession, studio: Studio
+    http: ClientSession, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chat_routes, "PICTURE_PATIENCE_S", PATIENCE_S)
     asking = asyncio.create_task(http.get(room(studio, "/images/late")))
     await studio.history.asked.wait()
     studio.history.images[f"studio:{C}", "late"] = Image(mime="image/png", data=b"PNG", ref="late")
