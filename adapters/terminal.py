@@ -17,8 +17,17 @@ from aiohttp import web
 
 from bot.domain.adapter import Accept
 from bot.domain.errors import NotAllowed, StateUnavailable
-from bot.domain.events import Address, Attachment, Post, Quote, Said, Stopped, User, now
-from bot.domain.turns import Finding, Reply
+from bot.domain.events import (
+    Address,
+    Attachment,
+    MessageReceived,
+    PostedMessage,
+    QuotedMessage,
+    StopRequested,
+    User,
+    now,
+)
+from bot.domain.turns import CheckResult, Reply
 
 PROMPT = "> "
 MOST_LINE_BYTES = 64 * 1024
@@ -120,7 +129,7 @@ class TerminalAdapter:
 
     async def _ask(self, text: str, accept: Accept) -> None:
         event = f"{self.name}:{uuid.uuid4().hex}"
-        said = Said(
+        said = MessageReceived(
             id=event,
             address=Address(conversation=self._conversation, event=event),
             user=self._user,
@@ -148,7 +157,7 @@ class TerminalAdapter:
             self._end()
             return
         self._stopped.add(event)
-        stopped = Stopped(
+        stopped = StopRequested(
             id=f"{event}:stop",
             address=Address(conversation=self._conversation, event=event),
             user=self._user,
@@ -172,11 +181,11 @@ class TerminalAdapter:
 
     # -------------------------------------------------------------- what the person sees
 
-    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+    async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
         """One post for each event, so that an earlier attempt is continued where it stopped."""
-        return begun or Post(id=address.event)
+        return begun or PostedMessage(id=address.event)
 
-    async def update(self, post: Post, text: str) -> bool:
+    async def update(self, post: PostedMessage, text: str) -> bool:
         """Prints what is new."""
         before, clean = self._written.get(post.id, ("", ""))
         clean = clean + _clean(text[len(before) :]) if text.startswith(before) else _clean(text)
@@ -184,7 +193,7 @@ class TerminalAdapter:
         self._show(post, clean)
         return post.id not in self._stopped
 
-    async def close(self, post: Post, reply: Reply) -> Post:
+    async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         """Prints the rest, where the pictures are, and the sources."""
         lines = [_clean(reply.text)] if reply.text else []
         for number, image in enumerate(reply.images, 1):
@@ -200,7 +209,7 @@ class TerminalAdapter:
         self._wake_up()
         return post
 
-    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
+    async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """Nothing: here nobody speaks before the bot is called."""
         return ()
 
@@ -208,11 +217,11 @@ class TerminalAdapter:
         """Nothing can be attached to a line of text."""
         raise NotAllowed("Files can't be attached in the terminal. Paste the text instead.")
 
-    async def check(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """A terminal has no settings."""
         return []
 
-    def _show(self, post: Post, text: str) -> None:
+    def _show(self, post: PostedMessage, text: str) -> None:
         shown = self._shown.get(post.id, "")
         if text.startswith(shown):
             self._print(text[len(shown) :])
@@ -230,7 +239,7 @@ class TerminalAdapter:
             self._end()
 
 
-async def _quietly(accept: Accept, stopped: Stopped) -> None:
+async def _quietly(accept: Accept, stopped: StopRequested) -> None:
     with suppress(StateUnavailable):  # the adapter stops the answer by itself at its next update
         await accept(stopped)
 

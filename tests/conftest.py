@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.files.process_pool import Pool
+from bot.files.process_pool import ProcessPool
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support import servers
@@ -66,9 +66,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def pool() -> AsyncGenerator[Pool]:
+async def pool() -> AsyncGenerator[ProcessPool]:
     """Processes that read files."""
-    made = Pool()
+    made = ProcessPool()
     yield made
     await made.close()
 

@@ -9,7 +9,7 @@ from bot.domain.errors import LeaseLost, Unavailable
 log = logging.getLogger(__name__)
 
 
-class Pace:
+class EditThrottle:
     """Sends the newest whole text: the first at once, then one at a time, one per `interval_s` seconds.
 
     Invariants: `offer` never waits; texts are sent in the order in which they were offered, older ones that

@@ -53,7 +53,7 @@ class Token:
             await asyncio.shield(self._fetching)
         return self._value
 
-    def spoil(self) -> None:
+    def invalidate(self) -> None:
         """Forget the token: the service that it is for has refused it."""
         self._ends_at = 0.0
 

@@ -32,7 +32,7 @@ _REPORT_S = 60.0
 REFUSAL = b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n%s\r\n"
 
 
-class Connection(web.RequestHandler):
+class HttpConnection(web.RequestHandler):
     """One connection, which knows what it is waiting for and since when."""
 
     def __init__(self, pool: "ConnectionPool", server: web.Server, client: str, **options: Any) -> None:
@@ -174,7 +174,7 @@ class ConnectionPool:
         self.most = most
         self.most_of_one = max(1, most // 2)
         self._proxies = proxies
-        self._connections: set[Connection] = set()
+        self._connections: set[HttpConnection] = set()
         self._by_client: Counter[str] = Counter()
         self._reported_s = -_REPORT_S
 
@@ -193,13 +193,13 @@ class ConnectionPool:
             return None
         return client
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: HttpConnection) -> None:
         """It counts from now on."""
         self._connections.add(connection)
         self._by_client[connection.client] += 1
         telemetry.CONNECTIONS.set(len(self))
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: HttpConnection) -> None:
         """It is closed."""
         if connection not in self._connections:
             return
@@ -213,11 +213,11 @@ class ConnectionPool:
         """Descriptors have run out: close what can be closed."""
         self._make_room(self._connections, max(1, self.most // 32))
 
-    def _make_room(self, among: Iterable[Connection], count: int) -> int:
+    def _make_room(self, among: Iterable[HttpConnection], count: int) -> int:
         """Close connections that wait for their clients; how many there were."""
         now_s = time.monotonic()
 
-        def order(one: Connection) -> tuple[int, int, float]:
+        def order(one: HttpConnection) -> tuple[int, int, float]:
             rank, age_s = one.order(now_s)
             return rank, self._by_client[one.client], age_s
 
@@ -249,7 +249,7 @@ class ConnectionPool:
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Tells a connection what it is doing."""
         connection = request.protocol
-        if not isinstance(connection, Connection):
+        if not isinstance(connection, HttpConnection):
             return await handler(request)
         connection.begin(request)
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.shared.client_address import TrustedProxies
-from adapters.shared.http_connections import REFUSAL, Connection, ConnectionPool
+from adapters.shared.http_connections import REFUSAL, ConnectionPool, HttpConnection
 from bot.domain import telemetry
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class _Listener:
                 accepted.send(REFUSAL % (b"503 Service Unavailable", b"Retry-After: 5\r\n"))
             accepted.close()
             return
-        connection = Connection(
+        connection = HttpConnection(
             self._pool, self._server, client, access_log=None, keepalive_timeout=KEEP_ALIVE_S
         )
         self._pool.add(connection)
@@ -168,7 +168,7 @@ class _Listener:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _connect(self, connection: Connection, accepted: socket.socket) -> None:
+    async def _connect(self, connection: HttpConnection, accepted: socket.socket) -> None:
         try:
             await self._loop.connect_accepted_socket(lambda: connection, accepted)
         except OSError as error:

@@ -12,25 +12,25 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from adapters.slack.answers.slash_command import CommandAnswer
-from adapters.slack.answers.stream import Answer
+from adapters.slack.answers.stream import SlackAnswer
 from adapters.slack.answers.thread import NativeStreams
 from adapters.slack.api import files
 from adapters.slack.api.error_hints import for_the_operator
-from adapters.slack.api.web_api import Rejected, WebApi, new_session
+from adapters.slack.api.web_api import SlackRejected, WebApi, new_session
 from adapters.slack.health_check import inspect, inspect_many
 from adapters.slack.inbound import thread_history
-from adapters.slack.inbound.dispatcher import Reception
-from adapters.slack.inbound.home_and_modals import Surfaces
+from adapters.slack.inbound.dispatcher import Dispatcher
+from adapters.slack.inbound.home_and_modals import HomeAndModals
 from adapters.slack.inbound.http import EventRoute, bolt_app
 from adapters.slack.inbound.socket_mode import listen
 from adapters.slack.manifest import INSTALL_PATH, PATH, REDIRECT_PATH
 from adapters.slack.workspaces.installations import Installations
 from adapters.slack.workspaces.oauth import InstallPages
 from adapters.slack.workspaces.workspace import Workspace, Workspaces
-from bot.domain.adapter import Accept, Desk, Limiter, Vault
+from bot.domain.adapter import Accept, Limiter, Secrets, SelfService
 from bot.domain.errors import ConfigError, LeaseLost, PlatformUnavailable
-from bot.domain.events import Address, Attachment, Post, Quote
-from bot.domain.turns import Finding, Reply
+from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
+from bot.domain.turns import CheckResult, Reply
 
 log = logging.getLogger(__name__)
 
@@ -61,19 +61,19 @@ class SlackAdapter:
         client_id: str = "",
         client_secret: SecretStr | None = None,
         limiter: Limiter | None = None,
-        desk: Desk | None = None,
-        vault: Vault | None = None,
+        self_service: SelfService | None = None,
+        secrets: Secrets | None = None,
     ) -> None:
         if signing_secret is None and app_token is None:
             raise ConfigError("Slack needs SLACK_SIGNING_SECRET for events by HTTP, or SLACK_APP_TOKEN.")
-        if bot_token is None and (client_secret is None or vault is None):
+        if bot_token is None and (client_secret is None or secrets is None):
             raise ConfigError("Slack needs SLACK_BOT_TOKEN, or SLACK_CLIENT_ID with SLACK_CLIENT_SECRET.")
         self._bot_token, self._signing_secret, self._app_token = bot_token, signing_secret, app_token
         self._api_url, self._client_id, self._client_secret = api_url, client_id, client_secret
-        self._limiter, self._desk, self._vault = limiter, desk, vault
-        self._streams = NativeStreams(vault)
-        self._answers: OrderedDict[str, Answer | CommandAnswer] = OrderedDict()
-        self._whole: OrderedDict[str, Post] = OrderedDict()
+        self._limiter, self._self_service, self._secrets = limiter, self_service, secrets
+        self._streams = NativeStreams(secrets)
+        self._answers: OrderedDict[str, SlackAnswer | CommandAnswer] = OrderedDict()
+        self._whole: OrderedDict[str, PostedMessage] = OrderedDict()
         self._statuses: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,13 +83,13 @@ class SlackAdapter:
         self._workspaces = Workspaces(
             self._session, self._api_url, self._bot_token, self._installations(), self._limiter
         )
-        self._surfaces = Surfaces(self._desk, self._later)
+        self._surfaces = HomeAndModals(self._self_service, self._later)
         return self
 
     def _installations(self) -> Installations | None:
-        if self._bot_token is not None or self._client_secret is None or self._vault is None:
+        if self._bot_token is not None or self._client_secret is None or self._secrets is None:
             return None
-        return Installations(self._vault, self._limiter, self._api, self._client_id, self._client_secret)
+        return Installations(self._secrets, self._limiter, self._api, self._client_id, self._client_secret)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -113,8 +113,8 @@ class SlackAdapter:
         if self._signing_secret is not None:
             app = bolt_app(self._bot_token, self._reception(accept).receive)
             found.append(web.post(PATH, EventRoute(app, self._signing_secret).handle))
-        if self._vault is not None and (installations := self._workspaces.installations) is not None:
-            pages = InstallPages(installations, self._vault, self._api_url)
+        if self._secrets is not None and (installations := self._workspaces.installations) is not None:
+            pages = InstallPages(installations, self._secrets, self._api_url)
             found += [web.get(INSTALL_PATH, pages.install), web.get(REDIRECT_PATH, pages.redirect)]
         return found
 
@@ -124,8 +124,8 @@ class SlackAdapter:
             app = bolt_app(self._bot_token, self._reception(accept).receive)
             await listen(app, self._app_token, self._api_url)
 
-    def _reception(self, accept: Accept) -> Reception:
-        return Reception(accept, self._workspaces, self._surfaces, self._later)
+    def _reception(self, accept: Accept) -> Dispatcher:
+        return Dispatcher(accept, self._workspaces, self._surfaces, self._later)
 
     async def _warm_up(self) -> None:
         """Learn who we are before the first event asks."""
@@ -137,7 +137,7 @@ class SlackAdapter:
 
     # -------------------------------------------------------------- out
 
-    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+    async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
         """Begin to answer. Nothing is posted yet: the first words begin the message.
 
         What an earlier attempt showed without recording it is looked for in the thread, by its mark.
@@ -147,12 +147,12 @@ class SlackAdapter:
         if data.get("kind") != "command":
             data.setdefault("question", data["thread"])
         data |= {"anew": "1"} if data.pop("shown", "") else {}
-        post = Post(id=begun.id if begun else _id_until_shown(address), data=data)
+        post = PostedMessage(id=begun.id if begun else _id_until_shown(address), data=data)
         if (abandoned := self._answers.pop(post.id, None)) is not None:
             await abandoned.settle()
         workspace = await self._workspaces.at(data)
         answer = self._answer_of(workspace, post)
-        if isinstance(answer, Answer):
+        if isinstance(answer, SlackAnswer):
             if retry or (begun is not None and not answer.visible):
                 with for_the_operator():
                     await answer.recover(RECOVERY_PATIENCE_S)
@@ -162,7 +162,7 @@ class SlackAdapter:
         self._remember(post.id, answer)
         return post
 
-    async def update(self, post: Post, text: str) -> bool:
+    async def update(self, post: PostedMessage, text: str) -> bool:
         """Let the answer grow at its pace; where it was not opened here, it is shown when it is closed."""
         answer = self._answers.get(post.id)
         self._hide_status(post.id)
@@ -171,7 +171,7 @@ class SlackAdapter:
         answer.offer(text)
         return not answer.stopped
 
-    async def close(self, post: Post, reply: Reply) -> Post:
+    async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         """Show the whole reply. The post keeps the ids of all its messages, and of its pictures.
 
         Where the bot is no member, whoever asked about a message there reads the answer alone.
@@ -184,10 +184,10 @@ class SlackAdapter:
         with for_the_operator():
             try:
                 finished = await answer.finish(reply)
-            except Rejected as error:
+            except SlackRejected as error:
                 if error.code not in files.NOT_A_MEMBER or not post.data.get("response_url"):
                     raise
-                alone = Post(id=post.id, data=post.data | {"kind": "command"})
+                alone = PostedMessage(id=post.id, data=post.data | {"kind": "command"})
                 answer = self._remember(post.id, self._answer_of(workspace, alone))
                 finished = await answer.finish(reply)
         del self._answers[post.id]
@@ -196,11 +196,11 @@ class SlackAdapter:
             self._whole.popitem(last=False)
         return finished
 
-    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
+    async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """The thread before the question, without our own part in it; the newest fifty messages at most."""
         data = address.data
         threaded = data.get("kind") != "command" and data["thread"] != data["question"]
-        if not (threaded or room):
+        if not (threaded or include_channel):
             return ()
         with for_the_operator():
             workspace = await self._workspaces.at(data)
@@ -211,7 +211,7 @@ class SlackAdapter:
         workspace = await self._workspaces.at(attachment.data)
         return await files.fetch(workspace.api, attachment)
 
-    async def check(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """Credentials and scopes, in words."""
         installations = self._workspaces.installations
         if installations is not None:
@@ -220,12 +220,12 @@ class SlackAdapter:
 
     # -------------------------------------------------------------- answers in progress
 
-    def _answer_of(self, workspace: Workspace, post: Post) -> Answer | CommandAnswer:
+    def _answer_of(self, workspace: Workspace, post: PostedMessage) -> SlackAnswer | CommandAnswer:
         if post.data.get("kind") == "command":
             return CommandAnswer(workspace.api, post)
-        return Answer(workspace.api, self._streams, post, workspace.our_ids, self._later)
+        return SlackAnswer(workspace.api, self._streams, post, workspace.our_ids, self._later)
 
-    def _remember(self, post_id: str, answer: Answer | CommandAnswer) -> Answer | CommandAnswer:
+    def _remember(self, post_id: str, answer: SlackAnswer | CommandAnswer) -> SlackAnswer | CommandAnswer:
         """Keep what is known of an answer until it is whole."""
         self._answers[post_id] = answer
         self._answers.move_to_end(post_id)
@@ -233,17 +233,17 @@ class SlackAdapter:
             self._answers.popitem(last=False)
         return answer
 
-    def _show_status_soon(self, workspace: Workspace, post: Post) -> None:
+    def _show_status_soon(self, workspace: Workspace, post: PostedMessage) -> None:
         """Say that the bot is thinking, unless the first words are there before anybody could wonder."""
         loop = asyncio.get_running_loop()
         self._hide_status(post.id)
         self._statuses[post.id] = loop.call_later(STATUS_AFTER_S, self._show_status, workspace, post)
 
-    def _show_status(self, workspace: Workspace, post: Post) -> None:
+    def _show_status(self, workspace: Workspace, post: PostedMessage) -> None:
         self._statuses.pop(post.id, None)
         self._later(self._set_status(workspace, post))
 
-    async def _set_status(self, workspace: Workspace, post: Post) -> None:
+    async def _set_status(self, workspace: Workspace, post: PostedMessage) -> None:
         place = {"channel_id": post.data["channel"], "thread_ts": post.data["thread"]}
         try:
             await workspace.api.call("assistant.threads.setStatus", place | {"status": STATUS})
@@ -255,14 +255,14 @@ class SlackAdapter:
             status.cancel()
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        async def unless_another_has_the_floor() -> None:
+        async def unless_lease_lost() -> None:
             try:
                 with suppress(LeaseLost):
                     await work
             except Exception:
                 log.exception("something beside an answer failed in Slack")
 
-        task = asyncio.get_running_loop().create_task(unless_another_has_the_floor())
+        task = asyncio.get_running_loop().create_task(unless_lease_lost())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

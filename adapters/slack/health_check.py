@@ -3,30 +3,32 @@
 import aiohttp
 from pydantic import SecretStr
 
-from adapters.slack.api.web_api import Rejected, WebApi
+from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.manifest import SCOPES
 from adapters.slack.workspaces.installations import Installations
 from bot.domain.errors import ConfigError, PlatformUnavailable, StateUnavailable
-from bot.domain.turns import Finding
+from bot.domain.turns import CheckResult
 
 REINSTALL = "Add them under OAuth & Permissions (or paste `parley manifest slack`) and install the app again."
 
 
-async def inspect(api: WebApi, app_token: SecretStr | None) -> list[Finding]:
+async def inspect(api: WebApi, app_token: SecretStr | None) -> list[CheckResult]:
     """One finding per thing looked at. Never raises."""
     try:
         who, headers = await api.call_with_headers("auth.test", {})
-    except Rejected as error:
+    except SlackRejected as error:
         words = (
             f"Slack refuses SLACK_BOT_TOKEN ({error.code}). Copy the bot token (xoxb-…) of the installed app."
         )
-        return [Finding(level="error", subject="Slack", words=words)]
+        return [CheckResult(level="error", subject="Slack", words=words)]
     except PlatformUnavailable as error:
         return [
-            Finding(level="error", subject="Slack", words=f"{error}. Is {api.api_url} reachable from here?")
+            CheckResult(
+                level="error", subject="Slack", words=f"{error}. Is {api.api_url} reachable from here?"
+            )
         ]
     signed_in = f"signed in as {who.get('user', '?')} in {who.get('team', '?')}"
-    findings = [Finding(level="ok", subject="Slack", words=signed_in)]
+    findings = [CheckResult(level="ok", subject="Slack", words=signed_in)]
     findings.append(_scopes(headers.get("x-oauth-scopes")))
     if app_token is not None:
         findings.append(await _socket_mode(api, app_token))
@@ -35,9 +37,9 @@ async def inspect(api: WebApi, app_token: SecretStr | None) -> list[Finding]:
 
 async def inspect_many(
     installations: Installations, api: WebApi, app_token: SecretStr | None
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Who has installed the app, and whether those tokens are good. Never raises."""
-    subject, findings = "Slack", list[Finding]()
+    subject, findings = "Slack", list[CheckResult]()
     try:
         names = await installations.names()
         for place in names:
@@ -45,35 +47,37 @@ async def inspect_many(
             token = SecretStr(installation.bot_token)
             findings += await inspect(WebApi(api.session, token, api.api_url), None)
     except (ConfigError, PlatformUnavailable, StateUnavailable) as error:
-        return [*findings, Finding(level="error", subject=subject, words=str(error))]
+        return [*findings, CheckResult(level="error", subject=subject, words=str(error))]
     if not names:
         words = "nobody has installed the app yet: open /slack/install at this server's public address"
-        findings.append(Finding(level="warning", subject=subject, words=words))
+        findings.append(CheckResult(level="warning", subject=subject, words=words))
     return findings + ([await _socket_mode(api, app_token)] if app_token is not None else [])
 
 
-def _scopes(header: str | None) -> Finding:
+def _scopes(header: str | None) -> CheckResult:
     subject = "Slack scopes"
     if header is None:
-        return Finding(level="warning", subject=subject, words="Slack did not say which scopes are granted.")
+        return CheckResult(
+            level="warning", subject=subject, words="Slack did not say which scopes are granted."
+        )
     granted = {scope.strip() for scope in header.split(",")}
     missing = sorted(set(SCOPES) - granted)
     if missing:
         for_what = "; ".join(f"{scope} (for {', '.join(SCOPES[scope])})" for scope in missing)
-        return Finding(level="error", subject=subject, words=f"missing: {for_what}. {REINSTALL}")
-    return Finding(level="ok", subject=subject, words=f"all {len(SCOPES)} are granted")
+        return CheckResult(level="error", subject=subject, words=f"missing: {for_what}. {REINSTALL}")
+    return CheckResult(level="ok", subject=subject, words=f"all {len(SCOPES)} are granted")
 
 
-async def _socket_mode(api: WebApi, app_token: SecretStr) -> Finding:
+async def _socket_mode(api: WebApi, app_token: SecretStr) -> CheckResult:
     subject = "Slack Socket Mode"
     try:
         await WebApi(api.session, app_token, api.api_url).call("apps.connections.open", {})
-    except Rejected as error:
+    except SlackRejected as error:
         words = (
             f"Slack refuses SLACK_APP_TOKEN ({error.code}). Make an app-level token (xapp-…) with the scope "
             "connections:write under Basic Information, and switch Socket Mode on."
         )
-        return Finding(level="error", subject=subject, words=words)
+        return CheckResult(level="error", subject=subject, words=words)
     except (PlatformUnavailable, aiohttp.ClientError) as error:
-        return Finding(level="error", subject=subject, words=str(error))
-    return Finding(level="ok", subject=subject, words="SLACK_APP_TOKEN opens a connection")
+        return CheckResult(level="error", subject=subject, words=str(error))
+    return CheckResult(level="ok", subject=subject, words="SLACK_APP_TOKEN opens a connection")

@@ -1,6 +1,6 @@
 """The web console: a platform like the others, whose person sits at a page of our own."""
 
 from adapters.studio.adapter import StudioAdapter
-from adapters.studio.services import Feed, History, Office
+from adapters.studio.services import EventStreamPort, HistoryPort, StudioServices
 
-__all__ = ["Feed", "History", "Office", "StudioAdapter"]
+__all__ = ["EventStreamPort", "HistoryPort", "StudioAdapter", "StudioServices"]

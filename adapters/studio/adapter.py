@@ -9,20 +9,29 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.shared.edit_throttle import Pace
-from adapters.studio.auth.guard import Gate
-from adapters.studio.chat.frames import Closed, Frame, Opened, closed, encode, milliseconds, sketched, written
-from adapters.studio.chat.growing_text import Growth
-from adapters.studio.chat_routes import Pages
-from adapters.studio.pages.sign_in import Door
-from adapters.studio.routes import Rooms
-from adapters.studio.services import Feed, History, Office
+from adapters.shared.edit_throttle import EditThrottle
+from adapters.studio.auth.guard import Guard
+from adapters.studio.chat.frames import (
+    DoneFrame,
+    Frame,
+    OpenFrame,
+    done_frame,
+    encode,
+    milliseconds,
+    partial_image_frame,
+    text_frame,
+)
+from adapters.studio.chat.growing_text import GrowingHtml
+from adapters.studio.chat_routes import ChatRoutes
+from adapters.studio.pages.sign_in import SignInPage
+from adapters.studio.routes import Routes
+from adapters.studio.services import EventStreamPort, HistoryPort, StudioServices
 from adapters.studio.web.rendering import Role
-from bot.domain.adapter import Accept, demand_floor
+from bot.domain.adapter import Accept, require_lease
 from bot.domain.errors import NotAllowed, PlatformUnavailable, StateUnavailable
-from bot.domain.events import Address, Attachment, Post, Quote, now
+from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage, now
 from bot.domain.prompts import Image
-from bot.domain.turns import Finding, Reply
+from bot.domain.turns import CheckResult, Reply
 
 if TYPE_CHECKING:
     from adapters.studio.auth.entra import Entra
@@ -50,28 +59,28 @@ class StudioAdapter:
 
     def __init__(
         self,
-        feed: Feed,
-        history: History,
+        event_stream: EventStreamPort,
+        history: HistoryPort,
         token: SecretStr | None = None,
         *,
         editor_token: SecretStr | None = None,
         viewer_token: SecretStr | None = None,
-        office: Office | None = None,
+        services: StudioServices | None = None,
         entra: "Entra | None" = None,
         public_url: str = "",
     ) -> None:
-        """`token` is the operator's; without an `office` there is the chat alone."""
-        self._feed = feed
+        """`token` is the operator's; without a `services` there is the chat alone."""
+        self._event_stream = event_stream
         self._tokens: dict[Role, SecretStr | None] = {
             "viewer": viewer_token,
             "editor": editor_token,
             "operator": token,
         }
         self._entra = entra
-        gate = Gate(self._tokens, entra)
-        self._door = Door(gate, public_url)
-        self._pages = Pages(feed, history, gate, Rooms(gate, office))
-        self._writing: dict[str, _Writing] = {}
+        guard = Guard(self._tokens, entra)
+        self._sign_in = SignInPage(guard, public_url)
+        self._pages = ChatRoutes(event_stream, history, guard, Routes(guard, services))
+        self._writing: dict[str, _AnswerWriter] = {}
 
     async def __aenter__(self) -> Self:
         if self._entra is not None:
@@ -88,7 +97,7 @@ class StudioAdapter:
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
         """The page at `/` and what it asks for under `/studio/`."""
-        return [*self._door.routes(), *self._pages.routes(accept)]
+        return [*self._sign_in.routes(), *self._pages.routes(accept)]
 
     async def listen(self, accept: Accept) -> None:
         """Until cancelled: the streams to the pages end here, as they would keep the server from stopping."""
@@ -97,24 +106,26 @@ class StudioAdapter:
         finally:
             await self._pages.hang_up()
 
-    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+    async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
         """Show that an answer is coming, in the same place at every attempt."""
-        post = begun or Post(
+        post = begun or PostedMessage(
             id=address.event.removeprefix("studio:").replace(":", "."),
             data={"conversation": address.conversation, "message": address.data.get("message", "")},
         )
-        opened = Opened(event=post.data["message"], post=post.id, at=milliseconds(now()))
+        opened = OpenFrame(event=post.data["message"], post=post.id, at=milliseconds(now()))
         await self._begin(post).show(opened)
         return post
 
-    async def update(self, post: Post, text: str) -> bool:
+    async def update(self, post: PostedMessage, text: str) -> bool:
         """Show the text so far. A wish to stop comes as an event of its own, so this is always True."""
-        (self._writing.get(post.id) or self._begin(post)).pace.offer(text)
+        (self._writing.get(post.id) or self._begin(post)).throttle.offer(text)
         return True
 
-    async def sketch(self, post: Post, picture: Image) -> None:
+    async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
         """Show a picture as far as it is drawn, below the words."""
-        made = await asyncio.to_thread(sketched, post.data["message"], post.id, milliseconds(now()), picture)
+        made = await asyncio.to_thread(
+            partial_image_frame, post.data["message"], post.id, milliseconds(now()), picture
+        )
         if made is None:
             return
         try:
@@ -122,14 +133,14 @@ class StudioAdapter:
         except PlatformUnavailable as error:
             log.warning("a sketch could not be shown: %s", error)
 
-    async def close(self, post: Post, reply: Reply) -> Post:
+    async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         """Replace what was written by the whole reply."""
-        writing = self._writing.pop(post.id, None) or _Writing(self._feed, post)
-        await writing.pace.settle()
+        writing = self._writing.pop(post.id, None) or _AnswerWriter(self._event_stream, post)
+        await writing.throttle.settle()
         await writing.show(await self._whole(post, reply))
         return post
 
-    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
+    async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """Nothing: here nobody speaks before the bot is called."""
         return ()
 
@@ -137,50 +148,50 @@ class StudioAdapter:
         """The page sends text only."""
         raise NotAllowed("The studio can't take files yet. Paste the text of the file instead.")
 
-    async def check(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """Whether strangers can come in."""
         findings = [await self._entra.check()] if self._entra is not None else []
         given = {role: token.get_secret_value() for role, token in self._tokens.items() if token}
         if not given and not findings:
             words = "open to this machine only; set PARLEY_STUDIO_TOKEN to open it to others"
-            return [Finding(level="ok", subject="Studio", words=words)]
+            return [CheckResult(level="ok", subject="Studio", words=words)]
         if any(len(token) < 16 for token in given.values()):
             words = "PARLEY_STUDIO_TOKEN is short; use at least 16 random characters"
-            findings.append(Finding(level="warning", subject="Studio", words=words))
+            findings.append(CheckResult(level="warning", subject="Studio", words=words))
         elif given:
             words = "open to whoever holds a token: " + ", ".join(given)
-            findings.append(Finding(level="ok", subject="Studio", words=words))
+            findings.append(CheckResult(level="ok", subject="Studio", words=words))
         return findings
 
-    def _begin(self, post: Post) -> "_Writing":
+    def _begin(self, post: PostedMessage) -> "_AnswerWriter":
         """An answer that another worker took over is never closed here: the oldest are let go."""
         while len(self._writing) >= MOST_AT_ONCE:
             self._writing.pop(next(iter(self._writing)))
-        writing = self._writing[post.id] = _Writing(self._feed, post)
+        writing = self._writing[post.id] = _AnswerWriter(self._event_stream, post)
         return writing
 
-    async def _whole(self, post: Post, reply: Reply) -> Closed:
-        return await closed(
+    async def _whole(self, post: PostedMessage, reply: Reply) -> DoneFrame:
+        return await done_frame(
             post.data["conversation"], post.data["message"], post.id, milliseconds(now()), reply
         )
 
 
-class _Writing:
-    """An answer that is being written by this process; `pace` shows the newest text now and then."""
+class _AnswerWriter:
+    """An answer that is being written by this process; `throttle` shows the newest text now and then."""
 
-    def __init__(self, feed: Feed, post: Post) -> None:
-        self._feed = feed
+    def __init__(self, event_stream: EventStreamPort, post: PostedMessage) -> None:
+        self._event_stream = event_stream
         self._post = post
         self._shown = ""
         self._frames = 0
-        self._growth = Growth()
-        self.pace = Pace(self._write, FRAME_INTERVAL_S)
+        self._growth = GrowingHtml()
+        self.throttle = EditThrottle(self._write, FRAME_INTERVAL_S)
 
     async def show(self, frame: Frame) -> None:
         """Raises PlatformUnavailable, and LeaseLost."""
-        demand_floor()
+        require_lease()
         try:
-            await self._feed.publish(self._post.data["conversation"], encode(frame))
+            await self._event_stream.publish(self._post.data["conversation"], encode(frame))
         except StateUnavailable as away:
             raise PlatformUnavailable("The studio's feed is away.", away.retry_after_s) from away
 
@@ -192,5 +203,5 @@ class _Writing:
         self._frames += 1
         self._shown = ""  # after a failure the next frame carries everything, too
         event, at = self._post.data["message"], milliseconds(now())
-        await self.show(written(event, self._post.id, at, before, html, same if before else 0))
+        await self.show(text_frame(event, self._post.id, at, before, html, same if before else 0))
         self._shown = html

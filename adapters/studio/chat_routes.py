@@ -10,11 +10,11 @@ from pathlib import Path
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import Gate, Turned
-from adapters.studio.chat.frames import Asked, encode, past_turn
+from adapters.studio.auth.guard import Guard, HttpError
+from adapters.studio.chat.frames import QuestionFrame, encode, past_turn
 from adapters.studio.chat.requests import ACTS, body_of, conversation_of
-from adapters.studio.routes import Rooms
-from adapters.studio.services import Feed, History
+from adapters.studio.routes import Routes
+from adapters.studio.services import EventStreamPort, HistoryPort
 from adapters.studio.web.rendering import kept_page
 from bot.domain.adapter import Accept
 from bot.domain.errors import StateUnavailable
@@ -32,24 +32,26 @@ _CURSOR = re.compile(r"[0-9A-Za-z-]{1,64}")
 _REF = re.compile(r"[0-9A-Za-z_.-]{1,128}")
 
 
-class Pages:
+class ChatRoutes:
     """The web half of the studio: needs no worker in its process, only the feed and the history."""
 
-    def __init__(self, feed: Feed, history: History, gate: Gate, rooms: Rooms) -> None:
-        self._rooms = rooms
-        self._feed = feed
+    def __init__(
+        self, event_stream: EventStreamPort, history: HistoryPort, guard: Guard, pages: Routes
+    ) -> None:
+        self._pages = pages
+        self._event_stream = event_stream
         self._history = history
-        self._gate = gate
+        self._guard = guard
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
-        """Every route behind the gate."""
-        guard = self._gate.guard
+        """Every route behind the guard."""
+        guard = self._guard.guard
         room = "/studio/conversations/{id}"
 
         def taking(name: str) -> web.RouteDef:
             async def take(request: web.Request) -> web.StreamResponse:
                 body = await body_of(request, "application/json")
-                user = self._gate.person(request).user
+                user = self._guard.person(request).user
                 return await self._take(accept, *ACTS[name](conversation_of(request), body, user))
 
             return web.post(f"{room}/{name}", guard(take))
@@ -65,35 +67,35 @@ class Pages:
             web.get(f"{room}/events", guard(self._events)),
             web.get(room + "/images/{ref}", guard(self._image)),
             *(taking(name) for name in ACTS),
-            *self._rooms.routes(),
+            *self._pages.routes(),
         ]
 
     async def hang_up(self) -> None:
         """End every open stream; the pages come back by themselves when there is a server again."""
-        await self._rooms.streams.hang_up()
+        await self._pages.streams.hang_up()
 
     # -------------------------------------------------------------- from the person
 
-    async def _take(self, accept: Accept, event: Event, asked: Asked | None) -> web.Response:
-        """Have the event written down, then tell the open pages of it. Raises Turned, StateUnavailable."""
+    async def _take(self, accept: Accept, event: Event, asked: QuestionFrame | None) -> web.Response:
+        """Have the event written down, then tell the open pages of it. Raises HttpError, StateUnavailable."""
         receipt = await accept(event)
         if receipt == "denied":
-            raise Turned(404, NOT_YOURS)
+            raise HttpError(404, NOT_YOURS)
         if receipt == "busy":
-            raise Turned(429, "Too many messages are waiting here. Send this again in a moment.", 5)
+            raise HttpError(429, "Too many messages are waiting here. Send this again in a moment.", 5)
         if receipt == "accepted" and asked is not None:
             with suppress(StateUnavailable):  # it is written down: the other pages show it later
-                await self._feed.publish(event.address.conversation, encode(asked))
+                await self._event_stream.publish(event.address.conversation, encode(asked))
         return web.json_response({"receipt": receipt}, status=202)
 
     # -------------------------------------------------------------- to the page
 
     async def _chat(self, request: web.Request) -> web.Response:
-        return kept_page(request, self._rooms.draw(request, "chat.html", "Chat"))
+        return kept_page(request, self._pages.draw(request, "chat.html", "Chat"))
 
     async def _conversation(self, request: web.Request) -> web.Response:
         conversation, _ = await self._own(request)
-        reader = self._gate.person(request).user
+        reader = self._guard.person(request).user
         kept = await self._history.turns(conversation)
         turns = [await past_turn(conversation, turn, reader) for turn in kept]
         return web.Response(body=encode({"turns": turns}), content_type="application/json")
@@ -103,7 +105,7 @@ class Pages:
         conversation, _ = await self._own(request)
         image = await self._picture(conversation, ref) if _REF.fullmatch(ref) else None
         if image is None or image.mime not in PICTURES:
-            raise Turned(404, "That picture is not kept any more.")
+            raise HttpError(404, "That picture is not kept any more.")
         headers = {"Cache-Control": "private, max-age=86400, immutable", "Vary": "Cookie"}
         return web.Response(body=image.data, content_type=image.mime, headers=headers)
 
@@ -120,28 +122,28 @@ class Pages:
         conversation, claimed = await self._own(request)
         after = request.headers.get("Last-Event-ID") or request.query.get("after") or "0"
         if not _CURSOR.fullmatch(after):
-            raise Turned(400, "That is not the id of an event.")
-        person = self._gate.person(request)
+            raise HttpError(400, "That is not the id of an event.")
+        person = self._guard.person(request)
         frames = self._frames(conversation, after, None if claimed else person.id)
-        return await self._rooms.streams.send(request, person, frames)
+        return await self._pages.streams.send(request, person, frames)
 
     async def _own(self, request: web.Request) -> tuple[str, bool]:
-        """The conversation that the path names, and whether its owner is known. Raises Turned.
+        """The conversation that the path names, and whether its owner is known. Raises HttpError.
 
         While nobody has written in it, it may be looked at by whoever knows its id: a page does so before it
         sends its first message.
         """
         conversation = conversation_of(request)
         owner = await self._history.owner(conversation)
-        if owner not in (None, self._gate.person(request).id):
-            raise Turned(404, NOT_YOURS)
+        if owner not in (None, self._guard.person(request).id):
+            raise HttpError(404, NOT_YOURS)
         return conversation, owner is not None
 
     async def _frames(
         self, conversation: str, after: str, person: str | None
     ) -> AsyncGenerator[tuple[str, bytes]]:
         """What is written in a conversation; for a `person` who came before its owner, if they are that."""
-        async for id, frame in self._feed.follow(conversation, after):
+        async for id, frame in self._event_stream.follow(conversation, after):
             if person is not None and await self._history.owner(conversation) != person:
                 return
             person = None

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Protocol
 
 from bot.domain.prompts import Example, Template
-from bot.domain.publications import Binding, Place, Saved
+from bot.domain.publications import Assignment, Place, SavedConfig
 from bot.domain.turns import Turn
 
 
-class Trial(Protocol):
+class TrialView(Protocol):
     """Who meets a version that is only tried."""
 
     @property
@@ -18,7 +18,7 @@ class Trial(Protocol):
     def channels(self) -> Sequence[str]: ...
 
 
-class Release(Protocol):
+class VersionView(Protocol):
     """A template as it was published; an empty text takes the publication back."""
 
     @property
@@ -34,10 +34,10 @@ class Release(Protocol):
     @property
     def reason(self) -> str: ...
     @property
-    def trial(self) -> Trial | None: ...
+    def trial(self) -> TrialView | None: ...
 
 
-class Held(Protocol):
+class ActiveTemplateView(Protocol):
     """What counts for a template: by which version, what is tried, and the file under it."""
 
     @property
@@ -45,12 +45,12 @@ class Held(Protocol):
     @property
     def file(self) -> Template | None: ...
     @property
-    def version(self) -> Release | None: ...
+    def version(self) -> VersionView | None: ...
     @property
-    def trial(self) -> Release | None: ...
+    def trial(self) -> VersionView | None: ...
 
 
-class Proposal(Protocol):
+class ProposalView(Protocol):
     """An answer that somebody proposed as an example for a pool."""
 
     @property
@@ -65,13 +65,13 @@ class Proposal(Protocol):
     def at(self) -> datetime: ...
 
 
-class Press(Protocol):
+class PromptEditorPort(Protocol):
     """Templates and their versions; pools and what is proposed for them.
 
     Its methods raise StateUnavailable, TemplateError and NotAllowed, in words.
     """
 
-    def held(self, name: str) -> Held:
+    def active(self, name: str) -> ActiveTemplateView:
         """What counts for a template, and why."""
         ...
 
@@ -83,7 +83,7 @@ class Press(Protocol):
         """The examples of a pool; none for one that nobody knows."""
         ...
 
-    async def history(self, name: str) -> Sequence[Release]:
+    async def history(self, name: str) -> Sequence[VersionView]:
         """Every version that was published, newest first."""
         ...
 
@@ -96,14 +96,14 @@ class Press(Protocol):
         percent: int = 0,
         channels: Sequence[str] = (),
         after: int | None = None,
-    ) -> Release:
+    ) -> VersionView:
         """Publish for everybody, or, with a share or channels, for a trial.
 
         `after` is the number of the version that counted when the author looked, 0 for the file.
         """
         ...
 
-    async def roll_back(self, name: str, number: int, *, author: str, reason: str) -> Release:
+    async def roll_back(self, name: str, number: int, *, author: str, reason: str) -> VersionView:
         """Make an earlier version count again; 0 is the file."""
         ...
 
@@ -123,30 +123,30 @@ class Press(Protocol):
         """A template as a file's text: prompty, json or jsonl."""
         ...
 
-    async def propose(self, turn: Turn, pool: str, *, author: str) -> Proposal:
+    async def propose(self, turn: Turn, pool: str, *, author: str) -> ProposalView:
         """Propose a well-rated answer for a pool."""
         ...
 
-    async def proposals(self) -> Sequence[Proposal]:
+    async def proposals(self) -> Sequence[ProposalView]:
         """What waits for a review, newest first."""
         ...
 
-    async def accept(self, id: str, *, reviewer: str, user: str, assistant: str) -> Proposal:
+    async def accept(self, id: str, *, reviewer: str, user: str, assistant: str) -> ProposalView:
         """Publish a proposal into its pool, as the reviewer worded it."""
         ...
 
-    async def reject(self, id: str, *, reviewer: str) -> Proposal:
+    async def reject(self, id: str, *, reviewer: str) -> ProposalView:
         """Decide against a proposal."""
         ...
 
 
-class Bindings(Protocol):
+class AssignmentsPort(Protocol):
     """Who gets which template: as people choose it on their platform, and as editors give it.
 
     Its methods raise StateUnavailable.
     """
 
-    async def listed(self, template: str) -> Sequence[Binding]:
+    async def listed(self, template: str) -> Sequence[Assignment]:
         """Where a template was chosen."""
         ...
 
@@ -159,25 +159,27 @@ class Bindings(Protocol):
         ...
 
 
-class Saves(Protocol):
+class SavedConfigsPort(Protocol):
     """Set-ups of the playground that were saved for everybody. Its methods raise StateUnavailable."""
 
-    async def all(self) -> Sequence[Saved]:
+    async def all(self) -> Sequence[SavedConfig]:
         """Every one, the last saved first."""
         ...
 
-    async def get(self, id: str) -> Saved | None:
+    async def get(self, id: str) -> SavedConfig | None:
         """One of them."""
         ...
 
-    async def save(self, name: str, setups: str, *, author: str, replace: bool, owner: str = "") -> Saved:
+    async def save(
+        self, name: str, setups: str, *, author: str, replace: bool, owner: str = ""
+    ) -> SavedConfig:
         """Save under a name. Raises NotAllowed, also for a name that is taken, but to `replace` it."""
         ...
 
-    async def rename(self, id: str, name: str) -> Saved:
+    async def rename(self, id: str, name: str) -> SavedConfig:
         """Give it another name. Raises NotAllowed."""
         ...
 
-    async def delete(self, id: str) -> Saved | None:
+    async def delete(self, id: str) -> SavedConfig | None:
         """Delete one; what it was."""
         ...

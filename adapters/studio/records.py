@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any, Literal, Protocol, Self
 
-from bot.domain.turns import Deployment, Finding, Turn
+from bot.domain.turns import CheckResult, Deployment, Turn
 
 
-class Found(Protocol):
+class ConversationMatchView(Protocol):
     """A conversation with turns that match, newest first; `turns` is how many it has in all."""
 
     @property
@@ -18,21 +18,21 @@ class Found(Protocol):
     def turns(self) -> int: ...
 
 
-class Search(Protocol):
+class SearchResultsView(Protocol):
     """What was found; `before_ms` is where to go on, `None` at the end."""
 
     @property
-    def found(self) -> Sequence[Found]: ...
+    def found(self) -> Sequence[ConversationMatchView]: ...
     @property
     def before_ms(self) -> int | None: ...
 
 
-class Archive(Protocol):
+class ConversationSearchPort(Protocol):
     """What was said, in every conversation. Raises StateUnavailable."""
 
     async def search(
         self, matches: Callable[[Turn], bool], *, before_ms: int | None = None, count: int = 25
-    ) -> Search:
+    ) -> SearchResultsView:
         """Conversations with turns that match, the one that was answered last first."""
         ...
 
@@ -41,7 +41,7 @@ class Archive(Protocol):
         ...
 
 
-class Sums(Protocol):
+class UsageTotalsView(Protocol):
     """`microdollars` leaves out the calls whose price is unknown; `unpriced` counts them."""
 
     @property
@@ -57,7 +57,7 @@ class Sums(Protocol):
     def __add__(self, other: Self, /) -> Self: ...
 
 
-class Line(Protocol):
+class UsageRowView(Protocol):
     """What one thing used on one day; `kind` is day, template, deployment, channel or person."""
 
     @property
@@ -67,18 +67,18 @@ class Line(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def sums(self) -> Any: ...
+    def totals(self) -> Any: ...
 
 
-class Books(Protocol):
+class UsageReportsPort(Protocol):
     """What was used. Raises StateUnavailable."""
 
-    async def lines(self, first: date, last: date) -> Sequence[Line]:
+    async def rows(self, first: date, last: date) -> Sequence[UsageRowView]:
         """What was used from the first to the last of these days (UTC), oldest first."""
         ...
 
 
-class State(Protocol):
+class DeploymentStateView(Protocol):
     """How a deployment is: whether it rests, what only its operator can mend, its running calls here."""
 
     @property
@@ -91,30 +91,30 @@ class State(Protocol):
     def running(self) -> int: ...
 
 
-class Probe(Protocol):
+class ProbeResultView(Protocol):
     """What came of a small call; `first_s` is until the first token."""
 
     @property
     def deployment(self) -> Deployment: ...
     @property
-    def finding(self) -> Finding: ...
+    def finding(self) -> CheckResult: ...
     @property
     def first_s(self) -> float | None: ...
 
 
-class Fleet(Protocol):
-    """The deployments behind the gateway."""
+class DeploymentsPort(Protocol):
+    """The deployments behind the guardway."""
 
-    def states(self) -> Sequence[State]:
+    def states(self) -> Sequence[DeploymentStateView]:
         """How each is now, in the order in which they are asked."""
         ...
 
-    async def probe(self) -> Sequence[Probe]:
+    async def probe(self) -> Sequence[ProbeResultView]:
         """A small call to each. Never raises."""
         ...
 
 
-class Took(Protocol):
+class HourlyLatencyView(Protocol):
     """What a deployment took in one hour: half of its calls at most `p50_s`, 95 % at most `p95_s`.
 
     `measure` is first (to the first token) or whole.
@@ -134,7 +134,7 @@ class Took(Protocol):
     def p95_s(self) -> float: ...
 
 
-class Standing(Protocol):
+class ScoreView(Protocol):
     """How often something was compared with others, and what came of it."""
 
     @property
@@ -151,7 +151,7 @@ class Standing(Protocol):
     def none(self) -> int: ...
 
 
-class Votes(Protocol):
+class VotesPort(Protocol):
     """Which answers people found better, side by side. Raises StateUnavailable."""
 
     async def cast(
@@ -165,12 +165,12 @@ class Votes(Protocol):
         """Keep a verdict in place of this person's earlier one; `sides` are versions and who served."""
         ...
 
-    async def standings(self) -> tuple[Sequence[Standing], Sequence[Standing]]:
+    async def scores(self) -> tuple[Sequence[ScoreView], Sequence[ScoreView]]:
         """How the deployments stand, and how the templates do."""
         ...
 
 
-class Report(Protocol):
+class EvalReportView(Protocol):
     """A run of an evaluation: its results, its sums, its table, and how it differs from the one before."""
 
     @property
@@ -179,7 +179,7 @@ class Report(Protocol):
     def change(self) -> Any: ...
 
 
-class Evaluations(Protocol):
+class EvaluationsPort(Protocol):
     """Cases held against the templates in use."""
 
     def files(self) -> Sequence[str]:
@@ -190,7 +190,7 @@ class Evaluations(Protocol):
         """The chat deployments that a run can be held on."""
         ...
 
-    async def reports(self) -> Sequence[Report]:
+    async def reports(self) -> Sequence[EvalReportView]:
         """Every kept run, newest first."""
         ...
 
@@ -204,7 +204,7 @@ class Evaluations(Protocol):
         ...
 
 
-class Scene(Protocol):
+class RunningAnswerView(Protocol):
     """A running answer: what was said, who answers it by what, and the last part of the text so far."""
 
     @property

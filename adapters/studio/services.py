@@ -4,14 +4,22 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass
 from typing import Protocol
 
-from adapters.studio.publishing import Bindings, Press, Saves
-from adapters.studio.records import Archive, Books, Evaluations, Fleet, Scene, Took, Votes
+from adapters.studio.publishing import AssignmentsPort, PromptEditorPort, SavedConfigsPort
+from adapters.studio.records import (
+    ConversationSearchPort,
+    DeploymentsPort,
+    EvaluationsPort,
+    HourlyLatencyView,
+    RunningAnswerView,
+    UsageReportsPort,
+    VotesPort,
+)
 from bot.domain.events import User
 from bot.domain.prompts import Example, Image, Message, Prompt, Template
 from bot.domain.turns import Deployment, Turn
 
 
-class Feed(Protocol):
+class EventStreamPort(Protocol):
     """Short-lived frames of each channel, in order, shared by web and worker processes.
 
     Raises StateUnavailable.
@@ -29,7 +37,7 @@ class Feed(Protocol):
         ...
 
 
-class History(Protocol):
+class HistoryPort(Protocol):
     """What was said and answered in a conversation. Raises StateUnavailable."""
 
     async def turns(self, conversation: str) -> Sequence[Turn]:
@@ -48,13 +56,13 @@ class History(Protocol):
 Exchange = tuple[str, str]
 """A question and its answer."""
 
-Knob = tuple[float, float] | tuple[str, ...]
+ParameterRange = tuple[float, float] | tuple[str, ...]
 """What a parameter may be: from one number to another, or one of these words."""
 Show = Callable[[str], Awaitable[bool]]
 """Takes the whole text so far; False stops it."""
 
 
-class Workbench(Protocol):
+class PlaygroundPort(Protocol):
     """Tries a template as it stands on the page, by the path that a person's question takes.
 
     What is tried counts as use by its `user`, without one by "playground"; no turn is written down. Its
@@ -69,7 +77,7 @@ class Workbench(Protocol):
         """Every deployment, of every capability."""
         ...
 
-    def knobs(self, deployment: Deployment) -> Mapping[str, Knob]:
+    def parameter_ranges(self, deployment: Deployment) -> Mapping[str, ParameterRange]:
         """What each parameter may be that this deployment takes: a range, or some words."""
         ...
 
@@ -77,11 +85,11 @@ class Workbench(Protocol):
         """Whether it changes a whole picture, and whether it changes the part that a mask leaves open."""
         ...
 
-    def holes(self, text: str) -> Sequence[str]:
-        """The holes of a system message that an input has to fill, in order, each once."""
+    def placeholders(self, text: str) -> Sequence[str]:
+        """The placeholders of a system message that an input has to fill, in order, each once."""
         ...
 
-    def weigh(self, message: Message) -> int:
+    def count_tokens(self, message: Message) -> int:
         """Tokens, as they are counted for the window."""
         ...
 
@@ -89,7 +97,7 @@ class Workbench(Protocol):
         """A few-shot pair with the pictures that its words show. Raises TemplateError."""
         ...
 
-    async def look(
+    async def preview(
         self, template: Template, past: Sequence[Exchange], question: str, *, user: User | None = None
     ) -> Prompt:
         """Exactly what would be sent."""
@@ -112,17 +120,17 @@ class Workbench(Protocol):
         *,
         user: User | None = None,
         picture: Image | None = None,
-        glimpse: Callable[[Image], Awaitable[None]] | None = None,
+        on_partial_image: Callable[[Image], Awaitable[None]] | None = None,
     ) -> tuple[Turn, Sequence[Prompt]]:
         """Answer, and tell what was sent: a prompt for each round of tools.
 
-        `picture` is to be changed, where its mask is open; `glimpse` gets a picture as far as it is drawn.
+        `picture` is to be changed, where its mask is open; `on_partial_image` gets a picture as far as it is drawn.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Office:
+class StudioServices:
     """What stands behind the pages beside the chat; `sent` tells what was sent for a conversation's turn.
 
     `latency` tells how long deployments took in the last hours; `image` has a picture of a conversation.
@@ -130,16 +138,16 @@ class Office:
     StateUnavailable.
     """
 
-    workbench: Workbench
-    press: Press
-    bindings: Bindings
-    saves: Saves
-    archive: Archive
-    books: Books
-    fleet: Fleet
+    playground: PlaygroundPort
+    editor: PromptEditorPort
+    assignments: AssignmentsPort
+    saved_configs: SavedConfigsPort
+    search: ConversationSearchPort
+    usage_reports: UsageReportsPort
+    deployments: DeploymentsPort
     sent: Callable[[str, str], Awaitable[Sequence[Prompt]]]
-    votes: Votes
-    latency: Callable[[int], Awaitable[Sequence[Took]]]
+    votes: VotesPort
+    latency: Callable[[int], Awaitable[Sequence[HourlyLatencyView]]]
     image: Callable[[str, str], Awaitable[Image | None]]
-    evaluations: Evaluations
-    live: Callable[[], AsyncGenerator[tuple[int, Sequence[Scene]]]]
+    evaluations: EvaluationsPort
+    live: Callable[[], AsyncGenerator[tuple[int, Sequence[RunningAnswerView]]]]

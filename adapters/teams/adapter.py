@@ -28,18 +28,18 @@ from adapters.teams.answers.formatting import (
     offer,
     pictures_of,
 )
-from adapters.teams.answers.stream import DOING, THINKING, Stream, Typing
+from adapters.teams.answers.stream import DOING, THINKING, TeamsStream, Typing
 from adapters.teams.api import files
-from adapters.teams.api.connector import Connector, Fields, Rejected
+from adapters.teams.api.connector import Connector, Fields, TeamsRejected
 from adapters.teams.api.credentials import Credentials
-from adapters.teams.api.graph_history import History
+from adapters.teams.api.graph_history import GraphHistory
 from adapters.teams.cloud import Cloud
-from adapters.teams.inbound.http import Inbound
-from adapters.teams.inbound.settings import Reception
-from bot.domain.adapter import Accept, Desk
+from adapters.teams.inbound.http import WebhookHandler
+from adapters.teams.inbound.settings import SettingsDialogs
+from bot.domain.adapter import Accept, SelfService
 from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
-from bot.domain.events import Address, Attachment, Post, Quote
-from bot.domain.turns import Finding, Reply
+from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
+from bot.domain.turns import CheckResult, Reply
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class TeamsAdapter:
         certificate_path: Path | None = None,
         tenants: Collection[str] = (),
         sensitivity: str = "",
-        desk: Desk | None = None,
+        self_service: SelfService | None = None,
         cloud: Cloud | None = None,
         pace_s: float = 1.2,
         backoff_s: float = 0.5,
@@ -79,7 +79,7 @@ class TeamsAdapter:
         """Take the settings; nothing is opened yet.
 
         The certificate, a PEM file with its key, stands in for a password. `tenants` are the organisations
-        that are served, all without any; `sensitivity` labels every answer ("Confidential"); with a `desk`
+        that are served, all without any; `sensitivity` labels every answer ("Confidential"); with a `self_service`
         there are cards for settings. `cloud` is for other endpoints than Microsoft's public ones, `pace_s`
         and `backoff_s` for tests. Without `authenticate` anybody may speak as Teams, and answers go to this
         machine only. Raises ConfigError when credentials are missing.
@@ -93,13 +93,13 @@ class TeamsAdapter:
         self._authenticate = authenticate
         self._tenants = frozenset(tenant.lower() for tenant in tenants)
         self._sensitivity = sensitivity
-        self._reception = Reception(desk) if desk is not None else None
+        self._reception = SettingsDialogs(self_service) if self_service is not None else None
         self._cloud = (cloud or Cloud()) if authenticate else (cloud or Cloud()).local()
         self._pace_s = pace_s
         self._backoff_s = backoff_s
         self._token: Token | None = None
-        self._showing: OrderedDict[str, Stream | Typing] = OrderedDict()
-        self._shown: OrderedDict[str, Post] = OrderedDict()
+        self._showing: OrderedDict[str, TeamsStream | Typing] = OrderedDict()
+        self._shown: OrderedDict[str, PostedMessage] = OrderedDict()
         self._errands: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------------ life
@@ -110,7 +110,7 @@ class TeamsAdapter:
             self._token = Token(self._credentials.fetch(self._session, self._cloud))
             self._run(self._token.bearer(), "fetching the first token")
         self._connector = Connector(self._session, self._token, self._cloud, self._backoff_s)
-        self._history = History(self._session, self._credentials, self._cloud, self._connector)
+        self._history = GraphHistory(self._session, self._credentials, self._cloud, self._connector)
         return self
 
     async def __aexit__(
@@ -128,7 +128,7 @@ class TeamsAdapter:
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
         """POST /api/messages, the address that Azure's page of a bot proposes."""
-        inbound = Inbound(
+        inbound = WebhookHandler(
             self._session,
             self._app_id,
             self._cloud,
@@ -145,32 +145,32 @@ class TeamsAdapter:
 
     # ------------------------------------------------------------------ answering
 
-    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+    async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
         """Begin a streamed message, or show the sign of typing; see the protocol for the rest."""
         place = address.data
         if begun is not None:
             return await self._resume(begun)
         if place["kind"] == "personal":
-            stream = Stream(self._connector, place, self._pace_s)
+            stream = TeamsStream(self._connector, place, self._pace_s)
             if await stream.begin(DOING.get(place.get("doing", ""), THINKING)):
                 data = {**place, "parts": stream.id, "stream": stream.id}
-                post = Post(id=post_id(place["conversation"], stream.id), data=data)
+                post = PostedMessage(id=post_id(place["conversation"], stream.id), data=data)
                 self._remember(post, stream)
                 return post
-        post = Post(id=post_id(place["conversation"], f"?{place['activity']}"), data=dict(place))
+        post = PostedMessage(id=post_id(place["conversation"], f"?{place['activity']}"), data=dict(place))
         self._remember(post, Typing(self._connector, place))
         return post
 
-    async def _resume(self, begun: Post) -> Post:
+    async def _resume(self, begun: PostedMessage) -> PostedMessage:
         if old := self._showing.pop(begun.id, None):
             await old.end()
         if (stream := begun.data.get("stream")) and "shows" not in begun.data:
-            self._remember(begun, Stream(self._connector, begun.data, self._pace_s, stream))
+            self._remember(begun, TeamsStream(self._connector, begun.data, self._pace_s, stream))
         else:
             self._remember(begun, Typing(self._connector, begun.data))
         return begun
 
-    async def update(self, post: Post, text: str) -> bool:
+    async def update(self, post: PostedMessage, text: str) -> bool:
         """Offer the whole text so far; False after the person pressed Stop."""
         showing = self._showing.get(post.id)
         if showing is None:
@@ -178,7 +178,7 @@ class TeamsAdapter:
         showing.offer(text)
         return not showing.stopped
 
-    async def close(self, post: Post, reply: Reply) -> Post:
+    async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         """Show the whole reply in place of what was begun; a stopped answer stays as it is."""
         digest = hashlib.sha256(msgspec.json.encode(reply)).hexdigest()[:16]
         showing = self._showing.get(post.id)
@@ -189,7 +189,7 @@ class TeamsAdapter:
             self._showing.pop(post.id, None)
             return post
         post, shown = await self._show(post, reply, showing)
-        final = Post(
+        final = PostedMessage(
             id=post_id(post.data["conversation"], shown[0]),
             data={**post.data, "parts": ",".join(shown), "shows": digest},
         )
@@ -201,25 +201,29 @@ class TeamsAdapter:
         return final
 
     async def _show(
-        self, post: Post, reply: Reply, showing: Stream | Typing | None
-    ) -> tuple[Post, list[str]]:
+        self, post: PostedMessage, reply: Reply, showing: TeamsStream | Typing | None
+    ) -> tuple[PostedMessage, list[str]]:
         """Deliver; in a group what is meant for one person is shown to them alone, or not at all."""
         private = reply.private and post.data["kind"] != "personal"
         if not private and "targeted" not in post.data:
             return post, await self._deliver(post, reply, showing)
         if "targeted" in post.data or not post.data.get("parts"):
-            alone = Post(id=post.id, data={**post.data, "targeted": "1"})
+            alone = PostedMessage(id=post.id, data={**post.data, "targeted": "1"})
             try:
                 return alone, await self._deliver(alone, replace(reply, rate=False), showing)
-            except Rejected as error:
+            except TeamsRejected as error:
                 if error.too_large or error.status not in (400, 403, 404, 405, 501):
                     raise
                 log.info("nothing can be shown to one person here: %s", error)
-            post = Post(id=post.id, data={**post.data, "parts": ""})
-        post = Post(id=post.id, data={name: one for name, one in post.data.items() if name != "targeted"})
+            post = PostedMessage(id=post.id, data={**post.data, "parts": ""})
+        post = PostedMessage(
+            id=post.id, data={name: one for name, one in post.data.items() if name != "targeted"}
+        )
         return post, await self._deliver(post, Reply(text=ALONE), showing)
 
-    async def _deliver(self, post: Post, reply: Reply, showing: Stream | Typing | None) -> list[str]:
+    async def _deliver(
+        self, post: PostedMessage, reply: Reply, showing: TeamsStream | Typing | None
+    ) -> list[str]:
         """Show the parts, smaller ones if Teams finds them too large; the ids of the messages."""
         limit, picture_bytes = TEXT_LIMIT, PICTURE_BYTES
         ids = [id for id in post.data.get("parts", "").split(",") if id]
@@ -248,7 +252,7 @@ class TeamsAdapter:
                         ids.append(await self._connector.send(post.data, part))
                         self._shown[post.id] = _with_parts(post, ids)
                 break
-            except Rejected as error:
+            except TeamsRejected as error:
                 if not error.too_large or limit <= 1000:
                     raise
                 limit, picture_bytes = limit // 2, max(picture_bytes // 4, SMALLEST_PICTURE_BYTES)
@@ -260,7 +264,7 @@ class TeamsAdapter:
         """Whether an earlier message now shows this; not when somebody has deleted it."""
         try:
             await self._connector.change(place, id, part)
-        except Rejected as error:
+        except TeamsRejected as error:
             if error.code != "ActivityNotFoundInConversation":
                 raise
             log.info("a message that was to be changed is gone; it comes anew")
@@ -280,7 +284,7 @@ class TeamsAdapter:
         except PlatformUnavailable as error:
             log.warning("a part that is no longer needed could not be deleted: %s", error)
 
-    def _remember(self, post: Post, showing: Stream | Typing) -> None:
+    def _remember(self, post: PostedMessage, showing: TeamsStream | Typing) -> None:
         self._showing[post.id] = showing
         while len(self._showing) > _REMEMBERED:
             _, forgotten = self._showing.popitem(last=False)
@@ -288,8 +292,8 @@ class TeamsAdapter:
 
     # ------------------------------------------------------------------ the rest
 
-    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
-        """What was said before the bot was called, where an owner allows it to read that; see `History`.
+    async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
+        """What was said before the bot was called, where an owner allows it to read that; see `GraphHistory`.
 
         Raises NotAllowed (in words), PlatformUnavailable.
         """
@@ -299,11 +303,11 @@ class TeamsAdapter:
         """The bytes of a file or an inline picture. Raises NotAllowed, PlatformUnavailable."""
         return await files.fetch(self._session, self._connector, self._cloud, attachment)
 
-    async def check(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """Whether Microsoft Entra gives the bot a token."""
         if self._token is None:
             words = "Authentication is off: anybody on this machine may speak as Teams."
-            return [Finding(level="warning", subject="Teams", words=words)]
+            return [CheckResult(level="warning", subject="Teams", words=words)]
         try:
             await self._token.bearer()
         except ConfigError as error:
@@ -312,13 +316,13 @@ class TeamsAdapter:
                 "MicrosoftAppTenantId against the bot's page in the Azure portal, under Configuration; "
                 "a client secret there has an end."
             )
-            return [Finding(level="error", subject="Teams", words=words)]
+            return [CheckResult(level="error", subject="Teams", words=words)]
         except PlatformUnavailable as error:
             words = f"{error}. Is {self._cloud.login_url} reachable from here?"
-            return [Finding(level="error", subject="Teams", words=words)]
-        found = [Finding(level="ok", subject="Teams", words=f"The bot {self._app_id} gets a token.")]
+            return [CheckResult(level="error", subject="Teams", words=words)]
+        found = [CheckResult(level="ok", subject="Teams", words=f"The bot {self._app_id} gets a token.")]
         if self._credentials is not None and (words := self._credentials.ending()):
-            found.append(Finding(level="warning", subject="Teams", words=words))
+            found.append(CheckResult(level="warning", subject="Teams", words=words))
         return found
 
     def _say_soon(self, activity: Activity, message: Fields) -> None:
@@ -338,5 +342,5 @@ class TeamsAdapter:
         task.add_done_callback(self._errands.discard)
 
 
-def _with_parts(post: Post, ids: list[str]) -> Post:
-    return Post(id=post.id, data={**post.data, "parts": ",".join(ids)})
+def _with_parts(post: PostedMessage, ids: list[str]) -> PostedMessage:
+    return PostedMessage(id=post.id, data={**post.data, "parts": ",".join(ids)})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from bot.app.services import House
+from bot.app.services import Services
 from bot.domain import telemetry
 from bot.domain.errors import StateUnavailable
 from bot.storage.embedded.supervisor import trouble
@@ -20,8 +20,8 @@ class Health:
     balancer sends webhooks elsewhere; /metrics is Prometheus' text format.
     """
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._counting = asyncio.Lock()
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
@@ -37,16 +37,16 @@ class Health:
 
     async def _ready(self, _: web.Request) -> web.Response:
         try:
-            await self._house.redis.call("PING")
+            await self._services.redis.call("PING")
         except StateUnavailable as error:
-            reason = trouble(self._house.redis.url) or str(error)
+            reason = trouble(self._services.redis.url) or str(error)
             return web.json_response({"status": "unavailable", "reason": reason}, status=503)
         return web.json_response({"status": "ok"})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         async with self._counting:  # one count at a time, however often somebody asks
             try:
-                waiting = await backlog.count(self._house.redis)
+                waiting = await backlog.count(self._services.redis)
                 telemetry.backlog(waiting.conversations, waiting.oldest_s)
             except StateUnavailable:
                 telemetry.backlog(math.nan, math.nan)

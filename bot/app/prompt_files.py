@@ -9,15 +9,15 @@ from bot.domain.errors import TemplateError
 from bot.domain.prompts import Template
 from bot.knowledge import retrieval
 from bot.prompts import loader
-from bot.prompts.library import Prompts
+from bot.prompts.library import LoadedPrompts
 from bot.tools.registry import DRAW, installed
 
 
-def read_prompts(folder: Path | None) -> Prompts:
+def read_prompts(folder: Path | None) -> LoadedPrompts:
     """Everything that a folder holds, Parley's own without one. Raises TemplateError."""
     folder = folder or loader.FOLDER
     texts = retrieval.load(folder)
-    found = Prompts(
+    found = LoadedPrompts(
         templates=loader.load(folder),
         pools=loader.load_pools(folder),
         texts=texts,

@@ -1,4 +1,4 @@
-"""The composition root: the only module that knows every room, and the processes that Parley runs as."""
+"""The composition root: the only module that knows every service, and the processes that Parley runs as."""
 
 import asyncio
 import logging
@@ -11,25 +11,25 @@ from aiohttp import web
 
 from adapters.shared.client_address import TrustedProxies
 from adapters.shared.http_server import serving
-from adapters.studio import Office, StudioAdapter
+from adapters.studio import StudioAdapter, StudioServices
 from adapters.terminal import TerminalAdapter
 from bot.app import capacity
 from bot.app.health import Health
-from bot.app.services import House, open_house
+from bot.app.services import Services, open_services
 from bot.app.settings import Settings, is_loopback, outdated
-from bot.conversation.playground import Workbench
+from bot.conversation.playground import Playground
 from bot.domain import telemetry
 from bot.domain.adapter import Accept, Adapter
 from bot.domain.errors import ConfigError
-from bot.domain.turns import Finding, Turn
-from bot.evals.results import Archive
-from bot.evals.runner import Examiner
+from bot.domain.turns import CheckResult, Turn
+from bot.evals.results import RunStore
+from bot.evals.runner import EvalRunner
 from bot.prompts import loader
-from bot.prompts.assignments import Bindings
-from bot.prompts.editing import Press
-from bot.storage.prompts.preferences import Choices
-from bot.storage.prompts.saved_configs import Saves
-from bot.storage.usage.charges import bill
+from bot.prompts.assignments import Assignments
+from bot.prompts.editing import PromptEditor
+from bot.storage.prompts.preferences import PreferenceStore
+from bot.storage.prompts.saved_configs import SavedConfigs
+from bot.storage.usage.charges import charge
 from bot.tools import registry
 from bot.worker.watchdog import Watchdog, threshold_s
 
@@ -44,9 +44,9 @@ _BODY_BYTES = 8 * 1024 * 1024
 # ------------------------------------------------------------------ platforms
 
 
-def find_adapters(house: House) -> list[Adapter]:
+def find_adapters(services: Services) -> list[Adapter]:
     """The adapters of the platforms that are set up, and the studio where it is safe."""
-    settings = house.settings
+    settings = services.settings
     found: list[Adapter] = []
     if settings.slack:
         from adapters.slack import SlackAdapter
@@ -59,24 +59,24 @@ def find_adapters(house: House) -> list[Adapter]:
                 api_url=settings.slack_api_url,
                 client_id=settings.slack_client_id or "",
                 client_secret=settings.slack_client_secret,
-                limiter=house.limiter if settings.slack_is_limited else None,
-                desk=house.desk,
-                vault=house.vault,
+                limiter=services.limiter if settings.slack_is_limited else None,
+                self_service=services.preferences,
+                secrets=services.secret_store,
             )
         )
     if settings.teams:
-        found.append(_teams(house))
+        found.append(_teams(services))
     if settings.studio_is_open:
-        found.append(_studio(house))
+        found.append(_studio(services))
     else:
         log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
     return found
 
 
-def _teams(house: House) -> Adapter:
+def _teams(services: Services) -> Adapter:
     from adapters.teams import Cloud, TeamsAdapter
 
-    settings = house.settings
+    settings = services.settings
     return TeamsAdapter(
         app_id=settings.microsoft_app_id or "",
         app_password=settings.microsoft_app_password,
@@ -86,20 +86,20 @@ def _teams(house: House) -> Adapter:
         certificate_path=settings.microsoft_app_certificate_path,
         tenants=settings.teams_tenants,
         sensitivity=settings.parley_teams_sensitivity,
-        desk=house.desk,
+        self_service=services.preferences,
         cloud=Cloud.us_government() if settings.parley_teams_cloud == "us-government" else Cloud(),
     )
 
 
-def _studio(house: House) -> StudioAdapter:
-    settings = house.settings
+def _studio(services: Services) -> StudioAdapter:
+    settings = services.settings
     return StudioAdapter(
-        house.feed,
-        house.turns,
+        services.event_stream,
+        services.turns,
         settings.parley_studio_token,
         editor_token=settings.parley_studio_editor_token,
         viewer_token=settings.parley_studio_viewer_token,
-        office=_office(house),
+        services=_studio_services(services),
         entra=_entra(settings),
         public_url=settings.parley_public_url or "",
     )
@@ -123,50 +123,52 @@ def _entra(settings: Settings) -> "Entra | None":
     )
 
 
-def _office(house: House) -> Office:
+def _studio_services(services: Services) -> StudioServices:
     """What stands behind the studio's pages."""
 
     async def settle(turn: Turn) -> None:
-        await house.bills.settle(bill(turn))
-        await house.bills.tidy()
+        await services.charges.settle(charge(turn))
+        await services.charges.tidy()
 
-    workbench = Workbench(
-        engine=house.engine, library=house.library, every=lambda: house.deployments, settle=settle
+    playground = Playground(
+        engine=services.engine, library=services.library, every=lambda: services.deployments, settle=settle
     )
-    press = Press(house.library)
-    return Office(
-        workbench=workbench,
-        press=press,
-        bindings=Bindings(
-            choices=Choices(house.redis), archive=house.archive, templates=house.library.shelf.templates
+    editor = PromptEditor(services.library)
+    return StudioServices(
+        playground=playground,
+        editor=editor,
+        assignments=Assignments(
+            preferences=PreferenceStore(services.redis),
+            search=services.search,
+            templates=services.library.registry.templates,
         ),
-        saves=Saves(house.redis),
-        archive=house.archive,
-        books=house.books,
-        fleet=house.gateway,
-        sent=house.turns.sent,
-        votes=house.votes,
-        latency=house.latency.read,
-        image=house.turns.image,
-        evaluations=Examiner(
-            bench=house.bench,
-            deployments=lambda: house.deployments,
-            folder=(house.settings.parley_prompts or loader.FOLDER) / "evaluations",
-            archive=Archive(house.settings.parley_data_dir / "evaluations"),
+        saved_configs=SavedConfigs(services.redis),
+        search=services.search,
+        usage_reports=services.usage_reports,
+        deployments=services.gateway,
+        sent=services.turns.sent,
+        votes=services.votes,
+        latency=services.latency.read,
+        image=services.turns.image,
+        evaluations=EvalRunner(
+            open_context=services.eval_context,
+            deployments=lambda: services.deployments,
+            folder=(services.settings.parley_prompts or loader.FOLDER) / "evaluations",
+            run_store=RunStore(services.settings.parley_data_dir / "evaluations"),
             settle=settle,
         ),
-        live=house.stage.look,
+        live=services.live_view.subscribe,
     )
 
 
-def web_app(house: House, adapters: Sequence[Adapter]) -> web.Application:
+def web_app(services: Services, adapters: Sequence[Adapter]) -> web.Application:
     """Every route: the platforms', health, metrics."""
     app = web.Application(client_max_size=_BODY_BYTES)
-    accept: Accept = house.accept
+    accept: Accept = services.accept
     for adapter in adapters:
         app.router.add_routes(adapter.routes(accept))
 
-    app.router.add_routes(Health(house).routes())
+    app.router.add_routes(Health(services).routes())
     return app
 
 
@@ -179,32 +181,32 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
     until = _until_signal()
     capacity.raise_file_limit()
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(open_house(settings))
+        services = await stack.enter_async_context(open_services(settings))
         if hangup := getattr(signal, "SIGHUP", None):  # Windows has none
-            asyncio.get_running_loop().add_signal_handler(hangup, house.reload)
-        adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
-        limits = house.ledger.limits.check(house.deployments)
-        for risk in [*outdated(), *await house.redis.risks(), *limits]:
+            asyncio.get_running_loop().add_signal_handler(hangup, services.reload)
+        adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(services)]
+        limits = services.ledger.limits.check(services.deployments)
+        for risk in [*outdated(), *await services.redis.risks(), *limits]:
             if risk.level != "ok":
                 log.warning("%s: %s", risk.subject, risk.words)
         if web_on:
-            await stack.enter_async_context(_listening(house, adapters))
+            await stack.enter_async_context(_listening(services, adapters))
         elif settings.parley_worker_port is not None:
             await stack.enter_async_context(
-                _serving(settings, web_app(house, ()), settings.parley_worker_port)
+                _serving(settings, web_app(services, ()), settings.parley_worker_port)
             )
-        await (_work(house, adapters, until) if worker_on else until.wait())
+        await (_work(services, adapters, until) if worker_on else until.wait())
 
 
-async def _work(house: House, adapters: Sequence[Adapter], until: asyncio.Event) -> None:
+async def _work(services: Services, adapters: Sequence[Adapter], until: asyncio.Event) -> None:
     """Answer until told to stop, watched for a loop that stands still."""
-    worker = house.worker(adapters)
+    worker = services.worker(adapters)
 
     async def abandon(conversation: str) -> None:
-        async with house.inbox.elsewhere() as inbox:
+        async with services.inbox.elsewhere() as inbox:
             await worker.suspects.abandon(inbox, conversation)
 
-    with Watchdog(abandon, threshold_s(house.settings.parley_lease_s)):
+    with Watchdog(abandon, threshold_s(services.settings.parley_lease_s)):
         await worker.run(until)
 
 
@@ -217,14 +219,14 @@ def _until_signal() -> asyncio.Event:
 
 
 @asynccontextmanager
-async def _listening(house: House, adapters: Sequence[Adapter]) -> AsyncGenerator[None]:
+async def _listening(services: Services, adapters: Sequence[Adapter]) -> AsyncGenerator[None]:
     """The web server and the adapters' own connections, until the end of the block."""
-    settings = house.settings
+    settings = services.settings
     sockets: list[asyncio.Task[None]] = []
-    async with _serving(settings, web_app(house, adapters), settings.port) as port:
+    async with _serving(settings, web_app(services, adapters), settings.port) as port:
         try:
-            sockets += [asyncio.create_task(adapter.listen(house.accept)) for adapter in adapters]
-            _greet(house, adapters, port)
+            sockets += [asyncio.create_task(adapter.listen(services.accept)) for adapter in adapters]
+            _greet(services, adapters, port)
             yield
         finally:
             for task in sockets:
@@ -247,14 +249,14 @@ async def _serving(settings: Settings, app: web.Application, port: int) -> Async
         yield taken
 
 
-def _greet(house: House, adapters: Sequence[Adapter], port: int) -> None:
+def _greet(services: Services, adapters: Sequence[Adapter], port: int) -> None:
     """Tell the person who started it where everything is."""
-    host = "localhost" if is_loopback(house.settings.host) else house.settings.host
+    host = "localhost" if is_loopback(services.settings.host) else services.settings.host
     at = f"http://{host}:{port}"
     where = {"studio": f"{at}/", "slack": f"{at}/slack/events", "teams": f"{at}/api/messages"}
     lines = [f"  {adapter.name:<8} {where[adapter.name]}" for adapter in adapters if adapter.name in where]
     lines.append(f"  {'health':<8} {at}/readyz   metrics {at}/metrics")
-    model = ", ".join(one.name for one in house.deployments)
+    model = ", ".join(one.name for one in services.deployments)
     print("Parley is running.", *lines, f"  {'models':<8} {model}", sep="\n", flush=True)
 
 
@@ -262,40 +264,40 @@ async def chat(settings: Settings, conversation: str) -> None:
     """Talk in the terminal, by the same engine and the same path, with a memory of its own."""
     telemetry.start_logging(settings.parley_log, "error")
     folder = settings.parley_data_dir / "terminal"
-    async with open_house(settings, folder=folder) as house:
+    async with open_services(settings, folder=folder) as services:
         adapter = TerminalAdapter(conversation, folder / "pictures")
         until = asyncio.Event()
-        work = asyncio.create_task(house.worker([adapter]).run(until))
+        work = asyncio.create_task(services.worker([adapter]).run(until))
         try:
-            await adapter.listen(house.accept)
+            await adapter.listen(services.accept)
         finally:
             until.set()
             await work
 
 
-async def check(settings: Settings) -> list[Finding]:
+async def check(settings: Settings) -> list[CheckResult]:
     """Look at everything that the settings name; each line says how it is and what to do. Never raises."""
     findings = outdated() or [
-        Finding(level="ok", subject="settings", words="every setting that is there can be used")
+        CheckResult(level="ok", subject="settings", words="every setting that is there can be used")
     ]
     try:
         TrustedProxies(settings.trusted_proxies)
-        async with open_house(settings) as house:
-            loaded = ", ".join(template.name for template in house.templates)
-            findings.append(Finding(level="ok", subject="templates", words=loaded))
+        async with open_services(settings) as services:
+            loaded = ", ".join(template.name for template in services.templates)
+            findings.append(CheckResult(level="ok", subject="templates", words=loaded))
             findings.append(registry.check())
-            findings += await house.redis.check()
-            findings += house.ledger.limits.check(house.deployments)
-            findings += await house.gateway.check()
-            for adapter in find_adapters(house):
+            findings += await services.redis.check()
+            findings += services.ledger.limits.check(services.deployments)
+            findings += await services.gateway.check()
+            for adapter in find_adapters(services):
                 async with adapter:
                     findings += await adapter.check()
     except ConfigError as error:
-        findings.append(Finding(level="error", subject="start", words=str(error)))
+        findings.append(CheckResult(level="error", subject="start", words=str(error)))
     return findings + _absent(settings)
 
 
-def _absent(settings: Settings) -> list[Finding]:
+def _absent(settings: Settings) -> list[CheckResult]:
     platforms: Mapping[str, tuple[bool, str]] = {
         "slack": (
             settings.slack,
@@ -304,7 +306,7 @@ def _absent(settings: Settings) -> list[Finding]:
         "teams": (settings.teams, "not set up: MicrosoftAppId and MicrosoftAppPassword make it answer there"),
     }
     return [
-        Finding(level="ok", subject=name, words=words)
+        CheckResult(level="ok", subject=name, words=words)
         for name, (present, words) in platforms.items()
         if not present
     ]

@@ -1,4 +1,4 @@
-"""Builds the rooms of a process and opens them: state, models, templates, the engine over them."""
+"""Builds the services of a process and opens them: state, models, templates, the engine over them."""
 
 import asyncio
 import logging
@@ -16,50 +16,56 @@ from bot.app.prompt_files import read_prompts
 from bot.app.settings import Settings, secrets, tell_packages
 from bot.conversation import commands
 from bot.conversation.commands import Commands
-from bot.conversation.engine import Engine, Parts
-from bot.conversation.model_info import Serving
-from bot.conversation.preferences import Desk
-from bot.conversation.summarizer import Recollection
+from bot.conversation.engine import Engine, EngineDependencies
+from bot.conversation.model_info import ModelInfo
+from bot.conversation.preferences import Preferences
+from bot.conversation.summarizer import Summarizer
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter, Receipt
-from bot.domain.events import Deleted, Departed, Edited, Event, Said, Stopped
+from bot.domain.events import (
+    AppUninstalled,
+    Event,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    StopRequested,
+)
 from bot.domain.prompts import Template
 from bot.domain.turns import Deployment
-from bot.evals.evaluation import Bench
-from bot.files.attachments import Files, reading
+from bot.evals.evaluation import EvalContext
+from bot.files.attachments import AttachmentReader, reading
 from bot.generation import context_window, tokenizer
-from bot.generation.turn_builder import Allowance
+from bot.generation.turn_builder import ToolCallAllowance
 from bot.knowledge.retrieval import Retriever
-from bot.llm.catalog import catalog
-from bot.llm.catalog import deployments as roster
-from bot.llm.catalog.deployments import Roster
-from bot.llm.demo import model as offline
+from bot.llm.catalog import catalog, deployments
+from bot.llm.catalog.deployments import DeploymentConfig
+from bot.llm.demo import model
 from bot.llm.protocol import Model
 from bot.llm.routing.reload import reload
 from bot.llm.routing.router import Gateway, connect
-from bot.prompts.library import Library, Prompts, open_library
+from bot.prompts.library import LoadedPrompts, PromptLibrary, open_library
 from bot.storage.conversations.confirmations import Confirmations
-from bot.storage.conversations.search import Archive
-from bot.storage.conversations.summaries import Memory
+from bot.storage.conversations.search import ConversationSearch
+from bot.storage.conversations.summaries import SummaryStore
 from bot.storage.conversations.turns import Turns
 from bot.storage.conversations.votes import Votes
 from bot.storage.embedded.compaction import Compaction
 from bot.storage.embedded.lifecycle import embedded
 from bot.storage.erasure.people import Erasure
 from bot.storage.erasure.tenants import Tenants
-from bot.storage.live.event_stream import Feed
-from bot.storage.live.live_view import Stage
-from bot.storage.prompts.embedding_cache import Vectors
-from bot.storage.prompts.preferences import Choices
+from bot.storage.live.event_stream import EventStream
+from bot.storage.live.live_view import LiveView
+from bot.storage.prompts.embedding_cache import EmbeddingCache
+from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.queue.inbox import Inbox
 from bot.storage.redis.client import Redis
-from bot.storage.redis.secrets import Vault
-from bot.storage.usage.charges import Bills
+from bot.storage.redis.secrets import SecretStore
+from bot.storage.usage.charges import Charges
 from bot.storage.usage.cooldowns import Cooldowns
 from bot.storage.usage.latency import Latency
-from bot.storage.usage.limits import Limiter
-from bot.storage.usage.quota import Ledger
-from bot.storage.usage.reports import Books
+from bot.storage.usage.limits import WindowLimiter
+from bot.storage.usage.quota import QuotaLedger
+from bot.storage.usage.reports import UsageReports
 from bot.tools.registry import installed
 from bot.worker.worker import Worker
 
@@ -67,35 +73,35 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
-    """Every room of one process, open."""
+class Services:
+    """The services of one running process."""
 
     settings: Settings
     redis: Redis
     inbox: Inbox
     turns: Turns
-    ledger: Ledger
+    ledger: QuotaLedger
     gateway: Gateway
-    library: Library
-    archive: Archive
-    bills: Bills
-    stage: Stage
+    library: PromptLibrary
+    search: ConversationSearch
+    charges: Charges
+    live_view: LiveView
     latency: Latency
-    desk: Desk
+    preferences: Preferences
     compaction: Compaction
-    vault: Vault
+    secret_store: SecretStore
     engine: Engine
-    bench: Callable[[], Bench]
+    eval_context: Callable[[], EvalContext]
 
     @property
-    def feed(self) -> Feed:
+    def event_stream(self) -> EventStream:
         """What open pages of the studio show."""
-        return Feed(self.redis)
+        return EventStream(self.redis)
 
     @property
-    def books(self) -> Books:
+    def usage_reports(self) -> UsageReports:
         """What was used, for reports."""
-        return Books(self.redis)
+        return UsageReports(self.redis)
 
     @property
     def votes(self) -> Votes:
@@ -103,28 +109,28 @@ class House:
         return Votes(self.redis)
 
     @property
-    def limiter(self) -> Limiter:
+    def limiter(self) -> WindowLimiter:
         """Limits that all processes keep together."""
-        return Limiter(self.redis)
+        return WindowLimiter(self.redis)
 
     @property
     def deployments(self) -> Sequence[Deployment]:
-        """The deployments that serve now: they may be read anew while the house is open."""
+        """The deployments that serve now: they may be read anew while the process runs."""
         return self.gateway.every()
 
     @property
     def templates(self) -> Sequence[Template]:
         """The templates in force."""
-        return self.library.shelf.templates()
+        return self.library.registry.templates()
 
     def worker(self, adapters: Sequence[Adapter]) -> Worker:
         """A worker that answers by these adapters."""
         return Worker(
             inbox=self.inbox,
             engine=self.engine,
-            bills=self.bills,
-            depart=self.depart,
-            stage=self.stage,
+            charges=self.charges,
+            depart=self.forget_place,
+            live_view=self.live_view,
             adapters={adapter.name: adapter for adapter in adapters},
             concurrency=capacity.fit(self.settings.parley_concurrency),
             attempts=self.settings.parley_attempts,
@@ -132,13 +138,13 @@ class House:
             drain_s=self.settings.parley_drain_s,
         )
 
-    async def depart(self, departed: Departed) -> None:
+    async def forget_place(self, uninstalled: AppUninstalled) -> None:
         """Forget what was said in a place that the bot was taken away from, where the operator wants that."""
-        where = departed.user.tenant or departed.address.conversation
+        where = uninstalled.user.tenant or uninstalled.address.conversation
         if self.settings.parley_on_uninstall == "keep":
             log.info("The bot was taken away from %s; what was said there is kept for its time", where)
             return
-        erased = await Tenants(self.redis, self.archive).forget(departed)
+        erased = await Tenants(self.redis, self.search).forget(uninstalled)
         log.info("The bot was taken away from %s. Deleted: %s", where, erased)
         if erased:
             await self.compaction.request()
@@ -146,8 +152,8 @@ class House:
     def reload(self) -> None:
         """Read the deployments anew; a file that can't be used leaves them as they are."""
 
-        def read() -> tuple[Roster, Mapping[str, SecretStr]]:
-            found = find_roster(self.settings)
+        def read() -> tuple[DeploymentConfig, Mapping[str, SecretStr]]:
+            found = find_deployment_config(self.settings)
             return found, secrets(catalog.key_names(found.deployments))
 
         reload(self.gateway, read)
@@ -158,21 +164,21 @@ class House:
         What is not answered itself, such as a command or a word to somebody else, stops nothing.
         """
         match event:
-            case Edited() | Deleted():
+            case MessageEdited() | MessageDeleted():
                 await self.inbox.supersede(event)
-            case Said() if self.settings.parley_while_answering == "supersede":
-                if self.engine.command(event) is None and await self.engine.heeds(event):
+            case MessageReceived() if self.settings.parley_while_answering == "supersede":
+                if self.engine.command(event) is None and await self.engine.should_answer(event):
                     await self.inbox.supersede(event)
             case _:
                 pass
 
     async def accept(self, event: Event) -> Receipt:
         """Write an event down, and count it."""
-        if isinstance(event, Said) and commands.is_stop(event):
-            event = Stopped(id=event.id, address=event.address, user=event.user, at=event.at)
+        if isinstance(event, MessageReceived) and commands.is_stop(event):
+            event = StopRequested(id=event.id, address=event.address, user=event.user, at=event.at)
         adapter = event.address.adapter
         with telemetry.ACCEPT_SECONDS.labels(adapter).time():
-            if isinstance(event, Stopped):
+            if isinstance(event, StopRequested):
                 receipt = await self.inbox.stop(event, leave=event.user.id in self.settings.operators)
             else:
                 receipt = await self.inbox.accept(event)
@@ -183,30 +189,30 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, *, folder: Path | None = None) -> AsyncGenerator[House]:
-    """Build and open every room; close them in reverse. Raises ConfigError.
+async def open_services(settings: Settings, *, folder: Path | None = None) -> AsyncGenerator[Services]:
+    """Build and open every service; close them in reverse. Raises ConfigError.
 
     With a `folder` the state is an embedded Redis of its own there, whatever REDIS_URL says.
     """
     prompts = read_prompts(settings.parley_prompts)
-    found = find_roster(settings)
+    found = find_deployment_config(settings)
     async with AsyncExitStack() as stack:
         redis = await _redis(settings, folder, stack)
         latency = await stack.enter_async_context(Latency(redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, redis, latency))
-        serving = Serving(gateway, settings.limits, counts=await _counts(settings))
-        archive = Archive(redis, _retention_s(settings))
-        bills = Bills(redis, archive)
-        ledger, turns = Ledger(redis, bills, settings.limits), Turns(redis)
-        recollection = _recollection(settings, redis, gateway, serving, ledger)
-        stack.push_async_callback(recollection.close)
+        model_info = ModelInfo(gateway, settings.limits, counts=await _counts(settings))
+        search = ConversationSearch(redis, _retention_s(settings))
+        charges = Charges(redis, search)
+        ledger, turns = QuotaLedger(redis, charges, settings.limits), Turns(redis)
+        summarizer = _summarizer(settings, redis, gateway, model_info, ledger)
+        stack.push_async_callback(summarizer.close)
         library = await stack.enter_async_context(_library(prompts, redis, found.deployments, gateway))
         files = await stack.enter_async_context(reading(settings.readers))
-        vault = Vault(redis, settings.parley_secret_keys, settings.parley_data_dir)
+        secret_store = SecretStore(redis, settings.parley_secret_keys, settings.parley_data_dir)
         compaction = Compaction(redis, embedded=_is_embedded(settings, folder))
-        erasure = await stack.enter_async_context(Erasure(redis, vault, compaction).keeping())
-        desk = _desk(settings, redis, library, serving, ledger, turns, erasure)
-        yield House(
+        erasure = await stack.enter_async_context(Erasure(redis, secret_store, compaction).keeping())
+        preferences = _preferences(settings, redis, library, model_info, ledger, turns, erasure)
+        yield Services(
             settings=settings,
             redis=redis,
             inbox=_inbox(settings, redis),
@@ -214,23 +220,25 @@ async def open_house(settings: Settings, *, folder: Path | None = None) -> Async
             ledger=ledger,
             gateway=gateway,
             library=library,
-            archive=archive,
-            bills=bills,
-            stage=Stage(redis),
+            search=search,
+            charges=charges,
+            live_view=LiveView(redis),
             latency=latency,
-            bench=partial(_bench, library, gateway, serving),
-            desk=desk,
+            eval_context=partial(_eval_context, library, gateway, model_info),
+            preferences=preferences,
             compaction=compaction,
-            vault=vault,
-            engine=_engine(settings, library, gateway, serving, ledger, turns, desk, recollection, files),
+            secret_store=secret_store,
+            engine=_engine(
+                settings, library, gateway, model_info, ledger, turns, preferences, summarizer, files
+            ),
         )
 
 
 def _library(
-    prompts: Prompts, redis: Redis, deployments: Sequence[Deployment], gateway: Gateway
-) -> AbstractAsyncContextManager[Library]:
+    prompts: LoadedPrompts, redis: Redis, deployments: Sequence[Deployment], gateway: Gateway
+) -> AbstractAsyncContextManager[PromptLibrary]:
     """The templates; examples are chosen by the embedding deployment, where there is one."""
-    vectors = Vectors(redis, _embedder(deployments), partial(_embed, gateway))
+    vectors = EmbeddingCache(redis, _embedder(deployments), partial(_embed, gateway))
     return open_library(prompts, redis, vectors.embed)
 
 
@@ -244,65 +252,75 @@ async def _counts(settings: Settings) -> bool:
 
 def _engine(
     settings: Settings,
-    library: Library,
+    library: PromptLibrary,
     gateway: Gateway,
-    serving: Serving,
-    ledger: Ledger,
+    model_info: ModelInfo,
+    ledger: QuotaLedger,
     turns: Turns,
-    desk: Desk,
-    recollection: Recollection,
-    files: Files,
+    preferences: Preferences,
+    summarizer: Summarizer,
+    files: AttachmentReader,
 ) -> Engine:
-    templates = library.shelf.templates
+    templates = library.registry.templates
     return Engine(
-        Parts(
+        EngineDependencies(
             model=gateway,
             ledger=ledger,
-            desk=desk,
-            commands=Commands(templates=templates, desk=desk, rivals=serving.rivals, able=serving.able),
+            preferences=preferences,
+            commands=Commands(
+                templates=templates,
+                preferences=preferences,
+                comparable_deployments=model_info.comparable_deployments,
+                is_served=model_info.is_served,
+            ),
             templates=templates,
             tools=installed(),
             choose=library.choose,
-            recall=Retriever(library.texts, library.embed).recall,
-            room=serving.room,
-            estimate_usd=serving.estimate_usd,
+            retrieve=Retriever(library.texts, library.embed).retrieve,
+            token_budget=model_info.token_budget,
+            estimate_usd=model_info.estimate_usd,
             picture=turns.image,
-            recollection=recollection,
-            recall_counts=serving.recall_counts,
-            rivals=serving.rivals,
-            family=serving.family,
-            sees=serving.sees,
-            picture_tokens=serving.picture_tokens,
-            allowance=partial(
-                Allowance,
-                settings.parley_tool_calls_per_round,
-                settings.parley_tool_calls_per_answer,
-                settings.parley_answer_characters,
-            ),
+            summarizer=summarizer,
+            recall_counts=model_info.recall_counts,
+            comparable_deployments=model_info.comparable_deployments,
+            family=model_info.family,
+            accepts_images=model_info.accepts_images,
+            picture_tokens=model_info.image_tokens,
+            allowance=_allowance(settings),
         ),
         files,
     )
 
 
-def _recollection(
-    settings: Settings, redis: Redis, gateway: Gateway, serving: Serving, ledger: Ledger
-) -> Recollection:
-    memory = Memory(redis, _retention_s(settings))
-    return Recollection(gateway, memory, ledger, serving.estimate_usd, serving.cheap)
+def _allowance(settings: Settings) -> Callable[[], ToolCallAllowance]:
+    """What one answer may use, anew for each."""
+    return partial(
+        ToolCallAllowance,
+        settings.parley_tool_calls_per_round,
+        settings.parley_tool_calls_per_answer,
+        settings.parley_answer_characters,
+    )
 
 
-def _bench(library: Library, gateway: Gateway, serving: Serving) -> Bench:
+def _summarizer(
+    settings: Settings, redis: Redis, gateway: Gateway, model_info: ModelInfo, ledger: QuotaLedger
+) -> Summarizer:
+    memory = SummaryStore(redis, _retention_s(settings))
+    return Summarizer(gateway, memory, ledger, model_info.estimate_usd, model_info.cheap_deployment)
+
+
+def _eval_context(library: PromptLibrary, gateway: Gateway, model_info: ModelInfo) -> EvalContext:
     """What an evaluation asks: the templates in use, as people get them."""
 
     async def embed(texts: Sequence[str]) -> list[list[float]]:
         return await _embed(gateway, texts)
 
-    return Bench(
+    return EvalContext(
         model=gateway,
-        templates={one.name: one for one in library.shelf.templates()},
+        templates={one.name: one for one in library.registry.templates()},
         choose=library.choose,
-        recall=Retriever(library.texts, library.embed).recall,
-        room=serving.room,
+        retrieve=Retriever(library.texts, library.embed).retrieve,
+        token_budget=model_info.token_budget,
         embed=embed,
     )
 
@@ -317,21 +335,21 @@ def _inbox(settings: Settings, redis: Redis) -> Inbox:
     )
 
 
-def _desk(
+def _preferences(
     settings: Settings,
     redis: Redis,
-    library: Library,
-    serving: Serving,
-    ledger: Ledger,
+    library: PromptLibrary,
+    model_info: ModelInfo,
+    ledger: QuotaLedger,
     turns: Turns,
     erasure: Erasure,
-) -> Desk:
-    return Desk(
-        templates=library.shelf.templates,
-        deployments=serving.chats if settings.parley_model_choice else tuple,
+) -> Preferences:
+    return Preferences(
+        templates=library.registry.templates,
+        deployments=model_info.chat_deployments if settings.parley_model_choice else tuple,
         ledger=ledger,
         turns=turns,
-        choices=Choices(redis),
+        choices=PreferenceStore(redis),
         confirmations=Confirmations(redis),
         erasure=erasure,
         operators=settings.operators,
@@ -357,14 +375,14 @@ async def _redis(settings: Settings, folder: Path | None, stack: AsyncExitStack)
     return redis
 
 
-def find_roster(settings: Settings) -> Roster:
+def find_deployment_config(settings: Settings) -> DeploymentConfig:
     """The deployments that the settings name; the built-in demo model without any. Raises ConfigError."""
     endpoint, version = settings.azure_openai_endpoint, settings.openai_api_version
-    found = Roster(deployments=())
+    found = DeploymentConfig(deployments=())
     if settings.parley_deployments is not None:
-        found = roster.load(settings.parley_deployments, endpoint, version)
+        found = deployments.load(settings.parley_deployments, endpoint, version)
     if endpoint is not None:
-        named = roster.simple(
+        named = deployments.simple(
             endpoint,
             version,
             settings.azure_openai_chat_deployment,
@@ -372,15 +390,15 @@ def find_roster(settings: Settings) -> Roster:
             settings.azure_openai_embedding_deployment,
         )
         found = replace(found, deployments=found.deployments + named)
-    return found if found.deployments else Roster(deployments=offline.deployments())
+    return found if found.deployments else DeploymentConfig(deployments=model.deployments())
 
 
 def find_deployments(settings: Settings) -> tuple[Deployment, ...]:
-    """The deployments of `find_roster`. Raises ConfigError."""
-    return find_roster(settings).deployments
+    """The deployments of `find_deployment_config`. Raises ConfigError."""
+    return find_deployment_config(settings).deployments
 
 
-def _connect(found: Roster, redis: Redis, latency: Latency) -> Gateway:
+def _connect(found: DeploymentConfig, redis: Redis, latency: Latency) -> Gateway:
     """The deployments as one model, in step with every other process on this Redis."""
     keys = secrets(catalog.key_names(found.deployments))
 

@@ -12,9 +12,9 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from bot.domain import limits as budgets
+from bot.domain import limits
 from bot.domain.errors import ConfigError
-from bot.domain.turns import MAX_TOOL_CALLS, Finding
+from bot.domain.turns import MAX_TOOL_CALLS, CheckResult
 
 _FOR_READERS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
 _REPLACED = {
@@ -127,16 +127,16 @@ class Settings(BaseSettings):
     parley_operators: str = ""
 
     # --- limits on people, channels and tenants
-    parley_limits: str = budgets.DEFAULT
+    parley_limits: str = limits.DEFAULT
 
     # --- what is written about it
     parley_log: Literal["text", "json"] = "text"
     parley_log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
-    def limits(self) -> budgets.Limits:
+    def limits(self) -> limits.Limits:
         """What people, channels and tenants may use."""
-        return budgets.read(self.parley_limits)
+        return limits.read(self.parley_limits)
 
     @property
     def operators(self) -> frozenset[str]:
@@ -307,7 +307,7 @@ class Settings(BaseSettings):
 
     def _limit_problems(self) -> list[str]:
         try:
-            budgets.read(self.parley_limits)
+            limits.read(self.parley_limits)
         except ConfigError as error:
             return [f"PARLEY_LIMITS: {error}."]
         return []
@@ -333,10 +333,10 @@ def tell_packages(settings: Settings) -> None:
         os.environ["TIKTOKEN_CACHE_DIR"] = str(settings.tiktoken_cache_dir)
 
 
-def outdated() -> list[Finding]:
+def outdated() -> list[CheckResult]:
     """A warning for each setting that was replaced and is there still: somebody counts on it in vain."""
     return [
-        Finding(
+        CheckResult(
             level="warning",
             subject="settings",
             words=f"{name} is no setting any more, it does nothing. Instead, write {now} (with your amount)",

@@ -9,9 +9,9 @@ from bot.cli.console import load_settings, run
 from bot.domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bot.domain.events import Departed
-    from bot.llm.catalog.probe import Probe
-    from bot.storage.queue.dead_letters import Graveyard
+    from bot.domain.events import AppUninstalled
+    from bot.llm.catalog.probe import ProbeResult
+    from bot.storage.queue.dead_letters import DeadLetterQueue
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def dead_letters_list() -> None:
     """List dead letters with the reason for each."""
     import textwrap
 
-    found = run(_on_dead_letters(lambda graveyard: graveyard.all()))
+    found = run(_on_dead_letters(lambda queue: queue.all()))
     for name, one in found.items():
         attempts = f"{one.attempts} attempt{'s' if one.attempts != 1 else ''}"
         typer.echo(f"{name}  {one.at:%Y-%m-%d %H:%M} UTC  {attempts}  {one.conversation}")
@@ -43,25 +43,25 @@ def dead_letters_list() -> None:
 @dead_letters.command("retry")
 def dead_letters_retry(ids: _Ids = None, everything: _All = False) -> None:
     """Put messages back at the end of their conversations' queues."""
-    _dig(ids, everything, lambda graveyard, name: graveyard.retry(name), "is queued again")
+    _for_each(ids, everything, lambda queue, name: queue.retry(name), "is queued again")
 
 
 @dead_letters.command("drop")
 def dead_letters_drop(ids: _Ids = None, everything: _All = False) -> None:
     """Delete dead letters."""
-    _dig(ids, everything, lambda graveyard, name: graveyard.drop(name), "is deleted")
+    _for_each(ids, everything, lambda queue, name: queue.drop(name), "is deleted")
 
 
-def _dig(
-    ids: list[str] | None, everything: bool, act: "Callable[[Graveyard, str], Awaitable[bool]]", done: str
+def _for_each(
+    ids: list[str] | None,
+    everything: bool,
+    act: "Callable[[DeadLetterQueue, str], Awaitable[bool]]",
+    done: str,
 ) -> None:
     """Do something to each; exit with 1 if one of them is not there."""
 
-    async def to_each(graveyard: "Graveyard") -> list[tuple[str, bool]]:
-        return [
-            (name, await act(graveyard, name))
-            for name in (await graveyard.all() if everything else ids or ())
-        ]
+    async def to_each(queue: "DeadLetterQueue") -> list[tuple[str, bool]]:
+        return [(name, await act(queue, name)) for name in (await queue.all() if everything else ids or ())]
 
     if not ids and not everything:
         raise ConfigError("Give the ids that `parley dead-letters list` shows, or --all.")
@@ -72,12 +72,12 @@ def _dig(
         raise typer.Exit(1)
 
 
-async def _on_dead_letters(act: "Callable[[Graveyard], Awaitable[T]]") -> T:
-    from bot.app.services import open_house
-    from bot.storage.queue.dead_letters import Graveyard
+async def _on_dead_letters(act: "Callable[[DeadLetterQueue], Awaitable[T]]") -> T:
+    from bot.app.services import open_services
+    from bot.storage.queue.dead_letters import DeadLetterQueue
 
-    async with open_house(load_settings()) as house:
-        return await act(Graveyard(house.redis))
+    async with open_services(load_settings()) as services:
+        return await act(DeadLetterQueue(services.redis))
 
 
 def forget(
@@ -101,14 +101,14 @@ def forget(
 
 async def _kept(tenant: str, person: str | None) -> str:
     """How much would be deleted, in words."""
-    from bot.app.services import open_house
+    from bot.app.services import open_services
     from bot.domain.events import User
     from bot.storage.erasure.tenants import Tenants
 
-    async with open_house(load_settings()) as house:
+    async with open_services(load_settings()) as services:
         if person:
-            return f"This deletes: {await house.desk.count(User(id=person, tenant=tenant))}."
-        tenants = Tenants(house.redis, house.archive)
+            return f"This deletes: {await services.preferences.count(User(id=person, tenant=tenant))}."
+        tenants = Tenants(services.redis, services.search)
         found = {name: await tenants.preview(_whole(name, tenant)) for name in _platforms(tenant)}
     lines = [f"This deletes, of {platform}: {erased}." for platform, erased in found.items() if erased]
     return "\n".join(lines) or f"No conversations are kept of {tenant}."
@@ -119,34 +119,39 @@ def _platforms(tenant: str) -> Sequence[str]:
     return ("studio",) if tenant == "studio" else ("slack", "teams")
 
 
-def _whole(platform: str, tenant: str) -> "Departed":
+def _whole(platform: str, tenant: str) -> "AppUninstalled":
     """As if a tenant had taken the bot away."""
-    from bot.domain.events import Address, Departed, User, now
+    from bot.domain.events import Address, AppUninstalled, User, now
 
     nowhere = Address(conversation="", event="")
-    rooms = "studio:" if platform == "studio" else f"{platform}:{tenant}:"
-    return Departed(
-        id="", address=nowhere, user=User(id="", tenant=tenant), at=now(), rooms=rooms, whole=True
+    conversations = "studio:" if platform == "studio" else f"{platform}:{tenant}:"
+    return AppUninstalled(
+        id="",
+        address=nowhere,
+        user=User(id="", tenant=tenant),
+        at=now(),
+        conversation_prefix=conversations,
+        whole=True,
     )
 
 
 async def _forgotten(tenant: str, person: str | None) -> list[str]:
-    from bot.app.services import open_house
+    from bot.app.services import open_services
     from bot.domain.events import User
     from bot.storage.erasure.tenants import Tenants
 
     gone = list[str]()
-    async with open_house(load_settings()) as house:
+    async with open_services(load_settings()) as services:
         if person:
-            words = await house.desk.forget(User(id=person, tenant=tenant))
-            await house.compaction.settled()
+            words = await services.preferences.forget(User(id=person, tenant=tenant))
+            await services.compaction.settled()
             return [words]
         for platform in _platforms(tenant):
-            erased = await Tenants(house.redis, house.archive).forget(_whole(platform, tenant))
+            erased = await Tenants(services.redis, services.search).forget(_whole(platform, tenant))
             gone += [f"Deleted, of {platform}: {erased}."] if erased else []
         if gone:
-            await house.compaction.request()
-            await house.compaction.settled()
+            await services.compaction.request()
+            await services.compaction.settled()
     return gone or [f"Nothing is kept of {tenant}."]
 
 
@@ -158,23 +163,23 @@ deployments = typer.Typer(no_args_is_help=True, help="List the deployments, and 
 @deployments.command("list")
 def deployments_list() -> None:
     """List the deployments: model, place, prices, limits, tags."""
-    from bot.app import services as house
+    from bot.app import services
     from bot.llm.catalog.listing import listed
 
-    typer.echo(listed(house.find_roster(load_settings())))
+    typer.echo(listed(services.find_deployment_config(load_settings())))
 
 
 @deployments.command("test")
 def deployments_test() -> None:
     """Ask each deployment for a word: health, time to the first token, price. Exits with 1 if one fails."""
-    from bot.app import services as house
+    from bot.app import services
     from bot.app.settings import secrets
     from bot.llm.catalog import catalog
     from bot.llm.catalog.listing import trials
     from bot.llm.routing.router import connect
 
-    async def probe() -> "list[Probe]":
-        found = house.find_roster(load_settings())
+    async def probe() -> "list[ProbeResult]":
+        found = services.find_deployment_config(load_settings())
         async with connect(found, secrets(catalog.key_names(found.deployments))) as gateway:
             return await gateway.probe()
 

@@ -165,14 +165,14 @@ def _is_plain(member: tarfile.TarInfo) -> bool:
 
 
 async def _set_aside() -> int:
-    from bot.app.services import open_house
+    from bot.app.services import open_services
     from bot.storage.queue import backlog
-    from bot.storage.queue.inbox import Claim, Written
+    from bot.storage.queue.inbox import Claim, CommitRequest
 
     count = 0
-    async with open_house(load_settings()) as house:
-        for shard in await backlog.make_due(house.redis):
-            while isinstance(claim := await house.inbox.claim(shard), Claim):
-                await house.inbox.commit(claim, Written(buried=_REASON))
+    async with open_services(load_settings()) as services:
+        for shard in await backlog.make_due(services.redis):
+            while isinstance(claim := await services.inbox.claim(shard), Claim):
+                await services.inbox.commit(claim, CommitRequest(dead_letter_reason=_REASON))
                 count += 1
     return count

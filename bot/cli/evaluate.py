@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bot.cli.console import Folder, load_settings, prompts_folder, run
-from bot.cli.prompts import open_bench
+from bot.cli.prompts import open_eval_context
 from bot.domain.errors import ConfigError, StateUnavailable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bot.domain.turns import Deployment
-    from bot.evals.evaluation import Bench, Job
-    from bot.evals.results import Change, Result, Run
+    from bot.evals.evaluation import EvalContext, EvalJob
+    from bot.evals.results import Result, Run, RunComparison
 
 _SHOWN = 200  # characters of an answer that failed
 
@@ -44,23 +44,23 @@ def evaluate(
 
     The files hold cases; prompts/README.md says how they are written.
     """
-    from bot.evals import results as scores
+    from bot.evals import results as eval_results
 
     if published and folder is not None:
         raise ConfigError("--published is about the templates in use; leave --folder out.")
     where = prompts_folder(folder)
     paths = files or _found(where / "evaluations")
     names = tuple(path.name for path in paths)
-    archive = scores.Archive(load_settings().parley_data_dir / "evaluations")
+    run_store = eval_results.RunStore(load_settings().parley_data_dir / "evaluations")
     done = run(_run(where, paths, names, template or [], deployment or [], published, parallel))
-    last = archive.last(done)
-    archive.keep(done)
+    last = run_store.last(done)
+    run_store.keep(done)
     if as_json:
         import msgspec
 
         typer.echo(msgspec.json.format(msgspec.json.encode(done), indent=2).decode())
     else:
-        _print(done, scores.compare(done, last))
+        _print(done, eval_results.compare(done, last))
     if 100 * done.passed < least * len(done.results):
         raise typer.Exit(1)
 
@@ -85,37 +85,37 @@ async def _run(
 
     from bot.domain.events import now
     from bot.evals import cases, evaluation
-    from bot.evals import results as scores
+    from bot.evals import results as eval_results
 
     asked = [case for path in paths for case in cases.read(path)]
     if deployments:
         asked = [replace(case, deployments=tuple(deployments)) for case in asked]
-    async with _in_use() if published else open_bench(folder) as (bench, every):
+    async with _in_use() if published else open_eval_context(folder) as (context, every):
         chat = [one for one in every if one.capability == "chat"]
-        wishes = dict.fromkeys([*(one.name for one in chat), *(tag for one in chat for tag in one.tags)])
-        jobs = evaluation.jobs(asked, bench.templates, list(wishes))
+        preferred = dict.fromkeys([*(one.name for one in chat), *(tag for one in chat for tag in one.tags)])
+        jobs = evaluation.jobs(asked, context.templates, list(preferred))
         jobs = [job for job in jobs if not templates or job.template.name in templates]
         if not jobs:
             raise ConfigError(f"No case is for {', '.join(templates)}.")
         began = now()
-        results = await _with_progress(jobs, bench, parallel)
-    return scores.Run(at=began, files=names, results=tuple(results), published=published)
+        results = await _with_progress(jobs, context, parallel)
+    return eval_results.Run(at=began, files=names, results=tuple(results), published=published)
 
 
 @asynccontextmanager
-async def _in_use() -> "AsyncGenerator[tuple[Bench, Sequence[Deployment]]]":
+async def _in_use() -> "AsyncGenerator[tuple[EvalContext, Sequence[Deployment]]]":
     """What people get now. Raises ConfigError where that can't be had."""
-    from bot.app.services import open_house
+    from bot.app.services import open_services
 
-    async with open_house(load_settings()) as house:
+    async with open_services(load_settings()) as services:
         try:
-            await house.library.shelf.refresh()
+            await services.library.registry.refresh()
         except StateUnavailable as error:
             raise ConfigError(f"What was published can't be read: {error}") from None
-        yield house.bench(), house.deployments
+        yield services.eval_context(), services.deployments
 
 
-async def _with_progress(jobs: "Sequence[Job]", bench: "Bench", parallel: int) -> "list[Result]":
+async def _with_progress(jobs: "Sequence[EvalJob]", context: "EvalContext", parallel: int) -> "list[Result]":
     """Run the jobs; a terminal shows how far they are, on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -139,10 +139,10 @@ async def _with_progress(jobs: "Sequence[Job]", bench: "Bench", parallel: int) -
             failed += bool(result.failures)
             progress.update(task, advance=1, failed=f"{failed} failed" if failed else "")
 
-        return await evaluation.run(jobs, bench, parallel=parallel, done=done)
+        return await evaluation.run(jobs, context, parallel=parallel, done=done)
 
 
-def _print(run: "Run", change: "Change | None") -> None:
+def _print(run: "Run", change: "RunComparison | None") -> None:
     """The failures, the table, and what is different from the last time."""
     from rich.console import Console
 
@@ -172,14 +172,14 @@ def _print_table(console: "Console", run: "Run") -> None:
     from rich import box
     from rich.table import Table
 
-    from bot.evals import results as scores
+    from bot.evals import results as eval_results
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for head in ("template", "deployment"):
         table.add_column(head, overflow="fold")
     for head in ("passed", "rate", "tokens", "price", "median"):
         table.add_column(head, justify="right", no_wrap=True)
-    for row in scores.table(run.results):
+    for row in eval_results.table(run.results):
         colour = "green" if row.passed == row.total else "red"
         table.add_row(
             row.template,
@@ -193,7 +193,7 @@ def _print_table(console: "Console", run: "Run") -> None:
     console.print(table)
 
 
-def _print_change(console: "Console", change: "Change") -> None:
+def _print_change(console: "Console", change: "RunComparison") -> None:
     from rich.markup import escape
 
     before, now = change.passed_before, change.passed_now

@@ -17,7 +17,7 @@ from bot.domain.errors import BotError, ConfigError
 
 if TYPE_CHECKING:
     from bot.app.settings import Settings
-    from bot.domain.turns import Finding
+    from bot.domain.turns import CheckResult
 
 _LEVELS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "error": typer.colors.RED}
 
@@ -136,7 +136,7 @@ def check() -> None:
         raise typer.Exit(1)
 
 
-def _print_finding(finding: "Finding", width: int) -> None:
+def _print_finding(finding: "CheckResult", width: int) -> None:
     level = typer.style(f"{finding.level:7}", fg=_LEVELS[finding.level])
     first, *rest = finding.words.splitlines() or [""]
     typer.echo(f"{level}  {finding.subject:{width}}  {first}".rstrip())

@@ -4,26 +4,28 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bot.domain.events import Address, Said, User, now
+from bot.domain.events import Address, MessageReceived, User, now
 from bot.domain.prompts import Image, Parameters, Prompt, Template, Text
 from bot.domain.turns import Deployment
-from bot.generation.prompt_builder import Room
+from bot.generation.prompt_builder import TokenBudget
 from bot.prompts import example_images
 
 _ADDRESS = Address(conversation="terminal:preview", event="terminal:preview")
 
 
-def said(question: str) -> Said:
+def question_event(question: str) -> MessageReceived:
     """A question in a conversation that has just begun."""
     user = User(id="you", tenant="local", name="you")
-    return Said(id=_ADDRESS.event, address=_ADDRESS, user=user, at=now(), text=question, direct=True)
+    return MessageReceived(
+        id=_ADDRESS.event, address=_ADDRESS, user=user, at=now(), text=question, direct=True
+    )
 
 
-def room(able: Sequence[Deployment]) -> Room:
+def token_budget(available: Sequence[Deployment]) -> TokenBudget:
     """What the smallest of the deployments that may answer takes."""
-    return Room(
-        context_tokens=min((one.context_tokens for one in able), default=8192),
-        output_tokens=min((one.output_tokens for one in able), default=1024),
+    return TokenBudget(
+        context_tokens=min((one.context_tokens for one in available), default=8192),
+        output_tokens=min((one.output_tokens for one in available), default=1024),
     )
 
 
@@ -68,7 +70,7 @@ def describe(template: Template) -> str:
     return "\n\n".join(blocks)
 
 
-def sent(prompt: Prompt) -> str:
+def describe_prompt(prompt: Prompt) -> str:
     """A prompt, message by message."""
     blocks = [_block(message.role, "\n".join(_parts(message.parts))) for message in prompt.messages]
     facts = {

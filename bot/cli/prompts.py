@@ -15,7 +15,7 @@ from bot.domain.errors import ConfigError
 if TYPE_CHECKING:
     from bot.domain.prompts import Example, Prompt, Template
     from bot.domain.turns import Deployment
-    from bot.evals.evaluation import Bench
+    from bot.evals.evaluation import EvalContext
 
 prompts = typer.Typer(no_args_is_help=True, help="List, show, try, compare and exchange the templates.")
 
@@ -54,7 +54,7 @@ def prompts_render(name: str, question: str, folder: Folder = None) -> None:
     from bot.cli import preview
 
     where = prompts_folder(folder)
-    typer.echo(preview.sent(run(_composed(where, _named(name, where), question))))
+    typer.echo(preview.describe_prompt(run(_composed(where, _named(name, where), question))))
 
 
 async def _composed(folder: Path, template: "Template", question: str) -> "Prompt":
@@ -62,25 +62,25 @@ async def _composed(folder: Path, template: "Template", question: str) -> "Promp
     from bot.cli import preview
     from bot.generation import prompt_builder
 
-    async with open_bench(folder) as (bench, _):
-        material = prompt_builder.Material(
+    async with open_eval_context(folder) as (context, _):
+        inputs = prompt_builder.PromptInputs(
             template=template,
-            said=preview.said(question),
+            said=preview.question_event(question),
             question=question,
-            examples=await bench.choose(template, question),
-            passages=await bench.recall(template, question),
+            examples=await context.choose(template, question),
+            passages=await context.retrieve(template, question),
         )
-        return prompt_builder.compose(material, bench.room(template))
+        return prompt_builder.build_prompt(inputs, context.token_budget(template))
 
 
 @asynccontextmanager
-async def open_bench(folder: Path) -> "AsyncGenerator[tuple[Bench, Sequence[Deployment]]]":
+async def open_eval_context(folder: Path) -> "AsyncGenerator[tuple[EvalContext, Sequence[Deployment]]]":
     """The files and the deployments, without any state: what is published doesn't count here."""
     from bot.app import services
     from bot.app.prompt_files import read_prompts
     from bot.app.settings import secrets
     from bot.cli import preview
-    from bot.evals.evaluation import Bench
+    from bot.evals.evaluation import EvalContext
     from bot.knowledge import retrieval
     from bot.llm.catalog import catalog
     from bot.llm.routing.router import connect
@@ -97,17 +97,19 @@ async def open_bench(folder: Path) -> "AsyncGenerator[tuple[Bench, Sequence[Depl
             return await examples.choose(template, files.pools.get(template.pool or "", ()), question, embed)
 
         async def recall(template: "Template", question: str) -> Sequence[str]:
-            return await retrieval.recall(template, files.texts, question, embed)
+            return await retrieval.retrieve(template, files.texts, question, embed)
 
-        bench = Bench(
+        context = EvalContext(
             model=gateway,
             templates={one.name: one for one in files.templates},
             choose=choose,
-            recall=recall,
-            room=lambda one: preview.room(gateway.deployments(one.capability, one.deployment)),
+            retrieve=recall,
+            token_budget=lambda one: preview.token_budget(
+                gateway.deployments(one.capability, one.deployment)
+            ),
             embed=embed,
         )
-        yield bench, deployments
+        yield context, deployments
 
 
 @prompts.command("diff")

@@ -13,7 +13,7 @@ from bot.cli.console import load_settings, run
 from bot.domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bot.storage.usage.reports import Line, Sums
+    from bot.storage.usage.reports import UsageRow, UsageTotals
 
 _MOST_DAYS = 400
 _COLUMNS = ("answers", "tokens", "pictures", "usd", "unpriced_calls")
@@ -74,62 +74,66 @@ def period(days: int | None, month: str | None) -> tuple[date, date]:
     return max(first, today - timedelta(days=_MOST_DAYS)), min(following - timedelta(days=1), today)
 
 
-async def read_lines(first: date, last: date) -> "Sequence[Line]":
-    """What stands in the books of these days."""
-    from bot.app.services import open_house
-    from bot.storage.usage.reports import Books
+async def read_lines(first: date, last: date) -> "Sequence[UsageRow]":
+    """The usage rows of these days."""
+    from bot.app.services import open_services
+    from bot.storage.usage.reports import UsageReports
 
-    async with open_house(load_settings()) as house:
-        return await Books(house.redis).lines(first, last)
+    async with open_services(load_settings()) as services:
+        return await UsageReports(services.redis).rows(first, last)
 
 
-def _rows(lines: "Iterable[Line]", by: By) -> "Sequence[tuple[str, Sums]]":
+def _rows(lines: "Iterable[UsageRow]", by: By) -> "Sequence[tuple[str, UsageTotals]]":
     """Each name with its sums: days as they follow, all else by cost, answers, name."""
-    sums: dict[str, Sums] = {}
+    totals: dict[str, UsageTotals] = {}
     for line in lines:
         if line.kind == by:
             name = str(line.day) if by is By.day else line.name
-            sums[name] = sums[name] + line.sums if name in sums else line.sums
+            totals[name] = totals[name] + line.totals if name in totals else line.totals
     if by is By.day:
-        return sorted(sums.items())
-    return sorted(sums.items(), key=lambda row: (-row[1].microdollars, -row[1].turns, row[0]))
+        return sorted(totals.items())
+    return sorted(totals.items(), key=lambda row: (-row[1].microdollars, -row[1].turns, row[0]))
 
 
-def _usd(sums: "Sums") -> float | None:
+def _usd(totals: "UsageTotals") -> float | None:
     """Dollars; None where nothing is known of them."""
-    return None if sums.unpriced and not sums.microdollars else sums.microdollars / 1_000_000
+    return None if totals.unpriced and not totals.microdollars else totals.microdollars / 1_000_000
 
 
-def _values(sums: "Sums") -> Mapping[str, Any]:
-    return dict(zip(_COLUMNS, (sums.turns, sums.tokens, sums.images, _usd(sums), sums.unpriced), strict=True))
+def _values(totals: "UsageTotals") -> Mapping[str, Any]:
+    return dict(
+        zip(
+            _COLUMNS, (totals.turns, totals.tokens, totals.images, _usd(totals), totals.unpriced), strict=True
+        )
+    )
 
 
-def _total(rows: "Sequence[tuple[str, Sums]]") -> "Sums":
-    from bot.storage.usage.reports import Sums
+def _total(rows: "Sequence[tuple[str, UsageTotals]]") -> "UsageTotals":
+    from bot.storage.usage.reports import UsageTotals
 
-    return sum((sums for _, sums in rows), Sums())
+    return sum((totals for _, totals in rows), UsageTotals())
 
 
-def _print_json(rows: "Sequence[tuple[str, Sums]]", by: By, first: date, last: date) -> None:
+def _print_json(rows: "Sequence[tuple[str, UsageTotals]]", by: By, first: date, last: date) -> None:
     import msgspec
 
     found = {
         "by": by.value,
         "first": first,
         "last": last,
-        "rows": [{by.value: name, **_values(sums)} for name, sums in rows],
+        "rows": [{by.value: name, **_values(totals)} for name, totals in rows],
         "total": _values(_total(rows)),
     }
     typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
 
 
-def _print_csv(rows: "Sequence[tuple[str, Sums]]", by: By) -> None:
+def _print_csv(rows: "Sequence[tuple[str, UsageTotals]]", by: By) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow((by.value, *_COLUMNS))
-    for name, sums in rows:
-        values = {**_values(sums), "usd": "" if _usd(sums) is None else f"{_usd(sums):.6f}"}
+    for name, totals in rows:
+        values = {**_values(totals), "usd": "" if _usd(totals) is None else f"{_usd(totals):.6f}"}
         writer.writerow((_harmless(name), *values.values()))
 
 
@@ -138,7 +142,7 @@ def _harmless(name: str) -> str:
     return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
 
 
-def _print_table(rows: "Sequence[tuple[str, Sums]]", by: By, first: date, last: date) -> None:
+def _print_table(rows: "Sequence[tuple[str, UsageTotals]]", by: By, first: date, last: date) -> None:
     from rich import box
     from rich.console import Console
     from rich.markup import escape
@@ -159,9 +163,9 @@ def _print_table(rows: "Sequence[tuple[str, Sums]]", by: By, first: date, last: 
     console.print(table if rows else "Nothing was used in these days.")
 
 
-def _words(sums: "Sums") -> tuple[str, str, str, str]:
-    usd = _usd(sums)
+def _words(totals: "UsageTotals") -> tuple[str, str, str, str]:
+    usd = _usd(totals)
     cost = "unknown" if usd is None else f"${usd:,.4f}"
-    if sums.unpriced and usd is not None:
-        cost += f" + {sums.unpriced:,} of unknown price"
-    return f"{sums.turns:,}", f"{sums.tokens:,}", f"{sums.images:,}", cost
+    if totals.unpriced and usd is not None:
+        cost += f" + {totals.unpriced:,} of unknown price"
+    return f"{totals.turns:,}", f"{totals.tokens:,}", f"{totals.images:,}", cost

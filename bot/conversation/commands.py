@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from bot.conversation.preferences import FORGET_NOW, Desk
+from bot.conversation.preferences import FORGET_NOW, Preferences
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Template
 from bot.domain.turns import Reply
-from bot.storage.prompts.preferences import Manner
+from bot.storage.prompts.preferences import ParticipationMode
 from bot.storage.usage.charges import channel_of
 
 WORDS: Mapping[str, str] = {
@@ -45,7 +45,7 @@ _FORGET = {
 _TAKES_WORDS = ("prompt", "model", "compare", "again", "variations", "sent")
 """The commands that something may follow; behind any other it makes a question of them."""
 _OF_CHANNELS = ("follow", "mention-only", "quiet", "mute")
-_MANNERS: Mapping[str, tuple[Manner, str]] = {
+_MODES: Mapping[str, tuple[ParticipationMode, str]] = {
     "follow": ("follow", "From now on I answer what is said in threads of this channel that I am in."),
     "mention-only": ("mention", "From now on I answer in this channel only where I am named."),
     "mute": ("mute", "From now on I answer nothing in this channel but commands. `/follow` ends this."),
@@ -55,7 +55,7 @@ _AUTOMATIC = ("auto", "automatic", "default")
 """Instead of a name: what was chosen is taken back."""
 
 
-class Done(NamedTuple):
+class CommandResult(NamedTuple):
     """What a command led to: what to show, whether memory starts anew, whether to keep a record."""
 
     reply: Reply
@@ -68,17 +68,17 @@ def clash(template: Template) -> str:
     return next((word for word in template.match.commands if word in {*WORDS, *_ALIASES}), "")
 
 
-def is_stop(said: Said) -> bool:
+def is_stop(said: MessageReceived) -> bool:
     """Whether this is a wish to stop: it can't wait its turn behind what it is to stop."""
     return _typed(said) in ("stop", "/stop")
 
 
-def is_question(said: Said) -> bool:
+def is_question(said: MessageReceived) -> bool:
     """Whether a text that begins like one of these commands is none: `/reset the router, how?`."""
     return said.command is not None and said.command[0] in {*WORDS, *_ALIASES}
 
 
-def _typed(said: Said) -> str:
+def _typed(said: MessageReceived) -> str:
     """The text as it is compared with a command: case and the space around it don't matter, all else does."""
     return said.text.strip().lower()
 
@@ -86,23 +86,24 @@ def _typed(said: Said) -> str:
 class Commands:
     """Runs the commands. Raises StateUnavailable and, in words, NotAllowed.
 
-    `rivals` tells the chat deployments that can be compared; `able` says whether a template can be served.
+    `comparable_deployments` tells the chat deployments that can be compared; `is_served` says whether a template can be
+    served.
     """
 
     def __init__(
         self,
         *,
         templates: Callable[[], Sequence[Template]],
-        desk: Desk,
-        rivals: Callable[[], Sequence[str]] = tuple,
-        able: Callable[[Template], bool] = lambda template: True,
+        preferences: Preferences,
+        comparable_deployments: Callable[[], Sequence[str]] = tuple,
+        is_served: Callable[[Template], bool] = lambda template: True,
     ) -> None:
         self._templates = templates
-        self._desk = desk
-        self._rivals = rivals
-        self._able = able
+        self._preferences = preferences
+        self._comparable_deployments = comparable_deployments
+        self._is_served = is_served
 
-    def parse(self, said: Said) -> tuple[str, str] | None:
+    def parse(self, said: MessageReceived) -> tuple[str, str] | None:
         """The command that was typed, with or without its slash, and the rest; None for a question.
 
         A command is typed exactly: "stop!", "usage?" and "/forget about it" are questions. Without a slash, a
@@ -120,77 +121,83 @@ class Commands:
         if plain in WORDS:
             return plain, ""
         word, _, rest = said.text.strip().partition(" ")
-        choices = {"prompt": self._desk.templates, "model": self._desk.deployments}.get(word.lower(), {})
+        choices = {"prompt": self._preferences.templates, "model": self._preferences.deployments}.get(
+            word.lower(), {}
+        )
         if rest in choices or (choices and rest in _AUTOMATIC):
             return word.lower(), rest
         if word.lower() == "compare:" and rest:
             return "compare", rest
         return None
 
-    async def run(self, word: str, rest: str, said: Said, event: str) -> Done:
+    async def run(self, word: str, rest: str, said: MessageReceived, event: str) -> CommandResult:
         """Do what a word of `WORDS` says; `event` is the id of the act that says it."""
         match word:
             case "reset":
                 text = "Done. This conversation starts anew: I no longer see what was said before."
-                return Done(Reply(text=text), resets=True)
+                return CommandResult(Reply(text=text), resets=True)
             case "usage":
-                return Done(Reply(text=await self._desk.usage(said.user, channel_of(said)), private=True))
+                return CommandResult(
+                    Reply(text=await self._preferences.usage(said.user, channel_of(said)), private=True)
+                )
             case "forget":
-                return Done(await self._forget(rest, said, event), keep=False)
+                return CommandResult(await self._forget(rest, said, event), keep=False)
             case "sent":
-                text = await self._desk.sent(said.user, said.address.conversation, rest)
-                return Done(Reply(text=text, private=True), keep=False)
+                text = await self._preferences.sent(said.user, said.address.conversation, rest)
+                return CommandResult(Reply(text=text, private=True), keep=False)
             case "prompt" | "model":
-                return Done(Reply(text=await self._choose(word, rest, said), private=not rest))
+                return CommandResult(Reply(text=await self._choose(word, rest, said), private=not rest))
             case "follow" | "mention-only" | "mute" | "quiet":
-                return Done(Reply(text=await self._behave(word, said)))
+                return CommandResult(Reply(text=await self._set_mode(word, said)))
             case "again":
-                return Done(Reply(text="There is no question here that I could try again.", private=True))
+                return CommandResult(
+                    Reply(text="There is no question here that I could try again.", private=True)
+                )
             case "stop":
-                return Done(Reply(text="I am not writing anything here.", private=True), keep=False)
+                return CommandResult(Reply(text="I am not writing anything here.", private=True), keep=False)
             case _:
-                return Done(Reply(text=self.help(said), private=True))
+                return CommandResult(Reply(text=self.help(said), private=True))
 
-    async def _forget(self, how: str, said: Said, event: str) -> Reply:
+    async def _forget(self, how: str, said: MessageReceived, event: str) -> Reply:
         """Explain, ask, or delete: only the confirmation of the person who was asked deletes."""
         user, conversation = said.user, said.address.conversation
         if how == "now":
-            text = await self._desk.confirm_forget(user, event, conversation)
+            text = await self._preferences.confirm_forget(user, event, conversation)
             return Reply(text=text, private=True, forgotten=True)
         if how == "me":
-            text = await self._desk.ask_forget(user, conversation)
+            text = await self._preferences.ask_forget(user, conversation)
             return Reply(text=text, private=True, confirm=FORGET_NOW)
         text = "To delete what I keep about you, in every conversation, type `forget me`. I ask you first."
         return Reply(text=text, private=True)
 
-    def help(self, said: Said) -> str:
+    def help(self, said: MessageReceived) -> str:
         """What can be done here, as Markdown: only what is there."""
         lines = ["Ask me anything, in your own words. I remember this conversation.", ""]
         for template in self._templates():
-            if template.match.commands and self._able(template):
+            if template.match.commands and self._is_served(template):
                 command = template.match.commands[0]
                 lines.append(f"- `/{command} …` {_uncapitalised(template.description)}")
         lines += [f"- `/{word}` {what}" for word, what in WORDS.items() if self._enabled(word, said)]
         lines += ["", "Where a slash is taken by the app itself, the word alone does the same: `help`."]
         return "\n".join(lines)
 
-    def _enabled(self, word: str, said: Said) -> bool:
+    def _enabled(self, word: str, said: MessageReceived) -> bool:
         if word in _OF_CHANNELS:
             return bool(said.channel) and not said.direct
         if word == "variations":
-            return any(one.capability == "image" and self._able(one) for one in self._templates())
+            return any(one.capability == "image" and self._is_served(one) for one in self._templates())
         several = {
-            "prompt": len(self._desk.templates),
-            "model": len(self._desk.deployments),
-            "compare": len(self._rivals()),
+            "prompt": len(self._preferences.templates),
+            "model": len(self._preferences.deployments),
+            "compare": len(self._comparable_deployments()),
         }
         return several.get(word, 2) > 1
 
-    async def _choose(self, word: str, name: str, said: Said) -> str:
+    async def _choose(self, word: str, name: str, said: MessageReceived) -> str:
         """List what can be chosen here, or choose it."""
         noun, choices = {
-            "prompt": ("template", self._desk.templates),
-            "model": ("model", self._desk.deployments),
+            "prompt": ("template", self._preferences.templates),
+            "model": ("model", self._preferences.deployments),
         }[word]
         channel = "" if said.direct else said.channel
         where = "in this channel" if channel else "for you"
@@ -199,27 +206,27 @@ class Commands:
         if name:
             wanted = "" if name in _AUTOMATIC and name not in choices else name
             chosen = {"template": wanted} if word == "prompt" else {"deployment": wanted}
-            await self._desk.choose(said.user, channel, **chosen)
+            await self._preferences.choose(said.user, channel, **chosen)
             if not wanted:
                 return f"Done. The usual {noun} answers {where} again."
             return f"Done. From now on `{name}` answers {where}. `/{word} auto` takes it back."
-        about = await self._desk.about(said.user, channel)
-        chosen, usual = (about.template, about.usual) if word == "prompt" else (about.deployment, "")
+        profile = await self._preferences.profile(said.user, channel)
+        chosen, usual = (profile.template, profile.usual) if word == "prompt" else (profile.deployment, "")
         signs = {usual: " (the usual)", chosen: " (chosen)"}
         lines = [f"- `{one}`{signs.get(one, '')}: {_uncapitalised(what)}" for one, what in choices.items()]
         head = f"Choose what answers {where} with `/{word} NAME`; `/{word} auto` takes it back."
         return "\n".join([head, "", *lines])
 
-    async def _behave(self, word: str, said: Said) -> str:
+    async def _set_mode(self, word: str, said: MessageReceived) -> str:
         if said.direct or not said.channel:
             raise NotAllowed(f"`{word}` is for channels: here I answer everything.")
         if word == "quiet":
-            await self._desk.hush(said, True)
+            await self._preferences.set_quiet(said, True)
             return "From now on I answer in this conversation only where I am named. `/follow` ends this."
-        manner, words = _MANNERS[word]
-        await self._desk.behave(said, manner)
+        mode, words = _MODES[word]
+        await self._preferences.set_participation(said, mode)
         if word == "follow":
-            await self._desk.hush(said, False)
+            await self._preferences.set_quiet(said, False)
             return words if said.threaded else _EVERYTHING
         return words
 

@@ -1,4 +1,4 @@
-"""What the deployments that serve now mean for a prompt: its room, its price, what can be chosen."""
+"""What the deployments that serve now mean for a prompt: its token budget, its price, what can be chosen."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from bot.domain.limits import Limits
 from bot.domain.prompts import Prompt, Template
 from bot.domain.turns import Deployment, Turn
-from bot.generation.prompt_builder import Room
+from bot.generation.prompt_builder import TokenBudget
 from bot.llm.catalog.catalog import families
 from bot.llm.openai import images
 from bot.llm.routing.router import Gateway
@@ -19,7 +19,7 @@ budget holds only as far as an answer ends. Models that reason spend most of it 
 """
 
 
-class Serving:
+class ModelInfo:
     """Asks the gateway anew each time: deployments come and go while a process runs.
 
     `counts`: texts are weighed by a vocabulary.
@@ -30,38 +30,38 @@ class Serving:
         self._counts = counts
         self._budgeted = any(one.measure != "requests" for one in (limits or Limits()).every)
 
-    def chats(self) -> tuple[Deployment, ...]:
+    def chat_deployments(self) -> tuple[Deployment, ...]:
         """The chat deployments."""
         return self._gateway.deployments("chat")
 
-    def rivals(self) -> tuple[str, ...]:
+    def comparable_deployments(self) -> tuple[str, ...]:
         """The names of the chat deployments, each once: what can be compared."""
-        return tuple(dict.fromkeys(one.name for one in self.chats()))
+        return tuple(dict.fromkeys(one.name for one in self.chat_deployments()))
 
-    def cheap(self) -> str | None:
+    def cheap_deployment(self) -> str | None:
         """The wish for a cheap deployment, where one has that tag: what nobody answers to is warned of."""
-        return "cheap" if any("cheap" in one.tags for one in self.chats()) else None
+        return "cheap" if any("cheap" in one.tags for one in self.chat_deployments()) else None
 
-    def able(self, template: Template) -> bool:
+    def is_served(self, template: Template) -> bool:
         """Whether anything serves what a template needs."""
         return bool(self._gateway.deployments(template.capability))
 
-    def room(self, template: Template, sticky: str = "") -> Room:
+    def token_budget(self, template: Template, sticky: str = "") -> TokenBudget:
         """What the deployment takes that will be asked for this conversation.
 
         Where that one can't answer and all others take less, the gateway says so, and there is a second try.
         """
         first = self._gateway.next_asked(template.capability, template.deployment, sticky)
         if first is None:
-            return Room(context_tokens=8192, output_tokens=1024)
-        context = self._gateway.calibration.room(first.name, first.context_tokens)
-        room = Room(context_tokens=context, output_tokens=first.output_tokens)
+            return TokenBudget(context_tokens=8192, output_tokens=1024)
+        context = self._gateway.calibration.context_tokens(first.name, first.context_tokens)
+        budget = TokenBudget(context_tokens=context, output_tokens=first.output_tokens)
         if not self._budgeted or template.capability != "chat":
-            return room
+            return budget
         family = families().get(first.family)
         reasons = family is not None and "temperature" in family.refuses
         most = _REASONED_TOKENS if reasons else _ANSWER_TOKENS
-        return replace(room, answer_tokens=min(most, first.output_tokens or most))
+        return replace(budget, answer_tokens=min(most, first.output_tokens or most))
 
     def recall_counts(self, turns: Sequence[Turn]) -> None:
         """What the turns of a conversation weighed, where this process knows no better: they may have been
@@ -72,27 +72,29 @@ class Serving:
 
     def family(self, template: Template) -> str | None:
         """The family of the first deployment that may serve a template; None when nothing does."""
-        able = self._gateway.deployments(template.capability, template.deployment)
-        return able[0].family if able else None
+        available = self._gateway.deployments(template.capability, template.deployment)
+        return available[0].family if available else None
 
-    def sees(self, template: Template) -> bool:
+    def accepts_images(self, template: Template) -> bool:
         """Whether every deployment that may answer is of a known family: those of today all see pictures."""
-        able = self._gateway.deployments("chat", template.deployment)
-        return bool(able) and all(one.family not in ("unknown-chat", "demo") for one in able)
+        available = self._gateway.deployments("chat", template.deployment)
+        return bool(available) and all(one.family not in ("unknown-chat", "demo") for one in available)
 
-    def picture_tokens(self, prompt: Prompt) -> int:
+    def image_tokens(self, prompt: Prompt) -> int:
         """The tokens that the pictures of a prompt take at most, about; 0 where each has a price."""
-        able = self._gateway.deployments("image", prompt.deployment) if prompt.capability == "image" else ()
-        return images.most(prompt, able[0]).output_tokens if able else 0
+        available = (
+            self._gateway.deployments("image", prompt.deployment) if prompt.capability == "image" else ()
+        )
+        return images.most(prompt, available[0]).output_tokens if available else 0
 
     def estimate_usd(self, prompt: Prompt) -> float | None:
         """What a prompt will cost at most, about; `None` when the price is unknown."""
-        able = self._gateway.deployments(prompt.capability, prompt.deployment)
-        if not able:
+        available = self._gateway.deployments(prompt.capability, prompt.deployment)
+        if not available:
             return None
-        prices = able[0].prices
+        prices = available[0].prices
         if prompt.capability == "image":
-            return images.most(prompt, able[0]).usd
+            return images.most(prompt, available[0]).usd
         if prices.input_usd is None or prices.output_usd is None:
             return None
         output = prompt.parameters.max_output_tokens or OUTPUT_TOKENS

@@ -6,95 +6,95 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from bot.conversation.engine import Around, Engine
+from bot.conversation.engine import AnswerContext, Engine
 from bot.domain.errors import NotAllowed, TemplateError
-from bot.domain.events import Address, Attachment, Said, User, now
+from bot.domain.events import Address, Attachment, MessageReceived, User, now
 from bot.domain.prompts import Example, Image, Message, Prompt, Template, say
 from bot.domain.turns import Deployment, Reply, Turn
 from bot.generation import context_window, image_options
 from bot.generation.turn_builder import Stop
 from bot.llm.catalog import catalog
-from bot.llm.protocol import Glimpse
+from bot.llm.protocol import OnPartialImage
 from bot.prompts import example_images
-from bot.prompts.body import BUILT_IN, HOLE
-from bot.prompts.library import Library
+from bot.prompts.body import BUILT_IN, PLACEHOLDER
+from bot.prompts.library import PromptLibrary
 
 PERSON = User(id="playground", tenant="studio", name="Playground")
 """Who asks where nobody is known by name: what is tried costs money, too, and keeps to the same limits."""
 
-Knob = tuple[float, float] | tuple[str, ...]
+ParameterRange = tuple[float, float] | tuple[str, ...]
 
-_SAMPLING: Mapping[str, Knob] = {
+_SAMPLING: Mapping[str, ParameterRange] = {
     "temperature": (0.0, 2.0),
     "top_p": (0.0, 1.0),
     "presence_penalty": (-2.0, 2.0),
     "frequency_penalty": (-2.0, 2.0),
 }
-_REASONING: Mapping[str, Knob] = {
+_REASONING: Mapping[str, ParameterRange] = {
     "reasoning_effort": ("minimal", "low", "medium", "high"),
     "verbosity": ("low", "medium", "high"),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workbench:
+class Playground:
     """Nothing that is tried is written down, but `settle` counts what it cost.
 
     Its methods raise Refused, Unavailable and ConfigError.
     """
 
     engine: Engine
-    library: Library
+    library: PromptLibrary
     every: Callable[[], Sequence[Deployment]]
     settle: Callable[[Turn], Awaitable[None]]
 
     def templates(self) -> Sequence[Template]:
         """The templates in force, by name."""
-        return self.library.shelf.templates()
+        return self.library.registry.templates()
 
     def deployments(self) -> Sequence[Deployment]:
         """Every deployment, of every capability."""
         return self.every()
 
-    def knobs(self, deployment: Deployment) -> Mapping[str, Knob]:
+    def parameter_ranges(self, deployment: Deployment) -> Mapping[str, ParameterRange]:
         """What each parameter may be that this deployment takes: a range, or some words."""
         family = catalog.families().get(deployment.family)
         if deployment.capability == "image":
-            return _of_pictures(image_options.able(deployment.family))
+            return _of_pictures(image_options.capabilities_of(deployment.family))
         refused = family.refuses if family else ()
-        knobs = {name: knob for name, knob in _SAMPLING.items() if name not in refused}
+        ranges = {name: knob for name, knob in _SAMPLING.items() if name not in refused}
         if "temperature" in refused:
-            knobs |= _REASONING
-        return {**knobs, "max_output_tokens": (1.0, float(deployment.output_tokens))}
+            ranges |= _REASONING
+        return {**ranges, "max_output_tokens": (1.0, float(deployment.output_tokens))}
 
     def changes(self, deployment: Deployment) -> tuple[bool, bool]:
         """Whether it changes a whole picture, and whether it changes the part that a mask leaves open."""
-        can = image_options.able(deployment.family)
+        can = image_options.capabilities_of(deployment.family)
         return can.edits, can.masks
 
-    def holes(self, text: str) -> Sequence[str]:
-        """The holes of a system message that an input has to fill, in order, each once."""
-        found = (hole.strip() for hole in HOLE.findall(text))
-        return list(dict.fromkeys(hole for hole in found if hole not in BUILT_IN))
+    def placeholders(self, text: str) -> Sequence[str]:
+        """The placeholders of a system message that an input has to fill, in order, each once."""
+        found = (placeholder.strip() for placeholder in PLACEHOLDER.findall(text))
+        return list(dict.fromkeys(placeholder for placeholder in found if placeholder not in BUILT_IN))
 
-    def weigh(self, message: Message) -> int:
+    def count_tokens(self, message: Message) -> int:
         """Tokens, as they are counted for the window."""
-        return context_window.weigh(message)
+        return context_window.count_tokens(message)
 
     def example(self, user: str, assistant: str) -> Example:
         """A few-shot pair with the pictures that its words show. Raises TemplateError."""
         try:
-            images = example_images.pictures(user, self.library.shelf.look)
+            images = example_images.pictures(user, self.library.registry.look)
         except ValueError as error:
             raise TemplateError(f"In an example, {error}.") from None
         return Example(user=user, assistant=assistant, images=images)
 
-    async def look(
+    async def preview(
         self, template: Template, past: Sequence[tuple[str, str]], question: str, *, user: User | None = None
     ) -> Prompt:
         """Exactly what would be sent."""
         said = _said(question, user)
-        return await self._trying(template).look(said, _turns(past, said))
+        return await self._engine_for(template).preview(said, _turns(past, said))
 
     async def run(
         self,
@@ -105,22 +105,26 @@ class Workbench:
         *,
         user: User | None = None,
         picture: Image | None = None,
-        glimpse: Glimpse | None = None,
+        on_partial_image: OnPartialImage | None = None,
     ) -> tuple[Turn, Sequence[Prompt]]:
         """Answer; `show` gets the whole text so far, and stops the answer by returning False.
 
         `user` is who asks and whose use it is, the playground itself where nobody is known by name.
-        `picture` is to be changed, where its mask is open; `glimpse` gets a picture as far as it is drawn.
+        `picture` is to be changed, where its mask is open; `on_partial_image` gets a picture as far as it is drawn.
         """
         said = _said(question, user)
         given = () if picture is None else (await self._checked(picture, said.user),)
-        around = Around(show=show, fetch=_fetch, stop=Stop(), glimpse=glimpse, given=given)
-        draft = await self._trying(template).answer(said, _turns(past, said), around)
-        turn = draft.done()
+        context = AnswerContext(
+            show=show, fetch=_fetch, stop=Stop(), on_partial_image=on_partial_image, given=given
+        )
+        builder = await self._engine_for(template).answer(said, _turns(past, said), context)
+        turn = builder.done()
         if turn.usage:
             await self.settle(turn)
-        images = tuple(replace(image, data=_bytes(draft.pictures, image.ref)) for image in turn.reply.images)
-        return replace(turn, reply=replace(turn.reply, images=images)), tuple(draft.sent)
+        images = tuple(
+            replace(image, data=_bytes(builder.pictures, image.ref)) for image in turn.reply.images
+        )
+        return replace(turn, reply=replace(turn.reply, images=images)), tuple(builder.sent)
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """One vector of length 1 for each text."""
@@ -144,34 +148,34 @@ class Workbench:
         found, mask = read
         return replace(found, ref="playground-in0", alt=picture.alt, mask=mask.data)
 
-    def _trying(self, template: Template) -> Engine:
-        given = dict.fromkeys(self.holes(template.system), "") | template.inputs
+    def _engine_for(self, template: Template) -> Engine:
+        given = dict.fromkeys(self.placeholders(template.system), "") | template.inputs
         there = tuple(name for name in template.knowledge if name in self.library.texts)
-        return self.engine.trying(replace(template, inputs=given, knowledge=there))
+        return self.engine.for_template(replace(template, inputs=given, knowledge=there))
 
 
-def _of_pictures(can: image_options.Able) -> Mapping[str, Knob]:
+def _of_pictures(can: image_options.ImageCapabilities) -> Mapping[str, ParameterRange]:
     words: dict[str, tuple[str, ...]] = {
         "size": (*can.shapes.values(), *can.sizes),
         "quality": can.qualities,
         "style": can.styles,
         "background": ("auto", "opaque", "transparent") if can.transparent else (),
     }
-    knobs: dict[str, Knob] = {name: choice for name, choice in words.items() if len(choice) > 1}
-    return {**knobs, "images": (1.0, float(can.most))} if can.most > 1 else knobs
+    ranges: dict[str, ParameterRange] = {name: choice for name, choice in words.items() if len(choice) > 1}
+    return {**ranges, "images": (1.0, float(can.most))} if can.most > 1 else ranges
 
 
 def _bytes(pictures: Mapping[str, object], ref: str) -> bytes:
     return getattr(pictures.get(ref), "data", b"")
 
 
-def _said(question: str, user: User | None) -> Said:
+def _said(question: str, user: User | None) -> MessageReceived:
     id = f"studio:playground:{uuid4().hex}"
     address = Address(conversation="studio:playground", event=id)
-    return Said(id=id, address=address, user=user or PERSON, at=now(), text=question, direct=True)
+    return MessageReceived(id=id, address=address, user=user or PERSON, at=now(), text=question, direct=True)
 
 
-def _turns(past: Sequence[tuple[str, str]], said: Said) -> list[Turn]:
+def _turns(past: Sequence[tuple[str, str]], said: MessageReceived) -> list[Turn]:
     """What was said before, as the engine remembers it."""
     return [
         Turn(

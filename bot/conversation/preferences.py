@@ -7,32 +7,32 @@ from msgspec.structs import replace
 
 from bot.domain import limits
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Said, User, now
+from bot.domain.events import MessageReceived, User, now
 from bot.domain.prompts import Template
-from bot.domain.turns import About, Deployment, Turn
+from bot.domain.turns import Deployment, Turn, UserProfile
 from bot.generation import prompt_report
 from bot.storage.conversations.confirmations import Confirmations
 from bot.storage.conversations.turns import Turns
-from bot.storage.erasure.people import Erased, Erasure
-from bot.storage.prompts.preferences import Choice, Choices, Manner
+from bot.storage.erasure.people import Erasure, PersonErasure
+from bot.storage.prompts.preferences import ParticipationMode, Preference, PreferenceStore
 from bot.storage.redis import keys
-from bot.storage.usage.quota import Ledger, Spent, Standing
+from bot.storage.usage.quota import LimitStatus, PeriodUsage, QuotaLedger
 
 FORGET_NOW = "forget me now"
 """What a person types to confirm that everything about them is deleted."""
 
 
-class Desk:
-    """The `bot.domain.adapter.Desk`, and what commands do. Every method raises StateUnavailable."""
+class Preferences:
+    """The `bot.domain.adapter.SelfService`, and what commands do. Every method raises StateUnavailable."""
 
     def __init__(
         self,
         *,
         templates: Callable[[], Sequence[Template]],
         deployments: Callable[[], Sequence[Deployment]],
-        ledger: Ledger,
+        ledger: QuotaLedger,
         turns: Turns,
-        choices: Choices,
+        choices: PreferenceStore,
         confirmations: Confirmations,
         erasure: Erasure,
         operators: Collection[str] = (),
@@ -43,7 +43,7 @@ class Desk:
         self._offered = deployments
         self._ledger = ledger
         self._turns = turns
-        self._choices = choices
+        self._store = choices
         self._confirmations = confirmations
         self._erasure = erasure
         self._operators = frozenset(operators)
@@ -65,18 +65,18 @@ class Desk:
     def _default(self) -> str:
         return next((one.name for one in self._in_force() if one.match.default), "")
 
-    def _usual(self, choice: Choice) -> str:
+    def _usual(self, choice: Preference) -> str:
         """What answers where nothing is chosen."""
         return choice.usual if choice.usual in self.templates else self._default
 
-    async def about(self, user: User, channel: str) -> About:
+    async def profile(self, user: User, channel: str) -> UserProfile:
         """What a person may choose here, what is chosen, what they used, and what is remembered of them."""
-        choice = await self._choices.of(user, channel)
+        choice = await self._store.of(user, channel)
         today = now().date()
         kept = await self._ledger.spent(
             user.tenant, user.id, today - timedelta(days=self._retention_days), today
         )
-        return About(
+        return UserProfile(
             templates=tuple(self.templates.items()),
             template=choice.template,
             usual=self._usual(choice),
@@ -87,9 +87,9 @@ class Desk:
             answers=kept.turns,
         )
 
-    async def here(self, said: Said) -> Choice:
+    async def effective(self, said: MessageReceived) -> Preference:
         """What counts for a message, without what is no longer there to be chosen."""
-        choice = await self._choices.here(said)
+        choice = await self._store.effective(said)
         template = choice.template if choice.template in self.templates else ""
         deployment = choice.deployment if choice.deployment in self.deployments else ""
         usual = choice.usual if choice.usual in self.templates else ""
@@ -103,15 +103,15 @@ class Desk:
             raise NotAllowed(f"There is no template “{template}”. {_listed(self.templates)}")
         if deployment and deployment not in self.deployments:
             raise NotAllowed(f"There is no model “{deployment}” to choose. {_listed(self.deployments)}")
-        await self._choices.choose(user, channel, template=template, deployment=deployment)
+        await self._store.choose(user, channel, template=template, deployment=deployment)
 
-    async def behave(self, said: Said, manner: Manner) -> None:
+    async def set_participation(self, said: MessageReceived, mode: ParticipationMode) -> None:
         """How to take part in the channel of a message."""
-        await self._choices.choose(said.user, said.channel, manner=manner)
+        await self._store.choose(said.user, said.channel, mode=mode)
 
-    async def hush(self, said: Said, quiet: bool) -> None:
+    async def set_quiet(self, said: MessageReceived, quiet: bool) -> None:
         """Whether to wait for a mention in the conversation of a message."""
-        await self._choices.hush(said, quiet)
+        await self._store.set_quiet(said, quiet)
 
     # -------------------------------------------------------------- what was used, sent, kept
 
@@ -127,7 +127,7 @@ class Desk:
             _row("This month", month),
         ]
         at = now()
-        standing = [_stands(one, at) for one in await self._ledger.standing(user, channel)]
+        standing = [_stands(one, at) for one in await self._ledger.limit_status(user, channel)]
         if standing:
             head = "| For | Limit | Used | Left | Anew |\n|---|---|---|---|---|"
             lines += ["", "Limits that hold here:", "", head, *standing]
@@ -196,7 +196,7 @@ class Desk:
         gone = await self._erasure.forget(user, *conversations, event=event)
         await self._turns.release(everywhere)
         days = await self._ledger.forget(user)
-        chosen = await self._choices.forget(user)
+        chosen = await self._store.forget(user)
         counted = " and ".join(
             f"this {one}'s" for one in ("day", "month") if one in self._ledger.counted(user)
         )
@@ -221,11 +221,11 @@ def find(turns: Sequence[Turn], post: str = "") -> Turn | None:
     return None
 
 
-def _deleted(gone: Erased, days: int, chosen: bool) -> str:
+def _deleted(gone: PersonErasure, days: int, chosen: bool) -> str:
     """What was deleted of a person, with the numbers."""
-    rooms = _count(gone.conversations, "conversation")
+    conversations = _count(gone.conversations, "conversation")
     found = [
-        f"{_count(gone.answers, 'answer')} with your questions, in {rooms}",
+        f"{_count(gone.answers, 'answer')} with your questions, in {conversations}",
         _count(gone.pictures, "picture"),
         f"{_count(gone.waiting, 'message')} that waited for an answer" if gone.waiting else "",
         f"{_count(gone.given_up, 'message')} that I could not answer" if gone.given_up else "",
@@ -238,7 +238,7 @@ def _deleted(gone: Erased, days: int, chosen: bool) -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def _edited(gone: Erased) -> str:
+def _edited(gone: PersonErasure) -> str:
     """What was changed of others."""
     words = ""
     if gone.edited:
@@ -259,7 +259,7 @@ def _listed(names: Collection[str]) -> str:
     return f"There are: {', '.join(f'`{name}`' for name in names)}." if names else "There is no choice here."
 
 
-def _row(label: str, spent: Spent) -> str:
+def _row(label: str, spent: PeriodUsage) -> str:
     cost = f"${spent.microdollars / 1_000_000:.4f}"
     if spent.unpriced:
         unknown = f"{_count(spent.unpriced, 'call')} of unknown price"
@@ -268,11 +268,11 @@ def _row(label: str, spent: Spent) -> str:
     return f"| {label} | {' | '.join(map(str, numbers))} | {cost} |"
 
 
-def _stands(one: Standing, at: datetime) -> str:
+def _stands(one: LimitStatus, at: datetime) -> str:
     limit = one.limit
     whose = {"person": "you", "channel": "this channel", "tenant": "your organisation"}[limit.scope]
     amounts = (limit.bare(one.used), limit.bare(one.left))
-    return f"| {' | '.join((whose, str(limit), *amounts, limits.anew(limit, at, one.minute_s)))} |"
+    return f"| {' | '.join((whose, str(limit), *amounts, limits.resets_at(limit, at, one.minute_s)))} |"
 
 
 def _count(number: int, noun: str, several: str = "") -> str:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Template
 from bot.generation.image_options import NOTHING_SAID
 
 
 def choose(
     templates: Sequence[Template],
-    said: Said,
+    said: MessageReceived,
     chosen: str = "",
     usual: str = "",
     *,

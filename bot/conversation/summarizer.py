@@ -5,15 +5,15 @@ import logging
 from collections.abc import Callable, Sequence
 
 from bot.domain.errors import BotError
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Message, Parameters, Prompt, say
 from bot.domain.turns import Turn, Usage
 from bot.files.frames import cut
 from bot.generation import context_window
 from bot.llm.protocol import Model
-from bot.storage.conversations.summaries import Memory, Summary
-from bot.storage.usage.charges import bill_of
-from bot.storage.usage.quota import Ledger, estimate
+from bot.storage.conversations.summaries import Summary, SummaryStore
+from bot.storage.usage.charges import charge_of
+from bot.storage.usage.quota import QuotaLedger, estimate
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ _WORDS = (
 EstimateUsd = Callable[[Prompt], float | None]
 
 
-class Recollection:
+class Summarizer:
     """Makes summaries for the conversations that have become long; one at a time for each.
 
     `deployment` tells the wish for who makes them. A summary that failed is made with the next turn.
@@ -41,8 +41,8 @@ class Recollection:
     def __init__(
         self,
         model: Model,
-        memory: Memory,
-        ledger: Ledger,
+        memory: SummaryStore,
+        ledger: QuotaLedger,
         estimate_usd: EstimateUsd,
         deployment: Callable[[], str | None] = lambda: None,
     ) -> None:
@@ -53,7 +53,7 @@ class Recollection:
         self._deployment = deployment
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def of(self, said: Said, turns: Sequence[Turn]) -> Summary | None:
+    async def of(self, said: MessageReceived, turns: Sequence[Turn]) -> Summary | None:
         """The summary of what is no longer shown, or soon will not be; none is asked for before that."""
         seen = context_window.remembered(turns)
         long = seen and (seen[-1].since or seen[-1].ahead)
@@ -65,7 +65,7 @@ class Recollection:
 
     def refresh(
         self,
-        said: Said,
+        said: MessageReceived,
         turns: Sequence[Turn],
         sent: Prompt,
         summary: Summary | None,
@@ -95,7 +95,7 @@ class Recollection:
 
     async def _quietly(
         self,
-        said: Said,
+        said: MessageReceived,
         turns: Sequence[Turn],
         end: str,
         summary: Summary | None,
@@ -110,16 +110,16 @@ class Recollection:
         except BotError as error:
             log.warning("A long conversation could not be summed up: %s", error)
 
-    async def _make(self, said: Said, prompt: Prompt) -> str:
+    async def _make(self, said: MessageReceived, prompt: Prompt) -> str:
         event, reserved = f"{said.id}:summary", estimate(prompt, self._estimate_usd(prompt))
-        await self._ledger.admit(said, event, [reserved], more=True, told=False)
+        await self._ledger.reserve(said, event, [reserved], more=True, told=False)
         text, usage = "", list[Usage]()
         try:
             async for delta in self._model.chat(prompt):
                 text += delta.text
                 usage += [delta.usage] if delta.usage is not None else []
         finally:
-            await self._ledger.settle(bill_of(said, event, "summary", usage, turns=0))
+            await self._ledger.settle(charge_of(said, event, "summary", usage, turns=0))
         return cut(text.strip(), _KEPT_BYTES)
 
 
@@ -132,7 +132,7 @@ def request(turns: Sequence[Turn], end: str, summary: Summary | None, deployment
         messages=messages,
         parameters=Parameters(max_output_tokens=_OUTPUT_TOKENS),
         deployment=deployment,
-        input_tokens=sum(map(context_window.weigh, messages)),
+        input_tokens=sum(map(context_window.count_tokens, messages)),
     )
 
 

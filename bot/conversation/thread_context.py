@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec.structs import replace
 
 from bot.domain.errors import BotError, NotAllowed, Refused
-from bot.domain.events import Quote, Said
+from bot.domain.events import MessageReceived, QuotedMessage
 from bot.domain.turns import Turn
 from bot.generation import context_window
 
 log = logging.getLogger(__name__)
 
-Context = Callable[[bool], Awaitable[tuple[Quote, ...]]]
+Context = Callable[[bool], Awaitable[tuple[QuotedMessage, ...]]]
 """What was said in the thread before the bot was called; told true, in the room around a new thread.
 
 Raises BotError, Refused in words.
@@ -30,7 +30,7 @@ _SUM = re.compile(
     r"|what (?:was|were|has been|did|have)\b[\w\s]{0,20}\b(?:said|say|miss(?:ed)?|discussed|decided))\b",
     re.IGNORECASE,
 )
-_ROOM = re.compile(
+_NEW_THREAD = re.compile(
     r"\b(?:this|the|our)\b[\w\s]{0,20}\b(?:thread|channel|chat|conversation|discussion)\b|\b(?:here|above)\b",
     re.IGNORECASE,
 )
@@ -39,23 +39,23 @@ _AWAY = "I can't read what was said here at the moment. Please ask again in a mi
 _PARTLY = "I know only what was said to me here; what others said, I could not read."
 
 
-async def nothing_before(room: bool) -> tuple[Quote, ...]:
+async def nothing_before(include_channel: bool) -> tuple[QuotedMessage, ...]:
     """For places without a thread."""
     return ()
 
 
-def is_asked_for(said: Said) -> bool:
+def is_asked_for(said: MessageReceived) -> bool:
     """Whether somebody wants to know what was said here: "summarise this thread", `/summarise`."""
     text = said.text.strip().removeprefix("/").rstrip(" .!?")
     if said.attachments or len(text) > _ASKED:
         return False
     found = _SUM.search(text)
-    return found is not None and (found[0] == text or _ROOM.search(text) is not None)
+    return found is not None and (found[0] == text or _NEW_THREAD.search(text) is not None)
 
 
 async def with_thread(
-    said: Said, turns: Sequence[Turn], question: str, context: Context
-) -> tuple[Said, tuple[str, ...]]:
+    said: MessageReceived, turns: Sequence[Turn], question: str, context: Context
+) -> tuple[MessageReceived, tuple[str, ...]]:
     """What was said, with the thread before it where the bot is new to it, or is asked about nothing else.
 
     In a chat without threads, which the bot need not have followed, it is what was said since it answered
@@ -87,11 +87,11 @@ async def with_thread(
     return replace(said, quotes=_newest(quotes)), ()
 
 
-def _newest(quotes: Sequence[Quote]) -> tuple[Quote, ...]:
+def _newest(quotes: Sequence[QuotedMessage]) -> tuple[QuotedMessage, ...]:
     """Those that fit, the oldest go first."""
-    room = _QUOTED_CHARACTERS
+    include_channel = _QUOTED_CHARACTERS
     for kept, quote in enumerate(reversed(quotes)):
-        room -= len(quote.text)
-        if room < 0:
+        include_channel -= len(quote.text)
+        if include_channel < 0:
             return tuple(quotes[len(quotes) - kept :])
     return tuple(quotes)

@@ -10,9 +10,9 @@ from typing import Literal, Protocol, Self, runtime_checkable
 from aiohttp import web
 
 from bot.domain.errors import LeaseLost
-from bot.domain.events import Address, Attachment, Event, Post, Quote, User
+from bot.domain.events import Address, Attachment, Event, PostedMessage, QuotedMessage, User
 from bot.domain.prompts import Image
-from bot.domain.turns import About, Finding, Reply
+from bot.domain.turns import CheckResult, Reply, UserProfile
 
 Receipt = Literal["accepted", "duplicate", "ignored", "busy", "denied"]
 """`accepted` and `duplicate`: the event is, or was, written down. `ignored`: it was not for the bot.
@@ -23,7 +23,7 @@ Accept = Callable[[Event], Awaitable[Receipt]]
 """Writes an event down before anyone is thanked for it. Raises StateUnavailable (answer 503)."""
 
 
-class Floor:
+class Lease:
     """The right to speak in a conversation: until `until`, in seconds of `time.monotonic()`.
 
     The worker ends it before another one can have the lease. A process that was stopped, starved or cut off
@@ -50,17 +50,17 @@ class Floor:
         self.until = math.inf
 
 
-speaking: ContextVar[Floor] = ContextVar("speaking")
-"""The floor of the answer that a task works on; the tasks and timers that it begins inherit it."""
+current_lease: ContextVar[Lease] = ContextVar("speaking")
+"""The lease of the answer that a task works on; the tasks and timers that it begins inherit it."""
 
 
-def demand_floor() -> None:
+def require_lease() -> None:
     """Called by adapters before each request that people may see. Raises LeaseLost.
 
-    What belongs to no answer, such as a greeting, needs no floor.
+    What belongs to no answer, such as a greeting, needs no lease.
     """
-    floor = speaking.get(None)
-    if floor is not None and time.monotonic() >= floor.until:
+    lease = current_lease.get(None)
+    if lease is not None and time.monotonic() >= lease.until:
         raise LeaseLost("the lease has run out: another worker may be answering")
 
 
@@ -68,12 +68,12 @@ class Adapter(Protocol):
     """A platform. Used as an async context manager, which opens and closes its connections.
 
     Invariants: `open`, `update` and `close` may be called in another process than the one that parsed the
-    event, and after a crash by a second worker; what they need is in `Address` and `Post`. Before every
-    request that people may see they call `demand_floor`, whose LeaseLost they let pass.
+    event, and after a crash by a second worker; what they need is in `Address` and `PostedMessage`. Before every
+    request that people may see they call `require_lease`, whose LeaseLost they let pass.
 
     What asks the platform raises PlatformUnavailable, or ConfigError for what no waiting mends, such as a
     token that was taken back or a channel that is closed: the worker then tries no more, and tells the
-    operator. An adapter that keeps its tokens in the vault also raises StateUnavailable.
+    operator. An adapter that keeps its tokens in the secret store also raises StateUnavailable.
     """
 
     @property
@@ -98,7 +98,7 @@ class Adapter(Protocol):
         """
         ...
 
-    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+    async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
         """Begin to answer: show that the bot is at work.
 
         `begun` is the message that an earlier attempt recorded: continue it. `retry` is true when an
@@ -107,14 +107,14 @@ class Adapter(Protocol):
         """
         ...
 
-    async def update(self, post: Post, text: str) -> bool:
+    async def update(self, post: PostedMessage, text: str) -> bool:
         """Show the whole text so far. Never raises, never waits for the platform; skipped for pace.
 
         Returns False when the person asked, on the platform, to stop.
         """
         ...
 
-    async def close(self, post: Post, reply: Reply) -> Post:
+    async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         """Make the whole reply visible, and return the post that now shows it.
 
         Safe to repeat: a second call with the same reply changes nothing that a person sees.
@@ -122,8 +122,8 @@ class Adapter(Protocol):
         """
         ...
 
-    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
-        """What was said in this thread before the bot was called into it, oldest first; with `room`, where
+    async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
+        """What was said in this thread before the bot was called into it, oldest first; with `include_channel`, where
         the question began the thread, what was said lately in the room around it.
 
         Empty where nothing was, or where the platform does not tell. Raises PlatformUnavailable and
@@ -138,7 +138,7 @@ class Adapter(Protocol):
         """
         ...
 
-    async def check(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """What `parley check` says of the platform's settings: credentials, scopes, reachability.
 
         Never raises.
@@ -147,21 +147,21 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
-class Easel(Protocol):
+class PartialImageSink(Protocol):
     """An adapter that can also show a picture while it is drawn; others show words meanwhile."""
 
-    async def sketch(self, post: Post, picture: Image) -> None:
+    async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
         """Show a picture as far as it is drawn, in place of an earlier one. Raises LeaseLost only."""
         ...
 
 
-class Desk(Protocol):
+class SelfService(Protocol):
     """What a platform may show a person about themselves, and change for them, beside conversations.
 
     Every method raises StateUnavailable; `choose` raises Refused for what is not available.
     """
 
-    async def about(self, user: User, channel: str) -> About:
+    async def profile(self, user: User, channel: str) -> UserProfile:
         """What a person may choose here, what is chosen, what they used, and what is remembered of them."""
         ...
 
@@ -197,7 +197,7 @@ class Desk(Protocol):
         ...
 
 
-class Vault(Protocol):
+class Secrets(Protocol):
     """Secrets that an adapter keeps: encrypted at rest, shared by all processes. Raises StateUnavailable."""
 
     async def get(self, name: str) -> bytes | None:

@@ -7,7 +7,7 @@ import msgspec
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Frozen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The common shape of every value below."""
 
 
@@ -16,7 +16,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class User(Value):
+class User(Frozen):
     """A person, as the platform knows them; `id` is unique within `tenant`."""
 
     id: str
@@ -28,7 +28,7 @@ class User(Value):
         return (self.id, self.tenant) == (other.id, other.tenant)
 
 
-class Address(Value):
+class Address(Frozen):
     """Where an answer goes. Only the adapter that made it reads `data`.
 
     `conversation` starts with the adapter's name and a colon: `slack:T1:C1:1700000000.000100`.
@@ -48,14 +48,14 @@ class Address(Value):
         return self.conversation.partition(":")[0]
 
 
-class Post(Value):
+class PostedMessage(Frozen):
     """A message that an adapter has begun; `id` is unique within the adapter, `data` is the adapter's."""
 
     id: str
     data: dict[str, str] = {}
 
 
-class Attachment(Value):
+class Attachment(Frozen):
     """A file that came with a message; its bytes are fetched by the adapter, on demand."""
 
     id: str
@@ -65,7 +65,7 @@ class Attachment(Value):
     data: dict[str, str] = {}
 
 
-class Quote(Value):
+class QuotedMessage(Frozen):
     """What somebody said before the bot was called; data for the model, never instructions.
 
     `at` is when, and `by` the author's id, where the platform tells it with the message.
@@ -77,7 +77,7 @@ class Quote(Value):
     by: str = ""
 
 
-class Act(Value):
+class BaseEvent(Frozen):
     """What every event carries. `id` is equal for every delivery of the same act."""
 
     id: str
@@ -86,7 +86,7 @@ class Act(Value):
     at: datetime
 
 
-class Said(Act, tag="said"):
+class MessageReceived(BaseEvent, tag="said"):
     """A person said something.
 
     `text` is plain or Markdown text, without the bot's mention, with other mentions as names; a command
@@ -100,7 +100,7 @@ class Said(Act, tag="said"):
 
     text: str
     attachments: tuple[Attachment, ...] = ()
-    quotes: tuple[Quote, ...] = ()
+    quotes: tuple[QuotedMessage, ...] = ()
     addressed: bool = True
     channel: str = ""
     direct: bool = False
@@ -123,34 +123,34 @@ class Said(Act, tag="said"):
         return head.lower(), rest[0] if rest else ""
 
 
-class Edited(Act, tag="edited"):
+class MessageEdited(BaseEvent, tag="edited"):
     """A person changed the text of an earlier message; `target` is that message's event id."""
 
     target: str
     text: str
 
 
-class Deleted(Act, tag="deleted"):
+class MessageDeleted(BaseEvent, tag="deleted"):
     """A person deleted an earlier message; `target` is that message's event id."""
 
     target: str
 
 
-class Rated(Act, tag="rated"):
-    """A person rated an answer; `post` is the id of the `Post` that showed it."""
+class FeedbackGiven(BaseEvent, tag="rated"):
+    """A person rated an answer; `post` is the id of the `PostedMessage` that showed it."""
 
     post: str
     good: bool
     comment: str = ""
 
 
-class Stopped(Act, tag="stopped"):
+class StopRequested(BaseEvent, tag="stopped"):
     """A person asked the bot to stop writing in this conversation; with a `target`, only the answer to it."""
 
     target: str = ""
 
 
-class Withdrawn(Act, tag="withdrawn"):
+class MessageWithdrawn(BaseEvent, tag="withdrawn"):
     """What a person did before they had everything about them deleted; nothing of it is known any more.
 
     `asked` is true where it was to be answered: then the person is told that it is not.
@@ -159,18 +159,26 @@ class Withdrawn(Act, tag="withdrawn"):
     asked: bool = False
 
 
-class Departed(Act, tag="departed"):
+class AppUninstalled(BaseEvent, tag="departed"):
     """The bot was taken away from a place: what was said there until `at` is to be forgotten.
 
-    `rooms` is what the ids of its conversations begin with; `marks` is what the data of their addresses hold,
-    where the ids don't tell. `whole` is true when the tenant itself is gone, so that what is kept of its
+    `conversation_prefix` is what the ids of its conversations begin with; `marks` is what the data of their addresses
+    hold, where the ids don't tell. `whole` is true when the tenant itself is gone, so that what is kept of its
     people goes too; an empty `user.tenant` means those that are found. `user.id` is empty, and nobody is
     answered at `address`.
     """
 
-    rooms: str
+    conversation_prefix: str = msgspec.field(name="rooms")
     marks: dict[str, str] = {}
     whole: bool = False
 
 
-Event = Said | Edited | Deleted | Rated | Stopped | Withdrawn | Departed
+Event = (
+    MessageReceived
+    | MessageEdited
+    | MessageDeleted
+    | FeedbackGiven
+    | StopRequested
+    | MessageWithdrawn
+    | AppUninstalled
+)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
 from bot.domain.errors import BudgetSpent, ConfigError, RateLimited, Refused
-from bot.domain.turns import Deployment, Finding
+from bot.domain.turns import CheckResult, Deployment
 
 Scope = Literal["person", "channel", "tenant"]
 Measure = Literal["requests", "tokens", "dollars"]
@@ -81,12 +81,12 @@ class Limits:
         """Each limit that is set, whomever it is for."""
         return [limit for limits in (*self.general.values(), *self.named.values()) for limit in limits]
 
-    def check(self, deployments: Iterable[Deployment]) -> list[Finding]:
+    def check(self, deployments: Iterable[Deployment]) -> list[CheckResult]:
         """What `parley check` says: a budget in dollars does not see what nobody knows the price of."""
         words = "; ".join(
             f"{scope}: {', '.join(map(str, limits)) or 'unlimited'}" for scope, limits in self._all()
         )
-        findings = [Finding(level="ok", subject="limits", words=words or "none are set")]
+        findings = [CheckResult(level="ok", subject="limits", words=words or "none are set")]
         unknown = list(dict.fromkeys(one.name for one in deployments if not _priced(one)))
         if unknown and any(limit.measure == "dollars" for limit in self.every):
             words = (
@@ -94,7 +94,7 @@ class Limits:
                 "that answers counts as questions and tokens, and as no dollars.\n"
                 "State their prices in the file of PARLEY_DEPLOYMENTS, or limit tokens too."
             )
-            findings.append(Finding(level="warning", subject="limits", words=words))
+            findings.append(CheckResult(level="warning", subject="limits", words=words))
         return findings
 
     def _all(self) -> Iterable[tuple[str, Sequence[Limit]]]:
@@ -222,7 +222,7 @@ def ends(period: Period, at: datetime) -> datetime:
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
-def anew(limit: Limit, at: datetime, minute_s: int = 60) -> str:
+def resets_at(limit: Limit, at: datetime, minute_s: int = 60) -> str:
     """When a budget starts anew: `in 3 h 20 min, at 00:00 UTC`; `minute_s` is what is left of a minute."""
     if limit.period == "minute":
         return f"in {_count(max(minute_s, 1), 'second')}"
@@ -245,7 +245,7 @@ def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int 
     question may take at most.
     """
     whose, where = _WHOSE[limit.scope], _WHERE[limit.scope]
-    when = anew(limit, at, minute_s)
+    when = resets_at(limit, at, minute_s)
     if limit.most and asked > limit.most:
         return BudgetSpent(
             f"This may take up to {limit.said(asked)}, and {limit.said(limit.most)} {_WHEN[limit.period]} "
@@ -275,7 +275,7 @@ def warning(limit: Limit, used: int, at: datetime) -> str:
     noun = "questions" if limit.measure == "requests" else "budget"
     return (
         f"{_WHOSE[limit.scope]} {noun} for {_WHEN[limit.period]}: up to {limit.bare(used)} of "
-        f"{limit.said(limit.most)} used, this answer included. Anew {anew(limit, at)}."
+        f"{limit.said(limit.most)} used, this answer included. Anew {resets_at(limit, at)}."
     )
 
 

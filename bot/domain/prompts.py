@@ -2,19 +2,19 @@
 
 from typing import Any, Literal
 
-from bot.domain.events import Value
+from bot.domain.events import Frozen
 
 Capability = Literal["chat", "image", "embedding"]
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-class Text(Value, tag="text"):
+class Text(Frozen, tag="text"):
     """A stretch of text."""
 
     text: str
 
 
-class Image(Value, tag="image"):
+class Image(Frozen, tag="image"):
     """A picture: its bytes in `data`, or, once stored, the `ref` under which the bytes are kept.
 
     `mask` is a PNG, transparent where this picture may be changed; empty: everywhere. It is never stored.
@@ -27,7 +27,7 @@ class Image(Value, tag="image"):
     mask: bytes = b""
 
 
-class ToolCall(Value, tag="call"):
+class ToolCall(Frozen, tag="call"):
     """The model asks for a tool; `arguments` is JSON as the model wrote it."""
 
     id: str
@@ -35,7 +35,7 @@ class ToolCall(Value, tag="call"):
     arguments: str
 
 
-class ToolResult(Value, tag="result"):
+class ToolResult(Frozen, tag="result"):
     """What a tool said to the call with this `id`."""
 
     id: str
@@ -46,7 +46,7 @@ class ToolResult(Value, tag="result"):
 Part = Text | Image | ToolCall | ToolResult
 
 
-class Message(Value):
+class Message(Frozen):
     """One message as the model sees it."""
 
     role: Role
@@ -63,7 +63,7 @@ def say(role: Role, text: str) -> Message:
     return Message(role=role, parts=(Text(text=text),))
 
 
-class Parameters(Value):
+class Parameters(Frozen):
     """What a deployment is asked for besides the messages; `None` leaves the choice to the deployment."""
 
     temperature: float | None = None
@@ -82,7 +82,7 @@ class Parameters(Value):
     images: int | None = None  # how many pictures
 
 
-class Example(Value):
+class Example(Frozen):
     """A few-shot pair. `images` are the pictures that `user` shows as Markdown, in order."""
 
     user: str
@@ -91,7 +91,7 @@ class Example(Value):
     images: tuple[Image, ...] = ()
 
 
-class Match(Value):
+class Match(Frozen):
     """What a template answers. `commands` are words without the slash; `prefixes` end at a word's end."""
 
     default: bool = False
@@ -100,7 +100,7 @@ class Match(Value):
     channels: tuple[str, ...] = ()
 
 
-class Template(Value):
+class Template(Frozen):
     """A prompt as data. `digest` is 12 hex digits over the wording; `system` may hold `{{holes}}`.
 
     `inputs` are the names of its holes with their default values. `past_messages` is how many messages of
@@ -133,7 +133,7 @@ class Template(Value):
         return f"{self.name}@{self.digest}"
 
 
-class LeftOut(Value):
+class Omission(Frozen):
     """Something that did not go into a prompt: `what` (turns, examples, passages), how many, and why."""
 
     what: str
@@ -141,7 +141,7 @@ class LeftOut(Value):
     why: str
 
 
-class ToolSpec(Value):
+class ToolSpec(Frozen):
     """A tool as the model is told of it; `schema` is the JSON Schema of its arguments."""
 
     name: str
@@ -149,7 +149,7 @@ class ToolSpec(Value):
     schema: dict[str, Any]
 
 
-class Prompt(Value):
+class Prompt(Frozen):
     """Exactly what will be sent. `deployment` is a wish (a name or a tag), `sticky` what to stay near.
 
     `examples` is how many messages after the system message are few-shot examples, not history. `since` is
@@ -163,7 +163,7 @@ class Prompt(Value):
     tools: tuple[ToolSpec, ...] = ()
     parameters: Parameters = Parameters()
     input_tokens: int = 0
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Omission, ...] = ()
     deployment: str | None = None
     sticky: str = ""
     examples: int = 0

@@ -3,21 +3,21 @@
 from datetime import datetime
 from typing import Literal
 
-from bot.domain.events import User, Value
+from bot.domain.events import Frozen, User
 from bot.domain.prompts import Example, Template
 
 State = Literal["proposed", "accepted", "rejected"]
 Scope = Literal["tenant", "channel", "person"]
 
 
-class Trial(Value):
+class Trial(Frozen):
     """Who meets a version that is only tried: these channels, and `percent` of all other conversations."""
 
     percent: int = 0
     channels: tuple[str, ...] = ()
 
 
-class Version(Value, tag="template"):
+class Version(Frozen, tag="template"):
     """A template as it was published; records are numbered from 1 in the order in which they were made.
 
     `text` is the whole template as `.prompty`; an empty one takes back what was published, so that the file
@@ -35,7 +35,7 @@ class Version(Value, tag="template"):
     trial: Trial | None = None
 
 
-class PoolChange(Value, tag="pool"):
+class PoolChange(Frozen, tag="pool"):
     """Examples that were added to a pool, or taken out of it."""
 
     number: int
@@ -50,7 +50,7 @@ class PoolChange(Value, tag="pool"):
 Record = Version | PoolChange
 
 
-class Held(Value):
+class ActiveTemplate(Frozen):
     """What counts now for one template: what everybody meets, by which version, and what is tried.
 
     `version` is `None` where the file counts, `file` is `None` where there is none.
@@ -62,7 +62,7 @@ class Held(Value):
     trial: Version | None = None
 
 
-class Proposal(Value):
+class Proposal(Frozen):
     """A turn that could be an example of a pool. `asker` is the person whose words it holds."""
 
     id: str
@@ -79,7 +79,7 @@ class Proposal(Value):
     reason: str = ""
 
 
-class Place(Value):
+class Place(Frozen):
     """Who a choice is for: everybody of a tenant (no `id`), a channel of it, or one of its people."""
 
     tenant: str
@@ -88,7 +88,7 @@ class Place(Value):
     name: str = ""
 
 
-class Binding(Value):
+class Assignment(Frozen):
     """A template that was chosen for a place; `author` is empty where people chose it there themselves."""
 
     place: Place
@@ -96,7 +96,7 @@ class Binding(Value):
     author: str = ""
 
 
-class Saved(Value):
+class SavedConfig(Frozen):
     """Set-ups of the playground that were saved for everybody; `setups` is their JSON, as the page has it.
 
     `owner` is the id of the user who saved them; empty where an older version did.

@@ -34,7 +34,7 @@ RETRIES = Counter("parley_retries", "Events put back to wait, by reason.", ("rea
 LEASES_LOST = Counter(
     "parley_leases_lost", "Turns dropped: another worker had taken over.", registry=registry
 )
-BURIED = Counter("parley_buried", "Events given up after the last attempt.", registry=registry)
+DEAD_LETTERS = Counter("parley_buried", "Events given up after the last attempt.", registry=registry)
 BACKLOG = Gauge(
     "parley_backlog_conversations",
     "Conversations that are due and that no worker has taken. NaN while Redis is away.",
@@ -101,7 +101,7 @@ METRICS_TYPE = CONTENT_TYPE_LATEST
 
 
 @dataclass(slots=True)
-class Sight:
+class AnswerProgress:
     """What can be seen of an answer while it is written, kept by whoever works on it."""
 
     template: str = ""
@@ -109,13 +109,13 @@ class Sight:
     text: str = ""
 
 
-sight: ContextVar[Sight | None] = ContextVar("sight", default=None)
+progress: ContextVar[AnswerProgress | None] = ContextVar("sight", default=None)
 """That of the running answer, in a worker."""
 
 
-def see(*, template: str = "", deployment: str = "") -> None:
+def report_progress(*, template: str = "", deployment: str = "") -> None:
     """Let those who look see who answers; deployments that step in are added."""
-    if (seen := sight.get()) is None:
+    if (seen := progress.get()) is None:
         return
     seen.template = template or seen.template
     if deployment and deployment not in seen.deployment.split(", "):
@@ -162,7 +162,7 @@ def deployment(measure: str, name: str, value: float) -> None:
         return
     DEPLOYMENT_SECONDS.labels(name, measure.removesuffix("_seconds")).observe(value)
     if measure == "first_delta_seconds":
-        see(deployment=name)
+        report_progress(deployment=name)
 
 
 def bind(**fields: str) -> None:

@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
-from bot.domain.events import Post, Said, Value
-from bot.domain.prompts import Capability, Image, LeftOut, Message, ToolCall
+from bot.domain.events import Frozen, MessageReceived, PostedMessage
+from bot.domain.prompts import Capability, Image, Message, Omission, ToolCall
 
 Outcome = Literal["answered", "refused", "failed"]
 
@@ -12,7 +12,7 @@ MAX_TOOL_CALLS = 64
 """Tool calls that are kept of one stream; more are only counted. An upper bound of what may be run."""
 
 
-class Prices(Value):
+class Prices(Frozen):
     """US dollars per million tokens, or per picture; `None` is unknown."""
 
     input_usd: float | None = None
@@ -21,7 +21,7 @@ class Prices(Value):
     image_usd: float | None = None
 
 
-class Deployment(Value):
+class Deployment(Frozen):
     """One deployment of a model. `wire` names the shape of its requests: azure (classic paths) or v1.
 
     `model` is empty when nobody stated it; `key_env` names the environment variable that holds its key.
@@ -47,7 +47,7 @@ class Deployment(Value):
     tokens_per_minute: int | None = None
 
 
-class Usage(Value):
+class Usage(Frozen):
     """What one call cost, as the deployment counted it; `usd` is `None` where a price is unknown.
 
     `estimated` says that the call ended before the deployment said what it counted.
@@ -62,7 +62,7 @@ class Usage(Value):
     estimated: bool = False
 
 
-class Delta(Value):
+class Delta(Frozen):
     """A fragment of an answer; the last one of a stream carries `usage`.
 
     `so_far` is what the call has cost by now, about, for whoever leaves it here; the next `usage` counts it.
@@ -80,7 +80,7 @@ class Delta(Value):
     filter: dict[str, str] = {}
 
 
-class Source(Value):
+class Source(Frozen):
     """Where something in an answer comes from."""
 
     title: str
@@ -88,7 +88,7 @@ class Source(Value):
     excerpt: str = ""
 
 
-class Reply(Value):
+class Reply(Frozen):
     """What the person sees: Markdown, pictures, sources. `rate` asks for rating buttons.
 
     `generated` is true where a model wrote or drew some of it: platforms label that, and nothing else.
@@ -107,14 +107,14 @@ class Reply(Value):
     forgotten: bool = False
 
 
-class Rating(Value):
+class Rating(Frozen):
     """What one person thought of an answer."""
 
     good: bool
     comment: str = ""
 
 
-class Turn(Value):
+class Turn(Frozen):
     """The record of one answer: what was said, sent and shown, by which wording, at what cost.
 
     `messages` are what later prompts see of this turn: none for a refused one. `left_out` is what the
@@ -124,7 +124,7 @@ class Turn(Value):
     """
 
     id: str
-    said: Said
+    said: MessageReceived
     template: str
     messages: tuple[Message, ...]
     reply: Reply
@@ -133,8 +133,8 @@ class Turn(Value):
     ended_at: datetime
     usage: tuple[Usage, ...] = ()
     input_tokens: int = 0
-    left_out: tuple[LeftOut, ...] = ()
-    post: Post | None = None
+    left_out: tuple[Omission, ...] = ()
+    post: PostedMessage | None = None
     attempts: int = 1
     reason: str = ""
     resets: bool = False
@@ -144,7 +144,7 @@ class Turn(Value):
     filter: dict[str, str] = {}
 
 
-class Finding(Value):
+class CheckResult(Frozen):
     """One line of `parley check`: what was looked at, how it is, and, if it isn't well, what to do."""
 
     level: Literal["ok", "warning", "error"]
@@ -152,7 +152,7 @@ class Finding(Value):
     words: str
 
 
-class About(Value):
+class UserProfile(Frozen):
     """What a person sees of themselves: choices as (name, description), usage as Markdown.
 
     `template` and `deployment` are empty where nothing is chosen: then the template `usual` answers.

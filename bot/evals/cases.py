@@ -9,14 +9,14 @@ from typing import Any
 import fastjsonschema  # pyright: ignore[reportMissingTypeStubs]
 
 from bot.domain.errors import TemplateError
-from bot.prompts.front_matter import Fields, open_source, whole
+from bot.prompts.front_matter import MappingReader, open_source, whole
 
 MOST_BYTES = 1024 * 1024
 MOST_CASES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
+class Similarity:
     """The answer must mean about what `to` says: a similarity of at least `least` by embedding."""
 
     to: str
@@ -32,7 +32,7 @@ class Checks:
     patterns: tuple[re.Pattern[str], ...] = ()
     fits: Callable[[Any], Any] | None = None
     max_chars: int | None = None
-    similarity: Likeness | None = None
+    similarity: Similarity | None = None
     rubric: tuple[str, ...] = ()
 
 
@@ -76,7 +76,7 @@ def read(path: Path) -> list[Case]:
 
 
 def _case(
-    entry: Fields, id: str, templates: tuple[str, ...], deployments: tuple[str, ...], judge: str | None
+    entry: MappingReader, id: str, templates: tuple[str, ...], deployments: tuple[str, ...], judge: str | None
 ) -> Case:
     name = entry.text("name")
     wanted = entry.texts("templates") + entry.texts("template") or templates
@@ -101,7 +101,7 @@ def _case(
     )
 
 
-def _exchange(entry: Fields) -> tuple[str, str]:
+def _exchange(entry: MappingReader) -> tuple[str, str]:
     with entry:
         user, assistant = entry.text("user"), entry.text("assistant")
     if not user or not assistant:
@@ -109,7 +109,7 @@ def _exchange(entry: Fields) -> tuple[str, str]:
     return user, assistant
 
 
-def _checks(fields: Fields) -> Checks:
+def _checks(fields: MappingReader) -> Checks:
     with fields:
         least = None if "max_chars" not in fields else fields.count("max_chars", 1_000_000)
         return Checks(
@@ -123,14 +123,14 @@ def _checks(fields: Fields) -> Checks:
         )
 
 
-def _pattern(fields: Fields, text: str) -> re.Pattern[str]:
+def _pattern(fields: MappingReader, text: str) -> re.Pattern[str]:
     try:
         return re.compile(text, re.MULTILINE)
     except re.error as error:
         raise fields.error("regex", f"{text!r} is no regular expression: {error}") from None
 
 
-def _shape(fields: Fields) -> Callable[[Any], Any] | None:
+def _shape(fields: MappingReader) -> Callable[[Any], Any] | None:
     schema = fields.plain("json_schema")
     if "json_schema" not in fields:
         return None
@@ -145,9 +145,9 @@ def _elsewhere(uri: str) -> Any:
     raise ValueError(f"{uri} is outside this file")
 
 
-def _likeness(fields: Fields) -> Likeness:
+def _likeness(fields: MappingReader) -> Similarity:
     with fields:
         to, least = fields.text("to"), fields.any("least")
     if not to or isinstance(least, bool) or not isinstance(least, int | float) or not 0 < least <= 1:
         raise fields.error("least", "a similarity is {to: a text, least: a number above 0 and up to 1}")
-    return Likeness(to=to, least=float(least))
+    return Similarity(to=to, least=float(least))

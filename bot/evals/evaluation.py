@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from bot.domain.errors import BotError, ConfigError
-from bot.domain.events import Address, Said, User, now
+from bot.domain.events import Address, MessageReceived, User, now
 from bot.domain.prompts import Example, Prompt, Template, say
 from bot.domain.turns import Reply, Turn, Usage
 from bot.evals import checks
 from bot.evals.cases import Case
 from bot.evals.results import Result
-from bot.generation.prompt_builder import Material, Room, compose
+from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.llm.protocol import Model
 
 _ADDRESS = Address(conversation="evaluation:case", event="evaluation:case")
@@ -22,19 +22,19 @@ _USER = User(id="evaluation", tenant="local", name="you")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class EvalContext:
     """What answers are made with; the functions are those of the engine."""
 
     model: Model
     templates: Mapping[str, Template]
     choose: Callable[[Template, str], Awaitable[Sequence[Example]]]
-    recall: Callable[[Template, str], Awaitable[Sequence[str]]]
-    room: Callable[[Template], Room]
+    retrieve: Callable[[Template, str], Awaitable[Sequence[str]]]
+    token_budget: Callable[[Template], TokenBudget]
     embed: checks.Embed
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class EvalJob:
     """One answer to get; an empty `deployment` is the template's own wish."""
 
     case: Case
@@ -42,7 +42,9 @@ class Job:
     deployment: str
 
 
-def jobs(cases: Sequence[Case], templates: Mapping[str, Template], deployments: Sequence[str]) -> list[Job]:
+def jobs(
+    cases: Sequence[Case], templates: Mapping[str, Template], deployments: Sequence[str]
+) -> list[EvalJob]:
     """Every case on every template and deployment that it names.
 
     Raises ConfigError for a template or deployment that isn't there. `deployments` are the names and tags
@@ -53,12 +55,12 @@ def jobs(cases: Sequence[Case], templates: Mapping[str, Template], deployments: 
 
 def _jobs(
     cases: Sequence[Case], templates: Mapping[str, Template], deployments: Sequence[str]
-) -> Iterator[Job]:
+) -> Iterator[EvalJob]:
     for case in cases:
-        for wish in (*case.deployments, *([case.judge] if case.judge else [])):
-            if wish not in deployments:
+        for preferred in (*case.deployments, *([case.judge] if case.judge else [])):
+            if preferred not in deployments:
                 there = ", ".join(deployments)
-                raise ConfigError(f"{case.id}: there is no deployment {wish!r}; there are: {there}.")
+                raise ConfigError(f"{case.id}: there is no deployment {preferred!r}; there are: {there}.")
         for name in case.templates:
             if name not in templates:
                 raise ConfigError(
@@ -67,36 +69,36 @@ def _jobs(
             if templates[name].capability != "chat":
                 raise ConfigError(f"{case.id}: {name} draws pictures; only words can be checked.")
             for deployment in case.deployments or ("",):
-                yield Job(case, templates[name], deployment)
+                yield EvalJob(case, templates[name], deployment)
 
 
 async def run(
-    jobs: Sequence[Job], bench: Bench, *, parallel: int, done: Callable[[Result], None]
+    jobs: Sequence[EvalJob], context: EvalContext, *, parallel: int, done: Callable[[Result], None]
 ) -> list[Result]:
     """The result of every job, in their order; `done` is told of each as it is there."""
     free = asyncio.Semaphore(parallel)
 
-    async def one(job: Job) -> Result:
+    async def one(job: EvalJob) -> Result:
         async with free:
-            result = await _result(job, bench)
+            result = await _result(job, context)
         done(result)
         return result
 
     return await asyncio.gather(*map(one, jobs))
 
 
-async def _result(job: Job, bench: Bench) -> Result:
+async def _result(job: EvalJob, context: EvalContext) -> Result:
     """What is answered, checked. An error is a failure in its own words; none is raised."""
     began = time.monotonic()
     answer, usage, judged = "", list[Usage](), list[Usage]()
     seconds = 0.0
     try:
-        prompt = await _prompt(job, bench)
-        answer, usage = await checks.ask(prompt, bench.model)
+        prompt = await _prompt(job, context)
+        answer, usage = await checks.ask(prompt, context.model)
         seconds = time.monotonic() - began
         failures = checks.plainly(answer, job.case.checks)
-        failures += await checks.nearly(answer, job.case.checks, bench.embed)
-        wrong, judged = await checks.graded(job.case, answer, bench.model)
+        failures += await checks.nearly(answer, job.case.checks, context.embed)
+        wrong, judged = await checks.graded(job.case, answer, context.model)
         failures += wrong
     except BotError as error:
         failures = [f"{type(error).__name__}: {error}"]
@@ -114,24 +116,26 @@ async def _result(job: Job, bench: Bench) -> Result:
     )
 
 
-async def _prompt(job: Job, bench: Bench) -> Prompt:
+async def _prompt(job: EvalJob, context: EvalContext) -> Prompt:
     case = job.case
     template = replace(job.template, deployment=job.deployment) if job.deployment else job.template
-    said = Said(id=_ADDRESS.event, address=_ADDRESS, user=_USER, at=now(), text=case.question, direct=True)
-    return compose(
-        Material(
+    said = MessageReceived(
+        id=_ADDRESS.event, address=_ADDRESS, user=_USER, at=now(), text=case.question, direct=True
+    )
+    return build_prompt(
+        PromptInputs(
             template=template,
             said=said,
             question=case.question,
             turns=[_turn(said, user, assistant) for user, assistant in case.history],
-            examples=await bench.choose(template, case.question),
-            passages=await bench.recall(template, case.question),
+            examples=await context.choose(template, case.question),
+            passages=await context.retrieve(template, case.question),
         ),
-        bench.room(template),
+        context.token_budget(template),
     )
 
 
-def _turn(said: Said, user: str, assistant: str) -> Turn:
+def _turn(said: MessageReceived, user: str, assistant: str) -> Turn:
     return Turn(
         id="",
         said=said,

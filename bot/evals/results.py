@@ -9,14 +9,14 @@ from statistics import median
 import msgspec
 
 from bot.domain.errors import ConfigError
-from bot.domain.events import Value
+from bot.domain.events import Frozen
 from bot.domain.turns import Usage
 
 MOST_RUNS = 100
 """How many runs are kept; older ones are deleted."""
 
 
-class Result(Value):
+class Result(Frozen):
     """One answer to one case. `failures` are what is wrong with it, in words; none: it passed.
 
     `deployment` is the one that was wished for, "" for the template's own wish; `judged` is what grading
@@ -40,7 +40,7 @@ class Result(Value):
         return self.case, self.template, self.deployment
 
 
-class Run(Value):
+class Run(Frozen):
     """One evaluation of some files of cases.
 
     `published` is whether the templates were those in use, not only the files; `author` is who started it
@@ -64,7 +64,7 @@ class Run(Value):
         return sum(not one.failures for one in self.results)
 
 
-class Row(Value):
+class SummaryRow(Frozen):
     """A line of the table: one template on one deployment. `usd` is `None` where a price is unknown."""
 
     template: str
@@ -77,7 +77,7 @@ class Row(Value):
     median_s: float
 
 
-class Change(Value):
+class RunComparison(Frozen):
     """How a run differs from an earlier one, over the results that both have."""
 
     at: datetime
@@ -88,12 +88,12 @@ class Change(Value):
     passed_now: int
 
 
-def total(results: Sequence[Result]) -> Row:
+def total(results: Sequence[Result]) -> SummaryRow:
     """One row over all results."""
     return _row("", "", results)
 
 
-def table(results: Sequence[Result]) -> list[Row]:
+def table(results: Sequence[Result]) -> list[SummaryRow]:
     """A row for each template on each deployment, in the order of the results."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
@@ -101,12 +101,12 @@ def table(results: Sequence[Result]) -> list[Row]:
     return [_row(template, deployment, group) for (template, deployment), group in groups.items()]
 
 
-def _row(template: str, deployment: str, group: Sequence[Result]) -> Row:
+def _row(template: str, deployment: str, group: Sequence[Result]) -> SummaryRow:
     calls = [usage for result in group for usage in (*result.usage, *result.judged)]
     prices = [usage.usd for usage in calls]
     known = [price for price in prices if price is not None]
     served = sorted({usage.deployment for result in group for usage in result.usage})
-    return Row(
+    return SummaryRow(
         template=template,
         deployment=deployment or ", ".join(served) or "none",
         passed=sum(not one.failures for one in group),
@@ -118,13 +118,13 @@ def _row(template: str, deployment: str, group: Sequence[Result]) -> Row:
     )
 
 
-def compare(run: Run, last: Run | None) -> Change | None:
+def compare(run: Run, last: Run | None) -> RunComparison | None:
     """What changed since the last run; None without one, or when the two have no result in common."""
     before = {one.key: one for one in last.results} if last else {}
     both = [(one, before[one.key]) for one in run.results if one.key in before]
     if last is None or not both:
         return None
-    return Change(
+    return RunComparison(
         at=last.at,
         broken=tuple(now for now, then in both if now.failures and not then.failures),
         mended=tuple(now for now, then in both if then.failures and not now.failures),
@@ -137,7 +137,7 @@ def compare(run: Run, last: Run | None) -> Change | None:
 # ------------------------------------------------------------------ keeping
 
 
-class Archive:
+class RunStore:
     """The runs of a folder, a JSON file each, named with their time."""
 
     def __init__(self, folder: Path) -> None:

@@ -7,12 +7,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from bot.domain.errors import NotAllowed, TemplateError
-from bot.domain.events import Address, Said, User, now
+from bot.domain.events import Address, MessageReceived, User, now
 from bot.domain.turns import Deployment, Reply, Turn
-from bot.evals import cases, evaluation
-from bot.evals import results as scores
-from bot.evals.evaluation import Bench
-from bot.evals.results import Archive, Change, Result, Row, Run
+from bot.evals import cases, evaluation, results
+from bot.evals.evaluation import EvalContext
+from bot.evals.results import Result, Run, RunComparison, RunStore, SummaryRow
 
 PERSON = User(id="evaluation", tenant="studio", name="Evaluation")
 """Who asks here, for the ledger."""
@@ -22,23 +21,23 @@ PARALLEL = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class EvalReport:
     """A run with its sums, its table, and how it differs from the one before."""
 
     run: Run
-    total: Row
-    rows: Sequence[Row]
-    change: Change | None
+    total: SummaryRow
+    rows: Sequence[SummaryRow]
+    change: RunComparison | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examiner:
+class EvalRunner:
     """One run at a time in a process. `folder` has the files of cases; `settle` counts what a run cost."""
 
-    bench: Callable[[], Bench]
+    open_context: Callable[[], EvalContext]
     deployments: Callable[[], Sequence[Deployment]]
     folder: Path
-    archive: Archive
+    run_store: RunStore
     settle: Callable[[Turn], Awaitable[None]]
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -50,14 +49,14 @@ class Examiner:
         """The chat deployments that a run can be held on."""
         return list(dict.fromkeys(one.name for one in self.deployments() if one.capability == "chat"))
 
-    async def reports(self) -> Sequence[Report]:
+    async def reports(self) -> Sequence[EvalReport]:
         """Every kept run, newest first."""
-        return await asyncio.to_thread(lambda: [self._report(run) for run in self.archive.runs()])
+        return await asyncio.to_thread(lambda: [self._report(run) for run in self.run_store.runs()])
 
-    def _report(self, run: Run) -> Report:
-        change = scores.compare(run, self.archive.last(run))
-        rows = scores.table(run.results)
-        return Report(run=run, total=scores.total(run.results), rows=rows, change=change)
+    def _report(self, run: Run) -> EvalReport:
+        change = results.compare(run, self.run_store.last(run))
+        rows = results.table(run.results)
+        return EvalReport(run=run, total=results.total(run.results), rows=rows, change=change)
 
     async def run(
         self, files: Sequence[str], deployment: str, *, author: str, done: Callable[[int, int, int], None]
@@ -70,8 +69,8 @@ class Examiner:
         if self._busy.locked():
             raise NotAllowed("Another evaluation is running. Wait until it has ended.")
         async with self._busy:
-            bench = self.bench()
-            jobs = self._jobs(files, deployment, bench)
+            context = self.open_context()
+            jobs = self._jobs(files, deployment, context)
             finished: list[Result] = []
 
             def count(result: Result) -> None:
@@ -81,36 +80,38 @@ class Examiner:
             began = now()
             done(0, len(jobs), 0)
             try:
-                results = await evaluation.run(jobs, bench, parallel=PARALLEL, done=count)
+                results = await evaluation.run(jobs, context, parallel=PARALLEL, done=count)
             finally:
                 for result in finished:
-                    await self.settle(_bill(result))
+                    await self.settle(_charge(result))
             run = Run(at=began, files=tuple(files), results=tuple(results), published=True, author=author)
-            await asyncio.to_thread(self.archive.keep, run)
+            await asyncio.to_thread(self.run_store.keep, run)
             return run.id
 
-    def _jobs(self, files: Sequence[str], deployment: str, bench: Bench) -> list[evaluation.Job]:
+    def _jobs(self, files: Sequence[str], deployment: str, context: EvalContext) -> list[evaluation.EvalJob]:
         known = self.files()
         if not files or not set(files) <= set(known):
             raise NotAllowed("Choose at least one of the files that are there.")
         asked = [case for name in files for case in cases.read(self.folder / name)]
         if deployment:
             asked = [replace(case, deployments=(deployment,)) for case in asked]
-        able = [one for one in self.deployments() if one.capability == "chat"]
-        wishes = dict.fromkeys([*(one.name for one in able), *(tag for one in able for tag in one.tags)])
-        jobs = evaluation.jobs(asked, bench.templates, list(wishes))
+        available = [one for one in self.deployments() if one.capability == "chat"]
+        preferred = dict.fromkeys(
+            [*(one.name for one in available), *(tag for one in available for tag in one.tags)]
+        )
+        jobs = evaluation.jobs(asked, context.templates, list(preferred))
         if len(jobs) > MOST_ANSWERS:
             raise TemplateError(f"These are {len(jobs)} answers; at most {MOST_ANSWERS} fit a run.")
         return jobs
 
 
-def _bill(result: Result) -> Turn:
+def _charge(result: Result) -> Turn:
     """What an answer of a run cost, as a turn that can be booked."""
     id, at = f"studio:evaluation:{uuid4().hex}", now()
     address = Address(conversation="studio:evaluation", event=id)
     return Turn(
         id=id,
-        said=Said(id=id, address=address, user=PERSON, at=at, text="", direct=True),
+        said=MessageReceived(id=id, address=address, user=PERSON, at=at, text="", direct=True),
         template=result.version,
         messages=(),
         reply=Reply(text=""),

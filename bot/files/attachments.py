@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Attachment, User, Value
-from bot.domain.prompts import Image, LeftOut
+from bot.domain.events import Attachment, Frozen, User
+from bot.domain.prompts import Image, Omission
 from bot.files.contents import PICTURE_BYTES
-from bot.files.frames import Extract
-from bot.files.process_pool import Pool
+from bot.files.frames import ExtractedText
+from bot.files.process_pool import ProcessPool
 
 Fetch = Callable[[Attachment], Awaitable[bytes]]
 
@@ -29,7 +29,7 @@ TEXT_BYTES = 60_000
 """Of one document; all of a message together may have twice as much."""
 
 
-class Document(Value):
+class Document(Frozen):
     """The text of a file."""
 
     name: str
@@ -37,19 +37,19 @@ class Document(Value):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class ExtractedFiles:
     """What the files of a message hold; `notes` are words for the person about what is not in here."""
 
     pictures: tuple[Image, ...] = ()
     documents: tuple[Document, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[Omission, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-NOTHING = Contents()
+NOTHING = ExtractedFiles()
 
 
-class Budget:
+class MemoryBudget:
     """A number of bytes that many share."""
 
     def __init__(self, limit: int) -> None:
@@ -77,7 +77,7 @@ class Budget:
             await need(0)
 
 
-class Files:
+class AttachmentReader:
     """Fetches and reads files, a bounded number of bytes at a time; what is held of them is bounded too.
 
     The files of one person are read one after another: files that take long delay nobody else's.
@@ -85,14 +85,14 @@ class Files:
 
     def __init__(
         self,
-        pool: Pool | None = None,
+        pool: ProcessPool | None = None,
         *,
         in_flight_bytes: int = IN_FLIGHT_BYTES,
         held_bytes: int = HELD_BYTES,
     ) -> None:
-        self.pool = pool or Pool()
-        self._in_flight = Budget(in_flight_bytes)
-        self._held = Budget(held_bytes)
+        self.pool = pool or ProcessPool()
+        self._in_flight = MemoryBudget(in_flight_bytes)
+        self._held = MemoryBudget(held_bytes)
         self._reading: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -104,7 +104,7 @@ class Files:
         user: User,
         ref: Callable[[int], str],
         text_bytes: int,
-    ) -> AsyncGenerator[Contents]:
+    ) -> AsyncGenerator[ExtractedFiles]:
         """What the files hold, for as long as the block lasts: its pictures are counted until then.
 
         `user` sent them; `ref` names a picture; `text_bytes` is what all documents may have. Raises
@@ -126,7 +126,7 @@ class Files:
         """A picture of this person's in a kind and a size that models take. Raises NotAllowed, in words."""
         async with self._turn_of(user), self._in_flight.reserved(len(data)):
             found = await self.pool.read(data, "image/*", 0)
-        if isinstance(found, Extract):
+        if isinstance(found, ExtractedText):
             raise NotAllowed("is no picture that I can see: send it as PNG or JPEG, please.")
         return Image(mime=found.mime, data=found.data)
 
@@ -136,11 +136,11 @@ class Files:
 
     async def _all(
         self, attachments: Sequence[Attachment], fetch: Fetch, ref: Callable[[int], str], text_bytes: int
-    ) -> Contents:
+    ) -> ExtractedFiles:
         pictures: list[Image] = []
-        pictures_room = PICTURES_BYTES
+        pictures_left = PICTURES_BYTES
         read: list[Document] = []
-        left_out: list[LeftOut] = []
+        left_out: list[Omission] = []
         notes: list[str] = []
         room = min(2 * TEXT_BYTES, text_bytes)
         for number, attachment in enumerate(attachments):
@@ -148,13 +148,13 @@ class Files:
                 if number >= MOST:
                     raise NotAllowed(f"was not looked at: I read {MOST} files of a message.")
                 found = await self._one(attachment, fetch, min(room, TEXT_BYTES))
-                if isinstance(found, Image) and len(found.data) > pictures_room:
+                if isinstance(found, Image) and len(found.data) > pictures_left:
                     raise NotAllowed("was not looked at: the pictures of one message are too large together.")
             except NotAllowed as refusal:
                 notes.append(f"“{attachment.name}” {refusal}")
                 continue
             if isinstance(found, Image):
-                pictures_room -= len(found.data)
+                pictures_left -= len(found.data)
                 pictures.append(
                     Image(mime=found.mime, data=found.data, alt=attachment.name, ref=ref(len(pictures)))
                 )
@@ -166,11 +166,11 @@ class Files:
                 notes.append(f"Of “{attachment.name}” I read the first {len(found.text):,} characters.")
         if notes and not pictures and not read:
             raise NotAllowed("\n".join(notes))
-        return Contents(
+        return ExtractedFiles(
             pictures=tuple(pictures), documents=tuple(read), left_out=tuple(left_out), notes=tuple(notes)
         )
 
-    async def _one(self, attachment: Attachment, fetch: Fetch, text_bytes: int) -> Image | Extract:
+    async def _one(self, attachment: Attachment, fetch: Fetch, text_bytes: int) -> Image | ExtractedText:
         """A picture, or the beginning of a text. Raises NotAllowed."""
         if (attachment.size_bytes or 0) > FILE_BYTES:
             raise NotAllowed("is larger than 20 MB. Send a smaller file, please.")
@@ -179,20 +179,20 @@ class Files:
             if len(data) > FILE_BYTES:
                 raise NotAllowed("is larger than 20 MB. Send a smaller file, please.")
             found = await self.pool.read(data, attachment.mime, text_bytes)
-            return found if isinstance(found, Extract) else Image(mime=found.mime, data=found.data)
+            return found if isinstance(found, ExtractedText) else Image(mime=found.mime, data=found.data)
 
 
-def _left_out(name: str, characters: int) -> LeftOut:
+def _left_out(name: str, characters: int) -> Omission:
     why = "a file may not take more of the prompt"
-    return LeftOut(what=f"characters or more of “{name}”", count=characters, why=why)
+    return Omission(what=f"characters or more of “{name}”", count=characters, why=why)
 
 
 @asynccontextmanager
-async def reading(readers: tuple[int, Mapping[str, str]]) -> AsyncGenerator[Files]:
+async def reading(readers: tuple[int, Mapping[str, str]]) -> AsyncGenerator[AttachmentReader]:
     """Files that are read in processes of so many MB and this environment, which end with the block."""
     memory_mb, environment = readers
-    pool = Pool(memory_mb=memory_mb, environment=environment)
+    pool = ProcessPool(memory_mb=memory_mb, environment=environment)
     try:
-        yield Files(pool)
+        yield AttachmentReader(pool)
     finally:
         await pool.close()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bot.domain.errors import NotAllowed
 from bot.files import documents
-from bot.files.frames import Picture
+from bot.files.frames import ScaledImage
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,7 +27,7 @@ _EASY_S = 1.0
 _DAMAGED = "can't be seen: the picture is damaged. Try saving it again, or send it as PNG or JPEG."
 
 
-def look(data: bytes, mime: str, text_bytes: int, time_s: float) -> Picture | str:
+def extract(data: bytes, mime: str, text_bytes: int, time_s: float) -> ScaledImage | str:
     """A picture, or a text a little over `text_bytes` characters at most, by what the bytes are.
 
     A text ends early when `time_s` are over. Raises NotAllowed, in words, for anything else; and whatever the
@@ -43,7 +43,7 @@ def look(data: bytes, mime: str, text_bytes: int, time_s: float) -> Picture | st
     return documents.text_of(documents.kind_of(data), data, text_bytes, time_s)
 
 
-def _picture(data: bytes) -> Picture | None:
+def _picture(data: bytes) -> ScaledImage | None:
     """The picture in a kind and a size that models take; None when the bytes are no picture."""
     from PIL import Image as Pictures
     from PIL import UnidentifiedImageError
@@ -68,7 +68,7 @@ def _picture(data: bytes) -> Picture | None:
         raise NotAllowed(_DAMAGED) from None
 
 
-def _scaled(opened: "ImageFile", data: bytes, fits: bool) -> Picture:
+def _scaled(opened: "ImageFile", data: bytes, fits: bool) -> ScaledImage:
     from PIL import ImageOps
 
     kind = opened.format or ""
@@ -76,12 +76,12 @@ def _scaled(opened: "ImageFile", data: bytes, fits: bool) -> Picture:
     opened.load()
     easy = time.process_time() - began < _EASY_S
     if fits and easy and kind in _SEEN and not getattr(opened, "is_animated", False):
-        return Picture(_SEEN[kind], data)
+        return ScaledImage(_SEEN[kind], data)
     opened.thumbnail((SIDE, SIDE))
     return _encoded(ImageOps.exif_transpose(opened))
 
 
-def _encoded(picture: "Image") -> Picture:
+def _encoded(picture: "Image") -> ScaledImage:
     """As PNG where that is small enough, which keeps text sharp, else as JPEG."""
     flat = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     if len(flat.info.get("icc_profile") or b"") > _PROFILE_BYTES:
@@ -89,7 +89,7 @@ def _encoded(picture: "Image") -> Picture:
     out = io.BytesIO()
     flat.save(out, "PNG")
     if out.tell() <= PICTURE_BYTES:
-        return Picture("image/png", out.getvalue())
+        return ScaledImage("image/png", out.getvalue())
     out = io.BytesIO()
     flat.convert("RGB").save(out, "JPEG", quality=85)
-    return Picture("image/jpeg", out.getvalue())
+    return ScaledImage("image/jpeg", out.getvalue())

@@ -27,14 +27,14 @@ MEASURED = struct.Struct("!QQ")
 """The most memory that the process has had resident, in bytes; the characters of the whole text."""
 
 
-class Picture(NamedTuple):
+class ScaledImage(NamedTuple):
     """A picture that models take."""
 
     mime: str
     data: bytes
 
 
-class Extract(NamedTuple):
+class ExtractedText(NamedTuple):
     """The beginning of a document's text, and how many characters were found: a lower bound of the whole."""
 
     text: str

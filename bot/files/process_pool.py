@@ -27,8 +27,8 @@ from bot.files.frames import (
     REFUSED,
     TEXT,
     UNCHANGED,
-    Extract,
-    Picture,
+    ExtractedText,
+    ScaledImage,
     frame,
 )
 
@@ -76,7 +76,7 @@ class _Reader:
         ended = self.process.poll() is not None
         return not ended and self.files < _FILES_EACH and self.peak_bytes < _RETIRED_BYTES
 
-    def ask(self, data: bytes, mime: str, text_bytes: int) -> Picture | Extract:
+    def ask(self, data: bytes, mime: str, text_bytes: int) -> ScaledImage | ExtractedText:
         """What a file holds. Raises NotAllowed; OSError, EOFError, _Garbled when the process is done for."""
         source, sink = self.process.stdin, self.process.stdout
         if source is None or sink is None:
@@ -119,7 +119,7 @@ def _exactly(sink: IO[bytes], size: int) -> bytes:
     return found
 
 
-class Pool:
+class ProcessPool:
     """Reads files in other processes, each file within limits of memory and time.
 
     `memory_mb` is what one process may take, `seconds` what one file may; `environment` is all that a process
@@ -158,7 +158,7 @@ class Pool:
         if not self._idle and not self._busy and not self._starting.locked():
             self._run(self._add())
 
-    async def read(self, data: bytes, mime: str, text_bytes: int) -> Picture | Extract:
+    async def read(self, data: bytes, mime: str, text_bytes: int) -> ScaledImage | ExtractedText:
         """What a file holds: a picture that models take, or the beginning of its text.
 
         `text_bytes` is how much UTF-8 a text may have. Raises NotAllowed; its words follow the file's name.
@@ -282,11 +282,11 @@ def _most_bytes(kind: bytes, text_bytes: int) -> int:
     return {TEXT: text_bytes, PICTURE: _PICTURE_BYTES}.get(kind, _WORDS_BYTES)
 
 
-def _understood(kind: bytes, payload: bytes, characters: int, data: bytes) -> Picture | Extract:
+def _understood(kind: bytes, payload: bytes, characters: int, data: bytes) -> ScaledImage | ExtractedText:
     """What an answer says of the file `data`. Raises NotAllowed and _Garbled."""
     try:
         if kind == TEXT:
-            return Extract(payload.decode(), characters)
+            return ExtractedText(payload.decode(), characters)
         if kind == REFUSED:
             raise NotAllowed(payload.decode())
         if kind == BROKEN:
@@ -299,4 +299,4 @@ def _understood(kind: bytes, payload: bytes, characters: int, data: bytes) -> Pi
         raise _Garbled from None
     if kind not in (UNCHANGED, PICTURE) or mime not in _MIMES:
         raise _Garbled
-    return Picture(mime, data if kind == UNCHANGED else payload[length:])
+    return ScaledImage(mime, data if kind == UNCHANGED else payload[length:])

@@ -22,7 +22,7 @@ from bot.files.frames import (
     REFUSED,
     TEXT,
     UNCHANGED,
-    Picture,
+    ScaledImage,
     cut,
     frame,
 )
@@ -103,8 +103,8 @@ def serve(source: BinaryIO, sink: BinaryIO, seconds: float) -> None:
 def answer_to(data: bytes, mime: str, text_bytes: int, time_s: float) -> bytes:
     """The frame that says what a file holds, or why that can't be said."""
     try:
-        found = contents.look(data, mime, text_bytes, time_s)
-        if isinstance(found, Picture):
+        found = contents.extract(data, mime, text_bytes, time_s)
+        if isinstance(found, ScaledImage):
             kind = found.mime.encode()
             if found.data is data:
                 return frame(UNCHANGED, _measured(), kind)

@@ -11,7 +11,7 @@ from bot.domain.errors import BotError, ModelUnavailable, Refused
 from bot.domain.prompts import Message, Prompt, say
 from bot.domain.turns import Reply
 from bot.generation.completion import Show, counted, stopped, until_stopped
-from bot.generation.turn_builder import Draft, Stop
+from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import Model
 
 log = logging.getLogger(__name__)
@@ -28,26 +28,26 @@ def prompts(prompt: Prompt, deployments: Sequence[str]) -> list[Prompt]:
 class Comparison:
     """The answers of several deployments, growing side by side."""
 
-    def __init__(self, model: Model, draft: Draft, show: Show) -> None:
+    def __init__(self, model: Model, builder: TurnBuilder, show: Show) -> None:
         self._model = model
-        self._draft = draft
+        self._builder = builder
         self._show = show
         self._texts: dict[str, str] = {}
         self._failed = 0
 
     async def write(self, sent: Sequence[Prompt], stop: Stop) -> None:
         """Ask them all at once, and end the draft with what they said. Raises ModelUnavailable."""
-        draft = self._draft
-        draft.sent += sent
+        builder = self._builder
+        builder.sent += sent
         self._texts = {prompt.deployment or "": "" for prompt in sent}
         done = await until_stopped(self._all(sent), stop)
         if self._failed == len(sent):
             raise ModelUnavailable("None of the models answered.")
         text = self._whole()
         note = stopped(stop) if done is None else ""
-        shown = "\n\n".join(part for part in (text, draft.ending(note)) if part)
-        messages = (draft.kept(sent[0].messages[-1]), say("assistant", text))
-        draft.end(Reply(text=shown, rate=True, generated=True), messages=messages)
+        shown = "\n\n".join(part for part in (text, builder.ending(note)) if part)
+        messages = (builder.kept(sent[0].messages[-1]), say("assistant", text))
+        builder.end(Reply(text=shown, rate=True, generated=True), messages=messages)
 
     async def _all(self, sent: Sequence[Prompt]) -> tuple[Message, ...]:
         await asyncio.gather(*map(self._one, sent))
@@ -56,7 +56,7 @@ class Comparison:
     async def _one(self, prompt: Prompt) -> None:
         name = prompt.deployment or ""
         try:
-            answer = counted(self._model.chat(prompt), prompt, self._draft.usage)
+            answer = counted(self._model.chat(prompt), prompt, self._builder.usage)
             async with aclosing(answer) as deltas:
                 async for delta in deltas:
                     if delta.text:

@@ -15,7 +15,7 @@ from bot.domain.prompts import Message, Prompt, ToolCall, say
 from bot.domain.turns import MAX_TOOL_CALLS, Delta, Outcome, Reply, Usage
 from bot.generation import context_window
 from bot.generation.tool_calls import ToolCalls
-from bot.generation.turn_builder import Draft, Stop
+from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import Model
 
 log = logging.getLogger(__name__)
@@ -45,11 +45,11 @@ async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tup
     task = asyncio.ensure_future(work)
     stop.then(task.cancel)
     try:
-        if stop.wished:
+        if stop.requested:
             task.cancel()
         return await task
     except asyncio.CancelledError:
-        if not stop.wished:
+        if not stop.requested:
             task.cancel()
             raise
         return None
@@ -86,46 +86,48 @@ class Chat:
     of; each further call, with what they said, is reserved for.
     """
 
-    def __init__(self, model: Model, tools: ToolCalls, draft: Draft, show: Show, reserve: Reserve) -> None:
+    def __init__(
+        self, model: Model, tools: ToolCalls, builder: TurnBuilder, show: Show, reserve: Reserve
+    ) -> None:
         self._model = model
         self._tools = tools
-        self._draft = draft
+        self._builder = builder
         self._show = show
         self._reserve = reserve
 
     async def write(self, prompt: Prompt, stop: Stop) -> None:
         """Stream, run tools, stream again, and end the draft."""
-        draft = self._draft
+        builder = self._builder
         try:
             messages = await until_stopped(self._rounds(prompt), stop)
         except ModelUnavailable as error:
-            if not draft.text:
+            if not builder.text:
                 raise
-            log.warning("An answer broke off after %d characters: %s", len(draft.text), error)
+            log.warning("An answer broke off after %d characters: %s", len(builder.text), error)
             self._end(prompt, (), note=_BROKEN, outcome="failed", reason=str(error))
             return
         self._tools.note()
         if messages is None:
             self._end(prompt, (), note=stopped(stop), asked=stop.why in _INSTEAD)
         else:
-            too_long = _TOO_LONG.format(draft.allowance.characters)
+            too_long = _TOO_LONG.format(builder.allowance.characters)
             notes = {"length": _CUT, "stopped": STOPPED, "too_long": too_long}
-            note = notes.get(draft.finish or "", "")
+            note = notes.get(builder.finish or "", "")
             self._end(prompt, messages, note=note)
 
     async def _rounds(self, prompt: Prompt) -> tuple[Message, ...]:
         """Stream until the model is done with its tools; returns the messages of the tools."""
         between: tuple[Message, ...] = ()
         for left in reversed(range(ROUNDS)):
-            offered = prompt.tools if left and self._draft.allowance.left else ()
+            offered = prompt.tools if left and self._builder.allowance.left else ()
             sent = replace(prompt, messages=prompt.messages + between, tools=offered)
             if between:
                 sent = replace(
-                    sent, input_tokens=prompt.input_tokens + sum(map(context_window.weigh, between))
+                    sent, input_tokens=prompt.input_tokens + sum(map(context_window.count_tokens, between))
                 )
                 if not await self._paid(sent):
                     break
-            self._draft.sent.append(sent)
+            self._builder.sent.append(sent)
             calls, dropped = await self._stream(self._model.chat(sent))
             if not calls or not left:  # nobody would read the results of a last round
                 break
@@ -139,9 +141,9 @@ class Chat:
         try:
             await self._reserve(sent)
         except Refused as refusal:
-            if not (self._draft.text.strip() or self._draft.drawn):
+            if not (self._builder.text.strip() or self._builder.drawn):
                 raise
-            self._draft.notes.append(str(refusal))
+            self._builder.notes.append(str(refusal))
             return False
         return True
 
@@ -150,31 +152,31 @@ class Chat:
 
         Returns the tools that it calls for, and how many more calls there were than are kept.
         """
-        draft = self._draft
+        builder = self._builder
         calls: list[ToolCall] = []
         dropped = 0
         # A stream that is left early is closed at once, not when it is collected.
-        async with aclosing(counted(deltas, draft.sent[-1], draft.usage)) as stream:
+        async with aclosing(counted(deltas, builder.sent[-1], builder.usage)) as stream:
             async for delta in stream:
                 if delta.text:
-                    if not draft.text:
-                        telemetry.FIRST_SECONDS.observe((now() - draft.began_at).total_seconds())
-                    room = draft.allowance.characters - len(draft.text)
-                    draft.text += delta.text[:room]
-                    if not await self._show(draft.text):
-                        draft.finish = "stopped"
+                    if not builder.text:
+                        telemetry.FIRST_SECONDS.observe((now() - builder.began_at).total_seconds())
+                    room = builder.allowance.characters - len(builder.text)
+                    builder.text += delta.text[:room]
+                    if not await self._show(builder.text):
+                        builder.finish = "stopped"
                         break
                     if len(delta.text) > room:
-                        draft.finish = "too_long"
+                        builder.finish = "too_long"
                         return [], 0
                 dropped += delta.dropped
                 if delta.call is not None and len(calls) < MAX_TOOL_CALLS:
                     calls.append(delta.call)
                 elif delta.call is not None:
                     dropped += 1
-                draft.finish = delta.finish or draft.finish
-                draft.filter |= delta.filter
-        if draft.finish == "content_filter":
+                builder.finish = delta.finish or builder.finish
+                builder.filter |= delta.filter
+        if builder.finish == "content_filter":
             raise ContentFiltered(
                 "The content filter of the model stopped my answer. Please ask in another way."
             )
@@ -191,14 +193,16 @@ class Chat:
         asked: bool = False,
     ) -> None:
         """End the draft. `asked`: later prompts see the question, even without an answer."""
-        draft = self._draft
-        text = draft.text.strip()
-        if not text and not note and not draft.drawn:
+        builder = self._builder
+        text = builder.text.strip()
+        if not text and not note and not builder.drawn:
             raise ModelUnavailable("The model returned an empty answer.")
         answer = (say("assistant", text),) if text else ()
-        messages = (draft.kept(prompt.messages[-1]), *between, *answer) if answer or between or asked else ()
-        shown = "\n\n".join(part for part in (text, draft.ending(note)) if part)
-        written = bool(text or draft.drawn)
+        messages = (
+            (builder.kept(prompt.messages[-1]), *between, *answer) if answer or between or asked else ()
+        )
+        shown = "\n\n".join(part for part in (text, builder.ending(note)) if part)
+        written = bool(text or builder.drawn)
         rate = written and outcome == "answered"
-        reply = Reply(text=shown, images=tuple(draft.drawn), rate=rate, generated=written)
-        draft.end(reply, outcome, messages=messages, reason=reason)
+        reply = Reply(text=shown, images=tuple(builder.drawn), rate=rate, generated=written)
+        builder.end(reply, outcome, messages=messages, reason=reason)

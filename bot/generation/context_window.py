@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bot.domain.prompts import Image, LeftOut, Message, Text, ToolCall, ToolResult
+from bot.domain.prompts import Image, Message, Omission, Text, ToolCall, ToolResult
 from bot.domain.turns import Turn
 
 Count = Callable[[str], int]
@@ -19,14 +19,14 @@ MOST_TURNS = 40
 
 _HALF = 0.5
 _PLANNED = 0.75
-"""How full the room is when the next cut is planned: some turns before it, so that its summary is ready."""
+"""How full the token budget is when the next cut is planned: some turns before it, so that its summary is ready."""
 
 
 _SHORT = 2000
 """Characters of a text that are counted within half a millisecond; longer ones are estimated."""
 
 
-class _Scales:
+class _TokenCounter:
     """How texts are weighed in this process: set once, before the first."""
 
     count: Count | None = None
@@ -34,33 +34,33 @@ class _Scales:
 
 def count_by(count: Count | None) -> None:
     """Weigh short texts by this count from now on; None: by their bytes."""
-    _Scales.count = count
+    _TokenCounter.count = count
 
 
-def weigh_text(text: str) -> int:
+def count_text_tokens(text: str) -> int:
     """Tokens of a text: counted where a vocabulary is at hand, else estimated on the safe side, three UTF-8
     bytes each.
     """
-    if _Scales.count is not None and len(text) <= _SHORT:
-        return _Scales.count(text)
+    if _TokenCounter.count is not None and len(text) <= _SHORT:
+        return _TokenCounter.count(text)
     return -(-len(text.encode()) // 3)
 
 
-def weigh(message: Message) -> int:
+def count_tokens(message: Message) -> int:
     """Tokens of a message, estimated on the safe side."""
-    return MESSAGE_TOKENS + sum(map(_weigh_part, message.parts))
+    return MESSAGE_TOKENS + sum(map(_count_part_tokens, message.parts))
 
 
-def _weigh_part(part: Text | Image | ToolCall | ToolResult) -> int:
+def _count_part_tokens(part: Text | Image | ToolCall | ToolResult) -> int:
     match part:
         case Text():
-            return weigh_text(part.text)
+            return count_text_tokens(part.text)
         case Image():
             return IMAGE_TOKENS
         case ToolCall():
-            return MESSAGE_TOKENS + weigh_text(part.name + part.arguments)
+            return MESSAGE_TOKENS + count_text_tokens(part.name + part.arguments)
         case ToolResult():
-            return MESSAGE_TOKENS + weigh_text(part.text)
+            return MESSAGE_TOKENS + count_text_tokens(part.text)
 
 
 def remembered(turns: Sequence[Turn]) -> list[Turn]:
@@ -70,7 +70,7 @@ def remembered(turns: Sequence[Turn]) -> list[Turn]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class TruncatedHistory:
     """The turns that a prompt shows, oldest first; `since` is where they begin, "" when none is missing.
 
     `ahead` is where they will begin after the next cut, "" while that is far.
@@ -79,15 +79,17 @@ class Fitted:
     turns: Sequence[Turn]
     since: str = ""
     ahead: str = ""
-    dropped: LeftOut | None = None
+    dropped: Omission | None = None
 
 
-def fit(turns: Sequence[Turn], budget_tokens: int, current: str, most_messages: int | None = None) -> Fitted:
+def truncate_history(
+    turns: Sequence[Turn], budget_tokens: int, current: str, most_messages: int | None = None
+) -> TruncatedHistory:
     """The newest remembered turns within the budget.
 
     Where the history begins stays the same from turn to turn, so that the provider finds the same prefix in
     its cache. When it outgrows the budget, it is cut in one large step, to half. Where that cut will be is
-    settled while there is still room, so that a summary is ready when it comes, and a cut changes the prompt
+    settled while there is still budget, so that a summary is ready when it comes, and a cut changes the prompt
     once, not twice. `current` is the id of the turn that is being made; `most_messages` is what a template
     wants to be shown at most, turn by turn.
     """
@@ -95,7 +97,7 @@ def fit(turns: Sequence[Turn], budget_tokens: int, current: str, most_messages: 
     since, ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
     ids = [turn.id for turn in seen]
     start = ids.index(since) if since in ids else 0
-    weights = [sum(map(weigh, turn.messages)) for turn in seen]
+    weights = [sum(map(count_tokens, turn.messages)) for turn in seen]
     lost = bool(since) and since not in ids
     if lost or _fills(weights[start:], budget_tokens) > 1:
         planned = ids.index(ahead) if ahead in ids else start
@@ -107,8 +109,8 @@ def fit(turns: Sequence[Turn], budget_tokens: int, current: str, most_messages: 
     why = f"the conversation has outgrown its room ({budget_tokens} tokens, {MOST_TURNS} exchanges)"
     if most_messages is not None and (wanted := _newest(seen, most_messages)) > start:
         start, why = wanted, f"the template shows at most {most_messages} messages of the conversation"
-    dropped = LeftOut(what="turns", count=start, why=why) if start else None
-    return Fitted(turns=seen[start:], since=since, ahead=ahead, dropped=dropped)
+    dropped = Omission(what="turns", count=start, why=why) if start else None
+    return TruncatedHistory(turns=seen[start:], since=since, ahead=ahead, dropped=dropped)
 
 
 def _fills(weights: Sequence[int], budget_tokens: int) -> float:

@@ -10,14 +10,14 @@ from hashlib import sha256
 from msgspec.structs import replace
 
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Image, Message, Prompt, Template
 from bot.domain.turns import Reply, Turn, Usage
 from bot.generation import context_window, image_options
 from bot.generation.completion import Show, stopped, until_stopped
-from bot.generation.prompt_builder import Material, Room, compose
-from bot.generation.turn_builder import Draft, Stop
-from bot.llm.protocol import Glimpse, Model, Unfinished
+from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
+from bot.generation.turn_builder import Stop, TurnBuilder
+from bot.llm.protocol import ImageInterrupted, Model, OnPartialImage
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +51,19 @@ _ABOUT = re.compile(
 
 async def draw(
     model: Model,
-    draft: Draft,
+    builder: TurnBuilder,
     prompt: Prompt,
     show: Show,
     stop: Stop,
-    glimpse: Glimpse | None = None,
+    on_partial_image: OnPartialImage | None = None,
     rewrite: Rewrite | None = None,
 ) -> None:
     """Draw the last message of the prompt, and end the draft with the pictures.
 
     The history keeps the wish as it was said; in which words it was drawn is told by the pictures.
     """
-    wish = prompt.messages[-1]
-    words = wish.text.strip()
+    request = prompt.messages[-1]
+    words = request.text.strip()
     images: tuple[Image, ...] = ()
 
     async def work() -> tuple[Message, ...]:
@@ -72,60 +72,62 @@ async def draw(
         if rewrite is not None:
             await show(f"_Putting “{words}” into words for a picture…_")
             sent = await rewrite(prompt)
-        images = await drawn(model, draft, sent, show, glimpse, words)
+        images = await drawn(model, builder, sent, show, on_partial_image, words)
         return ()
 
     try:
         done = await until_stopped(work(), stop)
-    except Unfinished as error:
+    except ImageInterrupted as error:
         log.warning("A drawing broke off twice: %s", error)
-        draft.end(Reply(text=_BROKEN), "failed", reason=str(error))
+        builder.end(Reply(text=_BROKEN), "failed", reason=str(error))
         return
     if done is None:
-        draft.end(Reply(text=stopped(stop)))
+        builder.end(Reply(text=stopped(stop)))
         return
     references = tuple(replace(image, data=b"") for image in images)
-    messages = (draft.kept(wish), Message(role="assistant", parts=references))
+    messages = (builder.kept(request), Message(role="assistant", parts=references))
     head = f"Another one: {words}" if prompt.vary else words
-    text = "\n\n".join(part for part in (head, draft.ending()) if part)
-    draft.end(Reply(text=text, images=images, rate=True, generated=True), messages=messages)
+    text = "\n\n".join(part for part in (head, builder.ending()) if part)
+    builder.end(Reply(text=text, images=images, rate=True, generated=True), messages=messages)
 
 
 async def drawn(
     model: Model,
-    draft: Draft,
+    builder: TurnBuilder,
     prompt: Prompt,
     show: Show,
-    glimpse: Glimpse | None = None,
+    on_partial_image: OnPartialImage | None = None,
     said: str = "",
 ) -> tuple[Image, ...]:
     """The pictures of one call, kept with the draft under refs of their own; `said` is the wish as the person
     said it, where the prompt has it in other words.
     """
-    draft.sent.append(prompt)
+    builder.sent.append(prompt)
     words = prompt.messages[-1].text.strip()
-    ticking = asyncio.create_task(_tick(draft, said or words, show))
+    ticking = asyncio.create_task(_tick(builder, said or words, show))
     try:
-        made, usage = await model.draw(prompt, glimpse)
-    except Unfinished as error:
-        draft.usage += error.spent or (_unknown(prompt),)
+        made, usage = await model.draw(prompt, on_partial_image)
+    except ImageInterrupted as error:
+        builder.usage += error.spent or (_unknown(prompt),)
         raise
     except asyncio.CancelledError:
-        draft.usage.append(_unknown(prompt))
+        builder.usage.append(_unknown(prompt))
         raise
     finally:
         ticking.cancel()
         await asyncio.gather(ticking, return_exceptions=True)
-    draft.usage.append(usage)
-    first, given = len(draft.drawn), [part for part in prompt.messages[-1].parts if isinstance(part, Image)]
+    builder.usage.append(usage)
+    first, given = len(builder.drawn), [part for part in prompt.messages[-1].parts if isinstance(part, Image)]
     images = tuple(
         replace(
-            image, ref=ref_of(draft.said.id, number), alt=_described(image.alt or words, words, given, prompt)
+            image,
+            ref=ref_of(builder.said.id, number),
+            alt=_described(image.alt or words, words, given, prompt),
         )
         for number, image in enumerate(made, first)
     )
-    draft.drawn += images
-    draft.pictures.update({image.ref: image for image in images})
+    builder.drawn += images
+    builder.pictures.update({image.ref: image for image in images})
     return images
 
 
@@ -142,12 +144,12 @@ def _described(alt: str, words: str, given: Sequence[Image], prompt: Prompt) -> 
     return f"{before[-_DESCRIBED:]}; {words}" if changed else alt
 
 
-async def _tick(draft: Draft, words: str, show: Show) -> None:
+async def _tick(builder: TurnBuilder, words: str, show: Show) -> None:
     """Say that it is being drawn, and for how long already: pictures take half a minute."""
     passed = 0.0
     while True:
         since = f" ({passed:.0f} s)" if passed else ""
-        await show("\n\n".join(part for part in (draft.text, f"_Drawing: {words}…{since}_") if part))
+        await show("\n\n".join(part for part in (builder.text, f"_Drawing: {words}…{since}_") if part))
         await asyncio.sleep(_TICK_S)
         passed += _TICK_S
 
@@ -155,12 +157,12 @@ async def _tick(draft: Draft, words: str, show: Show) -> None:
 # ------------------------------------------------------------------ pictures of the conversation
 
 
-async def last_picture(picture: Picture, said: Said, turns: Sequence[Turn]) -> tuple[Image, ...]:
+async def last_picture(picture: Picture, said: MessageReceived, turns: Sequence[Turn]) -> tuple[Image, ...]:
     """The picture that was drawn or sent last in this conversation, if it is still kept."""
     return (await _kept(picture, said, turns))[-1:]
 
 
-async def one_to_vary(picture: Picture, said: Said, turns: Sequence[Turn], post: str) -> Image:
+async def one_to_vary(picture: Picture, said: MessageReceived, turns: Sequence[Turn], post: str) -> Image:
     """The last picture of the answer that this post shows, else of the conversation. Raises NotAllowed."""
     shown = [turn for turn in turns if turn.post is not None and turn.post.id == post]
     found = await last_picture(picture, said, shown) or await last_picture(picture, said, turns)
@@ -169,7 +171,9 @@ async def one_to_vary(picture: Picture, said: Said, turns: Sequence[Turn], post:
     return found[0]
 
 
-async def recalled(picture: Picture, said: Said, question: str, turns: Sequence[Turn]) -> tuple[Image, ...]:
+async def recalled(
+    picture: Picture, said: MessageReceived, question: str, turns: Sequence[Turn]
+) -> tuple[Image, ...]:
     """The conversation's newest pictures, where the question is about them: its words say so, or a picture
     was in one of the exchanges just before.
     """
@@ -179,7 +183,7 @@ async def recalled(picture: Picture, said: Said, question: str, turns: Sequence[
     return await _kept(picture, said, turns)
 
 
-async def _kept(picture: Picture, said: Said, turns: Sequence[Turn]) -> tuple[Image, ...]:
+async def _kept(picture: Picture, said: MessageReceived, turns: Sequence[Turn]) -> tuple[Image, ...]:
     refs = list(dict.fromkeys(ref for turn in context_window.remembered(turns) for ref in _refs(turn)))
     found = [await picture(said.address.conversation, ref) for ref in refs[-_RECALLED:]]
     return tuple(image for image in found if image is not None)
@@ -199,12 +203,12 @@ def ref_of(event: str, number: int, kind: str = "out") -> str:
 # ------------------------------------------------------------------ the prompt
 
 
-def composed(
+def build_image_prompt(
     template: Template,
-    said: Said,
-    wish: str,
+    said: MessageReceived,
+    request: str,
     pictures: Sequence[Image],
-    room: Room,
+    budget: TokenBudget,
     family: str,
     *,
     vary: bool = False,
@@ -213,7 +217,10 @@ def composed(
 
     Raises NotAllowed when a person's own picture is to be changed by a model that can't.
     """
-    can, found = image_options.able(family), image_options.read(wish, template.parameters, family)
+    can, found = (
+        image_options.capabilities_of(family),
+        image_options.read(request, template.parameters, family),
+    )
     words, notes, parameters = found.words, found.notes, found.parameters
     if pictures and parameters.size == template.parameters.size:
         parameters = replace(parameters, size=_size_like(pictures[0], can) or parameters.size)
@@ -225,8 +232,8 @@ def composed(
     system = template.system if template.rewrite is None else ""
     template = replace(template, parameters=parameters, system=system)
     said = replace(said, quotes=())
-    material = Material(template=template, said=said, question=words, pictures=pictures)
-    return replace(compose(material, room), vary=vary), notes
+    inputs = PromptInputs(template=template, said=said, question=words, pictures=pictures)
+    return replace(build_prompt(inputs, budget), vary=vary), notes
 
 
 def _was_sent(image: Image) -> bool:
@@ -234,7 +241,7 @@ def _was_sent(image: Image) -> bool:
     return image.ref.rpartition("-")[2].startswith("in")
 
 
-def _size_like(image: Image, can: image_options.Able) -> str | None:
+def _size_like(image: Image, can: image_options.ImageCapabilities) -> str | None:
     from PIL import Image as Pictures
 
     try:

@@ -18,7 +18,7 @@ _USUAL: Shapes = {"square": "1024x1024", "landscape": "1536x1024", "portrait": "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Able:
+class ImageCapabilities:
     """What a family of models can do. `free`: any size within OpenAI's bounds for it.
 
     `edits`: it changes a whole picture; `masks`: it changes the part that a mask leaves open.
@@ -35,9 +35,9 @@ class Able:
     masks: bool = True
 
 
-_ABLE: Mapping[str, Able] = {
-    "dall-e-2": Able(shapes={"square": "1024x1024"}, sizes=("256x256", "512x512"), edits=False),
-    "dall-e-3": Able(
+_CAPABILITIES: Mapping[str, ImageCapabilities] = {
+    "dall-e-2": ImageCapabilities(shapes={"square": "1024x1024"}, sizes=("256x256", "512x512"), edits=False),
+    "dall-e-3": ImageCapabilities(
         shapes=_WIDE,
         qualities=("high", "standard"),
         styles=("natural", "vivid"),
@@ -45,19 +45,21 @@ _ABLE: Mapping[str, Able] = {
         edits=False,
         masks=False,
     ),
-    "gpt-image": Able(shapes=_USUAL, qualities=("low", "medium", "high"), transparent=True),
-    "gpt-image-2": Able(shapes=_USUAL, qualities=("low", "medium", "high"), transparent=True, free=True),
-    "demo": Able(shapes=_USUAL),
+    "gpt-image": ImageCapabilities(shapes=_USUAL, qualities=("low", "medium", "high"), transparent=True),
+    "gpt-image-2": ImageCapabilities(
+        shapes=_USUAL, qualities=("low", "medium", "high"), transparent=True, free=True
+    ),
+    "demo": ImageCapabilities(shapes=_USUAL),
 }
 
 
-def able(family: str) -> Able:
+def capabilities_of(family: str) -> ImageCapabilities:
     """What this family can do; one that nobody knows is taken for the newest common shape."""
-    names = [name for name in _ABLE if family.startswith(name)]
-    return _ABLE[max(names, key=len)] if names else _ABLE["gpt-image"]
+    names = [name for name in _CAPABILITIES if family.startswith(name)]
+    return _CAPABILITIES[max(names, key=len)] if names else _CAPABILITIES["gpt-image"]
 
 
-def shape_of(width: int, height: int, can: Able) -> str:
+def shape_of(width: int, height: int, can: ImageCapabilities) -> str:
     """The size that is nearest in shape to a picture, so that a change of a wide one stays wide."""
 
     def unlike(size: str) -> float:
@@ -68,7 +70,7 @@ def shape_of(width: int, height: int, can: Able) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ImageOptions:
     """What to draw and how; `notes` say what could not be done."""
 
     words: str
@@ -93,10 +95,10 @@ _SPACES = re.compile(r"(\s\s)\s+")
 _COUNT = re.compile(r"^(\d{1,2}|two|three|four) (?:pictures|images|versions|variations|drawings) of\s+", re.I)
 
 
-def read(text: str, usual: Parameters, family: str) -> Wish:
+def read(text: str, usual: Parameters, family: str) -> ImageOptions:
     """Take the options out of a wish. What the family can't do is noted and left out."""
     asked, words = _options(_SPACES.sub(r"\1", text))
-    can, notes = able(family), list[str]()
+    can, notes = capabilities_of(family), list[str]()
     chosen = usual
 
     def unable(what: str) -> None:
@@ -132,7 +134,7 @@ def read(text: str, usual: Parameters, family: str) -> Wish:
         chosen = replace(chosen, images=max(1, min(number, can.most)))
         if number > can.most:
             notes.append(f"This model draws {can.most} at a time, so I asked for that many.")
-    return Wish(words=words, parameters=chosen, notes=tuple(notes))
+    return ImageOptions(words=words, parameters=chosen, notes=tuple(notes))
 
 
 def _options(text: str) -> tuple[dict[str, str], str]:
@@ -185,6 +187,6 @@ _CHANGE = re.compile(
 )
 
 
-def is_change(wish: str) -> bool:
+def is_change(request: str) -> bool:
     """Whether a wish for a picture reads as a change of the last one: "make it brighter", "same at night"."""
-    return _CHANGE.match(wish.strip()) is not None
+    return _CHANGE.match(request.strip()) is not None

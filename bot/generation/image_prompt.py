@@ -11,8 +11,8 @@ from bot.domain.prompts import Image, Parameters, Prompt, Template, Text
 from bot.files.frames import cut
 from bot.generation import context_window
 from bot.generation.completion import counted
-from bot.generation.prompt_builder import Material, Room, compose
-from bot.generation.turn_builder import Draft
+from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
+from bot.generation.turn_builder import TurnBuilder
 from bot.llm.protocol import Model
 
 log = logging.getLogger(__name__)
@@ -39,32 +39,32 @@ def writer(template: Template) -> Template:
     )
 
 
-def request(template: Template, draft: Draft, drawn: Prompt, room: Room) -> Prompt | None:
+def request(template: Template, builder: TurnBuilder, drawn: Prompt, budget: TokenBudget) -> Prompt | None:
     """What asks for other words; None for a change of a picture, which is said as the person said it.
 
     Raises TooLong.
     """
-    wish = drawn.messages[-1]
-    if not wish.text.strip() or any(isinstance(part, Image) for part in wish.parts):
+    request = drawn.messages[-1]
+    if not request.text.strip() or any(isinstance(part, Image) for part in request.parts):
         return None
     one = writer(template)
-    material = Material(template=one, said=draft.said, question=wish.text, examples=one.examples)
+    inputs = PromptInputs(template=one, said=builder.said, question=request.text, examples=one.examples)
     # It holds no history: where that begins is left as it is.
-    return replace(compose(material, room), since=draft.before, ahead=draft.ahead)
+    return replace(build_prompt(inputs, budget), since=builder.before, ahead=builder.ahead)
 
 
-async def rewritten(model: Model, draft: Draft, asked: Prompt, drawn: Prompt) -> Prompt:
+async def rewritten(model: Model, builder: TurnBuilder, asked: Prompt, drawn: Prompt) -> Prompt:
     """The prompt for the picture in the words that came; as it is where none came. What was asked, and what
     it cost, is kept with the draft either way.
     """
-    draft.sent.append(asked)
+    builder.sent.append(asked)
     text = ""
     try:
         async with asyncio.timeout(_WITHIN_S):
-            async with aclosing(counted(model.chat(asked), asked, draft.usage)) as deltas:
+            async with aclosing(counted(model.chat(asked), asked, builder.usage)) as deltas:
                 async for delta in deltas:
                     text += delta.text
-                    draft.filter |= delta.filter
+                    builder.filter |= delta.filter
                     if delta.finish in ("content_filter", "length"):
                         raise ModelUnavailable(f"The rewriting of a wish ended early: {delta.finish}")
                     if len(text) > _MOST_CHARACTERS:
@@ -75,6 +75,6 @@ async def rewritten(model: Model, draft: Draft, asked: Prompt, drawn: Prompt) ->
     words = cut(text.strip(), _MOST_BYTES)
     if not words:
         return drawn
-    wish = replace(drawn.messages[-1], parts=(Text(text=words),))
-    messages = (*drawn.messages[:-1], wish)
-    return replace(drawn, messages=messages, input_tokens=sum(map(context_window.weigh, messages)))
+    request = replace(drawn.messages[-1], parts=(Text(text=words),))
+    messages = (*drawn.messages[:-1], request)
+    return replace(drawn, messages=messages, input_tokens=sum(map(context_window.count_tokens, messages)))

@@ -9,109 +9,119 @@ import msgspec
 from msgspec.structs import replace
 
 from bot.domain.errors import BudgetSpent, NotAllowed, RateLimited
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
 from bot.generation import image_generation, image_prompt
 from bot.generation.completion import Show
 from bot.generation.image_options import NOTHING_SAID, is_change
-from bot.generation.prompt_builder import Room
-from bot.generation.turn_builder import Draft, Stop
+from bot.generation.prompt_builder import TokenBudget
+from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.openai.images import MAX_IMAGES
-from bot.llm.protocol import Glimpse, Model
+from bot.llm.protocol import Model, OnPartialImage
 from bot.tools.registry import DRAW, Tool
 
 _TIMEOUT_S = 180.0
 """How long the tool may draw."""
-Wish = Annotated[str, msgspec.Meta(max_length=4000)]
+ImageRequest = Annotated[str, msgspec.Meta(max_length=4000)]
 """What a model asks to be drawn, in as many characters as every model for pictures takes."""
 
 
 class Reserve(Protocol):
     """Reserves what prompts will cost; `more` in a turn that has reserved already. Raises Refused."""
 
-    def __call__(self, draft: Draft, *prompts: Prompt, more: bool = False) -> Awaitable[None]: ...
+    def __call__(self, builder: TurnBuilder, *prompts: Prompt, more: bool = False) -> Awaitable[None]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class ImageProgress:
     """Where one picture is drawn: how it is told and shown meanwhile, and how it is stopped."""
 
     show: Show
     stop: Stop
-    glimpse: Glimpse | None = None
+    on_partial_image: OnPartialImage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Atelier:
+class ImageGeneration:
     """Draws, changes, varies. `family` is that of the models that serve a template, None when none does.
 
     Its methods raise Refused and Unavailable.
     """
 
     model: Model
-    templates: Callable[[Said], Sequence[Template]]
-    room: Callable[[Draft, Template], Room]
+    templates: Callable[[MessageReceived], Sequence[Template]]
+    token_budget: Callable[[TurnBuilder, Template], TokenBudget]
     family: Callable[[Template], str | None]
     picture: image_generation.Picture
     reserve: Reserve
 
     async def draw(
         self,
-        draft: Draft,
+        builder: TurnBuilder,
         template: Template,
-        wish: str,
+        request: str,
         pictures: Sequence[Image],
         turns: Sequence[Turn],
-        sheet: Sheet,
+        image_progress: ImageProgress,
     ) -> None:
         """Draw a new picture, or change one that was sent with the wish or drawn before; end the draft."""
-        if not pictures and is_change(wish):
-            pictures = await image_generation.last_picture(self.picture, draft.said, turns)
-        if not wish and not pictures:
-            draft.end(Reply(text=NOTHING_SAID))
+        if not pictures and is_change(request):
+            pictures = await image_generation.last_picture(self.picture, builder.said, turns)
+        if not request and not pictures:
+            builder.end(Reply(text=NOTHING_SAID))
             return
-        await self._paint(draft, template, wish, pictures, sheet)
+        await self._paint(builder, template, request, pictures, image_progress)
 
-    async def vary(self, draft: Draft, rest: str, turns: Sequence[Turn], sheet: Sheet) -> None:
+    async def vary(
+        self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], image_progress: ImageProgress
+    ) -> None:
         """Another picture like one that was drawn; `rest` is how many, or the post that shows that one."""
-        artist = self._artist(draft.said)
+        artist = self._artist(builder.said)
         if artist is None:
             raise NotAllowed("Nobody draws here: there is no template for pictures.")
-        draft.template = artist.version
-        like = await image_generation.one_to_vary(self.picture, draft.said, turns, rest)
-        wish = f"{like.alt} --n {rest}" if rest.isdecimal() else like.alt
-        await self._paint(draft, artist, wish, (like,), sheet, vary=True)
+        builder.template = artist.version
+        like = await image_generation.one_to_vary(self.picture, builder.said, turns, rest)
+        request = f"{like.alt} --n {rest}" if rest.isdecimal() else like.alt
+        await self._paint(builder, artist, request, (like,), image_progress, vary=True)
 
     def tool(
-        self, draft: Draft, turns: Sequence[Turn], sheet: Sheet, sent: Sequence[Image] = ()
+        self,
+        builder: TurnBuilder,
+        turns: Sequence[Turn],
+        image_progress: ImageProgress,
+        sent: Sequence[Image] = (),
     ) -> Tool | None:
         """The tool `draw` for one turn, whose pictures appear under the answer; None where nobody draws.
 
         `sent` are the pictures that came with the question.
         """
-        template = self._artist(draft.said)
+        template = self._artist(builder.said)
         family = self.family(template) if template is not None else None
         if template is None or family is None:
             return None
 
-        async def draw(wish: Wish, change_last_picture: bool = False) -> str:
+        async def draw(wish: ImageRequest, change_last_picture: bool = False) -> str:
             """Draw a picture that was asked for, or change the one that was sent, else the last one here."""
-            said, pictures = draft.said, ()
+            said, pictures = builder.said, ()
             if change_last_picture:
-                new = tuple(image for image in sent if image.ref not in draft.recalled)
+                new = tuple(image for image in sent if image.ref not in builder.recalled)
                 pictures = new or await image_generation.last_picture(self.picture, said, turns)
                 if not pictures:
                     raise NotAllowed("There is no picture in this conversation that could be changed.")
-            room = self.room(draft, template)
-            prompt, notes = image_generation.composed(template, said, wish, pictures, room, family)
-            prompt, notes = _allowed(prompt, notes, draft)
+            budget = self.token_budget(builder, template)
+            prompt, notes = image_generation.build_image_prompt(
+                template, said, wish, pictures, budget, family
+            )
+            prompt, notes = _allowed(prompt, notes, builder)
             try:
-                await self.reserve(draft, prompt, more=True)
+                await self.reserve(builder, prompt, more=True)
             except (RateLimited, BudgetSpent) as refusal:
-                draft.allowance.refuse(refusal)
+                builder.allowance.refuse(refusal)
                 raise
-            images = await image_generation.drawn(self.model, draft, prompt, sheet.show, sheet.glimpse)
+            images = await image_generation.drawn(
+                self.model, builder, prompt, image_progress.show, image_progress.on_partial_image
+            )
             done = (
                 f"{len(images)} drawn. The person sees this under your answer; don't describe or link to it."
             )
@@ -119,37 +129,45 @@ class Atelier:
 
         return Tool(draw, DRAW, timeout_s=_TIMEOUT_S)
 
-    def _artist(self, said: Said) -> Template | None:
+    def _artist(self, said: MessageReceived) -> Template | None:
         return next((one for one in self.templates(said) if one.capability == "image"), None)
 
     async def _paint(
         self,
-        draft: Draft,
+        builder: TurnBuilder,
         template: Template,
-        wish: str,
+        request: str,
         pictures: Sequence[Image],
-        sheet: Sheet,
+        image_progress: ImageProgress,
         *,
         vary: bool = False,
     ) -> None:
-        family, room = self.family(template) or "", self.room(draft, template)
-        prompt, notes = image_generation.composed(
-            template, draft.said, wish, pictures, room, family, vary=vary
+        family, budget = self.family(template) or "", self.token_budget(builder, template)
+        prompt, notes = image_generation.build_image_prompt(
+            template, builder.said, request, pictures, budget, family, vary=vary
         )
-        draft.notes += notes
+        builder.notes += notes
         asked = None
         if template.rewrite is not None:
-            room = self.room(draft, image_prompt.writer(template))
-            asked = image_prompt.request(template, draft, prompt, room)
-        rewrite = None if asked is None else partial(image_prompt.rewritten, self.model, draft, asked)
-        await self.reserve(draft, *([asked] if asked is not None else []), prompt)
-        await image_generation.draw(self.model, draft, prompt, sheet.show, sheet.stop, sheet.glimpse, rewrite)
+            budget = self.token_budget(builder, image_prompt.writer(template))
+            asked = image_prompt.request(template, builder, prompt, budget)
+        rewrite = None if asked is None else partial(image_prompt.rewritten, self.model, builder, asked)
+        await self.reserve(builder, *([asked] if asked is not None else []), prompt)
+        await image_generation.draw(
+            self.model,
+            builder,
+            prompt,
+            image_progress.show,
+            image_progress.stop,
+            image_progress.on_partial_image,
+            rewrite,
+        )
 
 
-def _allowed(prompt: Prompt, notes: tuple[str, ...], draft: Draft) -> tuple[Prompt, tuple[str, ...]]:
+def _allowed(prompt: Prompt, notes: tuple[str, ...], builder: TurnBuilder) -> tuple[Prompt, tuple[str, ...]]:
     """The prompt for as many pictures as the tool calls of this answer still allow: each counts as a call."""
     wanted = min(prompt.parameters.images or 1, MAX_IMAGES)
-    number = 1 + draft.allowance.take(wanted - 1)
+    number = 1 + builder.allowance.take(wanted - 1)
     if number == wanted:
         return prompt, notes
     less = replace(prompt, parameters=replace(prompt.parameters, images=number))

@@ -37,9 +37,9 @@ def _facts(turn: Turn) -> list[str]:
         f"- Left out: {one.count} {_KINDS.get(one.what, one.what)}, because {one.why}"
         for one in turn.left_out
     ]
-    wishes = tuple(words for message in turn.messages if (words := message.text.strip()))
+    requests = tuple(words for message in turn.messages if (words := message.text.strip()))
     lines += [
-        f"- Drawn as: {one.alt}" for one in turn.reply.images if one.alt and not one.alt.endswith(wishes)
+        f"- Drawn as: {one.alt}" for one in turn.reply.images if one.alt and not one.alt.endswith(requests)
     ]
     if turn.reason:
         lines.append(f"- {turn.outcome.capitalize()}: {turn.reason}")

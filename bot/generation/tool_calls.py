@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from bot.domain.errors import BudgetSpent, RateLimited
 from bot.domain.prompts import Message, ToolCall, ToolResult
 from bot.domain.turns import Usage
-from bot.generation.turn_builder import Draft
+from bot.generation.turn_builder import TurnBuilder
 from bot.tools.registry import Tool, run_all
 
-Spend = Callable[[float], Awaitable[None]]
+ReserveUsd = Callable[[float], Awaitable[None]]
 """Reserves so many US dollars for a tool. Raises Refused."""
 
 _UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
@@ -21,9 +21,9 @@ _NAME_CHARACTERS = 64  # OpenAI refuses a longer name, and other characters, als
 class ToolCalls:
     """The tool calls of one answer. `tools` are those that the model was told of."""
 
-    def __init__(self, tools: Mapping[str, Tool], draft: Draft, spend: Spend) -> None:
+    def __init__(self, tools: Mapping[str, Tool], builder: TurnBuilder, spend: ReserveUsd) -> None:
         self._tools = tools
-        self._draft = draft
+        self._builder = builder
         self._spend = spend
         self._outstanding = 0
 
@@ -34,7 +34,7 @@ class ToolCalls:
         whether it ran or not: a request that leaves one out is refused.
         """
         calls = _fit(calls)
-        allowance = self._draft.allowance
+        allowance = self._builder.allowance
         allowed = allowance.begin_round(len(calls))
         results = await run_all(self._tools, calls[:allowed], self._pay)
         left_out = len(calls) - allowed + dropped
@@ -49,23 +49,23 @@ class ToolCalls:
 
     def note(self) -> None:
         """Note in the draft what the person has to know: what was left out, and what was refused."""
-        draft, allowance = self._draft, self._draft.allowance
+        builder, allowance = self._builder, self._builder.allowance
         if self._outstanding:
-            draft.notes.append(
+            builder.notes.append(
                 f"Some of this was left out: {self._outstanding} more tool calls were wanted, but at most "
                 f"{allowance.per_round} run at a time and {allowance.per_answer} in one answer. Ask for the "
                 "rest in a new message."
             )
         if allowance.refusal:
-            draft.notes.append(allowance.refusal)
+            builder.notes.append(allowance.refusal)
 
     async def _pay(self, tool: Tool) -> None:
         try:
             await self._spend(tool.usd)
         except (RateLimited, BudgetSpent) as refusal:
-            self._draft.allowance.refuse(refusal)
+            self._builder.allowance.refuse(refusal)
             raise
-        self._draft.usage.append(Usage(deployment=f"tool {tool.name}", usd=tool.usd))
+        self._builder.usage.append(Usage(deployment=f"tool {tool.name}", usd=tool.usd))
 
 
 def _fit(calls: Sequence[ToolCall]) -> list[ToolCall]:

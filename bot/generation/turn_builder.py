@@ -7,8 +7,8 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from bot.domain.errors import Refused
-from bot.domain.events import Said, now
-from bot.domain.prompts import Image, LeftOut, Message, Prompt
+from bot.domain.events import MessageReceived, now
+from bot.domain.prompts import Image, Message, Omission, Prompt
 from bot.domain.turns import Outcome, Reply, Turn, Usage
 
 
@@ -16,15 +16,15 @@ class Stop:
     """A person's wish to stop, which may come at any time while an answer is written."""
 
     def __init__(self) -> None:
-        self.wished = False
+        self.requested = False
         self.why = ""
         self._then: Callable[[], object] | None = None
 
-    def wish(self, why: str = "asked") -> None:
+    def request(self, why: str = "asked") -> None:
         """Stop what runs now, and let nothing new begin: `asked` for, or for what the person did to it since
         (`said` something else, `edited` it, `deleted` it, had everything about them `forgotten`).
         """
-        self.wished = True
+        self.requested = True
         self.why = why
         if self._then is not None:
             self._then()
@@ -35,7 +35,7 @@ class Stop:
 
 
 @dataclass(slots=True)
-class Allowance:
+class ToolCallAllowance:
     """What one answer may still do: how many tool calls it may make, and how many characters it may have.
 
     A picture counts as one call, however many a call draws.
@@ -74,18 +74,18 @@ _LESS = "This conversation was too long for the model that was free, so I saw le
 
 
 @dataclass(slots=True)
-class Draft:
+class TurnBuilder:
     """A turn in the making: what the worker shows, then writes down.
 
     `event` is the act that pays for it, `reserved` whether that was let in; `allowance` is what tools it may
     call. `before` and `ahead` are where the prompts begin, and will begin, by the turn before it.
     """
 
-    said: Said
+    said: MessageReceived
     began_at: datetime
     event: str = ""
     reserved: bool = False
-    allowance: Allowance = field(default_factory=Allowance)
+    allowance: ToolCallAllowance = field(default_factory=ToolCallAllowance)
     text: str = ""
     finish: str | None = None
     template: str = ""
@@ -111,7 +111,7 @@ class Draft:
         resets: bool = False,
     ) -> None:
         """Complete the turn."""
-        left_out: tuple[LeftOut, ...] = self.sent[0].left_out if self.sent else ()
+        left_out: tuple[Omission, ...] = self.sent[0].left_out if self.sent else ()
         since, ahead = self._begins()
         self.turn = Turn(
             id=self.said.id,

@@ -56,7 +56,7 @@ def _cut(text: str) -> tuple[str, ...]:
     return (*passages, current) if current else tuple(passages)
 
 
-async def recall(
+async def retrieve(
     template: Template, texts: Mapping[str, tuple[str, ...]], question: str, embed: Embed
 ) -> tuple[str, ...]:
     """The passages of the template's texts nearest to the question; none without embeddings."""
@@ -78,9 +78,9 @@ class Retriever:
     texts: Mapping[str, tuple[str, ...]]
     embed: Embed
 
-    async def recall(self, template: Template, question: str) -> Sequence[str]:
+    async def retrieve(self, template: Template, question: str) -> Sequence[str]:
         """The passages of the template's texts that are nearest to a question."""
-        return await recall(template, self.texts, question, self.embed)
+        return await retrieve(template, self.texts, question, self.embed)
 
 
 def _nearest(asked: list[float], vectors: list[list[float]], passages: list[str]) -> tuple[str, ...]:

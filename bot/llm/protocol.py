@@ -7,7 +7,7 @@ from bot.domain.errors import ConfigError, ModelUnavailable
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import Delta, Usage
 
-Glimpse = Callable[[Image], Awaitable[None]]
+OnPartialImage = Callable[[Image], Awaitable[None]]
 """Is shown a picture as far as it is drawn, each time there is more of it."""
 
 
@@ -15,18 +15,18 @@ class DeploymentBroken(ConfigError):
     """This deployment answers nobody until its operator mends it; others may serve in its place."""
 
 
-class Faulty(ModelUnavailable):
+class ServiceFault(ModelUnavailable):
     """The service itself said that it failed: when it rests for that, it rests for every process.
 
     Where it could not be reached at all, the fault may be this process' own, and the others are not told.
     """
 
 
-class Overlong(ModelUnavailable):
+class AnswerTimeout(ModelUnavailable):
     """The whole answer took longer than it may: it is not gone on with."""
 
 
-class Unfinished(ModelUnavailable):
+class ImageInterrupted(ModelUnavailable):
     """A drawing that was watched broke off: it is begun once more, and then told to the person.
 
     `spent` is what each time cost, about.
@@ -49,11 +49,13 @@ class Model(Protocol):
         """
         ...
 
-    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(
+        self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
+    ) -> tuple[tuple[Image, ...], Usage]:
         """Draw the last user message; pictures in that message are edited instead.
 
-        A model that can't show what it has so far never calls `glimpse`. Raises Unfinished when a drawing
-        that could be watched broke off.
+        A model that can't show what it has so far never calls `on_partial_image`. Raises ImageInterrupted when a
+        drawing that could be watched broke off.
         """
         ...
 

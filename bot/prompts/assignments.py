@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from bot.domain.errors import NotAllowed
 from bot.domain.prompts import Template
-from bot.domain.publications import Binding, Place
-from bot.storage.conversations.search import Archive
-from bot.storage.prompts.preferences import Choices
+from bot.domain.publications import Assignment, Place
+from bot.storage.conversations.search import ConversationSearch
+from bot.storage.prompts.preferences import PreferenceStore
 
 _RECENT = 40
 """Conversations that are looked at for places that are known."""
@@ -16,23 +16,23 @@ _ID = re.compile(r"[^\s\x00-\x1f]{1,300}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bindings:
+class Assignments:
     """The choices that `prompt` in a channel and the platforms' own pages show too.
 
     Its methods raise StateUnavailable.
     """
 
-    choices: Choices
-    archive: Archive
+    preferences: PreferenceStore
+    search: ConversationSearch
     templates: Callable[[], Sequence[Template]]
 
-    async def listed(self, template: str) -> Sequence[Binding]:
+    async def listed(self, template: str) -> Sequence[Assignment]:
         """Where a template was chosen."""
-        return [one for one in await self.choices.bound() if one.template == template]
+        return [one for one in await self.preferences.bound() if one.template == template]
 
     async def known(self) -> Sequence[Place]:
         """Places that somebody wrote from of late, the last one first; people with their names."""
-        search = await self.archive.search(lambda turn: True, count=_RECENT)
+        search = await self.search.search(lambda turn: True, count=_RECENT)
         found: dict[tuple[str, str, str], Place] = {}
         for one in search.found:
             said = one.matching[0].said
@@ -49,7 +49,7 @@ class Bindings:
         """Give a template to a place; an empty one takes back what was given. Raises NotAllowed."""
         if not _ID.fullmatch(place.tenant) or (place.scope != "tenant" and not _ID.fullmatch(place.id)):
             raise NotAllowed("A workspace, a channel and a person are named by their ids, without blanks.")
-        able = [one.name for one in self.templates() if one.capability == "chat"]
-        if template and template not in able:
+        available = [one.name for one in self.templates() if one.capability == "chat"]
+        if template and template not in available:
             raise NotAllowed(f"There is no template “{template}” that answers in words.")
-        await self.choices.bind(place, template, author)
+        await self.preferences.bind(place, template, author)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from bot.domain.prompts import Example, Image
 from bot.prompts import example_images
-from bot.prompts.front_matter import Source, nearest
+from bot.prompts.front_matter import SourceFile, nearest
 
-HOLE = re.compile(r"\{\{((?:(?!\{\{|\}\}).){0,200})\}\}")  # bounded, or a line of braces takes minutes
+PLACEHOLDER = re.compile(r"\{\{((?:(?!\{\{|\}\}).){0,200})\}\}")  # bounded, or a line of braces takes minutes
 
 BUILT_IN = ("user_name", "date", "channel", "platform")
 """The holes that the engine fills; any template may use them without declaring them."""
@@ -20,17 +20,17 @@ _ALMOST = re.compile(r"([a-z]{3,12}):\s*")
 _CODE = re.compile(r"\{[%#]")
 
 
-class Hole(NamedTuple):
+class Placeholder(NamedTuple):
     """A declared input: its default (`None`: none is given) and whether it stands for the history."""
 
     default: str | None
     thread: bool
 
 
-_UNFILLED = Hole(None, False)
+_UNFILLED = Placeholder(None, False)
 
 
-class Wording(NamedTuple):
+class ParsedBody(NamedTuple):
     """The body, read: `inputs` are the declared holes with their defaults, `sampled` those that only a
     sample fills.
     """
@@ -53,17 +53,19 @@ class _Block(NamedTuple):
         return "\n".join(self.lines).strip()
 
 
-def wording(
-    source: Source,
+def parse_body(
+    source: SourceFile,
     after: int,
-    holes: Mapping[str, Hole],
+    placeholders: Mapping[str, Placeholder],
     samples: Mapping[str, str],
-    look: example_images.Look,
-) -> Wording:
+    look: example_images.LoadImage,
+) -> ParsedBody:
     """Reads the lines `after` the front matter; a sample fills what has no default. Raises TemplateError."""
     system: list[_Block] = []
     said: list[_Block] = []
-    for block in _blocks(source, after, {name for name, hole in holes.items() if hole.thread}):
+    for block in _blocks(
+        source, after, {name for name, placeholder in placeholders.items() if placeholder.thread}
+    ):
         if block.role in ("user", "assistant"):
             said.append(block)
         elif not said:
@@ -71,23 +73,27 @@ def wording(
         elif block.text:
             raise source.error(block.line, f"'{block.role}:' must come before the examples")
     question = _take_question(said)
-    used = {hole[1].strip() for block in system for hole in HOLE.finditer(block.text)}
+    used = {placeholder[1].strip() for block in system for placeholder in PLACEHOLDER.finditer(block.text)}
     sampled = [
         name
         for name in samples
-        if name in used - {question, *BUILT_IN} and holes.get(name, _UNFILLED) == _UNFILLED
+        if name in used - {question, *BUILT_IN} and placeholders.get(name, _UNFILLED) == _UNFILLED
     ]
-    holes = {**holes, **{name: Hole(samples[name], False) for name in sampled}}
-    _check_holes(source, system, holes, question)
-    return Wording(
+    placeholders = {**placeholders, **{name: Placeholder(samples[name], False) for name in sampled}}
+    _check_placeholders(source, system, placeholders, question)
+    return ParsedBody(
         system="\n\n".join(block.text for block in system if block.text),
-        examples=tuple(_pairs(source, said, {*holes, *BUILT_IN}, look)),
-        inputs={name: hole.default for name, hole in holes.items() if hole.default is not None},
+        examples=tuple(_pairs(source, said, {*placeholders, *BUILT_IN}, look)),
+        inputs={
+            name: placeholder.default
+            for name, placeholder in placeholders.items()
+            if placeholder.default is not None
+        },
         sampled=tuple(sampled),
     )
 
 
-def _blocks(source: Source, after: int, history: Iterable[str]) -> list[_Block]:
+def _blocks(source: SourceFile, after: int, history: Iterable[str]) -> list[_Block]:
     """The body in roles; what stands before the first marker is the system's."""
     blocks = [_Block("system", after, [])]
     for number, line in enumerate(source.lines[after:], after + 1):
@@ -98,23 +104,23 @@ def _blocks(source: Source, after: int, history: Iterable[str]) -> list[_Block]:
         if almost and difflib.get_close_matches(almost[1], _ROLES, 1, 0.85):
             words = f"{line.strip()!r} is not a role{nearest(almost[1], _ROLES)}"
             raise source.error(number, f"{words} If it is text, write more on the line.")
-        hole = HOLE.fullmatch(line.strip())
+        placeholder = PLACEHOLDER.fullmatch(line.strip())
         # The engine always adds the history, so that the line which asks for it says nothing new.
-        blocks[-1].lines.append("" if hole and hole[1].strip() in history else line)
+        blocks[-1].lines.append("" if placeholder and placeholder[1].strip() in history else line)
     return blocks
 
 
 def _take_question(said: list[_Block]) -> str | None:
     """Removes a last `user:` that is only a hole, the place of the question; returns that hole's name."""
-    hole = HOLE.fullmatch(said[-1].text) if said and said[-1].role == "user" else None
-    if hole is None:
+    placeholder = PLACEHOLDER.fullmatch(said[-1].text) if said and said[-1].role == "user" else None
+    if placeholder is None:
         return None
     said.pop()
-    return hole[1].strip()
+    return placeholder[1].strip()
 
 
 def _pairs(
-    source: Source, said: list[_Block], holes: set[str], look: example_images.Look
+    source: SourceFile, said: list[_Block], placeholders: set[str], look: example_images.LoadImage
 ) -> Iterator[Example]:
     for number, block in enumerate(said):
         if block.role != ("user", "assistant")[number % 2]:
@@ -123,9 +129,9 @@ def _pairs(
             )
         if not block.text:
             raise source.error(block.line, f"this '{block.role}:' is empty")
-        for hole in HOLE.finditer(block.text):
-            if hole[1].strip() in holes:
-                words = f"{hole[0]} is in an example; holes are filled in 'system:' only"
+        for placeholder in PLACEHOLDER.finditer(block.text):
+            if placeholder[1].strip() in placeholders:
+                words = f"{placeholder[0]} is in an example; holes are filled in 'system:' only"
                 raise source.error(block.line, words)
     if len(said) % 2:
         words = "this 'user:' has no 'assistant:' after it; wording around the question belongs in 'system:'"
@@ -137,7 +143,9 @@ def _pairs(
         yield Example(user=user.text, assistant=assistant.text, images=images)
 
 
-def _pictures(source: Source, block: _Block, look: example_images.Look, count: int) -> tuple[Image, ...]:
+def _pictures(
+    source: SourceFile, block: _Block, look: example_images.LoadImage, count: int
+) -> tuple[Image, ...]:
     """Those of a message, after the `count` of the messages before it."""
     found: list[Image] = []
     for at, line in enumerate(block.lines, block.line + 1):
@@ -150,28 +158,28 @@ def _pictures(source: Source, block: _Block, look: example_images.Look, count: i
     return tuple(found)
 
 
-def _check_holes(
-    source: Source, system: list[_Block], holes: Mapping[str, Hole], question: str | None
+def _check_placeholders(
+    source: SourceFile, system: list[_Block], placeholders: Mapping[str, Placeholder], question: str | None
 ) -> None:
     """Every hole of the wording has something to fill it."""
     for block in system:
         for number, line in enumerate(block.lines, block.line + 1):
             if code := _CODE.search(line):
                 raise source.error(number, f"{code[0]!r}: a template has holes, no code")
-            for hole in HOLE.finditer(line):
-                if words := _unfilled(hole[1].strip(), holes, question):
-                    raise source.error(number, f"{hole[0]} {words}")
+            for placeholder in PLACEHOLDER.finditer(line):
+                if words := _unfilled(placeholder[1].strip(), placeholders, question):
+                    raise source.error(number, f"{placeholder[0]} {words}")
 
 
-def _unfilled(name: str, holes: Mapping[str, Hole], question: str | None) -> str | None:
+def _unfilled(name: str, placeholders: Mapping[str, Placeholder], question: str | None) -> str | None:
     if name == question:
         return "is the question; it stands only in the last 'user:'"
     if name in BUILT_IN:
         return None
-    if name not in holes:
-        return f"is an unknown hole{nearest(name, {*holes, *BUILT_IN})}"
-    if holes[name].thread:
+    if name not in placeholders:
+        return f"is an unknown hole{nearest(name, {*placeholders, *BUILT_IN})}"
+    if placeholders[name].thread:
         return "is the history; it stands on a line of its own"
-    if holes[name].default is None:
+    if placeholders[name].default is None:
         return "is filled by nothing; give it a default under 'inputs'"
     return None

@@ -9,31 +9,31 @@ from msgspec.structs import replace
 
 from bot.domain.errors import NotAllowed
 from bot.domain.prompts import Example, Match, Template
-from bot.domain.publications import Held, Proposal, Trial, Version
+from bot.domain.publications import ActiveTemplate, Proposal, Trial, Version
 from bot.domain.turns import Turn
-from bot.prompts.example_images import Look
+from bot.prompts.example_images import LoadImage
 from bot.prompts.formats import from_jsonl, from_studio, to_jsonl, to_prompty, to_studio
-from bot.prompts.library import Library
+from bot.prompts.library import PromptLibrary
 from bot.prompts.prompty import read_text
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
+class PromptEditor:
     """Its methods raise StateUnavailable, TemplateError for wording that can't be used, and NotAllowed."""
 
-    library: Library
+    library: PromptLibrary
 
-    def held(self, name: str) -> Held:
+    def active(self, name: str) -> ActiveTemplate:
         """What counts for a template, and why."""
-        return self.library.shelf.held(name)
+        return self.library.registry.active(name)
 
     def pools(self) -> Sequence[str]:
         """The pools of few-shot examples."""
-        return sorted(self.library.shelf.pools())
+        return sorted(self.library.registry.pools())
 
     def pool(self, name: str) -> Sequence[Example]:
         """The examples of a pool; none for one that nobody knows."""
-        return self.library.shelf.pools().get(name, ())
+        return self.library.registry.pools().get(name, ())
 
     async def history(self, name: str) -> Sequence[Version]:
         """Every version that was published, newest first."""
@@ -53,7 +53,7 @@ class Press:
 
         A name that is new becomes a command of its own.
         """
-        held = self.library.shelf.held(template.name)
+        held = self.library.registry.active(template.name)
         if held.template is None and held.file is None:
             template = replace(template, match=Match(commands=(template.name,)))
         trial = Trial(percent=percent, channels=tuple(channels)) if percent or channels else None
@@ -76,8 +76,8 @@ class Press:
 
     def read(self, file: str, data: bytes, name: str) -> Template:
         """A template from a file: `.prompty`, Azure OpenAI Studio's `.json`, or chat `.jsonl`."""
-        template = _read(file, data, name, self.library.shelf.look)
-        wanted = {f"the pool “{template.pool}”": template.pool in (None, *self.library.shelf.pools())}
+        template = _read(file, data, name, self.library.registry.look)
+        wanted = {f"the pool “{template.pool}”": template.pool in (None, *self.library.registry.pools())}
         wanted |= {f"the text “{one}”": one in self.library.texts for one in template.knowledge}
         if missing := [what for what, there in wanted.items() if not there]:
             raise NotAllowed(f"“{file}” needs {missing[0]}, which is not here.")
@@ -110,7 +110,7 @@ class Press:
         return await self.library.review.reject(id, reviewer=reviewer)
 
 
-def _read(file: str, data: bytes, name: str, look: Look) -> Template:
+def _read(file: str, data: bytes, name: str, look: LoadImage) -> Template:
     if file.endswith(".prompty"):
         try:
             return read_text(data.decode(), name, look).template

@@ -17,14 +17,14 @@ MOST = 4
 MOST_BYTES = 1024 * 1024
 """Of one picture."""
 
-Look = Callable[[str], bytes]
+LoadImage = Callable[[str], bytes]
 """The bytes of the picture at an address. Raises ValueError, in words."""
 
 _DATA = re.compile(r"data:image/[a-z]+;base64,(.*)")
 _MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
 
-def beside(folder: Path) -> Look:
+def beside(folder: Path) -> LoadImage:
     """Files of this folder and of those in it. Blocks."""
 
     def look(address: str) -> bytes:
@@ -48,7 +48,7 @@ def beside(folder: Path) -> Look:
     return look
 
 
-def held(examples: Iterable[Example]) -> Look:
+def held(examples: Iterable[Example]) -> LoadImage:
     """The pictures that these examples hold, by the addresses in their words."""
     found = {
         _address(said): image.data
@@ -76,7 +76,7 @@ def never(address: str) -> bytes:
     raise ValueError("can't be used: the examples of a template that draws hold words only")
 
 
-def pictures(text: str, look: Look) -> tuple[Image, ...]:
+def pictures(text: str, look: LoadImage) -> tuple[Image, ...]:
     """The pictures in what a person says, in order. Raises ValueError, in words."""
     found: list[Image] = []
     for said in PICTURE.finditer(text):
@@ -112,7 +112,7 @@ def _address(said: re.Match[str]) -> str:
     return said[2].strip()
 
 
-def _data(address: str, look: Look) -> bytes:
+def _data(address: str, look: LoadImage) -> bytes:
     inline = _DATA.fullmatch(address)
     if inline is None and address.startswith("data:"):
         raise ValueError("can't be read: such an address begins with data:image/png;base64,")

@@ -27,7 +27,7 @@ A process embeds with one model, so that a text has one vector.
 """
 
 
-class Chosen(NamedTuple):
+class ChosenExample(NamedTuple):
     """An example that is shown, and why; `similarity` is that of its question (1: the same words)."""
 
     example: Example
@@ -48,20 +48,22 @@ async def choose(
 
 async def choose_why(
     template: Template, pool: Sequence[Example], question: str, embed: Embed
-) -> list[Chosen]:
+) -> list[ChosenExample]:
     """The examples that `choose` chooses, in their order, with the reason for each."""
-    own = [Chosen(example, "the template's own") for example in template.examples]
+    own = [ChosenExample(example, "the template's own") for example in template.examples]
     shots = min(template.shots, len(pool))
     if shots == 0:
         return own
     if shots == len(pool):
-        return own + [Chosen(example, "the whole pool is shown") for example in pool]
+        return own + [ChosenExample(example, "the whole pool is shown") for example in pool]
     try:
         ranked = await rank(pool, question, embed)
     except (Unavailable, NotAllowed) as error:
         _say_once(template.name, error)
-        return own + [Chosen(one, "at the top of the pool: no embeddings") for one in pool[:shots]]
-    return own + [Chosen(one, "near to the question", similarity) for one, similarity in ranked[:shots]]
+        return own + [ChosenExample(one, "at the top of the pool: no embeddings") for one in pool[:shots]]
+    return own + [
+        ChosenExample(one, "near to the question", similarity) for one, similarity in ranked[:shots]
+    ]
 
 
 async def rank(pool: Sequence[Example], question: str, embed: Embed) -> list[tuple[Example, float]]:

@@ -243,14 +243,14 @@ def _rows(name: str, rows: object) -> Iterator[Example]:
 # ------------------------------------------------------------------ chat JSONL
 
 
-class _Said(msgspec.Struct, forbid_unknown_fields=True):
+class _JsonlMessage(msgspec.Struct, forbid_unknown_fields=True):
     role: Literal["system", "developer", "user", "assistant"]
     content: str
     weight: Literal[1] | None = None
 
 
-class _Line(msgspec.Struct, forbid_unknown_fields=True):
-    messages: list[_Said]
+class _JsonlLine(msgspec.Struct, forbid_unknown_fields=True):
+    messages: list[_JsonlMessage]
     parley: dict[str, Any] = {}
 
 
@@ -266,7 +266,7 @@ def from_jsonl(data: bytes, name: str) -> Template:
         if not line.strip():
             continue
         try:
-            read = msgspec.json.decode(line, type=_Line)
+            read = msgspec.json.decode(line, type=_JsonlLine)
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise TemplateError(f"{name}:{number}: this is not a line of chat examples: {error}") from None
         fields |= read.parley

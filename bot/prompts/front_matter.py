@@ -19,7 +19,7 @@ _UNUSED = re.compile(
 """Lines about where models are: they stand in most files of the first version, and nothing reads them."""
 
 
-class Source:
+class SourceFile:
     """A file, named in errors as people find it: `prompts/assistant.prompty:12`."""
 
     def __init__(self, name: str, text: str) -> None:
@@ -31,19 +31,19 @@ class Source:
         return TemplateError(f"{self.name}:{line}: {words}")
 
 
-def open_source(path: Path, most_bytes: int) -> Source:
+def open_source(path: Path, most_bytes: int) -> SourceFile:
     """The text of a file. Raises TemplateError when it is too large or not UTF-8."""
     size = path.stat().st_size
     if size > most_bytes:
         raise TemplateError(f"{path}:1: the file has {size} bytes; at most {most_bytes}")
     try:
-        return Source(str(path), path.read_bytes().decode("utf-8-sig"))
+        return SourceFile(str(path), path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise TemplateError(f"{path}:{line}: this is not UTF-8 text") from None
 
 
-class _Lined(dict[str, object]):
+class _MappingWithLines(dict[str, object]):
     """A mapping that knows the line of each of its keys."""
 
     def __init__(self, values: dict[str, object], lines: dict[str, int]) -> None:
@@ -51,7 +51,7 @@ class _Lined(dict[str, object]):
         self.lines = lines
 
 
-class _Loader(yaml.SafeLoader):
+class _FrontMatterLoader(yaml.SafeLoader):
     """The safe loader of PyYAML, which also refuses aliases (they can grow without end) and double keys."""
 
     first = 1
@@ -64,7 +64,7 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        table = _Lined({}, {})
+        table = _MappingWithLines({}, {})
         for key_node, value_node in node.value:
             key = str(self._value(key_node))
             if key in table:
@@ -77,23 +77,23 @@ class _Loader(yaml.SafeLoader):
         return self.construct_object(node, deep=True)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _construct(loader: _Loader, node: yaml.MappingNode) -> object:
+def _construct(loader: _FrontMatterLoader, node: yaml.MappingNode) -> object:
     return loader.construct_mapping(node)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct)
+_FrontMatterLoader.add_constructor("tag:yaml.org,2002:map", _construct)
 
 
-class Fields:
+class MappingReader:
     """The fields of one mapping. What nobody asked for is an error, with the nearest name that exists.
 
     Use it as a context manager: leaving it looks for fields that were never asked for.
     """
 
-    def __init__(self, source: Source, data: object, line: int, where: str = "") -> None:
+    def __init__(self, source: SourceFile, data: object, line: int, where: str = "") -> None:
         if data is None:
-            data = _Lined({}, {})
-        if not isinstance(data, _Lined):
+            data = _MappingWithLines({}, {})
+        if not isinstance(data, _MappingWithLines):
             raise source.error(line, f"{where or 'this'} must be names with values, `name: value`")
         self._source, self._data, self._line, self._where = source, data, line, where
         self._asked: set[str] = set()
@@ -168,47 +168,49 @@ class Fields:
     def plain(self, key: str) -> dict[str, Any]:
         """A mapping of whatever JSON can hold, empty when absent; nothing in it is looked at."""
         value = self.any(key)
-        if value is not None and not isinstance(value, _Lined):
+        if value is not None and not isinstance(value, _MappingWithLines):
             raise self.error(key, f"{key!r} must be names with values")
         try:
             return msgspec.json.decode(msgspec.json.encode(value or {}))
         except (TypeError, msgspec.MsgspecError, UnicodeError):
             raise self.error(key, f"{key!r} holds something that JSON can't") from None
 
-    def fields(self, key: str) -> "Fields":
+    def fields(self, key: str) -> "MappingReader":
         """A mapping; empty when absent."""
         where = f"{self._where}.{key}" if self._where else key
-        return Fields(self._source, self.any(key), self.line(key), where)
+        return MappingReader(self._source, self.any(key), self.line(key), where)
 
-    def entries(self, key: str) -> list[tuple[str, "Fields"]]:
+    def entries(self, key: str) -> list[tuple[str, "MappingReader"]]:
         """Mappings by name, or (v2) a list of mappings with a `name`; a bare value is a default."""
         value = self.any(key)
         where = f"{self._where}.{key}" if self._where else key
         if isinstance(value, list):
-            read = [Fields(self._source, item, self.line(key), where) for item in cast(list[object], value)]
+            read = [
+                MappingReader(self._source, item, self.line(key), where) for item in cast(list[object], value)
+            ]
             return [(fields.text("name") or "", fields) for fields in read]
         table = self.fields(key)
-        found: list[tuple[str, Fields]] = []
+        found: list[tuple[str, MappingReader]] = []
         for name in table._data:
             entry = table.any(name)
-            if not isinstance(entry, _Lined):
-                entry = _Lined({"default": entry}, {"default": table._data.lines[name]})
-            found.append((name, Fields(self._source, entry, table.line(name), f"{where}.{name}")))
+            if not isinstance(entry, _MappingWithLines):
+                entry = _MappingWithLines({"default": entry}, {"default": table._data.lines[name]})
+            found.append((name, MappingReader(self._source, entry, table.line(name), f"{where}.{name}")))
         return found
 
-    def each(self, key: str) -> list["Fields"]:
+    def each(self, key: str) -> list["MappingReader"]:
         """A list of mappings, each with a line of its own; empty when absent."""
         value = self.any(key)
         if value is not None and not isinstance(value, list):
             raise self.error(key, f"{key!r} must be a list, each item behind a dash")
-        found: list[Fields] = []
+        found: list[MappingReader] = []
         for number, item in enumerate(cast("list[object]", value or []), 1):
             line = (
                 min(item.lines.values(), default=self.line(key))
-                if isinstance(item, _Lined)
+                if isinstance(item, _MappingWithLines)
                 else self.line(key)
             )
-            found.append(Fields(self._source, item, line, f"{key}, number {number}"))
+            found.append(MappingReader(self._source, item, line, f"{key}, number {number}"))
         return found
 
     def _typed(self, key: str, kind: type[_T], words: str) -> _T | None:
@@ -227,7 +229,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"; known here: {', '.join(known)}" if known else ""
 
 
-def front_matter(source: Source) -> tuple[Fields, int]:
+def front_matter(source: SourceFile) -> tuple[MappingReader, int]:
     """The fields between the two `---`, and the number of lines that they take (0 when there are none)."""
     whole = not source.lines or source.lines[0].rstrip() != "---"
     ends = (number for number, line in enumerate(source.lines[1:], 2) if line.rstrip() == "---")
@@ -236,20 +238,20 @@ def front_matter(source: Source) -> tuple[Fields, int]:
         if _REFERENCE.search(line) and not (number < (end or 0) and _UNUSED.match(line)):
             raise source.error(number, "${env:} and ${file:} can't be used: a template is read as it stands")
     if whole:
-        return Fields(source, None, 1), 0
+        return MappingReader(source, None, 1), 0
     if end is None:
         raise source.error(1, "the front matter has no closing '---'")
-    return Fields(source, _parsed(source, source.lines[1 : end - 1], 2), 1), end
+    return MappingReader(source, _parsed(source, source.lines[1 : end - 1], 2), 1), end
 
 
-def whole(source: Source) -> Fields:
+def whole(source: SourceFile) -> MappingReader:
     """The fields of a file that is YAML from its first line to its last."""
-    return Fields(source, _parsed(source, source.lines, 1), 1)
+    return MappingReader(source, _parsed(source, source.lines, 1), 1)
 
 
-def _parsed(source: Source, lines: list[str], first: int) -> object:
+def _parsed(source: SourceFile, lines: list[str], first: int) -> object:
     """What the lines say, which begin at line `first` of the file."""
-    loader = _Loader("\n".join(lines))
+    loader = _FrontMatterLoader("\n".join(lines))
     loader.first = first
     try:
         return loader.get_single_data()

@@ -9,8 +9,8 @@ from bot.domain.errors import StateUnavailable
 from bot.domain.prompts import Example, Template
 from bot.prompts import examples
 from bot.prompts.publisher import Publisher
-from bot.prompts.registry import Check, Shelf
-from bot.prompts.review import Review
+from bot.prompts.registry import Check, TemplateRegistry
+from bot.prompts.review import ProposalReview
 from bot.storage.prompts.proposals import Proposals
 from bot.storage.prompts.versions import Versions
 from bot.storage.redis import tasks
@@ -18,7 +18,7 @@ from bot.storage.redis.client import Redis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prompts:
+class LoadedPrompts:
     """What prompts/ holds, checked; `check` is for what is published over it."""
 
     templates: Sequence[Template]
@@ -28,15 +28,15 @@ class Prompts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Library:
-    """What is on the shelf, how it is published and reviewed, and what of it goes into a prompt.
+class PromptLibrary:
+    """What is registered, how it is published and reviewed, and what of it goes into a prompt.
 
     The methods raise what `embed` raises, but for what they can do without it.
     """
 
-    shelf: Shelf
+    registry: TemplateRegistry
     publisher: Publisher
-    review: Review
+    review: ProposalReview
     proposals: Proposals
     texts: Mapping[str, tuple[str, ...]]
     embed: examples.Embed
@@ -45,32 +45,34 @@ class Library:
         """The few-shot examples to show with a question."""
         return await examples.choose(template, self._pool(template), question, self.embed)
 
-    async def choose_why(self, template: Template, question: str) -> list[examples.Chosen]:
+    async def choose_why(self, template: Template, question: str) -> list[examples.ChosenExample]:
         """The same, with the reason for each."""
         return await examples.choose_why(template, self._pool(template), question, self.embed)
 
     async def rank(self, pool: str, question: str) -> list[tuple[Example, float]]:
         """A whole pool, nearest first, with the similarity of each."""
-        return await examples.rank(self.shelf.pools().get(pool, ()), question, self.embed)
+        return await examples.rank(self.registry.pools().get(pool, ()), question, self.embed)
 
     def _pool(self, template: Template) -> Sequence[Example]:
-        return self.shelf.pools().get(template.pool or "", ())
+        return self.registry.pools().get(template.pool or "", ())
 
 
 @asynccontextmanager
-async def open_library(prompts: Prompts, redis: Redis, embed: examples.Embed) -> AsyncGenerator[Library]:
+async def open_library(
+    prompts: LoadedPrompts, redis: Redis, embed: examples.Embed
+) -> AsyncGenerator[PromptLibrary]:
     """The files, and what is published over them, kept up to date in the background."""
     versions, proposals = Versions(redis), Proposals(redis)
-    shelf = Shelf(prompts.templates, prompts.pools, versions, prompts.check)
-    publisher = Publisher(shelf, versions)
+    registry = TemplateRegistry(prompts.templates, prompts.pools, versions, prompts.check)
+    publisher = Publisher(registry, versions)
     with suppress(StateUnavailable):  # the files count until it can be read
-        await shelf.refresh()
-    watching = asyncio.create_task(shelf.watch())
+        await registry.refresh()
+    watching = asyncio.create_task(registry.watch())
     try:
-        yield Library(
-            shelf=shelf,
+        yield PromptLibrary(
+            registry=registry,
             publisher=publisher,
-            review=Review(proposals, shelf, publisher),
+            review=ProposalReview(proposals, registry, publisher),
             proposals=proposals,
             texts=prompts.texts,
             embed=embed,

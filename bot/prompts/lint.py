@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from bot.domain.prompts import Example, Template
-from bot.prompts.body import HOLE
+from bot.prompts.body import PLACEHOLDER
 
 _LONG_CHARACTERS = 12_000
 
@@ -20,7 +20,7 @@ def doubts(template: Template, pools: Mapping[str, Sequence[Example]]) -> Iterat
         yield "temperature and topP are both set; change one of them and leave the other to the model"
     if len(template.system) > _LONG_CHARACTERS:
         yield f"its system text has {len(template.system)} characters, which every question pays for"
-    used = {hole.strip() for hole in HOLE.findall(template.system)}
+    used = {placeholder.strip() for placeholder in PLACEHOLDER.findall(template.system)}
     yield from (
         f"the input {name!r} stands nowhere in the text" for name in template.inputs if name not in used
     )

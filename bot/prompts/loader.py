@@ -8,9 +8,9 @@ import msgspec
 
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example, Template
-from bot.prompts.body import HOLE
-from bot.prompts.front_matter import Source, open_source
-from bot.prompts.prompty import Loaded, read
+from bot.prompts.body import PLACEHOLDER
+from bot.prompts.front_matter import SourceFile, open_source
+from bot.prompts.prompty import LoadedTemplate, read
 
 FOLDER = Path(__file__).parents[2] / "prompts"
 """The templates that come with Parley."""
@@ -22,12 +22,12 @@ MOST_EXAMPLES = 1000
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with each `{{hole}}` replaced, once: what is filled in is never looked at for holes.
+    """The text with each `{{hole}}` replaced, once: what is filled in is never looked at for placeholders.
 
     Raises KeyError for a hole without a value; a loaded template has none once its `inputs` and the
     built-in holes are given.
     """
-    return HOLE.sub(lambda hole: values[hole[1].strip()], text)
+    return PLACEHOLDER.sub(lambda placeholder: values[placeholder[1].strip()], text)
 
 
 def load(folder: Path) -> tuple[Template, ...]:
@@ -37,7 +37,7 @@ def load(folder: Path) -> tuple[Template, ...]:
         raise TemplateError(f"{folder}: no template (*.prompty) is there")
     if len(paths) > MOST_TEMPLATES:
         raise TemplateError(f"{folder}: {len(paths)} templates; at most {MOST_TEMPLATES}")
-    loaded: list[Loaded] = []
+    loaded: list[LoadedTemplate] = []
     problems: list[str] = []
     for path in paths:
         try:
@@ -63,7 +63,9 @@ def load_pools(folder: Path) -> Mapping[str, tuple[Example, ...]]:
     return {path.stem: _read_pool(path) for path in sorted((folder / "pools").glob("*.jsonl"))}
 
 
-def faults(loaded: Loaded, others: Iterable[Template], pools: Container[str]) -> Iterator[TemplateError]:
+def faults(
+    loaded: LoadedTemplate, others: Iterable[Template], pools: Container[str]
+) -> Iterator[TemplateError]:
     """What keeps a template from standing beside others: a claim of one of them, a pool that isn't there."""
     template, parley, match, _ = loaded
     taken = {claim: other.name for other in others for claim in _claims(other)}
@@ -90,17 +92,17 @@ def _claims(template: Template) -> Iterator[tuple[str, str]]:
 # ------------------------------------------------------------------ pools
 
 
-class _Said(msgspec.Struct, forbid_unknown_fields=True):
+class _PoolMessage(msgspec.Struct, forbid_unknown_fields=True):
     role: Literal["system", "developer", "user", "assistant"]
     content: str
     name: str = ""
     weight: int | None = None
 
 
-class _Line(msgspec.Struct, forbid_unknown_fields=True):
+class _PoolLine(msgspec.Struct, forbid_unknown_fields=True):
     """A line of fine-tuning data for chat, as Azure OpenAI reads it, with tags of our own."""
 
-    messages: list[_Said]
+    messages: list[_PoolMessage]
     tags: tuple[str, ...] = ()
 
 
@@ -117,9 +119,9 @@ def _read_pool(path: Path) -> tuple[Example, ...]:
     return examples
 
 
-def _example(source: Source, number: int, text: str) -> Example:
+def _example(source: SourceFile, number: int, text: str) -> Example:
     try:
-        line = msgspec.json.decode(text, type=_Line)
+        line = msgspec.json.decode(text, type=_PoolLine)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise source.error(number, f"this is not a line of chat examples: {error}") from None
     said = [message for message in line.messages if message.role not in ("system", "developer")]

@@ -11,8 +11,8 @@ import msgspec
 
 from bot.domain.prompts import Capability, Match, Parameters, Template
 from bot.prompts import example_images
-from bot.prompts.body import Hole, wording
-from bot.prompts.front_matter import Fields, Source, front_matter, nearest, open_source
+from bot.prompts.body import Placeholder, parse_body
+from bot.prompts.front_matter import MappingReader, SourceFile, front_matter, nearest, open_source
 
 MOST_BYTES = 64 * 1024
 MOST_SHOTS = 50
@@ -42,31 +42,33 @@ RANGES = {
 }
 
 
-class Loaded(NamedTuple):
+class LoadedTemplate(NamedTuple):
     """A template with the fields that can clash with another's, so that the error names their lines; and
     the holes that only the file's sample fills.
     """
 
     template: Template
-    parley: Fields
-    match: Fields
+    parley: MappingReader
+    match: MappingReader
     sampled: tuple[str, ...]
 
 
-class _ModelWish(NamedTuple):
+class _ModelPreference(NamedTuple):
     capability: Capability
     deployment: str | None
     parameters: Parameters
 
 
-def read(path: Path) -> Loaded:
+def read(path: Path) -> LoadedTemplate:
     """One template, checked as far as it can be checked alone. Raises TemplateError."""
     return _read(open_source(path, MOST_BYTES), path.stem, example_images.beside(path.parent))
 
 
-def read_text(text: str, name: str, look: example_images.Look = example_images.nowhere) -> Loaded:
+def read_text(
+    text: str, name: str, look: example_images.LoadImage = example_images.nowhere
+) -> LoadedTemplate:
     """The same of a text that is no file yet; errors name it as `name.prompty`. Raises TemplateError."""
-    source = Source(f"{name}.prompty", text)
+    source = SourceFile(f"{name}.prompty", text)
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -76,7 +78,7 @@ def read_text(text: str, name: str, look: example_images.Look = example_images.n
     return _read(source, name, look)
 
 
-def _read(source: Source, name: str, look: example_images.Look) -> Loaded:
+def _read(source: SourceFile, name: str, look: example_images.LoadImage) -> LoadedTemplate:
     if not NAME.fullmatch(name):
         raise source.error(1, "a template is named with small letters, digits, - and _ (at most 64)")
     front, lines = front_matter(source)
@@ -87,23 +89,25 @@ def _read(source: Source, name: str, look: example_images.Look) -> Loaded:
         description = front.first_text("description", "displayName") or ""
         _check_format(front)
         samples = _samples(front.any("sample"))
-        holes = {name: _hole(name, fields) for name, fields in front.entries("inputs")}
-        wish = _model(front)
+        placeholders = {name: _placeholder(name, fields) for name, fields in front.entries("inputs")}
+        preference = _model(front)
         parley = _parley(front.fields("metadata"))
         with parley:
-            template, match = _with_parley(parley, name, description, wish)
+            template, match = _with_parley(parley, name, description, preference)
     look = look if template.capability == "chat" else example_images.never
-    said = wording(source, lines, holes, samples, look)
+    said = parse_body(source, lines, placeholders, samples, look)
     speaks = template.capability == "chat" or template.rewrite is not None
     if speaks and not said.system and not said.examples:
         raise source.error(len(source.lines), "the template says nothing: it has no 'system:' text")
     template = msgspec.structs.replace(
         template, system=said.system, examples=said.examples, inputs=said.inputs
     )
-    return Loaded(msgspec.structs.replace(template, digest=digest(template)), parley, match, said.sampled)
+    return LoadedTemplate(
+        msgspec.structs.replace(template, digest=digest(template)), parley, match, said.sampled
+    )
 
 
-def _parley(metadata: Fields) -> Fields:
+def _parley(metadata: MappingReader) -> MappingReader:
     """Parley's own fields; other tools keep theirs beside them."""
     for key in metadata:
         if key != "parley" and difflib.get_close_matches(key, ["parley"], 1, 0.7):
@@ -111,7 +115,7 @@ def _parley(metadata: Fields) -> Fields:
     return metadata.fields("parley")
 
 
-def _check_format(front: Fields) -> None:
+def _check_format(front: MappingReader) -> None:
     """`template` says how holes are written; a plain hole is the same in every format that prompty knows."""
     if isinstance(front.any("template"), str):
         return
@@ -119,14 +123,14 @@ def _check_format(front: Fields) -> None:
         template.ignore("format", "parser", "type")
 
 
-def _hole(name: str, fields: Fields) -> Hole:
+def _placeholder(name: str, fields: MappingReader) -> Placeholder:
     with fields:
         fields.ignore("name", "description", "required", "example", "sample", "enumValues", "strict")
         kind = fields.first_text("kind", "type")
         default = fields.any("default")
         if default is not None and not isinstance(default, str | int | float):
             raise fields.error("default", f"the default of {name!r} must be text or a number")
-    return Hole(None if default is None else str(default), kind == "thread")
+    return Placeholder(None if default is None else str(default), kind == "thread")
 
 
 def _samples(given: object) -> dict[str, str]:
@@ -137,7 +141,9 @@ def _samples(given: object) -> dict[str, str]:
     return {name: str(value).strip() for name, value in values if isinstance(value, str | int | float)}
 
 
-def _with_parley(parley: Fields, name: str, description: str, wish: _ModelWish) -> tuple[Template, Fields]:
+def _with_parley(
+    parley: MappingReader, name: str, description: str, preference: _ModelPreference
+) -> tuple[Template, MappingReader]:
     """The template but for its body, and the fields of its match."""
     match = parley.fields("match")
     capability = parley.text("capability")
@@ -145,13 +151,13 @@ def _with_parley(parley: Fields, name: str, description: str, wish: _ModelWish) 
         name=name,
         digest="",
         description=description,
-        capability=_capability(parley, "capability", capability) if capability else wish.capability,
+        capability=_capability(parley, "capability", capability) if capability else preference.capability,
         pool=parley.text("pool"),
         shots=parley.count("shots", MOST_SHOTS),
         tools=parley.texts("tools"),
         knowledge=parley.texts("knowledge"),
-        deployment=parley.text("deployment") or wish.deployment,
-        parameters=wish.parameters,
+        deployment=parley.text("deployment") or preference.deployment,
+        parameters=preference.parameters,
         match=_match(match),
         past_messages=parley.count("past_messages", MOST_PAST) if "past_messages" in parley else None,
         rewrite=_rewrite(parley),
@@ -166,20 +172,20 @@ def _with_parley(parley: Fields, name: str, description: str, wish: _ModelWish) 
     return template, match
 
 
-def _rewrite(parley: Fields) -> str | None:
+def _rewrite(parley: MappingReader) -> str | None:
     """Who rewrites a wish: anybody (true), or a deployment by name or tag."""
     if isinstance(parley.any("rewrite"), str):
         return parley.text("rewrite") or None
     return "" if parley.flag("rewrite") else None
 
 
-def _capability(fields: Fields, key: str, value: str) -> Capability:
+def _capability(fields: MappingReader, key: str, value: str) -> Capability:
     if value not in CAPABILITIES:
         raise fields.error(key, f"a template is for 'chat' or 'image', not {value!r}")
     return CAPABILITIES[value]
 
 
-def _match(fields: Fields) -> Match:
+def _match(fields: MappingReader) -> Match:
     with fields:
         match = Match(
             default=fields.flag("default"),
@@ -196,11 +202,11 @@ def _match(fields: Fields) -> Match:
     return match
 
 
-def _model(front: Fields) -> _ModelWish:
+def _model(front: MappingReader) -> _ModelPreference:
     """What `model` wishes for, in the words of either version; where models are is for the settings."""
     model = front.any("model")
     if isinstance(model, str):
-        return _ModelWish("chat", model, Parameters())
+        return _ModelPreference("chat", model, Parameters())
     with front.fields("model") as fields:
         fields.ignore("provider", "response")
         with fields.fields("connection") as connection:
@@ -214,16 +220,16 @@ def _model(front: Fields) -> _ModelWish:
             deployment = configuration.text("azure_deployment")
         deployment = next((one for one in (fields.text("id"), deployment) if one and "${" not in one), None)
         found = _options(fields.fields("parameters")) | _options(fields.fields("options"))
-    return _ModelWish(capability, deployment, msgspec.convert(found, Parameters))
+    return _ModelPreference(capability, deployment, msgspec.convert(found, Parameters))
 
 
-def _demand_no_key(fields: Fields, name: str) -> None:
+def _demand_no_key(fields: MappingReader, name: str) -> None:
     """Where models are is for the settings, whatever a file says; but a key in a file is a mistake."""
     if not (fields.text(name) or "${").startswith("${"):
         raise fields.error(name, f"{name!r} can't be used here: keys are settings, and never stand in a file")
 
 
-def _options(options: Fields) -> dict[str, object]:
+def _options(options: MappingReader) -> dict[str, object]:
     """The parameters by Parley's names, each checked by itself so that an error names its line."""
     found: dict[str, object] = {}
     options.refuse("an answer is text for a person", "response_format")

@@ -11,12 +11,12 @@ from bot.domain.prompts import Example
 from bot.domain.publications import PoolChange, Trial, Version
 from bot.prompts.formats import to_prompty
 from bot.prompts.loader import MOST_EXAMPLES
-from bot.prompts.prompty import Loaded, read_text
-from bot.prompts.registry import Shelf
+from bot.prompts.prompty import LoadedTemplate, read_text
+from bot.prompts.registry import TemplateRegistry
 from bot.storage.prompts.versions import Versions
 
 _R = TypeVar("_R", Version, PoolChange)
-_TRIES = 5
+_ATTEMPTS = 5
 _MOST_REASON = 500
 _POOL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -29,8 +29,8 @@ class Publisher:
     all others within about a second.
     """
 
-    def __init__(self, shelf: Shelf, versions: Versions) -> None:
-        self._shelf = shelf
+    def __init__(self, registry: TemplateRegistry, versions: Versions) -> None:
+        self._registry = registry
         self._versions = versions
 
     async def history(self, name: str) -> list[Version]:
@@ -60,7 +60,7 @@ class Publisher:
         """
         if trial is not None and not _is_trial(trial):
             raise NotAllowed("A trial needs channels, or a share from 1 to 100 percent of the conversations.")
-        loaded = await asyncio.to_thread(read_text, text, name, self._shelf.look)
+        loaded = await asyncio.to_thread(read_text, text, name, self._registry.look)
 
         def next_one(number: int) -> Version:
             self._demand_latest(name, after)
@@ -78,11 +78,11 @@ class Publisher:
             return await self.publish(name, old.text, author=author, reason=reason)
 
         def next_one(number: int) -> Version:
-            held = self._shelf.held(name)
+            held = self._registry.active(name)
             if held.version is None and held.trial is None:
                 raise NotAllowed(f"Nothing was published over the file of “{name}”.")
             if held.file is not None:
-                self._demand_sound(read_text(to_prompty(held.file), name, self._shelf.look))
+                self._demand_sound(read_text(to_prompty(held.file), name, self._registry.look))
             return _version(number, name, "", held.file.digest if held.file else "", author, reason)
 
         return await self._append(next_one)
@@ -103,7 +103,7 @@ class Publisher:
             raise NotAllowed("An example needs text on both sides.")
 
         def next_one(number: int) -> PoolChange:
-            before = self._shelf.pools().get(pool, ())
+            before = self._registry.pools().get(pool, ())
             new = tuple(one for one in dict.fromkeys(added) if one not in before)
             old = tuple(one for one in dict.fromkeys(removed) if one in before)
             self._demand_pool(pool, len(before) + len(new) - len(old), changed=bool(new or old))
@@ -124,8 +124,8 @@ class Publisher:
         changes = await self.pool_history(pool)
         if number and number not in [one.number for one in changes]:
             raise NotAllowed(f"There is no change {number} of the pool “{pool}”.")
-        wanted = self._shelf.pool_after(pool, reversed([one for one in changes if one.number <= number]))
-        present = self._shelf.pools().get(pool, ())
+        wanted = self._registry.pool_after(pool, reversed([one for one in changes if one.number <= number]))
+        present = self._registry.pools().get(pool, ())
         return await self.change_pool(
             pool,
             added=[one for one in wanted if one not in present],
@@ -137,14 +137,14 @@ class Publisher:
     # -------------------------------------------------------------- what is demanded
 
     def _demand_latest(self, name: str, after: int | None) -> None:
-        current = self._shelf.held(name).version
+        current = self._registry.active(name).version
         if after is None or after == (current.number if current else 0):
             return
         what = f"{current.author} published version {current.number}" if current else "somebody took it back"
         raise NotAllowed(f"“{name}” changed meanwhile: {what}. Look at what changed, then publish again.")
 
-    def _demand_sound(self, loaded: Loaded) -> None:
-        problems = [str(error) for error in self._shelf.faults(loaded)]
+    def _demand_sound(self, loaded: LoadedTemplate) -> None:
+        problems = [str(error) for error in self._registry.faults(loaded)]
         if problems:
             raise TemplateError("\n".join(problems))
 
@@ -153,16 +153,16 @@ class Publisher:
             raise NotAllowed(f"That is how the pool “{pool}” is already.")
         if size > MOST_EXAMPLES:
             raise NotAllowed(f"The pool “{pool}” would have {size} examples; at most {MOST_EXAMPLES}.")
-        if not size and any(one.pool == pool for one in self._shelf.templates()):
+        if not size and any(one.pool == pool for one in self._registry.templates()):
             raise NotAllowed(f"A template shows examples of “{pool}”: the last one has to stay.")
 
     async def _append(self, next_one: Callable[[int], _R]) -> _R:
         """Check against what counts now, and write down if that still counts then."""
-        for _ in range(_TRIES):
-            await self._shelf.refresh()
-            record = next_one(self._shelf.seen + 1)
+        for _ in range(_ATTEMPTS):
+            await self._registry.refresh()
+            record = next_one(self._registry.seen + 1)
             if await self._versions.append(record):
-                await self._shelf.refresh()
+                await self._registry.refresh()
                 return record
         raise NotAllowed("Others are publishing at this moment. Please try again.")
 

@@ -6,24 +6,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
 from bot.domain.errors import StateUnavailable, TemplateError
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Example, Template
-from bot.domain.publications import Held, PoolChange, Record, Trial, Version
+from bot.domain.publications import ActiveTemplate, PoolChange, Record, Trial, Version
 from bot.prompts import example_images
 from bot.prompts.loader import faults
-from bot.prompts.prompty import Loaded, read_text
+from bot.prompts.prompty import LoadedTemplate, read_text
 from bot.storage.prompts.versions import Versions
 
 log = logging.getLogger(__name__)
 
 POLL_S = 5.0
-"""How late a publication is noticed at most when its nudge was lost."""
+"""How late a publication is noticed at most when its wakeup was lost."""
 
 Check = Callable[[Template], None]
 """What the process knows and the files don't tell: tools, knowledge. Raises TemplateError."""
 
 
-class Shelf:
+class TemplateRegistry:
     """Read on the path of every message, from memory; `watch` keeps it up to date.
 
     `look` knows the pictures that the files' examples show: what is published may show these.
@@ -51,12 +51,12 @@ class Shelf:
         self._published: dict[str, Version] = {}
         self._tried: dict[str, Version] = {}
         self._pools = dict(self._file_pools)
-        self._loaded: dict[int, Loaded | None] = {}
+        self._loaded: dict[int, LoadedTemplate | None] = {}
         self._build()
 
     # -------------------------------------------------------------- what counts
 
-    def templates(self, said: Said | None = None) -> Sequence[Template]:
+    def templates(self, said: MessageReceived | None = None) -> Sequence[Template]:
         """The templates in force, by name; for a message, with those that its conversation tries."""
         if said is None or not self._trials:
             return self._everybody
@@ -74,17 +74,17 @@ class Shelf:
         """What these changes, oldest first, make of the pool's file."""
         return _changed(self._file_pools.get(name, ()), changes)
 
-    def held(self, name: str) -> Held:
+    def active(self, name: str) -> ActiveTemplate:
         """What counts for a template, and why; for a name that nobody knows, nothing."""
         chosen = {template.name: template for template in self._everybody}
-        return Held(
+        return ActiveTemplate(
             template=chosen.get(name),
             file=self._files.get(name),
             version=self._published.get(name),
             trial=self._tried.get(name),
         )
 
-    def faults(self, loaded: Loaded) -> Iterator[TemplateError]:
+    def faults(self, loaded: LoadedTemplate) -> Iterator[TemplateError]:
         """What keeps a template from being published, beside all others that are in force or tried."""
         name = loaded.template.name
         yield from self._faults(loaded, [one for one in self._everybody if one.name != name])
@@ -92,7 +92,7 @@ class Shelf:
         if tried:
             yield from faults(loaded, tried, self._pools)
 
-    def _faults(self, loaded: Loaded, others: Iterable[Template]) -> Iterator[TemplateError]:
+    def _faults(self, loaded: LoadedTemplate, others: Iterable[Template]) -> Iterator[TemplateError]:
         template, _, match, _ = loaded
         file = self._files.get(template.name)
         yield from faults(loaded, others, self._pools)
@@ -132,7 +132,7 @@ class Shelf:
     async def _listen(self) -> None:
         while not _cancelled():
             try:
-                async for _ in self._versions.nudges():
+                async for _ in self._versions.wakeups():
                     await self.refresh()
                     if _cancelled():
                         return
@@ -175,7 +175,7 @@ class Shelf:
         self._trials = list(self._usable_trials(chosen))
 
     def _problems(
-        self, over: Mapping[str, Loaded], chosen: Mapping[str, Template]
+        self, over: Mapping[str, LoadedTemplate], chosen: Mapping[str, Template]
     ) -> Iterator[tuple[str, TemplateError]]:
         for name, loaded in over.items():
             for error in self._faults(loaded, [one for one in chosen.values() if one.name != name]):
@@ -194,7 +194,7 @@ class Shelf:
             taken.append(loaded.template)
             yield version.trial, loaded.template
 
-    def _read(self, version: Version) -> Loaded | None:
+    def _read(self, version: Version) -> LoadedTemplate | None:
         """The template of a version, read once; None when this Parley can't read it."""
         if version.number not in self._loaded:
             try:
@@ -222,7 +222,7 @@ def _changed(pool: Iterable[Example], changes: Iterable[PoolChange]) -> tuple[Ex
     return tuple(pool)
 
 
-def _takes_part(said: Said, trial: Trial, name: str) -> bool:
+def _takes_part(said: MessageReceived, trial: Trial, name: str) -> bool:
     """Whether a conversation tries a template: always the same answer; a larger share keeps the smaller."""
     if said.channel and said.channel in trial.channels:
         return True

@@ -10,7 +10,7 @@ from bot.domain.prompts import Example, Image
 from bot.domain.publications import Proposal, State
 from bot.domain.turns import Turn
 from bot.prompts.publisher import Publisher
-from bot.prompts.registry import Shelf
+from bot.prompts.registry import TemplateRegistry
 from bot.storage.prompts.proposals import Proposals
 
 MOST_WAITING = 500
@@ -30,18 +30,18 @@ def propose(turn: Turn) -> Example:
     return Example(user=user, assistant=assistant)
 
 
-class Review:
+class ProposalReview:
     """Every method raises StateUnavailable and, in words, NotAllowed."""
 
-    def __init__(self, proposals: Proposals, shelf: Shelf, publisher: Publisher) -> None:
+    def __init__(self, proposals: Proposals, registry: TemplateRegistry, publisher: Publisher) -> None:
         self._proposals = proposals
-        self._shelf = shelf
+        self._registry = registry
         self._publisher = publisher
 
     async def propose(self, turn: Turn, pool: str, *, author: str) -> Proposal:
         """Propose a turn for a pool; proposing it again changes nothing."""
-        if pool not in self._shelf.pools():
-            known = ", ".join(sorted(self._shelf.pools())) or "none"
+        if pool not in self._registry.pools():
+            known = ", ".join(sorted(self._registry.pools())) or "none"
             raise NotAllowed(f"There is no pool “{pool}”. There are: {known}.")
         id = sha256(f"{pool}\0{turn.id}".encode()).hexdigest()[:16]
         known_one = await self._proposals.get(id)
@@ -70,9 +70,9 @@ class Review:
         """Publish it into its pool, as it was proposed or as the reviewer worded it (`example`)."""
         proposal = await self._waiting(id)
         example = example or proposal.example
-        await self._shelf.refresh()
+        await self._registry.refresh()
         # It is there already when an earlier review published it, and then went down.
-        if example not in self._shelf.pools().get(proposal.pool, ()):
+        if example not in self._registry.pools().get(proposal.pool, ()):
             reason = f"from an answer that {proposal.author} proposed"
             await self._publisher.change_pool(proposal.pool, added=[example], author=reviewer, reason=reason)
         return await self._reviewed(proposal, "accepted", reviewer, example=example)

@@ -1,1 +1,1 @@
-"""The only room that speaks Redis."""
+"""The only package that speaks Redis."""

@@ -13,7 +13,7 @@ import msgspec
 
 from bot.domain.errors import BotError, ConfigError, Refused, StateUnavailable
 from bot.domain.prompts import ToolCall, ToolResult, ToolSpec
-from bot.domain.turns import Finding
+from bot.domain.turns import CheckResult
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Tool:
         try:
             found = await _within(self.function(**msgspec.structs.asdict(arguments)), self._timeout_s)
             answer = found if isinstance(found, str) else msgspec.json.encode(found).decode()
-        except _Late:
+        except _ToolTimeout:
             return ToolResult(id=call.id, text=f"No answer within {self._timeout_s:.0f} s.", failed=True)
         except (ConfigError, StateUnavailable) as error:  # about this installation, nothing for the model
             log.error("The tool %s can't be used: %s", self.name, error)
@@ -108,7 +108,7 @@ class Tool:
         return ToolResult(id=call.id, text=_bounded(answer))
 
 
-class _Late(Exception):
+class _ToolTimeout(Exception):
     """A tool took longer than it may."""
 
 
@@ -129,7 +129,7 @@ async def _within(work: Coroutine[Any, Any, object], seconds: float) -> object:
             _abandoned.add(task)
             task.add_done_callback(_abandoned.discard)
     if late:
-        raise _Late
+        raise _ToolTimeout
     if task.cancelled():
         raise RuntimeError("the tool cancelled itself")
     return task.result()
@@ -162,10 +162,10 @@ def installed() -> dict[str, Tool]:
     return found
 
 
-def check() -> Finding:
+def check() -> CheckResult:
     """The line of `parley check` that lists the tools: what templates may name. Raises ConfigError."""
     listed = [f"{DRAW}: built in", *(f"{name}: {one.spec.description}" for name, one in installed().items())]
-    return Finding(level="ok", subject="tools", words="; ".join(listed))
+    return CheckResult(level="ok", subject="tools", words="; ".join(listed))
 
 
 async def run_all(

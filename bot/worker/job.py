@@ -1,4 +1,4 @@
-"""A claim that is being worked on: its lease, its floor, its post, the wish to stop."""
+"""A claim that is being worked on: its lease, its post, a request to stop."""
 
 import asyncio
 import logging
@@ -6,13 +6,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 from bot.domain import telemetry
-from bot.domain.adapter import Adapter, Floor
+from bot.domain.adapter import Adapter, Lease
 from bot.domain.errors import LeaseLost, StateUnavailable
-from bot.domain.events import Address, Edited, Post, Said, Withdrawn
+from bot.domain.events import Address, MessageEdited, MessageReceived, MessageWithdrawn, PostedMessage
 from bot.domain.turns import Reply
 from bot.generation.turn_builder import Stop
-from bot.storage.live.live_view import TEXT_SHOWN, Scene
-from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.live.live_view import TEXT_SHOWN, RunningAnswer
+from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _SURE = 0.9
 """The part of a lease in which one speaks: what is said must also have arrived before the lease ends."""
 
 
-class Running:
+class Job:
     """Holds the lease of a claim while it is worked on. `post` is there once there is one; `ended` is true
     once the commit is made, which ends the lease: what is still to be done then is done without one.
 
@@ -34,52 +34,52 @@ class Running:
         self._inbox = inbox
         self._lease_s = lease_s
         self._asked_at = asked_at
-        self.sight = telemetry.Sight()
+        self.progress = telemetry.AnswerProgress()
         self.claim = claim
-        self.floor = Floor(asked_at + lease_s * _SURE)
+        self.lease = Lease(asked_at + lease_s * _SURE)
         self.stop = Stop()
-        self.post: Post | None = claim.begun
+        self.post: PostedMessage | None = claim.begun
         self.task: asyncio.Task[None] | None = None
         self.ended = False
         self.alone = False
         self._forgiven = False
-        self.heed(claim.stop)
+        self.apply_stop(claim.stop)
 
-    def heed(self, wish: str) -> None:
+    def apply_stop(self, request: str) -> None:
         """Stop, if the wish is for this event."""
-        event, _, why = wish.partition("\n")
+        event, _, why = request.partition("\n")
         if self.claim.event is not None and self.claim.event.id == event:
-            self.stop.wish(why)
+            self.stop.request(why)
 
-    def scene(self) -> Scene | None:
+    def running_answer(self) -> RunningAnswer | None:
         """What somebody who looks may see; None for what is not answered."""
         event = self.claim.event
-        if not isinstance(event, Said | Edited):
+        if not isinstance(event, MessageReceived | MessageEdited):
             return None
-        return Scene(
+        return RunningAnswer(
             conversation=self.claim.conversation,
             event=event.id,
             adapter=event.address.adapter,
-            channel="" if not isinstance(event, Said) or event.direct else event.channel,
+            channel="" if not isinstance(event, MessageReceived) or event.direct else event.channel,
             person=event.user.name or event.user.id,
             asked=event.text[:TEXT_SHOWN],
-            template=self.sight.template,
-            deployment=self.sight.deployment,
+            template=self.progress.template,
+            deployment=self.progress.deployment,
             attempt=self.claim.attempt,
             for_s=round(time.monotonic() - self._asked_at, 1),
-            text=self.sight.text[-TEXT_SHOWN:],
+            text=self.progress.text[-TEXT_SHOWN:],
         )
 
-    async def hold(self, post: Post | None = None) -> None:
-        """Keep the lease, and with it the floor."""
+    async def hold(self, post: PostedMessage | None = None) -> None:
+        """Keep the lease, in Redis and here."""
         asked_at = time.monotonic()
-        self.heed(await self._inbox.hold(self.claim, post))
-        self.floor.extend(asked_at + self._lease_s * _SURE)
+        self.apply_stop(await self._inbox.hold(self.claim, post))
+        self.lease.extend(asked_at + self._lease_s * _SURE)
 
     async def accompany(self, alone: bool) -> None:
         """Note whether anything else runs in this process."""
         self.alone = alone
-        self.heed(await self._inbox.hold(self.claim, alone=alone))
+        self.apply_stop(await self._inbox.hold(self.claim, alone=alone))
 
     async def forgive(self) -> None:
         """Somebody else has the lease, and took this process for dead; it is not."""
@@ -99,17 +99,19 @@ class Running:
             log.warning("A lease could not be renewed: %s", error)
 
     async def release(self, delay_s: float, *, counted: bool = True) -> None:
-        """Give the lease back, and the floor before anybody else can have it."""
-        self.floor.end(time.monotonic() + delay_s)
+        """Give the lease back; here it ends before anybody else can have it."""
+        self.lease.end(time.monotonic() + delay_s)
         await quietly(self._inbox.release(self.claim, delay_s, counted=counted))
 
-    async def commit(self, written: Written) -> None:
+    async def commit(self, commit_request: CommitRequest) -> None:
         """End the event."""
-        await self.patiently(lambda: self._inbox.commit(self.claim, written))
+        await self.patiently(lambda: self._inbox.commit(self.claim, commit_request))
         self.ended = True
-        self.floor.keep()
+        self.lease.keep()
 
-    async def tell(self, find: Callable[[str], Adapter], address: Address, reply: Reply) -> Post | None:
+    async def tell(
+        self, find: Callable[[str], Adapter], address: Address, reply: Reply
+    ) -> PostedMessage | None:
         """Show the person how it ended, as far as the platform lets us; the post that shows it."""
         post = self.post
         try:
@@ -121,11 +123,11 @@ class Running:
             log.warning("The person could not be told: %s", error)
         return post
 
-    async def withdraw(self, find: Callable[[str], Adapter], event: Withdrawn) -> None:
+    async def withdraw(self, find: Callable[[str], Adapter], event: MessageWithdrawn) -> None:
         """End what was begun for a message whose author was forgotten meanwhile."""
         if event.asked or self.post is not None:
             await self.tell(find, event.address, Reply(text=FORGOTTEN))
-        await self.commit(Written())
+        await self.commit(CommitRequest())
 
     async def patiently(self, act: Callable[[], Awaitable[None]]) -> None:
         """Write down what people see already: again and again while Redis is away and the lease lasts."""
@@ -134,7 +136,7 @@ class Running:
             try:
                 return await act()
             except StateUnavailable as error:
-                if time.monotonic() + _PAUSE_S >= self.floor.until:
+                if time.monotonic() + _PAUSE_S >= self.lease.until:
                     raise
                 if not told:
                     log.warning("What was shown can't be written down yet: %s", error)

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from bot.domain.events import Deleted, Post, Rated, Said, now
+from bot.domain.events import FeedbackGiven, MessageDeleted, MessageReceived, PostedMessage, now
 from bot.domain.prompts import say
 from bot.domain.turns import Outcome, Rating, Reply, Turn
-from bot.generation.turn_builder import Draft
+from bot.generation.turn_builder import TurnBuilder
 from bot.storage.conversations.turns import pack_image, pack_prompts
-from bot.storage.queue.inbox import Written
-from bot.storage.usage.charges import bill
+from bot.storage.queue.inbox import CommitRequest
+from bot.storage.usage.charges import charge
 
 log = logging.getLogger(__name__)
 
-BURIED = (
+GAVE_UP_TEXT = (
     "Sorry, I could not answer this: something went wrong each time I tried. It is noted for the person who "
     "runs this bot. Asking in other words may help."
 )
@@ -29,41 +29,41 @@ OVERTAKEN = "_Not answered by itself: you wrote again._"
 _SAME = re.compile(r"\n\n_Asked anew at [\d:]+ UTC: the answer is the same\._\Z")
 
 
-def shown(turn: Turn, post: Post, attempts: int) -> Turn:
+def shown(turn: Turn, post: PostedMessage, attempts: int) -> Turn:
     """An answer that a post shows: the bytes of its pictures go aside."""
     images = tuple(replace(image, data=b"") for image in turn.reply.images)
     reply = replace(turn.reply, images=images)
     return replace(turn, post=post, attempts=attempts, reply=reply, ended_at=now())
 
 
-def written(draft: Draft, turn: Turn, place: int | None) -> Written:
+def commit_request(builder: TurnBuilder, turn: Turn, place: int | None) -> CommitRequest:
     """What is written down of an answer that was shown."""
-    return Written(
-        turn=turn if draft.keep else None,
+    return CommitRequest(
+        turn=turn if builder.keep else None,
         place=place,
-        sent=pack_prompts(draft.sent) if draft.sent else b"",
-        pictures={ref: pack_image(image) for ref, image in draft.pictures.items()},
-        bill=bill(turn, draft.event) if draft.reserved else None,
+        sent=pack_prompts(builder.sent) if builder.sent else b"",
+        pictures={ref: pack_image(image) for ref, image in builder.pictures.items()},
+        charge=charge(turn, builder.event) if builder.reserved else None,
     )
 
 
-def rate(turns: Sequence[Turn], rated: Rated) -> Written:
+def rate(turns: Sequence[Turn], rated: FeedbackGiven) -> CommitRequest:
     """The rated turn with its rating."""
     place = _place(turns, lambda turn: turn.post is not None and turn.post.id == rated.post)
     if place is None:
         log.info("A rating came for an answer that is no longer kept")
-        return Written()
+        return CommitRequest()
     turn = turns[place]
     ratings = {**turn.ratings, rated.user.id: Rating(good=rated.good, comment=rated.comment)}
-    return Written(turn=replace(turn, ratings=ratings), place=place)
+    return CommitRequest(turn=replace(turn, ratings=ratings), place=place)
 
 
-def delete(turns: Sequence[Turn], deleted: Deleted) -> Written:
+def delete(turns: Sequence[Turn], deleted: MessageDeleted) -> CommitRequest:
     """The deleted question's turn, gone."""
-    return Written(place=place_of(turns, deleted.target))
+    return CommitRequest(place=place_of(turns, deleted.target))
 
 
-def restored(turns: Sequence[Turn], said: Said) -> Said | None:
+def restored(turns: Sequence[Turn], said: MessageReceived) -> MessageReceived | None:
     """A deleted question that was put back, to be answered anew; None where its answer is still known."""
     if not said.restores:
         return said
@@ -72,7 +72,7 @@ def restored(turns: Sequence[Turn], said: Said) -> Said | None:
     return replace(said, id=said.restores, restores="")
 
 
-def overtaken(said: Said) -> Turn:
+def overtaken(said: MessageReceived) -> Turn:
     """A question without an answer of its own: the next prompts see it, and so does who reads the history."""
     sent = ", ".join(attachment.name for attachment in said.attachments)
     text = "\n".join(
@@ -81,18 +81,18 @@ def overtaken(said: Said) -> Turn:
     return _without(said, Reply(text=OVERTAKEN), "refused", "the same person wrote again", text)
 
 
-def given_up(said: Said, reply: Reply, reason: str) -> Turn:
+def given_up(said: MessageReceived, reply: Reply, reason: str) -> Turn:
     """A question that can't be answered."""
     return _without(said, reply, "failed", reason)
 
 
-def _without(said: Said, reply: Reply, outcome: Outcome, reason: str, seen: str = "") -> Turn:
-    draft = Draft(said, now())
-    draft.end(reply, outcome, messages=(say("user", seen),) if seen else (), reason=reason)
-    return draft.done()
+def _without(said: MessageReceived, reply: Reply, outcome: Outcome, reason: str, seen: str = "") -> Turn:
+    builder = TurnBuilder(said, now())
+    builder.end(reply, outcome, messages=(say("user", seen),) if seen else (), reason=reason)
+    return builder.done()
 
 
-def anew(turn: Turn, before: Turn) -> Turn:
+def retried(turn: Turn, before: Turn) -> Turn:
     """A turn in the place of another; where both say the same, that is said: nobody would see it."""
     text = turn.reply.text
     if turn.outcome != "answered" or turn.reply.images or _SAME.sub("", before.reply.text) != text:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Mapping
 
 from bot.storage.queue.inbox import Claim, Inbox
-from bot.worker.job import Running, quietly
-from bot.worker.poller import Rota
+from bot.worker.job import Job, quietly
+from bot.worker.poller import Poller
 
 LATER_S = 2.0
 """After which an event is looked at again that has to run alone while another one does."""
@@ -20,12 +20,12 @@ class Suspects:
     many answers is not made up for one by one.
     """
 
-    def __init__(self, running: Mapping[str, Running], rota: Rota, attempts: int) -> None:
-        self._running = running
-        self._rota = rota
+    def __init__(self, job: Mapping[str, Job], poller: Poller, attempts: int) -> None:
+        self._jobs = job
+        self._poller = poller
         self._attempts = attempts
         self._limit = max(2, attempts // 2)
-        self._alone: Running | None = None  # who has the process for itself, or waits for that
+        self._alone: Job | None = None  # who has the process for itself, or waits for that
 
     def verdict(self, claim: Claim) -> str:
         """Why an event is given up; empty where it is not."""
@@ -38,40 +38,40 @@ class Suspects:
             return "It was tried too often: each attempt ended without a word."
         return ""
 
-    async def admit(self, running: Running) -> bool:
+    async def admit(self, job: Job) -> bool:
         """Let an event begin, alone where it has to be; False where it has to come again later.
 
         Raises LeaseLost, StateUnavailable.
         """
-        for other in self._others(running):
+        for other in self._others(job):
             if other.alone and not other.ended:
                 await other.accompany(alone=False)
-        lost = running.claim.lost
+        lost = job.claim.lost
         if lost >= self._limit:
             if self._alone is not None:
                 return False
-            self._alone = running
-            self._rota.pause()
-            while others := [one.task for one in self._others(running) if one.task is not None]:
+            self._alone = job
+            self._poller.pause()
+            while others := [one.task for one in self._others(job) if one.task is not None]:
                 await asyncio.wait(others)
-        if lost and not self._others(running):
-            await running.accompany(alone=True)
+        if lost and not self._others(job):
+            await job.accompany(alone=True)
         return True
 
-    def left(self, running: Running) -> None:
+    def left(self, job: Job) -> None:
         """An event has ended, however it did."""
-        if self._alone is running:
+        if self._alone is job:
             self._alone = None
-            self._rota.go_on()
+            self._poller.go_on()
 
     async def abandon(self, inbox: Inbox, conversation: str) -> None:
         """Give back what is held, by an inbox of another loop: this conversation stalls the process.
 
         Where none is known to, all stay suspects, as after any other end.
         """
-        for running in list(self._running.values()) if conversation else ():
-            stalled = running.claim.conversation == conversation
-            await quietly(inbox.release(running.claim, 0, counted=stalled, stalled=stalled))
+        for job in list(self._jobs.values()) if conversation else ():
+            stalled = job.claim.conversation == conversation
+            await quietly(inbox.release(job.claim, 0, counted=stalled, stalled=stalled))
 
-    def _others(self, running: Running) -> list[Running]:
-        return [one for one in self._running.values() if one is not running]
+    def _others(self, job: Job) -> list[Job]:
+        return [one for one in self._jobs.values() if one is not job]

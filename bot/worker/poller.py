@@ -1,4 +1,4 @@
-"""Which shard is looked at next: nudges first, then what is known to become due, then a slow sweep."""
+"""Which shard is looked at next: wakeups first, then what is known to become due, then a slow sweep."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from bot.storage.redis import keys
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
-"""How often all shards are looked at for what a lost nudge or a dead worker left behind."""
+"""How often all shards are looked at for what a lost wakeup or a dead worker left behind."""
 
 Begin = Callable[[Claim, float], "asyncio.Task[None]"]
 """Begins to work on a claim that was asked for at a time of `time.monotonic()`: its lease began later."""
@@ -39,11 +39,11 @@ class _Outage:
         self._lasts = False
 
 
-class Rota:
+class Poller:
     """Claims what is due, `places` conversations at once, and hands each claim to `begin`.
 
-    An idle worker waits on a nudge that carries the shard. A shard that has something due later gets a
-    timer. Losing a nudge or a timer only costs time: the sweep finds what they would have found.
+    An idle worker waits on a wakeup that carries the shard. A shard that has something due later gets a
+    timer. Losing a wakeup or a timer only costs time: the sweep finds what they would have found.
     """
 
     def __init__(self, inbox: Inbox, places: int, *, begin: Begin, stop: Callable[[str], None]) -> None:
@@ -57,7 +57,7 @@ class Rota:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._deaf = _Outage("Listening for nudges")
         self._idle = _Outage("Claiming")
-        self._owed: list[Claim] = []  # claims to give back
+        self._unwanted: list[Claim] = []  # claims to give back
         self._going_on = asyncio.Event()
         self._going_on.set()
 
@@ -104,7 +104,7 @@ class Rota:
 
         The attempt counts: an event that Redis chokes on each time is given up in the end.
         """
-        self._owed.append(claim)
+        self._unwanted.append(claim)
 
     def _look_in(self, shard: int, ms: float) -> None:
         if ms <= 0:
@@ -124,14 +124,14 @@ class Rota:
     async def _listen(self) -> None:
         while not self._ended:
             try:
-                async for nudge in self._inbox.nudges():
+                async for wakeup in self._inbox.wakeups():
                     self._deaf.over()
                     if self._ended:
                         return
-                    if isinstance(nudge, int):
-                        self.look(nudge)
-                    elif nudge:
-                        self._stop(nudge)
+                    if isinstance(wakeup, int):
+                        self.look(wakeup)
+                    elif wakeup:
+                        self._stop(wakeup)
                     else:
                         self._look_everywhere()
             except StateUnavailable as error:
@@ -146,7 +146,7 @@ class Rota:
         while not self._ended:
             await asyncio.sleep(SWEEP_S)
             try:
-                await self._release_owed()
+                await self._release_unwanted()
                 firsts = await self._inbox.due()
             except StateUnavailable:
                 continue
@@ -154,13 +154,13 @@ class Rota:
                 if due_in_ms >= 0:
                     self._look_in(shard, due_in_ms)
 
-    async def _release_owed(self) -> None:
-        while self._owed:
+    async def _release_unwanted(self) -> None:
+        while self._unwanted:
             try:
-                await self._inbox.release(self._owed[0], 0)
+                await self._inbox.release(self._unwanted[0], 0)
             except LeaseLost:  # it ran out, or what was being written did arrive
-                await self._inbox.forgive(self._owed[0])
-            del self._owed[0]
+                await self._inbox.forgive(self._unwanted[0])
+            del self._unwanted[0]
 
     async def _claim(self) -> None:
         while True:

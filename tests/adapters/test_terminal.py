@@ -14,11 +14,11 @@ import pytest
 from adapters.terminal import PROMPT, TerminalAdapter
 from bot.domain.adapter import Receipt
 from bot.domain.errors import NotAllowed, StateUnavailable
-from bot.domain.events import Attachment, Event, Said, Stopped
+from bot.domain.events import Attachment, Event, MessageReceived, StopRequested
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Source
 
-Answer = Callable[[Said], Coroutine[object, object, None]]
+Answer = Callable[[MessageReceived], Coroutine[object, object, None]]
 
 
 class Engine:
@@ -33,7 +33,7 @@ class Engine:
     async def accept(self, event: Event) -> Receipt:
         self.events.append(event)
         receipt = self.receipts.pop(0) if self.receipts else "accepted"
-        if isinstance(event, Said) and receipt == "accepted":
+        if isinstance(event, MessageReceived) and receipt == "accepted":
             self.tasks.append(asyncio.create_task(self._answer(event)))
         return receipt
 
@@ -47,7 +47,7 @@ def typed() -> Iterator[tuple[TextIO, Callable[[str], object]]]:
 
 
 def echo(adapter: TerminalAdapter) -> Answer:
-    async def answer(said: Said) -> None:
+    async def answer(said: MessageReceived) -> None:
         post = await adapter.open(said.address, None, False)
         await adapter.update(post, "You ")
         await adapter.update(post, "You said ")
@@ -68,7 +68,11 @@ async def test_each_line_is_asked_once_the_one_before_is_answered(
     async with adapter:
         await adapter.listen(engine.accept)
     assert out.getvalue() == "You said one.\nYou said two.\nYou said three.\n"
-    assert [event.text for event in engine.events if isinstance(event, Said)] == ["one", "two", "three"]
+    assert [event.text for event in engine.events if isinstance(event, MessageReceived)] == [
+        "one",
+        "two",
+        "three",
+    ]
     assert {event.address.conversation for event in engine.events} == {"terminal:mine"}
     assert len({event.id for event in engine.events}) == 3
     assert all(event.address.event == event.id for event in engine.events)
@@ -101,7 +105,7 @@ async def test_ctrl_c_stops_the_answer_that_is_being_written(
     out = io.StringIO()
     adapter = TerminalAdapter("mine", tmp_path, reader, out)
 
-    async def answer(said: Said) -> None:
+    async def answer(said: MessageReceived) -> None:
         post = await adapter.open(said.address, None, False)
         os.kill(os.getpid(), signal.SIGINT)
         text = ""
@@ -115,7 +119,7 @@ async def test_ctrl_c_stops_the_answer_that_is_being_written(
     write("")
     await adapter.listen(engine.accept)
     said, stopped = engine.events
-    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped, StopRequested)
     assert stopped.address == said.address
     assert out.getvalue().endswith(" (stopped)\n")
 
@@ -137,13 +141,13 @@ async def test_a_second_ctrl_c_does_not_wait_for_the_answer(
     reader, write = typed
     adapter = TerminalAdapter("mine", tmp_path, reader, io.StringIO())
 
-    async def answer(said: Said) -> None:
+    async def answer(said: MessageReceived) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await stopped.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
     async def accept(event: Event) -> Receipt:
-        if isinstance(event, Stopped):
+        if isinstance(event, StopRequested):
             stopped.set()
         return await engine.accept(event)
 
@@ -151,7 +155,7 @@ async def test_a_second_ctrl_c_does_not_wait_for_the_answer(
     engine = Engine(answer)
     write("one\n")
     await adapter.listen(accept)
-    assert [type(event) for event in engine.events] == [Said, Stopped]
+    assert [type(event) for event in engine.events] == [MessageReceived, StopRequested]
     write("")
 
 
@@ -253,7 +257,7 @@ async def test_an_answer_that_is_closed_late_does_not_hold_up_the_reading(
     write("one\n")
     write("")
     await listening
-    assert [type(event) for event in engine.events] == [Said]
+    assert [type(event) for event in engine.events] == [MessageReceived]
 
 
 async def test_nothing_else_is_to_be_had(tmp_path: Path) -> None:
@@ -264,7 +268,7 @@ async def test_nothing_else_is_to_be_had(tmp_path: Path) -> None:
         await adapter.fetch(Attachment(id="1", name="a", mime="text/plain"))
 
 
-async def ask() -> Said:
+async def ask() -> MessageReceived:
     """What the adapter makes of a typed line."""
     reading, writing = os.pipe()
     os.write(writing, b"a question\n")
@@ -278,5 +282,5 @@ async def ask() -> Said:
     with os.fdopen(reading) as reader:
         await TerminalAdapter("mine", Path(), reader, io.StringIO()).listen(ignore)
     (said,) = asked
-    assert isinstance(said, Said)
+    assert isinstance(said, MessageReceived)
     return said

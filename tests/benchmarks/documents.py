@@ -22,8 +22,8 @@ from pathlib import Path
 
 from bot.cli.console import run
 from bot.domain.errors import NotAllowed
-from bot.files.frames import Picture
-from bot.files.process_pool import Pool
+from bot.files.frames import ScaledImage
+from bot.files.process_pool import ProcessPool
 
 TEXT_BYTES = 60_000
 _EVERY_S = 0.002
@@ -57,7 +57,7 @@ def idle(late_s: "Synchronized[float]") -> None:
 
 
 @asynccontextmanager
-async def watching(pool: Pool) -> AsyncGenerator[Measured]:
+async def watching(pool: ProcessPool) -> AsyncGenerator[Measured]:
     """Measure how late the event loop is, and the memory of both sides, until the end of the block."""
     seen = Measured()
 
@@ -83,7 +83,7 @@ async def watching(pool: Pool) -> AsyncGenerator[Measured]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def measured(pool: Pool, data: bytes) -> Measured:
+async def measured(pool: ProcessPool, data: bytes) -> Measured:
     """Read one file."""
     async with watching(pool) as seen:
         try:
@@ -91,7 +91,7 @@ async def measured(pool: Pool, data: bytes) -> Measured:
         except NotAllowed as refusal:
             seen.outcome = str(refusal)
         else:
-            kind = found.mime if isinstance(found, Picture) else f"{found.characters:,} characters"
+            kind = found.mime if isinstance(found, ScaledImage) else f"{found.characters:,} characters"
             seen.outcome = f"read: {kind}"
     return seen
 
@@ -132,7 +132,7 @@ async def hostile(only: str) -> None:
     control = spawn.Process(target=idle, args=(late_s,), daemon=True)
     control.start()
     worst = Measured()
-    pool = Pool()
+    pool = ProcessPool()
     with tempfile.TemporaryDirectory() as folder:
         for kind, name, data in _files(Path(folder), only):
             late_s.value = 0.0
@@ -165,7 +165,7 @@ async def ordinary() -> None:
         cold: list[float] = []
         warm: list[float] = []
         for _ in range(5):
-            pool = Pool()
+            pool = ProcessPool()
             cold.append((await measured(pool, data)).seconds)
             warm += [(await measured(pool, data)).seconds for _ in range(20)]
             await pool.close()

@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from bot.worker.poller import Rota
+from bot.worker.poller import Poller
 from tests.benchmarks.turns import cpu_s
 from tests.support import servers
 from tests.support.acts import said
@@ -36,9 +36,9 @@ async def claim_and_tell(url: str) -> None:
 
     def begin(claim: Claim, asked_at: float) -> asyncio.Task[None]:
         print(time.monotonic(), flush=True)
-        return asyncio.create_task(inbox.commit(claim, Written()))
+        return asyncio.create_task(inbox.commit(claim, CommitRequest()))
 
-    await Rota(inbox, 4, begin=begin, stop=lambda _: None).run(asyncio.Event())
+    await Poller(inbox, 4, begin=begin, stop=lambda _: None).run(asyncio.Event())
 
 
 async def wake_up(url: str, count: int) -> list[float]:
@@ -68,7 +68,7 @@ async def idle_share(server: Server, seconds: float) -> tuple[float, float]:
         env = {"REDIS_URL": server.url, "PARLEY_DATA_DIR": folder, "PARLEY_LOG_LEVEL": "warning"}
         worker = await start([_PARLEY, "worker"], env)
         try:
-            while keys.NUDGES not in str(server.ask("PUBSUB", "CHANNELS")):  # noqa: ASYNC110 - not our process
+            while keys.WAKEUPS not in str(server.ask("PUBSUB", "CHANNELS")):  # noqa: ASYNC110 - not our process
                 await asyncio.sleep(0.1)
             await asyncio.sleep(3)  # the first look at every shard, and what is left of starting
             before = cpu_s(worker.pid), cpu_s(server.pid)

@@ -28,7 +28,7 @@ _ANSWER = Answer(text=" ".join(f"word{number:03}" for number in range(120)), chu
 
 
 @dataclass
-class Stage:
+class Surroundings:
     """A bot between a simulated Slack and a model that can be made to think for long."""
 
     slack: Slack
@@ -54,7 +54,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(concurrency: int) -> AsyncGenerator[Stage]:
+async def stage(concurrency: int) -> AsyncGenerator[Surroundings]:
     """Everything that is needed; the bot and Redis in processes of their own."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
@@ -84,13 +84,13 @@ async def stage(concurrency: int) -> AsyncGenerator[Stage]:
             bot, redis = await start(PARLEY, env, stdout=asyncio.subprocess.DEVNULL), Redis(server.url)
             try:
                 await listening(port)
-                yield Stage(slack, azure, bot, redis)
+                yield Surroundings(slack, azure, bot, redis)
             finally:
                 await redis.close()
                 await end(bot)
 
 
-async def lead(stage: Stage, channels: list[str], turns: int) -> None:
+async def lead(stage: Surroundings, channels: list[str], turns: int) -> None:
     """So many turns in each, a few conversations at once."""
     places = asyncio.Semaphore(AT_ONCE)
 
@@ -108,7 +108,7 @@ async def lead(stage: Stage, channels: list[str], turns: int) -> None:
     await asyncio.gather(*map(one, channels))
 
 
-async def ask(stage: Stage, channels: list[str]) -> None:
+async def ask(stage: Surroundings, channels: list[str]) -> None:
     """One question in each, whose answers do not come yet."""
     stage.azure.first_s = 3600.0
     for first in range(0, len(channels), AT_ONCE):

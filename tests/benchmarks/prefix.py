@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.conversation import summarizer
-from bot.domain.events import Address, Said, User, now
+from bot.domain.events import Address, MessageReceived, User, now
 from bot.domain.prompts import Example, Match, Message, Prompt, Template, say
 from bot.domain.turns import Reply, Turn, Usage
 from bot.generation import context_window, prompt_builder
-from bot.generation.prompt_builder import Material, Room
+from bot.generation.prompt_builder import PromptInputs, TokenBudget
 from bot.llm.catalog.catalog import family_of, usd
 from bot.llm.routing.calibration import Calibration
 from bot.storage.conversations.summaries import Summary
@@ -79,18 +79,20 @@ def cached(before: Prompt | None, prompt: Prompt) -> int:
     return 0 if same < _FIRST else _FIRST + (same - _FIRST) // _STEP * _STEP
 
 
-def said(number: int) -> Said:
+def said(number: int) -> MessageReceived:
     """The question of a turn."""
     address = Address(conversation="bench:1", event=f"e{number}")
     user = User(id="ada", tenant="acme", name="Ada")
-    return Said(id=f"e{number}", address=address, user=user, at=now(), text=prose(60, 1000 + number))
+    return MessageReceived(
+        id=f"e{number}", address=address, user=user, at=now(), text=prose(60, 1000 + number)
+    )
 
 
 def sliding(turns: Sequence[Turn], budget: int) -> Sequence[Turn]:
     """What is compared with: the newest turns that fit, chosen anew for every prompt."""
     kept = 0
     for turn in reversed(turns):
-        budget -= sum(map(context_window.weigh, turn.messages))
+        budget -= sum(map(context_window.count_tokens, turn.messages))
         if budget < 0:
             break
         kept += 1
@@ -113,7 +115,7 @@ class Talk:
     def ask(self, number: int) -> None:
         """The next question: its prompt, its answer, and the summary that is made after it."""
         question = said(number)
-        prompt = prompt_builder.compose(self._material(question), self._room())
+        prompt = prompt_builder.build_prompt(self._material(question), self._room())
         sent = sum(map(tokens, prompt.messages))
         self.bill.pay(sent, cached(self._before, prompt), self._model)
         usage = Usage(deployment=self._model, input_tokens=sent)
@@ -138,16 +140,16 @@ class Talk:
             )
         )
 
-    def _room(self) -> Room:
-        context = self._calibration.room(self._model, self._context_tokens)
-        return Room(context_tokens=context, output_tokens=min(4096, self._context_tokens // 4))
+    def _room(self) -> TokenBudget:
+        context = self._calibration.context_tokens(self._model, self._context_tokens)
+        return TokenBudget(context_tokens=context, output_tokens=min(4096, self._context_tokens // 4))
 
-    def _material(self, question: Said) -> Material:
+    def _material(self, question: MessageReceived) -> PromptInputs:
         seen = self._turns[-_CLAIMED:]
         if not self._steps:
             room = self._room()
             seen = sliding(seen, room.context_tokens - room.output_tokens - 1500)
-        return Material(
+        return PromptInputs(
             template=TEMPLATE,
             said=question,
             question=question.text,

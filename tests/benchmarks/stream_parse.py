@@ -18,7 +18,7 @@ import openai
 
 from bot.domain.prompts import Parameters, Prompt, say
 from bot.llm.catalog.deployments import simple
-from bot.llm.openai.chat_stream import Answer
+from bot.llm.openai.chat_stream import ChatStream
 from bot.llm.openai.model import AzureModel
 
 CHUNKS = 50
@@ -74,7 +74,7 @@ def ways(endpoint: str, http: httpx2.AsyncClient) -> dict[str, Ask]:
         return text
 
     async def raw() -> str:
-        answer = Answer()
+        answer = ChatStream()
         async with untyped.chat.completions.with_streaming_response.create(**options) as response:
             return "".join([answer.read(data) async for data in response.iter_bytes()]) + answer.end()
 

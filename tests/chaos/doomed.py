@@ -18,10 +18,10 @@ import adapters.teams.answers.stream
 from adapters.shared import edit_throttle
 from bot.app import settings
 from bot.app.server import find_adapters
-from bot.app.services import House, open_house
+from bot.app.services import Services, open_services
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter
-from bot.domain.events import Post
+from bot.domain.events import PostedMessage
 from bot.storage.queue.inbox import Claim
 
 Step = Literal[
@@ -74,9 +74,9 @@ class Fall:
         return doomed
 
 
-def doom(step: Step, fall: Fall, house: House, platforms: list[Adapter]) -> None:
+def doom(step: Step, fall: Fall, services: Services, platforms: list[Adapter]) -> None:
     """Let this process fall when it passes the step."""
-    inbox = house.inbox
+    inbox = services.inbox
     match step:
         case "after-claim":
             _wrap(inbox, "claim", partial(fall.after, when=_claimed))
@@ -109,11 +109,11 @@ def _claimed(claim: Claim | int, *_: object) -> bool:
     return isinstance(claim, Claim)
 
 
-def _recorded(_: bool, claim: Claim, begun: Post | None = None) -> bool:
+def _recorded(_: bool, claim: Claim, begun: PostedMessage | None = None) -> bool:
     return begun is not None
 
 
-def _long(_: bool, post: Post, text: str) -> bool:
+def _long(_: bool, post: PostedMessage, text: str) -> bool:
     return len(text) > 120
 
 
@@ -124,12 +124,12 @@ def _wrap(owner: object, name: str, how: Callable[[Call], Call]) -> None:
 def _fall_after_the_first_text_was_sent(fall: Fall) -> None:
     """As soon as the platform has acknowledged it, and nobody has written it down yet."""
 
-    class DoomedPace(edit_throttle.Pace):
+    class DoomedPace(edit_throttle.EditThrottle):
         def __init__(self, send: Callable[[str], Awaitable[None]], interval_s: float) -> None:
             super().__init__(fall.after(send), interval_s)
 
     for module in (adapters.slack.answers.stream, adapters.teams.answers.stream):
-        setattr(module, "Pace", DoomedPace)  # noqa: B010 - typed as the class that it replaces
+        setattr(module, "EditThrottle", DoomedPace)  # noqa: B010 - typed as the class that it replaces
 
 
 async def work(step: Step, fall: Fall) -> None:
@@ -137,10 +137,10 @@ async def work(step: Step, fall: Fall) -> None:
     chosen = settings.load()
     telemetry.start_logging("text", "error")
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(open_house(chosen))
-        platforms = [await stack.enter_async_context(adapter) for adapter in find_adapters(house)]
-        doom(step, fall, house, platforms)
-        await house.worker(platforms).run(asyncio.Event())
+        services = await stack.enter_async_context(open_services(chosen))
+        platforms = [await stack.enter_async_context(adapter) for adapter in find_adapters(services)]
+        doom(step, fall, services, platforms)
+        await services.worker(platforms).run(asyncio.Event())
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from aiohttp import web
 
 from bot.app.server import find_adapters, web_app
-from bot.app.services import House, open_house
+from bot.app.services import Services, open_services
 from bot.app.settings import Settings
 from bot.domain.adapter import Adapter
 from bot.domain.turns import Turn
@@ -57,17 +57,17 @@ class Scene:
         async with AsyncExitStack() as stack:
             self.platform = await stack.enter_async_context(Slack() if self.place == "slack" else Teams())
             self._set_up()
-            self.house = await stack.enter_async_context(open_house(_settings(self.env)))
+            self.services = await stack.enter_async_context(open_services(_settings(self.env)))
             self.adapters = [
-                await stack.enter_async_context(adapter) for adapter in find_adapters(self.house)
+                await stack.enter_async_context(adapter) for adapter in find_adapters(self.services)
             ]
-            at = await stack.enter_async_context(served(self.house, self.adapters))
+            at = await stack.enter_async_context(served(self.services, self.adapters))
             if isinstance(self.platform, Slack):
                 self.platform.bot_url = f"{at}/slack/events"
             else:
                 self.platform.bot = f"{at}/api/messages"
             yield self
-            await immortal_keys(self.house.redis)
+            await immortal_keys(self.services.redis)
 
     def _set_up(self) -> None:
         self.env = {
@@ -102,7 +102,7 @@ class Scene:
     async def healthy_worker(self) -> AsyncGenerator[None]:
         """A worker that nothing happens to."""
         until = asyncio.Event()
-        work = asyncio.create_task(self.house.worker(self.adapters).run(until))
+        work = asyncio.create_task(self.services.worker(self.adapters).run(until))
         try:
             yield
         finally:
@@ -113,8 +113,8 @@ class Scene:
         """Let every lease run out now, as if its time had passed."""
         for shard in range(keys.SHARDS):
             ready = keys.ready(shard)
-            for conversation in await self.house.redis.call("ZRANGE", ready, 0, -1):
-                await self.house.redis.call("ZADD", ready, "XX", 0, conversation)
+            for conversation in await self.services.redis.call("ZRANGE", ready, 0, -1):
+                await self.services.redis.call("ZADD", ready, "XX", 0, conversation)
 
     async def answered(self, count: int) -> tuple[Turn, ...]:
         """Wait until there are so many turns and nothing waits any more; the history then."""
@@ -122,12 +122,12 @@ class Scene:
         async with asyncio.timeout(PATIENCE_S):
             while len(turns) < count or await self._waiting():
                 await asyncio.sleep(0.1)
-                names = [name async for name in self.house.turns.conversations()]
-                turns = await self.house.turns.turns(names[0]) if names else ()
+                names = [name async for name in self.services.turns.conversations()]
+                turns = await self.services.turns.turns(names[0]) if names else ()
         return turns
 
     async def _waiting(self) -> bool:
-        return bool([name async for name in self.house.redis.scan("parley:*:inbox:*")])
+        return bool([name async for name in self.services.redis.scan("parley:*:inbox:*")])
 
     def shown(self) -> list[str]:
         """What a person reads of the bot, message by message."""
@@ -138,9 +138,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def served(house: House, adapters: Sequence[Adapter]) -> AsyncGenerator[str]:
+async def served(services: Services, adapters: Sequence[Adapter]) -> AsyncGenerator[str]:
     """The routes on a free port; their address."""
-    runner = web.AppRunner(web_app(house, adapters), access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(web_app(services, adapters), access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

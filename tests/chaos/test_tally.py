@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from bot.domain.events import Post, now
+from bot.domain.events import PostedMessage, now
 from bot.domain.prompts import say
 from bot.domain.turns import Rating, Reply, Turn
 from tests.chaos.screens import WORDLESS, Screens, Shown, words_of
@@ -39,7 +39,7 @@ def turn_of(act: Act, name: str = "", **more: Any) -> Turn:
         outcome="answered",
         began_at=AT,
         ended_at=AT,
-        post=Post(id=act.name, data={"parts": act.name}),
+        post=PostedMessage(id=act.name, data={"parts": act.name}),
         **more,
     )
 

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bot.cli.main import parley as command_line
-from bot.domain.events import Said
-from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.domain.events import MessageReceived
+from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support.acts import said
@@ -42,16 +42,16 @@ async def inbox(redis: Redis) -> Inbox:
     return Inbox(redis, lease_s=30, limit=20, retention_s=3600)
 
 
-async def bury(inbox: Inbox, conversation: str, text: str, reason: str) -> None:
+async def dead_letter(inbox: Inbox, conversation: str, text: str, reason: str) -> None:
     await inbox.accept(said(text, event=f"of {conversation}", conversation=conversation))
     claim = await inbox.claim(keys.shard_of(conversation))
     assert isinstance(claim, Claim)
-    await inbox.commit(claim, Written(buried=reason))
+    await inbox.commit(claim, CommitRequest(dead_letter_reason=reason))
 
 
 async def waiting(inbox: Inbox, conversation: str) -> str:
     claim = await inbox.claim(keys.shard_of(conversation))
-    return claim.event.text if isinstance(claim, Claim) and isinstance(claim.event, Said) else ""
+    return claim.event.text if isinstance(claim, Claim) and isinstance(claim.event, MessageReceived) else ""
 
 
 async def test_nothing_buried_is_said_as_such(redis: Redis, parley: Parley) -> None:
@@ -61,7 +61,7 @@ async def test_nothing_buried_is_said_as_such(redis: Redis, parley: Parley) -> N
 async def test_the_list_shows_where_when_how_often_why_and_the_first_words(
     inbox: Inbox, parley: Parley
 ) -> None:
-    await bury(inbox, "slack:T1:C1:1.2", "Please sum up\nthis: " + "word " * 99, "ValueError: boom")
+    await dead_letter(inbox, "slack:T1:C1:1.2", "Please sum up\nthis: " + "word " * 99, "ValueError: boom")
     first, said_, why = (await on(parley, "list")).output.splitlines()
     shape = r"[0-9a-f]{10}  \d{4}-\d\d-\d\d \d\d:\d\d UTC  1 attempt  slack:T1:C1:1\.2"
     assert re.fullmatch(shape, first)
@@ -71,8 +71,8 @@ async def test_the_list_shows_where_when_how_often_why_and_the_first_words(
 
 
 async def test_one_is_tried_again_another_is_dropped(inbox: Inbox, parley: Parley) -> None:
-    await bury(inbox, "test:one", "once more", "it fails")
-    await bury(inbox, "test:two", "never mind", "it fails")
+    await dead_letter(inbox, "test:one", "once more", "it fails")
+    await dead_letter(inbox, "test:two", "never mind", "it fails")
     one, two = re.findall(r"^([0-9a-f]{10}) ", (await on(parley, "list")).output, re.MULTILINE)
     assert (await on(parley, "retry", one)).output == f"{one} is queued again.\n"
     assert (await on(parley, "drop", two)).output == f"{two} is deleted.\n"
@@ -85,7 +85,7 @@ async def test_one_is_tried_again_another_is_dropped(inbox: Inbox, parley: Parle
 
 async def test_all_are_tried_again_at_once(inbox: Inbox, parley: Parley) -> None:
     for number in range(3):
-        await bury(inbox, f"test:{number}", f"m{number}", "the key is wrong")
+        await dead_letter(inbox, f"test:{number}", f"m{number}", "the key is wrong")
     assert (await on(parley, "retry", "--all")).output.count("is queued again.") == 3
     assert [await waiting(inbox, f"test:{number}") for number in range(3)] == ["m0", "m1", "m2"]
 

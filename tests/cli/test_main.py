@@ -12,11 +12,10 @@ import yaml
 
 from bot.app import server
 from bot.app.settings import Settings
-from bot.cli import main as cli
-from bot.cli import preview
+from bot.cli import main, preview
 from bot.domain.errors import StateUnavailable
-from bot.domain.prompts import Image, LeftOut, Message, Parameters, Prompt, Template, Text, ToolSpec, say
-from bot.domain.turns import Finding
+from bot.domain.prompts import Image, Message, Omission, Parameters, Prompt, Template, Text, ToolSpec, say
+from bot.domain.turns import CheckResult
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -36,7 +35,7 @@ def parley(
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["parley", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         code = ended.value.code
         said = capsys.readouterr()
         return code if isinstance(code, int) else 0, said.out, said.err
@@ -76,7 +75,7 @@ def test_what_the_operator_has_to_mend_is_one_line_and_exit_code_2(
 
 
 def test_what_may_pass_is_one_line_and_exit_code_1(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(settings: Settings) -> list[Finding]:
+    async def away(settings: Settings) -> list[CheckResult]:
         raise StateUnavailable("Redis is away.")
 
     monkeypatch.setattr(server, "check", away)
@@ -124,11 +123,11 @@ def test_check_says_a_line_for_each_finding_and_fails_on_an_error(
     parley: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     findings = [
-        Finding(level="ok", subject="redis", words="7.2, embedded"),
-        Finding(level="warning", subject="slack", words="the scope files:read is missing\nAdd it."),
+        CheckResult(level="ok", subject="redis", words="7.2, embedded"),
+        CheckResult(level="warning", subject="slack", words="the scope files:read is missing\nAdd it."),
     ]
 
-    async def check(settings: Settings) -> list[Finding]:
+    async def check(settings: Settings) -> list[CheckResult]:
         return findings
 
     monkeypatch.setattr(server, "check", check)
@@ -139,7 +138,7 @@ def test_check_says_a_line_for_each_finding_and_fails_on_an_error(
         "warning  slack  the scope files:read is missing\n"
         "                Add it.\n"
     )
-    findings.append(Finding(level="error", subject="model", words="gone"))
+    findings.append(CheckResult(level="error", subject="model", words="gone"))
     assert parley("check")[0] == 1
 
 
@@ -256,14 +255,14 @@ def test_the_nearest_examples_of_a_pool_are_rendered(parley: Run) -> None:
 
 def test_a_prompt_shows_its_pictures_its_tools_and_what_was_left_out() -> None:
     picture = Message(role="user", parts=(Text(text="brighter"), Image(mime="image/png", alt="a bicycle")))
-    text = preview.sent(
+    text = preview.describe_prompt(
         Prompt(
             template="t@1",
             capability="chat",
             messages=(say("system", "Hi."), picture),
             tools=(ToolSpec(name="clock", description="", schema={}),),
             parameters=Parameters(seed=7),
-            left_out=(LeftOut(what="turns", count=3, why="the context is full"),),
+            left_out=(Omission(what="turns", count=3, why="the context is full"),),
         )
     )
     assert "--- user\nbrighter\n[picture: a bicycle]\n" in text

@@ -11,7 +11,7 @@ import fastjsonschema  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 import yaml
 
-from bot.cli import main as cli
+from bot.cli import main
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example, Match, Parameters, Template
 from bot.prompts import lint
@@ -322,7 +322,7 @@ def parley(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["parley", "prompts", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         code = ended.value.code
         said = capsys.readouterr()
         return code if isinstance(code, int) else 0, said.out, said.err

@@ -14,9 +14,9 @@ from bot.cli.main import parley
 from bot.domain.errors import ConfigError
 from bot.domain.events import now
 from bot.domain.turns import Delta, Usage
-from bot.storage.queue.dead_letters import Graveyard
-from bot.storage.usage.charges import Bill
-from bot.storage.usage.reports import Books, Line
+from bot.storage.queue.dead_letters import DeadLetterQueue
+from bot.storage.usage.charges import Charge
+from bot.storage.usage.reports import UsageReports, UsageRow
 from tests.support.acts import BOB, edited, forgets, said
 from tests.support.bench import Bench
 from tests.support.room import words
@@ -66,7 +66,7 @@ async def test_an_answer_that_is_asked_for_anew_is_paid_for_anew(bench: Bench) -
     await bench.answer(said("first", event="a"))
     await bench.answer(edited("a", "second"))
     await bench.answer(said("again", event="b"))
-    (requests,) = await bench.ledger.standing(BOB, "")
+    (requests,) = await bench.ledger.limit_status(BOB, "")
     assert requests.used == 0
     day = now().date()
     assert (await bench.ledger.spent("acme", "ada", day, day)).turns == 3
@@ -79,7 +79,7 @@ async def test_what_was_given_up_holds_no_reservation(bench: Bench) -> None:
     (turn,) = await bench.answer(said())
     assert turn.outcome == "failed"
     await bench.until(lambda: no_reservation(bench))
-    assert [one.used for one in await bench.ledger.standing(said().user, "")] == [0, 0]
+    assert [one.used for one in await bench.ledger.limit_status(said().user, "")] == [0, 0]
 
 
 async def no_reservation(bench: Bench) -> bool:
@@ -100,7 +100,7 @@ async def test_field_note_42_what_was_given_up_of_a_person_is_forgotten_too(benc
     await bench.answer(said("mine", event="a"), said("yours", event="b", user=BOB))
     await bench.answer(*forgets("c"))
     assert "1 message that I could not answer" in bench.room.texts[-1]
-    left = await Graveyard(bench.redis).all()
+    left = await DeadLetterQueue(bench.redis).all()
     assert [one.words for one in left.values()] == ["yours"]
 
 
@@ -117,12 +117,12 @@ async def used(bench: Bench) -> Bench:
         ("globex", "=zed", 0): Usage(deployment="free", images=2, usd=0.0),
     }
     for (tenant, person, ago), one in uses.items():
-        await bench.bills.settle(
-            Bill(
+        await bench.charges.settle(
+            Charge(
                 event=f"{person} {ago}",
                 tenant=tenant,
                 person=person,
-                room="test [C1]",
+                place="test [C1]",
                 template="assistant",
                 conversation=f"test:{person}",
                 at=now() - timedelta(days=ago),
@@ -131,19 +131,19 @@ async def used(bench: Bench) -> Bench:
                 usage=(one,),
             )
         )
-    await bench.bills.tidy()
+    await bench.charges.tidy()
     return bench
 
 
 async def printed(used: Bench, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
     """What the command prints of these days."""
     today = now().date()
-    lines = await Books(used.redis).lines(today - timedelta(days=1), today)
+    lines = await UsageReports(used.redis).rows(today - timedelta(days=1), today)
 
-    def read(first: date, last: date) -> Sequence[Line]:
+    def read(first: date, last: date) -> Sequence[UsageRow]:
         return lines
 
-    def at_once(found: Sequence[Line]) -> Sequence[Line]:
+    def at_once(found: Sequence[UsageRow]) -> Sequence[UsageRow]:
         return found
 
     monkeypatch.setattr(usage, "read_lines", read)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from adapters.slack import SlackAdapter
 from bot.domain.adapter import Adapter
-from tests.contracts.platform import Desk
+from tests.contracts.platform import FakeSelfService
 from tests.simulators.slack import SlackSimulator
 from tests.simulators.slack_methods import Message
 
@@ -27,7 +27,7 @@ class OnSlack:
     completes = True
 
     def __init__(self) -> None:
-        self.desk = Desk()
+        self.self_service = FakeSelfService()
         self.slack = SlackSimulator(retry_pauses_s=())
         self.said: dict[int, str] = {}
 
@@ -44,7 +44,7 @@ class OnSlack:
         self.adapter: Adapter = await self.stack.enter_async_context(self._adapter())
         self.http = await self.stack.enter_async_context(ClientSession())
         app = web.Application()
-        app.add_routes(self.adapter.routes(self.desk.accept))
+        app.add_routes(self.adapter.routes(self.self_service.accept))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         self.stack.push_async_callback(runner.cleanup)

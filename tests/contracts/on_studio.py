@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from adapters.studio import StudioAdapter
 from bot.domain.adapter import Adapter
 from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
-from tests.contracts.platform import Desk
+from tests.contracts.platform import FakeSelfService
 
 CONVERSATION = "c" * 32
 TOKEN = SecretStr("a token of some length")
@@ -27,15 +27,15 @@ class OnStudio:
     completes = True
 
     def __init__(self) -> None:
-        self.desk = Desk()
-        self.feed = MemoryFeed()
+        self.self_service = FakeSelfService()
+        self.event_stream = MemoryFeed()
         self.history = MemoryHistory()
-        self.adapter: Adapter = StudioAdapter(self.feed, self.history, TOKEN)
+        self.adapter: Adapter = StudioAdapter(self.event_stream, self.history, TOKEN)
 
     async def __aenter__(self) -> Self:
         await self.adapter.__aenter__()
         app = web.Application()
-        app.add_routes(self.adapter.routes(self.desk.accept))
+        app.add_routes(self.adapter.routes(self.self_service.accept))
         self.runner = web.AppRunner(app, shutdown_timeout=1)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
@@ -58,14 +58,14 @@ class OnStudio:
         headers = {"Content-Type": "application/json", "X-Parley": "studio"}
         if not signed:
             self.http.cookie_jar.clear()
-        door = f"{self.url}/studio/conversations/{CONVERSATION}/messages"
-        async with self.http.post(door, data=io.BytesIO(body), headers=headers) as response:
+        address = f"{self.url}/studio/conversations/{CONVERSATION}/messages"
+        async with self.http.post(address, data=io.BytesIO(body), headers=headers) as response:
             return response.status
 
     def _answers(self) -> list[dict[str, Any]]:
         """What the page holds after all frames: one answer for each message, in the order of the messages."""
         answers: dict[str, dict[str, Any]] = {}
-        for frame in map(json.loads, self.feed.frames[f"studio:{CONVERSATION}"]):
+        for frame in map(json.loads, self.event_stream.frames[f"studio:{CONVERSATION}"]):
             if frame["kind"] == "text":
                 before = answers.get(frame["event"], {}).get("html", "")
                 units = before.encode("utf-16-le")[: frame["keep"] * 2]
@@ -91,7 +91,7 @@ class OnStudio:
         return [tag for page in pages for tag in re.findall(r"<(?:script|img|iframe|at|[^a-z/])[^>]*>", page)]
 
     def outage(self, on: bool) -> None:
-        self.feed.away = on
+        self.event_stream.away = on
 
     async def another(self) -> Adapter:
-        return await StudioAdapter(self.feed, self.history, TOKEN).__aenter__()
+        return await StudioAdapter(self.event_stream, self.history, TOKEN).__aenter__()

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from adapters.teams import TeamsAdapter
 from bot.domain.adapter import Adapter
-from tests.contracts.platform import Desk
+from tests.contracts.platform import FakeSelfService
 from tests.simulators import teams_tokens
 from tests.simulators.teams import APP_ID, PASSWORD, Delivery, Fault, Message, TeamsSimulator
 
@@ -26,7 +26,7 @@ class OnTeams:
     completes = True
 
     def __init__(self) -> None:
-        self.desk = Desk()
+        self.self_service = FakeSelfService()
         self.teams = TeamsSimulator()
         self.said: dict[int, Delivery] = {}
 
@@ -39,7 +39,7 @@ class OnTeams:
         self.adapter: Adapter = await self.stack.enter_async_context(self._adapter())
         self.http = await self.stack.enter_async_context(ClientSession())
         app = web.Application()
-        app.add_routes(self.adapter.routes(self.desk.accept))
+        app.add_routes(self.adapter.routes(self.self_service.accept))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         self.stack.push_async_callback(runner.cleanup)

@@ -11,7 +11,7 @@ from typing import Self
 
 from adapters.terminal import TerminalAdapter
 from bot.domain.adapter import Adapter
-from tests.contracts.platform import Desk
+from tests.contracts.platform import FakeSelfService
 
 
 class OnTerminal:
@@ -21,7 +21,7 @@ class OnTerminal:
     completes = False
 
     def __init__(self) -> None:
-        self.desk = Desk()
+        self.self_service = FakeSelfService()
         self.screen = io.StringIO()
         self.folder = tempfile.TemporaryDirectory()
         reading, self.keyboard = os.pipe()
@@ -33,7 +33,7 @@ class OnTerminal:
 
     async def __aenter__(self) -> Self:
         await self.adapter.__aenter__()
-        self.listening = asyncio.create_task(self.adapter.listen(self.desk.accept))
+        self.listening = asyncio.create_task(self.adapter.listen(self.self_service.accept))
         return self
 
     async def __aexit__(
@@ -46,10 +46,10 @@ class OnTerminal:
         self.folder.cleanup()
 
     async def say(self, text: str, number: int = 1) -> int:
-        before = len(self.desk.events)
+        before = len(self.self_service.events)
         os.write(self.keyboard, f"{text}\n".encode())
-        async with self.desk.news:
-            await self.desk.news.wait_for(lambda: len(self.desk.events) > before)
+        async with self.self_service.news:
+            await self.self_service.news.wait_for(lambda: len(self.self_service.events) > before)
         return 200
 
     async def deliver(self, body: bytes, *, signed: bool = True) -> int:

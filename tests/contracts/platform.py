@@ -6,11 +6,11 @@ from typing import Protocol, Self
 
 from bot.domain.adapter import Adapter, Receipt
 from bot.domain.errors import StateUnavailable
-from bot.domain.events import Event, Said
+from bot.domain.events import Event, MessageReceived
 from tests.support.patience import PATIENCE_S
 
 
-class Desk:
+class FakeSelfService:
     """Stands behind `accept`: keeps the events and says what it is told to say."""
 
     def __init__(self) -> None:
@@ -32,21 +32,21 @@ class Desk:
             raise StateUnavailable("The message store is away.")
         return self.receipt
 
-    async def said(self, count: int = 1) -> list[Said]:
+    async def said(self, count: int = 1) -> list[MessageReceived]:
         """The messages, once there are so many."""
         async with asyncio.timeout(PATIENCE_S), self.news:
             await self.news.wait_for(lambda: len(self._said()) >= count)
             return self._said()
 
-    def _said(self) -> list[Said]:
-        return [event for event in self.events if isinstance(event, Said)]
+    def _said(self) -> list[MessageReceived]:
+        return [event for event in self.events if isinstance(event, MessageReceived)]
 
 
 class Platform(Protocol):
     """A platform that runs here, with one person on it and our adapter connected."""
 
     adapter: Adapter
-    desk: Desk
+    self_service: FakeSelfService
     has_routes: bool
     """Events come by HTTP: statuses matter."""
     completes: bool

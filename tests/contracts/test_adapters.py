@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from bot.domain.errors import ConfigError, PlatformUnavailable, Refused
-from bot.domain.events import Address, Post, Said
+from bot.domain.events import Address, MessageReceived, PostedMessage
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
 from tests.adapters.studio.conftest import red_picture
@@ -37,12 +37,12 @@ by_http = pytest.mark.parametrize("platform", BY_HTTP, indirect=True)
 in_place = pytest.mark.parametrize("platform", IN_PLACE, indirect=True)
 
 
-async def asked(platform: Platform, text: str = "hello", number: int = 1) -> Said:
+async def asked(platform: Platform, text: str = "hello", number: int = 1) -> MessageReceived:
     await platform.say(text, number)
-    return (await platform.desk.said())[-1]
+    return (await platform.self_service.said())[-1]
 
 
-async def answer(platform: Platform, address: Address, *growing: str, reply: Reply) -> Post:
+async def answer(platform: Platform, address: Address, *growing: str, reply: Reply) -> PostedMessage:
     post = await platform.adapter.open(address, None, retry=False)
     for text in growing:
         assert await platform.adapter.update(post, text)
@@ -58,7 +58,7 @@ async def text_shown(platform: Platform) -> str:
 
 async def test_a_message_becomes_one_said_with_its_words_and_its_author(platform: Platform) -> None:
     said = await asked(platform, "What is the capital of France?")
-    assert len(platform.desk.events) == 1
+    assert len(platform.self_service.events) == 1
     assert said.text == "What is the capital of France?"
     assert said.user.id
     assert said.user.tenant
@@ -77,7 +77,7 @@ async def test_every_delivery_of_a_message_is_the_same_event(platform: Platform)
     await platform.say("once", 1)
     await platform.say("once", 1)
     await platform.say("once", 2)
-    first, again, other = await platform.desk.said(3)
+    first, again, other = await platform.self_service.said(3)
     assert again.id == first.id
     assert again.address.conversation == first.address.conversation
     assert other.id != first.id
@@ -86,23 +86,23 @@ async def test_every_delivery_of_a_message_is_the_same_event(platform: Platform)
 @by_http
 async def test_the_platform_is_thanked_when_the_message_is_written_down(platform: Platform) -> None:
     status = await platform.say("hello")
-    platform.desk.order.append("thanked")
+    platform.self_service.order.append("thanked")
     assert 200 <= status < 300
-    assert platform.desk.order == ["asked to write down", "written down", "thanked"]
+    assert platform.self_service.order == ["asked to write down", "written down", "thanked"]
 
 
 @by_http
 async def test_with_the_store_away_the_platform_keeps_the_message(platform: Platform) -> None:
-    platform.desk.away = True
+    platform.self_service.away = True
     assert await platform.say("hello") == 503
-    platform.desk.away = False
+    platform.self_service.away = False
     assert 200 <= await platform.say("hello") < 300
-    first, again = await platform.desk.said(2)
+    first, again = await platform.self_service.said(2)
     assert first.id == again.id
 
 
 async def test_a_busy_conversation_is_said_so(platform: Platform) -> None:
-    platform.desk.receipt = "busy"
+    platform.self_service.receipt = "busy"
     if await platform.say("one too many") == 429:  # the page itself says so, beside the words that it keeps
         return
     async with asyncio.timeout(PATIENCE_S):
@@ -113,19 +113,19 @@ async def test_a_busy_conversation_is_said_so(platform: Platform) -> None:
 @by_http
 async def test_a_malformed_body_is_refused(platform: Platform) -> None:
     assert await platform.deliver(b'{"half of a') == 400
-    assert platform.desk.events == []
+    assert platform.self_service.events == []
 
 
 @by_http
 async def test_an_oversized_body_is_refused(platform: Platform) -> None:
     assert await platform.deliver(b'{"text": "' + b"x" * 3_000_000 + b'"}') == 413
-    assert platform.desk.events == []
+    assert platform.self_service.events == []
 
 
 @by_http
 async def test_an_unsigned_body_is_refused(platform: Platform, caplog: pytest.LogCaptureFixture) -> None:
     assert await platform.deliver(b'{"text": "xyzzy"}', signed=False) == 401
-    assert platform.desk.events == []
+    assert platform.self_service.events == []
     assert "xyzzy" not in caplog.text
 
 
@@ -183,7 +183,7 @@ async def test_a_platform_that_refuses_for_good_is_said_so_in_the_errors_that_th
 ) -> None:
     async with kind() as platform:
         await platform.say("hello")
-        said = (await platform.desk.said())[-1]
+        said = (await platform.self_service.said())[-1]
         begun = await platform.adapter.open(said.address, None, retry=False)
         await platform.adapter.update(begun, "alpha-1")
         platform.refuse()

@@ -12,10 +12,10 @@ from bot.domain.errors import NotAllowed
 from bot.domain.prompts import Capability, Image, Message, Parameters, Prompt, Text, say
 from bot.domain.turns import Deployment
 from bot.llm.catalog.deployments import simple
-from bot.llm.demo.model import OfflineModel, deployments
+from bot.llm.demo.model import DemoModel, deployments
 from bot.llm.openai.client import Clients
 from bot.llm.protocol import Model
-from bot.llm.routing import router as rooms
+from bot.llm.routing import router
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import png
 
@@ -39,7 +39,7 @@ async def azure_models(version: str | None, path: str = "") -> AsyncGenerator[Mo
 @asynccontextmanager
 async def demo() -> AsyncGenerator[Models]:
     """The built-in model."""
-    yield {one.capability: OfflineModel(one, pace_s=0) for one in deployments()}
+    yield {one.capability: DemoModel(one, pace_s=0) for one in deployments()}
 
 
 @asynccontextmanager
@@ -47,7 +47,7 @@ async def gateway() -> AsyncGenerator[Models]:
     """A gateway over deployments of both wires."""
     async with AzureSimulator() as azure:
         both = (*catalogue(azure, None), *catalogue(azure, "2024-10-21"))
-        async with rooms.connect(both, {"AZURE_OPENAI_API_KEY": KEY}) as model:
+        async with router.connect(both, {"AZURE_OPENAI_API_KEY": KEY}) as model:
             yield {"chat": model, "image": model, "embedding": model}
 
 

@@ -88,7 +88,7 @@ async def test_a_choice_is_taken_back(two: Bench, word: str) -> None:
     back, hi = said(f"prompt {word}", event="b"), said("hi", event="c")
     await two.answer(said("/prompt pirate", event="a"), back, hi)
     assert two.model.prompts[-1].messages[0].text == "You help Ada."
-    assert (await two.desk.about(ADA, "")).template == ""
+    assert (await two.preferences.profile(ADA, "")).template == ""
 
 
 async def test_the_words_that_call_a_template_go_before_a_choice(two: Bench) -> None:
@@ -284,12 +284,12 @@ async def test_a_filtered_answer_was_written_by_no_model_and_one_that_broke_off_
 
 async def test_the_desk_tells_a_person_what_is_theirs(two: Bench) -> None:
     await two.answer(said("hello", event="a"))
-    await two.desk.choose(ADA, "", template="pirate", deployment="small")
-    about = await two.desk.about(ADA, "")
-    assert (about.template, about.deployment) == ("pirate", "small")
-    assert about.templates == (("assistant", "assistant"), ("pirate", "Talks like a pirate"))
-    assert about.deployments == (("big", "big-model"), ("small", "small-model"))
-    assert (about.conversations, about.answers) == (1, 1)
-    assert "| Today | 1 |" in about.usage
-    assert "what you chose" in await two.desk.forget(ADA)
-    assert (await two.desk.about(ADA, "")).answers == 0
+    await two.preferences.choose(ADA, "", template="pirate", deployment="small")
+    profile = await two.preferences.profile(ADA, "")
+    assert (profile.template, profile.deployment) == ("pirate", "small")
+    assert profile.templates == (("assistant", "assistant"), ("pirate", "Talks like a pirate"))
+    assert profile.deployments == (("big", "big-model"), ("small", "small-model"))
+    assert (profile.conversations, profile.answers) == (1, 1)
+    assert "| Today | 1 |" in profile.usage
+    assert "what you chose" in await two.preferences.forget(ADA)
+    assert (await two.preferences.profile(ADA, "")).answers == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from bot.conversation.preferences import FORGET_NOW
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.storage.redis import keys
 from tests.support.acts import ADA, BOB, forgets, said
 from tests.support.bench import ROOM, Bench
@@ -123,9 +123,9 @@ async def test_field_fault_81_an_attempt_that_is_repeated_says_what_the_first_de
     await bench.answer(said("mine", event="a"))
     bench.room.broken.clear()
     await bench.answer(said("mine", event="a2"), said("forget me", event="b"))
-    before = await bench.desk.confirm_forget(ADA, "c", ROOM)
+    before = await bench.preferences.confirm_forget(ADA, "c", ROOM)
     await bench.answer(said("later", event="d"))
-    assert await bench.desk.confirm_forget(ADA, "c", ROOM) == before
+    assert await bench.preferences.confirm_forget(ADA, "c", ROOM) == before
     assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["d"]
     await bench.answer(said(FORGET_NOW, event="e"))
     assert "nothing to confirm" in bench.room.texts[-1]
@@ -140,7 +140,7 @@ async def test_field_fault_81_in_a_channel_nothing_changes_for_the_others_by_a_s
     """Field fault 81: a channel is muted by the exact word alone."""
     bench.model.script = lambda prompt: words("ok")
 
-    def here(text: str, event: str) -> Said:
+    def here(text: str, event: str) -> MessageReceived:
         return said(text, event=event, channel="C1")
 
     await bench.answer(

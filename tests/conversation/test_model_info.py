@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.conversation.model_info import Serving
-from bot.domain import limits as budgets
+from bot.conversation.model_info import ModelInfo
+from bot.domain.limits import read
 from bot.domain.prompts import Template
 from tests.llm.scripted import Scripted, named, over
 
@@ -23,4 +23,4 @@ def test_where_a_budget_counts_it_an_answer_has_an_end(
     limits: str, family: str, gives: int, answer: int | None
 ) -> None:
     gateway = over((named("a", family=family, output_tokens=gives), Scripted("a")))
-    assert Serving(gateway, budgets.read(limits)).room(CHAT).answer_tokens == answer
+    assert ModelInfo(gateway, read(limits)).token_budget(CHAT).answer_tokens == answer

@@ -7,14 +7,14 @@ from msgspec.structs import replace
 
 from bot.conversation.thread_context import is_asked_for
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Quote, Said
+from bot.domain.events import MessageReceived, QuotedMessage
 from tests.support.acts import BOB, said
 from tests.support.bench import Bench
 
 SOON = timedelta(seconds=1)
 
 
-def overheard(text: str, event: str, conversation: str = "test:room") -> Said:
+def overheard(text: str, event: str, conversation: str = "test:room") -> MessageReceived:
     return said(text, event=event, conversation=conversation, channel="C1", addressed=False, user=BOB)
 
 
@@ -65,7 +65,7 @@ async def test_what_is_dropped_leaves_no_trace(bench: Bench) -> None:
 
 
 async def test_in_a_chat_without_threads_it_waits_to_be_named_unless_people_want_more(bench: Bench) -> None:
-    def chat(text: str, event: str, addressed: bool) -> Said:
+    def chat(text: str, event: str, addressed: bool) -> MessageReceived:
         return replace(said(text, event=event, channel="G1", addressed=addressed), threaded=False)
 
     await bench.answer(chat("hello", "a", True), chat("not for you", "b", False))
@@ -78,14 +78,15 @@ async def test_in_a_chat_without_threads_it_waits_to_be_named_unless_people_want
 
 
 async def test_in_a_chat_without_threads_it_sees_what_was_said_since_its_last_answer(bench: Bench) -> None:
-    def chat(text: str, event: str) -> Said:
+    def chat(text: str, event: str) -> MessageReceived:
         return replace(said(text, event=event, channel="G1"), threaded=False)
 
     await bench.answer(first := chat("hello", "a"))
     old, new = (
-        Quote(author="Bob", text=text, at=first.at + step) for text, step in (("Old.", -SOON), ("New.", SOON))
+        QuotedMessage(author="Bob", text=text, at=first.at + step)
+        for text, step in (("Old.", -SOON), ("New.", SOON))
     )
-    bench.room.before = (old, new, Quote(author="Bob", text="Some time."))
+    bench.room.before = (old, new, QuotedMessage(author="Bob", text="Some time."))
     await bench.answer(chat("and now?", "b"))
     text = bench.model.prompts[1].messages[-1].text
     assert "New." in text
@@ -102,24 +103,24 @@ async def test_manners_are_for_channels(bench: Bench) -> None:
 
 
 async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_before(bench: Bench) -> None:
-    bench.room.before = (Quote(author="Bob", text="The printer is on fire."),)
+    bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
     await bench.answer(said("what shall we do?", channel="C1", event="a"))
     text = bench.model.prompts[0].messages[-1].text
     assert '<message author="Bob">\nThe printer is on fire.\n</message>' in text
     assert text.endswith("what shall we do?")
-    bench.room.before = (Quote(author="Bob", text="Later."),)
+    bench.room.before = (QuotedMessage(author="Bob", text="Later."),)
     await bench.answer(said("and then?", channel="C1", event="b"))
     assert bench.model.prompts[1].messages[-1].text == "and then?"
 
 
 async def test_field_note_17_a_bare_call_into_a_thread_is_about_the_thread(bench: Bench) -> None:
-    bench.room.before = (Quote(author="Bob", text="The printer is on fire."),)
+    bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
     await bench.answer(said("", channel="C1"))
     assert "on fire" in bench.model.prompts[0].messages[-1].text
 
 
 async def test_a_reset_is_not_undone_by_what_the_thread_still_shows(bench: Bench) -> None:
-    bench.room.before = (Quote(author="Bob", text="The printer is on fire."),)
+    bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
     await bench.answer(said("what shall we do?", channel="C1", event="a"))
     await bench.answer(said("reset", channel="C1", event="b"))
     await bench.answer(said("what is new?", channel="C1", event="c"))
@@ -129,7 +130,7 @@ async def test_a_reset_is_not_undone_by_what_the_thread_still_shows(bench: Bench
 
 
 async def test_a_direct_chat_has_no_thread_before_it(bench: Bench) -> None:
-    bench.room.before = (Quote(author="Bob", text="elsewhere"),)
+    bench.room.before = (QuotedMessage(author="Bob", text="elsewhere"),)
     await bench.answer(replace(said("hello"), direct=True))
     assert bench.model.prompts[0].messages[-1].text == "hello"
 
@@ -182,7 +183,7 @@ async def test_asked_to_sum_up_what_it_knows_only_in_part_it_says_so_too(bench: 
 
 async def test_asked_to_sum_up_in_a_running_thread_it_reads_what_others_said(bench: Bench) -> None:
     await bench.answer(said("hello", channel="C1", event="a"))
-    bench.room.before = (Quote(author="Bob", text="The printer is on fire."),)
+    bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
     await bench.answer(said("summarise this thread", channel="C1", event="b"))
     assert "The printer is on fire." in bench.model.prompts[1].messages[-1].text
 
@@ -200,7 +201,7 @@ async def test_asked_to_sum_up_while_the_platform_is_away_it_asks_for_patience(b
 
 async def test_of_a_long_thread_the_newest_goes_to_the_model(bench: Bench) -> None:
     bench.context_tokens = 100_000
-    bench.room.before = tuple(Quote(author="Bob", text=f"m{n} " + "x" * 500) for n in range(60))
+    bench.room.before = tuple(QuotedMessage(author="Bob", text=f"m{n} " + "x" * 500) for n in range(60))
     await bench.answer(said("sum up", channel="C1"))
     text = bench.model.prompts[0].messages[-1].text
     assert "m59 " in text
@@ -209,7 +210,7 @@ async def test_of_a_long_thread_the_newest_goes_to_the_model(bench: Bench) -> No
 
 async def test_field_note_31_a_thread_never_crowds_out_the_question(bench: Bench) -> None:
     bench.context_tokens = 1000
-    bench.room.before = tuple(Quote(author="Bob", text=f"m{n} " + "x" * 300) for n in range(20))
+    bench.room.before = tuple(QuotedMessage(author="Bob", text=f"m{n} " + "x" * 300) for n in range(20))
     (turn,) = await bench.answer(said("sum up", channel="C1"))
     (prompt,) = bench.model.prompts
     assert prompt.messages[-1].text.endswith("sum up")
@@ -218,7 +219,7 @@ async def test_field_note_31_a_thread_never_crowds_out_the_question(bench: Bench
 
 
 async def test_the_room_is_asked_about_only_by_those_who_want_to_know_of_it(bench: Bench) -> None:
-    bench.room.before = (Quote(author="Bob", text="Lunch at noon?"),)
+    bench.room.before = (QuotedMessage(author="Bob", text="Lunch at noon?"),)
     await bench.answer(said("hello", event="a", channel="C1"))
     await bench.answer(said("Summarise this channel", event="b", channel="C1"))
     assert bench.room.rooms == [False, True]

@@ -48,17 +48,17 @@ def test_a_command_that_nobody_answers_is_refused_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", ["make it brighter", "Same but at night", "now with a hat", "crop the picture"]
+    "picture_request", ["make it brighter", "Same but at night", "now with a hat", "crop the picture"]
 )
-def test_field_note_39_a_change_of_the_last_picture_is_recognised(wish: str) -> None:
-    assert is_change(wish)
+def test_field_note_39_a_change_of_the_last_picture_is_recognised(picture_request: str) -> None:
+    assert is_change(picture_request)
 
 
 @pytest.mark.parametrize(
-    "wish", ["a red bicycle", "a cat that sleeps", "paint a house", "make a poster for Ada"]
+    "picture_request", ["a red bicycle", "a cat that sleeps", "paint a house", "make a poster for Ada"]
 )
-def test_a_new_picture_is_no_change(wish: str) -> None:
-    assert not is_change(wish)
+def test_a_new_picture_is_no_change(picture_request: str) -> None:
+    assert not is_change(picture_request)
 
 
 def test_a_tenant_s_usual_template_stands_in_for_the_default_one_alone() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bot.app.services import open_house
+from bot.app.services import open_services
 from bot.app.settings import Settings
 from bot.cli.main import parley as command_line
-from bot.domain.events import Address, Departed, User, now
+from bot.domain.events import Address, AppUninstalled, User, now
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta, Usage
 from bot.storage.queue.inbox import Inbox
@@ -21,10 +21,12 @@ from tests.support.acts import said
 from tests.support.bench import ROOM, Bench
 
 
-def departed(event: str = "gone", rooms: str = "test:") -> Departed:
+def departed(event: str = "gone", conversations: str = "test:") -> AppUninstalled:
     address = Address(conversation="departed:acme", event=event)
     user = User(id="", tenant="acme")
-    return Departed(id=event, address=address, user=user, at=now(), rooms=rooms, whole=True)
+    return AppUninstalled(
+        id=event, address=address, user=user, at=now(), conversation_prefix=conversations, whole=True
+    )
 
 
 async def test_what_was_said_is_forgotten_and_the_bot_can_come_back(bench: Bench) -> None:
@@ -67,8 +69,8 @@ async def test_the_operator_decides_what_a_removal_means(
         {"redis_url": redis.url, "parley_data_dir": folder, "parley_on_uninstall": policy}
     )
     with caplog.at_level(logging.INFO):
-        async with open_house(settings) as house:
-            await house.depart(departed())
+        async with open_services(settings) as services:
+            await services.forget_place(departed())
     assert await redis.call("LLEN", keys.of("turns", ROOM)) == left
     assert "taken away from acme" in caplog.text
 

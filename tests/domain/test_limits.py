@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.app.settings import Settings
-from bot.domain import limits as budgets
+from bot.domain import limits
 from bot.domain.errors import BudgetSpent, ConfigError, RateLimited
-from bot.domain.limits import Limit, Limits, anew, money, read, refusal, warning
+from bot.domain.limits import Limit, Limits, money, read, refusal, resets_at, warning
 from bot.domain.turns import Deployment, Prices
 
 AFTERNOON = datetime(2026, 12, 30, 20, 40, tzinfo=UTC)
@@ -77,7 +77,7 @@ def test_nonsense_is_refused_in_a_sentence_that_names_it(text: str, words: str) 
         Settings(_env_file=None, parley_limits=text)  # pyright: ignore[reportCallIssue]
 
 
-def limit(most: int, measure: budgets.Measure = "dollars", period: budgets.Period = "day") -> Limit:
+def limit(most: int, measure: limits.Measure = "dollars", period: limits.Period = "day") -> Limit:
     return Limit(scope="person", measure=measure, period=period, most=most)
 
 
@@ -107,9 +107,12 @@ def test_the_warning_says_how_much_and_until_when() -> None:
 
 
 def test_times_are_told_in_the_unit_that_fits() -> None:
-    assert anew(limit(1, period="minute"), AFTERNOON, 12) == "in 12 seconds"
-    assert anew(limit(1), AFTERNOON.replace(hour=23, minute=59, second=30)) == "in 1 min, at 00:00 UTC"
-    assert anew(limit(1, period="month"), AFTERNOON.replace(day=2)) == "in 29 days, on 1 January at 00:00 UTC"
+    assert resets_at(limit(1, period="minute"), AFTERNOON, 12) == "in 12 seconds"
+    assert resets_at(limit(1), AFTERNOON.replace(hour=23, minute=59, second=30)) == "in 1 min, at 00:00 UTC"
+    assert (
+        resets_at(limit(1, period="month"), AFTERNOON.replace(day=2))
+        == "in 29 days, on 1 January at 00:00 UTC"
+    )
     assert [money(amount) for amount in (0, 5, 10_000, 1_234_567)] == ["$0.00", "< $0.0001", "$0.01", "$1.23"]
 
 

@@ -13,19 +13,19 @@ import pytest
 from msgspec.structs import replace
 
 from bot.app import settings
-from bot.app.services import open_house
-from bot.cli import main as cli
+from bot.app.services import open_services
+from bot.cli import main
 from bot.domain.errors import ConfigError, ContentFiltered, TemplateError
 from bot.domain.events import now
 from bot.domain.prompts import Example, Image, Prompt, Template
 from bot.domain.turns import Delta, Usage
 from bot.evals import cases, checks, evaluation
-from bot.evals import results as scores
-from bot.evals.evaluation import Bench
-from bot.evals.results import Archive, Result, Run
-from bot.generation.prompt_builder import Room
-from bot.llm.protocol import Glimpse
-from bot.prompts.editing import Press
+from bot.evals import results as eval_results
+from bot.evals.evaluation import EvalContext
+from bot.evals.results import Result, Run, RunStore
+from bot.generation.prompt_builder import TokenBudget
+from bot.llm.protocol import OnPartialImage
+from bot.prompts.editing import PromptEditor
 from bot.prompts.loader import FOLDER
 
 Run_ = Callable[..., tuple[int, str, str]]
@@ -59,7 +59,9 @@ class Scripted:
         usage = Usage(deployment=prompt.deployment or "first", input_tokens=3, output_tokens=2, usd=0.5)
         yield Delta(usage=usage)
 
-    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(
+        self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
+    ) -> tuple[tuple[Image, ...], Usage]:
         raise NotImplementedError
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
@@ -71,14 +73,14 @@ async def embed(texts: Sequence[str]) -> list[list[float]]:
     return [[1.0, 0.0] if len(text) == len(texts[0]) else [0.6, 0.8] for text in texts]
 
 
-def bench(model: Scripted) -> Bench:
+def bench(model: Scripted) -> EvalContext:
     async def choose(template: Template, question: str) -> Sequence[Example]:
         return template.examples
 
     async def recall(template: Template, question: str) -> Sequence[str]:
         return ()
 
-    return Bench(
+    return EvalContext(
         model=model,
         templates={
             "a": Template(name="a", digest="1", system="Be A."),
@@ -86,8 +88,8 @@ def bench(model: Scripted) -> Bench:
             "draw": Template(name="draw", digest="3", capability="image"),
         },
         choose=choose,
-        recall=recall,
-        room=lambda _: Room(context_tokens=4000, output_tokens=500),
+        retrieve=recall,
+        token_budget=lambda _: TokenBudget(context_tokens=4000, output_tokens=500),
         embed=embed,
     )
 
@@ -132,7 +134,7 @@ cases:
     assert (first.id, first.templates, first.deployments) == ("mine:first", ("a", "b"), ("small",))
     assert first.history == (("Hello.", "Hi."),)
     assert first.checks.max_chars == 0
-    assert first.checks.similarity == cases.Likeness(to="something", least=0.5)
+    assert first.checks.similarity == cases.Similarity(to="something", least=0.5)
     assert (second.id, second.templates, second.deployments) == ("mine:2", ("a",), ("large",))
 
 
@@ -325,17 +327,17 @@ def result(name: str, passed: bool, seconds: float = 1.0, usd: float | None = 0.
 
 
 def test_the_table_counts_answers_and_their_grading() -> None:
-    (row,) = scores.table([result("x", True, 1.0), result("y", False, 3.0), result("z", True, 9.0)])
+    (row,) = eval_results.table([result("x", True, 1.0), result("y", False, 3.0), result("z", True, 9.0)])
     assert (row.passed, row.total, row.median_s) == (2, 3, 3.0)
     assert (row.input_tokens, row.output_tokens, row.usd) == (33, 18, 1.5)
 
 
 def test_an_unknown_price_is_not_nothing() -> None:
-    assert scores.table([result("x", True), result("y", True, usd=None)])[0].usd is None
+    assert eval_results.table([result("x", True), result("y", True, usd=None)])[0].usd is None
 
 
 def test_a_run_is_compared_with_the_last_one_of_the_same_files(tmp_path: Path) -> None:
-    archive = Archive(tmp_path / "runs")
+    archive = RunStore(tmp_path / "runs")
     then = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", False)))
     archive.keep(then)
     archive.keep(Run(at=then.at + timedelta(seconds=1), files=("other.yaml",), results=()))
@@ -345,16 +347,16 @@ def test_a_run_is_compared_with_the_last_one_of_the_same_files(tmp_path: Path) -
         at=then.at + timedelta(seconds=2),
         results=(result("x", False), result("y", True), result("new", False)),
     )
-    change = scores.compare(later, archive.last(later))
+    change = eval_results.compare(later, archive.last(later))
     assert change is not None
     assert [one.case for one in change.broken] == ["mine:x"]
     assert [one.case for one in change.mended] == ["mine:y"]
     assert (change.shared, change.passed_before, change.passed_now) == (2, 1, 1)
-    assert scores.compare(later, archive.last(replace(later, files=("unknown.yaml",)))) is None
+    assert eval_results.compare(later, archive.last(replace(later, files=("unknown.yaml",)))) is None
 
 
 def test_a_run_of_a_few_cases_does_not_hide_the_last_whole_one(tmp_path: Path) -> None:
-    archive = Archive(tmp_path)
+    archive = RunStore(tmp_path)
     whole = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", True)))
     few = replace(whole, at=whole.at + timedelta(seconds=1), results=whole.results[:1])
     archive.keep(whole)
@@ -369,8 +371,8 @@ def test_a_run_of_a_few_cases_does_not_hide_the_last_whole_one(tmp_path: Path) -
 
 
 def test_old_runs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "MOST_RUNS", 2)
-    archive = Archive(tmp_path)
+    monkeypatch.setattr(eval_results, "MOST_RUNS", 2)
+    archive = RunStore(tmp_path)
     began = now()
     for second in range(4):
         archive.keep(Run(at=began + timedelta(seconds=second), files=("a",), results=()))
@@ -396,7 +398,7 @@ def parley(
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["parley", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         code = ended.value.code
         said = capsys.readouterr()
         return code if isinstance(code, int) else 0, said.out, said.err
@@ -447,10 +449,10 @@ def test_what_the_studio_published_is_evaluated_when_that_is_asked_for(parley: R
     )
 
     async def publish() -> None:
-        async with open_house(settings.load()) as house:
-            press = Press(house.library)
+        async with open_services(settings.load()) as services:
+            press = PromptEditor(services.library)
             template = replace(
-                next(one for one in house.templates if one.name == "translate"),
+                next(one for one in services.templates if one.name == "translate"),
                 examples=(Example(user="zorblax?", assistant="a blue gadget"),),
             )
             await press.publish(template, author="Ada", reason="new words")

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 from PIL import Image as Pictures
 
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Attachment, Said
+from bot.domain.events import Attachment, MessageReceived
 from bot.domain.prompts import Image
 from bot.files import attachments, contents, documents
-from bot.files.attachments import Files
-from bot.files.contents import look
-from bot.files.frames import Picture
-from bot.files.process_pool import Pool
+from bot.files.attachments import AttachmentReader
+from bot.files.contents import extract
+from bot.files.frames import ScaledImage
+from bot.files.process_pool import ProcessPool
 from tests.support.acts import ADA, said
 from tests.support.bench import Bench
 from tests.support.documents import archive, locked, noise, pdf, picture, sheet, slides, word
@@ -46,7 +46,7 @@ LONG = 60.0
     ids=["pdf", "word", "slides", "sheet", "html", "csv", "utf-16", "western"],
 )
 def test_documents_become_text_by_what_their_bytes_are(data: bytes, found: str) -> None:
-    assert look(data, "application/octet-stream", TEXT, LONG) == found
+    assert extract(data, "application/octet-stream", TEXT, LONG) == found
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,9 @@ def test_documents_become_text_by_what_their_bytes_are(data: bytes, found: str) 
         (archive(word__document=b"<w"), "application/zip", "damaged"),
     ],
 )
-async def test_anything_else_gets_a_clear_word(pool: Pool, data: bytes, mime: str, said_so: str) -> None:
+async def test_anything_else_gets_a_clear_word(
+    pool: ProcessPool, data: bytes, mime: str, said_so: str
+) -> None:
     with pytest.raises(NotAllowed, match=said_so):
         await pool.read(data, mime, TEXT)
 
@@ -74,7 +76,7 @@ async def test_anything_else_gets_a_clear_word(pool: Pool, data: bytes, mime: st
 def test_an_archive_that_unpacks_to_too_much_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_UNPACKED_BYTES", 10_000)
     with pytest.raises(NotAllowed, match="unpacks"):
-        look(archive(word__document=bytes(100_000)), "", TEXT, LONG)
+        extract(archive(word__document=bytes(100_000)), "", TEXT, LONG)
 
 
 def test_reading_ends_when_its_time_is_over() -> None:
@@ -87,40 +89,40 @@ def test_reading_ends_when_its_time_is_over() -> None:
 
 def test_a_picture_that_fits_goes_as_it_is() -> None:
     data = picture("JPEG")
-    assert look(data, "image/png", TEXT, LONG) == Picture("image/jpeg", data)
+    assert extract(data, "image/png", TEXT, LONG) == ScaledImage("image/jpeg", data)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
 def test_kinds_that_models_do_not_take_are_turned_into_one_that_they_do(kind: str) -> None:
-    found = look(picture(kind), "", TEXT, LONG)
-    assert isinstance(found, Picture)
+    found = extract(picture(kind), "", TEXT, LONG)
+    assert isinstance(found, ScaledImage)
     assert (found.mime, Pictures.open(io.BytesIO(found.data)).format) == ("image/png", "PNG")
 
 
 def test_a_large_picture_is_scaled_down_and_one_that_is_heavy_too() -> None:
-    found = look(noise(3000), "image/bmp", TEXT, LONG)
-    assert isinstance(found, Picture)
+    found = extract(noise(3000), "image/bmp", TEXT, LONG)
+    assert isinstance(found, ScaledImage)
     assert max(Pictures.open(io.BytesIO(found.data)).size) == contents.SIDE
     assert found.mime == "image/jpeg"
     assert len(found.data) <= contents.PICTURE_BYTES
 
 
 def test_transparency_survives() -> None:
-    found = look(picture("PNG", (3000, 8), "RGBA"), "", TEXT, LONG)
-    assert isinstance(found, Picture)
+    found = extract(picture("PNG", (3000, 8), "RGBA"), "", TEXT, LONG)
+    assert isinstance(found, ScaledImage)
     assert Pictures.open(io.BytesIO(found.data)).mode == "RGBA"
 
 
 def test_a_picture_that_would_fill_the_memory_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_PIXELS", 1000)
     with pytest.raises(NotAllowed, match="64 x 64 pixels"):
-        look(picture(size=(64, 64)), "", TEXT, LONG)
+        extract(picture(size=(64, 64)), "", TEXT, LONG)
 
 
 # ------------------------------------------------------------------ with a message
 
 
-def with_files(bench: Bench, said_: Said, **files: bytes) -> Said:
+def with_files(bench: Bench, said_: MessageReceived, **files: bytes) -> MessageReceived:
     bench.room.files.update(files)
     found = tuple(Attachment(id=name, name=name, mime="application/octet-stream") for name in files)
     return replace(said_, attachments=found)
@@ -170,8 +172,8 @@ async def test_all_documents_together_are_bounded(bench: Bench) -> None:
     assert len(bench.model.prompts[0].messages[-1].text) < 2 * attachments.TEXT_BYTES + 1000
 
 
-async def test_bytes_in_flight_are_bounded(pool: Pool) -> None:
-    files = Files(pool, in_flight_bytes=100)
+async def test_bytes_in_flight_are_bounded(pool: ProcessPool) -> None:
+    files = AttachmentReader(pool, in_flight_bytes=100)
     running = most = 0
 
     async def fetch(attachment: Attachment) -> bytes:
@@ -191,9 +193,9 @@ async def test_bytes_in_flight_are_bounded(pool: Pool) -> None:
     assert most == 2
 
 
-async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole(pool: Pool) -> None:
+async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole(pool: ProcessPool) -> None:
     data = picture()
-    files = Files(pool, held_bytes=contents.PICTURE_BYTES + len(data))
+    files = AttachmentReader(pool, held_bytes=contents.PICTURE_BYTES + len(data))
     held = most = 0
 
     async def fetch(attachment: Attachment) -> bytes:

@@ -4,15 +4,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.studio.auth.guard import Turned
-from adapters.studio.chat.frames import milliseconds, sketched
+from adapters.studio.auth.guard import HttpError
+from adapters.studio.chat.frames import milliseconds, partial_image_frame
 from adapters.studio.pages.thumbnails import thumbnail
 from adapters.teams.answers.formatting import picture as for_teams
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.prompts import Image, Template
 from bot.llm.demo import drawings
 from bot.llm.openai import edit_mask
-from bot.prompts.body import HOLE
+from bot.prompts.body import PLACEHOLDER
 from bot.prompts.example_images import PICTURE
 from bot.prompts.formats import from_studio, to_prompty
 from tests.support.documents import picture
@@ -23,9 +23,9 @@ LARGE = (4200, 4200)
 
 def test_a_template_of_braces_is_read_in_one_pass() -> None:
     """Field fault 90: 64 KB of braces in an imported template held the event loop for minutes."""
-    assert HOLE.findall("{" * 500_000) == []
-    assert HOLE.findall("{{a" * 200_000) == []
-    assert HOLE.findall("Hi {{ name }}, {{{date}}}, {{ {{channel}}") == [" name ", "{date", "channel"]
+    assert PLACEHOLDER.findall("{" * 500_000) == []
+    assert PLACEHOLDER.findall("{{a" * 200_000) == []
+    assert PLACEHOLDER.findall("Hi {{ name }}, {{{date}}}, {{ {{channel}}") == [" name ", "{date", "channel"]
 
 
 def test_a_template_of_beginnings_of_pictures_is_read_in_one_pass() -> None:
@@ -58,8 +58,11 @@ def test_a_large_mask_is_not_unpacked() -> None:
 def test_a_large_kept_picture_is_not_unpacked() -> None:
     """Field fault 90: nor are pictures that are only shown."""
     large = picture(size=LARGE)
-    with pytest.raises(Turned, match="too large"):
+    with pytest.raises(HttpError, match="too large"):
         thumbnail(large)
-    assert sketched("", "", milliseconds(datetime.now(UTC)), Image(mime="image/png", data=large)) is None
+    assert (
+        partial_image_frame("", "", milliseconds(datetime.now(UTC)), Image(mime="image/png", data=large))
+        is None
+    )
     with pytest.raises(ValueError, match="4200 x 4200"):
         for_teams(Image(mime="image/png", data=large))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import NotAllowed
-from bot.files.frames import Extract
-from bot.files.process_pool import Pool
+from bot.files.frames import ExtractedText
+from bot.files.process_pool import ProcessPool
 from tests.support.documents import word
 from tests.support.hostile_documents import HOSTILE
 
@@ -82,7 +82,7 @@ async def test_a_hostile_file_is_refused_in_words_and_the_bot_stays_small(
 ) -> None:
     """Field fault 90: a small document took gigabytes of the bot, or a thread that could not be stopped."""
     data = await asyncio.to_thread(HOSTILE[kind][name])
-    pool = Pool(memory_mb=384, seconds=4)
+    pool = ProcessPool(memory_mb=384, seconds=4)
     before = peak = resident_mb()
     reading = asyncio.create_task(pool.read(data, "", 60_000))
     while not reading.done():
@@ -92,14 +92,14 @@ async def test_a_hostile_file_is_refused_in_words_and_the_bot_stays_small(
         with pytest.raises(NotAllowed, match=words):
             await reading
         assert peak - before < GROWTH_MB
-        assert isinstance(await pool.read(word(), "", 60_000), Extract)
+        assert isinstance(await pool.read(word(), "", 60_000), ExtractedText)
     finally:
         await pool.close()
     assert pool.pids == []
 
 
 @pytest.mark.parametrize("kind", ["docx", "xlsx", "pptx"])
-async def test_an_external_entity_tells_nothing_of_this_machine(kind: str, pool: Pool) -> None:
+async def test_an_external_entity_tells_nothing_of_this_machine(kind: str, pool: ProcessPool) -> None:
     """Field fault 90: and what a document names elsewhere is not opened."""
     try:
         found = await pool.read(HOSTILE[kind]["an external entity"](), "", 60_000)
@@ -108,9 +108,9 @@ async def test_an_external_entity_tells_nothing_of_this_machine(kind: str, pool:
     assert "root:" not in str(found)
 
 
-async def test_much_text_is_cut_where_it_is_read(pool: Pool) -> None:
+async def test_much_text_is_cut_where_it_is_read(pool: ProcessPool) -> None:
     """Field fault 90: what the bot is sent is what it asked for, though the document has 100 MB."""
     found = await pool.read(HOSTILE["csv"]["one cell of 19 MB"](), "", 1000)
-    assert isinstance(found, Extract)
+    assert isinstance(found, ExtractedText)
     assert len(found.text.encode()) <= 1000
     assert found.characters > 19_000_000

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from bot.app.settings import Settings
 from bot.domain.errors import NotAllowed
 from bot.domain.events import Attachment
-from bot.files import process_pool as pools
-from bot.files.attachments import Files
-from bot.files.frames import Extract, Picture
-from bot.files.process_pool import Pool
+from bot.files import process_pool
+from bot.files.attachments import AttachmentReader
+from bot.files.frames import ExtractedText, ScaledImage
+from bot.files.process_pool import ProcessPool
 from tests.support import processes
 from tests.support.acts import ADA, BOB
 from tests.support.bench import Bench
@@ -63,8 +63,8 @@ def fetching(data: bytes) -> Callable[[Attachment], Awaitable[bytes]]:
 
 async def test_what_one_person_sends_does_not_delay_another() -> None:
     """Field fault 90: seven copies of one file filled the pool, and nobody else's document was read."""
-    pool = Pool(seconds=120)
-    files = Files(pool)
+    pool = ProcessPool(seconds=120)
+    files = AttachmentReader(pool)
     data = endless()
 
     async def send() -> None:
@@ -84,9 +84,9 @@ async def test_what_one_person_sends_does_not_delay_another() -> None:
     await pool.close()
 
 
-async def test_full_budgets_of_one_person_do_not_delay_another(pool: Pool) -> None:
+async def test_full_budgets_of_one_person_do_not_delay_another(pool: ProcessPool) -> None:
     """Field fault 90: bytes that wait to be read are reserved for one message of a person at a time."""
-    files = Files(pool, in_flight_bytes=100, held_bytes=100)
+    files = AttachmentReader(pool, in_flight_bytes=100, held_bytes=100)
     never = asyncio.Event()
 
     async def stuck(attachment: Attachment) -> bytes:
@@ -101,7 +101,7 @@ async def test_full_budgets_of_one_person_do_not_delay_another(pool: Pool) -> No
     sent = [asyncio.create_task(send()) for _ in range(5)]
     await asyncio.sleep(0)
     small = replace(attached("y"), size_bytes=20)
-    files._held = type(files._held)(pools._PICTURE_BYTES * 4)  # pyright: ignore[reportPrivateUsage]
+    files._held = type(files._held)(process_pool._PICTURE_BYTES * 4)  # pyright: ignore[reportPrivateUsage]
     async with asyncio.timeout(LONG_S):
         async with files.read([small], fetching(b"hello"), user=BOB, ref=str, text_bytes=1000) as found:
             assert found.documents[0].text == "hello"
@@ -112,7 +112,7 @@ async def test_full_budgets_of_one_person_do_not_delay_another(pool: Pool) -> No
 
 async def test_a_killed_process_costs_its_own_file_alone() -> None:
     """Field fault 90: another file that is being read at the same time is read to its end."""
-    pool = Pool(seconds=LONG_S)
+    pool = ProcessPool(seconds=LONG_S)
     victim = asyncio.create_task(pool.read(endless(), "", 1000))
     await until(lambda: len(pool.pids) == 1)
     first = set(pool.pids)
@@ -121,24 +121,24 @@ async def test_a_killed_process_costs_its_own_file_alone() -> None:
     os.kill(first.pop(), signal.SIGKILL)
     with pytest.raises(NotAllowed, match="too much memory"):
         await victim
-    assert isinstance(await other, Extract)
+    assert isinstance(await other, ExtractedText)
     await pool.close()
 
 
 @pytest.mark.parametrize(("number", "words"), [("SIGSEGV", "damaged"), ("SIGXCPU", "longer than")])
 async def test_how_a_process_ended_is_said_in_words(number: str, words: str) -> None:
     """Field fault 90: the person sees why a file was not read."""
-    pool = Pool(seconds=LONG_S)
+    pool = ProcessPool(seconds=LONG_S)
     reading = asyncio.create_task(pool.read(endless(), "", 1000))
     await until(lambda: len(pool.pids) == 1)
     os.kill(pool.pids[0], getattr(signal, number))
     with pytest.raises(NotAllowed, match=words):
         await reading
-    assert isinstance(await pool.read(b"hello", "", 1000), Extract)
+    assert isinstance(await pool.read(b"hello", "", 1000), ExtractedText)
     await pool.close()
 
 
-async def test_a_cancelled_file_ends_its_process(pool: Pool) -> None:
+async def test_a_cancelled_file_ends_its_process(pool: ProcessPool) -> None:
     """Field fault 90: a drain or a lost lease does not leave a processor busy."""
     reading = asyncio.create_task(pool.read(endless(), "", 1000))
     await until(lambda: len(pool.pids) == 1)
@@ -150,31 +150,31 @@ async def test_a_cancelled_file_ends_its_process(pool: Pool) -> None:
 
 async def test_processes_end_when_they_are_idle() -> None:
     """Field fault 90: processes are there while files come, not for ever."""
-    pool = Pool(idle_s=0.05)
+    pool = ProcessPool(idle_s=0.05)
     await pool.read(b"hello", "", 1000)
     (pid,) = pool.pids
     await until(lambda: gone(pid) and pool.pids == [])
-    assert isinstance(await pool.read(b"hello", "", 1000), Extract)
+    assert isinstance(await pool.read(b"hello", "", 1000), ExtractedText)
     await pool.close()
 
 
-async def test_a_process_reads_many_files_and_one_is_ready_before_the_first(pool: Pool) -> None:
+async def test_a_process_reads_many_files_and_one_is_ready_before_the_first(pool: ProcessPool) -> None:
     pool.warm()
     await until(lambda: len(pool.pids) == 1)
     (pid,) = pool.pids
     for data in (word(), pdf("Hi"), b"a,b"):
-        assert isinstance(await pool.read(data, "", 1000), Extract)
-    assert await pool.read(picture(), "", 1000) == Picture("image/png", picture())
+        assert isinstance(await pool.read(data, "", 1000), ExtractedText)
+    assert await pool.read(picture(), "", 1000) == ScaledImage("image/png", picture())
     assert pool.pids == [pid]
 
 
 _STARTED = textwrap.dedent(
     """
     import asyncio, sys
-    from bot.files.process_pool import Pool
+    from bot.files.process_pool import ProcessPool
 
     async def main():
-        pool = Pool(seconds=600)
+        pool = ProcessPool(seconds=600)
         reading = asyncio.create_task(pool.read(open(sys.argv[1], "rb").read(), "", 1000))
         while not pool.pids:
             await asyncio.sleep(0.01)
@@ -192,7 +192,7 @@ async def test_no_process_outlives_a_killed_bot(tmp_path: Path) -> None:
     """Field fault 90: SIGKILL leaves nobody who could end the processes; the system does."""
     bomb = tmp_path / "bomb"
     bomb.write_bytes(endless())
-    root = str(Path(pools.__file__).parents[2])
+    root = str(Path(process_pool.__file__).parents[2])
     bot = await processes.start(
         [sys.executable, "-c", _STARTED, str(bomb)], {"PYTHONPATH": root}, stdout=asyncio.subprocess.PIPE
     )
@@ -209,7 +209,7 @@ async def test_a_process_has_limits_and_sees_no_secret(monkeypatch: pytest.Monke
     """Field fault 90: memory, files and core dumps are limited; keys of the bot are not handed on."""
     monkeypatch.setenv("PARLEY_STUDIO_TOKEN", "canary-of-a-token")
     memory_mb, environment = Settings(_env_file=None).readers  # pyright: ignore[reportCallIssue]
-    pool = Pool(memory_mb=memory_mb, environment=environment)
+    pool = ProcessPool(memory_mb=memory_mb, environment=environment)
     await pool.read(b"hello", "", 1000)
     proc = Path(f"/proc/{pool.pids[0]}")
     limits = (proc / "limits").read_text(encoding="ascii")
@@ -234,9 +234,9 @@ async def test_a_process_that_says_something_else_is_not_believed(
 ) -> None:
     """Field fault 90: a reader that a file took over can't fill the bot's memory, or hand it anything odd."""
     monkeypatch.setattr(
-        pools, "_START", f"import sys; sys.stdin.buffer.read(30); sys.stdout.buffer.write({said})"
+        process_pool, "_START", f"import sys; sys.stdin.buffer.read(30); sys.stdout.buffer.write({said})"
     )
-    pool = Pool(seconds=20)
+    pool = ProcessPool(seconds=20)
     with pytest.raises(NotAllowed, match="damaged"):
         await pool.read(b"hello" * 10, "", 1000)
     assert pool.pids == []
@@ -245,7 +245,7 @@ async def test_a_process_that_says_something_else_is_not_believed(
 
 async def test_a_process_that_cannot_be_started_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Field fault 90: also where the machine has no room for another process."""
-    pool = Pool()
+    pool = ProcessPool()
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(NotAllowed, match="in a minute"):
         await pool.read(b"hello", "", 1000)

@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 from adapters.shared.client_address import TrustedProxies
 from adapters.shared.http_server import serving
 from bot.app.server import find_adapters, web_app
-from bot.app.services import House, open_house
+from bot.app.services import Services, open_services
 from bot.app.settings import Settings
 from tests.adapters.studio.directory import CLIENT, SECRET, TENANT, open_directory
 from tests.fuzz.requests import Maker, routes_of
@@ -65,7 +65,7 @@ async def listening() -> AsyncGenerator[Complaints]:
 class Target:
     """A running Parley, and what a client needs to know of it."""
 
-    house: House
+    services: Services
     port: int
     maker: Maker
     slack: SlackSimulator
@@ -98,12 +98,12 @@ class Target:
     async def done(self) -> None:
         """Wait until the worker has answered, or given up, everything that was accepted."""
         async with asyncio.timeout(10 * PATIENCE_S):
-            while [name async for name in self.house.redis.scan("parley:*inbox*")]:  # noqa: ASYNC110
+            while [name async for name in self.services.redis.scan("parley:*inbox*")]:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
     async def forget(self) -> None:
         """What waits would fill the inboxes up, and then all further events were refused."""
-        await self.house.redis.call("FLUSHALL")
+        await self.services.redis.call("FLUSHALL")
 
 
 async def _answer(reader: asyncio.StreamReader, *, has_body: bool) -> int:
@@ -154,18 +154,18 @@ async def running(folder: Path, *, worker: bool = False) -> AsyncGenerator[Targe
             "parley_attempts": 1,  # what can't be done is known at once
         }
         settings = Settings(_env_file=None, parley_data_dir=folder, port=0, **given)  # pyright: ignore
-        house = await stack.enter_async_context(open_house(settings, folder=folder))
-        adapters = [await stack.enter_async_context(one) for one in find_adapters(house)]
+        services = await stack.enter_async_context(open_services(settings, folder=folder))
+        adapters = [await stack.enter_async_context(one) for one in find_adapters(services)]
         if worker:
-            await stack.enter_async_context(_working(house, adapters))
-        app = web_app(house, adapters)
+            await stack.enter_async_context(_working(services, adapters))
+        app = web_app(services, adapters)
         port = await stack.enter_async_context(serving(app, "127.0.0.1", 0, TrustedProxies(["127.0.0.1"])))
-        listeners = [asyncio.create_task(adapter.listen(house.accept)) for adapter in adapters]
+        listeners = [asyncio.create_task(adapter.listen(services.accept)) for adapter in adapters]
         stack.push_async_callback(_ended, listeners)
         maker = Maker(
             routes_of(app), f"127.0.0.1:{port}", await _sign_in(port), slack.signing_secret, teams.service_url
         )
-        yield Target(house, port, maker, slack, teams)
+        yield Target(services, port, maker, slack, teams)
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:
@@ -175,9 +175,9 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 
 
 @asynccontextmanager
-async def _working(house: House, adapters: Any) -> AsyncGenerator[None]:
+async def _working(services: Services, adapters: Any) -> AsyncGenerator[None]:
     until = asyncio.Event()
-    work = asyncio.create_task(house.worker(adapters).run(until))
+    work = asyncio.create_task(services.worker(adapters).run(until))
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.storage.queue.dead_letters import Graveyard
+from bot.storage.queue.dead_letters import DeadLetterQueue
 from tests.fuzz import values
 from tests.fuzz.bombardment import bombard
 from tests.fuzz.requests import JSON
@@ -168,6 +168,6 @@ async def test_field_fault_56_what_was_accepted_can_be_answered(tmp_path: Path) 
                 body = values.encoded(target.maker.teams(random, changes), random)
             await target.send(target.maker.post(path, kind, body))
         await target.done()
-        reasons = [one.reason for one in (await Graveyard(target.house.redis).all()).values()]
+        reasons = [one.reason for one in (await DeadLetterQueue(target.services.redis).all()).values()]
     assert [one for one in reasons if not any(words in one for words in EXPECTED)] == []
     assert complaints.heard == []

@@ -12,7 +12,7 @@ from bot.domain.events import User, now
 from bot.domain.prompts import Example, Prompt, Template, say
 from bot.domain.turns import Delta, Reply, Turn, Usage
 from bot.generation import context_window
-from bot.generation.prompt_builder import Material, Room, compose
+from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.llm.routing.calibration import Calibration
 from tests.support.acts import deleted, forgets, said
 from tests.support.bench import ROOM, Bench
@@ -37,12 +37,12 @@ def turn(number: int, since: str = "", ahead: str = "") -> Turn:
     )
 
 
-def talk(count: int, budget: int) -> list[context_window.Fitted]:
+def talk(count: int, budget: int) -> list[context_window.TruncatedHistory]:
     """What is shown of a conversation at each of its turns."""
     turns: list[Turn] = []
-    shown: list[context_window.Fitted] = []
+    shown: list[context_window.TruncatedHistory] = []
     for number in range(count):
-        fitted = context_window.fit(turns[-50:], budget, f"t{number}")
+        fitted = context_window.truncate_history(turns[-50:], budget, f"t{number}")
         shown.append(fitted)
         turns.append(turn(number, fitted.since, fitted.ahead))
     return shown
@@ -73,11 +73,11 @@ def test_where_the_next_cut_will_be_is_settled_while_there_is_room_and_kept_to()
 def test_a_plan_that_a_long_message_or_a_deletion_overtakes_is_given_up() -> None:
     turns = [turn(number, ahead="t6") for number in range(10)]
     grown = [*turns, *(turn(number, ahead="t6") for number in range(10, 22))]
-    assert context_window.fit(grown, 11 * WEIGHT, "now").since == "t17", (
+    assert context_window.truncate_history(grown, 11 * WEIGHT, "now").since == "t17", (
         "what is behind the plan would not fit"
     )
     without = [one for one in turns if one.id != "t6"]
-    assert context_window.fit(without, 11 * WEIGHT, "now").ahead == "t7"
+    assert context_window.truncate_history(without, 11 * WEIGHT, "now").ahead == "t7"
 
 
 def test_a_large_budget_is_cut_by_the_number_of_turns_before_a_claim_loses_any() -> None:
@@ -88,18 +88,18 @@ def test_a_large_budget_is_cut_by_the_number_of_turns_before_a_claim_loses_any()
 
 def test_turns_go_whole_and_the_last_one_is_kept_while_it_fits_at_all() -> None:
     turns = [turn(1), turn(2)]
-    assert [one.id for one in context_window.fit(turns, WEIGHT + 1, "t3").turns] == ["t2"]
-    none = context_window.fit(turns, WEIGHT - 1, "t3")
+    assert [one.id for one in context_window.truncate_history(turns, WEIGHT + 1, "t3").turns] == ["t2"]
+    none = context_window.truncate_history(turns, WEIGHT - 1, "t3")
     assert (none.turns, none.since) == ([], "t3")
 
 
 def test_a_beginning_that_is_gone_is_chosen_anew() -> None:
-    fitted = context_window.fit([turn(5, since="t1"), turn(6, since="t1")], 100 * WEIGHT, "t7")
+    fitted = context_window.truncate_history([turn(5, since="t1"), turn(6, since="t1")], 100 * WEIGHT, "t7")
     assert fitted.since == "t5"
 
 
 def test_a_template_s_own_limit_goes_turn_by_turn() -> None:
-    fitted = context_window.fit([turn(1), turn(2), turn(3)], 100 * WEIGHT, "t4", most_messages=3)
+    fitted = context_window.truncate_history([turn(1), turn(2), turn(3)], 100 * WEIGHT, "t4", most_messages=3)
     assert [one.id for one in fitted.turns] == ["t3"]
     assert fitted.dropped is not None
     assert (fitted.dropped.count, fitted.since) == (2, "")
@@ -107,13 +107,13 @@ def test_a_template_s_own_limit_goes_turn_by_turn() -> None:
 
 def test_the_estimate_is_calibrated_by_what_deployments_count() -> None:
     calibration = Calibration()
-    assert calibration.room("gpt", 10_000) == 10_000
+    assert calibration.context_tokens("gpt", 10_000) == 10_000
     calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=700))
-    assert 13_000 < calibration.room("gpt", 10_000) < 14_000
+    assert 13_000 < calibration.context_tokens("gpt", 10_000) < 14_000
     assert calibration.tokens("gpt", 100) == 70
     calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=1400))
-    assert calibration.room("gpt", 10_000) < 7000, "more than was thought counts at once"
-    assert calibration.room("other", 10_000) == 10_000
+    assert calibration.context_tokens("gpt", 10_000) < 7000, "more than was thought counts at once"
+    assert calibration.context_tokens("other", 10_000) == 10_000
 
 
 def test_a_process_that_begins_learns_from_what_the_conversation_s_turns_weighed() -> None:
@@ -273,9 +273,9 @@ async def test_what_is_too_long_twice_is_said_in_words(bench: Bench) -> None:
 # ------------------------------------------------------------------ what changes from question to question
 
 
-def material(text: str, before: Sequence[Turn] = (), **more: Any) -> Material:
+def inputs(text: str, before: Sequence[Turn] = (), **more: Any) -> PromptInputs:
     more = {"examples": TEMPLATE.examples, **more}
-    return Material(template=TEMPLATE, said=said(text, event="now"), question=text, turns=before, **more)
+    return PromptInputs(template=TEMPLATE, said=said(text, event="now"), question=text, turns=before, **more)
 
 
 TEMPLATE = Template(
@@ -293,10 +293,10 @@ def asked_by(name: str, number: int) -> Turn:
 
 def test_people_of_one_channel_share_a_prefix_and_the_model_is_told_who_says_what() -> None:
     first, second = asked_by("Ada", 1), asked_by("Ben\nEvil", 2)
-    room = Room(context_tokens=8000, output_tokens=500)
+    room = TokenBudget(context_tokens=8000, output_tokens=500)
     prompts = [
-        compose(dataclasses.replace(material("?"), said=first.said), room),
-        compose(dataclasses.replace(material("?", [first]), said=second.said), room),
+        build_prompt(dataclasses.replace(inputs("?"), said=first.said), room),
+        build_prompt(dataclasses.replace(inputs("?", [first]), said=second.said), room),
     ]
     before, after = (prompt.messages for prompt in prompts)
     assert before[0] == after[0]
@@ -308,18 +308,18 @@ def test_people_of_one_channel_share_a_prefix_and_the_model_is_told_who_says_wha
 
 
 def test_alone_with_the_bot_the_name_stands_where_the_template_has_it() -> None:
-    prompt = compose(material("?"), Room(context_tokens=8000, output_tokens=500))
+    prompt = build_prompt(inputs("?"), TokenBudget(context_tokens=8000, output_tokens=500))
     assert prompt.messages[0].text == "You help Ada."
     assert len(prompt.messages) == 4
 
 
 def test_a_pool_s_examples_stand_behind_the_history_so_that_it_stays_in_the_cache() -> None:
     pool = Example(user="near?", assistant="near!")
-    room = Room(context_tokens=8000, output_tokens=500)
-    fresh = compose(material("?", examples=(*TEMPLATE.examples, pool)), room)
+    room = TokenBudget(context_tokens=8000, output_tokens=500)
+    fresh = build_prompt(inputs("?", examples=(*TEMPLATE.examples, pool)), room)
     assert [message.text for message in fresh.messages[1:5]] == ["a", "b", "near?", "near!"]
     assert fresh.examples == 4
-    later = compose(material("?", [turn(1)], examples=(*TEMPLATE.examples, pool)), room)
+    later = build_prompt(inputs("?", [turn(1)], examples=(*TEMPLATE.examples, pool)), room)
     assert [message.role for message in later.messages] == [
         *("system", "user", "assistant", "user", "assistant", "system", "user"),
     ]
@@ -328,7 +328,7 @@ def test_a_pool_s_examples_stand_behind_the_history_so_that_it_stays_in_the_cach
 
 
 def test_an_answer_ends_where_its_room_says_unless_its_template_does() -> None:
-    room = Room(context_tokens=8000, output_tokens=500, answer_tokens=200)
+    room = TokenBudget(context_tokens=8000, output_tokens=500, answer_tokens=200)
     own = replace(TEMPLATE, parameters=replace(TEMPLATE.parameters, max_output_tokens=300))
-    prompts = [compose(dataclasses.replace(material("?"), template=one), room) for one in (TEMPLATE, own)]
+    prompts = [build_prompt(dataclasses.replace(inputs("?"), template=one), room) for one in (TEMPLATE, own)]
     assert [one.parameters.max_output_tokens for one in prompts] == [200, 300]

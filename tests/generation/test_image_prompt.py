@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from bot.domain.errors import ContentFiltered, ModelUnavailable, TemplateError
-from bot.domain.events import Quote
+from bot.domain.events import QuotedMessage
 from bot.domain.prompts import Example, Prompt
 from bot.domain.turns import Delta
 from bot.generation import context_window
@@ -43,7 +43,7 @@ async def test_a_wish_is_rewritten_by_the_template_s_text_and_drawn_in_those_wor
     assert (asked.capability, asked.deployment, asked.parameters.max_output_tokens) == ("chat", "fast", 2000)
     assert [message.text for message in drawn.messages] == [FULLER]
     assert drawn.parameters.size == "1536x1024"
-    assert drawn.input_tokens == sum(map(context_window.weigh, drawn.messages))
+    assert drawn.input_tokens == sum(map(context_window.count_tokens, drawn.messages))
     assert painting.room.texts == ["a red bicycle"]
     assert [message.text for message in turn.messages] == ["a red bicycle", ""]
     assert [usage.deployment for usage in turn.usage] == ["test", "test-image"]
@@ -105,7 +105,7 @@ async def test_a_change_and_another_one_are_drawn_without_rewriting(painting: Be
 async def test_what_others_said_before_goes_to_the_chat_model_and_not_into_the_picture(
     painting: Bench,
 ) -> None:
-    quotes = (Quote(author="Bob", text="I want a poster"),)
+    quotes = (QuotedMessage(author="Bob", text="I want a poster"),)
     await painting.answer(replace(said("/image a red bicycle"), quotes=quotes))
     asked, drawn = painting.model.prompts
     assert "I want a poster" in asked.messages[-1].text
@@ -113,7 +113,7 @@ async def test_what_others_said_before_goes_to_the_chat_model_and_not_into_the_p
 
 
 async def test_without_rewriting_too_a_picture_holds_the_wish_alone(bench: Bench) -> None:
-    quotes = (Quote(author="Bob", text="I want a poster"),)
+    quotes = (QuotedMessage(author="Bob", text="I want a poster"),)
     await bench.answer(replace(said("/image a red bicycle"), quotes=quotes))
     assert [message.text for message in bench.model.prompts[0].messages] == ["a red bicycle"]
     assert bench.room.texts == ["a red bicycle"]

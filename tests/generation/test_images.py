@@ -7,11 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from bot.domain.errors import BotError
-from bot.domain.events import Attachment, Post
+from bot.domain.events import Attachment, PostedMessage
 from bot.domain.prompts import Image, Parameters, Prompt, ToolCall, ToolResult
 from bot.domain.turns import Delta, Usage
 from bot.generation import image_generation, image_options
-from bot.llm.protocol import Glimpse, Unfinished
+from bot.llm.protocol import ImageInterrupted, OnPartialImage
 from bot.storage.usage.quota import Estimate
 from tests.support.acts import said, stopped
 from tests.support.bench import ASSISTANT, DRAW, ROOM, Bench
@@ -174,7 +174,7 @@ async def test_while_it_draws_the_seconds_are_shown(bench: Bench, monkeypatch: p
     monkeypatch.setattr(image_generation, "_TICK_S", 0.001)
     draw = bench.model.draw
 
-    async def slow(prompt: Prompt, glimpse: object) -> object:
+    async def slow(prompt: Prompt, on_partial_image: object) -> object:
         await bench.until(lambda: any("(0 s)_" in text for _, text in bench.room.history))
         return await draw(prompt)
 
@@ -187,7 +187,7 @@ async def test_while_it_draws_the_seconds_are_shown(bench: Bench, monkeypatch: p
 async def test_drawing_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing_now = asyncio.Event()
 
-    async def forever(prompt: Prompt, glimpse: object) -> object:
+    async def forever(prompt: Prompt, on_partial_image: object) -> object:
         drawing_now.set()
         return await asyncio.Event().wait()
 
@@ -209,7 +209,7 @@ class Gallery(Room):
         super().__init__()
         self.sketches: list[tuple[str, Image]] = []
 
-    async def sketch(self, post: Post, picture: Image) -> None:
+    async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
         self.sketches.append((post.id, picture))
 
 
@@ -220,10 +220,10 @@ async def test_a_platform_that_can_shows_the_picture_while_it_is_drawn(
     watched: list[bool] = []
     draw = bench.model.draw
 
-    async def in_steps(prompt: Prompt, glimpse: Glimpse | None = None) -> object:
-        watched.append(glimpse is not None)
-        if glimpse is not None:
-            await glimpse(half)
+    async def in_steps(prompt: Prompt, on_partial_image: OnPartialImage | None = None) -> object:
+        watched.append(on_partial_image is not None)
+        if on_partial_image is not None:
+            await on_partial_image(half)
         return await draw(prompt)
 
     monkeypatch.setattr(bench.model, "draw", in_steps)
@@ -242,8 +242,8 @@ async def test_a_drawing_that_broke_off_twice_says_so_and_what_to_do(
 ) -> None:
     lost = Usage(deployment="test-image", usd=0.03, estimated=True)
 
-    async def torn(prompt: Prompt, glimpse: object) -> object:
-        error = Unfinished("The connection broke.")
+    async def torn(prompt: Prompt, on_partial_image: object) -> object:
+        error = ImageInterrupted("The connection broke.")
         error.spent = (lost, lost)
         raise error
 
@@ -302,7 +302,7 @@ async def test_field_note_39_the_tool_changes_the_last_picture(pen: Bench) -> No
 
 
 async def test_the_tool_changes_the_picture_that_came_with_the_question(pen: Bench) -> None:
-    pen.sees = True
+    pen.accepts_images = True
     await pen.answer(said("/image a red bicycle", event="a"))
     pen.room.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
@@ -331,7 +331,7 @@ async def test_a_picture_of_the_tool_is_paid_from_the_same_budget(pen: Bench) ->
     await pen.answer(said("a cat, please", event="a"))
     assert "Here you are: no. Your budget for today" in pen.room.texts[0]
     with pytest.raises(BotError):
-        await pen.ledger.admit(said(), "later", [Estimate(usd=0.025)])
+        await pen.ledger.reserve(said(), "later", [Estimate(usd=0.025)])
 
 
 async def test_what_was_sent_shows_the_picture_s_own_prompt(pen: Bench) -> None:
@@ -348,7 +348,7 @@ async def test_what_was_sent_shows_the_picture_s_own_prompt(pen: Bench) -> None:
 
 
 async def test_a_model_that_sees_gets_the_picture_again_when_it_is_talked_about(bench: Bench) -> None:
-    bench.sees = True
+    bench.accepts_images = True
     bench.room.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
     await bench.answer(
@@ -369,7 +369,7 @@ async def test_a_model_that_sees_gets_the_picture_again_when_it_is_talked_about(
 async def test_a_recalled_picture_is_kept_once_and_the_history_stays_as_it_was(
     bench: Bench,
 ) -> None:
-    bench.sees = True
+    bench.accepts_images = True
     await bench.answer(said("/image a cat", event="a"), said("what is in the picture?", event="b"))
     turns = await bench.answer(said("and now?", event="c"))
     (question, _) = turns[1].messages

@@ -48,9 +48,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_short_texts_are_counted_once_and_long_ones_estimated(encoding: Encoding, folder: Path) -> None:
     context_window.count_by(tokenizer.load(folder))
-    assert [context_window.weigh_text("one two three"), context_window.weigh_text("one two three")] == [3, 3]
+    assert [
+        context_window.count_text_tokens("one two three"),
+        context_window.count_text_tokens("one two three"),
+    ] == [3, 3]
     assert encoding.asked == 1
-    assert context_window.weigh_text("x " * 1500) == 1000
+    assert context_window.count_text_tokens("x " * 1500) == 1000
     assert encoding.asked == 1
 
 
@@ -77,4 +80,4 @@ def test_without_the_package_or_the_setting_texts_are_estimated(
     monkeypatch.setitem(sys.modules, "tiktoken", None)
     context_window.count_by(tokenizer.load(folder))
     assert tokenizer.load(None) is None
-    assert context_window.weigh_text("one two three") == 5
+    assert context_window.count_text_tokens("one two three") == 5

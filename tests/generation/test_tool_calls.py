@@ -14,7 +14,7 @@ from bot.domain.errors import BotError, RateLimited
 from bot.domain.prompts import Parameters, Prompt, ToolCall, ToolResult
 from bot.domain.turns import MAX_TOOL_CALLS, Delta, Deployment, Usage
 from bot.generation import image_options
-from bot.generation.turn_builder import Allowance
+from bot.generation.turn_builder import ToolCallAllowance
 from bot.llm.openai.chat_request import chat_body
 from bot.storage.usage.quota import Estimate
 from bot.tools import registry
@@ -104,7 +104,7 @@ async def test_no_answer_makes_more_than_twenty_four_calls_over_all_its_rounds(p
 
 async def test_the_limits_are_settings(pen: Bench) -> None:
     """Field fault 91: an operator chooses other limits."""
-    pen.allowance = lambda: Allowance(2, 3)
+    pen.allowance = lambda: ToolCallAllowance(2, 3)
     pen.model.script = draws(5, rounds=5)
     (turn,) = await pen.answer(said("cats"))
     assert len(drawn(pen)) == 3
@@ -181,11 +181,11 @@ async def test_in_the_last_round_nothing_is_run_any_more(pen: Bench) -> None:
 async def test_two_hundred_reservations_at_once_never_exceed_a_limit(bench: Bench) -> None:
     """Field fault 91: each call is reserved on its own and atomically, whatever runs beside it."""
     ledger = bench.limited("person: $1.00/day")
-    await ledger.admit(said(), "a", [Estimate(usd=0.01)])
+    await ledger.reserve(said(), "a", [Estimate(usd=0.01)])
 
     async def reserve() -> bool:
         try:
-            await ledger.admit(said(), "a", [Estimate(usd=0.03)], more=True)
+            await ledger.reserve(said(), "a", [Estimate(usd=0.03)], more=True)
         except BotError:
             return False
         return True

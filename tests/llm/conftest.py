@@ -11,7 +11,7 @@ from bot.domain.prompts import Capability, Parameters, Prompt, say
 from bot.domain.turns import Delta, Deployment, Prices
 from bot.llm.catalog.catalog import locate
 from bot.llm.openai.client import Clients
-from bot.llm.openai.model import AzureModel, Limits
+from bot.llm.openai.model import AzureModel, Timeouts
 from tests.simulators.azure import AzureSimulator
 
 API_VERSION = "2024-10-21"
@@ -30,7 +30,7 @@ async def azure() -> AsyncGenerator[AzureSimulator]:
 @pytest.fixture
 async def clients() -> AsyncGenerator[Clients]:
     """Connections that are closed after the test."""
-    opened = Clients(Limits(first_token_s=5, between_tokens_s=5))
+    opened = Clients(Timeouts(first_token_s=5, between_tokens_s=5))
     yield opened
     await opened.aclose()
 

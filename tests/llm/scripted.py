@@ -10,7 +10,7 @@ from bot.domain.errors import ModelUnavailable
 from bot.domain.prompts import Capability, Image, Prompt
 from bot.domain.turns import Delta, Deployment, Usage
 from bot.llm.demo.model import deployments
-from bot.llm.protocol import Glimpse
+from bot.llm.protocol import OnPartialImage
 from bot.llm.routing.router import Gateway
 from tests.llm.conftest import asks, text_of
 
@@ -70,7 +70,9 @@ class Scripted:
         counted = Usage(deployment=self.name, input_tokens=prompt.input_tokens or 1)
         yield Delta(usage=counted, finish="stop")
 
-    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(
+        self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
+    ) -> tuple[tuple[Image, ...], Usage]:
         self._strike()
         return (Image(mime="image/png", data=self.name.encode()),), Usage(deployment=self.name)
 

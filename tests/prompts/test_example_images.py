@@ -9,18 +9,18 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from adapters.studio.auth.guard import Turned
-from adapters.studio.playground.config import Pair, Setup, setup_of, template_of, weight
-from bot.cli.preview import describe, sent
-from bot.conversation.playground import Workbench
+from adapters.studio.auth.guard import HttpError
+from adapters.studio.playground.config import ExamplePair, PlaygroundConfig, setup_of, template_of, weight
+from bot.cli.preview import describe, describe_prompt
+from bot.conversation.playground import Playground
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Image, Prompt, Template
 from bot.generation.context_window import IMAGE_TOKENS
-from bot.generation.prompt_builder import Material, Room, compose
+from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.prompts.formats import from_studio, to_jsonl, to_prompty, to_studio
 from bot.prompts.prompty import read, read_text
 from bot.prompts.publisher import Publisher
-from bot.prompts.registry import Shelf
+from bot.prompts.registry import TemplateRegistry
 from bot.storage.prompts.versions import Versions
 from bot.storage.redis.client import Redis
 from tests.llm.conftest import Connect, azure, clients, connect
@@ -55,11 +55,15 @@ def load(folder: Path, words: str) -> Template:
     return read(path).template
 
 
-def prompt(template: Template, *, sees: bool = True) -> Prompt:
-    material = Material(
-        template=template, said=said("And this?"), question="And this?", examples=template.examples, sees=sees
+def prompt(template: Template, *, accepts_images: bool = True) -> Prompt:
+    inputs = PromptInputs(
+        template=template,
+        said=said("And this?"),
+        question="And this?",
+        examples=template.examples,
+        accepts_images=accepts_images,
     )
-    return compose(material, Room(context_tokens=8000, output_tokens=1000))
+    return build_prompt(inputs, TokenBudget(context_tokens=8000, output_tokens=1000))
 
 
 @pytest.mark.parametrize("address", ["cup.png", "./cup.png", INLINE])
@@ -128,26 +132,28 @@ async def test_a_model_is_sent_the_picture_in_its_place(
             {"type": "text", "text": " worth?"},
         ],
     }
-    assert "[picture: a cup]" in sent(asked)
+    assert "[picture: a cup]" in describe_prompt(asked)
 
 
 def test_a_picture_is_weighed_and_where_nobody_sees_it_is_named(folder: Path) -> None:
     template = load(folder, text())
-    seen, unseen = prompt(template), prompt(template, sees=False)
+    seen, unseen = prompt(template), prompt(template, accepts_images=False)
     assert IMAGE_TOKENS - 50 < seen.input_tokens - unseen.input_tokens < IMAGE_TOKENS + 50
     assert "What is [a picture: a cup] worth?" in unseen.messages[1].text
     assert not any(isinstance(part, Image) for part in unseen.messages[1].parts)
     assert "[picture: a cup]" in describe(template)
 
 
-@pytest.mark.parametrize("sees", [True, False])
+@pytest.mark.parametrize("accepts_images", [True, False])
 async def test_people_s_questions_come_with_the_picture_where_models_see_and_its_bytes_are_not_kept(
-    folder: Path, bench: Bench, sees: bool
+    folder: Path, bench: Bench, accepts_images: bool
 ) -> None:
-    bench.templates, bench.sees = (load(folder, text()),), sees
+    bench.templates, bench.accepts_images = (load(folder, text()),), accepts_images
     (turn,) = await bench.answer(said("And this?"))
     example = bench.model.prompts[-1].messages[1]
-    assert [part.data for part in example.parts if isinstance(part, Image)] == ([PNG] if sees else [])
+    assert [part.data for part in example.parts if isinstance(part, Image)] == (
+        [PNG] if accepts_images else []
+    )
     (kept,) = await bench.turns.sent(turn.said.address.conversation, turn.id)
     assert all(part.data == b"" for part in kept.messages[1].parts if isinstance(part, Image))
     assert "a cup" in str(kept.messages[1])
@@ -177,25 +183,25 @@ def test_a_setup_that_names_a_picture_is_refused_unless_the_picture_is_in_it() -
 async def test_what_is_published_keeps_the_pictures_of_the_files(folder: Path, redis: Redis) -> None:
     template = load(folder, text())
     versions = Versions(redis)
-    shelf = Shelf([template], {}, versions)
+    registry = TemplateRegistry([template], {}, versions)
     better = replace(template, system="You appraise with care.")
     published = to_prompty(better)
-    await Publisher(shelf, versions).publish("appraise", published, author="Ada", reason="care")
-    other = Shelf([template], {}, versions)
+    await Publisher(registry, versions).publish("appraise", published, author="Ada", reason="care")
+    other = TemplateRegistry([template], {}, versions)
     await other.refresh()
-    for one in (shelf, other):
+    for one in (registry, other):
         (now,) = one.templates()
         assert now.system == "You appraise with care."
         assert now.examples == template.examples
-    library = cast(Any, SimpleNamespace(shelf=shelf))
-    bench = Workbench(engine=cast(Any, None), library=library, every=tuple, settle=cast(Any, None))
-    page = msgspec.convert(setup_of(template), Setup)
+    library = cast(Any, SimpleNamespace(registry=registry))
+    bench = Playground(engine=cast(Any, None), library=library, every=tuple, settle=cast(Any, None))
+    page = msgspec.convert(setup_of(template), PlaygroundConfig)
     assert template_of(page, bench).examples == template.examples
-    reworded = replace(page, examples=[Pair("Or ![this](cup.png)?", "Three.")])
+    reworded = replace(page, examples=[ExamplePair("Or ![this](cup.png)?", "Three.")])
     (pair,) = template_of(reworded, bench).examples
     assert pair.images == (Image(mime="image/png", data=PNG, alt="this"),)
     assert weight(pair, bench) > IMAGE_TOKENS
-    with pytest.raises(Turned, match=r"the picture mug\.png is not known here"):
-        template_of(replace(page, examples=[Pair("![](mug.png)", "Four.")]), bench)
+    with pytest.raises(HttpError, match=r"the picture mug\.png is not known here"):
+        template_of(replace(page, examples=[ExamplePair("![](mug.png)", "Four.")]), bench)
     with pytest.raises(TemplateError, match="not known here"):
-        read_text(published.replace("cup.png", "mug.png"), "appraise", shelf.look)
+        read_text(published.replace("cup.png", "mug.png"), "appraise", registry.look)

@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.errors import ModelUnavailable, NotAllowed
 from bot.domain.prompts import Example, Template
-from bot.generation.prompt_builder import Material, Room, compose
+from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.prompts import examples
 from bot.prompts.examples import choose, choose_why, rank
 from tests.support.acts import said
@@ -133,10 +133,10 @@ def test_examples_of_a_pool_stay_within_the_budget_and_the_template_s_own_always
     context_tokens: int, shown: int
 ) -> None:
     near = tuple(Example(user=f"{at}" * 200, assistant="x" * 200) for at in range(3))
-    material = Material(
+    inputs = PromptInputs(
         template=template(3), said=said("Why?"), question="Why?", examples=(OWN, *near), turns=()
     )
-    prompt = compose(material, Room(context_tokens=context_tokens, output_tokens=100))
+    prompt = build_prompt(inputs, TokenBudget(context_tokens=context_tokens, output_tokens=100))
     assert prompt.examples == 2 * shown
     assert [message.text for message in prompt.messages][:2] == ["own", "own"]
     assert [one.count for one in prompt.left_out] == ([4 - shown] if shown < 4 else [])

@@ -12,7 +12,7 @@ from bot.domain.errors import TemplateError
 from bot.domain.events import now
 from bot.domain.prompts import Example, Match, Parameters, Template, say
 from bot.domain.turns import Reply, Turn
-from bot.generation.prompt_builder import Material, Room, compose
+from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.prompts.formats import diff, from_jsonl, from_studio, to_jsonl, to_prompty, to_studio
 from bot.prompts.loader import FOLDER, load
 from bot.prompts.prompty import digest, read_text
@@ -202,8 +202,8 @@ def test_every_way_in_which_a_setup_says_a_thing_is_read(
 def test_past_messages_bound_the_history_by_whole_turns(past: str | int, turns: int) -> None:
     template = from_studio(setup(pastMessagesToInclude=past), "x")
     history = [turn(number) for number in range(3)]
-    material = Material(template=template, said=said("Now?"), question="Now?", turns=history)
-    prompt = compose(material, Room(context_tokens=8000, output_tokens=1000))
+    inputs = PromptInputs(template=template, said=said("Now?"), question="Now?", turns=history)
+    prompt = build_prompt(inputs, TokenBudget(context_tokens=8000, output_tokens=1000))
     shown = [message.text for message in prompt.messages if message.text.startswith("answer")]
     assert shown == ["answer 0", "answer 1", "answer 2"][3 - turns :]
     assert [one.count for one in prompt.left_out] == ([3 - turns] if turns < 3 else [])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.app.prompt_files import read_prompts
-from bot.app.services import House, open_house
+from bot.app.services import Services, open_services
 from bot.app.settings import Settings
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example
@@ -32,10 +32,10 @@ assistant:
 
 
 @pytest.fixture
-async def house(folder: Path) -> AsyncGenerator[House]:
+async def services(folder: Path) -> AsyncGenerator[Services]:
     settings = Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
-    async with open_house(settings, folder=folder) as house:
-        yield house
+    async with open_services(settings, folder=folder) as services:
+        yield services
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -44,38 +44,38 @@ async def until(true: Callable[[], object]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def ask(house: House, text: str, event: str, channel: str = "") -> str:
+async def ask(services: Services, text: str, event: str, channel: str = "") -> str:
     """The answer of a worker."""
     room, stop = Room(), asyncio.Event()
-    work = asyncio.create_task(house.worker([room]).run(stop))
-    await house.accept(said(text, event=event, conversation=f"test:{event}", channel=channel))
+    work = asyncio.create_task(services.worker([room]).run(stop))
+    await services.accept(said(text, event=event, conversation=f"test:{event}", channel=channel))
     await until(lambda: room.replies)
     stop.set()
     await work
     return room.replies[-1].text
 
 
-async def test_what_is_published_is_what_people_get_and_what_is_taken_back_is_not(house: House) -> None:
-    publish = house.library.publisher
-    assert "don't know the command `/motto`" in await ask(house, "/motto for Monday", "e1")
+async def test_what_is_published_is_what_people_get_and_what_is_taken_back_is_not(services: Services) -> None:
+    publish = services.library.publisher
+    assert "don't know the command `/motto`" in await ask(services, "/motto for Monday", "e1")
     await publish.publish("motto", MOTTO % "Begin slowly.", author="Ada", reason="wanted")
-    assert (await ask(house, "/motto for Monday", "e2")).startswith("Begin slowly.")
-    assert "`/motto …` says a motto" in await ask(house, "help", "e3")
+    assert (await ask(services, "/motto for Monday", "e2")).startswith("Begin slowly.")
+    assert "`/motto …` says a motto" in await ask(services, "help", "e3")
     await publish.publish(
         "motto", MOTTO % "Begin at once.", author="Bob", reason="try", trial=Trial(channels=("C1",))
     )
-    assert (await ask(house, "/motto for Monday", "e4", "C2")).startswith("Begin slowly.")
-    assert (await ask(house, "/motto for Monday", "e5", "C1")).startswith("Begin at once.")
+    assert (await ask(services, "/motto for Monday", "e4", "C2")).startswith("Begin slowly.")
+    assert (await ask(services, "/motto for Monday", "e5", "C1")).startswith("Begin at once.")
     await publish.roll_back("motto", 0, author="Ada", reason="enough")
-    assert "don't know the command `/motto`" in await ask(house, "/motto for Monday", "e6", "C1")
-    turns = [one for at in (2, 5) for one in await house.turns.turns(f"test:e{at}")]
+    assert "don't know the command `/motto`" in await ask(services, "/motto for Monday", "e6", "C1")
+    turns = [one for at in (2, 5) for one in await services.turns.turns(f"test:e{at}")]
     assert len({turn.template for turn in turns}) == 2
     assert all(turn.template.startswith("motto@") for turn in turns)
 
 
-async def test_an_accepted_example_is_shown_with_the_next_question(house: House) -> None:
-    library = house.library
-    support = next(one for one in library.shelf.templates() if one.name == "support")
+async def test_an_accepted_example_is_shown_with_the_next_question(services: Services) -> None:
+    library = services.library
+    support = next(one for one in library.registry.templates() if one.name == "support")
     pair = Example(user="The coffee machine blinks red.", assistant="Empty its tray.")
     await library.publisher.change_pool("support", added=[pair], author="Ada", reason="asked often")
     chosen = await library.choose_why(support, "Why does the coffee machine blink red?")
@@ -95,11 +95,11 @@ async def test_an_accepted_example_is_shown_with_the_next_question(house: House)
     ],
 )
 async def test_what_only_the_house_knows_is_checked_for_files_and_publications(
-    house: House, tmp_path: Path, fields: str, words: str
+    services: Services, tmp_path: Path, fields: str, words: str
 ) -> None:
     text = f"---\nmetadata: {{parley: {{{fields}}}}}\n---\nHi.\n"
     with pytest.raises(TemplateError, match=words):
-        await house.library.publisher.publish("mine", text, author="Ada", reason="why")
+        await services.library.publisher.publish("mine", text, author="Ada", reason="why")
     (tmp_path / "mine.prompty").write_text(text)
     (tmp_path / "zz.prompty").write_text("---\nmetadata: {parley: {match: {default: true}}}\n---\nHi.\n")
     with pytest.raises(TemplateError, match=words):

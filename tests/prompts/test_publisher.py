@@ -11,10 +11,10 @@ from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.events import now
 from bot.domain.prompts import Example, Template
 from bot.domain.publications import Trial, Version
-from bot.prompts import registry as shelf_module
+from bot.prompts import registry
 from bot.prompts.prompty import read_text
 from bot.prompts.publisher import Publisher
-from bot.prompts.registry import Shelf
+from bot.prompts.registry import TemplateRegistry
 from bot.storage.prompts.versions import Versions
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
@@ -35,7 +35,7 @@ FILES = (
 PAIR = Example(user="one?", assistant="two")
 
 
-class Press:
+class Publishing:
     """One process: its shelf and its publisher."""
 
     def __init__(
@@ -46,8 +46,12 @@ class Press:
     ) -> None:
         versions = Versions(redis)
         pools = {"filed": (PAIR,)}
-        self.shelf = Shelf(files, pools, versions, check) if check else Shelf(files, pools, versions)
-        self.publisher = Publisher(self.shelf, versions)
+        self.registry = (
+            TemplateRegistry(files, pools, versions, check)
+            if check
+            else TemplateRegistry(files, pools, versions)
+        )
+        self.publisher = Publisher(self.registry, versions)
 
     async def publish(
         self,
@@ -67,12 +71,12 @@ class Press:
 
     def system(self, name: str = "answer", conversation: str = "", channel: str = "") -> str:
         there = said(conversation=conversation, channel=channel) if conversation else None
-        return next((one.system for one in self.shelf.templates(there) if one.name == name), "")
+        return next((one.system for one in self.registry.templates(there) if one.name == name), "")
 
 
 @pytest.fixture
-def press(redis: Redis) -> Press:
-    return Press(redis)
+def editor(redis: Redis) -> Publishing:
+    return Publishing(redis)
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -82,8 +86,8 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def watching(shelf: Shelf) -> AsyncGenerator[None]:
-    task = asyncio.create_task(shelf.watch())
+async def watching(registry: TemplateRegistry) -> AsyncGenerator[None]:
+    task = asyncio.create_task(registry.watch())
     yield
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -93,100 +97,100 @@ async def watching(shelf: Shelf) -> AsyncGenerator[None]:
 # ------------------------------------------------------------------ what counts
 
 
-async def test_the_files_count_until_something_is_published(press: Press) -> None:
-    await press.shelf.refresh()
-    assert list(press.shelf.templates()) == list(FILES)
-    assert press.shelf.templates(said()) is press.shelf.templates()
+async def test_the_files_count_until_something_is_published(editor: Publishing) -> None:
+    await editor.registry.refresh()
+    assert list(editor.registry.templates()) == list(FILES)
+    assert editor.registry.templates(said()) is editor.registry.templates()
 
 
-async def test_a_publication_counts_over_its_file(press: Press) -> None:
-    assert await press.publish("answer", "I answer better.") == 1
-    assert press.system() == "I answer better."
-    held = press.shelf.held("answer")
+async def test_a_publication_counts_over_its_file(editor: Publishing) -> None:
+    assert await editor.publish("answer", "I answer better.") == 1
+    assert editor.system() == "I answer better."
+    held = editor.registry.active("answer")
     assert held.version is not None
     assert (held.version.author, held.version.reason, held.file) == ("Ada", "better", FILES[0])
     assert held.template is not None
     assert held.template.digest == held.version.digest != FILES[0].digest
 
 
-async def test_a_template_without_a_file_can_be_published_and_taken_back(press: Press) -> None:
-    await press.publish("new", "I am new.", "match: {commands: [new]}")
-    assert [one.name for one in press.shelf.templates()] == ["answer", "go", "new"]
-    await press.back("new", 0)
-    assert [one.name for one in press.shelf.templates()] == ["answer", "go"]
+async def test_a_template_without_a_file_can_be_published_and_taken_back(editor: Publishing) -> None:
+    await editor.publish("new", "I am new.", "match: {commands: [new]}")
+    assert [one.name for one in editor.registry.templates()] == ["answer", "go", "new"]
+    await editor.back("new", 0)
+    assert [one.name for one in editor.registry.templates()] == ["answer", "go"]
 
 
-async def test_another_process_that_listens_sees_it_soon(redis: Redis, press: Press) -> None:
-    other = Press(redis)
-    async with watching(other.shelf):
-        await press.publish("answer", "I answer better.")
+async def test_another_process_that_listens_sees_it_soon(redis: Redis, editor: Publishing) -> None:
+    other = Publishing(redis)
+    async with watching(other.registry):
+        await editor.publish("answer", "I answer better.")
         await until(lambda: other.system() == "I answer better.")
 
 
 class Deaf(Versions):
     """Hears no nudge."""
 
-    async def nudges(self) -> AsyncIterator[None]:
+    async def wakeups(self) -> AsyncIterator[None]:
         await asyncio.Event().wait()
         yield
 
 
 async def test_a_lost_nudge_only_costs_time(
-    redis: Redis, press: Press, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, editor: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf_module, "POLL_S", 0.01)
-    other = Shelf(FILES, {}, Deaf(redis))
+    monkeypatch.setattr(registry, "POLL_S", 0.01)
+    other = TemplateRegistry(FILES, {}, Deaf(redis))
     async with watching(other):
-        await press.publish("answer", "I answer better.")
+        await editor.publish("answer", "I answer better.")
         await until(lambda: other.templates()[0].system == "I answer better.")
 
 
-async def test_what_was_read_last_counts_while_redis_is_away(redis_url: str, press: Press) -> None:
+async def test_what_was_read_last_counts_while_redis_is_away(redis_url: str, editor: Publishing) -> None:
     away = Redis("redis://127.0.0.1:1")
-    shelf = Shelf(FILES, {}, Versions(away))
-    async with watching(shelf):
+    registry = TemplateRegistry(FILES, {}, Versions(away))
+    async with watching(registry):
         await asyncio.sleep(0)
-        assert list(shelf.templates()) == list(FILES)
+        assert list(registry.templates()) == list(FILES)
     await away.close()
 
 
-async def test_a_lost_log_leaves_the_files(redis: Redis, press: Press) -> None:
-    await press.publish("answer", "I answer better.")
+async def test_a_lost_log_leaves_the_files(redis: Redis, editor: Publishing) -> None:
+    await editor.publish("answer", "I answer better.")
     await redis.call("DEL", keys.VERSIONS)
-    await press.shelf.refresh()
-    assert list(press.shelf.templates()) == list(FILES)
+    await editor.registry.refresh()
+    assert list(editor.registry.templates()) == list(FILES)
 
 
 async def test_files_that_overtake_a_version_win(
-    redis: Redis, press: Press, caplog: pytest.LogCaptureFixture
+    redis: Redis, editor: Publishing, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await press.publish("new", "I am new.", "match: {commands: [new]}")
-    await press.publish("answer", "I answer better.")
+    await editor.publish("new", "I am new.", "match: {commands: [new]}")
+    await editor.publish("answer", "I answer better.")
     later = (*FILES, read_text(text("I came by file.", "match: {commands: [new]}"), "rival").template)
-    other = Press(redis, later)
-    await other.shelf.refresh()
-    assert [one.name for one in other.shelf.templates()] == ["answer", "go", "rival"]
+    other = Publishing(redis, later)
+    await other.registry.refresh()
+    assert [one.name for one in other.registry.templates()] == ["answer", "go", "rival"]
     assert other.system() == "I answer better."
     assert "'new' of commands is already claimed by rival.prompty" in caplog.text
 
 
 async def test_a_trial_that_the_files_have_overtaken_is_not_met(
-    redis: Redis, press: Press, caplog: pytest.LogCaptureFixture
+    redis: Redis, editor: Publishing, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial = Trial(percent=100)
-    await press.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
+    await editor.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
     later = (*FILES, read_text(text("I came by file.", "match: {commands: [new]}"), "rival").template)
-    other = Press(redis, later)
-    await other.shelf.refresh()
+    other = Publishing(redis, later)
+    await other.registry.refresh()
     assert other.system("new", "test:1") == ""
     assert other.system("rival", "test:1") == "I came by file."
     assert "The trial of new can't be used" in caplog.text
 
 
 async def test_a_version_that_this_parley_can_t_read_does_not_count(
-    redis: Redis, press: Press, caplog: pytest.LogCaptureFixture
+    redis: Redis, editor: Publishing, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await press.publish("go", "I go faster.", COMMAND)
+    await editor.publish("go", "I go faster.", COMMAND)
     future = Version(
         number=2,
         name="answer",
@@ -197,97 +201,97 @@ async def test_a_version_that_this_parley_can_t_read_does_not_count(
         reason="of a newer Parley",
     )
     assert await Versions(redis).append(future)
-    await press.shelf.refresh()
-    assert press.system() == "I answer."
-    assert press.system("go") == "I go faster."
+    await editor.registry.refresh()
+    assert editor.system() == "I answer."
+    assert editor.system("go") == "I go faster."
     assert "Version 2 can't be read" in caplog.text
 
 
-async def test_a_broken_connection_is_listened_to_again(redis: Redis, press: Press) -> None:
-    other = Press(redis)
-    async with watching(other.shelf):
-        await press.publish("answer", "First.")
+async def test_a_broken_connection_is_listened_to_again(redis: Redis, editor: Publishing) -> None:
+    other = Publishing(redis)
+    async with watching(other.registry):
+        await editor.publish("answer", "First.")
         await until(lambda: other.system() == "First.")
         await redis.call("CLIENT", "KILL", "TYPE", "pubsub")
-        await press.publish("answer", "Second.")
+        await editor.publish("answer", "Second.")
         await until(lambda: other.system() == "Second.")
 
 
 # ------------------------------------------------------------------ trials
 
 
-async def test_a_trial_is_met_by_its_channels_only(press: Press) -> None:
-    await press.publish("answer", "I try.", trial=Trial(channels=("C1",)))
-    assert press.system() == "I answer."
-    assert press.system(conversation="test:1", channel="C2") == "I answer."
-    assert press.system(conversation="test:1", channel="C1") == "I try."
+async def test_a_trial_is_met_by_its_channels_only(editor: Publishing) -> None:
+    await editor.publish("answer", "I try.", trial=Trial(channels=("C1",)))
+    assert editor.system() == "I answer."
+    assert editor.system(conversation="test:1", channel="C2") == "I answer."
+    assert editor.system(conversation="test:1", channel="C1") == "I try."
 
 
 async def test_a_share_of_conversations_tries_always_the_same_ones_and_a_larger_share_keeps_them(
-    press: Press,
+    editor: Publishing,
 ) -> None:
     def trying() -> set[int]:
-        return {at for at in range(300) if press.system(conversation=f"test:{at}") == "I try."}
+        return {at for at in range(300) if editor.system(conversation=f"test:{at}") == "I try."}
 
-    await press.publish("answer", "I try.", trial=Trial(percent=20))
+    await editor.publish("answer", "I try.", trial=Trial(percent=20))
     first = trying()
     assert 30 <= len(first) <= 90
     assert trying() == first
-    await press.publish("answer", "I try.", trial=Trial(percent=50))
+    await editor.publish("answer", "I try.", trial=Trial(percent=50))
     assert first < trying()
-    await press.publish("answer", "I try.", trial=Trial(percent=100))
+    await editor.publish("answer", "I try.", trial=Trial(percent=100))
     assert len(trying()) == 300
 
 
-async def test_a_new_template_can_be_tried_before_anybody_else_has_it(press: Press) -> None:
+async def test_a_new_template_can_be_tried_before_anybody_else_has_it(editor: Publishing) -> None:
     trial = Trial(channels=("C1",))
-    await press.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
-    assert press.system("new") == ""
-    assert press.system("new", "test:1", "C1") == "I am new."
+    await editor.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
+    assert editor.system("new") == ""
+    assert editor.system("new", "test:1", "C1") == "I am new."
 
 
-async def test_publishing_for_everybody_ends_the_trial(press: Press) -> None:
-    await press.publish("answer", "I try.", trial=Trial(percent=100))
-    assert press.shelf.held("answer").trial is not None
-    await press.publish("answer", "I answer better.")
-    assert press.shelf.held("answer").trial is None
-    assert press.system(conversation="test:1") == "I answer better."
+async def test_publishing_for_everybody_ends_the_trial(editor: Publishing) -> None:
+    await editor.publish("answer", "I try.", trial=Trial(percent=100))
+    assert editor.registry.active("answer").trial is not None
+    await editor.publish("answer", "I answer better.")
+    assert editor.registry.active("answer").trial is None
+    assert editor.system(conversation="test:1") == "I answer better."
 
 
-async def test_going_back_to_the_file_ends_a_trial_too(press: Press) -> None:
-    await press.publish("answer", "I try.", trial=Trial(percent=100))
-    await press.back("answer", 0)
-    assert press.system(conversation="test:1") == "I answer."
+async def test_going_back_to_the_file_ends_a_trial_too(editor: Publishing) -> None:
+    await editor.publish("answer", "I try.", trial=Trial(percent=100))
+    await editor.back("answer", 0)
+    assert editor.system(conversation="test:1") == "I answer."
 
 
 @pytest.mark.parametrize("trial", [Trial(), Trial(percent=101), Trial(percent=-1, channels=("C1",))])
-async def test_a_trial_that_nobody_could_meet_is_refused(press: Press, trial: Trial) -> None:
+async def test_a_trial_that_nobody_could_meet_is_refused(editor: Publishing, trial: Trial) -> None:
     with pytest.raises(NotAllowed, match="from 1 to 100"):
-        await press.publish("answer", "I try.", trial=trial)
+        await editor.publish("answer", "I try.", trial=trial)
 
 
 # ------------------------------------------------------------------ taking back
 
 
-async def test_a_roll_back_is_a_new_version_that_equals_an_old_one(press: Press) -> None:
-    await press.publish("answer", "First.")
-    await press.publish("answer", "Second.")
-    assert await press.back("answer", 1) == 3
-    assert press.system() == "First."
-    assert await press.back("answer", 0) == 4
-    assert press.system() == "I answer."
-    history = await press.publisher.history("answer")
+async def test_a_roll_back_is_a_new_version_that_equals_an_old_one(editor: Publishing) -> None:
+    await editor.publish("answer", "First.")
+    await editor.publish("answer", "Second.")
+    assert await editor.back("answer", 1) == 3
+    assert editor.system() == "First."
+    assert await editor.back("answer", 0) == 4
+    assert editor.system() == "I answer."
+    history = await editor.publisher.history("answer")
     assert [(one.number, one.author) for one in history] == [(4, "Bob"), (3, "Bob"), (2, "Ada"), (1, "Ada")]
     assert history[1].text == history[3].text
     assert history[0].digest == FILES[0].digest
 
 
 @pytest.mark.parametrize(("number", "words"), [(7, "no version 7"), (2, "no version 2"), (0, "Nothing was")])
-async def test_what_is_not_there_can_t_be_gone_back_to(press: Press, number: int, words: str) -> None:
-    await press.publish("answer", "First.")
-    await press.back("answer", 0)  # version 2 says only that the file counts
+async def test_what_is_not_there_can_t_be_gone_back_to(editor: Publishing, number: int, words: str) -> None:
+    await editor.publish("answer", "First.")
+    await editor.back("answer", 0)  # version 2 says only that the file counts
     with pytest.raises(NotAllowed, match=words):
-        await press.back("answer", number)
+        await editor.back("answer", number)
 
 
 # ------------------------------------------------------------------ refusals
@@ -313,90 +317,90 @@ async def test_what_a_file_would_be_refused_for_is_refused(
         if template.tools:
             raise TemplateError(f"{template.name}.prompty: there is no tool {template.tools[0]!r}")
 
-    press = Press(redis, check=check)
+    editor = Publishing(redis, check=check)
     with pytest.raises(TemplateError) as raised:
-        await press.publisher.publish(name, published, author="Ada", reason="why")
+        await editor.publisher.publish(name, published, author="Ada", reason="why")
     assert words in str(raised.value)
     assert (await Versions(redis).since(0))[0] == 0
 
 
-async def test_a_claim_of_something_that_is_only_tried_is_refused(press: Press) -> None:
+async def test_a_claim_of_something_that_is_only_tried_is_refused(editor: Publishing) -> None:
     trial = Trial(channels=("C1",))
-    await press.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
+    await editor.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
     with pytest.raises(TemplateError, match="already claimed by new"):
-        await press.publish("other", "I too.", "match: {commands: [new]}")
+        await editor.publish("other", "I too.", "match: {commands: [new]}")
 
 
-async def test_the_file_can_t_come_back_where_another_took_its_place(press: Press) -> None:
-    await press.publish("go", "I go by run.", "match: {commands: [run]}")
-    await press.publish("other", "I took it.", COMMAND)
+async def test_the_file_can_t_come_back_where_another_took_its_place(editor: Publishing) -> None:
+    await editor.publish("go", "I go by run.", "match: {commands: [run]}")
+    await editor.publish("other", "I took it.", COMMAND)
     with pytest.raises(TemplateError, match="already claimed by other"):
-        await press.back("go", 0)
+        await editor.back("go", 0)
 
 
-async def test_two_authors_don_t_overwrite_each_other(redis: Redis, press: Press) -> None:
-    other = Press(redis)
-    assert await press.publish("answer", "First.", after=0) == 1
+async def test_two_authors_don_t_overwrite_each_other(redis: Redis, editor: Publishing) -> None:
+    other = Publishing(redis)
+    assert await editor.publish("answer", "First.", after=0) == 1
     with pytest.raises(NotAllowed, match="Ada published version 1"):
         await other.publish("answer", "Mine.", after=0)
     assert await other.publish("answer", "Mine.", after=1) == 2
-    await press.back("answer", 0)
+    await editor.back("answer", 0)
     with pytest.raises(NotAllowed, match="somebody took it back"):
         await other.publish("answer", "Mine.", after=2)
 
 
 async def test_publications_of_many_processes_at_once_all_arrive(redis: Redis) -> None:
-    presses = [Press(redis) for _ in range(4)]
-    await asyncio.gather(*(press.publish(f"t{at}", "Hi.", "") for at, press in enumerate(presses)))
-    await presses[0].shelf.refresh()
-    assert {one.name for one in presses[0].shelf.templates()} >= {"t0", "t1", "t2", "t3"}
+    presses = [Publishing(redis) for _ in range(4)]
+    await asyncio.gather(*(editor.publish(f"t{at}", "Hi.", "") for at, editor in enumerate(presses)))
+    await presses[0].registry.refresh()
+    assert {one.name for one in presses[0].registry.templates()} >= {"t0", "t1", "t2", "t3"}
 
 
 @pytest.mark.parametrize(("reason", "words"), [(" ", "say why"), ("x" * 501, "at most 500")])
-async def test_a_publication_has_a_reason(press: Press, reason: str, words: str) -> None:
+async def test_a_publication_has_a_reason(editor: Publishing, reason: str, words: str) -> None:
     with pytest.raises(NotAllowed, match=words):
-        await press.publisher.publish("answer", text("Hi.", DEFAULT), author="Ada", reason=reason)
+        await editor.publisher.publish("answer", text("Hi.", DEFAULT), author="Ada", reason=reason)
 
 
 # ------------------------------------------------------------------ pools
 
 
 async def change(
-    press: Press, pool: str, added: tuple[Example, ...], removed: tuple[Example, ...] = ()
+    editor: Publishing, pool: str, added: tuple[Example, ...], removed: tuple[Example, ...] = ()
 ) -> None:
-    await press.publisher.change_pool(pool, added=added, removed=removed, author="Ada", reason="better")
+    await editor.publisher.change_pool(pool, added=added, removed=removed, author="Ada", reason="better")
 
 
-async def test_a_pool_grows_and_shrinks(redis: Redis, press: Press) -> None:
+async def test_a_pool_grows_and_shrinks(redis: Redis, editor: Publishing) -> None:
     more = replace(PAIR, user="three?")
-    await change(press, "filed", (more, more, PAIR))
-    assert press.shelf.pools()["filed"] == (PAIR, more)
-    await change(press, "filed", (), (PAIR,))
-    other = Press(redis)
-    await other.shelf.refresh()
-    assert other.shelf.pools()["filed"] == (more,)
+    await change(editor, "filed", (more, more, PAIR))
+    assert editor.registry.pools()["filed"] == (PAIR, more)
+    await change(editor, "filed", (), (PAIR,))
+    other = Publishing(redis)
+    await other.registry.refresh()
+    assert other.registry.pools()["filed"] == (more,)
 
 
-async def test_a_pool_goes_back_to_what_it_was(press: Press) -> None:
+async def test_a_pool_goes_back_to_what_it_was(editor: Publishing) -> None:
     more = replace(PAIR, user="three?")
-    await change(press, "filed", (more,))
-    await change(press, "filed", (), (PAIR,))
-    back = press.publisher.roll_back_pool
+    await change(editor, "filed", (more,))
+    await change(editor, "filed", (), (PAIR,))
+    back = editor.publisher.roll_back_pool
     await back("filed", 1, author="Bob", reason="worse")
-    assert set(press.shelf.pools()["filed"]) == {PAIR, more}
+    assert set(editor.registry.pools()["filed"]) == {PAIR, more}
     await back("filed", 0, author="Bob", reason="worse")
-    assert press.shelf.pools()["filed"] == (PAIR,)
-    assert [one.number for one in await press.publisher.pool_history("filed")] == [4, 3, 2, 1]
+    assert editor.registry.pools()["filed"] == (PAIR,)
+    assert [one.number for one in await editor.publisher.pool_history("filed")] == [4, 3, 2, 1]
     with pytest.raises(NotAllowed, match="no change 9"):
         await back("filed", 9, author="Bob", reason="worse")
 
 
-async def test_a_new_pool_can_be_asked_for_by_a_template(press: Press) -> None:
-    await change(press, "fresh", (PAIR,))
-    await press.publish("new", "I am new.", "pool: fresh, shots: 1")
-    assert press.system("new") == "I am new."
+async def test_a_new_pool_can_be_asked_for_by_a_template(editor: Publishing) -> None:
+    await change(editor, "fresh", (PAIR,))
+    await editor.publish("new", "I am new.", "pool: fresh, shots: 1")
+    assert editor.system("new") == "I am new."
     with pytest.raises(NotAllowed, match="the last one has to stay"):
-        await change(press, "fresh", (), (PAIR,))
+        await change(editor, "fresh", (), (PAIR,))
 
 
 @pytest.mark.parametrize(
@@ -409,7 +413,7 @@ async def test_a_new_pool_can_be_asked_for_by_a_template(press: Press) -> None:
     ],
 )
 async def test_a_change_of_a_pool_that_can_t_be_is_refused(
-    press: Press, pool: str, added: tuple[Example, ...], words: str
+    editor: Publishing, pool: str, added: tuple[Example, ...], words: str
 ) -> None:
     with pytest.raises(NotAllowed, match=words):
-        await change(press, pool, added)
+        await change(editor, pool, added)

@@ -10,8 +10,8 @@ from bot.domain.events import now
 from bot.domain.prompts import Example, Image, Message, say
 from bot.domain.turns import Reply, Turn
 from bot.prompts.publisher import Publisher
-from bot.prompts.registry import Shelf
-from bot.prompts.review import Review, propose
+from bot.prompts.registry import TemplateRegistry
+from bot.prompts.review import ProposalReview, propose
 from bot.storage.erasure.studio_data import Publications
 from bot.storage.prompts.proposals import Proposals
 from bot.storage.prompts.versions import Versions
@@ -33,13 +33,13 @@ TURN = Turn(
 
 
 @pytest.fixture
-def shelf(redis: Redis) -> Shelf:
-    return Shelf((), {"support": (FIRST,)}, Versions(redis))
+def registry(redis: Redis) -> TemplateRegistry:
+    return TemplateRegistry((), {"support": (FIRST,)}, Versions(redis))
 
 
 @pytest.fixture
-def review(redis: Redis, shelf: Shelf) -> Review:
-    return Review(Proposals(redis), shelf, Publisher(shelf, Versions(redis)))
+def review(redis: Redis, registry: TemplateRegistry) -> ProposalReview:
+    return ProposalReview(Proposals(redis), registry, Publisher(registry, Versions(redis)))
 
 
 def test_a_turn_makes_an_example_of_its_question_and_its_answer() -> None:
@@ -67,53 +67,55 @@ def test_a_turn_that_makes_no_example_is_refused_in_words(turn: Turn, words: str
         propose(turn)
 
 
-async def test_an_accepted_proposal_is_published_into_its_pool(review: Review, shelf: Shelf) -> None:
+async def test_an_accepted_proposal_is_published_into_its_pool(
+    review: ProposalReview, registry: TemplateRegistry
+) -> None:
     proposal = await review.propose(TURN, "support", author="Ada")
     assert [one.id for one in await review.all("proposed")] == [proposal.id]
-    assert shelf.pools()["support"] == (FIRST,)
+    assert registry.pools()["support"] == (FIRST,)
     done = await review.accept(proposal.id, reviewer="Bob")
     assert (done.state, done.reviewer, done.author) == ("accepted", "Bob", "Ada")
-    assert shelf.pools()["support"] == (FIRST, Example(user="How?", assistant="Like this."))
+    assert registry.pools()["support"] == (FIRST, Example(user="How?", assistant="Like this."))
     assert await review.all("proposed") == []
 
 
-async def test_the_reviewer_may_word_it_better(review: Review, shelf: Shelf) -> None:
+async def test_the_reviewer_may_word_it_better(review: ProposalReview, registry: TemplateRegistry) -> None:
     proposal = await review.propose(TURN, "support", author="Ada")
     better = Example(user="How?", assistant="Exactly like this.", tags=("how",))
     assert (await review.accept(proposal.id, reviewer="Bob", example=better)).example == better
-    assert shelf.pools()["support"] == (FIRST, better)
+    assert registry.pools()["support"] == (FIRST, better)
 
 
 async def test_a_rejected_proposal_changes_nothing_and_is_not_proposed_again(
-    review: Review, shelf: Shelf
+    review: ProposalReview, registry: TemplateRegistry
 ) -> None:
     proposal = await review.propose(TURN, "support", author="Ada")
     await review.reject(proposal.id, reviewer="Bob", reason="too short")
     again = await review.propose(TURN, "support", author="Ada")
     assert (again.state, again.reason) == ("rejected", "too short")
-    assert shelf.pools()["support"] == (FIRST,)
+    assert registry.pools()["support"] == (FIRST,)
     with pytest.raises(NotAllowed, match="Bob has rejected that already"):
         await review.accept(proposal.id, reviewer="Ada")
 
 
 async def test_a_review_that_went_down_half_way_can_be_done_again(
-    redis: Redis, review: Review, shelf: Shelf
+    redis: Redis, review: ProposalReview, registry: TemplateRegistry
 ) -> None:
     proposal = await review.propose(TURN, "support", author="Ada")
-    publisher = Publisher(shelf, Versions(redis))
+    publisher = Publisher(registry, Versions(redis))
     await publisher.change_pool("support", added=[proposal.example], author="Bob", reason="half way")
     assert (await review.accept(proposal.id, reviewer="Bob")).state == "accepted"
     assert len(await publisher.pool_history("support")) == 1
 
 
-async def test_what_can_t_be_proposed_is_refused_in_words(review: Review) -> None:
+async def test_what_can_t_be_proposed_is_refused_in_words(review: ProposalReview) -> None:
     with pytest.raises(NotAllowed, match=r"no pool “nowhere”\. There are: support"):
         await review.propose(TURN, "nowhere", author="Ada")
     with pytest.raises(NotAllowed, match="no longer kept"):
         await review.accept("nothing", reviewer="Bob")
 
 
-async def test_old_proposals_go(redis: Redis, review: Review) -> None:
+async def test_old_proposals_go(redis: Redis, review: ProposalReview) -> None:
     proposals = Proposals(redis)
     proposal = await review.propose(TURN, "support", author="Ada")
     await proposals.put(replace(proposal, at=now() - timedelta(seconds=keys.PROPOSAL_S + 1)))
@@ -121,7 +123,7 @@ async def test_old_proposals_go(redis: Redis, review: Review) -> None:
     assert await proposals.get(proposal.id) is None
 
 
-async def test_what_waits_of_a_person_s_words_can_be_forgotten(redis: Redis, review: Review) -> None:
+async def test_what_waits_of_a_person_s_words_can_be_forgotten(redis: Redis, review: ProposalReview) -> None:
     await review.propose(TURN, "support", author="Bob")
     await review.propose(replace(TURN, id="t2", said=said("Hm?", user=BOB)), "support", author="Bob")
     assert await Publications(redis).forget_examples(lambda one: one.asker.is_same(ADA)) == 1

@@ -15,7 +15,7 @@ import uvloop
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from tests.simulators import azure_wire as wire
+from tests.simulators import azure_wire
 from tests.simulators.azure_wire import Answer
 
 Kind = Literal[
@@ -109,7 +109,7 @@ class Asked:
 
 def echo(messages: list[Any]) -> Answer:
     """The answer unless another is set: what was said last, once more."""
-    return Answer(text=f"You said: {wire.last_user_text(messages)}")
+    return Answer(text=f"You said: {azure_wire.last_user_text(messages)}")
 
 
 Instead = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -242,16 +242,18 @@ class AzureSimulator:
         given = asked.headers.get("api-key") or asked.headers.get("authorization", "").removeprefix("Bearer ")
         if self.key is not None and given != self.key and not given.startswith("eyJ"):
             message = "Access denied due to invalid subscription key or wrong API endpoint."
-            raise _refusal(401, wire.error("401", message))
+            raise _refusal(401, azure_wire.error("401", message))
         if "/deployments/" in request.path and not re.fullmatch(
             r"\d{4}-\d\d-\d\d(-preview)?", request.query.get("api-version", "")
         ):
-            raise _refusal(404, wire.error("404", "Resource not found"))
+            raise _refusal(404, azure_wire.error("404", "Resource not found"))
         if self.deployments is not None and asked.deployment not in self.deployments:
             raise _not_found()
         for fault in self._due(asked.deployment):
             self._strike(fault)
-        asked_for = wire.tokens(asked.raw.decode(errors="replace")) + int(asked.body.get("max_tokens") or 0)
+        asked_for = azure_wire.tokens(asked.raw.decode(errors="replace")) + int(
+            asked.body.get("max_tokens") or 0
+        )
         wait_s, headers = self._behind(asked.deployment).admit(time.monotonic(), asked_for)
         request[_LIMITS] = headers
         if wait_s:
@@ -266,15 +268,15 @@ class AzureSimulator:
         message = "simulated"
         answers: dict[str, Callable[[], web.HTTPException]] = {
             "rate_limited": lambda: _too_many(fault),
-            "server_error": lambda: _refusal(500, wire.error("InternalServerError", message)),
-            "unauthorized": lambda: _refusal(401, wire.error("401", "Access denied")),
-            "forbidden": lambda: _refusal(403, wire.error("403", "Public access is disabled.")),
+            "server_error": lambda: _refusal(500, azure_wire.error("InternalServerError", message)),
+            "unauthorized": lambda: _refusal(401, azure_wire.error("401", "Access denied")),
+            "forbidden": lambda: _refusal(403, azure_wire.error("403", "Public access is disabled.")),
             "deployment_not_found": _not_found,
-            "gone": lambda: _refusal(410, wire.error("ModelDeprecated", "The model has been retired.")),
-            "blocked": lambda: _refusal(400, wire.blocked_prompt(fault.categories)),
+            "gone": lambda: _refusal(410, azure_wire.error("ModelDeprecated", "The model has been retired.")),
+            "blocked": lambda: _refusal(400, azure_wire.blocked_prompt(fault.categories)),
             "too_long": lambda: _refusal(
                 400,
-                wire.error(
+                azure_wire.error(
                     "context_length_exceeded",
                     "This model's maximum context length is 128000 tokens. However, your messages resulted "
                     "in 200000 tokens. Please reduce the length of the messages.",
@@ -303,12 +305,12 @@ class AzureSimulator:
                 raise _unsupported(name, "unsupported_parameter")
         said = self.answer(body["messages"])
         answer = Answer(text=said) if isinstance(said, str) else said
-        size = wire.tokens(asked.raw.decode()) if self.cached_tokens == 0 else self.cached_tokens * 2
+        size = azure_wire.tokens(asked.raw.decode()) if self.cached_tokens == 0 else self.cached_tokens * 2
         azure = "/openai/" in request.path
         if not body.get("stream"):
-            return web.json_response(wire.completion(answer, behind.model, size, azure))
+            return web.json_response(azure_wire.completion(answer, behind.model, size, azure))
         options: dict[str, Any] = body.get("stream_options") or {}
-        events = wire.stream(
+        events = azure_wire.stream(
             answer,
             behind.model,
             size,
@@ -347,7 +349,9 @@ class AzureSimulator:
         elif fault.kind == "malformed":
             await response.write(b'data: {"choices": [{"delta": {"content": \n\n')
         elif fault.kind == "stream_error":
-            await response.write(wire.event(wire.error("server_error", "The server had an error.")))
+            await response.write(
+                azure_wire.event(azure_wire.error("server_error", "The server had an error."))
+            )
         elif fault.kind == "stalled":
             await asyncio.Event().wait()  # until the server is stopped
         else:
@@ -365,11 +369,11 @@ class AzureSimulator:
             if name in body:
                 raise _unsupported(name, "unknown_parameter")
         if not body.get("prompt") and "/variations" not in request.path:
-            raise _refusal(400, wire.error("invalid_request", "prompt is empty", param="prompt"))
+            raise _refusal(400, azure_wire.error("invalid_request", "prompt is empty", param="prompt"))
         size = str(body.get("size") or "1024x1024").replace("auto", "1024x1024")
         width, height = (int(number) for number in size.split("x"))
         url = f"{self.endpoint}{self.picture_path}{width}x{height}.png"
-        encoded = wire.base64.b64encode(wire.png(width, height)).decode()
+        encoded = azure_wire.base64.b64encode(azure_wire.png(width, height)).decode()
         count = int(body.get("n") or 1)
         if pictures == "dalle":
             revised = {"revised_prompt": f"{body.get('prompt', 'it')}, in the style of a photograph"}
@@ -379,7 +383,7 @@ class AzureSimulator:
         asked_tokens = details["image_tokens"] + 20
         spent = {"input_tokens": asked_tokens, "output_tokens": 1000 * count, "input_tokens_details": details}
         if str(body.get("stream", "")).lower() == "true":
-            events = wire.drawing(
+            events = azure_wire.drawing(
                 "image_edit" if "image[]" in body else "image_generation",
                 int(body.get("partial_images") or 0),
                 (width, height),
@@ -395,14 +399,18 @@ class AzureSimulator:
         body = asked.body
         texts: list[str] = [body["input"]] if isinstance(body["input"], str) else body["input"]
         if len(texts) > 2048 or not all(texts):
-            raise _refusal(400, wire.error("invalid_request", "'$.input' is invalid.", param="input"))
+            raise _refusal(400, azure_wire.error("invalid_request", "'$.input' is invalid.", param="input"))
         behind = self._behind(asked.deployment)
         encoded = body.get("encoding_format") == "base64"
         data = [
-            {"object": "embedding", "index": n, "embedding": wire.embedding(t, behind.dimensions, encoded)}
+            {
+                "object": "embedding",
+                "index": n,
+                "embedding": azure_wire.embedding(t, behind.dimensions, encoded),
+            }
             for n, t in enumerate(texts)
         ]
-        count = sum(wire.tokens(text) for text in texts)
+        count = sum(azure_wire.tokens(text) for text in texts)
         spent = {"prompt_tokens": count, "total_tokens": count}
         return web.json_response({"object": "list", "data": data, "model": behind.model, "usage": spent})
 
@@ -412,7 +420,7 @@ class AzureSimulator:
 
     async def _picture(self, request: web.Request) -> web.Response:
         width, height = (int(number) for number in request.match_info["size"].split("x"))
-        return web.Response(body=wire.png(width, height), content_type="image/png")
+        return web.Response(body=azure_wire.png(width, height), content_type="image/png")
 
     async def _moved(self, request: web.Request) -> web.Response:
         raise web.HTTPFound(f"/_images/{request.match_info['size']}.png")
@@ -462,12 +470,12 @@ def _too_many(fault: Fault) -> web.HTTPException:
     if fault.retry_after_ms is not None:
         headers["retry-after-ms"] = str(fault.retry_after_ms)
     message = "Requests to the ChatCompletions_Create Operation have exceeded token rate limit."
-    return _refusal(429, wire.error("429", message), headers)
+    return _refusal(429, azure_wire.error("429", message), headers)
 
 
 def _not_found() -> web.HTTPException:
     message = "The API deployment for this resource does not exist."
-    return _refusal(404, wire.error("DeploymentNotFound", message))
+    return _refusal(404, azure_wire.error("DeploymentNotFound", message))
 
 
 def _unsupported(param: str, code: str) -> web.HTTPException:
@@ -481,7 +489,7 @@ def _unsupported(param: str, code: str) -> web.HTTPException:
         return _refusal(
             400, {"error": {"message": words, "type": "invalid_request_error", "param": None, "code": None}}
         )
-    return _refusal(400, wire.error(code, messages[code], param=param, type="invalid_request_error"))
+    return _refusal(400, azure_wire.error(code, messages[code], param=param, type="invalid_request_error"))
 
 
 # ------------------------------------------------------------------ standing alone

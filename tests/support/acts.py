@@ -1,6 +1,15 @@
 """Events for tests: what people do, with everything that a test does not care about filled in."""
 
-from bot.domain.events import Address, Deleted, Edited, Rated, Said, Stopped, User, now
+from bot.domain.events import (
+    Address,
+    FeedbackGiven,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    StopRequested,
+    User,
+    now,
+)
 
 ADA = User(id="ada", tenant="acme", name="Ada")
 BOB = User(id="bob", tenant="acme", name="Bob")
@@ -18,9 +27,9 @@ def said(
     user: User = ADA,
     addressed: bool = True,
     channel: str = "",
-) -> Said:
+) -> MessageReceived:
     """Somebody says something."""
-    return Said(
+    return MessageReceived(
         id=event,
         address=_where(event, conversation),
         user=user,
@@ -31,7 +40,7 @@ def said(
     )
 
 
-def forgets(event: str, *, user: User = ADA, channel: str = "") -> tuple[Said, Said]:
+def forgets(event: str, *, user: User = ADA, channel: str = "") -> tuple[MessageReceived, MessageReceived]:
     """Somebody asks to be forgotten, and confirms it."""
     return (
         said("forget me", event=f"{event} asks", user=user, channel=channel),
@@ -39,24 +48,30 @@ def forgets(event: str, *, user: User = ADA, channel: str = "") -> tuple[Said, S
     )
 
 
-def edited(target: str, text: str, *, event: str = "edit", conversation: str = "test:room") -> Edited:
+def edited(target: str, text: str, *, event: str = "edit", conversation: str = "test:room") -> MessageEdited:
     """Somebody edits what they said."""
-    return Edited(id=event, address=_where(event, conversation), user=ADA, at=now(), target=target, text=text)
+    return MessageEdited(
+        id=event, address=_where(event, conversation), user=ADA, at=now(), target=target, text=text
+    )
 
 
-def deleted(target: str, *, event: str = "delete", conversation: str = "test:room") -> Deleted:
+def deleted(target: str, *, event: str = "delete", conversation: str = "test:room") -> MessageDeleted:
     """Somebody deletes what they said."""
-    return Deleted(id=event, address=_where(event, conversation), user=ADA, at=now(), target=target)
+    return MessageDeleted(id=event, address=_where(event, conversation), user=ADA, at=now(), target=target)
 
 
-def rated(post: str, *, good: bool = True, event: str = "rate", conversation: str = "test:room") -> Rated:
+def rated(
+    post: str, *, good: bool = True, event: str = "rate", conversation: str = "test:room"
+) -> FeedbackGiven:
     """Somebody rates an answer."""
-    return Rated(id=event, address=_where(event, conversation), user=ADA, at=now(), post=post, good=good)
+    return FeedbackGiven(
+        id=event, address=_where(event, conversation), user=ADA, at=now(), post=post, good=good
+    )
 
 
-def stopped(conversation: str = "test:room") -> Stopped:
+def stopped(conversation: str = "test:room") -> StopRequested:
     """Somebody presses stop."""
-    return Stopped(id="stop", address=_where("stop", conversation), user=ADA, at=now())
+    return StopRequested(id="stop", address=_where("stop", conversation), user=ADA, at=now())
 
 
 __all__ = ["ADA", "BOB", "deleted", "edited", "forgets", "rated", "said", "stopped"]

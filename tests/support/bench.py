@@ -9,32 +9,32 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from bot.conversation.commands import Commands
-from bot.conversation.engine import Engine, Parts
-from bot.conversation.preferences import Desk
-from bot.conversation.summarizer import Recollection
-from bot.domain import limits as budgets
+from bot.conversation.engine import Engine, EngineDependencies
+from bot.conversation.preferences import Preferences
+from bot.conversation.summarizer import Summarizer
 from bot.domain.adapter import Receipt
-from bot.domain.events import Departed, Event
+from bot.domain.events import AppUninstalled, Event
+from bot.domain.limits import read
 from bot.domain.prompts import Example, Match, Template
 from bot.domain.turns import Deployment, Turn
-from bot.files.attachments import Files
-from bot.generation.prompt_builder import Room as TokenRoom
-from bot.generation.turn_builder import Allowance
+from bot.files.attachments import AttachmentReader
+from bot.generation.prompt_builder import TokenBudget
+from bot.generation.turn_builder import ToolCallAllowance
 from bot.llm.protocol import Model
 from bot.storage.conversations.confirmations import Confirmations
-from bot.storage.conversations.search import Archive
-from bot.storage.conversations.summaries import Memory
+from bot.storage.conversations.search import ConversationSearch
+from bot.storage.conversations.summaries import SummaryStore
 from bot.storage.conversations.turns import Turns
 from bot.storage.embedded.compaction import Compaction
 from bot.storage.erasure.people import Erasure
 from bot.storage.erasure.tenants import Tenants
-from bot.storage.live.live_view import Stage
-from bot.storage.prompts.preferences import Choices
+from bot.storage.live.live_view import LiveView
+from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.queue.inbox import Inbox
 from bot.storage.redis.client import Redis
-from bot.storage.redis.secrets import Vault
-from bot.storage.usage.charges import Bills
-from bot.storage.usage.quota import Ledger
+from bot.storage.redis.secrets import SecretStore
+from bot.storage.usage.charges import Charges
+from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import Tool
 from bot.worker.worker import Worker
 from tests.support.patience import PATIENCE_S
@@ -66,19 +66,19 @@ class Bench:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.room = Room()
-        self.files = Files()
+        self.files = AttachmentReader()
         self.model = Puppet()
         self.gateway: Model | None = None  # answers in the puppet's place
         self.turns = Turns(redis)
-        self.bills = Bills(redis, Archive(redis, 3600))
-        self.ledger = Ledger(redis, self.bills)
+        self.charges = Charges(redis, ConversationSearch(redis, 3600))
+        self.ledger = QuotaLedger(redis, self.charges)
         self.context_tokens = 8000
-        self.memory = Memory(redis, 3600)
+        self.memory = SummaryStore(redis, 3600)
         self.attempts = 3
         self.family: str | None = "gpt-image-1"
         self.picture_tokens = 0
-        self.allowance: Callable[[], Allowance] = Allowance
-        self.sees = False
+        self.allowance: Callable[[], ToolCallAllowance] = ToolCallAllowance
+        self.accepts_images = False
         self.templates: tuple[Template, ...] = (ASSISTANT, DRAW)
         self.tools: Mapping[str, Tool] = {"dice": Tool(dice)}
         self.operators: set[str] = set()
@@ -86,27 +86,27 @@ class Bench:
         self.lease_s = 30.0
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
         self.secret = Fernet.generate_key()
-        self.vault = Vault(redis, SecretStr(self.secret.decode()), Path())
-        self.erasure = Erasure(redis, self.vault, Compaction(redis, embedded=False))
+        self.secret_store = SecretStore(redis, SecretStr(self.secret.decode()), Path())
+        self.erasure = Erasure(redis, self.secret_store, Compaction(redis, embedded=False))
 
-    def limited(self, limits: str) -> Ledger:
+    def limited(self, limits: str) -> QuotaLedger:
         """A ledger with these limits."""
-        return Ledger(self.redis, self.bills, budgets.read(limits))
+        return QuotaLedger(self.redis, self.charges, read(limits))
 
-    def token_room(self) -> TokenRoom:
-        return TokenRoom(context_tokens=self.context_tokens, output_tokens=100)
+    def token_budget(self) -> TokenBudget:
+        return TokenBudget(context_tokens=self.context_tokens, output_tokens=100)
 
-    def rivals(self) -> tuple[str, ...]:
+    def comparable_deployments(self) -> tuple[str, ...]:
         return tuple(one.name for one in self.deployments)
 
     @property
-    def desk(self) -> Desk:
-        return Desk(
+    def preferences(self) -> Preferences:
+        return Preferences(
             templates=lambda: self.templates,
             deployments=lambda: self.deployments,
             ledger=self.ledger,
             turns=self.turns,
-            choices=Choices(self.redis),
+            choices=PreferenceStore(self.redis),
             confirmations=Confirmations(self.redis),
             erasure=self.erasure,
             operators=self.operators,
@@ -120,34 +120,36 @@ class Bench:
             return ()
 
         templates = self.templates
-        self.recollection = Recollection(
-            self.gateway or self.model, self.memory, self.ledger, lambda prompt: 0.0
-        )
-        parts = Parts(
+        self.summarizer = Summarizer(self.gateway or self.model, self.memory, self.ledger, lambda prompt: 0.0)
+        parts = EngineDependencies(
             model=self.gateway or self.model,
             ledger=self.ledger,
-            desk=self.desk,
-            commands=Commands(templates=lambda: templates, desk=self.desk, rivals=self.rivals),
+            preferences=self.preferences,
+            commands=Commands(
+                templates=lambda: templates,
+                preferences=self.preferences,
+                comparable_deployments=self.comparable_deployments,
+            ),
             templates=lambda _: templates,
             tools=self.tools,
             choose=choose,
-            recall=recall,
-            room=lambda template, conversation: self.token_room(),
+            retrieve=recall,
+            token_budget=lambda template, conversation: self.token_budget(),
             estimate_usd=lambda prompt: 0.02 if prompt.capability == "image" else 0.01,
             picture=self.turns.image,
-            recollection=self.recollection,
-            rivals=self.rivals,
+            summarizer=self.summarizer,
+            comparable_deployments=self.comparable_deployments,
             family=lambda template: self.family,
-            sees=lambda template: self.sees,
+            accepts_images=lambda template: self.accepts_images,
             picture_tokens=lambda prompt: self.picture_tokens,
             allowance=lambda: self.allowance(),
         )
         return Worker(
             inbox=self.inbox,
             engine=Engine(parts, self.files),
-            bills=self.bills,
+            charges=self.charges,
             depart=self.depart,
-            stage=Stage(self.redis),
+            live_view=LiveView(self.redis),
             adapters={"test": self.room},
             concurrency=4,
             attempts=self.attempts,
@@ -155,8 +157,8 @@ class Bench:
             drain_s=drain_s,
         )
 
-    async def depart(self, departed: Departed) -> None:
-        await Tenants(self.redis, Archive(self.redis, 3600)).forget(departed)
+    async def depart(self, departed: AppUninstalled) -> None:
+        await Tenants(self.redis, ConversationSearch(self.redis, 3600)).forget(departed)
 
     @asynccontextmanager
     async def working(self, *, drain_s: float = 5) -> AsyncGenerator[None]:
@@ -167,7 +169,7 @@ class Bench:
         finally:
             until.set()
             await task
-            await self.recollection.settled()
+            await self.summarizer.settled()
 
     async def accept(self, *events: Event) -> list[Receipt]:
         return [await self.inbox.accept(event) for event in events]

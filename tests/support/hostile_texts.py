@@ -9,14 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 from adapters.shared.markdown import aside
-from adapters.slack.formatting import blocks as slack_format
-from adapters.slack.formatting.growing_text import Growth as InSlack
+from adapters.slack.formatting import blocks
+from adapters.slack.formatting.growing_text import GrowingMessages as InSlack
 from adapters.studio.chat.frames import rendered
-from adapters.studio.chat.growing_text import Growth as InStudio
+from adapters.studio.chat.growing_text import GrowingHtml as InStudio
 from adapters.teams.answers.formatting import TEXT_LIMIT, messages
-from adapters.teams.answers.formatting import Growth as InTeams
+from adapters.teams.answers.formatting import GrowingText as InTeams
 from adapters.terminal import TerminalAdapter
-from bot.domain.events import Post
+from bot.domain.events import PostedMessage
 from bot.domain.turns import Reply
 
 Build = Callable[[int], str]
@@ -157,19 +157,19 @@ async def grown(text: str) -> AsyncIterator[str]:
 async def in_slack_by_stream(text: str) -> None:
     growth = InSlack()
     async for written in grown(text):
-        growth.parts(growth.lasting(growth.safe(written)), slack_format.MESSAGE_LIMIT)
+        growth.parts(growth.lasting(growth.safe(written)), blocks.MESSAGE_LIMIT)
 
 
 async def in_slack_by_edits(text: str) -> None:
     growth = InSlack()
     async for written in grown(text):
-        for part in growth.parts(growth.safe(written), slack_format.MESSAGE_LIMIT)[-1:]:
-            slack_format.half(part)
+        for part in growth.parts(growth.safe(written), blocks.MESSAGE_LIMIT)[-1:]:
+            blocks.half(part)
 
 
 async def in_slack_at_the_end(text: str) -> None:
-    safe = await aside(len(text), slack_format.defused, text)
-    await aside(len(text), InSlack().parts, safe, slack_format.MESSAGE_LIMIT)
+    safe = await aside(len(text), blocks.defused, text)
+    await aside(len(text), InSlack().parts, safe, blocks.MESSAGE_LIMIT)
 
 
 async def in_teams_by_stream(text: str) -> None:
@@ -194,7 +194,7 @@ async def in_studio_at_the_end(text: str) -> None:
 
 async def in_terminal(text: str) -> None:
     terminal = TerminalAdapter("bench", Path(), reader=io.StringIO(), writer=io.StringIO())
-    post = Post(id="terminal:1")
+    post = PostedMessage(id="terminal:1")
     async for written in grown(text):
         await terminal.update(post, written)
     await terminal.close(post, Reply(text=text))

@@ -9,10 +9,10 @@ from aiohttp import web
 
 from bot.domain.adapter import Accept
 from bot.domain.errors import PlatformUnavailable, Refused
-from bot.domain.events import Address, Attachment, Post, Quote
+from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
 from bot.domain.prompts import Image, Prompt
-from bot.domain.turns import Delta, Finding, Reply, Usage
-from bot.llm.protocol import Glimpse
+from bot.domain.turns import CheckResult, Delta, Reply, Usage
+from bot.llm.protocol import OnPartialImage
 
 
 class Room:
@@ -27,12 +27,12 @@ class Room:
         self.shown: dict[str, str] = {}
         self.history: list[tuple[str, str]] = []
         self.replies: list[Reply] = []
-        self.opened: list[tuple[str, Post | None, bool]] = []
+        self.opened: list[tuple[str, PostedMessage | None, bool]] = []
         self.broken: set[str] = set()
         self.wanted = True
         self.refused = 0
         self.files: dict[str, bytes] = {}
-        self.before: tuple[Quote, ...] = ()
+        self.before: tuple[QuotedMessage, ...] = ()
         self.rooms: list[bool] = []
         self.refusal: Refused | None = None
 
@@ -48,19 +48,19 @@ class Room:
 
     async def listen(self, accept: Accept) -> None: ...
 
-    async def open(self, address: Address, begun: Post | None, retry: bool) -> Post:
+    async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
         self.opened.append((address.event, begun, retry))
         if "open" in self.broken:
             raise PlatformUnavailable("the room is shut")
-        post = begun or Post(id=f"post of {address.event}")
+        post = begun or PostedMessage(id=f"post of {address.event}")
         self._show(post, "…")
         return post
 
-    async def update(self, post: Post, text: str) -> bool:
+    async def update(self, post: PostedMessage, text: str) -> bool:
         self._show(post, text)
         return self.wanted
 
-    async def close(self, post: Post, reply: Reply) -> Post:
+    async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
         if "close" in self.broken:
             self.refused += 1
             raise PlatformUnavailable("the room is shut")
@@ -68,9 +68,9 @@ class Room:
         self.replies.append(reply)
         return post
 
-    async def context(self, address: Address, room: bool = False) -> tuple[Quote, ...]:
+    async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
         """What the test put there."""
-        self.rooms.append(room)
+        self.rooms.append(include_channel)
         if self.refusal is not None:
             raise self.refusal
         if "context" in self.broken:
@@ -80,10 +80,10 @@ class Room:
     async def fetch(self, attachment: Attachment) -> bytes:
         return self.files[attachment.id]
 
-    async def check(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         return []
 
-    def _show(self, post: Post, text: str) -> None:
+    def _show(self, post: PostedMessage, text: str) -> None:
         self.shown[post.id] = text
         self.history.append((post.id, text))
 
@@ -128,7 +128,9 @@ class Puppet:
                 raise delta
             yield delta
 
-    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(
+        self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
+    ) -> tuple[tuple[Image, ...], Usage]:
         self.prompts.append(prompt)
         return self.pictures, Usage(deployment="test-image", images=1, usd=0.04)
 

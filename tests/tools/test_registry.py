@@ -38,11 +38,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
 
     def install(source: str, entries: str = "hours = acme_tools:hours", name: str = "acme_tools") -> Path:
         site = tmp_path / name
-        about = site / f"{name}-1.0.dist-info"
-        about.mkdir(parents=True)
+        profile = site / f"{name}-1.0.dist-info"
+        profile.mkdir(parents=True)
         (site / f"{name}.py").write_text(source)
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (about / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entries}\n")
+        (profile / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (profile / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entries}\n")
         monkeypatch.setattr(sys, "path", [str(site), *sys.path])
         registry.installed.cache_clear()
         return site

@@ -65,18 +65,18 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
         await scene.end_leases()
         async with scene.healthy_worker():
             turns = await scene.answered(len(QUESTIONS))
-        lines = await scene.house.books.lines(now().date() - timedelta(days=1), now().date())
-        booked = sum(line.sums.turns for line in lines if line.kind == "day")
-        return Outcome(turns, scene.shown(), booked, await unsettled(scene.house.redis))
+        lines = await scene.services.usage_reports.rows(now().date() - timedelta(days=1), now().date())
+        booked = sum(line.totals.turns for line in lines if line.kind == "day")
+        return Outcome(turns, scene.shown(), booked, await unsettled(scene.services.redis))
 
 
 async def unsettled(redis: Redis) -> list[str]:
     """What is set aside or owed, as key and field."""
     found: list[str] = [name async for name in redis.scan("parley:*:owed")]
     async for name in redis.scan("parley:*:spent:*"):
-        sums: dict[bytes, bytes] = await redis.call("HGETALL", name)
+        totals: dict[bytes, bytes] = await redis.call("HGETALL", name)
         found += [
-            f"{name} {field.decode()}" for field, left in sums.items() if b"held" in field and int(left)
+            f"{name} {field.decode()}" for field, left in totals.items() if b"held" in field and int(left)
         ]
     return found
 

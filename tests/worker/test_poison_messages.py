@@ -13,10 +13,10 @@ from unittest.mock import patch
 import pytest
 from msgspec.structs import replace
 
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Prompt
 from bot.storage.queue.claims import Claim
-from bot.storage.queue.dead_letters import Graveyard
+from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.queue.inbox import Inbox
 from bot.storage.redis.client import Redis
 from bot.tools import registry
@@ -55,13 +55,13 @@ NAMES = ("die", "segfault", "stall")
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package with tools that are no good, and a template that may call them."""
     site, prompts = tmp_path / "site", tmp_path / "prompts"
-    about = site / "poison-1.0.dist-info"
-    about.mkdir(parents=True)
+    profile = site / "poison-1.0.dist-info"
+    profile.mkdir(parents=True)
     prompts.mkdir()
     (site / "poison.py").write_text(TOOLS)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: poison\nVersion: 1.0\n")
+    (profile / "METADATA").write_text("Metadata-Version: 2.1\nName: poison\nVersion: 1.0\n")
     entries = "\n".join(f"{name} = poison:{name}" for name in NAMES)
-    (about / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entries}\n")
+    (profile / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{entries}\n")
     head = "---\nname: A\nmetadata: {parley: {match: {default: true}, tools: [die, segfault, stall]}}\n---\n"
     (prompts / "a.prompty").write_text(f"{head}system:\nBe kind.\n")
     monkeypatch.setattr(sys, "path", [str(site), *sys.path])
@@ -122,10 +122,10 @@ async def test_an_event_that_ends_its_worker_twice_is_given_up_and_its_conversat
         assert [await ends(played, site, log) for _ in range(2)] == [status] * 2
         async with played.healthy_worker():
             poisoned, after = await played.answered(2)
-        (buried,) = (await Graveyard(played.house.redis).all()).values()
+        (dead_letters,) = (await DeadLetterQueue(played.services.redis).all()).values()
         shown = played.shown()
     assert (poisoned.outcome, after.outcome) == ("failed", "answered")
-    assert "stopped responding or ended abruptly, 2 times" in buried.reason
+    assert "stopped responding or ended abruptly, 2 times" in dead_letters.reason
     assert [text.split(",")[0] for text in shown] == ["Sorry", "About afterwards."]
     if name == "stall":
         text = log.read_text()
@@ -136,7 +136,7 @@ async def test_an_event_that_ends_its_worker_twice_is_given_up_and_its_conversat
 # ------------------------------------------------------------------ the innocent
 
 
-def hello(room: str) -> Said:
+def hello(room: str) -> MessageReceived:
     """A question in a conversation of its own."""
     event = said("Hello", event=room)
     return replace(event, address=replace(event.address, conversation=room))
@@ -183,7 +183,7 @@ async def test_events_that_died_together_are_tried_alone_and_none_is_given_up(
     turns = [(await bench.turns.turns(room))[0] for room in ROOMS]
     assert [turn.outcome for turn in turns] == ["answered"] * len(ROOMS)
     assert most == 1
-    assert await Graveyard(redis).all() == {}
+    assert await DeadLetterQueue(redis).all() == {}
 
 
 async def test_a_worker_that_was_taken_for_dead_takes_the_suspicion_back(redis: Redis, bench: Bench) -> None:

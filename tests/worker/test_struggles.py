@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from adapters.studio.playground.prompt_report import dollars
 from bot.domain.turns import Prices
-from bot.llm.catalog.deployments import Roster
-from bot.llm.openai.model import Limits
-from bot.llm.routing import router as rooms
+from bot.llm.catalog.deployments import DeploymentConfig
+from bot.llm.openai.model import Timeouts
+from bot.llm.routing import router
 from bot.llm.routing.router import Gateway
 from bot.storage.usage.cooldowns import Cooldowns
 from tests.llm.conftest import deployment
@@ -40,9 +40,9 @@ async def gateway(
         deployment(azure, classic=request.param, name=name, order=order, prices=PRICES)
         for order, name in enumerate("ab")
     )
-    limits = Limits(first_token_s=2.0, between_tokens_s=1.0)
-    async with rooms.connect(
-        Roster(deployments=made), KEYS, limits=limits, shared=Cooldowns(bench.redis)
+    limits = Timeouts(first_token_s=2.0, between_tokens_s=1.0)
+    async with router.connect(
+        DeploymentConfig(deployments=made), KEYS, limits=limits, shared=Cooldowns(bench.redis)
     ) as opened:
         bench.gateway = opened
         yield opened
@@ -215,7 +215,7 @@ async def test_an_answer_that_a_person_stopped_is_priced_by_estimate(
 async def test_a_second_is_asked_beside_one_that_is_silent_and_both_are_paid_for(
     bench: Bench, azure: AzureSimulator, gateway: Gateway
 ) -> None:
-    gateway.adopt(Roster(deployments=gateway.every(), hedge_ms=50), KEYS)
+    gateway.adopt(DeploymentConfig(deployments=gateway.every(), hedge_ms=50), KEYS)
     azure.fail("slow", deployment="a", first_s=30.0)
     (turn,) = await bench.answer(said("hello"))
     assert bench.room.texts == ["You said: hello"]

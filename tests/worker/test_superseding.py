@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from bot.app.services import House, open_house
+from bot.app.services import Services, open_services
 from bot.app.settings import Settings
-from bot.domain.events import Attachment, Said
+from bot.domain.events import Attachment, MessageReceived
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.storage.redis.client import Redis
@@ -117,7 +117,7 @@ async def test_a_question_without_any_answer_yet_is_still_seen_by_the_next(bench
     assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "second"]
 
 
-async def supersede(bench: Bench, event: Said) -> None:
+async def supersede(bench: Bench, event: MessageReceived) -> None:
     await bench.accept(event)
     await bench.inbox.supersede(event)
 
@@ -194,24 +194,24 @@ async def test_by_a_setting_only_the_newest_question_is_answered_and_commands_an
         {"redis_url": redis.url, "parley_data_dir": folder, "parley_while_answering": policy}
     )
 
-    async def answer(house: House, *events: Said) -> None:
+    async def answer(services: Services, *events: MessageReceived) -> None:
         for event in events:
-            await house.accept(replace(event, channel="C1"))
+            await services.accept(replace(event, channel="C1"))
         stop = asyncio.Event()
-        work = asyncio.create_task(house.worker([Room()]).run(stop))
+        work = asyncio.create_task(services.worker([Room()]).run(stop))
         await bench.until(bench.idle)
         stop.set()
         await work
 
-    async with open_house(settings) as house:
-        await answer(house, said("mention-only", event="0"))
+    async with open_services(settings) as services:
+        await answer(services, said("mention-only", event="0"))
         await answer(
-            house,
+            services,
             said("hello", event="a"),
             said("hello again", event="b"),
             said("what is 2 + 2?", event="c"),
             said("Bob, did you see that?", event="aside", addressed=False),
             said("usage", event="d"),
         )
-        shown = [turn.id for turn in await house.turns.turns(ROOM) if turn.outcome == "answered"]
+        shown = [turn.id for turn in await services.turns.turns(ROOM) if turn.outcome == "answered"]
     assert shown == ["0", *answered]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import aiohttp
 import msgspec
 
-from adapters.slack.api.files import Pictures
-from adapters.slack.api.web_api import Rejected, Unsure, WebApi
-from adapters.slack.formatting import blocks as slack_format
+from adapters.slack.api.files import ImageUploads
+from adapters.slack.api.web_api import SlackRejected, SlackUnsure, WebApi
+from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block, reply_digest, shown_text
-from bot.domain.adapter import demand_floor
-from bot.domain.events import Post
+from bot.domain.adapter import require_lease
+from bot.domain.events import PostedMessage
 from bot.domain.turns import Reply
 
 log = logging.getLogger(__name__)
@@ -27,17 +27,17 @@ class CommandAnswer:
     stopped = False
     visible = False
 
-    def __init__(self, api: WebApi, post: Post) -> None:
+    def __init__(self, api: WebApi, post: PostedMessage) -> None:
         self._api, self._post, self._data = api, post, post.data
-        self._pictures = Pictures(api, post.data)
+        self._pictures = ImageUploads(api, post.data)
         self._said = 0
         self._finished = post.data.get("shown", "")
 
     @property
-    def post(self) -> Post:
+    def post(self) -> PostedMessage:
         """What a second worker needs to continue."""
         data = self._data | {"shown": self._finished, "files": self._pictures.recorded}
-        return Post(id=self._post.id, data={name: value for name, value in data.items() if value})
+        return PostedMessage(id=self._post.id, data={name: value for name, value in data.items() if value})
 
     def offer(self, text: str) -> None:
         """Nothing: the asker has been told that it takes a moment."""
@@ -45,15 +45,15 @@ class CommandAnswer:
     async def settle(self) -> None:
         """Nothing is on its way before the end."""
 
-    async def finish(self, reply: Reply) -> Post:
+    async def finish(self, reply: Reply) -> PostedMessage:
         """Say the whole reply. Raises PlatformUnavailable."""
         digest = reply_digest(reply)
         if digest == self._finished:
             return self.post
-        parts = slack_format.parts(slack_format.defused(shown_text(reply)))
+        parts = blocks.parts(blocks.defused(shown_text(reply)))
         for number in range(self._said, len(parts)):
             last = number == len(parts) - 1
-            trailer = slack_format.trailer(reply, self._post.id, self._data["conversation"]) if last else []
+            trailer = blocks.trailer(reply, self._post.id, self._data["conversation"]) if last else []
             await self._say(parts[number], trailer)
             self._said += 1
         await self._pictures.show(reply.images, digest)
@@ -61,14 +61,14 @@ class CommandAnswer:
         return self.post
 
     async def _say(self, text: str, trailer: Sequence[Block]) -> None:
-        body = slack_format.message(text, trailer)
+        body = blocks.message(text, trailer)
         if self._said < RESPONSES and await self._respond({"response_type": "ephemeral", **body}):
             return
         asker = self._data["user"]
         try:
             place = {"channel": self._data["channel"], "user": asker}
             await self._api.call("chat.postEphemeral", place | body, patience_s=PATIENCE_S)
-        except Rejected as error:
+        except SlackRejected as error:
             log.info("a command is answered in the asker's own channel with the bot: %s", error)
             await self._api.call("chat.postMessage", {"channel": asker} | body, patience_s=PATIENCE_S)
 
@@ -77,15 +77,15 @@ class CommandAnswer:
         url = self._data.get("response_url", "")
         if not url:
             return False
-        demand_floor()
+        require_lease()
         try:
             async with self._api.session.post(
                 url, data=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
             ) as response:
                 if response.status >= 500 or response.status == 429:
-                    raise Unsure(f"Slack answered a response with status {response.status}")
+                    raise SlackUnsure(f"Slack answered a response with status {response.status}")
                 return response.status == 200
         except aiohttp.InvalidURL:
             return False
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unsure(f"a response to Slack broke off: {type(error).__name__}") from error
+            raise SlackUnsure(f"a response to Slack broke off: {type(error).__name__}") from error

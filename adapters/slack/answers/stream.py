@@ -5,18 +5,18 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from adapters.shared.edit_throttle import Pace
+from adapters.shared.edit_throttle import EditThrottle
 from adapters.shared.markdown import aside
-from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, Shown, Thread, in_line
+from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, PostedPart, Thread, in_line
 from adapters.slack.api.error_hints import GONE, SMALLEST_LIMIT, TOO_LARGE
-from adapters.slack.api.files import Pictures
-from adapters.slack.api.web_api import Limited, Rejected, Unsure, WebApi
-from adapters.slack.formatting import blocks as slack_format
+from adapters.slack.api.files import ImageUploads
+from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUnsure, WebApi
+from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block, half, reply_digest, shown_text
-from adapters.slack.formatting.growing_text import Growth
+from adapters.slack.formatting.growing_text import GrowingMessages
 from adapters.slack.workspaces.workspace import Later
 from bot.domain.errors import PlatformUnavailable
-from bot.domain.events import Post
+from bot.domain.events import PostedMessage
 from bot.domain.turns import Reply
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ REPLACE_AFTER_S = 3.0  # longer than that nobody waits for the end of an answer 
 Bot = Callable[[], Awaitable[frozenset[str]]]
 
 
-class Answer:
+class SlackAnswer:
     """Shows a text in a thread, in as many messages as it needs, however often it is asked to.
 
     `data` of its post holds team, channel, thread, question (its ts), event, conversation, user and
@@ -40,23 +40,25 @@ class Answer:
     A step that finds the thread other than it thought returns False, and the layout is worked out anew.
     """
 
-    def __init__(self, api: WebApi, streams: NativeStreams, post: Post, bot: Bot, later: Later) -> None:
+    def __init__(
+        self, api: WebApi, streams: NativeStreams, post: PostedMessage, bot: Bot, later: Later
+    ) -> None:
         self.stopped = False
         self._post, self._bot, self._later = post, bot, later
         self._thread = Thread(api, streams, post.data)
-        self._pictures = Pictures(api, post.data)
+        self._pictures = ImageUploads(api, post.data)
         still_open = post.data.get("open", "").split()
         recorded = post.data.get("messages", "").split()
-        self._messages = [Shown(ts=ts, text=None, streaming=ts in still_open) for ts in recorded]
+        self._messages = [PostedPart(ts=ts, text=None, streaming=ts in still_open) for ts in recorded]
         self._may_stream = not recorded
         self._lost = False  # a message may be there that we know nothing of
         self._replaced = False
         self._read = 0  # characters that an earlier attempt showed: while the answer grows, no fewer
         self._whispered = 0
-        self._growth = Growth()
+        self._growth = GrowingMessages()
         self._finished = post.data.get("shown", "")
-        self._limit = slack_format.MESSAGE_LIMIT
-        self._pace = Pace(self._grow, APPEND_INTERVAL_S)
+        self._limit = blocks.MESSAGE_LIMIT
+        self._throttle = EditThrottle(self._grow, APPEND_INTERVAL_S)
 
     @property
     def visible(self) -> bool:
@@ -64,7 +66,7 @@ class Answer:
         return bool(self._messages)
 
     @property
-    def post(self) -> Post:
+    def post(self) -> PostedMessage:
         """What a second worker needs to continue."""
         data = self._post.data | {
             "messages": " ".join(message.ts for message in self._messages),
@@ -75,7 +77,7 @@ class Answer:
         post_id = self._post.id
         if self._messages:
             post_id = f"{data['team']}:{data['channel']}:{self._messages[0].ts}"
-        return Post(id=post_id, data={name: value for name, value in data.items() if value})
+        return PostedMessage(id=post_id, data={name: value for name, value in data.items() if value})
 
     async def recover(self, patience_s: float) -> None:
         """Find what was shown without being recorded. Raises PlatformUnavailable."""
@@ -87,7 +89,9 @@ class Answer:
             elif seen["ts"] in known or await self._thread.is_of_this_answer(seen):
                 self._read += len(seen.get("text") or "")
                 if seen["ts"] not in known:
-                    self._messages.append(Shown(ts=seen["ts"], text=None, streaming=not seen.get("metadata")))
+                    self._messages.append(
+                        PostedPart(ts=seen["ts"], text=None, streaming=not seen.get("metadata"))
+                    )
         self._messages.sort(key=lambda message: message.ts)
         self._may_stream = self._may_stream and not self._messages
         self._lost = False
@@ -96,11 +100,11 @@ class Answer:
 
     def offer(self, text: str) -> None:
         """Show the whole text so far when its turn comes."""
-        self._pace.offer(text)
+        self._throttle.offer(text)
 
     async def settle(self) -> None:
         """Show nothing more; what is visible stays."""
-        await self._pace.settle()
+        await self._throttle.settle()
 
     async def _grow(self, text: str) -> None:
         safe = await aside(len(text), self._look, text)
@@ -108,7 +112,7 @@ class Answer:
             return
         try:
             await self._lay_out(safe, None)
-        except Limited as error:
+        except SlackRateLimited as error:
             log.debug("%s", error)
         except PlatformUnavailable as error:
             log.warning("an answer could not grow: %s", error)
@@ -123,9 +127,9 @@ class Answer:
 
     # -------------------------------------------------------------- the end
 
-    async def finish(self, reply: Reply) -> Post:
+    async def finish(self, reply: Reply) -> PostedMessage:
         """Make the whole reply visible. Raises PlatformUnavailable after a minute of trying."""
-        await self._pace.settle()
+        await self._throttle.settle()
         digest = reply_digest(reply)
         if digest == self._finished:
             return self.post
@@ -135,8 +139,8 @@ class Answer:
             try:
                 await self._finish_once(reply, digest)
                 break
-            except (Limited, Unsure) as error:
-                wait_s = error.wait_s if isinstance(error, Limited) else pause_s
+            except (SlackRateLimited, SlackUnsure) as error:
+                wait_s = error.wait_s if isinstance(error, SlackRateLimited) else pause_s
                 if time.monotonic() + wait_s > give_up_at:
                     raise
                 log.warning("an answer is not yet whole, trying again in %.1f s: %s", wait_s, error)
@@ -147,12 +151,12 @@ class Answer:
 
     async def _finish_once(self, reply: Reply, digest: str) -> None:
         text = shown_text(reply)
-        text = (await aside(len(text), slack_format.defused, text)).strip("\n")
+        text = (await aside(len(text), blocks.defused, text)).strip("\n")
         await aside(len(text), self._parts, text)  # found again below
         if reply.private and not self._messages:
             trailer = self._trailer(reply)
             for part in self._growth.parts(text, self._limit)[self._whispered :]:
-                await self._thread.whisper(part, trailer)
+                await self._thread.post_ephemeral(part, trailer)
                 self._whispered += 1
         else:
             await self._lay_out_or_replace(text, reply)
@@ -193,13 +197,13 @@ class Answer:
         """Where edits would wait long, what is not right yet comes as other messages in its place."""
         try:
             await self._lay_out(text, reply)
-        except Limited as error:
+        except SlackRateLimited as error:
             whole_before = "anew" in self._post.data or any(message.growing for message in self._messages)
             if not whole_before or error.wait_s < REPLACE_AFTER_S or self._replaced:
                 raise
             await self._replace(self._messages, text, reply)
 
-    async def _replace(self, known: list[Shown], text: str, reply: Reply) -> None:
+    async def _replace(self, known: list[PostedPart], text: str, reply: Reply) -> None:
         right = in_line(known, self._parts(text)[:-1])
         self._replaced, self._messages = True, known[:right]
         try:
@@ -216,24 +220,24 @@ class Answer:
             shown = await self._thread.start(part) if self._may_stream and reply is None else None
             if shown is None:
                 self._may_stream = False
-                self._pace.interval_s = EDIT_INTERVAL_S
+                self._throttle.interval_s = EDIT_INTERVAL_S
                 shown = await self._post_message(part, trailer, growing=reply is None and last)
-        except Unsure:
+        except SlackUnsure:
             self._lost = True
             raise
-        except Rejected as error:
+        except SlackRejected as error:
             return self._smaller(error)
         self._messages.append(shown)
         return last or not shown.streaming
 
-    async def _post_message(self, part: str, trailer: list[Block], *, growing: bool) -> Shown:
+    async def _post_message(self, part: str, trailer: list[Block], *, growing: bool) -> PostedPart:
         """A message that will grow is begun only if its end is sure; else the whole comes as one post."""
         begun = self._thread.begin(half(part), self._stop_button) if growing else None
         shown = await (begun or self._thread.post(part, trailer))
         shown.text = part
         return shown
 
-    async def _bring(self, message: Shown, part: str, *, ended: bool) -> bool:
+    async def _bring(self, message: PostedPart, part: str, *, ended: bool) -> bool:
         """Let a message show `part`, and end its stream if more messages follow."""
         if message.text is None or message.text.rstrip() != part.rstrip():
             if message.streaming and message.text is not None and part.startswith(message.text):
@@ -245,7 +249,7 @@ class Answer:
             await self._stop(message)
         return True
 
-    async def _complete(self, message: Shown, part: str, reply: Reply) -> bool:
+    async def _complete(self, message: PostedPart, part: str, reply: Reply) -> bool:
         """Let the last message show `part` with what stands under it; this marks the answer as whole."""
         trailer = self._trailer(reply)
         if not message.streaming or message.text is None or not part.startswith(message.text):
@@ -255,62 +259,62 @@ class Answer:
         rest = part[len(message.text) :]
         try:
             await self._thread.stop(message, rest, trailer)
-        except Unsure:
+        except SlackUnsure:
             message.text = None
             raise
-        except Limited:
+        except SlackRateLimited:
             # Stopping is limited to 20 a minute, appending to 100: the text is shown now, the rest follows.
             if rest and not await self._append(message, part, last=True):
                 return False
             await self._thread.claim(message)
             self._later(self._thread.stop_later(message, trailer))
-        except Rejected as error:
+        except SlackRejected as error:
             return await self._stream_refused(message, error)
         message.streaming, message.text, message.trailer = False, part, trailer
         return True
 
-    async def _append(self, message: Shown, part: str, *, last: bool) -> bool:
+    async def _append(self, message: PostedPart, part: str, *, last: bool) -> bool:
         try:
             await self._thread.append(message, part[len(message.text or "") :], last=last)
-        except Unsure:
+        except SlackUnsure:
             message.text = None
             raise
-        except Rejected as error:
+        except SlackRejected as error:
             return await self._stream_refused(message, error)
         message.text = part
         return True
 
     async def _edit(
-        self, message: Shown, part: str, now: str, trailer: list[Block], *, last: bool = True
+        self, message: PostedPart, part: str, now: str, trailer: list[Block], *, last: bool = True
     ) -> bool:
         """Replace a message by `part`, which looks like `now` until it is whole."""
         if message.streaming:
             await self._stop(message)
-        self._pace.interval_s = EDIT_INTERVAL_S
+        self._throttle.interval_s = EDIT_INTERVAL_S
         try:
             await self._thread.edit(message, now, trailer, last=last)
-        except Unsure:
+        except SlackUnsure:
             message.text = None
             raise
-        except Rejected as error:
+        except SlackRejected as error:
             return self._forget(message) if error.code in GONE else self._smaller(error)
         message.text, message.trailer, message.growing = part, trailer, message.growing and not last
         return True
 
-    async def _stop(self, message: Shown) -> None:
+    async def _stop(self, message: PostedPart) -> None:
         try:
             await self._thread.stop(message)
-        except Rejected as error:
+        except SlackRejected as error:
             log.debug("%s", error)
         message.streaming = False
 
-    async def _stream_refused(self, message: Shown, error: Rejected) -> bool:
+    async def _stream_refused(self, message: PostedPart, error: SlackRejected) -> bool:
         """What becomes of a message whose stream takes no more."""
         if error.code == "message_not_in_streaming_state":
             message.streaming = self._may_stream = False
             if message.text is not None:
                 message.kept = True
-                await self._thread.mend(message)
+                await self._thread.repair(message)
             return False
         if error.code == "stopped_by_user":
             self.stopped = True
@@ -321,11 +325,11 @@ class Answer:
         await self._stop(message)
         return self._smaller(error)
 
-    def _forget(self, message: Shown) -> bool:
+    def _forget(self, message: PostedPart) -> bool:
         self._messages.remove(message)
         return False
 
-    def _smaller(self, error: Rejected) -> bool:
+    def _smaller(self, error: SlackRejected) -> bool:
         """After a refusal for size everything is cut smaller; other refusals are the caller's."""
         if error.code not in TOO_LARGE or self._limit // 2 < SMALLEST_LIMIT:
             raise error
@@ -334,9 +338,9 @@ class Answer:
 
     @property
     def _stop_button(self) -> list[Block]:
-        return slack_format.stop_button(self._post.data["conversation"], self._post.data["event"])
+        return blocks.stop_button(self._post.data["conversation"], self._post.data["event"])
 
     def _trailer(self, reply: Reply) -> list[Block]:
         """Buttons name the post, which is the message itself where there are no others."""
         post = self.post.id if self._messages else ""
-        return slack_format.trailer(reply, post, self._post.data["conversation"])
+        return blocks.trailer(reply, post, self._post.data["conversation"])

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.slack.api.web_api import Limited, Rejected, WebApi
-from adapters.slack.formatting import blocks as slack_format
+from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi
+from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block
-from bot.domain.adapter import Vault
+from bot.domain.adapter import Secrets
 from bot.domain.errors import ConfigError, PlatformUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
@@ -26,10 +26,10 @@ WORKSPACE_REFUSALS = frozenset({"unknown_method", "missing_scope", "not_allowed_
 class NativeStreams:
     """Where native streams are to be had, learnt from Slack's refusals; and whose the unmarked ones are."""
 
-    def __init__(self, vault: Vault | None = None) -> None:
+    def __init__(self, secrets: Secrets | None = None) -> None:
         self.stoppable = True  # needs the event message_stream_stopped, which older manifests lack
         self._refused_until: dict[str, float] = {}
-        self._vault = vault
+        self._secrets = secrets
         self._unmarked: dict[str, str] = {}
 
     async def claim(self, channel: str, ts: str, event: str) -> None:
@@ -37,17 +37,17 @@ class NativeStreams:
         if len(self._unmarked) > REFUSALS_KEPT:
             self._unmarked.clear()
         self._unmarked[f"{channel}:{ts}"] = event
-        if self._vault is not None:
+        if self._secrets is not None:
             try:
-                await self._vault.put(f"slack:stream:{channel}:{ts}", event.encode(), CLAIM_LIFE_S)
+                await self._secrets.put(f"slack:stream:{channel}:{ts}", event.encode(), CLAIM_LIFE_S)
             except (ConfigError, StateUnavailable) as error:
                 log.warning("an open stream is known to this process only: %s", error)
 
     async def owner(self, channel: str, ts: str) -> str | None:
         """The event that an unmarked stream answers, where that was noted. Raises StateUnavailable."""
-        if (event := self._unmarked.get(f"{channel}:{ts}")) is not None or self._vault is None:
+        if (event := self._unmarked.get(f"{channel}:{ts}")) is not None or self._secrets is None:
             return event
-        kept = await self._vault.get(f"slack:stream:{channel}:{ts}")
+        kept = await self._secrets.get(f"slack:stream:{channel}:{ts}")
         return None if kept is None else kept.decode()
 
     def allowed(self, channel: str) -> bool:
@@ -70,7 +70,7 @@ class NativeStreams:
 
 
 @dataclass
-class Shown:
+class PostedPart:
     """A message of an answer. `text` is what Slack acknowledged, None when that isn't known.
 
     `kept` is true once Slack has ended its stream by itself: it stays, and the rest follows it. `growing` is
@@ -87,7 +87,7 @@ class Shown:
     trailer: Sequence[Block] = field(default_factory=tuple[Block, ...])
 
 
-def in_line(messages: Sequence[Shown], parts: Sequence[str]) -> int:
+def in_line(messages: Sequence[PostedPart], parts: Sequence[str]) -> int:
     """How many messages, from the first on, show these parts already."""
     for number, part in enumerate(parts):
         if number == len(messages) or messages[number].text != part:
@@ -103,7 +103,7 @@ class Thread:
         self._place = {"channel": data["channel"]}
         self._metadata = {"event_type": METADATA_TYPE, "event_payload": {"event": data["event"]}}
 
-    async def start(self, text: str) -> Shown | None:
+    async def start(self, text: str) -> PostedPart | None:
         """Begin a native stream with its first words; None where there is none to be had."""
         channel = self._data["channel"]
         if not self._streams.allowed(channel):
@@ -115,41 +115,41 @@ class Thread:
         try:
             args |= {"is_stoppable": True} if stoppable else {}
             answer = await self._api.call("chat.startStream", args)
-        except Limited:
+        except SlackRateLimited:
             return None
-        except Rejected as error:
+        except SlackRejected as error:
             self._streams.refused(channel, error.code)
             return await self.start(text) if stoppable and not self._streams.stoppable else None
-        return Shown(ts=answer["ts"], text=text, streaming=True)
+        return PostedPart(ts=answer["ts"], text=text, streaming=True)
 
-    async def post(self, text: str, trailer: Sequence[Block] = ()) -> Shown:
+    async def post(self, text: str, trailer: Sequence[Block] = ()) -> PostedPart:
         """Add an ordinary message."""
         args = {
             **self._place,
             "thread_ts": self._data["thread"],
-            **slack_format.message(text, trailer),
+            **blocks.message(text, trailer),
             "metadata": self._metadata,
             "unfurl_links": False,
             "unfurl_media": False,
         }
         answer = await self._api.call("chat.postMessage", args)
-        return Shown(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
+        return PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
 
-    async def append(self, message: Shown, rest: str, *, last: bool) -> None:
+    async def append(self, message: PostedPart, rest: str, *, last: bool) -> None:
         """Let a stream grow."""
         args = {**self._place, "ts": message.ts, "markdown_text": rest}
         await self._api.call("chat.appendStream", args, growing=not last)
 
-    def _stopping(self, message: Shown, trailer: Sequence[Block]) -> dict[str, Any]:
+    def _stopping(self, message: PostedPart, trailer: Sequence[Block]) -> dict[str, Any]:
         args: dict[str, Any] = {**self._place, "ts": message.ts, "metadata": self._metadata}
         return args | {"blocks": list(trailer)} if trailer else args
 
-    async def stop(self, message: Shown, rest: str = "", trailer: Sequence[Block] = ()) -> None:
+    async def stop(self, message: PostedPart, rest: str = "", trailer: Sequence[Block] = ()) -> None:
         """End a stream; only now does it carry the mark that it is whole."""
         args = self._stopping(message, trailer)
         await self._api.call("chat.stopStream", args | {"markdown_text": rest} if rest else args)
 
-    async def stop_later(self, message: Shown, trailer: Sequence[Block]) -> None:
+    async def stop_later(self, message: PostedPart, trailer: Sequence[Block]) -> None:
         """End a stream whose text is whole already, as soon as Slack allows."""
         try:
             args = self._stopping(message, trailer)
@@ -157,7 +157,7 @@ class Thread:
         except PlatformUnavailable as error:
             log.warning("an answer is whole, but its stream stayed open: %s", error)
 
-    async def begin(self, text: str, trailer: Sequence[Block]) -> Shown:
+    async def begin(self, text: str, trailer: Sequence[Block]) -> PostedPart:
         """Add a message that will grow by edits, if it is sure that it can also be ended."""
         await self._api.reserve("chat.update", growing=True)
         placed_until = time.monotonic() + MINUTE_S
@@ -166,41 +166,41 @@ class Thread:
         return shown
 
     async def edit(
-        self, message: Shown, text: str, trailer: Sequence[Block] = (), *, last: bool = True
+        self, message: PostedPart, text: str, trailer: Sequence[Block] = (), *, last: bool = True
     ) -> None:
         """Replace what a message shows; a stream that turns out to be open is ended first.
 
         The last edit takes the place that was reserved for it.
         """
-        body = slack_format.message(text, trailer)
+        body = blocks.message(text, trailer)
         args = {**self._place, "ts": message.ts, **body, "metadata": self._metadata}
         placed = last and time.monotonic() < message.placed_until
         message.placed_until = 0.0 if last else message.placed_until
         try:
             await self._api.call("chat.update", args, placed=placed, growing=not last)
-        except Rejected as error:
+        except SlackRejected as error:
             if error.code != "streaming_state_conflict":
                 raise
             await self.stop(message)
             await self._api.call("chat.update", args)
 
-    async def mend(self, message: Shown) -> None:
+    async def repair(self, message: PostedPart) -> None:
         """A stream that Slack ended looks broken until it is edited (slackapi/python-slack-sdk#1859)."""
         try:
             await self.edit(message, message.text or "")
         except PlatformUnavailable as error:
             log.info("a stream that Slack ended could not be mended: %s", error)
 
-    async def delete(self, message: Shown, patience_s: float = 0.0) -> None:
+    async def delete(self, message: PostedPart, patience_s: float = 0.0) -> None:
         """Take a message away that is no longer needed; one that can't be deleted stays."""
         try:
             await self._api.call("chat.delete", {**self._place, "ts": message.ts}, patience_s=patience_s)
-        except Rejected as error:
+        except SlackRejected as error:
             log.info("a message that is no longer needed stays: %s", error)
 
-    async def whisper(self, text: str, trailer: Sequence[Block]) -> None:
+    async def post_ephemeral(self, text: str, trailer: Sequence[Block]) -> None:
         """Only the asker sees it; such a message can't be edited or found again."""
-        body = slack_format.message(text, trailer)
+        body = blocks.message(text, trailer)
         args = {**self._place, "user": self._data["user"], "thread_ts": self._data["thread"], **body}
         await self._api.call("chat.postEphemeral", args)
 
@@ -219,7 +219,7 @@ class Thread:
         mine = [message for message in after if ours & {message.get("user"), message.get("bot_id")}]
         return sorted(mine, key=lambda message: str(message["ts"]))
 
-    async def claim(self, message: Shown) -> None:
+    async def claim(self, message: PostedPart) -> None:
         """Note whose a stream is that can't be stopped yet."""
         await self._streams.claim(self._data["channel"], message.ts, self._data["event"])
 

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from adapters.slack.api.web_api import Rejected
+from adapters.slack.api.web_api import SlackRejected
 from bot.domain.errors import ConfigError
 
 _INSTALL = "copy SLACK_BOT_TOKEN anew, or let the workspace install the app again (/slack/install)"
@@ -44,7 +44,7 @@ def for_the_operator() -> Generator[None]:
     """Turns a refusal that will not pass into a ConfigError, so that nobody tries for minutes."""
     try:
         yield
-    except Rejected as error:
+    except SlackRejected as error:
         if (what := WHAT_TO_DO.get(error.code)) is None:
             raise
         raise ConfigError(f"{error}: {what}.") from error

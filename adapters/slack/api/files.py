@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from adapters.slack.api.web_api import Rejected, Unsure, WebApi
-from adapters.slack.formatting import blocks as slack_format
+from adapters.slack.api.web_api import SlackRejected, SlackUnsure, WebApi
+from adapters.slack.formatting import blocks
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused, TooLong
 from bot.domain.events import Attachment
 from bot.domain.prompts import Image
@@ -61,7 +61,7 @@ async def _address(api: WebApi, attachment: Attachment, name: str) -> str:
     """Files of Slack Connect channels come without an address (`file_access: check_file_info`)."""
     try:
         info = await api.call("files.info", {"file": attachment.id}, patience_s=FILE_PATIENCE_S)
-    except Rejected as error:
+    except SlackRejected as error:
         raise NotAllowed(f"Slack does not let me open {name} ({error.code}).") from error
     file = info.get("file", {})
     return str(file.get("url_private_download") or file.get("url_private") or "")
@@ -96,7 +96,7 @@ def _is_sign_in_page(content: bytes, mime: str, attachment: Attachment) -> bool:
     return page and not asked_for_a_page
 
 
-class Pictures:
+class ImageUploads:
     """The pictures of one answer in its thread. A file's name tells its answer, so that none comes twice."""
 
     def __init__(self, api: WebApi, data: Mapping[str, str]) -> None:
@@ -107,7 +107,7 @@ class Pictures:
 
     @property
     def recorded(self) -> str:
-        """For `Post.data`: what was uploaded."""
+        """For `PostedMessage.data`: what was uploaded."""
         return " ".join(f"{name}={file_id}" for name, file_id in self._files.items())
 
     def found(self, files: Iterable[Mapping[str, Any]]) -> None:
@@ -131,24 +131,24 @@ class Pictures:
                 log.info("a picture that is no longer needed stays: %s", error)
 
     async def _upload(self, name: str, image: Image) -> str:
-        alt = image.alt[: slack_format.ALT_LIMIT]
+        alt = image.alt[: blocks.ALT_LIMIT]
         asked = {"filename": name, "length": len(image.data), **({"alt_txt": alt} if alt else {})}
         place = await self._api.call("files.getUploadURLExternal", asked, patience_s=FILE_PATIENCE_S)
         try:
             async with self._api.session.post(place["upload_url"], data=io.BytesIO(image.data)) as response:
                 if response.status >= 500 or response.status == 429:
-                    raise Unsure(f"Slack answered an upload with status {response.status}")
+                    raise SlackUnsure(f"Slack answered an upload with status {response.status}")
                 if response.status != 200:
-                    raise Rejected("an upload", f"status {response.status}")
+                    raise SlackRejected("an upload", f"status {response.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unsure(f"an upload to Slack broke off: {type(error).__name__}") from error
+            raise SlackUnsure(f"an upload to Slack broke off: {type(error).__name__}") from error
         done = {"files": [{"id": place["file_id"], "title": alt or "Picture"}]}
         if not self._data.get("thread"):
             await self._share(done, FILE_PATIENCE_S)
         else:
             try:
                 await self._share(done, patience_s=0.0)
-            except Unsure:
+            except SlackUnsure:
                 if not await self._is_there(name):
                     raise
         return str(place["file_id"])
@@ -172,7 +172,7 @@ class Pictures:
             place["thread_ts"] = self._data["thread"]
         try:
             await self._api.call("files.completeUploadExternal", done | place, patience_s=patience_s)
-        except Rejected as error:
+        except SlackRejected as error:
             if error.code not in NOT_A_MEMBER or not self._data.get("user"):
                 raise
             opened = await self._api.call("conversations.open", {"users": self._data["user"]})

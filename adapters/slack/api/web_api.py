@@ -10,7 +10,7 @@ import msgspec
 from pydantic import SecretStr
 
 from adapters.shared.http_responses import decode_object, read_body, seconds
-from bot.domain.adapter import Limiter, demand_floor
+from bot.domain.adapter import Limiter, require_lease
 from bot.domain.errors import PlatformUnavailable
 
 CALL_TIMEOUT_S = 30.0
@@ -42,7 +42,7 @@ LIMITED_CODES = frozenset({"ratelimited", "rate_limited"})
 UNSURE_CODES = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 
 
-class Limited(PlatformUnavailable):
+class SlackRateLimited(PlatformUnavailable):
     """Slack asked to wait `retry_after_s`; nothing was done."""
 
     def __init__(self, method: str, retry_after_s: float) -> None:
@@ -50,11 +50,11 @@ class Limited(PlatformUnavailable):
         self.wait_s = retry_after_s
 
 
-class Unsure(PlatformUnavailable):
+class SlackUnsure(PlatformUnavailable):
     """No usable answer came: the call may or may not have been carried out."""
 
 
-class Rejected(PlatformUnavailable):
+class SlackRejected(PlatformUnavailable):
     """Slack refused the call for a reason, `code`; nothing was done."""
 
     def __init__(self, method: str, code: str) -> None:
@@ -114,15 +114,15 @@ class WebApi:
                 if not placed:
                     await self.reserve(method, growing=growing)
                 return (await self.call_with_headers(method, args))[0]
-            except (Limited, Unsure) as error:
-                wait_s = error.wait_s if isinstance(error, Limited) else pause_s
+            except (SlackRateLimited, SlackUnsure) as error:
+                wait_s = error.wait_s if isinstance(error, SlackRateLimited) else pause_s
                 if time.monotonic() + wait_s > give_up_at:
                     raise
             await asyncio.sleep(wait_s)
             pause_s *= 2
 
     async def reserve(self, method: str, *, growing: bool = False) -> None:
-        """Take the place of one call in the minute that all workers share. Raises Limited."""
+        """Take the place of one call in the minute that all workers share. Raises SlackRateLimited."""
         places = PLACES_PER_MINUTE.get(method)
         if self._limiter is None or places is None:
             return
@@ -133,7 +133,7 @@ class WebApi:
         wait_s = await self._limiter.take(f"slack:{self._workspace}:{method}", places, keep=keep)
         if wait_s > 0:
             self._quiet_until[limit] = time.monotonic() + wait_s
-            raise Limited(method, wait_s)
+            raise SlackRateLimited(method, wait_s)
 
     async def call_with_headers(
         self, method: str, args: Mapping[str, Any]
@@ -143,27 +143,27 @@ class WebApi:
         limit = f"{method} {args.get('channel')}" if method == "chat.postMessage" else method
         if self._quiet_until:
             self._check_quiet(method, limit)
-        demand_floor()
+        require_lease()
         try:
             status, headers, body = await self._post(method, args)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unsure(f"Slack did not answer {method}: {type(error).__name__}") from error
+            raise SlackUnsure(f"Slack did not answer {method}: {type(error).__name__}") from error
         if status == 429:
             raise self._limited(method, limit, headers)
         if status >= 500:
-            raise Unsure(f"Slack answered {method} with status {status}")
+            raise SlackUnsure(f"Slack answered {method} with status {status}")
         try:
             answer = decode_object(body)
         except ValueError as error:
-            raise Unsure(f"Slack answered {method} with status {status} and no JSON object") from error
+            raise SlackUnsure(f"Slack answered {method} with status {status} and no JSON object") from error
         if answer.get("ok") is True:
             return answer, headers
         code = str(answer.get("error", "unknown_error"))
         if code in LIMITED_CODES:
             raise self._limited(method, limit, headers)
         if code in UNSURE_CODES:
-            raise Unsure(f"Slack answered {method} with {code}")
-        raise Rejected(method, code)
+            raise SlackUnsure(f"Slack answered {method} with {code}")
+        raise SlackRejected(method, code)
 
     async def _post(self, method: str, args: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         if method in FORM_METHODS:
@@ -178,14 +178,14 @@ class WebApi:
     def _check_quiet(self, method: str, limit: str) -> None:
         remaining_s = self._quiet_until.get(limit, 0.0) - time.monotonic()
         if remaining_s > 0:
-            raise Limited(method, remaining_s)
+            raise SlackRateLimited(method, remaining_s)
         self._quiet_until.pop(limit, None)
 
-    def _limited(self, method: str, limit: str, headers: Mapping[str, str]) -> Limited:
+    def _limited(self, method: str, limit: str, headers: Mapping[str, str]) -> SlackRateLimited:
         asked_s = seconds(headers.get("Retry-After"))
         retry_after_s = DEFAULT_RETRY_AFTER_S if asked_s is None else asked_s
         self._quiet_until[limit] = time.monotonic() + retry_after_s
-        return Limited(method, retry_after_s)
+        return SlackRateLimited(method, retry_after_s)
 
 
 def new_session() -> aiohttp.ClientSession:

@@ -15,19 +15,19 @@ from adapters.slack.formatting.blocks import (
 from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import ASK_ABOUT_VIEW, COMMENT_VIEW, quoted, typed
 from adapters.slack.payloads import Bot, Payload, act_id, part, time_of
-from bot.domain.events import Address, Quote, Rated, Said, Stopped, User, now
+from bot.domain.events import Address, FeedbackGiven, MessageReceived, QuotedMessage, StopRequested, User, now
 
-Interaction = Said | Rated | Stopped
+Interaction = MessageReceived | FeedbackGiven | StopRequested
 
 
-def command(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Said:
+def command(payload: Payload, bot: Bot, names: Mapping[str, str]) -> MessageReceived:
     """A slash command, answered for whoever typed it."""
     team = str(payload.get("team_id") or bot.team)
     channel, person = payload["channel_id"], payload["user_id"]
     act = f"slack:{team}:{channel}:command:{payload['trigger_id']}"
     data = {"kind": "command", "team": team, "channel": channel, "user": person}
     data["response_url"] = payload.get("response_url", "")
-    return Said(
+    return MessageReceived(
         id=act,
         address=Address(conversation=f"slack:{team}:{channel}:command:{person}", event=act, data=data),
         user=User(id=person, tenant=team, name=str(payload.get("user_name") or "")),
@@ -87,9 +87,9 @@ def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Addr
     )
 
 
-def _rated(payload: Payload, action: Payload, value: Payload) -> Rated:
+def _rated(payload: Payload, action: Payload, value: Payload) -> FeedbackGiven:
     address, user = _address(payload, action, str(value["conversation"]))
-    return Rated(
+    return FeedbackGiven(
         id=address.event,
         address=address,
         user=user,
@@ -105,10 +105,10 @@ def _post(payload: Payload, address: Address, value: Payload) -> str:
     return str(value.get("post") or f"{data['team']}:{data['channel']}:{ts}")
 
 
-def _asked(payload: Payload, action: Payload, value: Payload) -> Said:
+def _asked(payload: Payload, action: Payload, value: Payload) -> MessageReceived:
     """The buttons that say command words, with the answer that they stand under; one says its own command."""
     address, user = _address(payload, action, str(value["conversation"]))
-    return Said(
+    return MessageReceived(
         id=address.event,
         address=address,
         user=user,
@@ -119,18 +119,18 @@ def _asked(payload: Payload, action: Payload, value: Payload) -> Said:
     )
 
 
-def _stopped(payload: Payload, action: Payload, value: Payload) -> Stopped:
+def _stopped(payload: Payload, action: Payload, value: Payload) -> StopRequested:
     address, user = _address(payload, action, str(value["conversation"]))
     at, target = time_of(action["action_ts"]), str(value.get("event", ""))
-    return Stopped(id=address.event, address=address, user=user, at=at, target=target)
+    return StopRequested(id=address.event, address=address, user=user, at=at, target=target)
 
 
-def session_stopped(event: Payload, team: str) -> Stopped:
+def session_stopped(event: Payload, team: str) -> StopRequested:
     """The stop button of a stream (docs.slack.dev/reference/events/agent_session_stopped)."""
     channel, thread, person = event["channel"], event["thread_ts"], event["user"]
     act = f"{act_id(team, channel, thread)}:stopped:{event['event_ts']}"
     data = {"team": team, "channel": channel, "thread": thread, "user": person}
-    return Stopped(
+    return StopRequested(
         id=act,
         address=Address(conversation=act_id(team, channel, thread), event=act, data=data),
         user=User(id=person, tenant=team),
@@ -159,14 +159,14 @@ def submitted(payload: Payload) -> Interaction | None:
     return read[view["callback_id"]](view, Address(conversation="", event=act, data=data), user)
 
 
-def _commented(view: Payload, address: Address, user: User) -> Rated | None:
+def _commented(view: Payload, address: Address, user: User) -> FeedbackGiven | None:
     """What was wrong with an answer; it is rated bad already."""
     data = dict(address.data)
     post, conversation = data.pop("post"), data.pop("conversation")
     words = typed(view)
     if not words:
         return None
-    return Rated(
+    return FeedbackGiven(
         id=address.event,
         address=Address(conversation=conversation, event=address.event, data=data),
         user=user,
@@ -177,20 +177,20 @@ def _commented(view: Payload, address: Address, user: User) -> Rated | None:
     )
 
 
-def _asked_about(view: Payload, address: Address, user: User) -> Said:
+def _asked_about(view: Payload, address: Address, user: User) -> MessageReceived:
     """A question about somebody's message, answered in that message's thread."""
     data = dict(address.data)
     author, by = data.pop("author"), data.pop("by", "")
     if data["channel"].startswith("D"):
         data["direct"] = "1"
     conversation = act_id(data["team"], data["channel"], data["thread"])
-    return Said(
+    return MessageReceived(
         id=address.event,
         address=Address(conversation=conversation, event=address.event, data=data),
         user=user,
         at=now(),
         text=typed(view),
-        quotes=(Quote(author=author, text=quoted(view), by=by),),
+        quotes=(QuotedMessage(author=author, text=quoted(view), by=by),),
         channel=data["channel"],
         direct=data["channel"].startswith("D"),
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from adapters.slack.events.interactions import command, pressed, session_stopped, submitted
 from adapters.slack.formatting.mrkdwn import mentioned, plain
 from adapters.slack.payloads import Bot, Payload, act_id, origin, part, time_of
-from bot.domain.events import Address, Attachment, Deleted, Edited, Event, Said, User
+from bot.domain.events import Address, Attachment, Event, MessageDeleted, MessageEdited, MessageReceived, User
 
 # Subtypes under which a person's own words arrive (docs.slack.dev/reference/events/message).
 SPOKEN_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
@@ -62,7 +62,7 @@ def _event(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None
 # ------------------------------------------------------------------ messages
 
 
-def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Said | None:
+def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> MessageReceived | None:
     text = str(event.get("text") or "")
     direct = event.get("channel_type") == "im"
     named = event["type"] == "app_mention" or _names(text, bot)
@@ -70,7 +70,7 @@ def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Said
         return None
     if not (named or direct or event.get("thread_ts")):
         return None
-    return Said(
+    return MessageReceived(
         id=act_id(team, event["channel"], event["ts"]),
         address=_address(event, event["channel"], team, str(event["ts"])),
         user=_user(event, team, names),
@@ -83,7 +83,9 @@ def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Said
     )
 
 
-def _changed(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Edited | Deleted | None:
+def _changed(
+    event: Payload, team: str, bot: Bot, names: Mapping[str, str]
+) -> MessageEdited | MessageDeleted | None:
     """Unfurls and replies arrive as changes too: only changed text is an edit."""
     after: Payload = event["message"]
     before = part(event, "previous_message")
@@ -97,7 +99,7 @@ def _changed(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> E
     channel, ts = event["channel"], str(after["ts"])
     edited = str(part(after, "edited").get("ts") or event.get("event_ts") or event["ts"])
     act = f"{act_id(team, channel, ts)}:edit:{edited}"
-    return Edited(
+    return MessageEdited(
         id=act,
         address=_address(after, channel, team, ts, event=act, direct=event.get("channel_type") == "im"),
         user=_user(after, team, names),
@@ -107,12 +109,12 @@ def _changed(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> E
     )
 
 
-def _deleted(event: Payload, team: str, bot: Bot, before: Payload, ts: str) -> Deleted | None:
+def _deleted(event: Payload, team: str, bot: Bot, before: Payload, ts: str) -> MessageDeleted | None:
     if not _concerns_us(event, before, before, bot):
         return None
     channel = event["channel"]
     act = f"{act_id(team, channel, ts)}:deleted"
-    return Deleted(
+    return MessageDeleted(
         id=act,
         address=_address(before, channel, team, ts, event=act, direct=event.get("channel_type") == "im"),
         user=_user(before, team, {}),

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from adapters.slack.payloads import Origin, Payload, part, time_of
-from bot.domain.events import Address, Departed, User, now
+from bot.domain.events import Address, AppUninstalled, User, now
 
 REMOVALS = frozenset({"app_uninstalled", "tokens_revoked", "team_access_revoked"})
 
@@ -26,19 +26,19 @@ def removed(payload: Payload, place: Origin) -> list[Origin]:
             return [gone] if any(gone) else []
 
 
-def departed(payload: Payload, place: Origin) -> Departed:
+def uninstalled(payload: Payload, place: Origin) -> AppUninstalled:
     """The event by which what was said there is forgotten; equal for each delivery."""
     conversation = f"slack:departed:{place.team or place.enterprise}"
     act = f"{conversation}:{payload['event_id']}"
     # Slack tells whole seconds; what was said in that second was said before.
     at = time_of(payload["event_time"]) + timedelta(seconds=1) if payload.get("event_time") else now()
-    rooms = f"slack:{place.team}:" if place.team else "slack:"
-    return Departed(
+    conversation_prefix = f"slack:{place.team}:" if place.team else "slack:"
+    return AppUninstalled(
         id=act,
         address=Address(conversation=conversation, event=act),
         user=User(id="", tenant=place.team),
         at=at,
-        rooms=rooms,
+        conversation_prefix=conversation_prefix,
         marks={} if place.team else {"enterprise": place.enterprise},
         whole=True,
     )

@@ -4,7 +4,7 @@ from adapters.shared.markdown import Growing, Splitter
 from adapters.slack.formatting.blocks import Defusing, growing, length
 
 
-class Growth:
+class GrowingMessages:
     """One growing text. What is finished in it is looked at once, however often the text is shown."""
 
     def __init__(self) -> None:

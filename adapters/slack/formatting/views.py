@@ -8,7 +8,7 @@ import msgspec
 from adapters.slack.formatting.blocks import Block
 from adapters.slack.formatting.mrkdwn import escaped, from_markdown
 from adapters.slack.payloads import Payload, part
-from bot.domain.turns import About
+from bot.domain.turns import UserProfile
 
 View = dict[str, Any]
 
@@ -41,13 +41,13 @@ def ask() -> View:
 def ask_about(text: str, known: Mapping[str, str]) -> View:
     """A form for a question about a message; `known` says where that stands and who wrote it."""
     pieces = [text[at : at + SECTION_LIMIT] for at in range(0, len(text), SECTION_LIMIT)][:QUOTE_BLOCKS]
-    about: Block = {"type": "context", "elements": [plain_text(f"{known['author']} wrote:")]}
+    profile: Block = {"type": "context", "elements": [plain_text(f"{known['author']} wrote:")]}
     quote: list[Block] = [
         {"type": "section", "block_id": f"{_QUOTE}{number}", "text": plain_text(piece)}
         for number, piece in enumerate(pieces)
     ]
     question = _input("Your question", "The answer comes in the thread of that message.")
-    return _form(ASK_ABOUT_VIEW, "Ask about this", "Ask", known, [about, *quote, question])
+    return _form(ASK_ABOUT_VIEW, "Ask about this", "Ask", known, [profile, *quote, question])
 
 
 def comment(known: Mapping[str, str]) -> View:
@@ -95,7 +95,7 @@ def quoted(view: Payload) -> str:
 # ------------------------------------------------------------------ the home tab
 
 
-def home(about: About, words: str = "", *, asks: bool = False) -> View:
+def home(profile: UserProfile, words: str = "", *, asks: bool = False) -> View:
     """What a person may choose, what they used, and what is remembered of them.
 
     `words` say what was done or, with `asks`, what would be deleted.
@@ -105,12 +105,12 @@ def home(about: About, words: str = "", *, asks: bool = False) -> View:
         delete = _pressed("Delete", FORGET_NOW) | {"style": "danger"}
         blocks.append({"type": "actions", "elements": [delete, _pressed("Keep it", KEEP)]})
     blocks.append(_header("Your choices"))
-    usual = f"The usual: {about.usual}" if about.usual else ""
-    templates = _menu("How I answer", CHOOSE_TEMPLATE, about.templates, about.template, usual)
-    deployments = _menu("Which model answers", CHOOSE_DEPLOYMENT, about.deployments, about.deployment)
+    usual = f"The usual: {profile.usual}" if profile.usual else ""
+    templates = _menu("How I answer", CHOOSE_TEMPLATE, profile.templates, profile.template, usual)
+    deployments = _menu("Which model answers", CHOOSE_DEPLOYMENT, profile.deployments, profile.deployment)
     blocks += templates + deployments or [_section("There is nothing to choose here.")]
-    blocks += [_header("Usage"), *_sections(from_markdown(about.usage) or "You have used nothing yet.")]
-    blocks += [_header("What I remember"), _remembered(about)]
+    blocks += [_header("Usage"), *_sections(from_markdown(profile.usage) or "You have used nothing yet.")]
+    blocks += [_header("What I remember"), _remembered(profile)]
     return {"type": "home", "blocks": blocks}
 
 
@@ -158,9 +158,9 @@ def _short(text: str) -> str:
     return text if len(text) <= OPTION_LIMIT else text[: OPTION_LIMIT - 1] + "…"
 
 
-def _remembered(about: About) -> Block:
-    answers = f"{about.answers} answer{'' if about.answers == 1 else 's'}"
-    talks = f"{about.conversations} conversation{'' if about.conversations == 1 else 's'}"
+def _remembered(profile: UserProfile) -> Block:
+    answers = f"{profile.answers} answer{'' if profile.answers == 1 else 's'}"
+    talks = f"{profile.conversations} conversation{'' if profile.conversations == 1 else 's'}"
     button = _pressed("Delete everything about me…", FORGET)
     return _section(f"{answers} in {talks}.") | {"accessory": button}
 

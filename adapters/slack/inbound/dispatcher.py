@@ -6,18 +6,18 @@ import msgspec
 from msgspec.structs import replace
 
 from adapters.slack.events.parser import parse, people
-from adapters.slack.events.uninstall import REMOVALS, departed, removed
+from adapters.slack.events.uninstall import REMOVALS, removed, uninstalled
 from adapters.slack.formatting import views
 from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import typed
 from adapters.slack.inbound import posted_questions
-from adapters.slack.inbound.home_and_modals import Surfaces
+from adapters.slack.inbound.home_and_modals import HomeAndModals
 from adapters.slack.payloads import Origin, Payload, origin, part
 from adapters.slack.workspaces.installations import NotInstalled
 from adapters.slack.workspaces.workspace import Later, Workspace, Workspaces
 from bot.domain.adapter import Accept
 from bot.domain.errors import ConfigError, Malformed, PlatformUnavailable, StateUnavailable
-from bot.domain.events import Event, Rated, Said, Stopped, User
+from bot.domain.events import Event, FeedbackGiven, MessageReceived, StopRequested, User
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,10 @@ NOT_YOURS = "Only the person who asked, and those who run this bot, may stop thi
 BUSY = "I still have several of your messages waiting here. Please try again in a moment."
 
 
-class Reception:
+class Dispatcher:
     """Receives payloads for one engine."""
 
-    def __init__(self, accept: Accept, workspaces: Workspaces, surfaces: Surfaces, later: Later) -> None:
+    def __init__(self, accept: Accept, workspaces: Workspaces, surfaces: HomeAndModals, later: Later) -> None:
         self._accept, self._workspaces = accept, workspaces
         self._surfaces, self._later = surfaces, later
 
@@ -70,17 +70,23 @@ class Reception:
             await self._surfaces.receive(payload, workspace, place.team)
             return ""
         receipt = await self._accept(_within(event, place))
-        if receipt == "accepted" and isinstance(event, Said | Rated):
+        if receipt == "accepted" and isinstance(event, MessageReceived | FeedbackGiven):
             self._surfaces.heard(event, payload, workspace)
         if "command" in payload:
             return _told(WORKING if receipt == "accepted" else BUSY if receipt == "busy" else "")
         if receipt == "busy":
             self._later(self._say(BUSY, event, workspace))
-        if receipt == "ignored" and isinstance(event, Stopped) and payload.get("type") == "block_actions":
+        if (
+            receipt == "ignored"
+            and isinstance(event, StopRequested)
+            and payload.get("type") == "block_actions"
+        ):
             self._later(self._say(NOT_YOURS, event, workspace))
         return ""
 
-    async def _accept_posted(self, said: Said, payload: Payload, workspace: Workspace, place: Origin) -> str:
+    async def _accept_posted(
+        self, said: MessageReceived, payload: Payload, workspace: Workspace, place: Origin
+    ) -> str:
         """A question that will not be answered does not stay visible."""
         try:
             receipt = await self._accept(_within(said, place))
@@ -94,7 +100,7 @@ class Reception:
             self._later(self._say(BUSY, said, workspace))
         return _told(BUSY) if "command" in payload else ""
 
-    async def _posted(self, payload: Payload, workspace: Workspace, team: str) -> Said | None:
+    async def _posted(self, payload: Payload, workspace: Workspace, team: str) -> MessageReceived | None:
         """A question by `/ask`, or from a form, is shown where it was asked, if we may do that."""
         if payload.get("command") == "/ask":
             user = User(id=payload["user_id"], tenant=team, name=str(payload.get("user_name") or ""))
@@ -118,7 +124,7 @@ class Reception:
         """The app was taken away. That is written down before the token goes, or Slack tells it again."""
         try:
             for one in removed(payload, place):
-                told = departed(payload, one)
+                told = uninstalled(payload, one)
                 if await self._accept(told) == "busy":
                     raise StateUnavailable("too much waits in this workspace to write down that it is gone")
                 await self._workspaces.forget(one, told.at)
@@ -129,7 +135,7 @@ class Reception:
     async def _say(self, words: str, event: Event, workspace: Workspace) -> None:
         """Tell whoever did this, alone."""
         data = event.address.data
-        heard = event.addressed if isinstance(event, Said) else isinstance(event, Stopped)
+        heard = event.addressed if isinstance(event, MessageReceived) else isinstance(event, StopRequested)
         if not (heard and data.get("user")):
             return
         asked_here = data.get("question") == data.get("thread")
@@ -153,7 +159,7 @@ def _within(event: Event, place: Origin) -> Event:
     if place.enterprise:
         data = event.address.data | {"enterprise": place.enterprise}
         event = replace(event, address=replace(event.address, data=data))
-    if isinstance(event, Said) and event.attachments:
+    if isinstance(event, MessageReceived) and event.attachments:
         mark = {"team": place.team, "enterprise": place.enterprise}
         event = replace(
             event, attachments=tuple(replace(one, data=one.data | mark) for one in event.attachments)

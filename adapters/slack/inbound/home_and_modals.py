@@ -11,9 +11,9 @@ from adapters.slack.formatting.views import View
 from adapters.slack.manifest import ASK_ABOUT_SHORTCUT, ASK_SHORTCUT, SUGGESTED_PROMPTS
 from adapters.slack.payloads import Payload, part
 from adapters.slack.workspaces.workspace import Later, Workspace
-from bot.domain.adapter import Desk
+from bot.domain.adapter import SelfService
 from bot.domain.errors import PlatformUnavailable, Refused, StateUnavailable
-from bot.domain.events import Rated, Said, User
+from bot.domain.events import FeedbackGiven, MessageReceived, User
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +23,11 @@ TITLE_LIMIT = 80
 THREADS_KEPT = 1_000
 
 
-class Surfaces:
+class HomeAndModals:
     """Shows what leads to no event. Nothing here waits for Slack; what Slack refuses is logged."""
 
-    def __init__(self, desk: Desk | None, later: Later) -> None:
-        self._desk, self._later = desk, later
+    def __init__(self, self_service: SelfService | None, later: Later) -> None:
+        self._self_service, self._later = self_service, later
         self._untitled: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def receive(self, payload: Payload, workspace: Workspace, team: str) -> None:
@@ -57,10 +57,10 @@ class Surfaces:
         args = {"trigger_id": trigger, "view": view}
         self._later(self._call(workspace, "views.open", args))
 
-    def heard(self, event: Said | Rated, payload: Payload, workspace: Workspace) -> None:
+    def heard(self, event: MessageReceived | FeedbackGiven, payload: Payload, workspace: Workspace) -> None:
         """What is shown because of an event that was written down."""
         data = event.address.data
-        if isinstance(event, Rated):
+        if isinstance(event, FeedbackGiven):
             actions: list[Payload] = payload.get("actions") or [{}]
             if not event.good and actions[0].get("action_id") == RATING_ACTION:
                 known = data | {"post": event.post, "conversation": event.address.conversation}
@@ -100,8 +100,8 @@ class Surfaces:
         try:
             view = (
                 views.notice(HOME_EMPTY)
-                if self._desk is None
-                else views.home(await self._desk.about(user, ""), words, asks=asks)
+                if self._self_service is None
+                else views.home(await self._self_service.profile(user, ""), words, asks=asks)
             )
         except StateUnavailable as error:
             log.warning("A home tab can't be filled: %s", error)
@@ -109,7 +109,7 @@ class Surfaces:
         await self._call(workspace, "views.publish", {"user_id": user.id, "view": view})
 
     async def _pressed_at_home(self, payload: Payload, workspace: Workspace, team: str) -> None:
-        if self._desk is None:
+        if self._self_service is None:
             return
         person = part(payload, "user")
         user = User(id=str(person["id"]), tenant=team, name=str(person.get("username") or ""))
@@ -119,16 +119,16 @@ class Surfaces:
             try:
                 match action.get("action_id"):
                     case views.CHOOSE_TEMPLATE:
-                        await self._desk.choose(user, "", template=views.chosen(action))
+                        await self._self_service.choose(user, "", template=views.chosen(action))
                     case views.CHOOSE_DEPLOYMENT:
-                        await self._desk.choose(user, "", deployment=views.chosen(action))
+                        await self._self_service.choose(user, "", deployment=views.chosen(action))
                     case views.KEEP:
                         pass
                     case views.FORGET:
-                        words, asks = await self._desk.ask_forget(user), True
+                        words, asks = await self._self_service.ask_forget(user), True
                     case views.FORGET_NOW:
                         event = f"slack:{team}:home:{user.id}:{action['action_ts']}"
-                        words = await self._desk.confirm_forget(user, event)
+                        words = await self._self_service.confirm_forget(user, event)
                     case _:
                         return
             except Refused as refusal:

@@ -29,7 +29,7 @@ Receive = Callable[[Payload], Awaitable[str]]
 """Writes an event down and returns what to say at once, JSON or nothing. Raises StateUnavailable."""
 
 
-class WrittenDownFirst(AsyncMiddleware):
+class StoreBeforeAck(AsyncMiddleware):
     """Stands before everything else of Bolt, which would thank Slack for an event before a listener ran."""
 
     def __init__(self, receive: Receive) -> None:
@@ -55,7 +55,7 @@ def bolt_app(token: SecretStr | None, receive: Receive) -> AsyncApp:
     """
     return AsyncApp(
         token=token.get_secret_value() if token else "none",
-        before_authorize=cast("Any", WrittenDownFirst(receive)),  # typed narrower than what Bolt takes
+        before_authorize=cast("Any", StoreBeforeAck(receive)),  # typed narrower than what Bolt takes
         request_verification_enabled=False,
         ssl_check_enabled=False,
         ignoring_self_events_enabled=False,

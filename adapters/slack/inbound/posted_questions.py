@@ -3,11 +3,11 @@
 import asyncio
 import logging
 
-from adapters.slack.formatting import blocks as slack_format
+from adapters.slack.formatting import blocks
 from adapters.slack.payloads import act_id, time_of
 from adapters.slack.workspaces.workspace import Workspace
 from bot.domain.errors import PlatformUnavailable
-from bot.domain.events import Address, Said, User
+from bot.domain.events import Address, MessageReceived, User
 
 log = logging.getLogger(__name__)
 
@@ -16,14 +16,14 @@ PATIENCE_S = 1.5  # of the three seconds that Slack gives us
 QUESTION_LIMIT = 10_000
 
 
-async def in_channel(workspace: Workspace, channel: str, user: User, text: str) -> Said | None:
+async def in_channel(workspace: Workspace, channel: str, user: User, text: str) -> MessageReceived | None:
     """Post a person's question where it was asked; None where we may not post, or not in time."""
     shown = text if len(text) <= QUESTION_LIMIT else text[:QUESTION_LIMIT] + "…"
-    words = slack_format.defused(shown).replace("\n", "\n> ")
+    words = blocks.defused(shown).replace("\n", "\n> ")
     head = "You asked:" if channel.startswith("D") else f"**{user.name or 'Somebody'}** asks:"
     args = {
         "channel": channel,
-        **slack_format.message(f"{head}\n> {words}"),
+        **blocks.message(f"{head}\n> {words}"),
         "metadata": {"event_type": METADATA_TYPE, "event_payload": {"user": user.id}},
         "unfurl_links": False,
         "unfurl_media": False,
@@ -38,7 +38,7 @@ async def in_channel(workspace: Workspace, channel: str, user: User, text: str) 
     data = {"team": user.tenant, "channel": channel, "thread": ts, "question": ts}
     data |= {"user": user.id, "user_team": user.tenant} | ({"direct": "1"} if channel[0] == "D" else {})
     act = act_id(user.tenant, channel, ts)
-    return Said(
+    return MessageReceived(
         id=act,
         address=Address(conversation=act, event=act, data=data),
         user=user,
@@ -49,7 +49,7 @@ async def in_channel(workspace: Workspace, channel: str, user: User, text: str) 
     )
 
 
-async def take_back(workspace: Workspace, said: Said) -> None:
+async def take_back(workspace: Workspace, said: MessageReceived) -> None:
     """Delete a question that could not be written down, and so will not be answered."""
     data = said.address.data
     try:

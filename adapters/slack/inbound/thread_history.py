@@ -6,12 +6,12 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
 from adapters.slack.api.files import NOT_A_MEMBER
-from adapters.slack.api.web_api import Limited, Rejected
+from adapters.slack.api.web_api import SlackRateLimited, SlackRejected
 from adapters.slack.formatting.mrkdwn import mentioned, plain
 from adapters.slack.payloads import part
 from adapters.slack.workspaces.workspace import Workspace
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Quote
+from bot.domain.events import QuotedMessage
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ NO_MEMBER = "I am not a member of this channel, so I can't read what was said he
 SPOKEN = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
 
 
-async def quotes(workspace: Workspace, data: Mapping[str, str]) -> tuple[Quote, ...]:
+async def quotes(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
     """The newest messages of others before the question, oldest first. Raises PlatformUnavailable."""
     ours = await workspace.our_ids()
     kept: deque[dict[str, Any]] = deque(maxlen=MESSAGES)
@@ -34,14 +34,14 @@ async def quotes(workspace: Workspace, data: Mapping[str, str]) -> tuple[Quote, 
     return await _quoted(workspace, kept, ours)
 
 
-async def around(workspace: Workspace, data: Mapping[str, str]) -> tuple[Quote, ...]:
+async def around(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
     """What others said lately in the channel of a question. Raises PlatformUnavailable, Refused in words."""
     ours = await workspace.our_ids()
     args = {"channel": data["channel"], "limit": MESSAGES}
     args |= {"latest": data["question"]} if "question" in data else {}
     try:
         page = await workspace.api.call("conversations.history", args, patience_s=PATIENCE_S)
-    except Rejected as error:
+    except SlackRejected as error:
         if error.code not in NOT_A_MEMBER:
             raise
         raise NotAllowed(NO_MEMBER) from error
@@ -52,13 +52,13 @@ async def around(workspace: Workspace, data: Mapping[str, str]) -> tuple[Quote, 
 
 async def _quoted(
     workspace: Workspace, kept: Collection[dict[str, Any]], ours: frozenset[str]
-) -> tuple[Quote, ...]:
+) -> tuple[QuotedMessage, ...]:
     people = {str(message["user"]) for message in kept if message.get("user")}
     people |= {person for message in kept for person in mentioned(str(message.get("text") or ""))}
     names = await workspace.names(people - ours, NAMES_PATIENCE_S) if people - ours else {}
     bot = (await workspace.bot()).user
     said = [
-        Quote(
+        QuotedMessage(
             author=_author(message, names),
             text=_text(message, bot, names),
             by=str(message.get("user") or message.get("bot_id") or ""),
@@ -74,7 +74,7 @@ async def _messages(workspace: Workspace, data: Mapping[str, str]) -> AsyncGener
     for number in range(PAGES):
         try:
             page = await workspace.api.call("conversations.replies", args, patience_s=PATIENCE_S)
-        except Limited as error:
+        except SlackRateLimited as error:
             # Apps that are distributed but not reviewed read once a minute.
             log.warning("A thread is read no further: %s", error)
             return

@@ -1,4 +1,4 @@
-"""The workspaces and organisations that have installed the app, with their tokens, kept in the vault."""
+"""The workspaces and organisations that have installed the app, with their tokens, kept in the secret store."""
 
 import asyncio
 import logging
@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 from pydantic import SecretStr
 
-from adapters.slack.api.web_api import Rejected, WebApi
+from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.payloads import part
-from bot.domain.adapter import Limiter, Vault
+from bot.domain.adapter import Limiter, Secrets
 from bot.domain.errors import ConfigError, PlatformUnavailable
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def name(self) -> str:
-        """Under which the vault keeps it."""
+        """Under which the secret store keeps it."""
         return name_of(self.team, self.enterprise)
 
 
@@ -57,9 +57,9 @@ class Installations:
     """Every method raises StateUnavailable; those that ask Slack raise PlatformUnavailable."""
 
     def __init__(
-        self, vault: Vault, limiter: Limiter | None, api: WebApi, client_id: str, client_secret: SecretStr
+        self, secrets: Secrets, limiter: Limiter | None, api: WebApi, client_id: str, client_secret: SecretStr
     ) -> None:
-        self._vault, self._limiter, self._api = vault, limiter, api
+        self._secrets, self._limiter, self._api = secrets, limiter, api
         self.client_id, self._client_secret = client_id, client_secret
         self._refreshing = asyncio.Lock()
 
@@ -97,7 +97,7 @@ class Installations:
 
     async def names(self) -> list[str]:
         """The ids of the workspaces and organisations that have installed the app."""
-        return [name.removeprefix(PREFIX) for name in await self._vault.names(PREFIX)]
+        return [name.removeprefix(PREFIX) for name in await self._secrets.names(PREFIX)]
 
     async def remove(self, team: str, enterprise: str, at_s: float) -> None:
         """Forget the tokens of a workspace; with no workspace named, those of an organisation.
@@ -107,7 +107,7 @@ class Installations:
         kept = await self._get(name_of(team, enterprise))
         if kept is not None and kept.installed_at_s > at_s:
             return
-        await self._vault.delete(name_of(team, enterprise))
+        await self._secrets.delete(name_of(team, enterprise))
         log.info("Slack took back the installation of %s", team or enterprise)
 
     # -------------------------------------------------------------- rotation
@@ -132,7 +132,7 @@ class Installations:
     async def _renew(self, old: Installation) -> Installation:
         try:
             granted = await self.exchange(grant_type="refresh_token", refresh_token=old.refresh_token)
-        except Rejected as error:
+        except SlackRejected as error:
             raise NotInstalled(
                 f"Slack does not renew the token of {old.team or old.enterprise} ({error.code}). "
                 "Whoever may install apps there opens /slack/install."
@@ -146,11 +146,11 @@ class Installations:
         return new
 
     async def _get(self, name: str) -> Installation | None:
-        kept = await self._vault.get(name)
+        kept = await self._secrets.get(name)
         return None if kept is None else msgspec.json.decode(kept, type=Installation)
 
     async def _keep(self, installation: Installation) -> None:
-        await self._vault.put(installation.name, msgspec.json.encode(installation))
+        await self._secrets.put(installation.name, msgspec.json.encode(installation))
 
 
 def _is_due(installation: Installation) -> bool:

@@ -7,10 +7,10 @@ from urllib.parse import urlencode, urljoin
 
 from aiohttp import web
 
-from adapters.slack.api.web_api import Rejected
+from adapters.slack.api.web_api import SlackRejected
 from adapters.slack.manifest import INSTALL_PATH, SCOPES
 from adapters.slack.workspaces.installations import Installations
-from bot.domain.adapter import Vault
+from bot.domain.adapter import Secrets
 from bot.domain.errors import ConfigError, PlatformUnavailable, StateUnavailable
 
 log = logging.getLogger(__name__)
@@ -25,17 +25,17 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Parley in 
 
 
 class InstallPages:
-    """One use of one address for each attempt: its state is known to the vault and to the same browser."""
+    """One use of one address for each attempt: its state is known to the secret store and to the same browser."""
 
-    def __init__(self, installations: Installations, vault: Vault, api_url: str) -> None:
-        self._installations, self._vault = installations, vault
+    def __init__(self, installations: Installations, secrets: Secrets, api_url: str) -> None:
+        self._installations, self._secrets = installations, secrets
         self._authorize = urljoin(api_url, "/oauth/v2/authorize")
 
     async def install(self, request: web.Request) -> web.StreamResponse:
         """Send the browser to Slack, which asks for consent."""
         state = secrets.token_urlsafe(32)
         try:
-            await self._vault.put(_name(state), b"1", STATE_LIFE_S)
+            await self._secrets.put(_name(state), b"1", STATE_LIFE_S)
         except (ConfigError, StateUnavailable) as error:
             log.warning("Nobody can install the app now: %s", error)
             return _page(503, "Not now", "Something that I depend on is away. Please try again in a moment.")
@@ -64,12 +64,12 @@ class InstallPages:
             known = bool(state) and secrets.compare_digest(
                 *(one.encode(errors="replace") for one in (state, ours))
             )
-            if not known or await self._vault.take(_name(state)) is None:
+            if not known or await self._secrets.take(_name(state)) is None:
                 return _page(400, "That took too long", f"Please begin again at {INSTALL_PATH}.")
             if not code:
                 return _page(200, "Not installed", "You did not agree, so nothing was changed.")
             installed = await self._installations.add(await self._installations.exchange(code=code))
-        except Rejected as error:
+        except SlackRejected as error:
             log.warning("The app could not be installed: %s", error)
             return _page(400, "Not installed", f"Slack refused ({error.code}). Please begin again.")
         except (ConfigError, PlatformUnavailable, StateUnavailable) as error:

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 
-from adapters.slack.api.web_api import Rejected, WebApi
+from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
 from adapters.slack.payloads import Origin
 from adapters.slack.workspaces.installations import Installation, Installations
@@ -83,7 +83,7 @@ class Workspace:
     async def _learn(self, person: str) -> None:
         try:
             user: dict[str, Any] = (await self.api.call("users.info", {"user": person}))["user"]
-        except Rejected:  # no such person, or no such scope: asking again would tell the same
+        except SlackRejected:  # no such person, or no such scope: asking again would tell the same
             if len(self._nameless_until) >= NAMES_KEPT:
                 self._nameless_until.clear()
             self._nameless_until[person] = time.monotonic() + NAMELESS_S

@@ -23,7 +23,7 @@ from adapters.shared.http_responses import SMALL_BYTES, read_object
 from adapters.studio.auth.session import PENDING_S, SESSION_S, Person
 from adapters.studio.web.rendering import ROLES, Role
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Unauthentic
-from bot.domain.turns import Finding
+from bot.domain.turns import CheckResult
 
 log = logging.getLogger(__name__)
 
@@ -81,15 +81,15 @@ class Entra:
         if self._net is not None:
             await self._net[0].close()
 
-    async def check(self) -> Finding:
+    async def check(self) -> CheckResult:
         """Whether the tenant can be reached. Never raises."""
         try:
             issuer = (await self.metadata())["issuer"]
         except PlatformUnavailable as error:
             words = f"{error}: is PARLEY_STUDIO_ENTRA_TENANT right? ({self._app.metadata_url})"
-            return Finding(level="error", subject="Studio", words=words)
+            return CheckResult(level="error", subject="Studio", words=words)
         words = f"people of {issuer} sign in who have {self.roles_in_words()}"
-        return Finding(level="ok", subject="Studio", words=words)
+        return CheckResult(level="ok", subject="Studio", words=words)
 
     # -------------------------------------------------------------- the two steps
 

@@ -19,7 +19,7 @@ from adapters.shared.http_body import valid_text
 from adapters.studio.auth import browsers
 from adapters.studio.auth.browsers import Browser
 from adapters.studio.auth.login_throttle import WRONG_TOKENS_PER_MINUTE as WRONG_TOKENS_PER_MINUTE
-from adapters.studio.auth.login_throttle import Throttle
+from adapters.studio.auth.login_throttle import LoginThrottle
 from adapters.studio.auth.session import Person
 from adapters.studio.web.rendering import ROLES, Role, allowed, draw, page
 from bot.domain.errors import BotError, StateUnavailable
@@ -49,7 +49,7 @@ COOKIE_LIFE_S = 30 * 24 * 3600
 _BROWSER = web.RequestKey("browser", Browser)
 
 
-class Turned(BotError):
+class HttpError(BotError):
     """A request that is turned away: `status` for programs, the text for the person at the page."""
 
     def __init__(self, status: int, words: str, retry_after_s: int | None = None) -> None:
@@ -63,7 +63,7 @@ class Turned(BotError):
         return web.json_response({"words": str(self)}, status=self.status, headers=headers)
 
 
-class Gate:
+class Guard:
     """Stands before every route of the studio.
 
     Without a way to sign in only loopback peers that ask for a loopback name pass, as operators: the name
@@ -77,7 +77,7 @@ class Gate:
         self._tokens: dict[Role, SecretStr] = {
             role: token for role in ROLES if (token := tokens.get(role)) is not None
         }
-        self._throttle = Throttle()
+        self._throttle = LoginThrottle()
 
     @property
     def open_here(self) -> bool:
@@ -98,7 +98,7 @@ class Gate:
         form: bool = False,
         open_to_all: bool = False,
     ) -> Handler:
-        """The handler behind the gate.
+        """The handler behind the guard.
 
         A `page` sends a stranger to the sign-in, everything else answers 401; `open_to_all` is for what
         the sign-in page itself needs; a `form` is posted without a script.
@@ -115,15 +115,15 @@ class Gate:
                 if open_to_all or (found is not None and allowed(found.role, need)):
                     response = await handler(request)
                 elif found is not None:
-                    raise Turned(403, _too_little(found, need))
+                    raise HttpError(403, _too_little(found, need))
                 elif page:
                     response = web.Response(status=303, headers={"Location": _sign_in_from(request)})
                 else:
-                    raise Turned(401, "You are signed out. Reload the page to sign in.")
-            except Turned as turned:
+                    raise HttpError(401, "You are signed out. Reload the page to sign in.")
+            except HttpError as turned:
                 response = _page_of(turned) if page else turned.response()
             except StateUnavailable:
-                turned = Turned(503, "The message store is away. Try again in a moment.", 2)
+                turned = HttpError(503, "The message store is away. Try again in a moment.", 2)
                 response = _page_of(turned) if page else turned.response()
             if not response.prepared:
                 for name, value in SAFE_HEADERS.items():
@@ -155,10 +155,10 @@ class Gate:
         return None
 
     def person(self, request: web.Request) -> Person:
-        """Who asks, behind the gate. Raises Turned."""
+        """Who asks, behind the guard. Raises HttpError."""
         found = self.find(request)
         if found is None:
-            raise Turned(401, "You are signed out. Reload the page to sign in.")
+            raise HttpError(401, "You are signed out. Reload the page to sign in.")
         return found
 
     def role(self, request: web.Request) -> Role | None:
@@ -167,7 +167,7 @@ class Gate:
         return found.role if found is not None else None
 
     def sign_in(self, token: str, to: str, browser: Browser, *, secure: bool, sender: str) -> web.Response:
-        """To the page with a cookie, if the token is one of ours, as who uses this browser. Raises Turned.
+        """To the page with a cookie, if the token is one of ours, as who uses this browser. Raises HttpError.
 
         `sender` is the client's address: whoever sends wrong tokens has to wait, and nobody else.
         """
@@ -175,11 +175,11 @@ class Gate:
             return web.Response(status=303, headers={"Location": to})
         if wait_s := self._throttle.wait_s(sender):
             words = f"Too many wrong tokens came from your address. Try again in {wait_s} seconds."
-            raise Turned(429, words, wait_s)
+            raise HttpError(429, words, wait_s)
         role = self._role_of(token)
         if role is None:
             self._throttle.wrong(sender)
-            raise Turned(401, "That is not the token.")
+            raise HttpError(401, "That is not the token.")
         person = Person(role=role, id=browser.id, name=browser.name, renames=True)
         log.info("%s signed in to the studio as %s", person.audited, role)
         response = web.Response(status=303, headers={"Location": to})
@@ -188,10 +188,10 @@ class Gate:
         return response
 
     def rename(self, request: web.Request, name: str, to: str, *, secure: bool) -> web.Response:
-        """To the page, under another name and the same id. Raises Turned, and NotAllowed without one."""
+        """To the page, under another name and the same id. Raises HttpError, and NotAllowed without one."""
         person = self.person(request)
         if not person.renames:
-            raise Turned(409, "Your name comes from Microsoft Entra. It is changed there.")
+            raise HttpError(409, "Your name comes from Microsoft Entra. It is changed there.")
         named = msgspec.structs.replace(person, name=browsers.name_of(name))
         log.info("%s is called %s in the studio from now on", person.audited, named.name)
         response = web.Response(status=303, headers={"Location": to})
@@ -228,7 +228,7 @@ class Gate:
         if forwarded or not (
             is_loopback_name(request.remote or "") and is_loopback_name(host_name(request.host))
         ):
-            raise Turned(
+            raise HttpError(
                 403,
                 "The studio answers only on its own machine. Set PARLEY_STUDIO_TOKEN to open it to others.",
             )
@@ -271,33 +271,33 @@ def _sign_in_from(request: web.Request) -> str:
     return SIGN_IN if to == "/" else f"{SIGN_IN}?{urlencode({'to': to})}"
 
 
-def _page_of(turned: Turned) -> web.Response:
+def _page_of(turned: HttpError) -> web.Response:
     return page(draw("turned.html", words=str(turned)), status=turned.status)
 
 
 def _check_address(request: web.Request) -> None:
-    """What is no text can be in no page, link or log. Raises Turned."""
+    """What is no text can be in no page, link or log. Raises HttpError."""
     if valid_text(request.path_qs) != request.path_qs:
-        raise Turned(400, "The address of this page can't be read.")
+        raise HttpError(400, "The address of this page can't be read.")
 
 
 def _check_origin(request: web.Request, *, by_script: bool) -> None:
     """A write comes from our own page: foreign pages can neither set our header nor hide their origin."""
     origin = request.headers.get("Origin")
     if origin is not None and _authority(origin) != _authority(f"http://{request.host}"):
-        raise Turned(403, "This request comes from another site.")
+        raise HttpError(403, "This request comes from another site.")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise Turned(403, "This request comes from another site.")
+        raise HttpError(403, "This request comes from another site.")
     if by_script and request.headers.get("X-Parley") != "studio":
-        raise Turned(403, "Requests that change something carry the header X-Parley: studio.")
+        raise HttpError(403, "Requests that change something carry the header X-Parley: studio.")
 
 
 def _authority(url: str) -> str:
-    """Host and port. Raises Turned."""
+    """Host and port. Raises HttpError."""
     try:
         return URL(url).authority.lower()
     except ValueError:
-        raise Turned(400, "The header Host or Origin of this request can't be read.") from None
+        raise HttpError(400, "The header Host or Origin of this request can't be read.") from None
 
 
 def host_name(host: str) -> str:

@@ -13,7 +13,7 @@ _FORGET_S = 60.0
 _MOST_SENDERS = 10_000
 
 
-class Throttle:
+class LoginThrottle:
     """Counts wrong tokens by sender. Where the table is full, the sender that was wrong longest ago goes."""
 
     def __init__(self) -> None:

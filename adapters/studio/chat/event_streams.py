@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import COOKIE, SAFE_HEADERS, Turned
+from adapters.studio.auth.guard import COOKIE, SAFE_HEADERS, HttpError
 from adapters.studio.auth.session import Person
 from bot.domain import telemetry
 from bot.domain.errors import StateUnavailable
@@ -35,16 +35,16 @@ class Streams:
     async def send(
         self, request: web.Request, person: Person, frames: AsyncIterator[tuple[str, bytes]]
     ) -> web.StreamResponse:
-        """Frames with their ids ("" for none) as server-sent events, until the page goes. Raises Turned."""
+        """Frames with their ids ("" for none) as server-sent events, until the page goes. Raises HttpError."""
         who = (person.id, request.cookies.get(COOKIE, ""))
         if self._closing:
-            raise Turned(503, "The server is stopping.")
+            raise HttpError(503, "The server is stopping.")
         if self._sent_to[who] >= MOST_OF_ONE:
-            raise Turned(
+            raise HttpError(
                 429, "You have too many pages of the studio open. Close some and reload this one.", 5
             )
         if self._sent_to.total() >= self._most:
-            raise Turned(503, "Too many pages of the studio are open. Try again in a few minutes.", 60)
+            raise HttpError(503, "Too many pages of the studio are open. Try again in a few minutes.", 60)
         self._sent_to[who] += 1
         try:
             return await self._send(request, frames)

@@ -27,19 +27,19 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_de
     at: int
 
 
-class Asked(Frame, frozen=True, tag="said"):
+class QuestionFrame(Frame, frozen=True, tag="said"):
     """A message was written down: a page opened in the middle of an answer shows the question too."""
 
     text: str
 
 
-class Opened(Frame, frozen=True, tag="open"):
+class OpenFrame(Frame, frozen=True, tag="open"):
     """An answer begins, or begins anew after a crash: what the page shows of it is replaced."""
 
     post: str
 
 
-class Written(Frame, frozen=True, tag="text"):
+class TextFrame(Frame, frozen=True, tag="text"):
     """The HTML so far: the first `keep` UTF-16 units of the last one (JavaScript's count), then `html`."""
 
     post: str
@@ -47,7 +47,7 @@ class Written(Frame, frozen=True, tag="text"):
     html: str
 
 
-class Sketched(Frame, frozen=True, tag="sketch"):
+class PartialImageFrame(Frame, frozen=True, tag="sketch"):
     """A picture as far as it is drawn, made small; `width` and `height` are those of the whole."""
 
     post: str
@@ -57,20 +57,20 @@ class Sketched(Frame, frozen=True, tag="sketch"):
     height: int
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class ShownImage(msgspec.Struct, frozen=True, kw_only=True):
     """A picture of an answer."""
 
     src: str
     alt: str
 
 
-class Closed(Frame, frozen=True, tag="done"):
+class DoneFrame(Frame, frozen=True, tag="done"):
     """The whole answer; `text` is its Markdown, for copying. `confirm` and `forgotten` are as in a reply."""
 
     post: str
     html: str
     text: str
-    images: tuple[Picture, ...] = ()
+    images: tuple[ShownImage, ...] = ()
     sources: tuple[Source, ...] = ()
     rate: bool = False
     confirm: str = ""
@@ -80,14 +80,14 @@ class Closed(Frame, frozen=True, tag="done"):
 class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
     """A turn as the page shows it after a reload, with the person's rating."""
 
-    asked: Asked
-    closed: Closed
+    asked: QuestionFrame
+    closed: DoneFrame
     good: bool | None
 
 
-SKETCH_PIXELS = 16_777_216
+PARTIAL_IMAGE_PIXELS = 16_777_216
 """A picture of more is not unpacked: models draw half as many."""
-SKETCH_SIDE = 512
+PARTIAL_IMAGE_SIDE = 512
 """Pixels: a sketch is looked at for some seconds, and the feed is kept in memory."""
 
 _ALIGNED = re.compile(r'<(t[dh]) style="text-align: ?(left|center|right);?">')
@@ -115,7 +115,7 @@ def milliseconds(at: datetime) -> int:
     return int(at.timestamp() * 1000)
 
 
-def written(event: str, post: str, at: int, before: str, html: str, same: int = 0) -> Written:
+def text_frame(event: str, post: str, at: int, before: str, html: str, same: int = 0) -> TextFrame:
     """The step from `before` to `html`: only what is new travels, as a long answer grows.
 
     The first `same` characters are known to be the same in both.
@@ -127,12 +127,12 @@ def written(event: str, post: str, at: int, before: str, html: str, same: int = 
             low = middle
         else:
             high = middle - 1
-    return Written(event=event, post=post, at=at, keep=utf16(html[:low]), html=html[low:])
+    return TextFrame(event=event, post=post, at=at, keep=utf16(html[:low]), html=html[low:])
 
 
-async def closed(conversation: str, event: str, post: str, at: int, reply: Reply) -> Closed:
+async def done_frame(conversation: str, event: str, post: str, at: int, reply: Reply) -> DoneFrame:
     """The whole reply, rendered."""
-    return Closed(
+    return DoneFrame(
         event=event,
         post=post,
         at=at,
@@ -146,21 +146,23 @@ async def closed(conversation: str, event: str, post: str, at: int, reply: Reply
     )
 
 
-def sketched(event: str, post: str, at: int, image: Image) -> Sketched | None:
+def partial_image_frame(event: str, post: str, at: int, image: Image) -> PartialImageFrame | None:
     """An unfinished picture, small enough for the feed; None for what can't be opened. Blocks."""
     try:
         with Pillow.open(io.BytesIO(image.data), formats=["PNG", "JPEG", "WEBP"]) as opened:
             width, height = opened.size
-            if width * height > SKETCH_PIXELS:
+            if width * height > PARTIAL_IMAGE_PIXELS:
                 return None
             small = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         return None
-    small.thumbnail((SKETCH_SIDE, SKETCH_SIDE))
+    small.thumbnail((PARTIAL_IMAGE_SIDE, PARTIAL_IMAGE_SIDE))
     out = io.BytesIO()
     small.save(out, "JPEG", quality=70)
     src = f"data:image/jpeg;base64,{b64encode(out.getvalue()).decode()}"
-    return Sketched(event=event, post=post, at=at, src=src, alt=image.alt, width=width, height=height)
+    return PartialImageFrame(
+        event=event, post=post, at=at, src=src, alt=image.alt, width=width, height=height
+    )
 
 
 async def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
@@ -170,16 +172,16 @@ async def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
     post = turn.post.id if turn.post else ""
     at = milliseconds(turn.ended_at)
     return PastTurn(
-        asked=Asked(event=event, at=milliseconds(turn.said.at), text=turn.said.text),
-        closed=await closed(conversation, event, post, at, turn.reply),
+        asked=QuestionFrame(event=event, at=milliseconds(turn.said.at), text=turn.said.text),
+        closed=await done_frame(conversation, event, post, at, turn.reply),
         good=rating.good if rating else None,
     )
 
 
-def _picture(conversation: str, image: Image) -> Picture:
+def _picture(conversation: str, image: Image) -> ShownImage:
     """A stored picture has an address of its own; one that is not stored travels in the frame itself."""
     if image.ref:
         src = f"/studio/conversations/{conversation.removeprefix('studio:')}/images/{image.ref}"
     else:
         src = f"data:{image.mime};base64,{b64encode(image.data).decode()}"
-    return Picture(src=src, alt=image.alt)
+    return ShownImage(src=src, alt=image.alt)

@@ -9,7 +9,7 @@ grown by a part of its length, so that all its renderings together take time in 
 _GROWN = 8
 
 
-class Growth:
+class GrowingHtml:
     """One growing text. A block that is finished is rendered once, however often the text is shown."""
 
     def __init__(self) -> None:

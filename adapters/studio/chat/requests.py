@@ -8,10 +8,20 @@ import msgspec
 from aiohttp import web
 
 from adapters.shared.http_body import TooLarge, parse_as, parse_form, read_body
-from adapters.studio.auth.guard import Turned
-from adapters.studio.chat.frames import Asked, milliseconds
+from adapters.studio.auth.guard import HttpError
+from adapters.studio.chat.frames import QuestionFrame, milliseconds
 from bot.domain.errors import Malformed
-from bot.domain.events import Act, Address, Edited, Event, Rated, Said, Stopped, User, now
+from bot.domain.events import (
+    Address,
+    BaseEvent,
+    Event,
+    FeedbackGiven,
+    MessageEdited,
+    MessageReceived,
+    StopRequested,
+    User,
+    now,
+)
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_TEXT = 48_000
@@ -23,22 +33,22 @@ Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _TextRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Id
     text: str
 
 
-class _Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _EditRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Id
     target: Id
     text: str
 
 
-class _Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _StopRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Id
 
 
-class _Rating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _FeedbackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Id
     post: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\.[0-9a-f]{32}\Z")]
     good: bool
@@ -46,44 +56,46 @@ class _Rating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _Kind = TypeVar("_Kind")
-Taken = tuple[Event, Asked | None]
+Taken = tuple[Event, QuestionFrame | None]
 """An event, and what the open pages are told of it."""
 
 
 def said(conversation: str, body: bytes, user: User) -> Taken:
     """The person typed something."""
-    words = _read(body, _Words)
+    words = _read(body, _TextRequest)
     act = _act(conversation, words.id, user)
     text = _checked(words.text)
-    event = Said(
+    event = MessageReceived(
         id=act.id, address=act.address, user=user, at=act.at, text=text, channel="studio", direct=True
     )
-    return event, Asked(event=words.id, at=milliseconds(act.at), text=text)
+    return event, QuestionFrame(event=words.id, at=milliseconds(act.at), text=text)
 
 
 def edited(conversation: str, body: bytes, user: User) -> Taken:
     """The person changed a message: its answer is written anew, in its place."""
-    correction = _read(body, _Correction)
+    correction = _read(body, _EditRequest)
     act = _act(conversation, correction.id, user)
     target = _act(conversation, correction.target, user)
     text = _checked(correction.text)
-    event = Edited(id=act.id, address=target.address, user=user, at=act.at, target=target.id, text=text)
-    return event, Asked(event=correction.target, at=milliseconds(act.at), text=text)
+    event = MessageEdited(
+        id=act.id, address=target.address, user=user, at=act.at, target=target.id, text=text
+    )
+    return event, QuestionFrame(event=correction.target, at=milliseconds(act.at), text=text)
 
 
 def stopped(conversation: str, body: bytes, user: User) -> Taken:
     """The person pressed Stop."""
-    act = _act(conversation, _read(body, _Wish).id, user)
-    return Stopped(id=act.id, address=act.address, user=user, at=act.at), None
+    act = _act(conversation, _read(body, _StopRequest).id, user)
+    return StopRequested(id=act.id, address=act.address, user=user, at=act.at), None
 
 
 def rated(conversation: str, body: bytes, user: User) -> Taken:
     """The person rated an answer of this conversation."""
-    rating = _read(body, _Rating)
+    rating = _read(body, _FeedbackRequest)
     if rating.post.partition(".")[0] != conversation.removeprefix("studio:"):
-        raise Turned(400, "That answer belongs to another conversation.")
+        raise HttpError(400, "That answer belongs to another conversation.")
     act = _act(conversation, rating.id, user)
-    event = Rated(
+    event = FeedbackGiven(
         id=act.id,
         address=act.address,
         user=user,
@@ -101,62 +113,62 @@ ACTS: dict[str, Callable[[str, bytes, User], Taken]] = {
     "stop": stopped,
     "rating": rated,
 }
-"""By the last part of the path. Each raises Turned."""
+"""By the last part of the path. Each raises HttpError."""
 
 
 def conversation_of(request: web.Request) -> str:
-    """The conversation that the path names. Raises Turned."""
+    """The conversation that the path names. Raises HttpError."""
     id = request.match_info["id"]
     if not _ID.fullmatch(id):
-        raise Turned(400, "A conversation has an id of 32 hexadecimal digits.")
+        raise HttpError(400, "A conversation has an id of 32 hexadecimal digits.")
     return f"studio:{id}"
 
 
 async def body_of(request: web.Request, mime: str, most_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """The body, if it is small enough; a larger one is not read to its end. Raises Turned."""
+    """The body, if it is small enough; a larger one is not read to its end. Raises HttpError."""
     if request.content_type != mime:
-        raise Turned(415, f"The body of this request is {mime}.")
+        raise HttpError(415, f"The body of this request is {mime}.")
     try:
         return await read_body(request, most_bytes)
     except TooLarge:
-        raise Turned(413, f"This message is too large: at most {most_bytes // 1024} kB fit.") from None
+        raise HttpError(413, f"This message is too large: at most {most_bytes // 1024} kB fit.") from None
     except Malformed as error:
-        raise Turned(400, f"This request can't be read: {error}.") from None
+        raise HttpError(400, f"This request can't be read: {error}.") from None
 
 
 async def json_of(request: web.Request, kind: type[_Kind], most_bytes: int = MAX_BODY_BYTES) -> _Kind:
-    """The body as JSON of a known shape. Raises Turned."""
+    """The body as JSON of a known shape. Raises HttpError."""
     body = await body_of(request, "application/json", most_bytes)
     try:
         return parse_as(body, kind)
     except Malformed as error:
-        raise Turned(400, f"This can't be read: {error}.") from None
+        raise HttpError(400, f"This can't be read: {error}.") from None
 
 
 async def form_of(request: web.Request) -> dict[str, str]:
-    """The fields of a form. Raises Turned."""
+    """The fields of a form. Raises HttpError."""
     try:
         return parse_form(await body_of(request, "application/x-www-form-urlencoded"))
     except Malformed as error:
-        raise Turned(400, f"This form can't be read: {error}.") from None
+        raise HttpError(400, f"This form can't be read: {error}.") from None
 
 
 def _read(body: bytes, kind: type[_Kind]) -> _Kind:
     try:
         return parse_as(body, kind)
     except Malformed:
-        raise Turned(400, "This message can't be read.") from None
+        raise HttpError(400, "This message can't be read.") from None
 
 
 def _checked(text: str) -> str:
     if not text.strip():
-        raise Turned(400, "There is nothing in this message.")
+        raise HttpError(400, "There is nothing in this message.")
     if len(text) > MAX_TEXT:
-        raise Turned(413, f"This message is too long: {len(text):,} characters, {MAX_TEXT:,} fit.")
+        raise HttpError(413, f"This message is too long: {len(text):,} characters, {MAX_TEXT:,} fit.")
     return text
 
 
-def _act(conversation: str, id: str, user: User) -> Act:
+def _act(conversation: str, id: str, user: User) -> BaseEvent:
     event = f"{conversation}:{id}"
     address = Address(conversation=conversation, event=event, data={"message": id}, owner=user.id)
-    return Act(id=event, address=address, user=user, at=now())
+    return BaseEvent(id=event, address=address, user=user, at=now())

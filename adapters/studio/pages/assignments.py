@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import Gate, Turned
+from adapters.studio.auth.guard import Guard, HttpError
 from adapters.studio.chat.requests import form_of
-from adapters.studio.publishing import Bindings
+from adapters.studio.publishing import AssignmentsPort
 from adapters.studio.web.rendering import allowed
 from bot.domain.errors import NotAllowed
 from bot.domain.publications import Place, Scope
@@ -19,25 +19,25 @@ log = logging.getLogger(__name__)
 SCOPES = ("tenant", "channel", "person")
 
 
-class Audience:
+class AssignmentsPage:
     """Editors bind; which people are bound, and who they are, operators alone see."""
 
-    def __init__(self, bindings: Bindings, gate: Gate) -> None:
+    def __init__(self, bindings: AssignmentsPort, guard: Guard) -> None:
         self._bindings = bindings
-        self._gate = gate
+        self._guard = guard
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The two forms."""
 
         def post(path: str, handler: Any) -> web.RouteDef:
             path = f"/studio/prompts/{{name}}/{path}"
-            return web.post(path, self._gate.guard(handler, need="editor", page=True, form=True))
+            return web.post(path, self._guard.guard(handler, need="editor", page=True, form=True))
 
         return [post("give", self._give), post("take", self._take)]
 
     async def shown(self, request: web.Request, name: str) -> dict[str, Any]:
         """What the page shows of it."""
-        role = self._gate.person(request).role
+        role = self._guard.person(request).role
         bound = await self._bindings.listed(name)
         theirs = [one for one in bound if one.place.scope == "person"]
         seen = bound if role == "operator" else [one for one in bound if one.place.scope != "person"]
@@ -58,23 +58,23 @@ class Audience:
         else:
             place = _read(form.get("place", ""))
         if place.scope not in SCOPES:
-            raise Turned(400, "Choose for whom: everybody of a workspace, a channel, or a person.")
-        await self._bind(request, place, name)
-        log.info("%s gave the prompt %s to %s", self._gate.person(request).audited, name, _value(place))
+            raise HttpError(400, "Choose for whom: everybody of a workspace, a channel, or a person.")
+        await self._assign(request, place, name)
+        log.info("%s gave the prompt %s to %s", self._guard.person(request).audited, name, _value(place))
         return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}#who"})
 
     async def _take(self, request: web.Request) -> web.Response:
         name, form = request.match_info["name"], await form_of(request)
         place = _read(form.get("place", ""))
-        await self._bind(request, place, "")
-        log.info("%s took the prompt %s from %s", self._gate.person(request).audited, name, _value(place))
+        await self._assign(request, place, "")
+        log.info("%s took the prompt %s from %s", self._guard.person(request).audited, name, _value(place))
         return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}#who"})
 
-    async def _bind(self, request: web.Request, place: Place, template: str) -> None:
+    async def _assign(self, request: web.Request, place: Place, template: str) -> None:
         try:
-            await self._bindings.bind(place, template, author=self._gate.person(request).author)
+            await self._bindings.bind(place, template, author=self._guard.person(request).author)
         except NotAllowed as error:
-            raise Turned(409, str(error)) from None
+            raise HttpError(409, str(error)) from None
 
 
 def _value(place: Place) -> str:
@@ -86,7 +86,7 @@ def _read(value: str) -> Place:
     scope, _, rest = value.partition(" ")
     tenant, _, id = rest.partition(" ")
     if scope not in SCOPES or not tenant:
-        raise Turned(400, "Choose a place from the list, or type its ids.")
+        raise HttpError(400, "Choose a place from the list, or type its ids.")
     return Place(tenant=tenant, scope=scope, id=id)
 
 

@@ -7,29 +7,29 @@ from typing import Any
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import Gate
-from adapters.studio.records import Took
-from adapters.studio.services import Office
+from adapters.studio.auth.guard import Guard
+from adapters.studio.records import HourlyLatencyView
+from adapters.studio.services import StudioServices
 from adapters.studio.web.charts import steps
-from adapters.studio.web.rendering import Draw, page
+from adapters.studio.web.rendering import Renderer, page
 from bot.domain.events import now
 
 PERIODS = {24: "24 hours", 168: "7 days"}
 MEASURES = {"first": "First token", "whole": "Whole answer"}
 
 
-class FleetPage:
+class DeploymentsPage:
     """Everybody may look; trying them costs a little, so that is for editors."""
 
-    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
-        self._fleet = office.fleet
-        self._latency = office.latency
-        self._gate = gate
+    def __init__(self, services: StudioServices, guard: Guard, draw: Renderer) -> None:
+        self._deployments = services.deployments
+        self._latency = services.latency
+        self._guard = guard
         self._draw = draw
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The page, and the page after a trial."""
-        guard = self._gate.guard
+        guard = self._guard.guard
         return [
             web.get("/studio/deployments", guard(self._show, page=True)),
             web.post("/studio/deployments", guard(self._probe, need="editor", page=True, form=True)),
@@ -39,7 +39,7 @@ class FleetPage:
         return await self._page(request, {})
 
     async def _probe(self, request: web.Request) -> web.Response:
-        probes = await self._fleet.probe()
+        probes = await self._deployments.probe()
         return await self._page(
             request, {(one.deployment.name, one.deployment.endpoint): one for one in probes}
         )
@@ -47,7 +47,7 @@ class FleetPage:
     async def _page(self, request: web.Request, probes: object) -> web.Response:
         hours = next((each for each in PERIODS if request.query.get("hours") == str(each)), 24)
         took = await self._latency(hours)
-        states = self._fleet.states()
+        states = self._deployments.states()
         names = {state.deployment.name for state in states}
         values = {
             "states": states,
@@ -59,11 +59,13 @@ class FleetPage:
         return page(self._draw(request, "deployments.html", "Deployments", **values))
 
 
-def _drawn(took: Sequence[Took], names: Iterable[str], hours: int) -> dict[str, list[dict[str, Any]]]:
+def _drawn(
+    took: Sequence[HourlyLatencyView], names: Iterable[str], hours: int
+) -> dict[str, list[dict[str, Any]]]:
     return {name: charts([one for one in took if one.deployment == name], hours) for name in names}
 
 
-def charts(took: Sequence[Took], hours: int) -> list[dict[str, Any]]:
+def charts(took: Sequence[HourlyLatencyView], hours: int) -> list[dict[str, Any]]:
     """For each measure that was taken: what each hour took, drawn and in words."""
     return [
         _chart(name, mine, hours)
@@ -72,7 +74,7 @@ def charts(took: Sequence[Took], hours: int) -> list[dict[str, Any]]:
     ]
 
 
-def _chart(measure: str, took: Sequence[Took], hours: int) -> dict[str, Any]:
+def _chart(measure: str, took: Sequence[HourlyLatencyView], hours: int) -> dict[str, Any]:
     last = now().replace(minute=0, second=0, microsecond=0)
     first = last - timedelta(hours=hours - 1)
     places = [(one.hour - first) // timedelta(hours=1) for one in took]

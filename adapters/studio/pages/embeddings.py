@@ -6,12 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import Gate
+from adapters.studio.auth.guard import Guard
 from adapters.studio.chat.requests import form_of
 from adapters.studio.pages.projection import apart, plane, similarities
-from adapters.studio.services import Office
+from adapters.studio.services import StudioServices
 from adapters.studio.web.charts import Dot, scatter
-from adapters.studio.web.rendering import Draw, page
+from adapters.studio.web.rendering import Renderer, page
 from bot.domain.errors import ConfigError, Refused, Unavailable
 
 MOST_TEXTS = 20
@@ -21,17 +21,17 @@ DOT = (0.1, 0.17)
 """How wide and how high a dot is, as a part of the plane from its middle to its edge."""
 
 
-class Embeddings:
+class EmbeddingsPage:
     """For editors: a call costs a little."""
 
-    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
-        self._office = office
-        self._gate = gate
+    def __init__(self, services: StudioServices, guard: Guard, draw: Renderer) -> None:
+        self._services = services
+        self._guard = guard
         self._draw = draw
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The page, empty and with its figures."""
-        guard = self._gate.guard
+        guard = self._guard.guard
         return [
             web.get("/studio/embeddings", guard(self._show, need="editor", page=True)),
             web.post("/studio/embeddings", guard(self._show, need="editor", page=True, form=True)),
@@ -39,14 +39,14 @@ class Embeddings:
 
     async def _show(self, request: web.Request) -> web.Response:
         form = await form_of(request) if request.method == "POST" else {}
-        pools = self._office.press.pools()
+        pools = self._services.editor.pools()
         values: dict[str, Any] = {"texts": form.get("texts", ""), "question": form.get("question", "")}
         values |= {"pools": pools, "pool": form.get("pool", ""), "words": "", "figures": None, "ranked": []}
         try:
             if form.get("texts"):
                 values |= await self._compare(form["texts"])
             elif form.get("question", "").strip() and form.get("pool") in pools:
-                values["ranked"] = await self._office.workbench.rank(form["pool"], form["question"])
+                values["ranked"] = await self._services.playground.rank(form["pool"], form["question"])
         except (Refused, Unavailable, ConfigError) as error:
             values["words"] = str(error)
         values["ranked"] = values["ranked"][:SHOWN]
@@ -57,7 +57,7 @@ class Embeddings:
         texts = list(dict.fromkeys(line for line in stripped if line))
         if not 2 <= len(texts) <= MOST_TEXTS:
             return {"words": f"Give from 2 to {MOST_TEXTS} different texts, each on a line of its own."}
-        matrix = similarities(await self._office.workbench.embed(texts))
+        matrix = similarities(await self._services.playground.embed(texts))
         rows = [
             {"text": text, "cells": [(value, max(0, min(9, int(value * 10)))) for value in row]}
             for text, row in zip(texts, matrix, strict=True)

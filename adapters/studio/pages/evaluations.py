@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import SAFE_HEADERS, Gate, Turned
+from adapters.studio.auth.guard import SAFE_HEADERS, Guard, HttpError
 from adapters.studio.chat.frames import rendered
 from adapters.studio.chat.requests import json_of
-from adapters.studio.records import Evaluations
-from adapters.studio.web.rendering import Draw, allowed, page
+from adapters.studio.records import EvaluationsPort
+from adapters.studio.web.rendering import Renderer, allowed, page
 from bot.domain.errors import BotError, StateUnavailable
 
 MOST_LISTED = 20
@@ -20,7 +20,7 @@ LOOK_S = 0.3
 """How soon a page that went away is noticed: a handler is not told."""
 
 
-class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _StartRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     files: Annotated[list[str], msgspec.Meta(max_length=100)]
     deployment: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
@@ -28,14 +28,14 @@ class _Start(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class EvaluationsPage:
     """Everybody may look; running one costs, so that is for editors."""
 
-    def __init__(self, evaluations: Evaluations, gate: Gate, draw: Draw) -> None:
+    def __init__(self, evaluations: EvaluationsPort, guard: Guard, draw: Renderer) -> None:
         self._evaluations = evaluations
-        self._gate = gate
+        self._guard = guard
         self._draw = draw
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The pages, and the start of a run."""
-        guard = self._gate.guard
+        guard = self._guard.guard
         return [
             web.get("/studio/evaluations", guard(self._list, page=True)),
             web.get("/studio/evaluations/{id}", guard(self._one, page=True)),
@@ -51,7 +51,7 @@ class EvaluationsPage:
             "older": first + MOST_LISTED if len(reports) > first + MOST_LISTED else None,
             "files": self._evaluations.files(),
             "models": self._evaluations.models(),
-            "may_run": allowed(self._gate.role(request) or "viewer", "editor"),
+            "may_run": allowed(self._guard.role(request) or "viewer", "editor"),
         }
         return page(self._draw(request, "evaluations.html", "Evaluations", **values))
 
@@ -59,7 +59,7 @@ class EvaluationsPage:
         reports = await self._evaluations.reports()
         report = next((one for one in reports if one.run.id == request.match_info["id"]), None)
         if report is None:
-            raise Turned(404, "That run is not kept any more.")
+            raise HttpError(404, "That run is not kept any more.")
         results = sorted(report.run.results, key=lambda one: not one.failures)
         changed = (
             {
@@ -74,13 +74,13 @@ class EvaluationsPage:
 
     async def _start(self, request: web.Request) -> web.StreamResponse:
         """Stream how far the run is, as lines of JSON; a page that goes away ends it."""
-        wish = await json_of(request, _Start)
+        wish = await json_of(request, _StartRequest)
         headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         progress = _Progress()
         work = asyncio.create_task(
             self._evaluations.run(
-                wish.files, wish.deployment, author=self._gate.person(request).author, done=progress.done
+                wish.files, wish.deployment, author=self._guard.person(request).author, done=progress.done
             )
         )
         work.add_done_callback(lambda _: progress.changed.set())

@@ -10,12 +10,12 @@ import msgspec
 from aiohttp import web
 
 from adapters.shared.http_body import parse_as
-from adapters.studio.auth.guard import SAFE_HEADERS, Gate, Turned
-from adapters.studio.chat.frames import milliseconds, sketched
+from adapters.studio.auth.guard import SAFE_HEADERS, Guard, HttpError
+from adapters.studio.chat.frames import milliseconds, partial_image_frame
 from adapters.studio.chat.requests import body_of
 from adapters.studio.playground.prompt_report import cost_words
-from adapters.studio.services import Workbench
-from adapters.studio.web.rendering import Draw, page
+from adapters.studio.services import PlaygroundPort
+from adapters.studio.web.rendering import Renderer, page
 from bot.domain.errors import ConfigError, Malformed, Refused, Unavailable
 from bot.domain.events import now
 from bot.domain.prompts import Image, Match, Parameters, Template
@@ -25,7 +25,7 @@ MOST_BYTES = 16 * 1024 * 1024
 """Of a wish with a picture and a mask, as base64: the page makes both small enough."""
 
 
-class _Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _ImageRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`picture` is to be changed, where `mask`, a PNG, is transparent; both come as base64."""
 
     prompt: Annotated[str, msgspec.Meta(max_length=4000)]
@@ -36,17 +36,17 @@ class _Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     alt: Annotated[str, msgspec.Meta(max_length=4000)] = ""
 
 
-class Images:
+class ImagesPage:
     """For editors: pictures cost money."""
 
-    def __init__(self, workbench: Workbench, gate: Gate, draw: Draw) -> None:
-        self._bench = workbench
-        self._gate = gate
+    def __init__(self, playground: PlaygroundPort, guard: Guard, draw: Renderer) -> None:
+        self._playground = playground
+        self._guard = guard
         self._draw = draw
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The page, and what it asks for."""
-        guard = self._gate.guard
+        guard = self._guard.guard
         return [
             web.get("/studio/images", guard(self._show, need="editor", page=True)),
             web.post("/studio/images", guard(self._take, need="editor")),
@@ -54,17 +54,22 @@ class Images:
 
     async def _show(self, request: web.Request) -> web.Response:
         facts: list[dict[str, Any]] = []
-        for one in self._bench.deployments():
+        for one in self._playground.deployments():
             if one.capability == "image":
-                whole, masked = self._bench.changes(one)
+                whole, masked = self._playground.changes(one)
                 facts.append(
-                    {"name": one.name, "knobs": self._bench.knobs(one), "whole": whole, "masked": masked}
+                    {
+                        "name": one.name,
+                        "knobs": self._playground.parameter_ranges(one),
+                        "whole": whole,
+                        "masked": masked,
+                    }
                 )
         return page(self._draw(request, "images.html", "Images", facts=facts))
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         """Stream lines of JSON: the picture as far as it is drawn, then the whole, or why there is none."""
-        wish = await _read(request)
+        asked = await _read(request)
         headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
@@ -73,22 +78,22 @@ class Images:
             with suppress(ConnectionError):  # what was asked for is paid, and counted, to its end
                 await response.write(msgspec.json.encode(frame) + b"\n")
 
-        async def glimpse(picture: Image) -> None:
-            sketch = await asyncio.to_thread(sketched, "", "", milliseconds(now()), picture)
-            if sketch is not None:
-                await write(sketch)
+        async def on_partial_image(picture: Image) -> None:
+            partial = await asyncio.to_thread(partial_image_frame, "", "", milliseconds(now()), picture)
+            if partial is not None:
+                await write(partial)
 
-        template = msgspec.structs.replace(PLAIN, deployment=wish.deployment, parameters=wish.parameters)
-        given = Image(mime="image/png", data=wish.picture, mask=wish.mask, alt=wish.alt)
+        template = msgspec.structs.replace(PLAIN, deployment=asked.deployment, parameters=asked.parameters)
+        given = Image(mime="image/png", data=asked.picture, mask=asked.mask, alt=asked.alt)
         try:
-            turn, _ = await self._bench.run(
+            turn, _ = await self._playground.run(
                 template,
                 (),
-                wish.prompt,
+                asked.prompt,
                 _unseen,
-                user=self._gate.person(request).user,
-                picture=given if wish.picture else None,
-                glimpse=glimpse,
+                user=self._guard.person(request).user,
+                picture=given if asked.picture else None,
+                on_partial_image=on_partial_image,
             )
         except (Refused, Unavailable, ConfigError) as error:
             await write({"kind": "failed", "words": str(error)})
@@ -105,15 +110,15 @@ class Images:
         return response
 
 
-async def _read(request: web.Request) -> _Wish:
+async def _read(request: web.Request) -> _ImageRequest:
     body = await body_of(request, "application/json", most_bytes=MOST_BYTES)
     try:
-        wish = await asyncio.to_thread(parse_as, body, _Wish)
+        asked = await asyncio.to_thread(parse_as, body, _ImageRequest)
     except Malformed as error:
-        raise Turned(400, f"This wish can't be read: {error}.") from None
-    if not wish.prompt.strip():
-        raise Turned(400, "Say what shall be drawn.")
-    return wish
+        raise HttpError(400, f"This wish can't be read: {error}.") from None
+    if not asked.prompt.strip():
+        raise HttpError(400, "Say what shall be drawn.")
+    return asked
 
 
 async def _unseen(text: str) -> bool:

@@ -9,14 +9,14 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import Gate, Turned
+from adapters.studio.auth.guard import Guard, HttpError
 from adapters.studio.chat.requests import form_of, json_of
-from adapters.studio.pages.assignments import Audience
-from adapters.studio.playground.config import Setup, setup_of, template_of
-from adapters.studio.publishing import Held, Release
-from adapters.studio.services import Office
+from adapters.studio.pages.assignments import AssignmentsPage
+from adapters.studio.playground.config import PlaygroundConfig, setup_of, template_of
+from adapters.studio.publishing import ActiveTemplateView, VersionView
+from adapters.studio.services import StudioServices
 from adapters.studio.web.highlight import code
-from adapters.studio.web.rendering import Draw, page
+from adapters.studio.web.rendering import Renderer, page
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.prompts import Template
 
@@ -26,8 +26,8 @@ MOST_FILE_BYTES = 1024 * 1024
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
 
 
-class _Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    setup: Setup
+class _PublishRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    setup: PlaygroundConfig
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}\Z")]
     reason: Reason
     replace: bool = False
@@ -35,31 +35,31 @@ class _Publish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     channels: list[str] = []
 
 
-class _Export(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    setup: Setup
+class _ExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    setup: PlaygroundConfig
     form: str
 
 
-class _Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _ImportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     template: str
     base: str = ""
     file: str
     text: str
 
 
-class Prompts:
+class PromptsPage:
     """Everybody may read them; editors change them."""
 
-    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
-        self._press = office.press
-        self._bench = office.workbench
-        self._audience = Audience(office.bindings, gate)
-        self._gate = gate
+    def __init__(self, services: StudioServices, guard: Guard, draw: Renderer) -> None:
+        self._editor = services.editor
+        self._playground = services.playground
+        self._audience = AssignmentsPage(services.assignments, guard)
+        self._guard = guard
         self._draw = draw
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The pages, and what the playground asks for."""
-        guard = self._gate.guard
+        guard = self._guard.guard
         return [
             web.get("/studio/prompts", guard(self._list, page=True)),
             web.get("/studio/prompts/{name}", guard(self._one, page=True)),
@@ -76,16 +76,16 @@ class Prompts:
     # -------------------------------------------------------------- pages
 
     async def _list(self, request: web.Request) -> web.Response:
-        rows = [(one, self._press.held(one.name), used_for(one)) for one in self._bench.templates()]
+        rows = [(one, self._editor.active(one.name), used_for(one)) for one in self._playground.templates()]
         return page(self._draw(request, "prompts.html", "Prompts", rows=rows))
 
     async def _one(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        held = self._press.held(name)
+        held = self._editor.active(name)
         template = held.template or held.file
         if template is None:
-            raise Turned(404, f"There is no template “{name}”.")
-        versions = await self._press.history(name)
+            raise HttpError(404, f"There is no template “{name}”.")
+        versions = await self._editor.history(name)
         return page(
             self._draw(
                 request,
@@ -94,16 +94,18 @@ class Prompts:
                 template=template,
                 held=held,
                 used_for=used_for(template),
-                text=code(self._press.text(template), "text"),
+                text=code(self._editor.text(template), "text"),
                 **await self._audience.shown(request, name),
                 versions=[self._row(one, held, older) for one, older in _pairs(versions)],
             )
         )
 
-    def _row(self, release: Release, held: Held, older: Release | None) -> dict[str, Any]:
-        before = older.text if older and older.text else self._press.text(held.file) if held.file else ""
-        after = release.text or (self._press.text(held.file) if held.file else "")
-        changed = self._press.diff(before, after)
+    def _row(
+        self, release: VersionView, held: ActiveTemplateView, older: VersionView | None
+    ) -> dict[str, Any]:
+        before = older.text if older and older.text else self._editor.text(held.file) if held.file else ""
+        after = release.text or (self._editor.text(held.file) if held.file else "")
+        changed = self._editor.diff(before, after)
         counts = held.version is not None and held.version.number == release.number
         tried = held.trial is not None and held.trial.number == release.number
         return {
@@ -119,74 +121,74 @@ class Prompts:
         form = await form_of(request)
         number = form.get("number", "")
         if not number.isdecimal() or len(number) > 9:
-            raise Turned(400, "That is no version.")
+            raise HttpError(400, "That is no version.")
         reason = (
             form.get("reason", "")[:500] or f"back to {f'version {number}' if int(number) else 'the file'}"
         )
         try:
-            await self._press.roll_back(name, int(number), author=self._author(request), reason=reason)
+            await self._editor.roll_back(name, int(number), author=self._author(request), reason=reason)
         except (NotAllowed, TemplateError) as error:
-            raise Turned(409, str(error)) from None
+            raise HttpError(409, str(error)) from None
         log.info("the prompt %s was set to version %s by %s", name, number, self._audited(request))
         return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}"})
 
     # -------------------------------------------------------------- for the playground
 
     async def _publish(self, request: web.Request) -> web.Response:
-        wish = await json_of(request, _Publish, MOST_FILE_BYTES)
-        held = self._press.held(wish.name)
-        if (words := _overtaken(wish.setup, held)) and not wish.replace:
-            return web.json_response({"overtaken": words, "page": f"/studio/prompts/{wish.name}"})
-        template = msgspec.structs.replace(template_of(wish.setup, self._bench), name=wish.name)
+        body = await json_of(request, _PublishRequest, MOST_FILE_BYTES)
+        held = self._editor.active(body.name)
+        if (words := _overtaken(body.setup, held)) and not body.replace:
+            return web.json_response({"overtaken": words, "page": f"/studio/prompts/{body.name}"})
+        template = msgspec.structs.replace(template_of(body.setup, self._playground), name=body.name)
         try:
-            release = await self._press.publish(
+            release = await self._editor.publish(
                 template,
                 author=self._author(request),
-                reason=wish.reason,
-                percent=wish.percent,
-                channels=[one.strip() for one in wish.channels if one.strip()],
+                reason=body.reason,
+                percent=body.percent,
+                channels=[one.strip() for one in body.channels if one.strip()],
                 after=held.version.number if held.version else 0,
             )
         except (NotAllowed, TemplateError) as error:
-            raise Turned(409, str(error)) from None
+            raise HttpError(409, str(error)) from None
         log.info(
             "version %d of the prompt %s was published by %s",
             release.number,
-            wish.name,
+            body.name,
             self._audited(request),
         )
-        words = f"Version {release.number} of “{wish.name}” is published {audience(release)}."
-        now = self._press.held(wish.name).template
-        base = now.version if now is not None and wish.name == wish.setup.template else wish.setup.base
-        return web.json_response({"words": words, "page": f"/studio/prompts/{wish.name}", "base": base})
+        words = f"Version {release.number} of “{body.name}” is published {audience(release)}."
+        now = self._editor.active(body.name).template
+        base = now.version if now is not None and body.name == body.setup.template else body.setup.base
+        return web.json_response({"words": words, "page": f"/studio/prompts/{body.name}", "base": base})
 
     async def _export(self, request: web.Request) -> web.Response:
-        wish = await json_of(request, _Export, MOST_FILE_BYTES)
-        template = template_of(wish.setup, self._bench)
-        form = wish.form if wish.form in ("prompty", "json", "jsonl") else "prompty"
+        body = await json_of(request, _ExportRequest, MOST_FILE_BYTES)
+        template = template_of(body.setup, self._playground)
+        form = body.form if body.form in ("prompty", "json", "jsonl") else "prompty"
         try:
-            text = await asyncio.to_thread(self._press.write, template, form)
+            text = await asyncio.to_thread(self._editor.write, template, form)
         except (NotAllowed, TemplateError) as error:
-            raise Turned(409, str(error)) from None
+            raise HttpError(409, str(error)) from None
         return web.json_response({"text": text, "file": f"{template.name}.{form}"})
 
     async def _import(self, request: web.Request) -> web.Response:
-        wish = await json_of(request, _Import, MOST_FILE_BYTES)
+        body = await json_of(request, _ImportRequest, MOST_FILE_BYTES)
         try:
-            read = await asyncio.to_thread(self._press.read, wish.file, wish.text.encode(), wish.template)
+            read = await asyncio.to_thread(self._editor.read, body.file, body.text.encode(), body.template)
         except (NotAllowed, TemplateError) as error:
-            raise Turned(422, str(error)) from None
-        setup = {**setup_of(read, imported=True), "template": wish.template, "base": wish.base}
+            raise HttpError(422, str(error)) from None
+        setup = {**setup_of(read, imported=True), "template": body.template, "base": body.base}
         return web.json_response({"setup": setup})
 
     def _author(self, request: web.Request) -> str:
-        return self._gate.person(request).author
+        return self._guard.person(request).author
 
     def _audited(self, request: web.Request) -> str:
-        return self._gate.person(request).audited
+        return self._guard.person(request).audited
 
 
-def _overtaken(setup: Setup, held: Held) -> str:
+def _overtaken(setup: PlaygroundConfig, held: ActiveTemplateView) -> str:
     """Who changed a template since the person began with it, in words; empty where nobody did."""
     template = held.template
     if template is None or template.name != setup.template or setup.base in ("", template.version):
@@ -200,9 +202,9 @@ def _overtaken(setup: Setup, held: Held) -> str:
     )
 
 
-def _pairs(versions: Iterable[Release]) -> Iterable[tuple[Release, Release | None]]:
+def _pairs(versions: Iterable[VersionView]) -> Iterable[tuple[VersionView, VersionView | None]]:
     listed = list(versions)
-    older: list[Release | None] = [*listed[1:], None]
+    older: list[VersionView | None] = [*listed[1:], None]
     return zip(listed, older, strict=False)
 
 
@@ -215,7 +217,7 @@ def used_for(template: Template) -> str:
     return ", ".join([*uses, "everything else"] if match.default else uses) or "where it is chosen"
 
 
-def audience(release: Release) -> str:
+def audience(release: VersionView) -> str:
     """Who meets a version."""
     if release.trial is None:
         return "for everybody"

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from adapters.studio.auth import browsers
-from adapters.studio.auth.guard import COOKIE, SIGN_IN, Gate, Turned, host_name, is_loopback_name
+from adapters.studio.auth.guard import COOKIE, SIGN_IN, Guard, HttpError, host_name, is_loopback_name
 from adapters.studio.auth.session import PENDING_S, SESSION_S
 from adapters.studio.chat.requests import form_of
 from adapters.studio.web.rendering import draw, page
@@ -30,17 +30,17 @@ MOST_WAY = 2000
 _LOCAL = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 
 
-class Door:
+class SignInPage:
     """Everything here is open to strangers."""
 
-    def __init__(self, gate: Gate, public_url: str = "") -> None:
+    def __init__(self, guard: Guard, public_url: str = "") -> None:
         """`public_url` is where Entra sends people back to; left out, to a loopback name that they used."""
-        self._gate = gate
+        self._guard = guard
         self._public_url = public_url.rstrip("/")
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The pages, and the forms on them."""
-        guard = self._gate.guard
+        guard = self._guard.guard
         forget = guard(self._leave_browser, page=True, form=True, open_to_all=True)
         routes = [
             web.get(SIGN_IN, guard(self._show, page=True, open_to_all=True)),
@@ -49,8 +49,8 @@ class Door:
             web.post("/studio/sign-in/forget", forget),
             web.post("/studio/name", guard(self._rename, page=True, form=True)),
         ]
-        if self._gate.entra is not None:
-            begin, end = partial(self._begin, self._gate.entra), partial(self._return, self._gate.entra)
+        if self._guard.entra is not None:
+            begin, end = partial(self._begin, self._guard.entra), partial(self._return, self._guard.entra)
             routes.append(web.get(BEGIN, guard(begin, page=True, open_to_all=True)))
             routes.append(web.get(RETURN, guard(end, page=True, open_to_all=True)))
         return routes
@@ -65,7 +65,7 @@ class Door:
         if request.headers.get("Sec-Fetch-Site") == "cross-site" and "again" not in request.query:
             again = f"{SIGN_IN}?{urlencode({'to': to, 'again': 1})}"
             return page(draw("onward.html", to=again, scripted=True))
-        if not self._gate.open_here and self._gate.role(request) is not None:
+        if not self._guard.open_here and self._guard.role(request) is not None:
             return web.Response(status=303, headers={"Location": to})
         return self._page(request, to, choose="out" in request.query)
 
@@ -75,8 +75,8 @@ class Door:
         try:
             browser = browsers.called(form.get("name"), browsers.known(request))
             token, sender = form.get("token", ""), request.remote or ""
-            return self._gate.sign_in(token, to, browser, secure=self._secure(request), sender=sender)
-        except Turned as turned:
+            return self._guard.sign_in(token, to, browser, secure=self._secure(request), sender=sender)
+        except HttpError as turned:
             typed = browsers.one_line(form.get("name", ""))
             words, status = str(turned), turned.status
             response = self._page(request, to, words=words, status=status, by_token=True, name=typed)
@@ -90,9 +90,9 @@ class Door:
         form = await form_of(request)
         try:
             name, to = form.get("name", ""), way(form.get("to"))
-            return self._gate.rename(request, name, to, secure=self._secure(request))
+            return self._guard.rename(request, name, to, secure=self._secure(request))
         except NotAllowed as refusal:
-            raise Turned(400, str(refusal)) from None
+            raise HttpError(400, str(refusal)) from None
 
     async def _leave_browser(self, request: web.Request) -> web.Response:
         """For a computer that others use: the next person who signs in here is a new one."""
@@ -168,19 +168,21 @@ class Door:
         values: dict[str, Any] = {
             "words": words,
             "to": to,
-            "begin": begin if self._gate.entra is not None else "",
+            "begin": begin if self._guard.entra is not None else "",
         }
         known = browsers.known(request)
         values |= {"browser": known, "called": name or (known.name if known else "")}
-        tokens = self._gate.takes_tokens
+        tokens = self._guard.takes_tokens
         return page(draw("sign-in.html", tokens=tokens, by_token=by_token, **values), status=status)
 
     def _redirect_uri(self, request: web.Request) -> str:
-        """Raises Turned: without a public address only this machine's own names are used."""
+        """Raises HttpError: without a public address only this machine's own names are used."""
         if self._public_url:
             return self._public_url + RETURN
         if not is_loopback_name(host_name(request.host)):
-            raise Turned(403, "Set PARLEY_PUBLIC_URL, so that people can be sent back from Microsoft Entra.")
+            raise HttpError(
+                403, "Set PARLEY_PUBLIC_URL, so that people can be sent back from Microsoft Entra."
+            )
         return f"http://{request.host}{RETURN}"
 
     def _secure(self, request: web.Request) -> bool:

@@ -5,7 +5,7 @@ import io
 from PIL import GifImagePlugin, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from PIL import Image as Pictures
 
-from adapters.studio.auth.guard import Turned
+from adapters.studio.auth.guard import HttpError
 
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _FORMATS = [
@@ -25,14 +25,14 @@ SIDE = 320
 
 
 def thumbnail(data: bytes) -> bytes:
-    """A picture as a small WebP. Raises Turned for what is none."""
+    """A picture as a small WebP. Raises HttpError for what is none."""
     made = io.BytesIO()
     try:
         with Pictures.open(io.BytesIO(data), formats=_FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
-                raise Turned(404, "That picture is too large to be shown.")
+                raise HttpError(404, "That picture is too large to be shown.")
             picture.thumbnail((SIDE, SIDE))
             picture.convert("RGBA").save(made, "WEBP", quality=80)
     except (UnidentifiedImageError, OSError, ValueError, Pictures.DecompressionBombError):
-        raise Turned(404, "That picture can't be shown.") from None
+        raise HttpError(404, "That picture can't be shown.") from None
     return made.getvalue()

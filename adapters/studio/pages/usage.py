@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import Gate
-from adapters.studio.records import Line, Sums
-from adapters.studio.services import Office
+from adapters.studio.auth.guard import Guard
+from adapters.studio.records import UsageRowView, UsageTotalsView
+from adapters.studio.services import StudioServices
 from adapters.studio.web.charts import Bar, bars
-from adapters.studio.web.rendering import Draw, page
+from adapters.studio.web.rendering import Renderer, page
 from bot.domain.events import now
 
 PERIODS = (7, 30, 90)
@@ -31,14 +31,14 @@ KINDS = {
 class UsagePage:
     """People are shown to operators only."""
 
-    def __init__(self, office: Office, gate: Gate, draw: Draw) -> None:
-        self._office = office
-        self._gate = gate
+    def __init__(self, services: StudioServices, guard: Guard, draw: Renderer) -> None:
+        self._services = services
+        self._guard = guard
         self._draw = draw
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """The page."""
-        return [web.get("/studio/usage", self._gate.guard(self._show, page=True))]
+        return [web.get("/studio/usage", self._guard.guard(self._show, page=True))]
 
     async def _show(self, request: web.Request) -> web.Response:
         days = next((each for each in PERIODS if request.query.get("days") == str(each)), 30)
@@ -46,17 +46,17 @@ class UsagePage:
         by = by if by in MEASURES else "cost"
         last = now().date()
         first = last - timedelta(days=days - 1)
-        lines = await self._office.books.lines(first, last)
+        lines = await self._services.usage_reports.rows(first, last)
         shown = [
             kind
             for kind in KINDS
-            if kind not in ("person", "tenant") or self._gate.role(request) == "operator"
+            if kind not in ("person", "tenant") or self._guard.role(request) == "operator"
         ]
         only = request.query.get("only", "")
         only = only if only in shown else ""
         first_row = request.query.get("from", "")
         start = int(first_row) if only and first_row.isdecimal() and len(first_row) < 7 else 0
-        total = [line.sums for line in lines if line.kind == "day"]
+        total = [line.totals for line in lines if line.kind == "day"]
         values = {
             "days": days,
             "periods": PERIODS,
@@ -80,13 +80,13 @@ class UsagePage:
 
     async def _names(self) -> dict[str, str]:
         """The people who wrote of late, by name, as the books know them."""
-        known = await self._office.bindings.known()
+        known = await self._services.assignments.known()
         return {f"{one.tenant}/{one.id}": one.name for one in known if one.scope == "person" and one.name}
 
 
-def amount(sums: Sums, by: str) -> float:
+def amount(totals: UsageTotalsView, by: str) -> float:
     """A measure of some use, for drawing."""
-    return {"cost": sums.microdollars / 1e6, "turns": sums.turns, "tokens": sums.tokens}[by]
+    return {"cost": totals.microdollars / 1e6, "turns": totals.turns, "tokens": totals.tokens}[by]
 
 
 def words(value: float, by: str) -> str:
@@ -106,7 +106,7 @@ def _cost(microdollars: int, unpriced: int) -> str:
     return f"{words(microdollars / 1e6, 'cost')} + {calls} of unknown price"
 
 
-def _tiles(days: Sequence[Sums]) -> list[tuple[str, str]]:
+def _tiles(days: Sequence[UsageTotalsView]) -> list[tuple[str, str]]:
     cost = _cost(sum(one.microdollars for one in days), sum(one.unpriced for one in days))
     return [
         ("Answers", f"{sum(one.turns for one in days):,}"),
@@ -116,9 +116,9 @@ def _tiles(days: Sequence[Sums]) -> list[tuple[str, str]]:
     ]
 
 
-def chart(lines: Sequence[Line], first: date, days: int, by: str) -> dict[str, Any]:
+def chart(lines: Sequence[UsageRowView], first: date, days: int, by: str) -> dict[str, Any]:
     """The bars of the days, with their axes and the same numbers in words."""
-    found = {line.day: amount(line.sums, by) for line in lines if line.kind == "day"}
+    found = {line.day: amount(line.totals, by) for line in lines if line.kind == "day"}
     dates = [first + timedelta(days=n) for n in range(days)]
     row = [Bar(found.get(day, 0.0), f"{day:%d %b}: {words(found.get(day, 0.0), by)}") for day in dates]
     most = max((bar.value for bar in row), default=0.0)
@@ -138,13 +138,13 @@ def chart(lines: Sequence[Line], first: date, days: int, by: str) -> dict[str, A
     }
 
 
-def _table(lines: Sequence[Line], kind: str, by: str) -> list[dict[str, Any]]:
-    sums: dict[str, Sums] = {}
+def _table(lines: Sequence[UsageRowView], kind: str, by: str) -> list[dict[str, Any]]:
+    totals: dict[str, UsageTotalsView] = {}
     for line in lines:
         if line.kind == kind:
-            sums[line.name] = sums[line.name] + line.sums if line.name in sums else line.sums
-    ordered = sorted(sums.items(), key=lambda each: (-amount(each[1], by), -each[1].turns, each[0]))
-    top = max((amount(each, by) for each in sums.values()), default=0.0) or 1.0
+            totals[line.name] = totals[line.name] + line.totals if line.name in totals else line.totals
+    ordered = sorted(totals.items(), key=lambda each: (-amount(each[1], by), -each[1].turns, each[0]))
+    top = max((amount(each, by) for each in totals.values()), default=0.0) or 1.0
     return [
         {
             "name": name,

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import msgspec
 
 from adapters.shared.http_body import parse_as
-from adapters.studio.auth.guard import Turned
-from adapters.studio.services import Workbench
+from adapters.studio.auth.guard import HttpError
+from adapters.studio.services import PlaygroundPort
 from bot.domain.errors import Malformed, TemplateError
 from bot.domain.prompts import Example, Message, Parameters, Template, Text, say
 
@@ -19,14 +19,16 @@ MOST_TEXT = 100_000
 Words = Annotated[str, msgspec.Meta(max_length=MOST_TEXT)]
 
 
-class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExamplePair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A few-shot example, or an exchange."""
 
     user: Words = ""
     assistant: Words = ""
 
 
-class Rest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class ImportedExtras(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """What an imported file said beyond what the page shows: it comes along to where the set-up goes."""
 
     description: Words = ""
@@ -37,7 +39,7 @@ class Rest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     extra: dict[str, Any] = {}
 
 
-class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PlaygroundConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the person changed of `template`; what that answers stays, and what `rest` does not say.
 
     `base` is the wording that the person began with, `name@digest`; empty where nobody knows.
@@ -47,18 +49,18 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     base: Annotated[str, msgspec.Meta(max_length=100)] = ""
     deployment: Annotated[str, msgspec.Meta(max_length=200)] = ""
     system: Words = ""
-    examples: Annotated[list[Pair], msgspec.Meta(max_length=MOST_EXAMPLES)] = []
+    examples: Annotated[list[ExamplePair], msgspec.Meta(max_length=MOST_EXAMPLES)] = []
     parameters: Parameters = Parameters()
     inputs: dict[str, Words] = {}
     past_messages: Annotated[int, msgspec.Meta(ge=0, le=1000)] | None = None
-    rest: Rest = Rest()
+    rest: ImportedExtras = ImportedExtras()
 
 
-class Try(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A question to a set-up, after what was said before."""
 
-    setup: Setup
-    past: Annotated[list[Pair], msgspec.Meta(max_length=MOST_PAST)] = []
+    setup: PlaygroundConfig
+    past: Annotated[list[ExamplePair], msgspec.Meta(max_length=MOST_PAST)] = []
     question: Words = ""
 
     @property
@@ -67,69 +69,69 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return [(pair.user, pair.assistant) for pair in self.past if pair.assistant]
 
 
-def read_try(body: bytes) -> Try:
-    """Raises Turned."""
+def read_try(body: bytes) -> TryRequest:
+    """Raises HttpError."""
     try:
-        return parse_as(body, Try)
+        return parse_as(body, TryRequest)
     except Malformed as error:
-        raise Turned(400, f"This set-up can't be read: {error}.") from None
+        raise HttpError(400, f"This set-up can't be read: {error}.") from None
 
 
-def template_of(setup: Setup, workbench: Workbench) -> Template:
-    """The template as it stands on the page. Half-written examples don't count. Raises Turned."""
-    found = next((one for one in workbench.templates() if one.name == setup.template), None)
+def template_of(setup: PlaygroundConfig, playground: PlaygroundPort) -> Template:
+    """The template as it stands on the page. Half-written examples don't count. Raises HttpError."""
+    found = next((one for one in playground.templates() if one.name == setup.template), None)
     if found is None:
-        raise Turned(404, f"There is no template “{setup.template}” any more. Choose another one.")
+        raise HttpError(404, f"There is no template “{setup.template}” any more. Choose another one.")
     try:
         examples = tuple(
             next(
                 (one for one in found.examples if (one.user, one.assistant) == (pair.user, pair.assistant)),
                 None,
             )
-            or workbench.example(pair.user, pair.assistant)
+            or playground.example(pair.user, pair.assistant)
             for pair in setup.examples
             if pair.user.strip() and pair.assistant.strip()
         )
     except TemplateError as error:
-        raise Turned(422, str(error)) from None
-    holes = workbench.holes(setup.system)
+        raise HttpError(422, str(error)) from None
+    placeholders = playground.placeholders(setup.system)
     template = msgspec.structs.replace(
         found,
         system=setup.system,
         examples=examples,
         parameters=setup.parameters,
         deployment=setup.deployment or None,
-        inputs={hole: setup.inputs.get(hole, "") for hole in holes},
+        inputs={placeholder: setup.inputs.get(placeholder, "") for placeholder in placeholders},
         past_messages=setup.past_messages,
         **_said(setup.rest),
     )
     return template if template == found else msgspec.structs.replace(template, digest="unsaved")
 
 
-def weight(example: Example, workbench: Workbench) -> int:
+def weight(example: Example, playground: PlaygroundPort) -> int:
     """Tokens of a few-shot pair, about: a picture's address counts beside the picture."""
     user = Message(role="user", parts=(Text(text=example.user), *example.images))
-    return sum(map(workbench.weigh, (user, say("assistant", example.assistant))))
+    return sum(map(playground.count_tokens, (user, say("assistant", example.assistant))))
 
 
-def _said(rest: Rest) -> dict[str, Any]:
+def _said(rest: ImportedExtras) -> dict[str, Any]:
     """The fields that a file said anything in."""
-    fields = {name: getattr(rest, name) for name in Rest.__struct_fields__}
-    return {name: value for name, value in fields.items() if value != getattr(Rest(), name)}
+    fields = {name: getattr(rest, name) for name in ImportedExtras.__struct_fields__}
+    return {name: value for name, value in fields.items() if value != getattr(ImportedExtras(), name)}
 
 
 def setup_of(template: Template, *, imported: bool = False) -> dict[str, Any]:
     """A template as the page shows it; an `imported` one with all else that its file said."""
-    rest = Rest(**{name: getattr(template, name) for name in Rest.__struct_fields__})
-    setup = Setup(
+    rest = ImportedExtras(**{name: getattr(template, name) for name in ImportedExtras.__struct_fields__})
+    setup = PlaygroundConfig(
         template=template.name,
         base=template.version,
         deployment=template.deployment or "",
         system=template.system,
-        examples=[Pair(one.user, one.assistant) for one in template.examples],
+        examples=[ExamplePair(one.user, one.assistant) for one in template.examples],
         parameters=template.parameters,
         inputs=dict(template.inputs),
         past_messages=template.past_messages,
-        rest=rest if imported else Rest(),
+        rest=rest if imported else ImportedExtras(),
     )
     return msgspec.to_builtins(setup)

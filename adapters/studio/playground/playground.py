@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import SAFE_HEADERS, Gate, Turned
-from adapters.studio.chat.frames import milliseconds, rendered, written
-from adapters.studio.chat.growing_text import Growth
+from adapters.studio.auth.guard import SAFE_HEADERS, Guard, HttpError
+from adapters.studio.chat.frames import milliseconds, rendered, text_frame
+from adapters.studio.chat.growing_text import GrowingHtml
 from adapters.studio.chat.requests import body_of
 from adapters.studio.playground.code import as_curl, as_python
-from adapters.studio.playground.config import Try, read_try, setup_of, template_of, weight
+from adapters.studio.playground.config import TryRequest, read_try, setup_of, template_of, weight
 from adapters.studio.playground.prompt_report import cost_words, sent
-from adapters.studio.services import Workbench
+from adapters.studio.services import PlaygroundPort
 from adapters.studio.web.highlight import code
 from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.domain.events import User, now
@@ -28,29 +28,29 @@ GOODBYE_S = 5.0
 """How long an answer may take to notice that nobody reads it."""
 
 
-class Playground:
+class PlaygroundPage:
     """Its routes are for editors: what is tried costs money."""
 
-    def __init__(self, workbench: Workbench, gate: Gate) -> None:
-        self._bench = workbench
-        self._gate = gate
+    def __init__(self, playground: PlaygroundPort, guard: Guard) -> None:
+        self._playground = playground
+        self._guard = guard
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """What the page asks for."""
 
         def post(path: str, handler: Any) -> web.RouteDef:
-            return web.post(f"/studio/playground/{path}", self._gate.guard(handler, need="editor"))
+            return web.post(f"/studio/playground/{path}", self._guard.guard(handler, need="editor"))
 
         return [post("look", self._look), post("try", self._try), post("code", self._code)]
 
     def facts(self) -> dict[str, Any]:
         """What the page has to know from its start: the templates, the deployments and what they take."""
-        able = [one for one in self._bench.deployments() if one.capability == "chat"]
-        templates = [one for one in self._bench.templates() if one.capability == "chat"]
+        available = [one for one in self._playground.deployments() if one.capability == "chat"]
+        templates = [one for one in self._playground.templates() if one.capability == "chat"]
         return {
             "first": next((one.name for one in templates if one.match.default), ""),
             "templates": list(map(_card, templates)),
-            "deployments": [self._deployment(one) for one in able],
+            "deployments": [self._deployment(one) for one in available],
         }
 
     def _deployment(self, deployment: Deployment) -> dict[str, Any]:
@@ -58,40 +58,42 @@ class Playground:
             "name": deployment.name,
             "model": deployment.model or deployment.family,
             "context": deployment.context_tokens,
-            "knobs": self._bench.knobs(deployment),
+            "knobs": self._playground.parameter_ranges(deployment),
         }
 
     # -------------------------------------------------------------- what is sent
 
     async def _look(self, request: web.Request) -> web.Response:
         asked = await _read(request)
-        template = template_of(asked.setup, self._bench)
+        template = template_of(asked.setup, self._playground)
         try:
-            prompt = await self._bench.look(
+            prompt = await self._playground.preview(
                 template, asked.exchanges, asked.question, user=self._user(request)
             )
         except (Refused, Unavailable, ConfigError) as error:
             return web.json_response({"words": str(error), "examples": self._costs(template)})
-        shown = sent([prompt], self._bench)
+        shown = sent([prompt], self._playground)
         return web.json_response({**shown, "examples": self._costs(template)})
 
     def _costs(self, template: Template) -> list[int]:
         """Tokens of each example of the page."""
-        return [weight(example, self._bench) for example in template.examples]
+        return [weight(example, self._playground) for example in template.examples]
 
     async def _code(self, request: web.Request) -> web.Response:
         asked = await _read(request)
-        template = template_of(asked.setup, self._bench)
+        template = template_of(asked.setup, self._playground)
         try:
-            prompt = await self._bench.look(
+            prompt = await self._playground.preview(
                 template, asked.exchanges, asked.question or "Hello!", user=self._user(request)
             )
         except (Refused, Unavailable, ConfigError) as error:
-            raise Turned(422, str(error)) from None
-        able = [one for one in self._bench.deployments() if one.capability == "chat"]
-        deployment = next((one for one in able if one.name == prompt.deployment), able[0] if able else None)
+            raise HttpError(422, str(error)) from None
+        available = [one for one in self._playground.deployments() if one.capability == "chat"]
+        deployment = next(
+            (one for one in available if one.name == prompt.deployment), available[0] if available else None
+        )
         if deployment is None:
-            raise Turned(422, "There is no chat deployment to call.")
+            raise HttpError(422, "There is no chat deployment to call.")
         python, curl = as_python(prompt, deployment), as_curl(prompt, deployment)
         return web.json_response({"python": code(python, "python"), "curl": code(curl, "bash")})
 
@@ -101,15 +103,15 @@ class Playground:
         """Stream the answer as lines of JSON; a page that goes away stops it."""
         asked = await _read(request)
         if not asked.question.strip():
-            raise Turned(400, "There is nothing in this message.")
-        template = template_of(asked.setup, self._bench)
+            raise HttpError(400, "There is nothing in this message.")
+        template = template_of(asked.setup, self._playground)
         headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        lines = _Lines(response)
+        lines = _FrameWriter(response)
         user = self._user(request)
         work = asyncio.create_task(
-            self._bench.run(template, asked.exchanges, asked.question, lines.show, user=user)
+            self._playground.run(template, asked.exchanges, asked.question, lines.show, user=user)
         )
         watch = asyncio.create_task(_gone(request))
         try:
@@ -127,9 +129,9 @@ class Playground:
         return response
 
     def _user(self, request: web.Request) -> User:
-        return self._gate.person(request).user
+        return self._guard.person(request).user
 
-    async def _end(self, lines: "_Lines", work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> None:
+    async def _end(self, lines: "_FrameWriter", work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> None:
         try:
             turn, prompts = work.result()
         except (Unavailable, ConfigError, Refused) as error:
@@ -143,19 +145,19 @@ class Playground:
                 "text": turn.reply.text,
                 "outcome": turn.outcome,
                 "answer": "".join(one.text for one in turn.messages[-1:]),
-                "sent": sent(prompts, self._bench) if prompts else None,
+                "sent": sent(prompts, self._playground) if prompts else None,
                 "cost": cost_words(turn),
                 "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
             }
         )
 
 
-class _Lines:
+class _FrameWriter:
     """Frames of one answer, the text at most fifteen times a second."""
 
     def __init__(self, response: web.StreamResponse) -> None:
         self._response = response
-        self._growth = Growth()
+        self._growth = GrowingHtml()
         self._shown = ""
         self._at = 0.0
         self.gone = False
@@ -167,7 +169,7 @@ class _Lines:
         if time.monotonic() - self._at < FRAME_INTERVAL_S:
             return True
         html, same = await self._growth.html(text)
-        step = written("", "", milliseconds(now()), self._shown, html, same if self._shown else 0)
+        step = text_frame("", "", milliseconds(now()), self._shown, html, same if self._shown else 0)
         self._shown = html
         try:
             await self.write({"kind": "text", "post": "", "keep": step.keep, "html": step.html})
@@ -187,7 +189,7 @@ async def _gone(request: web.Request) -> None:
         await asyncio.sleep(0.1)  # a handler is not told, and to be cancelled would be too much
 
 
-async def _read(request: web.Request) -> Try:
+async def _read(request: web.Request) -> TryRequest:
     return read_try(await body_of(request, "application/json", most_bytes=4 * 1024 * 1024))
 
 

@@ -7,37 +7,37 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import Gate
+from adapters.studio.auth.guard import Guard
 from adapters.studio.chat.requests import json_of
 from adapters.studio.playground.config import MOST_EXAMPLES, Words, weight
-from adapters.studio.publishing import Press
-from adapters.studio.services import Workbench
+from adapters.studio.publishing import PromptEditorPort
+from adapters.studio.services import PlaygroundPort
 from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.domain.prompts import Example
 
 
-class _Wish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pool: Annotated[str, msgspec.Meta(max_length=64)] = ""
     question: Words = ""
 
 
-class Pools:
+class PoolRoutes:
     """For editors, as the playground is."""
 
-    def __init__(self, press: Press, workbench: Workbench, gate: Gate) -> None:
-        self._press = press
-        self._bench = workbench
-        self._gate = gate
+    def __init__(self, editor: PromptEditorPort, playground: PlaygroundPort, guard: Guard) -> None:
+        self._editor = editor
+        self._playground = playground
+        self._guard = guard
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """What the playground asks for."""
-        return [web.post("/studio/playground/pool", self._gate.guard(self._look, need="editor"))]
+        return [web.post("/studio/playground/pool", self._guard.guard(self._look, need="editor"))]
 
     async def _look(self, request: web.Request) -> web.Response:
-        wish = await json_of(request, _Wish)
-        pools = self._press.pools()
-        pool = wish.pool if wish.pool in pools else next(iter(pools), "")
-        found = await self._ranked(pool, wish.question.strip())
+        body = await json_of(request, _RankRequest)
+        pools = self._editor.pools()
+        pool = body.pool if body.pool in pools else next(iter(pools), "")
+        found = await self._ranked(pool, body.question.strip())
         examples = [self._row(example, near) for example, near in found[:MOST_EXAMPLES]]
         answer = {"pools": list(pools), "pool": pool, "total": len(found), "examples": examples}
         return web.json_response(answer)
@@ -46,13 +46,13 @@ class Pools:
         """In the order of the file where there is no question, or no way to tell what is near."""
         if question and pool:
             with suppress(Refused, Unavailable, ConfigError):
-                return await self._bench.rank(pool, question)
-        return [(example, None) for example in self._press.pool(pool)]
+                return await self._playground.rank(pool, question)
+        return [(example, None) for example in self._editor.pool(pool)]
 
     def _row(self, example: Example, near: float | None) -> dict[str, Any]:
         return {
             "user": example.user,
             "assistant": example.assistant,
             "near": near and round(near, 2),
-            "tokens": weight(example, self._bench),
+            "tokens": weight(example, self._playground),
         }

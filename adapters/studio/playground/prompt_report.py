@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from adapters.studio.services import Workbench
-from bot.domain.prompts import Image, LeftOut, Message, Parameters, Prompt, Text
+from adapters.studio.services import PlaygroundPort
+from bot.domain.prompts import Image, Message, Omission, Parameters, Prompt, Text
 from bot.domain.turns import Turn
 
 
-def sent(prompts: Sequence[Prompt], bench: Workbench) -> dict[str, Any]:
+def sent(prompts: Sequence[Prompt], playground: PlaygroundPort) -> dict[str, Any]:
     """The last prompt, which holds those before it, message by message."""
     prompt = prompts[-1]
     return {
@@ -20,16 +20,16 @@ def sent(prompts: Sequence[Prompt], bench: Workbench) -> dict[str, Any]:
         "parameters": given(prompt.parameters),
         "left_out": [left_words(one) for one in prompt.left_out],
         "tools": [tool.name for tool in prompt.tools],
-        "messages": [_message(one, n, prompt, bench) for n, one in enumerate(prompt.messages)],
+        "messages": [_message(one, n, prompt, playground) for n, one in enumerate(prompt.messages)],
     }
 
 
-def _message(message: Message, number: int, prompt: Prompt, bench: Workbench) -> dict[str, Any]:
+def _message(message: Message, number: int, prompt: Prompt, playground: PlaygroundPort) -> dict[str, Any]:
     first = next((n for n, one in enumerate(prompt.messages) if one.role != "system"), 0)
     return {
         "role": message.role,
         "text": words_of(message),
-        "tokens": bench.weigh(message),
+        "tokens": playground.count_tokens(message),
         "example": first <= number < first + prompt.examples,
     }
 
@@ -41,7 +41,7 @@ def given(parameters: Parameters) -> dict[str, Any]:
     }
 
 
-def left_words(left: LeftOut) -> str:
+def left_words(left: Omission) -> str:
     """What did not go into a prompt, in words."""
     noun = left.what if left.count != 1 else left.what.removesuffix("s")
     return f"{left.count} {noun}: {left.why}"
@@ -65,9 +65,9 @@ def cost_words(turn: Turn) -> str:
     """Who answered, how much, how long and at what price, in one line."""
     seconds = (turn.ended_at - turn.began_at).total_seconds()
     facts = [", ".join(dict.fromkeys(one.deployment for one in turn.usage))] if turn.usage else []
-    sums = sum(one.input_tokens for one in turn.usage), sum(one.output_tokens for one in turn.usage)
-    if any(sums):
-        facts.append(f"{sums[0]:,} + {sums[1]:,} tokens")
+    totals = sum(one.input_tokens for one in turn.usage), sum(one.output_tokens for one in turn.usage)
+    if any(totals):
+        facts.append(f"{totals[0]:,} + {totals[1]:,} tokens")
     facts.append(f"{seconds:.1f} s")
     if turn.usage:
         facts.append(dollars(turn))

@@ -7,48 +7,48 @@ from typing import Annotated, Literal
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import Gate, Turned
+from adapters.studio.auth.guard import Guard, HttpError
 from adapters.studio.chat.requests import Id, json_of
-from adapters.studio.playground.config import Setup, template_of
-from adapters.studio.records import Votes
-from adapters.studio.services import Workbench
+from adapters.studio.playground.config import PlaygroundConfig, template_of
+from adapters.studio.records import VotesPort
+from adapters.studio.services import PlaygroundPort
 
 
 class _Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    setup: Setup
+    setup: PlaygroundConfig
     served: Annotated[str, msgspec.Meta(max_length=400)]
 
 
-class _Vote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _VoteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     comparison: Id
     choice: Literal["a", "b", "c", "tie", "none"]
     sides: Annotated[list[_Side], msgspec.Meta(min_length=2, max_length=3)]
 
 
-class Ballot:
+class VoteRoutes:
     """For editors, who compare."""
 
-    def __init__(self, votes: Votes, workbench: Workbench, gate: Gate) -> None:
+    def __init__(self, votes: VotesPort, playground: PlaygroundPort, guard: Guard) -> None:
         self._votes = votes
-        self._bench = workbench
-        self._gate = gate
+        self._playground = playground
+        self._guard = guard
 
     def routes(self) -> Iterable[web.AbstractRouteDef]:
         """What the playground asks for."""
-        return [web.post("/studio/playground/vote", self._gate.guard(self._take, need="editor"))]
+        return [web.post("/studio/playground/vote", self._guard.guard(self._take, need="editor"))]
 
     async def _take(self, request: web.Request) -> web.Response:
-        vote = await json_of(request, _Vote, most_bytes=4 * 1024 * 1024)
+        vote = await json_of(request, _VoteRequest, most_bytes=4 * 1024 * 1024)
         if len(vote.choice) == 1 and "abc".index(vote.choice) >= len(vote.sides):
-            raise Turned(400, "There is no answer in that place.")
-        person = self._gate.person(request)
+            raise HttpError(400, "There is no answer in that place.")
+        person = self._guard.person(request)
         sides = [(self._version(side.setup), side.served) for side in vote.sides]
         await self._votes.cast(vote.comparison, person.id, person.author, vote.choice, sides)
         return web.json_response({"words": "Your vote is counted."})
 
-    def _version(self, setup: Setup) -> str:
-        """The exact wording: what was not published has a digest of its own. Raises Turned."""
-        template = template_of(setup, self._bench)
+    def _version(self, setup: PlaygroundConfig) -> str:
+        """The exact wording: what was not published has a digest of its own. Raises HttpError."""
+        template = template_of(setup, self._playground)
         if template.digest != "unsaved":
             return template.version
         digest = sha256(msgspec.json.encode(setup)).hexdigest()[:8]

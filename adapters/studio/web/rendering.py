@@ -14,7 +14,7 @@ ROLES: tuple[Role, ...] = ("viewer", "editor", "operator")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MenuEntry:
     """A page that the menu leads to."""
 
     path: str
@@ -23,30 +23,30 @@ class Place:
     need: Role
 
 
-PLACES = (
-    Place("/", "Chat", "chat", "viewer"),
-    Place("/studio/playground", "Playground", "flask", "editor"),
-    Place("/studio/images", "Images", "picture", "editor"),
-    Place("/studio/embeddings", "Embeddings", "dots", "editor"),
-    Place("/studio/log", "Conversations", "log", "operator"),
-    Place("/studio/feedback", "Feedback", "star", "operator"),
-    Place("/studio/prompts", "Prompts", "prompt", "viewer"),
-    Place("/studio/evaluations", "Evaluations", "done", "viewer"),
-    Place("/studio/usage", "Usage", "chart", "viewer"),
-    Place("/studio/deployments", "Deployments", "server", "viewer"),
+MENU = (
+    MenuEntry("/", "Chat", "chat", "viewer"),
+    MenuEntry("/studio/playground", "Playground", "flask", "editor"),
+    MenuEntry("/studio/images", "Images", "picture", "editor"),
+    MenuEntry("/studio/embeddings", "Embeddings", "dots", "editor"),
+    MenuEntry("/studio/log", "Conversations", "log", "operator"),
+    MenuEntry("/studio/feedback", "Feedback", "star", "operator"),
+    MenuEntry("/studio/prompts", "Prompts", "prompt", "viewer"),
+    MenuEntry("/studio/evaluations", "Evaluations", "done", "viewer"),
+    MenuEntry("/studio/usage", "Usage", "chart", "viewer"),
+    MenuEntry("/studio/deployments", "Deployments", "server", "viewer"),
 )
 
-_paper = Environment(
+_jinja = Environment(
     loader=FileSystemLoader(Path(__file__).parents[1] / "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_paper.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the page keeps the order that we chose
+_jinja.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the page keeps the order that we chose
 
 
-class Draw(Protocol):
+class Renderer(Protocol):
     """Draws a page with the menu, as the person who asks may see it."""
 
     def __call__(self, request: web.Request, name: str, here: str, **values: Any) -> str: ...
@@ -57,14 +57,14 @@ def allowed(role: Role, need: Role) -> bool:
     return ROLES.index(role) >= ROLES.index(need)
 
 
-def menu(role: Role, whole: bool) -> tuple[Place, ...]:
+def menu(role: Role, whole: bool) -> tuple[MenuEntry, ...]:
     """The pages for a role; the chat alone where nothing stands behind the others."""
-    return tuple(place for place in PLACES if allowed(role, place.need)) if whole else PLACES[:1]
+    return tuple(place for place in MENU if allowed(role, place.need)) if whole else MENU[:1]
 
 
 def draw(name: str, **values: Any) -> str:
     """A page's HTML. Every value is escaped, but for what its template says is safe: HTML made safe here."""
-    return _paper.get_template(name).render(values)
+    return _jinja.get_template(name).render(values)
 
 
 def page(html: str, *, status: int = 200) -> web.Response:

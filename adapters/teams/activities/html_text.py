@@ -11,7 +11,7 @@ MOST_CHARACTERS = 60_000
 
 def words(html: str) -> str:
     """The words of a message: lines apart, mentions as names, pictures and emojis as what they show."""
-    reader = _Words(convert_charrefs=True)
+    reader = _TextParser(convert_charrefs=True)
     # The parser would look for the end of each unclosed tag in all of the text.
     reader.feed(_UNCLOSED.sub("&lt;", html[:MOST_CHARACTERS]))
     reader.close()
@@ -19,7 +19,7 @@ def words(html: str) -> str:
     return "\n".join(line.strip() for line in lines if line.strip())
 
 
-class _Words(HTMLParser):
+class _TextParser(HTMLParser):
     """Gathers the text of HTML."""
 
     def __init__(self, *, convert_charrefs: bool) -> None:

@@ -13,7 +13,18 @@ from adapters.shared.http_body import parse_json
 from adapters.teams.activities.html_text import words
 from adapters.teams.activities.lenient import convert_leniently
 from bot.domain.errors import Malformed
-from bot.domain.events import Address, Attachment, Deleted, Edited, Event, Quote, Rated, Said, User, now
+from bot.domain.events import (
+    Address,
+    Attachment,
+    Event,
+    FeedbackGiven,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    QuotedMessage,
+    User,
+    now,
+)
 
 FILE = "application/vnd.microsoft.teams.file.download.info"
 AGAIN, SENT, VARY = "Try again", "What did you send?", "Variations"
@@ -134,7 +145,7 @@ def parse(activity: Activity) -> Event | None:
         case "messageUpdate" if activity.change == "undeleteMessage":
             return _restored(activity)
         case "messageDelete":
-            return Deleted(**_act(activity, f":deleted:{_mark(activity)}"), target=event_id(activity))
+            return MessageDeleted(**_act(activity, f":deleted:{_mark(activity)}"), target=event_id(activity))
         case "invoke" if activity.name == "message/submitAction":
             return _rated(activity)
         case _:
@@ -183,7 +194,7 @@ def talk(tenant: str, conversation: str) -> str:
 
 
 def post_id(conversation: str, activity: str) -> str:
-    """The id of a `Post`: a message's own id is unique only within its conversation."""
+    """The id of a `PostedMessage`: a message's own id is unique only within its conversation."""
     return f"{conversation}|{activity}"
 
 
@@ -211,15 +222,15 @@ def _said(activity: Activity) -> Event | None:
     text, addressed = _without_mentions(activity)
     text = _BUTTONS.get(text, text)
     direct = activity.kind == "personal"
-    about = as_object(activity.value).get(ABOUT)
-    if about == "answer" and activity.reply_to_id:
+    profile = as_object(activity.value).get(ABOUT)
+    if profile == "answer" and activity.reply_to_id:
         text = f"{text} {post_id(activity.conversation.id, activity.reply_to_id)}"
-    return Said(
+    return MessageReceived(
         **_act(activity),
         text=text,
         attachments=_attachments(activity),
         quotes=_quotes(activity),
-        addressed=addressed or direct or bool(about or activity.recipient.is_targeted),
+        addressed=addressed or direct or bool(profile or activity.recipient.is_targeted),
         channel=activity.channel,
         direct=direct,
         threaded=activity.kind != "groupChat",
@@ -228,13 +239,15 @@ def _said(activity: Activity) -> Event | None:
 
 def _edited(activity: Activity) -> Event:
     text, _ = _without_mentions(activity)
-    return Edited(**_act(activity, f":edited:{_mark(activity, text)}"), target=event_id(activity), text=text)
+    return MessageEdited(
+        **_act(activity, f":edited:{_mark(activity, text)}"), target=event_id(activity), text=text
+    )
 
 
 def _restored(activity: Activity) -> Event | None:
     """A deleted message that was put back: its answer may still stand there, but is known no more."""
     said = _said(activity)
-    if not isinstance(said, Said) or not said.addressed:
+    if not isinstance(said, MessageReceived) or not said.addressed:
         return None
     return replace(said, id=f"{said.id}:restored:{_mark(activity)}", restores=said.id)
 
@@ -250,7 +263,7 @@ def _rated(activity: Activity) -> Event | None:
     if value.get("actionName") != "feedback" or rating.get("reaction") not in ("like", "dislike"):
         return None
     comment = as_object(rating.get("feedback")).get("feedbackText", "")
-    return Rated(
+    return FeedbackGiven(
         **_act(activity),
         post=post_id(activity.conversation.id, activity.reply_to_id or ""),
         good=rating["reaction"] == "like",
@@ -281,11 +294,11 @@ def _without_mentions(activity: Activity) -> tuple[str, bool]:
     return _QUOTED.sub("", text).strip(), addressed
 
 
-def _quotes(activity: Activity) -> tuple[Quote, ...]:
+def _quotes(activity: Activity) -> tuple[QuotedMessage, ...]:
     """What a person answers to: as entities, or, by older clients, in the HTML copy of the text only."""
     told = tuple(filter(None, map(_quote, activity.entities or [])))
     return told or tuple(
-        Quote(author=words(found["author"] or ""), text=quoted)
+        QuotedMessage(author=words(found["author"] or ""), text=quoted)
         for file in activity.attachments or []
         if file.content_type == "text/html" and isinstance(file.content, str)
         for found in _REPLY.finditer(file.content)
@@ -293,13 +306,13 @@ def _quotes(activity: Activity) -> tuple[Quote, ...]:
     )
 
 
-def _quote(entity: dict[str, Any]) -> Quote | None:
+def _quote(entity: dict[str, Any]) -> QuotedMessage | None:
     """What a person answers to by quoting it, as far as Teams shows it."""
     quoted = as_object(entity.get("quotedReply")) if entity.get("type") == "quotedReply" else {}
     words = quoted.get("preview")
     if not isinstance(words, str) or not words.strip() or quoted.get("isReplyDeleted"):
         return None
-    return Quote(author=str(quoted.get("senderName") or ""), text=words)
+    return QuotedMessage(author=str(quoted.get("senderName") or ""), text=words)
 
 
 def _attachments(activity: Activity) -> tuple[Attachment, ...]:

@@ -7,7 +7,7 @@ from typing import Any, cast
 from adapters.shared.markdown import Node, parse, split
 from adapters.teams.activities.parser import ABOUT, AGAIN, SENT, VARY
 from adapters.teams.api.connector import Fields
-from bot.domain.turns import About
+from bot.domain.turns import UserProfile
 
 CARD = "application/vnd.microsoft.card.adaptive"
 WORDS = "application/vnd.microsoft.activity.message"
@@ -29,10 +29,10 @@ def attached(card: Fields) -> Fields:
     return {"contentType": CARD, "content": card}
 
 
-def welcome(desk: bool) -> Fields:
+def welcome(has_settings: bool) -> Fields:
     """Buttons that say something for the person, in a chat with nobody else in it."""
     says = [("What can you do?", "help"), ("Draw a red bicycle", "/image a red bicycle")]
-    if desk:
+    if has_settings:
         says.append(("Settings", "settings"))
     actions = [
         {"type": "Action.Submit", "title": title, "data": {"msteams": {"type": "imBack", "value": words}}}
@@ -41,7 +41,7 @@ def welcome(desk: bool) -> Fields:
     return _card([_text("Try one of these, or just ask:", isSubtle=True)], actions)
 
 
-def door(viewer: str) -> Fields:
+def group_settings_card(viewer: str) -> Fields:
     """What a group sees in the place of settings; to `viewer`, who asked, Teams shows theirs by itself."""
     words = "Settings and usage are shown to you alone. What you choose here counts for everybody here."
     return _card([_title("Settings"), _text(words)], [_execute("Show mine", "settings")], viewer)
@@ -81,7 +81,7 @@ def forgetting(words: str) -> Fields:
     )
 
 
-def settings(about: About, *, direct: bool, note: str = "", viewer: str = "") -> Fields:
+def settings(profile: UserProfile, *, direct: bool, note: str = "", viewer: str = "") -> Fields:
     """What is chosen and what was used. `viewer` is for whom Teams keeps the card fresh, by itself."""
     scope = "Your choices, in every chat with me:" if direct else "The choices here, for everybody here:"
     body = [_title("Settings")]
@@ -89,13 +89,13 @@ def settings(about: About, *, direct: bool, note: str = "", viewer: str = "") ->
         body.append(_text(note, color="Good", weight="Bolder"))
     chosen = [
         # A template always answers, if only the default one; without a choice any model may.
-        *_choice("template", "How I answer", about.templates, about.template),
-        *_choice("deployment", "Which model answers", about.deployments, about.deployment),
+        *_choice("template", "How I answer", profile.templates, profile.template),
+        *_choice("deployment", "Which model answers", profile.deployments, profile.deployment),
     ]
     if chosen:
         body += [_text(scope, isSubtle=True), *chosen]
-    body += [_part("Usage"), *_shown(about.usage)] if about.usage else []
-    body += [_part("Memory"), _text(_memory(about))]
+    body += [_part("Usage"), *_shown(profile.usage)] if profile.usage else []
+    body += [_part("Memory"), _text(_memory(profile))]
     actions = [_execute("Save", "choose", style="positive")] if chosen else []
     actions += [_execute("Refresh", "settings"), _execute("Forget me…", "forget", associatedInputs="none")]
     return _card(body, actions, viewer)
@@ -178,11 +178,11 @@ def _shortened(title: str) -> str:
     return title if len(title) <= _TITLE else title[: _TITLE - 1].rstrip() + "…"
 
 
-def _memory(about: About) -> str:
-    if not about.answers:
+def _memory(profile: UserProfile) -> str:
+    if not profile.answers:
         return "I keep nothing about you."
-    answers = f"{about.answers} answer{'' if about.answers == 1 else 's'}"
-    where = f"{about.conversations} conversation{'' if about.conversations == 1 else 's'}"
+    answers = f"{profile.answers} answer{'' if profile.answers == 1 else 's'}"
+    where = f"{profile.conversations} conversation{'' if profile.conversations == 1 else 's'}"
     return f"I keep {answers} with your questions, in {where}."
 
 

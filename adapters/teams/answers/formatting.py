@@ -80,19 +80,19 @@ def _about(generated: bool, cited: Sequence[Fields], sensitivity: str) -> Fields
 
     It says that a machine wrote the message, what the answer rests on, and how confidential it is.
     """
-    about: Fields = {
+    profile: Fields = {
         "type": "https://schema.org/Message",
         "@type": "Message",
         "@context": "https://schema.org",
         "@id": "",
     }
     if generated:
-        about["additionalType"] = ["AIGeneratedContent"]
+        profile["additionalType"] = ["AIGeneratedContent"]
     if cited:
-        about["citation"] = [*cited]
+        profile["citation"] = [*cited]
     if sensitivity:
-        about["usageInfo"] = _usage_info(sensitivity)
-    return about
+        profile["usageInfo"] = _usage_info(sensitivity)
+    return profile
 
 
 def offer(part: Fields, person: str) -> None:
@@ -121,14 +121,14 @@ def _cited(text: str, sources: Sequence[Source]) -> list[Fields]:
 
 
 def _claim(position: int, source: Source) -> Fields:
-    about: Fields = {
+    profile: Fields = {
         "@type": "DigitalDocument",
         "name": source.title[:80] or f"Source {position}",
         "abstract": (source.excerpt or source.title or source.url)[:160] or "…",
     }
     if source.url.startswith("https://"):
-        about["url"] = source.url
-    return {"@type": "Claim", "position": position, "appearance": about}
+        profile["url"] = source.url
+    return {"@type": "Claim", "position": position, "appearance": profile}
 
 
 def _with_marks(text: str, sources: Sequence[Source]) -> str:
@@ -141,7 +141,7 @@ def _with_marks(text: str, sources: Sequence[Source]) -> str:
 # ------------------------------------------------------------------ Markdown
 
 
-class Growth:
+class GrowingText:
     """What may be shown of one text that is being written. Its finished blocks are looked at once."""
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class Growth:
 
 def growing(text: str) -> str:
     """What may be shown of a text that is being written; always a prefix of what is shown later."""
-    return Growth().shown(text)
+    return GrowingText().shown(text)
 
 
 def to_teams(text: str) -> str:

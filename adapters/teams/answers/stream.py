@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from adapters.shared.edit_throttle import Pace
+from adapters.shared.edit_throttle import EditThrottle
 from adapters.shared.markdown import aside
-from adapters.teams.answers.formatting import TEXT_LIMIT, Growth, message, utf16
-from adapters.teams.api.connector import GONE, Connector, Fields, Rejected
+from adapters.teams.answers.formatting import TEXT_LIMIT, GrowingText, message, utf16
+from adapters.teams.api.connector import GONE, Connector, Fields, TeamsRejected
 from bot.domain.errors import LeaseLost, PlatformUnavailable
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Typing:
             await asyncio.sleep(TYPING_S)
 
 
-class Stream:
+class TeamsStream:
     """A message that grows, in one-to-one chats (Teams' "streaming UX").
 
     Each update holds all of the text so far and starts with what was sent before; they are at least
@@ -71,11 +71,11 @@ class Stream:
         self._connector = connector
         self._place = place
         self._pace_s = pace_s
-        self._pace = Pace(self._show, pace_s)
+        self._throttle = EditThrottle(self._show, pace_s)
         self._ending = asyncio.Event()
         self._over = False
         self._sequence = 0
-        self._growth = Growth()
+        self._growth = GrowingText()
         self._shown = ""
         self._next_at = 0.0
 
@@ -86,7 +86,7 @@ class Stream:
         """
         try:
             self.id = await self._send("informative", doing, attempts=3)
-        except Rejected as error:
+        except TeamsRejected as error:
             if error.status in (0, 401, 404) or error.status >= 429 or error.code in GONE:
                 raise
             log.info("no stream here, one message instead: %s", error)
@@ -95,17 +95,17 @@ class Stream:
     def offer(self, text: str) -> None:
         """Let `text` be what is shown next; never waits."""
         if not self._resumed:
-            self._pace.offer(text)
+            self._throttle.offer(text)
 
     async def end(self) -> None:
         """Send no more updates."""
         self._ending.set()
-        await self._pace.settle()
+        await self._throttle.settle()
 
     async def finish(self, activity: Fields) -> bool:
         """Turn the stream into its final message; False if that must be done by updating it.
 
-        Raises Rejected when the message is too large, PlatformUnavailable.
+        Raises TeamsRejected when the message is too large, PlatformUnavailable.
         """
         if self._over or self.stopped:
             return False
@@ -117,7 +117,7 @@ class Stream:
             await self._connector.send(
                 self._place, {**activity, "id": self.id, "entities": entities, "channelData": data}
             )
-        except Rejected as error:
+        except TeamsRejected as error:
             if error.too_large or error.status not in (400, 403, 404, 405):
                 raise
             self._judge(error)
@@ -134,7 +134,7 @@ class Stream:
         was_over = self._over
         try:
             await self._update(shown)
-        except Rejected as error:
+        except TeamsRejected as error:
             self._judge(error)
             if was_over or not self._over:
                 return
@@ -169,7 +169,7 @@ class Stream:
                 return True
         return not ending.is_set()
 
-    def _judge(self, error: Rejected) -> None:
+    def _judge(self, error: TeamsRejected) -> None:
         """What a refused update means for the next ones."""
         words = error.words.lower()
         # Teams has spelt it with one l and with two.

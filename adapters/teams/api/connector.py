@@ -15,7 +15,7 @@ from yarl import URL
 from adapters.shared.entra import Token
 from adapters.shared.http_responses import SMALL_BYTES, ReplyTooLarge, read_object, seconds
 from adapters.teams.cloud import Cloud
-from bot.domain.adapter import demand_floor
+from bot.domain.adapter import require_lease
 from bot.domain.errors import ConfigError, PlatformUnavailable
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ LARGE_BYTES = 1024 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
 
-class Rejected(PlatformUnavailable):
+class TeamsRejected(PlatformUnavailable):
     """The connector answered with an error: `status` is HTTP's (0: no answer at all), `words` its own."""
 
     def __init__(self, status: int, code: str, words: str, retry_after_s: float | None = None) -> None:
@@ -62,7 +62,7 @@ class Rejected(PlatformUnavailable):
 
 
 class Connector:
-    """Sends, changes and deletes activities; a place is the `data` of an `Address` or a `Post`.
+    """Sends, changes and deletes activities; a place is the `data` of an `Address` or a `PostedMessage`.
 
     In a place that is `targeted` only its user sees them (Teams, "Send and receive targeted messages").
     A message whose connection breaks before its answer may or may not have been posted: it is sent again,
@@ -78,25 +78,25 @@ class Connector:
         self._backoff_s = backoff_s
 
     async def send(self, place: Mapping[str, str], activity: Fields, attempts: int = ATTEMPTS) -> str:
-        """Post an activity; its id, empty where Teams gives none. Raises Rejected, PlatformUnavailable."""
+        """Post an activity; its id, empty where Teams gives none. Raises TeamsRejected, PlatformUnavailable."""
         answer = await self._call("POST", place, "", self._addressed(place, activity), attempts)
         return str(answer.get("id", ""))
 
     async def change(
         self, place: Mapping[str, str], id: str, activity: Fields, attempts: int = ATTEMPTS
     ) -> None:
-        """Put an activity in the place of an earlier one. Raises Rejected, PlatformUnavailable."""
+        """Put an activity in the place of an earlier one. Raises TeamsRejected, PlatformUnavailable."""
         body = self._addressed(place, {**activity, "id": id})
         if "targeted" in place:
             del body["recipient"]
         await self._call("PUT", place, f"/{quote(id, safe='')}", body, attempts)
 
     async def delete(self, place: Mapping[str, str], id: str) -> None:
-        """Take an activity away. Raises Rejected, PlatformUnavailable."""
+        """Take an activity away. Raises TeamsRejected, PlatformUnavailable."""
         await self._call("DELETE", place, f"/{quote(id, safe='')}", None, ATTEMPTS)
 
     async def team(self, place: Mapping[str, str], id: str) -> Fields:
-        """What Teams tells of a team. Raises Rejected, PlatformUnavailable."""
+        """What Teams tells of a team. Raises TeamsRejected, PlatformUnavailable."""
         return await self._ask("GET", place, f"teams/{quote(id, safe='')}", None, 2)
 
     async def headers(self) -> dict[str, str]:
@@ -136,7 +136,7 @@ class Connector:
         for attempt in range(1, attempts + 1):
             try:
                 return await self._once(method, url, body)
-            except Rejected as error:
+            except TeamsRejected as error:
                 wait_s = error.retry_after_s
                 if wait_s is None:
                     wait_s = self._backoff_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
@@ -144,7 +144,7 @@ class Connector:
                 if not again or attempt == attempts or wait_s > PATIENCE_S:
                     raise
                 if error.status == 401 and self._token is not None:
-                    self._token.spoil()
+                    self._token.invalidate()
                 log.info("%s is tried again in %.1f s: %s", method, wait_s, error)
                 await asyncio.sleep(wait_s)
         raise AssertionError("unreachable")
@@ -154,7 +154,7 @@ class Connector:
         raw = msgspec.json.encode(body) if body is not None else b""
         # Pictures make large bodies, and aiohttp wants those as a file.
         data = io.BytesIO(raw) if len(raw) > LARGE_BYTES else raw
-        demand_floor()
+        require_lease()
         try:
             async with self._session.request(
                 method, url, data=data, headers=headers, timeout=_TIMEOUT, allow_redirects=False
@@ -162,13 +162,13 @@ class Connector:
                 status, after = response.status, response.headers.get("Retry-After")
                 answer = await _answer(response)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Rejected(0, "", type(error).__name__) from error
+            raise TeamsRejected(0, "", type(error).__name__) from error
         problem = answer.get("error")
         if status < 300 and not problem:
             return answer
         known = cast("Fields", problem) if isinstance(problem, dict) else {"message": str(problem or "")}
         code, words = str(known.get("code", "")), str(known.get("message", ""))
-        raise Rejected(status, code, words, GONE_S if code in GONE else seconds(after))
+        raise TeamsRejected(status, code, words, GONE_S if code in GONE else seconds(after))
 
 
 async def _answer(response: aiohttp.ClientResponse) -> Fields:

@@ -15,11 +15,11 @@ from adapters.shared.entra import Token
 from adapters.shared.http_responses import read_object
 from adapters.teams.activities.html_text import words
 from adapters.teams.activities.parser import as_object
-from adapters.teams.api.connector import Connector, Fields, Rejected
+from adapters.teams.api.connector import Connector, Fields, TeamsRejected
 from adapters.teams.api.credentials import Credentials
 from adapters.teams.cloud import Cloud
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
-from bot.domain.events import Quote
+from bot.domain.events import QuotedMessage
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=6)
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class History:
+class GraphHistory:
     """Reads threads of channels, and group chats, with the consent that lets the bot read along there.
 
     That is the resource-specific consent of `parley manifest teams --all-messages`, for which Graph also
@@ -65,7 +65,7 @@ class History:
         for token in self._tokens.values():
             await token.close()
 
-    async def before(self, place: Mapping[str, str]) -> tuple[Quote, ...]:
+    async def before(self, place: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
         """The newest messages of others before the one that is answered, oldest first.
 
         Raises NotAllowed (in words), PlatformUnavailable.
@@ -127,7 +127,7 @@ class History:
         if not group and team:
             try:
                 group = str((await self._connector.team(place, team)).get("aadGroupId") or "")
-            except Rejected as error:
+            except TeamsRejected as error:
                 if error.status not in (400, 401, 403, 404):
                     raise
                 raise _NotConsented(str(error)) from error
@@ -188,7 +188,7 @@ def _number(message: Mapping[str, Any]) -> int:
     return int(id) if id.isascii() and id.isdigit() and len(id) < 15 else 0
 
 
-def _quote(message: Fields) -> Quote | None:
+def _quote(message: Fields) -> QuotedMessage | None:
     body, by = as_object(message.get("body")), as_object(message.get("from"))
     text = str(body.get("content") or "")
     if body.get("contentType") == "html":
@@ -197,4 +197,4 @@ def _quote(message: Fields) -> Quote | None:
     text = f"{text.strip()}\n[with {', '.join(files)}]".strip() if files else text.strip()
     author = as_object(by.get("user") or by.get("application")).get("displayName")
     at = datetime.fromtimestamp(_number(message) / 1000, UTC)
-    return Quote(author=str(author or "somebody"), text=text, at=at) if text else None
+    return QuotedMessage(author=str(author or "somebody"), text=text, at=at) if text else None

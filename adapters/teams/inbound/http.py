@@ -13,15 +13,15 @@ from botbuilder.schema import Activity as SdkActivity
 
 from adapters.shared.http_body import TooLarge, parse_json, read_body
 from adapters.teams.activities.parser import Activity, installed, parse, read
-from adapters.teams.activities.uninstall import departed
+from adapters.teams.activities.uninstall import uninstalled
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
 from adapters.teams.cloud import Cloud
-from adapters.teams.inbound.jwt_auth import Gate
-from adapters.teams.inbound.settings import Reception, asks_for_settings
+from adapters.teams.inbound.jwt_auth import JwtAuthentication
+from adapters.teams.inbound.settings import SettingsDialogs, asks_for_settings
 from bot.domain.adapter import Accept
 from bot.domain.errors import Malformed, StateUnavailable, Unauthentic, Unavailable
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ Say = Callable[[Activity, Fields], None]
 """Begins to post a message where an activity came from, and returns at once."""
 
 
-class Inbound:
+class WebhookHandler:
     """POST /api/messages.
 
     200 only after `accept` has the event; 400 malformed, 401 not from Microsoft, 413 too large, 415 not
@@ -59,7 +59,7 @@ class Inbound:
         authenticate: bool,
         accept: Accept,
         say: Say,
-        reception: Reception | None,
+        reception: SettingsDialogs | None,
         tenants: Collection[str],
     ) -> None:
         """`tenants` are the organisations that are served; none named means all."""
@@ -70,7 +70,9 @@ class Inbound:
         self._reception = reception
         self._tenants = tenants
         self._told: OrderedDict[str, None] = OrderedDict()
-        self._sdk: Any = CloudAdapter(Gate(session, app_id, cloud, authenticate))  # its types are partial
+        self._sdk: Any = CloudAdapter(
+            JwtAuthentication(session, app_id, cloud, authenticate)
+        )  # its types are partial
 
     async def handle(self, request: web.Request) -> web.Response:
         """The route."""
@@ -124,8 +126,8 @@ class Inbound:
             answer = await self._reception.answer(activity)
             if answer is not None:
                 return web.json_response(answer)
-        event = parse(activity) or departed(activity)
-        if isinstance(event, Said) and self._reception is not None and asks_for_settings(event):
+        event = parse(activity) or uninstalled(activity)
+        if isinstance(event, MessageReceived) and self._reception is not None and asks_for_settings(event):
             card = await self._reception.settings(activity)
             if self._first_time(event.id):
                 self._say(activity, {"type": "message", "attachments": [cards.attached(card)]})

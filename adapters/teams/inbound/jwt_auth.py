@@ -38,7 +38,7 @@ class SigningKeys:
         return SigningKey(RSAAlgorithm.from_jwk(key), key.get("endorsements", []))
 
 
-class Gate(BotFrameworkAuthentication):
+class JwtAuthentication(BotFrameworkAuthentication):
     """Checks signature, time, issuer, audience, key endorsement and service URL of an inbound token."""
 
     def __init__(self, session: aiohttp.ClientSession, app_id: str, cloud: Cloud, authenticate: bool) -> None:

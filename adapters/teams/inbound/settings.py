@@ -5,29 +5,29 @@ import logging
 from adapters.teams.activities.parser import Activity, as_object, event_id, post_id, talk
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
-from bot.domain.adapter import Desk
+from bot.domain.adapter import SelfService
 from bot.domain.errors import Refused, StateUnavailable
-from bot.domain.events import Said, User
+from bot.domain.events import MessageReceived, User
 
 log = logging.getLogger(__name__)
 
 AWAY = "I can't look that up at the moment, because my memory is away. Please try again in a minute."
 
 
-class Reception:
+class SettingsDialogs:
     """Serves cards and dialogs; unlike questions they wait in no inbox, for Teams wants an answer at once.
 
     In a group the card that everybody sees holds nothing of a person: Teams shows what `Action.Execute` is
     answered with to the one who pressed, in the place of the card.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, self_service: SelfService) -> None:
+        self._self_service = self_service
 
     async def settings(self, activity: Activity) -> Fields:
         """The card for who writes `settings`. Raises StateUnavailable."""
         if activity.kind != "personal":
-            return cards.door(activity.sender.id)
+            return cards.group_settings_card(activity.sender.id)
         return await self._card(activity, "settings", {})
 
     async def answer(self, activity: Activity) -> Fields | None:
@@ -72,16 +72,16 @@ class Reception:
         note = ""
         if verb == "choose":
             template, deployment = _chosen(data, "template"), _chosen(data, "deployment")
-            await self._desk.choose(user, channel, template=template, deployment=deployment)
+            await self._self_service.choose(user, channel, template=template, deployment=deployment)
             note = "Saved."
         elif verb == "forget":
-            return cards.forgetting(await self._desk.ask_forget(user))
+            return cards.forgetting(await self._self_service.ask_forget(user))
         elif verb == "forget_now":
-            note = await self._desk.confirm_forget(user, f"{event_id(activity)}:{user.id}")
+            note = await self._self_service.confirm_forget(user, f"{event_id(activity)}:{user.id}")
         elif verb != "settings":
             log.info("a button that is not known was pressed")
-        about = await self._desk.about(user, channel)
-        return cards.settings(about, direct=direct, note=note, viewer=user.id)
+        profile = await self._self_service.profile(user, channel)
+        return cards.settings(profile, direct=direct, note=note, viewer=user.id)
 
     async def _sent(self, activity: Activity, value: Fields) -> Fields:
         """The card for a message that somebody pointed at."""
@@ -91,7 +91,7 @@ class Reception:
         if activity.kind == "channel" and ";messageid=" not in conversation:
             conversation += f";messageid={message.get('replyToId') or shown}"
         try:
-            text = await self._desk.sent(
+            text = await self._self_service.sent(
                 _user(activity), talk(activity.tenant, conversation), post_id(conversation, shown)
             )
         except Refused as refused:
@@ -101,7 +101,7 @@ class Reception:
         return cards.sent(text)
 
 
-def asks_for_settings(said: Said) -> bool:
+def asks_for_settings(said: MessageReceived) -> bool:
     """Whether somebody wrote exactly `settings`, to the bot."""
     return said.addressed and said.text.strip().lower() in ("settings", "/settings")
 

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from bot.domain.errors import ConfigError
-from bot.domain.events import Value
+from bot.domain.events import Frozen
 from bot.domain.prompts import Capability
 from bot.domain.turns import Deployment, Prices
 from bot.llm.catalog.catalog import family_of, guess, locate, retail
@@ -22,7 +22,7 @@ Policy = Literal["ordered", "weighted", "least_busy", "cheapest"]
 prompt for the least money."""
 
 
-class Roster(Value):
+class DeploymentConfig(Frozen):
     """The deployments, and how they share the work. `hedge_ms`: how long the first may stay silent before a
     second is asked beside it; `None` is never.
     """
@@ -65,7 +65,7 @@ class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prices: _Prices | None = None
 
 
-class _Head(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class _SharedSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What stands beside the list: how the work is shared, and what holds for every entry."""
 
     policy: Policy = "ordered"
@@ -79,7 +79,7 @@ class _Head(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 _SHARED = ("endpoint", "api_version", "key_env", "region")
 
 
-class _Wrong(ConfigError):
+class _FieldError(ConfigError):
     """A mistake in one field of an entry."""
 
     def __init__(self, field: str, words: str) -> None:
@@ -89,19 +89,19 @@ class _Wrong(ConfigError):
 
 def _deployment(entry: _Entry) -> Deployment:
     if not entry.name.strip():
-        raise _Wrong("name", "`name` is empty; it is the name of the deployment in the Azure portal")
+        raise _FieldError("name", "`name` is empty; it is the name of the deployment in the Azure portal")
     if not entry.endpoint:
-        raise _Wrong("name", "`endpoint` is missing; it looks like https://NAME.openai.azure.com")
+        raise _FieldError("name", "`endpoint` is missing; it looks like https://NAME.openai.azure.com")
     known = guess(entry.model or entry.name, entry.capability)
     capability = entry.capability or (known.capability if known else None)
     if capability is None:
         words = "`capability` is missing and the name doesn't tell: chat, image or embedding"
-        raise _Wrong("name", words)
+        raise _FieldError("name", words)
     family = known or family_of("", capability)
     try:
         base, wire = locate(entry.endpoint, entry.api_version)
     except ConfigError as error:
-        raise _Wrong("endpoint", str(error)) from None
+        raise _FieldError("endpoint", str(error)) from None
     prices = (retail(entry.model, capability) or Prices()) if entry.model else family.prices
     if entry.prices is not None:
         prices = Prices(**msgspec.structs.asdict(entry.prices))
@@ -148,11 +148,11 @@ def simple(
 # ------------------------------------------------------------------ a file of deployments
 
 
-class _Loader(yaml.SafeLoader):
+class _DeploymentsLoader(yaml.SafeLoader):
     """YAML without dates: an api_version such as 2024-10-21 stays text."""
 
 
-_Loader.yaml_implicit_resolvers = {
+_DeploymentsLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -160,7 +160,7 @@ _Loader.yaml_implicit_resolvers = {
 _Path: TypeAlias = Sequence[str | int]
 
 
-class _Read(NamedTuple):
+class _ParsedFile(NamedTuple):
     """A file's content, and where it stands: the tree of a YAML file, the lines of a TOML file's entries."""
 
     body: dict[str, Any]
@@ -175,7 +175,7 @@ class _Read(NamedTuple):
         return f", line {self.entries[at]}" if at < len(self.entries) else ""
 
 
-def load(path: Path, endpoint: str | None = None, api_version: str | None = None) -> Roster:
+def load(path: Path, endpoint: str | None = None, api_version: str | None = None) -> DeploymentConfig:
     """The deployments of a YAML or TOML file, in its order.
 
     `endpoint` and `api_version` hold where neither the entry nor the head of the file names its own.
@@ -186,9 +186,9 @@ def load(path: Path, endpoint: str | None = None, api_version: str | None = None
     if not isinstance(entries, list):
         raise ConfigError(f"{path}: must hold a list called `deployments`")
     try:
-        head = msgspec.convert(read.body, _Head)
+        head = msgspec.convert(read.body, _SharedSettings)
     except msgspec.ValidationError as error:
-        at, words = _explain(str(error), _Head)
+        at, words = _explain(str(error), _SharedSettings)
         raise ConfigError(f"{path}{read.line(at)}: {words}") from None
     if not entries:
         raise ConfigError(f"{path}: no deployments in it; they stand in a list called `deployments`")
@@ -201,24 +201,24 @@ def load(path: Path, endpoint: str | None = None, api_version: str | None = None
             line = read.line(("deployments", index))
             words = "the same name at the same endpoint stands in this file before"
             raise ConfigError(f"{path}{line}, deployment {found[-1].name!r}: {words}")
-    return Roster(deployments=tuple(found), policy=head.policy, hedge_ms=head.hedge_ms)
+    return DeploymentConfig(deployments=tuple(found), policy=head.policy, hedge_ms=head.hedge_ms)
 
 
-def _entry(path: Path, read: _Read, shared: dict[str, Any], index: int, raw: object) -> Deployment:
+def _entry(path: Path, read: _ParsedFile, shared: dict[str, Any], index: int, raw: object) -> Deployment:
     known = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
     at: _Path
     try:
         return _deployment(msgspec.convert({**shared, **known}, _Entry))
     except msgspec.ValidationError as error:
         at, words = _explain(str(error), _Entry)
-    except _Wrong as error:
+    except _FieldError as error:
         at, words = (error.field,), str(error)
     # a field that only the head has is mended there
     where = at if at and at[0] in shared and at[0] not in known else ("deployments", index, *at)
     raise ConfigError(f"{path}{read.line(where)}, deployment {known.get('name') or index + 1!r}: {words}")
 
 
-def _read(path: Path) -> _Read:
+def _read(path: Path) -> _ParsedFile:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -231,13 +231,13 @@ def _read(path: Path) -> _Read:
             raw = tomllib.loads(text)
             lines = [n for n, line in enumerate(text.splitlines(), 1) if line.strip() == "[[deployments]]"]
         else:
-            raw = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-            tree = yaml.compose(text, _Loader)
+            raw = yaml.load(text, _DeploymentsLoader)  # noqa: S506 - a SafeLoader
+            tree = yaml.compose(text, _DeploymentsLoader)
     except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must hold a list called `deployments`")
-    return _Read(cast("dict[str, Any]", raw), tree, lines)
+    return _ParsedFile(cast("dict[str, Any]", raw), tree, lines)
 
 
 def _line(node: yaml.Node, path: _Path) -> int:

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Sequence
 
 from bot.domain.turns import Deployment
 from bot.llm.catalog.catalog import host_of
-from bot.llm.catalog.deployments import Roster
-from bot.llm.catalog.probe import Probe
+from bot.llm.catalog.deployments import DeploymentConfig
+from bot.llm.catalog.probe import ProbeResult
 
 
-def listed(roster: Roster) -> str:
+def listed(config: DeploymentConfig) -> str:
     """One line for each deployment, and how they share the work."""
     head = ("NAME", "FOR", "MODEL", "AT", "ORDER", "CONTEXT", "$ PER MILLION TOKENS", "LIMITS", "TAGS")
-    rows = [_row(one) for one in roster.deployments]
-    hedge = f"; a second is asked after {roster.hedge_ms} ms of silence" if roster.hedge_ms else ""
-    return f"{_table(head, rows)}\n\npolicy: {roster.policy}{hedge}"
+    rows = [_row(one) for one in config.deployments]
+    hedge = f"; a second is asked after {config.hedge_ms} ms of silence" if config.hedge_ms else ""
+    return f"{_table(head, rows)}\n\npolicy: {config.policy}{hedge}"
 
 
-def trials(probes: Sequence[Probe]) -> str:
+def trials(probes: Sequence[ProbeResult]) -> str:
     """One line for each deployment, and below it what is to be done."""
     head = ("NAME", "FOR", "AT", "HEALTH", "FIRST TOKEN", "PRICE")
     rows = [
@@ -68,7 +68,7 @@ def _limits(one: Deployment) -> str:
     return ", ".join(f"{limit} {what}" for limit, what in limits if limit)
 
 
-def _price(one: Probe) -> str:
+def _price(one: ProbeResult) -> str:
     if one.first_s is None:
         return "-"
     if one.usd is None:

@@ -5,9 +5,9 @@ import time
 from typing import Protocol, runtime_checkable
 
 from bot.domain.errors import BotError, ModelUnavailable
-from bot.domain.events import Value
+from bot.domain.events import Frozen
 from bot.domain.prompts import Parameters, Prompt, say
-from bot.domain.turns import Deployment, Finding, Usage
+from bot.domain.turns import CheckResult, Deployment, Usage
 from bot.llm.catalog.catalog import host_of
 from bot.llm.protocol import Model
 
@@ -21,36 +21,36 @@ PING = Prompt(
 
 
 @runtime_checkable
-class Checked(Protocol):
+class Checkable(Protocol):
     """A model that can say how it is."""
 
-    async def check(self) -> Finding:
+    async def check(self) -> CheckResult:
         """Whether it answers; never raises."""
         ...
 
 
-class Probe(Value):
+class ProbeResult(Frozen):
     """What came of it: `first_s` is until the first token, or until another answer was whole.
 
     `usd` is the price of the call. `None` is unknown, or that there was no answer.
     """
 
     deployment: Deployment
-    finding: Finding
+    finding: CheckResult
     first_s: float | None = None
     usd: float | None = None
 
 
-async def probe(deployment: Deployment, model: Model) -> Probe:
+async def probe(deployment: Deployment, model: Model) -> ProbeResult:
     """Ask for a word or a vector; a picture is too dear, so only whether one could be drawn. Never raises."""
     began = time.monotonic()
     if deployment.capability == "image":
         finding = well(deployment)
-        if isinstance(model, Checked) and deployment.wire != "offline":
+        if isinstance(model, Checkable) and deployment.wire != "offline":
             finding = await model.check()
         if finding.level == "error":
-            return Probe(deployment=deployment, finding=finding)
-        return Probe(deployment=deployment, finding=finding, first_s=time.monotonic() - began, usd=0.0)
+            return ProbeResult(deployment=deployment, finding=finding)
+        return ProbeResult(deployment=deployment, finding=finding, first_s=time.monotonic() - began, usd=0.0)
     first_s: float | None = None
     usage: Usage | None = None
     try:
@@ -61,8 +61,8 @@ async def probe(deployment: Deployment, model: Model) -> Probe:
                 first_s = first_s or time.monotonic() - began
                 usage = delta.usage or usage
     except BotError as error:
-        return Probe(deployment=deployment, finding=unwell(deployment, error))
-    return Probe(
+        return ProbeResult(deployment=deployment, finding=unwell(deployment, error))
+    return ProbeResult(
         deployment=deployment,
         finding=well(deployment),
         first_s=first_s or time.monotonic() - began,
@@ -70,14 +70,14 @@ async def probe(deployment: Deployment, model: Model) -> Probe:
     )
 
 
-def well(deployment: Deployment) -> Finding:
+def well(deployment: Deployment) -> CheckResult:
     """It answered."""
     host = host_of(deployment.endpoint)
     words = f"answers at {host}" if host else "the built-in demo answers"
-    return Finding(level="ok", subject=f"deployment {deployment.name}", words=words)
+    return CheckResult(level="ok", subject=f"deployment {deployment.name}", words=words)
 
 
-def unwell(deployment: Deployment, error: BotError) -> Finding:
+def unwell(deployment: Deployment, error: BotError) -> CheckResult:
     """It did not: what is the matter, and what to do."""
     subject = f"deployment {deployment.name}"
     if isinstance(error, ModelUnavailable) and error.retry_after_s is not None:
@@ -87,8 +87,8 @@ def unwell(deployment: Deployment, error: BotError) -> Finding:
         words += (
             "the Azure portal if this stays so, and state them as requests_per_minute and tokens_per_minute."
         )
-        return Finding(level="warning", subject=subject, words=words)
+        return CheckResult(level="warning", subject=subject, words=words)
     if isinstance(error, ModelUnavailable):
         words = f"{error}; if this stays so, check the endpoint and the way to it"
-        return Finding(level="error", subject=subject, words=words)
-    return Finding(level="error", subject=subject, words=str(error))
+        return CheckResult(level="error", subject=subject, words=words)
+    return CheckResult(level="error", subject=subject, words=str(error))

@@ -29,7 +29,7 @@ _SCALE = 2
 
 _GROUND = (150, 196, 120)
 _WATER = (70, 140, 190)
-_PAPER = (250, 248, 242)
+_BACKGROUND = (250, 248, 242)
 _SKIES = (
     ((150, 200, 240), (232, 244, 252)),
     ((246, 170, 120), (254, 226, 178)),
@@ -47,26 +47,26 @@ class Figure(NamedTuple):
     colour: Colour
 
 
-def draw(wish: str, size: str | None = None, variant: int = 0) -> bytes:
+def draw(request: str, size: str | None = None, variant: int = 0) -> bytes:
     """A PNG of the wish. The same wish, size and variant give the same bytes."""
     width, height = _edges(size)
-    canvas = Pillow.new("RGB", (width * _SCALE, height * _SCALE), _PAPER)
+    canvas = Pillow.new("RGB", (width * _SCALE, height * _SCALE), _BACKGROUND)
     strip = max(28, height // 14) * _SCALE
-    stage = (canvas.width, canvas.height - strip)
-    figures = understood(wish)
-    seed = random.Random(f"{wish.strip().lower()}|{variant}")
+    area = (canvas.width, canvas.height - strip)
+    figures = understood(request)
+    seed = random.Random(f"{request.strip().lower()}|{variant}")
     if figures:
-        _scene(canvas, stage, figures, wish, seed, variant)
+        _landscape(canvas, area, figures, request, seed, variant)
     else:
-        _abstract(canvas, stage, seed)
-    _caption(canvas, strip, wish)
+        _abstract(canvas, area, seed)
+    _caption(canvas, strip, request)
     canvas.thumbnail((width, height), Pillow.Resampling.LANCZOS)
     return _png(canvas)
 
 
-def understood(wish: str) -> list[Figure]:
+def understood(request: str) -> list[Figure]:
     """The things in a wish that can be drawn, at most four, each in the colour said just before it."""
-    words = re.findall(r"[a-z]+", wish.lower())
+    words = re.findall(r"[a-z]+", request.lower())
     found: list[Figure] = []
     since = 0  # a colour belongs to the next thing only
     for at, word in enumerate(words):
@@ -83,7 +83,7 @@ def understood(wish: str) -> list[Figure]:
     return found[:4]
 
 
-def edited(data: bytes, wish: str, mask: bytes = b"") -> bytes:
+def edited(data: bytes, request: str, mask: bytes = b"") -> bytes:
     """The picture, changed as far as the wish is understood: brightness, colours, blur, turns, mirrors.
 
     With a mask nothing changes but what it leaves open; things that the wish names are drawn there. Raises
@@ -99,15 +99,15 @@ def edited(data: bytes, wish: str, mask: bytes = b"") -> bytes:
         raise NotAllowed("I can't open that picture. PNG, JPEG, GIF and WebP work.") from None
     picture.thumbnail((EDGES[1], EDGES[1]))
     if mask:
-        return _png(_changed_within(picture, wish, edit_mask.opening(mask, picture.size)))
-    return _png(_changed(picture, wish.lower()))
+        return _png(_changed_within(picture, request, edit_mask.opening(mask, picture.size)))
+    return _png(_changed(picture, request.lower()))
 
 
-def _changed_within(picture: Pillow.Image, wish: str, opening: Pillow.Image) -> Pillow.Image:
+def _changed_within(picture: Pillow.Image, request: str, opening: Pillow.Image) -> Pillow.Image:
     """The picture with something else where the mask is open: the things of the wish, or a change."""
-    figures = understood(wish)
+    figures = understood(request)
     if not figures:
-        changed = ImageOps.fit(_changed(picture, wish.lower()), picture.size)
+        changed = ImageOps.fit(_changed(picture, request.lower()), picture.size)
         return Pillow.composite(changed, picture, opening)
     left, top, right, bottom = (edge * _SCALE for edge in opening.getbbox() or (0, 0, *picture.size))
     faded = picture.filter(ImageFilter.GaussianBlur(picture.width / 30))
@@ -126,17 +126,19 @@ def unfinished(data: bytes, step: int) -> bytes:
     lines = ImageOps.invert(
         ImageOps.autocontrast(picture.convert("L").filter(ImageFilter.FIND_EDGES), (0, 2))
     )
-    pencilled = ImageOps.colorize(lines, INK, _PAPER)
+    pencilled = ImageOps.colorize(lines, INK, _BACKGROUND)
     if step == 0:
         return _png(pencilled)
     washed = ImageEnhance.Color(picture.filter(ImageFilter.GaussianBlur(picture.width / 60))).enhance(0.7)
     return _png(
-        ImageChops.multiply(Pillow.blend(washed, Pillow.new("RGB", washed.size, _PAPER), 0.35), pencilled)
+        ImageChops.multiply(
+            Pillow.blend(washed, Pillow.new("RGB", washed.size, _BACKGROUND), 0.35), pencilled
+        )
     )
 
 
-def _changed(picture: Pillow.Image, wish: str) -> Pillow.Image:
-    words = set(re.findall(r"[a-z]+", wish))
+def _changed(picture: Pillow.Image, request: str) -> Pillow.Image:
+    words = set(re.findall(r"[a-z]+", request))
     before = picture
     if words & {"brighter", "lighter", "bright", "light"}:
         picture = ImageEnhance.Brightness(picture).enhance(1.4)
@@ -154,27 +156,31 @@ def _changed(picture: Pillow.Image, wish: str) -> Pillow.Image:
         picture = picture.transpose(Pillow.Transpose.ROTATE_270)
     if words & {"grey", "gray", "greyscale", "grayscale", "monochrome"} or {"black", "white"} <= words:
         return ImageOps.grayscale(picture).convert("RGB")
-    tint = next((word for word in re.findall(r"[a-z]+", wish) if word in COLOURS), None)
+    tint = next((word for word in re.findall(r"[a-z]+", request) if word in COLOURS), None)
     if tint:
-        return ImageOps.colorize(ImageOps.grayscale(picture), INK, _PAPER, mid=COLOURS[tint])
-    return ImageOps.expand(picture, border=picture.width // 24, fill=_PAPER) if picture is before else picture
+        return ImageOps.colorize(ImageOps.grayscale(picture), INK, _BACKGROUND, mid=COLOURS[tint])
+    return (
+        ImageOps.expand(picture, border=picture.width // 24, fill=_BACKGROUND)
+        if picture is before
+        else picture
+    )
 
 
 # ------------------------------------------------------------------ scenes
 
 
-def _scene(
+def _landscape(
     canvas: Pillow.Image,
-    stage: tuple[int, int],
+    area: tuple[int, int],
     figures: list[Figure],
-    wish: str,
+    request: str,
     seed: random.Random,
     variant: int,
 ) -> None:
     """The first time by day; drawn once more, the hour and the side that one looks from are others."""
-    width, height = stage
+    width, height = area
     pen = ImageDraw.Draw(canvas)
-    words = set(re.findall(r"[a-z]+", wish.lower()))
+    words = set(re.findall(r"[a-z]+", request.lower()))
     night = bool(words & {"night", "dark", "moon", "midnight"})
     wet = any(figure.thing.place == "water" for figure in figures) or bool(words & {"sea", "lake", "ocean"})
     horizon = round(height * ((0.62 if wet else 0.74) - 0.06 * (variant % 3)))
@@ -195,16 +201,16 @@ def _scene(
         if figure.name == "rainbow":
             half, x, y = half * 2.2, width * 0.5, height * 0.42
         figure.thing.draw(Pen(pen, x, y, half), figure.colour)
-    _row(pen, stage, horizon, below, dark(ground, 0.8))
+    _figures_row(pen, area, horizon, below, dark(ground, 0.8))
     if variant % 2:
         canvas.paste(ImageOps.mirror(canvas))
 
 
-def _row(
-    pen: ImageDraw.ImageDraw, stage: tuple[int, int], horizon: int, figures: list[Figure], shadow: Colour
+def _figures_row(
+    pen: ImageDraw.ImageDraw, area: tuple[int, int], horizon: int, figures: list[Figure], shadow: Colour
 ) -> None:
     """The things that stand or swim, side by side; what stands is lit from above and has a shadow."""
-    width, height = stage
+    width, height = area
     for at, figure in enumerate(figures):
         half = min(height * 0.36, width * 0.46 / len(figures))
         x = width * (2 * at + 1) / (2 * len(figures))
@@ -227,9 +233,9 @@ def _gradient(pen: ImageDraw.ImageDraw, width: int, height: int, top: Colour, lo
         pen.rectangle((0, y, width, y + step), fill=(red, green, blue))
 
 
-def _abstract(canvas: Pillow.Image, stage: tuple[int, int], seed: random.Random) -> None:
+def _abstract(canvas: Pillow.Image, area: tuple[int, int], seed: random.Random) -> None:
     """Overlapping discs and arches in neighbouring hues; the text decides which."""
-    width, height = stage
+    width, height = area
     hue = seed.random()
     pen = ImageDraw.Draw(canvas)
     pen.rectangle((0, 0, width, height), fill=_hsv(hue, 0.1, 0.97))
@@ -268,12 +274,12 @@ def _hsv(hue: float, saturation: float, value: float) -> Colour:
 # ------------------------------------------------------------------ words and bytes
 
 
-def _caption(canvas: Pillow.Image, strip: int, wish: str) -> None:
+def _caption(canvas: Pillow.Image, strip: int, request: str) -> None:
     pen = ImageDraw.Draw(canvas)
     top = canvas.height - strip
-    pen.rectangle((0, top, canvas.width, canvas.height), fill=_PAPER)
+    pen.rectangle((0, top, canvas.width, canvas.height), fill=_BACKGROUND)
     font = _font(strip * 0.5)
-    text = " ".join(wish.split())
+    text = " ".join(request.split())
     while text and pen.textlength(text, font) > canvas.width * 0.94:
         text = text[:-2].rstrip("… ") + "…" if len(text) > 2 else ""
     pen.text((canvas.width / 2, top + strip / 2), text, INK, font, anchor="mm")

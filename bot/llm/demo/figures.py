@@ -41,7 +41,7 @@ def car(pen: Pen, colour: Colour) -> None:
         pen.circle(x, 0.6, 0.11, (190, 195, 200))
 
 
-def house(pen: Pen, colour: Colour) -> None:
+def services(pen: Pen, colour: Colour) -> None:
     """Walls, a roof, a chimney, a door, two windows."""
     pen.box(0.35, -0.85, 0.55, -0.3, dark(COLOURS["brown"]))
     pen.shape((-0.95, -0.1), (0.0, -0.9), (0.95, -0.1), fill=COLOURS["brown"])
@@ -247,7 +247,7 @@ class Thing(NamedTuple):
 THINGS: dict[str, Thing] = {
     "bicycle": Thing(bicycle, "blue", "ground"),
     "car": Thing(car, "red", "ground"),
-    "house": Thing(house, "orange", "ground"),
+    "house": Thing(services, "orange", "ground"),
     "tree": Thing(tree, "green", "ground"),
     "cat": Thing(cat, "orange", "ground"),
     "dog": Thing(dog, "brown", "ground"),

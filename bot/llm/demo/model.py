@@ -15,10 +15,10 @@ import msgspec
 
 from bot.domain.errors import NotAllowed
 from bot.domain.prompts import Capability, Image, Message, Prompt, ToolCall, ToolResult
-from bot.domain.turns import Delta, Deployment, Finding, Prices, Usage
+from bot.domain.turns import CheckResult, Delta, Deployment, Prices, Usage
 from bot.llm.demo import drawings, rules
 from bot.llm.openai import images
-from bot.llm.protocol import Glimpse
+from bot.llm.protocol import OnPartialImage
 
 # A person reads about four words a second; a fast model writes ten times that.
 PACE_S = 0.03
@@ -27,7 +27,7 @@ PACE_S = 0.03
 _STEP_WORDS = 25
 
 # Wishes of which it is known how often they were drawn.
-_MOST_WISHES = 1000
+_MOST_REQUESTS = 1000
 
 DIMENSIONS = 256
 
@@ -73,7 +73,7 @@ def deployments() -> tuple[Deployment, ...]:
     )
 
 
-class OfflineModel:
+class DemoModel:
     """Answers from the prompt's examples and by rule, word by word, `pace_s` apart (0: at once)."""
 
     def __init__(self, deployment: Deployment | None = None, *, pace_s: float = PACE_S) -> None:
@@ -86,11 +86,11 @@ class OfflineModel:
 
         A plain wish for a picture calls the tool `draw`, where it is there.
         """
-        if (wish := _drawn_by_tool(prompt)) is not None:
-            yield Delta(call=ToolCall(id="draw", name="draw", arguments=wish))
+        if (request := _drawn_by_tool(prompt)) is not None:
+            yield Delta(call=ToolCall(id="draw", name="draw", arguments=request))
             asked = sum(tokens(message.text) for message in prompt.messages)
             yield Delta(
-                usage=self._usage(input_tokens=asked, output_tokens=tokens(wish)), finish="tool_calls"
+                usage=self._usage(input_tokens=asked, output_tokens=tokens(request)), finish="tool_calls"
             )
             return
         words = re.findall(r"\s*\S+\s*", reply(prompt)) or [""]
@@ -107,39 +107,41 @@ class OfflineModel:
         usage = self._usage(input_tokens=asked, output_tokens=tokens("".join(spoken)))
         yield Delta(usage=usage, finish="stop" if len(spoken) == len(words) else "length")
 
-    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(
+        self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
+    ) -> tuple[tuple[Image, ...], Usage]:
         """Draw the last user message's words, or change the pictures in it; one picture can be watched."""
-        wish = images.asked_for(prompt)
+        request = images.asked_for(prompt)
         given = images.given(prompt)
-        if not wish:
+        if not request:
             raise NotAllowed("Please say what the picture should show.")
         if given and not prompt.vary:
-            made = [await asyncio.to_thread(drawings.edited, one.data, wish, one.mask) for one in given]
+            made = [await asyncio.to_thread(drawings.edited, one.data, request, one.mask) for one in given]
         else:
             count = max(1, min(prompt.parameters.images or 1, images.MAX_IMAGES))
             size = prompt.parameters.size
             made = [
-                await asyncio.to_thread(drawings.draw, wish, size, variant)
-                for variant in self._variants(wish, count)
+                await asyncio.to_thread(drawings.draw, request, size, variant)
+                for variant in self._variants(request, count)
             ]
-        pictures = tuple(Image(mime="image/png", data=data, alt=wish) for data in made)
-        if glimpse is not None and len(pictures) == 1:
-            await self._unveil(pictures[0], glimpse)
-        return pictures, self._usage(input_tokens=tokens(wish), images=len(pictures))
+        pictures = tuple(Image(mime="image/png", data=data, alt=request) for data in made)
+        if on_partial_image is not None and len(pictures) == 1:
+            await self._show_steps(pictures[0], on_partial_image)
+        return pictures, self._usage(input_tokens=tokens(request), images=len(pictures))
 
-    def _variants(self, wish: str, count: int) -> range:
+    def _variants(self, request: str, count: int) -> range:
         """A wish that is drawn once more is drawn in another way, as by any model."""
-        if len(self._drawn) >= _MOST_WISHES:
+        if len(self._drawn) >= _MOST_REQUESTS:
             self._drawn.clear()
-        first = self._drawn[wish]
-        self._drawn[wish] += count
+        first = self._drawn[request]
+        self._drawn[request] += count
         return range(first, first + count)
 
-    async def _unveil(self, picture: Image, glimpse: Glimpse) -> None:
+    async def _show_steps(self, picture: Image, on_partial_image: OnPartialImage) -> None:
         """Show the picture as if it were being drawn: its outlines first, then with a wash of colour."""
         for step in range(drawings.STEPS):
             unfinished = await asyncio.to_thread(drawings.unfinished, picture.data, step)
-            await glimpse(msgspec.structs.replace(picture, data=unfinished))
+            await on_partial_image(msgspec.structs.replace(picture, data=unfinished))
             await asyncio.sleep(self._pace_s * _STEP_WORDS)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
@@ -147,11 +149,11 @@ class OfflineModel:
         vectors = [list(vector(text)) for text in texts]
         return vectors, self._usage(input_tokens=sum(tokens(text) for text in texts))
 
-    async def check(self) -> Finding:
+    async def check(self) -> CheckResult:
         """It is always there; whether that is well is for the operator to say."""
         subject = f"deployment {self.deployment.name}"
         words = "the built-in demo answers; set AZURE_OPENAI_ENDPOINT to use your own deployments"
-        return Finding(level="warning", subject=subject, words=words)
+        return CheckResult(level="warning", subject=subject, words=words)
 
     def _usage(self, input_tokens: int = 0, output_tokens: int = 0, images: int = 0) -> Usage:
         return Usage(
@@ -235,7 +237,9 @@ def _answer(
     return ABILITIES
 
 
-_WISH = re.compile(r"(?:please,? |can you |could you )?(?:draw|paint|sketch)(?: me| us)? (.+)", re.I | re.S)
+_REQUEST = re.compile(
+    r"(?:please,? |can you |could you )?(?:draw|paint|sketch)(?: me| us)? (.+)", re.I | re.S
+)
 _CHANGE = re.compile(r"(?:please,? )?(make it .+)", re.I | re.S)
 
 
@@ -244,7 +248,7 @@ def _drawn_by_tool(prompt: Prompt) -> str | None:
     if not any(tool.name == "draw" for tool in prompt.tools) or prompt.messages[-1].role != "user":
         return None
     question = prompt.messages[-1].text.strip()
-    if found := _WISH.fullmatch(question):
+    if found := _REQUEST.fullmatch(question):
         return json.dumps({"wish": found[1].rstrip(" .!?")})
     pictured = any("[a picture: " in message.text for message in prompt.messages[:-1]) or "draw" in {
         part.name for message in prompt.messages for part in message.parts if isinstance(part, ToolCall)

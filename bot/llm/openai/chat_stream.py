@@ -7,7 +7,7 @@ from bot.domain.prompts import ToolCall
 from bot.domain.turns import MAX_TOOL_CALLS, Delta
 from bot.llm.openai.content_filter import blocked, note, note_prompt
 from bot.llm.openai.errors import in_stream
-from bot.llm.protocol import Overlong
+from bot.llm.protocol import AnswerTimeout
 
 # One event of a chat stream is some hundred bytes; of a server that sends the whole answer at once, some
 # hundred thousand. A larger one is not a chat stream.
@@ -26,7 +26,7 @@ _MOST_NOTES = 50  # of the content filter, which knows a dozen categories
 # ------------------------------------------------------------------ server-sent events
 
 
-class Events:
+class EventParser:
     """Splits bytes, however they are cut, into the data of server-sent events.
 
     https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation; the names
@@ -95,7 +95,7 @@ class _Call(msgspec.Struct):
     function: _Function | None = None
 
 
-class _Gathered(msgspec.Struct):
+class _PartialToolCall(msgspec.Struct):
     """A tool call, as far as it came."""
 
     id: str = ""
@@ -103,7 +103,7 @@ class _Gathered(msgspec.Struct):
     arguments: list[str] = []
 
 
-class _Said(msgspec.Struct):
+class _ChoiceDelta(msgspec.Struct):
     content: str | None = None
     refusal: str | None = None
     tool_calls: list[_Call] | None = None
@@ -111,21 +111,21 @@ class _Said(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     index: int | None = None
-    delta: _Said | None = None
+    delta: _ChoiceDelta | None = None
     finish_reason: str | None = None
     content_filter_results: msgspec.Raw = msgspec.Raw()
 
 
-class _Details(msgspec.Struct):
+class _PromptTokenDetails(msgspec.Struct):
     cached_tokens: int | None = None
 
 
-class Counted(msgspec.Struct):
+class ChatUsage(msgspec.Struct):
     """The usage object of a chat completion or of embeddings."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens_details: _PromptTokenDetails | None = None
 
     @property
     def cached_tokens(self) -> int:
@@ -148,7 +148,7 @@ def loose(raw: msgspec.Raw | bytes) -> object:
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: Counted | None = None
+    usage: ChatUsage | None = None
     model: str | None = None
     prompt_filter_results: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
@@ -157,15 +157,15 @@ class _Chunk(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
-class Answer:
+class ChatStream:
     """Gathers the chunks of one answer: `read` gives what may be shown, the rest is known at the end.
 
     Both the first chunk, without choices, and the last, with nothing but the usage, are normal.
     """
 
     def __init__(self) -> None:
-        self._events = Events()
-        self._calls: dict[int, _Gathered] = {}
+        self._events = EventParser()
+        self._calls: dict[int, _PartialToolCall] = {}
         self._dropped = 0
         self._last_dropped: int | None = None
         self._arguments = 0  # characters that the calls have together
@@ -175,18 +175,18 @@ class Answer:
         self.filter: dict[str, str] = {}
         self._done = False
         self.finish: str | None = None
-        self.counted: Counted | None = None
+        self.counted: ChatUsage | None = None
         self.model = ""
         self.failed: BotError | None = None
 
     def read(self, data: bytes) -> str:
         """The text in one read of the socket; what went wrong after that text is in `failed`.
 
-        Raises ModelUnavailable when the bytes are no events at all, Overlong when there are too many.
+        Raises ModelUnavailable when the bytes are no events at all, AnswerTimeout when there are too many.
         """
         self._read_bytes += len(data)
         if self._read_bytes > MAX_STREAM_BYTES:
-            raise Overlong("The model's answer has no end")
+            raise AnswerTimeout("The model's answer has no end")
         return self._take(self._events.feed(data))
 
     def end(self) -> str:
@@ -277,7 +277,7 @@ class Answer:
             self._last_dropped = call.index
             return
         if held is None:
-            held = self._calls[call.index] = _Gathered()
+            held = self._calls[call.index] = _PartialToolCall()
         held.id = (call.id or held.id)[:_NAME_CHARACTERS]
         if call.function:
             held.name = (held.name + (call.function.name or ""))[:_NAME_CHARACTERS]

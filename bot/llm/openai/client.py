@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot.domain.turns import Deployment
 from bot.llm.catalog.catalog import is_azure
-from bot.llm.openai.model import AzureModel, Limits
+from bot.llm.openai.model import AzureModel, Timeouts
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -30,9 +30,9 @@ class Clients:
     """
 
     def __init__(
-        self, limits: Limits | None = None, credential: "AsyncTokenCredential | None" = None
+        self, limits: Timeouts | None = None, credential: "AsyncTokenCredential | None" = None
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or Timeouts()
         self._given = credential
         self._own: AsyncTokenCredential | None = None
         slowest_s = max(self.limits.first_token_s, self.limits.between_tokens_s, self.limits.picture_s)

@@ -17,7 +17,7 @@ from bot.domain.events import now
 from bot.domain.turns import Deployment
 from bot.llm.catalog.catalog import host_of
 from bot.llm.openai.content_filter import blocked, is_filter, record, results_of
-from bot.llm.protocol import DeploymentBroken, Faulty
+from bot.llm.protocol import DeploymentBroken, ServiceFault
 
 # What the network and the services do on a bad day: waiting helps.
 AWAY: tuple[type[Exception], ...] = (
@@ -92,7 +92,7 @@ def _by_status(error: openai.APIStatusError, deployment: Deployment, where: str)
         wait_s = retry_after_s(error.response.headers)
         return ModelUnavailable(f"The {where} asks to wait", 1.0 if wait_s is None else wait_s)
     if status in (408, 409, 424, 425) or status >= 500:
-        return Faulty(f"The {where} failed with status {status}", retry_after_s(error.response.headers))
+        return ServiceFault(f"The {where} failed with status {status}", retry_after_s(error.response.headers))
     if broken := _broken(status, code, message, deployment):
         return DeploymentBroken(f"The {where} {broken} It said: {message[:300]}")
     return _refused(status, code, message, body, where)

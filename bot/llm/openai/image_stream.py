@@ -3,10 +3,17 @@
 import msgspec
 
 from bot.domain.errors import BotError, ModelUnavailable
-from bot.llm.openai.chat_stream import Events, loose
+from bot.llm.openai.chat_stream import EventParser, loose
 from bot.llm.openai.errors import in_stream
-from bot.llm.openai.images import MAX_IMAGE_BYTES, MAX_IMAGES, MAX_RESPONSE_BYTES, Counted, Made, One
-from bot.llm.protocol import Unfinished
+from bot.llm.openai.images import (
+    MAX_IMAGE_BYTES,
+    MAX_IMAGES,
+    MAX_RESPONSE_BYTES,
+    ImageItem,
+    ImagesResponse,
+    ImageUsage,
+)
+from bot.llm.protocol import ImageInterrupted
 
 MIME = "text/event-stream"
 
@@ -22,38 +29,40 @@ class _Event(msgspec.Struct):
     type: str = ""
     b64_json: str | None = None
     revised_prompt: str | None = None
-    usage: Counted | None = None
+    usage: ImageUsage | None = None
     error: msgspec.Raw = msgspec.Raw()
 
 
 _decode = msgspec.json.Decoder(_Event).decode
 
 
-class Canvas:
+class ImageStream:
     """Gathers the events of one drawing, or of one change of a picture: they differ in name only.
 
     `failed` is what went wrong, once something did.
     """
 
     def __init__(self) -> None:
-        self._events = Events(_MAX_EVENT_BYTES)
+        self._events = EventParser(_MAX_EVENT_BYTES)
         self._read_bytes = 0
         self._unfinished = 0
-        self.made = Made()
+        self.made = ImagesResponse()
         self.failed: BotError | None = None
 
     def read(self, data: bytes) -> list[str]:
         """The unfinished pictures in one read of the socket, as base64. Raises ModelUnavailable."""
         self._read_bytes += len(data)
         if self._read_bytes > MAX_RESPONSE_BYTES:
-            raise Unfinished("The model's drawing has no end.")
+            raise ImageInterrupted("The model's drawing has no end.")
         return self._take(self._events.feed(data))
 
     def end(self) -> None:
         """Take what came without an ending. A drawing that was cut off has `failed`."""
         self._take(self._events.end())
         if not self.made.data and not self.failed:
-            self.failed = Unfinished("The connection to the model broke off before the picture was done.")
+            self.failed = ImageInterrupted(
+                "The connection to the model broke off before the picture was done."
+            )
 
     def _take(self, events: list[bytes]) -> list[str]:
         unfinished: list[str] = []
@@ -63,15 +72,19 @@ class Canvas:
             try:
                 event = _decode(data)
             except (msgspec.DecodeError, RecursionError):
-                self.failed = Unfinished("The model sent something that is no picture.")
+                self.failed = ImageInterrupted("The model sent something that is no picture.")
                 break
             if event.error and bytes(event.error) != b"null":
                 failed = in_stream(loose(event.error), "picture")
-                self.failed = Unfinished(str(failed)) if isinstance(failed, ModelUnavailable) else failed
+                self.failed = (
+                    ImageInterrupted(str(failed)) if isinstance(failed, ModelUnavailable) else failed
+                )
                 break
             if event.type.endswith(".completed"):
                 if len(self.made.data) < MAX_IMAGES:
-                    self.made.data.append(One(b64_json=event.b64_json, revised_prompt=event.revised_prompt))
+                    self.made.data.append(
+                        ImageItem(b64_json=event.b64_json, revised_prompt=event.revised_prompt)
+                    )
                 self.made.usage = event.usage or self.made.usage
             elif (
                 event.type.endswith(".partial_image")

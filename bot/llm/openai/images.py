@@ -51,7 +51,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 )
 
 
-class One(msgspec.Struct):
+class ImageItem(msgspec.Struct):
     """A picture as it came, and the words that the model made of the wish."""
 
     b64_json: str | None = None
@@ -59,32 +59,32 @@ class One(msgspec.Struct):
     revised_prompt: str | None = None
 
 
-class _Details(msgspec.Struct):
+class _ImageTokenDetails(msgspec.Struct):
     image_tokens: int = 0
     cached_tokens: int = 0
 
 
-class Counted(msgspec.Struct):
+class ImageUsage(msgspec.Struct):
     """What the pictures took, in tokens."""
 
     input_tokens: int = 0
     output_tokens: int = 0
-    input_tokens_details: _Details | None = None
+    input_tokens_details: _ImageTokenDetails | None = None
 
 
-class Made(msgspec.Struct):
+class ImagesResponse(msgspec.Struct):
     """The body of a response: pictures as base64 or as addresses, and what they cost, where it says so."""
 
-    data: list[One] = []
-    usage: Counted | None = None
+    data: list[ImageItem] = []
+    usage: ImageUsage | None = None
 
 
-def words_of(one: One) -> str:
+def words_of(one: ImageItem) -> str:
     """The words that the model made of the wish, as many as anybody reads."""
     return (one.revised_prompt or "")[:_REVISED]
 
 
-def wish(prompt: Prompt) -> str:
+def request_text(prompt: Prompt) -> str:
     """What is to be drawn: the template's wording, then the last user message's words.
 
     Raises NotAllowed when there are none.
@@ -133,7 +133,7 @@ def image_body(
     wants to see it grow, which gpt-image shows of one picture at a time.
     """
     asked, way = prompt.parameters, way_of(prompt, family)
-    words = wish(prompt)
+    words = request_text(prompt)
     body: dict[str, Any] = {
         "model": deployment.name,
         "prompt": None
@@ -220,13 +220,13 @@ def allowed(url: str, endpoint: str) -> str:
     )
 
 
-def spent(made: Made, deployment: Deployment, prices: Prices, picture_usd: float | None) -> Usage:
+def spent(made: ImagesResponse, deployment: Deployment, prices: Prices, picture_usd: float | None) -> Usage:
     """What the pictures cost: by the tokens that were counted, else by the picture, else unknown.
 
     `picture_usd` is the price of a million tokens of pictures that were sent to be edited.
     """
-    counted = made.usage or Counted()
-    details = counted.input_tokens_details or _Details()
+    counted = made.usage or ImageUsage()
+    details = counted.input_tokens_details or _ImageTokenDetails()
     usage = Usage(
         deployment=deployment.name,
         input_tokens=sane(counted.input_tokens),

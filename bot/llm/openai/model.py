@@ -12,16 +12,16 @@ import msgspec
 import openai
 
 from bot.domain.errors import BotError, ModelUnavailable
-from bot.domain.events import Value
+from bot.domain.events import Frozen
 from bot.domain.prompts import Image, Prompt
-from bot.domain.turns import Delta, Deployment, Finding, Prices, Usage
+from bot.domain.turns import CheckResult, Delta, Deployment, Prices, Usage
 from bot.llm.catalog.catalog import families, family_of, retail, usd
 from bot.llm.catalog.probe import probe, unwell, well
 from bot.llm.openai import image_stream, images
 from bot.llm.openai.chat_request import chat_body, without
-from bot.llm.openai.chat_stream import Answer, Counted, sane
-from bot.llm.openai.transport import Calls
-from bot.llm.protocol import Glimpse, Unfinished
+from bot.llm.openai.chat_stream import ChatStream, ChatUsage, sane
+from bot.llm.openai.transport import Transport
+from bot.llm.protocol import ImageInterrupted, OnPartialImage
 
 # https://learn.microsoft.com/azure/ai-foundry/openai/reference: the most inputs of one embeddings request.
 MAX_INPUTS = 2048
@@ -31,7 +31,7 @@ _GATHER_S = 0.05
 its tokens do, and no platform shows text faster."""
 
 
-class Limits(Value):
+class Timeouts(Frozen):
     """How long a deployment may take, in seconds. A reasoning model thinks before its first token."""
 
     connect_s: float = 5.0
@@ -49,7 +49,7 @@ class _Vector(msgspec.Struct):
 
 class _Vectors(msgspec.Struct):
     data: list[_Vector]
-    usage: Counted | None = None
+    usage: ChatUsage | None = None
     model: str = ""
 
 
@@ -64,13 +64,13 @@ class AzureModel:
         deployment: Deployment,
         client: openai.AsyncOpenAI,
         http: httpx2.AsyncClient | None = None,
-        limits: Limits | None = None,
+        limits: Timeouts | None = None,
     ) -> None:
         known = families().get(deployment.family)
         self.deployment = deployment
         self.family = known or family_of(deployment.family, deployment.capability)
-        self._calls = Calls(deployment, client, http)
-        self._limits = limits or Limits()
+        self._calls = Transport(deployment, client, http)
+        self._limits = limits or Timeouts()
         if deployment.model:  # a name is only a hint, and may be wrong
             self._calls.refused.update(self.family.refuses)
 
@@ -94,7 +94,7 @@ class AzureModel:
         limits, refused = self._limits, self._calls.refused
         ends_at = loop.time() + limits.whole_s
         due = loop.time() + limits.first_token_s
-        answer = Answer()
+        answer = ChatStream()
         response = await self._calls.ask(
             "/chat/completions", lambda: chat_body(prompt, self.deployment, refused), limits.first_token_s
         )
@@ -123,10 +123,12 @@ class AzureModel:
         yield Delta(usage=usage, finish=answer.finish, filter=answer.filter)
         answer.check()
 
-    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(
+        self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
+    ) -> tuple[tuple[Image, ...], Usage]:
         """Draw the last user message, or edit the pictures in it."""
         within_s, refused = self._limits.picture_s, self._calls.refused
-        watched = glimpse is not None
+        watched = on_partial_image is not None
         files = await asyncio.to_thread(images.form_files, prompt, self.family)
         response = await self._calls.ask(
             f"/images/{images.way_of(prompt, self.family)}",
@@ -135,10 +137,14 @@ class AzureModel:
             files,
         )
         asked = images.asked_for(prompt)
-        if glimpse is not None and response.headers.get("content-type", "").startswith(image_stream.MIME):
-            made = await self._watch(response, glimpse, asked)
+        if on_partial_image is not None and response.headers.get("content-type", "").startswith(
+            image_stream.MIME
+        ):
+            made = await self._watch(response, on_partial_image, asked)
         else:
-            made = await self._calls.decode(response, images.Made, images.MAX_RESPONSE_BYTES, within_s)
+            made = await self._calls.decode(
+                response, images.ImagesResponse, images.MAX_RESPONSE_BYTES, within_s
+            )
         if not made.data:
             raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent no picture")
         shown = made.data[: images.MAX_IMAGES]  # whatever else came was not asked for
@@ -146,27 +152,29 @@ class AzureModel:
         usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
         return pictures, usage
 
-    async def _watch(self, response: httpx2.Response, glimpse: Glimpse, alt: str) -> images.Made:
+    async def _watch(
+        self, response: httpx2.Response, on_partial_image: OnPartialImage, alt: str
+    ) -> images.ImagesResponse:
         """Follow a drawing to its end, and show what there is of it on the way."""
         ends_at = asyncio.get_running_loop().time() + self._limits.picture_s
-        drawing = image_stream.Canvas()
+        drawing = image_stream.ImageStream()
         try:
             reads = response.aiter_bytes()
             while (data := await self._calls.read(reads, ends_at, ends_at)) is not None:
                 for unfinished in drawing.read(data):
-                    await glimpse(await asyncio.to_thread(images.decoded, unfinished, alt))
+                    await on_partial_image(await asyncio.to_thread(images.decoded, unfinished, alt))
                 if drawing.failed:
                     raise drawing.failed
             drawing.end()
         except ModelUnavailable as error:
-            raise error if isinstance(error, Unfinished) else Unfinished(str(error)) from error
+            raise error if isinstance(error, ImageInterrupted) else ImageInterrupted(str(error)) from error
         finally:
             await response.aclose()
         if drawing.failed:
             raise drawing.failed
         return drawing.made
 
-    async def _picture(self, one: images.One, alt: str) -> Image:
+    async def _picture(self, one: images.ImageItem, alt: str) -> Image:
         if one.b64_json:
             return await asyncio.to_thread(images.decoded, one.b64_json, alt)
         address = images.allowed(one.url or "", self.deployment.endpoint)
@@ -176,7 +184,7 @@ class AzureModel:
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """One vector per text, in their order."""
         vectors: list[list[float]] = []
-        counted, model = Counted(), ""
+        counted, model = ChatUsage(), ""
         within_s, refused = self._limits.embedding_s, self._calls.refused
         for at in range(0, len(texts), MAX_INPUTS):
             # an empty text is refused; a blank says as little
@@ -191,7 +199,7 @@ class AzureModel:
             model = found.model
         return vectors, self._usage(counted, model)
 
-    async def check(self) -> Finding:
+    async def check(self) -> CheckResult:
         """Whether the deployment answers, by the cheapest call there is: a word, a vector, no picture."""
         if self.deployment.capability != "image":
             return (await probe(self.deployment, self)).finding
@@ -201,8 +209,8 @@ class AzureModel:
             return unwell(self.deployment, error)
         return well(self.deployment)
 
-    def _usage(self, counted: Counted | None, model: str) -> Usage:
-        counted = counted or Counted()
+    def _usage(self, counted: ChatUsage | None, model: str) -> Usage:
+        counted = counted or ChatUsage()
         usage = Usage(
             deployment=self.deployment.name,
             input_tokens=sane(counted.prompt_tokens),

@@ -14,7 +14,7 @@ from bot.domain.errors import BotError, ConfigError, ModelUnavailable
 from bot.domain.turns import Deployment
 from bot.llm.openai.chat_request import OPTIONAL
 from bot.llm.openai.errors import mapped, refused_parameter, spent_for_s
-from bot.llm.protocol import Overlong
+from bot.llm.protocol import AnswerTimeout
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ MAX_LESSONS = 8
 _CHECK_S = 30.0
 
 
-class Calls:
+class Transport:
     """The way to a deployment. `refused` are the parameters that it does not take, learnt as they are met;
     `on_spent` is called with the seconds until its limits are renewed, when an answer says they are used up.
 
@@ -76,9 +76,9 @@ class Calls:
     async def read(self, reads: AsyncIterator[bytes], due: float, ends_at: float) -> bytes | None:
         """What the socket brings next, `None` at its end.
 
-        Raises ModelUnavailable after `due`, Overlong after `ends_at` (both on the loop's clock).
+        Raises ModelUnavailable after `due`, AnswerTimeout after `ends_at` (both on the loop's clock).
         """
-        overlong = Overlong(f"The answer of {self._deployment.name!r} took too long")
+        overlong = AnswerTimeout(f"The answer of {self._deployment.name!r} took too long")
         # what is there already is read without a pause, so that no time-out would end it
         if asyncio.get_running_loop().time() >= ends_at:
             raise overlong

@@ -37,7 +37,7 @@ class Calibration:
         """What an estimate comes to as this deployment counts."""
         return round(estimate * self._factors.get(deployment, 1.0))
 
-    def room(self, deployment: str, tokens: int) -> int:
+    def context_tokens(self, deployment: str, tokens: int) -> int:
         """So many tokens of a deployment, in tokens as they are estimated; a twentieth is left free."""
         factor = self._factors.get(deployment)
         return tokens if factor is None else int(tokens / (factor * 1.05))

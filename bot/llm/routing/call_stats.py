@@ -6,9 +6,9 @@ from collections.abc import Callable
 from bot.domain.errors import ModelUnavailable, TooLong
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Usage
-from bot.llm.protocol import DeploymentBroken, Faulty
-from bot.llm.routing.candidates import Learner, Route
-from bot.llm.routing.rate_limits import Pace
+from bot.llm.protocol import DeploymentBroken, ServiceFault
+from bot.llm.routing.candidates import Candidate, LearningModel
+from bot.llm.routing.rate_limits import RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -21,57 +21,57 @@ Observe = Callable[[str, str, float], None]
 request was held back from its limits)."""
 
 
-class Record:
+class CallStats:
     """Takes down how each call ended."""
 
-    def __init__(self, pace: Pace, observe: Observe | None, clock: Callable[[], float]) -> None:
-        self._pace = pace
+    def __init__(self, limiter: RateLimiter, observe: Observe | None, clock: Callable[[], float]) -> None:
+        self._limiter = limiter
         self._observe = observe or _unobserved
         self.clock = clock
 
-    def listen(self, route: Route) -> None:
+    def listen(self, candidate: Candidate) -> None:
         """Hear from a deployment's own headers that its limits are used up."""
-        if isinstance(route.model, Learner):
-            route.model.on_spent = lambda seconds: self._pace.rest(route, seconds)
+        if isinstance(candidate.model, LearningModel):
+            candidate.model.on_spent = lambda seconds: self._limiter.rest(candidate, seconds)
 
-    def answered(self, route: Route, measure: str, began: float) -> None:
+    def answered(self, candidate: Candidate, measure: str, began: float) -> None:
         """It answered, or refused for a reason of the prompt's."""
-        route.breaker.succeeded()
-        route.broken = ""
-        self._pace.learnt(route)
-        self.took(route, measure, began)
+        candidate.breaker.succeeded()
+        candidate.broken = ""
+        self._limiter.learnt(candidate)
+        self.took(candidate, measure, began)
 
-    def failed(self, route: Route, error: ModelUnavailable | DeploymentBroken) -> None:
+    def failed(self, candidate: Candidate, error: ModelUnavailable | DeploymentBroken) -> None:
         """It did not answer: it rests, and the operator is told once of what is theirs to mend."""
-        name = route.deployment.name
+        name = candidate.deployment.name
         self._observe("failures", name, 1.0)
         if isinstance(error, DeploymentBroken):
-            route.breaker.rest(BROKEN_REST_S)
-            if not route.broken:
+            candidate.breaker.rest(BROKEN_REST_S)
+            if not candidate.broken:
                 log.error("%s", error)
-            route.broken = str(error)
+            candidate.broken = str(error)
         else:
-            route.breaker.failed(error.retry_after_s)
-            if error.retry_after_s is not None or isinstance(error, Faulty):
-                self._pace.rest(route, route.breaker.wait_s())
+            candidate.breaker.failed(error.retry_after_s)
+            if error.retry_after_s is not None or isinstance(error, ServiceFault):
+                self._limiter.rest(candidate, candidate.breaker.wait_s())
             log.warning("deployment %s did not answer: %s", name, error)
-        if rest_s := route.breaker.wait_s():
+        if rest_s := candidate.breaker.wait_s():
             self._observe("rest_seconds", name, rest_s)
 
-    def too_long(self, route: Route, prompt: Prompt, error: TooLong) -> None:
+    def too_long(self, candidate: Candidate, prompt: Prompt, error: TooLong) -> None:
         """It takes less than was thought, or counts more: both are learnt."""
         if error.limit_tokens:
-            route.takes_only(error.limit_tokens)
-        counted = Usage(deployment=route.deployment.name, input_tokens=error.asked_tokens or 0)
-        route.calibration.learn(prompt.messages, prompt.input_tokens, counted)
+            candidate.takes_only(error.limit_tokens)
+        counted = Usage(deployment=candidate.deployment.name, input_tokens=error.asked_tokens or 0)
+        candidate.calibration.learn(prompt.messages, prompt.input_tokens, counted)
 
-    def took(self, route: Route, measure: str, began: float) -> None:
+    def took(self, candidate: Candidate, measure: str, began: float) -> None:
         """How long something took since `began`, on `clock`."""
-        self._observe(measure, route.deployment.name, self.clock() - began)
+        self._observe(measure, candidate.deployment.name, self.clock() - began)
 
-    def held(self, route: Route, seconds: float) -> None:
+    def held(self, candidate: Candidate, seconds: float) -> None:
         """A request waits for so long, so that a limit is not hit."""
-        self._observe("held_seconds", route.deployment.name, seconds)
+        self._observe("held_seconds", candidate.deployment.name, seconds)
 
 
 def _unobserved(measure: str, deployment: str, value: float) -> None:

@@ -16,7 +16,7 @@ from bot.llm.catalog.catalog import usd
 from bot.llm.catalog.deployments import Policy
 from bot.llm.protocol import Model
 from bot.llm.routing.calibration import Calibration
-from bot.llm.routing.circuit_breaker import Breaker
+from bot.llm.routing.circuit_breaker import CircuitBreaker
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ HOME_CALLS = 2
 USUAL_OUTPUT_TOKENS = 1000
 
 
-class Load(NamedTuple):
+class RequestLoad(NamedTuple):
     """What is about to be asked: what to stay near, and the tokens that go in and may come out."""
 
     sticky: str = ""
@@ -41,15 +41,15 @@ class Load(NamedTuple):
         return self.input_tokens + self.output_tokens
 
 
-def load_of(prompt: Prompt) -> Load:
+def load_of(prompt: Prompt) -> RequestLoad:
     """What a prompt asks of whoever serves it."""
     if prompt.capability != "chat":
-        return Load(prompt.sticky)
+        return RequestLoad(prompt.sticky)
     output_tokens = prompt.parameters.max_output_tokens or USUAL_OUTPUT_TOKENS
-    return Load(prompt.sticky, prompt.input_tokens, output_tokens)
+    return RequestLoad(prompt.sticky, prompt.input_tokens, output_tokens)
 
 
-class State(NamedTuple):
+class DeploymentState(NamedTuple):
     """How a deployment is: for how long it rests yet, what only its operator can mend, what runs here."""
 
     deployment: Deployment
@@ -59,7 +59,7 @@ class State(NamedTuple):
 
 
 @runtime_checkable
-class Learner(Protocol):
+class LearningModel(Protocol):
     """A model that learns which parameters it must not send, and hears when its limits are used up."""
 
     @property
@@ -71,7 +71,7 @@ class Learner(Protocol):
     """Called with the seconds until the limits are renewed."""
 
 
-class Route:
+class Candidate:
     """A deployment, its model, and whether it may be asked now. `running` are the calls of this process.
 
     `id` is the same in every process: name and host, for one deployment may be reached by two wires.
@@ -90,12 +90,12 @@ class Route:
         self.key = key
         self.calibration = calibration or Calibration()
         self.id = f"{deployment.name}@{urlsplit(deployment.endpoint).hostname or 'here'}"
-        self.breaker = Breaker(clock)
+        self.breaker = CircuitBreaker(clock)
         self.broken = ""  # what only the operator can mend, once it was said
         self.running = 0
         self.context_tokens = deployment.context_tokens  # less, where it said so
         # what of its lessons the other processes need not be told
-        self.taught: set[str] = set(model.refused) if isinstance(model, Learner) else set()
+        self.taught: set[str] = set(model.refused) if isinstance(model, LearningModel) else set()
 
     def draw(self, sticky: str) -> float:
         """Lower is asked first: a draw in which weight counts.
@@ -111,18 +111,18 @@ class Route:
         )
         return self.deployment.weight / math.log((drawn + 1) / (2**48 + 2))
 
-    def price(self, load: Load) -> float:
+    def price(self, load: RequestLoad) -> float:
         """What this deployment would take for it, in US dollars; unknown prices come last."""
         input_tokens = max(self.counted(load).input_tokens, 1)
         asked = Usage(deployment="", input_tokens=input_tokens, output_tokens=load.output_tokens)
         price = usd(self.deployment.prices, asked)
         return math.inf if price is None else price
 
-    def fits(self, load: Load) -> bool:
+    def fits(self, load: RequestLoad) -> bool:
         """Whether the model can read and write so much."""
         return self.counted(load).tokens <= self.context_tokens
 
-    def counted(self, load: Load) -> Load:
+    def counted(self, load: RequestLoad) -> RequestLoad:
         """A load as this deployment counts it."""
         return load._replace(input_tokens=self.calibration.tokens(self.deployment.name, load.input_tokens))
 
@@ -134,14 +134,14 @@ class Route:
             log.warning(words, self.deployment.name, limit_tokens)
 
 
-def ranked(routes: Sequence[Route], policy: Policy, load: Load) -> list[Route]:
+def rank(candidates: Sequence[Candidate], policy: Policy, load: RequestLoad) -> list[Candidate]:
     """Who is asked, the first first. Those that can't read so much are left out, unless nobody can."""
-    able = [route for route in routes if route.fits(load)] or routes
-    drawn = sorted(able, key=lambda route: route.draw(load.sticky))
+    available = [candidate for candidate in candidates if candidate.fits(load)] or candidates
+    drawn = sorted(available, key=lambda candidate: candidate.draw(load.sticky))
     if policy == "ordered":
-        return sorted(drawn, key=lambda route: route.deployment.order)
+        return sorted(drawn, key=lambda candidate: candidate.deployment.order)
     if policy == "cheapest":
-        return sorted(drawn, key=lambda route: (route.price(load), route.deployment.order))
+        return sorted(drawn, key=lambda candidate: (candidate.price(load), candidate.deployment.order))
     if policy == "least_busy":
         home = drawn[0] if drawn and load.sticky else None
         return sorted(

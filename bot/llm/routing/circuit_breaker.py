@@ -11,7 +11,7 @@ REST_S = 5.0
 LONGEST_REST_S = 60.0
 
 
-class Breaker:
+class CircuitBreaker:
     """One moment before which a deployment is left alone: it asked to wait, or it failed too often.
 
     After a rest one caller tries it, and the others wait for what comes of that.

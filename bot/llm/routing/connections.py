@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
     from bot.llm.openai.client import Clients
-    from bot.llm.openai.model import Limits
+    from bot.llm.openai.model import Timeouts
 
 
 class Connections:
     """Opens models; is closed once, after the last of them. `credential` is as in Clients."""
 
     def __init__(
-        self, limits: "Limits | None" = None, credential: "AsyncTokenCredential | None" = None
+        self, limits: "Timeouts | None" = None, credential: "AsyncTokenCredential | None" = None
     ) -> None:
         self._limits = limits
         self._credential = credential
@@ -28,9 +28,9 @@ class Connections:
         """The model of a deployment, with its key; without one, by Entra."""
         if deployment.wire == "offline":
             # it draws with fonts, 3 MB: only for those who try Parley
-            from bot.llm.demo.model import OfflineModel
+            from bot.llm.demo.model import DemoModel
 
-            return OfflineModel(deployment)
+            return DemoModel(deployment)
         if self._clients is None:
             from bot.llm.openai.client import Clients  # 45 MB: only for those who have a deployment
 

@@ -26,7 +26,7 @@ def go_on(prompt: Prompt, shown: str) -> Prompt:
     )
 
 
-class Seam:
+class ContinuationDeduper:
     """Takes away what the second part of an answer repeats of the first.
 
     Models asked to go on often begin with the last words again, or with the whole message. Text is held back

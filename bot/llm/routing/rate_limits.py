@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from bot.domain.errors import StateUnavailable
-from bot.llm.routing.candidates import Learner, Load, Route
+from bot.llm.routing.candidates import Candidate, LearningModel, RequestLoad
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ ANSWER_S = 0.5
 BURST = 0.1
 
 
-class Charge(NamedTuple):
+class BucketCost(NamedTuple):
     """What a request takes from a bucket, as time: until that much has run in again (`cost_s`), and how far
     from full the bucket may be when it is taken (`slack_s`).
     """
@@ -36,13 +36,13 @@ class Charge(NamedTuple):
     slack_s: float = 0.0
 
 
-def charge(per_minute: int | None, amount: float) -> Charge:
+def bucket_cost(per_minute: int | None, amount: float) -> BucketCost:
     """What so much of a limit costs. What is more than a burst waits for a full bucket, and leaves a debt."""
     if per_minute is None or not amount:
-        return Charge()
+        return BucketCost()
     rate = per_minute * (1 - BURST) / 60
     burst = max(1.0, per_minute * BURST)
-    return Charge(amount / rate, (burst - min(amount, burst)) / rate)
+    return BucketCost(amount / rate, (burst - min(amount, burst)) / rate)
 
 
 class Bucket:
@@ -51,16 +51,16 @@ class Bucket:
     def __init__(self) -> None:
         self._full_at = 0.0
 
-    def wait_s(self, now: float, charge: Charge) -> float:
+    def wait_s(self, now: float, charge: BucketCost) -> float:
         """Until so much may be taken."""
         return max(0.0, self._full_at - now - charge.slack_s)
 
-    def take(self, now: float, charge: Charge) -> None:
+    def take(self, now: float, charge: BucketCost) -> None:
         """Take it, also when that has to be waited for."""
         self._full_at = max(self._full_at, now) + charge.cost_s
 
 
-class Shared(Protocol):
+class SharedLimiter(Protocol):
     """What all processes know together; see `bot.storage.usage.cooldowns`. Raises StateUnavailable."""
 
     async def take(
@@ -75,7 +75,7 @@ class Shared(Protocol):
         ...
 
 
-class Pace:
+class RateLimiter:
     """Who may be asked now, by what this process knows and by what the others have told.
 
     The others are asked at most once for each call to a model, and not at all for a deployment without
@@ -83,7 +83,9 @@ class Pace:
     what it knows itself. `clock` is in seconds.
     """
 
-    def __init__(self, shared: Shared | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, shared: SharedLimiter | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._shared = shared
         self._clock = clock
         self._fresh_until = self._away_until = float("-inf")
@@ -97,43 +99,45 @@ class Pace:
         await asyncio.gather(*self._sending)
 
     async def take(
-        self, routes: Sequence[Route], load: Load, longest_s: float = HELD_S
-    ) -> tuple[Route | None, float]:
+        self, candidates: Sequence[Candidate], load: RequestLoad, longest_s: float = HELD_S
+    ) -> tuple[Candidate | None, float]:
         """The first of these that may be asked, and in how many seconds; else None, and when to come again.
 
         Its place is taken, so whoever comes later waits longer.
         """
-        charges = [_charges(route, load) for route in routes]
+        charges = [_bucket_costs(candidate, load) for candidate in candidates]
         if self._to_ask(charges[0]):
-            answer = await self._ask(routes, charges, longest_s)
+            answer = await self._ask(candidates, charges, longest_s)
             if answer is not None:
                 return answer
-        waits = [self._wait_s(route, charges[n]) for n, route in enumerate(routes)]
+        waits = [self._wait_s(candidate, charges[n]) for n, candidate in enumerate(candidates)]
         least = min(waits)
         if least > longest_s:
             return None, least
         chosen = waits.index(least)
-        self._charge(routes[chosen], charges[chosen])
-        return routes[chosen], least
+        self._bucket_cost(candidates[chosen], charges[chosen])
+        return candidates[chosen], least
 
-    def rest(self, route: Route, seconds: float) -> None:
+    def rest(self, candidate: Candidate, seconds: float) -> None:
         """Leave a deployment alone for so long, here and everywhere."""
-        route.breaker.rest(seconds)
+        candidate.breaker.rest(seconds)
         if self._shared is not None and seconds > 0:
-            self._rests[route.id] = max(self._rests.get(route.id, 0.0), self._clock() + seconds)
+            self._rests[candidate.id] = max(self._rests.get(candidate.id, 0.0), self._clock() + seconds)
             self._send_soon()
 
-    def learnt(self, route: Route) -> None:
+    def learnt(self, candidate: Candidate) -> None:
         """Tell the others what this model was found to refuse."""
-        if isinstance(route.model, Learner) and (more := route.model.refused - route.taught):
-            route.taught |= more
+        if isinstance(candidate.model, LearningModel) and (
+            more := candidate.model.refused - candidate.taught
+        ):
+            candidate.taught |= more
             if self._shared is not None:
-                self._lessons.setdefault(route.id, set()).update(more)
+                self._lessons.setdefault(candidate.id, set()).update(more)
                 self._send_soon()
 
     # -------------------------------------------------------------- what the others know
 
-    def _to_ask(self, first: Sequence[Charge]) -> bool:
+    def _to_ask(self, first: Sequence[BucketCost]) -> bool:
         """Whether the others have to be asked: to tell them something, for a limit, or after a while."""
         now = self._clock()
         if self._shared is None or now < self._away_until:
@@ -142,8 +146,11 @@ class Pace:
         return bool(limited or self._rests or self._lessons) or now >= self._fresh_until
 
     async def _ask(
-        self, routes: Sequence[Route], charges: Sequence[tuple[Charge, Charge]], longest_s: float
-    ) -> tuple[Route | None, float] | None:
+        self,
+        candidates: Sequence[Candidate],
+        charges: Sequence[tuple[BucketCost, BucketCost]],
+        longest_s: float,
+    ) -> tuple[Candidate | None, float] | None:
         """What the others say, in one round trip that also tells them; `None` when they can't be reached."""
         if self._shared is None:
             return None
@@ -153,7 +160,7 @@ class Pace:
         try:
             async with asyncio.timeout(ANSWER_S):
                 chosen, wait_s, cooling, refused = await self._shared.take(
-                    [route.id for route in routes],
+                    [candidate.id for candidate in candidates],
                     [(a.cost_s, a.slack_s, b.cost_s, b.slack_s) for a, b in charges],
                     longest_s,
                     {name: until - now for name, until in rests.items() if until > now},
@@ -165,15 +172,15 @@ class Pace:
             self._away_until = self._clock() + FRESH_S
             return None
         self._fresh_until = self._clock() + FRESH_S
-        for route, rest_s, names in zip(routes, cooling, refused, strict=True):
-            route.breaker.rest(rest_s)
-            if isinstance(route.model, Learner):
-                route.model.refused.update(names)
-                route.taught |= names
+        for candidate, rest_s, names in zip(candidates, cooling, refused, strict=True):
+            candidate.breaker.rest(rest_s)
+            if isinstance(candidate.model, LearningModel):
+                candidate.model.refused.update(names)
+                candidate.taught |= names
         if chosen is None:
             return None, wait_s
-        self._charge(routes[chosen], charges[chosen])
-        return routes[chosen], wait_s
+        self._bucket_cost(candidates[chosen], charges[chosen])
+        return candidates[chosen], wait_s
 
     def _send_soon(self) -> None:
         """Tell what there is to tell, unless the next question, which mostly follows at once, does."""
@@ -187,21 +194,21 @@ class Pace:
 
     # -------------------------------------------------------------- what this process knows
 
-    def _wait_s(self, route: Route, charges: Sequence[Charge]) -> float:
+    def _wait_s(self, candidate: Candidate, charges: Sequence[BucketCost]) -> float:
         now = self._clock()
-        both = zip(self._kept(route), charges, strict=True)
+        both = zip(self._kept(candidate), charges, strict=True)
         return max(bucket.wait_s(now, charge) for bucket, charge in both)
 
-    def _charge(self, route: Route, charges: Sequence[Charge]) -> None:
-        for bucket, charge in zip(self._kept(route), charges, strict=True):
+    def _bucket_cost(self, candidate: Candidate, charges: Sequence[BucketCost]) -> None:
+        for bucket, charge in zip(self._kept(candidate), charges, strict=True):
             bucket.take(self._clock(), charge)
 
-    def _kept(self, route: Route) -> tuple[Bucket, Bucket]:
-        return self._buckets.setdefault(route.id, (Bucket(), Bucket()))
+    def _kept(self, candidate: Candidate) -> tuple[Bucket, Bucket]:
+        return self._buckets.setdefault(candidate.id, (Bucket(), Bucket()))
 
 
-def _charges(route: Route, load: Load) -> tuple[Charge, Charge]:
+def _bucket_costs(candidate: Candidate, load: RequestLoad) -> tuple[BucketCost, BucketCost]:
     """What one request takes from the limits of a deployment: of its requests, and of its tokens."""
-    deployment = route.deployment
-    requests = charge(deployment.requests_per_minute, 1)
-    return requests, charge(deployment.tokens_per_minute, route.counted(load).tokens)
+    deployment = candidate.deployment
+    requests = bucket_cost(deployment.requests_per_minute, 1)
+    return requests, bucket_cost(deployment.tokens_per_minute, candidate.counted(load).tokens)

@@ -7,12 +7,12 @@ from msgspec.structs import replace
 from pydantic import SecretStr
 
 from bot.domain.errors import ConfigError
-from bot.llm.catalog.deployments import Roster
+from bot.llm.catalog.deployments import DeploymentConfig
 from bot.llm.routing.router import Gateway
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[], tuple[Roster, Mapping[str, SecretStr]]]
+Read = Callable[[], tuple[DeploymentConfig, Mapping[str, SecretStr]]]
 """The deployments and their keys, as they are stated now. Raises ConfigError."""
 
 
@@ -22,16 +22,16 @@ def reload(gateway: Gateway, read: Read) -> None:
     Vectors that are kept were made by one model, so another one serves only after the next start.
     """
     try:
-        roster, keys = read()
+        config, keys = read()
     except ConfigError as error:
         log.error("the deployments stay as they were: %s", error)
         return
     before = gateway.deployments("embedding")
-    after = tuple(one for one in roster.deployments if one.capability == "embedding")
+    after = tuple(one for one in config.deployments if one.capability == "embedding")
     if {one.name for one in before} != {one.name for one in after}:
         log.warning("the embedding deployments change at the next start: kept vectors are another model's")
-        others = tuple(one for one in roster.deployments if one.capability != "embedding")
-        roster = replace(roster, deployments=(*others, *before))
-    gateway.adopt(roster, keys)
-    names = ", ".join(one.name for one in roster.deployments)
-    log.info("the deployments were read anew (%s): %s", roster.policy, names)
+        others = tuple(one for one in config.deployments if one.capability != "embedding")
+        config = replace(config, deployments=(*others, *before))
+    gateway.adopt(config, keys)
+    names = ", ".join(one.name for one in config.deployments)
+    log.info("the deployments were read anew (%s): %s", config.policy, names)

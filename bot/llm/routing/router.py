@@ -13,25 +13,25 @@ from pydantic import SecretStr
 
 from bot.domain.errors import BotError, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Image, Prompt
-from bot.domain.turns import Delta, Deployment, Finding, Usage
+from bot.domain.turns import CheckResult, Delta, Deployment, Usage
 from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
-from bot.llm.catalog.deployments import Policy, Roster
-from bot.llm.catalog.probe import Checked, Probe, probe
+from bot.llm.catalog.deployments import DeploymentConfig, Policy
+from bot.llm.catalog.probe import Checkable, ProbeResult, probe
 from bot.llm.openai import images
-from bot.llm.protocol import DeploymentBroken, Glimpse, Model, Overlong, Unfinished
-from bot.llm.routing.attempts import PAUSE_S, Tries
+from bot.llm.protocol import AnswerTimeout, DeploymentBroken, ImageInterrupted, Model, OnPartialImage
+from bot.llm.routing.attempts import PAUSE_S, Attempts
 from bot.llm.routing.calibration import Calibration
-from bot.llm.routing.call_stats import Observe, Record
-from bot.llm.routing.candidates import Load, Route, State, load_of, ranked
+from bot.llm.routing.call_stats import CallStats, Observe
+from bot.llm.routing.candidates import Candidate, DeploymentState, RequestLoad, load_of, rank
 from bot.llm.routing.connections import Connections
-from bot.llm.routing.continuation import CHARACTERS_PER_TOKEN, Seam, go_on
-from bot.llm.routing.first_token_race import Begun, Opening
-from bot.llm.routing.rate_limits import Pace, Shared
+from bot.llm.routing.continuation import CHARACTERS_PER_TOKEN, ContinuationDeduper, go_on
+from bot.llm.routing.first_token_race import FirstTokenRace, StartedAnswer
+from bot.llm.routing.rate_limits import RateLimiter, SharedLimiter
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
-    from bot.llm.openai.model import Limits
+    from bot.llm.openai.model import Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Gateway:
         *,
         policy: Policy = "ordered",
         hedge_s: float | None = None,
-        shared: Shared | None = None,
+        shared: SharedLimiter | None = None,
         connections: Connections | None = None,
         observe: Observe | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,16 +74,16 @@ class Gateway:
         self.policy: Policy = policy
         self._hedge_s = hedge_s
         self._connections = connections
-        self._pace = Pace(shared, clock)
-        self._record = Record(self._pace, observe, clock)
+        self._limiter = RateLimiter(shared, clock)
+        self._stats = CallStats(self._limiter, observe, clock)
         self._pause_s = pause_s
-        self._unknown_wishes: set[str] = set()
+        self._unknown_preferences: set[str] = set()
         self.calibration = Calibration()
-        self._routes = [
-            Route(deployment, model, clock, calibration=self.calibration) for deployment, model in models
+        self._pool = [
+            Candidate(deployment, model, clock, calibration=self.calibration) for deployment, model in models
         ]
-        for route in self._routes:
-            self._record.listen(route)
+        for candidate in self._pool:
+            self._stats.listen(candidate)
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,72 +91,76 @@ class Gateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._pace.aclose()
+        await self._limiter.aclose()
         if self._connections:
             await self._connections.aclose()
 
-    def deployments(self, capability: Capability, wish: str | None = None) -> tuple[Deployment, ...]:
+    def deployments(self, capability: Capability, preferred: str | None = None) -> tuple[Deployment, ...]:
         """Which deployments may serve. Empty where none is set up."""
-        return tuple(route.deployment for route in self._candidates(capability, wish))
+        return tuple(candidate.deployment for candidate in self._candidates(capability, preferred))
 
     def every(self) -> tuple[Deployment, ...]:
         """All that serve now, in the order in which they were stated."""
-        return tuple(route.deployment for route in self._routes)
+        return tuple(candidate.deployment for candidate in self._pool)
 
-    def next_asked(self, capability: Capability, wish: str | None, sticky: str = "") -> Deployment | None:
+    def next_asked(
+        self, capability: Capability, preferred: str | None, sticky: str = ""
+    ) -> Deployment | None:
         """Who will be asked, as far as is known before there is a prompt: what that must fit into.
 
         The one with the largest context where the cheapest that fits is chosen. Its `context_tokens` are what
         it said that it takes, where that is less than was stated.
         """
-        able = [route for route in self._candidates(capability, wish) if not route.broken]
-        able = able or self._candidates(capability, wish)
-        if not able:
+        available = [
+            candidate for candidate in self._candidates(capability, preferred) if not candidate.broken
+        ]
+        available = available or self._candidates(capability, preferred)
+        if not available:
             return None
         if self.policy == "cheapest":
-            first = max(able, key=lambda route: route.context_tokens)
+            first = max(available, key=lambda candidate: candidate.context_tokens)
         else:
-            first = ranked(able, self.policy, Load(sticky))[0]
+            first = rank(available, self.policy, RequestLoad(sticky))[0]
         return replace(first.deployment, context_tokens=first.context_tokens)
 
-    def adopt(self, roster: Roster, keys: Mapping[str, SecretStr]) -> None:
+    def adopt(self, config: DeploymentConfig, keys: Mapping[str, SecretStr]) -> None:
         """Serve by this roster from now on. Answers that are being written end where they began.
 
         A deployment that stays as it was keeps what was learnt of it.
         """
         connections = self._connections = self._connections or Connections()
-        kept: list[Route] = []
-        for deployment in roster.deployments:
+        kept: list[Candidate] = []
+        for deployment in config.deployments:
             key = keys.get(deployment.key_env or DEFAULT_KEY_ENV)
-            same = [one for one in self._routes if one.deployment == deployment and one.key == key]
+            same = [one for one in self._pool if one.deployment == deployment and one.key == key]
             if not same:
                 model = connections.open(deployment, key)
-                same = [Route(deployment, model, self._record.clock, key, self.calibration)]
+                same = [Candidate(deployment, model, self._stats.clock, key, self.calibration)]
             kept.append(same[0])
-        for route in kept:
-            self._record.listen(route)
-        self._routes = kept
-        self.policy, self._hedge_s = roster.policy, roster.hedge_ms and roster.hedge_ms / 1000
-        self._unknown_wishes.clear()
+        for candidate in kept:
+            self._stats.listen(candidate)
+        self._pool = kept
+        self.policy, self._hedge_s = config.policy, config.hedge_ms and config.hedge_ms / 1000
+        self._unknown_preferences.clear()
 
     # -------------------------------------------------------------- the model
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer from the first deployment that begins one; if it breaks off, go on once."""
         asked, shown = prompt, ""
-        tried: list[Route] = []
+        tried: list[Candidate] = []
         broke: ModelUnavailable | None = None
         while True:
-            opening = self._opening(asked, tried)
+            race = self._race(asked, tried)
             try:
-                begun = await opening.first()
+                started = await race.first()
             except ModelUnavailable as error:
                 raise broke or self._too_long(asked, error) or error from None
             except BotError as error:
                 raise broke or error from None
-            for route in opening.lost:
-                yield Delta(usage=self.calibration.spent(route.deployment, asked))
-            part, before = self._part(begun, asked, Seam(shown)), len(shown)
+            for candidate in race.lost:
+                yield Delta(usage=self.calibration.spent(candidate.deployment, asked))
+            part, before = self._part(started, asked, ContinuationDeduper(shown)), len(shown)
             try:
                 async with aclosing(part):
                     async for delta in part:
@@ -164,42 +168,46 @@ class Gateway:
                         yield delta
                 return
             except ModelUnavailable as error:
-                self._record.failed(begun.route, error)
-                last, broke = not shown or broke is not None or isinstance(error, Overlong), error
-            yield Delta(usage=self.calibration.spent(begun.route.deployment, asked, len(shown) - before))
+                self._stats.failed(started.candidate, error)
+                last, broke = not shown or broke is not None or isinstance(error, AnswerTimeout), error
+            yield Delta(
+                usage=self.calibration.spent(started.candidate.deployment, asked, len(shown) - before)
+            )
             if last:
                 raise broke
             log.warning("an answer broke off after %d characters; it is gone on with", len(shown))
-            asked, tried = go_on(prompt, shown), [begun.route]
+            asked, tried = go_on(prompt, shown), [started.candidate]
 
     def _too_long(self, prompt: Prompt, error: ModelUnavailable) -> TooLong | None:
         """Where those that take so much are away, and others that take less are not: what fits into these."""
         load = load_of(prompt)
-        able = self._candidates("chat", prompt.deployment)
-        free = [one for one in able if not (one.fits(load) or one.broken or one.breaker.wait_s())]
+        available = self._candidates("chat", prompt.deployment)
+        free = [one for one in available if not (one.fits(load) or one.broken or one.breaker.wait_s())]
         soon = error.retry_after_s is not None and error.retry_after_s <= _SOON_S
-        if soon or not free or len(free) == len(able):
+        if soon or not free or len(free) == len(available):
             return None
-        widest = max(free, key=lambda route: route.context_tokens)
+        widest = max(free, key=lambda candidate: candidate.context_tokens)
         words = "The model that can read so much is away for the moment. Please ask with less text, or later."
         return TooLong(words, widest.context_tokens, widest.counted(load).tokens)
 
-    def _opening(self, prompt: Prompt, tried: Sequence[Route]) -> Opening:
+    def _race(self, prompt: Prompt, tried: Sequence[Candidate]) -> FirstTokenRace:
         load = load_of(prompt)
-        return Opening(
-            self._tries("chat", prompt.deployment, load, tried), prompt, self._record, self._hedge_s
+        return FirstTokenRace(
+            self._attempts("chat", prompt.deployment, load, tried), prompt, self._stats, self._hedge_s
         )
 
-    async def _part(self, begun: Begun, prompt: Prompt, seam: Seam) -> AsyncGenerator[Delta]:
+    async def _part(
+        self, started: StartedAnswer, prompt: Prompt, deduper: ContinuationDeduper
+    ) -> AsyncGenerator[Delta]:
         """One call's part of an answer, without what it repeats of the part before."""
-        deployment, heard, told = begun.route.deployment, 0, -_TOLD_CHARACTERS
+        deployment, heard, told = started.candidate.deployment, 0, -_TOLD_CHARACTERS
         try:
-            async with aclosing(begun):
-                async for delta in begun.deltas():
+            async with aclosing(started):
+                async for delta in started.deltas():
                     if delta.usage is not None:
                         self.calibration.learn(prompt.messages, prompt.input_tokens, delta.usage)
                     heard += len(delta.text)
-                    text = seam.feed(delta.text) if delta.text else seam.end()
+                    text = deduper.feed(delta.text) if delta.text else deduper.end()
                     if heard - told >= _TOLD_CHARACTERS and delta.usage is None:
                         told = heard
                         spent = self.calibration.spent(deployment, prompt, heard)
@@ -207,127 +215,142 @@ class Gateway:
                     elif text or not delta.text:
                         yield delta if text == delta.text else replace(delta, text=text)
         except ModelUnavailable:
-            if text := seam.end():
+            if text := deduper.end():
                 yield Delta(text=text)
             raise
-        if text := seam.end():
+        if text := deduper.end():
             yield Delta(text=text)
-        self._record.took(begun.route, "call_seconds", begun.began)
+        self._stats.took(started.candidate, "call_seconds", started.began)
 
-    async def draw(self, prompt: Prompt, glimpse: Glimpse | None = None) -> tuple[tuple[Image, ...], Usage]:
+    async def draw(
+        self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
+    ) -> tuple[tuple[Image, ...], Usage]:
         """Pictures from the first deployment that makes them; what broke off is begun once more, and its
         price, by estimate, is in that of the pictures.
         """
         lost: list[Usage] = []
 
-        async def attempt(route: Route) -> tuple[tuple[Image, ...], Usage]:
+        async def attempt(candidate: Candidate) -> tuple[tuple[Image, ...], Usage]:
             try:
-                return await route.model.draw(prompt, glimpse)
-            except Unfinished:
-                lost.append(images.most(prompt, route.deployment))
+                return await candidate.model.draw(prompt, on_partial_image)
+            except ImageInterrupted:
+                lost.append(images.most(prompt, candidate.deployment))
                 raise
 
         try:
             pictures, usage = await self._call(
-                self._tries("image", prompt.deployment, load_of(prompt)), attempt
+                self._attempts("image", prompt.deployment, load_of(prompt)), attempt
             )
-        except Unfinished as error:
+        except ImageInterrupted as error:
             error.spent = tuple(lost)
             raise
         return pictures, images.together(usage, lost)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """Vectors from the first deployment that makes them; all of one call are from one model."""
-        load = Load(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
-        return await self._call(self._tries("embedding", None, load), lambda one: one.model.embed(texts))
+        load = RequestLoad(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
+        return await self._call(self._attempts("embedding", None, load), lambda one: one.model.embed(texts))
 
-    async def _call(self, tries: Tries, call: Callable[[Route], Awaitable[T]]) -> T:
+    async def _call(self, attempts: Attempts, call: Callable[[Candidate], Awaitable[T]]) -> T:
         broken_off = 0
         while True:
-            route = await tries.next()
-            began = self._record.clock()
-            route.running += 1
+            candidate = await attempts.next()
+            began = self._stats.clock()
+            candidate.running += 1
             try:
-                result = await call(route)
+                result = await call(candidate)
             except (ModelUnavailable, DeploymentBroken) as error:
-                self._record.failed(route, error)
-                broken_off += isinstance(error, Unfinished)
+                self._stats.failed(candidate, error)
+                broken_off += isinstance(error, ImageInterrupted)
                 if broken_off > 1:
                     raise
                 continue
             except BotError:
-                self._record.answered(route, "call_seconds", began)
+                self._stats.answered(candidate, "call_seconds", began)
                 raise
             finally:
-                route.running -= 1
-            self._record.answered(route, "call_seconds", began)
+                candidate.running -= 1
+            self._stats.answered(candidate, "call_seconds", began)
             return result
 
     # -------------------------------------------------------------- choosing
 
-    def _tries(
-        self, capability: Capability, wish: str | None, load: Load, tried: Sequence[Route] = ()
-    ) -> Tries:
-        candidates = self._candidates(capability, wish)
+    def _attempts(
+        self,
+        capability: Capability,
+        preferred: str | None,
+        load: RequestLoad,
+        tried: Sequence[Candidate] = (),
+    ) -> Attempts:
+        candidates = self._candidates(capability, preferred)
         if not candidates:
             words, setting = NOT_SET_UP[capability]
             raise NotAllowed(f"{words} Please ask the person who runs this bot to set {setting}.")
-        return Tries(
-            ranked(candidates, self.policy, load),
-            self._pace,
+        return Attempts(
+            rank(candidates, self.policy, load),
+            self._limiter,
             load,
-            held=self._record.held,
+            held=self._stats.held,
             pause_s=self._pause_s,
             tried=tried,
         )
 
-    def _candidates(self, capability: Capability, wish: str | None) -> list[Route]:
+    def _candidates(self, capability: Capability, preferred: str | None) -> list[Candidate]:
         """Who may serve. A wish that something answers to is kept to, for a tag may say where data may go;
         one that nothing answers to is a leftover from elsewhere, and said once.
         """
-        able = [route for route in self._routes if route.deployment.capability == capability]
-        if able and capability == "embedding":
+        available = [candidate for candidate in self._pool if candidate.deployment.capability == capability]
+        if available and capability == "embedding":
             # vectors of different models can't be compared: the first one's family serves, or nobody
-            family = min(able, key=lambda route: route.deployment.order).deployment.family
-            able = [route for route in able if route.deployment.family == family]
-        if not wish or not able:
-            return able
-        wished = [r for r in able if wish == r.deployment.name or wish in r.deployment.tags]
-        if not wished and wish not in self._unknown_wishes:
-            self._unknown_wishes.add(wish)
-            log.warning("no %s deployment is called or tagged %r: any other serves", capability, wish)
-        return wished or able
+            family = min(available, key=lambda candidate: candidate.deployment.order).deployment.family
+            available = [candidate for candidate in available if candidate.deployment.family == family]
+        if not preferred or not available:
+            return available
+        matching = [r for r in available if preferred == r.deployment.name or preferred in r.deployment.tags]
+        if not matching and preferred not in self._unknown_preferences:
+            self._unknown_preferences.add(preferred)
+            log.warning("no %s deployment is called or tagged %r: any other serves", capability, preferred)
+        return matching or available
 
     # -------------------------------------------------------------- being well
 
-    async def check(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """How each deployment is, and which capability nothing serves."""
-        probes = [route.model.check() for route in self._routes if isinstance(route.model, Checked)]
+        probes = [
+            candidate.model.check() for candidate in self._pool if isinstance(candidate.model, Checkable)
+        ]
         findings = list(await asyncio.gather(*probes))
-        served = {route.deployment.capability for route in self._routes}
+        served = {candidate.deployment.capability for candidate in self._pool}
         for capability, (words, setting) in NOT_SET_UP.items():
             if capability not in served:
                 level = "error" if capability == "chat" else "warning"
                 subject = f"{capability} deployment"
-                findings.append(Finding(level=level, subject=subject, words=f"{words} Set {setting}."))
+                findings.append(CheckResult(level=level, subject=subject, words=f"{words} Set {setting}."))
         return findings
 
-    def states(self) -> list[State]:
+    def states(self) -> list[DeploymentState]:
         """How each deployment is now, in the order in which they are asked."""
-        routes = sorted(self._routes, key=lambda route: (route.deployment.capability, route.deployment.order))
-        return [State(one.deployment, one.breaker.wait_s(), one.broken, one.running) for one in routes]
+        candidates = sorted(
+            self._pool, key=lambda candidate: (candidate.deployment.capability, candidate.deployment.order)
+        )
+        return [
+            DeploymentState(one.deployment, one.breaker.wait_s(), one.broken, one.running)
+            for one in candidates
+        ]
 
-    async def probe(self) -> list[Probe]:
+    async def probe(self) -> list[ProbeResult]:
         """A small call to each deployment, all at once, in their order."""
-        return await asyncio.gather(*(probe(route.deployment, route.model) for route in self._routes))
+        return await asyncio.gather(
+            *(probe(candidate.deployment, candidate.model) for candidate in self._pool)
+        )
 
 
 def connect(
-    deployments: Roster | Iterable[Deployment],
+    deployments: DeploymentConfig | Iterable[Deployment],
     keys: Mapping[str, SecretStr],
     *,
-    limits: "Limits | None" = None,
-    shared: Shared | None = None,
+    limits: "Timeouts | None" = None,
+    shared: SharedLimiter | None = None,
     observe: Observe | None = None,
     credential: "AsyncTokenCredential | None" = None,
 ) -> Gateway:
@@ -335,7 +358,11 @@ def connect(
 
     A deployment whose key is not among them is signed in to with Entra.
     """
-    roster = deployments if isinstance(deployments, Roster) else Roster(deployments=tuple(deployments))
+    config = (
+        deployments
+        if isinstance(deployments, DeploymentConfig)
+        else DeploymentConfig(deployments=tuple(deployments))
+    )
     gateway = Gateway((), connections=Connections(limits, credential), shared=shared, observe=observe)
-    gateway.adopt(roster, keys)
+    gateway.adopt(config, keys)
     return gateway

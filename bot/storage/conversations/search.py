@@ -14,7 +14,7 @@ _MOST_LOOKED = 400
 """Conversations that one search reads: it then says where it stopped, and can be taken up there."""
 
 
-class Found(NamedTuple):
+class ConversationMatch(NamedTuple):
     """A conversation with turns that match, newest first; `turns` is how many it has in all."""
 
     conversation: str
@@ -22,14 +22,14 @@ class Found(NamedTuple):
     turns: int
 
 
-class Search(NamedTuple):
+class SearchResults(NamedTuple):
     """What was found, and where to go on: Unix ms of the last conversation that was looked at."""
 
-    found: Sequence[Found]
+    found: Sequence[ConversationMatch]
     before_ms: int | None
 
 
-class Archive:
+class ConversationSearch:
     """Knows the conversations by the time of their last answer. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis, retention_s: int) -> None:
@@ -61,9 +61,9 @@ class Archive:
 
     async def search(
         self, matches: Callable[[Turn], bool], *, before_ms: int | None = None, count: int = 25
-    ) -> Search:
+    ) -> SearchResults:
         """Up to `count` conversations with turns that match, the one that was answered last first."""
-        found: list[Found] = []
+        found: list[ConversationMatch] = []
         for _ in range(_MOST_LOOKED // _BATCH):
             batch = await self._recent(before_ms)
             stored = [("LRANGE", keys.of("turns", name), 0, -1) for name, _ in batch]
@@ -73,12 +73,12 @@ class Archive:
                 turns = read_turns(answer)
                 matching = [turn for turn in reversed(turns) if matches(turn)]
                 if matching:
-                    found.append(Found(name, matching, len(turns)))
+                    found.append(ConversationMatch(name, matching, len(turns)))
                 if len(found) == count:
-                    return Search(found, before_ms)
+                    return SearchResults(found, before_ms)
             if len(batch) < _BATCH:
-                return Search(found, None)
-        return Search(found, before_ms)
+                return SearchResults(found, None)
+        return SearchResults(found, before_ms)
 
     async def turns(self, conversation: str) -> Sequence[Turn]:
         """Every turn that is kept of a conversation, oldest first."""

@@ -32,7 +32,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 _decoder = msgspec.json.Decoder(Summary)
 
 
-class Memory:
+class SummaryStore:
     """Keeps summaries. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis, retention_s: int) -> None:

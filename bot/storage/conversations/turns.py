@@ -23,7 +23,7 @@ _prompts = msgspec.json.Decoder(tuple[Prompt, ...])
 _image = msgspec.msgpack.Decoder(Image)
 
 
-class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
+class ForgetResult(msgspec.Struct, frozen=True, kw_only=True):
     """What `forget` deleted."""
 
     conversations: int = 0
@@ -144,7 +144,7 @@ class Turns:
 
     async def forget(
         self, user: User, conversations: Iterable[str], *, until: datetime | None = None
-    ) -> Forgotten:
+    ) -> ForgetResult:
         """Delete what this person said, until a time, and what was answered to it, in these conversations."""
         _known.cache_clear()  # their words are in it
         total = turns = pictures = 0
@@ -162,7 +162,7 @@ class Turns:
                 await self.erase(conversation, turn)
             total += bool(removed)
             turns += len(removed)
-        return Forgotten(conversations=total, turns=turns, pictures=pictures)
+        return ForgetResult(conversations=total, turns=turns, pictures=pictures)
 
 
 def _iso(at: datetime) -> str:

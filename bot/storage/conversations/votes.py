@@ -41,7 +41,7 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True):
         return self.sides[place] if 0 <= place < len(self.sides) else None
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Score(msgspec.Struct, frozen=True, kw_only=True):
     """How often something was compared with others, and what came of it."""
 
     name: str
@@ -96,13 +96,15 @@ class Votes:
             await self._redis.call("HDEL", keys.VOTES, *gone)
         return kept
 
-    async def standings(self) -> tuple[list[Standing], list[Standing]]:
+    async def scores(self) -> tuple[list[Score], list[Score]]:
         """How the deployments stand, and how the templates do."""
         votes = await self.all()
-        return tally(votes, lambda side: side.deployment), tally(votes, lambda side: side.template)
+        return count_votes(votes, lambda side: side.deployment), count_votes(
+            votes, lambda side: side.template
+        )
 
 
-def tally(votes: Sequence[Vote], name: Callable[[Side], str]) -> list[Standing]:
+def count_votes(votes: Sequence[Vote], name: Callable[[Side], str]) -> list[Score]:
     """The standings, the one that won most first. A vote between equals says nothing of them."""
     counts: dict[str, dict[str, int]] = {}
     for vote in votes:
@@ -112,10 +114,10 @@ def tally(votes: Sequence[Vote], name: Callable[[Side], str]) -> list[Standing]:
         better = name(vote.better) if vote.better else ""
         for one in names:
             column = {"tie": "tied", "none": "none"}.get(vote.choice) or ("won" if one == better else "lost")
-            sums = counts.setdefault(one, {"compared": 0})
-            sums["compared"] += 1
-            sums[column] = sums.get(column, 0) + 1
-    found = [Standing(name=one, **sums) for one, sums in counts.items()]
+            totals = counts.setdefault(one, {"compared": 0})
+            totals["compared"] += 1
+            totals[column] = totals.get(column, 0) + 1
+    found = [Score(name=one, **totals) for one, totals in counts.items()]
     return sorted(found, key=lambda one: (-one.won, one.lost, one.name))
 
 

@@ -21,7 +21,7 @@ HANG_S = 15.0
 """How long a server may be silent before it is taken to hang."""
 _HANG_CHECKS = 3
 """So many checks in a row must have failed: time alone also passes while the machine stands still."""
-_TRIES = 6
+_ATTEMPTS = 6
 _SPACE_S = 2.0
 _REMIND_S = 60.0
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -143,12 +143,12 @@ class Supervisor:
                 await asyncio.sleep(_SPACE_S)
             except ConfigError as error:
                 failures += 1
-                if failures >= _TRIES:
+                if failures >= _ATTEMPTS:
                     raise ConfigError(
                         f"The embedded Redis {why}, and {failures} attempts to start it failed.\n{error}"
                     ) from None
                 self._tell(
-                    f"The embedded Redis could not be started, attempt {failures} of {_TRIES}: {error}"
+                    f"The embedded Redis could not be started, attempt {failures} of {_ATTEMPTS}: {error}"
                 )
         _troubles.pop(self._server.url, None)
         telemetry.REDIS_RESTARTS.inc()

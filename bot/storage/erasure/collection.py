@@ -7,11 +7,11 @@ from datetime import datetime
 
 import msgspec
 
-from bot.domain.events import Edited, Event, Rated, Said, User
+from bot.domain.events import Event, FeedbackGiven, MessageEdited, MessageReceived, User
 from bot.domain.turns import Turn
 from bot.storage.conversations.turns import read_turns
 from bot.storage.erasure.text_matching import Passages
-from bot.storage.queue.dead_letters import Buried, read_event
+from bot.storage.queue.dead_letters import DeadLetter, read_event
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
@@ -25,17 +25,17 @@ _FILE = re.compile(r'<file name="([^"]*)">\n(.*?)\n</file>', re.DOTALL)
 """How a prompt shows a file (`bot.generation.prompt_builder`)."""
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class PersonData(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a person who is to be forgotten: names, texts with their times, conversations."""
 
     user: User
     began_at: datetime
     names: frozenset[str] = frozenset()
     texts: tuple[tuple[str, datetime], ...] = ()
-    rooms: frozenset[str] = frozenset()
+    conversations: frozenset[str] = msgspec.field(default=frozenset(), name="rooms")
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored of a conversation."""
 
     name: str
@@ -43,7 +43,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[bytes, ...]
 
 
-async def conversations(redis: Redis) -> AsyncGenerator[list[Conversation]]:
+async def conversations(redis: Redis) -> AsyncGenerator[list[StoredConversation]]:
     """Every conversation that has turns or waiting events, a few at a time, each at least once."""
     batch: dict[str, None] = {}
     async for key in redis.scan("parley:{p*}:*"):
@@ -57,20 +57,20 @@ async def conversations(redis: Redis) -> AsyncGenerator[list[Conversation]]:
         yield await read(redis, list(batch))
 
 
-async def read(redis: Redis, names: Sequence[str]) -> list[Conversation]:
+async def read(redis: Redis, names: Sequence[str]) -> list[StoredConversation]:
     """What is stored of these conversations."""
     commands = [("LRANGE", keys.of(kind, one), 0, -1) for one in names for kind in ("turns", "inbox")]
     stored = await redis.many(commands) if commands else []
     return [
-        Conversation(name=name, turns=tuple(stored[2 * n]), events=tuple(stored[2 * n + 1]))
+        StoredConversation(name=name, turns=tuple(stored[2 * n]), events=tuple(stored[2 * n + 1]))
         for n, name in enumerate(names)
     ]
 
 
-async def buried(redis: Redis) -> list[tuple[int, bytes, Buried]]:
+async def dead_letters(redis: Redis) -> list[tuple[int, bytes, DeadLetter]]:
     """What was given up: its shard, as it is stored, and read."""
-    shards = await redis.many([("LRANGE", keys.buried(shard), 0, -1) for shard in range(keys.SHARDS)])
-    decode = msgspec.json.Decoder(Buried).decode
+    shards = await redis.many([("LRANGE", keys.dead_letters(shard), 0, -1) for shard in range(keys.SHARDS)])
+    decode = msgspec.json.Decoder(DeadLetter).decode
     return [(shard, raw, decode(raw)) for shard, records in enumerate(shards) for raw in records]
 
 
@@ -82,25 +82,25 @@ def events_of(stored: Iterable[bytes | str]) -> Iterator[Event]:
 # ------------------------------------------------------------------ what a person wrote
 
 
-async def collect(redis: Redis, found: Found, until: datetime | None) -> Found:
+async def collect(redis: Redis, found: PersonData, until: datetime | None) -> PersonData:
     """Add what is kept now: of the person's own acts, until a time, and where others quote them."""
-    gathered = _Gathered(found, until)
+    gathered = _PersonCollector(found, until)
     async for batch in conversations(redis):
         await asyncio.to_thread(gathered.take, batch)
-    for _, _, record in await buried(redis):
+    for _, _, record in await dead_letters(redis):
         gathered.acts(record.conversation, events_of([record.event]))
     return gathered.all()
 
 
-class _Gathered:
-    def __init__(self, found: Found, until: datetime | None) -> None:
+class _PersonCollector:
+    def __init__(self, found: PersonData, until: datetime | None) -> None:
         self._found = found
         self._until = until
         self._names = {*found.names, found.user.name} - {""}
         self._texts = dict(found.texts)
-        self._rooms = set(found.rooms)
+        self._conversations = set(found.conversations)
 
-    def all(self) -> Found:
+    def all(self) -> PersonData:
         newest = sorted(self._texts.items(), key=lambda one: one[1], reverse=True)
         left = _MOST_TEXTS
         kept: list[tuple[str, datetime]] = []
@@ -113,42 +113,42 @@ class _Gathered:
             self._found,
             names=frozenset(self._names),
             texts=tuple(reversed(kept)),
-            rooms=frozenset(self._rooms),
+            conversations=frozenset(self._conversations),
         )
 
-    def take(self, batch: Sequence[Conversation]) -> None:
+    def take(self, batch: Sequence[StoredConversation]) -> None:
         for one in batch:
             self.acts(one.name, events_of(one.events))
             for turn in read_turns(one.turns):
                 self._turn(one.name, turn)
 
-    def acts(self, room: str, events: Iterable[Event]) -> None:
+    def acts(self, conversation: str, events: Iterable[Event]) -> None:
         for event in events:
             if self._is_theirs(event.user, event.at):
-                self._rooms.add(room)
+                self._conversations.add(conversation)
                 self._names.add(event.user.name)
                 match event:
-                    case Said():
+                    case MessageReceived():
                         self._said(event)
-                    case Edited():
+                    case MessageEdited():
                         self._write(event.text, event.at)
-                    case Rated():
+                    case FeedbackGiven():
                         self._write(event.comment, event.at)
                     case _:
                         pass
-            elif isinstance(event, Said):
-                self._quoted(room, event)
+            elif isinstance(event, MessageReceived):
+                self._quoted(conversation, event)
 
-    def _turn(self, room: str, turn: Turn) -> None:
+    def _turn(self, conversation: str, turn: Turn) -> None:
         said = turn.said
         rating = turn.ratings.get(self._found.user.id)
         if rating is not None and said.user.tenant == self._found.user.tenant:
-            self._rooms.add(room)
+            self._conversations.add(conversation)
             self._write(rating.comment, turn.ended_at)
         if not self._is_theirs(said.user, said.at):
-            self._quoted(room, said)
+            self._quoted(conversation, said)
             return
-        self._rooms.add(room)
+        self._conversations.add(conversation)
         self._names.add(said.user.name)
         if not turn.template.startswith("/"):  # the words of a command are nobody's own
             self._said(said)
@@ -158,18 +158,18 @@ class _Gathered:
                     self._write(name, said.at)
                     self._write(text, said.at)
 
-    def _said(self, said: Said) -> None:
+    def _said(self, said: MessageReceived) -> None:
         self._write(said.text, said.at)
         for attachment in said.attachments:
             self._write(attachment.name, said.at)
 
-    def _quoted(self, room: str, said: Said) -> None:
+    def _quoted(self, conversation: str, said: MessageReceived) -> None:
         user = self._found.user
         if said.user.tenant != user.tenant:
             return
         for quote in said.quotes:
             if quote.by == user.id if quote.by else quote.author in self._names:
-                self._rooms.add(room)
+                self._conversations.add(conversation)
                 self._names.add(quote.author)
                 self._write(quote.text, quote.at or said.at)
 
@@ -182,10 +182,10 @@ class _Gathered:
             self._texts[text] = min(at, self._texts.get(text, at))
 
 
-async def spare(redis: Redis, found: Found, passages: Passages) -> None:
+async def spare(redis: Redis, found: PersonData, passages: Passages) -> None:
     """Look no more for what others of the tenant had written before."""
 
-    def look(batch: Sequence[Conversation]) -> None:
+    def look(batch: Sequence[StoredConversation]) -> None:
         for one in batch:
             for turn in read_turns(one.turns):
                 user = turn.said.user

@@ -6,11 +6,27 @@ from datetime import datetime
 
 import msgspec
 
-from bot.domain.events import Deleted, Edited, Event, Rated, Said, Stopped, Withdrawn, now
+from bot.domain.events import (
+    Event,
+    FeedbackGiven,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    MessageWithdrawn,
+    StopRequested,
+    now,
+)
 from bot.domain.turns import Turn
 from bot.storage.conversations.turns import read_turns, refs
-from bot.storage.erasure.collection import Conversation, Found, buried, conversations, events_of, read
-from bot.storage.erasure.redaction import Known, Redaction
+from bot.storage.erasure.collection import (
+    PersonData,
+    StoredConversation,
+    conversations,
+    dead_letters,
+    events_of,
+    read,
+)
+from bot.storage.erasure.redaction import KnownText, Redaction
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
@@ -18,11 +34,11 @@ _EXCHANGE, _REWRITE, _WITHDRAW, _UNLEARN = (
     Script(name) for name in ("exchange", "rewrite", "withdraw", "unlearn")
 )
 _BATCH = 20
-_TRIES = 5
+_ATTEMPTS = 5
 """How often a conversation is read again that others change meanwhile."""
 
 
-class Places:
+class PersonConversations:
     """The conversations that hold something of a person. Every method raises StateUnavailable.
 
     `edited` are the turns and waiting messages of others that were changed, `withdrawn` how many messages of
@@ -30,7 +46,7 @@ class Places:
     """
 
     def __init__(
-        self, redis: Redis, found: Found, redaction: Redaction, event: str, until: datetime | None
+        self, redis: Redis, found: PersonData, redaction: Redaction, event: str, until: datetime | None
     ) -> None:
         """`event` is the id of an act of the person that stays."""
         self._redis = redis
@@ -38,10 +54,10 @@ class Places:
         self._event = event
         self._until = until
         self.redaction = redaction
-        self.rooms = set(found.rooms)
+        self.names = set(found.conversations)
         self.edited: set[tuple[str, str]] = set()
         self.withdrawn = 0
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, KnownText] = {}
 
     async def visit(self) -> None:
         """Look at every conversation: withdraw what waits of the person, change what others wrote.
@@ -52,11 +68,11 @@ class Places:
         async for batch in conversations(self._redis):
             for one in batch:
                 await self._visit(one)
-        for shard, raw, record in await buried(self._redis):
-            new = self.redaction.record(record.event.encode(), everything=record.conversation in self.rooms)
+        for shard, raw, record in await dead_letters(self._redis):
+            new = self.redaction.record(record.event.encode(), everything=record.conversation in self.names)
             if new != record.event.encode() and any(self._is_near(e) for e in events_of([record.event])):
                 changed = msgspec.json.encode(msgspec.structs.replace(record, event=new.decode()))
-                await self._redis.run(_EXCHANGE, [keys.buried(shard)], [raw, changed])
+                await self._redis.run(_EXCHANGE, [keys.dead_letters(shard)], [raw, changed])
                 self.edited.add((record.conversation, record.event))
         self._until = self._until or begun
 
@@ -65,8 +81,8 @@ class Places:
 
         Returns those in which an answer is being written, with the tokens of their leases.
         """
-        running = await self._unlearn(sorted(self.rooms))
-        await self._beside(self.rooms)
+        running = await self._unlearn(sorted(self.names))
+        await self._beside(self.names)
         return running
 
     async def written(self, running: dict[str, int]) -> list[str]:
@@ -85,13 +101,13 @@ class Places:
 
     # -------------------------------------------------------------- turns and waiting events
 
-    async def _visit(self, one: Conversation) -> None:
-        for _ in range(_TRIES):
+    async def _visit(self, one: StoredConversation) -> None:
+        for _ in range(_ATTEMPTS):
             if await self._change(one):
                 return
             (one,) = await read(self._redis, [one.name])
 
-    async def _change(self, one: Conversation) -> bool:
+    async def _change(self, one: StoredConversation) -> bool:
         """Change what is stored; False where somebody else has changed some of it meanwhile."""
         changes = await asyncio.to_thread(self._changes, one)
         whole = True
@@ -99,16 +115,16 @@ class Places:
             key = keys.of(kind, one.name)
             if await self._redis.run(_EXCHANGE, [key], [old, new]):
                 self.edited.add((one.name, id))
-                self.rooms.add(one.name)
+                self.names.add(one.name)
             else:
                 whole = False
         for raw in one.events:
             whole &= await self._withdraw(one.name, raw)
         return whole
 
-    def _changes(self, one: Conversation) -> list[tuple[str, bytes, bytes, str]]:
+    def _changes(self, one: StoredConversation) -> list[tuple[str, bytes, bytes, str]]:
         found: list[tuple[str, bytes, bytes, str]] = []
-        known, everything = self._known.get(one.name, Known()), one.name in self.rooms
+        known, everything = self._known.get(one.name, KnownText()), one.name in self.names
         for raw in one.turns:
             for turn in read_turns([raw]):
                 if not self._is_theirs(turn.said):
@@ -136,21 +152,25 @@ class Places:
     async def _withdraw(self, name: str, raw: bytes) -> bool:
         """Put what says nothing in the place of the person's own event."""
         for event in events_of([raw]):
-            if not self._is_theirs(event) or isinstance(event, Deleted | Stopped | Withdrawn):
+            if not self._is_theirs(event) or isinstance(
+                event, MessageDeleted | StopRequested | MessageWithdrawn
+            ):
                 continue
             if event.id == self._event:
                 continue
-            stand_in = Withdrawn(
+            stand_in = MessageWithdrawn(
                 id=event.id,
                 address=event.address,
                 user=msgspec.structs.replace(event.user, name=""),
                 at=event.at,
-                asked=isinstance(event, Said) and event.addressed,
+                asked=isinstance(event, MessageReceived) and event.addressed,
             )
             names = [keys.of("inbox", name), keys.of("lease", name)]
             arguments = [raw, msgspec.json.encode(stand_in), event.id, name, keys.STOPS]
             done = await self._redis.run(_WITHDRAW, names, arguments)
-            self.withdrawn += bool(done) and isinstance(event, Said | Edited | Rated)
+            self.withdrawn += bool(done) and isinstance(
+                event, MessageReceived | MessageEdited | FeedbackGiven
+            )
         return True
 
     def _is_theirs(self, act: Event) -> bool:
@@ -158,7 +178,7 @@ class Places:
 
     def _is_near(self, act: Event) -> bool:
         """Whether the person's words may be looked for here: in another tenant they are a coincidence."""
-        return act.user.tenant == self._user.tenant or act.address.conversation in self.rooms
+        return act.user.tenant == self._user.tenant or act.address.conversation in self.names
 
     # -------------------------------------------------------------- what stands beside turns
 
@@ -175,23 +195,25 @@ class Places:
         """Whether what is being answered here is the act that asks for all this, or was withdrawn."""
         head: bytes | None = await self._redis.call("LINDEX", keys.of("inbox", name), 0)
         events = events_of([head] if head else [])
-        return any(event.id == self._event or isinstance(event, Withdrawn) for event in events)
+        return any(event.id == self._event or isinstance(event, MessageWithdrawn) for event in events)
 
-    async def _beside(self, rooms: Iterable[str]) -> None:
+    async def _beside(self, names: Iterable[str]) -> None:
         """Change what was sent for the turns that stay; delete what belongs to none."""
-        wanted, beside = set(rooms), dict[str, list[tuple[str, str, str]]]()
+        wanted, beside = set(names), dict[str, list[tuple[str, str, str]]]()
         async for key in self._redis.scan("parley:{p*}:*"):
             kind, _, rest = key.split("}:", 1)[1].partition(":")
-            if kind in ("sent", "picture") and (name := _room_of(rest, wanted)) is not None:
+            if kind in ("sent", "picture") and (name := _conversation_of(rest, wanted)) is not None:
                 beside.setdefault(name, []).append((kind, rest[len(name) + 1 :], key))
         for name, found in beside.items():
             (one,) = await read(self._redis, [name])
             turns = read_turns(one.turns)
-            known = self._known.setdefault(name, Known())
+            known = self._known.setdefault(name, KnownText())
             known.learn(turns)
             await self._sort(found, turns, known)
 
-    async def _sort(self, found: Sequence[tuple[str, str, str]], turns: Sequence[Turn], known: Known) -> None:
+    async def _sort(
+        self, found: Sequence[tuple[str, str, str]], turns: Sequence[Turn], known: KnownText
+    ) -> None:
         """What was there before its conversation was read, and belongs to no turn of it, can be shown to
         nobody: it goes. A commit writes the turn and what stands beside it in one step.
         """
@@ -203,8 +225,8 @@ class Places:
             elif kind == "sent":
                 await self._rewrite(key, known)
 
-    async def _rewrite(self, key: str, known: Known) -> None:
-        for _ in range(_TRIES):
+    async def _rewrite(self, key: str, known: KnownText) -> None:
+        for _ in range(_ATTEMPTS):
             old: bytes | None = await self._redis.call("GET", key)
             if old is None:
                 return
@@ -213,11 +235,11 @@ class Places:
                 return
 
 
-def _room_of(rest: str, rooms: set[str]) -> str | None:
+def _conversation_of(rest: str, names: set[str]) -> str | None:
     """The conversation of these that a key's rest begins with, before an id that may have colons too."""
     at = rest.rfind(":")
     while at >= 0:
-        if rest[:at] in rooms:
+        if rest[:at] in names:
             return rest[:at]
         at = rest.rfind(":", 0, at)
     return None

@@ -12,15 +12,15 @@ from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import User, now
 from bot.storage.conversations.turns import Turns, read_turns, refs
 from bot.storage.embedded.compaction import Compaction
-from bot.storage.erasure.collection import Found, collect, spare
-from bot.storage.erasure.conversations import Places
+from bot.storage.erasure.collection import PersonData, collect, spare
+from bot.storage.erasure.conversations import PersonConversations
 from bot.storage.erasure.redaction import Redaction
 from bot.storage.erasure.studio_data import Publications
 from bot.storage.erasure.text_matching import Passages
-from bot.storage.queue.dead_letters import Graveyard, read_event
+from bot.storage.queue.dead_letters import DeadLetterQueue, read_event
 from bot.storage.redis import keys, tasks
 from bot.storage.redis.client import Redis
-from bot.storage.redis.secrets import Vault
+from bot.storage.redis.secrets import SecretStore
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _BATCH = 10
 """Conversations that are read at once: each holds two hundred turns at most."""
 
 
-class Preview(msgspec.Struct, frozen=True, kw_only=True):
+class ErasurePreview(msgspec.Struct, frozen=True, kw_only=True):
     """How much is kept of a person: what `forget` would delete now.
 
     `waiting` are messages that are not answered yet, `given_up` those that could not be answered.
@@ -48,7 +48,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     given_up: int = 0
 
 
-class Erased(Preview, frozen=True, kw_only=True):
+class PersonErasure(ErasurePreview, frozen=True, kw_only=True):
     """What was deleted. `edited` are messages and answers of others that held the person's words, `saved` the
     set-ups and votes of the studio, `examples` those that were made from the person's questions.
 
@@ -65,19 +65,19 @@ class Erased(Preview, frozen=True, kw_only=True):
 class Erasure:
     """Every method raises StateUnavailable.
 
-    What is looked for is kept sealed in the vault until nothing is left to do, so that another process can
+    What is looked for is kept sealed in the secret store until nothing is left to do, so that another process can
     go on where one ended, also when the person's own words are deleted already.
     """
 
-    def __init__(self, redis: Redis, vault: Vault, compaction: Compaction) -> None:
+    def __init__(self, redis: Redis, secret_store: SecretStore, compaction: Compaction) -> None:
         self._redis = redis
-        self._vault = vault
+        self._secrets = secret_store
         self._compaction = compaction
         self._turns = Turns(redis)
-        self._graveyard = Graveyard(redis)
+        self._dead_letters = DeadLetterQueue(redis)
         self._published = Publications(redis)
 
-    async def preview(self, user: User, *conversations: str, event: str = "") -> Preview:
+    async def preview(self, user: User, *conversations: str, event: str = "") -> ErasurePreview:
         """Count what would be deleted of a person: everywhere, and in these conversations.
 
         Reads the person's own conversations only, so it is cheap. `event` is an act that is not counted.
@@ -95,39 +95,43 @@ class Erasure:
                 pictures += sum(len(refs(turn)) for turn in theirs)
                 found = [one for one in map(read_event, events) if one is not None]
                 waiting += sum(one.user.is_same(user) and one.id != event for one in found)
-        return Preview(
+        return ErasurePreview(
             conversations=rooms,
             answers=answers,
             pictures=pictures,
             waiting=waiting,
-            given_up=await self._graveyard.count_person(user),
+            given_up=await self._dead_letters.count_person(user),
         )
 
     # -------------------------------------------------------------- forgetting
 
     async def forget(
         self, user: User, *conversations: str, event: str = "", patience_s: float = PATIENCE_S
-    ) -> Erased:
+    ) -> PersonErasure:
         """Delete what is kept of a person, and take their words out of what is kept of others.
 
         Reads every conversation of the person's tenant once or twice, a few at a time: some seconds for
         thousands. Safe to repeat. `event` is the act that asks for it, which goes on waiting where it does;
         `conversations` are looked at as the person's, whoever speaks there.
         """
-        found = await self._unfinished(user) or Found(user=user, began_at=now())
-        rooms = found.rooms | set(conversations) | set(await self._turns.talks(user))
-        found = msgspec.structs.replace(found, rooms=rooms)
+        found = await self._unfinished(user) or PersonData(user=user, began_at=now())
+        names = found.conversations | set(conversations) | set(await self._turns.talks(user))
+        found = msgspec.structs.replace(found, conversations=names)
         return await self._erase(found, event, patience_s, until=None)
 
-    async def _erase(self, found: Found, event: str, patience_s: float, until: datetime | None) -> Erased:
+    async def _erase(
+        self, found: PersonData, event: str, patience_s: float, until: datetime | None
+    ) -> PersonErasure:
         found = await collect(self._redis, found, until)
         found = await self._published.collect(found)
         await self._seal(found)
         passages = await asyncio.to_thread(_passages, found)
         await spare(self._redis, found, passages)
-        places = Places(self._redis, found, Redaction(found.user, found.names, passages), event, until)
-        erased = Erased(
-            given_up=await self._graveyard.forget_person(found.user),
+        places = PersonConversations(
+            self._redis, found, Redaction(found.user, found.names, passages), event, until
+        )
+        erased = PersonErasure(
+            given_up=await self._dead_letters.forget_person(found.user),
             saved=await self._published.forget_own(found.user),
             examples=await self._published.forget_examples(
                 lambda one: one.asker.is_same(found.user), {text for text, _ in found.texts}
@@ -135,7 +139,7 @@ class Erasure:
         )
         await self._published.redact(found, places.redaction)
         await places.visit()
-        gone = await self._turns.forget(found.user, sorted(found.rooms), until=until)
+        gone = await self._turns.forget(found.user, sorted(found.conversations), until=until)
         running = await places.tidy()
         running = await self._wait(places, running, patience_s)
         await self._end(found.user, unfinished=bool(running))
@@ -149,7 +153,9 @@ class Erasure:
             running=len(running),
         )
 
-    async def _wait(self, places: Places, running: dict[str, int], patience_s: float) -> dict[str, int]:
+    async def _wait(
+        self, places: PersonConversations, running: dict[str, int], patience_s: float
+    ) -> dict[str, int]:
         """Look again at each conversation in which an answer was being written; those where it still is."""
         clock = asyncio.get_running_loop().time
         until = clock() + patience_s
@@ -200,17 +206,17 @@ class Erasure:
                 log.exception("Something could not be forgotten; it is tried again")
             await asyncio.sleep(SWEEP_S)
 
-    async def _unfinished(self, user: User) -> Found | None:
+    async def _unfinished(self, user: User) -> PersonData | None:
         try:
-            sealed = await self._vault.get(_name(user))
+            sealed = await self._secrets.get(_name(user))
         except ConfigError as error:
             log.error("What is left to be forgotten can't be read: %s", error)
             return None
-        return msgspec.msgpack.decode(sealed, type=Found) if sealed else None
+        return msgspec.msgpack.decode(sealed, type=PersonData) if sealed else None
 
-    async def _seal(self, found: Found) -> None:
+    async def _seal(self, found: PersonData) -> None:
         try:
-            await self._vault.put(_name(found.user), msgspec.msgpack.encode(found), keys.ERASURE_S)
+            await self._secrets.put(_name(found.user), msgspec.msgpack.encode(found), keys.ERASURE_S)
         except ConfigError as error:  # it is done all the same, but not taken up after a crash
             log.error("What is to be forgotten can't be sealed: %s", error)
         at = (now() + timedelta(seconds=_RESUMED_S)).timestamp()
@@ -221,12 +227,12 @@ class Erasure:
             at = (now() + timedelta(seconds=_AGAIN_S)).timestamp()
             await self._redis.call("ZADD", keys.ERASURES, at, _member(user))
             return
-        await self._vault.delete(_name(user))
+        await self._secrets.delete(_name(user))
         await self._redis.call("ZREM", keys.ERASURES, _member(user))
         await self._compaction.request()
 
 
-def _passages(found: Found) -> Passages:
+def _passages(found: PersonData) -> Passages:
     passages = Passages()
     for text, at in reversed(found.texts):
         passages.add(text, at)

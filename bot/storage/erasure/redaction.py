@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import msgspec
 
-from bot.domain.events import Quote, User
+from bot.domain.events import QuotedMessage, User
 from bot.domain.prompts import ToolCall, ToolResult
 from bot.domain.turns import Turn
 from bot.storage.erasure.text_matching import REMOVED, Passages
@@ -32,7 +32,7 @@ _FROM = re.compile(r"From (.*):", re.DOTALL)
 
 
 @dataclass(slots=True)
-class Known:
+class KnownText:
     """What the turns that stay in a conversation say: the only history that their prompts may show."""
 
     texts: set[str] = field(default_factory=lambda: {REMOVED})
@@ -59,7 +59,7 @@ class Redaction:
         self._names = frozenset(" ".join(name.split()) for name in names if name.strip())
         self._passages = passages
 
-    def quotes(self, quote: Quote) -> bool:
+    def quotes(self, quote: QuotedMessage) -> bool:
         """Whether it quotes this person: by the id, or by the name where the platform told no id."""
         return self._theirs(quote.author, quote.by)
 
@@ -139,7 +139,7 @@ class Redaction:
 
     # -------------------------------------------------------------- what was sent
 
-    def prompts(self, packed: bytes, known: Known | None, *, everything: bool) -> bytes:
+    def prompts(self, packed: bytes, known: KnownText | None, *, everything: bool) -> bytes:
         """What was sent for an answer to somebody else, as it is stored.
 
         With `known` every message of the history goes that no turn says any more: who edits a question leaves
@@ -151,7 +151,7 @@ class Redaction:
             return packed
         return zlib.compress(msgspec.json.encode(after), 1)
 
-    def _prompt(self, prompt: Json, known: Known | None, everything: bool) -> Json:
+    def _prompt(self, prompt: Json, known: KnownText | None, everything: bool) -> Json:
         old: list[Json] = prompt["messages"]
         roles = [message["role"] for message in old]
         question = max((n for n, role in enumerate(roles) if role == "user"), default=0)
@@ -167,7 +167,7 @@ class Redaction:
                 new.append(self.value(message, everything=everything))
         return prompt if all(a is b for a, b in zip(new, old, strict=True)) else {**prompt, "messages": new}
 
-    def _instruction(self, message: Json, known: Known | None, everything: bool) -> Json:
+    def _instruction(self, message: Json, known: KnownText | None, everything: bool) -> Json:
         """A system message: it names who asked, or sums up what is no longer shown."""
         text = "".join(part.get("text", "") for part in message["parts"])
         after = text
@@ -180,7 +180,7 @@ class Redaction:
         return message if after == text else {**message, "parts": [{"type": "text", "text": after}]}
 
 
-def _is_known(message: Json, known: Known) -> bool:
+def _is_known(message: Json, known: KnownText) -> bool:
     parts: list[Json] = message["parts"]
     text = "".join(part["text"] for part in parts if part["type"] == "text")
     ids = [part["id"] for part in parts if part["type"] in ("call", "result")]

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from bot.domain.events import User
 from bot.domain.prompts import Example
-from bot.domain.publications import PoolChange, Proposal, Record, Saved
+from bot.domain.publications import PoolChange, Proposal, Record, SavedConfig
 from bot.storage.conversations.votes import Vote
-from bot.storage.erasure.collection import Found
+from bot.storage.erasure.collection import PersonData
 from bot.storage.erasure.redaction import SOMEBODY, Redaction
 from bot.storage.erasure.text_matching import REMOVED
 from bot.storage.redis import keys
@@ -21,7 +21,7 @@ _STUDIO = "studio"
 """The tenant of those who sign in to the studio."""
 _record = msgspec.json.Decoder(Record)
 _proposal = msgspec.json.Decoder(Proposal)
-_saved = msgspec.json.Decoder(Saved)
+_saved = msgspec.json.Decoder(SavedConfig)
 _vote = msgspec.json.Decoder(Vote)
 
 
@@ -31,11 +31,11 @@ class Publications:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def collect(self, found: Found) -> Found:
+    async def collect(self, found: PersonData) -> PersonData:
         """Add the words of the set-ups that the person saved."""
         texts = dict(found.texts)
         if found.user.tenant == _STUDIO:
-            for _, stored in _pairs(await self._redis.call("HGETALL", keys.SAVES)):
+            for _, stored in _pairs(await self._redis.call("HGETALL", keys.SAVED_CONFIGS)):
                 for one in _read(_saved, stored):
                     if one.owner == found.user.id:
                         texts |= dict.fromkeys(_strings(msgspec.json.decode(one.setups)), one.at)
@@ -45,12 +45,12 @@ class Publications:
         """Delete the set-ups that a person saved and the votes that they cast; how much that was."""
         if user.tenant != _STUDIO:
             return 0
-        saves = await self._fields(keys.SAVES, _saved, lambda one: one.owner == user.id)
+        saved_configs = await self._fields(keys.SAVED_CONFIGS, _saved, lambda one: one.owner == user.id)
         votes = await self._fields(keys.VOTES, _vote, lambda one: one.voter == user.id)
-        for name, fields in ((keys.SAVES, saves), (keys.VOTES, votes)):
+        for name, fields in ((keys.SAVED_CONFIGS, saved_configs), (keys.VOTES, votes)):
             if fields:
                 await self._redis.call("HDEL", name, *fields)
-        return len(saves) + len(votes)
+        return len(saved_configs) + len(votes)
 
     async def forget_examples(self, theirs: Callable[[Proposal], bool], texts: Set[str] = frozenset()) -> int:
         """Delete the proposals that were made from somebody's questions (`theirs`, or one of these texts),
@@ -81,9 +81,9 @@ class Publications:
             await self._redis.call("HDEL", keys.PROPOSALS, *(one.id for one in proposals))
         return len(proposals)
 
-    async def redact(self, found: Found, redaction: Redaction) -> None:
+    async def redact(self, found: PersonData, redaction: Redaction) -> None:
         """Take a person's words out of the set-ups of others, and their name from what was published."""
-        for name in (keys.SAVES, keys.PROPOSALS):
+        for name in (keys.SAVED_CONFIGS, keys.PROPOSALS):
             pairs = await self._redis.call("HGETALL", name)
             for field, stored in _pairs(pairs):
                 new = redaction.record(stored, everything=False)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from bot.domain.events import Act, Departed
-from bot.storage.conversations.search import Archive
+from bot.domain.events import AppUninstalled, BaseEvent
+from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.turns import Turns, read_turns
 from bot.storage.erasure.studio_data import Publications
-from bot.storage.queue.dead_letters import Graveyard, read_event
+from bot.storage.queue.dead_letters import DeadLetterQueue, read_event
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script, literal
-from bot.storage.usage.reports import Books
+from bot.storage.usage.reports import UsageReports
 
 _CLEAR = Script("clear")
 _BESIDE = frozenset({"sent", "picture", "summary", "feed"})
@@ -22,44 +22,44 @@ _NAMES = 200
 """Keys that are deleted at once."""
 
 
-class Erased(msgspec.Struct, frozen=True, kw_only=True):
+class TenantErasure(msgspec.Struct, frozen=True, kw_only=True):
     """What was deleted. `people` are those of whom choices, usage or the list of their talks were kept."""
 
     conversations: int = 0
     turns: int = 0
     waiting: int = 0
-    buried: int = 0
+    dead_letters: int = 0
     proposals: int = 0
     people: int = 0
 
     def __str__(self) -> str:
         return (
             f"conversations {self.conversations}, answers {self.turns}, waiting messages {self.waiting}, "
-            f"buried messages {self.buried}, proposals {self.proposals}, people {self.people}"
+            f"buried messages {self.dead_letters}, proposals {self.proposals}, people {self.people}"
         )
 
     def __bool__(self) -> bool:
-        return self != Erased()
+        return self != TenantErasure()
 
 
 @dataclass(slots=True)
-class _Place:
+class _UninstalledPlace:
     """The conversations of a place. Those of `spared` went on after the bot had come back."""
 
-    departed: Departed
+    uninstalled: AppUninstalled
     found: set[str] = field(default_factory=set[str])
     spared: set[str] = field(default_factory=set[str])
     tenants: set[str] = field(default_factory=set[str])
 
     def holds(self, conversation: str) -> bool:
         """Whether a conversation is to be forgotten as a whole, with all that stands beside it."""
-        if not conversation.startswith(self.departed.rooms) or conversation in self.spared:
+        if not conversation.startswith(self.uninstalled.conversation_prefix) or conversation in self.spared:
             return False
-        return not self.departed.marks or conversation in self.found
+        return not self.uninstalled.marks or conversation in self.found
 
     def owns(self, rest: str) -> bool:
         """The same for what follows the kind in a key: a conversation, and perhaps more."""
-        if self.departed.marks:
+        if self.uninstalled.marks:
             return any(one in self.found for one in _beginnings(rest))
         return self.holds(rest) and not any(one in self.spared for one in _beginnings(rest))
 
@@ -67,25 +67,25 @@ class _Place:
 class Tenants:
     """Every method raises StateUnavailable."""
 
-    def __init__(self, redis: Redis, archive: Archive) -> None:
+    def __init__(self, redis: Redis, search: ConversationSearch) -> None:
         self._redis = redis
-        self._archive = archive
-        self._turns, self._books = Turns(redis), Books(redis)
-        self._publications, self._graveyard = Publications(redis), Graveyard(redis)
+        self._search = search
+        self._turns, self._usage_reports = Turns(redis), UsageReports(redis)
+        self._publications, self._dead_letters = Publications(redis), DeadLetterQueue(redis)
 
-    async def forget(self, departed: Departed) -> Erased:
+    async def forget(self, uninstalled: AppUninstalled) -> TenantErasure:
         """Delete what was said in a place, and what is kept of its people; sums without names stay.
 
         Safe to repeat, and to be taken up after a crash: that by which a conversation is found goes last.
         A worker that still answers there loses its lease, so that it can write nothing down any more.
         """
-        place = await self._look(departed)
+        place = await self._look(uninstalled)
         people = 0
-        for tenant in sorted(place.tenants) if departed.whole else ():
+        for tenant in sorted(place.tenants) if uninstalled.whole else ():
             people += await self._forget_people(tenant)
-        buried = await self._graveyard.forget(place.holds)
+        dead_letters = await self._dead_letters.forget(place.holds)
         proposals = await self._publications.forget_examples(lambda one: place.holds(one.conversation))
-        await self._archive.forget(departed.rooms, place.holds)
+        await self._search.forget(uninstalled.conversation_prefix, place.holds)
         await self._forget_beside(place)
         turns = waiting = 0
         for conversation in sorted(place.found):
@@ -93,21 +93,21 @@ class Tenants:
             turns += gone
             waiting += events
         for conversation in sorted(place.spared):
-            turns += await self._forget_until(conversation, departed)
-        return Erased(
+            turns += await self._forget_until(conversation, uninstalled)
+        return TenantErasure(
             conversations=len(place.found),
             turns=turns,
             waiting=waiting,
-            buried=buried,
+            dead_letters=dead_letters,
             proposals=proposals,
             people=people,
         )
 
-    async def preview(self, departed: Departed) -> Erased:
+    async def preview(self, uninstalled: AppUninstalled) -> TenantErasure:
         """How much `forget` would delete of a place: conversations, answers, and messages that wait or were
         given up.
         """
-        place = await self._look(departed)
+        place = await self._look(uninstalled)
         turns = waiting = 0
         ordered = sorted(place.found)
         for at in range(0, len(ordered), _BATCH):
@@ -119,15 +119,17 @@ class Tenants:
             counts = await self._redis.many(commands)
             turns += sum(counts[::2])
             waiting += sum(counts[1::2])
-        given_up = [one for one in (await self._graveyard.all()).values() if place.holds(one.conversation)]
-        return Erased(conversations=len(ordered), turns=turns, waiting=waiting, buried=len(given_up))
+        given_up = [one for one in (await self._dead_letters.all()).values() if place.holds(one.conversation)]
+        return TenantErasure(
+            conversations=len(ordered), turns=turns, waiting=waiting, dead_letters=len(given_up)
+        )
 
-    async def _look(self, departed: Departed) -> _Place:
+    async def _look(self, uninstalled: AppUninstalled) -> _UninstalledPlace:
         """Which conversations it is about."""
-        place = _Place(departed, tenants={departed.user.tenant} - {""})
+        place = _UninstalledPlace(uninstalled, tenants={uninstalled.user.tenant} - {""})
         names: set[str] = set()
-        async for _, kind, rest in self._scan(departed.rooms):
-            if kind in ("turns", "inbox") and rest != departed.address.conversation:
+        async for _, kind, rest in self._scan(uninstalled.conversation_prefix):
+            if kind in ("turns", "inbox") and rest != uninstalled.address.conversation:
                 names.add(rest)
         ordered = sorted(names)
         for at in range(0, len(ordered), _BATCH):
@@ -138,26 +140,26 @@ class Tenants:
                 self._sort(place, conversation, list(_acts(*answers[2 * number : 2 * number + 2])))
         return place
 
-    def _sort(self, place: _Place, conversation: str, acts: Sequence[Act]) -> None:
-        marks = place.departed.marks.items()
+    def _sort(self, place: _UninstalledPlace, conversation: str, acts: Sequence[BaseEvent]) -> None:
+        marks = place.uninstalled.marks.items()
         if marks and not any(marks <= act.address.data.items() for act in acts):
             return
-        place.tenants.update(act.user.tenant for act in acts if not place.departed.user.tenant)
-        later = any(act.at > place.departed.at for act in acts)
+        place.tenants.update(act.user.tenant for act in acts if not place.uninstalled.user.tenant)
+        later = any(act.at > place.uninstalled.at for act in acts)
         (place.spared if later else place.found).add(conversation)
 
-    async def _scan(self, rooms: str) -> AsyncIterator[tuple[str, str, str]]:
+    async def _scan(self, names: str) -> AsyncIterator[tuple[str, str, str]]:
         """Each key of these rooms, its kind, and what follows that."""
-        async for name in self._redis.scan(f"parley:{{p*}}:*:{literal(rooms)}*"):
+        async for name in self._redis.scan(f"parley:{{p*}}:*:{literal(names)}*"):
             kind, _, rest = name.split("}:", 1)[1].partition(":")
-            if rest.startswith(rooms):
+            if rest.startswith(names):
                 yield name, kind, rest
 
-    async def _forget_beside(self, place: _Place) -> None:
+    async def _forget_beside(self, place: _UninstalledPlace) -> None:
         """What was sent, pictures, summaries, what pages follow: also of turns that are no longer kept."""
         await self._delete(
             name
-            async for name, kind, rest in self._scan(place.departed.rooms)
+            async for name, kind, rest in self._scan(place.uninstalled.conversation_prefix)
             if kind in _BESIDE and place.owns(rest)
         )
 
@@ -171,12 +173,12 @@ class Tenants:
             await self._turns.erase(conversation, turn)
         return len(turns), int(waiting)
 
-    async def _forget_until(self, conversation: str, departed: Departed) -> int:
+    async def _forget_until(self, conversation: str, uninstalled: AppUninstalled) -> int:
         """Delete the turns from before; a conversation that went on keeps the rest."""
         name, gone = keys.of("turns", conversation), 0
         for raw in await self._redis.call("LRANGE", name, 0, -1):
             for turn in read_turns([raw]):
-                if turn.said.at <= departed.at:
+                if turn.said.at <= uninstalled.at:
                     await self._turns.erase(conversation, turn)
                     gone += int(await self._redis.call("LREM", name, 1, raw))
         await self._redis.call("DEL", keys.of("summary", conversation))
@@ -201,8 +203,8 @@ class Tenants:
                 yield name
 
         await self._delete(names())
-        await self._books.forget(tenant)
-        await self._redis.call("SREM", keys.BOUND, tenant)
+        await self._usage_reports.forget(tenant)
+        await self._redis.call("SREM", keys.ASSIGNMENTS, tenant)
         return len(people)
 
     async def _delete(self, names: AsyncIterator[str]) -> None:
@@ -217,7 +219,7 @@ class Tenants:
             await self._redis.many([("DEL", one) for one in batch])
 
 
-def _acts(turns: Iterable[bytes], events: Iterable[bytes]) -> Iterator[Act]:
+def _acts(turns: Iterable[bytes], events: Iterable[bytes]) -> Iterator[BaseEvent]:
     """Everything that people did in a conversation, as far as it can be read."""
     yield from (turn.said for turn in read_turns(turns))
     yield from (event for event in map(read_event, events) if event is not None)

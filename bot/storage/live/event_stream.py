@@ -10,7 +10,7 @@ _FRAMES = 500
 _BLOCK_MS = 20_000
 
 
-class Feed:
+class EventStream:
     """Frames of a channel (a conversation), kept for ten minutes. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
@@ -20,7 +20,10 @@ class Feed:
         """Add a frame."""
         name = keys.of("feed", channel)
         await self._redis.many(
-            [("XADD", name, "MAXLEN", "~", _FRAMES, "*", "frame", frame), ("EXPIRE", name, keys.FEED_S)]
+            [
+                ("XADD", name, "MAXLEN", "~", _FRAMES, "*", "frame", frame),
+                ("EXPIRE", name, keys.EVENT_STREAM_S),
+            ]
         )
 
     async def follow(self, channel: str, after: str) -> AsyncIterator[tuple[str, bytes]]:

@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 
 PACE_S = 0.5
 """Between two tellings of a worker that is looked at."""
-LOOK_S = 2.0
+ASK_S = 2.0
 """Between two looks of somebody who looks."""
-LOOKED_S = 3 * LOOK_S
+ASKED_S = 3 * ASK_S
 """For so long after a look a worker goes on telling, and what a worker told counts."""
-MOST_SCENES = 100
+MOST_ANSWERS = 100
 TEXT_SHOWN = 1200
 """Characters of an answer, its last ones, that travel."""
 
 
-class Scene(msgspec.Struct, frozen=True, kw_only=True):
+class RunningAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A running answer: what somebody said, who answers it by what, for how long, and the text so far."""
 
     conversation: str
@@ -45,31 +45,31 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _WorkerReport(msgspec.Struct, frozen=True):
     worker: str
-    scenes: tuple[Scene, ...]
+    scenes: tuple[RunningAnswer, ...]
 
 
-_told = msgspec.json.Decoder(_Told)
+_told = msgspec.json.Decoder(_WorkerReport)
 
 
-class Stage:
+class LiveView:
     """Between the workers, who tell, and the pages that look."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def tell(self, scenes: Callable[[], Sequence[Scene]]) -> None:
-        """Tell what is on stage whenever somebody looks; until cancelled. Redis being away is waited out."""
-        worker, looked = token_hex(8), _Looked()
+    async def publish(self, answers: Callable[[], Sequence[RunningAnswer]]) -> None:
+        """Publish what is being answered while somebody subscribes; until cancelled. Redis being away is waited out."""
+        worker, looked = token_hex(8), _WatchDeadline()
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._heed(looked))
-            both.create_task(self._perform(worker, looked, scenes))
+            both.create_task(self._listen(looked))
+            both.create_task(self._publish(worker, looked, answers))
 
-    async def _heed(self, looked: "_Looked") -> None:
+    async def _listen(self, looked: "_WatchDeadline") -> None:
         while not _cancelled():
             try:
-                async with aclosing(self._redis.subscribe(keys.LOOKS)) as looks:
+                async with aclosing(self._redis.subscribe(keys.LIVE_VIEW_REQUESTS)) as looks:
                     async for channel, _ in looks:
                         if _cancelled():
                             return
@@ -77,53 +77,55 @@ class Stage:
                             looked.again()
             except StateUnavailable as error:
                 log.debug("Nobody can look: %s", error)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(ASK_S)
 
-    async def _perform(self, worker: str, looked: "_Looked", scenes: Callable[[], Sequence[Scene]]) -> None:
+    async def _publish(
+        self, worker: str, looked: "_WatchDeadline", answers: Callable[[], Sequence[RunningAnswer]]
+    ) -> None:
         while not _cancelled():
             await looked.wait()
-            told = _Told(worker, tuple(scenes())[:MOST_SCENES])
+            told = _WorkerReport(worker, tuple(answers())[:MOST_ANSWERS])
             try:
-                await self._redis.call("PUBLISH", keys.STAGE, msgspec.json.encode(told))
+                await self._redis.call("PUBLISH", keys.LIVE_VIEW, msgspec.json.encode(told))
             except StateUnavailable as error:
                 log.debug("What is being answered can't be told: %s", error)
             await asyncio.sleep(PACE_S)
 
-    async def look(self) -> AsyncGenerator[tuple[int, tuple[Scene, ...]]]:
+    async def subscribe(self) -> AsyncGenerator[tuple[int, tuple[RunningAnswer, ...]]]:
         """How many workers there are and what they answer, the longest first, again and again.
 
         Raises StateUnavailable.
         """
-        heard: dict[str, tuple[float, tuple[Scene, ...]]] = {}
+        heard: dict[str, tuple[float, tuple[RunningAnswer, ...]]] = {}
         looks = 0
-        looking = asyncio.create_task(self._look())
+        looking = asyncio.create_task(self._ask())
         try:
             # Our own looks come back to us: so this goes on also when no worker is there.
-            async with aclosing(self._redis.subscribe(keys.STAGE, keys.LOOKS)) as messages:
+            async with aclosing(self._redis.subscribe(keys.LIVE_VIEW, keys.LIVE_VIEW_REQUESTS)) as messages:
                 async for channel, data in messages:
                     now = time.monotonic()
-                    looks += channel == keys.LOOKS
-                    if channel == keys.STAGE:
+                    looks += channel == keys.LIVE_VIEW_REQUESTS
+                    if channel == keys.LIVE_VIEW:
                         told = _told.decode(data)
                         heard[told.worker] = now, told.scenes
-                    heard = {name: one for name, one in heard.items() if now - one[0] < LOOKED_S}
-                    scenes = [scene for _, told in heard.values() for scene in told]
+                    heard = {name: one for name, one in heard.items() if now - one[0] < ASKED_S}
+                    answers = [answer for _, told in heard.values() for answer in told]
                     if heard or looks > 1:  # who was asked just now has not told yet
-                        yield len(heard), tuple(sorted(scenes, key=lambda scene: -scene.for_s))
+                        yield len(heard), tuple(sorted(answers, key=lambda answer: -answer.for_s))
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
 
-    async def _look(self) -> None:
+    async def _ask(self) -> None:
         while not _cancelled():
             try:
-                await self._redis.call("PUBLISH", keys.LOOKS, "")
+                await self._redis.call("PUBLISH", keys.LIVE_VIEW_REQUESTS, "")
             except StateUnavailable as error:
                 log.debug("Can't look: %s", error)
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(ASK_S)
 
 
-class _Looked:
+class _WatchDeadline:
     """Until when somebody wants to be told."""
 
     def __init__(self) -> None:
@@ -131,7 +133,7 @@ class _Looked:
         self._now = asyncio.Event()
 
     def again(self) -> None:
-        self._until = time.monotonic() + LOOKED_S
+        self._until = time.monotonic() + ASKED_S
         self._now.set()
 
     async def wait(self) -> None:

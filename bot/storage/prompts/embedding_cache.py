@@ -10,7 +10,7 @@ from bot.storage.redis.client import Redis
 Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
 
-class Vectors:
+class EmbeddingCache:
     """A cache in front of an embedding model. Raises StateUnavailable, and what the model raises."""
 
     def __init__(self, redis: Redis, model: str, embed: Embed) -> None:

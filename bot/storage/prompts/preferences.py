@@ -5,17 +5,17 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec.structs import replace
 
-from bot.domain.events import Said, User
-from bot.domain.publications import Binding, Place, Scope
+from bot.domain.events import MessageReceived, User
+from bot.domain.publications import Assignment, Place, Scope
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
-Manner = Literal["", "follow", "mention", "mute"]
+ParticipationMode = Literal["", "follow", "mention", "mute"]
 """How the bot takes part in a channel: `follow` threads that it is in (without a choice, too), answer where
 it is named (`mention`; in a chat without threads without a choice, too), or nothing but commands (`mute`)."""
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class Preference(msgspec.Struct, frozen=True, kw_only=True):
     """What was chosen in one place; empty is not chosen. `quiet` is of one conversation.
 
     `usual` is the template that answers in a tenant where nothing closer is chosen or matches.
@@ -24,11 +24,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     template: str = ""
     usual: str = ""
     deployment: str = ""
-    manner: Manner = ""
+    participation: ParticipationMode = msgspec.field(default="", name="manner")
     quiet: bool = False
 
 
-class Choices:
+class PreferenceStore:
     """Reads and writes choices. Every method raises StateUnavailable.
 
     A place is a channel (with everybody in it), a person, everywhere, or a whole tenant.
@@ -38,7 +38,7 @@ class Choices:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def here(self, said: Said) -> Choice:
+    async def effective(self, said: MessageReceived) -> Preference:
         """What counts for this message: what its channel chose goes before what the person chose."""
         user, conversation = said.user, said.address.conversation
         channel, quiet, person, tenant = await self._read(
@@ -47,15 +47,15 @@ class Choices:
             _key(_place(user, "")),
             _key(Place(tenant=user.tenant)),
         )
-        return Choice(
+        return Preference(
             template=channel.template or person.template,
             usual=tenant.template,
             deployment=channel.deployment or person.deployment,
-            manner=channel.manner,
+            participation=channel.participation,
             quiet=quiet.quiet,
         )
 
-    async def of(self, user: User, channel: str) -> Choice:
+    async def of(self, user: User, channel: str) -> Preference:
         """What was chosen for a channel, or, without one, by this person."""
         choice, tenant = await self._read(_key(_place(user, channel)), _key(Place(tenant=user.tenant)))
         return replace(choice, usual=tenant.template)
@@ -67,15 +67,15 @@ class Choices:
         *,
         template: str | None = None,
         deployment: str | None = None,
-        manner: Manner | None = None,
+        mode: ParticipationMode | None = None,
     ) -> None:
         """Write choices for a place; an empty one takes the choice back, `None` leaves it."""
-        chosen = {"deployment": deployment, "manner": manner}
+        chosen = {"deployment": deployment, "manner": mode}
         if template is not None:
             chosen |= {"template": template, "author": ""}
         await self._write(_place(user, channel), chosen)
 
-    async def hush(self, said: Said, quiet: bool) -> None:
+    async def set_quiet(self, said: MessageReceived, quiet: bool) -> None:
         """Whether to wait for a mention in this conversation."""
         place = keys.of_tenant("choice", said.user.tenant, "talk", said.address.conversation)
         await self._redis.many(_writing(place, {"quiet": "1" if quiet else ""}))
@@ -94,9 +94,9 @@ class Choices:
         """Choose a template for a place; an empty one takes the choice back."""
         await self._write(place, {"template": template, "author": author if template else ""})
 
-    async def bound(self) -> list[Binding]:
+    async def bound(self) -> list[Assignment]:
         """Every template that was chosen for a place, in the order of the places."""
-        tenants = [one.decode() for one in await self._redis.call("SMEMBERS", keys.BOUND)]
+        tenants = [one.decode() for one in await self._redis.call("SMEMBERS", keys.ASSIGNMENTS)]
         fields = (
             await self._redis.many([("SMEMBERS", _bound(tenant)) for tenant in tenants]) if tenants else []
         )
@@ -108,13 +108,13 @@ class Choices:
         commands = [("HMGET", _key(place), "template", "author") for place in places]
         answers = await self._redis.many(commands) if commands else []
         found = [
-            Binding(place=place, template=template.decode(), author=(author or b"").decode())
+            Assignment(place=place, template=template.decode(), author=(author or b"").decode())
             for place, (template, author) in zip(places, answers, strict=True)
             if template
         ]
         return sorted(found, key=lambda one: (one.place.tenant, one.place.scope, one.place.id))
 
-    async def _read(self, *places: str) -> list[Choice]:
+    async def _read(self, *places: str) -> list[Preference]:
         commands = [("HGETALL", place) for place in places]
         commands += [("EXPIRE", place, keys.CHOICE_S) for place in places]
         answers = await self._redis.many(commands)
@@ -126,8 +126,8 @@ class Choices:
         if "template" in chosen:
             index = _bound(place.tenant)
             commands.append(("SADD" if chosen["template"] else "SREM", index, _field(place)))
-            commands += [("EXPIRE", index, keys.CHOICE_S), ("SADD", keys.BOUND, place.tenant)]
-            commands.append(("EXPIRE", keys.BOUND, keys.CHOICE_S))
+            commands += [("EXPIRE", index, keys.CHOICE_S), ("SADD", keys.ASSIGNMENTS, place.tenant)]
+            commands.append(("EXPIRE", keys.ASSIGNMENTS, keys.CHOICE_S))
         await self._redis.many(commands)
 
 
@@ -163,6 +163,6 @@ def _bound(tenant: str) -> str:
     return keys.of_tenant("bound", tenant)
 
 
-def _choice(pairs: dict[bytes, bytes]) -> Choice:
+def _choice(pairs: dict[bytes, bytes]) -> Preference:
     fields = {name.decode(): value.decode() for name, value in pairs.items()}
-    return msgspec.convert({**fields, "quiet": "quiet" in fields}, Choice)
+    return msgspec.convert({**fields, "quiet": "quiet" in fields}, Preference)

@@ -8,7 +8,7 @@ from msgspec.structs import replace as changed
 
 from bot.domain.errors import NotAllowed
 from bot.domain.events import now
-from bot.domain.publications import Saved
+from bot.domain.publications import SavedConfig
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
@@ -19,27 +19,29 @@ MOST = 200
 MOST_BYTES = 256 * 1024
 """Of one."""
 MOST_NAME = 80
-_saved = msgspec.json.Decoder(Saved)
+_saved = msgspec.json.Decoder(SavedConfig)
 
 
-class Saves:
+class SavedConfigs:
     """Every method raises StateUnavailable. Of two who save under one name at once, both are kept."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def all(self) -> list[Saved]:
+    async def all(self) -> list[SavedConfig]:
         """Every one, the last saved first. One of a newer Parley, which can't be read, is left out."""
-        stored: list[bytes] = await self._redis.call("HVALS", keys.SAVES)
+        stored: list[bytes] = await self._redis.call("HVALS", keys.SAVED_CONFIGS)
         found = [one for one in map(_read, stored) if one is not None]
         return sorted(found, key=lambda one: one.at, reverse=True)
 
-    async def get(self, id: str) -> Saved | None:
+    async def get(self, id: str) -> SavedConfig | None:
         """One of them."""
-        stored: bytes | None = await self._redis.call("HGET", keys.SAVES, id)
+        stored: bytes | None = await self._redis.call("HGET", keys.SAVED_CONFIGS, id)
         return _read(stored) if stored else None
 
-    async def save(self, name: str, setups: str, *, author: str, replace: bool, owner: str = "") -> Saved:
+    async def save(
+        self, name: str, setups: str, *, author: str, replace: bool, owner: str = ""
+    ) -> SavedConfig:
         """Save under a name. Raises NotAllowed, also for a name that is taken, but to `replace` it."""
         name, others = _named(name), await self.all()
         if len(setups.encode()) > MOST_BYTES:
@@ -50,9 +52,11 @@ class Saves:
         if taken is None and len(others) >= MOST:
             raise NotAllowed(f"{MOST} set-ups are saved already. Delete one that nobody needs any more.")
         id = taken.id if taken is not None else uuid4().hex
-        return await self._put(Saved(id=id, name=name, author=author, at=now(), setups=setups, owner=owner))
+        return await self._put(
+            SavedConfig(id=id, name=name, author=author, at=now(), setups=setups, owner=owner)
+        )
 
-    async def rename(self, id: str, name: str) -> Saved:
+    async def rename(self, id: str, name: str) -> SavedConfig:
         """Give it another name. Raises NotAllowed."""
         name, others = _named(name), {one.id: one for one in await self.all()}
         if id not in others:
@@ -61,14 +65,14 @@ class Saves:
             raise NotAllowed(f"There is “{name}” already.")
         return await self._put(changed(others[id], name=name))
 
-    async def delete(self, id: str) -> Saved | None:
+    async def delete(self, id: str) -> SavedConfig | None:
         """Delete one; what it was."""
         gone = await self.get(id)
-        await self._redis.call("HDEL", keys.SAVES, id)
+        await self._redis.call("HDEL", keys.SAVED_CONFIGS, id)
         return gone
 
-    async def _put(self, saved: Saved) -> Saved:
-        await self._redis.call("HSET", keys.SAVES, saved.id, msgspec.json.encode(saved))
+    async def _put(self, saved: SavedConfig) -> SavedConfig:
+        await self._redis.call("HSET", keys.SAVED_CONFIGS, saved.id, msgspec.json.encode(saved))
         return saved
 
 
@@ -79,7 +83,7 @@ def _named(name: str) -> str:
     return name
 
 
-def _read(stored: bytes) -> Saved | None:
+def _read(stored: bytes) -> SavedConfig | None:
     try:
         return _saved.decode(stored)
     except msgspec.MsgspecError as error:

@@ -43,7 +43,7 @@ class Versions:
         )
         return bool(added)
 
-    async def nudges(self) -> AsyncIterator[None]:
+    async def wakeups(self) -> AsyncIterator[None]:
         """An item when listening has begun, and one for each publication, without end."""
         async with aclosing(self._redis.subscribe(keys.PUBLISHED)) as messages:
             async for _ in messages:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bot.domain.events import Event, Post
+from bot.domain.events import Event, PostedMessage
 from bot.domain.turns import Turn
 from bot.storage.redis import keys
-from bot.storage.usage.charges import Bill
+from bot.storage.usage.charges import Charge
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class Claim:
     conversation: str
     token: int
     attempt: int
-    begun: Post | None
+    begun: PostedMessage | None
     stop: str = ""
     erasures: str = "0"
     event: Event | None
@@ -41,17 +41,17 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class CommitRequest:
     """What a commit writes. `place` is the index, in the claim's turns, of the one to replace; None appends.
 
     Without a turn the event ends with nothing kept, or, with a place, with that turn removed. `sent` is
-    stored as it is; `pictures` by their refs; `buried` is why the event was given up; `bill` is what is owed
-    for it, until it is settled.
+    stored as it is; `pictures` by their refs; `dead_letter_reason` is why the event was given up; `charge` is what is
+    owed for it, until it is settled.
     """
 
     turn: Turn | None = None
     place: int | None = None
     sent: bytes = b""
     pictures: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
-    buried: str = ""
-    bill: Bill | None = None
+    dead_letter_reason: str = ""
+    charge: Charge | None = None

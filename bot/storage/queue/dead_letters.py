@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import msgspec
 
-from bot.domain.events import Edited, Event, Said, User
+from bot.domain.events import Event, MessageEdited, MessageReceived, User
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
@@ -14,7 +14,7 @@ _RETRY = Script("retry")
 _event = msgspec.json.Decoder(Event)
 
 
-class Buried(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """An event that was given up at `at`, after `attempts`; `event` is its JSON as it was stored."""
 
     conversation: str
@@ -27,10 +27,10 @@ class Buried(msgspec.Struct, frozen=True, kw_only=True):
     def words(self) -> str:
         """What the person wrote; empty for an act without words, and for one that can't be read."""
         event = read_event(self.event)
-        return event.text if isinstance(event, Said | Edited) else ""
+        return event.text if isinstance(event, MessageReceived | MessageEdited) else ""
 
 
-_record = msgspec.json.Decoder(Buried)
+_record = msgspec.json.Decoder(DeadLetter)
 
 
 def read_event(stored: bytes | str) -> Event | None:
@@ -41,13 +41,13 @@ def read_event(stored: bytes | str) -> Event | None:
         return None
 
 
-class Graveyard:
+class DeadLetterQueue:
     """What is buried, by ids that stay the same. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def all(self) -> dict[str, Buried]:
+    async def all(self) -> dict[str, DeadLetter]:
         """Everything that is buried, by its id, the oldest first."""
         found = {_id(stored): _record.decode(stored) for stored in await self._stored()}
         return dict(sorted(found.items(), key=lambda item: item[1].at))
@@ -62,7 +62,7 @@ class Graveyard:
         answer: int = await self._redis.run(
             _RETRY,
             [
-                keys.buried(shard),
+                keys.dead_letters(shard),
                 keys.of("inbox", record.conversation),
                 keys.ready(shard),
                 keys.waiting(shard),
@@ -73,7 +73,7 @@ class Graveyard:
                 record.conversation,
                 event.user.tenant if event else "",
                 keys.WAITING_S,
-                keys.NUDGES,
+                keys.WAKEUPS,
                 shard,
             ],
         )
@@ -85,7 +85,7 @@ class Graveyard:
         if stored is None:
             return False
         shard = keys.shard_of(_record.decode(stored).conversation)
-        return bool(await self._redis.call("LREM", keys.buried(shard), 1, stored))
+        return bool(await self._redis.call("LREM", keys.dead_letters(shard), 1, stored))
 
     async def forget(self, gone: Callable[[str], bool]) -> int:
         """Delete what is buried of these conversations; how much that was."""
@@ -99,12 +99,12 @@ class Graveyard:
         """How much is buried of one person."""
         return sum(_by(user, _record.decode(stored)) for stored in await self._stored())
 
-    async def _forget(self, test: Callable[[Buried], bool]) -> int:
+    async def _forget(self, test: Callable[[DeadLetter], bool]) -> int:
         found = [
             (record, stored) for stored in await self._stored() if test(record := _record.decode(stored))
         ]
         for record, stored in found:
-            await self._redis.call("LREM", keys.buried(keys.shard_of(record.conversation)), 1, stored)
+            await self._redis.call("LREM", keys.dead_letters(keys.shard_of(record.conversation)), 1, stored)
         return len(found)
 
     async def _find(self, wanted: str) -> bytes | None:
@@ -112,12 +112,12 @@ class Graveyard:
 
     async def _stored(self) -> list[bytes]:
         shards: Sequence[list[bytes]] = await self._redis.many(
-            [("LRANGE", keys.buried(shard), 0, -1) for shard in range(keys.SHARDS)]
+            [("LRANGE", keys.dead_letters(shard), 0, -1) for shard in range(keys.SHARDS)]
         )
         return [stored for records in shards for stored in records]
 
 
-def _by(user: User, record: Buried) -> bool:
+def _by(user: User, record: DeadLetter) -> bool:
     event = read_event(record.event)
     return event is not None and (event.user.id, event.user.tenant) == (user.id, user.tenant)
 

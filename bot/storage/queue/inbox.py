@@ -14,17 +14,25 @@ import msgspec
 
 from bot.domain.adapter import Receipt
 from bot.domain.errors import LeaseLost, StateUnavailable
-from bot.domain.events import Deleted, Edited, Event, Post, Said, Stopped, now
+from bot.domain.events import (
+    Event,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    PostedMessage,
+    StopRequested,
+    now,
+)
 from bot.storage.conversations.turns import read_placed
 from bot.storage.queue.claims import Claim as Claim
-from bot.storage.queue.claims import Written as Written
-from bot.storage.queue.dead_letters import Buried, read_event
+from bot.storage.queue.claims import CommitRequest as CommitRequest
+from bot.storage.queue.dead_letters import DeadLetter, read_event
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
 _ACCEPT, _STOP, _SUPERSEDE, _CLAIM, _HOLD = map(Script, ("accept", "stop", "supersede", "claim", "hold"))
 _RELEASE, _FORGIVE, _COMMIT, _DUE = map(Script, ("release", "forgive", "commit", "due"))
-_post = msgspec.json.Decoder(Post)
+_post = msgspec.json.Decoder(PostedMessage)
 _json = msgspec.json.Encoder()
 
 
@@ -71,10 +79,10 @@ class Inbox:
 
     async def accept(self, event: Event) -> Receipt:
         """Write an event down, once for all its deliveries."""
-        if isinstance(event, Stopped):
+        if isinstance(event, StopRequested):
             return await self.stop(event)
         receipt = await self._accept(
-            event, self._tenant_limit // keys.SHARDS if isinstance(event, Said) else -1
+            event, self._tenant_limit // keys.SHARDS if isinstance(event, MessageReceived) else -1
         )
         if receipt == "share":
             looks = [("HGET", keys.waiting(shard), event.user.tenant) for shard in range(keys.SHARDS)]
@@ -85,7 +93,7 @@ class Inbox:
 
     async def _accept(self, event: Event, share: int) -> str:
         conversation = event.address.conversation
-        addressed = not isinstance(event, Said) or event.addressed
+        addressed = not isinstance(event, MessageReceived) or event.addressed
         shard = keys.shard_of(conversation)
         answer: bytes = await self._redis.run(
             _ACCEPT,
@@ -101,9 +109,9 @@ class Inbox:
                 _json.encode(event),
                 conversation,
                 int(addressed),
-                self._limit if isinstance(event, Said) else 2 * self._limit,
+                self._limit if isinstance(event, MessageReceived) else 2 * self._limit,
                 keys.SEEN_S,
-                keys.NUDGES,
+                keys.WAKEUPS,
                 shard,
                 event.user.tenant,
                 share,
@@ -114,7 +122,7 @@ class Inbox:
         )
         return answer.decode()
 
-    async def stop(self, event: Stopped, *, leave: bool = False) -> Receipt:
+    async def stop(self, event: StopRequested, *, leave: bool = False) -> Receipt:
         """Stop the answer that is due in this conversation; without `leave` only for the person who asked.
 
         The wish outlives its worker, and ends with the answer that it is for. A second delivery, or a wish
@@ -143,7 +151,7 @@ class Inbox:
         )
         return msgspec.convert(answer.decode(), Receipt)
 
-    async def supersede(self, event: Said | Edited | Deleted) -> bool:
+    async def supersede(self, event: MessageReceived | MessageEdited | MessageDeleted) -> bool:
         """Stop the answer that runs in this conversation for the same person; whether there was one.
 
         What they asked before and still waits is marked `superseded`. What is edited or deleted stops only
@@ -151,8 +159,8 @@ class Inbox:
         """
         conversation = event.address.conversation
         names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
-        user, target = event.user, "" if isinstance(event, Said) else event.target
-        why = type(event).__name__.lower()
+        user, target = event.user, "" if isinstance(event, MessageReceived) else event.target
+        why = str(event.__struct_config__.tag)
         arguments = [event.id, user.id, user.tenant, conversation, keys.STOPS, target, why]
         return bool(await self._redis.run(_SUPERSEDE, names, arguments))
 
@@ -167,7 +175,7 @@ class Inbox:
             answer: list[Any] = await self._redis.run(
                 _CLAIM,
                 [keys.ready(shard)],
-                [keys.room(shard), self._lease_ms, self._window, keys.LEASE_S, ticket, int(again)],
+                [keys.shard_prefix(shard), self._lease_ms, self._window, keys.LEASE_S, ticket, int(again)],
             )
         except StateUnavailable:
             self._unanswered[shard] = ticket
@@ -195,7 +203,9 @@ class Inbox:
             places=places,
         )
 
-    async def hold(self, claim: Claim, begun: Post | None = None, *, alone: bool | None = None) -> str:
+    async def hold(
+        self, claim: Claim, begun: PostedMessage | None = None, *, alone: bool | None = None
+    ) -> str:
         """Renew the lease, and note the post begun under it. The wish to stop, where there is one.
 
         `alone` notes whether nothing else runs in the process: then the event is to blame for its end.
@@ -225,7 +235,7 @@ class Inbox:
                 claim.conversation,
                 int(delay_s * 1000),
                 int(not counted),
-                keys.NUDGES,
+                keys.WAKEUPS,
                 claim.shard,
                 int(stalled),
             ],
@@ -237,44 +247,46 @@ class Inbox:
         """The lease was lost, and this process is there all the same: the event did not end it."""
         await self._redis.run(_FORGIVE, [keys.of("lease", claim.conversation)], [claim.token])
 
-    async def commit(self, claim: Claim, written: Written) -> None:
+    async def commit(self, claim: Claim, request: CommitRequest) -> None:
         """End the event with what it led to, in one step. Raises LeaseLost when another worker took over.
 
         Said again, because the answer was lost, it changes nothing more and is no error.
         """
-        conversation, turn, bill = claim.conversation, written.turn, written.bill
+        conversation, turn, charge = claim.conversation, request.turn, request.charge
         user = turn.said.user if turn else None
         names = [
             keys.of("lease", conversation),
             keys.ready(claim.shard),
             keys.of("inbox", conversation),
             keys.of("turns", conversation),
-            keys.buried(claim.shard),
+            keys.dead_letters(claim.shard),
             keys.waiting(claim.shard),
-            keys.owed(claim.shard),
+            keys.pending_charges(claim.shard),
             keys.talks(claim.shard, user.tenant, user.id) if user else keys.talks(claim.shard, "", ""),
             keys.of("sent", conversation, turn.id if turn else ""),
-            *(keys.of("picture", conversation, ref) for ref in written.pictures),
+            *(keys.of("picture", conversation, ref) for ref in request.pictures),
         ]
         arguments = [
             claim.token,
             conversation,
-            keys.NUDGES,
+            keys.WAKEUPS,
             claim.shard,
             _json.encode(turn) if turn else "",
-            "" if written.place is None else claim.places[written.place],
+            "" if request.place is None else claim.places[request.place],
             self._keep,
             self._retention_s,
-            _json.encode(_buried(claim, written.buried)) if written.buried else "",
-            keys.BURIED_S,
+            _json.encode(_dead_letter(claim, request.dead_letter_reason))
+            if request.dead_letter_reason
+            else "",
+            keys.DEAD_LETTER_S,
             claim.event.user.tenant if claim.event else "",
-            bill.event if bill else "",
-            _json.encode(bill) if bill else "",
-            keys.OWED_S,
+            charge.event if charge else "",
+            _json.encode(charge) if charge else "",
+            keys.PENDING_CHARGE_S,
             keys.TALKS_S,
-            "" if written.place is None else claim.turns[written.place].id,
-            written.sent,
-            *written.pictures.values(),
+            "" if request.place is None else claim.turns[request.place].id,
+            request.sent,
+            *request.pictures.values(),
         ]
         if await self._redis.run(_COMMIT, names, arguments) == 0:
             raise LeaseLost(conversation)
@@ -284,7 +296,7 @@ class Inbox:
         answers = await self._redis.each(_DUE, [keys.ready(shard) for shard in range(keys.SHARDS)])
         return [-1 if answer is None else int(answer) for answer in answers]
 
-    async def nudges(self) -> AsyncGenerator[int | str]:
+    async def wakeups(self) -> AsyncGenerator[int | str]:
         """Shards in which something became due, and conversations whose answer should stop, with the wish.
 
         A wish to stop is the event that it is for and, on a second line, why: `asked`, `said`, `edited` or
@@ -292,12 +304,12 @@ class Inbox:
 
         Losing one is harmless. The first item is "": from here on nothing is missed.
         """
-        async for channel, data in self._redis.subscribe(keys.NUDGES, keys.STOPS):
-            yield int(data) if channel == keys.NUDGES else data
+        async for channel, data in self._redis.subscribe(keys.WAKEUPS, keys.STOPS):
+            yield int(data) if channel == keys.WAKEUPS else data
 
 
-def _buried(claim: Claim, reason: str) -> Buried:
-    return Buried(
+def _dead_letter(claim: Claim, reason: str) -> DeadLetter:
+    return DeadLetter(
         conversation=claim.conversation,
         at=now(),
         attempts=claim.attempt,

@@ -13,7 +13,7 @@ from redis.asyncio.cluster import PipelineCommand, RedisCluster
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from bot.domain.errors import StateUnavailable
-from bot.domain.turns import Finding
+from bot.domain.turns import CheckResult
 from bot.storage.redis import urls
 
 Key: TypeAlias = str | bytes
@@ -75,7 +75,7 @@ class Redis:
         self._client = urls.connect(
             url, connections=connections + 8, timeout_s=timeout_s, connect_timeout_s=timeout_s
         )
-        # Followers of feeds and nudges block for seconds; they must not take a connection from a turn.
+        # Followers of event streams and wakeups block for seconds; they must not take a connection from a turn.
         self._waiting = urls.connect(url, connections=1024, timeout_s=None, connect_timeout_s=timeout_s)
 
     async def close(self) -> None:
@@ -191,29 +191,29 @@ class Redis:
                         raise
         raise StateUnavailable("Redis is away: the cluster has no nodes")
 
-    async def risks(self) -> list[Finding]:
+    async def risks(self) -> list[CheckResult]:
         """What could lose something that was acknowledged: eviction, what is not on disk. Never raises:
         a process that starts while Redis is away says so, and waits for it.
         """
         try:
             return _risks(await self.info())
         except StateUnavailable as error:
-            return [Finding(level="warning", subject="redis", words=f"{error}. Waiting for it.")]
+            return [CheckResult(level="warning", subject="redis", words=f"{error}. Waiting for it.")]
 
-    async def check(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """What `parley check` says of Redis. Never raises."""
         try:
             said = await self.info()
         except StateUnavailable as error:
             words = f"{error}. Is REDIS_URL right, and the server running?"
-            return [Finding(level="error", subject="redis", words=words)]
+            return [CheckResult(level="error", subject="redis", words=words)]
         version = min((str(one.get("redis_version", "0.0")) for one in said), key=_numbers)
         if _numbers(version) < BASELINE:
             words = f"version {version} is too old: Parley needs {BASELINE[0]}.{BASELINE[1]} or newer"
-            return [Finding(level="error", subject="redis", words=words), *_risks(said)]
+            return [CheckResult(level="error", subject="redis", words=words), *_risks(said)]
         nodes = f", a cluster of {len(said)}" if isinstance(self._client, RedisCluster) else ""
         return [
-            Finding(level="ok", subject="redis", words=f"version {version} answers{nodes}"),
+            CheckResult(level="ok", subject="redis", words=f"version {version} answers{nodes}"),
             *_risks(said),
         ]
 
@@ -242,7 +242,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")[:2]))
 
 
-def _risks(servers: Sequence[dict[str, Any]]) -> list[Finding]:
+def _risks(servers: Sequence[dict[str, Any]]) -> list[CheckResult]:
     words: dict[str, None] = {}  # said once, however many nodes it is true of
     for said in servers:
         policy = str(said.get("maxmemory_policy", "noeviction"))
@@ -264,4 +264,4 @@ def _risks(servers: Sequence[dict[str, Any]]) -> list[Finding]:
                 f"appendfsync is {sync}: when the server or its machine dies, {lost} of what was "
                 "acknowledged can be lost. Set it to always."
             ] = None
-    return [Finding(level="warning", subject="redis", words=text) for text in words]
+    return [CheckResult(level="warning", subject="redis", words=text) for text in words]

@@ -16,11 +16,11 @@ DAY_S = 86_400
 SEEN_S = DAY_S  # platforms redeliver within minutes; a day leaves room for an outage
 LEASE_S = DAY_S
 WAITING_S = DAY_S
-BURIED_S = 30 * DAY_S
-FEED_S = 600
+DEAD_LETTER_S = 30 * DAY_S
+EVENT_STREAM_S = 600
 SPENT_S = 400 * DAY_S
 HELD_S = 2 * DAY_S  # how long it is known that an event was settled: longer than anybody takes to ask again
-OWED_S = 30 * DAY_S
+PENDING_CHARGE_S = 30 * DAY_S
 TALKS_S = 400 * DAY_S  # a turn of a conversation that goes on outlives the retention
 VECTOR_S = 30 * DAY_S
 PACE_S = 3600
@@ -28,22 +28,22 @@ REFUSED_S = DAY_S  # a deployment that is given another model is learnt anew
 CHOICE_S = 400 * DAY_S
 CONFIRM_S = 600
 CONFIRMED_S = DAY_S  # a redelivered confirmation is answered with what the first one did
-NUDGES = "parley:nudge"
+WAKEUPS = "parley:nudge"
 """The channel that carries the number of a shard in which something became due."""
 RECENT = "parley:{studio}:recent"
 """When each conversation was last answered: what the studio lists."""
 STOPS = "parley:stop"
 """The channel that carries, in three lines, a conversation, the event whose answer is not wanted any more,
 and why."""
-LOOKS = "parley:look"
+LIVE_VIEW_REQUESTS = "parley:look"
 """The channel that tells workers that somebody looks at what they are answering."""
-STAGE = "parley:stage"
+LIVE_VIEW = "parley:stage"
 """The channel on which they then tell it."""
 PUBLISHED = "parley:published"
 """The channel that tells that a template or a pool was published."""
-BOUND = "parley:{prompts}:bound"
+ASSIGNMENTS = "parley:{prompts}:bound"
 """The tenants in which a template was chosen for a place."""
-SAVES = "parley:{prompts}:saves"
+SAVED_CONFIGS = "parley:{prompts}:saves"
 VERSIONS = "parley:{prompts}:versions"
 PROPOSALS = "parley:{prompts}:proposals"
 PROPOSAL_S = 90 * DAY_S
@@ -176,19 +176,19 @@ def shard_of(conversation: str) -> int:
     return zlib.crc32(conversation.encode()) % SHARDS
 
 
-def room(shard: int) -> str:
+def shard_prefix(shard: int) -> str:
     """The prefix of every key of a shard; scripts build the keys of a claimed conversation from it."""
     return f"parley:{{p{shard:02d}}}:"
 
 
 def ready(shard: int) -> str:
     """Conversations with something waiting, by when they are next due."""
-    return f"{room(shard)}ready"
+    return f"{shard_prefix(shard)}ready"
 
 
 def of(kind: str, conversation: str, *rest: str) -> str:
     """The key of this kind for a conversation."""
-    return ":".join((f"{room(shard_of(conversation))}{kind}", conversation, *rest))
+    return ":".join((f"{shard_prefix(shard_of(conversation))}{kind}", conversation, *rest))
 
 
 def of_tenant(kind: str, tenant: str, *rest: str) -> str:
@@ -201,24 +201,24 @@ def spent(tenant: str, period: str, scope: str, id: str = "") -> str:
     return of_tenant("spent", tenant, period, scope, id)
 
 
-def tally(tenant: str, day: date) -> str:
+def daily_totals(tenant: str, day: date) -> str:
     """What a tenant used on a day (UTC), by template, deployment, channel and person."""
     return of_tenant("tally", tenant, day.isoformat())
 
 
-def payers(day: date) -> str:
+def tenants_of(day: date) -> str:
     """The tenants that used something on a day (UTC)."""
     return f"parley:{{studio}}:payers:{day.isoformat()}"
 
 
-def owed(shard: int) -> str:
+def pending_charges(shard: int) -> str:
     """What the turns of a shard cost, from their commit until they are settled."""
-    return f"{room(shard)}owed"
+    return f"{shard_prefix(shard)}owed"
 
 
 def talks(shard: int, tenant: str, user: str) -> str:
     """The conversations of a person in a shard: beside their turns, to be written in one step with them."""
-    return f"{room(shard)}talks:{tenant}:{user}"
+    return f"{shard_prefix(shard)}talks:{tenant}:{user}"
 
 
 def latency(at: datetime) -> str:
@@ -228,15 +228,15 @@ def latency(at: datetime) -> str:
 
 def waiting(shard: int) -> str:
     """How many events of each tenant wait in a shard."""
-    return f"{room(shard)}waiting"
+    return f"{shard_prefix(shard)}waiting"
 
 
-def buried(shard: int) -> str:
+def dead_letters(shard: int) -> str:
     """Events of a shard that were given up."""
-    return f"{room(shard)}buried"
+    return f"{shard_prefix(shard)}buried"
 
 
-def vault(name: str) -> str:
+def secret(name: str) -> str:
     """What an adapter keeps under a name."""
     return f"parley:{{vault}}:vault:{name}"
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 KEY_FILE = "secret.key"
 
 
-class Vault:
+class SecretStore:
     """Keeps bytes under names. Every method raises StateUnavailable, and ConfigError for a bad key.
 
     `secrets` are Fernet keys with commas between them: the first encrypts, all of them decrypt, so a key is
@@ -38,26 +38,26 @@ class Vault:
 
     async def get(self, name: str) -> bytes | None:
         """What is kept under a name; None also, with a word in the log, when no key opens it."""
-        return await self._open(name, await self._redis.call("GET", keys.vault(name)))
+        return await self._open(name, await self._redis.call("GET", keys.secret(name)))
 
     async def put(self, name: str, value: bytes, life_s: int | None = None) -> None:
         """Keep something, for so long, or until it is deleted."""
         sealed = (await self._cipher()).encrypt(value)
         life = ("EX", life_s) if life_s is not None else ()
-        await self._redis.call("SET", keys.vault(name), sealed, *life)
+        await self._redis.call("SET", keys.secret(name), sealed, *life)
 
     async def take(self, name: str) -> bytes | None:
         """Get and delete in one step: for what may be used once."""
-        return await self._open(name, await self._redis.call("GETDEL", keys.vault(name)))
+        return await self._open(name, await self._redis.call("GETDEL", keys.secret(name)))
 
     async def delete(self, name: str) -> None:
         """Delete what is kept under a name."""
-        await self._redis.call("DEL", keys.vault(name))
+        await self._redis.call("DEL", keys.secret(name))
 
     async def names(self, prefix: str) -> list[str]:
         """The names that begin like this, in order."""
-        start = len(keys.vault(""))
-        return sorted([name[start:] async for name in self._redis.scan(literal(keys.vault(prefix)) + "*")])
+        start = len(keys.secret(""))
+        return sorted([name[start:] async for name in self._redis.scan(literal(keys.secret(prefix)) + "*")])
 
     async def _open(self, name: str, sealed: bytes | None) -> bytes | None:
         if sealed is None:

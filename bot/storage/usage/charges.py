@@ -9,9 +9,9 @@ from datetime import datetime
 import msgspec
 
 from bot.domain.errors import StateUnavailable
-from bot.domain.events import Said, Value, now
+from bot.domain.events import Frozen, MessageReceived, now
 from bot.domain.turns import Turn, Usage
-from bot.storage.conversations.search import Archive
+from bot.storage.conversations.search import ConversationSearch
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
@@ -25,17 +25,17 @@ SWEEP_S = 20.0
 _TENANTS_KNOWN = 10_000
 
 
-class Bill(Value):
+class Charge(Frozen):
     """What one event cost, and who pays. `at` is in UTC, to the day and month of which it counts.
 
     `turns` is how many answers it counts as: none for work that no person asked for. `channel` is empty in
-    one-to-one chats; `room` is how the place stands in the books.
+    one-to-one chats; `place` is how the place stands in usage reports.
     """
 
     event: str
     tenant: str
     person: str
-    room: str
+    place: str = msgspec.field(name="room")
     template: str
     conversation: str
     at: datetime
@@ -45,22 +45,24 @@ class Bill(Value):
 
 
 _encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(Bill)
+_decoder = msgspec.json.Decoder(Charge)
 
 
-def channel_of(said: Said) -> str:
-    """The room whose limits hold for a message; empty in one-to-one chats."""
+def channel_of(said: MessageReceived) -> str:
+    """The channel whose limits hold for a message; empty in one-to-one chats."""
     return "" if said.direct else said.channel
 
 
-def bill_of(said: Said, event: str, template: str, usage: Sequence[Usage], *, turns: int = 1) -> Bill:
+def charge_of(
+    said: MessageReceived, event: str, template: str, usage: Sequence[Usage], *, turns: int = 1
+) -> Charge:
     """What an event cost until now. It differs from what was said when that was answered anew."""
     channel = channel_of(said)
-    return Bill(
+    return Charge(
         event=event,
         tenant=said.user.tenant,
         person=said.user.id,
-        room=f"{said.address.adapter} {channel or 'direct'}",
+        place=f"{said.address.adapter} {channel or 'direct'}",
         template=template,
         conversation=said.address.conversation,
         at=now(),
@@ -70,23 +72,23 @@ def bill_of(said: Said, event: str, template: str, usage: Sequence[Usage], *, tu
     )
 
 
-def bill(turn: Turn, event: str = "") -> Bill:
+def charge(turn: Turn, event: str = "") -> Charge:
     """What a turn cost."""
     turns = int(bool(turn.usage) or turn.outcome == "answered")
     template = turn.template.partition("@")[0] or "none"
-    return bill_of(turn.said, event or turn.id, template, turn.usage, turns=turns)
+    return charge_of(turn.said, event or turn.id, template, turn.usage, turns=turns)
 
 
-class Bills:
+class Charges:
     """Settling is idempotent by the event, for as long as a reservation is remembered (`keys.HELD_S`)."""
 
-    def __init__(self, redis: Redis, archive: Archive) -> None:
+    def __init__(self, redis: Redis, search: ConversationSearch) -> None:
         self._redis = redis
-        self._archive = archive
-        self._settled: list[Bill] = []
+        self._search = search
+        self._settled: list[Charge] = []
         self._tenants: set[str] = set()
 
-    async def settle(self, one: Bill) -> None:
+    async def settle(self, one: Charge) -> None:
         """Turn what an event reserved into what it cost. Raises StateUnavailable."""
         await self._pay(one.tenant, one.event, _encode(one))
         self._settled.append(one)
@@ -130,12 +132,23 @@ class Bills:
         days = {(one.at.date(), one.tenant) for one in done}
         new = {f"{day} {tenant}" for day, tenant in days} - self._tenants
         try:
-            await self._archive.note({one.conversation: one.at for one in done})
+            await self._search.note({one.conversation: one.at for one in done})
             await self._redis.many(
                 [
-                    *(("HDEL", keys.owed(keys.shard_of(one.conversation)), one.event) for one in done),
-                    *(("SADD", keys.payers(day), tenant) for day, tenant in days if f"{day} {tenant}" in new),
-                    *(("EXPIRE", keys.payers(day), keys.SPENT_S) for day in {day for day, _ in days} if new),
+                    *(
+                        ("HDEL", keys.pending_charges(keys.shard_of(one.conversation)), one.event)
+                        for one in done
+                    ),
+                    *(
+                        ("SADD", keys.tenants_of(day), tenant)
+                        for day, tenant in days
+                        if f"{day} {tenant}" in new
+                    ),
+                    *(
+                        ("EXPIRE", keys.tenants_of(day), keys.SPENT_S)
+                        for day in {day for day, _ in days}
+                        if new
+                    ),
                 ]
             )
         except StateUnavailable:
@@ -150,9 +163,9 @@ class Bills:
 
         What a living worker settles just now is settled once all the same. Raises StateUnavailable.
         """
-        looks = [("HVALS", keys.owed(shard)) for shard in range(keys.SHARDS)]
-        owed: Sequence[bytes] = [record for records in await self._redis.many(looks) for record in records]
-        found = [one for one in map(_read, owed) if one is not None]
+        looks = [("HVALS", keys.pending_charges(shard)) for shard in range(keys.SHARDS)]
+        pending: Sequence[bytes] = [record for records in await self._redis.many(looks) for record in records]
+        found = [one for one in map(_read, pending) if one is not None]
         for one in found:
             await self.settle(one)
         await self.tidy()
@@ -161,7 +174,7 @@ class Bills:
         return len(found)
 
 
-def _read(record: bytes) -> Bill | None:
+def _read(record: bytes) -> Charge | None:
     try:
         return _decoder.decode(record)
     except msgspec.MsgspecError as error:

@@ -10,7 +10,7 @@ _PACE = Script("pace")
 _MS = 1000
 
 
-class Taken(NamedTuple):
+class CooldownDecision(NamedTuple):
     """Which candidate may be asked (`None`: none), after how long (of none: until one may be, at the least).
 
     For each candidate: how long it cools down, and the parameters that its model refuses.
@@ -38,7 +38,7 @@ class Cooldowns:
         longest_s: float,
         rests_s: Mapping[str, float],
         refused: Mapping[str, Collection[str]],
-    ) -> Taken:
+    ) -> CooldownDecision:
         """Choose the first candidate that is free, else the one that is free soonest, and charge it.
 
         `charges` are for each candidate the cost and the slack of its requests, then of its tokens, in
@@ -52,9 +52,9 @@ class Cooldowns:
             args += [rests_s.get(name, 0.0) * _MS, ",".join(sorted(refused.get(name, ())))]
         names = [key for name in (*candidates, *others) for key in keys.of_deployment(name)]
         if not names:
-            return Taken(None, 0.0, [], [])
+            return CooldownDecision(None, 0.0, [], [])
         answer: list[Any] = await self._redis.run(_PACE, names, args)
-        return Taken(
+        return CooldownDecision(
             chosen=int(answer[0]) - 1 if answer[0] else None,
             wait_s=int(answer[1]) / _MS,
             rests_s=[int(rest) / _MS for rest in answer[2::2]],

@@ -28,7 +28,7 @@ _MOST = 60
 _MARK = "\x1f"
 
 
-class Took(msgspec.Struct, frozen=True, kw_only=True):
+class HourlyLatency(msgspec.Struct, frozen=True, kw_only=True):
     """What a deployment took in one hour: half of its `count` calls at most `p50_s`, 95 % at most `p95_s`."""
 
     hour: datetime
@@ -78,19 +78,19 @@ class Latency:
         except StateUnavailable as error:
             log.debug("How long deployments took is not written down: %s", error)
 
-    async def read(self, hours: int) -> Sequence[Took]:
+    async def read(self, hours: int) -> Sequence[HourlyLatency]:
         """What was taken in the last hours, this one included, oldest first."""
         last = now().replace(minute=0, second=0, microsecond=0)
         times = [last - timedelta(hours=back) for back in range(hours - 1, -1, -1)]
         answers = await self._redis.many([("HGETALL", keys.latency(hour)) for hour in times])
-        found: list[Took] = []
+        found: list[HourlyLatency] = []
         for hour, pairs in zip(times, answers, strict=True):
             steps: dict[tuple[str, str], Counter[int]] = {}
             for field, count in pairs.items():
                 deployment, measure, step = field.decode().split(_MARK)
                 steps.setdefault((deployment, measure), Counter())[int(step)] += int(count)
             found += [
-                Took(
+                HourlyLatency(
                     hour=hour,
                     deployment=deployment,
                     measure=measure,

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 _TAKE = Script("limit")
 
 
-class Limiter:
+class WindowLimiter:
     """So many places in any 60 seconds, under one name, for all processes."""
 
     def __init__(self, redis: Redis) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 
 import msgspec
 
-from bot.domain import limits as budgets
-from bot.domain.events import Said, User, now
-from bot.domain.limits import Limit, Limits, Measure, Period
+from bot.domain.events import MessageReceived, User, now
+from bot.domain.limits import Limit, Limits, Measure, Period, ends, refusal, warning
 from bot.domain.prompts import Prompt
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 from bot.storage.usage import reports
-from bot.storage.usage.charges import Bill, Bills, channel_of
+from bot.storage.usage.charges import Charge, Charges, channel_of
 
 OUTPUT_TOKENS = 1000
 """What an answer is taken to have, where no template says how long it may be."""
@@ -29,7 +28,7 @@ _FORMS: Mapping[Period, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 _FIELDS: Mapping[Measure, str] = {"requests": "turns", "tokens": "tokens", "dollars": "microdollars"}
 
 
-class Spent(msgspec.Struct, frozen=True, kw_only=True):
+class PeriodUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody used in a stretch of time. `unpriced` counts calls whose price is unknown."""
 
     turns: int = 0
@@ -44,9 +43,9 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
         """The part of the tokens that was sent."""
         return self.tokens - self.output_tokens
 
-    def __add__(self, other: "Spent") -> "Spent":
+    def __add__(self, other: "PeriodUsage") -> "PeriodUsage":
         names = self.__struct_fields__
-        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return PeriodUsage(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +62,7 @@ def estimate(prompt: Prompt, usd: float | None, picture_tokens: int = 0) -> Esti
     return Estimate(tokens=prompt.input_tokens + output, usd=usd)
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How a limit stands: `used` holds what is set aside for answers being written; the minute ends in
     `minute_s`.
     """
@@ -78,16 +77,22 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         return max(self.limit.most - self.used, 0)
 
 
-class Ledger:
+class QuotaLedger:
     """Admission and sums per person, channel and tenant. Every method raises StateUnavailable."""
 
-    def __init__(self, redis: Redis, bills: Bills, limits: Limits | None = None) -> None:
+    def __init__(self, redis: Redis, charges: Charges, limits: Limits | None = None) -> None:
         self._redis = redis
-        self._bills = bills
+        self._charges = charges
         self.limits = limits or Limits()
 
-    async def admit(
-        self, said: Said, event: str, estimates: Sequence[Estimate], *, more: bool = False, told: bool = True
+    async def reserve(
+        self,
+        said: MessageReceived,
+        event: str,
+        estimates: Sequence[Estimate],
+        *,
+        more: bool = False,
+        told: bool = True,
     ) -> str:
         """Reserve what an event may take. Raises RateLimited or BudgetSpent.
 
@@ -111,16 +116,16 @@ class Ledger:
         refusing, used, wait_ms, telling, told_of = map(int, answer[:5])
         late: list[bytes] = answer[5:]
         for abandoned in late:
-            await self._bills.give_back(user.tenant, abandoned.decode())
+            await self._charges.give_back(user.tenant, abandoned.decode())
         if refusing and late:  # what stood in the way may be free now
-            return await self.admit(said, event, estimates, more=more, told=told)
+            return await self.reserve(said, event, estimates, more=more, told=told)
         if refusing:
             limit = limits[refusing - 1]
             asked = {"requests": 1, "tokens": tokens, "dollars": microdollars}[limit.measure]
             left = limit.most - used
-            raise budgets.refusal(limit, left=left, asked=asked, at=at, minute_s=-(-wait_ms // 1000))
+            raise refusal(limit, left=left, asked=asked, at=at, minute_s=-(-wait_ms // 1000))
         known = 0 < telling <= len(limits)  # the setting may have changed since the first attempt
-        return budgets.warning(limits[telling - 1], told_of, at) if known else ""
+        return warning(limits[telling - 1], told_of, at) if known else ""
 
     def _limits(self, user: User, channel: str) -> tuple[Limit, ...]:
         return self.limits.of(person=user.id, channel=channel, tenant=user.tenant)
@@ -130,13 +135,13 @@ class Ledger:
         quiet = int(limit.most * self.limits.share) if told else limit.most
         return limit.scope, _FIELDS[limit.measure], limit.period, limit.most, quiet
 
-    async def settle(self, one: Bill) -> None:
+    async def settle(self, one: Charge) -> None:
         """Turn an event's reservation into what it really cost. Settling twice counts once."""
-        await self._bills.settle(one)
+        await self._charges.settle(one)
 
     # -------------------------------------------------------------- sums
 
-    async def standing(self, user: User, channel: str) -> Sequence[Standing]:
+    async def limit_status(self, user: User, channel: str) -> Sequence[LimitStatus]:
         """How every limit stands that holds for a person in a channel (empty: one-to-one)."""
         at, limits = now(), self._limits(user, channel)
         ids = {"person": user.id, "channel": channel, "tenant": ""}
@@ -147,7 +152,7 @@ class Ledger:
             commands += [("HMGET", name, field, f"held_{field}"), ("PTTL", name)]
         answers = await self._redis.many(commands) if commands else []
         return [
-            Standing(
+            LimitStatus(
                 limit=limit,
                 used=sum(int(amount or 0) for amount in answers[2 * n]),
                 minute_s=-(-max(answers[2 * n + 1], 0) // 1000) or 60,
@@ -155,17 +160,17 @@ class Ledger:
             for n, limit in enumerate(limits)
         ]
 
-    async def spent(self, tenant: str, user: str | None, first: date, last: date) -> Spent:
+    async def spent(self, tenant: str, user: str | None, first: date, last: date) -> PeriodUsage:
         """What a tenant, or one of its people, used from the first to the last of these days."""
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-        names = [_sums(tenant, user, f"{day}") for day in days]
+        names = [_counter_key(tenant, user, f"{day}") for day in days]
         answers = await self._redis.many([("HGETALL", name) for name in names])
-        return sum(map(_spent, answers), Spent())
+        return sum(map(_spent, answers), PeriodUsage())
 
-    async def today_and_month(self, user: User) -> tuple[Spent, Spent]:
+    async def today_and_month(self, user: User) -> tuple[PeriodUsage, PeriodUsage]:
         """What a person used on this day and in this month."""
         at = now()
-        names = [_sums(user.tenant, user.id, period) for period in (f"{at:%Y-%m-%d}", f"{at:%Y-%m}")]
+        names = [_counter_key(user.tenant, user.id, period) for period in (f"{at:%Y-%m-%d}", f"{at:%Y-%m}")]
         today, month = await self._redis.many([("HGETALL", name) for name in names])
         return _spent(today), _spent(month)
 
@@ -178,9 +183,9 @@ class Ledger:
         at = now()
         days = [at.date() - timedelta(days=n) for n in range(keys.SPENT_S // keys.DAY_S + 1)]
         months = list(dict.fromkeys(f"{day:%Y-%m}" for day in days))
-        names = [_sums(user.tenant, user.id, period) for period in (*map(str, days), *months)]
+        names = [_counter_key(user.tenant, user.id, period) for period in (*map(str, days), *months)]
         current = {
-            _sums(user.tenant, user.id, f"{at:{form}}"): budgets.ends(period, at)
+            _counter_key(user.tenant, user.id, f"{at:{form}}"): ends(period, at)
             for period, form in _FORMS.items()
             if period in self.counted(user)
         }
@@ -190,7 +195,7 @@ class Ledger:
         others = [name for name in names if name not in current]
         answers = await self._redis.many(
             [("DEL", name) for name in others]
-            + [("HDEL", keys.tally(user.tenant, day), *reports.fields_of(user)) for day in days]
+            + [("HDEL", keys.daily_totals(user.tenant, day), *reports.fields_of(user)) for day in days]
         )
         gone = dict(zip([*current, *others], [*ended, *answers], strict=False))
         return sum(bool(gone[name]) for name in names[: len(days)])
@@ -204,7 +209,7 @@ class Ledger:
         )
 
 
-def _sums(tenant: str, user: str | None, period: str) -> str:
+def _counter_key(tenant: str, user: str | None, period: str) -> str:
     return keys.spent(tenant, period, *(("tenant", "") if user is None else ("person", user)))
 
 
@@ -214,5 +219,5 @@ def _counter(tenant: str, limit: Limit, at: datetime, id: str) -> str:
     return keys.spent(tenant, f"{at:{_FORMS[limit.period]}}", limit.scope, id)
 
 
-def _spent(pairs: Mapping[bytes, bytes]) -> Spent:
-    return Spent(**{name: int(pairs.get(name.encode(), 0)) for name in Spent.__struct_fields__})
+def _spent(pairs: Mapping[bytes, bytes]) -> PeriodUsage:
+    return PeriodUsage(**{name: int(pairs.get(name.encode(), 0)) for name in PeriodUsage.__struct_fields__})

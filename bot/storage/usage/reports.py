@@ -14,7 +14,7 @@ _BATCH = 500
 """Days of tenants that are read at once."""
 
 
-class Sums(msgspec.Struct, frozen=True, kw_only=True):
+class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
     """`microdollars` leaves out the calls whose price is unknown; `unpriced` counts them."""
 
     turns: int = 0
@@ -23,21 +23,21 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     microdollars: int = 0
     unpriced: int = 0
 
-    def __add__(self, other: "Sums") -> "Sums":
+    def __add__(self, other: "UsageTotals") -> "UsageTotals":
         names = self.__struct_fields__
-        return Sums(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return UsageTotals(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """What one thing used on one day; `kind` is day, tenant, template, deployment, channel or person."""
 
     day: date
     kind: str
     name: str
-    sums: Sums
+    totals: UsageTotals
 
 
-class Books:
+class UsageReports:
     """Written when a turn is settled (`settle.lua`), for those who look after the bot.
 
     Every method raises StateUnavailable.
@@ -46,23 +46,25 @@ class Books:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def lines(self, first: date, last: date) -> Sequence[Line]:
+    async def rows(self, first: date, last: date) -> Sequence[UsageRow]:
         """What was used from the first to the last of these days, oldest first; of one day one line for each
         kind and name, in their order.
         """
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-        payers = await self._redis.many([("SMEMBERS", keys.payers(day)) for day in days])
-        pages = [(day, name.decode()) for day, names in zip(days, payers, strict=True) for name in names]
-        sums: dict[tuple[date, str, str], Sums] = {}
+        tenants = await self._redis.many([("SMEMBERS", keys.tenants_of(day)) for day in days])
+        pages = [(day, name.decode()) for day, names in zip(days, tenants, strict=True) for name in names]
+        totals: dict[tuple[date, str, str], UsageTotals] = {}
         for at in range(0, len(pages), _BATCH):
             batch = pages[at : at + _BATCH]
-            answers = await self._redis.many([("HGETALL", keys.tally(tenant, day)) for day, tenant in batch])
+            answers = await self._redis.many(
+                [("HGETALL", keys.daily_totals(tenant, day)) for day, tenant in batch]
+            )
             for (day, tenant), pairs in zip(batch, answers, strict=True):
                 for kind, name, own in _entries(tenant, pairs):
-                    sums[day, kind, name] = sums.get((day, kind, name), Sums()) + own
+                    totals[day, kind, name] = totals.get((day, kind, name), UsageTotals()) + own
         return [
-            Line(day=day, kind=kind, name=name, sums=sums[day, kind, name])
-            for day, kind, name in sorted(sums)
+            UsageRow(day=day, kind=kind, name=name, totals=totals[day, kind, name])
+            for day, kind, name in sorted(totals)
         ]
 
     async def forget(self, tenant: str) -> None:
@@ -70,29 +72,29 @@ class Books:
         beginning = _MARK.join(("person", "")).encode()
         last = now().date()
         for age in range(keys.SPENT_S // keys.DAY_S + 1):
-            name = keys.tally(tenant, last - timedelta(days=age))
+            name = keys.daily_totals(tenant, last - timedelta(days=age))
             fields = [one for one in await self._redis.call("HKEYS", name) if one.startswith(beginning)]
             if fields:
                 await self._redis.call("HDEL", name, *fields)
 
 
 def person(user: User) -> str:
-    """How a person stands in the books."""
+    """How a person stands in usage reports."""
     return f"{user.tenant}/{user.id}"
 
 
 def fields_of(user: User) -> list[str]:
     """The fields of a person, to be forgotten."""
-    return [_MARK.join(("person", person(user), measure)) for measure in Sums.__struct_fields__]
+    return [_MARK.join(("person", person(user), measure)) for measure in UsageTotals.__struct_fields__]
 
 
-def _entries(tenant: str, pairs: dict[bytes, bytes]) -> Iterable[tuple[str, str, Sums]]:
+def _entries(tenant: str, pairs: dict[bytes, bytes]) -> Iterable[tuple[str, str, UsageTotals]]:
     """What stands on the page of a tenant's day; its whole is the tenant's own line too."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     for field, amount in pairs.items():
         kind, name, measure = field.decode().split(_MARK)
         found.setdefault((kind, name), {})[measure] = int(amount)
     for (kind, name), measures in found.items():
-        yield kind, name, Sums(**measures)
+        yield kind, name, UsageTotals(**measures)
         if kind == "day":
-            yield "tenant", tenant, Sums(**measures)
+            yield "tenant", tenant, UsageTotals(**measures)

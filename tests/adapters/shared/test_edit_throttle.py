@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from adapters.shared.edit_throttle import Pace
+from adapters.shared.edit_throttle import EditThrottle
 from tests.support.patience import PATIENCE_S
 
 NEVER_S = 3600.0
@@ -37,53 +37,53 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_the_first_text_is_sent_at_once_and_the_second_waits_for_the_interval() -> None:
     screen = Screen()
-    pace = Pace(screen.show, NEVER_S)
-    pace.offer("one")
+    throttle = EditThrottle(screen.show, NEVER_S)
+    throttle.offer("one")
     await until(lambda: screen.sent == ["one"])
-    pace.offer("one two")
+    throttle.offer("one two")
     await asyncio.sleep(0.02)
     assert screen.sent == ["one"]
-    await pace.settle()
+    await throttle.settle()
 
 
 async def test_only_the_newest_text_is_sent_when_the_interval_is_over() -> None:
     screen = Screen()
-    pace = Pace(screen.show, 0.02)
+    throttle = EditThrottle(screen.show, 0.02)
     for text in ("a", "ab", "abc", "abcd"):
-        pace.offer(text)
+        throttle.offer(text)
     await until(lambda: screen.sent[-1:] == ["abcd"])
     assert screen.sent in (["abcd"], ["a", "abcd"])
-    await pace.settle()
+    await throttle.settle()
 
 
 async def test_a_slow_send_is_never_overtaken_by_another() -> None:
     screen = Screen()
     screen.gate.clear()
-    pace = Pace(screen.show, 0.001)
-    pace.offer("a")
+    throttle = EditThrottle(screen.show, 0.001)
+    throttle.offer("a")
     await until(lambda: screen.at_once == 1)
-    pace.offer("ab")
+    throttle.offer("ab")
     await asyncio.sleep(0.02)
     assert screen.at_once == 1
     screen.gate.set()
     await until(lambda: screen.sent == ["a", "ab"])
     assert screen.most_at_once == 1
-    await pace.settle()
+    await throttle.settle()
 
 
 async def test_settle_waits_for_the_send_in_flight_and_sends_nothing_more() -> None:
     screen = Screen()
     screen.gate.clear()
-    pace = Pace(screen.show, 0.001)
-    pace.offer("a")
+    throttle = EditThrottle(screen.show, 0.001)
+    throttle.offer("a")
     await until(lambda: screen.at_once == 1)
-    pace.offer("ab")
-    settled = asyncio.create_task(pace.settle())
+    throttle.offer("ab")
+    settled = asyncio.create_task(throttle.settle())
     await asyncio.sleep(0.01)
     assert not settled.done()
     screen.gate.set()
     await settled
-    pace.offer("abc")
+    throttle.offer("abc")
     await asyncio.sleep(0.02)
     assert screen.sent == ["a"]
 
@@ -96,14 +96,14 @@ async def test_a_failed_send_is_logged_and_the_next_text_is_sent(caplog: pytest.
         if text == "a":
             raise RuntimeError("the platform is away")
 
-    pace = Pace(flaky, 0.001)
-    pace.offer("a")
+    throttle = EditThrottle(flaky, 0.001)
+    throttle.offer("a")
     await until(lambda: sent == ["a"])
-    pace.offer("ab")
+    throttle.offer("ab")
     await until(lambda: sent == ["a", "ab"])
-    await pace.settle()
+    await throttle.settle()
     assert "could not be shown" in caplog.text
 
 
 async def test_settle_without_a_text_returns() -> None:
-    await Pace(Screen().show, NEVER_S).settle()
+    await EditThrottle(Screen().show, NEVER_S).settle()

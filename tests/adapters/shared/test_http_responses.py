@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from adapters.shared import http_responses
 from adapters.shared.entra import Keys, by_secret
-from adapters.slack.api.web_api import Unsure, WebApi
+from adapters.slack.api.web_api import SlackUnsure, WebApi
 from adapters.teams.api.connector import Connector
 from adapters.teams.cloud import Cloud
 from bot.domain.errors import PlatformUnavailable
@@ -47,7 +47,7 @@ async def hostile(request: pytest.FixtureRequest) -> AsyncGenerator[Served]:
 async def test_slack_may_not_fill_the_process(hostile: Served) -> None:
     """Field fault 93: an answer of Slack's without an end was read until the call's time was over."""
     session, address = hostile
-    with pytest.raises(Unsure):
+    with pytest.raises(SlackUnsure):
         await WebApi(session, SecretStr("xoxb"), f"{address}/api").call("auth.test", {})
 
 

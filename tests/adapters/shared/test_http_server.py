@@ -20,7 +20,7 @@ from aiohttp import ClientSession, ClientTimeout, web
 from adapters.shared import http_connections, http_server
 from adapters.shared.client_address import TrustedProxies, network_of
 from adapters.shared.http_body import read_body
-from adapters.shared.http_connections import Connection, ConnectionPool
+from adapters.shared.http_connections import ConnectionPool, HttpConnection
 from adapters.shared.http_server import connection_limit, serving
 from bot.domain.errors import ConfigError, Malformed
 from tests.support.processes import end, free_port, listening, start
@@ -163,7 +163,7 @@ async def test_where_no_connection_can_be_closed_the_next_one_is_told_to_come_ag
             writer.close()
 
 
-class _Waiting(Connection):
+class _Waiting(HttpConnection):
     """A connection whose client has sent nothing yet."""
 
     def __init__(self, pool: ConnectionPool, client: str) -> None:

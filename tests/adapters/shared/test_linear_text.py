@@ -24,9 +24,9 @@ from bot.evals import checks
 from bot.evals.cases import Checks
 from bot.generation import image_options
 from bot.llm.demo import model, rules
-from bot.llm.routing.continuation import Seam
+from bot.llm.routing.continuation import ContinuationDeduper
 from bot.prompts import example_images
-from bot.prompts.body import HOLE
+from bot.prompts.body import PLACEHOLDER
 from tests.support import hostile_texts
 from tests.support.hostile_texts import HOSTILE, ORDINARY, SURFACES
 
@@ -215,7 +215,7 @@ def test_code_spans_are_those_of_commonmark() -> None:
         lambda: image_options.read(" " * LARGE + "x", Parameters(), "gpt-image"),
         lambda: from_markdown("**a " * LARGE),
         lambda: from_markdown("# " + " #" * LARGE + " a"),
-        lambda: HOLE.findall("{{" * LARGE),
+        lambda: PLACEHOLDER.findall("{{" * LARGE),
         lambda: example_images.PICTURE.findall("![" * LARGE),
         lambda: example_images.PICTURE.findall("![](" * LARGE),
         lambda: words_of_html("<!--" * LARGE),
@@ -246,10 +246,10 @@ def _asking(text: str) -> Prompt:
 def test_field_fault_92_an_answer_that_is_told_again_is_compared_once() -> None:
     """Field fault 92: the second part of a broken answer was looked for in the first one at each of its pieces."""
     shown = "".join(f"word{number} " for number in range(40_000))
-    seam = Seam(shown)
+    seam = ContinuationDeduper(shown)
     pieces = re.findall(r".{1,5}", shown + "and the rest.")
     assert "".join([*map(seam.feed, pieces), seam.end()]) == "and the rest."
-    seam = Seam(shown)
+    seam = ContinuationDeduper(shown)
     assert "".join([seam.feed(shown[-3_000:]), seam.feed("and on."), seam.end()]) == "and on."
 
 

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from adapters.slack import SlackAdapter
 from bot.domain.adapter import Receipt
-from bot.domain.events import Event, Post, Said
+from bot.domain.events import Event, MessageReceived, PostedMessage
 from bot.domain.turns import Reply
 from tests.simulators.slack import SlackSimulator
 
@@ -33,9 +33,9 @@ class Engine:
         return self.receipt
 
     @property
-    def said(self) -> list[Said]:
+    def said(self) -> list[MessageReceived]:
         """What people said."""
-        return [event for event in self.events if isinstance(event, Said)]
+        return [event for event in self.events if isinstance(event, MessageReceived)]
 
 
 @dataclass
@@ -46,19 +46,23 @@ class Room:
     adapter: SlackAdapter
     engine: Engine
 
-    async def asked(self, text: str = "<@U0BOT> why?", channel: str = "C0GENERAL", **more: Any) -> Said:
+    async def asked(
+        self, text: str = "<@U0BOT> why?", channel: str = "C0GENERAL", **more: Any
+    ) -> MessageReceived:
         """A person asks; returns what the engine was given."""
         await self.slack.say(channel, "U0ALICE", text, **more)
         return self.engine.said[-1]
 
-    async def open(self, said: Said, begun: Post | None = None, retry: bool = False) -> Post:
+    async def open(
+        self, said: MessageReceived, begun: PostedMessage | None = None, retry: bool = False
+    ) -> PostedMessage:
         return await self.adapter.open(said.address, begun, retry)
 
-    def shown(self, said: Said) -> list[str]:
+    def shown(self, said: MessageReceived) -> list[str]:
         """What a person reads in the thread of a question."""
         return self.slack.answers(said.address.data["channel"], said.address.data["thread"])
 
-    async def answer(self, said: Said, text: str) -> Post:
+    async def answer(self, said: MessageReceived, text: str) -> PostedMessage:
         """Open and close with a text."""
         return await self.adapter.close(await self.open(said), Reply(text=text))
 

@@ -18,9 +18,9 @@ from pydantic import SecretStr
 from adapters.studio import StudioAdapter
 from adapters.studio.auth.entra import Entra, Registration
 from bot.app.server import find_adapters, web_app
-from bot.app.services import House, open_house
+from bot.app.services import Services, open_services
 from bot.app.settings import Settings
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
 from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory, ScriptedEngine
@@ -49,7 +49,7 @@ class Studio:
     url: str
     adapter: StudioAdapter
     engine: ScriptedEngine
-    feed: MemoryFeed
+    event_stream: MemoryFeed
     history: MemoryHistory
     stop: Callable[[], Awaitable[None]]
 
@@ -63,7 +63,7 @@ def red_picture() -> bytes:
     return file.getvalue()
 
 
-def script(said: Said) -> Reply:
+def script(said: MessageReceived) -> Reply:
     """What the engine of these tests answers."""
     if said.text.startswith("/image"):
         alt = said.text.removeprefix("/image ")
@@ -75,10 +75,10 @@ def script(said: Said) -> Reply:
 
 async def start(token: str | None = None, port: int = 0, registration: Registration | None = None) -> Studio:
     """A studio on a free port of 127.0.0.1."""
-    feed, history = MemoryFeed(), MemoryHistory()
+    event_stream, history = MemoryFeed(), MemoryHistory()
     engine = ScriptedEngine(script, history)
     entra = Entra(registration) if registration else None
-    adapter = StudioAdapter(feed, history, SecretStr(token) if token else None, entra=entra)
+    adapter = StudioAdapter(event_stream, history, SecretStr(token) if token else None, entra=entra)
     engine.adapter = adapter
     app = web.Application()
     app.add_routes(adapter.routes(engine.accept))
@@ -93,7 +93,7 @@ async def start(token: str | None = None, port: int = 0, registration: Registrat
         await adapter.__aexit__(None, None, None)
         await runner.cleanup()
 
-    return Studio(f"http://127.0.0.1:{runner.addresses[0][1]}", adapter, engine, feed, history, stop)
+    return Studio(f"http://127.0.0.1:{runner.addresses[0][1]}", adapter, engine, event_stream, history, stop)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ class Whole:
     """A whole Parley in this process, with the demo model, and its address."""
 
     url: str
-    house: House
+    services: Services
 
 
 @asynccontextmanager
@@ -180,16 +180,16 @@ async def whole_parley(folder: Path, **changes: object) -> AsyncGenerator[Whole]
     """Web server, worker and a Redis of their own, as `parley serve` puts them together."""
     settings = Settings(_env_file=None, parley_data_dir=folder, port=0, **changes)  # pyright: ignore
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(open_house(settings, folder=folder))
-        adapters = [await stack.enter_async_context(one) for one in find_adapters(house)]
+        services = await stack.enter_async_context(open_services(settings, folder=folder))
+        adapters = [await stack.enter_async_context(one) for one in find_adapters(services)]
         until = asyncio.Event()
-        work = asyncio.create_task(house.worker(adapters).run(until))
-        runner = web.AppRunner(web_app(house, adapters), shutdown_timeout=1)
+        work = asyncio.create_task(services.worker(adapters).run(until))
+        runner = web.AppRunner(web_app(services, adapters), shutdown_timeout=1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         try:
-            yield Whole(f"http://127.0.0.1:{runner.addresses[0][1]}", house)
+            yield Whole(f"http://127.0.0.1:{runner.addresses[0][1]}", services)
         finally:
             until.set()
             await work

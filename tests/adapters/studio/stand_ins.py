@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bot.domain.adapter import Adapter, Receipt
 from bot.domain.errors import PlatformUnavailable, StateUnavailable
-from bot.domain.events import Edited, Event, Rated, Said, Stopped, now
+from bot.domain.events import Event, FeedbackGiven, MessageEdited, MessageReceived, StopRequested, now
 from bot.domain.prompts import Image
 from bot.domain.turns import Rating, Reply, Turn
 
@@ -75,16 +75,16 @@ class MemoryHistory:
 class ScriptedEngine:
     """Answers each message with what `script` says, piece by piece, and keeps the turn.
 
-    `gate` closed holds an answer after its first pieces; `away` and `busy` are what a store may say.
+    `guard` closed holds an answer after its first pieces; `away` and `busy` are what a store may say.
     """
 
-    def __init__(self, script: Callable[[Said], Reply], history: MemoryHistory) -> None:
+    def __init__(self, script: Callable[[MessageReceived], Reply], history: MemoryHistory) -> None:
         self.script = script
         self.history = history
         self.adapter: Adapter | None = None
         self.events: list[Event] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
+        self.guard = asyncio.Event()
+        self.guard.set()
         self.stopped = asyncio.Event()
         self.away = self.busy = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,33 +102,33 @@ class ScriptedEngine:
         self.events.append(event)
         turns = self.history.kept[event.address.conversation]
         match event:
-            case Said():
+            case MessageReceived():
                 self._run(event, len(turns))
-            case Edited(target=target, text=text):
+            case MessageEdited(target=target, text=text):
                 place = next(at for at, turn in enumerate(turns) if turn.id == target)
                 self._run(replace(turns[place].said, text=text), place)
-            case Rated(post=post, good=good):
+            case FeedbackGiven(post=post, good=good):
                 place = next(at for at, turn in enumerate(turns) if turn.post and turn.post.id == post)
                 turns[place] = replace(turns[place], ratings={event.user.id: Rating(good=good)})
-            case Stopped():
+            case StopRequested():
                 self.stopped.set()
             case _:
                 pass
         return "accepted"
 
-    def _run(self, said: Said, place: int) -> None:
+    def _run(self, said: MessageReceived, place: int) -> None:
         task = asyncio.create_task(self._answer(said, place))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, said: Said, place: int) -> None:
+    async def _answer(self, said: MessageReceived, place: int) -> None:
         assert self.adapter is not None
         began, reply = now(), self.script(said)
         post = await self.adapter.open(said.address, None, retry=False)
         for end in range(6, len(reply.text), 6):
             await self.adapter.update(post, reply.text[:end])
             await asyncio.sleep(0.01)
-            if end > len(reply.text) // 2 and not self.gate.is_set():
+            if end > len(reply.text) // 2 and not self.guard.is_set():
                 await self._hold()
                 if self.stopped.is_set():
                     reply = Reply(text=reply.text[:end] + "\n\n*Stopped.*")
@@ -149,7 +149,7 @@ class ScriptedEngine:
         self.history.kept[said.address.conversation][place : place + 1] = [turn]
 
     async def _hold(self) -> None:
-        waits = {asyncio.create_task(self.gate.wait()), asyncio.create_task(self.stopped.wait())}
+        waits = {asyncio.create_task(self.guard.wait()), asyncio.create_task(self.stopped.wait())}
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()

@@ -16,10 +16,19 @@ from pydantic import SecretStr
 from adapters.studio import StudioAdapter, chat_routes
 from adapters.studio.adapter import WHOLE_EVERY
 from adapters.studio.auth.guard import COOKIE, WRONG_TOKENS_PER_MINUTE
-from adapters.studio.chat.frames import render, written
+from adapters.studio.chat.frames import render, text_frame
 from adapters.studio.chat.requests import MAX_BODY_BYTES, MAX_TEXT
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Address, Attachment, Edited, Post, Rated, Said, Stopped, User
+from bot.domain.events import (
+    Address,
+    Attachment,
+    FeedbackGiven,
+    MessageEdited,
+    MessageReceived,
+    PostedMessage,
+    StopRequested,
+    User,
+)
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
 from tests.adapters.studio.conftest import PATIENCE_S, Studio, start
@@ -74,8 +83,8 @@ async def frames(http: ClientSession, studio: Studio, after: str = "") -> AsyncG
 
 
 async def whole_answer(http: ClientSession, studio: Studio) -> dict[str, Any]:
-    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as feed:
-        async for _, frame in feed:
+    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as event_stream:
+        async for _, frame in event_stream:
             if frame["kind"] == "done":
                 return frame
     raise AssertionError("the feed ended early")
@@ -85,7 +94,7 @@ async def test_a_message_is_written_down_as_the_person_s_own(http: ClientSession
     response = await say(http, studio, "/image a red bicycle")
     assert response.status == 202
     (said,) = studio.engine.events
-    assert isinstance(said, Said)
+    assert isinstance(said, MessageReceived)
     assert (said.id, said.text, said.direct) == (f"studio:{C}:{M}", "/image a red bicycle", True)
     assert said.address.conversation == f"studio:{C}"
     assert said.user == User(id=said.address.owner, tenant="studio")
@@ -98,7 +107,7 @@ async def test_a_resent_message_is_the_same_event_and_is_shown_once(
     await say(http, studio, "once")
     assert await (await say(http, studio, "once")).json() == {"receipt": "duplicate"}
     await whole_answer(http, studio)
-    kinds = [json.loads(frame)["kind"] for frame in studio.feed.frames[f"studio:{C}"]]
+    kinds = [json.loads(frame)["kind"] for frame in studio.event_stream.frames[f"studio:{C}"]]
     assert kinds.count("said") == kinds.count("open") == kinds.count("done") == 1
 
 
@@ -107,18 +116,18 @@ async def test_the_feed_resumes_after_the_last_frame_that_was_seen(
 ) -> None:
     await say(http, studio, "words")
     await whole_answer(http, studio)
-    async with frames(http, studio) as feed:
-        seen = [await anext(feed) for _ in range(3)]
+    async with frames(http, studio) as event_stream:
+        seen = [await anext(event_stream) for _ in range(3)]
     assert seen[0][1] == {"kind": "said", "event": M, "at": seen[0][1]["at"], "text": "words"}
-    async with frames(http, studio, after=seen[0][0]) as feed:
-        assert [await anext(feed) for _ in range(2)] == seen[1:]
+    async with frames(http, studio, after=seen[0][0]) as event_stream:
+        assert [await anext(event_stream) for _ in range(2)] == seen[1:]
 
 
 async def test_the_steps_of_an_answer_add_up_to_its_html(http: ClientSession, studio: Studio) -> None:
     await say(http, studio, "😀 **bold** and `code` 😀")
     done = await whole_answer(http, studio)
     shown = "".encode("utf-16-le")
-    for frame in map(json.loads, studio.feed.frames[f"studio:{C}"]):
+    for frame in map(json.loads, studio.event_stream.frames[f"studio:{C}"]):
         if frame["kind"] == "text":
             shown = shown[: frame["keep"] * 2] + frame["html"].encode("utf-16-le")
     text = shown.decode("utf-16-le")
@@ -127,7 +136,7 @@ async def test_the_steps_of_an_answer_add_up_to_its_html(http: ClientSession, st
 
 
 def test_a_step_keeps_what_is_common_and_counts_as_javascript_does() -> None:
-    step = written("e", "p", 0, "<p>😀 ab</p>", "<p>😀 abc</p>")
+    step = text_frame("e", "p", 0, "<p>😀 ab</p>", "<p>😀 abc</p>")
     assert (step.keep, step.html) == (8, "c</p>")
 
 
@@ -146,7 +155,7 @@ async def test_history_is_shown_as_safe_html_with_its_pictures(
         rate=True,
     )
 
-    def script(said: Said) -> Reply:
+    def script(said: MessageReceived) -> Reply:
         return reply
 
     studio.engine.script = script
@@ -191,10 +200,10 @@ async def test_stop_rating_and_edit_become_events(http: ClientSession, studio: S
     body = {"id": "b" * 32, "post": f"{C}.{M}", "good": False, "comment": "too long"}
     assert (await http.post(room(studio, "/rating"), json=body, headers=WRITE)).status == 202
     _, edited, stopped, rated = studio.engine.events
-    assert isinstance(edited, Edited)
+    assert isinstance(edited, MessageEdited)
     assert (edited.target, edited.text) == (f"studio:{C}:{M}", "hello")
-    assert isinstance(stopped, Stopped)
-    assert isinstance(rated, Rated)
+    assert isinstance(stopped, StopRequested)
+    assert isinstance(rated, FeedbackGiven)
     assert (rated.post, rated.good, rated.comment) == (f"{C}.{M}", False, "too long")
     body["post"] = f"{'d' * 32}.{M}"
     await refused(await http.post(room(studio, "/rating"), json=body, headers=WRITE), 400)
@@ -367,9 +376,9 @@ async def test_tokens_can_not_be_tried_without_end(http: ClientSession, locked: 
 
 async def test_the_server_can_stop_while_pages_are_open(http: ClientSession, studio: Studio) -> None:
     listening = asyncio.create_task(studio.adapter.listen(studio.engine.accept))
-    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as feed:
+    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as event_stream:
         listening.cancel()
-        assert [frame async for frame in feed] == []
+        assert [frame async for frame in event_stream] == []
         await refused(await http.get(room(studio, "/events")), 503)
 
 
@@ -393,9 +402,9 @@ async def test_files_are_refused_in_words(studio: Studio) -> None:
 
 
 async def test_open_streams_end_when_the_studio_closes(http: ClientSession, studio: Studio) -> None:
-    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as feed:
+    async with asyncio.timeout(PATIENCE_S), frames(http, studio) as event_stream:
         await studio.adapter.__aexit__(None, None, None)
-        assert [frame async for frame in feed] == []
+        assert [frame async for frame in event_stream] == []
 
 
 async def test_a_long_answer_carries_everything_now_and_then(
@@ -403,12 +412,12 @@ async def test_a_long_answer_carries_everything_now_and_then(
 ) -> None:
     """The feed keeps only the newest frames: a page that comes late finds a whole one among them."""
     monkeypatch.setattr("adapters.studio.adapter.FRAME_INTERVAL_S", 0.0)
-    post = Post(id=f"{C}.{M}", data={"conversation": f"studio:{C}", "message": M})
-    shown = studio.feed.frames[f"studio:{C}"]
+    post = PostedMessage(id=f"{C}.{M}", data={"conversation": f"studio:{C}", "message": M})
+    shown = studio.event_stream.frames[f"studio:{C}"]
     async with asyncio.timeout(PATIENCE_S):
         for length in range(1, WHOLE_EVERY + 2):
             await studio.adapter.update(post, "word " * length)
-            await studio.feed.grown(f"studio:{C}", length)
+            await studio.event_stream.grown(f"studio:{C}", length)
     keeps = [json.loads(frame)["keep"] for frame in shown]
     assert [number for number, keep in enumerate(keeps) if keep == 0] == [0, WHOLE_EVERY]
 
@@ -420,9 +429,9 @@ async def test_a_picture_that_is_being_drawn_travels_small_and_with_the_size_of_
     post = await studio.adapter.open(address, None, False)
     half = io.BytesIO()
     Pictures.new("RGB", (1536, 1024), "#abc").save(half, "PNG")
-    await studio.adapter.sketch(post, Image(mime="image/png", data=half.getvalue(), alt="a cat"))
-    await studio.adapter.sketch(post, Image(mime="image/png", data=b"no picture", alt="a cat"))
-    _, frame = studio.feed.frames[address.conversation]
+    await studio.adapter.show_partial_image(post, Image(mime="image/png", data=half.getvalue(), alt="a cat"))
+    await studio.adapter.show_partial_image(post, Image(mime="image/png", data=b"no picture", alt="a cat"))
+    _, frame = studio.event_stream.frames[address.conversation]
     sketch = json.loads(frame)
     assert {name: sketch[name] for name in ("kind", "alt", "width", "height")} == {
         "kind": "sketch",

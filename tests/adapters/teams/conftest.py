@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from adapters.teams import TeamsAdapter
 from bot.domain.adapter import Receipt
-from bot.domain.events import Event, Post, Said
+from bot.domain.events import Event, MessageReceived, PostedMessage
 from bot.domain.turns import Reply
 from tests.simulators.teams import APP_ID, PASSWORD, TeamsSimulator
 
@@ -40,14 +40,16 @@ class Rig:
         self.events.append(event)
         return self.receipt
 
-    async def asked(self, conversation: str, text: str = "hello", mention: bool = False) -> Said:
+    async def asked(self, conversation: str, text: str = "hello", mention: bool = False) -> MessageReceived:
         """What a question becomes."""
         await self.teams.say(conversation, "alice", text, mention)
         said = self.events[-1]
-        assert isinstance(said, Said)
+        assert isinstance(said, MessageReceived)
         return said
 
-    async def answer(self, said: Said, reply: Reply, growing: tuple[str, ...] = ()) -> Post:
+    async def answer(
+        self, said: MessageReceived, reply: Reply, growing: tuple[str, ...] = ()
+    ) -> PostedMessage:
         """Answer as a worker does."""
         post = await self.adapter.open(said.address, None, retry=False)
         for text in growing:

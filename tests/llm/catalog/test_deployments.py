@@ -8,7 +8,7 @@ import pytest
 from bot.domain.errors import ConfigError
 from bot.domain.turns import Deployment, Prices
 from bot.llm.catalog.catalog import key_names
-from bot.llm.catalog.deployments import Policy, Roster, load, simple
+from bot.llm.catalog.deployments import DeploymentConfig, Policy, load, simple
 
 ENDPOINT = "https://name.openai.azure.com"
 DOCS = Path(__file__).parents[3] / "docs"
@@ -75,7 +75,7 @@ def test_a_file_that_says_nothing_of_it_is_served_in_order(tmp_path: Path) -> No
     path = tmp_path / "deployments.yaml"
     path.write_text("deployments:\n  - name: gpt-4o\n")
     found = load(path, ENDPOINT)
-    assert found == Roster(deployments=found.deployments, policy="ordered", hedge_ms=None)
+    assert found == DeploymentConfig(deployments=found.deployments, policy="ordered", hedge_ms=None)
 
 
 def test_a_toml_file_says_the_same(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.turns import Finding, Prices
-from bot.llm.catalog.deployments import Roster
+from bot.domain.turns import CheckResult, Prices
+from bot.llm.catalog.deployments import DeploymentConfig
 from bot.llm.catalog.listing import listed, trials
-from bot.llm.catalog.probe import Probe, probe
+from bot.llm.catalog.probe import ProbeResult, probe
 from bot.llm.demo.model import deployments
-from bot.llm.routing import router as rooms
+from bot.llm.routing import router
 from tests.llm.conftest import KEY, Connect, deployment
 from tests.llm.scripted import Scripted, named
 from tests.simulators.azure import AzureSimulator, Deployed, Kind
@@ -96,7 +96,7 @@ async def test_the_test_asks_each_over_both_styles_of_api(azure: AzureSimulator,
 async def tried(azure: AzureSimulator) -> str:
     """What `parley deployments test` says of two deployments, without a process of its own."""
     both = (deployment(azure, name="gpt-4o"), deployment(azure, name="gpt-4o-mini", classic=False))
-    async with rooms.connect(both, {"AZURE_OPENAI_API_KEY": KEY}) as gateway:
+    async with router.connect(both, {"AZURE_OPENAI_API_KEY": KEY}) as gateway:
         return trials(await gateway.probe())
 
 
@@ -149,11 +149,11 @@ async def test_a_file_with_a_mistake_is_one_line_and_exit_code_2(
 
 
 async def test_the_demo_model_is_listed_and_answers() -> None:
-    async with rooms.connect(deployments(), {}) as gateway:
+    async with router.connect(deployments(), {}) as gateway:
         text = trials(await gateway.probe())
     for capability in ("chat", "image", "embedding"):
         assert cells(text, f"demo-{capability}").split()[3] == "ok"
-    assert "demo-chat" in listed(Roster(deployments=deployments()))
+    assert "demo-chat" in listed(DeploymentConfig(deployments=deployments()))
 
 
 async def test_the_first_token_is_timed_not_the_last(azure: AzureSimulator, connect: Connect) -> None:
@@ -168,11 +168,11 @@ async def test_a_price_that_nobody_knows_is_not_said_to_be_nothing() -> None:
     found = await probe(named("a"), Scripted("a"))
     assert found.usd is None
     assert "unknown" in trials([found])
-    assert "? / ? / ?" in listed(Roster(deployments=(named("a", prices=Prices()),)))
+    assert "? / ? / ?" in listed(DeploymentConfig(deployments=(named("a", prices=Prices()),)))
 
 
 def test_a_name_and_password_in_an_endpoint_are_not_shown() -> None:
     one = named("a", endpoint="http://me:secret@host:8080/v1/")
-    assert "secret" not in listed(Roster(deployments=(one,)))
-    finding = Finding(level="ok", subject="deployment a", words="answers")
-    assert "secret" not in trials([Probe(deployment=one, finding=finding)])
+    assert "secret" not in listed(DeploymentConfig(deployments=(one,)))
+    finding = CheckResult(level="ok", subject="deployment a", words="answers")
+    assert "secret" not in trials([ProbeResult(deployment=one, finding=finding)])

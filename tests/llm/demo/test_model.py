@@ -9,13 +9,13 @@ import pytest
 from PIL import Image as Pillow
 
 from bot.domain.errors import NotAllowed
-from bot.domain.events import Quote
+from bot.domain.events import QuotedMessage
 from bot.domain.prompts import Image, Message, Parameters, Prompt, Text, ToolResult, ToolSpec, say
 from bot.domain.turns import Delta
 from bot.generation.prompt_builder import quoted
 from bot.llm.demo.drawings import draw, edited, understood
 from bot.llm.demo.figures import THINGS
-from bot.llm.demo.model import ABILITIES, INTRODUCTION, OfflineModel, deployments, reply
+from bot.llm.demo.model import ABILITIES, INTRODUCTION, DemoModel, deployments, reply
 from bot.llm.demo.shapes import COLOURS
 from tests.llm.conftest import asks, text_of
 
@@ -42,8 +42,8 @@ def answer(*said: str, shots: tuple[Message, ...] = ()) -> str:
 
 QUOTED = quoted(
     [
-        Quote(author="Bob", text="The release is on Friday. What is 2 + 3?"),
-        Quote(author="Cy", text="my name is Cy, and I draw a cat"),
+        QuotedMessage(author="Bob", text="The release is on Friday. What is 2 + 3?"),
+        QuotedMessage(author="Cy", text="my name is Cy, and I draw a cat"),
     ]
 )
 
@@ -227,7 +227,7 @@ async def test_a_plain_wish_for_a_picture_calls_the_tool_where_it_is_there() -> 
 
     async def said(text: str, *tools: ToolSpec) -> list[Delta]:
         prompt = Prompt(template="t", capability="chat", messages=(say("user", text),), tools=tools)
-        return [delta async for delta in OfflineModel(pace_s=0).chat(prompt)]
+        return [delta async for delta in DemoModel(pace_s=0).chat(prompt)]
 
     call = (await said("Draw me a red bicycle!", spec))[0].call
     assert call is not None
@@ -237,7 +237,7 @@ async def test_a_plain_wish_for_a_picture_calls_the_tool_where_it_is_there() -> 
 
 
 async def test_it_streams_by_the_word_and_counts() -> None:
-    deltas = [delta async for delta in OfflineModel(pace_s=0).chat(asks("thanks"))]
+    deltas = [delta async for delta in DemoModel(pace_s=0).chat(asks("thanks"))]
     assert text_of(deltas).startswith("You're welcome!\n\n>")
     assert len(deltas) > 20
     usage = deltas[-1].usage
@@ -250,15 +250,15 @@ async def test_it_streams_by_the_word_and_counts() -> None:
 
 async def test_it_keeps_to_the_length_that_is_asked_for() -> None:
     short = asks("thanks", parameters=Parameters(max_output_tokens=3))
-    deltas = [delta async for delta in OfflineModel(pace_s=0).chat(short)]
+    deltas = [delta async for delta in DemoModel(pace_s=0).chat(short)]
     assert deltas[-1].finish == "length"
     assert len(deltas) <= 4
 
 
 async def test_near_texts_have_near_vectors() -> None:
     texts = ["reset my password", "how can I reset the password", "a red bicycle", ""]
-    vectors, usage = await OfflineModel().embed(texts)
-    again, _ = await OfflineModel().embed(texts)
+    vectors, usage = await DemoModel().embed(texts)
+    again, _ = await DemoModel().embed(texts)
     assert vectors == again
     assert [math.fsum(n * n for n in vector) for vector in vectors] == pytest.approx([1.0] * 4)
     near = math.fsum(a * b for a, b in zip(vectors[0], vectors[1], strict=True))
@@ -294,7 +294,7 @@ def has_colour(data: bytes, colour: tuple[int, int, int]) -> bool:
 
 
 async def test_a_red_bicycle_is_red_and_a_bicycle() -> None:
-    pictures, usage = await OfflineModel(deployments()[1]).draw(asks("a red bicycle", "image"))
+    pictures, usage = await DemoModel(deployments()[1]).draw(asks("a red bicycle", "image"))
     assert [(figure.name, figure.colour) for figure in understood("a red bicycle")] == [
         ("bicycle", COLOURS["red"])
     ]
@@ -311,7 +311,7 @@ def test_every_thing_can_be_drawn(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "things"),
+    ("picture_request", "things"),
     [
         ("two yellow flowers, a bird and mountains", ["flower", "bird", "mountain"]),
         ("a blue ship with a pink puppy", ["boat", "dog"]),
@@ -319,8 +319,8 @@ def test_every_thing_can_be_drawn(name: str) -> None:
         ("a car, a blue car and a car", ["car", "car"]),
     ],
 )
-def test_a_wish_is_read_for_what_can_be_drawn(wish: str, things: list[str]) -> None:
-    assert [figure.name for figure in understood(wish)] == things
+def test_a_wish_is_read_for_what_can_be_drawn(picture_request: str, things: list[str]) -> None:
+    assert [figure.name for figure in understood(picture_request)] == things
 
 
 def test_a_colour_belongs_to_the_next_thing_only() -> None:
@@ -350,21 +350,21 @@ def test_the_size_is_kept_within_reason(size: str | None, expected: tuple[int, i
 
 
 async def test_several_pictures_differ() -> None:
-    wish = asks("a dream", "image", Parameters(images=2, size="256x256"))
-    pictures, usage = await OfflineModel().draw(wish)
+    picture_request = asks("a dream", "image", Parameters(images=2, size="256x256"))
+    pictures, usage = await DemoModel().draw(picture_request)
     assert len({picture.data for picture in pictures}) == 2
     assert usage.images == 2
 
 
 def test_a_wish_in_any_script_or_length_is_drawn() -> None:
-    for wish in ("ein grünes Fahrrad 🚲 " * 50, "自転車", "\n"):
-        assert opened(draw(wish, "256x256")).size == (256, 256)
+    for picture_request in ("ein grünes Fahrrad 🚲 " * 50, "自転車", "\n"):
+        assert opened(draw(picture_request, "256x256")).size == (256, 256)
 
 
 async def test_field_note_39_make_it_brighter_changes_the_given_picture() -> None:
     data = draw("a cat", "256x256")
     asked = Message(role="user", parts=(Text(text="make it brighter"), Image(mime="image/png", data=data)))
-    pictures, _ = await OfflineModel().draw(Prompt(template="draw", capability="image", messages=(asked,)))
+    pictures, _ = await DemoModel().draw(Prompt(template="draw", capability="image", messages=(asked,)))
 
     def brightness(picture: bytes) -> float:
         grey = opened(picture).convert("L").tobytes()
@@ -375,11 +375,11 @@ async def test_field_note_39_make_it_brighter_changes_the_given_picture() -> Non
 
 
 @pytest.mark.parametrize(
-    "wish", ["in black and white", "blur it", "mirror", "rotate it", "make it blue", "nicer"]
+    "picture_request", ["in black and white", "blur it", "mirror", "rotate it", "make it blue", "nicer"]
 )
-def test_every_change_changes_something(wish: str) -> None:
+def test_every_change_changes_something(picture_request: str) -> None:
     data = draw("a cat on the left of a red house", "256x256")
-    assert edited(data, wish) != data
+    assert edited(data, picture_request) != data
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\x89PNG\r\n\x1a\nbroken", draw("a cat")[:200]])
@@ -390,14 +390,14 @@ def test_what_is_no_picture_cannot_be_changed(data: bytes) -> None:
 
 async def test_nothing_to_draw_is_a_question_back() -> None:
     with pytest.raises(NotAllowed):
-        await OfflineModel().draw(asks(" ", "image"))
+        await DemoModel().draw(asks(" ", "image"))
 
 
 async def test_a_wish_that_is_drawn_again_is_drawn_in_another_way() -> None:
-    model = OfflineModel(deployments()[1])
-    wish = asks("a red bicycle", "image", Parameters(size="256x256"))
-    first, _ = await model.draw(wish)
-    second, _ = await model.draw(wish)
+    model = DemoModel(deployments()[1])
+    picture_request = asks("a red bicycle", "image", Parameters(size="256x256"))
+    first, _ = await model.draw(picture_request)
+    second, _ = await model.draw(picture_request)
     asked = Message(role="user", parts=(Text(text="a red bicycle"), first[0]))
     varied, _ = await model.draw(Prompt(template="draw", capability="image", messages=(asked,), vary=True))
     assert len({first[0].data, second[0].data, varied[0].data}) == 3
@@ -407,24 +407,24 @@ async def test_a_wish_that_is_drawn_again_is_drawn_in_another_way() -> None:
 async def test_a_single_picture_can_be_watched() -> None:
     seen: list[Image] = []
 
-    async def glimpse(picture: Image) -> None:
+    async def on_partial_image(picture: Image) -> None:
         seen.append(picture)
 
-    model = OfflineModel(deployments()[1], pace_s=0)
-    (picture,), _ = await model.draw(asks("a red bicycle", "image"), glimpse)
-    await model.draw(asks("a dream", "image", Parameters(images=2)), glimpse)
+    model = DemoModel(deployments()[1], pace_s=0)
+    (picture,), _ = await model.draw(asks("a red bicycle", "image"), on_partial_image)
+    await model.draw(asks("a dream", "image", Parameters(images=2)), on_partial_image)
     assert len({picture.data, *(one.data for one in seen)}) == 3
     assert opened(seen[0].data).size == opened(picture.data).size
 
 
-@pytest.mark.parametrize("wish", ["a yellow sun", "make it dark"])
-def test_a_mask_is_kept_to(wish: str) -> None:
+@pytest.mark.parametrize("picture_request", ["a yellow sun", "make it dark"])
+def test_a_mask_is_kept_to(picture_request: str) -> None:
     data = draw("a red bicycle", "256x256")
     mask = Pillow.new("RGBA", (128, 128), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (0, 0, 64, 64))
     held = io.BytesIO()
     mask.save(held, "PNG")
-    changed = opened(edited(data, wish, held.getvalue()))
+    changed = opened(edited(data, picture_request, held.getvalue()))
     before = opened(data)
     box = (0, 0, 128, 128)
     assert changed.crop(box).tobytes() != before.crop(box).tobytes()
@@ -434,5 +434,8 @@ def test_a_mask_is_kept_to(wish: str) -> None:
 
 def test_a_wish_for_a_picture_is_rewritten_as_an_example_shows_or_not_at_all() -> None:
     shots = (say("user", "a dog"), say("assistant", "A brown dog, seen from the side."))
-    wishes = [prompt(wish, shots=shots, template="rewrite@123") for wish in ("A dog", "a red bicycle")]
-    assert [reply(one) for one in wishes] == ["A brown dog, seen from the side.", "a red bicycle"]
+    requests = [
+        prompt(picture_request, shots=shots, template="rewrite@123")
+        for picture_request in ("A dog", "a red bicycle")
+    ]
+    assert [reply(one) for one in requests] == ["A brown dog, seen from the side.", "a red bicycle"]

@@ -13,17 +13,16 @@ from msgspec.structs import replace
 from bot.domain.errors import BotError, ModelUnavailable
 from bot.domain.prompts import Image
 from bot.domain.turns import MAX_TOOL_CALLS
-from bot.llm.openai import chat_stream, image_stream, images
-from bot.llm.openai import client as clients
-from bot.llm.openai.chat_stream import Answer, Events
+from bot.llm.openai import chat_stream, client, image_stream, images
+from bot.llm.openai.chat_stream import ChatStream, EventParser
 from bot.llm.openai.client import Clients
 from bot.llm.openai.errors import retry_after_s, spent_for_s
-from bot.llm.openai.image_stream import Canvas
-from bot.llm.protocol import Overlong, Unfinished
+from bot.llm.openai.image_stream import ImageStream
+from bot.llm.protocol import AnswerTimeout, ImageInterrupted
 from bot.llm.routing.router import Gateway
 from tests.llm.conftest import KEY, Connect, asks, deployment, heard, text_of
 from tests.llm.scripted import Scripted, named, told
-from tests.simulators import azure_wire as wire
+from tests.simulators import azure_wire
 from tests.simulators.azure import AzureSimulator, Instead
 
 MANY = 10_000
@@ -34,10 +33,13 @@ def call(index: int, arguments: str = "{}", **more: object) -> bytes:
     function: object = {"name": "draw", "arguments": arguments}
     fragment: dict[str, object] = {"index": index, "id": f"c{index}", "function": function, **more}
     choice: dict[str, object] = {"index": 0, "delta": {"tool_calls": [fragment]}}
-    return wire.event({"choices": [choice]})
+    return azure_wire.event({"choices": [choice]})
 
 
-END = wire.event({"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]}) + b"data: [DONE]\n\n"
+END = (
+    azure_wire.event({"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]})
+    + b"data: [DONE]\n\n"
+)
 
 
 def endless(part: bytes, head: bytes = b"", status: int = 200, **headers: str) -> Instead:
@@ -100,7 +102,7 @@ async def test_a_stream_without_an_end_is_given_up_and_the_next_deployment_answe
 
 def test_no_more_calls_are_kept_than_may_ever_run_and_the_others_are_counted() -> None:
     """Field fault 91: 10,000 calls in one answer are read without keeping them."""
-    answer = Answer()
+    answer = ChatStream()
     for n in range(MANY):
         answer.read(call(n, "{"))
         answer.read(call(n, "}", id=None, function={"arguments": "}"}))
@@ -122,10 +124,10 @@ async def test_calls_that_were_dropped_reach_whoever_asked(azure: AzureSimulator
 
 def test_names_ids_and_models_have_a_bound() -> None:
     """Field fault 93: whatever is put together from fragments, or kept, has a bound."""
-    answer = Answer()
+    answer = ChatStream()
     for _ in range(100):
         answer.read(call(0, "", id="i" * 10_000, function={"name": "n" * 10_000}))
-    answer.read(wire.event({"model": "m" * 100_000, "choices": []}) + END)
+    answer.read(azure_wire.event({"model": "m" * 100_000, "choices": []}) + END)
     (delta,) = answer.calls()
     assert delta.call is not None
     assert max(len(delta.call.id), len(delta.call.name), len(answer.model)) <= 256
@@ -134,25 +136,25 @@ def test_names_ids_and_models_have_a_bound() -> None:
 def test_an_answer_without_an_end_is_not_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """Field fault 93: however small its events are, an answer has a last one."""
     monkeypatch.setattr(chat_stream, "MAX_STREAM_BYTES", 100_000)
-    answer, data = Answer(), wire.event({"choices": [{"delta": {"content": "x"}}]})
+    answer, data = ChatStream(), azure_wire.event({"choices": [{"delta": {"content": "x"}}]})
     answer.read(data * (90_000 // len(data)))
-    with pytest.raises(Overlong):
+    with pytest.raises(AnswerTimeout):
         answer.read(data * (20_000 // len(data)))
 
 
 def test_an_event_may_be_as_long_as_allowed_however_it_is_cut() -> None:
     """Field fault 93: the bound is of the event, not of the reads that it came in."""
     text = "x" * (chat_stream.MAX_EVENT_BYTES - 1000)
-    data = wire.event({"choices": [{"delta": {"content": text}}]}) + END
+    data = azure_wire.event({"choices": [{"delta": {"content": text}}]}) + END
     for size in (len(data), 65536, 1000):
-        answer = Answer()
+        answer = ChatStream()
         assert "".join(answer.read(data[at : at + size]) for at in range(0, len(data), size)) == text
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
 def test_many_small_events_in_a_row_are_no_long_one(size: int) -> None:
     """Field fault 93: what is complete no longer counts."""
-    events = Events(most_bytes=50)
+    events = EventParser(most_bytes=50)
     sent = b"data: " + b"x" * 40 + b"\n\n"
     found = [one for at in range(0, 20 * len(sent), size) for one in events.feed((sent * 20)[at : at + size])]
     assert found == [b"x" * 40] * 20
@@ -161,17 +163,17 @@ def test_many_small_events_in_a_row_are_no_long_one(size: int) -> None:
 def test_only_the_choice_that_was_asked_for_is_read() -> None:
     """Field fault 93: a server that sends several answers at once had them woven into one."""
     choices = [{"index": n, "delta": {"content": f"answer {n}. "}} for n in range(1000)]
-    answer = Answer()
-    assert answer.read(wire.event({"choices": choices}) + END) == "answer 0. "
+    answer = ChatStream()
+    assert answer.read(azure_wire.event({"choices": choices}) + END) == "answer 0. "
 
 
 def test_notes_of_the_filter_have_a_bound() -> None:
     """Field fault 93: categories that nobody knows are a place to accumulate, too."""
-    answer = Answer()
+    answer = ChatStream()
     for n in range(2000):
         results = {f"{n} " + "c" * 1000: {"filtered": False, "severity": "low"}}
         choice = {"index": 0, "delta": {"content": "x"}, "content_filter_results": results}
-        answer.read(wire.event({"choices": [choice]}))
+        answer.read(azure_wire.event({"choices": [choice]}))
     assert len(answer.filter) <= 51
     assert max(map(len, answer.filter)) < 100
 
@@ -183,8 +185,8 @@ async def test_counts_that_are_impossible_harm_no_sum(
     """Field fault 93: a number of tokens that no ledger can add up is brought into reason."""
     usage = {"prompt_tokens": count, "completion_tokens": count}
     azure.instead["chat"] = sends(
-        wire.event({"choices": [{"delta": {"content": "hi"}}]}),
-        wire.event({"choices": [], "usage": usage}),
+        azure_wire.event({"choices": [{"delta": {"content": "hi"}}]}),
+        azure_wire.event({"choices": [], "usage": usage}),
         END,
     )
     deltas, error = await heard(connect().chat(asks("Hello")))
@@ -235,7 +237,7 @@ async def test_a_compressed_refusal_is_cut_before_it_is_unpacked(
         tracemalloc.stop()
     assert isinstance(error, BotError)
     assert most_bytes < 200 * 2**20
-    assert len(bomb) > clients.MAX_REFUSAL_BYTES
+    assert len(bomb) > client.MAX_REFUSAL_BYTES
 
 
 async def test_vectors_without_an_end_are_given_up(
@@ -266,7 +268,7 @@ def test_a_wait_without_an_end_is_not_kept_to(value: str) -> None:
 
 # ------------------------------------------------------------------ pictures
 
-PNG = wire.png(8, 8)
+PNG = azure_wire.png(8, 8)
 
 
 def pictures(*encoded: str) -> bytes:
@@ -309,16 +311,16 @@ async def test_a_picture_that_is_none_is_the_deployment_s_fault(
 def partials(count: int) -> Iterable[bytes]:
     encoded = base64.b64encode(PNG).decode()
     for _ in range(count):
-        yield wire.event({"type": "image_generation.partial_image", "b64_json": encoded})
+        yield azure_wire.event({"type": "image_generation.partial_image", "b64_json": encoded})
 
 
 def test_unfinished_pictures_are_shown_a_few_times_only() -> None:
     """Field fault 93: partial pictures are decoded one by one, and somebody may send thousands."""
-    drawing = Canvas()
+    drawing = ImageStream()
     assert sum(len(drawing.read(data)) for data in partials(1000)) == 8
     done = {"type": "image_generation.completed", "b64_json": "QQ=="}
     for _ in range(1000):
-        drawing.read(wire.event(done))
+        drawing.read(azure_wire.event(done))
     assert len(drawing.made.data) == images.MAX_IMAGES
 
 
@@ -329,7 +331,7 @@ async def test_a_drawing_without_an_end_is_given_up(
     monkeypatch.setattr(image_stream, "MAX_RESPONSE_BYTES", 2**20)
     azure.instead["paint"] = endless(b"".join(partials(50)))
 
-    async def glimpse(picture: Image) -> None: ...
+    async def on_partial_image(picture: Image) -> None: ...
 
-    with pytest.raises(Unfinished, match="no end"):
-        await connect(**PAINTER).draw(asks("a cat", "image"), glimpse)
+    with pytest.raises(ImageInterrupted, match="no end"):
+        await connect(**PAINTER).draw(asks("a cat", "image"), on_partial_image)

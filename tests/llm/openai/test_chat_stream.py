@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain.errors import BotError, ContentFiltered, ModelUnavailable
 from bot.llm.openai import chat_stream
-from bot.llm.openai.chat_stream import Answer, Events
+from bot.llm.openai.chat_stream import ChatStream, EventParser
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "azure"
 
@@ -15,15 +15,15 @@ def recorded(name: str) -> bytes:
     return (RECORDED / name).read_bytes()
 
 
-def read(data: bytes, size: int | None = None) -> tuple[str, Answer]:
+def read(data: bytes, size: int | None = None) -> tuple[str, ChatStream]:
     """What an answer holds after the bytes came in reads of this size."""
-    answer = Answer()
+    answer = ChatStream()
     step = size or len(data)
     text = "".join(answer.read(data[at : at + step]) for at in range(0, len(data), step))
     return text + answer.end(), answer
 
 
-def failure(answer: Answer) -> BotError:
+def failure(answer: ChatStream) -> BotError:
     assert answer.failed is not None
     return answer.failed
 
@@ -42,7 +42,7 @@ def test_field_note_34_a_stream_reads_the_same_however_it_is_cut(size: int | Non
 
 
 def test_what_one_read_brings_is_one_text() -> None:
-    assert Answer().read(recorded("chat_stream.sse")) == "Grüezi, 世界 🌍"
+    assert ChatStream().read(recorded("chat_stream.sse")) == "Grüezi, 世界 🌍"
 
 
 def test_chunks_of_the_asynchronous_filter_have_no_delta() -> None:
@@ -74,7 +74,7 @@ def test_a_filtered_answer_keeps_its_text_and_names_the_category() -> None:
 
 
 def test_comments_names_and_data_of_several_lines_are_read_as_the_standard_says() -> None:
-    events = Events()
+    events = EventParser()
     sent = b": keep-alive\n\nevent: message\nid: 7\ndata: one\ndata: two\n\ndata:three\n\nretry: 5\n\n"
     assert events.feed(sent) == [b"one\ntwo", b"three"]
 
@@ -93,7 +93,7 @@ def test_a_stream_that_ends_without_a_reason_was_cut() -> None:
 
 def test_an_error_in_the_stream_comes_after_the_text_before_it() -> None:
     first = b'data: {"choices":[{"delta":{"content":"so far"}}]}\n\n'
-    answer = Answer()
+    answer = ChatStream()
     text = answer.read(first + b'data: {"error":{"code":"server_error","message":"sorry"}}\n\n')
     assert text == "so far"
     assert isinstance(answer.failed, ModelUnavailable)
@@ -101,7 +101,7 @@ def test_an_error_in_the_stream_comes_after_the_text_before_it() -> None:
 
 @pytest.mark.parametrize("body", [b'"overloaded"', b'{"message":"x"}', b'{"code":null}'])
 def test_an_error_of_any_shape_is_a_failure(body: bytes) -> None:
-    answer = Answer()
+    answer = ChatStream()
     answer.read(b'data: {"error":' + body + b"}\n\n")
     assert isinstance(answer.failed, ModelUnavailable)
 
@@ -114,7 +114,7 @@ def test_an_error_that_is_null_is_none() -> None:
 
 
 def test_the_filter_may_speak_up_in_the_stream() -> None:
-    answer = Answer()
+    answer = ChatStream()
     inner = b'{"code":"ResponsibleAIPolicyViolation","content_filter_result":{"hate":{"filtered":true}}}'
     answer.read(b'data: {"error":{"code":"content_filter","innererror":' + inner + b"}}\n\n")
     error = failure(answer)
@@ -126,7 +126,7 @@ def test_the_filter_may_speak_up_in_the_stream() -> None:
     "data", [b'{"choices": [{"delta": {"content": ', b"<html>", b'{"choices": 3}', b"\xff\xfe"]
 )
 def test_what_is_no_chunk_is_a_failure(data: bytes) -> None:
-    answer = Answer()
+    answer = ChatStream()
     answer.read(b"data: " + data + b"\n\n")
     assert isinstance(answer.failed, ModelUnavailable)
 
@@ -145,4 +145,4 @@ def test_a_refusal_is_text() -> None:
 def test_an_event_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_stream, "MAX_EVENT_BYTES", 100)
     with pytest.raises(ModelUnavailable):
-        Answer().read(b"data: " + b"x" * 200)
+        ChatStream().read(b"data: " + b"x" * 200)

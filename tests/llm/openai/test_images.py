@@ -14,9 +14,9 @@ from bot.llm.catalog.catalog import families
 from bot.llm.demo.model import deployments
 from bot.llm.openai import images
 from bot.llm.openai.client import Clients
-from bot.llm.openai.image_stream import Canvas
+from bot.llm.openai.image_stream import ImageStream
 from bot.llm.openai.model import AzureModel
-from bot.llm.protocol import Unfinished
+from bot.llm.protocol import ImageInterrupted
 from bot.llm.routing.router import Gateway
 from tests.llm.conftest import KEY, Connect, asks, deployment
 from tests.simulators import azure_wire
@@ -255,7 +255,7 @@ async def test_a_drawing_that_breaks_off_is_begun_once_more(
     assert (usage.images, usage.estimated) == (1, True)
     assert len(watcher.seen) == 1 + images.PARTIAL_IMAGES
     azure.fail(kind, after=1, times=2)
-    with pytest.raises(Unfinished) as broken:
+    with pytest.raises(ImageInterrupted) as broken:
         await gateway.draw(wish(), watcher)
     assert len(azure.journal) == 4
     assert [one.estimated for one in broken.value.spent] == [True, True]
@@ -290,7 +290,7 @@ def test_pictures_are_paid_with_those_that_broke_off_before_them() -> None:
 
 def test_the_filter_can_stop_a_drawing_that_has_begun() -> None:
     blocked: dict[str, object] = {"type": "error", "error": {"code": "moderation_blocked", "message": "no"}}
-    canvas = Canvas()
+    canvas = ImageStream()
     assert canvas.read(azure_wire.event({"type": "image_generation.partial_image", "b64_json": "eA=="})) == [
         "eA=="
     ]

@@ -14,8 +14,8 @@ from bot.domain.prompts import Image, Message, Parameters, Prompt, Text, ToolCal
 from bot.domain.turns import Prices
 from bot.llm.openai.chat_request import chat_body
 from bot.llm.openai.client import Clients
-from bot.llm.openai.model import AzureModel, Limits
-from bot.llm.protocol import DeploymentBroken, Faulty, Overlong
+from bot.llm.openai.model import AzureModel, Timeouts
+from bot.llm.protocol import AnswerTimeout, DeploymentBroken, ServiceFault
 from tests.llm.conftest import KEY, Connect, asks, deployment, heard, text_of
 from tests.simulators.azure import REASONING, Answer, AzureSimulator, Deployed, Kind
 
@@ -244,7 +244,7 @@ async def failed(model: AzureModel) -> BotError:
 @pytest.mark.parametrize(
     ("kind", "expected", "words"),
     [
-        ("server_error", Faulty, "500"),
+        ("server_error", ServiceFault, "500"),
         ("unauthorized", DeploymentBroken, "AZURE_OPENAI_API_KEY"),
         ("forbidden", DeploymentBroken, "role"),
         ("deployment_not_found", DeploymentBroken, "does not exist"),
@@ -303,14 +303,14 @@ async def test_a_stream_that_breaks_leaves_what_came_before(
 
 
 async def test_a_deployment_that_never_begins_is_given_up(azure: AzureSimulator) -> None:
-    clients = Clients(Limits(first_token_s=0.05))
+    clients = Clients(Timeouts(first_token_s=0.05))
     azure.fail("stalled", after=0)
     assert isinstance(await failed(clients.connect(deployment(azure), KEY)), ModelUnavailable)
     await clients.aclose()
 
 
 async def test_a_deployment_that_falls_silent_is_given_up(azure: AzureSimulator) -> None:
-    clients = Clients(Limits(first_token_s=5, between_tokens_s=0.05))
+    clients = Clients(Timeouts(first_token_s=5, between_tokens_s=0.05))
     azure.fail("stalled", after=1)
     deltas, error = await heard(clients.connect(deployment(azure), KEY).chat(asks("Hello")))
     assert deltas
@@ -319,12 +319,12 @@ async def test_a_deployment_that_falls_silent_is_given_up(azure: AzureSimulator)
 
 
 async def test_an_answer_takes_no_longer_than_it_may(azure: AzureSimulator) -> None:
-    clients = Clients(Limits(whole_s=0.4))
+    clients = Clients(Timeouts(whole_s=0.4))
     azure.answer = lambda messages: Answer(text="x" * 400, chunks=400)
     azure.interval_s = 0.02
     deltas, error = await heard(clients.connect(deployment(azure), KEY).chat(asks("Hello")))
     assert deltas
-    assert isinstance(error, Overlong)
+    assert isinstance(error, AnswerTimeout)
     await clients.aclose()
 
 

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from bot.domain.errors import ContentFiltered, ModelUnavailable
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta, Prices, Usage
-from bot.llm.protocol import Overlong
-from bot.llm.routing import router as rooms
-from bot.llm.routing.continuation import GO_ON, Seam
+from bot.llm.protocol import AnswerTimeout
+from bot.llm.routing import router
+from bot.llm.routing.continuation import GO_ON, ContinuationDeduper
 from tests.llm.conftest import asks, deployment, heard, text_of
 from tests.llm.scripted import AWAY, Scripted, named, over, told
 from tests.simulators.azure import Answer, AzureSimulator, Kind
@@ -20,8 +20,8 @@ from tests.simulators.azure_wire import last_user_text
 
 
 def joined(shown: str, *pieces: str) -> str:
-    seam = Seam(shown)
-    return shown + "".join([seam.feed(piece) for piece in pieces]) + seam.end()
+    deduper = ContinuationDeduper(shown)
+    return shown + "".join([deduper.feed(piece) for piece in pieces]) + deduper.end()
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_what_is_said_twice_is_shown_once(shown: str, pieces: list[str], whole: 
 
 
 def test_text_is_held_back_only_while_it_could_be_a_repetition() -> None:
-    seam = Seam("The cat sat on")
-    assert [seam.feed(piece) for piece in ("sat", " on", " the", " mat")] == ["", "", " the", " mat"]
+    deduper = ContinuationDeduper("The cat sat on")
+    assert [deduper.feed(piece) for piece in ("sat", " on", " the", " mat")] == ["", "", " the", " mat"]
 
 
 async def test_an_answer_that_breaks_off_goes_on_where_it_stopped() -> None:
@@ -116,10 +116,10 @@ async def test_when_nobody_can_go_on_the_break_is_what_is_told() -> None:
 
 async def test_an_answer_that_took_too_long_is_not_gone_on_with() -> None:
     other = Scripted("b")
-    endless = Scripted("a", after=Overlong("too long"))
+    endless = Scripted("a", after=AnswerTimeout("too long"))
     gateway = over((named("a", order=0), endless), (named("b", order=1), other))
     _, error = await heard(gateway.chat(asks("Hello")))
-    assert isinstance(error, Overlong)
+    assert isinstance(error, AnswerTimeout)
     assert other.asked == 0
 
 
@@ -146,7 +146,7 @@ async def test_a_broken_stream_of_azure_is_mended(azure: AzureSimulator, kind: K
     azure.answer = answer
     azure.interval_s = 0.01
     azure.fail(kind, after=3)
-    async with rooms.connect(
+    async with router.connect(
         [deployment(azure)], {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
     ) as gateway:
         deltas, error = await heard(gateway.chat(asks("Count")))
@@ -159,7 +159,7 @@ async def test_a_stream_of_azure_that_breaks_twice_leaves_what_was_shown(azure: 
     azure.answer = lambda messages: Answer(text="one two three four five", chunks=5)
     azure.interval_s = 0.01
     azure.fail("dropped", after=2, times=-1)
-    async with rooms.connect(
+    async with router.connect(
         [deployment(azure)], {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
     ) as gateway:
         deltas, error = await heard(gateway.chat(asks("Count")))

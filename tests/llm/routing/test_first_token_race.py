@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from bot.domain.errors import ContentFiltered, ModelUnavailable
 from bot.domain.turns import Usage
-from bot.llm.catalog.deployments import Roster
-from bot.llm.routing import router as rooms
+from bot.llm.catalog.deployments import DeploymentConfig
+from bot.llm.routing import router
 from bot.llm.routing.router import Gateway
 from tests.llm.conftest import asks, deployment, heard, text_of
 from tests.llm.scripted import AWAY, Scripted, named, over, told
@@ -117,7 +117,7 @@ async def test_who_was_left_is_not_held_to_have_failed() -> None:
 async def test_a_slow_deployment_of_azure_is_overtaken(azure: AzureSimulator) -> None:
     azure.fail("stalled", deployment="a", after=0)
     made = (deployment(azure, name="a", order=0), deployment(azure, name="b", order=1))
-    async with rooms.connect(Roster(deployments=made, hedge_ms=50), KEYS) as gateway:
+    async with router.connect(DeploymentConfig(deployments=made, hedge_ms=50), KEYS) as gateway:
         for _ in range(2):
             deltas, error = await heard(gateway.chat(asks("Hello")))
             assert error is None

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 from bot.domain.errors import ModelUnavailable, StateUnavailable
 from bot.domain.prompts import Parameters
 from bot.domain.turns import Deployment
-from bot.llm.routing import router as rooms
+from bot.llm.routing import router
 from bot.llm.routing.circuit_breaker import PATIENCE, REST_S
-from bot.llm.routing.rate_limits import FRESH_S, HELD_S, Bucket, charge
+from bot.llm.routing.rate_limits import FRESH_S, HELD_S, Bucket, bucket_cost
 from bot.llm.routing.router import Gateway
 from bot.storage.redis.client import Redis
 from bot.storage.usage.cooldowns import Cooldowns
@@ -57,9 +57,9 @@ def test_no_minute_has_more_than_its_limit_wherever_it_begins(per_minute: int, a
     bucket, now, served = Bucket(), 1000.0, list[float]()
     dice = random.Random(7)
     while now < 1600:
-        wait_s = bucket.wait_s(now, charge(per_minute, amount))
+        wait_s = bucket.wait_s(now, bucket_cost(per_minute, amount))
         if not wait_s:
-            bucket.take(now, charge(per_minute, amount))
+            bucket.take(now, bucket_cost(per_minute, amount))
             served.append(now)
         now += max(wait_s, 0.001) if dice.random() < 0.9995 else dice.uniform(0, 40)
     for number, start in enumerate(served):
@@ -69,7 +69,7 @@ def test_no_minute_has_more_than_its_limit_wherever_it_begins(per_minute: int, a
 
 
 def test_a_request_that_is_larger_than_a_burst_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
-    bucket, large = Bucket(), charge(6_000, 3_000)
+    bucket, large = Bucket(), bucket_cost(6_000, 3_000)
     assert bucket.wait_s(0.0, large) == 0
     bucket.take(0.0, large)
     assert bucket.wait_s(0.0, large) == pytest.approx(3_000 / 90)
@@ -77,8 +77,8 @@ def test_a_request_that_is_larger_than_a_burst_waits_for_a_full_bucket_and_leave
 
 def test_no_limit_costs_nothing() -> None:
     bucket = Bucket()
-    bucket.take(5.0, charge(None, 100))
-    assert bucket.wait_s(5.0, charge(None, 100)) == 0
+    bucket.take(5.0, bucket_cost(None, 100))
+    assert bucket.wait_s(5.0, bucket_cost(None, 100)) == 0
 
 
 # ------------------------------------------------------------------ one process
@@ -237,8 +237,8 @@ async def test_two_processes_together_never_hit_the_limit(azure: AzureSimulator,
     azure.deployments = {"chat": Deployed(requests=6, window_s=1.0)}
     made = [deployment(azure, requests_per_minute=60)]
     async with (
-        rooms.connect(made, KEYS, shared=Cooldowns(redis)) as first,
-        rooms.connect(made, KEYS, shared=Cooldowns(redis)) as second,
+        router.connect(made, KEYS, shared=Cooldowns(redis)) as first,
+        router.connect(made, KEYS, shared=Cooldowns(redis)) as second,
     ):
         answers = await asyncio.gather(*(heard(one.chat(asks("Hello"))) for one in [first, second] * 4))
     assert [error for _, error in answers if error] == []
@@ -250,10 +250,10 @@ async def test_a_limit_that_nobody_stated_is_read_from_the_headers(
 ) -> None:
     azure.deployments = {"a": Deployed(requests=1), "b": Deployed()}
     made = [deployment(azure, name="a", order=0), deployment(azure, name="b", order=1)]
-    async with rooms.connect(made, KEYS, shared=Cooldowns(redis)) as first:
+    async with router.connect(made, KEYS, shared=Cooldowns(redis)) as first:
         for _ in range(3):
             assert (await heard(first.chat(asks("Hello"))))[1] is None
-    async with rooms.connect(made, KEYS, shared=Cooldowns(redis)) as second:
+    async with router.connect(made, KEYS, shared=Cooldowns(redis)) as second:
         assert (await heard(second.chat(asks("Hello"))))[1] is None
     assert [asked.deployment for asked in azure.journal] == ["a", "b", "b", "b"]
     assert azure.turned_away == 0
@@ -263,7 +263,7 @@ async def test_retry_after_is_obeyed_by_every_process(azure: AzureSimulator, red
     azure.fail("rate_limited", deployment="a", times=-1, retry_after_s=30)
     made = [deployment(azure, name="a", order=0), deployment(azure, name="b", order=1)]
     for _ in range(3):
-        async with rooms.connect(made, KEYS, shared=Cooldowns(redis)) as gateway:
+        async with router.connect(made, KEYS, shared=Cooldowns(redis)) as gateway:
             assert (await heard(gateway.chat(asks("Hello"))))[1] is None
     assert [asked.deployment for asked in azure.journal].count("a") == 1
 
@@ -287,10 +287,10 @@ async def test_a_deployment_that_says_that_it_fails_is_left_alone_by_all(
 ) -> None:
     azure.fail("server_error", deployment="a", times=-1)
     made = [deployment(azure, name="a", order=0), deployment(azure, name="b", order=1)]
-    async with rooms.connect(made, KEYS, shared=Cooldowns(redis)) as first:
+    async with router.connect(made, KEYS, shared=Cooldowns(redis)) as first:
         for _ in range(PATIENCE + 1):
             assert (await heard(first.chat(asks("Hello"))))[1] is None
-    async with rooms.connect(made, KEYS, shared=Cooldowns(redis)) as second:
+    async with router.connect(made, KEYS, shared=Cooldowns(redis)) as second:
         assert (await heard(second.chat(asks("Hello"))))[1] is None
     assert [asked.deployment for asked in azure.journal].count("a") == PATIENCE
 

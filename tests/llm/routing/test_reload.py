@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from bot.app.services import open_house
+from bot.app.services import open_services
 from bot.app.settings import Settings
 from bot.domain.errors import ConfigError
-from bot.llm.catalog.deployments import Roster, load
-from bot.llm.routing import router as rooms
+from bot.llm.catalog.deployments import DeploymentConfig, load
+from bot.llm.routing import router
 from bot.llm.routing.reload import reload
 from bot.llm.routing.router import Gateway
 from bot.storage.redis.client import Redis
@@ -27,19 +27,19 @@ from tests.support.patience import PATIENCE_S
 KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
 
 
-def adopt(gateway: Gateway, roster: Roster) -> None:
-    reload(gateway, lambda: (roster, KEYS))
+def adopt(gateway: Gateway, config: DeploymentConfig) -> None:
+    reload(gateway, lambda: (config, KEYS))
 
 
 async def test_an_answer_that_is_being_written_ends_where_it_began(azure: AzureSimulator) -> None:
     azure.answer = lambda messages: Answer(text="one two three", chunks=3)
     azure.interval_s = 0.02
     old, new = deployment(azure, name="old"), deployment(azure, name="new")
-    async with rooms.connect([old], KEYS) as gateway:
+    async with router.connect([old], KEYS) as gateway:
         stream = cast("Any", gateway.chat(asks("Count")))
         async with aclosing(stream):
             begun = [await anext(stream)]
-            adopt(gateway, Roster(deployments=(new,)))
+            adopt(gateway, DeploymentConfig(deployments=(new,)))
             assert await told(gateway) == "one two three"
             rest = [delta async for delta in stream]
     assert text_of(begun + rest) == "one two three"
@@ -47,24 +47,24 @@ async def test_an_answer_that_is_being_written_ends_where_it_began(azure: AzureS
 
 
 async def test_policy_and_hedge_are_read_anew_too(azure: AzureSimulator) -> None:
-    async with rooms.connect([deployment(azure)], KEYS) as gateway:
-        adopt(gateway, Roster(deployments=(deployment(azure),), policy="cheapest", hedge_ms=20))
+    async with router.connect([deployment(azure)], KEYS) as gateway:
+        adopt(gateway, DeploymentConfig(deployments=(deployment(azure),), policy="cheapest", hedge_ms=20))
         assert gateway.policy == "cheapest"
 
 
 async def test_what_was_learnt_of_a_deployment_that_stays_is_kept(azure: AzureSimulator) -> None:
     azure.fail("rate_limited", deployment="a", times=-1, retry_after_s=60)
     a, b, c = (deployment(azure, name=name, order=n) for n, name in enumerate("abc"))
-    async with rooms.connect([a, b], KEYS) as gateway:
+    async with router.connect([a, b], KEYS) as gateway:
         await told(gateway)
-        adopt(gateway, Roster(deployments=(a, c)))
+        adopt(gateway, DeploymentConfig(deployments=(a, c)))
         await told(gateway)
     assert [asked.deployment for asked in azure.journal] == ["a", "b", "c"]
 
 
 async def test_a_new_key_is_used(azure: AzureSimulator) -> None:
-    made = Roster(deployments=(deployment(azure),))
-    async with rooms.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("old-key")}) as gateway:
+    made = DeploymentConfig(deployments=(deployment(azure),))
+    async with router.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("old-key")}) as gateway:
         with pytest.raises(ConfigError):
             await told(gateway)
         adopt(gateway, made)
@@ -76,7 +76,7 @@ async def test_a_bad_file_keeps_the_old_deployments_and_says_why(
 ) -> None:
     path = tmp_path / "deployments.yaml"
     path.write_text("deployments:\n  - name: gpt-4o\n    weigth: 3\n")
-    async with rooms.connect([deployment(azure)], KEYS) as gateway:
+    async with router.connect([deployment(azure)], KEYS) as gateway:
         reload(gateway, lambda: (load(path, azure.endpoint), KEYS))
         assert await told(gateway) == "You said: Hello"
     assert "stay as they were" in caplog.text
@@ -89,8 +89,8 @@ async def test_vectors_of_another_model_wait_for_the_next_start(
 ) -> None:
     small = deployment(azure, name="small", capability="embedding", family="text-embedding-3-small")
     large = deployment(azure, name="large", capability="embedding", family="text-embedding-3-large")
-    async with rooms.connect([small], KEYS) as gateway:
-        adopt(gateway, Roster(deployments=(deployment(azure), large)))
+    async with router.connect([small], KEYS) as gateway:
+        adopt(gateway, DeploymentConfig(deployments=(deployment(azure), large)))
         assert [one.name for one in gateway.deployments("embedding")] == ["small"]
         assert await told(gateway) == "You said: Hello"
     assert "next start" in caplog.text
@@ -99,8 +99,8 @@ async def test_vectors_of_another_model_wait_for_the_next_start(
 async def test_the_demo_model_makes_room_for_a_real_one(azure: AzureSimulator) -> None:
     from bot.llm.demo.model import deployments
 
-    async with rooms.connect(deployments(), {}) as gateway:
-        adopt(gateway, Roster(deployments=(deployment(azure),)))
+    async with router.connect(deployments(), {}) as gateway:
+        adopt(gateway, DeploymentConfig(deployments=(deployment(azure),)))
         assert await told(gateway) == "You said: Hello"
 
 
@@ -110,15 +110,15 @@ async def test_what_people_choose_from_and_the_studio_shows_changes_with_the_fil
     path = tmp_path / "deployments.yaml"
     path.write_text(f"endpoint: {azure.endpoint}\ndeployments: [{{name: old, capability: chat}}]\n")
     settings = Settings.model_validate({"redis_url": redis.url, "parley_deployments": path})
-    async with open_house(settings) as house:
+    async with open_services(settings) as services:
         path.write_text(
             f"endpoint: {azure.endpoint}\ndeployments:\n"
             "  - {name: new, capability: chat}\n  - {name: newer, capability: chat}\n"
         )
-        house.reload()
-        assert [one.name for one in house.deployments] == ["new", "newer"]
-        assert list(house.desk.deployments) == ["new", "newer"]
-        assert [state.deployment.name for state in house.gateway.states()] == ["new", "newer"]
+        services.reload()
+        assert [one.name for one in services.deployments] == ["new", "newer"]
+        assert list(services.preferences.deployments) == ["new", "newer"]
+        assert [state.deployment.name for state in services.gateway.states()] == ["new", "newer"]
 
 
 async def test_a_running_process_reads_its_file_anew_when_it_is_told_to(

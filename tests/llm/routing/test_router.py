@@ -14,12 +14,12 @@ from pydantic import SecretStr
 from bot.domain.errors import ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Prompt
 from bot.domain.turns import Delta, Deployment
-from bot.llm.catalog.probe import Checked
-from bot.llm.demo.model import OfflineModel, deployments
+from bot.llm.catalog.probe import Checkable
+from bot.llm.demo.model import DemoModel, deployments
 from bot.llm.protocol import DeploymentBroken
-from bot.llm.routing import router as rooms
+from bot.llm.routing import router
 from bot.llm.routing.call_stats import BROKEN_REST_S
-from bot.llm.routing.circuit_breaker import LONGEST_REST_S, PATIENCE, REST_S, Breaker
+from bot.llm.routing.circuit_breaker import LONGEST_REST_S, PATIENCE, REST_S, CircuitBreaker
 from tests.llm.conftest import asks, deployment, text_of
 from tests.llm.scripted import AWAY, Clock, Scripted, named, over, told
 from tests.simulators.azure import AzureSimulator, Deployed
@@ -178,7 +178,7 @@ async def test_a_count_that_was_told_with_a_refusal_is_learnt() -> None:
     gateway = over(sized(refusing, 16_000, 0))
     with pytest.raises(TooLong):
         await told(gateway, input_tokens=LONG)
-    assert gateway.calibration.room("a", 16_000) < 8_000
+    assert gateway.calibration.context_tokens("a", 16_000) < 8_000
 
 
 async def test_when_those_that_can_read_it_are_away_what_fits_into_the_others_is_told() -> None:
@@ -341,7 +341,7 @@ async def test_what_happens_is_observed() -> None:
 
 
 async def test_the_demo_deployments_serve_everything_and_say_what_they_are() -> None:
-    async with rooms.connect(deployments(), {}) as gateway:
+    async with router.connect(deployments(), {}) as gateway:
         findings = await gateway.check()
         assert {finding.level for finding in findings} == {"warning"}
         assert await told(gateway)
@@ -350,7 +350,7 @@ async def test_the_demo_deployments_serve_everything_and_say_what_they_are() -> 
 async def test_a_check_names_every_deployment_and_what_is_missing(azure: AzureSimulator) -> None:
     azure.deployments = {"chat": Deployed()}
     made = (deployment(azure), deployment(azure, name="pictures", capability="image"))
-    async with rooms.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}) as gateway:
+    async with router.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}) as gateway:
         levels = {finding.subject: finding.level for finding in await gateway.check()}
     assert levels == {
         "deployment chat": "ok",
@@ -363,7 +363,7 @@ async def test_each_deployment_has_its_own_key(azure: AzureSimulator) -> None:
     azure.key = "key-of-b"
     made = (deployment(azure, name="a", order=0), deployment(azure, name="b", order=1, key_env="B_KEY"))
     keys = {"AZURE_OPENAI_API_KEY": SecretStr("key-of-a"), "B_KEY": SecretStr("key-of-b")}
-    async with rooms.connect(made, keys) as gateway:
+    async with router.connect(made, keys) as gateway:
         assert await told(gateway) == "You said: Hello"
     assert [asked.headers["api-key"] for asked in azure.journal] == ["key-of-a", "key-of-b"]
 
@@ -373,7 +373,7 @@ async def test_field_note_36_people_are_answered_in_time_when_one_region_is_busy
 ) -> None:
     azure.fail("rate_limited", deployment="a", times=-1, retry_after_s=30)
     made = (deployment(azure, name="a", order=0), deployment(azure, name="b", order=1))
-    async with rooms.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}) as gateway:
+    async with router.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}) as gateway:
         answers = await asyncio.gather(*(told(gateway, sticky=str(n)) for n in range(8)))
         assert await told(gateway) == "You said: Hello"
     assert answers == ["You said: Hello"] * 8
@@ -385,7 +385,7 @@ async def test_field_note_36_people_are_answered_in_time_when_one_region_is_busy
 
 def test_a_rest_doubles_up_to_a_limit() -> None:
     clock = Clock()
-    breaker = Breaker(clock)
+    breaker = CircuitBreaker(clock)
     rests: list[float] = []
     for _ in range(PATIENCE + 6):
         breaker.failed()
@@ -400,4 +400,4 @@ def test_a_rest_doubles_up_to_a_limit() -> None:
 
 
 def test_a_model_of_the_room_can_be_checked() -> None:
-    assert isinstance(OfflineModel(), Checked)
+    assert isinstance(DemoModel(), Checkable)

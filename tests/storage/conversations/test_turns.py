@@ -4,11 +4,11 @@ import logging
 
 import pytest
 
-from bot.domain.events import Said, User, now
+from bot.domain.events import MessageReceived, User, now
 from bot.domain.prompts import Image, Prompt, say
 from bot.domain.turns import Reply, Turn
 from bot.storage.conversations.turns import Turns, pack_image, pack_prompts
-from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support.acts import ADA, BOB, said
@@ -22,7 +22,7 @@ async def keep(redis: Redis, conversation: str, event: str, user: User = ADA) ->
     await inbox.accept(said(event=event, conversation=conversation, user=user))
     claim = await inbox.claim(keys.shard_of(conversation))
     assert isinstance(claim, Claim)
-    assert isinstance(claim.event, Said)
+    assert isinstance(claim.event, MessageReceived)
     turn = Turn(
         id=event,
         said=claim.event,
@@ -35,7 +35,7 @@ async def keep(redis: Redis, conversation: str, event: str, user: User = ADA) ->
     )
     prompt = Prompt(template="t@0", capability="chat", messages=(say("user", "hello"),))
     pictures = {f"ref of {event}": pack_image(PICTURE)}
-    await inbox.commit(claim, Written(turn=turn, sent=pack_prompts([prompt]), pictures=pictures))
+    await inbox.commit(claim, CommitRequest(turn=turn, sent=pack_prompts([prompt]), pictures=pictures))
 
 
 async def test_what_was_kept_beside_a_turn_is_read_back(redis: Redis) -> None:

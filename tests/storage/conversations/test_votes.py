@@ -6,7 +6,7 @@ import pytest
 
 from bot.domain.events import now
 from bot.storage.conversations import votes
-from bot.storage.conversations.votes import Standing, Votes
+from bot.storage.conversations.votes import Score, Votes
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
@@ -21,10 +21,10 @@ async def test_the_last_vote_of_a_person_on_a_comparison_counts(redis: Redis) ->
     await box.cast("one", "bob", "Bob", "b", [LARGE, SMALL])
     (newest, other) = await box.all()
     assert {newest.author, other.author} == {"Ada", "Bob"}
-    deployments, templates = await box.standings()
+    deployments, templates = await box.scores()
     assert deployments == [
-        Standing(name="chat-small", compared=2, won=2),
-        Standing(name="chat-large", compared=2, lost=2),
+        Score(name="chat-small", compared=2, won=2),
+        Score(name="chat-large", compared=2, lost=2),
     ]
     assert templates == []
 
@@ -34,14 +34,14 @@ async def test_ties_and_none_are_counted_apart_and_templates_against_templates(r
     await box.cast("one", "ada", "Ada", "tie", [LARGE, TERSE])
     await box.cast("two", "ada", "Ada", "none", [LARGE, TERSE])
     await box.cast("three", "ada", "Ada", "c", [LARGE, SMALL, TERSE])
-    deployments, templates = await box.standings()
+    deployments, templates = await box.scores()
     assert [(one.name, one.compared, one.won, one.lost) for one in deployments] == [
         ("chat-large", 1, 1, 0),
         ("chat-small", 1, 0, 1),
     ]
     assert templates == [
-        Standing(name=TERSE[0], compared=3, won=1, tied=1, none=1),
-        Standing(name=LARGE[0], compared=3, lost=1, tied=1, none=1),
+        Score(name=TERSE[0], compared=3, won=1, tied=1, none=1),
+        Score(name=LARGE[0], compared=3, lost=1, tied=1, none=1),
     ]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.events import Quote
+from bot.domain.events import QuotedMessage
 from bot.storage.embedded import compaction
 from bot.storage.embedded.compaction import Compaction
 from bot.storage.embedded.lifecycle import embedded
@@ -27,14 +27,14 @@ async def test_field_fault_120_a_forgotten_question_is_in_no_file(folder: Path) 
         redis = Redis(url)
         bench = Bench(redis)
         tidying = Compaction(redis, embedded=True)
-        bench.erasure = type(bench.erasure)(redis, bench.vault, tidying)
+        bench.erasure = type(bench.erasure)(redis, bench.secret_store, tidying)
         await bench.answer(said(f"Remember {CANARY}.", event="a"))
-        quotes = (Quote(author="Ada", text=CANARY, by=ADA.id),)
+        quotes = (QuotedMessage(author="Ada", text=CANARY, by=ADA.id),)
         await bench.accept(said("Why?", event="b", user=BOB))
         await bench.redis.call("SET", "other", f"{quotes}")
         assert in_files(folder, CANARY)
         await redis.call("DEL", "other")
-        await bench.desk.forget(ADA)
+        await bench.preferences.forget(ADA)
         await tidying.settled()
         assert in_files(folder, CANARY) == []
         assert int(await redis.call("GET", keys.COMPACTION)) == 0

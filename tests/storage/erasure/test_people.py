@@ -8,17 +8,17 @@ import pytest
 from msgspec.structs import replace
 
 from bot.domain.errors import LeaseLost
-from bot.domain.events import Attachment, Quote, Said, User, now
+from bot.domain.events import Attachment, MessageReceived, QuotedMessage, User, now
 from bot.domain.prompts import Example, Prompt, ToolCall
-from bot.domain.publications import PoolChange, Proposal, Saved
+from bot.domain.publications import PoolChange, Proposal, SavedConfig
 from bot.domain.turns import Delta
 from bot.storage.conversations.summaries import Summary
 from bot.storage.erasure.text_matching import REMOVED, Passages
-from bot.storage.live.event_stream import Feed
+from bot.storage.live.event_stream import EventStream
 from bot.storage.prompts.proposals import Proposals
-from bot.storage.prompts.saved_configs import Saves
+from bot.storage.prompts.saved_configs import SavedConfigs
 from bot.storage.prompts.versions import Versions
-from bot.storage.queue.inbox import Claim, Written
+from bot.storage.queue.inbox import Claim, CommitRequest
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support.acts import ADA, BOB, edited, rated, said
@@ -44,7 +44,7 @@ def situation(set_up: Situation) -> Situation:
     return set_up
 
 
-def asked(text: str, event: str = "a", **more: object) -> Said:
+def asked(text: str, event: str = "a", **more: object) -> MessageReceived:
     return replace(said(f"Please note: {text} is mine.", event=event), **more)
 
 
@@ -99,7 +99,10 @@ async def an_edit(bench: Bench, text: str) -> Then:
 
 @situation
 async def quoted_by_its_author_s_id(bench: Bench, text: str) -> Then:
-    quotes = (Quote(author="Countess", text=text, by=ADA.id), Quote(author="Carl", text="Hi!", by="carl"))
+    quotes = (
+        QuotedMessage(author="Countess", text=text, by=ADA.id),
+        QuotedMessage(author="Carl", text="Hi!", by="carl"),
+    )
     await bench.answer(replace(said("Sum that up", event="b", user=BOB), quotes=quotes))
     await bench.answer(said("And what else?", event="c", user=BOB))
     return None
@@ -108,7 +111,7 @@ async def quoted_by_its_author_s_id(bench: Bench, text: str) -> Then:
 @situation
 async def quoted_by_its_author_s_name(bench: Bench, text: str) -> Then:
     await bench.answer(
-        replace(said("Sum that up", event="b", user=BOB), quotes=(Quote(author="Ada", text=text),))
+        replace(said("Sum that up", event="b", user=BOB), quotes=(QuotedMessage(author="Ada", text=text),))
     )
     return None
 
@@ -176,7 +179,7 @@ async def the_name_of_the_person(bench: Bench, text: str) -> Then:
     bench.model.script = lambda prompt: words("Fine.")
     await bench.answer(said("mine", event="a", user=named(name), channel="C1"))
     await bench.answer(said("And what else?", event="b", user=BOB, channel="C1"))
-    quotes = (Quote(author=name, text="well", by=ADA.id),)
+    quotes = (QuotedMessage(author=name, text="well", by=ADA.id),)
     await bench.answer(replace(said("Sum that up", event="c", user=BOB, conversation=OTHER), quotes=quotes))
     return None
 
@@ -206,7 +209,7 @@ async def waiting(bench: Bench, text: str) -> Then:
 
 @situation
 async def quoted_by_what_waits(bench: Bench, text: str) -> Then:
-    quotes = (Quote(author="Countess", text=text, by=ADA.id),)
+    quotes = (QuotedMessage(author="Countess", text=text, by=ADA.id),)
     await bench.accept(replace(said("Sum that up", event="b", user=BOB), quotes=quotes))
     return None
 
@@ -215,14 +218,14 @@ async def quoted_by_what_waits(bench: Bench, text: str) -> Then:
 async def given_up(bench: Bench, text: str) -> Then:
     bench.attempts = 1
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
-    quotes = (Quote(author="Countess", text=text, by=ADA.id),)
+    quotes = (QuotedMessage(author="Countess", text=text, by=ADA.id),)
     await bench.answer(
         asked(text), replace(said("Sum that up", event="b", user=BOB, conversation=OTHER), quotes=quotes)
     )
     return None
 
 
-async def held(bench: Bench, event: Said) -> Claim:
+async def held(bench: Bench, event: MessageReceived) -> Claim:
     """An event that is being answered."""
     await bench.accept(event)
     claim = await bench.inbox.claim(keys.shard_of(event.address.conversation))
@@ -230,13 +233,13 @@ async def held(bench: Bench, event: Said) -> Claim:
     return claim
 
 
-def answer(claim: Claim, text: str) -> Written:
+def answer(claim: Claim, text: str) -> CommitRequest:
     """What is written down in the end."""
     from bot.domain.prompts import say
     from bot.domain.turns import Reply, Turn
     from bot.storage.conversations.turns import pack_prompts
 
-    assert isinstance(claim.event, Said)
+    assert isinstance(claim.event, MessageReceived)
     history = [message for turn in claim.turns for message in turn.messages]
     messages = (say("user", claim.event.text), say("assistant", text))
     turn = Turn(
@@ -250,7 +253,7 @@ def answer(claim: Claim, text: str) -> Written:
         ended_at=now(),
     )
     prompt = Prompt(template="t@0", capability="chat", messages=(*history, messages[0]))
-    return Written(turn=turn, sent=pack_prompts([prompt]))
+    return CommitRequest(turn=turn, sent=pack_prompts([prompt]))
 
 
 @situation
@@ -297,7 +300,7 @@ async def a_rating_is_being_written(bench: Bench, text: str) -> Then:
 
     async def then() -> None:
         await bench.until(lambda: is_unlearnt(bench, ROOM))
-        await bench.inbox.commit(claim, Written(turn=claim.turns[-1], place=-1))
+        await bench.inbox.commit(claim, CommitRequest(turn=claim.turns[-1], place=-1))
 
     return then
 
@@ -308,7 +311,7 @@ async def a_rating_is_being_written(bench: Bench, text: str) -> Then:
 @situation
 async def on_the_feed_of_a_page(bench: Bench, text: str) -> Then:
     await bench.answer(asked(text))
-    await Feed(bench.redis).publish(ROOM, msgspec.json.encode({"html": f"<p>{text}</p>"}))
+    await EventStream(bench.redis).publish(ROOM, msgspec.json.encode({"html": f"<p>{text}</p>"}))
     return None
 
 
@@ -343,7 +346,7 @@ async def test_field_fault_94_nothing_that_a_person_wrote_stays(bench: Bench, na
     """Field fault 94: a canary string is nowhere in Redis after `forget`, whoever quoted it."""
     then = await SITUATIONS[name](bench, text)
     assert await traces(bench.redis, text, bench.secret)
-    await asyncio.gather(bench.desk.forget(ADA, "test:forget"), *([then()] if then else []))
+    await asyncio.gather(bench.preferences.forget(ADA, "test:forget"), *([then()] if then else []))
     assert await traces(bench.redis, text, bench.secret) == set()
     bench.model.script = echo
     async with bench.working():  # what waits is answered, without it
@@ -359,8 +362,8 @@ async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(b
     """Field fault 94: where others quoted it, it is removed and marked as removed; all else stays."""
     text = TEXTS["code"]
     quotes = (
-        Quote(author="Countess", text=f"I say {text}", by=ADA.id),
-        Quote(author="Carl", text="Hello there, everybody.", by="carl"),
+        QuotedMessage(author="Countess", text=f"I say {text}", by=ADA.id),
+        QuotedMessage(author="Carl", text="Hello there, everybody.", by="carl"),
     )
     bench.model.script = lambda prompt: words("Can you explain that in a few more words?")
     await bench.answer(said("Can you explain that?", event="a0", user=BOB))
@@ -368,7 +371,7 @@ async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(b
     await bench.answer(
         replace(said("Please tell me more, and of Carl too.", event="b", user=BOB), quotes=quotes)
     )
-    words_of_forgetting = await bench.desk.forget(ADA, ROOM)
+    words_of_forgetting = await bench.preferences.forget(ADA, ROOM)
     first, turn = await bench.turns.turns(ROOM)
     assert (first.said.text, turn.said.text) == (
         "Can you explain that?",
@@ -384,7 +387,7 @@ async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(b
     assert REMOVED in told[-1]
     assert "2 answers with your questions, in 1 conversation" in words_of_forgetting
     assert "from 1 message or answer of other people" in words_of_forgetting
-    assert "0 answers" in await bench.desk.forget(ADA, ROOM)
+    assert "0 answers" in await bench.preferences.forget(ADA, ROOM)
 
 
 async def test_field_fault_94_another_organisation_s_words_are_a_coincidence(bench: Bench) -> None:
@@ -392,7 +395,7 @@ async def test_field_fault_94_another_organisation_s_words_are_a_coincidence(ben
     text, eve = TEXTS["code"], User(id="ada", tenant="globex", name="Ada")
     await bench.answer(asked(text))
     await bench.answer(said(f"My {text} is fine.", event="e", user=eve, conversation=OTHER))
-    await bench.desk.forget(ADA)
+    await bench.preferences.forget(ADA)
     (turn,) = await bench.turns.turns(OTHER)
     assert turn.said.text == f"My {text} is fine."
 
@@ -402,7 +405,7 @@ async def test_field_fault_94_what_others_wrote_before_is_nobody_s_own(bench: Be
     text = TEXTS["a passage"]
     await bench.answer(said(text, event="b", user=BOB, conversation=OTHER))
     await bench.answer(asked(text))
-    await bench.desk.forget(ADA)
+    await bench.preferences.forget(ADA)
     (turn,) = await bench.turns.turns(OTHER)
     assert turn.said.text == text
 
@@ -415,7 +418,7 @@ async def test_field_fault_94_what_several_others_write_too_is_a_common_word(ben
         text = "Is gpt-4o-mini cheap? Thank you very much."
         await bench.answer(said(text, event=name, user=user, conversation=f"test:of {name}"))
     await bench.answer(said("Thank you very much.", event="z", user=BOB))
-    await bench.desk.forget(ADA)
+    await bench.preferences.forget(ADA)
     (turn,) = await bench.turns.turns("test:of bob")
     assert turn.said.text == "Is gpt-4o-mini cheap? Thank you very much."
     (turn,) = await bench.turns.turns(ROOM)
@@ -425,7 +428,7 @@ async def test_field_fault_94_what_several_others_write_too_is_a_common_word(ben
 async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none(bench: Bench) -> None:
     """Field fault 94: a pending message is withdrawn, and nobody is left without a word."""
     await bench.accept(asked("mine"), said("yours", event="b", user=BOB))
-    gone = await bench.desk.forget(ADA)
+    gone = await bench.preferences.forget(ADA)
     assert "1 message that waited for an answer" in gone
     async with bench.working():
         await bench.until(bench.idle)
@@ -446,7 +449,7 @@ async def test_field_fault_94_an_answer_that_is_being_written_is_stopped_and_not
     await bench.accept(asked(text))
     async with bench.working():
         await asyncio.wait_for(begun.wait(), 60)
-        await bench.desk.forget(ADA)
+        await bench.preferences.forget(ADA)
         await bench.until(bench.idle)
     assert await traces(bench.redis, text, bench.secret) == set()
     assert "you had everything about you deleted" in bench.room.texts[0]
@@ -503,7 +506,7 @@ async def test_field_fault_94_a_change_meets_its_turn_where_others_went_before_i
     assert isinstance(claim, Claim)
     await bench.erasure.forget(ADA, patience_s=0)
     rated_turn = replace(claim.turns[0], reason="rated")
-    await bench.inbox.commit(claim, Written(turn=rated_turn, place=-3))
+    await bench.inbox.commit(claim, CommitRequest(turn=rated_turn, place=-3))
     assert [(turn.id, turn.reason) for turn in await bench.turns.turns(ROOM)] == [("b", "rated"), ("c", "")]
 
 
@@ -514,7 +517,7 @@ async def test_field_fault_94_a_forgotten_turn_is_not_written_anew_by_a_change(b
     claim = await bench.inbox.claim(keys.shard_of(ROOM))
     assert isinstance(claim, Claim)
     await bench.erasure.forget(ADA, patience_s=0)
-    await bench.inbox.commit(claim, Written(turn=claim.turns[0], place=-2, sent=b"x"))
+    await bench.inbox.commit(claim, CommitRequest(turn=claim.turns[0], place=-2, sent=b"x"))
     assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["c"]
     assert not await bench.redis.call("EXISTS", keys.of("sent", ROOM, "a"))
 
@@ -525,17 +528,19 @@ async def test_field_fault_94_set_ups_and_votes_of_the_studio_go_with_who_made_t
 
     bench, text = Bench(redis), TEXTS["code"]
     me = User(id="oid-1", tenant="studio", name="Ann Lee")
-    saves = Saves(redis)
-    await saves.save(
+    saved_configs = SavedConfigs(redis)
+    await saved_configs.save(
         "mine", f'[{{"system": "{text}"}}]', author="Ann Lee (ann@x)", replace=False, owner=me.id
     )
-    await saves.save("yours", f'[{{"system": "As Ann says {text}"}}]', author="Bob", replace=False, owner="b")
+    await saved_configs.save(
+        "yours", f'[{{"system": "As Ann says {text}"}}]', author="Bob", replace=False, owner="b"
+    )
     change = PoolChange(number=1, pool="p", author="Ann Lee (ann@x)", at=now(), reason=f"for {text}")
     await Log(redis).append(change)
-    gone = await bench.desk.forget(me)
+    gone = await bench.preferences.forget(me)
     assert "1 set-up or vote of the studio" in gone
-    (left,) = await saves.all()
-    assert isinstance(left, Saved)
+    (left,) = await saved_configs.all()
+    assert isinstance(left, SavedConfig)
     assert (left.name, REMOVED in left.setups) == ("yours", True)
     assert await traces(redis, text, bench.secret) == set()
     assert await traces(redis, "Ann Lee", bench.secret) == set()
@@ -543,15 +548,15 @@ async def test_field_fault_94_set_ups_and_votes_of_the_studio_go_with_who_made_t
 
 async def test_field_fault_94_a_pool_is_read_anew_where_an_example_was_taken_out(bench: Bench) -> None:
     """Field fault 94: no process shows a forgotten example in a later prompt."""
-    from bot.prompts.registry import Shelf
+    from bot.prompts.registry import TemplateRegistry
 
     await examples_of_a_pool(bench, TEXTS["code"])
-    shelf = Shelf((), {"p": ()}, Versions(bench.redis))
-    await shelf.refresh()
-    assert len(shelf.pools()["p"]) == 2
+    registry = TemplateRegistry((), {"p": ()}, Versions(bench.redis))
+    await registry.refresh()
+    assert len(registry.pools()["p"]) == 2
     await bench.erasure.forget(ADA)
-    await shelf.refresh()
-    assert [one.user for one in shelf.pools()["p"]] == ["hello"]
+    await registry.refresh()
+    assert [one.user for one in registry.pools()["p"]] == ["hello"]
 
 
 def test_field_fault_94_recognising_takes_time_in_proportion_to_the_text() -> None:

@@ -7,13 +7,13 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from bot.storage.live import live_view
-from bot.storage.live.live_view import Scene, Stage
+from bot.storage.live.live_view import LiveView, RunningAnswer
 from bot.storage.redis.client import Redis
 from tests.support.patience import PATIENCE_S
 
 
-def scene(event: str, for_s: float = 1.0) -> Scene:
-    return Scene(
+def answer(event: str, for_s: float = 1.0) -> RunningAnswer:
+    return RunningAnswer(
         conversation="test:c",
         event=event,
         adapter="test",
@@ -29,8 +29,8 @@ def scene(event: str, for_s: float = 1.0) -> Scene:
 
 
 @asynccontextmanager
-async def telling(redis: Redis, *scenes: Callable[[], Sequence[Scene]]) -> AsyncGenerator[None]:
-    tasks = [asyncio.create_task(Stage(redis).tell(each)) for each in scenes]
+async def telling(redis: Redis, *answers: Callable[[], Sequence[RunningAnswer]]) -> AsyncGenerator[None]:
+    tasks = [asyncio.create_task(LiveView(redis).publish(each)) for each in answers]
     try:
         yield
     finally:
@@ -42,20 +42,20 @@ async def telling(redis: Redis, *scenes: Callable[[], Sequence[Scene]]) -> Async
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_view, "PACE_S", 0.02)
-    monkeypatch.setattr(live_view, "LOOK_S", 0.05)
-    monkeypatch.setattr(live_view, "LOOKED_S", 0.3)
+    monkeypatch.setattr(live_view, "ASK_S", 0.05)
+    monkeypatch.setattr(live_view, "ASKED_S", 0.3)
 
 
 async def seen(redis: Redis, wanted: tuple[int, list[str]]) -> None:
     """Look until so many workers answer just these events, in this order."""
-    async with asyncio.timeout(PATIENCE_S), aclosing(Stage(redis).look()) as states:
-        async for workers, scenes in states:
-            if (workers, [one.event for one in scenes]) == wanted:
+    async with asyncio.timeout(PATIENCE_S), aclosing(LiveView(redis).subscribe()) as states:
+        async for workers, answers in states:
+            if (workers, [one.event for one in answers]) == wanted:
                 return
 
 
 async def test_every_worker_tells_what_it_answers_the_longest_first(redis: Redis) -> None:
-    one, other = [scene("a", 2.0)], [scene("b", 5.0)]
+    one, other = [answer("a", 2.0)], [answer("b", 5.0)]
     async with telling(redis, lambda: one, lambda: other):
         await seen(redis, (2, ["b", "a"]))
         one.clear()
@@ -65,13 +65,13 @@ async def test_every_worker_tells_what_it_answers_the_longest_first(redis: Redis
 async def test_while_nobody_looks_nothing_is_told(redis: Redis) -> None:
     asked = 0
 
-    def scenes() -> list[Scene]:
+    def answers() -> list[RunningAnswer]:
         nonlocal asked
         asked += 1
         return []
 
-    async with telling(redis, scenes):
-        await asyncio.sleep(live_view.LOOKED_S)
+    async with telling(redis, answers):
+        await asyncio.sleep(live_view.ASKED_S)
         assert asked == 0
         await seen(redis, (1, []))
         assert asked > 0
@@ -79,18 +79,18 @@ async def test_while_nobody_looks_nothing_is_told(redis: Redis) -> None:
             before = -1
             while before != asked:  # nobody looks any more: it falls silent
                 before = asked
-                await asyncio.sleep(live_view.LOOKED_S)
+                await asyncio.sleep(live_view.ASKED_S)
 
 
 async def test_a_worker_that_has_gone_is_no_longer_counted(redis: Redis) -> None:
-    async with asyncio.timeout(PATIENCE_S), aclosing(Stage(redis).look()) as states:
-        async with telling(redis, lambda: [scene("a")]):
+    async with asyncio.timeout(PATIENCE_S), aclosing(LiveView(redis).subscribe()) as states:
+        async with telling(redis, lambda: [answer("a")]):
             async for workers, _ in states:
                 if workers == 1:
                     break
-        async for workers, scenes in states:
+        async for workers, answers in states:
             if workers == 0:
-                assert scenes == ()
+                assert answers == ()
                 break
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.storage.prompts.embedding_cache import Vectors
+from bot.storage.prompts.embedding_cache import EmbeddingCache
 from bot.storage.redis.client import Redis
 
 
@@ -19,7 +19,7 @@ class Model:
 
 async def test_vectors_come_back_in_the_order_of_their_texts_and_are_made_once(redis: Redis) -> None:
     model = Model()
-    vectors = Vectors(redis, "model", model.embed)
+    vectors = EmbeddingCache(redis, "model", model.embed)
     texts = [f"{'x' * number}" for number in range(40)]
     assert await vectors.embed(texts[:30]) == [[float(number), 0.5] for number in range(30)]
     assert await vectors.embed(texts[::-1]) == [[float(number), 0.5] for number in reversed(range(40))]
@@ -28,7 +28,7 @@ async def test_vectors_come_back_in_the_order_of_their_texts_and_are_made_once(r
 
 async def test_a_text_that_is_there_twice_is_embedded_once(redis: Redis) -> None:
     model = Model()
-    assert await Vectors(redis, "model", model.embed).embed(["a", "bb", "a"]) == [
+    assert await EmbeddingCache(redis, "model", model.embed).embed(["a", "bb", "a"]) == [
         [1.0, 0.5],
         [2.0, 0.5],
         [1.0, 0.5],
@@ -38,6 +38,6 @@ async def test_a_text_that_is_there_twice_is_embedded_once(redis: Redis) -> None
 
 async def test_another_model_has_vectors_of_its_own(redis: Redis) -> None:
     first, second = Model(), Model()
-    await Vectors(redis, "one", first.embed).embed(["a"])
-    await Vectors(redis, "two", second.embed).embed(["a"])
+    await EmbeddingCache(redis, "one", first.embed).embed(["a"])
+    await EmbeddingCache(redis, "two", second.embed).embed(["a"])
     assert second.asked == [["a"]]

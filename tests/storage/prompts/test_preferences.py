@@ -2,78 +2,78 @@
 
 from msgspec.structs import replace
 
-from bot.domain.publications import Binding, Place
-from bot.storage.prompts.preferences import Choice, Choices
+from bot.domain.publications import Assignment, Place
+from bot.storage.prompts.preferences import Preference, PreferenceStore
 from bot.storage.redis.client import Redis
 from tests.support.acts import ADA, BOB, said
 
 
 async def test_a_channels_choice_goes_before_a_persons(redis: Redis) -> None:
-    choices = Choices(redis)
-    await choices.choose(ADA, "", template="support", deployment="mini")
-    await choices.choose(BOB, "C1", template="translate")
+    store = PreferenceStore(redis)
+    await store.choose(ADA, "", template="support", deployment="mini")
+    await store.choose(BOB, "C1", template="translate")
     here = said(channel="C1")
-    assert await choices.here(here) == Choice(template="translate", deployment="mini")
-    assert await choices.here(replace(here, user=BOB)) == Choice(template="translate")
-    assert (await choices.here(said(channel="C2"))).template == "support"
-    assert (await choices.here(replace(here, direct=True))).template == "support"
+    assert await store.effective(here) == Preference(template="translate", deployment="mini")
+    assert await store.effective(replace(here, user=BOB)) == Preference(template="translate")
+    assert (await store.effective(said(channel="C2"))).template == "support"
+    assert (await store.effective(replace(here, direct=True))).template == "support"
 
 
 async def test_an_empty_choice_takes_it_back_and_none_leaves_it(redis: Redis) -> None:
-    choices = Choices(redis)
-    await choices.choose(ADA, "C1", template="support", deployment="mini", manner="mention")
-    await choices.choose(ADA, "C1", template="")
-    assert await choices.of(ADA, "C1") == Choice(deployment="mini", manner="mention")
+    store = PreferenceStore(redis)
+    await store.choose(ADA, "C1", template="support", deployment="mini", mode="mention")
+    await store.choose(ADA, "C1", template="")
+    assert await store.of(ADA, "C1") == Preference(deployment="mini", participation="mention")
 
 
 async def test_quiet_is_of_one_conversation(redis: Redis) -> None:
-    choices = Choices(redis)
-    await choices.hush(said(), True)
-    assert (await choices.here(said())).quiet
-    assert not (await choices.here(said(conversation="test:other"))).quiet
-    await choices.hush(said(), False)
-    assert not (await choices.here(said())).quiet
+    store = PreferenceStore(redis)
+    await store.set_quiet(said(), True)
+    assert (await store.effective(said())).quiet
+    assert not (await store.effective(said(conversation="test:other"))).quiet
+    await store.set_quiet(said(), False)
+    assert not (await store.effective(said())).quiet
 
 
 async def test_tenants_with_the_same_channel_do_not_share_choices(redis: Redis) -> None:
-    choices = Choices(redis)
-    await choices.choose(ADA, "C1", template="support")
-    assert await choices.of(replace(ADA, tenant="other"), "C1") == Choice()
+    store = PreferenceStore(redis)
+    await store.choose(ADA, "C1", template="support")
+    assert await store.of(replace(ADA, tenant="other"), "C1") == Preference()
 
 
 async def test_forgetting_a_person_takes_their_own_choices(redis: Redis) -> None:
-    choices = Choices(redis)
-    await choices.choose(ADA, "", template="support")
-    assert await choices.forget(ADA)
-    assert await choices.of(ADA, "") == Choice()
-    assert not await choices.forget(ADA)
+    store = PreferenceStore(redis)
+    await store.choose(ADA, "", template="support")
+    assert await store.forget(ADA)
+    assert await store.of(ADA, "") == Preference()
+    assert not await store.forget(ADA)
 
 
 async def test_what_a_tenant_has_is_the_usual_one_of_its_people(redis: Redis) -> None:
-    choices = Choices(redis)
-    await choices.bind(Place(tenant=ADA.tenant), "support", "Eve")
-    assert await choices.here(said(channel="C1")) == Choice(usual="support")
-    assert await choices.of(ADA, "") == Choice(usual="support")
-    assert await choices.of(replace(ADA, tenant="other"), "") == Choice()
-    await choices.bind(Place(tenant=ADA.tenant), "", "Eve")
-    assert await choices.here(said(channel="C1")) == Choice()
+    store = PreferenceStore(redis)
+    await store.bind(Place(tenant=ADA.tenant), "support", "Eve")
+    assert await store.effective(said(channel="C1")) == Preference(usual="support")
+    assert await store.of(ADA, "") == Preference(usual="support")
+    assert await store.of(replace(ADA, tenant="other"), "") == Preference()
+    await store.bind(Place(tenant=ADA.tenant), "", "Eve")
+    assert await store.effective(said(channel="C1")) == Preference()
 
 
 async def test_every_place_is_listed_with_who_gave_it(redis: Redis) -> None:
-    choices = Choices(redis)
+    store = PreferenceStore(redis)
     channel = Place(tenant=ADA.tenant, scope="channel", id="19:a@thread.tacv2;messageid=1")
     person = Place(tenant=ADA.tenant, scope="person", id=BOB.id)
-    await choices.choose(BOB, "", template="translate")
-    await choices.bind(channel, "support", "Eve")
-    await choices.choose(ADA, "C2", deployment="small")
-    assert await choices.bound() == [
-        Binding(place=channel, template="support", author="Eve"),
-        Binding(place=person, template="translate"),
+    await store.choose(BOB, "", template="translate")
+    await store.bind(channel, "support", "Eve")
+    await store.choose(ADA, "C2", deployment="small")
+    assert await store.bound() == [
+        Assignment(place=channel, template="support", author="Eve"),
+        Assignment(place=person, template="translate"),
     ]
-    await choices.bind(person, "support", "Eve")
-    await choices.choose(ADA, channel.id, template="")
-    assert await choices.bound() == [Binding(place=person, template="support", author="Eve")]
-    await choices.choose(BOB, "", template="translate")
-    assert await choices.bound() == [Binding(place=person, template="translate")]
-    await choices.forget(BOB)
-    assert await choices.bound() == []
+    await store.bind(person, "support", "Eve")
+    await store.choose(ADA, channel.id, template="")
+    assert await store.bound() == [Assignment(place=person, template="support", author="Eve")]
+    await store.choose(BOB, "", template="translate")
+    assert await store.bound() == [Assignment(place=person, template="translate")]
+    await store.forget(BOB)
+    assert await store.bound() == []

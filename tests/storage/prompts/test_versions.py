@@ -57,7 +57,7 @@ async def test_a_record_of_a_newer_parley_is_left_out_and_counted(
 
 async def test_listeners_are_told(redis: Redis) -> None:
     versions = Versions(redis)
-    told = aiter(versions.nudges())
+    told = aiter(versions.wakeups())
     await anext(told)
     waiting = asyncio.ensure_future(anext(told))
     await versions.append(version(1))

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from bot.domain.errors import LeaseLost, StateUnavailable
-from bot.domain.events import Post, Said, Stopped, now
+from bot.domain.events import MessageReceived, PostedMessage, StopRequested, now
 from bot.domain.turns import Reply, Turn
 from bot.storage.conversations.turns import Turns
-from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Argument, Key, Redis, Script
 from tests.support.acts import ADA, deleted, rated, said, stopped
@@ -39,7 +39,7 @@ async def claimed(inbox: Inbox, shard: int = SHARD) -> Claim:
 
 
 def turn_for(claim: Claim, text: str = "answer") -> Turn:
-    assert isinstance(claim.event, Said)
+    assert isinstance(claim.event, MessageReceived)
     return Turn(
         id=claim.event.id,
         said=claim.event,
@@ -53,13 +53,13 @@ def turn_for(claim: Claim, text: str = "answer") -> Turn:
 
 
 async def answer(inbox: Inbox, claim: Claim) -> None:
-    await inbox.commit(claim, Written(turn=turn_for(claim)))
+    await inbox.commit(claim, CommitRequest(turn=turn_for(claim)))
 
 
 async def test_what_is_accepted_is_claimed_with_its_text(inbox: Inbox) -> None:
     assert await inbox.accept(said("what is up?")) == "accepted"
     claim = await claimed(inbox)
-    assert isinstance(claim.event, Said)
+    assert isinstance(claim.event, MessageReceived)
     assert (claim.event.text, claim.attempt, claim.begun, claim.turns) == ("what is up?", 1, None, ())
 
 
@@ -96,7 +96,7 @@ async def test_field_note_03_a_second_message_waits_its_turn(inbox: Inbox) -> No
     assert not isinstance(await inbox.claim(SHARD), Claim), "the conversation is held"
     await answer(inbox, claim)
     following = await claimed(inbox)
-    assert isinstance(following.event, Said)
+    assert isinstance(following.event, MessageReceived)
     assert following.event.text == "second"
     assert [turn.id for turn in following.turns] == ["a"]
 
@@ -117,13 +117,13 @@ async def test_field_note_04_a_stale_holder_can_write_nothing(redis: Redis) -> N
     assert fresh.attempt == 2
     for act in (
         inbox.hold(stale),
-        inbox.hold(stale, Post(id="p")),
+        inbox.hold(stale, PostedMessage(id="p")),
         inbox.release(stale, 0),
-        inbox.commit(stale, Written(turn=turn_for(stale, "stale"))),
+        inbox.commit(stale, CommitRequest(turn=turn_for(stale, "stale"))),
     ):
         with pytest.raises(LeaseLost):
             await act
-    await inbox.commit(fresh, Written(turn=turn_for(fresh, "fresh")))
+    await inbox.commit(fresh, CommitRequest(turn=turn_for(fresh, "fresh")))
     turns = await Turns(redis).turns(ROOM)
     assert [turn.reply.text for turn in turns] == ["fresh"]
 
@@ -156,7 +156,7 @@ async def test_a_commit_whose_answer_was_lost_may_be_said_again_and_changes_noth
     for _ in range(2):
         await answer(inbox, claim)
     following = await claimed(inbox)
-    assert isinstance(following.event, Said)
+    assert isinstance(following.event, MessageReceived)
     assert following.event.id == "b"
     await answer(inbox, claim)  # also after another worker has taken the next event
     assert len(await Turns(redis).turns(claim.conversation)) == 1
@@ -168,8 +168,8 @@ async def test_a_commit_whose_answer_was_lost_may_be_said_again_and_changes_noth
 async def test_field_note_10_the_post_of_an_attempt_that_died_comes_with_the_next_claim(redis: Redis) -> None:
     inbox = short(redis)
     await inbox.accept(said())
-    await inbox.hold(await claimed(inbox), Post(id="p1", data={"ts": "1"}))
-    assert (await claimed(inbox)).begun == Post(id="p1", data={"ts": "1"})
+    await inbox.hold(await claimed(inbox), PostedMessage(id="p1", data={"ts": "1"}))
+    assert (await claimed(inbox)).begun == PostedMessage(id="p1", data={"ts": "1"})
 
 
 async def test_what_is_released_is_due_after_its_delay_and_the_attempt_is_counted(inbox: Inbox) -> None:
@@ -209,11 +209,11 @@ async def test_a_wish_to_stop_reaches_the_holder_by_its_lease_and_by_a_nudge(inb
     await inbox.accept(said())
     claim = await claimed(inbox)
     assert (claim.stop, await inbox.hold(claim)) == ("", "")
-    nudges: AsyncGenerator[int | str] = inbox.nudges()
-    async with aclosing(nudges):
-        assert await anext(nudges) == ""
+    wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+    async with aclosing(wakeups):
+        assert await anext(wakeups) == ""
         await inbox.accept(stopped())
-        assert await anext(nudges) == f"{ROOM}\ne1\nasked"
+        assert await anext(wakeups) == f"{ROOM}\ne1\nasked"
     assert await inbox.hold(claim) == "e1\nasked"
     await answer(inbox, claim)
     await inbox.accept(said(event="next"))
@@ -240,7 +240,7 @@ async def test_a_wish_to_stop_that_comes_twice_stops_one_answer(inbox: Inbox) ->
 
 
 async def test_a_wish_to_stop_stops_no_other_answer_than_the_one_it_names(inbox: Inbox) -> None:
-    def named(target: str) -> Stopped:
+    def named(target: str) -> StopRequested:
         return replace(stopped(), id=f"stop {target}", target=target)
 
     assert await inbox.accept(named("a")) == "duplicate", "nothing waits"
@@ -249,7 +249,7 @@ async def test_a_wish_to_stop_stops_no_other_answer_than_the_one_it_names(inbox:
     await answer(inbox, await claimed(inbox))
     claim = await claimed(inbox)
     assert await inbox.accept(named("a")) == "duplicate", "it is there already"
-    await inbox.hold(claim, Post(id="p", data={"event": "earlier"}))
+    await inbox.hold(claim, PostedMessage(id="p", data={"event": "earlier"}))
     assert await inbox.accept(named("a")) == "duplicate"
     assert await inbox.accept(named("earlier")) == "accepted", "the answer that is given anew there"
     assert await inbox.accept(named("b")) == "accepted"
@@ -257,11 +257,11 @@ async def test_a_wish_to_stop_stops_no_other_answer_than_the_one_it_names(inbox:
 
 
 async def test_an_accepted_event_nudges_its_shard(inbox: Inbox) -> None:
-    nudges: AsyncGenerator[int | str] = inbox.nudges()
-    async with aclosing(nudges):
-        await anext(nudges)
+    wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+    async with aclosing(wakeups):
+        await anext(wakeups)
         await inbox.accept(said())
-        assert await anext(nudges) == SHARD
+        assert await anext(wakeups) == SHARD
 
 
 async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: Redis) -> None:
@@ -271,7 +271,7 @@ async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: R
     await inbox.accept(rated("p", event="r"))
     claim = await claimed(inbox)
     replaced = replace(claim.turns[-2], reply=Reply(text="again"))
-    await inbox.commit(claim, Written(turn=replaced, place=-2))
+    await inbox.commit(claim, CommitRequest(turn=replaced, place=-2))
     turns = Turns(redis)
     assert [(one.id, one.reply.text) for one in await turns.turns(ROOM)] == [
         ("a", "answer"),
@@ -279,14 +279,14 @@ async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: R
         ("c", "answer"),
     ]
     await inbox.accept(rated("p", event="d"))
-    await inbox.commit(await claimed(inbox), Written(place=-3))
+    await inbox.commit(await claimed(inbox), CommitRequest(place=-3))
     assert [one.id for one in await turns.turns(ROOM)] == ["b", "c"]
 
 
 async def test_an_event_given_up_is_kept_with_its_reason(inbox: Inbox, redis: Redis) -> None:
     await inbox.accept(said("poison"))
-    await inbox.commit(await claimed(inbox), Written(buried="it always fails"))
-    (record,) = await redis.call("LRANGE", keys.buried(SHARD), 0, -1)
+    await inbox.commit(await claimed(inbox), CommitRequest(dead_letter_reason="it always fails"))
+    (record,) = await redis.call("LRANGE", keys.dead_letters(SHARD), 0, -1)
     assert b"it always fails" in record
     assert b"poison" in record
 
@@ -365,7 +365,7 @@ async def test_a_claim_whose_answer_was_lost_is_not_taken_from_who_has_it_now(re
     await flaky.close()
 
 
-def rooms(count: int, shard: int | None = None) -> list[str]:
+def conversations(count: int, shard: int | None = None) -> list[str]:
     """Names of conversations, all of one shard if it is given."""
     names = (f"test:{number}" for number in itertools.count())
     return list(itertools.islice((n for n in names if shard in (None, keys.shard_of(n))), count))
@@ -373,7 +373,7 @@ def rooms(count: int, shard: int | None = None) -> list[str]:
 
 async def test_a_tenant_may_have_so_many_events_waiting_in_one_shard(redis: Redis) -> None:
     inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
-    names = rooms(71, SHARD)
+    names = conversations(71, SHARD)
     receipts = [await inbox.accept(said(event=name, conversation=name)) for name in names]
     assert receipts == ["accepted"] * 70 + ["busy"]
     other = replace(ADA, tenant="globex")
@@ -385,7 +385,7 @@ async def test_a_tenant_may_have_so_many_events_waiting_in_one_shard(redis: Redi
 async def test_a_tenant_may_have_so_many_events_waiting_in_all_shards(redis: Redis) -> None:
     """At least the limit, and less than twice the limit, wherever they fall."""
     inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
-    receipts = [await inbox.accept(said(event=name, conversation=name)) for name in rooms(200)]
+    receipts = [await inbox.accept(said(event=name, conversation=name)) for name in conversations(200)]
     assert set(receipts[:70]) == {"accepted"}
     assert 70 <= receipts.count("accepted") < 140
 
@@ -419,7 +419,7 @@ async def test_a_stored_turn_that_can_not_be_read_does_not_shift_the_others(
     claim = await claimed(inbox)
     assert [turn.id for turn in claim.turns] == ["a", "c"]
     again = replace(claim.turns[-2], reply=Reply(text="again"))
-    await inbox.commit(claim, Written(turn=again, place=-2))
+    await inbox.commit(claim, CommitRequest(turn=again, place=-2))
     stored: list[bytes] = await redis.call("LRANGE", keys.of("turns", ROOM), 0, -1)
     assert b'"again"' in stored[0]
     assert stored[1] == b"written by another version"

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from bot.worker.poller import Rota
+from bot.worker.poller import Poller
 from tests.support.acts import said
 from tests.support.patience import PATIENCE_S
 
@@ -22,7 +22,7 @@ def inbox(redis: Redis) -> Inbox:
 class Deaf(Inbox):
     """An inbox whose nudges are all lost."""
 
-    async def nudges(self) -> AsyncGenerator[int | str]:
+    async def wakeups(self) -> AsyncGenerator[int | str]:
         yield ""
         await asyncio.Event().wait()
 
@@ -38,14 +38,14 @@ async def claiming(inbox: Inbox, places: int = 4) -> AsyncGenerator[asyncio.Queu
     async def keep(claim: Claim) -> None:
         claims.put_nowait(claim)
         await free.wait()
-        await inbox.commit(claim, Written())
+        await inbox.commit(claim, CommitRequest())
 
     def begin(claim: Claim, asked_at: float) -> asyncio.Task[None]:
         tasks.append(asyncio.create_task(keep(claim)))
         return tasks[-1]
 
-    rota = Rota(inbox, places, begin=begin, stop=lambda _: None)
-    running = asyncio.create_task(rota.run(until))
+    poller = Poller(inbox, places, begin=begin, stop=lambda _: None)
+    running = asyncio.create_task(poller.run(until))
     async with asyncio.timeout(PATIENCE_S):
         yield claims
         free.set()
@@ -109,4 +109,4 @@ async def test_a_rota_that_fails_ends_with_its_error(inbox: Inbox) -> None:
     await inbox.accept(said())
     with pytest.raises(RuntimeError, match="boom"):
         async with asyncio.timeout(PATIENCE_S):
-            await Rota(inbox, 4, begin=begin, stop=lambda _: None).run(asyncio.Event())
+            await Poller(inbox, 4, begin=begin, stop=lambda _: None).run(asyncio.Event())

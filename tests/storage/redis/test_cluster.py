@@ -72,12 +72,12 @@ async def test_conversations_and_their_scripts_are_spread_over_all_nodes(
 
 
 async def test_a_listener_on_one_node_hears_the_nudges_of_all(inbox: Inbox) -> None:
-    nudges: AsyncGenerator[int | str] = inbox.nudges()
-    async with aclosing(nudges), asyncio.timeout(PATIENCE_S):
-        assert await anext(nudges) == ""
+    wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+    async with aclosing(wakeups), asyncio.timeout(PATIENCE_S):
+        assert await anext(wakeups) == ""
         for shard, name in ROOMS.items():
             await inbox.accept(said(event=name, conversation=name))
-            assert await anext(nudges) == shard
+            assert await anext(wakeups) == shard
 
 
 @contextmanager
@@ -93,16 +93,16 @@ def dead(nodes: list[Server], number: int) -> Generator[None]:
 
 
 async def test_a_listener_whose_node_dies_listens_at_another(inbox: Inbox, nodes: list[Server]) -> None:
-    nudges: AsyncGenerator[int | str] = inbox.nudges()
+    wakeups: AsyncGenerator[int | str] = inbox.wakeups()
     async with asyncio.timeout(PATIENCE_S):
-        async with aclosing(nudges):
-            assert await anext(nudges) == ""
+        async with aclosing(wakeups):
+            assert await anext(wakeups) == ""
             number = next(number for number, node in enumerate(nodes) if listeners(node))
             with dead(nodes, number):
                 with pytest.raises(StateUnavailable):
-                    await anext(nudges)
+                    await anext(wakeups)
                 living = shard_on((number + 1) % len(nodes))
-                again: AsyncGenerator[int | str] = inbox.nudges()
+                again: AsyncGenerator[int | str] = inbox.wakeups()
                 async with aclosing(again):
                     assert await anext(again) == ""
                     await accepted(inbox, living, "heard")
@@ -111,9 +111,9 @@ async def test_a_listener_whose_node_dies_listens_at_another(inbox: Inbox, nodes
 
 def listeners(node: Server) -> int:
     """How many listen at this node."""
-    answer = node.ask("PUBSUB", "NUMSUB", keys.NUDGES)
+    answer = node.ask("PUBSUB", "NUMSUB", keys.WAKEUPS)
     channel, count = cast("tuple[bytes, int]", answer)
-    assert channel == keys.NUDGES.encode()
+    assert channel == keys.WAKEUPS.encode()
     return count
 
 

@@ -113,15 +113,15 @@ async def test_an_answer_during_which_redis_goes_away_is_written_down_once(
 
 async def test_a_claim_that_broke_on_its_way_is_not_lost(bench: Bench, server: Server) -> None:
     """Redis is killed again and again while conversations are claimed; each event is answered once."""
-    rooms = [f"test:{number}" for number in range(60)]
+    conversations = [f"test:{number}" for number in range(60)]
     async with bench.working():
-        for number, room in enumerate(rooms):
+        for number, room in enumerate(conversations):
             if number % 20 == 10:
                 server.stop(kill=True)
                 back(server)
             await accepted(bench, said(event=f"of {room}", conversation=room))
-        await bench.until(lambda: len(bench.model.prompts) >= len(rooms))
-        for room in rooms:
+        await bench.until(lambda: len(bench.model.prompts) >= len(conversations))
+        for room in conversations:
             await bench.until(lambda room=room: _one(bench, room))
 
 

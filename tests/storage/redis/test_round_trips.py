@@ -16,7 +16,7 @@ from tests.worker.test_worker import Bench
 
 LIMIT = 7
 SHARED = ("due", "ZADD + ZREMRANGEBYSCORE", "HDEL")
-"""The sweep, and what takes settled charges off what is owed (`Bills.tidy`)."""
+"""The sweep, and what takes settled charges off what is owed (`Charges.tidy`)."""
 SCRIPTS = {
     Script(name).digest.encode(): name
     for name in ("accept", "claim", "hold", "admit", "commit", "settle", "release", "due")

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from bot.domain.errors import ConfigError
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from bot.storage.redis.secrets import KEY_FILE, Vault
+from bot.storage.redis.secrets import KEY_FILE, SecretStore
 
 
 def secrets(*names: str) -> SecretStr:
@@ -19,49 +19,49 @@ def secrets(*names: str) -> SecretStr:
 
 
 async def test_what_is_put_comes_back_and_can_not_be_read_in_redis(redis: Redis, folder: Path) -> None:
-    vault = Vault(redis, None, folder)
-    await vault.put("slack/T1", b"xoxb-hush")
-    assert await vault.get("slack/T1") == b"xoxb-hush"
-    stored = await redis.call("GET", keys.vault("slack/T1"))
+    secret_store = SecretStore(redis, None, folder)
+    await secret_store.put("slack/T1", b"xoxb-hush")
+    assert await secret_store.get("slack/T1") == b"xoxb-hush"
+    stored = await redis.call("GET", keys.secret("slack/T1"))
     assert b"xoxb-hush" not in stored
     assert stat.S_IMODE((folder / KEY_FILE).stat().st_mode) == 0o600
     assert os.listdir(folder) == [KEY_FILE]
-    await vault.delete("slack/T1")
+    await secret_store.delete("slack/T1")
 
 
 async def test_another_process_reads_it_by_the_same_key_file(redis: Redis, folder: Path) -> None:
-    await Vault(redis, None, folder).put("one", b"1")
-    assert await Vault(redis, None, folder).get("one") == b"1"
-    await redis.call("DEL", keys.vault("one"))
+    await SecretStore(redis, None, folder).put("one", b"1")
+    assert await SecretStore(redis, None, folder).get("one") == b"1"
+    await redis.call("DEL", keys.secret("one"))
 
 
 async def test_a_rotated_key_still_opens_what_the_old_one_sealed(redis: Redis, folder: Path) -> None:
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
-    await Vault(redis, secrets(old), folder).put("one", b"1")
-    rotated = Vault(redis, secrets(new, old), folder)
+    await SecretStore(redis, secrets(old), folder).put("one", b"1")
+    rotated = SecretStore(redis, secrets(new, old), folder)
     assert await rotated.get("one") == b"1"
     await rotated.put("one", b"2")
-    assert await Vault(redis, secrets(new), folder).get("one") == b"2"
-    assert await Vault(redis, secrets(old), folder).get("one") is None
+    assert await SecretStore(redis, secrets(new), folder).get("one") == b"2"
+    assert await SecretStore(redis, secrets(old), folder).get("one") is None
     assert not os.path.exists(folder)  # noqa: ASYNC240
     await rotated.delete("one")
 
 
 async def test_what_may_be_used_once_is_taken_once(redis: Redis, folder: Path) -> None:
-    vault = Vault(redis, None, folder)
-    await vault.put("state", b"nonce", life_s=60)
-    assert await redis.call("TTL", keys.vault("state")) > 0
-    assert [await vault.take("state"), await vault.take("state")] == [b"nonce", None]
+    secret_store = SecretStore(redis, None, folder)
+    await secret_store.put("state", b"nonce", life_s=60)
+    assert await redis.call("TTL", keys.secret("state")) > 0
+    assert [await secret_store.take("state"), await secret_store.take("state")] == [b"nonce", None]
 
 
 async def test_names_are_found_by_their_beginning_to_the_letter(redis: Redis, folder: Path) -> None:
-    vault = Vault(redis, None, folder)
+    secret_store = SecretStore(redis, None, folder)
     for name in ("team*:b", "team*:a", "teams:c"):
-        await vault.put(name, b"x", life_s=60)
-    assert await vault.names("team*:") == ["team*:a", "team*:b"]
+        await secret_store.put(name, b"x", life_s=60)
+    assert await secret_store.names("team*:") == ["team*:a", "team*:b"]
 
 
 async def test_a_key_that_is_none_is_refused_without_being_shown(redis: Redis, folder: Path) -> None:
     with pytest.raises(ConfigError, match="PARLEY_SECRET_KEYS") as refusal:
-        await Vault(redis, secrets("my-password"), folder).put("one", b"1")
+        await SecretStore(redis, secrets("my-password"), folder).put("one", b"1")
     assert "my-password" not in str(refusal.value)

@@ -39,11 +39,11 @@ async def inbox_at(url: str) -> AsyncGenerator[tuple[Inbox, Redis]]:
 async def works(url: str) -> None:
     """An event goes in, its nudge arrives, and it comes out again."""
     async with inbox_at(url) as (inbox, redis):
-        nudges: AsyncGenerator[int | str] = inbox.nudges()
-        async with aclosing(nudges), asyncio.timeout(PATIENCE_S):
-            assert await anext(nudges) == ""
+        wakeups: AsyncGenerator[int | str] = inbox.wakeups()
+        async with aclosing(wakeups), asyncio.timeout(PATIENCE_S):
+            assert await anext(wakeups) == ""
             assert await inbox.accept(said("hello")) == "accepted"
-            assert await anext(nudges) == keys.shard_of(ROOM)
+            assert await anext(wakeups) == keys.shard_of(ROOM)
         assert isinstance(await inbox.claim(keys.shard_of(ROOM)), Claim)
         assert len([name async for name in redis.scan("parley:*")]) >= 3
         assert (await redis.check())[0].level == "ok"

@@ -8,13 +8,13 @@ from bot.domain import limits
 from bot.domain.errors import LeaseLost, StateUnavailable
 from bot.domain.events import now
 from bot.domain.turns import Reply, Turn, Usage
-from bot.storage.conversations.search import Archive
+from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.turns import Turns
-from bot.storage.queue.inbox import Claim, Inbox, Written
+from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Argument, Key, Redis, Script
-from bot.storage.usage.charges import Bills, bill, bill_of
-from bot.storage.usage.quota import Estimate, Ledger
+from bot.storage.usage.charges import Charges, charge, charge_of
+from bot.storage.usage.quota import Estimate, QuotaLedger
 from tests.support.acts import ADA, said
 
 USAGE = (Usage(deployment="d", input_tokens=5, usd=0.01),)
@@ -27,8 +27,8 @@ class Worker:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.inbox = Inbox(redis, lease_s=30, limit=20, retention_s=3600)
-        self.bills = Bills(redis, Archive(redis, 3600))
-        self.ledger = Ledger(redis, self.bills, limits.read("person: $2/day"))
+        self.charges = Charges(redis, ConversationSearch(redis, 3600))
+        self.ledger = QuotaLedger(redis, self.charges, limits.read("person: $2/day"))
         self.turns = Turns(redis)
 
     async def claim(self, room: str = ROOMS[0]) -> Claim:
@@ -39,9 +39,9 @@ class Worker:
     async def admit(self, room: str = ROOMS[0]) -> None:
         asked = said(event=f"e in {room}", conversation=room)
         await self.inbox.accept(asked)
-        await self.ledger.admit(asked, asked.id, [Estimate(tokens=50, usd=0.5)])
+        await self.ledger.reserve(asked, asked.id, [Estimate(tokens=50, usd=0.5)])
 
-    def written(self, room: str = ROOMS[0]) -> Written:
+    def written(self, room: str = ROOMS[0]) -> CommitRequest:
         turn = Turn(
             id=f"e in {room}",
             said=said(event=f"e in {room}", conversation=room),
@@ -53,20 +53,22 @@ class Worker:
             ended_at=now(),
             usage=USAGE,
         )
-        return Written(turn=turn, bill=bill(turn))
+        return CommitRequest(turn=turn, charge=charge(turn))
 
-    async def commit(self, room: str = ROOMS[0]) -> Written:
+    async def commit(self, room: str = ROOMS[0]) -> CommitRequest:
         await self.admit(room)
         written = self.written(room)
         await self.inbox.commit(await self.claim(room), written)
         return written
 
-    async def standing(self) -> int:
-        (dollars,) = await self.ledger.standing(ADA, "")
+    async def status(self) -> int:
+        (dollars,) = await self.ledger.limit_status(ADA, "")
         return dollars.used
 
-    async def owed(self) -> int:
-        return sum(await self.redis.many([("HLEN", keys.owed(keys.shard_of(room))) for room in ROOMS]))
+    async def pending(self) -> int:
+        return sum(
+            await self.redis.many([("HLEN", keys.pending_charges(keys.shard_of(room))) for room in ROOMS])
+        )
 
 
 @pytest.fixture
@@ -79,32 +81,35 @@ async def test_a_worker_that_dies_after_the_commit_leaves_its_bill_to_the_next(
 ) -> None:
     for room in ROOMS:
         await worker.commit(room)
-    assert await worker.standing() == 1_500_000, "set aside, and nobody is there to settle it"
+    assert await worker.status() == 1_500_000, "set aside, and nobody is there to settle it"
     another = Worker(redis)
-    assert await another.bills.sweep() == 3
-    assert await another.standing() == 30_000
-    assert await another.owed() == 0
-    assert await another.bills.sweep() == 0
+    assert await another.charges.sweep() == 3
+    assert await another.status() == 30_000
+    assert await another.pending() == 0
+    assert await another.charges.sweep() == 0
     today = now().date()
     assert (await another.ledger.spent("acme", None, today, today)).turns == 3
-    assert (await redis.call("ZCARD", keys.RECENT), await redis.call("SCARD", keys.payers(today))) == (3, 1)
+    assert (await redis.call("ZCARD", keys.RECENT), await redis.call("SCARD", keys.tenants_of(today))) == (
+        3,
+        1,
+    )
 
 
 async def test_a_worker_that_dies_after_settling_is_not_paid_twice(worker: Worker, redis: Redis) -> None:
     written = await worker.commit()
-    assert written.bill is not None
-    await worker.bills.settle(written.bill)
-    assert await worker.owed() == 1, "it is struck off with others, a little later"
-    assert await Worker(redis).bills.sweep() == 1
-    assert (await worker.standing(), await worker.owed()) == (10_000, 0)
+    assert written.charge is not None
+    await worker.charges.settle(written.charge)
+    assert await worker.pending() == 1, "it is struck off with others, a little later"
+    assert await Worker(redis).charges.sweep() == 1
+    assert (await worker.status(), await worker.pending()) == (10_000, 0)
 
 
 async def test_a_bill_is_struck_off_once_it_is_settled(worker: Worker) -> None:
     written = await worker.commit()
-    assert written.bill is not None
-    await worker.bills.settle(written.bill)
-    await worker.bills.tidy()
-    assert (await worker.standing(), await worker.owed()) == (10_000, 0)
+    assert written.charge is not None
+    await worker.charges.settle(written.charge)
+    await worker.charges.tidy()
+    assert (await worker.status(), await worker.pending()) == (10_000, 0)
 
 
 async def test_a_worker_that_dies_before_the_commit_leaves_a_reservation_that_the_next_takes_over(
@@ -112,13 +117,13 @@ async def test_a_worker_that_dies_before_the_commit_leaves_a_reservation_that_th
 ) -> None:
     await worker.admit()
     another = Worker(redis)
-    await another.ledger.admit(said(event="e in test:room"), "e in test:room", [Estimate(usd=0.5)])
-    assert await another.standing() == 500_000, "the same event reserves once"
+    await another.ledger.reserve(said(event="e in test:room"), "e in test:room", [Estimate(usd=0.5)])
+    assert await another.status() == 500_000, "the same event reserves once"
     written = worker.written()
     await another.inbox.commit(await another.claim(), written)
-    assert written.bill is not None
-    await another.bills.settle(written.bill)
-    assert await another.standing() == 10_000
+    assert written.charge is not None
+    await another.charges.settle(written.charge)
+    assert await another.status() == 10_000
 
 
 async def test_a_commit_whose_answer_was_lost_is_followed_by_its_settlement(
@@ -137,10 +142,10 @@ async def test_a_commit_whose_answer_was_lost_is_followed_by_its_settlement(
         await worker.inbox.commit(claim, written)
     monkeypatch.setattr(Redis, "run", real)
     await worker.inbox.commit(claim, written)  # no LeaseLost: it is this very commit
-    assert written.bill is not None
-    await worker.bills.settle(written.bill)
+    assert written.charge is not None
+    await worker.charges.settle(written.charge)
     assert len(await worker.turns.turns(ROOMS[0])) == 1
-    assert await worker.standing() == 10_000
+    assert await worker.status() == 10_000
 
 
 async def test_a_worker_that_was_overtaken_commits_and_bills_nothing(worker: Worker, redis: Redis) -> None:
@@ -150,7 +155,7 @@ async def test_a_worker_that_was_overtaken_commits_and_bills_nothing(worker: Wor
     await worker.claim()
     with pytest.raises(LeaseLost):
         await worker.inbox.commit(slow, worker.written())
-    assert await worker.owed() == 0
+    assert await worker.pending() == 0
 
 
 async def test_field_note_42_a_conversation_is_found_as_soon_as_a_turn_stands_in_it(worker: Worker) -> None:
@@ -158,7 +163,7 @@ async def test_field_note_42_a_conversation_is_found_as_soon_as_a_turn_stands_in
     for room in ROOMS:
         await worker.admit(room)
         turn = worker.written(room).turn
-        await worker.inbox.commit(await worker.claim(room), Written(turn=turn))
+        await worker.inbox.commit(await worker.claim(room), CommitRequest(turn=turn))
     assert await worker.turns.talks(ADA) == tuple(sorted(ROOMS))
     gone = await worker.turns.forget(ADA, await worker.turns.talks(ADA))
     assert (gone.conversations, gone.turns) == (3, 3)
@@ -169,8 +174,8 @@ async def test_redis_going_away_while_the_books_are_tidied_loses_no_bill(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = await worker.commit()
-    assert written.bill is not None
-    await worker.bills.settle(written.bill)
+    assert written.charge is not None
+    await worker.charges.settle(written.charge)
     real = Redis.many
 
     async def away(self: Redis, commands: Sequence[Sequence[Argument]]) -> list[object]:
@@ -178,26 +183,26 @@ async def test_redis_going_away_while_the_books_are_tidied_loses_no_bill(
 
     monkeypatch.setattr(Redis, "many", away)
     with pytest.raises(StateUnavailable):
-        await worker.bills.tidy()
+        await worker.charges.tidy()
     monkeypatch.setattr(Redis, "many", real)
-    await worker.bills.tidy()
-    assert await worker.owed() == 0
+    await worker.charges.tidy()
+    assert await worker.pending() == 0
 
 
 async def test_a_bill_of_another_version_does_not_keep_the_others_from_being_settled(
     worker: Worker, redis: Redis
 ) -> None:
     await worker.commit()
-    await redis.call("HSET", keys.owed(0), "strange", b"{}")
-    await redis.call("EXPIRE", keys.owed(0), 60)
-    assert await worker.bills.sweep() == 1
-    assert await worker.standing() == 10_000
+    await redis.call("HSET", keys.pending_charges(0), "strange", b"{}")
+    await redis.call("EXPIRE", keys.pending_charges(0), 60)
+    assert await worker.charges.sweep() == 1
+    assert await worker.status() == 10_000
 
 
 async def test_what_is_paid_for_anew_is_booked_anew(worker: Worker) -> None:
     """A summary is made a second time for a question that was answered anew."""
     asked = said(event="e")
     for _ in range(2):
-        await worker.ledger.admit(asked, "e:summary", [Estimate(usd=0.5)], more=True)
-        await worker.ledger.settle(bill_of(asked, "e:summary", "summary", USAGE, turns=0))
-    assert await worker.standing() == 20_000
+        await worker.ledger.reserve(asked, "e:summary", [Estimate(usd=0.5)], more=True)
+        await worker.ledger.settle(charge_of(asked, "e:summary", "summary", USAGE, turns=0))
+    assert await worker.status() == 20_000

@@ -6,17 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain import limits as budgets
 from bot.domain.errors import BudgetSpent, RateLimited
-from bot.domain.events import Said, User, now
+from bot.domain.events import MessageReceived, User, now
+from bot.domain.limits import read
 from bot.domain.turns import Usage
-from bot.storage.conversations.search import Archive
+from bot.storage.conversations.search import ConversationSearch
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from bot.storage.usage import quota
-from bot.storage.usage.charges import Bills, bill_of
-from bot.storage.usage.quota import Estimate, Ledger, Spent
-from bot.storage.usage.reports import Books
+from bot.storage.usage.charges import Charges, charge_of
+from bot.storage.usage.quota import Estimate, PeriodUsage, QuotaLedger
+from bot.storage.usage.reports import UsageReports
 from tests.support.acts import ADA, BOB, said
 from tests.support.patience import PATIENCE_S
 
@@ -28,20 +28,20 @@ class Till:
     """A ledger with these limits, and its bills."""
 
     def __init__(self, redis: Redis, limits: str) -> None:
-        self.bills = Bills(redis, Archive(redis, 3600))
-        self.ledger = Ledger(redis, self.bills, budgets.read(limits))
+        self.charges = Charges(redis, ConversationSearch(redis, 3600))
+        self.ledger = QuotaLedger(redis, self.charges, read(limits))
 
     async def admit(
         self, event: str, estimate: Estimate = A_CENT, *, user: User = ADA, channel: str = ""
     ) -> str:
         asked = said(event=event, user=user, channel=channel)
-        return await self.ledger.admit(asked, event, [estimate])
+        return await self.ledger.reserve(asked, event, [estimate])
 
     async def settle(
         self, event: str, *usage: Usage, user: User = ADA, channel: str = "", turns: int = 1
     ) -> None:
-        asked: Said = said(event=event, user=user, channel=channel, conversation=f"test:{event}")
-        await self.ledger.settle(bill_of(asked, event, "assistant", usage, turns=turns))
+        asked: MessageReceived = said(event=event, user=user, channel=channel, conversation=f"test:{event}")
+        await self.ledger.settle(charge_of(asked, event, "assistant", usage, turns=turns))
 
 
 async def verdicts(*asked: Awaitable[str]) -> list[str]:
@@ -106,14 +106,14 @@ async def test_what_one_limit_refuses_is_reserved_under_none(redis: Redis) -> No
     for _ in range(3):
         with pytest.raises(BudgetSpent):
             await till.admit("c", channel="C1")
-    assert [one.used for one in await till.ledger.standing(ADA, "C1")] == [2, 20_000, 20_000]
+    assert [one.used for one in await till.ledger.limit_status(ADA, "C1")] == [2, 20_000, 20_000]
 
 
 async def test_an_unknown_price_counts_as_a_question_and_tokens_and_as_no_dollars(redis: Redis) -> None:
     till = Till(redis, "person: $1/day, 10k tokens/day, 3 requests/day")
     await till.admit("a", Estimate(tokens=500))
     await till.settle("a", Usage(deployment="d", input_tokens=400))
-    dollars, tokens, requests = await till.ledger.standing(ADA, "")
+    dollars, tokens, requests = await till.ledger.limit_status(ADA, "")
     assert (dollars.used, tokens.used, requests.used) == (0, 400, 1)
     today, month = await till.ledger.today_and_month(ADA)
     assert today == month
@@ -140,7 +140,7 @@ async def test_a_reservation_that_nobody_settles_is_given_back_in_time(
     monkeypatch.setattr(quota, "_HOLD_MS", 60_000)
     await till.admit("next", Estimate(usd=0.05))
     await till.settle("abandoned", USAGE[0])  # it was not abandoned after all: what it cost counts
-    (dollars,) = await till.ledger.standing(ADA, "")
+    (dollars,) = await till.ledger.limit_status(ADA, "")
     assert dollars.used == 70_000
 
 
@@ -152,7 +152,7 @@ async def test_what_was_spent_is_added_up_by_person_and_tenant_over_days(redis: 
             await till.settle(event, *USAGE, user=person)
     today = now().date()
     week = today - timedelta(days=6)
-    once = Spent(turns=1, tokens=120, output_tokens=20, images=1, microdollars=20_000, unpriced=1)
+    once = PeriodUsage(turns=1, tokens=120, output_tokens=20, images=1, microdollars=20_000, unpriced=1)
     assert await till.ledger.spent(ADA.tenant, ADA.id, week, today) == once + once
     assert await till.ledger.spent(ADA.tenant, None, week, today) == once + once + once
     assert once.input_tokens == 100
@@ -164,10 +164,10 @@ async def test_the_books_say_the_same_as_the_ledger_by_everything_that_is_asked_
     for person, event in ((ADA, "a"), (BOB, "b"), (other, "c")):
         await till.settle(event, *USAGE, user=person, channel="C1")
     await till.settle("a:summary", USAGE[0], channel="C1", turns=0)
-    await till.bills.tidy()
+    await till.charges.tidy()
     today = now().date()
-    found = {(line.kind, line.name): line.sums for line in await Books(redis).lines(today, today)}
-    assert {name: sums.turns for (_, name), sums in found.items()} == {
+    found = {(line.kind, line.name): line.totals for line in await UsageReports(redis).rows(today, today)}
+    assert {name: totals.turns for (_, name), totals in found.items()} == {
         "": 3,
         "d": 3,
         "assistant": 3,
@@ -187,12 +187,12 @@ async def test_field_note_42_a_person_is_forgotten_and_the_tenant_s_sums_stay(re
     till = Till(redis, "tenant: 9 requests/day; person: 9 requests/minute")
     await till.admit("a")
     await till.settle("a", *USAGE)
-    await till.bills.tidy()
+    await till.charges.tidy()
     assert await till.ledger.forget(ADA) == 1
     assert not [name async for name in redis.scan("*") if name.endswith(":ada") and ":rate:" not in name]
     today = now().date()
     assert (await till.ledger.spent(ADA.tenant, None, today, today)).turns == 1
-    assert "person" not in {line.kind for line in await Books(redis).lines(today, today)}
+    assert "person" not in {line.kind for line in await UsageReports(redis).rows(today, today)}
 
 
 async def test_field_note_42_a_budget_is_not_to_be_had_anew_by_being_forgotten(redis: Redis) -> None:
@@ -259,8 +259,8 @@ async def test_field_note_37_two_hundred_messages_at_once_never_take_more_than_w
         for one in others:
             await one.close()
     for person in PEOPLE:
-        for standing in await tills[0].ledger.standing(person, "C1"):
-            assert standing.used <= standing.limit.most, standing
+        for status in await tills[0].ledger.limit_status(person, "C1"):
+            assert status.used <= status.limit.most, status
 
 
 async def test_field_fault_117_what_limits_count_of_a_forgotten_person_ends_with_its_period(
@@ -277,5 +277,5 @@ async def test_field_fault_117_what_limits_count_of_a_forgotten_person_ends_with
     for form, most in (("%Y-%m-%d", keys.DAY_S), ("%Y-%m", 31 * keys.DAY_S)):
         name = keys.spent(ADA.tenant, f"{at:{form}}", "person", ADA.id)
         assert 0 < await redis.call("TTL", name) <= most
-    standing = await till.ledger.standing(ADA, "")
-    assert [one.used for one in standing] == [2, 2]  # no budget is to be had anew
+    status = await till.ledger.limit_status(ADA, "")
+    assert [one.used for one in status] == [2, 2]  # no budget is to be had anew

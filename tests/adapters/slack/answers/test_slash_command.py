@@ -3,13 +3,13 @@
 import pytest
 
 from bot.domain.errors import PlatformUnavailable
-from bot.domain.events import Post, Said
+from bot.domain.events import MessageReceived, PostedMessage
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
 from tests.adapters.slack.conftest import Room, new_adapter
 
 
-async def typed(room: Room, command: str, text: str, channel: str = "C0GENERAL") -> Said:
+async def typed(room: Room, command: str, text: str, channel: str = "C0GENERAL") -> MessageReceived:
     await room.slack.command(channel, "U0ALICE", command, text)
     return room.engine.said[-1]
 
@@ -49,7 +49,9 @@ async def test_an_expired_response_address_is_replaced_by_an_ephemeral_message(r
     said = await typed(room, "/image", "why?")
     address = said.address.data | {"response_url": said.address.data["response_url"] + "gone"}
     post = await room.open(said)
-    await room.adapter.close(Post(id=post.id + "x", data=post.data | address), Reply(text="Because."))
+    await room.adapter.close(
+        PostedMessage(id=post.id + "x", data=post.data | address), Reply(text="Because.")
+    )
     assert whispers(room) == ["Because."]
     assert room.slack.calls["chat.postEphemeral"] == 1
 
@@ -58,7 +60,9 @@ async def test_where_the_bot_is_no_member_the_answer_comes_in_the_askers_own_cha
     said = await typed(room, "/image", "why?", channel="C0OTHER")
     address = said.address.data | {"response_url": said.address.data["response_url"] + "gone"}
     post = await room.open(said)
-    await room.adapter.close(Post(id=post.id + "x", data=post.data | address), Reply(text="Because."))
+    await room.adapter.close(
+        PostedMessage(id=post.id + "x", data=post.data | address), Reply(text="Because.")
+    )
     own = [m["markdown"] for (c, _), m in room.slack.workspace.messages.items() if c == "D0ALICE"]
     assert own == ["Because."]
 
@@ -84,7 +88,7 @@ async def test_a_response_that_breaks_off_is_platform_unavailable_and_continues_
     async with new_adapter(room.slack) as another:
         data = post.data | {"response_url": "http://127.0.0.1:9/nobody"}
         with pytest.raises(PlatformUnavailable):
-            await another.close(Post(id=post.id, data=data), Reply(text="Because."))
+            await another.close(PostedMessage(id=post.id, data=data), Reply(text="Because."))
     await room.adapter.close(post, Reply(text="Because."))
     assert whispers(room) == ["Because."]
 

@@ -11,7 +11,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 from adapters.slack.answers import stream, thread
 from bot.domain.errors import ConfigError, PlatformUnavailable
-from bot.domain.events import Post, Said
+from bot.domain.events import MessageReceived, PostedMessage
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Source
 from tests.adapters.slack.conftest import Engine, Room, listening, new_adapter
@@ -33,7 +33,7 @@ def _quick() -> object:
         yield
 
 
-async def grow(room: Room, said: Said, post: Post, text: str) -> None:
+async def grow(room: Room, said: MessageReceived, post: PostedMessage, text: str) -> None:
     """Offer a text and wait until it is what a person reads."""
     assert await room.adapter.update(post, text)
     await room.slack.until(lambda: room.shown(said) == [text])
@@ -81,7 +81,7 @@ async def test_what_is_whole_is_not_kept_in_memory(room: Room) -> None:
 
     def held() -> int:
         gc.collect()
-        return sum(isinstance(one, stream.Answer) for one in gc.get_objects())
+        return sum(isinstance(one, stream.SlackAnswer) for one in gc.get_objects())
 
     before = held()
     await ask()
@@ -554,7 +554,9 @@ async def test_a_message_that_turns_out_to_be_streaming_is_ended_and_edited(room
     begun = await room.open(said)
     await grow(room, said, begun, "Because it")
     (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
-    recorded = Post(id=f"T0SIM:C0GENERAL:{message['ts']}", data=begun.data | {"messages": message["ts"]})
+    recorded = PostedMessage(
+        id=f"T0SIM:C0GENERAL:{message['ts']}", data=begun.data | {"messages": message["ts"]}
+    )
     async with new_adapter(room.slack) as second:
         await second.close(await second.open(said.address, recorded, False), Reply(text="Since it is so."))
     assert room.shown(said) == ["Since it is so."]

@@ -8,12 +8,12 @@ import pytest
 
 from adapters.slack.answers import stream
 from adapters.slack.api import web_api
-from adapters.slack.formatting import blocks as slack_format
-from bot.domain.events import Post, Rated, Said
+from adapters.slack.formatting import blocks
+from bot.domain.events import FeedbackGiven, MessageReceived, PostedMessage
 from bot.domain.turns import Reply
 from bot.storage.redis.client import Redis
-from bot.storage.redis.secrets import Vault
-from bot.storage.usage.limits import Limiter
+from bot.storage.redis.secrets import SecretStore
+from bot.storage.usage.limits import WindowLimiter
 from tests.adapters.slack.conftest import Room, new_adapter, room_with
 from tests.simulators.slack_rules import SLACK_LIMITS
 
@@ -25,16 +25,16 @@ async def shared(redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(stream, "EDIT_INTERVAL_S", 0.01)
     places = {"chat.startStream": 2, "chat.stopStream": 2, "chat.appendStream": 100, "chat.update": 5}
     monkeypatch.setattr(web_api, "PLACES_PER_MINUTE", places)
-    async with room_with(limiter=Limiter(redis), vault=Vault(redis, None, folder)) as room:
+    async with room_with(limiter=WindowLimiter(redis), secrets=SecretStore(redis, None, folder)) as room:
         yield room
 
 
-async def grow(room: Room, said: Said, post: Post, text: str) -> None:
+async def grow(room: Room, said: MessageReceived, post: PostedMessage, text: str) -> None:
     await room.adapter.update(post, text)
     await room.slack.until(lambda: room.shown(said) == [text])
 
 
-def shown_first_by(room: Room, said: Said) -> str:
+def shown_first_by(room: Room, said: MessageReceived) -> str:
     """The method that began the answer to a question."""
     thread = said.address.data["thread"]
     calls = [(method, args) for method, args, answer in room.slack.log if answer["ok"]]
@@ -49,7 +49,7 @@ async def test_field_note_12_workers_share_the_streams_and_edits_of_a_minute(
     Two of the five edits are kept for those that end.
     """
     began: list[str] = []
-    async with new_adapter(shared.slack, limiter=Limiter(redis)) as other:
+    async with new_adapter(shared.slack, limiter=WindowLimiter(redis)) as other:
         for number in range(7):
             room = shared if number % 2 else Room(shared.slack, other, shared.engine)
             said = await room.asked(f"<@U0BOT> question {number}")
@@ -70,13 +70,13 @@ async def test_field_note_12_one_place_is_asked_for_per_call_and_none_while_ther
     shared: Room, monkeypatch: pytest.MonkeyPatch, redis: Redis
 ) -> None:
     asked: list[str] = []
-    take = Limiter.take
+    take = WindowLimiter.take
 
-    async def counted(self: Limiter, name: str, per_minute: int, *, keep: int = 0) -> float:
+    async def counted(self: WindowLimiter, name: str, per_minute: int, *, keep: int = 0) -> float:
         asked.append(name)
         return await take(self, name, per_minute, keep=keep)
 
-    monkeypatch.setattr(Limiter, "take", counted)
+    monkeypatch.setattr(WindowLimiter, "take", counted)
     said = await shared.asked()
     post = await shared.open(said)
     text = "Because"
@@ -100,14 +100,14 @@ async def test_a_stream_that_cannot_be_stopped_yet_is_no_other_answers(
     post = await shared.open(first)
     await grow(shared, first, post, "The first answer")
     await shared.adapter.close(post, Reply(text="The first answer."))
-    async with new_adapter(shared.slack, vault=Vault(redis, None, folder)) as other:
+    async with new_adapter(shared.slack, secrets=SecretStore(redis, None, folder)) as other:
         adapter = shared.adapter if same_process else other
         post = await adapter.open(second.address, None, True)
         await adapter.close(post, Reply(text="The second answer."))
     assert shared.shown(first) == ["The first answer.", "The second answer."]
 
 
-async def edited(room: Room, text: str = "Because") -> tuple[Said, Post]:
+async def edited(room: Room, text: str = "Because") -> tuple[MessageReceived, PostedMessage]:
     """An answer that grows by edits."""
     room.slack.workspace.stream_channels = lambda channel: False
     said = await room.asked()
@@ -139,7 +139,7 @@ async def test_field_note_12_growing_leaves_places_for_those_that_end(shared: Ro
 async def test_field_note_12_an_answer_whose_last_edit_would_wait_comes_as_a_new_message(
     shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
 ) -> None:
-    monkeypatch.setattr(slack_format, "MESSAGE_LIMIT", 30)
+    monkeypatch.setattr(blocks, "MESSAGE_LIMIT", 30)
     whole = "Because it is so." if messages == 1 else "Because it is so.\n\nAnd it is so as well."
     said, post = await edited(shared, "Because it is so" if messages == 1 else whole[:-1])
     before = [message["ts"] for message in shared.slack.thread("C0GENERAL", said.address.data["thread"])]
@@ -152,7 +152,7 @@ async def test_field_note_12_an_answer_whose_last_edit_would_wait_comes_as_a_new
     assert after[-1]["ts"] not in before
     assert finished.id == f"T0SIM:C0GENERAL:{after[0]['ts']}"
     await shared.slack.press(after[-1], "C0GENERAL", "U0ALICE", good=True)
-    (rated,) = [event for event in shared.engine.events if isinstance(event, Rated)]
+    (rated,) = [event for event in shared.engine.events if isinstance(event, FeedbackGiven)]
     assert rated.post == finished.id
 
 
@@ -160,7 +160,7 @@ async def test_field_note_12_an_answer_whose_last_edit_would_wait_comes_as_a_new
 async def test_field_note_11_an_answer_given_anew_whose_edit_would_wait_stands_in_the_place_of_the_old_one(
     shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
 ) -> None:
-    monkeypatch.setattr(slack_format, "MESSAGE_LIMIT", 30)
+    monkeypatch.setattr(blocks, "MESSAGE_LIMIT", 30)
     monkeypatch.setattr(stream, "FINISH_PATIENCE_S", 2.0)
     said = await shared.asked()
     post = await shared.answer(said, "\n\n".join(["Because it is so as it is."] * messages))
@@ -194,11 +194,11 @@ async def test_field_note_12_many_answers_without_streams_end_under_slacks_own_l
     """Forty answers grow at once; the simulator keeps Slack's limits, and none waits for a minute to pass."""
     monkeypatch.setattr(stream, "EDIT_INTERVAL_S", 0.01)
     monkeypatch.setattr(stream, "FINISH_PATIENCE_S", 2.0)
-    async with room_with(limiter=Limiter(redis), vault=Vault(redis, None, folder)) as room:
+    async with room_with(limiter=WindowLimiter(redis), secrets=SecretStore(redis, None, folder)) as room:
         room.slack.workspace.stream_channels = lambda channel: False
         room.slack.limit({name: most for name, most in SLACK_LIMITS.items() if name != "chat.postMessage"})
 
-        async def answer(number: int) -> Said:
+        async def answer(number: int) -> MessageReceived:
             said = await room.asked(f"<@U0BOT> question {number}")
             post = await room.open(said)
             for words in range(3):

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.slack.api.web_api import Limited, Rejected, Unsure, WebApi, new_session
+from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUnsure, WebApi, new_session
 
 
 class Answers:
@@ -45,7 +45,7 @@ def limited(retry_after: str) -> web.Response:
 async def test_field_note_09_ok_false_with_status_200_is_rejected(answers: Api) -> None:
     api, server = answers
     server.prepared = [web.json_response({"ok": False, "error": "channel_not_found"})]
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(SlackRejected) as caught:
         await api.call("chat.postMessage", {"channel": "C1"}, patience_s=5)
     assert caught.value.code == "channel_not_found"
     assert server.asked == 1, "what is refused is not asked for again"
@@ -63,7 +63,7 @@ async def test_field_note_09_ok_false_with_status_200_is_rejected(answers: Api) 
 async def test_no_usable_answer_is_unsure(answers: Api, response: dict[str, int | str]) -> None:
     api, server = answers
     server.prepared = [web.Response(**response)]  # pyright: ignore[reportArgumentType]
-    with pytest.raises(Unsure):
+    with pytest.raises(SlackUnsure):
         await api.call("chat.update", {"channel": "C1"})
 
 
@@ -71,7 +71,7 @@ async def test_a_limited_method_is_left_alone_until_it_may_be_called(answers: Ap
     api, server = answers
     server.prepared = [limited("600"), web.json_response({"ok": True})]
     for _ in range(3):
-        with pytest.raises(Limited) as caught:
+        with pytest.raises(SlackRateLimited) as caught:
             await api.call("chat.update", {"channel": "C1"})
         assert 0 < (caught.value.retry_after_s or 0) <= 600
     assert server.asked == 1
@@ -82,7 +82,7 @@ async def test_a_limited_method_is_left_alone_until_it_may_be_called(answers: Ap
 async def test_a_limit_says_how_long_to_wait(answers: Api, retry_after: str, wait_s: float) -> None:
     api, server = answers
     server.prepared = [limited(retry_after)]
-    with pytest.raises(Limited) as caught:
+    with pytest.raises(SlackRateLimited) as caught:
         await api.call("chat.update", {"channel": "C1"})
     assert caught.value.retry_after_s == wait_s
 
@@ -90,7 +90,7 @@ async def test_a_limit_says_how_long_to_wait(answers: Api, retry_after: str, wai
 async def test_posting_is_limited_by_channel(answers: Api) -> None:
     api, server = answers
     server.prepared = [limited("9"), web.json_response({"ok": True})]
-    with pytest.raises(Limited):
+    with pytest.raises(SlackRateLimited):
         await api.call("chat.postMessage", {"channel": "C1"})
     assert await api.call("chat.postMessage", {"channel": "C2"}) == {"ok": True}
 
@@ -105,11 +105,11 @@ async def test_patience_waits_for_a_limit_and_for_a_failure(answers: Api) -> Non
 async def test_ratelimited_in_the_body_is_a_limit_too(answers: Api) -> None:
     api, server = answers
     server.prepared = [web.json_response({"ok": False, "error": "ratelimited"}, headers={"Retry-After": "3"})]
-    with pytest.raises(Limited):
+    with pytest.raises(SlackRateLimited):
         await api.call("chat.startStream", {"channel": "C1"})
 
 
 async def test_nobody_at_the_address_is_unsure() -> None:
     async with new_session() as session:
-        with pytest.raises(Unsure, match="ClientConnector"):
+        with pytest.raises(SlackUnsure, match="ClientConnector"):
             await WebApi(session, SecretStr("xoxb"), "http://127.0.0.1:9/api/").call("auth.test", {})

@@ -5,7 +5,7 @@ from unittest import mock
 import pytest
 
 from adapters.slack.answers import stream
-from bot.domain.events import Rated, Said, Stopped
+from bot.domain.events import FeedbackGiven, MessageReceived, StopRequested
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
 from tests.adapters.slack.conftest import Room
@@ -14,7 +14,7 @@ from tests.simulators.slack_methods import Message
 CHANNEL = "C0GENERAL"
 
 
-async def answered(room: Room) -> tuple[Said, Message]:
+async def answered(room: Room) -> tuple[MessageReceived, Message]:
     """A rated answer to a question, and the message that shows it."""
     said = await room.asked()
     await room.adapter.close(await room.open(said), Reply(text="Because.", rate=True))
@@ -72,7 +72,7 @@ async def test_a_bad_rating_opens_a_form_whose_words_are_kept_with_it(room: Room
     await room.slack.press(message, CHANNEL, "U0BOB", good=False)
     await room.slack.until(lambda: "U0BOB" in room.slack.workspace.views.forms)
     await room.slack.submit("U0BOB", "It is wrong.")
-    first, second = [event for event in room.engine.events if isinstance(event, Rated)]
+    first, second = [event for event in room.engine.events if isinstance(event, FeedbackGiven)]
     assert (first.good, first.comment) == (False, "")
     assert (second.good, second.comment, second.post) == (False, "It is wrong.", first.post)
     assert second.address.conversation == said.address.conversation
@@ -87,7 +87,7 @@ async def test_a_good_rating_asks_nothing_and_an_empty_comment_says_nothing(room
     assert list(room.slack.workspace.views.forms) == ["U0BOB"]
     delivery = await room.slack.submit("U0BOB", "")
     assert delivery.status == 200
-    assert len([event for event in room.engine.events if isinstance(event, Rated)]) == 2
+    assert len([event for event in room.engine.events if isinstance(event, FeedbackGiven)]) == 2
 
 
 async def test_an_answer_that_grows_by_edits_has_a_stop_button_until_it_is_whole(room: Room) -> None:
@@ -100,7 +100,7 @@ async def test_an_answer_that_grows_by_edits_has_a_stop_button_until_it_is_whole
         (message,) = room.slack.thread(CHANNEL, said.address.data["thread"])
         await room.slack.press_button(message, CHANNEL, "U0ALICE", "stop")
         stopped = room.engine.events[-1]
-        assert isinstance(stopped, Stopped)
+        assert isinstance(stopped, StopRequested)
         assert (stopped.address.conversation, stopped.target) == (said.address.conversation, said.id)
         room.engine.receipt = "ignored"
         await room.slack.press_button(message, CHANNEL, "U0BOB", "stop")

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from adapters.slack import SlackAdapter
 from adapters.slack.events.lenient import tidy
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from tests.adapters.slack.conftest import Engine, Room
 from tests.simulators.slack import SlackSimulator
 
@@ -154,8 +154,8 @@ async def test_field_fault_56_a_shortcut_without_a_trigger_is_said_in_the_log(
     """Field fault 56: "Task exception was never retrieved"."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    about = {"message": {"ts": TS, "text": "x", "user": "U0BOB"}, "channel": {"id": "C0GENERAL"}}
-    for more in (about, {}):
+    profile = {"message": {"ts": TS, "text": "x", "user": "U0BOB"}, "channel": {"id": "C0GENERAL"}}
+    for more in (profile, {}):
         sent = {**payload, **more, "team": {"id": "T0SIM"}, "user": {"id": "U0ALICE"}}
         form = f"payload={quote(json.dumps(sent))}".encode()
         assert await deliver(room, None, form) == 200
@@ -202,7 +202,7 @@ async def test_field_fault_56_socket_mode_reads_the_same() -> None:
             await slack.hand_over("events_api", envelope, json.dumps(envelope), envelope["event_id"], 0)
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
-    assert [event.text for event in engine.events if isinstance(event, Said)] == ["hi \ufffd"]
+    assert [event.text for event in engine.events if isinstance(event, MessageReceived)] == ["hi \ufffd"]
 
 
 def test_what_is_in_order_stays_as_it_is() -> None:

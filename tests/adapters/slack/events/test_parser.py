@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.slack.events.parser import Bot, parse, people
-from bot.domain.events import Edited, Event, Rated, Said
+from bot.domain.events import Event, FeedbackGiven, MessageEdited, MessageReceived
 
 RECORDED = Path(__file__).parents[3] / "recorded" / "slack"
 BOT = Bot(team="T123ABC456", user="U0BOT", bot="B0BOT")
@@ -31,7 +31,7 @@ def facts(event: Event) -> dict[str, Any]:
     for name in ("text", "addressed", "direct", "channel", "target", "post", "good"):
         if hasattr(event, name):
             found[name] = getattr(event, name)
-    if isinstance(event, Said):
+    if isinstance(event, MessageReceived):
         found["attachments"] = [
             [a.id, a.name, a.mime, a.size_bytes, a.data.get("url")] for a in event.attachments
         ]
@@ -68,7 +68,7 @@ def test_field_note_07_a_change_without_changed_text_is_no_edit(name: str) -> No
 
 def test_field_note_07_changed_text_is_an_edit_of_the_message_it_changes() -> None:
     event = parse(recorded("message_changed_edit"), BOT, NAMES)
-    assert isinstance(event, Edited)
+    assert isinstance(event, MessageEdited)
     assert event.target == event.id.partition(":edit:")[0]
 
 
@@ -97,7 +97,7 @@ def test_field_note_17_a_bare_mention_is_an_empty_question() -> None:
     payload = recorded("app_mention")
     payload["event"]["text"] = " <@U0BOT> "
     event = parse(payload, BOT, NAMES)
-    assert isinstance(event, Said)
+    assert isinstance(event, MessageReceived)
     assert event.text == ""
     assert event.addressed
 
@@ -124,11 +124,11 @@ def test_a_person_without_a_known_name_is_called_by_the_id() -> None:
     payload = recorded("app_mention")
     payload["event"]["text"] = "<@U0BOT> ask <@U0NOBODY> or <@U123ABC456|old name>"
     event = parse(payload, BOT, NAMES)
-    assert isinstance(event, Said)
+    assert isinstance(event, MessageReceived)
     assert event.text == "ask @U0NOBODY or @Ann"
 
 
 def test_a_rating_names_the_answer_that_its_button_was_made_for() -> None:
     event = parse(recorded("feedback_good_of_a_long_answer"), BOT, NAMES)
-    assert isinstance(event, Rated)
+    assert isinstance(event, FeedbackGiven)
     assert event.post == "T123ABC456:C123ABC456:1548261230.000100"

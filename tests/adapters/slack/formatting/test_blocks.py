@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from slack_sdk.models.blocks import Block, ContextActionsBlock, MarkdownBlock
 
-from adapters.slack.formatting import blocks as slack_format
+from adapters.slack.formatting.blocks import defused, growing, length, message, parts, trailer
 from adapters.slack.formatting.mrkdwn import plain
 from bot.domain.turns import Reply, Source
 from tests.simulators.slack_rules import blocks_error
@@ -15,7 +15,7 @@ PAGES = "<!channel> <!here|here> <!subteam^S1> <@U012AB> <@W012AB|w> <#C012AB> @
 
 
 def test_field_note_16_no_entity_and_no_handle_survives() -> None:
-    safe = slack_format.defused(PAGES)
+    safe = defused(PAGES)
     for sign in ("<!", "<@", "<#", " @here", " @channel", "(@everyone"):
         assert sign not in safe
     assert safe.replace("\u2060", "") == PAGES
@@ -33,54 +33,54 @@ def test_field_note_16_no_entity_and_no_handle_survives() -> None:
     ],
 )
 def test_field_note_16_handles_in_code_addresses_and_markup_stay_text(text: str) -> None:
-    assert slack_format.defused(text) == text
+    assert defused(text) == text
 
 
 def test_field_note_16_entities_in_code_are_broken_too() -> None:
-    assert "<!channel>" not in slack_format.defused("`<!channel>` and ```\n<!channel>\n```")
+    assert "<!channel>" not in defused("`<!channel>` and ```\n<!channel>\n```")
 
 
 def test_a_growing_text_never_has_to_be_taken_back() -> None:
     text = f"Hello {PAGES}\n\n```\n@here <!channel>\n```\nand `@here` a@b.com <https://example.com|x> end"
     shown = ""
     for end in range(len(text) + 1):
-        grown = slack_format.defused(slack_format.growing(text[:end]))
+        grown = defused(growing(text[:end]))
         assert grown.startswith(shown)
         shown = grown
-    assert slack_format.defused(text).startswith(shown)
+    assert defused(text).startswith(shown)
 
 
 def test_a_growing_text_is_not_held_back_for_long() -> None:
-    assert slack_format.growing("a < b and c") == "a < b and c"
-    assert slack_format.growing("mail me @" + "x" * 60) == "mail me @" + "x" * 60
-    assert slack_format.growing("Hello @he") == "Hello "
+    assert growing("a < b and c") == "a < b and c"
+    assert growing("mail me @" + "x" * 60) == "mail me @" + "x" * 60
+    assert growing("Hello @he") == "Hello "
 
 
 def test_field_note_14_length_is_counted_as_slack_counts() -> None:
     bicycles = "🚲" * 12_000
-    assert all(slack_format.length(part) <= 11_000 for part in slack_format.parts(bicycles))
-    assert "".join(slack_format.parts(bicycles)) == bicycles
+    assert all(length(part) <= 11_000 for part in parts(bicycles))
+    assert "".join(parts(bicycles)) == bicycles
 
 
 def test_field_note_15_markdown_is_left_to_slack_which_shows_tables_and_lists() -> None:
     text = "# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- [x] done\n  - nested"
-    body = slack_format.message(text)
+    body = message(text)
     assert body["blocks"] == [{"type": "markdown", "text": text}]
     assert body["text"].startswith("# Title")
 
 
 def test_words_for_notifications_are_short_and_page_nobody() -> None:
-    assert slack_format.message("a < b & c")["text"] == "a &lt; b &amp; c"
+    assert message("a < b & c")["text"] == "a &lt; b &amp; c"
     for sign in ("c", "&", "🚲"):
-        assert slack_format.length(slack_format.message(sign * 9_000)["text"]) < 4_000
+        assert length(message(sign * 9_000)["text"]) < 4_000
 
 
 def test_every_block_is_one_that_slack_knows() -> None:
     title, url = "Title " + "x" * 300, "https://example.com/" + "y" * 300
     sources = tuple(Source(title=f"{number} {title}", url=url) for number in range(99))
-    blocks = slack_format.message(
-        "text", slack_format.trailer(Reply(text="", sources=sources, rate=True), "P1", "slack:T1:C1:1")
-    )["blocks"]
+    blocks = message("text", trailer(Reply(text="", sources=sources, rate=True), "P1", "slack:T1:C1:1"))[
+        "blocks"
+    ]
     assert blocks_error(blocks) is None
     parse: Any = Block.parse_all  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     known = parse(blocks)
@@ -113,6 +113,6 @@ def test_what_a_person_wrote_is_read_as_it_was_meant(written: str, read: str) ->
 
 def test_every_prefix_of_every_page_is_harmless() -> None:
     for first, second in itertools.product(PAGES.split(), repeat=2):
-        safe = slack_format.defused(f"{first} {second}")
+        safe = defused(f"{first} {second}")
         assert "<!" not in safe
         assert "<@" not in safe

@@ -11,14 +11,14 @@ from aiohttp import ClientSession
 from adapters.slack.formatting.mrkdwn import from_markdown
 from adapters.slack.inbound import home_and_modals
 from bot.domain.errors import ConfigError, NotAllowed, StateUnavailable
-from bot.domain.events import Quote, User
-from bot.domain.turns import About, Reply
+from bot.domain.events import QuotedMessage, User
+from bot.domain.turns import Reply, UserProfile
 from tests.adapters.slack.conftest import Room, room_with
 
 CHANNEL = "C0GENERAL"
 TABLE = "Used:\n\n| | Answers |\n|---|---|\n| Today | **3** |"
 
-ABOUT = About(
+ABOUT = UserProfile(
     templates=(("assistant", "Answers questions"), ("pirate", "Speaks like a pirate, " + "arr " * 40)),
     usual="assistant",
     deployments=(("small", "gpt-small"), ("large", "gpt-large")),
@@ -29,15 +29,15 @@ ABOUT = About(
 
 
 @dataclass
-class Desk:
+class FakePreferences:
     """Stands where the engine's desk stands."""
 
-    shown: About = ABOUT
+    shown: UserProfile = ABOUT
     away: bool = False
     forgotten: list[User] = field(default_factory=list[User])
     confirmed: list[str] = field(default_factory=list[str])
 
-    async def about(self, user: User, channel: str) -> About:
+    async def profile(self, user: User, channel: str) -> UserProfile:
         self._demand()
         return self.shown
 
@@ -59,7 +59,7 @@ class Desk:
     async def confirm_forget(self, user: User, event: str) -> str:
         self.forgotten.append(user)
         self.confirmed.append(event)
-        self.shown = About(templates=self.shown.templates)
+        self.shown = UserProfile(templates=self.shown.templates)
         return "Done. I deleted 3 answers."
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
@@ -71,13 +71,13 @@ class Desk:
 
 
 @pytest.fixture
-async def home() -> AsyncIterator[tuple[Room, Desk]]:
+async def home() -> AsyncIterator[tuple[Room, FakePreferences]]:
     """A person has opened the home tab."""
-    desk = Desk()
-    async with room_with(desk=desk) as room:
+    self_service = FakePreferences()
+    async with room_with(self_service=self_service) as room:
         await room.slack.open_home("U0ALICE", tab="home")
         await room.slack.until(lambda: room.slack.workspace.views.homes)
-        yield room, desk
+        yield room, self_service
 
 
 def read(room: Room) -> str:
@@ -85,7 +85,9 @@ def read(room: Room) -> str:
     return str(room.slack.workspace.views.homes["U0ALICE"]["blocks"])
 
 
-async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(home: tuple[Room, Desk]) -> None:
+async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(
+    home: tuple[Room, FakePreferences],
+) -> None:
     room, _ = home
     shown = read(room)
     for words in ("assistant", "pirate", "gpt-large", "*Today*: Answers 3", "3 answers in 1 conversation"):
@@ -100,44 +102,46 @@ async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(home: tup
 
 
 async def test_a_choice_in_the_home_tab_is_kept_and_shown_and_can_be_taken_back(
-    home: tuple[Room, Desk],
+    home: tuple[Room, FakePreferences],
 ) -> None:
-    room, desk = home
+    room, self_service = home
     await room.slack.choose_at_home("U0ALICE", "choose_template", "pirate")
-    assert desk.shown.template == "pirate"
+    assert self_service.shown.template == "pirate"
     await room.slack.until(lambda: room.slack.calls["views.publish"] == 2)
     await room.slack.choose_at_home("U0ALICE", "choose_template", "Automatic")
-    assert desk.shown.template == ""
+    assert self_service.shown.template == ""
 
 
-async def test_a_choice_that_is_refused_is_refused_in_words(home: tuple[Room, Desk]) -> None:
-    room, desk = home
+async def test_a_choice_that_is_refused_is_refused_in_words(home: tuple[Room, FakePreferences]) -> None:
+    room, self_service = home
     await room.slack.choose_at_home("U0ALICE", "choose_deployment", "large")
     await room.slack.until(lambda: "Large is for engineers." in read(room))
-    assert desk.shown.deployment == ""
+    assert self_service.shown.deployment == ""
 
 
-async def test_field_fault_81_the_button_that_deletes_first_says_how_much(home: tuple[Room, Desk]) -> None:
+async def test_field_fault_81_the_button_that_deletes_first_says_how_much(
+    home: tuple[Room, FakePreferences],
+) -> None:
     """Field fault 81: a confirmation with the number of items."""
-    room, desk = home
+    room, self_service = home
     await room.slack.choose_at_home("U0ALICE", "forget")
     await room.slack.until(lambda: "This deletes 3 answers." in read(room))
-    assert desk.forgotten == []
+    assert self_service.forgotten == []
     await room.slack.choose_at_home("U0ALICE", "keep")
     await room.slack.until(lambda: "This deletes" not in read(room))
-    assert desk.forgotten == []
+    assert self_service.forgotten == []
     await room.slack.choose_at_home("U0ALICE", "forget")
     await room.slack.until(lambda: "This deletes 3 answers." in read(room))
     await room.slack.choose_at_home("U0ALICE", "forget_now")
     await room.slack.until(lambda: "I deleted 3 answers" in read(room))
-    assert [user.id for user in desk.forgotten] == ["U0ALICE"]
-    assert desk.confirmed[0].startswith("slack:T0SIM:home:U0ALICE:")
+    assert [user.id for user in self_service.forgotten] == ["U0ALICE"]
+    assert self_service.confirmed[0].startswith("slack:T0SIM:home:U0ALICE:")
     assert "0 answers in 0 conversations" in read(room)
 
 
-async def test_field_note_32_with_redis_away_the_home_tab_says_so(home: tuple[Room, Desk]) -> None:
-    room, desk = home
-    desk.away = True
+async def test_field_note_32_with_redis_away_the_home_tab_says_so(home: tuple[Room, FakePreferences]) -> None:
+    room, self_service = home
+    self_service.away = True
     delivery = await room.slack.choose_at_home("U0ALICE", "choose_template", "pirate")
     assert delivery.status == 503
     await room.slack.open_home("U0ALICE", tab="home")
@@ -186,7 +190,9 @@ async def test_a_question_about_a_message_is_asked_in_its_thread_with_the_messag
     await room.slack.submit("U0ALICE", "What shall we do?")
     (said,) = room.engine.said
     assert said.text == "What shall we do?"
-    assert said.quotes == (Quote(author="bob", text=text.replace("<@U0ALICE>", "@alice"), by="U0BOB"),)
+    assert said.quotes == (
+        QuotedMessage(author="bob", text=text.replace("<@U0ALICE>", "@alice"), by="U0BOB"),
+    )
     await room.answer(said, "Run.")
     assert room.slack.answers(CHANNEL, ts) == ["Run."]
 
@@ -306,7 +312,7 @@ async def test_a_refusal_that_will_not_pass_says_what_the_operator_can_do_and_is
 # ------------------------------------------------------------------ a page to look at
 
 
-async def test_the_simulator_draws_what_people_see(home: tuple[Room, Desk]) -> None:
+async def test_the_simulator_draws_what_people_see(home: tuple[Room, FakePreferences]) -> None:
     room, _ = home
     said = await room.asked("<@U0BOT> which fruit?")
     table = "| Fruit | Price |\n|---|---|\n| **Pear** | 2 |"

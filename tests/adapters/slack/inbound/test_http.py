@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from adapters.slack import SlackAdapter
 from adapters.slack.inbound import socket_mode
 from bot.domain.errors import ConfigError, StateUnavailable
-from bot.domain.events import Deleted, Edited, Rated, Stopped
+from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, StopRequested
 from bot.domain.turns import Reply
 from tests.adapters.slack.conftest import Engine, Room, listening
 from tests.simulators.slack import SlackSimulator
@@ -74,10 +74,14 @@ async def test_field_note_07_unfurls_are_nothing_and_edits_are_edits(room: Room)
     await room.slack.unfurl("C0GENERAL", ts)
     await room.slack.edit("C0GENERAL", ts, "<@U0BOT> see https://example.com/2")
     await room.slack.delete("C0GENERAL", ts)
-    assert [type(event).__name__ for event in room.engine.events] == ["Said", "Edited", "Deleted"]
+    assert [type(event).__name__ for event in room.engine.events] == [
+        "MessageReceived",
+        "MessageEdited",
+        "MessageDeleted",
+    ]
     _, edited, deleted = room.engine.events
-    assert isinstance(edited, Edited)
-    assert isinstance(deleted, Deleted)
+    assert isinstance(edited, MessageEdited)
+    assert isinstance(deleted, MessageDeleted)
     assert edited.target == deleted.target == room.engine.said[0].id
     assert edited.text == "see https://example.com/2"
 
@@ -120,7 +124,7 @@ async def test_a_rating_reaches_the_engine_with_the_id_of_its_post(room: Room) -
     (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
     await room.slack.press(message, "C0GENERAL", "U0BOB", good=False)
     rated = room.engine.events[-1]
-    assert isinstance(rated, Rated)
+    assert isinstance(rated, FeedbackGiven)
     assert (rated.post, rated.good, rated.user.id) == (post.id, False, "U0BOB")
     assert rated.address.conversation == said.address.conversation
 
@@ -133,7 +137,7 @@ async def test_the_stop_button_reaches_the_engine(room: Room) -> None:
     (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
     await room.slack.stop_stream("C0GENERAL", message["ts"], "U0ALICE")
     stopped = room.engine.events[-1]
-    assert isinstance(stopped, Stopped)
+    assert isinstance(stopped, StopRequested)
     assert stopped.address.conversation == said.address.conversation
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.slack.inbound import thread_history
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
-from bot.domain.events import Quote
+from bot.domain.events import QuotedMessage
 from tests.adapters.slack.conftest import Room
 
 CHANNEL = "C0GENERAL"
@@ -20,9 +20,9 @@ async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_b
     said = await room.asked("<@U0BOT> what now?", thread_ts=root)
     await room.slack.say(CHANNEL, "U0BOB", "said after the question", thread_ts=root)
     assert await room.adapter.context(said.address) == (
-        Quote(author="alice", text="the printer is on fire", by="U0ALICE"),
-        Quote(author="bob", text="again, @alice?", by="U0BOB"),
-        Quote(author="Alarms", text="Fire in room 3", by="B0ALARM"),
+        QuotedMessage(author="alice", text="the printer is on fire", by="U0ALICE"),
+        QuotedMessage(author="bob", text="again, @alice?", by="U0BOB"),
+        QuotedMessage(author="Alarms", text="Fire in room 3", by="B0ALARM"),
     )
 
 

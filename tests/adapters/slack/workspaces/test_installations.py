@@ -18,11 +18,11 @@ from adapters.slack.payloads import origin
 from adapters.slack.workspaces import workspace
 from adapters.slack.workspaces.installations import Installations
 from bot.domain.errors import ConfigError, StateUnavailable
-from bot.domain.events import Departed, now
+from bot.domain.events import AppUninstalled, now
 from bot.domain.turns import Reply
 from bot.storage.redis.client import Redis
-from bot.storage.redis.secrets import Vault
-from bot.storage.usage.limits import Limiter
+from bot.storage.redis.secrets import SecretStore
+from bot.storage.usage.limits import WindowLimiter
 from tests.adapters.slack.conftest import Engine, Room, listening
 from tests.simulators.slack import SlackSimulator
 
@@ -36,8 +36,8 @@ def adapter_for_many(slack: SlackSimulator, redis: Redis, folder: Path) -> Slack
         api_url=slack.api_url,
         client_id="client",
         client_secret=SecretStr("client secret"),
-        limiter=Limiter(redis),
-        vault=Vault(redis, None, folder),
+        limiter=WindowLimiter(redis),
+        secrets=SecretStore(redis, None, folder),
     )
 
 
@@ -99,9 +99,9 @@ async def hear(town: Room, team: str, text: str, **more: Any) -> None:
     await town.slack.post(body, town.slack.signed(body))
 
 
-def departures(town: Room) -> list[Departed]:
+def departures(town: Room) -> list[AppUninstalled]:
     """What the engine was told of places that are gone."""
-    return [event for event in town.engine.events if isinstance(event, Departed)]
+    return [event for event in town.engine.events if isinstance(event, AppUninstalled)]
 
 
 async def test_a_workspace_installs_the_app_and_is_answered_by_its_own_token(town: Room) -> None:
@@ -185,7 +185,7 @@ async def test_an_app_that_was_taken_away_forgets_its_token(
     assert len([name async for name in redis.scan("parley:*installation*")]) == left
     await hear(town, town.slack.workspace.team, "and now?")
     assert len(town.engine.said) == 1 + left
-    told = [(one.rooms, one.user.tenant, one.whole) for one in departures(town)]
+    told = [(one.conversation_prefix, one.user.tenant, one.whole) for one in departures(town)]
     assert told == [("slack:T0SIM:", "T0SIM", True)] * (1 - left)
 
 
@@ -219,7 +219,7 @@ async def test_an_organisation_that_takes_the_app_away_is_forgotten_with_all_its
     for event in ({"type": "team_access_revoked", "team_ids": ["T6", "T7"]}, {"type": "app_uninstalled"}):
         body = json.dumps(town.slack.envelope(event) | {"authorizations": [granted]}).encode()
         await town.slack.post(body, town.slack.signed(body))
-    told = [(one.rooms, one.user.tenant, one.marks) for one in departures(town)]
+    told = [(one.conversation_prefix, one.user.tenant, one.marks) for one in departures(town)]
     assert told == [("slack:T6:", "T6", {}), ("slack:T7:", "T7", {}), ("slack:", "", {"enterprise": "E1"})]
     assert not [name async for name in redis.scan("parley:*installation*")]
 

@@ -10,7 +10,7 @@ from adapters.shared.client_address import TrustedProxies
 from adapters.shared.http_server import serving
 from adapters.studio import StudioAdapter
 from adapters.studio.auth import login_throttle
-from adapters.studio.auth.login_throttle import PAUSE_S, WRONG_TOKENS_PER_MINUTE, Throttle
+from adapters.studio.auth.login_throttle import PAUSE_S, WRONG_TOKENS_PER_MINUTE, LoginThrottle
 from adapters.studio.chat import event_streams
 from tests.adapters.studio.conftest import Studio
 from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
@@ -37,14 +37,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def wrong(table: Throttle, address: str, count: int = WRONG_TOKENS_PER_MINUTE) -> None:
+def wrong(table: LoginThrottle, address: str, count: int = WRONG_TOKENS_PER_MINUTE) -> None:
     for _ in range(count):
         table.wrong(address)
 
 
 def test_field_fault_93_wrong_tokens_slow_down_their_sender_alone(clock: Clock) -> None:
     """Field fault 93: ten wrong tokens locked out the right one for everybody."""
-    table = Throttle()
+    table = LoginThrottle()
     wrong(table, "192.0.2.1", WRONG_TOKENS_PER_MINUTE - 1)
     assert table.wait_s("192.0.2.1") == 0
     wrong(table, "192.0.2.1", 1)
@@ -62,7 +62,7 @@ def test_field_fault_93_wrong_tokens_slow_down_their_sender_alone(clock: Clock) 
 @pytest.mark.usefixtures("clock")
 def test_field_fault_93_a_network_of_ipv6_is_one_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     """Field fault 93: who has 2^64 addresses has no 2^64 attempts, and can't fill the memory."""
-    table = Throttle()
+    table = LoginThrottle()
     for number in range(WRONG_TOKENS_PER_MINUTE):
         table.wrong(f"2001:db8::{number:x}")
     assert len(table) == 1

@@ -24,13 +24,13 @@ async def test_the_empty_page_teaches_and_a_suggestion_is_sent_by_a_click(page: 
 
 
 async def test_a_typed_message_is_answered_while_one_reads(page: Page, served: Studio) -> None:
-    served.engine.gate.clear()
+    served.engine.guard.clear()
     await page.goto(served.url)
     await say(page, "good morning")
     answer = page.locator(".answer")
     await expect(answer.locator("strong")).to_have_text("good morning")
     await expect(answer).to_have_attribute("aria-busy", "true")
-    served.engine.gate.set()
+    served.engine.guard.set()
     await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
     assert (await answer.inner_text()).count("You said: good morning.") == 1
     await expect(page.locator("#spoken")).to_contain_text("You said: good morning.")
@@ -43,13 +43,13 @@ async def test_a_reload_shows_the_conversation_and_the_answer_that_is_being_writ
     await page.goto(served.url)
     await say(page, "first")
     await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
-    served.engine.gate.clear()
+    served.engine.guard.clear()
     await say(page, "second")
     await expect(page.locator(".writing strong")).to_have_text("second")
     await page.reload()
     await expect(page.locator(".question p")).to_have_text(["first", "second"])
     await expect(page.locator(".writing strong")).to_have_text("second")
-    served.engine.gate.set()
+    served.engine.guard.set()
     await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
     await page.reload()
     await expect(page.locator(".question p")).to_have_text(["first", "second"])
@@ -57,7 +57,7 @@ async def test_a_reload_shows_the_conversation_and_the_answer_that_is_being_writ
 
 
 async def test_shift_enter_starts_a_new_line_and_escape_stops_the_answer(page: Page, served: Studio) -> None:
-    served.engine.gate.clear()
+    served.engine.guard.clear()
     await page.goto(served.url)
     box = page.get_by_label("Message", exact=True)
     await box.fill("one")
@@ -105,14 +105,14 @@ async def test_a_busy_conversation_says_so_and_keeps_the_words(
 async def test_after_a_lost_connection_the_rest_of_the_answer_comes(
     page: Page, served: Studio, complaints: Complaints
 ) -> None:
-    served.engine.gate.clear()
+    served.engine.guard.clear()
     await page.goto(served.url)
     await say(page, "hold on")
     await expect(page.locator(".writing strong")).to_have_text("hold on")
-    await served.feed.leave()
+    await served.event_stream.leave()
     await expect(page.get_by_text("The connection is lost")).to_be_visible()
-    served.feed.away = False
-    served.engine.gate.set()
+    served.event_stream.away = False
+    served.engine.guard.set()
     await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
     await expect(page.get_by_text("The connection is lost")).to_be_hidden()
     assert (await page.locator(".answer").inner_text()).count("You said: hold on.") == 1
@@ -125,9 +125,9 @@ async def test_a_late_frame_of_a_worker_that_was_overtaken_changes_nothing(
     await page.goto(served.url)
     await say(page, "hello")
     await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
-    ((channel, frames),) = served.feed.frames.items()
+    ((channel, frames),) = served.event_stream.frames.items()
     late = next(frame for frame in frames if b'"kind":"text"' in frame)
-    await served.feed.publish(channel, late)
+    await served.event_stream.publish(channel, late)
     await say(page, "still there?")
     await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
     await expect(page.locator("[aria-busy]")).to_have_count(0)

@@ -67,7 +67,7 @@ async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, w
     await page.get_by_label("The ideal answer").fill("Fifty-seven, said the armadillo.")
     await page.get_by_role("button", name="Accept into the pool").click()
     await expect(page.get_by_text("To review")).to_have_count(0)
-    pool = whole.house.library.shelf.pools()["support"]
+    pool = whole.services.library.registry.pools()["support"]
     assert any(one.assistant == "Fifty-seven, said the armadillo." for one in pool)
 
 

@@ -11,8 +11,8 @@ from bot.domain.errors import BotError
 from bot.domain.events import now
 from bot.domain.turns import Turn
 from bot.evals import runner
-from bot.evals.results import Archive, Result, Run
-from bot.evals.runner import Examiner
+from bot.evals.results import Result, Run, RunStore
+from bot.evals.runner import EvalRunner
 from bot.prompts.loader import FOLDER
 from tests.adapters.studio.browser.test_accessibility import faults
 from tests.adapters.studio.conftest import PATIENCE_S, Whole
@@ -55,7 +55,7 @@ async def test_what_failed_stands_first_with_the_reason(page: Page, whole: Whole
             seconds=0.5,
         )
 
-    archive = Archive(whole.house.settings.parley_data_dir / "evaluations")
+    archive = RunStore(whole.services.settings.parley_data_dir / "evaluations")
     archive.keep(Run(at=now(), files=("mine.yaml",), results=(result("mine:b"), result("mine:a"))))
     last = Run(at=now(), files=("mine.yaml",), results=(result("mine:a"), result("mine:b", "does not sing")))
     archive.keep(last)
@@ -75,7 +75,7 @@ async def test_what_failed_stands_first_with_the_reason(page: Page, whole: Whole
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_run_that_is_stopped_keeps_nothing(page: Page, whole: Whole) -> None:
-    folder = whole.house.settings.parley_data_dir / "evaluations"
+    folder = whole.services.settings.parley_data_dir / "evaluations"
     body: dict[str, Any] = {"files": ["../secret.yaml"]}
     answer = await page.request.post(
         f"{whole.url}/studio/evaluations", data=body, headers={"X-Parley": "studio"}
@@ -97,11 +97,11 @@ async def test_one_run_at_a_time_and_not_too_large(
 ) -> None:
     async def settle(turn: Turn) -> None: ...
 
-    one = Examiner(
-        bench=whole.house.bench,
-        deployments=lambda: whole.house.deployments,
+    one = EvalRunner(
+        open_context=whole.services.eval_context,
+        deployments=lambda: whole.services.deployments,
         folder=FOLDER / "evaluations",
-        archive=Archive(tmp_path),
+        run_store=RunStore(tmp_path),
         settle=settle,
     )
     begun = asyncio.Event()

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from playwright.async_api import Page, expect
 
-from bot.prompts.editing import Press
+from bot.prompts.editing import PromptEditor
 from tests.adapters.studio.conftest import Complaints, Whole
 from tests.adapters.studio.playground.test_playground import open_playground, say
 
@@ -136,16 +136,16 @@ async def test_a_file_that_needs_what_is_not_here_is_refused_in_words(
 async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whole: Whole) -> None:
     await open_playground(page, whole, "?template=translate")
     await page.get_by_label("System message").fill("Translate into verse.")
-    theirs = whole.house.library.shelf.held("translate").template
+    theirs = whole.services.library.registry.active("translate").template
     assert theirs is not None
     theirs = replace(theirs, system="Translate into prose.")
-    await Press(whole.house.library).publish(theirs, author="Bob", reason="Prose is plainer")
+    await PromptEditor(whole.services.library).publish(theirs, author="Bob", reason="Prose is plainer")
     await page.get_by_role("button", name="Publish …").click()
     await page.get_by_label("Reason").fill("Verse")
     await page.get_by_role("button", name="Publish", exact=True).click()
     told = page.locator("#publish-words")
     await expect(told).to_contain_text("by Bob, “Prose is plainer”")
-    counts = whole.house.library.shelf.held("translate").template
+    counts = whole.services.library.registry.active("translate").template
     assert counts is not None
     assert counts.system == theirs.system
     await page.get_by_role("button", name="Publish", exact=True).click()
@@ -161,8 +161,8 @@ async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whol
 
 
 async def test_a_trial_ends_where_the_version_in_force_stays(page: Page, whole: Whole) -> None:
-    press = Press(whole.house.library)
-    template = whole.house.library.shelf.held("translate").template
+    press = PromptEditor(whole.services.library)
+    template = whole.services.library.registry.active("translate").template
     assert template is not None
     kept = replace(template, system="Translate plainly.")
     await press.publish(kept, author="Bob", reason="Plainer")
@@ -171,7 +171,7 @@ async def test_a_trial_ends_where_the_version_in_force_stays(page: Page, whole: 
     await expect(page.locator(".versions .tag.warm")).to_have_text("on trial")
     await page.get_by_role("button", name="End the trial").click()
     await expect(page.locator(".versions .tag.warm")).to_have_count(0)
-    held = whole.house.library.shelf.held("translate")
+    held = whole.services.library.registry.active("translate")
     assert held.trial is None
     assert held.template is not None
     assert held.template.system == kept.system

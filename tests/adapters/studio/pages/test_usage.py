@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from adapters.studio.pages.usage import PAGE_ROWS, chart
 from bot.storage.usage.latency import Latency
-from bot.storage.usage.reports import Books, Line, Sums
+from bot.storage.usage.reports import UsageReports, UsageRow, UsageTotals
 from tests.adapters.studio.conftest import PATIENCE_S, Complaints, Whole, whole_parley
 from tests.adapters.studio.pages.test_conversations import ask
 from tests.adapters.studio.playground.test_playground import open_playground, say
@@ -62,7 +62,7 @@ async def test_how_long_a_deployment_took_is_drawn_by_the_hour(page: Page, locke
     await sign_in(page, locked, "operator")
     await page.goto(f"{locked.url}/studio/deployments")
     await expect(page.get_by_text("Nothing was asked of it in these 24 hours")).to_have_count(3)
-    elsewhere = Latency(locked.house.redis)
+    elsewhere = Latency(locked.services.redis)
     async with elsewhere.keeping():
         elsewhere.took("first_delta_seconds", "demo-chat", 0.4)
         elsewhere.took("call_seconds", "demo-chat", 2.0)
@@ -123,7 +123,7 @@ async def test_an_operator_signs_out(page: Page, locked: Whole) -> None:
 
 
 async def test_where_nothing_has_a_price_no_highest_bar_is_made_up() -> None:
-    free = Line(day=DAY, kind="day", name="", sums=Sums(turns=3, unpriced=3))
+    free = UsageRow(day=DAY, kind="day", name="", totals=UsageTotals(turns=3, unpriced=3))
     assert chart([free], DAY, 7, "cost")["top"] == ""
     assert chart([free], DAY, 7, "turns")["top"] == "3"
 
@@ -131,15 +131,15 @@ async def test_where_nothing_has_a_price_no_highest_bar_is_made_up() -> None:
 async def test_unknown_prices_are_said_and_a_long_list_has_pages(
     page: Page, locked: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sums = Sums(turns=1, tokens=9, unpriced=1)
+    totals = UsageTotals(turns=1, tokens=9, unpriced=1)
     people = [f"t/person{number:03d}" for number in range(PAGE_ROWS + 5)]
-    found = [Line(day=DAY, kind="person", name=name, sums=sums) for name in people]
-    found.append(Line(day=DAY, kind="day", name="", sums=sums))
+    found = [UsageRow(day=DAY, kind="person", name=name, totals=totals) for name in people]
+    found.append(UsageRow(day=DAY, kind="day", name="", totals=totals))
 
-    async def lines(_: Books, first: date, last: date) -> list[Line]:
+    async def lines(_: UsageReports, first: date, last: date) -> list[UsageRow]:
         return found
 
-    monkeypatch.setattr(Books, "lines", lines)
+    monkeypatch.setattr(UsageReports, "rows", lines)
     await sign_in(page, locked, "operator")
     await page.goto(f"{locked.url}/studio/usage")
     await expect(page.locator(".tiles")).to_contain_text("unknown (1 call)")

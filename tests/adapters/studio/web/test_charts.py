@@ -10,8 +10,8 @@ from adapters.studio.pages.deployments import charts
 from adapters.studio.pages.usage import chart
 from adapters.studio.web.charts import Bar, Dot, bars, scatter, steps
 from bot.domain.events import now
-from bot.storage.usage.latency import Took
-from bot.storage.usage.reports import Line, Sums
+from bot.storage.usage.latency import HourlyLatency
+from bot.storage.usage.reports import UsageRow, UsageTotals
 
 DAY = date(2026, 11, 22)
 RUDE = "<script>alert(1)</script>\"'&"
@@ -71,7 +71,10 @@ def test_where_nothing_was_used_the_bars_are_flat() -> None:
 
 
 def test_the_figures_of_usage_stand_beside_their_bars() -> None:
-    lines = [Line(day=DAY - timedelta(days=n), kind="day", name="", sums=Sums(turns=4 - n)) for n in (0, 2)]
+    lines = [
+        UsageRow(day=DAY - timedelta(days=n), kind="day", name="", totals=UsageTotals(turns=4 - n))
+        for n in (0, 2)
+    ]
     drawn = chart(lines, DAY - timedelta(days=6), 7, "turns")
     assert drawn["rows"] == [("22 Nov", "4"), ("20 Nov", "2")]
     assert drawn["ups"] == ("4", "2", "0")
@@ -83,7 +86,7 @@ def test_the_figures_of_usage_stand_beside_their_bars() -> None:
 def test_an_hour_is_an_area_of_its_own_and_its_figures_stand_beside_it() -> None:
     last = now().replace(minute=0, second=0, microsecond=0)
     took = [
-        Took(
+        HourlyLatency(
             hour=last - timedelta(hours=back), deployment="d", measure="first", count=3, p50_s=0.5, p95_s=1.0
         )
         for back in (9, 0)

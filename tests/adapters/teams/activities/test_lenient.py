@@ -9,7 +9,7 @@ import pytest
 
 from adapters.teams.activities.parser import parse, read
 from bot.domain.errors import Malformed
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from tests.adapters.teams.activities.test_parser import recorded
 from tests.adapters.teams.conftest import Rig
 from tests.simulators import teams_tokens
@@ -18,9 +18,9 @@ from tests.simulators.teams import APP_ID
 PICTURE = {"contentType": "image/png", "contentUrl": "https://smba.trafficmanager.net/x", "name": "x.png"}
 
 
-def said(**changed: Any) -> Said:
+def said(**changed: Any) -> MessageReceived:
     event = parse(read({**recorded("personal_message"), **changed}))
-    assert isinstance(event, Said)
+    assert isinstance(event, MessageReceived)
     return event
 
 
@@ -102,7 +102,7 @@ async def test_field_fault_56_a_lone_surrogate_costs_no_message(rig: Rig) -> Non
     """Field fault 56, in Teams."""
     activity = rig.teams.activity("message", "a:1", "alice", id="1", text="hello \ud800")
     assert await deliver(rig, json.dumps(activity).encode()) == 200
-    assert [event.text for event in rig.events if isinstance(event, Said)] == ["hello \ufffd"]
+    assert [event.text for event in rig.events if isinstance(event, MessageReceived)] == ["hello \ufffd"]
 
 
 async def test_field_fault_56_another_encoding_costs_no_message(rig: Rig) -> None:

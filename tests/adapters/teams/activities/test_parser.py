@@ -8,7 +8,7 @@ import pytest
 
 from adapters.teams.activities.parser import address, installed, parse, read
 from bot.domain.errors import Malformed
-from bot.domain.events import Deleted, Edited, Quote, Rated, Said
+from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, MessageReceived, QuotedMessage
 
 RECORDED = Path(__file__).parents[3] / "recorded" / "teams"
 CHANNEL = "19:253b1f341670408fb6fe51050b6e5ceb@thread.tacv2"
@@ -23,9 +23,9 @@ def event(name: str, **changed: Any) -> Any:
     return parse(read(recorded(name, **changed)))
 
 
-def said(name: str, **changed: Any) -> Said:
+def said(name: str, **changed: Any) -> MessageReceived:
     one = event(name, **changed)
-    assert isinstance(one, Said)
+    assert isinstance(one, MessageReceived)
     return one
 
 
@@ -103,7 +103,7 @@ def test_commands_arrive_as_they_were_typed() -> None:
 
 def test_field_note_11_an_edit_names_its_message_and_every_edit_is_another_act() -> None:
     one = event("message_edited")
-    assert isinstance(one, Edited)
+    assert isinstance(one, MessageEdited)
     assert one.text == "Translate good evening to French"
     assert one.target == "teams:a:17I0kl8:1763630142094"
     assert event("message_edited").id == one.id
@@ -112,7 +112,7 @@ def test_field_note_11_an_edit_names_its_message_and_every_edit_is_another_act()
 
 def test_field_note_11_a_deletion_that_is_undone_asks_the_same_question_again() -> None:
     one = event("message_undeleted")
-    assert isinstance(one, Said)
+    assert isinstance(one, MessageReceived)
     assert one.text == "Translate good morning to French"
     assert one.restores == one.address.event == "teams:a:17I0kl8:1763630142094"
     assert event("message_undeleted").id == one.id != one.restores
@@ -122,7 +122,7 @@ def test_field_note_11_a_deletion_that_is_undone_asks_the_same_question_again() 
 
 def test_field_note_11_a_deletion_names_its_message() -> None:
     one = event("message_deleted")
-    assert isinstance(one, Deleted)
+    assert isinstance(one, MessageDeleted)
     assert one.target == "teams:a:17I0kl8:1763630142094"
     assert one.id != one.target
     assert event("message_deleted").id == one.id
@@ -133,7 +133,7 @@ def test_field_note_11_a_deletion_names_its_message() -> None:
 
 def test_a_rating_names_the_post_and_carries_the_comment() -> None:
     one = event("feedback")
-    assert isinstance(one, Rated)
+    assert isinstance(one, FeedbackGiven)
     assert (one.post, one.good, one.comment) == ("a:17I0kl8|1763630143333", False, "Too long")
 
 
@@ -254,7 +254,7 @@ def test_field_note_31_what_a_person_quotes_is_a_quote_and_not_their_words() -> 
     text = '<quoted messageId="1772050244572"/> Why?'
     one = said("personal_message", text=text, entities=[quoted()])
     assert one.text == "Why?"
-    assert one.quotes == (Quote(author="Bob", text="It is red."),)
+    assert one.quotes == (QuotedMessage(author="Bob", text="It is red."),)
 
 
 REPLY = (
@@ -268,7 +268,7 @@ def test_field_note_31_a_quote_in_the_html_copy_alone_is_a_quote_too() -> None:
     copy = {"contentType": "text/html", "content": REPLY}
     one = said("personal_message", text="Why?", attachments=[copy])
     assert (one.text, one.attachments) == ("Why?", ())
-    assert one.quotes == (Quote(author="Bob & Co", text="It is red."),)
+    assert one.quotes == (QuotedMessage(author="Bob & Co", text="It is red."),)
     assert said("personal_message", attachments=[copy], entities=[quoted()]).quotes[0].author == "Bob"
     plain = {"contentType": "text/html", "content": "<blockquote>said by me</blockquote>"}
     assert said("personal_message", attachments=[plain]).quotes == ()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.domain.events import Departed, Said
+from bot.domain.events import AppUninstalled, MessageReceived
 from tests.adapters.teams.conftest import Rig
 from tests.simulators.teams import TENANT
 from tests.simulators.teams_graph import TEAM
@@ -10,9 +10,9 @@ from tests.simulators.teams_graph import TEAM
 CHANNEL, GROUP = "19:news@thread.tacv2", "19:group@thread.v2"
 
 
-def last(rig: Rig) -> Departed:
+def last(rig: Rig) -> AppUninstalled:
     event = rig.events[-1]
-    assert isinstance(event, Departed)
+    assert isinstance(event, AppUninstalled)
     return event
 
 
@@ -21,7 +21,7 @@ async def test_taken_away_from_a_chat_it_forgets_that_chat(rig: Rig, conversatio
     said = await rig.asked(conversation, mention=True)
     await rig.teams.remove(conversation, "alice")
     gone = last(rig)
-    assert said.address.conversation.startswith(gone.rooms)
+    assert said.address.conversation.startswith(gone.conversation_prefix)
     assert (gone.marks, gone.whole, gone.user.tenant) == ({}, False, TENANT)
     assert gone.at >= said.at
 
@@ -30,7 +30,7 @@ async def test_taken_away_from_a_team_it_forgets_every_channel_of_that_team(rig:
     said = await rig.asked("19:other@thread.tacv2", mention=True)
     await rig.teams.remove(CHANNEL, "alice")
     gone = last(rig)
-    assert said.address.conversation.startswith(gone.rooms)
+    assert said.address.conversation.startswith(gone.conversation_prefix)
     assert gone.marks == {"team": TEAM}
     assert gone.marks.items() <= said.address.data.items()
 
@@ -42,8 +42,8 @@ async def test_a_channel_that_is_deleted_is_forgotten_with_its_threads(rig: Rig)
     general["channelData"] |= data
     await rig.teams.deliver(general)
     gone = last(rig)
-    assert said.address.conversation.startswith(gone.rooms)
-    assert gone.rooms.endswith(CHANNEL)
+    assert said.address.conversation.startswith(gone.conversation_prefix)
+    assert gone.conversation_prefix.endswith(CHANNEL)
     assert gone.marks == {}
     general["channelData"]["eventType"] = "teamDeleted"
     await rig.teams.deliver(general)
@@ -59,7 +59,7 @@ async def test_an_update_of_the_app_and_other_news_take_nothing_away(rig: Rig) -
     ):
         await rig.teams.deliver(rig.teams.activity(type, "a:alice", "alice", id="1", **fields))
     assert rig.events == [said]
-    assert isinstance(said, Said)
+    assert isinstance(said, MessageReceived)
 
 
 async def test_every_delivery_is_the_same_event(rig: Rig) -> None:

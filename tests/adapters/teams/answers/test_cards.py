@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adapters.teams.answers import cards
-from bot.domain.turns import About
+from bot.domain.turns import UserProfile
 from tests.adapters.teams.card_rules import findings, problems, renderer
 
 Fields = dict[str, Any]
@@ -18,7 +18,7 @@ USAGE = """What you have used (days in UTC):
 | Today | 3 | 1200 | 450 | 1 | $0.0450 |
 | This month | 31 | 21200 | 8450 | 4 | $0.9350 |
 """
-ABOUT = About(
+ABOUT = UserProfile(
     templates=(("default", "Answers questions"), ("translator", "Translates " + "at length " * 20)),
     template="translator",
     deployments=(("quick", ""), ("slow", "slow and thorough")),
@@ -53,10 +53,10 @@ Answer briefly.
 
 EVERY: dict[str, Fields] = {
     "settings": cards.settings(ABOUT, direct=True, note="Saved.", viewer="29:alice"),
-    "nothing to choose": cards.settings(About(), direct=False),
+    "nothing to choose": cards.settings(UserProfile(), direct=False),
     "dialog": cards.in_dialog(cards.settings(ABOUT, direct=False, viewer="29:alice")),
-    "door": cards.door("29:alice"),
-    "welcome": cards.welcome(desk=True),
+    "door": cards.group_settings_card("29:alice"),
+    "welcome": cards.welcome(has_settings=True),
     "sent": cards.sent(SENT),
     "nothing sent": cards.sent(""),
     "said": cards.said("Sorry."),
@@ -101,9 +101,9 @@ def test_what_is_chosen_is_selected_and_any_model_may_be_left_to_answer() -> Non
 
 
 def test_a_choice_that_is_no_longer_offered_shows_as_automatic() -> None:
-    about = About(templates=(("default", ""),), template="gone")
+    profile = UserProfile(templates=(("default", ""),), template="gone")
     (choice,) = [
-        one for one in cards.settings(about, direct=True)["body"] if one["type"] == "Input.ChoiceSet"
+        one for one in cards.settings(profile, direct=True)["body"] if one["type"] == "Input.ChoiceSet"
     ]
     assert choice["value"] == cards.AUTOMATIC
 

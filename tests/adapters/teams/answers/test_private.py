@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.teams.answers import cards
-from bot.domain.events import Said
+from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply
 from tests.adapters.teams.conftest import Rig
 
@@ -45,7 +45,7 @@ async def test_one_to_one_everything_is_private_anyway(rig: Rig) -> None:
 async def test_field_note_20_what_is_said_to_the_bot_alone_is_answered_to_that_person_alone(rig: Rig) -> None:
     await rig.teams.say_alone(GROUP, "alice", "hello")
     await rig.teams.say_alone(GROUP, "bob", "hello")
-    alice, bob = (event for event in rig.events if isinstance(event, Said))
+    alice, bob = (event for event in rig.events if isinstance(event, MessageReceived))
     public = await rig.asked(GROUP, mention=True)
     conversations = {one.address.conversation for one in (alice, bob, public)}
     assert len(conversations) == 3
@@ -61,7 +61,7 @@ async def test_a_question_to_the_bot_alone_is_never_answered_to_everybody(rig: R
     await rig.teams.say_alone(GROUP, "alice", "hello")
     rig.teams.targets = False
     alice = rig.events[-1]
-    assert isinstance(alice, Said)
+    assert isinstance(alice, MessageReceived)
     await rig.answer(alice, Reply(text="A secret."))
     assert "secret" not in rig.teams.answers(GROUP)[0].text
 
@@ -77,5 +77,5 @@ async def test_field_fault_81_a_button_says_what_confirms(rig: Rig, conversation
     pressed = attachment["content"]["actions"][0]["data"]["msteams"]
     await rig.teams.say(conversation, "alice", pressed["text"], value=pressed["value"], replyToId=message.id)
     confirmed = rig.events[-1]
-    assert isinstance(confirmed, Said)
+    assert isinstance(confirmed, MessageReceived)
     assert (confirmed.text, confirmed.addressed) == ("forget me now", True)

@@ -10,7 +10,7 @@ from PIL import Image as Picture
 
 from adapters.teams.activities.parser import FILE
 from bot.domain.errors import PlatformUnavailable
-from bot.domain.events import Post, Said
+from bot.domain.events import MessageReceived, PostedMessage
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Source
 from tests.adapters.teams.card_rules import problems
@@ -28,7 +28,7 @@ def label(message: Message) -> dict[str, Any]:
     return entity
 
 
-async def shown(rig: Rig, post: Post, text: str, frame: str) -> None:
+async def shown(rig: Rig, post: PostedMessage, text: str, frame: str) -> None:
     """Offer a text, and wait until people see it."""
     assert await rig.adapter.update(post, text)
     await rig.teams.until(lambda: rig.teams.answers("a:alice")[-1].frames[-1] == frame)
@@ -399,7 +399,7 @@ async def test_an_address_elsewhere_is_never_called(rig: Rig) -> None:
     said = await rig.asked(GROUP, mention=True)
     data = {**said.address.data, "service_url": "https://connector.example.com/"}
     with pytest.raises(PlatformUnavailable, match="Microsoft"):
-        await rig.adapter.close(Post(id="x|?1", data=data), Reply(text="secret"))
+        await rig.adapter.close(PostedMessage(id="x|?1", data=data), Reply(text="secret"))
 
 
 # ------------------------------------------------------------------ what a reply holds
@@ -626,7 +626,7 @@ async def test_a_picture_has_its_buttons_on_a_card_and_they_are_about_that_answe
         back = action["data"]["msteams"]
         await rig.teams.say(place, "alice", back["text"], value=back["value"], replyToId=message.id)
         pressed = rig.events[-1]
-        assert isinstance(pressed, Said)
+        assert isinstance(pressed, MessageReceived)
         assert pressed.addressed
         commands.append(pressed.command)
     assert commands == [("variations", post.id), ("again", post.id), ("sent", post.id)]

@@ -58,7 +58,7 @@ async def test_a_spoilt_token_is_not_given_again() -> None:
     source = Source(3600, 3600)
     token = Token(source)
     await token.bearer()
-    token.spoil()
+    token.invalidate()
     assert await token.bearer() == "token-2"
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from adapters.teams import TeamsAdapter
 from adapters.teams.cloud import Cloud
 from bot.domain.errors import ConfigError, StateUnavailable
-from bot.domain.events import Rated, Said
+from bot.domain.events import FeedbackGiven, MessageReceived
 from tests.adapters.teams.conftest import Rig, rigged
 from tests.simulators import teams_tokens
 from tests.simulators.teams import APP_ID, TENANT
@@ -35,7 +35,7 @@ async def test_a_signed_message_is_written_down_and_then_thanked_for(rig: Rig) -
     delivery = await rig.teams.say("a:alice", "alice", "hello")
     assert delivery.status == 200
     (said,) = rig.events
-    assert isinstance(said, Said)
+    assert isinstance(said, MessageReceived)
     assert said.address.conversation == f"teams:{TENANT}:a:alice"
 
 
@@ -195,7 +195,7 @@ async def test_a_rating_is_answered_with_an_empty_object(rig: Rig) -> None:
     delivery = await rig.teams.rate("a:alice", "alice", "42", good=True, comment="nice")
     assert (delivery.status, delivery.body) == (200, "{}")
     (rated,) = rig.events
-    assert isinstance(rated, Rated)
+    assert isinstance(rated, FeedbackGiven)
     assert (rated.post, rated.good, rated.comment) == ("a:alice|42", True, "nice")
 
 
@@ -284,7 +284,7 @@ async def test_the_governments_tokens_are_good_in_its_cloud_only(rig: Rig) -> No
         assert (await government.teams.say("a:alice", "alice", "hello")).status == 200
         public = teams_tokens.sign(claims(government, iss=Cloud().issuer))
         assert await tried(government, f"Bearer {public}") == 401
-    assert [type(event) for event in government.events] == [Said]
+    assert [type(event) for event in government.events] == [MessageReceived]
 
 
 async def test_other_tenants_get_one_polite_word_and_nothing_else() -> None:

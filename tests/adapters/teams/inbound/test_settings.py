@@ -9,8 +9,8 @@ import pytest
 
 from adapters.teams.answers import cards
 from bot.domain.errors import BotError, NotAllowed, StateUnavailable
-from bot.domain.events import Said, User
-from bot.domain.turns import About
+from bot.domain.events import MessageReceived, User
+from bot.domain.turns import UserProfile
 from tests.adapters.teams.card_rules import problems
 from tests.adapters.teams.conftest import Rig, rigged
 from tests.simulators.teams import BOT, TENANT, Delivery
@@ -24,8 +24,8 @@ Fields = dict[str, Any]
 class Counter:
     """A desk that remembers what it was asked."""
 
-    about_it: About = field(
-        default_factory=lambda: About(
+    about_it: UserProfile = field(
+        default_factory=lambda: UserProfile(
             templates=(("default", ""), ("translator", "")), answers=3, conversations=1
         )
     )
@@ -37,7 +37,7 @@ class Counter:
             raise self.error
         self.asked.append(what)
 
-    async def about(self, user: User, channel: str) -> About:
+    async def profile(self, user: User, channel: str) -> UserProfile:
         self._take("about", user.id, channel)
         return self.about_it
 
@@ -60,13 +60,13 @@ class Counter:
 
 
 @pytest.fixture
-def desk() -> Counter:
+def self_service() -> Counter:
     return Counter()
 
 
 @pytest.fixture
-async def rig(desk: Counter) -> AsyncIterator[Rig]:
-    async with rigged(desk=desk) as one:
+async def rig(self_service: Counter) -> AsyncIterator[Rig]:
+    async with rigged(self_service=self_service) as one:
         yield one
 
 
@@ -88,14 +88,16 @@ def dialog_of(delivery: Delivery) -> Fields:
 
 
 @pytest.mark.parametrize("word", ["settings", "Settings", "/settings"])
-async def test_the_word_settings_brings_the_card_and_no_question(rig: Rig, desk: Counter, word: str) -> None:
+async def test_the_word_settings_brings_the_card_and_no_question(
+    rig: Rig, self_service: Counter, word: str
+) -> None:
     await rig.teams.say("a:alice", "alice", word)
     message = await rig.teams.answered("a:alice")
     (attachment,) = message.activity["attachments"]
     assert attachment["contentType"] == cards.CARD
     assert not problems(attachment["content"])
     assert "I keep 3 answers" in json.dumps(attachment)
-    assert (rig.events, desk.asked) == ([], [("about", "29:alice", "")])
+    assert (rig.events, self_service.asked) == ([], [("about", "29:alice", "")])
 
 
 async def test_a_redelivery_of_the_word_brings_one_card(rig: Rig) -> None:
@@ -107,43 +109,47 @@ async def test_a_redelivery_of_the_word_brings_one_card(rig: Rig) -> None:
     assert len(rig.teams.answers("a:alice")) == 2
 
 
-async def test_a_group_sees_a_door_and_only_who_presses_sees_theirs(rig: Rig, desk: Counter) -> None:
+async def test_a_group_sees_a_door_and_only_who_presses_sees_theirs(rig: Rig, self_service: Counter) -> None:
     await rig.teams.say(GROUP, "alice", "settings", mention=True)
     message = await rig.teams.answered(GROUP)
     assert "I keep 3 answers" not in json.dumps(message.activity)
-    assert desk.asked == []
+    assert self_service.asked == []
     card = card_of(await rig.teams.press(GROUP, "bob", "settings", message.id))
     assert "I keep 3 answers" in json.dumps(card)
-    assert desk.asked == [("about", "29:bob", GROUP)]
+    assert self_service.asked == [("about", "29:bob", GROUP)]
 
 
 async def test_without_a_mention_the_word_is_only_a_word(rig: Rig) -> None:
     await rig.teams.say(GROUP, "alice", "settings")
-    assert isinstance(rig.events[-1], Said)
+    assert isinstance(rig.events[-1], MessageReceived)
 
 
-async def test_choosing_saves_and_refreshes_the_card_in_place(rig: Rig, desk: Counter) -> None:
+async def test_choosing_saves_and_refreshes_the_card_in_place(rig: Rig, self_service: Counter) -> None:
     chosen = {"template": "translator", "deployment": cards.AUTOMATIC}
     card = card_of(await rig.teams.press("a:alice", "alice", "choose", "1", chosen))
-    assert desk.asked == [("choose", "29:alice", "", "translator", ""), ("about", "29:alice", "")]
+    assert self_service.asked == [("choose", "29:alice", "", "translator", ""), ("about", "29:alice", "")]
     assert "Saved." in json.dumps(card)
 
 
-async def test_a_choice_in_a_channel_is_the_channels_whatever_the_thread(rig: Rig, desk: Counter) -> None:
+async def test_a_choice_in_a_channel_is_the_channels_whatever_the_thread(
+    rig: Rig, self_service: Counter
+) -> None:
     thread = f"{CHANNEL};messageid=1700000000001"
     card_of(await rig.teams.press(thread, "alice", "choose", "1", {"template": "translator"}))
-    assert desk.asked[0] == ("choose", "29:alice", CHANNEL, "translator", None)
+    assert self_service.asked[0] == ("choose", "29:alice", CHANNEL, "translator", None)
 
 
-async def test_field_fault_81_forgetting_says_how_much_before_it_deletes(rig: Rig, desk: Counter) -> None:
+async def test_field_fault_81_forgetting_says_how_much_before_it_deletes(
+    rig: Rig, self_service: Counter
+) -> None:
     """Field fault 81: a confirmation with the number of items."""
     card = card_of(await rig.teams.press("a:alice", "alice", "forget", "1"))
     assert "This deletes 3 answers" in json.dumps(card)
     assert [one["verb"] for one in card["actions"]] == ["forget_now", "settings"]
-    assert desk.asked == [("ask_forget", "29:alice")]
+    assert self_service.asked == [("ask_forget", "29:alice")]
     card = card_of(await rig.teams.press("a:alice", "alice", "forget_now", "1"))
     assert "I deleted 3 answers" in json.dumps(card)
-    assert desk.asked[1][:2] == ("confirm_forget", "29:alice")
+    assert self_service.asked[1][:2] == ("confirm_forget", "29:alice")
 
 
 @pytest.mark.parametrize("text", ["Settings!", "settings.", "settings?"])
@@ -157,9 +163,9 @@ async def test_field_fault_81_settings_are_asked_for_exactly(rig: Rig, text: str
     [(NotAllowed("That model is not for you."), "not for you"), (StateUnavailable("x"), "again")],
 )
 async def test_what_cant_be_done_is_said_in_words(
-    rig: Rig, desk: Counter, error: BotError, words: str
+    rig: Rig, self_service: Counter, error: BotError, words: str
 ) -> None:
-    desk.error = error
+    self_service.error = error
     pressed = json.loads((await rig.teams.press("a:alice", "alice", "choose", "1", {"template": "x"})).body)
     assert (pressed["statusCode"], pressed["type"]) == (200, cards.WORDS)
     assert words in pressed["value"]
@@ -167,19 +173,23 @@ async def test_what_cant_be_done_is_said_in_words(
         assert words in json.dumps(dialog_of(await rig.teams.extend("a:alice", "alice", command, "1")))
 
 
-async def test_field_note_32_the_word_is_delivered_again_when_memory_is_back(rig: Rig, desk: Counter) -> None:
-    desk.error = StateUnavailable("away")
+async def test_field_note_32_the_word_is_delivered_again_when_memory_is_back(
+    rig: Rig, self_service: Counter
+) -> None:
+    self_service.error = StateUnavailable("away")
     said = await rig.teams.say("a:alice", "alice", "settings")
     assert said.status == 503
-    desk.error = None
+    self_service.error = None
     await rig.teams.deliver(said.activity)
     await rig.teams.answered("a:alice")
 
 
-async def test_field_note_41_the_menu_of_an_answer_shows_what_was_sent(rig: Rig, desk: Counter) -> None:
+async def test_field_note_41_the_menu_of_an_answer_shows_what_was_sent(
+    rig: Rig, self_service: Counter
+) -> None:
     dialog = dialog_of(await rig.teams.extend("a:alice", "alice", "sent", "1700000000009"))
     assert "You are Parley." in json.dumps(dialog)
-    assert desk.asked == [("sent", "29:alice", f"teams:{TENANT}:a:alice", "a:alice|1700000000009")]
+    assert self_service.asked == [("sent", "29:alice", f"teams:{TENANT}:a:alice", "a:alice|1700000000009")]
 
 
 async def test_field_note_29_a_person_sees_what_was_left_out_of_their_prompt(rig: Rig) -> None:
@@ -191,26 +201,28 @@ async def test_field_note_29_a_person_sees_what_was_left_out_of_their_prompt(rig
 
 @pytest.mark.parametrize("named", [True, False])
 async def test_field_note_41_an_answer_in_a_thread_is_found_by_its_root(
-    rig: Rig, desk: Counter, named: bool
+    rig: Rig, self_service: Counter, named: bool
 ) -> None:
     thread = f"{CHANNEL};messageid=1700000000001"
     where = thread if named else CHANNEL
     await rig.teams.extend(where, "alice", "sent", "1700000000009", root="1700000000001")
-    assert desk.asked == [("sent", "29:alice", f"teams:{TENANT}:{thread}", f"{thread}|1700000000009")]
+    assert self_service.asked == [("sent", "29:alice", f"teams:{TENANT}:{thread}", f"{thread}|1700000000009")]
 
 
-async def test_the_dialog_of_settings_submits_and_shows_what_was_saved(rig: Rig, desk: Counter) -> None:
+async def test_the_dialog_of_settings_submits_and_shows_what_was_saved(
+    rig: Rig, self_service: Counter
+) -> None:
     first = dialog_of(await rig.teams.extend(GROUP, "alice", "settings"))
     assert first["actions"][0]["data"] == {"verb": "choose"}
     chosen = {"verb": "choose", "template": "translator"}
     second = dialog_of(await rig.teams.extend(GROUP, "alice", "settings", data=chosen))
-    assert ("choose", "29:alice", GROUP, "translator", None) in desk.asked
+    assert ("choose", "29:alice", GROUP, "translator", None) in self_service.asked
     assert "Saved." in json.dumps(second)
 
 
-async def test_an_unknown_button_only_refreshes(rig: Rig, desk: Counter) -> None:
+async def test_an_unknown_button_only_refreshes(rig: Rig, self_service: Counter) -> None:
     card_of(await rig.teams.press("a:alice", "alice", "launch", "1"))
-    assert [what[0] for what in desk.asked] == ["about"]
+    assert [what[0] for what in self_service.asked] == ["about"]
 
 
 async def test_another_extension_is_501(rig: Rig) -> None:
@@ -240,7 +252,7 @@ async def test_a_group_is_welcomed_without_buttons_for_one(rig: Rig, conversatio
 async def test_without_a_desk_settings_are_a_question_like_any_other() -> None:
     async with rigged() as plain:
         await plain.teams.say("a:alice", "alice", "settings")
-        assert isinstance(plain.events[-1], Said)
+        assert isinstance(plain.events[-1], MessageReceived)
         await plain.teams.install("a:alice", "alice")
         message = await plain.teams.answered("a:alice")
         assert "settings" not in json.dumps(message.activity)
