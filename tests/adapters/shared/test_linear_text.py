@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from html.parser import HTMLParser
 from typing import Any
 
 import nh3
@@ -33,6 +34,8 @@ from tests.support.hostile_texts import HOSTILE, ORDINARY, SURFACES
 SIZE = 7_000
 """Characters, where the limits of the surfaces are a tenth of what they are, so that every one of them is met."""
 LARGE = 60_000
+MANY = 400_000
+"""Signs in a row, so many that work in proportion to their square does not end within the time limit of a test."""
 LIMITS = (
     (slack_format, "MESSAGE_LIMIT"),
     (teams_format, "TEXT_LIMIT"),
@@ -106,7 +109,7 @@ async def test_field_fault_92_twice_the_text_takes_about_twice_the_steps(
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_field_fault_92_a_long_hostile_text_comes_to_its_end_on_every_surface(name: str) -> None:
-    """Field fault 92: what is quadratic in this many characters ends by the time limit of the tests."""
+    """Field fault 92: at the true limits of every surface; the steps are counted by the test above."""
     text = HOSTILE[name](LARGE)
     for show in SURFACES.values():
         await show(text)
@@ -212,23 +215,16 @@ def test_code_spans_are_those_of_commonmark() -> None:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda: image_options.read(" " * LARGE + "x", Parameters(), "gpt-image"),
-        lambda: from_markdown("**a " * LARGE),
-        lambda: from_markdown("# " + " #" * LARGE + " a"),
-        lambda: PLACEHOLDER.findall("{{" * LARGE),
-        lambda: example_images.PICTURE.findall("![" * LARGE),
-        lambda: example_images.PICTURE.findall("![](" * LARGE),
-        lambda: words_of_html("<!--" * LARGE),
-        lambda: words_of_html("<a <" * LARGE),
-        lambda: words_of_html('<a "' * LARGE),
-        lambda: words_of_html("<a b='" * LARGE + ">"),
-        lambda: words_of_html("&#" * LARGE),
-        lambda: words_of_html("</" * LARGE),
-        lambda: words_of_html("<![CDATA[" * LARGE),
-        lambda: checks.plainly("```\n" + "\n" * LARGE, Checks(fits=lambda value: None)),
-        lambda: rules.answer("what " * LARGE, []),
-        lambda: rules.answer("how many words " * LARGE, []),
-        lambda: rules.answer("how many sentences: " + "." * LARGE + "x", []),
+        lambda: image_options.read(" " * MANY + "x", Parameters(), "gpt-image"),
+        lambda: from_markdown("**a " * MANY),
+        lambda: from_markdown("# " + " #" * MANY + " a"),
+        lambda: PLACEHOLDER.findall("{{" * MANY),
+        lambda: example_images.PICTURE.findall("![" * MANY),
+        lambda: example_images.PICTURE.findall("![](" * MANY),
+        lambda: checks.plainly("```\n" + "\n" * MANY, Checks(fits=lambda value: None)),
+        lambda: rules.answer("what " * MANY, []),
+        lambda: rules.answer("how many words " * MANY, []),
+        lambda: rules.answer("how many sentences: " + "." * MANY + "x", []),
         lambda: model.reply(_asking('<file name="a">\n' * 20_000)),
     ],
 )
@@ -237,6 +233,24 @@ def test_field_fault_92_no_pattern_is_slow_on_what_people_and_models_write(
 ) -> None:
     """Field fault 92: each of these took time in proportion to the square of the text."""
     read()
+
+
+def test_field_fault_92_the_end_of_an_unclosed_tag_is_not_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Field fault 92: for each of them the parser read the rest of a message from Teams."""
+    read: list[int] = []
+    look = HTMLParser.parse_starttag
+
+    def counted(parser: HTMLParser, at: int) -> int:
+        read.append(len(parser.rawdata) - at)
+        return look(parser, at)
+
+    monkeypatch.setattr(HTMLParser, "parse_starttag", counted)
+    text = "<a <" * 2_000
+    assert words_of_html(text) == text
+    assert sum(read) <= 4 * len(text)
+    assert words_of_html('<p>1 <b>2</b> <at id="0">Ann</at> < 3</p>') == "1 2 Ann < 3"
 
 
 def _asking(text: str) -> Prompt:
