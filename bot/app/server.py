@@ -195,6 +195,7 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
             await stack.enter_async_context(
                 _serving(settings, web_app(services, ()), settings.parley_worker_port)
             )
+        capacity.leave_garbage_collector_little()
         await (_work(services, adapters, until) if worker_on else until.wait())
 
 

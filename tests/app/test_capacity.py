@@ -1,6 +1,7 @@
 """How many answers run at once: 256, or what memory and open files allow."""
 
 import asyncio
+import gc
 import logging
 import resource
 from collections.abc import Iterator
@@ -123,3 +124,13 @@ async def test_more_claims_than_connections_wait_and_all_come_through(redis: Red
     finally:
         await narrow.close()
     assert answers == [str(n).encode() for n in range(1024)]
+
+
+def test_a_full_collection_skips_what_start_up_left() -> None:
+    before = gc.get_freeze_count()
+    try:
+        capacity.leave_garbage_collector_little()
+        assert gc.get_freeze_count() > before + 10_000
+        assert len(gc.get_objects()) < 1_000
+    finally:
+        gc.unfreeze()

@@ -12,10 +12,10 @@ _OPTIONS = (
 )
 # What would begin HTML, but for links: `<https://…>`, `<a@b.c>`, `[words](<address>)` and `[name]: <address>`.
 _TAG = re.compile(
-    r"(?<!\]\()(?<!\]: )<(?=[a-z/!?])(?![a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|[^\s<>@]{1,200}@[^\s<>@]{1,200}>)",
+    r"<(?<!\]\(<)(?<!\]: <)(?=[a-z/!?])(?![a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|[^\s<>@]{1,200}@[^\s<>@]{1,200}>)",
     re.I,
 )
-_ONE_TILDE = re.compile(r"(?<!~)~(?!~)")
+_ONE_TILDE = re.compile(r"~(?<!~~)(?!~)")
 # A picture becomes a link to it: showing one would tell its server who reads, and what was asked.
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"(?: title="[^"]*")? />')
 

@@ -9,6 +9,9 @@ _ANY_MARKER = re.compile(r"[ \t>]*(?:[-+*]|\d{1,9}[.)])[ \t]")
 _HEADING = re.compile(r" {0,3}#{1,6}(?:[ \t]|$)")
 _RULE = re.compile(r"(?:\*[ \t]*){3,}$|(?:_[ \t]*){3,}$")
 _DASHES = re.compile(r"(?:-[ \t]*){3,}$")
+_MARKERS = frozenset("-+*0123456789")
+_RUNS = _MARKERS | {"#", "|"}
+"""What the first sign of a line is that is a list item, or that begins a run of text."""
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(`{3,}(?=[^`]*$)|~{3,})")
 
 
@@ -77,33 +80,35 @@ class Scanner:
             self.run, self.table = stop, -1
             self._apart = self._apart or not line.strip()
             return
-        self._place(line, start)
-        if line[0].isalpha():
+        if line[0].isalpha():  # the usual case: words, which begin nothing but a paragraph
+            if self._apart:
+                self._item, self._apart = 0, False
+                self._border(start)
             self.table = -1
             return
-        if line.lstrip(" >").startswith("|"):
+        self._place(line, bare[0], start)
+        if bare[0] == "|" and line.lstrip(" >").startswith("|"):
             self.table = start if self.table < 0 else self.table
         else:
             self.table = -1
-        if found := _FENCE.match(line):
+        if ("```" in line or "~~~" in line) and (found := _FENCE.match(line)):
             self.fence, self.fence_at, self.run = found[1], start, stop
             self._within = self._where(line)
             self._item = 0 if self._within == "top" else self._item
 
-    def _place(self, line: str, start: int) -> None:
-        """Notes a border before this line, or the list item that it begins."""
-        if line[0].isalpha():  # the usual case: words, which begin nothing but a paragraph
-            if self._apart:
-                self._item = 0
-                if start > self.borders[-1]:
-                    self.borders.append(start)
-            self._apart = False
-            return
-        rule = _RULE.match(line) or (self._item and _DASHES.match(line))
-        marker = None if rule else _MARKER.match(line)
+    def _border(self, start: int) -> None:
+        if start > self.borders[-1]:
+            self.borders.append(start)
+
+    def _place(self, line: str, sign: str, start: int) -> None:
+        """Notes a border before this line, or the list item that it begins. `sign` is what follows the spaces and
+        the signs of quotes.
+        """
+        rule = sign in "*_-" and (_RULE.match(line) or (self._item and _DASHES.match(line)))
+        marker = _MARKER.match(line) if sign in _MARKERS and not rule else None
         if marker and not (self._apart or self._item):  # what can interrupt a paragraph
             marker = marker if marker.end() < len(line) and marker[1] in (None, "1") else None
-        heading = bool(rule or _HEADING.match(line))
+        heading = bool(rule or (sign == "#" and _HEADING.match(line)))
         if line[0] not in " \t" and (
             (self._apart and not (marker and self._item))
             or heading
@@ -111,13 +116,12 @@ class Scanner:
             or (self._item and line[0] == ">")
         ):
             self._item = 0
-            if start > self.borders[-1]:
-                self.borders.append(start)
+            self._border(start)
         indent = len(line) - len(line.lstrip(" "))
         if marker and not 0 < self._item <= indent:
             room = len(marker[2].expandtabs(4))
             self._item = marker.end() - len(marker[2]) + (room if 0 < room < 5 else 1)
-        if self.begins_run(line):
+        if sign in _RUNS and self.begins_run(line):
             self.run = start
         self._apart = (heading and not self._item) or (marker is not None and marker.end() == len(line))
         if heading:

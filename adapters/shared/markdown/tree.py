@@ -90,26 +90,24 @@ class _Builder:
         """The tree."""
         events = pyromark.events_with_range(self._text, options=_OPTIONS, merge_text=True)
         for event, found in events:
-            start, stop = found["start"], found["end"]
             if isinstance(event, str):
                 if event == "Rule":
                     self._end_run()
-                    self._add(self._node("rule", start, stop))
+                    self._add(self._node("rule", found["start"], found["end"]))
                 continue
-            name, value = cast("tuple[str, Any]", next(iter(event.items())))
-            if name == "Start" and (type := _type(value)):
+            ((name, value),) = cast("dict[str, Any]", event).items()
+            type = _type(value) if name in ("Start", "End") else ""
+            if type:
                 self._end_run()
-                self._begin(type, value, start, stop)
-            elif name == "End" and _type(value):
-                self._end_run()
-                self._open.pop()
+                if name == "Start":
+                    self._begin(type, value, found["start"], found["end"])
+                else:
+                    self._open.pop()
             elif (node := self._open[-1]) is not None and node.type in ("fence", "code_block"):
                 node.content += cast("str", value).replace(BREAK, "")
             elif name != "End":
-                self._run = (
-                    self._run[0] if self._run else start,
-                    max(stop, self._run[1] if self._run else 0),
-                )
+                start, stop = self._run or (found["start"], 0)
+                self._run = start, max(stop, found["end"])
         return self._root
 
     def _begin(self, type: str, value: Any, start: int, stop: int) -> None:
@@ -136,8 +134,10 @@ class _Builder:
         return node
 
     def _node(self, type: str, start: int, stop: int) -> Node:
-        first = bisect_right(self._starts, start) - 1
-        return Node(type, first, max(bisect_right(self._starts, stop - 1), first + 1))
+        starts = self._starts
+        first = bisect_right(starts, start) - 1
+        one_line = first + 1 == len(starts) or stop <= starts[first + 1]
+        return Node(type, first, first + 1 if one_line else bisect_right(starts, stop - 1))
 
     def _end_of_line(self, start: int) -> int:
         end = self._data.find(b"\n", start)
@@ -148,15 +148,19 @@ class _Builder:
             return
         (start, stop), self._run = self._run, None
         start -= self._data[start - 1 : start] == b"\\"
-        first, *more = self._data[start:stop].decode("utf-8", "ignore").replace(BREAK, "").split("\n")
         node = self._node("inline", start, stop)
-        node.content = "\n".join([first, *(line.lstrip(" \t>") for line in more)])
+        node.content = self._data[start:stop].decode("utf-8", "ignore").replace(BREAK, "")
+        if "\n" in node.content:
+            first, *more = node.content.split("\n")
+            node.content = "\n".join([first, *(line.lstrip(" \t>") for line in more)])
         self._add(node)
 
 
 def _type(value: str | dict[str, Any]) -> str:
     """The type of a block by the name of its tag; nothing for what is a part of a run of text."""
-    name, data = next(iter(value.items())) if isinstance(value, dict) else (value, None)
+    if isinstance(value, str):
+        return _BLOCKS.get(value, "")
+    ((name, data),) = value.items()
     if name == "List":
         return "bullet_list" if data in (None, False) else "ordered_list"
     return _BLOCKS.get(name, "")

@@ -6,7 +6,7 @@ import logging
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from PIL import Image as Picture
 
@@ -41,6 +41,9 @@ _MEANT = re.compile(
     re.I,
 )
 """Links, which stay; else the beginning of a picture that lies elsewhere, or of HTML."""
+_BATCH = 200
+"""Blocks that are parsed together."""
+_STAYS = "x"
 _MOST_HALF = 200
 _HALF_MEANT = re.compile(rf"(?:<[^\s<>]{{0,{_MOST_HALF}}}|!)$")
 
@@ -184,19 +187,41 @@ def to_teams(text: str) -> str:
     """
     if not _REWRITTEN.search(text):
         return text
-    return "".join(_rewritten(block) if _REWRITTEN.search(block) else block for block in blocks(text))
+    return "".join(_rewritten("".join(source), lines) for source, lines in _batches(text))
 
 
-def _rewritten(text: str) -> str:
-    lines = text.split("\n")
-    if (title := _title_of(lines)) is not None:
-        return "\n".join([_bold(_tame(title)), *lines[1:]])
-    tree = parse(text)
-    tamed = 0
-    for node in tree.walk():
-        if node.type == "inline" and node.start >= tamed:
-            tamed = node.stop
-            lines[node.start : tamed] = _tame("\n".join(lines[node.start : tamed])).split("\n")
+def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
+    """The blocks of a text, many of them together because each call of the parser has its price: what to parse, in
+    pieces, and the lines to show.
+
+    A block that stays as it is takes part as a paragraph of one letter. HTML, which would go on to the end of what
+    is parsed with it, stays alone.
+    """
+    source: list[str] = []
+    lines: list[str] = []
+    for block in blocks(text):
+        alone = block.lstrip(" ").startswith("<")
+        if alone or len(source) > _BATCH:
+            yield source, lines
+            source, lines = [], []
+        bare = block.rstrip("\n")
+        breaks = len(block) - len(bare)
+        if breaks > 1 and not _REWRITTEN.search(block):
+            source.append(_STAYS + "\n" * breaks)
+            lines += [bare, *[""] * (breaks - 1)]
+        else:
+            source.append(block)
+            lines += block.split("\n")[: -1 if breaks else None]
+        if alone:
+            yield source, lines
+            source, lines = [], []
+    yield source, lines
+
+
+def _rewritten(source: str, lines: list[str]) -> str:
+    tree = parse(source)
+    if "<" in source or "!" in source:
+        _tame_runs(tree, lines)
     for node in reversed(tree.children):
         start, stop = node.start, node.stop
         if node.type == "table":
@@ -206,18 +231,17 @@ def _rewritten(text: str) -> str:
         elif node.type == "heading":
             rule = ["", "---"] if node.markup == "-" else []
             lines[start:stop] = [*lines[start : stop - 1], *rule]
-        elif node.type in ("bullet_list", "ordered_list", "blockquote"):
+        elif node.type in ("bullet_list", "ordered_list", "blockquote") and "] " in source:
             _tick(node, lines)
-    return "\n".join(lines)
+    return "\n".join([*lines, ""] if source.endswith("\n") else lines)
 
 
-def _title_of(lines: Sequence[str]) -> str | None:
-    """The words of a block that is one heading of signs, which is common and needs no tree; None for another."""
-    if not lines[0].startswith("#") or any(lines[1:]) or lines[0][-1:].isspace():
-        return None
-    words = lines[0].lstrip("#")
-    short = len(lines[0]) - len(words) < 7 and words[:1] == " "
-    return None if not short or words.endswith(("#", "\\")) else words.strip(" \t")
+def _tame_runs(tree: Node, lines: list[str]) -> None:
+    tamed = 0
+    for node in tree.walk():
+        if node.type == "inline" and node.start >= tamed and node.content != _STAYS:
+            tamed = node.stop
+            lines[node.start : tamed] = _tame("\n".join(lines[node.start : tamed])).split("\n")
 
 
 def _bold(words: str) -> str:
@@ -241,6 +265,8 @@ def _inline(node: Node) -> str:
 
 def _tame(text: str) -> str:
     """A run of text without pictures and HTML."""
+    if "<" not in text and "!" not in text:
+        return text
     pieces: list[str] = []
     at = 0
     for start, stop in [*code_spans(text), (len(text), len(text))]:
@@ -281,6 +307,8 @@ def _block(rows: list[list[str]], right: Sequence[bool] = ()) -> list[str]:
 
 def _columns(text: str) -> int:
     """The width of a text in a fixed-width font."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text
