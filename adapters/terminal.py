@@ -129,7 +129,7 @@ class TerminalAdapter:
 
     async def _ask(self, text: str, accept: Accept) -> None:
         event = f"{self.name}:{uuid.uuid4().hex}"
-        said = MessageReceived(
+        received = MessageReceived(
             id=event,
             address=Address(conversation=self._conversation, event=event),
             user=self._user,
@@ -138,7 +138,7 @@ class TerminalAdapter:
             direct=True,
         )
         try:
-            receipt = await accept(said)
+            receipt = await accept(received)
         except StateUnavailable as error:
             self._print(f"{error}\n")
             return

@@ -67,8 +67,8 @@ async def _no_rewrite(redis: "Redis") -> AsyncGenerator[None]:
     await redis.call("CONFIG", "SET", name, 0)
     try:
         while True:
-            (said,) = await redis.info()
-            if not said.get("aof_rewrite_in_progress") and not said.get("aof_rewrite_scheduled"):
+            (received,) = await redis.info()
+            if not received.get("aof_rewrite_in_progress") and not received.get("aof_rewrite_scheduled"):
                 break
             await asyncio.sleep(0.1)
         yield

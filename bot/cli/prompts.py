@@ -65,7 +65,7 @@ async def _composed(folder: Path, template: "Template", question: str) -> "Promp
     async with open_eval_context(folder) as (context, _):
         inputs = prompt_builder.PromptInputs(
             template=template,
-            said=preview.question_event(question),
+            received=preview.question_event(question),
             question=question,
             examples=await context.choose(template, question),
             passages=await context.retrieve(template, question),

@@ -68,19 +68,19 @@ def clash(template: Template) -> str:
     return next((word for word in template.match.commands if word in {*WORDS, *_ALIASES}), "")
 
 
-def is_stop(said: MessageReceived) -> bool:
+def is_stop(received: MessageReceived) -> bool:
     """Whether this is a wish to stop: it can't wait its turn behind what it is to stop."""
-    return _typed(said) in ("stop", "/stop")
+    return _typed(received) in ("stop", "/stop")
 
 
-def is_question(said: MessageReceived) -> bool:
+def is_question(received: MessageReceived) -> bool:
     """Whether a text that begins like one of these commands is none: `/reset the router, how?`."""
-    return said.command is not None and said.command[0] in {*WORDS, *_ALIASES}
+    return received.command is not None and received.command[0] in {*WORDS, *_ALIASES}
 
 
-def _typed(said: MessageReceived) -> str:
+def _typed(received: MessageReceived) -> str:
     """The text as it is compared with a command: case and the space around it don't matter, all else does."""
-    return said.text.strip().lower()
+    return received.text.strip().lower()
 
 
 class Commands:
@@ -103,24 +103,24 @@ class Commands:
         self._comparable_deployments = comparable_deployments
         self._is_served = is_served
 
-    def parse(self, said: MessageReceived) -> tuple[str, str] | None:
+    def parse(self, received: MessageReceived) -> tuple[str, str] | None:
         """The command that was typed, with or without its slash, and the rest; None for a question.
 
         A command is typed exactly: "stop!", "usage?" and "/forget about it" are questions. Without a slash, a
         word with more behind it is a command only where it names what can be chosen: "model railways are
         fun" is something to talk about.
         """
-        typed = _typed(said)
+        typed = _typed(received)
         if typed in _FORGET:
             return "forget", _FORGET[typed]
-        if said.command is not None:
-            word, rest = said.command
+        if received.command is not None:
+            word, rest = received.command
             word = _ALIASES.get(word, word)
             return (word, rest) if word in _TAKES_WORDS or (word in WORDS and not rest) else None
         plain = _ALIASES.get(typed, typed)
         if plain in WORDS:
             return plain, ""
-        word, _, rest = said.text.strip().partition(" ")
+        word, _, rest = received.text.strip().partition(" ")
         choices = {"prompt": self._preferences.templates, "model": self._preferences.deployments}.get(
             word.lower(), {}
         )
@@ -130,7 +130,7 @@ class Commands:
             return "compare", rest
         return None
 
-    async def run(self, word: str, rest: str, said: MessageReceived, event: str) -> CommandResult:
+    async def run(self, word: str, rest: str, received: MessageReceived, event: str) -> CommandResult:
         """Do what a word of `WORDS` says; `event` is the id of the act that says it."""
         match word:
             case "reset":
@@ -138,17 +138,19 @@ class Commands:
                 return CommandResult(Reply(text=text), resets=True)
             case "usage":
                 return CommandResult(
-                    Reply(text=await self._preferences.usage(said.user, channel_of(said)), private=True)
+                    Reply(
+                        text=await self._preferences.usage(received.user, channel_of(received)), private=True
+                    )
                 )
             case "forget":
-                return CommandResult(await self._forget(rest, said, event), keep=False)
+                return CommandResult(await self._forget(rest, received, event), keep=False)
             case "sent":
-                text = await self._preferences.sent(said.user, said.address.conversation, rest)
+                text = await self._preferences.sent(received.user, received.address.conversation, rest)
                 return CommandResult(Reply(text=text, private=True), keep=False)
             case "prompt" | "model":
-                return CommandResult(Reply(text=await self._choose(word, rest, said), private=not rest))
+                return CommandResult(Reply(text=await self._choose(word, rest, received), private=not rest))
             case "follow" | "mention-only" | "mute" | "quiet":
-                return CommandResult(Reply(text=await self._set_mode(word, said)))
+                return CommandResult(Reply(text=await self._set_mode(word, received)))
             case "again":
                 return CommandResult(
                     Reply(text="There is no question here that I could try again.", private=True)
@@ -156,11 +158,11 @@ class Commands:
             case "stop":
                 return CommandResult(Reply(text="I am not writing anything here.", private=True), keep=False)
             case _:
-                return CommandResult(Reply(text=self.help(said), private=True))
+                return CommandResult(Reply(text=self.help(received), private=True))
 
-    async def _forget(self, how: str, said: MessageReceived, event: str) -> Reply:
+    async def _forget(self, how: str, received: MessageReceived, event: str) -> Reply:
         """Explain, ask, or delete: only the confirmation of the person who was asked deletes."""
-        user, conversation = said.user, said.address.conversation
+        user, conversation = received.user, received.address.conversation
         if how == "now":
             text = await self._preferences.confirm_forget(user, event, conversation)
             return Reply(text=text, private=True, forgotten=True)
@@ -170,20 +172,20 @@ class Commands:
         text = "To delete what I keep about you, in every conversation, type `forget me`. I ask you first."
         return Reply(text=text, private=True)
 
-    def help(self, said: MessageReceived) -> str:
+    def help(self, received: MessageReceived) -> str:
         """What can be done here, as Markdown: only what is there."""
         lines = ["Ask me anything, in your own words. I remember this conversation.", ""]
         for template in self._templates():
             if template.match.commands and self._is_served(template):
                 command = template.match.commands[0]
                 lines.append(f"- `/{command} …` {_uncapitalised(template.description)}")
-        lines += [f"- `/{word}` {what}" for word, what in WORDS.items() if self._enabled(word, said)]
+        lines += [f"- `/{word}` {what}" for word, what in WORDS.items() if self._enabled(word, received)]
         lines += ["", "Where a slash is taken by the app itself, the word alone does the same: `help`."]
         return "\n".join(lines)
 
-    def _enabled(self, word: str, said: MessageReceived) -> bool:
+    def _enabled(self, word: str, received: MessageReceived) -> bool:
         if word in _OF_CHANNELS:
-            return bool(said.channel) and not said.direct
+            return bool(received.channel) and not received.direct
         if word == "variations":
             return any(one.capability == "image" and self._is_served(one) for one in self._templates())
         several = {
@@ -193,41 +195,41 @@ class Commands:
         }
         return several.get(word, 2) > 1
 
-    async def _choose(self, word: str, name: str, said: MessageReceived) -> str:
+    async def _choose(self, word: str, name: str, received: MessageReceived) -> str:
         """List what can be chosen here, or choose it."""
         noun, choices = {
             "prompt": ("template", self._preferences.templates),
             "model": ("model", self._preferences.deployments),
         }[word]
-        channel = "" if said.direct else said.channel
+        channel = "" if received.direct else received.channel
         where = "in this channel" if channel else "for you"
-        if not self._enabled(word, said):
+        if not self._enabled(word, received):
             raise NotAllowed(f"There is no choice of {noun}s here.")
         if name:
             wanted = "" if name in _AUTOMATIC and name not in choices else name
             chosen = {"template": wanted} if word == "prompt" else {"deployment": wanted}
-            await self._preferences.choose(said.user, channel, **chosen)
+            await self._preferences.choose(received.user, channel, **chosen)
             if not wanted:
                 return f"Done. The usual {noun} answers {where} again."
             return f"Done. From now on `{name}` answers {where}. `/{word} auto` takes it back."
-        profile = await self._preferences.profile(said.user, channel)
+        profile = await self._preferences.profile(received.user, channel)
         chosen, usual = (profile.template, profile.usual) if word == "prompt" else (profile.deployment, "")
         signs = {usual: " (the usual)", chosen: " (chosen)"}
         lines = [f"- `{one}`{signs.get(one, '')}: {_uncapitalised(what)}" for one, what in choices.items()]
         head = f"Choose what answers {where} with `/{word} NAME`; `/{word} auto` takes it back."
         return "\n".join([head, "", *lines])
 
-    async def _set_mode(self, word: str, said: MessageReceived) -> str:
-        if said.direct or not said.channel:
+    async def _set_mode(self, word: str, received: MessageReceived) -> str:
+        if received.direct or not received.channel:
             raise NotAllowed(f"`{word}` is for channels: here I answer everything.")
         if word == "quiet":
-            await self._preferences.set_quiet(said, True)
+            await self._preferences.set_quiet(received, True)
             return "From now on I answer in this conversation only where I am named. `/follow` ends this."
         mode, words = _MODES[word]
-        await self._preferences.set_participation(said, mode)
+        await self._preferences.set_participation(received, mode)
         if word == "follow":
-            await self._preferences.set_quiet(said, False)
-            return words if said.threaded else _EVERYTHING
+            await self._preferences.set_quiet(received, False)
+            return words if received.threaded else _EVERYTHING
         return words
 
 

@@ -114,34 +114,34 @@ class Engine:
         """
         only = (replace(template, match=Match(default=True)),)
 
-        def templates(said: MessageReceived) -> Sequence[Template]:
+        def templates(received: MessageReceived) -> Sequence[Template]:
             return only
 
         return Engine(dataclasses.replace(self._parts, templates=templates), self.files)
 
-    async def should_answer(self, said: MessageReceived) -> bool:
+    async def should_answer(self, received: MessageReceived) -> bool:
         """Whether this is answered at all, by the participation mode that people chose for this channel."""
-        if said.direct or not said.channel:
+        if received.direct or not received.channel:
             return True
-        if said.addressed and self._parts.commands.parse(said) is not None:
+        if received.addressed and self._parts.commands.parse(received) is not None:
             return True
-        choice = await self._parts.preferences.effective(said)
+        choice = await self._parts.preferences.effective(received)
         if choice.participation == "mute":
             return False
         if choice.quiet or choice.participation == "mention":
-            return said.addressed
-        return said.addressed or said.threaded or choice.participation == "follow"
+            return received.addressed
+        return received.addressed or received.threaded or choice.participation == "follow"
 
-    def command(self, said: MessageReceived) -> tuple[str, str] | None:
+    def command(self, received: MessageReceived) -> tuple[str, str] | None:
         """The command of the engine's own that was typed, and what came after it; None for a question."""
-        return self._parts.commands.parse(said)
+        return self._parts.commands.parse(received)
 
     def may(self, user: User, turn: Turn) -> bool:
         """Whether this person may have an answer given anew."""
         return self._parts.preferences.may(user, turn)
 
     async def answer(
-        self, said: MessageReceived, turns: Sequence[Turn], context: AnswerContext, event: str = ""
+        self, received: MessageReceived, turns: Sequence[Turn], context: AnswerContext, event: str = ""
     ) -> TurnBuilder:
         """The turn that answers what was said, not yet shown in full nor written down.
 
@@ -149,11 +149,11 @@ class Engine:
         another answer. A refusal is an answer, in its own words. Raises Unavailable (try again later) and
         ConfigError.
         """
-        builder = TurnBuilder(said, now(), event=event or said.id, allowance=self._parts.allowance())
+        builder = TurnBuilder(received, now(), event=event or received.id, allowance=self._parts.allowance())
         seen = context_window.remembered(turns)
         builder.before, builder.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         try:
-            command = self._parts.commands.parse(said)
+            command = self._parts.commands.parse(received)
             if command is None:
                 await self._answer(builder, turns, context)
             elif command[0] == "compare":
@@ -164,37 +164,37 @@ class Engine:
                 builder.template = f"/{command[0]}"
                 if command[0] == "again" and find(turns, command[1]) is not None:
                     raise NotAllowed(_NOT_YOURS)
-                done = await self._parts.commands.run(*command, said, builder.event)
+                done = await self._parts.commands.run(*command, received, builder.event)
                 builder.keep = done.keep
                 builder.end(done.reply, resets=done.resets)
         except Refused as refusal:
             builder.filter |= refusal.notes if isinstance(refusal, ContentFiltered) else {}
-            reply = Reply(text=str(refusal), private=self._parts.commands.parse(said) is not None)
+            reply = Reply(text=str(refusal), private=self._parts.commands.parse(received) is not None)
             builder.end(reply, "refused", reason=type(refusal).__name__)
         return builder
 
     async def _answer(self, builder: TurnBuilder, turns: Sequence[Turn], context: AnswerContext) -> None:
         parts = self._parts
-        choice = await parts.preferences.effective(builder.said)
+        choice = await parts.preferences.effective(builder.received)
         template, question = router.choose(
-            parts.templates(builder.said),
-            builder.said,
+            parts.templates(builder.received),
+            builder.received,
             choice.template,
             choice.usual,
-            question=is_question(builder.said),
+            question=is_question(builder.received),
         )
         template = router.served_by(template, choice.deployment)
         parts.recall_counts(turns)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
-        builder.said, notes = await with_thread(builder.said, turns, question, context.read_thread)
+        builder.received, notes = await with_thread(builder.received, turns, question, context.read_thread)
         builder.notes += notes
-        said = builder.said
+        received = builder.received
         async with self.files.read(
-            said.attachments,
+            received.attachments,
             context.fetch,
-            user=said.user,
-            ref=partial(image_generation.ref_of, said.id, kind="in"),
+            user=received.user,
+            ref=partial(image_generation.ref_of, received.id, kind="in"),
             text_bytes=3 * self._token_budget(builder, template).context_tokens // 2,
         ) as found:
             builder.notes += found.notes
@@ -210,16 +210,16 @@ class Engine:
         context: AnswerContext,
     ) -> None:
         """An answer in pictures or in words, with the files that came."""
-        parts, said = self._parts, builder.said
+        parts, received = self._parts, builder.received
         if template.capability == "image":
             pictures = (*context.given, *found.pictures)
             await self._images.draw(builder, template, question, pictures, turns, context.image_progress)
             return
-        if not (question or found.pictures or found.documents or said.quotes):
+        if not (question or found.pictures or found.documents or received.quotes):
             builder.end(Reply(text=router.nothing_said(template)))
             return
         if not found.pictures and parts.accepts_images(template):
-            pictures = await image_generation.recalled(parts.picture, said, question, turns)
+            pictures = await image_generation.recalled(parts.picture, received, question, turns)
             builder.recalled = frozenset(image.ref for image in pictures)
             found = dataclasses.replace(found, pictures=pictures)
         await self._chat(builder, template, question, found, turns, context)
@@ -234,9 +234,9 @@ class Engine:
         context: AnswerContext,
     ) -> None:
         """An answer in words; where the prompt was too long after all, by a smaller one."""
-        parts, said = self._parts, builder.said
+        parts, received = self._parts, builder.received
         tools = self._tools(builder, template, turns, context.image_progress, found.pictures)
-        summary = await parts.summarizer.of(said, turns)
+        summary = await parts.summarizer.of(received, turns)
         prompt = await self._build_prompt(builder, template, question, turns, found, tools, summary)
         await self._reserve(builder, prompt)
         calls = ToolCalls(tools, builder, partial(self._spend, builder))
@@ -251,7 +251,7 @@ class Engine:
             if less.input_tokens >= prompt.input_tokens:
                 raise
             await chat.write(builder.instead(less), context.stop)
-        parts.summarizer.refresh(said, turns, prompt, summary, context.erasures)
+        parts.summarizer.refresh(received, turns, prompt, summary, context.erasures)
 
     async def _reserve(self, builder: TurnBuilder, *prompts: Prompt, more: bool = False) -> None:
         """Reserve what these will take; that a budget is nearly used up is said under the answer."""
@@ -266,7 +266,7 @@ class Engine:
         await self._set_aside(builder, [Estimate(usd=usd)], more=True)
 
     async def _set_aside(self, builder: TurnBuilder, estimates: Sequence[Estimate], *, more: bool) -> None:
-        notice = await self._parts.ledger.reserve(builder.said, builder.event, estimates, more=more)
+        notice = await self._parts.ledger.reserve(builder.received, builder.event, estimates, more=more)
         builder.reserved = True
         builder.notes += [notice] if notice else []
 
@@ -288,11 +288,11 @@ class Engine:
         if any(turn.since or turn.ahead for turn in turns):
             await self._parts.summarizer.forget(conversation)
 
-    async def preview(self, said: MessageReceived, turns: Sequence[Turn]) -> Prompt:
+    async def preview(self, received: MessageReceived, turns: Sequence[Turn]) -> Prompt:
         """Exactly what would be sent to answer this, without sending it. Raises Refused and Unavailable."""
-        templates = self._parts.templates(said)
-        template, question = router.choose(templates, said, question=is_question(said))
-        builder = TurnBuilder(said, now())
+        templates = self._parts.templates(received)
+        template, question = router.choose(templates, received, question=is_question(received))
+        builder = TurnBuilder(received, now())
         tools = self._tools(builder, template, turns, ImageProgress(show=_unseen, stop=Stop()))
         return await self._build_prompt(builder, template, question, turns, tools=tools)
 
@@ -309,7 +309,7 @@ class Engine:
     ) -> Prompt:
         inputs = PromptInputs(
             template=template,
-            said=builder.said,
+            received=builder.received,
             question=question,
             turns=turns if template.capability == "chat" else (),
             examples=await self._parts.choose(template, question),
@@ -324,7 +324,7 @@ class Engine:
         return build_prompt(inputs, budget or self._token_budget(builder, template))
 
     def _token_budget(self, builder: TurnBuilder, template: Template) -> TokenBudget:
-        return self._parts.token_budget(template, builder.said.address.conversation)
+        return self._parts.token_budget(template, builder.received.address.conversation)
 
     async def _compare(
         self, builder: TurnBuilder, question: str, turns: Sequence[Turn], context: AnswerContext
@@ -336,7 +336,7 @@ class Engine:
             raise NotAllowed("There is only one model here, so there is nothing to compare it with.")
         if not question:
             raise NotAllowed("What shall I ask the models? For example: `/compare why is the sky blue?`")
-        template = next(one for one in parts.templates(builder.said) if one.match.default)
+        template = next(one for one in parts.templates(builder.received) if one.match.default)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
         budgets = [self._token_budget(builder, replace(template, deployment=name)) for name in names]

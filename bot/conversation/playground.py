@@ -93,8 +93,8 @@ class Playground:
         self, template: Template, past: Sequence[tuple[str, str]], question: str, *, user: User | None = None
     ) -> Prompt:
         """Exactly what would be sent."""
-        said = _said(question, user)
-        return await self._engine_for(template).preview(said, _turns(past, said))
+        received = _said(question, user)
+        return await self._engine_for(template).preview(received, _turns(past, received))
 
     async def run(
         self,
@@ -112,12 +112,12 @@ class Playground:
         `user` is who asks and whose use it is, the playground itself where nobody is known by name.
         `picture` is to be changed, where its mask is open; `on_partial_image` gets a picture as far as it is drawn.
         """
-        said = _said(question, user)
-        given = () if picture is None else (await self._checked(picture, said.user),)
+        received = _said(question, user)
+        given = () if picture is None else (await self._checked(picture, received.user),)
         context = AnswerContext(
             show=show, fetch=_fetch, stop=Stop(), on_partial_image=on_partial_image, given=given
         )
-        builder = await self._engine_for(template).answer(said, _turns(past, said), context)
+        builder = await self._engine_for(template).answer(received, _turns(past, received), context)
         turn = builder.done()
         if turn.usage:
             await self.settle(turn)
@@ -175,18 +175,18 @@ def _said(question: str, user: User | None) -> MessageReceived:
     return MessageReceived(id=id, address=address, user=user or PERSON, at=now(), text=question, direct=True)
 
 
-def _turns(past: Sequence[tuple[str, str]], said: MessageReceived) -> list[Turn]:
+def _turns(past: Sequence[tuple[str, str]], received: MessageReceived) -> list[Turn]:
     """What was said before, as the engine remembers it."""
     return [
         Turn(
-            id=f"{said.id}:{number}",
-            said=said,
+            id=f"{received.id}:{number}",
+            received=received,
             template="",
             messages=(say("user", question), say("assistant", answer)),
             reply=Reply(text=answer),
             outcome="answered",
-            began_at=said.at,
-            ended_at=said.at,
+            began_at=received.at,
+            ended_at=received.at,
         )
         for number, (question, answer) in enumerate(past)
     ]

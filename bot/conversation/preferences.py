@@ -87,9 +87,9 @@ class Preferences:
             answers=kept.turns,
         )
 
-    async def effective(self, said: MessageReceived) -> Preference:
+    async def effective(self, received: MessageReceived) -> Preference:
         """What counts for a message, without what is no longer there to be chosen."""
-        choice = await self._store.effective(said)
+        choice = await self._store.effective(received)
         template = choice.template if choice.template in self.templates else ""
         deployment = choice.deployment if choice.deployment in self.deployments else ""
         usual = choice.usual if choice.usual in self.templates else ""
@@ -105,13 +105,13 @@ class Preferences:
             raise NotAllowed(f"There is no model “{deployment}” to choose. {_listed(self.deployments)}")
         await self._store.choose(user, channel, template=template, deployment=deployment)
 
-    async def set_participation(self, said: MessageReceived, mode: ParticipationMode) -> None:
+    async def set_participation(self, received: MessageReceived, mode: ParticipationMode) -> None:
         """How to take part in the channel of a message."""
-        await self._store.choose(said.user, said.channel, mode=mode)
+        await self._store.choose(received.user, received.channel, mode=mode)
 
-    async def set_quiet(self, said: MessageReceived, quiet: bool) -> None:
+    async def set_quiet(self, received: MessageReceived, quiet: bool) -> None:
         """Whether to wait for a mention in the conversation of a message."""
-        await self._store.set_quiet(said, quiet)
+        await self._store.set_quiet(received, quiet)
 
     # -------------------------------------------------------------- what was used, sent, kept
 
@@ -135,7 +135,7 @@ class Preferences:
 
     def may(self, user: User, turn: Turn) -> bool:
         """Whether an answer is this person's: who asked for it, or runs the bot."""
-        asker = turn.said.user
+        asker = turn.received.user
         return (user.id, user.tenant) == (asker.id, asker.tenant) or user.id in self._operators
 
     async def sent(self, user: User, conversation: str, post: str) -> str:

@@ -12,7 +12,7 @@ from bot.generation.image_options import NOTHING_SAID
 
 def choose(
     templates: Sequence[Template],
-    said: MessageReceived,
+    received: MessageReceived,
     chosen: str = "",
     usual: str = "",
     *,
@@ -25,8 +25,8 @@ def choose(
     Exactly one template is the default one (`bot.prompts.loader` sees to it). Raises NotAllowed for a command
     that no template answers.
     """
-    text = said.text.strip()
-    command = said.command
+    text = received.text.strip()
+    command = received.command
     if command is not None and not question:
         word, rest = command
         for template in templates:
@@ -42,7 +42,7 @@ def choose(
         if template.name == chosen:
             return template, text
     for template in templates:
-        if said.channel and said.channel in template.match.channels:
+        if received.channel and received.channel in template.match.channels:
             return template, text
     for template in templates:
         if template.name == usual:

@@ -53,11 +53,11 @@ class Summarizer:
         self._deployment = deployment
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def of(self, said: MessageReceived, turns: Sequence[Turn]) -> Summary | None:
+    async def of(self, received: MessageReceived, turns: Sequence[Turn]) -> Summary | None:
         """The summary of what is no longer shown, or soon will not be; none is asked for before that."""
         seen = context_window.remembered(turns)
         long = seen and (seen[-1].since or seen[-1].ahead)
-        return await self._memory.get(said.address.conversation) if long else None
+        return await self._memory.get(received.address.conversation) if long else None
 
     async def forget(self, conversation: str) -> None:
         """What was said was changed or deleted: a summary of it must not go on telling."""
@@ -65,7 +65,7 @@ class Summarizer:
 
     def refresh(
         self,
-        said: MessageReceived,
+        received: MessageReceived,
         turns: Sequence[Turn],
         sent: Prompt,
         summary: Summary | None,
@@ -75,11 +75,11 @@ class Summarizer:
         that is not done yet. `erasures` is that of the claim: of turns that were forgotten since, no summary
         is kept.
         """
-        conversation, end = said.address.conversation, sent.ahead or sent.since
+        conversation, end = received.address.conversation, sent.ahead or sent.since
         if not end or (summary is not None and summary.since == end) or conversation in self._running:
             return
         earlier = summary.before(sent.since) if summary is not None and end == sent.ahead else None
-        task = asyncio.create_task(self._quietly(said, turns, end, summary, earlier, erasures))
+        task = asyncio.create_task(self._quietly(received, turns, end, summary, earlier, erasures))
         self._running[conversation] = task
         task.add_done_callback(lambda _: self._running.pop(conversation, None))
 
@@ -95,7 +95,7 @@ class Summarizer:
 
     async def _quietly(
         self,
-        said: MessageReceived,
+        received: MessageReceived,
         turns: Sequence[Turn],
         end: str,
         summary: Summary | None,
@@ -103,23 +103,23 @@ class Summarizer:
         erasures: str,
     ) -> None:
         try:
-            text = await self._make(said, request(turns, end, summary, self._deployment()))
+            text = await self._make(received, request(turns, end, summary, self._deployment()))
             if text:
                 made = Summary(since=end, text=text, earlier=earlier)
-                await self._memory.put(said.address.conversation, made, erasures)
+                await self._memory.put(received.address.conversation, made, erasures)
         except BotError as error:
             log.warning("A long conversation could not be summed up: %s", error)
 
-    async def _make(self, said: MessageReceived, prompt: Prompt) -> str:
-        event, reserved = f"{said.id}:summary", estimate(prompt, self._estimate_usd(prompt))
-        await self._ledger.reserve(said, event, [reserved], more=True, told=False)
+    async def _make(self, received: MessageReceived, prompt: Prompt) -> str:
+        event, reserved = f"{received.id}:summary", estimate(prompt, self._estimate_usd(prompt))
+        await self._ledger.reserve(received, event, [reserved], more=True, told=False)
         text, usage = "", list[Usage]()
         try:
             async for delta in self._model.chat(prompt):
                 text += delta.text
                 usage += [delta.usage] if delta.usage is not None else []
         finally:
-            await self._ledger.settle(charge_of(said, event, "summary", usage, turns=0))
+            await self._ledger.settle(charge_of(received, event, "summary", usage, turns=0))
         return cut(text.strip(), _KEPT_BYTES)
 
 
@@ -155,5 +155,5 @@ def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> s
 
 
 def _line(message: Message, turn: Turn) -> str:
-    who = (turn.said.user.name or "person") if message.role == "user" else "assistant"
+    who = (turn.received.user.name or "person") if message.role == "user" else "assistant"
     return f"{who}: {cut(message.text, 4000)}"

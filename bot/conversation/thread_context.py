@@ -44,17 +44,17 @@ async def nothing_before(include_channel: bool) -> tuple[QuotedMessage, ...]:
     return ()
 
 
-def is_asked_for(said: MessageReceived) -> bool:
+def is_asked_for(received: MessageReceived) -> bool:
     """Whether somebody wants to know what was said here: "summarise this thread", `/summarise`."""
-    text = said.text.strip().removeprefix("/").rstrip(" .!?")
-    if said.attachments or len(text) > _ASKED:
+    text = received.text.strip().removeprefix("/").rstrip(" .!?")
+    if received.attachments or len(text) > _ASKED:
         return False
     found = _SUM.search(text)
     return found is not None and (found[0] == text or _NEW_THREAD.search(text) is not None)
 
 
 async def with_thread(
-    said: MessageReceived, turns: Sequence[Turn], question: str, context: Context
+    received: MessageReceived, turns: Sequence[Turn], question: str, context: Context
 ) -> tuple[MessageReceived, tuple[str, ...]]:
     """What was said, with the thread before it where the bot is new to it, or is asked about nothing else.
 
@@ -62,11 +62,11 @@ async def with_thread(
     last. The words are for the person to know. Raises Refused where the thread is what somebody asks about,
     and there is none to be had.
     """
-    known, asked = context_window.remembered(turns), is_asked_for(said)
+    known, asked = context_window.remembered(turns), is_asked_for(received)
     anew = any(turn.resets for turn in turns)  # the platform still shows what is not to be seen any more
-    since = bool(known) and said.addressed and not said.threaded
-    if said.direct or said.quotes or ((anew or (question and known)) and not (asked or since)):
-        return said, ()
+    since = bool(known) and received.addressed and not received.threaded
+    if received.direct or received.quotes or ((anew or (question and known)) and not (asked or since)):
+        return received, ()
     try:
         async with asyncio.timeout(_PATIENCE_S):
             quotes = (await context(asked))[-_QUOTES:]
@@ -74,17 +74,17 @@ async def with_thread(
         if asked and not known:
             raise
         log.info("What was said before in this thread is not for us to read: %s", refused)
-        return said, (_PARTLY,) if asked else ()
+        return received, (_PARTLY,) if asked else ()
     except (BotError, TimeoutError) as error:
         log.warning("What was said before in this thread can't be had: %s", error or "it took too long")
         if asked:
             raise NotAllowed(_AWAY) from error
-        return said, ()
+        return received, ()
     if asked and not known and not quotes:
         raise NotAllowed(_NOTHING)
     if since and not asked:
-        quotes = tuple(one for one in quotes if one.at is not None and one.at > known[-1].said.at)
-    return replace(said, quotes=_newest(quotes)), ()
+        quotes = tuple(one for one in quotes if one.at is not None and one.at > known[-1].received.at)
+    return replace(received, quotes=_newest(quotes)), ()
 
 
 def _newest(quotes: Sequence[QuotedMessage]) -> tuple[QuotedMessage, ...]:

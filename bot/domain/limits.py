@@ -41,10 +41,10 @@ class Limit:
 
     def __str__(self) -> str:
         noun = "question" if self.most == 1 else "questions"
-        amount = self.said(self.most) + (f" {noun}" if self.measure == "requests" else "")
+        amount = self.in_words(self.most) + (f" {noun}" if self.measure == "requests" else "")
         return f"{amount} a {self.period}"
 
-    def said(self, amount: int) -> str:
+    def in_words(self, amount: int) -> str:
         """An amount of this limit's measure, in words."""
         return self.bare(amount) + (" tokens" if self.measure == "tokens" else "")
 
@@ -248,24 +248,24 @@ def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int 
     when = resets_at(limit, at, minute_s)
     if limit.most and asked > limit.most:
         return BudgetSpent(
-            f"This may take up to {limit.said(asked)}, and {limit.said(limit.most)} {_WHEN[limit.period]} "
+            f"This may take up to {limit.in_words(asked)}, and {limit.in_words(limit.most)} {_WHEN[limit.period]} "
             f"are allowed{where}. Please ask for less at once: a shorter text, or fewer pictures."
         )
     if limit.period == "minute":
         noun = "questions" if limit.measure == "requests" else "text"
-        most = limit.said(limit.most) if limit.measure == "tokens" else _count(limit.most, "question")
+        most = limit.in_words(limit.most) if limit.measure == "tokens" else _count(limit.most, "question")
         are = "is" if limit.most == 1 else "are"
         return RateLimited(
             f"That is a lot of {noun} in one minute: {most} a minute {are} allowed{where}. "
             f"Please ask again {when}."
         )
     noun = "questions" if limit.measure == "requests" else "budget"
-    name = f"{whose} {noun} for {_WHEN[limit.period]} ({limit.said(limit.most)})"
+    name = f"{whose} {noun} for {_WHEN[limit.period]} ({limit.in_words(limit.most)})"
     if left <= 0:
         used = "are used up. They start" if noun == "questions" else "is used up. It starts"
         return BudgetSpent(f"{name} {used} anew {when}. `/usage` shows what was used.")
     return BudgetSpent(
-        f"{name} has {limit.said(left)} left, and this may take up to {limit.said(asked)}. "
+        f"{name} has {limit.in_words(left)} left, and this may take up to {limit.in_words(asked)}. "
         f"It starts anew {when}; a shorter question may still fit."
     )
 
@@ -275,7 +275,7 @@ def warning(limit: Limit, used: int, at: datetime) -> str:
     noun = "questions" if limit.measure == "requests" else "budget"
     return (
         f"{_WHOSE[limit.scope]} {noun} for {_WHEN[limit.period]}: up to {limit.bare(used)} of "
-        f"{limit.said(limit.most)} used, this answer included. Anew {resets_at(limit, at)}."
+        f"{limit.in_words(limit.most)} used, this answer included. Anew {resets_at(limit, at)}."
     )
 
 

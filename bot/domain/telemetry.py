@@ -145,7 +145,7 @@ def metrics() -> bytes:
 
 def count(turn: Turn) -> None:
     """Count a written turn and what it cost."""
-    TURNS.labels(turn.said.address.adapter, turn.outcome).inc()
+    TURNS.labels(turn.received.address.adapter, turn.outcome).inc()
     TURN_SECONDS.observe((turn.ended_at - turn.began_at).total_seconds())
     for usage in turn.usage:
         TOKENS.labels(usage.deployment, "input").inc(usage.input_tokens)

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
+from msgspec import field
+
 from bot.domain.events import Frozen, MessageReceived, PostedMessage
 from bot.domain.prompts import Capability, Image, Message, Omission, ToolCall
 
@@ -124,7 +126,7 @@ class Turn(Frozen):
     """
 
     id: str
-    said: MessageReceived
+    received: MessageReceived = field(name="said")
     template: str
     messages: tuple[Message, ...]
     reply: Reply

@@ -119,15 +119,15 @@ async def _result(job: EvalJob, context: EvalContext) -> Result:
 async def _prompt(job: EvalJob, context: EvalContext) -> Prompt:
     case = job.case
     template = replace(job.template, deployment=job.deployment) if job.deployment else job.template
-    said = MessageReceived(
+    received = MessageReceived(
         id=_ADDRESS.event, address=_ADDRESS, user=_USER, at=now(), text=case.question, direct=True
     )
     return build_prompt(
         PromptInputs(
             template=template,
-            said=said,
+            received=received,
             question=case.question,
-            turns=[_turn(said, user, assistant) for user, assistant in case.history],
+            turns=[_turn(received, user, assistant) for user, assistant in case.history],
             examples=await context.choose(template, case.question),
             passages=await context.retrieve(template, case.question),
         ),
@@ -135,14 +135,14 @@ async def _prompt(job: EvalJob, context: EvalContext) -> Prompt:
     )
 
 
-def _turn(said: MessageReceived, user: str, assistant: str) -> Turn:
+def _turn(received: MessageReceived, user: str, assistant: str) -> Turn:
     return Turn(
         id="",
-        said=said,
+        received=received,
         template="",
         messages=(say("user", user), say("assistant", assistant)),
         reply=Reply(text=assistant),
         outcome="answered",
-        began_at=said.at,
-        ended_at=said.at,
+        began_at=received.at,
+        ended_at=received.at,
     )

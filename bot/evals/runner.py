@@ -111,7 +111,7 @@ def _charge(result: Result) -> Turn:
     address = Address(conversation="studio:evaluation", event=id)
     return Turn(
         id=id,
-        said=MessageReceived(id=id, address=address, user=PERSON, at=at, text="", direct=True),
+        received=MessageReceived(id=id, address=address, user=PERSON, at=at, text="", direct=True),
         template=result.version,
         messages=(),
         reply=Reply(text=""),

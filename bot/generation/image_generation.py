@@ -97,14 +97,14 @@ async def drawn(
     prompt: Prompt,
     show: Show,
     on_partial_image: OnPartialImage | None = None,
-    said: str = "",
+    received: str = "",
 ) -> tuple[Image, ...]:
     """The pictures of one call, kept with the draft under refs of their own; `said` is the wish as the person
     said it, where the prompt has it in other words.
     """
     builder.sent.append(prompt)
     words = prompt.messages[-1].text.strip()
-    ticking = asyncio.create_task(_tick(builder, said or words, show))
+    ticking = asyncio.create_task(_tick(builder, received or words, show))
     try:
         made, usage = await model.draw(prompt, on_partial_image)
     except ImageInterrupted as error:
@@ -121,7 +121,7 @@ async def drawn(
     images = tuple(
         replace(
             image,
-            ref=ref_of(builder.said.id, number),
+            ref=ref_of(builder.received.id, number),
             alt=_described(image.alt or words, words, given, prompt),
         )
         for number, image in enumerate(made, first)
@@ -157,22 +157,24 @@ async def _tick(builder: TurnBuilder, words: str, show: Show) -> None:
 # ------------------------------------------------------------------ pictures of the conversation
 
 
-async def last_picture(picture: Picture, said: MessageReceived, turns: Sequence[Turn]) -> tuple[Image, ...]:
+async def last_picture(
+    picture: Picture, received: MessageReceived, turns: Sequence[Turn]
+) -> tuple[Image, ...]:
     """The picture that was drawn or sent last in this conversation, if it is still kept."""
-    return (await _kept(picture, said, turns))[-1:]
+    return (await _kept(picture, received, turns))[-1:]
 
 
-async def one_to_vary(picture: Picture, said: MessageReceived, turns: Sequence[Turn], post: str) -> Image:
+async def one_to_vary(picture: Picture, received: MessageReceived, turns: Sequence[Turn], post: str) -> Image:
     """The last picture of the answer that this post shows, else of the conversation. Raises NotAllowed."""
     shown = [turn for turn in turns if turn.post is not None and turn.post.id == post]
-    found = await last_picture(picture, said, shown) or await last_picture(picture, said, turns)
+    found = await last_picture(picture, received, shown) or await last_picture(picture, received, turns)
     if not found:
         raise NotAllowed("There is no picture here yet. Ask for one: `/image a red bicycle`.")
     return found[0]
 
 
 async def recalled(
-    picture: Picture, said: MessageReceived, question: str, turns: Sequence[Turn]
+    picture: Picture, received: MessageReceived, question: str, turns: Sequence[Turn]
 ) -> tuple[Image, ...]:
     """The conversation's newest pictures, where the question is about them: its words say so, or a picture
     was in one of the exchanges just before.
@@ -180,12 +182,12 @@ async def recalled(
     near = any(_refs(turn) for turn in context_window.remembered(turns)[-_NEAR:])
     if not near and not _ABOUT.search(question):
         return ()
-    return await _kept(picture, said, turns)
+    return await _kept(picture, received, turns)
 
 
-async def _kept(picture: Picture, said: MessageReceived, turns: Sequence[Turn]) -> tuple[Image, ...]:
+async def _kept(picture: Picture, received: MessageReceived, turns: Sequence[Turn]) -> tuple[Image, ...]:
     refs = list(dict.fromkeys(ref for turn in context_window.remembered(turns) for ref in _refs(turn)))
-    found = [await picture(said.address.conversation, ref) for ref in refs[-_RECALLED:]]
+    found = [await picture(received.address.conversation, ref) for ref in refs[-_RECALLED:]]
     return tuple(image for image in found if image is not None)
 
 
@@ -205,7 +207,7 @@ def ref_of(event: str, number: int, kind: str = "out") -> str:
 
 def build_image_prompt(
     template: Template,
-    said: MessageReceived,
+    received: MessageReceived,
     request: str,
     pictures: Sequence[Image],
     budget: TokenBudget,
@@ -231,8 +233,8 @@ def build_image_prompt(
     # What is said to whoever rewrites the wish is no wish itself; nor is what others said before it.
     system = template.system if template.rewrite is None else ""
     template = replace(template, parameters=parameters, system=system)
-    said = replace(said, quotes=())
-    inputs = PromptInputs(template=template, said=said, question=words, pictures=pictures)
+    received = replace(received, quotes=())
+    inputs = PromptInputs(template=template, received=received, question=words, pictures=pictures)
     return replace(build_prompt(inputs, budget), vary=vary), notes
 
 

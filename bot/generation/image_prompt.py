@@ -48,7 +48,9 @@ def request(template: Template, builder: TurnBuilder, drawn: Prompt, budget: Tok
     if not request.text.strip() or any(isinstance(part, Image) for part in request.parts):
         return None
     one = writer(template)
-    inputs = PromptInputs(template=one, said=builder.said, question=request.text, examples=one.examples)
+    inputs = PromptInputs(
+        template=one, received=builder.received, question=request.text, examples=one.examples
+    )
     # It holds no history: where that begins is left as it is.
     return replace(build_prompt(inputs, budget), since=builder.before, ahead=builder.ahead)
 

@@ -67,7 +67,7 @@ class ImageGeneration:
     ) -> None:
         """Draw a new picture, or change one that was sent with the wish or drawn before; end the draft."""
         if not pictures and is_change(request):
-            pictures = await image_generation.last_picture(self.picture, builder.said, turns)
+            pictures = await image_generation.last_picture(self.picture, builder.received, turns)
         if not request and not pictures:
             builder.end(Reply(text=NOTHING_SAID))
             return
@@ -77,11 +77,11 @@ class ImageGeneration:
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], image_progress: ImageProgress
     ) -> None:
         """Another picture like one that was drawn; `rest` is how many, or the post that shows that one."""
-        artist = self._artist(builder.said)
+        artist = self._artist(builder.received)
         if artist is None:
             raise NotAllowed("Nobody draws here: there is no template for pictures.")
         builder.template = artist.version
-        like = await image_generation.one_to_vary(self.picture, builder.said, turns, rest)
+        like = await image_generation.one_to_vary(self.picture, builder.received, turns, rest)
         request = f"{like.alt} --n {rest}" if rest.isdecimal() else like.alt
         await self._paint(builder, artist, request, (like,), image_progress, vary=True)
 
@@ -96,22 +96,22 @@ class ImageGeneration:
 
         `sent` are the pictures that came with the question.
         """
-        template = self._artist(builder.said)
+        template = self._artist(builder.received)
         family = self.family(template) if template is not None else None
         if template is None or family is None:
             return None
 
         async def draw(wish: ImageRequest, change_last_picture: bool = False) -> str:
             """Draw a picture that was asked for, or change the one that was sent, else the last one here."""
-            said, pictures = builder.said, ()
+            received, pictures = builder.received, ()
             if change_last_picture:
                 new = tuple(image for image in sent if image.ref not in builder.recalled)
-                pictures = new or await image_generation.last_picture(self.picture, said, turns)
+                pictures = new or await image_generation.last_picture(self.picture, received, turns)
                 if not pictures:
                     raise NotAllowed("There is no picture in this conversation that could be changed.")
             budget = self.token_budget(builder, template)
             prompt, notes = image_generation.build_image_prompt(
-                template, said, wish, pictures, budget, family
+                template, received, wish, pictures, budget, family
             )
             prompt, notes = _allowed(prompt, notes, builder)
             try:
@@ -129,8 +129,8 @@ class ImageGeneration:
 
         return Tool(draw, DRAW, timeout_s=_TIMEOUT_S)
 
-    def _artist(self, said: MessageReceived) -> Template | None:
-        return next((one for one in self.templates(said) if one.capability == "image"), None)
+    def _artist(self, received: MessageReceived) -> Template | None:
+        return next((one for one in self.templates(received) if one.capability == "image"), None)
 
     async def _paint(
         self,
@@ -144,7 +144,7 @@ class ImageGeneration:
     ) -> None:
         family, budget = self.family(template) or "", self.token_budget(builder, template)
         prompt, notes = image_generation.build_image_prompt(
-            template, builder.said, request, pictures, budget, family, vary=vary
+            template, builder.received, request, pictures, budget, family, vary=vary
         )
         builder.notes += notes
         asked = None

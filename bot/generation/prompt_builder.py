@@ -50,7 +50,7 @@ class PromptInputs:
     """
 
     template: Template
-    said: MessageReceived
+    received: MessageReceived
     question: str
     turns: Sequence[Turn] = ()
     examples: Sequence[Example] = ()
@@ -66,7 +66,7 @@ class PromptInputs:
 def build_prompt(inputs: PromptInputs, budget: TokenBudget) -> Prompt:
     """The prompt, exactly as it will be sent. Raises TooLong when the question alone does not fit."""
     template = inputs.template
-    system, asker = _system(inputs), _asker(inputs, inputs.said)
+    system, asker = _system(inputs), _asker(inputs, inputs.received)
     question, untold = _question(inputs, budget.context_tokens // 4)
     tools = sum(count_text_tokens(tool.description + str(tool.schema)) for tool in inputs.tools)
     most = template.parameters.max_output_tokens or budget.answer_tokens
@@ -83,7 +83,7 @@ def build_prompt(inputs: PromptInputs, budget: TokenBudget) -> Prompt:
     left -= sum(map(count_tokens, passages))
     left -= max(map(count_text_tokens, inputs.summaries.values()), default=0)
     turns = [_past(inputs, turn) for turn in inputs.turns]
-    shown = truncate_history(turns, left, inputs.said.id, template.past_messages)
+    shown = truncate_history(turns, left, inputs.received.id, template.past_messages)
     maybe = (*inputs.left_out, untold, unshown, without, shown.dropped)
     notice = [say("system", _notice(_told(inputs, shown)))] if shown.since or shown.dropped else []
     history = [message for turn in shown.turns for message in turn.messages]
@@ -99,7 +99,7 @@ def build_prompt(inputs: PromptInputs, budget: TokenBudget) -> Prompt:
         input_tokens=tools + sum(map(count_tokens, messages)),
         left_out=tuple(one for one in maybe if one is not None),
         deployment=template.deployment,
-        sticky=inputs.said.address.conversation,
+        sticky=inputs.received.address.conversation,
         examples=len(before),
         since=shown.since,
         ahead=shown.ahead,
@@ -116,14 +116,14 @@ def reduced_budget(budget: TokenBudget, prompt: Prompt, error: TooLong) -> Token
 
 
 def _placeholders(inputs: PromptInputs) -> Mapping[str, str]:
-    said = inputs.said
-    name = said.user.name or "the user"
+    received = inputs.received
+    name = received.user.name or "the user"
     return {
         **inputs.template.inputs,
-        "user_name": name if _alone(said) else "the person who is named before each message",
-        "date": said.at.date().isoformat(),
-        "channel": said.channel or "a direct conversation",
-        "platform": said.address.adapter,
+        "user_name": name if _alone(received) else "the person who is named before each message",
+        "date": received.at.date().isoformat(),
+        "channel": received.channel or "a direct conversation",
+        "platform": received.address.adapter,
     }
 
 
@@ -132,22 +132,22 @@ def _system(inputs: PromptInputs) -> list[Message]:
     return [say("system", text)] if text else []
 
 
-def _alone(said: MessageReceived) -> bool:
-    return said.direct or not said.channel
+def _alone(received: MessageReceived) -> bool:
+    return received.direct or not received.channel
 
 
-def _asker(inputs: PromptInputs, said: MessageReceived) -> tuple[Message, ...]:
+def _asker(inputs: PromptInputs, received: MessageReceived) -> tuple[Message, ...]:
     """Who said something, where several may speak and the template wants a name: in the system message it
     would be another prefix for each of them.
     """
-    if _alone(said) or not _NAMED.search(inputs.template.system):
+    if _alone(received) or not _NAMED.search(inputs.template.system):
         return ()
-    return (say("system", f"From {' '.join((said.user.name or 'somebody').split())}:"),)
+    return (say("system", f"From {' '.join((received.user.name or 'somebody').split())}:"),)
 
 
 def _past(inputs: PromptInputs, turn: Turn) -> Turn:
     """A turn of the history as it is shown: with the name of who asked, without its pictures."""
-    asker = _asker(inputs, turn.said) if turn.messages else ()
+    asker = _asker(inputs, turn.received) if turn.messages else ()
     if not asker and not any(map(_pictured, turn.messages)):
         return turn
     return msgspec.structs.replace(turn, messages=(*asker, *map(_slim, turn.messages)))
@@ -155,7 +155,7 @@ def _past(inputs: PromptInputs, turn: Turn) -> Turn:
 
 def _question(inputs: PromptInputs, budget_tokens: int) -> tuple[Message, Omission | None]:
     """The question after the newest of what others said before, as much of that as fits its budget."""
-    text, quotes = inputs.question, inputs.said.quotes
+    text, quotes = inputs.question, inputs.received.quotes
     kept = 0
     for quote in reversed(quotes):
         budget_tokens -= count_text_tokens(quote.author + quote.text) + MESSAGE_TOKENS

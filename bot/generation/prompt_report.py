@@ -12,7 +12,7 @@ _KINDS = {"turns": "exchanges", "examples": "examples", "passages": "passages", 
 
 def describe(turn: Turn, prompts: Sequence[Prompt]) -> str:
     """The whole of it, for the asker or an operator; `prompts` are one for each round of tools."""
-    lines = [f"**What I sent for “{_short(turn.said.text)}”**", "", *_facts(turn)]
+    lines = [f"**What I sent for “{_short(turn.received.text)}”**", "", *_facts(turn)]
     if not prompts:
         lines += ["", _nothing(turn)]
         return "\n".join(lines)

@@ -81,7 +81,7 @@ class TurnBuilder:
     call. `before` and `ahead` are where the prompts begin, and will begin, by the turn before it.
     """
 
-    said: MessageReceived
+    received: MessageReceived
     began_at: datetime
     event: str = ""
     reserved: bool = False
@@ -114,8 +114,8 @@ class TurnBuilder:
         left_out: tuple[Omission, ...] = self.sent[0].left_out if self.sent else ()
         since, ahead = self._begins()
         self.turn = Turn(
-            id=self.said.id,
-            said=self.said,
+            id=self.received.id,
+            received=self.received,
             template=self.template,
             messages=messages,
             reply=reply,

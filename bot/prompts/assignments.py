@@ -35,12 +35,12 @@ class Assignments:
         search = await self.search.search(lambda turn: True, count=_RECENT)
         found: dict[tuple[str, str, str], Place] = {}
         for one in search.found:
-            said = one.matching[0].said
-            tenant, adapter = said.user.tenant, said.address.adapter
+            received = one.matching[0].received
+            tenant, adapter = received.user.tenant, received.address.adapter
             places = [Place(tenant=tenant, name=adapter)]
-            if said.channel and not said.direct:
-                places.append(Place(tenant=tenant, scope="channel", id=said.channel, name=adapter))
-            places.append(Place(tenant=tenant, scope="person", id=said.user.id, name=said.user.name))
+            if received.channel and not received.direct:
+                places.append(Place(tenant=tenant, scope="channel", id=received.channel, name=adapter))
+            places.append(Place(tenant=tenant, scope="person", id=received.user.id, name=received.user.name))
             for place in places:
                 found.setdefault((place.tenant, place.scope, place.id), place)
         return list(found.values())

@@ -62,17 +62,17 @@ def parse_body(
 ) -> ParsedBody:
     """Reads the lines `after` the front matter; a sample fills what has no default. Raises TemplateError."""
     system: list[_Block] = []
-    said: list[_Block] = []
+    blocks: list[_Block] = []
     for block in _blocks(
         source, after, {name for name, placeholder in placeholders.items() if placeholder.thread}
     ):
         if block.role in ("user", "assistant"):
-            said.append(block)
-        elif not said:
+            blocks.append(block)
+        elif not blocks:
             system.append(block)
         elif block.text:
             raise source.error(block.line, f"'{block.role}:' must come before the examples")
-    question = _take_question(said)
+    question = _take_question(blocks)
     used = {placeholder[1].strip() for block in system for placeholder in PLACEHOLDER.finditer(block.text)}
     sampled = [
         name
@@ -83,7 +83,7 @@ def parse_body(
     _check_placeholders(source, system, placeholders, question)
     return ParsedBody(
         system="\n\n".join(block.text for block in system if block.text),
-        examples=tuple(_pairs(source, said, {*placeholders, *BUILT_IN}, look)),
+        examples=tuple(_pairs(source, blocks, {*placeholders, *BUILT_IN}, look)),
         inputs={
             name: placeholder.default
             for name, placeholder in placeholders.items()
@@ -110,19 +110,19 @@ def _blocks(source: SourceFile, after: int, history: Iterable[str]) -> list[_Blo
     return blocks
 
 
-def _take_question(said: list[_Block]) -> str | None:
+def _take_question(blocks: list[_Block]) -> str | None:
     """Removes a last `user:` that is only a hole, the place of the question; returns that hole's name."""
-    placeholder = PLACEHOLDER.fullmatch(said[-1].text) if said and said[-1].role == "user" else None
+    placeholder = PLACEHOLDER.fullmatch(blocks[-1].text) if blocks and blocks[-1].role == "user" else None
     if placeholder is None:
         return None
-    said.pop()
+    blocks.pop()
     return placeholder[1].strip()
 
 
 def _pairs(
-    source: SourceFile, said: list[_Block], placeholders: set[str], look: example_images.LoadImage
+    source: SourceFile, blocks: list[_Block], placeholders: set[str], look: example_images.LoadImage
 ) -> Iterator[Example]:
-    for number, block in enumerate(said):
+    for number, block in enumerate(blocks):
         if block.role != ("user", "assistant")[number % 2]:
             raise source.error(
                 block.line, f"this '{block.role}:' is half an example: a pair is user, assistant"
@@ -133,11 +133,11 @@ def _pairs(
             if placeholder[1].strip() in placeholders:
                 words = f"{placeholder[0]} is in an example; holes are filled in 'system:' only"
                 raise source.error(block.line, words)
-    if len(said) % 2:
+    if len(blocks) % 2:
         words = "this 'user:' has no 'assistant:' after it; wording around the question belongs in 'system:'"
-        raise source.error(said[-1].line, words)
+        raise source.error(blocks[-1].line, words)
     count = 0
-    for user, assistant in zip(said[::2], said[1::2], strict=True):
+    for user, assistant in zip(blocks[::2], blocks[1::2], strict=True):
         images = _pictures(source, user, look, count)
         count += len(images)
         yield Example(user=user.text, assistant=assistant.text, images=images)

@@ -51,9 +51,9 @@ def beside(folder: Path) -> LoadImage:
 def held(examples: Iterable[Example]) -> LoadImage:
     """The pictures that these examples hold, by the addresses in their words."""
     found = {
-        _address(said): image.data
+        _address(received): image.data
         for one in examples
-        for said, image in zip(PICTURE.finditer(one.user), one.images, strict=False)
+        for received, image in zip(PICTURE.finditer(one.user), one.images, strict=False)
     }
 
     def look(address: str) -> bytes:
@@ -79,11 +79,11 @@ def never(address: str) -> bytes:
 def pictures(text: str, look: LoadImage) -> tuple[Image, ...]:
     """The pictures in what a person says, in order. Raises ValueError, in words."""
     found: list[Image] = []
-    for said in PICTURE.finditer(text):
-        address = _address(said)
+    for received in PICTURE.finditer(text):
+        address = _address(received)
         try:
             data = _data(address, look)
-            found.append(Image(mime=_kind(data), data=data, alt=said[1]))
+            found.append(Image(mime=_kind(data), data=data, alt=received[1]))
         except ValueError as error:
             name = address if len(address) <= 60 else f"{address[:59]}…"
             raise ValueError(f"the picture {name} {error}") from None
@@ -101,15 +101,15 @@ def parts(example: Example) -> tuple[Part, ...]:
     """What the person says in an example, with its pictures in their places."""
     found: list[Part] = []
     end = 0
-    for said, image in zip(PICTURE.finditer(example.user), example.images, strict=False):
-        found += [Text(text=example.user[end : said.start()]), image]
-        end = said.end()
+    for received, image in zip(PICTURE.finditer(example.user), example.images, strict=False):
+        found += [Text(text=example.user[end : received.start()]), image]
+        end = received.end()
     found.append(Text(text=example.user[end:]))
     return tuple(part for part in found if not isinstance(part, Text) or part.text.strip())
 
 
-def _address(said: re.Match[str]) -> str:
-    return said[2].strip()
+def _address(received: re.Match[str]) -> str:
+    return received[2].strip()
 
 
 def _data(address: str, look: LoadImage) -> bytes:

@@ -188,8 +188,8 @@ def to_studio(template: Template) -> bytes:
         "chatParameters": chat,
         **extra,
     }
-    said = {"name", "digest", "system", "examples", "deployment", "past_messages", "extra", "parameters"}
-    ours = _ours(template, said) | ({"parameters": given} if given else {})
+    received = {"name", "digest", "system", "examples", "deployment", "past_messages", "extra", "parameters"}
+    ours = _ours(template, received) | ({"parameters": given} if given else {})
     return _json(setup | ({_OURS: ours} if ours else {}))
 
 
@@ -271,12 +271,12 @@ def from_jsonl(data: bytes, name: str) -> Template:
             raise TemplateError(f"{name}:{number}: this is not a line of chat examples: {error}") from None
         fields |= read.parley
         systems += [_plain(one.content) for one in read.messages if one.role in ("system", "developer")]
-        said = [one for one in read.messages if one.role in ("user", "assistant")]
-        if [one.role for one in said] != ["user", "assistant"] * (len(said) // 2):
+        received = [one for one in read.messages if one.role in ("user", "assistant")]
+        if [one.role for one in received] != ["user", "assistant"] * (len(received) // 2):
             raise TemplateError(f"{name}:{number}: examples are pairs of a 'user' and an 'assistant' message")
         examples += [
             Example(user=user.content, assistant=answer.content)
-            for user, answer in zip(said[::2], said[1::2], strict=True)
+            for user, answer in zip(received[::2], received[1::2], strict=True)
         ]
     if len(set(systems)) > 1:
         raise TemplateError(f"{name}: the lines have different system texts; a template has one")
@@ -316,10 +316,10 @@ def _demand_words(template: Template, form: str) -> None:
         raise TemplateError(f"{template.name}: {words}")
 
 
-def _ours(template: Template, said: set[str]) -> dict[str, Any]:
+def _ours(template: Template, received: set[str]) -> dict[str, Any]:
     """The fields of a template that the other form has no place for."""
     fields: dict[str, Any] = msgspec.to_builtins(template)
-    return {name: value for name, value in fields.items() if name not in said and value != {}}
+    return {name: value for name, value in fields.items() if name not in received and value != {}}
 
 
 def _template(name: str, fields: dict[str, Any]) -> Template:

@@ -124,10 +124,10 @@ def _example(source: SourceFile, number: int, text: str) -> Example:
         line = msgspec.json.decode(text, type=_PoolLine)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise source.error(number, f"this is not a line of chat examples: {error}") from None
-    said = [message for message in line.messages if message.role not in ("system", "developer")]
-    if [message.role for message in said] != ["user", "assistant"]:
+    received = [message for message in line.messages if message.role not in ("system", "developer")]
+    if [message.role for message in received] != ["user", "assistant"]:
         raise source.error(number, "an example is one 'user' message and one 'assistant' message")
-    user, assistant = said
+    user, assistant = received
     if not user.content.strip() or not assistant.content.strip():
         raise source.error(number, "an example needs text on both sides")
     return Example(user=user.content, assistant=assistant.content, tags=line.tags)

@@ -95,15 +95,15 @@ def _read(source: SourceFile, name: str, look: example_images.LoadImage) -> Load
         with parley:
             template, match = _with_parley(parley, name, description, preference)
     look = look if template.capability == "chat" else example_images.never
-    said = parse_body(source, lines, placeholders, samples, look)
+    received = parse_body(source, lines, placeholders, samples, look)
     speaks = template.capability == "chat" or template.rewrite is not None
-    if speaks and not said.system and not said.examples:
+    if speaks and not received.system and not received.examples:
         raise source.error(len(source.lines), "the template says nothing: it has no 'system:' text")
     template = msgspec.structs.replace(
-        template, system=said.system, examples=said.examples, inputs=said.inputs
+        template, system=received.system, examples=received.examples, inputs=received.inputs
     )
     return LoadedTemplate(
-        msgspec.structs.replace(template, digest=digest(template)), parley, match, said.sampled
+        msgspec.structs.replace(template, digest=digest(template)), parley, match, received.sampled
     )
 
 

@@ -56,13 +56,13 @@ class TemplateRegistry:
 
     # -------------------------------------------------------------- what counts
 
-    def templates(self, said: MessageReceived | None = None) -> Sequence[Template]:
+    def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
         """The templates in force, by name; for a message, with those that its conversation tries."""
-        if said is None or not self._trials:
+        if received is None or not self._trials:
             return self._everybody
         chosen = {template.name: template for template in self._everybody}
         for trial, template in self._trials:
-            if _takes_part(said, trial, template.name):
+            if _takes_part(received, trial, template.name):
                 chosen[template.name] = template
         return tuple(chosen.values())
 
@@ -222,9 +222,9 @@ def _changed(pool: Iterable[Example], changes: Iterable[PoolChange]) -> tuple[Ex
     return tuple(pool)
 
 
-def _takes_part(said: MessageReceived, trial: Trial, name: str) -> bool:
+def _takes_part(received: MessageReceived, trial: Trial, name: str) -> bool:
     """Whether a conversation tries a template: always the same answer; a larger share keeps the smaller."""
-    if said.channel and said.channel in trial.channels:
+    if received.channel and received.channel in trial.channels:
         return True
-    digest = sha256(f"{name}\0{said.address.conversation}".encode()).digest()
+    digest = sha256(f"{name}\0{received.address.conversation}".encode()).digest()
     return int.from_bytes(digest[:4]) % 100 < trial.percent

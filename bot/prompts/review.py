@@ -53,9 +53,9 @@ class ProposalReview:
             id=id,
             pool=pool,
             example=propose(turn),
-            conversation=turn.said.address.conversation,
+            conversation=turn.received.address.conversation,
             turn=turn.id,
-            asker=turn.said.user,
+            asker=turn.received.user,
             author=author,
             at=now(),
         )

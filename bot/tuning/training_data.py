@@ -25,6 +25,6 @@ def _wanted(turn: Turn, *, good: bool) -> bool:
 
 
 def _line(turn: Turn) -> str:
-    said, answered = turn.messages[0], turn.messages[-1]
-    messages = [{"role": message.role, "content": message.text} for message in (said, answered)]
+    received, answered = turn.messages[0], turn.messages[-1]
+    messages = [{"role": message.role, "content": message.text} for message in (received, answered)]
     return msgspec.json.encode({"messages": messages}).decode()

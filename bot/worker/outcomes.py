@@ -63,31 +63,31 @@ def delete(turns: Sequence[Turn], deleted: MessageDeleted) -> CommitRequest:
     return CommitRequest(place=place_of(turns, deleted.target))
 
 
-def restored(turns: Sequence[Turn], said: MessageReceived) -> MessageReceived | None:
+def restored(turns: Sequence[Turn], received: MessageReceived) -> MessageReceived | None:
     """A deleted question that was put back, to be answered anew; None where its answer is still known."""
-    if not said.restores:
-        return said
-    if place_of(turns, said.restores) is not None:
+    if not received.restores:
+        return received
+    if place_of(turns, received.restores) is not None:
         return None
-    return replace(said, id=said.restores, restores="")
+    return replace(received, id=received.restores, restores="")
 
 
-def overtaken(said: MessageReceived) -> Turn:
+def overtaken(received: MessageReceived) -> Turn:
     """A question without an answer of its own: the next prompts see it, and so does who reads the history."""
-    sent = ", ".join(attachment.name for attachment in said.attachments)
+    sent = ", ".join(attachment.name for attachment in received.attachments)
     text = "\n".join(
-        part for part in (said.text.strip(), f"[sent, and not looked at: {sent}]" if sent else "") if part
+        part for part in (received.text.strip(), f"[sent, and not looked at: {sent}]" if sent else "") if part
     )
-    return _without(said, Reply(text=OVERTAKEN), "refused", "the same person wrote again", text)
+    return _without(received, Reply(text=OVERTAKEN), "refused", "the same person wrote again", text)
 
 
-def given_up(said: MessageReceived, reply: Reply, reason: str) -> Turn:
+def given_up(received: MessageReceived, reply: Reply, reason: str) -> Turn:
     """A question that can't be answered."""
-    return _without(said, reply, "failed", reason)
+    return _without(received, reply, "failed", reason)
 
 
-def _without(said: MessageReceived, reply: Reply, outcome: Outcome, reason: str, seen: str = "") -> Turn:
-    builder = TurnBuilder(said, now())
+def _without(received: MessageReceived, reply: Reply, outcome: Outcome, reason: str, seen: str = "") -> Turn:
+    builder = TurnBuilder(received, now())
     builder.end(reply, outcome, messages=(say("user", seen),) if seen else (), reason=reason)
     return builder.done()
 

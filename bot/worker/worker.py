@@ -204,29 +204,29 @@ class Worker:
     async def _said(self, job: Job, event: MessageReceived) -> None:
         """Answer what was said, or what was said before that; or nothing, where people want that."""
         turns = job.claim.turns
-        said = outcomes.restored(turns, event)
-        if said is None or not await self._engine.should_answer(said):
+        received = outcomes.restored(turns, event)
+        if received is None or not await self._engine.should_answer(received):
             await job.commit(CommitRequest())
             return
-        if said.superseded and self._engine.command(said) is None:
-            await self._pass_over(job, said)
+        if received.superseded and self._engine.command(received) is None:
+            await self._pass_over(job, received)
             return
-        word, post = self._engine.command(said) or ("", "")
+        word, post = self._engine.command(received) or ("", "")
         before = preferences.find(turns, post) if word == "again" else None
-        if before is None or not self._engine.may(said.user, before):
-            await self._answer(job, said, turns, None)
+        if before is None or not self._engine.may(received.user, before):
+            await self._answer(job, received, turns, None)
             return
         place = turns.index(before) - len(turns)
         job.post = job.post or before.post
-        await self._answer(job, before.said, turns[:place], place)
+        await self._answer(job, before.received, turns[:place], place)
 
-    async def _pass_over(self, job: Job, said: MessageReceived) -> None:
+    async def _pass_over(self, job: Job, received: MessageReceived) -> None:
         """Write down what the same person's next words stand for; an answer that was begun says so."""
-        turn = outcomes.overtaken(replace(said, superseded=False))
+        turn = outcomes.overtaken(replace(received, superseded=False))
         if job.post is not None or job.claim.attempt > 1:
             turn = await self._last_words(job, turn)
         await job.commit(CommitRequest(turn=turn))
-        await quietly(self._charges.give_back(said.user.tenant, said.id))
+        await quietly(self._charges.give_back(received.user.tenant, received.id))
 
     async def _answer_again(self, job: Job, edited: MessageEdited) -> None:
         """Rerun an edited question with what was said before it, and edit the answer in place."""
@@ -238,15 +238,15 @@ class Worker:
         before = turns[place]
         await self._engine.changed(job.claim.conversation, turns)
         job.post = job.post or before.post
-        said = replace(before.said, text=edited.text)
-        await self._answer(job, said, turns[:place], place)
+        received = replace(before.received, text=edited.text)
+        await self._answer(job, received, turns[:place], place)
 
     async def _answer(
-        self, job: Job, said: MessageReceived, turns: tuple[Turn, ...], place: int | None
+        self, job: Job, received: MessageReceived, turns: tuple[Turn, ...], place: int | None
     ) -> None:
         """Open a post and compose the answer side by side; show it growing; close; write it down."""
-        adapter = self._adapter(said.address.conversation)
-        opening = asyncio.ensure_future(self._open(job, adapter, said.address))
+        adapter = self._adapter(received.address.conversation)
+        opening = asyncio.ensure_future(self._open(job, adapter, received.address))
 
         async def show(text: str) -> bool:
             job.progress.text = text
@@ -262,13 +262,13 @@ class Worker:
             show=show,
             fetch=adapter.fetch,
             stop=job.stop,
-            read_thread=partial(adapter.context, said.address),
+            read_thread=partial(adapter.context, received.address),
             on_partial_image=on_partial_image if isinstance(adapter, PartialImageSink) else None,
             erasures=job.claim.erasures,
         )
         event = job.claim.event.id if job.claim.event else ""
         try:
-            builder = await self._engine.answer(said, turns, context, event)
+            builder = await self._engine.answer(received, turns, context, event)
         finally:
             # Also when the engine failed: a post that was begun is written down, and said what happened on.
             await asyncio.wait([opening])
@@ -330,7 +330,7 @@ class Worker:
             await quietly(self._charges.give_back(claim.event.user.tenant, claim.event.id))
 
     async def _last_words(self, job: Job, turn: Turn) -> Turn:
-        post = await job.tell(self._adapter, turn.said.address, turn.reply)
+        post = await job.tell(self._adapter, turn.received.address, turn.reply)
         return replace(turn, post=post, attempts=job.claim.attempt)
 
     def _adapter(self, conversation: str) -> Adapter:

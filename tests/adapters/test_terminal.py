@@ -47,11 +47,11 @@ def typed() -> Iterator[tuple[TextIO, Callable[[str], object]]]:
 
 
 def echo(adapter: TerminalAdapter) -> Answer:
-    async def answer(said: MessageReceived) -> None:
-        post = await adapter.open(said.address, None, False)
+    async def answer(received: MessageReceived) -> None:
+        post = await adapter.open(received.address, None, False)
         await adapter.update(post, "You ")
         await adapter.update(post, "You said ")
-        await adapter.close(post, Reply(text=f"You said {said.text}."))
+        await adapter.close(post, Reply(text=f"You said {received.text}."))
 
     return answer
 
@@ -105,8 +105,8 @@ async def test_ctrl_c_stops_the_answer_that_is_being_written(
     out = io.StringIO()
     adapter = TerminalAdapter("mine", tmp_path, reader, out)
 
-    async def answer(said: MessageReceived) -> None:
-        post = await adapter.open(said.address, None, False)
+    async def answer(received: MessageReceived) -> None:
+        post = await adapter.open(received.address, None, False)
         os.kill(os.getpid(), signal.SIGINT)
         text = ""
         while await adapter.update(post, text):
@@ -118,9 +118,9 @@ async def test_ctrl_c_stops_the_answer_that_is_being_written(
     write("one\n")
     write("")
     await adapter.listen(engine.accept)
-    said, stopped = engine.events
+    received, stopped = engine.events
     assert isinstance(stopped, StopRequested)
-    assert stopped.address == said.address
+    assert stopped.address == received.address
     assert out.getvalue().endswith(" (stopped)\n")
 
 
@@ -141,7 +141,7 @@ async def test_a_second_ctrl_c_does_not_wait_for_the_answer(
     reader, write = typed
     adapter = TerminalAdapter("mine", tmp_path, reader, io.StringIO())
 
-    async def answer(said: MessageReceived) -> None:
+    async def answer(received: MessageReceived) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         await stopped.wait()
         os.kill(os.getpid(), signal.SIGINT)
@@ -186,8 +186,8 @@ async def test_what_redis_or_a_full_inbox_say_is_shown(
 async def test_pictures_are_saved_and_sources_named(tmp_path: Path) -> None:
     out = io.StringIO()
     adapter = TerminalAdapter("mine", tmp_path / "pictures", io.StringIO(), out)
-    said = await ask()
-    post = await adapter.open(said.address, None, False)
+    received = await ask()
+    post = await adapter.open(received.address, None, False)
     reply = Reply(
         text="Here.",
         images=(Image(mime="image/png", data=b"png", alt="a bicycle"), Image(mime="image/jpeg", data=b"jpg")),
@@ -206,10 +206,10 @@ async def test_pictures_are_saved_and_sources_named(tmp_path: Path) -> None:
 async def test_an_answer_that_begins_anew_is_printed_anew(tmp_path: Path) -> None:
     out = io.StringIO()
     adapter = TerminalAdapter("mine", tmp_path, io.StringIO(), out)
-    said = await ask()
-    post = await adapter.open(said.address, None, False)
+    received = await ask()
+    post = await adapter.open(received.address, None, False)
     assert await adapter.update(post, "First tr")
-    again = await adapter.open(said.address, post, True)
+    again = await adapter.open(received.address, post, True)
     assert await adapter.update(again, "Second")
     await adapter.close(again, Reply(text="Second try."))
     assert out.getvalue() == "First tr\nSecond try.\n"
@@ -218,8 +218,8 @@ async def test_an_answer_that_begins_anew_is_printed_anew(tmp_path: Path) -> Non
 async def test_an_answer_can_t_steer_the_terminal(tmp_path: Path) -> None:
     out = io.StringIO()
     adapter = TerminalAdapter("mine", tmp_path, io.StringIO(), out)
-    said = await ask()
-    post = await adapter.open(said.address, None, False)
+    received = await ask()
+    post = await adapter.open(received.address, None, False)
     await adapter.update(post, "a\x1b[2J")
     await adapter.close(post, Reply(text="a\x1b[2J\x9b5mb\tc\r\n"))
     assert out.getvalue() == "a[2J5mb\tc\n\n"
@@ -281,6 +281,6 @@ async def ask() -> MessageReceived:
 
     with os.fdopen(reading) as reader:
         await TerminalAdapter("mine", Path(), reader, io.StringIO()).listen(ignore)
-    (said,) = asked
-    assert isinstance(said, MessageReceived)
-    return said
+    (received,) = asked
+    assert isinstance(received, MessageReceived)
+    return received

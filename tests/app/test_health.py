@@ -8,7 +8,7 @@ import aiohttp
 from bot.storage.queue.inbox import Inbox
 from bot.storage.redis.client import Redis
 from tests.support import processes
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.servers import Server, running
 
 COUNT = "parley_backlog_conversations"
@@ -66,7 +66,7 @@ async def test_the_web_process_tells_how_much_waits(tmp_path: Path) -> None:
             redis = Redis(server.url)
             inbox = Inbox(redis, lease_s=30, limit=3, retention_s=60)
             for number in range(3):
-                await inbox.accept(said(event=f"e{number}", conversation=f"test:{number}"))
+                await inbox.accept(received(event=f"e{number}", conversation=f"test:{number}"))
             await redis.close()
             async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
                 assert value(await answer.text(), COUNT) == 3

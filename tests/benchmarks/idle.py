@@ -18,7 +18,7 @@ from bot.storage.redis.client import Redis
 from bot.worker.poller import Poller
 from tests.benchmarks.turns import cpu_s
 from tests.support import servers
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.processes import end, start
 from tests.support.servers import Server
 
@@ -52,7 +52,7 @@ async def wake_up(url: str, count: int) -> list[float]:
     try:
         for number in range(count + 20):
             asked = time.monotonic()
-            await inbox.accept(said(event=f"e{number}", conversation=f"test:{number}"))
+            await inbox.accept(received(event=f"e{number}", conversation=f"test:{number}"))
             claimed = float(await asyncio.wait_for(other.stdout.readline(), 30))
             seconds.append(claimed - asked)
             await asyncio.sleep(random.uniform(0.005, 0.03))  # at rest, and not in step with anything

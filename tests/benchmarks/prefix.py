@@ -79,7 +79,7 @@ def cached(before: Prompt | None, prompt: Prompt) -> int:
     return 0 if same < _FIRST else _FIRST + (same - _FIRST) // _STEP * _STEP
 
 
-def said(number: int) -> MessageReceived:
+def received(number: int) -> MessageReceived:
     """The question of a turn."""
     address = Address(conversation="bench:1", event=f"e{number}")
     user = User(id="ada", tenant="acme", name="Ada")
@@ -114,7 +114,7 @@ class Talk:
 
     def ask(self, number: int) -> None:
         """The next question: its prompt, its answer, and the summary that is made after it."""
-        question = said(number)
+        question = received(number)
         prompt = prompt_builder.build_prompt(self._material(question), self._room())
         sent = sum(map(tokens, prompt.messages))
         self.bill.pay(sent, cached(self._before, prompt), self._model)
@@ -128,7 +128,7 @@ class Talk:
         self._turns.append(
             Turn(
                 id=question.id,
-                said=question,
+                received=question,
                 template=TEMPLATE.version,
                 messages=(prompt.messages[-1], answer),
                 reply=Reply(text=answer.text),
@@ -151,7 +151,7 @@ class Talk:
             seen = sliding(seen, room.context_tokens - room.output_tokens - 1500)
         return PromptInputs(
             template=TEMPLATE,
-            said=question,
+            received=question,
             question=question.text,
             turns=seen,
             examples=TEMPLATE.examples,

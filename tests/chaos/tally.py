@@ -115,7 +115,7 @@ def _faults(talk: Talk, act: Act, turn: Turn) -> list[str]:
     checks: dict[str, bool] = {
         "a command did something else": act.kind != "command" or turn.template == f"/{act.word}",
         "not one picture": act.kind != "picture" or len(turn.reply.images) == 1 or STOPPED in turn.reply.text,
-        "not its newest wording": act.kind not in ASKED or names[-1] in turn.said.text,
+        "not its newest wording": act.kind not in ASKED or names[-1] in turn.received.text,
         "answers an earlier wording": act.kind not in ASKED
         or turn.reply.text.split()[:1] == [names[-1]]
         or STOPPED in turn.reply.text,

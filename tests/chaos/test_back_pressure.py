@@ -36,4 +36,4 @@ async def test_who_asks_where_too_much_waits_is_told_so_and_is_heard_later(
             await scene.answered(1)
             await scene.ask("gamma")
             turns = await scene.answered(2)
-        assert [turn.said.text.split()[-1] for turn in turns] == ["alpha", "gamma"]
+        assert [turn.received.text.split()[-1] for turn in turns] == ["alpha", "gamma"]

@@ -83,7 +83,7 @@ async def test_field_note_04_a_worker_that_slept_over_its_lease_changes_nothing(
     place: Place, step: Step, outcomes: dict[tuple[Place, Step], Outcome]
 ) -> None:
     left = outcomes[place, step]
-    assert [turn.said.text.split()[-1] for turn in left.turns] == ["alpha", "beta"]
+    assert [turn.received.text.split()[-1] for turn in left.turns] == ["alpha", "beta"]
     assert left.turns[0].reply.text in left.before
     assert left.after[:-1] == left.before
     assert left.after[-1] == left.turns[1].reply.text

@@ -13,7 +13,7 @@ from bot.domain.turns import Rating, Reply, Turn
 from tests.chaos.screens import WORDLESS, Screens, Shown, words_of
 from tests.chaos.talks import Act, Kind, Talk
 from tests.chaos.tally import Tally, count_turns, remembered_wrongly
-from tests.support.acts import said
+from tests.support.acts import received
 
 AT = now()
 
@@ -32,7 +32,7 @@ def turn_of(act: Act, name: str = "", **more: Any) -> Turn:
     text = f"{name} take 1: {name}w00"
     return Turn(
         id=act.event,
-        said=replace(said(f"What about {name}?"), id=act.event),
+        received=replace(received(f"What about {name}?"), id=act.event),
         template=f"/{act.word}" if act.word else "assistant@0",
         messages=(say("user", f"What about {name}?"), say("assistant", text)),
         reply=Reply(text=text),

@@ -64,8 +64,8 @@ class Town:
 
         Who is asked to go on with a broken answer is not asked by name, and finds it further back.
         """
-        said = " ".join(last_user_text(messages[: end + 1]) for end in range(len(messages)))
-        name = NAME.findall(said)[-1]
+        received = " ".join(last_user_text(messages[: end + 1]) for end in range(len(messages)))
+        name = NAME.findall(received)[-1]
         self.told[name].update(MARK.findall(str([message.get("content") for message in messages])))
         words = " ".join(f"{name}w{number:02}" for number in range(36))
         return Answer(text=f"{name} take {next(self._takes)}: {words}", chunks=CHUNKS)

@@ -13,7 +13,7 @@ from bot.domain.events import MessageReceived
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import said
+from tests.support.acts import received
 
 Parley = Callable[..., Result]
 
@@ -43,7 +43,7 @@ async def inbox(redis: Redis) -> Inbox:
 
 
 async def dead_letter(inbox: Inbox, conversation: str, text: str, reason: str) -> None:
-    await inbox.accept(said(text, event=f"of {conversation}", conversation=conversation))
+    await inbox.accept(received(text, event=f"of {conversation}", conversation=conversation))
     claim = await inbox.claim(keys.shard_of(conversation))
     assert isinstance(claim, Claim)
     await inbox.commit(claim, CommitRequest(dead_letter_reason=reason))

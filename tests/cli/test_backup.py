@@ -78,16 +78,16 @@ async def test_restoring_into_another_directory_posts_nothing_twice(tmp_path: Pa
             waiting = await slack.say(channel, "U0ADA", "still waiting")
             await slack.until(lambda: slack.answers(channel, waiting), PATIENCE_S)  # its placeholder is there
             await slack.say(channel, "U0ADA", "queued behind it", waiting)
-            code, said = await bot.command(old, "backup", str(file))
-            assert code == 0, said
+            code, received = await bot.command(old, "backup", str(file))
+            assert code == 0, received
             stalled.times = 0
         # Draining handed the stalled answer over; whoever comes next answers both, after the backup.
         async with bot.serving(old):
             await slack.until(lambda: slack.answers(channel, waiting) == both, PATIENCE_S)
 
-        code, said = await bot.command(new, "restore", str(file))
-        assert code == 0, said
-        assert "2 messages set aside" in said, said
+        code, received = await bot.command(new, "restore", str(file))
+        assert code == 0, received
+        assert "2 messages set aside" in received, received
         code, listed = await bot.command(new, "dead-letters", "list")
         assert "still waiting" in listed
         assert "queued behind it" in listed
@@ -125,9 +125,9 @@ async def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name
         member = tarfile.TarInfo(name)
         archive.addfile(member)
     async with SlackSimulator() as slack, AzureSimulator() as azure:
-        code, said = await Bot(slack, azure).command(tmp_path / "new", "restore", str(file))
+        code, received = await Bot(slack, azure).command(tmp_path / "new", "restore", str(file))
     assert code != 0
-    assert "is no file of `parley backup`" in said
+    assert "is no file of `parley backup`" in received
     assert not (tmp_path / "outside").exists()
 
 
@@ -139,8 +139,8 @@ async def test_a_backup_never_overwrites_and_a_restore_never_mixes(tmp_path: Pat
     (folder / "something").write_text("mine")
     async with SlackSimulator() as slack, AzureSimulator() as azure:
         bot = Bot(slack, azure)
-        code, said = await bot.command(folder, "backup", str(file))
-        assert (code != 0, "exists already" in said) == (True, True)
-        code, said = await bot.command(folder, "restore", str(file))
-        assert (code != 0, "is not empty" in said) == (True, True)
+        code, received = await bot.command(folder, "backup", str(file))
+        assert (code != 0, "exists already" in received) == (True, True)
+        code, received = await bot.command(folder, "restore", str(file))
+        assert (code != 0, "is not empty" in received) == (True, True)
     assert file.read_bytes() == b"mine"

@@ -37,8 +37,8 @@ def parley(
         with pytest.raises(SystemExit) as ended:
             main.main()
         code = ended.value.code
-        said = capsys.readouterr()
-        return code if isinstance(code, int) else 0, said.out, said.err
+        received = capsys.readouterr()
+        return code if isinstance(code, int) else 0, received.out, received.err
 
     return run
 

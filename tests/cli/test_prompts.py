@@ -324,8 +324,8 @@ def parley(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
         with pytest.raises(SystemExit) as ended:
             main.main()
         code = ended.value.code
-        said = capsys.readouterr()
-        return code if isinstance(code, int) else 0, said.out, said.err
+        received = capsys.readouterr()
+        return code if isinstance(code, int) else 0, received.out, received.err
 
     return run
 

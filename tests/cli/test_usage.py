@@ -17,15 +17,15 @@ from bot.domain.turns import Delta, Usage
 from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.usage.charges import Charge
 from bot.storage.usage.reports import UsageReports, UsageRow
-from tests.support.acts import BOB, edited, forgets, said
+from tests.support.acts import BOB, edited, forgets, received
 from tests.support.bench import Bench
 from tests.support.room import words
 
 
 async def test_field_note_40_usage_says_what_was_used_and_what_is_left_here(bench: Bench) -> None:
     bench.ledger = bench.limited("person: 5 requests/day, $1/month; channel: 100 requests/day")
-    asked = [said(event="a", channel="C1"), said(event="b", channel="C1", user=BOB)]
-    *_, turn = await bench.answer(*asked, said("/usage", event="c", channel="C1"))
+    asked = [received(event="a", channel="C1"), received(event="b", channel="C1", user=BOB)]
+    *_, turn = await bench.answer(*asked, received("/usage", event="c", channel="C1"))
     assert turn.reply.private
     text = turn.reply.text
     assert "| Today | 1 | 10 |" in text
@@ -37,13 +37,13 @@ async def test_field_note_40_usage_says_what_was_used_and_what_is_left_here(benc
 
 
 async def test_where_no_limit_holds_usage_speaks_of_none(bench: Bench) -> None:
-    (turn,) = await bench.answer(said("/usage"))
+    (turn,) = await bench.answer(received("/usage"))
     assert "Limits" not in turn.reply.text
 
 
 async def test_calls_of_unknown_price_are_no_dollars_in_what_a_person_is_shown(bench: Bench) -> None:
     bench.model.script = lambda prompt: [*words("hi")[:-1], *unpriced()]
-    *_, turn = await bench.answer(said(event="a"), said("/usage", event="b"))
+    *_, turn = await bench.answer(received(event="a"), received("/usage", event="b"))
     assert "| Today | 1 | 7 | 3 | 0 | 1 call of unknown price |" in turn.reply.text
 
 
@@ -53,7 +53,7 @@ def unpriced() -> list[Delta]:
 
 async def test_the_line_of_a_budget_that_is_nearly_used_stands_under_one_answer(bench: Bench) -> None:
     bench.ledger = bench.limited("person: 4 requests/day; warn: 50%")
-    turns = await bench.answer(*(said(event=f"e{number}") for number in range(5)))
+    turns = await bench.answer(*(received(event=f"e{number}") for number in range(5)))
     told = ["of 4 used, this answer included" in turn.reply.text for turn in turns]
     assert told == [False, False, True, False, False]
     assert turns[2].reply.text.endswith("at 00:00 UTC._")
@@ -63,9 +63,9 @@ async def test_the_line_of_a_budget_that_is_nearly_used_stands_under_one_answer(
 
 async def test_an_answer_that_is_asked_for_anew_is_paid_for_anew(bench: Bench) -> None:
     bench.ledger = bench.limited("person: 9 requests/day")
-    await bench.answer(said("first", event="a"))
+    await bench.answer(received("first", event="a"))
     await bench.answer(edited("a", "second"))
-    await bench.answer(said("again", event="b"))
+    await bench.answer(received("again", event="b"))
     (requests,) = await bench.ledger.limit_status(BOB, "")
     assert requests.used == 0
     day = now().date()
@@ -76,10 +76,10 @@ async def test_what_was_given_up_holds_no_reservation(bench: Bench) -> None:
     bench.ledger = bench.limited("person: 9 requests/day, 90k tokens/day")
     bench.attempts = 1
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
-    (turn,) = await bench.answer(said())
+    (turn,) = await bench.answer(received())
     assert turn.outcome == "failed"
     await bench.until(lambda: no_reservation(bench))
-    assert [one.used for one in await bench.ledger.limit_status(said().user, "")] == [0, 0]
+    assert [one.used for one in await bench.ledger.limit_status(received().user, "")] == [0, 0]
 
 
 async def no_reservation(bench: Bench) -> bool:
@@ -88,7 +88,7 @@ async def no_reservation(bench: Bench) -> bool:
 
 async def test_field_note_42_who_is_forgotten_is_told_what_a_budget_still_counts(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $1/day, $9/month")
-    await bench.answer(said(event="a"), *forgets("b"))
+    await bench.answer(received(event="a"), *forgets("b"))
     assert (
         "1 day of usage records. What this day's and this month's limits count goes" in bench.room.texts[-1]
     )
@@ -97,7 +97,7 @@ async def test_field_note_42_who_is_forgotten_is_told_what_a_budget_still_counts
 async def test_field_note_42_what_was_given_up_of_a_person_is_forgotten_too(bench: Bench) -> None:
     bench.attempts = 1
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
-    await bench.answer(said("mine", event="a"), said("yours", event="b", user=BOB))
+    await bench.answer(received("mine", event="a"), received("yours", event="b", user=BOB))
     await bench.answer(*forgets("c"))
     assert "1 message that I could not answer" in bench.room.texts[-1]
     left = await DeadLetterQueue(bench.redis).all()

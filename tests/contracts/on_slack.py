@@ -29,7 +29,7 @@ class OnSlack:
     def __init__(self) -> None:
         self.self_service = FakeSelfService()
         self.slack = SlackSimulator(retry_pauses_s=())
-        self.said: dict[int, str] = {}
+        self.received: dict[int, str] = {}
 
     def _adapter(self) -> SlackAdapter:
         secret = SecretStr(self.slack.signing_secret)
@@ -58,10 +58,10 @@ class OnSlack:
         await self.stack.aclose()
 
     async def say(self, text: str, number: int = 1) -> int:
-        if number not in self.said:
-            self.said[number] = await self.slack.say(self.channel, ALICE, text)
+        if number not in self.received:
+            self.received[number] = await self.slack.say(self.channel, ALICE, text)
             return self.slack.deliveries[-1].status or 0
-        ts = self.said[number]
+        ts = self.received[number]
         event = {"type": "message", "user": ALICE, "text": text, "ts": ts, "event_ts": ts, "team": "T0SIM"}
         (delivery,) = await self.slack.deliver([event | {"channel": self.channel, "channel_type": "im"}])
         return delivery.status or 0

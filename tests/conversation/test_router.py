@@ -7,7 +7,7 @@ from bot.conversation import router
 from bot.domain.errors import NotAllowed
 from bot.domain.prompts import Match, Template
 from bot.generation.image_options import is_change
-from tests.support.acts import said
+from tests.support.acts import received
 
 DEFAULT = Template(name="default", digest="0", match=Match(default=True, commands=("ask",)))
 DRAW = Template(name="draw", digest="1", match=Match(commands=("image", "draw")))
@@ -32,19 +32,19 @@ ALL = (DEFAULT, DRAW, SUMMARISE, SUPPORT)
     ],
 )
 def test_a_text_chooses_its_template(text: str, name: str, question: str) -> None:
-    template, rest = router.choose(ALL, said(text))
+    template, rest = router.choose(ALL, received(text))
     assert (template.name, rest) == (name, question)
 
 
 def test_a_channel_has_a_template_of_its_own_and_commands_go_before_it() -> None:
-    there = said("hello", channel="C1")
+    there = received("hello", channel="C1")
     assert router.choose(ALL, there)[0] is SUPPORT
     assert router.choose(ALL, replace(there, text="/image a cat"))[0] is DRAW
 
 
 def test_a_command_that_nobody_answers_is_refused_in_words() -> None:
     with pytest.raises(NotAllowed, match=r"`/frobnicate`.*`/help`"):
-        router.choose(ALL, said("/frobnicate now"))
+        router.choose(ALL, received("/frobnicate now"))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_new_picture_is_no_change(picture_request: str) -> None:
 
 
 def test_a_tenant_s_usual_template_stands_in_for_the_default_one_alone() -> None:
-    assert router.choose(ALL, said("hello"), usual="support")[0] is SUPPORT
-    assert router.choose(ALL, said("hello"), chosen="summarise", usual="support")[0] is SUMMARISE
-    assert router.choose(ALL, said("/image a cat"), usual="support")[0] is DRAW
-    assert router.choose(ALL, said("hello"), usual="gone")[0].match.default
+    assert router.choose(ALL, received("hello"), usual="support")[0] is SUPPORT
+    assert router.choose(ALL, received("hello"), chosen="summarise", usual="support")[0] is SUMMARISE
+    assert router.choose(ALL, received("/image a cat"), usual="support")[0] is DRAW
+    assert router.choose(ALL, received("hello"), usual="gone")[0].match.default

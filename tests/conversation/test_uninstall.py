@@ -17,7 +17,7 @@ from bot.domain.turns import Delta, Usage
 from bot.storage.queue.inbox import Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.bench import ROOM, Bench
 
 
@@ -30,13 +30,13 @@ def departed(event: str = "gone", conversations: str = "test:") -> AppUninstalle
 
 
 async def test_what_was_said_is_forgotten_and_the_bot_can_come_back(bench: Bench) -> None:
-    assert len(await bench.answer(said("hello"))) == 1
+    assert len(await bench.answer(received("hello"))) == 1
     assert await bench.answer(departed()) == ()
     day = now().date()
     assert (await bench.ledger.spent("acme", "ada", day, day)).turns == 0
     assert (await bench.ledger.spent("acme", None, day, day)).turns == 1
-    (turn,) = await bench.answer(said("hello again", event="e2"))
-    assert turn.said.text == "hello again"
+    (turn,) = await bench.answer(received("hello again", event="e2"))
+    assert turn.received.text == "hello again"
 
 
 async def test_an_answer_that_is_being_written_there_is_dropped(bench: Bench) -> None:
@@ -49,7 +49,7 @@ async def test_an_answer_that_is_being_written_there_is_dropped(bench: Bench) ->
         yield Delta(text=", yes", finish="stop", usage=Usage(deployment="test"))
 
     bench.model.script = slowly
-    await bench.accept(said("slow"))
+    await bench.accept(received("slow"))
     async with bench.working():
         await begun.wait()
         await bench.accept(departed())
@@ -82,7 +82,7 @@ async def test_an_operator_has_a_tenant_or_a_person_forgotten(
     monkeypatch.setenv("REDIS_URL", redis.url)
     room = "slack:T1:C1:1"
     inbox = Inbox(redis, lease_s=30, limit=20, retention_s=3600)
-    await inbox.accept(said("hello", conversation=room, user=User(id="ada", tenant="T1")))
+    await inbox.accept(received("hello", conversation=room, user=User(id="ada", tenant="T1")))
     await redis.call("SADD", keys.of_tenant("talks", "T1", "ada"), room)
     await redis.call("EXPIRE", keys.of_tenant("talks", "T1", "ada"), 60)
 

@@ -13,7 +13,7 @@ from bot.domain.turns import Deployment, Prices
 AFTERNOON = datetime(2026, 12, 30, 20, 40, tzinfo=UTC)
 
 
-def said(limits: Limits, person: str = "ada", channel: str = "") -> list[str]:
+def explained(limits: Limits, person: str = "ada", channel: str = "") -> list[str]:
     return [f"{one.scope}: {one}" for one in limits.of(person=person, channel=channel, tenant="acme")]
 
 
@@ -22,7 +22,7 @@ def test_scopes_amounts_and_periods_are_read_as_they_are_written() -> None:
         "person: 30 requests/minute, $2.50/day; channel: 200k tokens/day;\n"
         "tenant: 1.5M tokens / month, $ 300/month, 1 request/day; warn: 90%"
     )
-    assert said(limits, channel="C1") == [
+    assert explained(limits, channel="C1") == [
         "person: 30 questions a minute",
         "person: $2.50 a day",
         "channel: 200,000 tokens a day",
@@ -31,7 +31,7 @@ def test_scopes_amounts_and_periods_are_read_as_they_are_written() -> None:
         "tenant: 1 question a day",
     ]
     assert limits.share == 0.9
-    assert said(limits)[2].startswith("tenant: "), "no channel's limits hold in a one-to-one chat"
+    assert explained(limits)[2].startswith("tenant: "), "no channel's limits hold in a one-to-one chat"
 
 
 def test_one_of_a_scope_may_have_limits_of_its_own() -> None:
@@ -39,13 +39,13 @@ def test_one_of_a_scope_may_have_limits_of_its_own() -> None:
     limits = read(
         "person: $1/day; person 29:1aB-c: $20/day; channel: $5/day; channel 19:x_y@thread.tacv2: unlimited"
     )
-    assert said(limits, "29:1aB-c", "19:x_y@thread.tacv2") == ["person: $20.00 a day"]
-    assert said(limits, "bob", "C1") == ["person: $1.00 a day", "channel: $5.00 a day"]
+    assert explained(limits, "29:1aB-c", "19:x_y@thread.tacv2") == ["person: $20.00 a day"]
+    assert explained(limits, "bob", "C1") == ["person: $1.00 a day", "channel: $5.00 a day"]
 
 
 def test_without_the_setting_a_person_has_thirty_questions_a_minute() -> None:
-    assert said(Settings(_env_file=None).limits) == ["person: 30 questions a minute"]  # pyright: ignore[reportCallIssue]
-    assert said(read("person: unlimited")) == []
+    assert explained(Settings(_env_file=None).limits) == ["person: 30 questions a minute"]  # pyright: ignore[reportCallIssue]
+    assert explained(read("person: unlimited")) == []
 
 
 @pytest.mark.parametrize(

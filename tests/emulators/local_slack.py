@@ -55,8 +55,8 @@ class LocalSlack:
     async def say(self, channel: str, text: str, thread_ts: str | None = None) -> str:
         """Write something; the message's ts."""
         thread = {"thread_ts": thread_ts} if thread_ts else {}
-        said = await self.control("message", channel=channel, user=ALICE, text=text, **thread)
-        return str(said["message"]["ts"])
+        received = await self.control("message", channel=channel, user=ALICE, text=text, **thread)
+        return str(received["message"]["ts"])
 
     async def direct(self) -> str:
         """Alice's own channel with the bot."""
@@ -163,8 +163,8 @@ class LocalSlack:
         form = aiohttp.FormData({"channel": channel, "user": ALICE, "text": text})
         form.add_field("file", content, filename=name, content_type=mime)
         async with self.http.post(f"{self.base}/_control/upload", data=form) as response:
-            said: Fields = await response.json()
-            assert response.status == 200, said
+            received: Fields = await response.json()
+            assert response.status == 200, received
         found = [m for m in await self.messages(channel) if m.get("files") and m["user"] == ALICE]
         return str(found[-1]["ts"])
 
@@ -256,8 +256,8 @@ async def recorded(http: aiohttp.ClientSession) -> AsyncGenerator[list[Fields]]:
             head["X-Slack-Signature"] = f"v0={signature}"
         async with http.post(f"http://127.0.0.1:{PARLEY}/slack/events", data=body, headers=head) as response:
             seen.append({"body": body.decode(), "headers": set(request.headers), "status": response.status})
-            said = await response.read()
-            return web.Response(status=response.status, body=said, content_type=response.content_type)
+            received = await response.read()
+            return web.Response(status=response.status, body=received, content_type=response.content_type)
 
     async with serving(RECORDER, forward):
         yield seen

@@ -296,8 +296,8 @@ async def together(page: Playground, conversation: str, name: str) -> None:
     await page.until("a welcome", lambda event: bool(event.get("message")), len(page.events))
     for text in ("What can you do?", "And what else?"):
         since = len(page.events)
-        said = await page.say(conversation, text, mention=True)
-        conversation = said.get("postConversationId", conversation)
+        received = await page.say(conversation, text, mention=True)
+        conversation = received.get("postConversationId", conversation)
         where = conversation
         await page.until("an answer", lambda event, where=where: bool(_shown(event, where)), since)
         kinds = [event["action"] for event in page.events[since:] if event["actionConversationId"] == where]

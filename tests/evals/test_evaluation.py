@@ -280,8 +280,8 @@ async def test_what_was_said_before_is_sent(tmp_path: Path) -> None:
     text = "templates: a\ncases:\n  - question: And?\n    history: [{user: One., assistant: Two.}]\n"
     model = Scripted("three")
     await results(model, read(tmp_path, text + "    checks: {contains: three}\n"))
-    said = [(message.role, message.text) for message in model.prompts[0].messages]
-    assert said == [("system", "Be A."), ("user", "One."), ("assistant", "Two."), ("user", "And?")]
+    received = [(message.role, message.text) for message in model.prompts[0].messages]
+    assert received == [("system", "Be A."), ("user", "One."), ("assistant", "Two."), ("user", "And?")]
 
 
 async def test_a_refusal_is_a_failure_in_its_own_words(tmp_path: Path) -> None:
@@ -400,8 +400,8 @@ def parley(
         with pytest.raises(SystemExit) as ended:
             main.main()
         code = ended.value.code
-        said = capsys.readouterr()
-        return code if isinstance(code, int) else 0, said.out, said.err
+        received = capsys.readouterr()
+        return code if isinstance(code, int) else 0, received.out, received.err
 
     return run
 

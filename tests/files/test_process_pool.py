@@ -221,7 +221,7 @@ async def test_a_process_has_limits_and_sees_no_secret(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         "b't' + b'\\xff' * 40",
         "b'Z' + b'\\0\\0\\0\\x20' + b'x' * 32",
@@ -230,11 +230,11 @@ async def test_a_process_has_limits_and_sees_no_secret(monkeypatch: pytest.Monke
     ],
 )
 async def test_a_process_that_says_something_else_is_not_believed(
-    said: str, monkeypatch: pytest.MonkeyPatch
+    output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Field fault 90: a reader that a file took over can't fill the bot's memory, or hand it anything odd."""
     monkeypatch.setattr(
-        process_pool, "_START", f"import sys; sys.stdin.buffer.read(30); sys.stdout.buffer.write({said})"
+        process_pool, "_START", f"import sys; sys.stdin.buffer.read(30); sys.stdout.buffer.write({output})"
     )
     pool = ProcessPool(seconds=20)
     with pytest.raises(NotAllowed, match="damaged"):
@@ -254,13 +254,13 @@ async def test_a_process_that_cannot_be_started_is_said_in_words(monkeypatch: py
 
 async def test_a_worker_that_drains_does_not_wait_for_a_file(bench: Bench) -> None:
     """Field fault 90: SIGTERM did not end the bot while a document was being read."""
-    from tests.support.acts import said
+    from tests.support.acts import received
 
     bench.room.files["bomb"] = endless()
     pool = bench.files.pool
     pool._seconds = 600  # pyright: ignore[reportPrivateUsage]
     busy = pool._busy  # pyright: ignore[reportPrivateUsage]
-    await bench.accept(replace(said("sum up"), attachments=(attached("bomb"),)))
+    await bench.accept(replace(received("sum up"), attachments=(attached("bomb"),)))
     async with asyncio.timeout(LONG_S):
         async with bench.working(drain_s=0.1):
             await bench.until(lambda: bool(busy))  # one that waits for work may be there before

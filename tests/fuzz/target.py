@@ -38,9 +38,9 @@ class Complaints(logging.Handler):
         self.heard: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = self.format(record)[-3000:]
-        if not any(words in said for words in EXPECTED):
-            self.heard.append(said)
+        received = self.format(record)[-3000:]
+        if not any(words in received for words in EXPECTED):
+            self.heard.append(received)
 
     def on_loop(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """The loop's exception handler."""

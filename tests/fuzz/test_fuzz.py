@@ -64,9 +64,9 @@ async def test_field_fault_56_hypothesis_finds_no_request_that_fails(heard: Hear
     """Field fault 56: the same requests as hypothesis draws, and makes small where one fails."""
     request = heard.target.maker.request(random)
     status = await heard.target.send(request)
-    said, heard.complaints.heard = heard.complaints.heard, []
+    received, heard.complaints.heard = heard.complaints.heard, []
     assert status < 500 or status == 501, request
-    assert not said, (request, said)
+    assert not received, (request, received)
 
 
 async def test_every_route_of_the_application_is_among_those_that_are_tried(heard: Heard) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta, Usage
 from bot.generation.turn_builder import ToolCallAllowance
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.bench import Bench
 
 
@@ -21,7 +21,7 @@ async def test_an_answer_ends_at_its_greatest_length_and_says_so(bench: Bench) -
 
     bench.allowance = lambda: ToolCallAllowance(characters=1000)
     bench.model.script = endless
-    (turn,) = await bench.answer(said("write a book"))
+    (turn,) = await bench.answer(received("write a book"))
     assert turn.reply.text.startswith("a" * 600 + "b" * 400 + "\n\n")
     assert "at most 1,000 characters" in turn.reply.text
     assert "go on" in turn.reply.text, "the next step"
@@ -37,5 +37,5 @@ async def test_an_answer_of_just_that_length_is_whole(bench: Bench) -> None:
 
     bench.allowance = lambda: ToolCallAllowance(characters=1000)
     bench.model.script = fitting
-    (turn,) = await bench.answer(said("write a page"))
+    (turn,) = await bench.answer(received("write a page"))
     assert turn.reply.text == "a" * 1000

@@ -14,7 +14,7 @@ from bot.domain.turns import Delta, Reply, Turn, Usage
 from bot.generation import context_window
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.llm.routing.calibration import Calibration
-from tests.support.acts import deleted, forgets, said
+from tests.support.acts import deleted, forgets, received
 from tests.support.bench import ROOM, Bench
 from tests.support.room import Puppet, words
 
@@ -25,7 +25,7 @@ def turn(number: int, since: str = "", ahead: str = "") -> Turn:
     """A turn that weighs `WEIGHT` tokens."""
     return Turn(
         id=f"t{number}",
-        said=said(event=f"t{number}"),
+        received=received(event=f"t{number}"),
         template="t@0",
         messages=(say("user", "x" * 30), say("assistant", "y" * 30)),
         reply=Reply(text=""),
@@ -148,7 +148,7 @@ def summing_up(prompt: Prompt) -> list[Delta | Exception]:
 
 async def long_talk(bench: Bench, count: int, start: int = 0) -> None:
     for number in range(start, start + count):
-        await bench.answer(said(f"{number} " + "word " * 20, event=f"e{number}"))
+        await bench.answer(received(f"{number} " + "word " * 20, event=f"e{number}"))
 
 
 async def test_field_note_29_what_is_cut_is_summed_up_in_the_background_and_the_model_is_told(
@@ -197,7 +197,7 @@ async def test_a_picture_in_between_does_not_move_where_the_prompts_begin(bench:
     bench.context_tokens = 700
     bench.model.script = summing_up
     await long_talk(bench, 15)
-    await bench.answer(said("/image a boat", event="boat"))
+    await bench.answer(received("/image a boat", event="boat"))
     await long_talk(bench, 1, start=15)
     before, picture, after = chats(bench.model)[-3:]
     assert picture.capability == "image"
@@ -239,7 +239,7 @@ async def test_a_summary_is_paid_for_and_counts_as_no_answer(bench: Bench) -> No
     bench.context_tokens = 500
     bench.model.script = summing_up
     await long_talk(bench, 10)
-    await bench.answer(said("/usage", event="u"))
+    await bench.answer(received("/usage", event="u"))
     made = len(bench.model.prompts)
     assert f"| Today | 10 | {10 * made} |" in bench.room.texts[-1]
 
@@ -266,7 +266,7 @@ async def test_what_was_too_long_after_all_is_made_smaller_once_and_nothing_is_f
 async def test_what_is_too_long_twice_is_said_in_words(bench: Bench) -> None:
     await long_talk(bench, 3)
     bench.model.script = lambda prompt: [TooLong("Too long, please say less.")]
-    await bench.answer(said("more", event="e3"))
+    await bench.answer(received("more", event="e3"))
     assert bench.room.texts[-1].startswith("Too long, please say less.")
 
 
@@ -275,7 +275,9 @@ async def test_what_is_too_long_twice_is_said_in_words(bench: Bench) -> None:
 
 def inputs(text: str, before: Sequence[Turn] = (), **more: Any) -> PromptInputs:
     more = {"examples": TEMPLATE.examples, **more}
-    return PromptInputs(template=TEMPLATE, said=said(text, event="now"), question=text, turns=before, **more)
+    return PromptInputs(
+        template=TEMPLATE, received=received(text, event="now"), question=text, turns=before, **more
+    )
 
 
 TEMPLATE = Template(
@@ -288,15 +290,15 @@ TEMPLATE = Template(
 
 def asked_by(name: str, number: int) -> Turn:
     user = User(id=name, tenant="acme", name=name)
-    return replace(turn(number), said=said(event=f"t{number}", user=user, channel="C1"))
+    return replace(turn(number), received=received(event=f"t{number}", user=user, channel="C1"))
 
 
 def test_people_of_one_channel_share_a_prefix_and_the_model_is_told_who_says_what() -> None:
     first, second = asked_by("Ada", 1), asked_by("Ben\nEvil", 2)
     room = TokenBudget(context_tokens=8000, output_tokens=500)
     prompts = [
-        build_prompt(dataclasses.replace(inputs("?"), said=first.said), room),
-        build_prompt(dataclasses.replace(inputs("?", [first]), said=second.said), room),
+        build_prompt(dataclasses.replace(inputs("?"), received=first.received), room),
+        build_prompt(dataclasses.replace(inputs("?", [first]), received=second.received), room),
     ]
     before, after = (prompt.messages for prompt in prompts)
     assert before[0] == after[0]

@@ -9,7 +9,7 @@ from bot.domain.prompts import Example, Prompt
 from bot.domain.turns import Delta
 from bot.generation import context_window
 from bot.prompts import formats, prompty
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.bench import ASSISTANT, DRAW, Bench
 from tests.support.room import echo, words
 
@@ -31,7 +31,7 @@ def painting(bench: Bench) -> Bench:
 
 
 async def test_a_wish_is_rewritten_by_the_template_s_text_and_drawn_in_those_words(painting: Bench) -> None:
-    (turn,) = await painting.answer(said("/image a red bicycle --landscape"))
+    (turn,) = await painting.answer(received("/image a red bicycle --landscape"))
     asked, drawn = painting.model.prompts
     assert [message.text for message in asked.messages] == [
         "Describe it as an oil painting.",
@@ -51,7 +51,7 @@ async def test_a_wish_is_rewritten_by_the_template_s_text_and_drawn_in_those_wor
 
 async def test_the_words_in_which_it_was_drawn_are_kept_and_shown_on_demand(painting: Bench) -> None:
     painting.model.pictures = (replace(painting.model.pictures[0], alt=""),)
-    (turn,) = await painting.answer(said("/image a red bicycle", event="a"), said("/sent", event="b"))
+    (turn,) = await painting.answer(received("/image a red bicycle", event="a"), received("/sent", event="b"))
     assert turn.reply.images[0].alt == FULLER
     sent = painting.room.texts[-1]
     assert f"- Drawn as: {FULLER}" in sent
@@ -63,7 +63,7 @@ async def test_the_rewriting_is_paid_from_the_same_budget_and_let_in_with_the_pi
     painting: Bench,
 ) -> None:
     painting.ledger = painting.limited("person: $0.015/day")  # each of the two calls may take $0.01
-    (turn,) = await painting.answer(said("/image a red bicycle"))
+    (turn,) = await painting.answer(received("/image a red bicycle"))
     assert (turn.outcome, painting.model.prompts) == ("refused", [])
 
 
@@ -81,22 +81,22 @@ async def test_a_wish_that_could_not_be_rewritten_is_drawn_as_it_was_said(
     painting: Bench, deltas: list[Delta | Exception]
 ) -> None:
     painting.model.script = lambda prompt: deltas
-    (turn,) = await painting.answer(said("/image a red bicycle"))
+    (turn,) = await painting.answer(received("/image a red bicycle"))
     assert turn.outcome == "answered"
     assert [message.text for message in painting.model.prompts[-1].messages] == ["a red bicycle"]
 
 
 async def test_a_rewriting_that_goes_on_too_long_is_cut(painting: Bench) -> None:
     painting.model.script = lambda prompt: words("é" * 3000)
-    await painting.answer(said("/image a red bicycle"))
+    await painting.answer(received("/image a red bicycle"))
     assert painting.model.prompts[-1].messages[-1].text == "é" * 500
 
 
 async def test_a_change_and_another_one_are_drawn_without_rewriting(painting: Bench) -> None:
     await painting.answer(
-        said("/image a red bicycle", event="a"),
-        said("/image make it blue", event="b"),
-        said("variations", event="c"),
+        received("/image a red bicycle", event="a"),
+        received("/image make it blue", event="b"),
+        received("variations", event="c"),
     )
     assert [prompt.capability for prompt in painting.model.prompts] == ["chat", "image", "image", "image"]
     assert [message.text for message in painting.model.prompts[2].messages] == ["make it blue"]
@@ -106,7 +106,7 @@ async def test_what_others_said_before_goes_to_the_chat_model_and_not_into_the_p
     painting: Bench,
 ) -> None:
     quotes = (QuotedMessage(author="Bob", text="I want a poster"),)
-    await painting.answer(replace(said("/image a red bicycle"), quotes=quotes))
+    await painting.answer(replace(received("/image a red bicycle"), quotes=quotes))
     asked, drawn = painting.model.prompts
     assert "I want a poster" in asked.messages[-1].text
     assert [message.text for message in drawn.messages] == [FULLER]
@@ -114,7 +114,7 @@ async def test_what_others_said_before_goes_to_the_chat_model_and_not_into_the_p
 
 async def test_without_rewriting_too_a_picture_holds_the_wish_alone(bench: Bench) -> None:
     quotes = (QuotedMessage(author="Bob", text="I want a poster"),)
-    await bench.answer(replace(said("/image a red bicycle"), quotes=quotes))
+    await bench.answer(replace(received("/image a red bicycle"), quotes=quotes))
     assert [message.text for message in bench.model.prompts[0].messages] == ["a red bicycle"]
     assert bench.room.texts == ["a red bicycle"]
 
@@ -126,9 +126,9 @@ async def test_the_conversation_goes_on_where_it_began_before_a_rewriting(painti
         return echo(prompt) if prompt.template.startswith("assistant") else words(FULLER)
 
     painting.model.script = talk
-    turns = await painting.answer(*(said(f"{n} " + "x" * 250, event=f"e{n}") for n in range(6)))
+    turns = await painting.answer(*(received(f"{n} " + "x" * 250, event=f"e{n}") for n in range(6)))
     assert turns[-1].since
-    turns = await painting.answer(said("/image a red bicycle", event="p"))
+    turns = await painting.answer(received("/image a red bicycle", event="p"))
     assert (turns[-1].since, turns[-1].ahead) == (turns[-2].since, turns[-2].ahead)
 
 

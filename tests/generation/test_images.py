@@ -13,7 +13,7 @@ from bot.domain.turns import Delta, Usage
 from bot.generation import image_generation, image_options
 from bot.llm.protocol import ImageInterrupted, OnPartialImage
 from bot.storage.usage.quota import Estimate
-from tests.support.acts import said, stopped
+from tests.support.acts import received, stopped
 from tests.support.bench import ASSISTANT, DRAW, ROOM, Bench
 from tests.support.documents import picture
 from tests.support.room import Room, Script, words
@@ -76,7 +76,7 @@ def test_each_family_has_its_own_shapes() -> None:
 
 async def test_options_reach_the_model_and_what_was_left_out_reaches_the_person(bench: Bench) -> None:
     bench.family = "dall-e-3"
-    await bench.answer(said("/image a red bicycle --landscape --transparent"))
+    await bench.answer(received("/image a red bicycle --landscape --transparent"))
     (prompt,) = bench.model.prompts
     assert (prompt.messages[-1].text, prompt.parameters.size) == ("a red bicycle", "1792x1024")
     assert bench.room.texts[0].startswith("a red bicycle\n\n_This model can't draw on a transparent")
@@ -92,7 +92,7 @@ def given(prompt: Prompt) -> list[bytes]:
 async def test_a_variation_is_drawn_from_the_last_picture_and_stands_in_an_answer_of_its_own(
     bench: Bench,
 ) -> None:
-    await bench.answer(said("/image a red bicycle", event="a"), said("variations", event="b"))
+    await bench.answer(received("/image a red bicycle", event="a"), received("variations", event="b"))
     first, second = bench.model.prompts
     assert (first.vary, second.vary, second.capability) == (False, True, "image")
     assert given(second) == [bench.model.pictures[0].data]
@@ -101,12 +101,12 @@ async def test_a_variation_is_drawn_from_the_last_picture_and_stands_in_an_answe
 
 
 async def test_a_variation_may_be_of_an_older_picture_and_there_may_be_several(bench: Bench) -> None:
-    await bench.answer(said("/image a cat", event="a"))
+    await bench.answer(received("/image a cat", event="a"))
     bench.model.pictures = (Image(mime="image/png", data=b"dog", alt="a dog"),)
     await bench.answer(
-        said("/image a dog", event="b"),
-        said("/variations post of a", event="c"),
-        said("/variations 3", event="d"),
+        received("/image a dog", event="b"),
+        received("/variations post of a", event="c"),
+        received("/variations 3", event="d"),
     )
     _, _, older, last = bench.model.prompts
     assert given(older) != given(last) == [b"dog"]
@@ -114,25 +114,25 @@ async def test_a_variation_may_be_of_an_older_picture_and_there_may_be_several(b
 
 
 async def test_one_click_is_one_variation_however_often_it_is_delivered(bench: Bench) -> None:
-    click = said("/variations", event="click")
-    turns = await bench.answer(said("/image a cat", event="a"), click, click)
+    click = received("/variations", event="click")
+    turns = await bench.answer(received("/image a cat", event="a"), click, click)
     assert len(turns) == len(bench.model.prompts) == 2
 
 
 async def test_a_variation_can_be_varied_and_drawn_again_in_its_place(bench: Bench) -> None:
     turns = await bench.answer(
-        said("/image a cat", event="a"),
-        said("/variations", event="b"),
-        said("/again post of b", event="c"),
+        received("/image a cat", event="a"),
+        received("/variations", event="b"),
+        received("/again post of b", event="c"),
     )
     assert [turn.id for turn in turns] == ["a", "b"]
     assert [prompt.vary for prompt in bench.model.prompts] == [False, True, True]
 
 
 async def test_without_a_picture_there_is_nothing_to_vary(bench: Bench) -> None:
-    await bench.answer(said("/variations", event="a"))
+    await bench.answer(received("/variations", event="a"))
     bench.templates = (ASSISTANT,)
-    await bench.answer(said("/variations", event="b"))
+    await bench.answer(received("/variations", event="b"))
     assert "Ask for one: `/image" in bench.room.texts[0]
     assert "Nobody draws here" in bench.room.texts[1]
 
@@ -143,7 +143,9 @@ async def test_without_a_picture_there_is_nothing_to_vary(bench: Bench) -> None:
 async def test_a_model_that_can_not_change_a_picture_draws_it_anew_and_says_so(bench: Bench) -> None:
     bench.family = "dall-e-3"
     bench.model.pictures = (replace(bench.model.pictures[0], alt="a red bicycle at the sea"),)
-    await bench.answer(said("/image a red bicycle", event="a"), said("/image make it blue", event="b"))
+    await bench.answer(
+        received("/image a red bicycle", event="a"), received("/image make it blue", event="b")
+    )
     prompt = bench.model.prompts[-1]
     assert (prompt.messages[-1].text, given(prompt)) == ("a red bicycle at the sea, make it blue", [])
     assert "so I drew it anew" in bench.room.texts[-1]
@@ -153,16 +155,16 @@ async def test_a_person_s_own_picture_is_not_drawn_anew_by_a_model_that_never_sa
     bench.family = "dall-e-3"
     bench.room.files["f"] = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
-    (turn,) = await bench.answer(replace(said("/image make it brighter"), attachments=(photo,)))
+    (turn,) = await bench.answer(replace(received("/image make it brighter"), attachments=(photo,)))
     assert (turn.outcome, bench.model.prompts) == ("refused", [])
     assert "can't change a picture" in bench.room.texts[0]
 
 
 async def test_a_change_keeps_the_shape_of_the_picture_and_says_what_it_shows(bench: Bench) -> None:
     bench.model.pictures = (Image(mime="image/png", data=picture(size=(300, 200)), alt="a red bicycle"),)
-    await bench.answer(said("/image a red bicycle", event="a"))
+    await bench.answer(received("/image a red bicycle", event="a"))
     bench.model.pictures = (replace(bench.model.pictures[0], alt="make it blue"),)
-    (_, turn) = await bench.answer(said("/image make it blue", event="b"))
+    (_, turn) = await bench.answer(received("/image make it blue", event="b"))
     assert bench.model.prompts[-1].parameters.size == "1536x1024"
     assert turn.reply.images[0].alt == "a red bicycle; make it blue"
 
@@ -179,7 +181,7 @@ async def test_while_it_draws_the_seconds_are_shown(bench: Bench, monkeypatch: p
         return await draw(prompt)
 
     monkeypatch.setattr(bench.model, "draw", slow)
-    await bench.answer(said("/image a cat"))
+    await bench.answer(received("/image a cat"))
     assert bench.room.history[1][1] == "_Drawing: a cat…_"
     assert bench.room.texts == ["a cat"]
 
@@ -192,7 +194,7 @@ async def test_drawing_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPa
         return await asyncio.Event().wait()
 
     monkeypatch.setattr(bench.model, "draw", forever)
-    await bench.accept(said("/image a cat"))
+    await bench.accept(received("/image a cat"))
     async with bench.working():
         await drawing_now.wait()
         await bench.accept(stopped(ROOM))
@@ -227,9 +229,9 @@ async def test_a_platform_that_can_shows_the_picture_while_it_is_drawn(
         return await draw(prompt)
 
     monkeypatch.setattr(bench.model, "draw", in_steps)
-    await bench.answer(said("/image a cat", event="a"))
+    await bench.answer(received("/image a cat", event="a"))
     bench.room = gallery = Gallery()
-    turns = await bench.answer(said("/image a dog", event="b"))
+    turns = await bench.answer(received("/image a dog", event="b"))
     assert watched == [False, True]
     assert gallery.sketches == [("post of b", half)]
     kept = await bench.turns.image(ROOM, turns[-1].reply.images[0].ref)
@@ -248,7 +250,7 @@ async def test_a_drawing_that_broke_off_twice_says_so_and_what_to_do(
         raise error
 
     monkeypatch.setattr(bench.model, "draw", torn)
-    (turn,) = await bench.answer(said("/image a cat"))
+    (turn,) = await bench.answer(received("/image a cat"))
     assert (turn.outcome, turn.reason, turn.messages) == ("failed", "The connection broke.", ())
     assert bench.room.texts[0].endswith("Say `again` to let me try once more.")
     assert turn.usage == (lost, lost)
@@ -279,7 +281,7 @@ def pen(bench: Bench) -> Bench:
 
 async def test_a_chat_model_draws_what_it_is_asked_for(pen: Bench) -> None:
     pen.model.script = artist(wish="a red bicycle --landscape")
-    (turn,) = await pen.answer(said("I would love to see a red bicycle"))
+    (turn,) = await pen.answer(received("I would love to see a red bicycle"))
     chat, picture_, again = pen.model.prompts
     assert [tool.name for tool in chat.tools] == ["draw"]
     assert (picture_.capability, picture_.messages[-1].text) == ("image", "a red bicycle")
@@ -294,50 +296,50 @@ async def test_a_chat_model_draws_what_it_is_asked_for(pen: Bench) -> None:
 
 
 async def test_field_note_39_the_tool_changes_the_last_picture(pen: Bench) -> None:
-    await pen.answer(said("/image a red bicycle", event="a"))
+    await pen.answer(received("/image a red bicycle", event="a"))
     pen.model.script = artist(wish="make it blue", change_last_picture=True)
-    await pen.answer(said("could it be blue?", event="b"))
+    await pen.answer(received("could it be blue?", event="b"))
     given = [part for part in pen.model.prompts[2].messages[-1].parts if isinstance(part, Image)]
     assert [image.data for image in given] == [pen.model.pictures[0].data]
 
 
 async def test_the_tool_changes_the_picture_that_came_with_the_question(pen: Bench) -> None:
     pen.accepts_images = True
-    await pen.answer(said("/image a red bicycle", event="a"))
+    await pen.answer(received("/image a red bicycle", event="a"))
     pen.room.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
     pen.model.script = artist(wish="make it blue", change_last_picture=True)
-    await pen.answer(replace(said("could this be blue?", event="b"), attachments=(photo,)))
+    await pen.answer(replace(received("could this be blue?", event="b"), attachments=(photo,)))
     assert given(pen.model.prompts[2]) == [data]
-    await pen.answer(said("and now that one?", event="c"))
+    await pen.answer(received("and now that one?", event="c"))
     assert given(pen.model.prompts[5]) == [pen.model.pictures[0].data]
 
 
 async def test_without_a_picture_to_change_the_model_is_told(pen: Bench) -> None:
     pen.model.script = artist(wish="make it blue", change_last_picture=True)
-    await pen.answer(said("could it be blue?"))
+    await pen.answer(received("could it be blue?"))
     assert "Here you are: no. There is no picture" in pen.room.texts[0]
 
 
 async def test_the_tool_is_only_there_where_pictures_are_served(pen: Bench) -> None:
     pen.family = None
-    await pen.answer(said("draw me a cat"))
+    await pen.answer(received("draw me a cat"))
     assert pen.model.prompts[0].tools == ()
 
 
 async def test_a_picture_of_the_tool_is_paid_from_the_same_budget(pen: Bench) -> None:
     pen.ledger = pen.limited("person: $0.025/day")
     pen.model.script = artist(wish="a cat")
-    await pen.answer(said("a cat, please", event="a"))
+    await pen.answer(received("a cat, please", event="a"))
     assert "Here you are: no. Your budget for today" in pen.room.texts[0]
     with pytest.raises(BotError):
-        await pen.ledger.reserve(said(), "later", [Estimate(usd=0.025)])
+        await pen.ledger.reserve(received(), "later", [Estimate(usd=0.025)])
 
 
 async def test_what_was_sent_shows_the_picture_s_own_prompt(pen: Bench) -> None:
     pen.model.script = artist(wish="a cat")
     pen.model.pictures = (replace(pen.model.pictures[0], alt="A tabby cat on a sill"),)
-    await pen.answer(said("a cat, please", event="a"), said("/sent", event="b"))
+    await pen.answer(received("a cat, please", event="a"), received("/sent", event="b"))
     text = pen.room.texts[-1]
     assert "Round 2 of 3" in text
     assert "- Drawn as: A tabby cat on a sill" in text
@@ -352,12 +354,12 @@ async def test_a_model_that_sees_gets_the_picture_again_when_it_is_talked_about(
     bench.room.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
     await bench.answer(
-        replace(said("what is this?", event="a"), attachments=(photo,)),
-        said("and on the left?", event="b"),
-        said("thanks", event="c"),
-        said("tell me a joke", event="d"),
-        said("another one", event="e"),
-        said("back to the picture", event="f"),
+        replace(received("what is this?", event="a"), attachments=(photo,)),
+        received("and on the left?", event="b"),
+        received("thanks", event="c"),
+        received("tell me a joke", event="d"),
+        received("another one", event="e"),
+        received("back to the picture", event="f"),
     )
     seen = [
         [part.data for part in prompt.messages[-1].parts if isinstance(part, Image)]
@@ -370,8 +372,8 @@ async def test_a_recalled_picture_is_kept_once_and_the_history_stays_as_it_was(
     bench: Bench,
 ) -> None:
     bench.accepts_images = True
-    await bench.answer(said("/image a cat", event="a"), said("what is in the picture?", event="b"))
-    turns = await bench.answer(said("and now?", event="c"))
+    await bench.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
+    turns = await bench.answer(received("and now?", event="c"))
     (question, _) = turns[1].messages
     assert not [part for part in question.parts if isinstance(part, Image)]
     second, third = bench.model.prompts[1:]
@@ -379,6 +381,6 @@ async def test_a_recalled_picture_is_kept_once_and_the_history_stays_as_it_was(
 
 
 async def test_a_model_that_may_be_blind_gets_words_for_pictures(bench: Bench) -> None:
-    await bench.answer(said("/image a cat", event="a"), said("what is in the picture?", event="b"))
+    await bench.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
     assert "[a picture: " in bench.model.prompts[1].messages[-2].text
     assert not [part for part in bench.model.prompts[1].messages[-1].parts if isinstance(part, Image)]

@@ -19,7 +19,7 @@ from bot.llm.openai.chat_request import chat_body
 from bot.storage.usage.quota import Estimate
 from bot.tools import registry
 from bot.tools.registry import Tool, paid
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.bench import ASSISTANT, DRAW, Bench
 from tests.support.room import Script, words
 
@@ -77,7 +77,7 @@ def results(prompt: Prompt) -> list[ToolResult]:
 async def test_of_two_hundred_calls_eight_are_run_and_the_model_and_the_person_are_told(pen: Bench) -> None:
     """Field fault 91: one answer asked for 200 pictures, and all of them were drawn and paid."""
     pen.model.script = draws(200)
-    (turn,) = await pen.answer(said("cats"))
+    (turn,) = await pen.answer(received("cats"))
     assert len(drawn(pen)) == 8
     assert len(turn.reply.images) == 8
     last = pen.model.prompts[-1]
@@ -95,7 +95,7 @@ async def test_of_two_hundred_calls_eight_are_run_and_the_model_and_the_person_a
 async def test_no_answer_makes_more_than_twenty_four_calls_over_all_its_rounds(pen: Bench) -> None:
     """Field fault 91: rounds add up; after the last allowed call no tools are offered any more."""
     pen.model.script = draws(8, rounds=5)
-    (turn,) = await pen.answer(said("cats"))
+    (turn,) = await pen.answer(received("cats"))
     assert len(drawn(pen)) == 24
     chats = [prompt for prompt in pen.model.prompts if prompt.capability == "chat"]
     assert [bool(prompt.tools) for prompt in chats] == [True, True, True, False]
@@ -106,7 +106,7 @@ async def test_the_limits_are_settings(pen: Bench) -> None:
     """Field fault 91: an operator chooses other limits."""
     pen.allowance = lambda: ToolCallAllowance(2, 3)
     pen.model.script = draws(5, rounds=5)
-    (turn,) = await pen.answer(said("cats"))
+    (turn,) = await pen.answer(received("cats"))
     assert len(drawn(pen)) == 3
     assert "at most 2 run at a time and 3 in one answer" in turn.reply.text
 
@@ -123,7 +123,7 @@ async def test_what_was_left_out_and_then_made_up_for_is_not_mentioned(pen: Benc
         return [*calls, *words(finish="tool_calls")] if calls else words("done")
 
     pen.model.script = script
-    (turn,) = await pen.answer(said("roll"))
+    (turn,) = await pen.answer(received("roll"))
     assert len(results(pen.model.prompts[-1])) == 12
     assert turn.reply.text == "done"
 
@@ -131,12 +131,12 @@ async def test_what_was_left_out_and_then_made_up_for_is_not_mentioned(pen: Benc
 async def test_a_picture_counts_as_a_call_however_many_one_call_draws(pen: Bench) -> None:
     """Field fault 91: eight calls for four pictures each are eight pictures, not thirty-two."""
     pen.model.script = draws(8, wish="a cat --n 4")
-    await pen.answer(said("cats", event="a"))
+    await pen.answer(received("cats", event="a"))
     assert [prompt.parameters.images for prompt in drawn(pen)] == [1] * 8
     assert "3 of 4 pictures were left out" in results(pen.model.prompts[-1])[0].text
     pen.model.prompts.clear()
     pen.model.script = draws(2, wish="a cat --n 4")
-    await pen.answer(said("cats", event="b"))
+    await pen.answer(received("cats", event="b"))
     assert [prompt.parameters.images for prompt in drawn(pen)] == [4, 4]
 
 
@@ -154,7 +154,7 @@ async def test_ten_thousand_calls_hold_nobody_up_and_are_not_kept(pen: Bench) ->
         return words("done") if results(prompt) else flood()
 
     pen.model.script = script
-    (turn,) = await pen.answer(said("roll"))
+    (turn,) = await pen.answer(received("roll"))
     gc.collect()
     kept = sum(isinstance(one, ToolCall) for one in gc.get_objects())
     assert len(results(pen.model.prompts[-1])) == MAX_TOOL_CALLS
@@ -171,7 +171,7 @@ async def test_in_the_last_round_nothing_is_run_any_more(pen: Bench) -> None:
         return [Delta(text="."), Delta(call=call), *words(finish="tool_calls")]
 
     pen.model.script = script
-    await pen.answer(said("cats"))
+    await pen.answer(received("cats"))
     assert len(drawn(pen)) == 4
 
 
@@ -181,11 +181,11 @@ async def test_in_the_last_round_nothing_is_run_any_more(pen: Bench) -> None:
 async def test_two_hundred_reservations_at_once_never_exceed_a_limit(bench: Bench) -> None:
     """Field fault 91: each call is reserved on its own and atomically, whatever runs beside it."""
     ledger = bench.limited("person: $1.00/day")
-    await ledger.reserve(said(), "a", [Estimate(usd=0.01)])
+    await ledger.reserve(received(), "a", [Estimate(usd=0.01)])
 
     async def reserve() -> bool:
         try:
-            await ledger.reserve(said(), "a", [Estimate(usd=0.03)], more=True)
+            await ledger.reserve(received(), "a", [Estimate(usd=0.03)], more=True)
         except BotError:
             return False
         return True
@@ -198,7 +198,7 @@ async def test_pictures_beyond_the_budget_are_refused_before_they_are_drawn(pen:
     """Field fault 91: the model and the person are told which limit it was, once."""
     pen.ledger = pen.limited("person: $0.08/day")  # a round may take $0.01, a picture $0.02
     pen.model.script = draws(8)
-    (turn,) = await pen.answer(said("cats"))
+    (turn,) = await pen.answer(received("cats"))
     assert len(drawn(pen)) == 3
     told = results(next(p for p in reversed(pen.model.prompts) if p.capability == "chat"))
     assert sum("Your budget for today" in one.text for one in told) == 5
@@ -211,7 +211,7 @@ async def test_tokens_of_pictures_are_set_aside_too(pen: Bench) -> None:
     pen.picture_tokens = 4000
     pen.ledger = pen.limited("person: 15k tokens/day")
     pen.model.script = draws(8)
-    await pen.answer(said("cats"))
+    await pen.answer(received("cats"))
     assert len(drawn(pen)) == 3
 
 
@@ -230,7 +230,7 @@ async def test_a_paid_tool_is_reserved_before_it_runs_and_charged(bench: Bench) 
     bench.ledger = bench.limited("person: $0.19/day")  # three calls, beside a round of $0.01 and one more
     calls = [ToolCall(id=f"c{n}", name="look_up", arguments=f'{{"number":{n}}}') for n in range(5)]
     bench.model.script = once(*calls)
-    (turn,) = await bench.answer(said("look"))
+    (turn,) = await bench.answer(received("look"))
     assert len(set(ran)) == 3
     assert [one.usd for one in turn.usage if one.deployment == "tool look_up"] == [0.05] * 3
     assert turn.reply.text.count("may take up to") == 1
@@ -292,7 +292,7 @@ async def test_names_and_ids_that_can_not_be_sent_back_are_made_fit(bench: Bench
     odd = ["", "no such tool", "x" * 1000, "dice\n", "рулетка"]
     calls = [ToolCall(id="same", name=name, arguments='{"sides":6}') for name in odd]
     bench.model.script = once(*calls, ToolCall(id="", name="dice", arguments='{"sides":6}'))
-    await bench.answer(said("roll"))
+    await bench.answer(received("roll"))
     last = bench.model.prompts[-1]
     deployment = Deployment(
         name="d",
@@ -384,7 +384,7 @@ async def test_a_refusal_of_a_tool_is_bounded_too() -> None:
 async def test_a_wish_that_is_too_long_is_not_drawn(pen: Bench) -> None:
     """Field fault 91: the words of a picture have a bound as well."""
     pen.model.script = draws(1, wish="a" * 5000)
-    await pen.answer(said("a cat"))
+    await pen.answer(received("a cat"))
     assert drawn(pen) == []
     assert "length <= 4000" in results(pen.model.prompts[-1])[0].text
 

@@ -38,11 +38,11 @@ class Installed:
         kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
         return {**kept, "PATH": f"{self.bin}{os.pathsep}{os.defpath}"}
 
-    def parley(self, *arguments: str, said: str = "") -> "subprocess.CompletedProcess[str]":
+    def parley(self, *arguments: str, received: str = "") -> "subprocess.CompletedProcess[str]":
         """Run a command in the folder."""
         return subprocess.run(
             [self.bin / "parley", *arguments],
-            cwd=self.folder, env=self.env, input=said,
+            cwd=self.folder, env=self.env, input=received,
             capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
@@ -67,12 +67,12 @@ def pip(python: Path, *arguments: str) -> None:
     )  # fmt: skip
     if install.returncode == 0:
         return
-    said = install.stdout + install.stderr
+    received = install.stdout + install.stderr
     if re.search(
-        r"Retrying \(|ConnectionError|Max retries exceeded|ReadTimeout", said
+        r"Retrying \(|ConnectionError|Max retries exceeded|ReadTimeout", received
     ) and not os.environ.get("CI"):
         pytest.skip("the package index can't be reached")
-    pytest.fail(said[-4000:])
+    pytest.fail(received[-4000:])
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_the_commands_work_outside_the_checkout(installed: Installed) -> None:
     checked = installed.parley("check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "templates" in checked.stdout
-    chat = installed.parley("chat", said="17 * 23\n")
+    chat = installed.parley("chat", received="17 * 23\n")
     assert chat.returncode == 0, chat.stderr
     assert "391" in chat.stdout
 

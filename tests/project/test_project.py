@@ -116,17 +116,17 @@ def test_the_image_is_built_from_the_lock_and_runs_without_root() -> None:
     assert all("--no-deps" in one for one in installs)
     assert [one for one in installs if "requirements.lock" in one and "--require-hashes" in one]
     final = steps[max(at for at, (word, _) in enumerate(steps) if word == "FROM") :]
-    said = dict(final)
-    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", said["USER"])
-    assert json.loads(said["ENTRYPOINT"]) == ["parley"]  # no shell: SIGTERM reaches the process
-    assert json.loads(said["CMD"]) == ["serve"]
-    check = json.loads(said["HEALTHCHECK"].partition("CMD ")[2])
+    received = dict(final)
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", received["USER"])
+    assert json.loads(received["ENTRYPOINT"]) == ["parley"]  # no shell: SIGTERM reaches the process
+    assert json.loads(received["CMD"]) == ["serve"]
+    check = json.loads(received["HEALTHCHECK"].partition("CMD ")[2])
     compile(check[2], "HEALTHCHECK", "exec")
-    assert said["VOLUME"] in said["ENV"]
+    assert received["VOLUME"] in received["ENV"]
     assert not re.search(
         r"(?i)(token|secret|password|api_key)\w*=", text.replace("PARLEY_STUDIO_TOKEN=...", "")
     )
-    settings = set(re.findall(r"([A-Z_]+)=", said["ENV"])) - {"PATH"}
+    settings = set(re.findall(r"([A-Z_]+)=", received["ENV"])) - {"PATH"}
     assert {one for one in settings if not one.startswith("PYTHON")} <= names()
 
 

@@ -115,15 +115,15 @@ def test_each_lock_installs_what_is_missing_and_then_nothing(
     checkout.shell = shell
     if shell == ("sh",):
         script(checkout.python, f'exec "{BASE}" "$@"')
-    code, said = checkout.install()
-    assert code == 0, said
-    assert "Making an environment in .venv" in said
-    assert "Installing 2 packages of requirements.lock" in said  # not the one for Windows
+    code, received = checkout.install()
+    assert code == 0, received
+    assert "Making an environment in .venv" in received
+    assert "Installing 2 packages of requirements.lock" in received  # not the one for Windows
     assert (checkout.has("alpha"), checkout.has("beta"), checkout.has("gamma")) == (True, True, False)
     assert checkout.install() == (0, "")
-    code, said = checkout.install("requirements-dev.lock")
-    assert code == 0, said
-    assert "Installing 1 package of requirements-dev.lock" in said
+    code, received = checkout.install("requirements-dev.lock")
+    assert code == 0, received
+    assert "Installing 1 package of requirements-dev.lock" in received
     assert checkout.has("gamma")
     assert checkout.install("requirements-dev.lock") == (0, "")
     assert checkout.install() == (0, "")  # what runs Parley came with it
@@ -134,9 +134,9 @@ def test_a_new_lock_is_installed(checkout: Checkout) -> None:
     assert checkout.install()[0] == 0
     with (checkout.folder / "requirements.lock").open("a") as lock:
         lock.write(wheels.wheel(checkout.packages, "delta"))
-    code, said = checkout.install()
-    assert code == 0, said
-    assert "Installing 1 package of requirements.lock" in said
+    code, received = checkout.install()
+    assert code == 0, received
+    assert "Installing 1 package of requirements.lock" in received
     assert checkout.has("delta")
 
 
@@ -200,10 +200,10 @@ def test_an_environment_that_is_broken_is_made_again(
     """Field fault 95: an interrupted install, or a Python that was upgraded, mends itself."""
     assert checkout.install()[0] == 0
     harm(checkout.folder)
-    code, said = checkout.install()
-    assert code == 0, said
-    assert f"The environment in .venv {reason}" in said
-    assert "It is made again." in said
+    code, received = checkout.install()
+    assert code == 0, received
+    assert f"The environment in .venv {reason}" in received
+    assert "It is made again." in received
     assert checkout.has("alpha")
     assert checkout.install() == (0, "")
 
@@ -213,9 +213,9 @@ def test_an_environment_is_not_believed_in_another_folder(checkout: Checkout) ->
     script(checkout.python, f'exec "{BASE}" "$@"')
     assert checkout.install()[0] == 0
     checkout.folder = checkout.folder.rename(checkout.folder.with_name("elsewhere"))
-    code, said = checkout.install()
-    assert code == 0, said
-    assert "The environment in .venv was made in another folder. It is made again." in said
+    code, received = checkout.install()
+    assert code == 0, received
+    assert "The environment in .venv was made in another folder. It is made again." in received
 
 
 def test_a_failed_install_goes_on_where_it_stopped(checkout: Checkout) -> None:
@@ -223,17 +223,17 @@ def test_a_failed_install_goes_on_where_it_stopped(checkout: Checkout) -> None:
     assert checkout.install()[0] == 0
     away = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_RETRIES": "1"}
     away["PIP_INDEX_URL"] = f"http://127.0.0.1:{free_port()}/simple"
-    code, said = checkout.install("requirements-dev.lock", **away)
+    code, received = checkout.install("requirements-dev.lock", **away)
     assert code == 1
-    assert "The package index does not answer; trying again" in said
-    assert "The package index can't be reached" in said
-    assert "PIP_INDEX_URL" in said
-    assert "run the same command again" in said
+    assert "The package index does not answer; trying again" in received
+    assert "The package index can't be reached" in received
+    assert "PIP_INDEX_URL" in received
+    assert "run the same command again" in received
     assert checkout.install(**away) == (0, "")  # Parley can be run, still
-    code, said = checkout.install("requirements-dev.lock")
-    assert code == 0, said
-    assert "Installing 1 package of" in said
-    assert "made again" not in said
+    code, received = checkout.install("requirements-dev.lock")
+    assert code == 0, received
+    assert "Installing 1 package of" in received
+    assert "made again" not in received
     assert checkout.has("gamma")
 
 
@@ -241,22 +241,22 @@ def test_a_package_that_was_tampered_with_is_refused(checkout: Checkout) -> None
     """Field fault 95: the hashes of the lock count, whatever the index has."""
     lock = checkout.folder / "requirements.lock"
     lock.write_text(re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, lock.read_text()), encoding="utf-8")
-    code, said = checkout.install()
+    code, received = checkout.install()
     assert code == 1
-    assert "DO NOT MATCH THE HASHES" in said
+    assert "DO NOT MATCH THE HASHES" in received
     assert not checkout.has("alpha")
 
 
 def test_without_a_python_it_says_where_to_get_one(checkout: Checkout) -> None:
     """Field fault 95: a machine without a Python, or with one that is too old."""
     script(checkout.python, "exit 1")
-    code, said = checkout.install()
+    code, received = checkout.install()
     assert code == 1
-    assert "Parley needs Python 3.11 or newer, and none was found" in said
-    assert "apt-get install python3 python3-venv" in said
-    code, said = checkout.install(PYTHON="python3")
+    assert "Parley needs Python 3.11 or newer, and none was found" in received
+    assert "apt-get install python3 python3-venv" in received
+    code, received = checkout.install(PYTHON="python3")
     assert code == 1
-    assert "PYTHON=python3 is no Python 3.11 or newer" in said
+    assert "PYTHON=python3 is no Python 3.11 or newer" in received
     assert not (checkout.folder / ".venv").exists()
 
 
@@ -264,26 +264,26 @@ def test_a_python_that_can_t_make_environments_is_named_with_the_package(checkou
     """Field fault 95: Debian's python3 without python3-venv."""
     real = checkout.python.read_text(encoding="utf-8").removeprefix("#!/bin/sh\n")
     script(checkout.python, f'case "$*" in *ensurepip*) exit 1 ;; esac\n{real}')
-    code, said = checkout.install()
+    code, received = checkout.install()
     assert code == 1
-    assert "sudo apt-get install python3-venv" in said
+    assert "sudo apt-get install python3-venv" in received
     assert not (checkout.folder / ".venv").exists()
     script(checkout.path / "python", real)  # another one, later on the list, can
-    code, said = checkout.install()
-    assert code == 0, said
+    code, received = checkout.install()
+    assert code == 0, received
 
 
 def test_uv_is_used_where_it_works(checkout: Checkout) -> None:
     """Field fault 95: uv is quick, but settings that only pip has must not be in vain."""
     script(checkout.path / "uv", "exit 127")  # as pyenv leaves behind
-    code, said = checkout.install()
-    assert code == 0, said
-    assert "with pip" in said
+    code, received = checkout.install()
+    assert code == 0, received
+    assert "with pip" in received
     shutil.rmtree(checkout.folder / ".venv")
     script(checkout.path / "uv", '[ "$1" = --version ] || { echo "no such index"; exit 2; }')
-    code, said = checkout.install()
-    assert code == 0, said
-    assert "no such index\nuv could not install them. Trying pip" in said
+    code, received = checkout.install()
+    assert code == 0, received
+    assert "no such index\nuv could not install them. Trying pip" in received
     assert checkout.has("alpha")
 
 
@@ -294,10 +294,10 @@ def test_real_uv_makes_the_same_environment(checkout: Checkout) -> None:
         pytest.skip("there is no uv on this machine")
     script(checkout.path / "uv", f'PATH="{os.environ["PATH"]}" exec "{uv}" --quiet "$@"')
     offline = {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(checkout.packages), "UV_NO_CONFIG": "1"}
-    code, said = checkout.install(**offline)
-    assert code == 0, said
-    assert "with uv" in said
-    assert "Trying pip" not in said, said
+    code, received = checkout.install(**offline)
+    assert code == 0, received
+    assert "with uv" in received
+    assert "Trying pip" not in received, received
     assert checkout.has("alpha")
     assert checkout.install("requirements-dev.lock", **offline)[0] == 0
     assert checkout.has("gamma")

@@ -25,7 +25,7 @@ from bot.storage.prompts.versions import Versions
 from bot.storage.redis.client import Redis
 from tests.llm.conftest import Connect, azure, clients, connect
 from tests.simulators.azure import AzureSimulator
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.bench import Bench
 
 __all__ = ["azure", "clients", "connect"]
@@ -58,7 +58,7 @@ def load(folder: Path, words: str) -> Template:
 def prompt(template: Template, *, accepts_images: bool = True) -> Prompt:
     inputs = PromptInputs(
         template=template,
-        said=said("And this?"),
+        received=received("And this?"),
         question="And this?",
         examples=template.examples,
         accepts_images=accepts_images,
@@ -149,12 +149,12 @@ async def test_people_s_questions_come_with_the_picture_where_models_see_and_its
     folder: Path, bench: Bench, accepts_images: bool
 ) -> None:
     bench.templates, bench.accepts_images = (load(folder, text()),), accepts_images
-    (turn,) = await bench.answer(said("And this?"))
+    (turn,) = await bench.answer(received("And this?"))
     example = bench.model.prompts[-1].messages[1]
     assert [part.data for part in example.parts if isinstance(part, Image)] == (
         [PNG] if accepts_images else []
     )
-    (kept,) = await bench.turns.sent(turn.said.address.conversation, turn.id)
+    (kept,) = await bench.turns.sent(turn.received.address.conversation, turn.id)
     assert all(part.data == b"" for part in kept.messages[1].parts if isinstance(part, Image))
     assert "a cup" in str(kept.messages[1])
 

@@ -10,7 +10,7 @@ from bot.domain.prompts import Example, Template
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.prompts import examples
 from bot.prompts.examples import choose, choose_why, rank
-from tests.support.acts import said
+from tests.support.acts import received
 
 VECTORS = {
     "north": [0.0, 1.0],
@@ -134,7 +134,7 @@ def test_examples_of_a_pool_stay_within_the_budget_and_the_template_s_own_always
 ) -> None:
     near = tuple(Example(user=f"{at}" * 200, assistant="x" * 200) for at in range(3))
     inputs = PromptInputs(
-        template=template(3), said=said("Why?"), question="Why?", examples=(OWN, *near), turns=()
+        template=template(3), received=received("Why?"), question="Why?", examples=(OWN, *near), turns=()
     )
     prompt = build_prompt(inputs, TokenBudget(context_tokens=context_tokens, output_tokens=100))
     assert prompt.examples == 2 * shown

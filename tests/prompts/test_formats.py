@@ -16,7 +16,7 @@ from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_promp
 from bot.prompts.formats import diff, from_jsonl, from_studio, to_jsonl, to_prompty, to_studio
 from bot.prompts.loader import FOLDER, load
 from bot.prompts.prompty import digest, read_text
-from tests.support.acts import said
+from tests.support.acts import received
 
 SETUP: dict[str, Any] = {
     "systemPrompt": "You answer questions about bicycles.\nBe short.",
@@ -73,7 +73,7 @@ FULL = Template(
 def turn(number: int) -> Turn:
     return Turn(
         id=f"t{number}",
-        said=said(),
+        received=received(),
         template="",
         messages=(say("user", "?"), say("assistant", f"answer {number}")),
         reply=Reply(text=""),
@@ -202,7 +202,7 @@ def test_every_way_in_which_a_setup_says_a_thing_is_read(
 def test_past_messages_bound_the_history_by_whole_turns(past: str | int, turns: int) -> None:
     template = from_studio(setup(pastMessagesToInclude=past), "x")
     history = [turn(number) for number in range(3)]
-    inputs = PromptInputs(template=template, said=said("Now?"), question="Now?", turns=history)
+    inputs = PromptInputs(template=template, received=received("Now?"), question="Now?", turns=history)
     prompt = build_prompt(inputs, TokenBudget(context_tokens=8000, output_tokens=1000))
     shown = [message.text for message in prompt.messages if message.text.startswith("answer")]
     assert shown == ["answer 0", "answer 1", "answer 2"][3 - turns :]

@@ -12,7 +12,7 @@ from bot.app.settings import Settings
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example
 from bot.domain.publications import Trial
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.patience import PATIENCE_S
 from tests.support.room import Room
 
@@ -48,7 +48,7 @@ async def ask(services: Services, text: str, event: str, channel: str = "") -> s
     """The answer of a worker."""
     room, stop = Room(), asyncio.Event()
     work = asyncio.create_task(services.worker([room]).run(stop))
-    await services.accept(said(text, event=event, conversation=f"test:{event}", channel=channel))
+    await services.accept(received(text, event=event, conversation=f"test:{event}", channel=channel))
     await until(lambda: room.replies)
     stop.set()
     await work

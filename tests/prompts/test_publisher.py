@@ -18,7 +18,7 @@ from bot.prompts.registry import TemplateRegistry
 from bot.storage.prompts.versions import Versions
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.patience import PATIENCE_S
 
 
@@ -70,7 +70,7 @@ class Publishing:
         return (await self.publisher.roll_back(name, number, author="Bob", reason="worse")).number
 
     def system(self, name: str = "answer", conversation: str = "", channel: str = "") -> str:
-        there = said(conversation=conversation, channel=channel) if conversation else None
+        there = received(conversation=conversation, channel=channel) if conversation else None
         return next((one.system for one in self.registry.templates(there) if one.name == name), "")
 
 
@@ -100,7 +100,7 @@ async def watching(registry: TemplateRegistry) -> AsyncGenerator[None]:
 async def test_the_files_count_until_something_is_published(editor: Publishing) -> None:
     await editor.registry.refresh()
     assert list(editor.registry.templates()) == list(FILES)
-    assert editor.registry.templates(said()) is editor.registry.templates()
+    assert editor.registry.templates(received()) is editor.registry.templates()
 
 
 async def test_a_publication_counts_over_its_file(editor: Publishing) -> None:

@@ -17,12 +17,12 @@ from bot.storage.prompts.proposals import Proposals
 from bot.storage.prompts.versions import Versions
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import ADA, BOB, said
+from tests.support.acts import ADA, BOB, received
 
 FIRST = Example(user="one?", assistant="two")
 TURN = Turn(
     id="t1",
-    said=said("How?"),
+    received=received("How?"),
     template="support@0",
     messages=(say("user", "How? "), say("assistant", "Like this.")),
     reply=Reply(text="Like this."),
@@ -125,6 +125,6 @@ async def test_old_proposals_go(redis: Redis, review: ProposalReview) -> None:
 
 async def test_what_waits_of_a_person_s_words_can_be_forgotten(redis: Redis, review: ProposalReview) -> None:
     await review.propose(TURN, "support", author="Bob")
-    await review.propose(replace(TURN, id="t2", said=said("Hm?", user=BOB)), "support", author="Bob")
+    await review.propose(replace(TURN, id="t2", received=received("Hm?", user=BOB)), "support", author="Bob")
     assert await Publications(redis).forget_examples(lambda one: one.asker.is_same(ADA)) == 1
     assert [one.asker for one in await review.all()] == [BOB]

@@ -303,8 +303,8 @@ class AzureSimulator:
         for name in behind.refuses:
             if name in body:
                 raise _unsupported(name, "unsupported_parameter")
-        said = self.answer(body["messages"])
-        answer = Answer(text=said) if isinstance(said, str) else said
+        received = self.answer(body["messages"])
+        answer = Answer(text=received) if isinstance(received, str) else received
         size = azure_wire.tokens(asked.raw.decode()) if self.cached_tokens == 0 else self.cached_tokens * 2
         azure = "/openai/" in request.path
         if not body.get("stream"):

@@ -185,8 +185,8 @@ class Courier:
         await self._sockets[-1].send_json(envelope)
         async with asyncio.timeout(self.delivery_timeout_s):
             ack = await self._acks[envelope_id]
-        said = ack.get("payload")
-        return 200, json.dumps(said) if said else ""
+        received = ack.get("payload")
+        return 200, json.dumps(received) if received else ""
 
     async def socket(self, request: web.BaseRequest) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()

@@ -94,14 +94,14 @@ class People(Courier):
             "trigger_id": self.workspace.views.trigger(user),
         }
         delivery = await self.hand_over("slash_commands", form, urlencode(form), form["trigger_id"])
-        said: Payload = (
+        received: Payload = (
             json.loads(delivery.body) if delivery.body.startswith("{") else {"text": delivery.body}
         )
-        if said.get("text"):
+        if received.get("text"):
             self.workspace.ephemeral.append(
-                {"channel": channel, "user": user, "markdown": said["text"], **said}
+                {"channel": channel, "user": user, "markdown": received["text"], **received}
             )
-        return said
+        return received
 
     async def press(self, message: Message, channel: str, user: str, good: bool = True) -> Delivery:
         """A person presses a rating button under a message."""

@@ -62,9 +62,9 @@ async def _answer(slack: SlackSimulator, adapter: SlackAdapter) -> None:
     engine = Engine()
     runner, slack.bot_url = await listening(adapter, engine)
     room = Room(slack, adapter, engine)
-    said = await room.asked(QUESTION, CHANNEL)
+    received = await room.asked(QUESTION, CHANNEL)
     reply = Reply(text=ANSWER, sources=SOURCES, rate=True, generated=True)
-    await adapter.close(await room.open(said), reply)
+    await adapter.close(await room.open(received), reply)
     await runner.cleanup()
 
 

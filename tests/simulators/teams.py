@@ -209,10 +209,10 @@ class TeamsSimulator:
             conversation, user, text, recipient={"id": BOT, "name": "Parley", "isTargeted": True}
         )
 
-    async def edit(self, said: Delivery, text: str) -> Delivery:
+    async def edit(self, received: Delivery, text: str) -> Delivery:
         """The person changes an earlier message."""
         changed: Activity = {
-            **said.activity,
+            **received.activity,
             "type": "messageUpdate",
             "text": text,
             "timestamp": _timestamp(),
@@ -220,9 +220,9 @@ class TeamsSimulator:
         changed["channelData"] = {**changed["channelData"], "eventType": "editMessage"}
         return await self.deliver(changed)
 
-    async def delete(self, said: Delivery) -> Delivery:
+    async def delete(self, received: Delivery) -> Delivery:
         """The person deletes an earlier message."""
-        gone: Activity = {**said.activity, "type": "messageDelete", "timestamp": _timestamp()}
+        gone: Activity = {**received.activity, "type": "messageDelete", "timestamp": _timestamp()}
         gone.pop("text", None)
         gone["channelData"] = {**gone["channelData"], "eventType": "softDeleteMessage"}
         return await self.deliver(gone)
@@ -334,8 +334,10 @@ class TeamsSimulator:
 
     def _told(self, conversation: str) -> list[dict[str, Any]]:
         """What was said in a conversation, as Graph tells it."""
-        said = self.messages.get(conversation, [])
-        return [told(one.id, "" if one.sender == BOT else one.sender, one.text, self.app_id) for one in said]
+        received = self.messages.get(conversation, [])
+        return [
+            told(one.id, "" if one.sender == BOT else one.sender, one.text, self.app_id) for one in received
+        ]
 
     def answers(self, conversation: str) -> list[Message]:
         """What the bot shows there, in order."""
@@ -585,11 +587,11 @@ class TeamsSimulator:
 
     async def _on_control_say(self, request: web.Request) -> web.Response:
         asked: dict[str, Any] = await request.json()
-        said = await self.say(
+        received = await self.say(
             asked["conversation"], asked.get("user", "alice"), asked["text"], asked.get("mention", False)
         )
         return web.json_response(
-            {"status": said.status, "body": said.body, "conversation": said.conversation}
+            {"status": received.status, "body": received.body, "conversation": received.conversation}
         )
 
     async def _on_control_faults(self, request: web.Request) -> web.Response:

@@ -32,8 +32,8 @@ class Graph:
     `status` is what it answers in place of anything else; `changes` are fields of messages, by their ids.
     """
 
-    def __init__(self, said: Callable[[str], list[Told]]) -> None:
-        self._said = said
+    def __init__(self, received: Callable[[str], list[Told]]) -> None:
+        self._said = received
         self.consents: set[str] = set()
         self.changes: dict[str, Told] = {}
         self.calls: list[str] = []
@@ -65,8 +65,8 @@ class Graph:
             raise web.HTTPNotFound(text='{"error": {"code": "NotFound"}}')
         if self.status != 200:
             raise web.HTTPServiceUnavailable(text="{}")
-        said = self._said(f"{room};messageid={root}" if root else room)
-        return [{**one, **self.changes.get(one["id"], {})} for one in said]
+        received = self._said(f"{room};messageid={root}" if root else room)
+        return [{**one, **self.changes.get(one["id"], {})} for one in received]
 
     async def _on_root(self, request: web.Request) -> web.Response:
         return web.json_response(self._messages(request)[0])

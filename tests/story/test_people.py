@@ -150,10 +150,10 @@ async def test_a_personal_chat_in_teams_is_answered_streamed(town: Town) -> None
 
 @pytest.mark.parametrize("kind", ["v2", "tacv2"])
 async def test_a_group_in_teams_gets_one_message_in_its_thread(town: Town, kind: str) -> None:
-    said = await town.teams.say(fresh("19:room-") + f"@thread.{kind}", "ada", "hello", mention=True)
-    answer = await town.teams.answered(said.conversation)
+    received = await town.teams.say(fresh("19:room-") + f"@thread.{kind}", "ada", "hello", mention=True)
+    answer = await town.teams.answered(received.conversation)
     assert answer.text == "You said: hello"
-    assert len(town.teams.answers(said.conversation)) == 1
+    assert len(town.teams.answers(received.conversation)) == 1
 
 
 async def test_in_a_group_in_teams_what_is_yours_is_shown_to_you_alone(town: Town) -> None:

@@ -19,7 +19,7 @@ def _where(event: str, conversation: str) -> Address:
     return Address(conversation=conversation, event=event)
 
 
-def said(
+def received(
     text: str = "hello",
     *,
     event: str = "e1",
@@ -43,8 +43,8 @@ def said(
 def forgets(event: str, *, user: User = ADA, channel: str = "") -> tuple[MessageReceived, MessageReceived]:
     """Somebody asks to be forgotten, and confirms it."""
     return (
-        said("forget me", event=f"{event} asks", user=user, channel=channel),
-        said("forget me now", event=event, user=user, channel=channel),
+        received("forget me", event=f"{event} asks", user=user, channel=channel),
+        received("forget me now", event=event, user=user, channel=channel),
     )
 
 
@@ -74,4 +74,4 @@ def stopped(conversation: str = "test:room") -> StopRequested:
     return StopRequested(id="stop", address=_where("stop", conversation), user=ADA, at=now())
 
 
-__all__ = ["ADA", "BOB", "deleted", "edited", "forgets", "rated", "said", "stopped"]
+__all__ = ["ADA", "BOB", "deleted", "edited", "forgets", "rated", "received", "stopped"]

@@ -19,7 +19,7 @@ from bot.domain.prompts import Prompt, ToolCall, ToolResult
 from bot.domain.turns import Delta
 from bot.tools import registry
 from bot.tools.registry import Tool
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.bench import ASSISTANT, Bench
 from tests.support.patience import PATIENCE_S
 from tests.support.room import words
@@ -75,12 +75,12 @@ async def test_a_package_s_tool_is_found_listed_and_called_by_a_model_whose_temp
         return [Delta(call=call("hours", place="Bern")), *words(finish="tool_calls")]
 
     bench.model.script = script
-    await bench.answer(said("When can I come?", event="a"))
+    await bench.answer(received("When can I come?", event="a"))
     assert [spec.name for spec in bench.model.prompts[0].tools] == ["hours"]
     assert bench.room.texts == ["Bern: 8 to 18, today"]
     bench.templates = (replace(ASSISTANT, tools=()),)
     bench.model.script = lambda prompt: words(f"{len(prompt.tools)} tools")
-    await bench.answer(said("And now?", event="b"))
+    await bench.answer(received("And now?", event="b"))
     assert bench.room.texts[-1] == "0 tools"
 
 
@@ -226,7 +226,7 @@ async def test_after_five_rounds_the_model_has_to_answer(bench: Bench) -> None:
         return words("enough")
 
     bench.model.script = script
-    await bench.answer(said("roll"))
+    await bench.answer(received("roll"))
     assert [bool(prompt.tools) for prompt in bench.model.prompts] == [True] * 4 + [False]
     assert bench.room.texts == ["enough"]
 
@@ -242,7 +242,7 @@ def rolling(prompt: Prompt) -> list[Delta | Exception]:
 async def test_each_round_is_reserved_for_with_what_the_tools_said(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.025/day")  # each call may take $0.01
     bench.model.script = rolling
-    (turn,) = await bench.answer(said("roll a die"))
+    (turn,) = await bench.answer(received("roll a die"))
     first, second = bench.model.prompts
     assert second.input_tokens > first.input_tokens
     assert turn.reply.text.startswith("Let me roll it. It shows 6 of 6.")
@@ -251,7 +251,7 @@ async def test_each_round_is_reserved_for_with_what_the_tools_said(bench: Bench)
 async def test_where_the_budget_ends_between_rounds_what_there_is_is_the_answer(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.015/day")
     bench.model.script = rolling
-    (turn,) = await bench.answer(said("roll a die"))
+    (turn,) = await bench.answer(received("roll a die"))
     assert len(bench.model.prompts) == 1
     assert (turn.outcome, len(turn.usage)) == ("answered", 1)
     assert turn.reply.text.startswith("Let me roll it.\n\n_Your budget for today")
@@ -260,6 +260,6 @@ async def test_where_the_budget_ends_between_rounds_what_there_is_is_the_answer(
 async def test_where_there_is_nothing_yet_the_refusal_is_the_answer(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.015/day")
     bench.model.script = lambda prompt: rolling(prompt)[1:]
-    (turn,) = await bench.answer(said("roll a die"))
+    (turn,) = await bench.answer(received("roll a die"))
     assert (turn.outcome, len(turn.usage)) == ("refused", 1)
     assert turn.reply.text.startswith("Your budget for today")

@@ -105,7 +105,7 @@ async def test_field_note_10_a_worker_killed_at_any_step_loses_and_doubles_nothi
     place: Place, step: Step, outcomes: dict[tuple[Place, Step], Outcome]
 ) -> None:
     left = outcomes[place, step]
-    assert [turn.said.text.split()[-1] for turn in left.turns] == list(QUESTIONS)
+    assert [turn.received.text.split()[-1] for turn in left.turns] == list(QUESTIONS)
     assert {turn.outcome for turn in left.turns} == {"answered"}
     assert {turn.reply.text for turn in left.turns} <= set(left.shown)
     assert (left.booked, left.unsettled) == (len(QUESTIONS), [])

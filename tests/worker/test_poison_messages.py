@@ -25,7 +25,7 @@ from tests.chaos.machines import RedisServer
 from tests.chaos.scene import KEY, Scene
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.bench import Bench
 from tests.support.processes import start
 from tests.support.room import words
@@ -138,7 +138,7 @@ async def test_an_event_that_ends_its_worker_twice_is_given_up_and_its_conversat
 
 def hello(room: str) -> MessageReceived:
     """A question in a conversation of its own."""
-    event = said("Hello", event=room)
+    event = received("Hello", event=room)
     return replace(event, address=replace(event.address, conversation=room))
 
 

@@ -16,7 +16,7 @@ from bot.llm.routing.router import Gateway
 from bot.storage.usage.cooldowns import Cooldowns
 from tests.llm.conftest import deployment
 from tests.simulators.azure import Answer, AzureSimulator, Deployed, Kind
-from tests.support.acts import said, stopped
+from tests.support.acts import received, stopped
 from tests.support.bench import ROOM, Bench
 
 KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
@@ -70,7 +70,7 @@ async def test_before_the_first_word_another_deployment_steps_in_and_nobody_noti
     bench: Bench, azure: AzureSimulator, kind: Kind, more: dict[str, Any]
 ) -> None:
     azure.fail(kind, deployment="a", **more)
-    (turn,) = await bench.answer(said("hello"))
+    (turn,) = await bench.answer(received("hello"))
     assert bench.room.texts == ["You said: hello"]
     assert asked(azure) == "ab"
     assert [one.deployment for one in turn.usage] == ["b"]
@@ -91,7 +91,7 @@ async def test_field_note_35_what_only_the_operator_can_mend_is_told_apart_and_t
 ) -> None:
     azure.fail(kind, deployment="a", times=-1)
     with caplog.at_level(logging.ERROR):
-        await bench.answer(*(said(f"hello {n}", event=f"e{n}") for n in range(3)))
+        await bench.answer(*(received(f"hello {n}", event=f"e{n}") for n in range(3)))
     assert bench.room.texts == [f"You said: hello {n}" for n in range(3)]
     (record,) = [one for one in caplog.records if one.levelno >= logging.ERROR]
     assert words in record.getMessage()
@@ -110,7 +110,7 @@ async def test_a_stream_that_breaks_is_gone_on_with_once_and_what_it_cost_is_est
     azure.answer = answer
     azure.interval_s = 0.01
     azure.fail(kind, deployment="a", after=3)
-    (turn,) = await bench.answer(said("count"))
+    (turn,) = await bench.answer(received("count"))
     assert bench.room.texts == [STORY]
     assert asked(azure) == "ab"
     broken, whole = turn.usage
@@ -118,7 +118,7 @@ async def test_a_stream_that_breaks_is_gone_on_with_once_and_what_it_cost_is_est
     assert broken.input_tokens > 0
     assert broken.output_tokens > 0
     assert (broken.usd or 0) > 0
-    await bench.answer(said("/sent", event="s"))
+    await bench.answer(received("/sent", event="s"))
     assert "Asked too: `a`: about" in bench.room.texts[-1]
 
 
@@ -129,7 +129,7 @@ async def test_a_stream_that_breaks_twice_keeps_what_was_shown_and_says_so(
     azure.answer = lambda messages: Answer(text=STORY, chunks=5)
     azure.interval_s = 0.01
     azure.fail("dropped", times=2, after=3)
-    (turn,) = await bench.answer(said("count"))
+    (turn,) = await bench.answer(received("count"))
     (text,) = bench.room.texts
     assert text.startswith("one two")
     assert "The answer broke off here" in text
@@ -143,7 +143,7 @@ async def test_field_note_33_a_refused_parameter_is_left_out_and_remembered(
 ) -> None:
     assert azure.deployments is not None
     azure.deployments["a"].refuses = ("stream_options",)
-    await bench.answer(said("hello"), said("and more", event="e2"))
+    await bench.answer(received("hello"), received("and more", event="e2"))
     assert bench.room.texts == ["You said: hello", "You said: and more"]
     assert ["stream_options" in one.body for one in azure.journal] == [True, False, False]
 
@@ -151,10 +151,10 @@ async def test_field_note_33_a_refused_parameter_is_left_out_and_remembered(
 @pytest.mark.usefixtures("gateway")
 async def test_what_the_api_finds_too_long_is_made_smaller_once(bench: Bench, azure: AzureSimulator) -> None:
     for number in range(3):
-        await bench.answer(said(f"{number} " + "word " * 300, event=f"e{number}"))
+        await bench.answer(received(f"{number} " + "word " * 300, event=f"e{number}"))
     before = len(azure.journal)
     azure.fail("too_long")
-    await bench.answer(said("And now?", event="now"))
+    await bench.answer(received("And now?", event="now"))
     first, second = list(azure.journal)[before:]
     assert len(second.body["messages"]) < len(first.body["messages"])
     assert bench.room.texts[-1].startswith("You said: And now?")
@@ -166,11 +166,11 @@ async def test_field_note_30_what_the_filter_stops_is_told_and_kept_out_of_later
     bench: Bench, azure: AzureSimulator
 ) -> None:
     azure.fail("blocked", categories=("hate",))
-    await bench.answer(said("something bad", event="bad"))
+    await bench.answer(received("something bad", event="bad"))
     azure.answer = lambda messages: Answer(text="Well then", finish="content_filter", filtered=("violence",))
-    await bench.answer(said("something worse", event="worse"))
+    await bench.answer(received("something worse", event="worse"))
     azure.answer = lambda messages: "fine"
-    turns = await bench.answer(said("something good", event="good"))
+    turns = await bench.answer(received("something good", event="good"))
     question, answer, last = bench.room.texts
     assert "hate (" in question
     assert "violence (" in answer
@@ -188,7 +188,7 @@ async def test_field_note_36_when_all_cool_down_the_seconds_are_told_and_answers
 ) -> None:
     for name in "ab":
         azure.fail("rate_limited", deployment=name, retry_after_s=2.4)
-    await bench.answer(said("first", event="e1"), said("second", event="e2"))
+    await bench.answer(received("first", event="e1"), received("second", event="e2"))
     assert bench.room.texts == ["You said: first", "You said: second"]
     assert any("answer in about 2 seconds" in text for _, text in bench.room.history)
     assert asked(azure)[:2] == "ab"
@@ -201,7 +201,7 @@ async def test_an_answer_that_a_person_stopped_is_priced_by_estimate(
 ) -> None:
     azure.answer = lambda messages: Answer(text=" ".join([STORY] * 100), chunks=500)
     azure.interval_s = 0.05
-    await bench.accept(said("count"))
+    await bench.accept(received("count"))
     async with bench.working():
         await bench.until(lambda: "one two" in "".join(bench.room.texts))
         await bench.accept(stopped())
@@ -217,7 +217,7 @@ async def test_a_second_is_asked_beside_one_that_is_silent_and_both_are_paid_for
 ) -> None:
     gateway.adopt(DeploymentConfig(deployments=gateway.every(), hedge_ms=50), KEYS)
     azure.fail("slow", deployment="a", first_s=30.0)
-    (turn,) = await bench.answer(said("hello"))
+    (turn,) = await bench.answer(received("hello"))
     assert bench.room.texts == ["You said: hello"]
     assert {(one.deployment, one.estimated) for one in turn.usage} >= {("b", False)}
     assert asked(azure).startswith("ab")

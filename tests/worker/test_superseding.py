@@ -13,7 +13,7 @@ from bot.domain.events import Attachment, MessageReceived
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.storage.redis.client import Redis
-from tests.support.acts import BOB, deleted, edited, said, stopped
+from tests.support.acts import BOB, deleted, edited, received, stopped
 from tests.support.bench import ROOM, Bench
 from tests.support.room import Room
 
@@ -37,10 +37,10 @@ class Slow:
 
 async def test_field_note_03_the_same_person_s_next_message_supersedes_their_answer(bench: Bench) -> None:
     slow = Slow(bench, "Once upon")
-    await bench.accept(said("first", event="a"))
+    await bench.accept(received("first", event="a"))
     async with bench.working():
         await slow.running.wait()
-        second = said("second", event="b")
+        second = received("second", event="b")
         await bench.accept(second)
         assert await bench.inbox.supersede(second)
         await bench.until(bench.idle)
@@ -52,7 +52,7 @@ async def test_field_note_11_a_question_that_is_changed_while_it_is_answered_is_
     bench: Bench,
 ) -> None:
     slow = Slow(bench, "Once upon")
-    await bench.accept(said("first", event="a"))
+    await bench.accept(received("first", event="a"))
     async with bench.working():
         await slow.running.wait()
         other = edited("another", "what?", event="x")
@@ -69,7 +69,7 @@ async def test_field_note_11_a_question_that_is_deleted_while_it_is_answered_is_
     bench: Bench,
 ) -> None:
     slow = Slow(bench, "Once upon")
-    await bench.accept(said("first", event="a"))
+    await bench.accept(received("first", event="a"))
     async with bench.working():
         await slow.running.wait()
         gone = deleted("a")
@@ -82,7 +82,7 @@ async def test_field_note_11_a_question_that_is_deleted_while_it_is_answered_is_
 
 async def test_an_answer_is_stopped_by_whoever_asked_or_has_leave(bench: Bench) -> None:
     slow = Slow(bench, "Once upon")
-    await bench.accept(said("first", event="a"))
+    await bench.accept(received("first", event="a"))
     async with bench.working():
         await slow.running.wait()
         wish = replace(stopped(), user=BOB)
@@ -94,11 +94,11 @@ async def test_an_answer_is_stopped_by_whoever_asked_or_has_leave(bench: Bench) 
 
 async def test_an_answer_that_was_to_stop_is_not_written_by_the_next_worker_either(bench: Bench) -> None:
     slow = Slow(bench, "Once upon")
-    await bench.accept(said("first", event="a"))
+    await bench.accept(received("first", event="a"))
     async with bench.working(drain_s=0.01):
         await slow.running.wait()
     assert await bench.inbox.stop(stopped()) == "accepted"
-    await bench.accept(said("second", event="b"))
+    await bench.accept(received("second", event="b"))
     assert await bench.inbox.stop(stopped()) == "duplicate"
     async with bench.working():
         await bench.until(bench.idle)
@@ -107,10 +107,10 @@ async def test_an_answer_that_was_to_stop_is_not_written_by_the_next_worker_eith
 
 async def test_a_question_without_any_answer_yet_is_still_seen_by_the_next(bench: Bench) -> None:
     slow = Slow(bench, "")
-    await bench.accept(said("first", event="a"))
+    await bench.accept(received("first", event="a"))
     async with bench.working():
         await slow.running.wait()
-        second = said("second", event="b")
+        second = received("second", event="b")
         await bench.accept(second)
         await bench.inbox.supersede(second)
         await bench.until(bench.idle)
@@ -126,12 +126,16 @@ async def test_field_note_03_what_the_same_person_still_waits_for_is_answered_wi
     bench: Bench,
 ) -> None:
     slow = Slow(bench, "Once upon")
-    await bench.accept(said("first", event="a"))
+    await bench.accept(received("first", event="a"))
     async with bench.working():
         await slow.running.wait()
-        other = replace(said("mine", event="x"), user=BOB)
+        other = replace(received("mine", event="x"), user=BOB)
         await bench.accept(other)
-        for event in (said("second", event="b"), said("usage", event="c"), said("third", event="d")):
+        for event in (
+            received("second", event="b"),
+            received("usage", event="c"),
+            received("third", event="d"),
+        ):
             await supersede(bench, event)
         await bench.until(bench.idle)
     turns = await bench.turns.turns(ROOM)
@@ -152,11 +156,11 @@ async def test_field_note_03_what_the_same_person_still_waits_for_is_answered_wi
 
 async def test_a_superseded_question_whose_answer_was_begun_elsewhere_is_told_so_there(bench: Bench) -> None:
     slow = Slow(bench, "Once upon")
-    await bench.accept(said("first", event="a"))
+    await bench.accept(received("first", event="a"))
     async with bench.working(drain_s=0.01):
         await slow.running.wait()
         await bench.until(lambda: bool(bench.room.texts))
-    await supersede(bench, said("second", event="b"))
+    await supersede(bench, received("second", event="b"))
     async with bench.working():
         await bench.until(bench.idle)
     assert bench.room.texts == ["_Not answered by itself: you wrote again._", "the next answer"]
@@ -165,8 +169,8 @@ async def test_a_superseded_question_whose_answer_was_begun_elsewhere_is_told_so
 
 async def test_a_file_of_a_superseded_message_is_named_to_the_model(bench: Bench) -> None:
     file = Attachment(id="f", name="plan.pdf", mime="application/pdf")
-    await bench.accept(replace(said("", event="a"), attachments=(file,)))
-    await supersede(bench, said("second", event="b"))
+    await bench.accept(replace(received("", event="a"), attachments=(file,)))
+    await supersede(bench, received("second", event="b"))
     async with bench.working():
         await bench.until(bench.idle)
     assert [m.text for m in bench.model.prompts[-1].messages if m.role == "user"][-2:] == [
@@ -176,7 +180,7 @@ async def test_a_file_of_a_superseded_message_is_named_to_the_model(bench: Bench
 
 
 async def test_nobody_supersedes_another_person_or_what_does_not_run(bench: Bench) -> None:
-    first, second = said("first", event="a"), said("second", event="b")
+    first, second = received("first", event="a"), received("second", event="b")
     await bench.accept(first, second)
     assert not await bench.inbox.supersede(first), "nothing runs yet"
     slow = Slow(bench, "Once upon")
@@ -204,14 +208,14 @@ async def test_by_a_setting_only_the_newest_question_is_answered_and_commands_an
         await work
 
     async with open_services(settings) as services:
-        await answer(services, said("mention-only", event="0"))
+        await answer(services, received("mention-only", event="0"))
         await answer(
             services,
-            said("hello", event="a"),
-            said("hello again", event="b"),
-            said("what is 2 + 2?", event="c"),
-            said("Bob, did you see that?", event="aside", addressed=False),
-            said("usage", event="d"),
+            received("hello", event="a"),
+            received("hello again", event="b"),
+            received("what is 2 + 2?", event="c"),
+            received("Bob, did you see that?", event="aside", addressed=False),
+            received("usage", event="d"),
         )
         shown = [turn.id for turn in await services.turns.turns(ROOM) if turn.outcome == "answered"]
     assert shown == ["0", *answered]

@@ -16,10 +16,10 @@ SLACKBOT = "USLACKBOT"
 def people(payload: Payload) -> set[str]:
     """The ids of the people whose names `parse` would like to know: who is mentioned, and who asks."""
     event = part(payload, "event")
-    said = str(event.get("text") or part(event, "message").get("text") or payload.get("text") or "")
-    asks = "<@" in said or event.get("channel_type") == "im"
+    received = str(event.get("text") or part(event, "message").get("text") or payload.get("text") or "")
+    asks = "<@" in received or event.get("channel_type") == "im"
     asker = event.get("user") if asks and not part(event, "user_profile") else None
-    named = mentioned(said) if "<@" in said else set[str]()
+    named = mentioned(received) if "<@" in received else set[str]()
     return named | {str(asker)} if asker else named
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -27,10 +28,11 @@ VARY_ACTION, CONFIRM_ACTION = "variations", "confirm"
 _BROADCAST = "here|channel|everyone"
 _UNFINISHED = re.compile(rf"[<@][^\s<>@]{{0,{HOLD_BACK}}}\Z")
 _SIGN = re.compile(
-    rf"(?P<entity><(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))|(?P<handle>(?<![\w@.+-])@(?={_BROADCAST}))"
-    r"|(?P<fence>^[ \t>]*(?:```|~~~))|(?P<tick>`+)|(?P<line>\n)",
-    re.M,
+    rf"<(?P<entity>(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))|@(?P<handle>(?<![\w@.+-]@)(?={_BROADCAST}))"
+    r"|`(?P<tick>`*)|\n(?P<line>(?:[ \t>]*(?P<fence>```|~~~))?)"
 )
+"""Each alternative begins with a sign of its own, so that the search passes over everything else at once."""
+_FENCE = re.compile(r"(?P<line>[ \t>]*(?P<fence>```|~~~))")  # where a line begins
 _MOST_LAST = 2_000  # characters of an unfinished line that are looked at again when more was written
 _BETWEEN = re.compile(r"[^\w<@#!^`]|(?<=\w{12})\w|(?=<)")  # where no sign is cut in two
 _NO_ADDRESS = ' \n\t<>`|"'  # signs that end an address
@@ -89,16 +91,18 @@ class Defusing:
         """
         pieces: list[str] = []
         at = self._at
-        for sign in _SIGN.finditer(self._text, at, end):
+        first = _FENCE.match(self._text, at, end) if self._text[at - 1 : at] in ("", "\n") else None
+        begun = first.end() if first else at
+        for sign in chain([first] if first else [], _SIGN.finditer(self._text, begun, end)):
             kind = sign.lastgroup
             if kind in ("entity", "handle"):
                 if kind == "entity" or not (self._fence or self._ticked or _in_address(sign)):
                     pieces += [self._text[at : sign.end()], _NOTHING]
                     at = sign.end()
-            elif kind == "fence":
-                mark = sign.group().lstrip(" \t>")
+            elif kind == "line" and (mark := sign["fence"]):
+                self._ticked = False
                 if self._fence in ("", mark):
-                    self._fence, self._ticked = ("" if self._fence else mark), False
+                    self._fence = "" if self._fence else mark
             elif not self._fence:
                 self._ticked = kind == "tick" and not self._ticked
         return "".join([*pieces, self._text[at:end]])

@@ -19,10 +19,10 @@ def mentioned(text: str) -> set[str]:
 def plain(text: str, bot: str, names: Mapping[str, str]) -> str:
     """`text` without the bot's mention, other mentions as names, links as Markdown, entities as signs."""
 
-    def said(sign: re.Match[str]) -> str:
+    def meaning(sign: re.Match[str]) -> str:
         return _said(sign.group(1), bot, names)
 
-    return html.unescape(_SIGN.sub(said, text)).strip() if "<" in text or "&" in text else text.strip()
+    return html.unescape(_SIGN.sub(meaning, text)).strip() if "<" in text or "&" in text else text.strip()
 
 
 def _said(sign: str, bot: str, names: Mapping[str, str]) -> str:

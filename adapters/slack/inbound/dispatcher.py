@@ -85,19 +85,19 @@ class Dispatcher:
         return ""
 
     async def _accept_posted(
-        self, said: MessageReceived, payload: Payload, workspace: Workspace, place: Origin
+        self, received: MessageReceived, payload: Payload, workspace: Workspace, place: Origin
     ) -> str:
         """A question that will not be answered does not stay visible."""
         try:
-            receipt = await self._accept(_within(said, place))
+            receipt = await self._accept(_within(received, place))
         except StateUnavailable:
-            self._later(posted_questions.take_back(workspace, said))
+            self._later(posted_questions.take_back(workspace, received))
             raise
         if receipt != "busy":
             return ""
-        self._later(posted_questions.take_back(workspace, said))
+        self._later(posted_questions.take_back(workspace, received))
         if "command" not in payload:
-            self._later(self._say(BUSY, said, workspace))
+            self._later(self._say(BUSY, received, workspace))
         return _told(BUSY) if "command" in payload else ""
 
     async def _posted(self, payload: Payload, workspace: Workspace, team: str) -> MessageReceived | None:
@@ -112,12 +112,12 @@ class Dispatcher:
         if payload.get("type") == "view_submission" and view.get("callback_id") == views.ASK_VIEW:
             user = User(id=str(person["id"]), tenant=team, name=str(person.get("name") or ""))
             opened = await workspace.api.call("conversations.open", {"users": user.id})
-            said = await posted_questions.in_channel(
+            received = await posted_questions.in_channel(
                 workspace, str(opened["channel"]["id"]), user, typed(view)
             )
-            if said is None:
+            if received is None:
                 raise StateUnavailable("a question from a form could not be shown, so it is not taken")
-            return said
+            return received
         return None
 
     async def _removed(self, payload: Payload, place: Origin) -> str:

@@ -49,9 +49,9 @@ async def in_channel(workspace: Workspace, channel: str, user: User, text: str) 
     )
 
 
-async def take_back(workspace: Workspace, said: MessageReceived) -> None:
+async def take_back(workspace: Workspace, received: MessageReceived) -> None:
     """Delete a question that could not be written down, and so will not be answered."""
-    data = said.address.data
+    data = received.address.data
     try:
         await workspace.api.call("chat.delete", {"channel": data["channel"], "ts": data["question"]})
     except PlatformUnavailable as error:

@@ -45,8 +45,8 @@ async def around(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedM
         if error.code not in NOT_A_MEMBER:
             raise
         raise NotAllowed(NO_MEMBER) from error
-    said: list[dict[str, Any]] = page.get("messages", [])
-    others = [one for one in reversed(said) if not ours & {one.get("user"), one.get("bot_id")}]
+    received: list[dict[str, Any]] = page.get("messages", [])
+    others = [one for one in reversed(received) if not ours & {one.get("user"), one.get("bot_id")}]
     return await _quoted(workspace, others, ours)
 
 
@@ -57,7 +57,7 @@ async def _quoted(
     people |= {person for message in kept for person in mentioned(str(message.get("text") or ""))}
     names = await workspace.names(people - ours, NAMES_PATIENCE_S) if people - ours else {}
     bot = (await workspace.bot()).user
-    said = [
+    received = [
         QuotedMessage(
             author=_author(message, names),
             text=_text(message, bot, names),
@@ -65,7 +65,7 @@ async def _quoted(
         )
         for message in kept
     ]
-    return tuple(quote for quote in said if quote.text)
+    return tuple(quote for quote in received if quote.text)
 
 
 async def _messages(workspace: Workspace, data: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:

@@ -122,8 +122,8 @@ class Entra:
         if pending is None or not hmac.compare_digest(pending.state.encode(), state):
             raise NotAllowed("That sign-in was begun in another window, or too long ago. Please try again.")
         if "error" in query:
-            said = (query.get("error_description") or query["error"]).splitlines() or ["(nothing)"]
-            raise NotAllowed(f"Microsoft Entra says: {said[0][:300]}")
+            received = (query.get("error_description") or query["error"]).splitlines() or ["(nothing)"]
+            raise NotAllowed(f"Microsoft Entra says: {received[0][:300]}")
         token = await self._redeem(query.get("code", ""), pending.verifier, redirect_uri)
         try:
             claims = await self._claims(token, pending.nonce)
@@ -165,8 +165,8 @@ class Entra:
         if status == 200 and isinstance(answer.get("id_token"), str):
             return str(answer["id_token"])
         # The description names what is wrong (AADSTS7000215: invalid client secret) and holds no secret.
-        said = str(answer.get("error_description", answer.get("error", status)))[:300]
-        log.error("Microsoft Entra refused a sign-in to the studio: %s", said)
+        received = str(answer.get("error_description", answer.get("error", status)))[:300]
+        log.error("Microsoft Entra refused a sign-in to the studio: %s", received)
         raise NotAllowed(
             "Microsoft Entra did not complete the sign-in. Try again; the server's log says why."
         )

@@ -168,11 +168,11 @@ def partial_image_frame(event: str, post: str, at: int, image: Image) -> Partial
 async def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
     """A kept turn in the shapes of the live feed, as `reader` rated it."""
     rating = turn.ratings.get(reader.id)
-    event = turn.said.address.data.get("message", turn.said.id)
+    event = turn.received.address.data.get("message", turn.received.id)
     post = turn.post.id if turn.post else ""
     at = milliseconds(turn.ended_at)
     return PastTurn(
-        asked=QuestionFrame(event=event, at=milliseconds(turn.said.at), text=turn.said.text),
+        asked=QuestionFrame(event=event, at=milliseconds(turn.received.at), text=turn.received.text),
         closed=await done_frame(conversation, event, post, at, turn.reply),
         good=rating.good if rating else None,
     )

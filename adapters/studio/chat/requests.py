@@ -60,7 +60,7 @@ Taken = tuple[Event, QuestionFrame | None]
 """An event, and what the open pages are told of it."""
 
 
-def said(conversation: str, body: bytes, user: User) -> Taken:
+def message(conversation: str, body: bytes, user: User) -> Taken:
     """The person typed something."""
     words = _read(body, _TextRequest)
     act = _act(conversation, words.id, user)
@@ -108,7 +108,7 @@ def rated(conversation: str, body: bytes, user: User) -> Taken:
 
 
 ACTS: dict[str, Callable[[str, bytes, User], Taken]] = {
-    "messages": said,
+    "messages": message,
     "edit": edited,
     "stop": stopped,
     "rating": rated,

@@ -159,7 +159,7 @@ def _before(request: web.Request) -> int | None:
 
 
 def _texts(turn: Turn) -> tuple[str, ...]:
-    return turn.said.text, turn.reply.text, turn.said.user.name, turn.template
+    return turn.received.text, turn.reply.text, turn.received.user.name, turn.template
 
 
 def _reason(reason: str) -> str:

@@ -246,10 +246,10 @@ def _edited(activity: Activity) -> Event:
 
 def _restored(activity: Activity) -> Event | None:
     """A deleted message that was put back: its answer may still stand there, but is known no more."""
-    said = _said(activity)
-    if not isinstance(said, MessageReceived) or not said.addressed:
+    received = _said(activity)
+    if not isinstance(received, MessageReceived) or not received.addressed:
         return None
-    return replace(said, id=f"{said.id}:restored:{_mark(activity)}", restores=said.id)
+    return replace(received, id=f"{received.id}:restored:{_mark(activity)}", restores=received.id)
 
 
 def _mark(activity: Activity, text: str = "") -> str:

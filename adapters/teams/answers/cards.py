@@ -49,8 +49,8 @@ def group_settings_card(viewer: str) -> Fields:
 
 def confirming(command: str) -> Fields:
     """The button that says the command which confirms what the message asks about."""
-    said = {"type": "messageBack", "text": command, "displayText": command, "value": {ABOUT: "command"}}
-    return _card([], [{"type": "Action.Submit", "title": "Delete", "data": {"msteams": said}}])
+    text_card = {"type": "messageBack", "text": command, "displayText": command, "value": {ABOUT: "command"}}
+    return _card([], [{"type": "Action.Submit", "title": "Delete", "data": {"msteams": text_card}}])
 
 
 def of_picture() -> Fields:
@@ -108,7 +108,7 @@ def sent(markdown: str) -> Fields:
     return _card([*_shown(first), *([_text(rest, isSubtle=True)] if rest else [])], [])
 
 
-def said(words: str) -> Fields:
+def text_card(words: str) -> Fields:
     """A card of a few words."""
     return _card([_text(words)], [])
 

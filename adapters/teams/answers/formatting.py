@@ -36,7 +36,7 @@ SOURCES = 20
 _REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
 """Text without any of these needs no tree."""
 _MEANT = re.compile(
-    r"(?P<kept><[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|<[^\s<>@]+@[^\s<>@]+>)"
+    r"<(?P<kept>[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|[^\s<>@]+@[^\s<>@]+>)"
     r"|!(?=\[(?:[^\[\]]|\[[^\[\]]*\])*\][\[(])|<(?=[a-z/!?])",
     re.I,
 )
@@ -276,7 +276,9 @@ def _tame(text: str) -> str:
 
 
 def _tamed(found: re.Match[str]) -> str:
-    return found["kept"] or ("&lt;" if found[0] == "<" else "")
+    if found["kept"]:
+        return found[0]
+    return "&lt;" if found[0] == "<" else ""
 
 
 def _table(node: Node) -> list[str]:

@@ -60,9 +60,9 @@ class SettingsDialogs:
         try:
             return cards.in_dialog(await self._card(activity, verb, data))
         except Refused as refused:
-            return cards.said(str(refused))
+            return cards.text_card(str(refused))
         except StateUnavailable:
-            return cards.said(AWAY)
+            return cards.text_card(AWAY)
 
     async def _card(self, activity: Activity, verb: str, data: Fields) -> Fields:
         """Do what was pressed, and show how things are now. Raises Refused, StateUnavailable."""
@@ -95,15 +95,15 @@ class SettingsDialogs:
                 _user(activity), talk(activity.tenant, conversation), post_id(conversation, shown)
             )
         except Refused as refused:
-            return cards.said(str(refused))
+            return cards.text_card(str(refused))
         except StateUnavailable:
-            return cards.said(AWAY)
+            return cards.text_card(AWAY)
         return cards.sent(text)
 
 
-def asks_for_settings(said: MessageReceived) -> bool:
+def asks_for_settings(received: MessageReceived) -> bool:
     """Whether somebody wrote exactly `settings`, to the bot."""
-    return said.addressed and said.text.strip().lower() in ("settings", "/settings")
+    return received.addressed and received.text.strip().lower() in ("settings", "/settings")
 
 
 def _dialog(title: str, card: Fields) -> Fields:

@@ -267,8 +267,8 @@ def _explain(message: str, shape: type[msgspec.Struct]) -> tuple[_Path, str]:
         return path, f"{'.'.join(map(str, path))}: {words}" if path else words
     name = unknown[1]
     if "key" in name.lower() and name != "key_env":
-        said = f"{name!r} is unknown; a key never stands in this file: `key_env` names its variable"
-        return [*path, name], said
+        received = f"{name!r} is unknown; a key never stands in this file: `key_env` names its variable"
+        return [*path, name], received
     near = difflib.get_close_matches(
         name, [*shape.__struct_fields__, *Prices.__struct_fields__, "deployments"], n=1
     )

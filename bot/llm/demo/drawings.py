@@ -75,8 +75,8 @@ def understood(request: str) -> list[Figure]:
             continue
         name = ALSO.get(name, name)
         thing = THINGS[name]
-        said = next((w for w in reversed(words[max(since, at - 3) : at]) if w in COLOURS), thing.colour)
-        figure = Figure(name, thing, COLOURS[said])
+        received = next((w for w in reversed(words[max(since, at - 3) : at]) if w in COLOURS), thing.colour)
+        figure = Figure(name, thing, COLOURS[received])
         since = at
         if figure not in found:
             found.append(figure)

@@ -177,8 +177,8 @@ def reply(prompt: Prompt) -> str:
     if prompt.template.startswith("rewrite@"):  # a wish for a picture (`bot.generation.image_prompt`)
         nearest, likeness = nearest_example(question, shots)
         return nearest[1] if nearest and likeness >= SAME else question
-    said = [words for words, _ in talked if words]
-    answer = _answer(prompt, question, given, said, shots, history)
+    context = [words for words, _ in talked if words]
+    answer = _answer(prompt, question, given, context, shots, history)
     if any(message.role == "assistant" for message in history):
         return answer
     return f"{answer}\n\n{INTRODUCTION}"
@@ -204,7 +204,7 @@ def _answer(
     prompt: Prompt,
     question: str,
     given: str,
-    said: list[str],
+    context: list[str],
     shots: Sequence[Message],
     history: Sequence[Message],
 ) -> str:
@@ -227,7 +227,7 @@ def _answer(
     nearest, likeness = nearest_example(question, shots)
     if nearest and likeness >= SAME:
         return nearest[1]
-    if found := rules.answer(question, said):
+    if found := rules.answer(question, context):
         return found
     if sums_up:
         return rules.shortened(question)

@@ -39,7 +39,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
 }
 
 
-def arithmetic(question: str, said: Sequence[str]) -> str | None:
+def arithmetic(question: str, statements: Sequence[str]) -> str | None:
     """`What is 12 * (3 + 4)?`, also with words for the signs and per cents."""
     if len(question) > MAX_QUESTION:
         return None
@@ -88,7 +88,7 @@ def _value(node: ast.expr) -> float:
 # ------------------------------------------------------------------ the calendar
 
 
-def calendar(question: str, said: Sequence[str]) -> str | None:
+def calendar(question: str, statements: Sequence[str]) -> str | None:
     """What day it is, or will be in so many days or weeks; what time it is."""
     text = question.lower()
     today = datetime.now(UTC)
@@ -122,10 +122,10 @@ _FACT = re.compile(
 )
 
 
-def facts(said: Sequence[str]) -> dict[str, str]:
+def facts(statements: Sequence[str]) -> dict[str, str]:
     """What the person told of themselves, by what it is about; the later word holds."""
     known: dict[str, str] = {}
-    for text in said:
+    for text in statements:
         for found in _FACT.finditer(text):
             if (
                 re.match(r"\s*(what|which|where|who|how|do|is|are|can)\b", text, re.IGNORECASE)
@@ -143,10 +143,10 @@ def facts(said: Sequence[str]) -> dict[str, str]:
     return known
 
 
-def memory(question: str, said: Sequence[str]) -> str | None:
+def memory(question: str, statements: Sequence[str]) -> str | None:
     """What the person told before: `what is my name?`, `where do I live?`, `what do you know about me?`."""
     text = question.lower()
-    known = facts(said)
+    known = facts(statements)
     if re.search(r"\bwho am i\b|\bmy name\b.*\?|\bwhat('s| is) my name\b|\bdo you know my name\b", text):
         return f"Your name is {known['name']}." if "name" in known else "You haven't told me your name yet."
     asked = re.search(
@@ -170,24 +170,24 @@ def memory(question: str, said: Sequence[str]) -> str | None:
         if not known:
             return "Nothing yet: tell me something, such as your name."
         return "You told me:\n\n" + "\n".join(f"- {_sentence(what, value)}" for what, value in known.items())
-    return _said(text, said)
+    return _said(text, statements)
 
 
-def _said(text: str, said: Sequence[str]) -> str | None:
+def _said(text: str, statements: Sequence[str]) -> str | None:
     if not re.search(
         r"\bwhat (did|have) i (just )?(say|said|write|ask)\b|\brepeat (that|what i said)\b", text
     ):
         return None
-    if not said:
+    if not statements:
         return "That was the first thing you said to me."
     if "first" in text:
-        return f"The first thing you said was: “{said[0].strip()}”"
+        return f"The first thing you said was: “{statements[0].strip()}”"
     if re.search(r"\b(so far|all|everything|until now)\b", text):
-        return "You said:\n\n" + "\n".join(f"{n}. {one.strip()}" for n, one in enumerate(said, 1))
-    return f"You said: “{said[-1].strip()}”"
+        return "You said:\n\n" + "\n".join(f"{n}. {one.strip()}" for n, one in enumerate(statements, 1))
+    return f"You said: “{statements[-1].strip()}”"
 
 
-def told(question: str, said: Sequence[str]) -> str | None:
+def told(question: str, statements: Sequence[str]) -> str | None:
     """A nod to something that the person tells of themselves, so that they know it was taken in."""
     if question.rstrip().endswith("?"):
         return None
@@ -240,12 +240,12 @@ def asks_summary(question: str) -> bool:
     return asked is not None and not question[asked.end() :].strip()
 
 
-def summary(question: str, said: Sequence[str]) -> str | None:
+def summary(question: str, statements: Sequence[str]) -> str | None:
     """The sentences that say most, in their order, when a text is given to be summarised."""
     asked = _ASKS_SUMMARY.match(question)
     if not asked:
         return None
-    text = question[asked.end() :].strip() or (said[-1] if said else "")
+    text = question[asked.end() :].strip() or (statements[-1] if statements else "")
     return shortened(text) if text else "Paste the text after the word “summarise”, and I'll shorten it."
 
 
@@ -264,7 +264,7 @@ def shortened(text: str, sentences: int = 3) -> str:
     return "\n".join(f"- {all_of_it[n]}" for n in sorted(best))
 
 
-def listing(question: str, said: Sequence[str]) -> str | None:
+def listing(question: str, statements: Sequence[str]) -> str | None:
     """Things that are separated by commas or lines, as a list."""
     asked = _ASKS_LIST.match(question)
     if not asked:
@@ -277,7 +277,7 @@ def listing(question: str, said: Sequence[str]) -> str | None:
     return "\n".join(f"{n}. {one}" for n, one in enumerate(things, 1))
 
 
-def counting(question: str, said: Sequence[str]) -> str | None:
+def counting(question: str, statements: Sequence[str]) -> str | None:
     """How many words, letters, lines or sentences a text has."""
     asked = _ASKS_COUNT.search(question)
     text = question[asked.end() :].strip() if asked else ""
@@ -294,13 +294,13 @@ def counting(question: str, said: Sequence[str]) -> str | None:
     return f"**{counted}** {what if counted != 1 else what.removesuffix('s')}."
 
 
-def greeting(question: str, said: Sequence[str]) -> str | None:
+def greeting(question: str, statements: Sequence[str]) -> str | None:
     """Hello, thanks, goodbye."""
     text = question.strip().lower().rstrip("!.? ")
     if re.fullmatch(
         r"(hi|hello|hey|hallo|good (morning|afternoon|evening)|bonjour|grüezi|hola)( \w+)?", text
     ):
-        name = facts(said).get("name")
+        name = facts(statements).get("name")
         return f"Hello{f', {name}' if name else ''}! What can I do for you?"
     if re.fullmatch(r"(many )?(thanks|thank you|cheers|merci|danke)( .{0,20})?", text):
         return "You're welcome!"
@@ -309,7 +309,7 @@ def greeting(question: str, said: Sequence[str]) -> str | None:
     return None
 
 
-def about(question: str, said: Sequence[str]) -> str | None:
+def about(question: str, statements: Sequence[str]) -> str | None:
     """What it is, when it is asked about itself."""
     text = question.strip().lower().rstrip("!.? ")
     if not re.fullmatch(
@@ -326,11 +326,11 @@ RULES: tuple[Rule, ...] = (greeting, about, memory, told, counting, summary, lis
 _OF_TEXTS: tuple[Rule, ...] = (counting, summary, listing, arithmetic)
 
 
-def answer(question: str, said: Sequence[str]) -> str | None:
+def answer(question: str, statements: Sequence[str]) -> str | None:
     """What the first rule that fits says. Only the rules about texts read the whole of a long question."""
     for rule in RULES:
         asked = question if rule in _OF_TEXTS else question[:MAX_QUESTION]
-        if (found := rule(asked, said)) is not None:
+        if (found := rule(asked, statements)) is not None:
             return found
     return None
 

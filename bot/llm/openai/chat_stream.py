@@ -244,13 +244,13 @@ class ChatStream:
         return "".join(text)
 
     def _choose(self, choice: _Choice, text: list[str]) -> None:
-        said = choice.delta
-        if said:
-            if said.content:
-                text.append(said.content)
-            if said.refusal:
-                text.append(said.refusal)
-            for call in said.tool_calls or ():
+        received = choice.delta
+        if received:
+            if received.content:
+                text.append(received.content)
+            if received.refusal:
+                text.append(received.refusal)
+            for call in received.tool_calls or ():
                 self._gather(call)
         if choice.finish_reason:
             self.finish = choice.finish_reason

@@ -45,10 +45,10 @@ def verdicts(results: object) -> Iterator[Verdict]:
     The shapes: https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter-annotations
     """
     for category, verdict in record(results).items():
-        said = record(verdict)
-        stopped, severity = bool(said.get("filtered")), str(said.get("severity") or "")
+        received = record(verdict)
+        stopped, severity = bool(received.get("filtered")), str(received.get("severity") or "")
         if severity not in _SEVERITIES[2:]:
-            severity = "detected" if stopped or said.get("detected") else "safe"
+            severity = "detected" if stopped or received.get("detected") else "safe"
         if severity != "safe" or stopped:
             yield Verdict(category, severity, stopped)
 
@@ -57,16 +57,18 @@ def note(notes: dict[str, str], where: str, results: object) -> None:
     """Keep what was noted, as {"answer violence": "medium, stopped"}; of the same category the worst."""
     for one in verdicts(results):
         name = f"{where} {one.category[:_LONGEST]}"
-        said = f"{one.severity}, stopped" if one.stopped else one.severity
-        if _rank(said) > _rank(notes.get(name, "safe")):
-            notes[name] = said
+        received = f"{one.severity}, stopped" if one.stopped else one.severity
+        if _rank(received) > _rank(notes.get(name, "safe")):
+            notes[name] = received
 
 
 def note_prompt(notes: dict[str, str], results: object) -> None:
     """As `note`, for the annotations of a prompt, a list with one for each message that was looked at."""
     for one in cast("list[object]", results) if isinstance(results, list) else []:
-        said = record(one)
-        note(notes, "question", said.get("content_filter_results") or said.get("content_filter_result"))
+        received = record(one)
+        note(
+            notes, "question", received.get("content_filter_results") or received.get("content_filter_result")
+        )
 
 
 def blocked(what: str, results: object, notes: Mapping[str, str] | None = None) -> ContentFiltered:
@@ -108,6 +110,6 @@ def _inner(body: Mapping[str, Any]) -> dict[str, Any]:
     return record(body.get("innererror") or body.get("inner_error"))
 
 
-def _rank(said: str) -> tuple[int, int]:
-    severity, _, stopped = said.partition(", ")
+def _rank(received: str) -> tuple[int, int]:
+    severity, _, stopped = received.partition(", ")
     return _SEVERITIES.index(severity), len(stopped)

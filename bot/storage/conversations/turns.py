@@ -119,7 +119,7 @@ class Turns:
         if stored:
             return stored.decode()
         turn = _read(first) if first else None
-        return turn.said.user.id if turn is not None else None
+        return turn.received.user.id if turn is not None else None
 
     async def release(self, conversations: Iterable[str]) -> None:
         """Let these conversations be without an owner in a day; until then nobody else can take one over."""

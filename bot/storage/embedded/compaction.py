@@ -63,15 +63,15 @@ class Compaction:
         """Begin and see it done. A rewrite that was begun before may hold what was deleted since."""
         await self._idle()
         await self._redis.call("BGREWRITEAOF")
-        said = await self._idle()
-        return said.get("aof_last_bgrewrite_status") == "ok"
+        received = await self._idle()
+        return received.get("aof_last_bgrewrite_status") == "ok"
 
     async def _idle(self) -> dict[str, Any]:
         async with asyncio.timeout(_PATIENCE_S):
             while True:
-                (said,) = await self._redis.info()
-                if not said.get("aof_rewrite_in_progress") and not said.get("aof_rewrite_scheduled"):
-                    return said
+                (received,) = await self._redis.info()
+                if not received.get("aof_rewrite_in_progress") and not received.get("aof_rewrite_scheduled"):
+                    return received
                 await asyncio.sleep(_LOOK_S)
 
     async def _quietly(self) -> None:

@@ -83,10 +83,10 @@ class Server:
     async def condition(self) -> Condition:
         """How the server is. Takes up to 5 s when it does not answer."""
         try:
-            said = await self._redis.call("INFO", "persistence")
+            output = await self._redis.call("INFO", "persistence")
         except StateUnavailable:
             return "silent" if await asyncio.to_thread(self.runs) else "gone"
-        return "loading" if said.get("loading") else "up"
+        return "loading" if output.get("loading") else "up"
 
     def runs(self) -> bool:
         """Whether a server holds the lock of this directory."""
@@ -247,8 +247,8 @@ class Server:
         return f"was ended by {name}{hint}"
 
     def _last_words(self) -> str:
-        said = self._said()
-        return f": {said[-1]}" if said else ""
+        output = self._said()
+        return f": {output[-1]}" if output else ""
 
     def _said(self) -> list[str]:
         """What the log holds since the last start, without process ids and times."""
@@ -262,12 +262,12 @@ class Server:
 
     def _failure(self, program: str) -> ConfigError:
         """Why the last start failed."""
-        said = self._said()
-        if full := next((line for line in said if _SAYS_FULL.search(line)), None):
+        output = self._said()
+        if full := next((line for line in output if _SAYS_FULL.search(line)), None):
             return DiskFull(f"{self.folder} has no room for what Redis has to write: {full}")
-        if damage := next((line for line in said if _SAYS_DAMAGED.search(line)), None):
+        if damage := next((line for line in output if _SAYS_DAMAGED.search(line)), None):
             return DataLost(_damaged(self.folder, program, damage))
-        last = f"The last line there: {said[-1]}" if said else ""
+        last = f"The last line there: {output[-1]}" if output else ""
         return ConfigError(f"The embedded Redis did not start; {self.folder / LOG} says why. {last}".rstrip())
 
 

@@ -140,38 +140,38 @@ class _PersonCollector:
                 self._quoted(conversation, event)
 
     def _turn(self, conversation: str, turn: Turn) -> None:
-        said = turn.said
+        received = turn.received
         rating = turn.ratings.get(self._found.user.id)
-        if rating is not None and said.user.tenant == self._found.user.tenant:
+        if rating is not None and received.user.tenant == self._found.user.tenant:
             self._conversations.add(conversation)
             self._write(rating.comment, turn.ended_at)
-        if not self._is_theirs(said.user, said.at):
-            self._quoted(conversation, said)
+        if not self._is_theirs(received.user, received.at):
+            self._quoted(conversation, received)
             return
         self._conversations.add(conversation)
-        self._names.add(said.user.name)
+        self._names.add(received.user.name)
         if not turn.template.startswith("/"):  # the words of a command are nobody's own
-            self._said(said)
+            self._said(received)
         for message in turn.messages:
             if message.role == "user":
                 for name, text in _FILE.findall(message.text):
-                    self._write(name, said.at)
-                    self._write(text, said.at)
+                    self._write(name, received.at)
+                    self._write(text, received.at)
 
-    def _said(self, said: MessageReceived) -> None:
-        self._write(said.text, said.at)
-        for attachment in said.attachments:
-            self._write(attachment.name, said.at)
+    def _said(self, received: MessageReceived) -> None:
+        self._write(received.text, received.at)
+        for attachment in received.attachments:
+            self._write(attachment.name, received.at)
 
-    def _quoted(self, conversation: str, said: MessageReceived) -> None:
+    def _quoted(self, conversation: str, received: MessageReceived) -> None:
         user = self._found.user
-        if said.user.tenant != user.tenant:
+        if received.user.tenant != user.tenant:
             return
-        for quote in said.quotes:
+        for quote in received.quotes:
             if quote.by == user.id if quote.by else quote.author in self._names:
                 self._conversations.add(conversation)
                 self._names.add(quote.author)
-                self._write(quote.text, quote.at or said.at)
+                self._write(quote.text, quote.at or received.at)
 
     def _is_theirs(self, user: User, at: datetime) -> bool:
         return user.is_same(self._found.user) and (self._until is None or at <= self._until)
@@ -188,9 +188,9 @@ async def spare(redis: Redis, found: PersonData, passages: Passages) -> None:
     def look(batch: Sequence[StoredConversation]) -> None:
         for one in batch:
             for turn in read_turns(one.turns):
-                user = turn.said.user
+                user = turn.received.user
                 if user.tenant == found.user.tenant and user.id != found.user.id:
-                    passages.spare(turn.said.text, turn.ended_at, user.id)
+                    passages.spare(turn.received.text, turn.ended_at, user.id)
 
     if passages:
         async for batch in conversations(redis):

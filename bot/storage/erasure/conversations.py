@@ -127,12 +127,12 @@ class PersonConversations:
         known, everything = self._known.get(one.name, KnownText()), one.name in self.names
         for raw in one.turns:
             for turn in read_turns([raw]):
-                if not self._is_theirs(turn.said):
+                if not self._is_theirs(turn.received):
                     known.learn([turn])
-                if turn.said.user.is_same(self._user):
-                    if not self._is_theirs(turn.said) and (new := self.redaction.answer(raw)) is not raw:
+                if turn.received.user.is_same(self._user):
+                    if not self._is_theirs(turn.received) and (new := self.redaction.answer(raw)) is not raw:
                         found.append(("turns", raw, new, turn.id))
-                elif self._is_near(turn.said):
+                elif self._is_near(turn.received):
                     self._note(found, "turns", raw, turn.id, everything)
         for raw in one.events:
             for event in events_of([raw]):

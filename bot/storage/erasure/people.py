@@ -89,7 +89,7 @@ class Erasure:
             commands = [("LRANGE", keys.of(kind, one), 0, -1) for one in batch for kind in ("turns", "inbox")]
             stored = await self._redis.many(commands)
             for turns, events in zip(stored[::2], stored[1::2], strict=True):
-                theirs = [turn for turn in read_turns(turns) if turn.said.user.is_same(user)]
+                theirs = [turn for turn in read_turns(turns) if turn.received.user.is_same(user)]
                 rooms += bool(theirs)
                 answers += len(theirs)
                 pictures += sum(len(refs(turn)) for turn in theirs)

@@ -178,7 +178,7 @@ class Tenants:
         name, gone = keys.of("turns", conversation), 0
         for raw in await self._redis.call("LRANGE", name, 0, -1):
             for turn in read_turns([raw]):
-                if turn.said.at <= uninstalled.at:
+                if turn.received.at <= uninstalled.at:
                     await self._turns.erase(conversation, turn)
                     gone += int(await self._redis.call("LREM", name, 1, raw))
         await self._redis.call("DEL", keys.of("summary", conversation))
@@ -221,7 +221,7 @@ class Tenants:
 
 def _acts(turns: Iterable[bytes], events: Iterable[bytes]) -> Iterator[BaseEvent]:
     """Everything that people did in a conversation, as far as it can be read."""
-    yield from (turn.said for turn in read_turns(turns))
+    yield from (turn.received for turn in read_turns(turns))
     yield from (event for event in map(read_event, events) if event is not None)
 
 

@@ -38,11 +38,11 @@ class PreferenceStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def effective(self, said: MessageReceived) -> Preference:
+    async def effective(self, received: MessageReceived) -> Preference:
         """What counts for this message: what its channel chose goes before what the person chose."""
-        user, conversation = said.user, said.address.conversation
+        user, conversation = received.user, received.address.conversation
         channel, quiet, person, tenant = await self._read(
-            _key(_place(user, "" if said.direct else said.channel)),
+            _key(_place(user, "" if received.direct else received.channel)),
             keys.of_tenant("choice", user.tenant, "talk", conversation),
             _key(_place(user, "")),
             _key(Place(tenant=user.tenant)),
@@ -75,9 +75,9 @@ class PreferenceStore:
             chosen |= {"template": template, "author": ""}
         await self._write(_place(user, channel), chosen)
 
-    async def set_quiet(self, said: MessageReceived, quiet: bool) -> None:
+    async def set_quiet(self, received: MessageReceived, quiet: bool) -> None:
         """Whether to wait for a mention in this conversation."""
-        place = keys.of_tenant("choice", said.user.tenant, "talk", said.address.conversation)
+        place = keys.of_tenant("choice", received.user.tenant, "talk", received.address.conversation)
         await self._redis.many(_writing(place, {"quiet": "1" if quiet else ""}))
 
     async def forget(self, user: User) -> bool:

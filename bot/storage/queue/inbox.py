@@ -253,7 +253,7 @@ class Inbox:
         Said again, because the answer was lost, it changes nothing more and is no error.
         """
         conversation, turn, charge = claim.conversation, request.turn, request.charge
-        user = turn.said.user if turn else None
+        user = turn.received.user if turn else None
         names = [
             keys.of("lease", conversation),
             keys.ready(claim.shard),

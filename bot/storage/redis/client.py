@@ -203,18 +203,18 @@ class Redis:
     async def check(self) -> list[CheckResult]:
         """What `parley check` says of Redis. Never raises."""
         try:
-            said = await self.info()
+            servers_info = await self.info()
         except StateUnavailable as error:
             words = f"{error}. Is REDIS_URL right, and the server running?"
             return [CheckResult(level="error", subject="redis", words=words)]
-        version = min((str(one.get("redis_version", "0.0")) for one in said), key=_numbers)
+        version = min((str(one.get("redis_version", "0.0")) for one in servers_info), key=_numbers)
         if _numbers(version) < BASELINE:
             words = f"version {version} is too old: Parley needs {BASELINE[0]}.{BASELINE[1]} or newer"
-            return [CheckResult(level="error", subject="redis", words=words), *_risks(said)]
-        nodes = f", a cluster of {len(said)}" if isinstance(self._client, RedisCluster) else ""
+            return [CheckResult(level="error", subject="redis", words=words), *_risks(servers_info)]
+        nodes = f", a cluster of {len(servers_info)}" if isinstance(self._client, RedisCluster) else ""
         return [
             CheckResult(level="ok", subject="redis", words=f"version {version} answers{nodes}"),
-            *_risks(said),
+            *_risks(servers_info),
         ]
 
     async def info(self) -> list[dict[str, Any]]:
@@ -231,11 +231,11 @@ class Redis:
 
     async def _info(self, **where: Any) -> dict[str, Any]:
         with mapped():
-            said: dict[str, Any] = await self._client.execute_command("INFO", **where)
+            servers_info: dict[str, Any] = await self._client.execute_command("INFO", **where)
             sync: dict[str, str] = {}
             with suppress(ResponseError):  # managed services refuse it
                 sync = await self._client.execute_command("CONFIG GET", "appendfsync", **where)
-        return said | {"appendfsync": sync.get("appendfsync", "")}
+        return servers_info | {"appendfsync": sync.get("appendfsync", "")}
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -244,21 +244,21 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _risks(servers: Sequence[dict[str, Any]]) -> list[CheckResult]:
     words: dict[str, None] = {}  # said once, however many nodes it is true of
-    for said in servers:
-        policy = str(said.get("maxmemory_policy", "noeviction"))
+    for servers_info in servers:
+        policy = str(servers_info.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction":
             lost = (
                 "history and the memory of what was answered" if "volatile" in policy else "waiting messages"
             )
             words[f"maxmemory-policy is {policy}: {lost} can be evicted. Set it to noeviction."] = None
-        if not said.get("aof_enabled"):
+        if not servers_info.get("aof_enabled"):
             words["there is no append-only file: a restart of Redis loses messages. Set appendonly yes."] = (
                 None
             )
-        elif said.get("appendfsync") == "":
+        elif servers_info.get("appendfsync") == "":
             words["whether it syncs each write can't be read here: appendfsync should be always."] = None
-        elif said.get("appendfsync") != "always":
-            sync = said["appendfsync"]
+        elif servers_info.get("appendfsync") != "always":
+            sync = servers_info["appendfsync"]
             lost = "the last second" if sync == "everysec" else "half a minute"
             words[
                 f"appendfsync is {sync}: when the server or its machine dies, {lost} of what was "

@@ -48,23 +48,23 @@ _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Charge)
 
 
-def channel_of(said: MessageReceived) -> str:
+def channel_of(received: MessageReceived) -> str:
     """The channel whose limits hold for a message; empty in one-to-one chats."""
-    return "" if said.direct else said.channel
+    return "" if received.direct else received.channel
 
 
 def charge_of(
-    said: MessageReceived, event: str, template: str, usage: Sequence[Usage], *, turns: int = 1
+    received: MessageReceived, event: str, template: str, usage: Sequence[Usage], *, turns: int = 1
 ) -> Charge:
     """What an event cost until now. It differs from what was said when that was answered anew."""
-    channel = channel_of(said)
+    channel = channel_of(received)
     return Charge(
         event=event,
-        tenant=said.user.tenant,
-        person=said.user.id,
-        place=f"{said.address.adapter} {channel or 'direct'}",
+        tenant=received.user.tenant,
+        person=received.user.id,
+        place=f"{received.address.adapter} {channel or 'direct'}",
         template=template,
-        conversation=said.address.conversation,
+        conversation=received.address.conversation,
         at=now(),
         turns=turns,
         channel=channel,
@@ -76,7 +76,7 @@ def charge(turn: Turn, event: str = "") -> Charge:
     """What a turn cost."""
     turns = int(bool(turn.usage) or turn.outcome == "answered")
     template = turn.template.partition("@")[0] or "none"
-    return charge_of(turn.said, event or turn.id, template, turn.usage, turns=turns)
+    return charge_of(turn.received, event or turn.id, template, turn.usage, turns=turns)
 
 
 class Charges:

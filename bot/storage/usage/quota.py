@@ -87,7 +87,7 @@ class QuotaLedger:
 
     async def reserve(
         self,
-        said: MessageReceived,
+        received: MessageReceived,
         event: str,
         estimates: Sequence[Estimate],
         *,
@@ -99,16 +99,16 @@ class QuotaLedger:
         `more` adds to the reservation of an event, and is not another request. Returns the words to be told
         of a budget that is used up but for a part, once in its period; without `told` nobody is told.
         """
-        user, at = said.user, now()
+        user, at = received.user, now()
         tokens = sum(one.tokens for one in estimates)
         microdollars = round(sum(one.usd or 0.0 for one in estimates) * 1_000_000)
-        limits = self._limits(user, channel_of(said))
+        limits = self._limits(user, channel_of(received))
         answer: list[Any] = await self._redis.run(
             _ADMIT,
             [keys.of_tenant("held", user.tenant, event), keys.of_tenant("holds", user.tenant)],
             [
                 *(keys.of_tenant("", user.tenant), event, int(more), tokens, microdollars),
-                *(user.id, channel_of(said), f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
+                *(user.id, channel_of(received), f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
                 *(_HOLD_MS, keys.HELD_S, keys.SPENT_S),
                 *(each for limit in limits for each in self._told(limit, told)),
             ],
@@ -118,7 +118,7 @@ class QuotaLedger:
         for abandoned in late:
             await self._charges.give_back(user.tenant, abandoned.decode())
         if refusing and late:  # what stood in the way may be free now
-            return await self.reserve(said, event, estimates, more=more, told=told)
+            return await self.reserve(received, event, estimates, more=more, told=told)
         if refusing:
             limit = limits[refusing - 1]
             asked = {"requests": 1, "tokens": tokens, "dollars": microdollars}[limit.measure]

@@ -214,8 +214,8 @@ async def test_field_fault_93_what_is_sent_too_slowly_is_closed(
 ) -> None:
     """Field fault 93: in the request line, in the headers, in a body; and nobody's log is filled by that."""
     async with server() as port:
-        said = await rest(await connect(port, sent))
-        assert said == b"" if not sent else said.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        received = await rest(await connect(port, sent))
+        assert received == b"" if not sent else received.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
@@ -278,8 +278,8 @@ async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_field_fault_93_headers_have_a_size(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """Field fault 93: 400 or 431, without a traceback."""
     async with server() as port:
-        said = await rest(await connect(port, sent))
-        assert said == b"" or said.split(b" ")[1] in (b"400", b"431")
+        received = await rest(await connect(port, sent))
+        assert received == b"" or received.split(b" ")[1] in (b"400", b"431")
         assert await status(port) == 200
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 

@@ -33,7 +33,7 @@ class Engine:
         return self.receipt
 
     @property
-    def said(self) -> list[MessageReceived]:
+    def received(self) -> list[MessageReceived]:
         """What people said."""
         return [event for event in self.events if isinstance(event, MessageReceived)]
 
@@ -51,20 +51,20 @@ class Room:
     ) -> MessageReceived:
         """A person asks; returns what the engine was given."""
         await self.slack.say(channel, "U0ALICE", text, **more)
-        return self.engine.said[-1]
+        return self.engine.received[-1]
 
     async def open(
-        self, said: MessageReceived, begun: PostedMessage | None = None, retry: bool = False
+        self, received: MessageReceived, begun: PostedMessage | None = None, retry: bool = False
     ) -> PostedMessage:
-        return await self.adapter.open(said.address, begun, retry)
+        return await self.adapter.open(received.address, begun, retry)
 
-    def shown(self, said: MessageReceived) -> list[str]:
+    def shown(self, received: MessageReceived) -> list[str]:
         """What a person reads in the thread of a question."""
-        return self.slack.answers(said.address.data["channel"], said.address.data["thread"])
+        return self.slack.answers(received.address.data["channel"], received.address.data["thread"])
 
-    async def answer(self, said: MessageReceived, text: str) -> PostedMessage:
+    async def answer(self, received: MessageReceived, text: str) -> PostedMessage:
         """Open and close with a text."""
-        return await self.adapter.close(await self.open(said), Reply(text=text))
+        return await self.adapter.close(await self.open(received), Reply(text=text))
 
 
 async def listening(adapter: SlackAdapter, engine: Engine) -> tuple[web.AppRunner, str]:

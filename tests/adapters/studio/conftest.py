@@ -63,14 +63,16 @@ def red_picture() -> bytes:
     return file.getvalue()
 
 
-def script(said: MessageReceived) -> Reply:
+def script(received: MessageReceived) -> Reply:
     """What the engine of these tests answers."""
-    if said.text.startswith("/image"):
-        alt = said.text.removeprefix("/image ")
+    if received.text.startswith("/image"):
+        alt = received.text.removeprefix("/image ")
         return Reply(text="", images=(Image(mime="image/png", data=red_picture(), alt=alt),), rate=True)
-    if said.text.startswith("/code"):
+    if received.text.startswith("/code"):
         return Reply(text='Here it is:\n\n```python\nprint("hello")\n```\n\nThat is all.', rate=True)
-    return Reply(text=f"You said: **{said.text}**. " + "And the answer goes on for a while. " * 4, rate=True)
+    return Reply(
+        text=f"You said: **{received.text}**. " + "And the answer goes on for a while. " * 4, rate=True
+    )
 
 
 async def start(token: str | None = None, port: int = 0, registration: Registration | None = None) -> Studio:
@@ -156,7 +158,8 @@ async def page(context: BrowserContext, complaints: Complaints, server: None) ->
     """A page that must not log an error, and must not break its own content policy."""
     made = await context.new_page()
     made.on(
-        "console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None
+        "console",
+        lambda received: complaints.append(received.text) if received.type in ("error", "warning") else None,
     )
     made.on("pageerror", lambda error: complaints.append(str(error)))
     await made.add_init_script(

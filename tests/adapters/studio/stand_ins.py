@@ -106,7 +106,7 @@ class ScriptedEngine:
                 self._run(event, len(turns))
             case MessageEdited(target=target, text=text):
                 place = next(at for at, turn in enumerate(turns) if turn.id == target)
-                self._run(replace(turns[place].said, text=text), place)
+                self._run(replace(turns[place].received, text=text), place)
             case FeedbackGiven(post=post, good=good):
                 place = next(at for at, turn in enumerate(turns) if turn.post and turn.post.id == post)
                 turns[place] = replace(turns[place], ratings={event.user.id: Rating(good=good)})
@@ -116,15 +116,15 @@ class ScriptedEngine:
                 pass
         return "accepted"
 
-    def _run(self, said: MessageReceived, place: int) -> None:
-        task = asyncio.create_task(self._answer(said, place))
+    def _run(self, received: MessageReceived, place: int) -> None:
+        task = asyncio.create_task(self._answer(received, place))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, said: MessageReceived, place: int) -> None:
+    async def _answer(self, received: MessageReceived, place: int) -> None:
         assert self.adapter is not None
-        began, reply = now(), self.script(said)
-        post = await self.adapter.open(said.address, None, retry=False)
+        began, reply = now(), self.script(received)
+        post = await self.adapter.open(received.address, None, retry=False)
         for end in range(6, len(reply.text), 6):
             await self.adapter.update(post, reply.text[:end])
             await asyncio.sleep(0.01)
@@ -136,8 +136,8 @@ class ScriptedEngine:
         with suppress(PlatformUnavailable):
             post = await self.adapter.close(post, reply)
         turn = Turn(
-            id=said.id,
-            said=said,
+            id=received.id,
+            received=received,
             template="scripted@000000000000",
             messages=(),
             reply=reply,
@@ -146,7 +146,7 @@ class ScriptedEngine:
             ended_at=now(),
             post=post,
         )
-        self.history.kept[said.address.conversation][place : place + 1] = [turn]
+        self.history.kept[received.address.conversation][place : place + 1] = [turn]
 
     async def _hold(self) -> None:
         waits = {asyncio.create_task(self.guard.wait()), asyncio.create_task(self.stopped.wait())}

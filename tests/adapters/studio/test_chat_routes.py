@@ -93,12 +93,12 @@ async def whole_answer(http: ClientSession, studio: Studio) -> dict[str, Any]:
 async def test_a_message_is_written_down_as_the_person_s_own(http: ClientSession, studio: Studio) -> None:
     response = await say(http, studio, "/image a red bicycle")
     assert response.status == 202
-    (said,) = studio.engine.events
-    assert isinstance(said, MessageReceived)
-    assert (said.id, said.text, said.direct) == (f"studio:{C}:{M}", "/image a red bicycle", True)
-    assert said.address.conversation == f"studio:{C}"
-    assert said.user == User(id=said.address.owner, tenant="studio")
-    assert len(said.user.id) == 32
+    (received,) = studio.engine.events
+    assert isinstance(received, MessageReceived)
+    assert (received.id, received.text, received.direct) == (f"studio:{C}:{M}", "/image a red bicycle", True)
+    assert received.address.conversation == f"studio:{C}"
+    assert received.user == User(id=received.address.owner, tenant="studio")
+    assert len(received.user.id) == 32
 
 
 async def test_a_resent_message_is_the_same_event_and_is_shown_once(
@@ -155,7 +155,7 @@ async def test_history_is_shown_as_safe_html_with_its_pictures(
         rate=True,
     )
 
-    def script(said: MessageReceived) -> Reply:
+    def script(received: MessageReceived) -> Reply:
         return reply
 
     studio.engine.script = script

@@ -123,5 +123,5 @@ def findings(cards: list[Fields]) -> list[str]:
         check=True,
         timeout=PATIENCE_S,
     )
-    said = cast("list[str]", json.loads(done.stdout))
-    return [one for one in said if 'Unknown element type "CodeBlock"' not in one]
+    received = cast("list[str]", json.loads(done.stdout))
+    return [one for one in received if 'Unknown element type "CodeBlock"' not in one]

@@ -43,15 +43,15 @@ class Rig:
     async def asked(self, conversation: str, text: str = "hello", mention: bool = False) -> MessageReceived:
         """What a question becomes."""
         await self.teams.say(conversation, "alice", text, mention)
-        said = self.events[-1]
-        assert isinstance(said, MessageReceived)
-        return said
+        received = self.events[-1]
+        assert isinstance(received, MessageReceived)
+        return received
 
     async def answer(
-        self, said: MessageReceived, reply: Reply, growing: tuple[str, ...] = ()
+        self, received: MessageReceived, reply: Reply, growing: tuple[str, ...] = ()
     ) -> PostedMessage:
         """Answer as a worker does."""
-        post = await self.adapter.open(said.address, None, retry=False)
+        post = await self.adapter.open(received.address, None, retry=False)
         for text in growing:
             await self.adapter.update(post, text)
         return await self.adapter.close(post, reply)

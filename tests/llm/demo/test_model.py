@@ -28,16 +28,16 @@ SHOTS = (
 
 
 def prompt(
-    *said: str, shots: tuple[Message, ...] = (), template: str = "assistant", examples: int = -1
+    *received: str, shots: tuple[Message, ...] = (), template: str = "assistant", examples: int = -1
 ) -> Prompt:
     """A conversation; every question but the last was answered with `ok`."""
-    history = [message for text in said[:-1] for message in (say("user", text), say("assistant", "ok"))]
-    messages = (say("system", "Be kind."), *shots, *history, say("user", said[-1]))
+    history = [message for text in received[:-1] for message in (say("user", text), say("assistant", "ok"))]
+    messages = (say("system", "Be kind."), *shots, *history, say("user", received[-1]))
     return Prompt(template=template, capability="chat", messages=messages, examples=len(shots))
 
 
-def answer(*said: str, shots: tuple[Message, ...] = ()) -> str:
-    return reply(prompt("hi", *said, shots=shots))
+def answer(*received: str, shots: tuple[Message, ...] = ()) -> str:
+    return reply(prompt("hi", *received, shots=shots))
 
 
 QUOTED = quoted(
@@ -51,10 +51,10 @@ QUOTED = quoted(
 @pytest.mark.parametrize("template", ["assistant", "summarise"])
 @pytest.mark.parametrize("question", ["summarise this channel", "Summarise", "sum up the thread"])
 def test_field_note_31_what_others_said_is_summed_up_and_never_answered(question: str, template: str) -> None:
-    said = reply(prompt("hi", f"{QUOTED}\n\n{question}", template=template))
-    assert "= **5**" not in said
-    assert "- Bob: The release is on Friday." in said
-    assert "follow as data" not in said
+    received = reply(prompt("hi", f"{QUOTED}\n\n{question}", template=template))
+    assert "= **5**" not in received
+    assert "- Bob: The release is on Friday." in received
+    assert "follow as data" not in received
 
 
 def test_field_note_31_only_the_askers_words_are_the_question() -> None:
@@ -97,9 +97,9 @@ def test_an_example_is_answered_as_it_was_shown() -> None:
 
 
 def test_the_nearest_example_is_named_when_it_is_not_the_same() -> None:
-    said = answer("where can I find the coffee machine please", shots=SHOTS)
-    assert "On the second floor." in said
-    assert "Where is the coffee machine?" in said
+    received = answer("where can I find the coffee machine please", shots=SHOTS)
+    assert "On the second floor." in received
+    assert "Where is the coffee machine?" in received
 
 
 def test_a_far_question_has_no_example() -> None:
@@ -199,16 +199,16 @@ def test_it_shortens_lists_and_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"), [("hello!", "Hello"), ("thanks a lot", "welcome"), ("bye", "Goodbye")]
+    ("received", "expected"), [("hello!", "Hello"), ("thanks a lot", "welcome"), ("bye", "Goodbye")]
 )
-def test_it_is_polite(said: str, expected: str) -> None:
-    assert expected in answer(said)
+def test_it_is_polite(received: str, expected: str) -> None:
+    assert expected in answer(received)
 
 
-@pytest.mark.parametrize("said", ["Who are you?", "help", "What is Parley?", "what can you do for me?"])
-def test_it_says_who_it_is(said: str) -> None:
-    assert answer(said).startswith("I'm Parley")
-    assert "demo model" in answer(said)
+@pytest.mark.parametrize("received", ["Who are you?", "help", "What is Parley?", "what can you do for me?"])
+def test_it_says_who_it_is(received: str) -> None:
+    assert answer(received).startswith("I'm Parley")
+    assert "demo model" in answer(received)
 
 
 def test_a_picture_or_nothing_gets_a_sensible_answer() -> None:
@@ -225,15 +225,15 @@ def test_a_picture_or_nothing_gets_a_sensible_answer() -> None:
 async def test_a_plain_wish_for_a_picture_calls_the_tool_where_it_is_there() -> None:
     spec = ToolSpec(name="draw", description="Draw.", schema={})
 
-    async def said(text: str, *tools: ToolSpec) -> list[Delta]:
+    async def received(text: str, *tools: ToolSpec) -> list[Delta]:
         prompt = Prompt(template="t", capability="chat", messages=(say("user", text),), tools=tools)
         return [delta async for delta in DemoModel(pace_s=0).chat(prompt)]
 
-    call = (await said("Draw me a red bicycle!", spec))[0].call
+    call = (await received("Draw me a red bicycle!", spec))[0].call
     assert call is not None
     assert call.arguments == '{"wish": "a red bicycle"}'
     for text, tools in (("Draw me a red bicycle!", ()), ("what is a drawing?", (spec,))):
-        assert all(delta.call is None for delta in await said(text, *tools))
+        assert all(delta.call is None for delta in await received(text, *tools))
 
 
 async def test_it_streams_by_the_word_and_counts() -> None:

@@ -9,7 +9,7 @@ from bot.domain.turns import Delta, Usage
 from bot.llm.openai.content_filter import blocked, note, note_prompt
 from tests.llm.conftest import Connect, asks, heard, text_of
 from tests.simulators.azure import Answer, AzureSimulator
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.bench import Bench
 
 SAFE = {"hate": {"filtered": False, "severity": "safe"}, "jailbreak": {"filtered": False, "detected": False}}
@@ -149,14 +149,14 @@ async def test_a_stopped_picture_is_told_in_the_same_words(azure: AzureSimulator
 async def test_what_was_noted_is_kept_on_the_turn(bench: Bench) -> None:
     last = Delta(usage=Usage(deployment="a"), finish="stop", filter={"answer violence": "low"})
     bench.model.script = lambda prompt: [Delta(text="The battle began"), last]
-    (turn,) = await bench.answer(said("A story"))
+    (turn,) = await bench.answer(received("A story"))
     assert (turn.outcome, turn.filter) == ("answered", {"answer violence": "low"})
 
 
 async def test_what_was_stopped_is_kept_on_the_turn_and_out_of_later_prompts(bench: Bench) -> None:
     stopped = blocked("question", {"violence": {"filtered": True, "severity": "high"}})
     bench.model.script = lambda prompt: [stopped]
-    (turn,) = await bench.answer(said("A story"))
+    (turn,) = await bench.answer(received("A story"))
     assert (turn.outcome, turn.messages) == ("refused", ())
     assert turn.filter == {"question violence": "high, stopped"}
     assert "violence (high severity)" in bench.room.texts[0]

@@ -11,7 +11,7 @@ from bot.storage.conversations.turns import Turns, pack_image, pack_prompts
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import ADA, BOB, said
+from tests.support.acts import ADA, BOB, received
 
 PICTURE = Image(mime="image/png", data=b"\x89PNG", ref="ref-1")
 
@@ -19,13 +19,13 @@ PICTURE = Image(mime="image/png", data=b"\x89PNG", ref="ref-1")
 async def keep(redis: Redis, conversation: str, event: str, user: User = ADA) -> None:
     """A turn with a picture and what was sent for it."""
     inbox = Inbox(redis, lease_s=30, limit=20, retention_s=3600)
-    await inbox.accept(said(event=event, conversation=conversation, user=user))
+    await inbox.accept(received(event=event, conversation=conversation, user=user))
     claim = await inbox.claim(keys.shard_of(conversation))
     assert isinstance(claim, Claim)
     assert isinstance(claim.event, MessageReceived)
     turn = Turn(
         id=event,
-        said=claim.event,
+        received=claim.event,
         template="t@0",
         messages=(),
         reply=Reply(text="answer", images=(Image(mime="image/png", ref=f"ref of {event}"),)),

@@ -10,7 +10,7 @@ from bot.storage.embedded.compaction import Compaction
 from bot.storage.embedded.lifecycle import embedded
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import ADA, BOB, said
+from tests.support.acts import ADA, BOB, received
 from tests.support.bench import Bench
 
 CANARY = "zebra-canary-4711"
@@ -28,9 +28,9 @@ async def test_field_fault_120_a_forgotten_question_is_in_no_file(folder: Path) 
         bench = Bench(redis)
         tidying = Compaction(redis, embedded=True)
         bench.erasure = type(bench.erasure)(redis, bench.secret_store, tidying)
-        await bench.answer(said(f"Remember {CANARY}.", event="a"))
+        await bench.answer(received(f"Remember {CANARY}.", event="a"))
         quotes = (QuotedMessage(author="Ada", text=CANARY, by=ADA.id),)
-        await bench.accept(said("Why?", event="b", user=BOB))
+        await bench.accept(received("Why?", event="b", user=BOB))
         await bench.redis.call("SET", "other", f"{quotes}")
         assert in_files(folder, CANARY)
         await redis.call("DEL", "other")

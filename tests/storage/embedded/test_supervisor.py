@@ -102,7 +102,7 @@ class Bot:
         async with asyncio.timeout(PATIENCE_S):
             return await self.process.wait()
 
-    def said(self) -> str:
+    def output(self) -> str:
         """What it wrote for the operator."""
         return self.log.read_text()
 
@@ -190,7 +190,7 @@ async def test_a_killed_redis_is_started_again_and_nothing_acknowledged_is_missi
 
         await until(restarted, "Redis is started again")
     await chatter.answered()
-    lines = [line for line in bot.said().splitlines() if "[warning" in line]
+    lines = [line for line in bot.output().splitlines() if "[warning" in line]
     assert len([line for line in lines if "runs again" in line]) == 4
     assert len(lines) < 4 * 25, "a line for each change, not for each try"
 
@@ -207,7 +207,7 @@ async def test_a_redis_that_hangs_is_started_again(bot: Bot) -> None:
     await until(restarted, "Redis is started again")
     await chatter.speak(1)
     await chatter.answered()
-    assert re.search(r"embedded Redis has not answered for \d+ s", bot.said())
+    assert re.search(r"embedded Redis has not answered for \d+ s", bot.output())
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ async def test_a_full_disk_is_waited_out(small_disk: Path, tmp_path: Path) -> No
         await until(bot.ready, "it recovers by itself")
         await chatter.speak(1)
         await chatter.answered()
-        assert bot.said().count("Nothing is accepted until there is space again") <= 4
+        assert bot.output().count("Nothing is accepted until there is space again") <= 4
 
 
 async def test_what_a_crash_cut_off_at_the_end_of_the_data_is_no_obstacle(bot: Bot) -> None:
@@ -287,7 +287,7 @@ async def test_damaged_data_ends_the_process_with_the_next_step(bot: Bot) -> Non
     file.write_bytes(content[:damage] + b"?" + content[damage + 1 :])
     os.kill(bot.server(), signal.SIGKILL)
     assert await bot.ended() == 2
-    last = bot.said().splitlines()[-6:]
+    last = bot.output().splitlines()[-6:]
     assert "is damaged" in last[-4], last
     assert "check-aof" in last[-2]
     assert "--fix" in last[-2]
@@ -305,10 +305,10 @@ async def test_an_impossible_restart_ends_the_process_with_the_reason(bot: Bot, 
         (bot.folder / "redis.sock").mkdir()
         os.kill(server, signal.SIGKILL)
     assert await bot.ended() == 2
-    last = bot.said().splitlines()[-1]
+    last = bot.output().splitlines()[-1]
     assert str(bot.folder) in last
     assert ("was removed or replaced" if obstacle == "directory" else "redis.sock") in last
-    assert "Traceback" not in bot.said()
+    assert "Traceback" not in bot.output()
 
 
 @needs_proc
@@ -359,7 +359,7 @@ async def test_redis_is_started_again_also_while_the_bot_drains(bot: Bot) -> Non
     assert bot.process is not None
     bot.process.terminate()
     assert await bot.ended() == 0
-    assert "runs again" in bot.said()
+    assert "runs again" in bot.output()
     await bot.begin()
     await chatter.answered()
 

@@ -21,7 +21,7 @@ from bot.storage.prompts.versions import Versions
 from bot.storage.queue.inbox import Claim, CommitRequest
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import ADA, BOB, edited, rated, said
+from tests.support.acts import ADA, BOB, edited, rated, received
 from tests.support.bench import ROOM, Bench
 from tests.support.dumps import traces
 from tests.support.room import echo, words
@@ -45,7 +45,7 @@ def situation(set_up: Situation) -> Situation:
 
 
 def asked(text: str, event: str = "a", **more: object) -> MessageReceived:
-    return replace(said(f"Please note: {text} is mine.", event=event), **more)
+    return replace(received(f"Please note: {text} is mine.", event=event), **more)
 
 
 def named(name: str) -> User:
@@ -57,9 +57,9 @@ def named(name: str) -> User:
 
 @situation
 async def in_another_conversation(bench: Bench, text: str) -> Then:
-    await bench.answer(said("mine", event="b", user=BOB, conversation=OTHER))
-    await bench.answer(replace(asked(text), address=said(conversation=OTHER, event="a").address))
-    await bench.answer(said("And what else?", event="c", user=BOB, conversation=OTHER))
+    await bench.answer(received("mine", event="b", user=BOB, conversation=OTHER))
+    await bench.answer(replace(asked(text), address=received(conversation=OTHER, event="a").address))
+    await bench.answer(received("And what else?", event="c", user=BOB, conversation=OTHER))
     return None
 
 
@@ -67,7 +67,7 @@ async def in_another_conversation(bench: Bench, text: str) -> Then:
 async def sent_for_another_person(bench: Bench, text: str) -> Then:
     bench.model.script = lambda prompt: words("Fine.")
     await bench.answer(asked(text))
-    await bench.answer(said("And what else?", event="b", user=BOB))
+    await bench.answer(received("And what else?", event="b", user=BOB))
     return None
 
 
@@ -75,7 +75,7 @@ async def sent_for_another_person(bench: Bench, text: str) -> Then:
 async def repeated_by_an_answer_to_another_person(bench: Bench, text: str) -> Then:
     await bench.answer(asked(text))
     bench.model.script = lambda prompt: words(f"Ada said: “{text}”, I think.")
-    await bench.answer(said("What did she say?", event="b", user=BOB))
+    await bench.answer(received("What did she say?", event="b", user=BOB))
     return None
 
 
@@ -83,7 +83,7 @@ async def repeated_by_an_answer_to_another_person(bench: Bench, text: str) -> Th
 async def an_earlier_wording_of_an_edited_question(bench: Bench, text: str) -> Then:
     bench.model.script = lambda prompt: words("Fine.")
     await bench.answer(asked(text))
-    await bench.answer(said("And what else?", event="b", user=BOB))
+    await bench.answer(received("And what else?", event="b", user=BOB))
     await bench.answer(edited("a", "Something harmless."))
     return None
 
@@ -91,9 +91,9 @@ async def an_earlier_wording_of_an_edited_question(bench: Bench, text: str) -> T
 @situation
 async def an_edit(bench: Bench, text: str) -> Then:
     bench.model.script = lambda prompt: words("Fine.")
-    await bench.answer(said("Something harmless.", event="a"))
+    await bench.answer(received("Something harmless.", event="a"))
     await bench.answer(edited("a", f"Better: {text}!"))
-    await bench.answer(said("And what else?", event="b", user=BOB))
+    await bench.answer(received("And what else?", event="b", user=BOB))
     return None
 
 
@@ -103,15 +103,17 @@ async def quoted_by_its_author_s_id(bench: Bench, text: str) -> Then:
         QuotedMessage(author="Countess", text=text, by=ADA.id),
         QuotedMessage(author="Carl", text="Hi!", by="carl"),
     )
-    await bench.answer(replace(said("Sum that up", event="b", user=BOB), quotes=quotes))
-    await bench.answer(said("And what else?", event="c", user=BOB))
+    await bench.answer(replace(received("Sum that up", event="b", user=BOB), quotes=quotes))
+    await bench.answer(received("And what else?", event="c", user=BOB))
     return None
 
 
 @situation
 async def quoted_by_its_author_s_name(bench: Bench, text: str) -> Then:
     await bench.answer(
-        replace(said("Sum that up", event="b", user=BOB), quotes=(QuotedMessage(author="Ada", text=text),))
+        replace(
+            received("Sum that up", event="b", user=BOB), quotes=(QuotedMessage(author="Ada", text=text),)
+        )
     )
     return None
 
@@ -121,8 +123,8 @@ async def pasted_in_a_conversation_of_others(bench: Bench, text: str) -> Then:
     await bench.answer(asked(text))
     quoted = "\n> ".join(text.splitlines())
     await bench.answer(
-        said(f"Ada wrote\n> {quoted}\nWhy?", event="b", user=BOB, conversation=OTHER),
-        said("And what else?", event="c", user=BOB, conversation=OTHER),
+        received(f"Ada wrote\n> {quoted}\nWhy?", event="b", user=BOB, conversation=OTHER),
+        received("And what else?", event="c", user=BOB, conversation=OTHER),
     )
     return None
 
@@ -139,7 +141,7 @@ async def escaped_in_the_arguments_of_a_tool(bench: Bench, text: str) -> Then:
         return [Delta(call=call), *words("")] if call else words("Six.")
 
     bench.model.script = script
-    await bench.answer(said("Roll it", event="b", user=BOB))
+    await bench.answer(received("Roll it", event="b", user=BOB))
     return None
 
 
@@ -149,23 +151,25 @@ async def a_file_and_its_name(bench: Bench, text: str) -> Then:
     bench.model.script = lambda prompt: words("Fine.")
     bench.room.files["f"] = f"First line.\n{text}\nLast line.".encode()
     file = Attachment(id="f", name=f"{line}.txt", mime="text/plain")
-    await bench.answer(replace(said("Read it", event="a"), attachments=(file,)))
-    await bench.answer(said("And what else?", event="b", user=BOB))
-    await bench.answer(said(f"The file {line}.txt says:\n{text}", event="c", user=BOB, conversation=OTHER))
+    await bench.answer(replace(received("Read it", event="a"), attachments=(file,)))
+    await bench.answer(received("And what else?", event="b", user=BOB))
+    await bench.answer(
+        received(f"The file {line}.txt says:\n{text}", event="c", user=BOB, conversation=OTHER)
+    )
     return None
 
 
 @situation
 async def a_wish_for_a_picture(bench: Bench, text: str) -> Then:
-    await bench.answer(said(f"/image {text}", event="a"))
+    await bench.answer(received(f"/image {text}", event="a"))
     bench.model.script = lambda prompt: words("Fine.")
-    await bench.answer(said("What does the picture show?", event="b", user=BOB))
+    await bench.answer(received("What does the picture show?", event="b", user=BOB))
     return None
 
 
 @situation
 async def a_comment_on_an_answer(bench: Bench, text: str) -> Then:
-    await bench.answer(said("yours", event="b", user=BOB))
+    await bench.answer(received("yours", event="b", user=BOB))
     comment = replace(rated("post of b", good=False), comment=f"Wrong: {text}")
     await bench.answer(comment)
     return None
@@ -177,23 +181,25 @@ async def the_name_of_the_person(bench: Bench, text: str) -> Then:
     template = replace(bench.templates[0], system="You help {{user_name}}.")
     bench.templates = (template, *bench.templates[1:])
     bench.model.script = lambda prompt: words("Fine.")
-    await bench.answer(said("mine", event="a", user=named(name), channel="C1"))
-    await bench.answer(said("And what else?", event="b", user=BOB, channel="C1"))
+    await bench.answer(received("mine", event="a", user=named(name), channel="C1"))
+    await bench.answer(received("And what else?", event="b", user=BOB, channel="C1"))
     quotes = (QuotedMessage(author=name, text="well", by=ADA.id),)
-    await bench.answer(replace(said("Sum that up", event="c", user=BOB, conversation=OTHER), quotes=quotes))
+    await bench.answer(
+        replace(received("Sum that up", event="c", user=BOB, conversation=OTHER), quotes=quotes)
+    )
     return None
 
 
 @situation
 async def a_turn_that_is_kept_no_more(bench: Bench, text: str) -> Then:
-    await bench.answer(asked(text), said("And what else?", event="b", user=BOB))
+    await bench.answer(asked(text), received("And what else?", event="b", user=BOB))
     await bench.redis.call("LTRIM", keys.of("turns", ROOM), 1, -1)
     return None
 
 
 @situation
 async def in_a_summary(bench: Bench, text: str) -> Then:
-    await bench.answer(asked(text), said("And what else?", event="b", user=BOB))
+    await bench.answer(asked(text), received("And what else?", event="b", user=BOB))
     await bench.memory.put(ROOM, Summary(since="b", text=f"They spoke of {text}."))
     return None
 
@@ -210,7 +216,7 @@ async def waiting(bench: Bench, text: str) -> Then:
 @situation
 async def quoted_by_what_waits(bench: Bench, text: str) -> Then:
     quotes = (QuotedMessage(author="Countess", text=text, by=ADA.id),)
-    await bench.accept(replace(said("Sum that up", event="b", user=BOB), quotes=quotes))
+    await bench.accept(replace(received("Sum that up", event="b", user=BOB), quotes=quotes))
     return None
 
 
@@ -220,7 +226,7 @@ async def given_up(bench: Bench, text: str) -> Then:
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
     quotes = (QuotedMessage(author="Countess", text=text, by=ADA.id),)
     await bench.answer(
-        asked(text), replace(said("Sum that up", event="b", user=BOB, conversation=OTHER), quotes=quotes)
+        asked(text), replace(received("Sum that up", event="b", user=BOB, conversation=OTHER), quotes=quotes)
     )
     return None
 
@@ -244,7 +250,7 @@ def answer(claim: Claim, text: str) -> CommitRequest:
     messages = (say("user", claim.event.text), say("assistant", text))
     turn = Turn(
         id=claim.event.id,
-        said=claim.event,
+        received=claim.event,
         template="t@0",
         messages=messages,
         reply=Reply(text=text),
@@ -258,7 +264,7 @@ def answer(claim: Claim, text: str) -> CommitRequest:
 
 @situation
 async def their_question_is_being_answered(bench: Bench, text: str) -> Then:
-    claim = await held(bench, replace(asked(text), address=said(conversation=OTHER, event="a").address))
+    claim = await held(bench, replace(asked(text), address=received(conversation=OTHER, event="a").address))
 
     async def then() -> None:
         await bench.until(lambda: is_withdrawn(bench, OTHER))
@@ -274,7 +280,7 @@ async def is_withdrawn(bench: Bench, room: str) -> bool:
 @situation
 async def an_answer_from_their_words_is_being_written(bench: Bench, text: str) -> Then:
     await bench.answer(asked(text))
-    claim = await held(bench, said("What did she say?", event="b", user=BOB))
+    claim = await held(bench, received("What did she say?", event="b", user=BOB))
 
     async def then() -> None:
         await bench.until(lambda: is_unlearnt(bench, ROOM))
@@ -293,7 +299,7 @@ async def a_rating_is_being_written(bench: Bench, text: str) -> Then:
     """It replaces a turn by the copy that its worker read before."""
     await bench.answer(asked(text))
     bench.model.script = lambda prompt: words(f"Ada said: “{text}”.")
-    await bench.answer(said("What did she say?", event="b", user=BOB))
+    await bench.answer(received("What did she say?", event="b", user=BOB))
     await bench.accept(replace(rated("post of b"), user=BOB))
     claim = await bench.inbox.claim(keys.shard_of(ROOM))
     assert isinstance(claim, Claim)
@@ -318,7 +324,7 @@ async def on_the_feed_of_a_page(bench: Bench, text: str) -> Then:
 @situation
 async def examples_of_a_pool(bench: Bench, text: str) -> Then:
     (turn,) = await bench.answer(asked(text))
-    example = Example(user=turn.said.text, assistant=turn.reply.text)
+    example = Example(user=turn.received.text, assistant=turn.reply.text)
     proposals = Proposals(bench.redis)
     for state in ("proposed", "accepted"):
         await proposals.put(
@@ -366,19 +372,19 @@ async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(b
         QuotedMessage(author="Carl", text="Hello there, everybody.", by="carl"),
     )
     bench.model.script = lambda prompt: words("Can you explain that in a few more words?")
-    await bench.answer(said("Can you explain that?", event="a0", user=BOB))
-    await bench.answer(asked(text), said("Can you explain that, please?", event="a2"))
+    await bench.answer(received("Can you explain that?", event="a0", user=BOB))
+    await bench.answer(asked(text), received("Can you explain that, please?", event="a2"))
     await bench.answer(
-        replace(said("Please tell me more, and of Carl too.", event="b", user=BOB), quotes=quotes)
+        replace(received("Please tell me more, and of Carl too.", event="b", user=BOB), quotes=quotes)
     )
     words_of_forgetting = await bench.preferences.forget(ADA, ROOM)
     first, turn = await bench.turns.turns(ROOM)
-    assert (first.said.text, turn.said.text) == (
+    assert (first.received.text, turn.received.text) == (
         "Can you explain that?",
         "Please tell me more, and of Carl too.",
     )
-    assert [one.text for one in turn.said.quotes] == [REMOVED, "Hello there, everybody."]
-    assert [one.author for one in turn.said.quotes] == ["somebody", "Carl"]
+    assert [one.text for one in turn.received.quotes] == [REMOVED, "Hello there, everybody."]
+    assert [one.author for one in turn.received.quotes] == ["somebody", "Carl"]
     assert turn.reply.text == "Can you explain that in a few more words?"
     (prompt,) = await bench.turns.sent(ROOM, "b")
     told = [message.text for message in prompt.messages if message.role != "system"]
@@ -394,40 +400,40 @@ async def test_field_fault_94_another_organisation_s_words_are_a_coincidence(ben
     """Field fault 94: only the person's own tenant is changed."""
     text, eve = TEXTS["code"], User(id="ada", tenant="globex", name="Ada")
     await bench.answer(asked(text))
-    await bench.answer(said(f"My {text} is fine.", event="e", user=eve, conversation=OTHER))
+    await bench.answer(received(f"My {text} is fine.", event="e", user=eve, conversation=OTHER))
     await bench.preferences.forget(ADA)
     (turn,) = await bench.turns.turns(OTHER)
-    assert turn.said.text == f"My {text} is fine."
+    assert turn.received.text == f"My {text} is fine."
 
 
 async def test_field_fault_94_what_others_wrote_before_is_nobody_s_own(bench: Bench) -> None:
     """Field fault 94: the words of others stay where they had them first."""
     text = TEXTS["a passage"]
-    await bench.answer(said(text, event="b", user=BOB, conversation=OTHER))
+    await bench.answer(received(text, event="b", user=BOB, conversation=OTHER))
     await bench.answer(asked(text))
     await bench.preferences.forget(ADA)
     (turn,) = await bench.turns.turns(OTHER)
-    assert turn.said.text == text
+    assert turn.received.text == text
 
 
 async def test_field_fault_94_what_several_others_write_too_is_a_common_word(bench: Bench) -> None:
     """Field fault 94: forgetting takes no vocabulary out of other people's conversations."""
-    await bench.answer(said("Is gpt-4o-mini good? Thank you very much.", event="a"))
+    await bench.answer(received("Is gpt-4o-mini good? Thank you very much.", event="a"))
     for name in ("bob", "carl", "dora"):
         user = User(id=name, tenant="acme")
         text = "Is gpt-4o-mini cheap? Thank you very much."
-        await bench.answer(said(text, event=name, user=user, conversation=f"test:of {name}"))
-    await bench.answer(said("Thank you very much.", event="z", user=BOB))
+        await bench.answer(received(text, event=name, user=user, conversation=f"test:of {name}"))
+    await bench.answer(received("Thank you very much.", event="z", user=BOB))
     await bench.preferences.forget(ADA)
     (turn,) = await bench.turns.turns("test:of bob")
-    assert turn.said.text == "Is gpt-4o-mini cheap? Thank you very much."
+    assert turn.received.text == "Is gpt-4o-mini cheap? Thank you very much."
     (turn,) = await bench.turns.turns(ROOM)
-    assert turn.said.text == "Thank you very much."
+    assert turn.received.text == "Thank you very much."
 
 
 async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none(bench: Bench) -> None:
     """Field fault 94: a pending message is withdrawn, and nobody is left without a word."""
-    await bench.accept(asked("mine"), said("yours", event="b", user=BOB))
+    await bench.accept(asked("mine"), received("yours", event="b", user=BOB))
     gone = await bench.preferences.forget(ADA)
     assert "1 message that waited for an answer" in gone
     async with bench.working():
@@ -462,7 +468,7 @@ async def test_field_fault_94_what_a_process_left_another_finishes(
     text = TEXTS["a passage"]
     await bench.answer(asked(text))
     bench.model.script = lambda prompt: words(f"She says: {text}")
-    claim = await held(bench, said("What does she say?", event="b", user=BOB))
+    claim = await held(bench, received("What does she say?", event="b", user=BOB))
 
     async def crash(*_: object) -> None:
         raise LeaseLost("the process ended")
@@ -487,7 +493,7 @@ async def test_field_fault_94_what_is_looked_for_is_sealed(bench: Bench) -> None
     """Field fault 94: while an answer of others is waited for, nothing can be read in Redis."""
     text = TEXTS["code"]
     await bench.answer(asked(text))
-    claim = await held(bench, said("Go on", event="b", user=BOB))
+    claim = await held(bench, received("Go on", event="b", user=BOB))
     erased = await bench.erasure.forget(ADA, patience_s=0)
     assert erased.running == 1
     assert await traces(bench.redis, text) == set()
@@ -500,7 +506,9 @@ async def test_field_fault_94_what_is_looked_for_is_sealed(bench: Bench) -> None
 
 async def test_field_fault_94_a_change_meets_its_turn_where_others_went_before_it(bench: Bench) -> None:
     """Field fault 94: a commit that replaces a turn finds it by its id, or writes nothing."""
-    await bench.answer(said("yours", event="b", user=BOB), asked("mine"), said("last", event="c", user=BOB))
+    await bench.answer(
+        received("yours", event="b", user=BOB), asked("mine"), received("last", event="c", user=BOB)
+    )
     await bench.accept(replace(rated("post of b"), user=BOB))
     claim = await bench.inbox.claim(keys.shard_of(ROOM))
     assert isinstance(claim, Claim)
@@ -512,8 +520,8 @@ async def test_field_fault_94_a_change_meets_its_turn_where_others_went_before_i
 
 async def test_field_fault_94_a_forgotten_turn_is_not_written_anew_by_a_change(bench: Bench) -> None:
     """Field fault 94: an operator has an answer given anew while its asker is forgotten."""
-    await bench.answer(asked("mine"), said("last", event="c", user=BOB))
-    await bench.accept(said("again", event="again", user=BOB))
+    await bench.answer(asked("mine"), received("last", event="c", user=BOB))
+    await bench.accept(received("again", event="again", user=BOB))
     claim = await bench.inbox.claim(keys.shard_of(ROOM))
     assert isinstance(claim, Claim)
     await bench.erasure.forget(ADA, patience_s=0)

@@ -26,7 +26,7 @@ from bot.storage.redis.client import Redis
 from bot.storage.usage.charges import Charges, charge
 from bot.storage.usage.quota import Estimate, QuotaLedger
 from bot.storage.usage.reports import UsageReports
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.dumps import traces
 
 ADA, EVE = User(id="ada", tenant="TACME"), User(id="evelyn", tenant="TBOLT")
@@ -56,14 +56,14 @@ class FakeServices:
 
     async def answer(self, conversation: str, user: User, event: str = "e1", **data: str) -> Turn:
         """A turn with everything that stands beside it."""
-        asked = said(event=event, conversation=conversation, user=user, channel="C1")
+        asked = received(event=event, conversation=conversation, user=user, channel="C1")
         asked = replace(asked, address=replace(asked.address, data=data))
         await self.inbox.accept(asked)
         claim = await self.claim(conversation)
         picture = Image(mime="image/png", data=b"\x89PNG", ref=f"ref of {event}")
         turn = Turn(
             id=event,
-            said=asked,
+            received=asked,
             template="t@0",
             messages=(),
             reply=Reply(text="answer", images=(replace(picture, data=b""),)),
@@ -87,7 +87,7 @@ class FakeServices:
         await self.memory.put(conversation, Summary(since="e0", text="They spoke."))
         await self.choices.choose(user, "", template="translate")
         await self.choices.choose(user, "C1", deployment="small")
-        await self.choices.set_quiet(turn.said, True)
+        await self.choices.set_quiet(turn.received, True)
         example = Example(user="hello", assistant="answer")
         proposal = Proposal(
             id=f"of {user.id}",
@@ -100,11 +100,11 @@ class FakeServices:
             at=now(),
         )
         await self.proposals.put(proposal)
-        await self.inbox.accept(said(event="bad", conversation=conversation, user=user))
+        await self.inbox.accept(received(event="bad", conversation=conversation, user=user))
         await self.inbox.commit(
             await self.claim(conversation), CommitRequest(dead_letter_reason="It was bad.")
         )
-        await self.inbox.accept(said(event="waits", conversation=conversation, user=user))
+        await self.inbox.accept(received(event="waits", conversation=conversation, user=user))
 
     async def names(self, word: str) -> list[str]:
         """The keys that tell of somebody, or of a conversation, but for what says nothing of them."""
@@ -193,7 +193,7 @@ async def test_what_was_sent_goes_also_where_its_turn_is_no_longer_kept(services
 
 
 async def test_a_worker_that_still_answers_there_can_write_nothing_down(services: FakeServices) -> None:
-    await services.inbox.accept(said(event="late", conversation=HERE, user=ADA))
+    await services.inbox.accept(received(event="late", conversation=HERE, user=ADA))
     claim = await services.claim(HERE)
     await services.tenants.forget(gone())
     with pytest.raises(LeaseLost):
@@ -302,7 +302,7 @@ async def test_field_fault_94_a_tenant_s_words_are_in_no_pool_and_on_no_page(ser
         )
     change = PoolChange(number=1, pool="p", author="x", at=now(), reason="r", added=(example,))
     await Versions(services.redis).append(change)
-    claim = await services.inbox.accept(said(event="late", conversation=HERE, user=ADA))
+    claim = await services.inbox.accept(received(event="late", conversation=HERE, user=ADA))
     assert claim == "accepted"
     late = await services.claim(HERE)
     assert (await services.tenants.forget(gone())).proposals == 2

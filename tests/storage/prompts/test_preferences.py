@@ -5,17 +5,17 @@ from msgspec.structs import replace
 from bot.domain.publications import Assignment, Place
 from bot.storage.prompts.preferences import Preference, PreferenceStore
 from bot.storage.redis.client import Redis
-from tests.support.acts import ADA, BOB, said
+from tests.support.acts import ADA, BOB, received
 
 
 async def test_a_channels_choice_goes_before_a_persons(redis: Redis) -> None:
     store = PreferenceStore(redis)
     await store.choose(ADA, "", template="support", deployment="mini")
     await store.choose(BOB, "C1", template="translate")
-    here = said(channel="C1")
+    here = received(channel="C1")
     assert await store.effective(here) == Preference(template="translate", deployment="mini")
     assert await store.effective(replace(here, user=BOB)) == Preference(template="translate")
-    assert (await store.effective(said(channel="C2"))).template == "support"
+    assert (await store.effective(received(channel="C2"))).template == "support"
     assert (await store.effective(replace(here, direct=True))).template == "support"
 
 
@@ -28,11 +28,11 @@ async def test_an_empty_choice_takes_it_back_and_none_leaves_it(redis: Redis) ->
 
 async def test_quiet_is_of_one_conversation(redis: Redis) -> None:
     store = PreferenceStore(redis)
-    await store.set_quiet(said(), True)
-    assert (await store.effective(said())).quiet
-    assert not (await store.effective(said(conversation="test:other"))).quiet
-    await store.set_quiet(said(), False)
-    assert not (await store.effective(said())).quiet
+    await store.set_quiet(received(), True)
+    assert (await store.effective(received())).quiet
+    assert not (await store.effective(received(conversation="test:other"))).quiet
+    await store.set_quiet(received(), False)
+    assert not (await store.effective(received())).quiet
 
 
 async def test_tenants_with_the_same_channel_do_not_share_choices(redis: Redis) -> None:
@@ -52,11 +52,11 @@ async def test_forgetting_a_person_takes_their_own_choices(redis: Redis) -> None
 async def test_what_a_tenant_has_is_the_usual_one_of_its_people(redis: Redis) -> None:
     store = PreferenceStore(redis)
     await store.bind(Place(tenant=ADA.tenant), "support", "Eve")
-    assert await store.effective(said(channel="C1")) == Preference(usual="support")
+    assert await store.effective(received(channel="C1")) == Preference(usual="support")
     assert await store.of(ADA, "") == Preference(usual="support")
     assert await store.of(replace(ADA, tenant="other"), "") == Preference()
     await store.bind(Place(tenant=ADA.tenant), "", "Eve")
-    assert await store.effective(said(channel="C1")) == Preference()
+    assert await store.effective(received(channel="C1")) == Preference()
 
 
 async def test_every_place_is_listed_with_who_gave_it(redis: Redis) -> None:

@@ -7,7 +7,7 @@ from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-from tests.support.acts import ADA, rated, said
+from tests.support.acts import ADA, rated, received
 
 ROOM = "test:room"
 
@@ -31,7 +31,7 @@ async def claimed(inbox: Inbox, conversation: str) -> Claim:
 async def dead_letter(
     inbox: Inbox, conversation: str = ROOM, *, event: str = "e1", reason: str = "it fails"
 ) -> None:
-    await inbox.accept(said(f"words of {event}", event=event, conversation=conversation))
+    await inbox.accept(received(f"words of {event}", event=event, conversation=conversation))
     await inbox.commit(await claimed(inbox, conversation), CommitRequest(dead_letter_reason=reason))
 
 
@@ -59,7 +59,7 @@ async def test_what_is_tried_again_waits_at_the_tail_although_it_was_seen(
     inbox: Inbox, queue: DeadLetterQueue, redis: Redis
 ) -> None:
     await dead_letter(inbox, event="poison")
-    await inbox.accept(said(event="later"))
+    await inbox.accept(received(event="later"))
     (dead_letters,) = await queue.all()
     assert await queue.retry(dead_letters)
     assert await redis.call("HGET", keys.waiting(keys.shard_of(ROOM)), ADA.tenant) == b"2"
@@ -109,7 +109,7 @@ async def test_what_fails_again_is_buried_again_under_another_id(
 async def test_an_event_that_can_not_be_read_goes_back_as_it_was(
     inbox: Inbox, queue: DeadLetterQueue, redis: Redis
 ) -> None:
-    await inbox.accept(said())
+    await inbox.accept(received())
     await redis.call("LSET", keys.of("inbox", ROOM), 0, '{"type":"of the future"}')
     await inbox.commit(await claimed(inbox, ROOM), CommitRequest(dead_letter_reason="it can't be read"))
     ((dead_letters, record),) = (await queue.all()).items()

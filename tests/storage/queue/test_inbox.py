@@ -16,7 +16,7 @@ from bot.storage.conversations.turns import Turns
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Argument, Key, Redis, Script
-from tests.support.acts import ADA, deleted, rated, said, stopped
+from tests.support.acts import ADA, deleted, rated, received, stopped
 
 ROOM = "test:room"
 SHARD = keys.shard_of(ROOM)
@@ -42,7 +42,7 @@ def turn_for(claim: Claim, text: str = "answer") -> Turn:
     assert isinstance(claim.event, MessageReceived)
     return Turn(
         id=claim.event.id,
-        said=claim.event,
+        received=claim.event,
         template="t@0",
         messages=(),
         reply=Reply(text=text),
@@ -57,42 +57,42 @@ async def answer(inbox: Inbox, claim: Claim) -> None:
 
 
 async def test_what_is_accepted_is_claimed_with_its_text(inbox: Inbox) -> None:
-    assert await inbox.accept(said("what is up?")) == "accepted"
+    assert await inbox.accept(received("what is up?")) == "accepted"
     claim = await claimed(inbox)
     assert isinstance(claim.event, MessageReceived)
     assert (claim.event.text, claim.attempt, claim.begun, claim.turns) == ("what is up?", 1, None, ())
 
 
 async def test_field_note_01_every_further_delivery_of_an_act_is_a_duplicate(inbox: Inbox) -> None:
-    receipts = await asyncio.gather(*(inbox.accept(said()) for _ in range(5)))
+    receipts = await asyncio.gather(*(inbox.accept(received()) for _ in range(5)))
     assert sorted(receipts) == ["accepted", *["duplicate"] * 4]
     await answer(inbox, await claimed(inbox))
-    assert await inbox.accept(said()) == "duplicate", "also after it was answered"
+    assert await inbox.accept(received()) == "duplicate", "also after it was answered"
     assert await inbox.claim(SHARD) == -1
 
 
 async def test_field_note_02_seen_and_stored_are_one_step(inbox: Inbox, redis: Redis) -> None:
     """An act that could not be stored, because the inbox is full, is not marked as seen."""
     for number in range(3):
-        await inbox.accept(said(event=f"e{number}"))
-    assert await inbox.accept(said(event="one too many")) == "busy"
+        await inbox.accept(received(event=f"e{number}"))
+    assert await inbox.accept(received(event="one too many")) == "busy"
     await answer(inbox, await claimed(inbox))
-    assert await inbox.accept(said(event="one too many")) == "accepted"
+    assert await inbox.accept(received(event="one too many")) == "accepted"
 
 
 async def test_field_note_11_a_deletion_is_taken_where_a_question_no_longer_is(redis: Redis) -> None:
     inbox = Inbox(redis, lease_s=30, limit=2, retention_s=60, tenant_limit=2)
-    receipts = [await inbox.accept(said(event=f"e{number}")) for number in range(3)]
+    receipts = [await inbox.accept(received(event=f"e{number}")) for number in range(3)]
     receipts += [await inbox.accept(deleted(f"e{number}", event=f"d{number}")) for number in range(3)]
     assert receipts == ["accepted", "accepted", "busy", "accepted", "accepted", "busy"]
-    assert await inbox.accept(said(event="elsewhere", conversation="test:other")) == "busy"
+    assert await inbox.accept(received(event="elsewhere", conversation="test:other")) == "busy"
     assert await inbox.accept(deleted("e9", event="d9", conversation="test:other")) == "accepted"
 
 
 async def test_field_note_03_a_second_message_waits_its_turn(inbox: Inbox) -> None:
-    await inbox.accept(said("first", event="a"))
+    await inbox.accept(received("first", event="a"))
     claim = await claimed(inbox)
-    assert await inbox.accept(said("second", event="b")) == "accepted"
+    assert await inbox.accept(received("second", event="b")) == "accepted"
     assert not isinstance(await inbox.claim(SHARD), Claim), "the conversation is held"
     await answer(inbox, claim)
     following = await claimed(inbox)
@@ -104,14 +104,14 @@ async def test_field_note_03_a_second_message_waits_its_turn(inbox: Inbox) -> No
 async def test_conversations_of_one_shard_are_held_side_by_side(inbox: Inbox) -> None:
     others = [f"test:{n}" for n in range(500) if keys.shard_of(f"test:{n}") == SHARD][:2]
     for conversation in (ROOM, *others):
-        await inbox.accept(said(conversation=conversation, event=conversation))
+        await inbox.accept(received(conversation=conversation, event=conversation))
     held = [(await claimed(inbox)).conversation for _ in range(3)]
     assert sorted(held) == sorted((ROOM, *others))
 
 
 async def test_field_note_04_a_stale_holder_can_write_nothing(redis: Redis) -> None:
     inbox = short(redis)
-    await inbox.accept(said())
+    await inbox.accept(received())
     stale = await claimed(inbox)
     fresh = await claimed(inbox)
     assert fresh.attempt == 2
@@ -129,7 +129,7 @@ async def test_field_note_04_a_stale_holder_can_write_nothing(redis: Redis) -> N
 
 
 async def test_field_note_04_a_renewed_lease_keeps_others_away(redis: Redis) -> None:
-    await short(redis).accept(said())
+    await short(redis).accept(received())
     claim = await claimed(short(redis))
     await Inbox(redis, lease_s=30, limit=3, retention_s=3600).hold(claim)
     assert not isinstance(await short(redis).claim(SHARD), Claim)
@@ -140,9 +140,9 @@ async def test_field_note_05_a_message_that_comes_while_the_last_is_ended_is_not
 ) -> None:
     """Whatever the order of the two steps, the later message is due."""
     for number in range(40):
-        await inbox.accept(said(event=f"a{number}"))
+        await inbox.accept(received(event=f"a{number}"))
         claim = await claimed(inbox)
-        await asyncio.gather(answer(inbox, claim), inbox.accept(said(event=f"b{number}")))
+        await asyncio.gather(answer(inbox, claim), inbox.accept(received(event=f"b{number}")))
         await answer(inbox, await claimed(inbox))
         assert await inbox.claim(SHARD) == -1
 
@@ -151,7 +151,7 @@ async def test_a_commit_whose_answer_was_lost_may_be_said_again_and_changes_noth
     redis: Redis, inbox: Inbox
 ) -> None:
     for event in ("a", "b", "c"):
-        await inbox.accept(said(event=event))
+        await inbox.accept(received(event=event))
     claim = await claimed(inbox)
     for _ in range(2):
         await answer(inbox, claim)
@@ -167,13 +167,13 @@ async def test_a_commit_whose_answer_was_lost_may_be_said_again_and_changes_noth
 
 async def test_field_note_10_the_post_of_an_attempt_that_died_comes_with_the_next_claim(redis: Redis) -> None:
     inbox = short(redis)
-    await inbox.accept(said())
+    await inbox.accept(received())
     await inbox.hold(await claimed(inbox), PostedMessage(id="p1", data={"ts": "1"}))
     assert (await claimed(inbox)).begun == PostedMessage(id="p1", data={"ts": "1"})
 
 
 async def test_what_is_released_is_due_after_its_delay_and_the_attempt_is_counted(inbox: Inbox) -> None:
-    await inbox.accept(said())
+    await inbox.accept(received())
     await inbox.release(await claimed(inbox), 60)
     wait_ms = await inbox.claim(SHARD)
     assert isinstance(wait_ms, int)
@@ -184,7 +184,7 @@ async def test_what_is_released_is_due_after_its_delay_and_the_attempt_is_counte
 
 
 async def test_what_is_handed_over_is_due_at_once_and_not_counted(inbox: Inbox) -> None:
-    await inbox.accept(said())
+    await inbox.accept(received())
     await inbox.release(await claimed(inbox), 0, counted=False)
     assert (await claimed(inbox)).attempt == 1
 
@@ -194,19 +194,19 @@ async def test_a_message_that_does_not_name_the_bot_counts_only_where_the_bot_ta
     inbox: Inbox, addressed: bool
 ) -> None:
     expected = "accepted" if addressed else "ignored"
-    assert await inbox.accept(said(event="a", addressed=addressed)) == expected
+    assert await inbox.accept(received(event="a", addressed=addressed)) == expected
     if addressed:
         await answer(inbox, await claimed(inbox))
-        assert await inbox.accept(said(event="b", addressed=False)) == "accepted"
+        assert await inbox.accept(received(event="b", addressed=False)) == "accepted"
 
 
 async def test_an_ignored_message_is_not_remembered_as_seen(inbox: Inbox) -> None:
-    await inbox.accept(said(event="a", addressed=False))
-    assert await inbox.accept(said(event="a", addressed=True)) == "accepted"
+    await inbox.accept(received(event="a", addressed=False))
+    assert await inbox.accept(received(event="a", addressed=True)) == "accepted"
 
 
 async def test_a_wish_to_stop_reaches_the_holder_by_its_lease_and_by_a_nudge(inbox: Inbox) -> None:
-    await inbox.accept(said())
+    await inbox.accept(received())
     claim = await claimed(inbox)
     assert (claim.stop, await inbox.hold(claim)) == ("", "")
     wakeups: AsyncGenerator[int | str] = inbox.wakeups()
@@ -216,13 +216,13 @@ async def test_a_wish_to_stop_reaches_the_holder_by_its_lease_and_by_a_nudge(inb
         assert await anext(wakeups) == f"{ROOM}\ne1\nasked"
     assert await inbox.hold(claim) == "e1\nasked"
     await answer(inbox, claim)
-    await inbox.accept(said(event="next"))
+    await inbox.accept(received(event="next"))
     after = await claimed(inbox)
     assert (after.stop, await inbox.hold(after)) == ("", ""), "a wish ends with its answer"
 
 
 async def test_a_wish_to_stop_outlives_the_worker_that_it_reached(inbox: Inbox) -> None:
-    await inbox.accept(said())
+    await inbox.accept(received())
     first = await claimed(inbox)
     await inbox.accept(stopped())
     await inbox.release(first, 0)  # as when the lease runs out
@@ -230,8 +230,8 @@ async def test_a_wish_to_stop_outlives_the_worker_that_it_reached(inbox: Inbox) 
 
 
 async def test_a_wish_to_stop_that_comes_twice_stops_one_answer(inbox: Inbox) -> None:
-    await inbox.accept(said(event="a"))
-    await inbox.accept(said(event="b"))
+    await inbox.accept(received(event="a"))
+    await inbox.accept(received(event="b"))
     claim = await claimed(inbox)
     assert [await inbox.accept(stopped()) for _ in range(2)] == ["accepted", "duplicate"]
     await answer(inbox, claim)
@@ -244,8 +244,8 @@ async def test_a_wish_to_stop_stops_no_other_answer_than_the_one_it_names(inbox:
         return replace(stopped(), id=f"stop {target}", target=target)
 
     assert await inbox.accept(named("a")) == "duplicate", "nothing waits"
-    await inbox.accept(said(event="a"))
-    await inbox.accept(said(event="b"))
+    await inbox.accept(received(event="a"))
+    await inbox.accept(received(event="b"))
     await answer(inbox, await claimed(inbox))
     claim = await claimed(inbox)
     assert await inbox.accept(named("a")) == "duplicate", "it is there already"
@@ -260,13 +260,13 @@ async def test_an_accepted_event_nudges_its_shard(inbox: Inbox) -> None:
     wakeups: AsyncGenerator[int | str] = inbox.wakeups()
     async with aclosing(wakeups):
         await anext(wakeups)
-        await inbox.accept(said())
+        await inbox.accept(received())
         assert await anext(wakeups) == SHARD
 
 
 async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: Redis) -> None:
     for event in ("a", "b", "c"):
-        await inbox.accept(said(event=event))
+        await inbox.accept(received(event=event))
         await answer(inbox, await claimed(inbox))
     await inbox.accept(rated("p", event="r"))
     claim = await claimed(inbox)
@@ -284,7 +284,7 @@ async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: R
 
 
 async def test_an_event_given_up_is_kept_with_its_reason(inbox: Inbox, redis: Redis) -> None:
-    await inbox.accept(said("poison"))
+    await inbox.accept(received("poison"))
     await inbox.commit(await claimed(inbox), CommitRequest(dead_letter_reason="it always fails"))
     (record,) = await redis.call("LRANGE", keys.dead_letters(SHARD), 0, -1)
     assert b"it always fails" in record
@@ -294,15 +294,15 @@ async def test_an_event_given_up_is_kept_with_its_reason(inbox: Inbox, redis: Re
 async def test_only_the_newest_turns_are_kept(redis: Redis) -> None:
     inbox = Inbox(redis, lease_s=30, limit=3, retention_s=3600, window=2, keep=3)
     for number in range(5):
-        await inbox.accept(said(event=f"e{number}"))
+        await inbox.accept(received(event=f"e{number}"))
         await answer(inbox, await claimed(inbox))
     assert [turn.id for turn in await Turns(redis).turns(ROOM)] == ["e2", "e3", "e4"]
-    await inbox.accept(said(event="next"))
+    await inbox.accept(received(event="next"))
     assert [turn.id for turn in (await claimed(inbox)).turns] == ["e3", "e4"]
 
 
 async def test_an_event_that_can_not_be_read_is_claimed_as_such(inbox: Inbox, redis: Redis) -> None:
-    await inbox.accept(said())
+    await inbox.accept(received())
     await redis.call("LSET", keys.of("inbox", ROOM), 0, '{"type":"of the future"}')
     claim = await claimed(inbox)
     assert claim.event is None
@@ -310,15 +310,15 @@ async def test_an_event_that_can_not_be_read_is_claimed_as_such(inbox: Inbox, re
 
 
 async def test_scripts_that_the_server_forgot_are_sent_again(inbox: Inbox, redis: Redis) -> None:
-    await inbox.accept(said(event="a"))
+    await inbox.accept(received(event="a"))
     await redis.call("SCRIPT FLUSH")
-    assert await inbox.accept(said(event="b")) == "accepted"
+    assert await inbox.accept(received(event="b")) == "accepted"
 
 
 async def test_field_note_32_redis_away_is_said_as_such() -> None:
     client = Redis("redis://127.0.0.1:1")
     with pytest.raises(StateUnavailable):
-        await Inbox(client, lease_s=30, limit=3, retention_s=3600).accept(said())
+        await Inbox(client, lease_s=30, limit=3, retention_s=3600).accept(received())
     await client.close()
 
 
@@ -337,7 +337,7 @@ class Flaky(Redis):
 async def test_a_claim_whose_answer_was_lost_is_given_again_and_not_counted_twice(redis: Redis) -> None:
     flaky = Flaky(redis.url)
     inbox = Inbox(flaky, lease_s=30, limit=3, retention_s=3600)
-    await inbox.accept(said())
+    await inbox.accept(received())
     flaky.broken = True
     for _ in range(2):
         with pytest.raises(StateUnavailable):
@@ -353,7 +353,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_again_and_not_counted_twic
 async def test_a_claim_whose_answer_was_lost_is_not_taken_from_who_has_it_now(redis: Redis) -> None:
     flaky = Flaky(redis.url)
     loser = Inbox(flaky, lease_s=0, limit=3, retention_s=3600)
-    await loser.accept(said())
+    await loser.accept(received())
     flaky.broken = True
     with pytest.raises(StateUnavailable):
         await loser.claim(SHARD)
@@ -374,18 +374,18 @@ def conversations(count: int, shard: int | None = None) -> list[str]:
 async def test_a_tenant_may_have_so_many_events_waiting_in_one_shard(redis: Redis) -> None:
     inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
     names = conversations(71, SHARD)
-    receipts = [await inbox.accept(said(event=name, conversation=name)) for name in names]
+    receipts = [await inbox.accept(received(event=name, conversation=name)) for name in names]
     assert receipts == ["accepted"] * 70 + ["busy"]
     other = replace(ADA, tenant="globex")
-    assert await inbox.accept(said(conversation=names[-1], user=other, event="other's")) == "accepted"
+    assert await inbox.accept(received(conversation=names[-1], user=other, event="other's")) == "accepted"
     await answer(inbox, await claimed(inbox))
-    assert await inbox.accept(said(event=names[-1], conversation=names[-1])) == "accepted"
+    assert await inbox.accept(received(event=names[-1], conversation=names[-1])) == "accepted"
 
 
 async def test_a_tenant_may_have_so_many_events_waiting_in_all_shards(redis: Redis) -> None:
     """At least the limit, and less than twice the limit, wherever they fall."""
     inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
-    receipts = [await inbox.accept(said(event=name, conversation=name)) for name in conversations(200)]
+    receipts = [await inbox.accept(received(event=name, conversation=name)) for name in conversations(200)]
     assert set(receipts[:70]) == {"accepted"}
     assert 70 <= receipts.count("accepted") < 140
 
@@ -393,7 +393,7 @@ async def test_a_tenant_may_have_so_many_events_waiting_in_all_shards(redis: Red
 async def test_a_count_of_waiting_events_that_went_astray_ends_when_its_shard_is_empty(
     inbox: Inbox, redis: Redis
 ) -> None:
-    await inbox.accept(said(event="a"))
+    await inbox.accept(received(event="a"))
     await redis.call("HINCRBY", keys.waiting(SHARD), ADA.tenant, 100)
     await answer(inbox, await claimed(inbox))
     assert await redis.call("EXISTS", keys.waiting(SHARD)) == 0
@@ -401,7 +401,7 @@ async def test_a_count_of_waiting_events_that_went_astray_ends_when_its_shard_is
 
 async def test_answered_events_are_not_counted_as_waiting(inbox: Inbox, redis: Redis) -> None:
     for event in ("a", "b"):
-        await inbox.accept(said(event=event))
+        await inbox.accept(received(event=event))
     await answer(inbox, await claimed(inbox))
     assert await redis.call("HGETALL", keys.waiting(SHARD)) == {ADA.tenant.encode(): b"1"}
     await inbox.release(await claimed(inbox), 0)
@@ -412,7 +412,7 @@ async def test_a_stored_turn_that_can_not_be_read_does_not_shift_the_others(
     inbox: Inbox, redis: Redis
 ) -> None:
     for event in ("a", "b", "c"):
-        await inbox.accept(said(event=event))
+        await inbox.accept(received(event=event))
         await answer(inbox, await claimed(inbox))
     await redis.call("LSET", keys.of("turns", ROOM), 1, "written by another version")
     await inbox.accept(rated("p", event="r"))

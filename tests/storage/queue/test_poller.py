@@ -10,7 +10,7 @@ from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from bot.worker.poller import Poller
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.patience import PATIENCE_S
 
 
@@ -57,22 +57,22 @@ async def test_conversations_are_claimed_as_they_become_due(inbox: Inbox) -> Non
     async with claiming(inbox) as claims:
         for number in range(3):
             name = f"test:{number}"
-            await inbox.accept(said(event=name, conversation=name))
+            await inbox.accept(received(event=name, conversation=name))
             assert (await claims.get()).conversation == name
 
 
 async def test_what_no_nudge_told_of_is_found_by_the_sweep(redis: Redis) -> None:
     inbox = Deaf(redis, lease_s=30, limit=20, retention_s=3600)
     async with claiming(inbox) as claims:
-        await inbox.accept(said(event="first"))
+        await inbox.accept(received(event="first"))
         assert (await claims.get()).event is not None
-        await inbox.accept(said(event="later", conversation="test:other"))
+        await inbox.accept(received(event="later", conversation="test:other"))
         assert (await claims.get()).conversation == "test:other"
 
 
 async def test_what_is_put_back_for_later_is_claimed_when_it_is_due(redis: Redis) -> None:
     inbox = Deaf(redis, lease_s=30, limit=20, retention_s=3600)
-    await inbox.accept(said())
+    await inbox.accept(received())
     claim = await inbox.claim(keys.shard_of("test:room"))
     assert isinstance(claim, Claim)
     await inbox.release(claim, 0.2)
@@ -82,7 +82,7 @@ async def test_what_is_put_back_for_later_is_claimed_when_it_is_due(redis: Redis
 
 async def test_no_more_is_claimed_than_there_are_places(inbox: Inbox) -> None:
     for number in range(5):
-        await inbox.accept(said(event=f"e{number}", conversation=f"test:{number}"))
+        await inbox.accept(received(event=f"e{number}", conversation=f"test:{number}"))
     async with claiming(inbox, places=2) as claims:
         for _ in range(2):
             await claims.get()
@@ -95,7 +95,7 @@ async def test_two_workers_share_what_is_due_and_none_is_claimed_twice(inbox: In
     names = {f"test:{number}" for number in range(8)}
     async with claiming(inbox) as first, claiming(inbox) as second:
         for name in names:
-            await inbox.accept(said(event=name, conversation=name))
+            await inbox.accept(received(event=name, conversation=name))
         got = [await queue.get() for queue in (first, second) for _ in range(4)]
         assert {claim.conversation for claim in got} == names
 
@@ -106,7 +106,7 @@ async def test_a_rota_that_fails_ends_with_its_error(inbox: Inbox) -> None:
     def begin(claim: Claim, asked_at: float) -> asyncio.Task[None]:
         raise RuntimeError("boom")
 
-    await inbox.accept(said())
+    await inbox.accept(received())
     with pytest.raises(RuntimeError, match="boom"):
         async with asyncio.timeout(PATIENCE_S):
             await Poller(inbox, 4, begin=begin, stop=lambda _: None).run(asyncio.Event())

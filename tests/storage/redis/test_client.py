@@ -11,7 +11,7 @@ from bot.domain.errors import StateUnavailable
 from bot.storage.queue.inbox import Inbox
 from bot.storage.redis.client import Redis, Script
 from tests.support import servers
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.servers import Server
 
 KEPT = ("--appendonly", "yes")
@@ -92,7 +92,7 @@ async def test_a_full_redis_takes_nothing_and_says_so(tmp_path: Path) -> None:
     """So that the platform delivers again, rather than that the bot seems broken."""
     async with redis_with(tmp_path, *DURABLE, "--maxmemory", "1") as redis:
         with pytest.raises(StateUnavailable, match="can't take writes"):
-            await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(said())
+            await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(received())
         with pytest.raises(StateUnavailable, match="can't take writes"):
             await redis.call("SET", "parley:x", 1)
 
@@ -100,7 +100,7 @@ async def test_a_full_redis_takes_nothing_and_says_so(tmp_path: Path) -> None:
 async def test_a_replica_takes_nothing_and_says_so(tmp_path: Path) -> None:
     async with redis_with(tmp_path, "--replicaof", f"{servers.HOST} {servers.free_port()}") as redis:
         with pytest.raises(StateUnavailable):
-            await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(said())
+            await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(received())
 
 
 async def test_a_mistake_in_a_script_is_not_taken_for_redis_being_away(redis: Redis) -> None:

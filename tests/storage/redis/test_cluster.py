@@ -13,7 +13,7 @@ from bot.storage.queue.inbox import Claim, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support import servers
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.patience import PATIENCE_S
 from tests.support.servers import Server
 
@@ -53,7 +53,7 @@ async def accepted(inbox: Inbox, shard: int, event: str) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while True:
             with suppress(StateUnavailable):
-                await inbox.accept(said(event=event, conversation=ROOMS[shard]))
+                await inbox.accept(received(event=event, conversation=ROOMS[shard]))
                 return
             await asyncio.sleep(0.05)
 
@@ -63,7 +63,7 @@ async def test_conversations_and_their_scripts_are_spread_over_all_nodes(
 ) -> None:
     await redis.call("SCRIPT FLUSH")
     for shard, name in ROOMS.items():
-        assert await inbox.accept(said(event=name, conversation=name)) == "accepted"
+        assert await inbox.accept(received(event=name, conversation=name)) == "accepted"
         assert isinstance(await inbox.claim(shard), Claim)
     sizes = [node.ask("DBSIZE") for node in nodes]
     assert all(isinstance(size, int) and size > 20 for size in sizes), sizes
@@ -76,7 +76,7 @@ async def test_a_listener_on_one_node_hears_the_nudges_of_all(inbox: Inbox) -> N
     async with aclosing(wakeups), asyncio.timeout(PATIENCE_S):
         assert await anext(wakeups) == ""
         for shard, name in ROOMS.items():
-            await inbox.accept(said(event=name, conversation=name))
+            await inbox.accept(received(event=name, conversation=name))
             assert await anext(wakeups) == shard
 
 
@@ -121,10 +121,10 @@ async def test_without_one_node_the_others_conversations_go_on_and_its_own_are_t
     inbox: Inbox, nodes: list[Server]
 ) -> None:
     gone, living = shard_on(1), shard_on(2)
-    await inbox.accept(said("kept", event="kept", conversation=ROOMS[gone]))
+    await inbox.accept(received("kept", event="kept", conversation=ROOMS[gone]))
     with dead(nodes, 1):
         with pytest.raises(StateUnavailable):
-            await inbox.accept(said(event="refused", conversation=ROOMS[gone]))
+            await inbox.accept(received(event="refused", conversation=ROOMS[gone]))
         await accepted(inbox, living, "meanwhile")
         due = await inbox.due()
         assert (due[living], due[gone]) == (0, -1)

@@ -12,7 +12,7 @@ from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.storage.redis.client import Redis
 from tests.support import servers
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.room import words
 from tests.support.servers import Server
 from tests.worker.test_worker import ROOM, Bench
@@ -63,20 +63,20 @@ async def answered(bench: Bench, *events: str) -> None:
 
 async def test_field_note_32_a_worker_resumes_when_redis_is_back(bench: Bench, server: Server) -> None:
     async with bench.working():
-        await bench.accept(said(event="a"))
+        await bench.accept(received(event="a"))
         await answered(bench, "a")
         server.stop(kill=True)
         with pytest.raises(StateUnavailable):
-            await bench.accept(said(event="b"))
+            await bench.accept(received(event="b"))
         back(server)
-        await accepted(bench, said(event="b"))
+        await accepted(bench, received(event="b"))
         await answered(bench, "a", "b")
 
 
 async def test_field_note_32_what_waited_while_redis_was_away_is_answered(
     bench: Bench, server: Server
 ) -> None:
-    await bench.accept(said(event="a"), said(event="b"))
+    await bench.accept(received(event="a"), received(event="b"))
     server.stop(kill=True)
     async with bench.working():
         with pytest.raises(StateUnavailable):
@@ -101,7 +101,7 @@ async def test_an_answer_during_which_redis_goes_away_is_written_down_once(
             yield delta
 
     bench.model.script = breaking
-    await bench.accept(said(event="a"), said(event="b"))
+    await bench.accept(received(event="a"), received(event="b"))
     async with bench.working():
         await bench.until(lambda: broken)
         with pytest.raises(StateUnavailable):
@@ -119,7 +119,7 @@ async def test_a_claim_that_broke_on_its_way_is_not_lost(bench: Bench, server: S
             if number % 20 == 10:
                 server.stop(kill=True)
                 back(server)
-            await accepted(bench, said(event=f"of {room}", conversation=room))
+            await accepted(bench, received(event=f"of {room}", conversation=room))
         await bench.until(lambda: len(bench.model.prompts) >= len(conversations))
         for room in conversations:
             await bench.until(lambda room=room: _one(bench, room))

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from bot.domain.events import now
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
-from tests.support.acts import ADA, said
+from tests.support.acts import ADA, received
 from tests.support.patience import PATIENCE_S
 from tests.support.servers import HOST
 from tests.worker.test_worker import Bench
@@ -93,12 +93,12 @@ async def test_a_turn_takes_few_round_trips_to_redis(redis_server: str) -> None:
         redis = Redis(url, timeout_s=PATIENCE_S)
         bench = Bench(redis)
         async with bench.working():
-            await bench.accept(said("warm up", event="first"))
+            await bench.accept(received("warm up", event="first"))
             await bench.until(lambda: settled(aside, 1))
             # A worker that starts looks at every shard; when it only sweeps, it has done with that.
             await bench.until(lambda: wire.trips[-2:] == ["due", "due"])
             wire.trips.clear()
-            await bench.accept(said("what is up?", event="second"))
+            await bench.accept(received("what is up?", event="second"))
             await bench.until(lambda: settled(aside, 2))
             trips = [trip for trip in wire.trips if not trip.startswith(SHARED)]
         await redis.close()

@@ -14,7 +14,7 @@ from bot.storage.queue.inbox import Claim, Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support import servers
-from tests.support.acts import said
+from tests.support.acts import received
 from tests.support.patience import PATIENCE_S
 from tests.support.servers import HOST, Server, free_port
 from tests.support.tls import Authority, terminator
@@ -42,7 +42,7 @@ async def works(url: str) -> None:
         wakeups: AsyncGenerator[int | str] = inbox.wakeups()
         async with aclosing(wakeups), asyncio.timeout(PATIENCE_S):
             assert await anext(wakeups) == ""
-            assert await inbox.accept(said("hello")) == "accepted"
+            assert await inbox.accept(received("hello")) == "accepted"
             assert await anext(wakeups) == keys.shard_of(ROOM)
         assert isinstance(await inbox.claim(keys.shard_of(ROOM)), Claim)
         assert len([name async for name in redis.scan("parley:*")]) >= 3
@@ -70,7 +70,7 @@ async def test_a_server_whose_certificate_nobody_vouches_for_is_not_spoken_to(
             inbox_at(f"rediss://{HOST}:{port}") as (inbox, _),
         ):
             with pytest.raises(StateUnavailable, match="certificate"):
-                await inbox.accept(said())
+                await inbox.accept(received())
 
 
 async def test_every_node_of_a_cluster_is_reached_by_tls(tmp_path: Path, authority: Authority) -> None:
@@ -145,12 +145,12 @@ async def test_when_the_master_dies_its_successor_is_found(tmp_path: Path) -> No
             servers.until(lambda: bool(_replicas(sentinel)), "the sentinel's view of the replica")
             url = f"redis+sentinel://{HOST}:{sentinel.port}/mymaster"
             async with inbox_at(url) as (inbox, _):
-                assert await inbox.accept(said(event="a")) == "accepted"
+                assert await inbox.accept(received(event="a")) == "accepted"
                 servers.until(lambda: replica.ask("DBSIZE") == master.ask("DBSIZE"), "the copy of the event")
                 master.stop(kill=True)
                 with pytest.raises(StateUnavailable):
-                    await inbox.accept(said(event="b"))
-                await _accepted(inbox, said(event="b"))
+                    await inbox.accept(received(event="b"))
+                await _accepted(inbox, received(event="b"))
                 claim = await inbox.claim(keys.shard_of(ROOM))
                 assert isinstance(claim, Claim)
                 assert claim.event is not None

@@ -15,7 +15,7 @@ from bot.storage.redis import keys
 from bot.storage.redis.client import Argument, Key, Redis, Script
 from bot.storage.usage.charges import Charges, charge, charge_of
 from bot.storage.usage.quota import Estimate, QuotaLedger
-from tests.support.acts import ADA, said
+from tests.support.acts import ADA, received
 
 USAGE = (Usage(deployment="d", input_tokens=5, usd=0.01),)
 ROOMS = ("test:room", "test:another", "test:third")
@@ -37,14 +37,14 @@ class Worker:
         return claim
 
     async def admit(self, room: str = ROOMS[0]) -> None:
-        asked = said(event=f"e in {room}", conversation=room)
+        asked = received(event=f"e in {room}", conversation=room)
         await self.inbox.accept(asked)
         await self.ledger.reserve(asked, asked.id, [Estimate(tokens=50, usd=0.5)])
 
     def written(self, room: str = ROOMS[0]) -> CommitRequest:
         turn = Turn(
             id=f"e in {room}",
-            said=said(event=f"e in {room}", conversation=room),
+            received=received(event=f"e in {room}", conversation=room),
             template="assistant@0",
             messages=(),
             reply=Reply(text="answer"),
@@ -117,7 +117,7 @@ async def test_a_worker_that_dies_before_the_commit_leaves_a_reservation_that_th
 ) -> None:
     await worker.admit()
     another = Worker(redis)
-    await another.ledger.reserve(said(event="e in test:room"), "e in test:room", [Estimate(usd=0.5)])
+    await another.ledger.reserve(received(event="e in test:room"), "e in test:room", [Estimate(usd=0.5)])
     assert await another.status() == 500_000, "the same event reserves once"
     written = worker.written()
     await another.inbox.commit(await another.claim(), written)
@@ -201,7 +201,7 @@ async def test_a_bill_of_another_version_does_not_keep_the_others_from_being_set
 
 async def test_what_is_paid_for_anew_is_booked_anew(worker: Worker) -> None:
     """A summary is made a second time for a question that was answered anew."""
-    asked = said(event="e")
+    asked = received(event="e")
     for _ in range(2):
         await worker.ledger.reserve(asked, "e:summary", [Estimate(usd=0.5)], more=True)
         await worker.ledger.settle(charge_of(asked, "e:summary", "summary", USAGE, turns=0))

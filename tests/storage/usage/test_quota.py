@@ -17,7 +17,7 @@ from bot.storage.usage import quota
 from bot.storage.usage.charges import Charges, charge_of
 from bot.storage.usage.quota import Estimate, PeriodUsage, QuotaLedger
 from bot.storage.usage.reports import UsageReports
-from tests.support.acts import ADA, BOB, said
+from tests.support.acts import ADA, BOB, received
 from tests.support.patience import PATIENCE_S
 
 USAGE = (Usage(deployment="d", input_tokens=100, output_tokens=20, usd=0.02), Usage(deployment="d", images=1))
@@ -34,13 +34,15 @@ class Till:
     async def admit(
         self, event: str, estimate: Estimate = A_CENT, *, user: User = ADA, channel: str = ""
     ) -> str:
-        asked = said(event=event, user=user, channel=channel)
+        asked = received(event=event, user=user, channel=channel)
         return await self.ledger.reserve(asked, event, [estimate])
 
     async def settle(
         self, event: str, *usage: Usage, user: User = ADA, channel: str = "", turns: int = 1
     ) -> None:
-        asked: MessageReceived = said(event=event, user=user, channel=channel, conversation=f"test:{event}")
+        asked: MessageReceived = received(
+            event=event, user=user, channel=channel, conversation=f"test:{event}"
+        )
         await self.ledger.settle(charge_of(asked, event, "assistant", usage, turns=turns))
 
 

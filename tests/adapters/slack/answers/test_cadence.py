@@ -54,8 +54,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def test_field_note_12_five_seconds_of_streaming_are_one_start_one_stop_and_an_append_a_second(
     room: Room, clock: Clock
 ) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     text, appended_at = "", list[float]()
     for number in range(round(5 / TICK_S)):
         text = f"{text} word{number}".lstrip()
@@ -64,7 +64,7 @@ async def test_field_note_12_five_seconds_of_streaming_are_one_start_one_stop_an
         await clock.advance(TICK_S)
         appended_at += [clock.now] * (room.slack.calls["chat.appendStream"] - before)
     await room.adapter.close(post, Reply(text=text, rate=True))
-    assert room.shown(said) == [text]
+    assert room.shown(received) == [text]
     calls = {name: count for name, count in room.slack.calls.items() if name.startswith("chat.")}
     assert calls == {"chat.startStream": 1, "chat.appendStream": len(appended_at), "chat.stopStream": 1}
     assert [round(at) for at in appended_at] == [1, 2, 3, 4, 5]

@@ -11,22 +11,22 @@ from tests.adapters.slack.conftest import Room, new_adapter
 
 async def typed(room: Room, command: str, text: str, channel: str = "C0GENERAL") -> MessageReceived:
     await room.slack.command(channel, "U0ALICE", command, text)
-    return room.engine.said[-1]
+    return room.engine.received[-1]
 
 
 def whispers(room: Room) -> list[str]:
     """What the asker alone has read, after the acknowledgement."""
-    said = room.slack.workspace.ephemeral
-    return [m["markdown"] for m in said if "moment" not in m["markdown"]]
+    received = room.slack.workspace.ephemeral
+    return [m["markdown"] for m in received if "moment" not in m["markdown"]]
 
 
 async def test_field_note_17_a_command_is_acknowledged_at_once_and_answered_by_its_address(
     room: Room,
 ) -> None:
-    said = await typed(room, "/image", "why is payload a word?")
-    assert said.text == "/image why is payload a word?"
+    received = await typed(room, "/image", "why is payload a word?")
+    assert received.text == "/image why is payload a word?"
     assert "moment" in room.slack.workspace.ephemeral[0]["markdown"]
-    post = await room.open(said)
+    post = await room.open(received)
     assert await room.adapter.update(post, "Bec")
     done = await room.adapter.close(post, Reply(text="Because.", rate=True))
     assert await room.adapter.close(post, Reply(text="Because.", rate=True)) == done
@@ -36,9 +36,9 @@ async def test_field_note_17_a_command_is_acknowledged_at_once_and_answered_by_i
 
 
 async def test_a_long_command_answer_goes_beyond_five_responses(room: Room) -> None:
-    said = await typed(room, "/image", "tell me everything")
+    received = await typed(room, "/image", "tell me everything")
     text = "\n\n".join("word " * 1_000 for _ in range(14))
-    await room.adapter.close(await room.open(said), Reply(text=text))
+    await room.adapter.close(await room.open(received), Reply(text=text))
     shown = whispers(room)
     assert "".join("".join(shown).split()) == "".join(text.split())
     assert len(shown) == 7
@@ -46,9 +46,9 @@ async def test_a_long_command_answer_goes_beyond_five_responses(room: Room) -> N
 
 
 async def test_an_expired_response_address_is_replaced_by_an_ephemeral_message(room: Room) -> None:
-    said = await typed(room, "/image", "why?")
-    address = said.address.data | {"response_url": said.address.data["response_url"] + "gone"}
-    post = await room.open(said)
+    received = await typed(room, "/image", "why?")
+    address = received.address.data | {"response_url": received.address.data["response_url"] + "gone"}
+    post = await room.open(received)
     await room.adapter.close(
         PostedMessage(id=post.id + "x", data=post.data | address), Reply(text="Because.")
     )
@@ -57,9 +57,9 @@ async def test_an_expired_response_address_is_replaced_by_an_ephemeral_message(r
 
 
 async def test_where_the_bot_is_no_member_the_answer_comes_in_the_askers_own_channel(room: Room) -> None:
-    said = await typed(room, "/image", "why?", channel="C0OTHER")
-    address = said.address.data | {"response_url": said.address.data["response_url"] + "gone"}
-    post = await room.open(said)
+    received = await typed(room, "/image", "why?", channel="C0OTHER")
+    address = received.address.data | {"response_url": received.address.data["response_url"] + "gone"}
+    post = await room.open(received)
     await room.adapter.close(
         PostedMessage(id=post.id + "x", data=post.data | address), Reply(text="Because.")
     )
@@ -71,10 +71,10 @@ async def test_where_the_bot_is_no_member_the_answer_comes_in_the_askers_own_cha
 async def test_a_picture_that_was_ordered_by_a_command_is_shown(
     room: Room, channel: str, shown_in: str
 ) -> None:
-    said = await typed(room, "/image", "a red bicycle", channel=channel)
-    assert said.text == "/image a red bicycle"
+    received = await typed(room, "/image", "a red bicycle", channel=channel)
+    assert received.text == "/image a red bicycle"
     picture = Image(mime="image/png", data=b"picture", alt="A red bicycle")
-    await room.adapter.close(await room.open(said), Reply(text="", images=(picture,)))
+    await room.adapter.close(await room.open(received), Reply(text="", images=(picture,)))
     assert whispers(room) == ["A red bicycle"]
     shared = [c for (c, _), m in room.slack.workspace.messages.items() if m.get("files")]
     assert shared == [shown_in]
@@ -83,8 +83,8 @@ async def test_a_picture_that_was_ordered_by_a_command_is_shown(
 async def test_a_response_that_breaks_off_is_platform_unavailable_and_continues_where_it_was(
     room: Room,
 ) -> None:
-    said = await typed(room, "/image", "why?")
-    post = await room.open(said)
+    received = await typed(room, "/image", "why?")
+    post = await room.open(received)
     async with new_adapter(room.slack) as another:
         data = post.data | {"response_url": "http://127.0.0.1:9/nobody"}
         with pytest.raises(PlatformUnavailable):
@@ -96,7 +96,7 @@ async def test_a_response_that_breaks_off_is_platform_unavailable_and_continues_
 async def test_field_note_20_two_people_with_commands_in_one_channel_share_nothing(room: Room) -> None:
     await room.slack.command("C0GENERAL", "U0ALICE", "/image", "mine")
     await room.slack.command("C0GENERAL", "U0BOB", "/image", "yours")
-    one, two = room.engine.said
+    one, two = room.engine.received
     assert one.address.conversation != two.address.conversation
     await room.answer(one, "for Alice")
     await room.answer(two, "for Bob")
@@ -105,23 +105,23 @@ async def test_field_note_20_two_people_with_commands_in_one_channel_share_nothi
 
 
 async def test_a_rating_of_a_command_answer_names_it(room: Room) -> None:
-    said = await typed(room, "/image", "why?")
-    post = await room.adapter.close(await room.open(said), Reply(text="Because.", rate=True))
+    received = await typed(room, "/image", "why?")
+    post = await room.adapter.close(await room.open(received), Reply(text="Because.", rate=True))
     message = room.slack.workspace.ephemeral[-1] | {"text": "Because."}
     await room.slack.press(message, "C0GENERAL", "U0ALICE")
     rated = room.engine.events[-1]
     assert getattr(rated, "post", None) == post.id
-    assert rated.address.conversation == said.address.conversation
+    assert rated.address.conversation == received.address.conversation
 
 
 async def test_field_fault_81_a_slash_command_asks_with_a_button(room: Room) -> None:
     """Field fault 81: `/parley forget` asks before it deletes."""
-    said = await typed(room, "/parley", "forget")
-    assert said.text == "/forget"
+    received = await typed(room, "/parley", "forget")
+    assert received.text == "/forget"
     reply = Reply(text="This deletes 3 answers.", private=True, confirm="forget me now")
-    await room.adapter.close(await room.open(said), reply)
+    await room.adapter.close(await room.open(received), reply)
     shown = room.slack.workspace.ephemeral[-1]
     (button,) = [one for block in shown["blocks"] for one in block.get("elements", [])]
     assert (button["action_id"], button["style"]) == ("confirm", "danger")
     assert await typed(room, "/parley", "forget me now")
-    assert room.engine.said[-1].text == "/forget me now"
+    assert room.engine.received[-1].text == "/forget me now"

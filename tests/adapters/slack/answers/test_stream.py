@@ -33,22 +33,22 @@ def _quick() -> object:
         yield
 
 
-async def grow(room: Room, said: MessageReceived, post: PostedMessage, text: str) -> None:
+async def grow(room: Room, received: MessageReceived, post: PostedMessage, text: str) -> None:
     """Offer a text and wait until it is what a person reads."""
     assert await room.adapter.update(post, text)
-    await room.slack.until(lambda: room.shown(said) == [text])
+    await room.slack.until(lambda: room.shown(received) == [text])
 
 
 async def test_an_answer_is_streamed_from_its_first_words_to_its_last(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Be")
-    await grow(room, said, post, "Because it is")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Be")
+    await grow(room, received, post, "Because it is")
     done = await room.adapter.close(post, Reply(text="Because it is so.", rate=True))
-    assert room.shown(said) == ["Because it is so."]
-    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert room.shown(received) == ["Because it is so."]
+    (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
     assert message["streaming"] is False
-    assert message["metadata"]["event_payload"] == {"event": said.id}
+    assert message["metadata"]["event_payload"] == {"event": received.id}
     assert message["blocks"][0]["type"] == "context_actions"
     assert done.id == f"T0SIM:C0GENERAL:{message['ts']}"
     assert room.slack.calls["chat.postMessage"] == 0
@@ -57,12 +57,12 @@ async def test_an_answer_is_streamed_from_its_first_words_to_its_last(room: Room
 
 @pytest.mark.parametrize("begun", ["Because it is ", "Because it is\n\n", "Because it is *"])
 async def test_white_space_at_the_end_of_what_was_streamed_costs_no_edit(room: Room, begun: str) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     await room.adapter.update(post, begun)
-    await room.slack.until(lambda: room.shown(said) == ["Because it is"])
+    await room.slack.until(lambda: room.shown(received) == ["Because it is"])
     await room.adapter.close(post, Reply(text="Because it is\n\n_Stopped._"))
-    assert room.shown(said) == ["Because it is\n\n_Stopped._"]
+    assert room.shown(received) == ["Because it is\n\n_Stopped._"]
     assert room.slack.calls["chat.update"] == 0
 
 
@@ -70,10 +70,10 @@ async def test_what_is_whole_is_not_kept_in_memory(room: Room) -> None:
     text = "A long answer. " * 200
 
     async def ask() -> None:
-        said = await room.asked()
-        post = await room.open(said)
+        received = await room.asked()
+        post = await room.open(received)
         await room.adapter.update(post, text)
-        await room.slack.until(lambda: bool(room.shown(said)))
+        await room.slack.until(lambda: bool(room.shown(received)))
         done = await room.adapter.close(post, Reply(text=text.strip()))
         calls = room.slack.calls.copy()
         assert await room.adapter.close(post, Reply(text=text.strip())) == done
@@ -89,17 +89,17 @@ async def test_what_is_whole_is_not_kept_in_memory(room: Room) -> None:
 
 
 async def test_an_answer_without_growth_is_one_post(room: Room) -> None:
-    said = await room.asked()
-    done = await room.answer(said, "Because.")
-    assert room.shown(said) == ["Because."]
+    received = await room.asked()
+    done = await room.answer(received, "Because.")
+    assert room.shown(received) == ["Because."]
     assert room.slack.calls["chat.postMessage"] == 1
     assert room.slack.calls["chat.startStream"] == room.slack.calls["chat.update"] == 0
     assert done.data["messages"] == done.id.rpartition(":")[2]
 
 
 async def test_closing_again_changes_nothing(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     await room.adapter.update(post, "Bec")
     reply = Reply(text="Because.", rate=True, sources=(Source(title="A page", url="https://example.com"),))
     done = await room.adapter.close(post, reply)
@@ -118,12 +118,12 @@ async def test_field_note_12_without_native_streams_answers_are_posted_and_edite
     room: Room, code: str
 ) -> None:
     room.slack.fault("chat.startStream", "error", count=99, code=code)
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Because it")
-    await grow(room, said, post, "Because it is")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Because it")
+    await grow(room, received, post, "Because it is")
     await room.adapter.close(post, Reply(text="Because it is so."))
-    assert room.shown(said) == ["Because it is so."]
+    assert room.shown(received) == ["Because it is so."]
     await room.answer(await room.asked(), "Again.")
     assert room.slack.calls["chat.startStream"] == 1, "a refusal is remembered"
 
@@ -131,34 +131,34 @@ async def test_field_note_12_without_native_streams_answers_are_posted_and_edite
 async def test_field_note_12_a_limited_start_falls_back_and_asks_no_more_until_it_may(room: Room) -> None:
     room.slack.fault("chat.startStream", "limited", seconds=60)
     for _ in range(2):
-        said = await room.asked()
-        post = await room.open(said)
-        await grow(room, said, post, "Because")
+        received = await room.asked()
+        post = await room.open(received)
+        await grow(room, received, post, "Because")
         await room.adapter.close(post, Reply(text="Because it is so."))
-        assert room.shown(said) == ["Because it is so."]
+        assert room.shown(received) == ["Because it is so."]
     assert room.slack.calls["chat.startStream"] == 1
 
 
 async def test_field_note_12_limited_edits_end_in_one_last_edit(room: Room) -> None:
     room.slack.fault("chat.startStream", "error", code="unknown_method")
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Because")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Because")
     room.slack.fault("chat.update", "limited", seconds=0.2)
     for end in range(20):
         await room.adapter.update(post, "Because " + "x" * end)
     await room.adapter.close(post, Reply(text="Because it is so."))
-    assert room.shown(said) == ["Because it is so."]
+    assert room.shown(received) == ["Because it is so."]
     assert room.slack.calls["chat.update"] <= 3
 
 
 async def test_field_note_12_a_closed_stream_is_finished_by_a_message_with_only_the_rest(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "The first half.")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "The first half.")
     room.slack.workspace.stream_life_s = 0.0
     done = await room.adapter.close(post, Reply(text="The first half.\n\nThe second half.", rate=True))
-    assert room.shown(said) == ["The first half.", "The second half."]
+    assert room.shown(received) == ["The first half.", "The second half."]
     assert len(done.data["messages"].split()) == 2
     assert (
         await room.adapter.close(post, Reply(text="The first half.\n\nThe second half.", rate=True)) == done
@@ -166,89 +166,89 @@ async def test_field_note_12_a_closed_stream_is_finished_by_a_message_with_only_
 
 
 async def test_field_note_12_a_stream_closed_while_it_grows_goes_on_in_an_edited_message(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "One.")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "One.")
     room.slack.workspace.stream_life_s = 0.0
     await room.adapter.update(post, "One. Two.")
-    await room.slack.until(lambda: room.shown(said) == ["One.", " Two."])
+    await room.slack.until(lambda: room.shown(received) == ["One.", " Two."])
     await room.adapter.update(post, "One. Two. Three.")
-    await room.slack.until(lambda: room.shown(said) == ["One.", " Two. Three."])
+    await room.slack.until(lambda: room.shown(received) == ["One.", " Two. Three."])
     await room.adapter.close(post, Reply(text="One. Two. Three. Four."))
-    assert room.shown(said) == ["One.", " Two. Three. Four."]
+    assert room.shown(received) == ["One.", " Two. Three. Four."]
     assert room.slack.calls["chat.startStream"] == 1
 
 
 async def test_field_note_08_a_stop_that_fails_late_completes_the_same_message(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Because")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Because")
     room.slack.fault("chat.stopStream", "drop_after")
     await room.adapter.close(post, Reply(text="Because it is so."))
-    assert room.shown(said) == ["Because it is so."]
+    assert room.shown(received) == ["Because it is so."]
 
 
 async def test_field_note_08_an_append_of_unknown_fate_is_never_doubled(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "One")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "One")
     room.slack.fault("chat.appendStream", "drop_after")
     await room.adapter.update(post, "One two")
     await room.slack.until(lambda: room.slack.calls["chat.appendStream"] == 1)
     await room.adapter.close(post, Reply(text="One two three"))
-    assert room.shown(said) == ["One two three"]
+    assert room.shown(received) == ["One two three"]
 
 
 @pytest.mark.parametrize("method", ["chat.startStream", "chat.postMessage"])
 async def test_field_note_08_a_post_of_unknown_fate_is_found_again_not_repeated(
     room: Room, method: str
 ) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     room.slack.fault(method, "drop_after")
     if method == "chat.startStream":
         await room.adapter.update(post, "Because")
-        await room.slack.until(lambda: room.shown(said) == ["Because"])
+        await room.slack.until(lambda: room.shown(received) == ["Because"])
     await room.adapter.close(post, Reply(text="Because it is so."))
-    assert room.shown(said) == ["Because it is so."]
+    assert room.shown(received) == ["Because it is so."]
 
 
 @pytest.mark.parametrize("kind", ["error", "500", "drop", "limited"])
 async def test_field_note_09_the_last_edit_is_retried_until_it_is_visible(room: Room, kind: str) -> None:
     room.slack.fault("chat.startStream", "error", code="unknown_method")
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Because")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Because")
     room.slack.fault("chat.update", kind, count=2, seconds=0.05)  # pyright: ignore[reportArgumentType]
     await room.adapter.close(post, Reply(text="Because it is so."))
-    assert room.shown(said) == ["Because it is so."]
+    assert room.shown(received) == ["Because it is so."]
 
 
 async def test_field_note_09_ok_false_is_a_failure(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     room.slack.fault("chat.postMessage", "error", code="is_archived")
     with pytest.raises(ConfigError, match="is_archived: the channel is archived"):
         await room.adapter.close(post, Reply(text="Because."))
-    assert room.shown(said) == []
+    assert room.shown(received) == []
 
 
 async def test_slack_away_for_long_is_platform_unavailable(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     room.slack.fault("*", "500", count=99)
     with mock.patch.object(stream, "FINISH_PATIENCE_S", 0.05), pytest.raises(PlatformUnavailable):
         await room.adapter.close(post, Reply(text="Because."))
 
 
 async def test_a_limited_stop_shows_the_whole_text_now_and_ends_the_stream_later(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Because")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Because")
     room.slack.fault("chat.stopStream", "limited", seconds=0.05)
     await room.adapter.close(post, Reply(text="Because it is so.", rate=True))
-    assert room.shown(said) == ["Because it is so."]
-    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    assert room.shown(received) == ["Because it is so."]
+    (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
     await room.slack.until(lambda: not message["streaming"])
     assert message["blocks"]
 
@@ -257,31 +257,31 @@ async def test_a_limited_stop_shows_the_whole_text_now_and_ends_the_stream_later
 
 
 async def test_field_note_10_a_crash_in_the_middle_is_completed_in_place(room: Room) -> None:
-    said = await room.asked()
-    begun = await room.open(said)
-    await grow(room, said, begun, "Because it")
+    received = await room.asked()
+    begun = await room.open(received)
+    await grow(room, received, begun, "Because it")
     async with new_adapter(room.slack) as second:
-        post = await second.open(said.address, begun, True)
+        post = await second.open(received.address, begun, True)
         assert post.data["messages"]
         assert await second.update(post, "Since it")
         await second.close(post, Reply(text="Since it is so."))
-    assert room.shown(said) == ["Since it is so."]
+    assert room.shown(received) == ["Since it is so."]
 
 
 async def test_an_attempt_that_was_given_up_writes_no_more_once_the_next_begins(room: Room) -> None:
-    said = await room.asked()
-    begun = await room.open(said)
-    await grow(room, said, begun, "Because")
+    received = await room.asked()
+    begun = await room.open(received)
+    await grow(room, received, begun, "Because")
     with mock.patch.object(stream, "APPEND_INTERVAL_S", 0.05):
-        begun = await room.adapter.open(said.address, begun, True)
+        begun = await room.adapter.open(received.address, begun, True)
         await room.adapter.update(begun, "Since it")
-        await room.slack.until(lambda: room.shown(said) == ["Since it"])
+        await room.slack.until(lambda: room.shown(received) == ["Since it"])
         await room.adapter.update(begun, "Since it was given up")
-    post = await room.adapter.open(said.address, begun, True)
+    post = await room.adapter.open(received.address, begun, True)
     await room.adapter.close(post, Reply(text="Since it is so."))
     calls = room.slack.calls.total()
     await room.slack.say("C0GENERAL", "U0ALICE", "something else, which takes a while")
-    assert room.shown(said) == ["Since it is so."]
+    assert room.shown(received) == ["Since it is so."]
     assert room.slack.calls.total() == calls
 
 
@@ -289,26 +289,26 @@ async def test_an_attempt_that_was_given_up_writes_no_more_once_the_next_begins(
 async def test_field_note_10_an_unrecorded_message_is_found_by_its_mark(room: Room, streams: bool) -> None:
     if not streams:
         room.slack.fault("chat.startStream", "error", code="unknown_method")
-    said = await room.asked()
-    lost = await room.open(said)
-    await grow(room, said, lost, "Because it")
+    received = await room.asked()
+    lost = await room.open(received)
+    await grow(room, received, lost, "Because it")
     async with new_adapter(room.slack) as second:
-        post = await second.open(said.address, None, True)
+        post = await second.open(received.address, None, True)
         await second.close(post, Reply(text="Since it is so."))
-    assert room.shown(said) == ["Since it is so."]
+    assert room.shown(received) == ["Since it is so."]
 
 
 async def test_a_crash_after_the_end_finds_the_whole_answer(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Because it")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Because it")
     await room.adapter.close(post, Reply(text=LONG))
-    before = len(room.shown(said))
+    before = len(room.shown(received))
     async with new_adapter(room.slack) as second:
-        post = await second.open(said.address, None, True)
+        post = await second.open(received.address, None, True)
         await second.close(post, Reply(text="Short."))
     assert before > 1
-    assert room.shown(said) == ["Short."], "messages that are no longer needed are deleted"
+    assert room.shown(received) == ["Short."], "messages that are no longer needed are deleted"
 
 
 async def test_answers_to_other_questions_in_the_thread_are_left_alone(room: Room) -> None:
@@ -326,14 +326,14 @@ async def test_answers_to_other_questions_in_the_thread_are_left_alone(room: Roo
 
 
 async def test_field_note_11_a_changed_question_changes_the_answer_in_place(room: Room) -> None:
-    said = await room.asked()
-    done = await room.answer(said, "Because.")
-    await room.slack.edit("C0GENERAL", said.address.data["question"], "<@U0BOT> why not?")
+    received = await room.asked()
+    done = await room.answer(received, "Because.")
+    await room.slack.edit("C0GENERAL", received.address.data["question"], "<@U0BOT> why not?")
     edited = room.engine.events[-1]
     post = await room.adapter.open(edited.address, done, False)
     await room.adapter.update(post, "Since")
     again = await room.adapter.close(post, Reply(text="Since it isn't."))
-    assert room.shown(said) == ["Since it isn't."]
+    assert room.shown(received) == ["Since it isn't."]
     assert again.id == done.id
     assert room.slack.calls["conversations.replies"] == 0
 
@@ -368,17 +368,17 @@ async def test_field_note_15_half_open_marks_never_show_as_raw_signs_while_an_an
 ) -> None:
     if not streams:
         room.slack.fault("chat.startStream", "error", code="unknown_method")
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     seen: list[str] = []
     for end in range(1, len(SHOWY), 3):
         await room.adapter.update(post, SHOWY[:end])
         calls = room.slack.calls.total()
         with contextlib.suppress(TimeoutError):
             await room.slack.until(lambda calls=calls: room.slack.calls.total() > calls, timeout_s=0.03)
-        seen += room.shown(said)
+        seen += room.shown(received)
     await room.adapter.close(post, Reply(text=SHOWY))
-    assert room.shown(said) == [SHOWY]
+    assert room.shown(received) == [SHOWY]
     assert len(set(seen)) > 8
     assert [words for text in seen for words in words_of(text) if RAW.search(words)] == []
     assert not [answer for _, _, answer in room.slack.log if answer.get("error")] or not streams
@@ -391,12 +391,12 @@ def words_of(text: str) -> list[str]:
 
 
 async def test_field_note_14_a_long_answer_is_split_and_nothing_is_over_a_limit(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     for end in range(0, len(LONG), 4_000):
         await room.adapter.update(post, LONG[:end])
     await room.adapter.close(post, Reply(text=LONG, rate=True))
-    shown = room.shown(said)
+    shown = room.shown(received)
     assert "".join("".join(shown).split()) == "".join(LONG.split())
     assert len(shown) == 4
     assert not [answer for _, _, answer in room.slack.log if answer.get("error")]
@@ -404,32 +404,32 @@ async def test_field_note_14_a_long_answer_is_split_and_nothing_is_over_a_limit(
 
 async def test_field_note_14_fences_are_closed_and_opened_again_over_a_growing_stream(room: Room) -> None:
     code = "Look:\n\n```python\n" + "\n".join(f"line_{n} = {n}" for n in range(1_500)) + "\n```"
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     await room.adapter.update(post, code[:9_000])
-    await room.slack.until(lambda: room.shown(said) == [code[:9_000]])
+    await room.slack.until(lambda: room.shown(received) == [code[:9_000]])
     await room.adapter.update(post, code[:16_000])
-    await room.slack.until(lambda: len(room.shown(said)) == 2)
+    await room.slack.until(lambda: len(room.shown(received)) == 2)
     await room.adapter.close(post, Reply(text=code))
-    for part in room.shown(said):
+    for part in room.shown(received):
         assert part.count("```") % 2 == 0
-    assert "line_1499 = 1499" in room.shown(said)[-1]
+    assert "line_1499 = 1499" in room.shown(received)[-1]
 
 
 async def test_a_refusal_for_size_is_answered_by_smaller_messages(room: Room) -> None:
     room.slack.fault("chat.postMessage", "error", code="msg_blocks_too_long")
-    said = await room.asked()
-    await room.answer(said, LONG[:10_000])
-    assert len(room.shown(said)) == 2
+    received = await room.asked()
+    await room.answer(received, LONG[:10_000])
+    assert len(room.shown(received)) == 2
 
 
 async def test_field_note_16_the_model_pages_nobody(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     for text in ("Hi <", "Hi <!chan", "Hi <!channel> and @he", "Hi <!channel> and @here, <@U0BOB>"):
         await room.adapter.update(post, text)
     await room.adapter.close(post, Reply(text="Hi <!channel> and @here, <@U0BOB> and `@here`, a@here.com"))
-    (shown,) = room.shown(said)
+    (shown,) = room.shown(received)
     assert shown.replace("\u2060", "") == "Hi <!channel> and @here, <@U0BOB> and `@here`, a@here.com"
     for page in ("<!", "<@", " @here,"):
         assert page not in shown
@@ -439,23 +439,23 @@ async def test_field_note_16_the_model_pages_nobody(room: Room) -> None:
 
 
 async def test_a_private_reply_is_seen_by_the_asker_only(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     done = await room.adapter.close(post, Reply(text="You spent 3 cents.", private=True))
     assert await room.adapter.close(post, Reply(text="You spent 3 cents.", private=True)) == done
-    assert room.shown(said) == []
+    assert room.shown(received) == []
     (whisper,) = room.slack.workspace.ephemeral
     assert (whisper["user"], whisper["markdown"]) == ("U0ALICE", "You spent 3 cents.")
-    assert whisper["thread_ts"] == said.address.data["thread"]
+    assert whisper["thread_ts"] == received.address.data["thread"]
 
 
 async def test_pictures_are_uploaded_once_with_words_for_those_who_cannot_see(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     reply = Reply(text="", images=(Image(mime="image/png", data=PICTURE, alt="A red bicycle"),))
     done = await room.adapter.close(post, reply)
     assert await room.adapter.close(done, reply) == done
-    text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    text, picture = room.slack.thread("C0GENERAL", received.address.data["thread"])
     assert text["markdown"] == "A red bicycle"
     (file,) = picture["files"]
     assert (file["alt_txt"], file["title"]) == ("A red bicycle", "A red bicycle")
@@ -463,64 +463,64 @@ async def test_pictures_are_uploaded_once_with_words_for_those_who_cannot_see(ro
 
 
 async def test_a_new_picture_takes_the_place_of_the_one_before(room: Room) -> None:
-    said = await room.asked()
+    received = await room.asked()
     first = Reply(text="Here.", images=(Image(mime="image/png", data=b"one", alt="One"),))
     second = Reply(text="Here.", images=(Image(mime="image/png", data=b"two", alt="Two"),))
-    await room.adapter.close(await room.open(said), first)
+    await room.adapter.close(await room.open(received), first)
     async with new_adapter(room.slack) as other:
-        await other.close(await other.open(said.address, None, True), second)
+        await other.close(await other.open(received.address, None, True), second)
     contents = [file.get("content") for file in room.slack.workspace.files.values()]
     assert contents == [b"two"]
-    assert len(room.slack.thread("C0GENERAL", said.address.data["thread"])) == 2
+    assert len(room.slack.thread("C0GENERAL", received.address.data["thread"])) == 2
 
 
 async def test_sources_are_a_line_under_the_answer(room: Room) -> None:
-    said = await room.asked()
+    received = await room.asked()
     sources = (Source(title="A <b> & c", url="https://example.com/a|b"), Source(title="A book"))
-    await room.adapter.close(await room.open(said), Reply(text="Because.", sources=sources))
-    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    await room.adapter.close(await room.open(received), Reply(text="Because.", sources=sources))
+    (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
     (line,) = message["blocks"][1]["elements"]
     assert line["text"] == "Sources: <https://example.com/a%7Cb|A &lt;b&gt; &amp; c>, A book"
 
 
 async def test_a_person_who_stops_the_stream_stops_the_engine(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Because")
-    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Because")
+    (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
     await room.slack.stop_stream("C0GENERAL", message["ts"], "U0ALICE")
     await room.adapter.update(post, "Because it")
     await room.slack.until(lambda: room.slack.calls["chat.appendStream"] == 1)
     await room.slack.until(lambda: room.slack.calls["chat.update"] == 1)
     assert await room.adapter.update(post, "Because it is") is False
     await room.adapter.close(post, Reply(text="Because it (stopped)"))
-    assert room.shown(said) == ["Because it (stopped)"]
+    assert room.shown(received) == ["Because it (stopped)"]
 
 
 async def test_a_stop_button_that_slack_does_not_grant_is_left_out(room: Room) -> None:
     room.slack.workspace.subscribed_to_stops = False
     for _ in range(2):
-        said = await room.asked()
-        post = await room.open(said)
-        await grow(room, said, post, "Because")
+        received = await room.asked()
+        post = await room.open(received)
+        await grow(room, received, post, "Because")
         await room.adapter.close(post, Reply(text="Because."))
     assert room.slack.calls["chat.startStream"] == 3
 
 
 async def test_a_deleted_answer_is_written_anew(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "Because")
-    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "Because")
+    (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
     del room.slack.workspace.messages["C0GENERAL", message["ts"]]
     await room.adapter.close(post, Reply(text="Because."))
-    assert room.shown(said) == ["Because."]
+    assert room.shown(received) == ["Because."]
 
 
 async def test_thinking_is_shown_only_when_it_takes_a_while(room: Room) -> None:
     with mock.patch("adapters.slack.adapter.STATUS_AFTER_S", 0.01):
-        said = await room.asked()
-        post = await room.open(said)
+        received = await room.asked()
+        post = await room.open(received)
         await room.slack.until(lambda: room.slack.workspace.statuses)
         await room.adapter.close(post, Reply(text="Because."))
         assert room.slack.workspace.statuses == {}
@@ -536,13 +536,13 @@ async def test_real_limits_of_slack_still_show_every_answer_once() -> None:
         runner, slack.bot_url = await listening(adapter, engine)
         room = Room(slack, adapter, engine)
         questions = [await room.asked() for _ in range(4)]
-        posts = [await room.open(said) for said in questions]
+        posts = [await room.open(received) for received in questions]
         for text in ("One", "One two", "One two three"):
             for post in posts:
                 await adapter.update(post, text)
         for post in posts:
             await adapter.close(post, Reply(text="One two three four."))
-        assert [room.shown(said) for said in questions] == [["One two three four."]] * 4
+        assert [room.shown(received) for received in questions] == [["One two three four."]] * 4
         await runner.cleanup()
 
 
@@ -550,54 +550,56 @@ async def test_real_limits_of_slack_still_show_every_answer_once() -> None:
 
 
 async def test_a_message_that_turns_out_to_be_streaming_is_ended_and_edited(room: Room) -> None:
-    said = await room.asked()
-    begun = await room.open(said)
-    await grow(room, said, begun, "Because it")
-    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    received = await room.asked()
+    begun = await room.open(received)
+    await grow(room, received, begun, "Because it")
+    (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
     recorded = PostedMessage(
         id=f"T0SIM:C0GENERAL:{message['ts']}", data=begun.data | {"messages": message["ts"]}
     )
     async with new_adapter(room.slack) as second:
-        await second.close(await second.open(said.address, recorded, False), Reply(text="Since it is so."))
-    assert room.shown(said) == ["Since it is so."]
+        await second.close(
+            await second.open(received.address, recorded, False), Reply(text="Since it is so.")
+        )
+    assert room.shown(received) == ["Since it is so."]
     assert message["streaming"] is False
 
 
 async def test_a_surplus_message_that_cannot_be_deleted_stays(room: Room) -> None:
-    said = await room.asked()
-    done = await room.adapter.close(await room.open(said), Reply(text=LONG))
+    received = await room.asked()
+    done = await room.adapter.close(await room.open(received), Reply(text=LONG))
     room.slack.fault("chat.delete", "error", count=99, code="cant_delete_message")
-    done = await room.adapter.close(await room.open(said, begun=done), Reply(text="Short."))
-    assert room.shown(said)[0] == "Short."
+    done = await room.adapter.close(await room.open(received, begun=done), Reply(text="Short."))
+    assert room.shown(received)[0] == "Short."
     assert done.data["messages"] == done.id.rpartition(":")[2]
 
 
 async def test_an_ended_stream_that_cannot_be_mended_is_still_followed_by_the_rest(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
-    await grow(room, said, post, "The first half.")
+    received = await room.asked()
+    post = await room.open(received)
+    await grow(room, received, post, "The first half.")
     room.slack.workspace.stream_life_s = 0.0
     room.slack.fault("chat.update", "error", count=1, code="edit_window_closed")
     await room.adapter.close(post, Reply(text="The first half.\n\nThe second half."))
-    assert room.shown(said) == ["The first half.", "The second half."]
+    assert room.shown(received) == ["The first half.", "The second half."]
 
 
 async def test_an_upload_that_breaks_off_is_tried_again(room: Room) -> None:
-    said = await room.asked()
+    received = await room.asked()
     room.slack.fault("files.completeUploadExternal", "500")
     reply = Reply(text="Here.", images=(Image(mime="image/jpeg", data=b"picture", alt="A bicycle"),))
-    await room.adapter.close(await room.open(said), reply)
-    text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    await room.adapter.close(await room.open(received), reply)
+    text, picture = room.slack.thread("C0GENERAL", received.address.data["thread"])
     assert text["markdown"] == "Here."
     assert picture["files"][0]["name"].endswith(".jpg")
 
 
 async def test_a_picture_is_shared_once_though_slack_did_not_say_so(room: Room) -> None:
-    said = await room.asked()
+    received = await room.asked()
     room.slack.fault("files.completeUploadExternal", "drop_after")
     reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
-    done = await room.adapter.close(await room.open(said), reply)
-    text, picture = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    done = await room.adapter.close(await room.open(received), reply)
+    text, picture = room.slack.thread("C0GENERAL", received.address.data["thread"])
     assert text["markdown"] == "Here."
     (file,) = picture["files"]
     assert done.data["files"] == f"{file['name']}={file['id']}"
@@ -605,10 +607,10 @@ async def test_a_picture_is_shared_once_though_slack_did_not_say_so(room: Room) 
 
 
 async def test_a_conversation_that_cannot_be_looked_up_is_platform_unavailable(room: Room) -> None:
-    said = await room.asked()
+    received = await room.asked()
     room.slack.fault("conversations.replies", "error", count=99, code="thread_not_found")
     with pytest.raises(PlatformUnavailable, match="thread_not_found"):
-        await room.open(said, retry=True)
+        await room.open(received, retry=True)
 
 
 async def test_refusals_of_streams_are_forgotten_when_there_are_too_many() -> None:

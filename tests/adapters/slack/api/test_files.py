@@ -32,9 +32,9 @@ async def test_a_file_is_fetched_with_the_token(room: Room) -> None:
 
 
 async def test_field_note_17_an_image_without_text_is_a_question(room: Room) -> None:
-    said = await room.asked("<@U0BOT>", files=[upload(room, PNG)])
-    assert said.text == ""
-    assert [a.mime for a in said.attachments] == ["image/png"]
+    received = await room.asked("<@U0BOT>", files=[upload(room, PNG)])
+    assert received.text == ""
+    assert [a.mime for a in received.attachments] == ["image/png"]
 
 
 async def test_field_note_18_a_sign_in_page_is_not_taken_for_the_file(room: Room) -> None:

@@ -29,14 +29,14 @@ async def shared(redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield room
 
 
-async def grow(room: Room, said: MessageReceived, post: PostedMessage, text: str) -> None:
+async def grow(room: Room, received: MessageReceived, post: PostedMessage, text: str) -> None:
     await room.adapter.update(post, text)
-    await room.slack.until(lambda: room.shown(said) == [text])
+    await room.slack.until(lambda: room.shown(received) == [text])
 
 
-def shown_first_by(room: Room, said: MessageReceived) -> str:
+def shown_first_by(room: Room, received: MessageReceived) -> str:
     """The method that began the answer to a question."""
-    thread = said.address.data["thread"]
+    thread = received.address.data["thread"]
     calls = [(method, args) for method, args, answer in room.slack.log if answer["ok"]]
     return next(m for m, args in calls if m.startswith("chat.") and args.get("thread_ts") == thread)
 
@@ -52,15 +52,15 @@ async def test_field_note_12_workers_share_the_streams_and_edits_of_a_minute(
     async with new_adapter(shared.slack, limiter=WindowLimiter(redis)) as other:
         for number in range(7):
             room = shared if number % 2 else Room(shared.slack, other, shared.engine)
-            said = await room.asked(f"<@U0BOT> question {number}")
-            post = await room.open(said)
+            received = await room.asked(f"<@U0BOT> question {number}")
+            post = await room.open(received)
             if number < 5:
-                await grow(room, said, post, "Because")
+                await grow(room, received, post, "Because")
             else:
                 await room.adapter.update(post, "Because")
             await room.adapter.close(post, Reply(text="Because it is so."))
-            assert room.shown(said) == ["Because it is so."]
-            began.append(shown_first_by(room, said))
+            assert room.shown(received) == ["Because it is so."]
+            began.append(shown_first_by(room, received))
     assert began == ["chat.startStream"] * 2 + ["chat.postMessage"] * 5
     assert shared.slack.calls["chat.startStream"] == 2
     assert shared.slack.calls["chat.update"] == 3, "each edited answer had the place of its last edit"
@@ -77,10 +77,10 @@ async def test_field_note_12_one_place_is_asked_for_per_call_and_none_while_ther
         return await take(self, name, per_minute, keep=keep)
 
     monkeypatch.setattr(WindowLimiter, "take", counted)
-    said = await shared.asked()
-    post = await shared.open(said)
+    received = await shared.asked()
+    post = await shared.open(received)
     text = "Because"
-    await grow(shared, said, post, text)
+    await grow(shared, received, post, text)
     for _ in range(50):
         text += " so"
         await shared.adapter.update(post, text)
@@ -110,16 +110,16 @@ async def test_a_stream_that_cannot_be_stopped_yet_is_no_other_answers(
 async def edited(room: Room, text: str = "Because") -> tuple[MessageReceived, PostedMessage]:
     """An answer that grows by edits."""
     room.slack.workspace.stream_channels = lambda channel: False
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     await room.adapter.update(post, text)
-    await room.slack.until(lambda: "\n\n".join(room.shown(said)) == text)
-    return said, post
+    await room.slack.until(lambda: "\n\n".join(room.shown(received)) == text)
+    return received, post
 
 
 async def test_field_note_12_growing_leaves_places_for_those_that_end(shared: Room) -> None:
     """However long it grows: the last two of five edits are for answers that are whole, of any worker."""
-    said, post = await edited(shared)
+    received, post = await edited(shared)
     text = "Because"
     for number in range(20):
         text += f" {number}"
@@ -127,7 +127,7 @@ async def test_field_note_12_growing_leaves_places_for_those_that_end(shared: Ro
         await asyncio.sleep(0.02)
     assert shared.slack.calls["chat.update"] == 2
     await shared.adapter.close(post, Reply(text="Because it is so."))
-    assert shared.shown(said) == ["Because it is so."]
+    assert shared.shown(received) == ["Because it is so."]
     assert shared.slack.calls["chat.update"] == 3
     other = await shared.asked("<@U0BOT> and an old one?")
     old = await shared.answer(other, "An answer.")
@@ -141,13 +141,13 @@ async def test_field_note_12_an_answer_whose_last_edit_would_wait_comes_as_a_new
 ) -> None:
     monkeypatch.setattr(blocks, "MESSAGE_LIMIT", 30)
     whole = "Because it is so." if messages == 1 else "Because it is so.\n\nAnd it is so as well."
-    said, post = await edited(shared, "Because it is so" if messages == 1 else whole[:-1])
-    before = [message["ts"] for message in shared.slack.thread("C0GENERAL", said.address.data["thread"])]
+    received, post = await edited(shared, "Because it is so" if messages == 1 else whole[:-1])
+    before = [message["ts"] for message in shared.slack.thread("C0GENERAL", received.address.data["thread"])]
     shared.slack.fault("chat.update", "limited", count=9, seconds=60)
     shared.slack.fault("chat.delete", "limited", seconds=0.05)
     finished = await shared.adapter.close(post, Reply(text=whole, rate=True))
-    await shared.slack.until(lambda: shared.shown(said) == whole.split("\n\n"))
-    after = shared.slack.thread("C0GENERAL", said.address.data["thread"])
+    await shared.slack.until(lambda: shared.shown(received) == whole.split("\n\n"))
+    after = shared.slack.thread("C0GENERAL", received.address.data["thread"])
     assert [message["ts"] for message in after][:-1] == before[:-1]
     assert after[-1]["ts"] not in before
     assert finished.id == f"T0SIM:C0GENERAL:{after[0]['ts']}"
@@ -162,17 +162,17 @@ async def test_field_note_11_an_answer_given_anew_whose_edit_would_wait_stands_i
 ) -> None:
     monkeypatch.setattr(blocks, "MESSAGE_LIMIT", 30)
     monkeypatch.setattr(stream, "FINISH_PATIENCE_S", 2.0)
-    said = await shared.asked()
-    post = await shared.answer(said, "\n\n".join(["Because it is so as it is."] * messages))
+    received = await shared.asked()
+    post = await shared.answer(received, "\n\n".join(["Because it is so as it is."] * messages))
     shared.slack.fault("chat.update", "limited", count=9, seconds=60)
     finished = await shared.adapter.close(
-        await shared.open(said, post), Reply(text="On second thoughts, no.", rate=True)
+        await shared.open(received, post), Reply(text="On second thoughts, no.", rate=True)
     )
-    await shared.slack.until(lambda: shared.shown(said) == ["On second thoughts, no."])
-    (message,) = shared.slack.thread("C0GENERAL", said.address.data["thread"])[-1:]
+    await shared.slack.until(lambda: shared.shown(received) == ["On second thoughts, no."])
+    (message,) = shared.slack.thread("C0GENERAL", received.address.data["thread"])[-1:]
     assert finished.id == f"T0SIM:C0GENERAL:{message['ts']}" != post.id
-    again = await shared.adapter.close(await shared.open(said, finished), Reply(text="Yes after all."))
-    await shared.slack.until(lambda: shared.shown(said) == ["Yes after all."])
+    again = await shared.adapter.close(await shared.open(received, finished), Reply(text="Yes after all."))
+    await shared.slack.until(lambda: shared.shown(received) == ["Yes after all."])
     assert again.id != finished.id
 
 
@@ -180,11 +180,11 @@ async def test_a_replacement_that_may_have_been_posted_is_looked_for_and_not_pos
     shared: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "REPLACE_AFTER_S", 0.5)
-    said, post = await edited(shared)
+    received, post = await edited(shared)
     shared.slack.fault("chat.update", "limited", seconds=1)
     shared.slack.fault("chat.postMessage", "drop_after")
     await shared.adapter.close(post, Reply(text="Because it is so."))
-    await shared.slack.until(lambda: shared.shown(said) == ["Because it is so."])
+    await shared.slack.until(lambda: shared.shown(received) == ["Because it is so."])
     assert shared.slack.calls["chat.postMessage"] == 2
 
 
@@ -199,13 +199,13 @@ async def test_field_note_12_many_answers_without_streams_end_under_slacks_own_l
         room.slack.limit({name: most for name, most in SLACK_LIMITS.items() if name != "chat.postMessage"})
 
         async def answer(number: int) -> MessageReceived:
-            said = await room.asked(f"<@U0BOT> question {number}")
-            post = await room.open(said)
+            received = await room.asked(f"<@U0BOT> question {number}")
+            post = await room.open(received)
             for words in range(3):
                 await room.adapter.update(post, " so" * (words + 1))
                 await asyncio.sleep(0.01)
             await room.adapter.close(post, Reply(text=f"Answer {number}."))
-            return said
+            return received
 
         asked = [await answer(number) for number in range(40)]
-        assert [room.shown(said) for said in asked] == [[f"Answer {number}."] for number in range(40)]
+        assert [room.shown(received) for received in asked] == [[f"Answer {number}."] for number in range(40)]

@@ -16,66 +16,66 @@ CHANNEL = "C0GENERAL"
 
 async def answered(room: Room) -> tuple[MessageReceived, Message]:
     """A rated answer to a question, and the message that shows it."""
-    said = await room.asked()
-    await room.adapter.close(await room.open(said), Reply(text="Because.", rate=True))
-    (message,) = room.slack.thread(CHANNEL, said.address.data["thread"])
-    return said, message
+    received = await room.asked()
+    await room.adapter.close(await room.open(received), Reply(text="Because.", rate=True))
+    (message,) = room.slack.thread(CHANNEL, received.address.data["thread"])
+    return received, message
 
 
 async def test_try_again_is_a_command_in_the_conversation_of_its_answer(room: Room) -> None:
-    said, message = await answered(room)
+    received, message = await answered(room)
     delivery = await room.slack.press_button(message, CHANNEL, "U0BOB", "again")
     assert (delivery.status, delivery.body) == (200, "")
-    again = room.engine.said[-1]
+    again = room.engine.received[-1]
     post = f"T0SIM:{CHANNEL}:{message['ts']}"
     assert (again.text, again.user.id, again.addressed) == (f"/again {post}", "U0BOB", True)
-    assert again.address.conversation == said.address.conversation
+    assert again.address.conversation == received.address.conversation
     await room.answer(again, "Since.")
-    assert room.shown(said) == ["Because.", "Since."]
+    assert room.shown(received) == ["Because.", "Since."]
 
 
 async def test_field_note_41_what_was_sent_is_asked_for_one_answer_and_told_the_asker_alone(
     room: Room,
 ) -> None:
-    said, message = await answered(room)
+    received, message = await answered(room)
     await room.slack.press_button(message, CHANNEL, "U0ALICE", "sent")
-    asked = room.engine.said[-1]
+    asked = room.engine.received[-1]
     assert asked.text == f"/sent T0SIM:{CHANNEL}:{message['ts']}"
-    assert asked.address.conversation == said.address.conversation
+    assert asked.address.conversation == received.address.conversation
     await room.adapter.close(await room.open(asked), Reply(text="I sent this.", private=True))
     (whisper,) = room.slack.workspace.ephemeral
     assert (whisper["user"], whisper["markdown"]) == ("U0ALICE", "I sent this.")
-    assert room.shown(said) == ["Because."]
+    assert room.shown(received) == ["Because."]
 
 
 async def test_two_presses_are_two_acts_and_one_delivered_twice_is_one(room: Room) -> None:
     _, message = await answered(room)
     await room.slack.press_button(message, CHANNEL, "U0ALICE", "again")
     await room.slack.press_button(message, CHANNEL, "U0ALICE", "again")
-    assert len({said.id for said in room.engine.said}) == 3
+    assert len({received.id for received in room.engine.received}) == 3
 
 
 async def test_buttons_under_a_commands_answer_answer_there(room: Room) -> None:
     await room.slack.command("C0OTHER", "U0ALICE", "/image", "a bicycle")
-    said = room.engine.said[-1]
-    await room.adapter.close(await room.open(said), Reply(text="Here.", rate=True))
+    received = room.engine.received[-1]
+    await room.adapter.close(await room.open(received), Reply(text="Here.", rate=True))
     message = room.slack.workspace.ephemeral[-1]
     await room.slack.press_button(message, "C0OTHER", "U0ALICE", "again", ephemeral=True)
-    again = room.engine.said[-1]
-    assert again.address.conversation == said.address.conversation
+    again = room.engine.received[-1]
+    assert again.address.conversation == received.address.conversation
     await room.answer(again, "Here is another.")
     assert room.slack.workspace.ephemeral[-1]["markdown"] == "Here is another."
 
 
 async def test_a_bad_rating_opens_a_form_whose_words_are_kept_with_it(room: Room) -> None:
-    said, message = await answered(room)
+    received, message = await answered(room)
     await room.slack.press(message, CHANNEL, "U0BOB", good=False)
     await room.slack.until(lambda: "U0BOB" in room.slack.workspace.views.forms)
     await room.slack.submit("U0BOB", "It is wrong.")
     first, second = [event for event in room.engine.events if isinstance(event, FeedbackGiven)]
     assert (first.good, first.comment) == (False, "")
     assert (second.good, second.comment, second.post) == (False, "It is wrong.", first.post)
-    assert second.address.conversation == said.address.conversation
+    assert second.address.conversation == received.address.conversation
     assert second.user.id == "U0BOB"
 
 
@@ -93,15 +93,15 @@ async def test_a_good_rating_asks_nothing_and_an_empty_comment_says_nothing(room
 async def test_an_answer_that_grows_by_edits_has_a_stop_button_until_it_is_whole(room: Room) -> None:
     room.slack.fault("chat.startStream", "error", code="unknown_method")
     with mock.patch.object(stream, "EDIT_INTERVAL_S", 0.01):
-        said = await room.asked()
-        post = await room.open(said)
+        received = await room.asked()
+        post = await room.open(received)
         await room.adapter.update(post, "Because")
-        await room.slack.until(lambda: room.shown(said) == ["Because"])
-        (message,) = room.slack.thread(CHANNEL, said.address.data["thread"])
+        await room.slack.until(lambda: room.shown(received) == ["Because"])
+        (message,) = room.slack.thread(CHANNEL, received.address.data["thread"])
         await room.slack.press_button(message, CHANNEL, "U0ALICE", "stop")
         stopped = room.engine.events[-1]
         assert isinstance(stopped, StopRequested)
-        assert (stopped.address.conversation, stopped.target) == (said.address.conversation, said.id)
+        assert (stopped.address.conversation, stopped.target) == (received.address.conversation, received.id)
         room.engine.receipt = "ignored"
         await room.slack.press_button(message, CHANNEL, "U0BOB", "stop")
         await room.slack.until(lambda: room.slack.workspace.ephemeral)
@@ -127,14 +127,14 @@ async def test_a_button_with_a_value_that_is_not_ours_is_nothing(room: Room, act
 
 
 async def test_a_picture_has_a_button_for_variations_of_it(room: Room) -> None:
-    said = await room.asked()
+    received = await room.asked()
     image = Image(mime="image/png", data=b"\x89PNG\r\n\x1a\n picture", alt="a cat")
-    await room.adapter.close(await room.open(said), Reply(text="a cat", images=(image,), rate=True))
-    message = room.slack.thread(CHANNEL, said.address.data["thread"])[0]
+    await room.adapter.close(await room.open(received), Reply(text="a cat", images=(image,), rate=True))
+    message = room.slack.thread(CHANNEL, received.address.data["thread"])[0]
     await room.slack.press_button(message, CHANNEL, "U0BOB", "variations")
-    asked = room.engine.said[-1]
+    asked = room.engine.received[-1]
     assert asked.text == f"/variations T0SIM:{CHANNEL}:{message['ts']}"
-    assert asked.address.conversation == said.address.conversation
+    assert asked.address.conversation == received.address.conversation
 
 
 async def test_field_fault_81_a_button_confirms_what_the_asker_alone_was_asked(room: Room) -> None:
@@ -148,6 +148,6 @@ async def test_field_fault_81_a_button_confirms_what_the_asker_alone_was_asked(r
     assert room.shown(asked) == []
     delivery = await room.slack.press_button(whisper, CHANNEL, "U0BOB", "confirm", ephemeral=True)
     assert delivery.status == 200
-    said = room.engine.said[-1]
-    assert (said.text, said.user.id) == ("forget me now", "U0BOB"), "it is said by whoever presses"
-    assert said.address.conversation == asked.address.conversation
+    received = room.engine.received[-1]
+    assert (received.text, received.user.id) == ("forget me now", "U0BOB"), "it is said by whoever presses"
+    assert received.address.conversation == asked.address.conversation

@@ -51,7 +51,7 @@ async def test_field_fault_56_a_lone_surrogate_costs_no_event(room: Room, escape
     """Field fault 56: it was answered 400, and the event was lost."""
     body = json.dumps(mention(text="<@U0BOT> X")).encode().replace(b"X", escaped)
     assert await deliver(room, None, body) == 200
-    assert [said.text for said in room.engine.said] == [read]
+    assert [received.text for received in room.engine.received] == [read]
 
 
 async def test_field_fault_56_a_surrogate_in_a_name_or_a_form_costs_nothing(room: Room) -> None:
@@ -69,7 +69,7 @@ async def test_field_fault_56_a_surrogate_in_a_name_or_a_form_costs_nothing(room
     }
     form = "&".join(f"{name}={quote(value, errors='surrogatepass')}" for name, value in command.items())
     assert await deliver(room, None, form.encode()) == 200
-    mentioned, commanded = room.engine.said
+    mentioned, commanded = room.engine.received
     assert mentioned.text == "hi"
     assert commanded.text.startswith("/image a payload\ufffd")
 
@@ -99,8 +99,8 @@ async def test_field_fault_56_a_field_of_the_wrong_type_counts_as_missing(
 ) -> None:
     """Field fault 56: the message itself is understood."""
     assert await deliver(room, mention(**changed)) == 200
-    (said,) = room.engine.said
-    assert (said.text, said.address.data["thread"]) == ("hi", TS)
+    (received,) = room.engine.received
+    assert (received.text, received.address.data["thread"]) == ("hi", TS)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_field_fault_56_deep_nesting_is_400(room: Room, levels: int) -> No
 async def test_field_fault_56_odd_authorizations_cost_no_event(room: Room, authorizations: Any) -> None:
     """Field fault 56: Slack's framework reads them before we do."""
     assert await deliver(room, {**mention(), "authorizations": authorizations}) == 200
-    assert len(room.engine.said) == 1
+    assert len(room.engine.received) == 1
 
 
 @pytest.mark.parametrize("payload", SHORTCUTS, ids=lambda payload: payload["type"])
@@ -182,8 +182,8 @@ async def test_field_fault_56_a_command_without_an_address_to_answer_is_taken(ro
     """Field fault 56: it is answered in another way."""
     form = b"command=/image&text=a+cat&team_id=T0SIM&channel_id=C0GENERAL&user_id=U0ALICE&trigger_id=1.2"
     assert await deliver(room, None, form) == 200
-    (said,) = room.engine.said
-    post = await room.answer(said, "Here.")
+    (received,) = room.engine.received
+    post = await room.answer(received, "Here.")
     assert post.id
 
 

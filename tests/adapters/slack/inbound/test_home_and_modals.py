@@ -188,12 +188,12 @@ async def test_a_question_about_a_message_is_asked_in_its_thread_with_the_messag
     await room.slack.shortcut_at(CHANNEL, ts, "U0ALICE", "ask_about")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
     await room.slack.submit("U0ALICE", "What shall we do?")
-    (said,) = room.engine.said
-    assert said.text == "What shall we do?"
-    assert said.quotes == (
+    (received,) = room.engine.received
+    assert received.text == "What shall we do?"
+    assert received.quotes == (
         QuotedMessage(author="bob", text=text.replace("<@U0ALICE>", "@alice"), by="U0BOB"),
     )
-    await room.answer(said, "Run.")
+    await room.answer(received, "Run.")
     assert room.slack.answers(CHANNEL, ts) == ["Run."]
 
 
@@ -202,8 +202,8 @@ async def test_where_the_bot_is_no_member_the_answer_about_a_message_is_the_aske
     await room.slack.shortcut_at("C0OTHER", ts, "U0ALICE", "ask_about")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
     await room.slack.submit("U0ALICE", "What now?")
-    (said,) = room.engine.said
-    post = await room.open(said)
+    (received,) = room.engine.received
+    post = await room.open(received)
     done = await room.adapter.close(post, Reply(text="Run."))
     assert await room.adapter.close(done, Reply(text="Run.")) == done
     assert [message["markdown"] for message in room.slack.workspace.ephemeral] == ["Run."]
@@ -215,34 +215,40 @@ async def test_a_long_question_from_the_global_shortcut_is_answered_in_the_asker
     await room.slack.shortcut("U0ALICE", "ask")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
     await room.slack.submit("U0ALICE", "Why?\n\nAnd <!channel>, how?")
-    (said,) = room.engine.said
-    assert (said.text, said.direct, said.channel) == ("Why?\n\nAnd <!channel>, how?", True, "D0ALICE")
-    await room.answer(said, "Because.")
-    question, answer = [m["markdown"] for m in room.slack.workspace.thread("D0ALICE", said.id.split(":")[3])]
+    (received,) = room.engine.received
+    assert (received.text, received.direct, received.channel) == (
+        "Why?\n\nAnd <!channel>, how?",
+        True,
+        "D0ALICE",
+    )
+    await room.answer(received, "Because.")
+    question, answer = [
+        m["markdown"] for m in room.slack.workspace.thread("D0ALICE", received.id.split(":")[3])
+    ]
     assert question.startswith("You asked:\n> Why?\n> \n> And")
     assert "<!channel>" not in question
     assert answer == "Because."
-    follow_up = await room.asked("and?", channel="D0ALICE", thread_ts=said.address.data["thread"])
-    assert follow_up.address.conversation == said.address.conversation
+    follow_up = await room.asked("and?", channel="D0ALICE", thread_ts=received.address.data["thread"])
+    assert follow_up.address.conversation == received.address.conversation
 
 
 async def test_ask_is_answered_for_all_to_read_where_the_bot_is_a_member(room: Room) -> None:
     said_at_once = await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why, <@U0BOB>?")
-    (said,) = room.engine.said
+    (received,) = room.engine.received
     assert said_at_once == {"text": ""}
-    assert said.text == "why, @bob?"
-    await room.answer(said, "Because.")
-    root = room.slack.workspace.messages[CHANNEL, said.address.data["thread"]]
+    assert received.text == "why, @bob?"
+    await room.answer(received, "Because.")
+    root = room.slack.workspace.messages[CHANNEL, received.address.data["thread"]]
     assert root["markdown"] == "**alice** asks:\n> why, @bob?"
-    assert room.shown(said) == ["Because."]
-    assert await room.adapter.context(said.address) == ()
+    assert room.shown(received) == ["Because."]
+    assert await room.adapter.context(received.address) == ()
 
 
 async def test_ask_is_for_the_asker_alone_where_the_bot_is_no_member(room: Room) -> None:
     said_at_once = await room.slack.command("C0OTHER", "U0ALICE", "/ask", "why?")
     assert "moment" in said_at_once["text"]
-    (said,) = room.engine.said
-    await room.answer(said, "Because.")
+    (received,) = room.engine.received
+    await room.answer(received, "Because.")
     assert room.slack.workspace.ephemeral[-1]["markdown"] == "Because."
 
 
@@ -301,8 +307,8 @@ async def test_a_form_that_slack_opens_no_more_is_only_logged(room: Room) -> Non
 async def test_a_refusal_that_will_not_pass_says_what_the_operator_can_do_and_is_not_tried_for_minutes(
     room: Room, code: str, what: str
 ) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     room.slack.fault("chat.postMessage", "error", count=99, code=code)
     with pytest.raises(ConfigError, match=what):
         await room.adapter.close(post, Reply(text="Because."))
@@ -314,9 +320,9 @@ async def test_a_refusal_that_will_not_pass_says_what_the_operator_can_do_and_is
 
 async def test_the_simulator_draws_what_people_see(home: tuple[Room, FakePreferences]) -> None:
     room, _ = home
-    said = await room.asked("<@U0BOT> which fruit?")
+    received = await room.asked("<@U0BOT> which fruit?")
     table = "| Fruit | Price |\n|---|---|\n| **Pear** | 2 |"
-    await room.adapter.close(await room.open(said), Reply(text=table, rate=True))
+    await room.adapter.close(await room.open(received), Reply(text=table, rate=True))
     async with ClientSession() as http, http.get(f"{room.slack.workspace.origin}/_control/page") as response:
         page = await response.text()
     for drawn in ("This is not Slack", "@parley", "<strong>Pear</strong>", "Try again", "What I remember"):

@@ -30,8 +30,8 @@ def body_of(payload: Any) -> bytes:
 
 
 async def test_a_mention_is_accepted_and_acknowledged(room: Room) -> None:
-    said = await room.asked("<@U0BOT> why, <@U0BOB>?")
-    assert (said.text, said.addressed, said.user.id) == ("why, @bob?", True, "U0ALICE")
+    received = await room.asked("<@U0BOT> why, <@U0BOB>?")
+    assert (received.text, received.addressed, received.user.id) == ("why, @bob?", True, "U0ALICE")
     assert {delivery.status for delivery in room.slack.deliveries} == {200}
     assert {delivery.body for delivery in room.slack.deliveries} == {""}
 
@@ -58,15 +58,17 @@ async def test_field_note_06_many_shuffled_deliveries_are_one_act_each(room: Roo
     room.slack.times, room.slack.shuffle = 3, random.Random(7)
     for number in range(5):
         await room.slack.say("C0GENERAL", "U0ALICE", f"<@U0BOT> question {number}")
-    assert [said.text for said in room.engine.said] == [f"question {number}" for number in range(5)]
+    assert [received.text for received in room.engine.received] == [
+        f"question {number}" for number in range(5)
+    ]
     assert len(room.slack.deliveries) == 30
 
 
 async def test_field_note_32_with_redis_away_slack_is_asked_to_deliver_again(room: Room) -> None:
     room.engine.error = StateUnavailable("Redis is away")
-    said = await room.slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
+    received = await room.slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
     assert room.slack.deliveries[-1].status == 503
-    assert said == {"text": ""}
+    assert received == {"text": ""}
 
 
 async def test_field_note_07_unfurls_are_nothing_and_edits_are_edits(room: Room) -> None:
@@ -82,34 +84,34 @@ async def test_field_note_07_unfurls_are_nothing_and_edits_are_edits(room: Room)
     _, edited, deleted = room.engine.events
     assert isinstance(edited, MessageEdited)
     assert isinstance(deleted, MessageDeleted)
-    assert edited.target == deleted.target == room.engine.said[0].id
+    assert edited.target == deleted.target == room.engine.received[0].id
     assert edited.text == "see https://example.com/2"
 
 
 async def test_our_own_words_and_their_edits_are_nothing(room: Room) -> None:
     room.slack.echoes = True
-    said = await room.asked()
-    post = await room.answer(said, "Because. <@U0BOT>")
+    received = await room.asked()
+    post = await room.answer(received, "Because. <@U0BOT>")
     room.slack.fault("chat.startStream", "error", code="unknown_method")
-    post = await room.adapter.open(said.address, post, False)
+    post = await room.adapter.open(received.address, post, False)
     await room.adapter.close(post, Reply(text="Since."))
     await room.slack.until(lambda: len(room.slack.deliveries) == 4)
-    assert room.engine.events == [said]
+    assert room.engine.events == [received]
 
 
 async def test_a_thread_reply_without_a_mention_is_not_addressed(room: Room) -> None:
-    said = await room.asked()
-    again = await room.asked("and then?", thread_ts=said.address.data["thread"])
+    received = await room.asked()
+    again = await room.asked("and then?", thread_ts=received.address.data["thread"])
     assert again.addressed is False
-    assert again.address.conversation == said.address.conversation
+    assert again.address.conversation == received.address.conversation
 
 
 async def test_a_direct_message_is_addressed(room: Room) -> None:
-    said = await room.asked("hello", channel=room.slack.workspace.direct("U0ALICE"))
-    assert said.addressed
-    assert said.direct
-    await room.answer(said, "Hello.")
-    assert room.shown(said) == ["Hello."]
+    received = await room.asked("hello", channel=room.slack.workspace.direct("U0ALICE"))
+    assert received.addressed
+    assert received.direct
+    await room.answer(received, "Hello.")
+    assert room.shown(received) == ["Hello."]
 
 
 async def test_a_channel_without_a_mention_is_silent(room: Room) -> None:
@@ -119,26 +121,26 @@ async def test_a_channel_without_a_mention_is_silent(room: Room) -> None:
 
 
 async def test_a_rating_reaches_the_engine_with_the_id_of_its_post(room: Room) -> None:
-    said = await room.asked()
-    post = await room.adapter.close(await room.open(said), Reply(text="Because.", rate=True))
-    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    received = await room.asked()
+    post = await room.adapter.close(await room.open(received), Reply(text="Because.", rate=True))
+    (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
     await room.slack.press(message, "C0GENERAL", "U0BOB", good=False)
     rated = room.engine.events[-1]
     assert isinstance(rated, FeedbackGiven)
     assert (rated.post, rated.good, rated.user.id) == (post.id, False, "U0BOB")
-    assert rated.address.conversation == said.address.conversation
+    assert rated.address.conversation == received.address.conversation
 
 
 async def test_the_stop_button_reaches_the_engine(room: Room) -> None:
-    said = await room.asked()
-    post = await room.open(said)
+    received = await room.asked()
+    post = await room.open(received)
     await room.adapter.update(post, "Because")
-    await room.slack.until(lambda: room.shown(said) == ["Because"])
-    (message,) = room.slack.thread("C0GENERAL", said.address.data["thread"])
+    await room.slack.until(lambda: room.shown(received) == ["Because"])
+    (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
     await room.slack.stop_stream("C0GENERAL", message["ts"], "U0ALICE")
     stopped = room.engine.events[-1]
     assert isinstance(stopped, StopRequested)
-    assert stopped.address.conversation == said.address.conversation
+    assert stopped.address.conversation == received.address.conversation
 
 
 async def test_field_note_19_the_messages_tab_gets_prompts_without_a_thread(room: Room) -> None:
@@ -156,17 +158,17 @@ async def test_a_busy_conversation_is_told_so(room: Room) -> None:
     await room.slack.say("C0GENERAL", "U0ALICE", MENTION)
     await room.slack.until(lambda: room.slack.workspace.ephemeral)
     assert "try again in a moment" in room.slack.workspace.ephemeral[0]["markdown"]
-    said = await room.slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
-    assert "try again in a moment" in said["text"]
+    received = await room.slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
+    assert "try again in a moment" in received["text"]
 
 
 async def test_names_that_slack_does_not_tell_in_time_are_ids(room: Room) -> None:
     room.slack.fault("users.info", "500", count=9)
-    said = await room.asked("<@U0BOT> ask <@U0BOB>")
-    assert said.text == "ask @U0BOB"
+    received = await room.asked("<@U0BOT> ask <@U0BOB>")
+    assert received.text == "ask @U0BOB"
     room.slack.faults.clear()
-    said = await room.asked("<@U0BOT> ask <@U0BOB>")
-    assert said.text == "ask @bob"
+    received = await room.asked("<@U0BOT> ask <@U0BOB>")
+    assert received.text == "ask @bob"
     calls = room.slack.calls["users.info"]
     await room.asked("<@U0BOT> ask <@U0BOB>")
     assert room.slack.calls["users.info"] == calls, "a name that is known is not asked for again"
@@ -183,9 +185,9 @@ async def test_a_name_that_slack_refuses_is_not_asked_for_with_each_message(room
 
 
 async def refused(room: Room, body: bytes, headers: dict[str, str]) -> int:
-    status, said = await room.slack.post(body, headers)
+    status, received = await room.slack.post(body, headers)
     assert room.engine.events == []
-    assert SECRET_WORDS not in said
+    assert SECRET_WORDS not in received
     return status
 
 
@@ -282,9 +284,9 @@ async def test_a_payload_that_is_not_known_is_200_never_404(room: Room, payload:
 
 async def test_the_handshake_of_a_new_address_is_answered(room: Room) -> None:
     body = body_of({"type": "url_verification", "token": "t", "challenge": "3eZbrw1aB"})
-    status, said = await room.slack.post(body, room.slack.signed(body))
+    status, received = await room.slack.post(body, room.slack.signed(body))
     assert status == 200
-    assert json.loads(said) == {"challenge": "3eZbrw1aB"}
+    assert json.loads(received) == {"challenge": "3eZbrw1aB"}
 
 
 async def test_a_certificate_check_is_200(room: Room) -> None:
@@ -323,8 +325,8 @@ async def test_socket_mode_delivers_and_acknowledges_after_the_event_is_written_
             await slack.say("C0GENERAL", "U0ALICE", MENTION)
             assert len(engine.events) == 1
             assert {delivery.status for delivery in slack.deliveries} == {200}
-            said = await slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
-            assert "moment" in said["text"]
+            received = await slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
+            assert "moment" in received["text"]
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
 
@@ -396,6 +398,6 @@ async def test_socket_mode_reconnects_when_its_connection_ends(
             assert not slack.connected
             await slack.until(lambda: slack.connected)
             await slack.say(slack.workspace.direct("U0ALICE"), "U0ALICE", "hello")
-            assert [said.text for said in engine.said] == ["hello"]
+            assert [received.text for received in engine.received] == ["hello"]
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)

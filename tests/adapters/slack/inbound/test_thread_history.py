@@ -17,9 +17,9 @@ async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_b
     await room.slack.say(CHANNEL, "U0BOB", "again, <@U0ALICE>?", thread_ts=root)
     author = {"bot_id": "B0ALARM", "bot_profile": {"name": "Alarms"}}
     room.slack.workspace.add(CHANNEL, author, root, text="Fire in room 3", subtype="bot_message")
-    said = await room.asked("<@U0BOT> what now?", thread_ts=root)
+    received = await room.asked("<@U0BOT> what now?", thread_ts=root)
     await room.slack.say(CHANNEL, "U0BOB", "said after the question", thread_ts=root)
-    assert await room.adapter.context(said.address) == (
+    assert await room.adapter.context(received.address) == (
         QuotedMessage(author="alice", text="the printer is on fire", by="U0ALICE"),
         QuotedMessage(author="bob", text="again, @alice?", by="U0BOB"),
         QuotedMessage(author="Alarms", text="Fire in room 3", by="B0ALARM"),
@@ -34,10 +34,10 @@ async def test_our_own_words_are_left_out_of_what_was_said_before(room: Room) ->
 
 
 async def test_the_first_message_of_a_thread_has_nothing_before_it(room: Room) -> None:
-    said = await room.asked()
-    assert await room.adapter.context(said.address) == ()
+    received = await room.asked()
+    assert await room.adapter.context(received.address) == ()
     await room.slack.command("C0OTHER", "U0ALICE", "/image", "a bicycle")
-    assert await room.adapter.context(room.engine.said[-1].address) == ()
+    assert await room.adapter.context(room.engine.received[-1].address) == ()
     assert room.slack.calls["conversations.replies"] == 0
 
 
@@ -48,9 +48,9 @@ async def test_only_the_newest_of_a_long_thread_come_and_files_are_named(room: R
     files = [{"id": "F1", "name": "plan.pdf"}]
     room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text="", files=files, subtype="file_share")
     room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text="joined", subtype="channel_join")
-    said = await room.asked("<@U0BOT> sum up", thread_ts=root)
+    received = await room.asked("<@U0BOT> sum up", thread_ts=root)
     with mock.patch.object(thread_history, "PAGE", 20):
-        quotes = await room.adapter.context(said.address)
+        quotes = await room.adapter.context(received.address)
     assert room.slack.calls["conversations.replies"] == 4
     assert len(quotes) == thread_history.MESSAGES - 1, "a notice that somebody joined says nothing"
     assert quotes[0].text == "number 22"
@@ -59,9 +59,9 @@ async def test_only_the_newest_of_a_long_thread_come_and_files_are_named(room: R
 
 async def test_field_note_13_a_limited_thread_is_read_as_far_as_it_goes(room: Room) -> None:
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
-    said = await room.asked("<@U0BOT> sum up", thread_ts=root)
+    received = await room.asked("<@U0BOT> sum up", thread_ts=root)
     room.slack.fault("conversations.replies", "limited", seconds=60)
-    assert await room.adapter.context(said.address) == ()
+    assert await room.adapter.context(received.address) == ()
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ async def test_field_note_13_a_limited_thread_is_read_as_far_as_it_goes(room: Ro
 )
 async def test_a_thread_that_cannot_be_read_says_why(room: Room, code: str, error: type[Exception]) -> None:
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
-    said = await room.asked("<@U0BOT> sum up", thread_ts=root)
+    received = await room.asked("<@U0BOT> sum up", thread_ts=root)
     room.slack.fault("conversations.replies", "error", code=code)
     with pytest.raises(error, match=code):
-        await room.adapter.context(said.address)
+        await room.adapter.context(received.address)
 
 
 async def test_what_was_said_in_a_channel_is_told_where_the_channel_is_what_is_asked_about(
@@ -81,19 +81,19 @@ async def test_what_was_said_in_a_channel_is_told_where_the_channel_is_what_is_a
     root = await room.slack.say("C0GENERAL", "U0ALICE", "Lunch at noon?")
     await room.slack.say("C0GENERAL", "U0BOB", "In a thread, unseen", thread_ts=root)
     await room.slack.say("C0GENERAL", "U0BOB", "At one, please")
-    said = await room.asked("<@U0BOT> summarise this channel")
-    assert await room.adapter.context(said.address) == ()
-    told = await room.adapter.context(said.address, True)
+    received = await room.asked("<@U0BOT> summarise this channel")
+    assert await room.adapter.context(received.address) == ()
+    told = await room.adapter.context(received.address, True)
     assert [(quote.author, quote.text) for quote in told] == [
         ("alice", "Lunch at noon?"),
         ("bob", "At one, please"),
     ]
     await room.slack.command("C0GENERAL", "U0ALICE", "/parley", "summarise")
-    told = await room.adapter.context(room.engine.said[-1].address, True)
+    told = await room.adapter.context(room.engine.received[-1].address, True)
     assert [quote.author for quote in told] == ["alice", "bob", "alice"]
 
 
 async def test_a_channel_that_the_bot_is_not_in_is_refused_in_words(room: Room) -> None:
     await room.slack.command("C0OTHER", "U0ALICE", "/parley", "summarise")
     with pytest.raises(NotAllowed, match="/invite"):
-        await room.adapter.context(room.engine.said[-1].address, True)
+        await room.adapter.context(room.engine.received[-1].address, True)

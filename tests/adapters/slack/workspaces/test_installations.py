@@ -111,10 +111,10 @@ async def test_a_workspace_installs_the_app_and_is_answered_by_its_own_token(tow
         assert (status, "is installed" in page) == (200, True)
     for team in ("T2", "T1"):
         await hear(town, team, f"hello from {team}")
-        said = town.engine.said[-1]
-        assert (said.user.tenant, said.address.data["team"]) == (team, team)
+        received = town.engine.received[-1]
+        assert (received.user.tenant, received.address.data["team"]) == (team, team)
         town.slack.callers.clear()
-        await town.answer(said, "Hello.")
+        await town.answer(received, "Hello.")
         assert set(town.slack.callers) == {(team, "chat.postMessage")}
 
 
@@ -159,11 +159,11 @@ async def test_a_whole_organisation_is_served_by_one_installation(town: Room) ->
     grant(town, "a code", "", "xoxb-E1", enterprise={"id": "E1", "name": "Everybody"})
     await install(town, "a code")
     await hear(town, "T5", "hello", enterprise_id="E1", is_enterprise_install=True)
-    said = town.engine.said[-1]
-    assert said.address.data["enterprise"] == "E1"
-    assert said.user.tenant == "T5"
+    received = town.engine.received[-1]
+    assert received.address.data["enterprise"] == "E1"
+    assert received.user.tenant == "T5"
     town.slack.callers.clear()
-    await town.answer(said, "Hello.")
+    await town.answer(received, "Hello.")
     assert set(town.slack.callers) == {("E1", "chat.postMessage")}
 
 
@@ -184,7 +184,7 @@ async def test_an_app_that_was_taken_away_forgets_its_token(
     await town.slack.tell(kind, **more)
     assert len([name async for name in redis.scan("parley:*installation*")]) == left
     await hear(town, town.slack.workspace.team, "and now?")
-    assert len(town.engine.said) == 1 + left
+    assert len(town.engine.received) == 1 + left
     told = [(one.conversation_prefix, one.user.tenant, one.whole) for one in departures(town)]
     assert told == [("slack:T0SIM:", "T0SIM", True)] * (1 - left)
 
@@ -230,7 +230,7 @@ async def test_an_answer_for_a_workspace_that_is_gone_is_the_operators(town: Roo
     await hear(town, town.slack.workspace.team, "hello")
     await town.slack.tell("app_uninstalled")
     with pytest.raises(ConfigError, match="/slack/install"):
-        await town.open(town.engine.said[-1])
+        await town.open(town.engine.received[-1])
 
 
 # ------------------------------------------------------------------ rotation
@@ -291,12 +291,12 @@ async def test_a_renewed_token_is_taken_up_by_those_who_know_the_old_one(
     grant(town, "a code", "T1", "old")
     await install(town, "a code")
     await hear(town, "T1", "hello")
-    post = await town.open(town.engine.said[-1])
+    post = await town.open(town.engine.received[-1])
     del town.slack.teams["old"]
     grant(town, "another code", "T1", "new")
     await install(town, "another code")
     await town.adapter.close(post, Reply(text="Hello."))
-    assert town.shown(town.engine.said[-1]) == ["Hello."]
+    assert town.shown(town.engine.received[-1]) == ["Hello."]
 
 
 # ------------------------------------------------------------------ what the operator is told

@@ -93,8 +93,8 @@ async def test_the_person_is_who_asks(http: ClientSession, studio: Studio) -> No
     await sign_in(http, studio)
     room = f"{studio.url}/studio/conversations/{'c' * 32}"
     headers = {"X-Parley": "studio"}
-    said = await http.post(f"{room}/messages", json={"id": "a" * 32, "text": "Hello"}, headers=headers)
-    assert said.status == 202
+    received = await http.post(f"{room}/messages", json={"id": "a" * 32, "text": "Hello"}, headers=headers)
+    assert received.status == 202
     user = studio.engine.events[0].user
     assert (user.id, user.name) == (ADA, "Ada Lovelace")
 

@@ -18,7 +18,7 @@ from tests.simulators.teams import APP_ID
 PICTURE = {"contentType": "image/png", "contentUrl": "https://smba.trafficmanager.net/x", "name": "x.png"}
 
 
-def said(**changed: Any) -> MessageReceived:
+def received(**changed: Any) -> MessageReceived:
     event = parse(read({**recorded("personal_message"), **changed}))
     assert isinstance(event, MessageReceived)
     return event
@@ -39,14 +39,14 @@ def said(**changed: Any) -> MessageReceived:
 )
 def test_field_fault_80_an_odd_attachment_costs_only_itself(attachments: list[Any]) -> None:
     """Field fault 80: one null or odd field was answered 400, and the message was lost."""
-    event = said(attachments=attachments)
+    event = received(attachments=attachments)
     assert event.text == "Translate good morning to French"
     assert [one.name for one in event.attachments] == ["x.png"]
 
 
 def test_field_fault_80_an_odd_name_is_no_name() -> None:
     """Field fault 80: the picture itself is there."""
-    assert [one.name for one in said(attachments=[{**PICTURE, "name": 7}]).attachments] == ["picture"]
+    assert [one.name for one in received(attachments=[{**PICTURE, "name": 7}]).attachments] == ["picture"]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_field_fault_80_an_odd_name_is_no_name() -> None:
 )
 def test_field_fault_80_an_odd_field_costs_only_itself(changed: dict[str, Any]) -> None:
     """Field fault 80: whatever is not needed to answer may be odd."""
-    assert said(**changed).text == "Translate good morning to French"
+    assert received(**changed).text == "Translate good morning to French"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_field_fault_80_an_odd_field_costs_only_itself(changed: dict[str, Any]) 
 def test_field_fault_56_without_what_an_answer_needs_it_is_malformed(changed: dict[str, Any]) -> None:
     """Field fault 56: the wrong type, or an absurd length."""
     with pytest.raises(Malformed):
-        said(**changed)
+        received(**changed)
 
 
 async def deliver(rig: Rig, body: bytes, **headers: str) -> int:

@@ -23,7 +23,7 @@ def event(name: str, **changed: Any) -> Any:
     return parse(read(recorded(name, **changed)))
 
 
-def said(name: str, **changed: Any) -> MessageReceived:
+def received(name: str, **changed: Any) -> MessageReceived:
     one = event(name, **changed)
     assert isinstance(one, MessageReceived)
     return one
@@ -34,7 +34,7 @@ def mention(id: str, name: str) -> dict[str, Any]:
 
 
 def test_a_personal_message_is_said_to_the_bot() -> None:
-    one = said("personal_message")
+    one = received("personal_message")
     assert one.text == "Translate good morning to French"
     assert (one.direct, one.addressed) == (True, True)
     assert one.id.startswith("teams:a:17I0kl8EkpE1")
@@ -45,7 +45,7 @@ def test_a_personal_message_is_said_to_the_bot() -> None:
 
 
 def test_the_address_alone_is_enough_to_answer() -> None:
-    data = said("channel_thread_mention").address.data
+    data = received("channel_thread_mention").address.data
     assert data["service_url"] == "https://smba.trafficmanager.net/emea/"
     assert data["conversation"] == f"{CHANNEL};messageid=1763629000000"
     assert data["kind"] == "channel"
@@ -55,50 +55,50 @@ def test_the_address_alone_is_enough_to_answer() -> None:
 
 
 def test_field_note_24_a_thread_is_named_by_its_conversation_and_never_by_reply_to_id() -> None:
-    one = said("channel_thread_mention")
+    one = received("channel_thread_mention")
     assert one.address.conversation == (
         f"teams:72f988bf-0000-4000-8000-2d7cd011db47:{CHANNEL};messageid=1763629000000"
     )
     assert one.channel == CHANNEL
-    assert said("channel_thread_mention", replyToId=None).address == one.address
+    assert received("channel_thread_mention", replyToId=None).address == one.address
 
 
 def test_field_note_25_only_the_bots_own_mention_is_cut_never_its_name_elsewhere() -> None:
-    one = said("group_mention")
+    one = received("group_mention")
     assert one.text == "please ask Adele Vance about the Parley budget"
     assert (one.addressed, one.direct) == (True, False)
-    assert said("channel_thread_mention").text == "and in German, ?"
+    assert received("channel_thread_mention").text == "and in German, ?"
 
 
 def test_a_person_with_the_bots_name_stays_in_the_text() -> None:
     bot = recorded("group_mention")["recipient"]["id"]
     text = "<at>Parley</at> thank <at>Parley</at> and .* [Parley]"
     entities = [mention(bot, "Parley"), mention("29:other", "Parley")]
-    assert said("group_mention", text=text, entities=entities).text == "thank Parley and .* [Parley]"
+    assert received("group_mention", text=text, entities=entities).text == "thank Parley and .* [Parley]"
 
 
 def test_a_mention_that_the_text_does_not_hold_still_addresses_the_bot() -> None:
     bot = recorded("group_mention")["recipient"]["id"]
-    one = said("group_mention", text="hello", entities=[mention(bot, "Parley")])
+    one = received("group_mention", text="hello", entities=[mention(bot, "Parley")])
     assert (one.text, one.addressed) == ("hello", True)
 
 
 def test_a_channel_message_without_a_mention_is_not_addressed() -> None:
-    one = said("channel_without_mention")
+    one = received("channel_without_mention")
     assert (one.addressed, one.text) == (False, "Parley is nice")
 
 
 def test_a_group_chat_is_one_conversation_and_a_channel_has_threads() -> None:
-    assert not said("group_mention").threaded
-    assert said("channel_thread_mention").threaded
+    assert not received("group_mention").threaded
+    assert received("channel_thread_mention").threaded
 
 
 def test_a_bare_mention_is_an_empty_question() -> None:
-    assert said("channel_thread_mention", text="<at>Parley</at>").text == ""
+    assert received("channel_thread_mention", text="<at>Parley</at>").text == ""
 
 
 def test_commands_arrive_as_they_were_typed() -> None:
-    assert said("personal_message", text="/image a red bicycle").text == "/image a red bicycle"
+    assert received("personal_message", text="/image a red bicycle").text == "/image a red bicycle"
 
 
 def test_field_note_11_an_edit_names_its_message_and_every_edit_is_another_act() -> None:
@@ -146,7 +146,7 @@ def test_a_rating_may_arrive_as_objects_or_as_json_in_strings(as_text: bool) -> 
 
 
 def test_a_file_is_an_attachment_with_its_link() -> None:
-    (file,) = said("file_upload").attachments
+    (file,) = received("file_upload").attachments
     assert (file.name, file.mime, file.id) == (
         "plan.pdf",
         "application/pdf",
@@ -157,7 +157,7 @@ def test_a_file_is_an_attachment_with_its_link() -> None:
 
 
 def test_a_pasted_picture_is_an_attachment_and_the_html_copy_is_none() -> None:
-    (picture,) = said("inline_picture").attachments
+    (picture,) = received("inline_picture").attachments
     assert picture.mime == "image/png"
     assert picture.data["kind"] == "inline"
     assert picture.data["url"].startswith("https://smba.trafficmanager.net/")
@@ -172,7 +172,7 @@ def test_a_pasted_picture_is_an_attachment_and_the_html_copy_is_none() -> None:
     ],
 )
 def test_the_playground_speaks_as_teams_does(name: str, text: str, direct: bool) -> None:
-    one = said(name)
+    one = received(name)
     assert (one.text, one.direct, one.addressed) == (text, direct, True)
     assert one.address.data["tenant"] == "11111111-2222-4333-8444-555555555555"
 
@@ -201,8 +201,8 @@ def test_what_bots_say_is_nothing() -> None:
 
 def test_field_note_20_two_tenants_with_one_conversation_id_stay_apart() -> None:
     there = {**recorded("personal_message")["conversation"], "tenantId": "other"}
-    here = said("personal_message").address.conversation
-    assert said("personal_message", conversation=there).address.conversation != here
+    here = received("personal_message").address.conversation
+    assert received("personal_message", conversation=there).address.conversation != here
 
 
 def test_the_tenant_may_be_named_by_channel_data_only() -> None:
@@ -241,7 +241,7 @@ def test_a_strange_rating_is_nothing(value: Any) -> None:
 
 @pytest.mark.parametrize("entity", [{}, {"type": "mention"}, {"type": "mention", "mentioned": 7, "text": 7}])
 def test_strange_mentions_do_no_harm(entity: dict[str, Any]) -> None:
-    assert said("group_mention", text="hello", entities=[entity]).text == "hello"
+    assert received("group_mention", text="hello", entities=[entity]).text == "hello"
 
 
 def quoted(**changed: Any) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def quoted(**changed: Any) -> dict[str, Any]:
 
 def test_field_note_31_what_a_person_quotes_is_a_quote_and_not_their_words() -> None:
     text = '<quoted messageId="1772050244572"/> Why?'
-    one = said("personal_message", text=text, entities=[quoted()])
+    one = received("personal_message", text=text, entities=[quoted()])
     assert one.text == "Why?"
     assert one.quotes == (QuotedMessage(author="Bob", text="It is red."),)
 
@@ -266,20 +266,20 @@ REPLY = (
 
 def test_field_note_31_a_quote_in_the_html_copy_alone_is_a_quote_too() -> None:
     copy = {"contentType": "text/html", "content": REPLY}
-    one = said("personal_message", text="Why?", attachments=[copy])
+    one = received("personal_message", text="Why?", attachments=[copy])
     assert (one.text, one.attachments) == ("Why?", ())
     assert one.quotes == (QuotedMessage(author="Bob & Co", text="It is red."),)
-    assert said("personal_message", attachments=[copy], entities=[quoted()]).quotes[0].author == "Bob"
+    assert received("personal_message", attachments=[copy], entities=[quoted()]).quotes[0].author == "Bob"
     plain = {"contentType": "text/html", "content": "<blockquote>said by me</blockquote>"}
-    assert said("personal_message", attachments=[plain]).quotes == ()
+    assert received("personal_message", attachments=[plain]).quotes == ()
 
 
 @pytest.mark.parametrize("entity", [quoted(preview=""), quoted(isReplyDeleted=True), {"type": "quotedReply"}])
 def test_a_quote_that_cant_be_seen_is_none(entity: dict[str, Any]) -> None:
-    assert said("personal_message", text="Why?", entities=[entity]).quotes == ()
+    assert received("personal_message", text="Why?", entities=[entity]).quotes == ()
 
 
 def test_the_words_of_buttons_are_commands_only_when_they_stand_alone() -> None:
-    assert said("personal_message", text="Try again").text == "/again"
-    assert said("personal_message", text="What did you send?").text == "/sent"
-    assert said("personal_message", text="Try again with blue").text == "Try again with blue"
+    assert received("personal_message", text="Try again").text == "/again"
+    assert received("personal_message", text="What did you send?").text == "/sent"
+    assert received("personal_message", text="Try again with blue").text == "Try again with blue"

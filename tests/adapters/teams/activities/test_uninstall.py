@@ -18,31 +18,31 @@ def last(rig: Rig) -> AppUninstalled:
 
 @pytest.mark.parametrize("conversation", ["a:alice", GROUP])
 async def test_taken_away_from_a_chat_it_forgets_that_chat(rig: Rig, conversation: str) -> None:
-    said = await rig.asked(conversation, mention=True)
+    received = await rig.asked(conversation, mention=True)
     await rig.teams.remove(conversation, "alice")
     gone = last(rig)
-    assert said.address.conversation.startswith(gone.conversation_prefix)
+    assert received.address.conversation.startswith(gone.conversation_prefix)
     assert (gone.marks, gone.whole, gone.user.tenant) == ({}, False, TENANT)
-    assert gone.at >= said.at
+    assert gone.at >= received.at
 
 
 async def test_taken_away_from_a_team_it_forgets_every_channel_of_that_team(rig: Rig) -> None:
-    said = await rig.asked("19:other@thread.tacv2", mention=True)
+    received = await rig.asked("19:other@thread.tacv2", mention=True)
     await rig.teams.remove(CHANNEL, "alice")
     gone = last(rig)
-    assert said.address.conversation.startswith(gone.conversation_prefix)
+    assert received.address.conversation.startswith(gone.conversation_prefix)
     assert gone.marks == {"team": TEAM}
-    assert gone.marks.items() <= said.address.data.items()
+    assert gone.marks.items() <= received.address.data.items()
 
 
 async def test_a_channel_that_is_deleted_is_forgotten_with_its_threads(rig: Rig) -> None:
-    said = await rig.asked(CHANNEL, mention=True)
+    received = await rig.asked(CHANNEL, mention=True)
     data = {"eventType": "channelDeleted", "channel": {"id": CHANNEL}, "team": {"id": TEAM}}
     general = rig.teams.activity("conversationUpdate", TEAM, "alice", id="1")
     general["channelData"] |= data
     await rig.teams.deliver(general)
     gone = last(rig)
-    assert said.address.conversation.startswith(gone.conversation_prefix)
+    assert received.address.conversation.startswith(gone.conversation_prefix)
     assert gone.conversation_prefix.endswith(CHANNEL)
     assert gone.marks == {}
     general["channelData"]["eventType"] = "teamDeleted"
@@ -51,15 +51,15 @@ async def test_a_channel_that_is_deleted_is_forgotten_with_its_threads(rig: Rig)
 
 
 async def test_an_update_of_the_app_and_other_news_take_nothing_away(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
+    received = await rig.asked("a:alice")
     for type, fields in (
         ("installationUpdate", {"action": "add-upgrade"}),
         ("installationUpdate", {"action": "remove-upgrade"}),
         ("conversationUpdate", {"membersRemoved": [{"id": "29:bob"}]}),
     ):
         await rig.teams.deliver(rig.teams.activity(type, "a:alice", "alice", id="1", **fields))
-    assert rig.events == [said]
-    assert isinstance(said, MessageReceived)
+    assert rig.events == [received]
+    assert isinstance(received, MessageReceived)
 
 
 async def test_every_delivery_is_the_same_event(rig: Rig) -> None:

@@ -59,7 +59,7 @@ EVERY: dict[str, Fields] = {
     "welcome": cards.welcome(has_settings=True),
     "sent": cards.sent(SENT),
     "nothing sent": cards.sent(""),
-    "said": cards.said("Sorry."),
+    "said": cards.text_card("Sorry."),
     "forgetting": cards.forgetting("This deletes 12 answers. Reply `forget me now`."),
     "confirming": cards.confirming("forget me now"),
 }

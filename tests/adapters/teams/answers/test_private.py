@@ -12,11 +12,11 @@ CHANNEL, GROUP = "19:news@thread.tacv2", "19:group@thread.v2"
 
 @pytest.mark.parametrize("conversation", [GROUP, CHANNEL])
 async def test_what_is_meant_for_one_person_is_shown_to_them_alone(rig: Rig, conversation: str) -> None:
-    said = await rig.asked(conversation, "usage", mention=True)
-    post = await rig.answer(said, Reply(text="You used little.", private=True))
-    (message,) = rig.teams.answers(said.address.data["conversation"])
+    received = await rig.asked(conversation, "usage", mention=True)
+    post = await rig.answer(received, Reply(text="You used little.", private=True))
+    (message,) = rig.teams.answers(received.address.data["conversation"])
     assert (message.text, message.only) == ("You used little.", "29:alice")
-    again = await rig.adapter.open(said.address, post, retry=True)
+    again = await rig.adapter.open(received.address, post, retry=True)
     await rig.adapter.close(again, Reply(text="You used much.", private=True))
     assert [one.text for one in rig.teams.answers(message.conversation)] == ["You used much."]
 
@@ -29,10 +29,10 @@ async def test_where_teams_shows_nothing_to_one_alone_everybody_sees_only_that(r
 
 
 async def test_an_answer_that_everybody_saw_does_not_become_a_private_one(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.answer(said, Reply(text="It is so."))
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.answer(received, Reply(text="It is so."))
     await rig.adapter.close(
-        await rig.adapter.open(said.address, post, False), Reply(text="You used little.", private=True)
+        await rig.adapter.open(received.address, post, False), Reply(text="You used little.", private=True)
     )
     assert ["a chat with nobody else" in one.text for one in rig.teams.answers(GROUP)] == [True]
 
@@ -69,8 +69,8 @@ async def test_a_question_to_the_bot_alone_is_never_answered_to_everybody(rig: R
 @pytest.mark.parametrize("conversation", ["a:alice", GROUP])
 async def test_field_fault_81_a_button_says_what_confirms(rig: Rig, conversation: str) -> None:
     """Field fault 81: a confirmation, with a button where the platform has them."""
-    said = await rig.asked(conversation, "forget me", mention=conversation == GROUP)
-    await rig.answer(said, Reply(text="This deletes 3 answers.", private=True, confirm="forget me now"))
+    received = await rig.asked(conversation, "forget me", mention=conversation == GROUP)
+    await rig.answer(received, Reply(text="This deletes 3 answers.", private=True, confirm="forget me now"))
     (message,) = rig.teams.answers(conversation)
     (attachment,) = message.activity["attachments"]
     assert attachment == cards.attached(cards.confirming("forget me now"))

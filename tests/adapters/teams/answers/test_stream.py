@@ -44,8 +44,8 @@ def noise(side: int, kind: str = "PNG", mode: str = "RGB") -> bytes:
 
 
 async def test_field_note_21_one_to_one_the_answer_grows_in_one_message(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "Hello", "Hello")
     await shown(rig, post, "Hello **wor", "Hello ")
     await shown(rig, post, "Hello **world**, how", "Hello **world**, how")
@@ -70,8 +70,8 @@ async def test_field_note_21_one_to_one_the_answer_grows_in_one_message(rig: Rig
 
 async def test_field_note_21_updates_keep_their_distance() -> None:
     async with rigged(pace_s=0.2) as slow:
-        said = await slow.asked("a:alice")
-        post = await slow.adapter.open(said.address, None, retry=False)
+        received = await slow.asked("a:alice")
+        post = await slow.adapter.open(received.address, None, retry=False)
         for end in range(1, 40):
             await slow.adapter.update(post, "x" * end)
             await asyncio.sleep(0)
@@ -91,8 +91,8 @@ async def test_teams_is_left_alone_for_as_long_as_it_asks(rig: Rig) -> None:
 
 
 async def test_field_note_21_after_the_time_limit_the_same_message_is_updated(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "One", "One")
     rig.teams.stream_limit_s = 0.0
     await shown(rig, post, "One two", "One two")
@@ -105,8 +105,8 @@ async def test_field_note_21_after_the_time_limit_the_same_message_is_updated(ri
 
 
 async def test_field_note_21_the_limit_may_pass_without_an_update(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.stream_limit_s = 0.0
     await rig.adapter.close(post, Reply(text="late"))
     (message,) = rig.teams.answers("a:alice")
@@ -114,8 +114,8 @@ async def test_field_note_21_the_limit_may_pass_without_an_update(rig: Rig) -> N
 
 
 async def test_field_note_22_stop_ends_the_answer_and_what_is_shown_stays(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "One", "One")
     rig.teams.stop("a:alice")
     text = "One"
@@ -130,8 +130,8 @@ async def test_field_note_22_stop_ends_the_answer_and_what_is_shown_stays(rig: R
 
 
 async def test_field_note_22_stop_may_come_with_the_last_word(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "One", "One")
     rig.teams.stop("a:alice")
     await rig.adapter.close(post, Reply(text="One two"))
@@ -139,31 +139,31 @@ async def test_field_note_22_stop_may_come_with_the_last_word(rig: Rig) -> None:
 
 
 async def test_field_note_22_the_time_limit_is_not_a_stop(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.stream_limit_s = 0.0
     await shown(rig, post, "still here", "still here")
     assert await rig.adapter.update(post, "still here and there")
 
 
 async def test_an_answer_that_is_whole_at_once_is_one_message(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    await rig.answer(said, Reply(text="Yes."))
+    received = await rig.asked("a:alice")
+    await rig.answer(received, Reply(text="Yes."))
     (message,) = rig.teams.answers("a:alice")
     assert message.frames == ["Thinking…", "Yes."]
 
 
 async def test_where_no_stream_is_allowed_one_message_comes(rig: Rig) -> None:
     rig.teams.streams = False
-    said = await rig.asked("a:alice")
-    closed = await rig.answer(said, Reply(text="Yes."), growing=("Y", "Ye"))
+    received = await rig.asked("a:alice")
+    closed = await rig.answer(received, Reply(text="Yes."), growing=("Y", "Ye"))
     (message,) = rig.teams.answers("a:alice")
     assert (message.frames, closed.id) == (["Yes."], f"a:alice|{message.id}")
 
 
 async def test_a_text_that_does_not_grow_is_set_right_at_the_end(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "One two", "One two")
     assert await rig.adapter.update(post, "Another")
     await rig.adapter.close(post, Reply(text="Another thing"))
@@ -172,8 +172,8 @@ async def test_a_text_that_does_not_grow_is_set_right_at_the_end(rig: Rig) -> No
 
 
 async def test_a_failing_update_is_left_to_the_next(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(status=429), Fault(status=502), Fault(drop=True)]
     for text in ("a", "ab", "abc"):
         left = len(rig.teams.faults)
@@ -188,8 +188,8 @@ async def test_a_failing_update_is_left_to_the_next(rig: Rig) -> None:
 
 
 async def test_field_note_21_a_group_sees_typing_and_then_one_message(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(received.address, None, retry=False)
     await rig.teams.until(lambda: rig.teams.typing.get(GROUP, 0) >= 1)
     assert await rig.adapter.update(post, "Hel")
     assert rig.teams.answers(GROUP) == []
@@ -204,21 +204,21 @@ async def test_typing_is_shown_again_while_the_model_thinks(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapters.teams.answers.stream.TYPING_S", 0.01)
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(received.address, None, retry=False)
     await rig.teams.until(lambda: rig.teams.typing.get(GROUP, 0) >= 3)
     await rig.adapter.close(post, Reply(text="done"))
     assert rig.adapter._showing == {}  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_field_note_24_a_channel_is_answered_in_its_thread(rig: Rig) -> None:
-    said = await rig.asked(CHANNEL, mention=True)
-    await rig.answer(said, Reply(text="Hello"))
-    thread = said.address.data["conversation"]
+    received = await rig.asked(CHANNEL, mention=True)
+    await rig.answer(received, Reply(text="Hello"))
+    thread = received.address.data["conversation"]
     assert thread.startswith(f"{CHANNEL};messageid=")
     assert [m.text for m in rig.teams.answers(thread)] == ["Hello"]
     again = await rig.asked(thread, mention=True)
-    assert again.address.conversation == said.address.conversation
+    assert again.address.conversation == received.address.conversation
 
 
 # ------------------------------------------------------------------ crashes and repetition
@@ -226,8 +226,8 @@ async def test_field_note_24_a_channel_is_answered_in_its_thread(rig: Rig) -> No
 
 async def test_closing_twice_changes_nothing_that_people_see(rig: Rig) -> None:
     for conversation in ("a:alice", GROUP):
-        said = await rig.asked(conversation, mention=True)
-        post = await rig.adapter.open(said.address, None, retry=False)
+        received = await rig.asked(conversation, mention=True)
+        post = await rig.adapter.open(received.address, None, retry=False)
         reply = Reply(text="Hello", rate=True)
         closed = await rig.adapter.close(post, reply)
         calls = len(rig.teams.calls)
@@ -239,11 +239,11 @@ async def test_closing_twice_changes_nothing_that_people_see(rig: Rig) -> None:
 
 
 async def test_field_note_10_a_stream_that_a_crash_left_is_completed_in_place(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "Half of", "Half of")
     second = await rig.restart()
-    resumed = await second.open(said.address, post, retry=True)
+    resumed = await second.open(received.address, post, retry=True)
     assert resumed == post
     assert await second.update(resumed, "Another")
     await second.close(resumed, Reply(text="Another answer, whole"))
@@ -252,28 +252,28 @@ async def test_field_note_10_a_stream_that_a_crash_left_is_completed_in_place(ri
 
 
 async def test_field_note_10_a_finished_answer_that_was_not_recorded_is_replaced_in_place(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     await rig.adapter.close(post, Reply(text="First"))
     second = await rig.restart()
-    await second.close(await second.open(said.address, post, retry=True), Reply(text="Second"))
+    await second.close(await second.open(received.address, post, retry=True), Reply(text="Second"))
     assert [m.text for m in rig.teams.answers("a:alice")] == ["Second"]
 
 
 async def test_field_note_10_a_crash_after_the_time_limit_is_completed_in_place(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.stream_limit_s = 0.0
     second = await rig.restart()
-    await second.close(await second.open(said.address, post, retry=True), Reply(text="Whole"))
+    await second.close(await second.open(received.address, post, retry=True), Reply(text="Whole"))
     assert [m.text for m in rig.teams.answers("a:alice")] == ["Whole"]
 
 
 async def test_field_note_11_a_rerun_edits_the_answer(rig: Rig) -> None:
     for conversation in ("a:alice", GROUP):
-        said = await rig.asked(conversation, mention=True)
-        first = await rig.answer(said, Reply(text="First"))
-        again = await rig.adapter.open(said.address, first, retry=False)
+        received = await rig.asked(conversation, mention=True)
+        first = await rig.answer(received, Reply(text="First"))
+        again = await rig.adapter.open(received.address, first, retry=False)
         assert again.id == first.id
         await rig.adapter.close(again, Reply(text="Second"))
         (message,) = rig.teams.answers(conversation)
@@ -281,13 +281,13 @@ async def test_field_note_11_a_rerun_edits_the_answer(rig: Rig) -> None:
 
 
 async def test_a_second_attempt_in_the_same_process_goes_on_where_the_first_one_failed(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(received.address, None, retry=False)
     await rig.teams.until(lambda: rig.teams.typing.get(GROUP, 0) >= 1)
     rig.teams.faults = [Fault(status=500)]
     with pytest.raises(PlatformUnavailable):
         await rig.adapter.close(post, Reply(text="Hello"))
-    await rig.adapter.close(await rig.adapter.open(said.address, post, retry=True), Reply(text="Hello"))
+    await rig.adapter.close(await rig.adapter.open(received.address, post, retry=True), Reply(text="Hello"))
     assert [m.text for m in rig.teams.answers(GROUP)] == ["Hello"]
 
 
@@ -300,9 +300,9 @@ def paragraphs(count: int) -> str:
 
 @pytest.mark.parametrize("conversation", ["a:alice", GROUP])
 async def test_field_note_23_a_long_answer_is_split_and_loses_nothing(rig: Rig, conversation: str) -> None:
-    said = await rig.asked(conversation, mention=True)
+    received = await rig.asked(conversation, mention=True)
     text = paragraphs(100)
-    closed = await rig.answer(said, Reply(text=text, rate=True), growing=(text[:1000], text))
+    closed = await rig.answer(received, Reply(text=text, rate=True), growing=(text[:1000], text))
     parts = [m for m in rig.teams.answers(conversation) if m.state == "whole"]
     assert len(parts) == 3
     assert " ".join(m.text for m in parts).split() == text.split()
@@ -313,36 +313,36 @@ async def test_field_note_23_a_long_answer_is_split_and_loses_nothing(rig: Rig, 
 @pytest.mark.parametrize("conversation", ["a:alice", GROUP])
 async def test_field_note_23_too_large_is_a_reason_to_split(rig: Rig, conversation: str) -> None:
     rig.teams.size_limit_bytes = 16_000
-    said = await rig.asked(conversation, mention=True)
+    received = await rig.asked(conversation, mention=True)
     text = paragraphs(40)
-    await rig.answer(said, Reply(text=text), growing=(text,))
+    await rig.answer(received, Reply(text=text), growing=(text,))
     parts = [m for m in rig.teams.answers(conversation) if m.state == "whole"]
     assert len(parts) > 2
     assert " ".join(m.text for m in parts).split() == text.split()
 
 
 async def test_a_shorter_rerun_takes_the_parts_away_that_it_no_longer_needs(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    first = await rig.answer(said, Reply(text=paragraphs(100)))
-    again = await (await rig.restart()).open(said.address, first, retry=False)
+    received = await rig.asked("a:alice")
+    first = await rig.answer(received, Reply(text=paragraphs(100)))
+    again = await (await rig.restart()).open(received.address, first, retry=False)
     closed = await rig.adapter.close(again, Reply(text="Short"))
     assert [m.text for m in rig.teams.answers("a:alice")] == ["Short"]
     assert closed.id == first.id
 
 
 async def test_a_part_that_cant_be_taken_away_does_not_spoil_the_answer(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    first = await rig.answer(said, Reply(text=paragraphs(100)))
+    received = await rig.asked("a:alice")
+    first = await rig.answer(received, Reply(text=paragraphs(100)))
     rig.teams.faults = [Fault(status=501, times=9, on="delete")]
-    again = await rig.adapter.open(said.address, first, retry=False)
+    again = await rig.adapter.open(received.address, first, retry=False)
     await rig.adapter.close(again, Reply(text="Short"))
     assert rig.teams.answers("a:alice")[0].text == "Short"
 
 
 @pytest.mark.parametrize("status", [412, 429, 502, 503, 504])
 async def test_what_passes_is_tried_again(rig: Rig, status: int) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(status=status, times=2, on="message", retry_after="0.01")]
     await rig.adapter.close(post, Reply(text="Hello"))
     assert [m.text for m in rig.teams.answers(GROUP)] == ["Hello"]
@@ -350,16 +350,16 @@ async def test_what_passes_is_tried_again(rig: Rig, status: int) -> None:
 
 
 async def test_a_refused_token_is_fetched_anew(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
+    received = await rig.asked(GROUP, mention=True)
     rig.teams.faults = [Fault(status=401, on="message")]
-    await rig.answer(said, Reply(text="Hello"))
+    await rig.answer(received, Reply(text="Hello"))
     assert [m.text for m in rig.teams.answers(GROUP)] == ["Hello"]
     assert len(rig.teams.token_requests) == 2
 
 
 async def test_patience_ends_and_the_event_goes_back_with_the_time_that_teams_named(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(status=429, times=99, on="message", retry_after="120")]
     with pytest.raises(PlatformUnavailable) as caught:
         await rig.adapter.close(post, Reply(text="Hello"))
@@ -371,8 +371,8 @@ async def test_patience_ends_and_the_event_goes_back_with_the_time_that_teams_na
 
 
 async def test_field_note_09_an_error_in_a_good_status_is_a_failure(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(status=200, on="message")]
     with pytest.raises(PlatformUnavailable):
         await rig.adapter.close(post, Reply(text="Hello"))
@@ -381,23 +381,23 @@ async def test_field_note_09_an_error_in_a_good_status_is_a_failure(rig: Rig) ->
 
 
 async def test_field_note_08_a_final_message_whose_answer_got_lost_is_not_posted_again(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(drop=True, after=True)]
     await rig.adapter.close(post, Reply(text="Hello"))
     assert [m.text for m in rig.teams.answers("a:alice")] == ["Hello"]
 
 
 async def test_opening_fails_in_words_when_teams_is_away(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
+    received = await rig.asked("a:alice")
     rig.teams.faults = [Fault(status=502, times=99)]
     with pytest.raises(PlatformUnavailable, match="502"):
-        await rig.adapter.open(said.address, None, retry=False)
+        await rig.adapter.open(received.address, None, retry=False)
 
 
 async def test_an_address_elsewhere_is_never_called(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    data = {**said.address.data, "service_url": "https://connector.example.com/"}
+    received = await rig.asked(GROUP, mention=True)
+    data = {**received.address.data, "service_url": "https://connector.example.com/"}
     with pytest.raises(PlatformUnavailable, match="Microsoft"):
         await rig.adapter.close(PostedMessage(id="x|?1", data=data), Reply(text="secret"))
 
@@ -406,12 +406,12 @@ async def test_an_address_elsewhere_is_never_called(rig: Rig) -> None:
 
 
 async def test_sources_are_citations_and_the_text_has_their_marks(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
+    received = await rig.asked("a:alice")
     sources = (
         Source(title="T" * 200, url="https://example.com/a", excerpt="E" * 300),
         Source(title="Second", url="http://insecure.example.com"),
     )
-    await rig.answer(said, Reply(text="It is so [1].", sources=sources))
+    await rig.answer(received, Reply(text="It is so [1].", sources=sources))
     (message,) = rig.teams.answers("a:alice")
     assert message.text == "It is so [1].\n\nSources: [2]"
     first, second = label(message)["citation"]
@@ -422,12 +422,12 @@ async def test_sources_are_citations_and_the_text_has_their_marks(rig: Rig) -> N
 
 
 async def test_pictures_are_attached_within_teams_limits(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
+    received = await rig.asked("a:alice")
     images = (
         Image(mime="image/png", data=noise(1536), alt="a red bicycle"),
         Image(mime="image/webp", data=noise(200, "WEBP", "RGBA")),
     )
-    await rig.answer(said, Reply(text="Here it is.", images=images))
+    await rig.answer(received, Reply(text="Here it is.", images=images))
     messages = rig.teams.answers("a:alice")
     assert [m.text for m in messages] == ["Here it is.", ""]
     for message in messages:
@@ -444,36 +444,36 @@ async def test_pictures_are_attached_within_teams_limits(rig: Rig) -> None:
 
 async def test_field_note_23_a_picture_that_is_too_large_is_made_smaller(rig: Rig) -> None:
     rig.teams.faults = [Fault(status=413, times=2, on="message")]
-    said = await rig.asked(GROUP, mention=True)
-    await rig.answer(said, Reply(text="Here.", images=(Image(mime="image/png", data=noise(1024)),)))
+    received = await rig.asked(GROUP, mention=True)
+    await rig.answer(received, Reply(text="Here.", images=(Image(mime="image/png", data=noise(1024)),)))
     (message,) = rig.teams.answers(GROUP)
     url = message.activity["attachments"][0]["contentUrl"]
     assert len(base64.b64decode(url.partition(",")[2])) <= 62_500
 
 
 async def test_what_is_no_picture_is_left_out_and_the_words_come(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    await rig.answer(said, Reply(text="Here.", images=(Image(mime="image/png", data=b"no picture"),)))
+    received = await rig.asked(GROUP, mention=True)
+    await rig.answer(received, Reply(text="Here.", images=(Image(mime="image/png", data=b"no picture"),)))
     (message,) = rig.teams.answers(GROUP)
     assert (message.text, message.activity.get("attachments")) == ("Here.", None)
 
 
 async def test_a_picture_without_words_is_still_a_message(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    await rig.answer(said, Reply(text="", images=(Image(mime="image/png", data=noise(64)),)))
+    received = await rig.asked(GROUP, mention=True)
+    await rig.answer(received, Reply(text="", images=(Image(mime="image/png", data=noise(64)),)))
     (message,) = rig.teams.answers(GROUP)
     assert len(message.activity["attachments"]) == 1
 
 
 async def test_an_empty_reply_is_still_a_message(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    await rig.answer(said, Reply(text=""))
+    received = await rig.asked("a:alice")
+    await rig.answer(received, Reply(text=""))
     assert [m.text for m in rig.teams.answers("a:alice")] == ["…"]
 
 
 async def test_the_bot_is_the_sender_of_what_it_says(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    await rig.answer(said, Reply(text="Hello"))
+    received = await rig.asked(GROUP, mention=True)
+    await rig.answer(received, Reply(text="Hello"))
     activity = rig.teams.answers(GROUP)[0].activity
     assert activity["from"] == {"id": BOT}
     assert activity["recipient"] == {"id": "29:alice"}
@@ -482,10 +482,10 @@ async def test_the_bot_is_the_sender_of_what_it_says(rig: Rig) -> None:
 
 async def test_an_unsigned_connector_refuses_a_bot_without_a_token() -> None:
     async with rigged(authenticate=False) as rig:
-        said = await rig.asked("a:alice")
+        received = await rig.asked("a:alice")
         rig.teams.authenticate = True
         with pytest.raises(PlatformUnavailable, match="401"):
-            await rig.adapter.open(said.address, None, retry=False)
+            await rig.adapter.open(received.address, None, retry=False)
 
 
 # ------------------------------------------------------------------ beside the words
@@ -514,8 +514,8 @@ async def test_the_line_before_the_first_words_says_what_is_looked_at(
 
 
 async def test_an_answer_to_one_person_has_buttons_and_they_are_words(rig: Rig) -> None:
-    said = await rig.asked("a:alice")
-    await rig.answer(said, Reply(text="Yes.", rate=True))
+    received = await rig.asked("a:alice")
+    await rig.answer(received, Reply(text="Yes.", rate=True))
     (message,) = rig.teams.answers("a:alice")
     actions = message.activity["suggestedActions"]["actions"]
     assert [action["type"] for action in actions] == ["imBack", "imBack"]
@@ -586,10 +586,10 @@ async def test_each_part_of_a_long_answer_has_the_sources_that_it_names(rig: Rig
 
 
 async def test_an_answer_that_somebody_deleted_comes_anew_when_its_question_is_edited(rig: Rig) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.answer(said, Reply(text="First"))
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.answer(received, Reply(text="First"))
     rig.teams.messages[GROUP].remove(rig.teams.answers(GROUP)[0])
-    again = await rig.adapter.open(said.address, post, retry=False)
+    again = await rig.adapter.open(received.address, post, retry=False)
     closed = await rig.adapter.close(again, Reply(text="Second"))
     (message,) = rig.teams.answers(GROUP)
     assert (message.text, closed.id) == ("Second", f"{GROUP}|{message.id}")
@@ -597,8 +597,8 @@ async def test_an_answer_that_somebody_deleted_comes_anew_when_its_question_is_e
 
 @pytest.mark.parametrize("code", ["MessageWritesBlocked", "BotNotInConversationRoster"])
 async def test_where_nobody_listens_any_more_no_further_answer_is_paid_for(rig: Rig, code: str) -> None:
-    said = await rig.asked(GROUP, mention=True)
-    post = await rig.adapter.open(said.address, None, retry=False)
+    received = await rig.asked(GROUP, mention=True)
+    post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(on="message", status=403, code=code, times=9)]
     with pytest.raises(PlatformUnavailable) as gone:
         await rig.adapter.close(post, Reply(text="Hello"))
@@ -614,9 +614,9 @@ async def test_where_nobody_listens_any_more_no_further_answer_is_paid_for(rig: 
 async def test_a_picture_has_its_buttons_on_a_card_and_they_are_about_that_answer(
     rig: Rig, place: str
 ) -> None:
-    said = await rig.asked(place, mention=place == GROUP)
+    received = await rig.asked(place, mention=place == GROUP)
     picture = Image(mime="image/png", data=noise(8), alt="noise")
-    post = await rig.answer(said, Reply(text="noise", rate=True, images=(picture,)))
+    post = await rig.answer(received, Reply(text="noise", rate=True, images=(picture,)))
     (message,) = rig.teams.answers(place)
     image, card = message.activity["attachments"]
     assert image["contentType"].startswith("image/")

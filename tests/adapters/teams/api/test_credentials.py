@@ -127,9 +127,9 @@ async def test_entra_being_away_is_an_error_with_its_address() -> None:
 
 async def test_a_bot_without_a_token_waits(rig: Rig) -> None:
     async with TeamsAdapter(APP_ID, SecretStr("wrong"), cloud=rig.teams.cloud, backoff_s=0) as adapter:
-        said = await rig.asked("a:alice")
+        received = await rig.asked("a:alice")
         with pytest.raises(PlatformUnavailable, match="refuses"):
-            await adapter.open(said.address, None, retry=False)
+            await adapter.open(received.address, None, retry=False)
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ def allowed(rig: Rig) -> Rig:
 
 
 async def test_field_note_17_a_thread_of_a_channel_is_read_with_its_authors(allowed: Rig) -> None:
-    said = await allowed.asked(await thread(allowed), "what now?", mention=True)
-    quotes = await allowed.adapter.context(said.address)
+    received = await allowed.asked(await thread(allowed), "what now?", mention=True)
+    quotes = await allowed.adapter.context(received.address)
     assert [(one.author, one.text) for one in quotes] == [
         ("Bob", "The printer is on fire."),
         ("Carol", "Again, no. 1?"),
@@ -39,8 +39,8 @@ async def test_a_group_chat_is_read_without_what_the_bot_said(allowed: Rig) -> N
     post = await allowed.adapter.open((await allowed.asked(GROUP, mention=True)).address, None, retry=False)
     assert post.data["kind"] == "groupChat"
     await allowed.teams.say(GROUP, "carol", "At noon.")
-    said = await allowed.asked(GROUP, "when?", mention=True)
-    quotes = await allowed.adapter.context(said.address)
+    received = await allowed.asked(GROUP, "when?", mention=True)
+    quotes = await allowed.adapter.context(received.address)
     assert [(one.author, one.text) for one in quotes] == [
         ("Bob", "Lunch?"),
         ("Alice", "hello"),
@@ -51,8 +51,8 @@ async def test_a_group_chat_is_read_without_what_the_bot_said(allowed: Rig) -> N
 @pytest.mark.parametrize("newest_first", [True, False])
 async def test_of_a_long_thread_the_newest_messages_are_told(allowed: Rig, newest_first: bool) -> None:
     allowed.teams.graph.newest_first = newest_first
-    said = await allowed.asked(await thread(allowed, 120), "what now?", mention=True)
-    quotes = await allowed.adapter.context(said.address)
+    received = await allowed.asked(await thread(allowed, 120), "what now?", mention=True)
+    quotes = await allowed.adapter.context(received.address)
     assert [quotes[0].text, quotes[-1].text, len(quotes)] == ["Again, no. 70?", "Again, no. 119?", 50]
 
 
@@ -64,9 +64,9 @@ async def test_what_is_deleted_said_later_or_told_by_teams_is_left_out(allowed: 
         first: {"deletedDateTime": "2026-11-22T10:00:00Z"},
         second: {"messageType": "systemEventMessage", "from": None},
     }
-    said = await allowed.asked(GROUP, mention=True)
+    received = await allowed.asked(GROUP, mention=True)
     await allowed.teams.say(GROUP, "bob", "Later.")
-    assert await allowed.adapter.context(said.address) == ()
+    assert await allowed.adapter.context(received.address) == ()
 
 
 async def test_a_message_with_a_file_names_it(allowed: Rig) -> None:
@@ -78,44 +78,44 @@ async def test_a_message_with_a_file_names_it(allowed: Rig) -> None:
 
 
 async def test_a_new_thread_has_nothing_before_it_and_nobody_is_asked(rig: Rig) -> None:
-    said = await rig.asked(CHANNEL, mention=True)
-    assert await rig.adapter.context(said.address) == ()
+    received = await rig.asked(CHANNEL, mention=True)
+    assert await rig.adapter.context(received.address) == ()
     assert rig.teams.graph.calls == []
 
 
 async def test_without_consent_it_is_said_in_words_and_learnt(rig: Rig) -> None:
-    said = await rig.asked(await thread(rig), "what now?", mention=True)
+    received = await rig.asked(await thread(rig), "what now?", mention=True)
     for _ in range(2):
         with pytest.raises(NotAllowed, match="paste the text"):
-            await rig.adapter.context(said.address)
+            await rig.adapter.context(received.address)
     assert len(rig.teams.graph.calls) == 1
 
 
 async def test_a_thread_that_is_not_there_says_nothing_about_others(allowed: Rig) -> None:
-    said = await allowed.asked(await thread(allowed), "what now?", mention=True)
+    received = await allowed.asked(await thread(allowed), "what now?", mention=True)
     allowed.teams.graph.status = 404
     with pytest.raises(NotAllowed):
-        await allowed.adapter.context(said.address)
+        await allowed.adapter.context(received.address)
     allowed.teams.graph.status = 200
-    assert len(await allowed.adapter.context(said.address)) == 2
+    assert len(await allowed.adapter.context(received.address)) == 2
 
 
 async def test_an_app_without_authentication_reads_nothing() -> None:
     async with rigged(authenticate=False) as local:
-        said = await local.asked(GROUP, mention=True)
+        received = await local.asked(GROUP, mention=True)
         with pytest.raises(NotAllowed) as refused:
-            await local.adapter.context(said.address)
+            await local.adapter.context(received.address)
         assert str(refused.value) == UNREADABLE
 
 
 async def test_an_outage_of_graph_is_not_taken_for_a_refusal(allowed: Rig) -> None:
     await allowed.teams.say(GROUP, "bob", "Lunch?")
-    said = await allowed.asked(GROUP, mention=True)
+    received = await allowed.asked(GROUP, mention=True)
     allowed.teams.graph.status = 503
     with pytest.raises(PlatformUnavailable):
-        await allowed.adapter.context(said.address)
+        await allowed.adapter.context(received.address)
     allowed.teams.graph.status = 200
-    assert len(await allowed.adapter.context(said.address)) == 1
+    assert len(await allowed.adapter.context(received.address)) == 1
 
 
 async def test_the_token_is_that_of_the_organisation_whose_conversation_it_is(allowed: Rig) -> None:

@@ -34,9 +34,9 @@ def claims(rig: Rig, **changed: Any) -> dict[str, Any]:
 async def test_a_signed_message_is_written_down_and_then_thanked_for(rig: Rig) -> None:
     delivery = await rig.teams.say("a:alice", "alice", "hello")
     assert delivery.status == 200
-    (said,) = rig.events
-    assert isinstance(said, MessageReceived)
-    assert said.address.conversation == f"teams:{TENANT}:a:alice"
+    (received,) = rig.events
+    assert isinstance(received, MessageReceived)
+    assert received.address.conversation == f"teams:{TENANT}:a:alice"
 
 
 async def test_field_note_06_a_redelivery_has_the_same_id_and_is_accepted_again(rig: Rig) -> None:

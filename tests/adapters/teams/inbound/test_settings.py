@@ -101,8 +101,8 @@ async def test_the_word_settings_brings_the_card_and_no_question(
 
 
 async def test_a_redelivery_of_the_word_brings_one_card(rig: Rig) -> None:
-    said = await rig.teams.say("a:alice", "alice", "settings")
-    await rig.teams.deliver(said.activity, times=2)
+    received = await rig.teams.say("a:alice", "alice", "settings")
+    await rig.teams.deliver(received.activity, times=2)
     await rig.teams.answered("a:alice")
     await rig.teams.say("a:alice", "alice", "settings")
     await rig.teams.answered("a:alice", 2)
@@ -177,10 +177,10 @@ async def test_field_note_32_the_word_is_delivered_again_when_memory_is_back(
     rig: Rig, self_service: Counter
 ) -> None:
     self_service.error = StateUnavailable("away")
-    said = await rig.teams.say("a:alice", "alice", "settings")
-    assert said.status == 503
+    received = await rig.teams.say("a:alice", "alice", "settings")
+    assert received.status == 503
     self_service.error = None
-    await rig.teams.deliver(said.activity)
+    await rig.teams.deliver(received.activity)
     await rig.teams.answered("a:alice")
 
 
