@@ -37,16 +37,16 @@ class Health:
 
     async def _ready(self, _: web.Request) -> web.Response:
         try:
-            await self._services.redis.call("PING")
+            await self._services.storage.redis.call("PING")
         except StateUnavailable as error:
-            reason = trouble(self._services.redis.url) or str(error)
+            reason = trouble(self._services.storage.redis.url) or str(error)
             return web.json_response({"status": "unavailable", "reason": reason}, status=503)
         return web.json_response({"status": "ok"})
 
     async def _metrics(self, _: web.Request) -> web.Response:
         async with self._counting:  # one count at a time, however often somebody asks
             try:
-                waiting = await backlog.count(self._services.redis)
+                waiting = await backlog.count(self._services.storage.redis)
                 telemetry.backlog(waiting.conversations, waiting.oldest_s)
             except StateUnavailable:
                 telemetry.backlog(math.nan, math.nan)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from bot.conversation import commands
+from bot.conversation.commands import registry
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Template
 from bot.knowledge import retrieval
@@ -31,7 +31,7 @@ def read_prompts(folder: Path | None) -> LoadedPrompts:
 def _check(texts: Mapping[str, object], template: Template) -> None:
     """What a template can't be told from alone: commands, tools, texts. Raises TemplateError."""
     retrieval.check([template], texts)
-    if word := commands.clash(template):
+    if word := registry.clash(template):
         raise TemplateError(f"{template.name}.prompty: /{word} is a command of Parley's own")
     for name in template.tools:
         if name != DRAW and name not in installed():

@@ -21,7 +21,7 @@ from bot.conversation.playground import Playground
 from bot.domain import telemetry
 from bot.domain.adapter import Accept, Adapter
 from bot.domain.errors import ConfigError
-from bot.domain.turns import CheckResult, Turn
+from bot.domain.turns import CheckResult
 from bot.evals.results import RunStore
 from bot.evals.runner import EvalRunner
 from bot.prompts import loader
@@ -29,7 +29,6 @@ from bot.prompts.assignments import Assignments
 from bot.prompts.editing import PromptEditor
 from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.prompts.saved_configs import SavedConfigs
-from bot.storage.usage.charges import charge
 from bot.tools import registry
 from bot.worker.watchdog import Watchdog, threshold_s
 
@@ -59,9 +58,9 @@ def find_adapters(services: Services) -> list[Adapter]:
                 api_url=settings.slack_api_url,
                 client_id=settings.slack_client_id or "",
                 client_secret=settings.slack_client_secret,
-                limiter=services.limiter if settings.slack_is_limited else None,
-                self_service=services.preferences,
-                secrets=services.secret_store,
+                limiter=services.storage.limiter if settings.slack_is_limited else None,
+                self_service=services.personal_data,
+                secrets=services.storage.secret_store,
             )
         )
     if settings.teams:
@@ -86,7 +85,7 @@ def _teams(services: Services) -> Adapter:
         certificate_path=settings.microsoft_app_certificate_path,
         tenants=settings.teams_tenants,
         sensitivity=settings.parley_teams_sensitivity,
-        self_service=services.preferences,
+        self_service=services.personal_data,
         cloud=Cloud.us_government() if settings.parley_teams_cloud == "us-government" else Cloud(),
     )
 
@@ -94,8 +93,8 @@ def _teams(services: Services) -> Adapter:
 def _studio(services: Services) -> StudioAdapter:
     settings = services.settings
     return StudioAdapter(
-        services.event_stream,
-        services.turns,
+        services.storage.event_stream,
+        services.storage.turns,
         settings.parley_studio_token,
         editor_token=settings.parley_studio_editor_token,
         viewer_token=settings.parley_studio_viewer_token,
@@ -125,46 +124,43 @@ def _entra(settings: Settings) -> "Entra | None":
 
 def _studio_services(services: Services) -> StudioServices:
     """What stands behind the studio's pages."""
-
-    async def settle(turn: Turn) -> None:
-        await services.charges.settle(charge(turn))
-        await services.charges.tidy()
-
     playground = Playground(
-        engine=services.engine, library=services.library, every=lambda: services.deployments, settle=settle
+        engine=services.engine,
+        library=services.library,
+        model_info=services.model_info,
+        charges=services.storage.charges,
     )
     editor = PromptEditor(services.library)
     return StudioServices(
         playground=playground,
         editor=editor,
         assignments=Assignments(
-            preferences=PreferenceStore(services.redis),
-            search=services.search,
+            preferences=PreferenceStore(services.storage.redis),
+            search=services.storage.search,
             templates=services.library.registry.templates,
         ),
-        saved_configs=SavedConfigs(services.redis),
-        search=services.search,
-        usage_reports=services.usage_reports,
+        saved_configs=SavedConfigs(services.storage.redis),
+        search=services.storage.search,
+        usage_reports=services.storage.usage_reports,
         deployments=services.gateway,
-        sent=services.turns.sent,
-        votes=services.votes,
+        sent=services.storage.turns.sent,
+        votes=services.storage.votes,
         latency=services.latency.read,
-        image=services.turns.image,
+        image=services.storage.turns.image,
         evaluations=EvalRunner(
-            open_context=services.eval_context,
-            deployments=lambda: services.deployments,
+            context=services.eval_context,
             folder=(services.settings.parley_prompts or loader.FOLDER) / "evaluations",
             run_store=RunStore(services.settings.parley_data_dir / "evaluations"),
-            settle=settle,
+            charges=services.storage.charges,
         ),
-        live=services.live_view.subscribe,
+        live=services.storage.live_view.subscribe,
     )
 
 
 def web_app(services: Services, adapters: Sequence[Adapter]) -> web.Application:
     """Every route: the platforms', health, metrics."""
     app = web.Application(client_max_size=_BODY_BYTES)
-    accept: Accept = services.accept
+    accept: Accept = services.intake.accept
     for adapter in adapters:
         app.router.add_routes(adapter.routes(accept))
 
@@ -185,8 +181,8 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
         if hangup := getattr(signal, "SIGHUP", None):  # Windows has none
             asyncio.get_running_loop().add_signal_handler(hangup, services.reload)
         adapters = [await stack.enter_async_context(adapter) for adapter in find_adapters(services)]
-        limits = services.ledger.limits.check(services.deployments)
-        for risk in [*outdated(), *await services.redis.risks(), *limits]:
+        limits = services.storage.ledger.limits.check(services.deployments)
+        for risk in [*outdated(), *await services.storage.redis.risks(), *limits]:
             if risk.level != "ok":
                 log.warning("%s: %s", risk.subject, risk.words)
         if web_on:
@@ -204,7 +200,7 @@ async def _work(services: Services, adapters: Sequence[Adapter], until: asyncio.
     worker = services.worker(adapters)
 
     async def abandon(conversation: str) -> None:
-        async with services.inbox.elsewhere() as inbox:
+        async with services.storage.inbox.elsewhere() as inbox:
             await worker.suspects.abandon(inbox, conversation)
 
     with Watchdog(abandon, threshold_s(services.settings.parley_lease_s)):
@@ -226,7 +222,7 @@ async def _listening(services: Services, adapters: Sequence[Adapter]) -> AsyncGe
     sockets: list[asyncio.Task[None]] = []
     async with _serving(settings, web_app(services, adapters), settings.port) as port:
         try:
-            sockets += [asyncio.create_task(adapter.listen(services.accept)) for adapter in adapters]
+            sockets += [asyncio.create_task(adapter.listen(services.intake.accept)) for adapter in adapters]
             _greet(services, adapters, port)
             yield
         finally:
@@ -270,7 +266,7 @@ async def chat(settings: Settings, conversation: str) -> None:
         until = asyncio.Event()
         work = asyncio.create_task(services.worker([adapter]).run(until))
         try:
-            await adapter.listen(services.accept)
+            await adapter.listen(services.intake.accept)
         finally:
             until.set()
             await work
@@ -287,8 +283,8 @@ async def check(settings: Settings) -> list[CheckResult]:
             loaded = ", ".join(template.name for template in services.templates)
             findings.append(CheckResult(level="ok", subject="templates", words=loaded))
             findings.append(registry.check())
-            findings += await services.redis.check()
-            findings += services.ledger.limits.check(services.deployments)
+            findings += await services.storage.redis.check()
+            findings += services.storage.ledger.limits.check(services.deployments)
             findings += await services.gateway.check()
             for adapter in find_adapters(services):
                 async with adapter:

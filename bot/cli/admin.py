@@ -77,7 +77,7 @@ async def _on_dead_letters(act: "Callable[[DeadLetterQueue], Awaitable[T]]") -> 
     from bot.storage.queue.dead_letters import DeadLetterQueue
 
     async with open_services(load_settings()) as services:
-        return await act(DeadLetterQueue(services.redis))
+        return await act(DeadLetterQueue(services.storage.redis))
 
 
 def forget(
@@ -107,8 +107,8 @@ async def _kept(tenant: str, person: str | None) -> str:
 
     async with open_services(load_settings()) as services:
         if person:
-            return f"This deletes: {await services.preferences.count(User(id=person, tenant=tenant))}."
-        tenants = Tenants(services.redis, services.search)
+            return f"This deletes: {await services.personal_data.count(User(id=person, tenant=tenant))}."
+        tenants = Tenants(services.storage.redis, services.storage.search)
         found = {name: await tenants.preview(_whole(name, tenant)) for name in _platforms(tenant)}
     lines = [f"This deletes, of {platform}: {erased}." for platform, erased in found.items() if erased]
     return "\n".join(lines) or f"No conversations are kept of {tenant}."
@@ -143,15 +143,17 @@ async def _forgotten(tenant: str, person: str | None) -> list[str]:
     gone = list[str]()
     async with open_services(load_settings()) as services:
         if person:
-            words = await services.preferences.forget(User(id=person, tenant=tenant))
-            await services.compaction.settled()
+            words = await services.personal_data.forget(User(id=person, tenant=tenant))
+            await services.storage.compaction.settled()
             return [words]
         for platform in _platforms(tenant):
-            erased = await Tenants(services.redis, services.search).forget(_whole(platform, tenant))
+            erased = await Tenants(services.storage.redis, services.storage.search).forget(
+                _whole(platform, tenant)
+            )
             gone += [f"Deleted, of {platform}: {erased}."] if erased else []
         if gone:
-            await services.compaction.request()
-            await services.compaction.settled()
+            await services.storage.compaction.request()
+            await services.storage.compaction.settled()
     return gone or [f"Nothing is kept of {tenant}."]
 
 

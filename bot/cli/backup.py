@@ -171,8 +171,8 @@ async def _set_aside() -> int:
 
     count = 0
     async with open_services(load_settings()) as services:
-        for shard in await backlog.make_due(services.redis):
-            while isinstance(claim := await services.inbox.claim(shard), Claim):
-                await services.inbox.commit(claim, CommitRequest(dead_letter_reason=_REASON))
+        for shard in await backlog.make_due(services.storage.redis):
+            while isinstance(claim := await services.storage.inbox.claim(shard), Claim):
+                await services.storage.inbox.commit(claim, CommitRequest(dead_letter_reason=_REASON))
                 count += 1
     return count

@@ -93,7 +93,7 @@ async def _run(
     async with _in_use() if published else open_eval_context(folder) as (context, every):
         chat = [one for one in every if one.capability == "chat"]
         preferred = dict.fromkeys([*(one.name for one in chat), *(tag for one in chat for tag in one.tags)])
-        jobs = evaluation.jobs(asked, context.templates, list(preferred))
+        jobs = evaluation.jobs(asked, context.templates(), list(preferred))
         jobs = [job for job in jobs if not templates or job.template.name in templates]
         if not jobs:
             raise ConfigError(f"No case is for {', '.join(templates)}.")
@@ -112,7 +112,7 @@ async def _in_use() -> "AsyncGenerator[tuple[EvalContext, Sequence[Deployment]]]
             await services.library.registry.refresh()
         except StateUnavailable as error:
             raise ConfigError(f"What was published can't be read: {error}") from None
-        yield services.eval_context(), services.deployments
+        yield services.eval_context, services.deployments
 
 
 async def _with_progress(jobs: "Sequence[EvalJob]", context: "EvalContext", parallel: int) -> "list[Result]":

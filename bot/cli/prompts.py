@@ -13,7 +13,7 @@ from bot.cli.console import Folder, load_settings, prompts_folder, run
 from bot.domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bot.domain.prompts import Example, Prompt, Template
+    from bot.domain.prompts import Prompt, Template
     from bot.domain.turns import Deployment
     from bot.evals.evaluation import EvalContext
 
@@ -67,10 +67,10 @@ async def _composed(folder: Path, template: "Template", question: str) -> "Promp
             template=template,
             received=preview.question_event(question),
             question=question,
-            examples=await context.choose(template, question),
-            passages=await context.retrieve(template, question),
+            examples=await context.sources.examples(template, question),
+            passages=await context.sources.passages(template, question),
         )
-        return prompt_builder.build_prompt(inputs, context.token_budget(template))
+        return prompt_builder.build_prompt(inputs, context.model_info.token_budget(template))
 
 
 @asynccontextmanager
@@ -79,37 +79,17 @@ async def open_eval_context(folder: Path) -> "AsyncGenerator[tuple[EvalContext, 
     from bot.app import services
     from bot.app.prompt_files import read_prompts
     from bot.app.settings import secrets
-    from bot.cli import preview
     from bot.evals.evaluation import EvalContext
-    from bot.knowledge import retrieval
+    from bot.generation.model_info import ModelInfo
+    from bot.generation.prompt_sources import FilePrompts
     from bot.llm.catalog import catalog
     from bot.llm.routing.router import connect
-    from bot.prompts import examples
 
     deployments = services.find_deployments(load_settings())
     files = read_prompts(folder)
     async with connect(deployments, secrets(catalog.key_names(deployments))) as gateway:
-
-        async def embed(texts: Sequence[str]) -> list[list[float]]:
-            return (await gateway.embed(texts))[0]
-
-        async def choose(template: "Template", question: str) -> "Sequence[Example]":
-            return await examples.choose(template, files.pools.get(template.pool or "", ()), question, embed)
-
-        async def recall(template: "Template", question: str) -> Sequence[str]:
-            return await retrieval.retrieve(template, files.texts, question, embed)
-
-        context = EvalContext(
-            model=gateway,
-            templates={one.name: one for one in files.templates},
-            choose=choose,
-            retrieve=recall,
-            token_budget=lambda one: preview.token_budget(
-                gateway.deployments(one.capability, one.deployment)
-            ),
-            embed=embed,
-        )
-        yield context, deployments
+        sources = FilePrompts(files=files, embed=gateway.vectors)
+        yield EvalContext(model_info=ModelInfo(gateway), sources=sources, embed=gateway.vectors), deployments
 
 
 @prompts.command("diff")

@@ -80,7 +80,7 @@ async def read_lines(first: date, last: date) -> "Sequence[UsageRow]":
     from bot.storage.usage.reports import UsageReports
 
     async with open_services(load_settings()) as services:
-        return await UsageReports(services.redis).rows(first, last)
+        return await UsageReports(services.storage.redis).rows(first, last)
 
 
 def _rows(lines: "Iterable[UsageRow]", by: By) -> "Sequence[tuple[str, UsageTotals]]":

@@ -1,23 +1,27 @@
 """Where a template is tried before people meet it: composed and answered by the engine's own path."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
 from msgspec.structs import replace
 
-from bot.conversation.engine import AnswerContext, Engine
+from bot.conversation.answer_context import AnswerContext
+from bot.conversation.engine import Engine
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.events import Address, Attachment, MessageReceived, User, now
 from bot.domain.prompts import Example, Image, Message, Prompt, Template, say
 from bot.domain.turns import Deployment, Reply, Turn
 from bot.generation import context_window, image_options
+from bot.generation.completion import Show
+from bot.generation.model_info import ModelInfo
 from bot.generation.turn_builder import Stop
 from bot.llm.catalog import catalog
 from bot.llm.protocol import OnPartialImage
 from bot.prompts import example_images
 from bot.prompts.body import BUILT_IN, PLACEHOLDER
 from bot.prompts.library import PromptLibrary
+from bot.storage.usage.charges import Charges
 
 PERSON = User(id="playground", tenant="studio", name="Playground")
 """Who asks where nobody is known by name: what is tried costs money, too, and keeps to the same limits."""
@@ -38,15 +42,15 @@ _REASONING: Mapping[str, ParameterRange] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playground:
-    """Nothing that is tried is written down, but `settle` counts what it cost.
+    """Nothing that is tried is stored, but what it cost is counted.
 
     Its methods raise Refused, Unavailable and ConfigError.
     """
 
     engine: Engine
     library: PromptLibrary
-    every: Callable[[], Sequence[Deployment]]
-    settle: Callable[[Turn], Awaitable[None]]
+    model_info: ModelInfo
+    charges: Charges
 
     def templates(self) -> Sequence[Template]:
         """The templates in force, by name."""
@@ -54,7 +58,7 @@ class Playground:
 
     def deployments(self) -> Sequence[Deployment]:
         """Every deployment, of every capability."""
-        return self.every()
+        return self.model_info.deployments()
 
     def parameter_ranges(self, deployment: Deployment) -> Mapping[str, ParameterRange]:
         """What each parameter may be that this deployment takes: a range, or some words."""
@@ -101,7 +105,7 @@ class Playground:
         template: Template,
         past: Sequence[tuple[str, str]],
         question: str,
-        show: Callable[[str], Awaitable[bool]],
+        show: Show,
         *,
         user: User | None = None,
         picture: Image | None = None,
@@ -120,7 +124,7 @@ class Playground:
         builder = await self._engine_for(template).answer(received, _turns(past, received), context)
         turn = builder.done()
         if turn.usage:
-            await self.settle(turn)
+            await self.charges.book(turn)
         images = tuple(
             replace(image, data=_bytes(builder.pictures, image.ref)) for image in turn.reply.images
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bot.domain.errors import BotError
 from bot.domain.events import MessageReceived
@@ -10,7 +10,7 @@ from bot.domain.prompts import Message, Parameters, Prompt, say
 from bot.domain.turns import Turn, Usage
 from bot.files.frames import cut
 from bot.generation import context_window
-from bot.llm.protocol import Model
+from bot.generation.model_info import ModelInfo
 from bot.storage.conversations.summaries import Summary, SummaryStore
 from bot.storage.usage.charges import charge_of
 from bot.storage.usage.quota import QuotaLedger, estimate
@@ -29,28 +29,17 @@ _WORDS = (
     "in it."
 )
 
-EstimateUsd = Callable[[Prompt], float | None]
-
 
 class Summarizer:
     """Makes summaries for the conversations that have become long; one at a time for each.
 
-    `deployment` tells the wish for who makes them. A summary that failed is made with the next turn.
+    A summary that failed is made with the next turn.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        memory: SummaryStore,
-        ledger: QuotaLedger,
-        estimate_usd: EstimateUsd,
-        deployment: Callable[[], str | None] = lambda: None,
-    ) -> None:
-        self._model = model
+    def __init__(self, model_info: ModelInfo, memory: SummaryStore, ledger: QuotaLedger) -> None:
+        self._model_info = model_info
         self._memory = memory
         self._ledger = ledger
-        self._estimate_usd = estimate_usd
-        self._deployment = deployment
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def of(self, received: MessageReceived, turns: Sequence[Turn]) -> Summary | None:
@@ -103,7 +92,9 @@ class Summarizer:
         erasures: str,
     ) -> None:
         try:
-            text = await self._make(received, request(turns, end, summary, self._deployment()))
+            text = await self._make(
+                received, request(turns, end, summary, self._model_info.cheap_deployment())
+            )
             if text:
                 made = Summary(since=end, text=text, earlier=earlier)
                 await self._memory.put(received.address.conversation, made, erasures)
@@ -111,11 +102,12 @@ class Summarizer:
             log.warning("A long conversation could not be summed up: %s", error)
 
     async def _make(self, received: MessageReceived, prompt: Prompt) -> str:
-        event, reserved = f"{received.id}:summary", estimate(prompt, self._estimate_usd(prompt))
+        event = f"{received.id}:summary"
+        reserved = estimate(prompt, self._model_info.estimate_usd(prompt))
         await self._ledger.reserve(received, event, [reserved], more=True, told=False)
         text, usage = "", list[Usage]()
         try:
-            async for delta in self._model.chat(prompt):
+            async for delta in self._model_info.model.chat(prompt):
                 text += delta.text
                 usage += [delta.usage] if delta.usage is not None else []
         finally:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from aiohttp import web
 
@@ -153,6 +153,14 @@ class PartialImageSink(Protocol):
     async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
         """Show a picture as far as it is drawn, in place of an earlier one. Raises LeaseLost only."""
         ...
+
+
+class MenuEntry(NamedTuple):
+    """A command as a platform's own list shows it; `channels_only`: it means nothing in a one-to-one chat."""
+
+    name: str
+    description: str
+    channels_only: bool
 
 
 class SelfService(Protocol):

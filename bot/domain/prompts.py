@@ -1,6 +1,7 @@
 """What a model sees: messages and their parts, templates, prompts."""
 
-from typing import Any, Literal
+from collections.abc import Awaitable, Sequence
+from typing import Any, Literal, Protocol
 
 from bot.domain.events import Frozen
 
@@ -170,3 +171,9 @@ class Prompt(Frozen):
     since: str = ""
     ahead: str = ""
     vary: bool = False  # draw another picture like the one in the last message, rather than change that
+
+
+class Embed(Protocol):
+    """Turns texts into vectors of length 1, one for each text, in order. Raises Unavailable and NotAllowed."""
+
+    def __call__(self, texts: Sequence[str], /) -> Awaitable[list[list[float]]]: ...

@@ -2,17 +2,15 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from operator import mul
 from typing import cast
 
-from bot.domain.prompts import Prompt, say
+from bot.domain.prompts import Embed, Prompt, say
 from bot.domain.turns import Delta, Usage
 from bot.evals.cases import Case, Checks
 from bot.llm.protocol import Model
-
-Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
 MOST_CHARACTERS = 200_000
 """Of an answer that is checked; a longer one is cut there, and the model is asked for no more of it."""

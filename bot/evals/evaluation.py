@@ -2,20 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from bot.domain.errors import BotError, ConfigError
 from bot.domain.events import Address, MessageReceived, User, now
-from bot.domain.prompts import Example, Prompt, Template, say
+from bot.domain.prompts import Embed, Prompt, Template, say
 from bot.domain.turns import Reply, Turn, Usage
 from bot.evals import checks
 from bot.evals.cases import Case
 from bot.evals.results import Result
-from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
-from bot.llm.protocol import Model
+from bot.generation.model_info import ModelInfo
+from bot.generation.prompt_builder import PromptInputs, build_prompt
+from bot.generation.prompt_sources import PromptSources
 
 _ADDRESS = Address(conversation="evaluation:case", event="evaluation:case")
 _USER = User(id="evaluation", tenant="local", name="you")
@@ -23,14 +24,15 @@ _USER = User(id="evaluation", tenant="local", name="you")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalContext:
-    """What answers are made with; the functions are those of the engine."""
+    """What answers are made with; it is what the engine uses, too."""
 
-    model: Model
-    templates: Mapping[str, Template]
-    choose: Callable[[Template, str], Awaitable[Sequence[Example]]]
-    retrieve: Callable[[Template, str], Awaitable[Sequence[str]]]
-    token_budget: Callable[[Template], TokenBudget]
-    embed: checks.Embed
+    model_info: ModelInfo
+    sources: PromptSources
+    embed: Embed
+
+    def templates(self) -> Mapping[str, Template]:
+        """The active templates by name."""
+        return {template.name: template for template in self.sources.templates()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,11 @@ async def _result(job: EvalJob, context: EvalContext) -> Result:
     seconds = 0.0
     try:
         prompt = await _prompt(job, context)
-        answer, usage = await checks.ask(prompt, context.model)
+        answer, usage = await checks.ask(prompt, context.model_info.model)
         seconds = time.monotonic() - began
         failures = checks.plainly(answer, job.case.checks)
         failures += await checks.nearly(answer, job.case.checks, context.embed)
-        wrong, judged = await checks.graded(job.case, answer, context.model)
+        wrong, judged = await checks.graded(job.case, answer, context.model_info.model)
         failures += wrong
     except BotError as error:
         failures = [f"{type(error).__name__}: {error}"]
@@ -128,10 +130,10 @@ async def _prompt(job: EvalJob, context: EvalContext) -> Prompt:
             received=received,
             question=case.question,
             turns=[_turn(received, user, assistant) for user, assistant in case.history],
-            examples=await context.choose(template, case.question),
-            passages=await context.retrieve(template, case.question),
+            examples=await context.sources.examples(template, case.question),
+            passages=await context.sources.passages(template, case.question),
         ),
-        context.token_budget(template),
+        context.model_info.token_budget(template),
     )
 
 

@@ -1,17 +1,18 @@
 """Evaluations in the studio: those that were run, and a new one of what is in use now."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.events import Address, MessageReceived, User, now
-from bot.domain.turns import Deployment, Reply, Turn
+from bot.domain.turns import Reply, Turn
 from bot.evals import cases, evaluation, results
 from bot.evals.evaluation import EvalContext
 from bot.evals.results import Result, Run, RunComparison, RunStore, SummaryRow
+from bot.storage.usage.charges import Charges
 
 PERSON = User(id="evaluation", tenant="studio", name="Evaluation")
 """Who asks here, for the ledger."""
@@ -32,13 +33,12 @@ class EvalReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalRunner:
-    """One run at a time in a process. `folder` has the files of cases; `settle` counts what a run cost."""
+    """One run at a time in a process. `folder` has the files of cases; a run costs what its answers cost."""
 
-    open_context: Callable[[], EvalContext]
-    deployments: Callable[[], Sequence[Deployment]]
+    context: EvalContext
     folder: Path
     run_store: RunStore
-    settle: Callable[[Turn], Awaitable[None]]
+    charges: Charges
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def files(self) -> Sequence[str]:
@@ -47,7 +47,7 @@ class EvalRunner:
 
     def models(self) -> Sequence[str]:
         """The chat deployments that a run can be held on."""
-        return list(dict.fromkeys(one.name for one in self.deployments() if one.capability == "chat"))
+        return list(self.context.model_info.comparable_deployments())
 
     async def reports(self) -> Sequence[EvalReport]:
         """Every kept run, newest first."""
@@ -69,8 +69,7 @@ class EvalRunner:
         if self._busy.locked():
             raise NotAllowed("Another evaluation is running. Wait until it has ended.")
         async with self._busy:
-            context = self.open_context()
-            jobs = self._jobs(files, deployment, context)
+            jobs = self._jobs(files, deployment)
             finished: list[Result] = []
 
             def count(result: Result) -> None:
@@ -80,26 +79,26 @@ class EvalRunner:
             began = now()
             done(0, len(jobs), 0)
             try:
-                results = await evaluation.run(jobs, context, parallel=PARALLEL, done=count)
+                results = await evaluation.run(jobs, self.context, parallel=PARALLEL, done=count)
             finally:
                 for result in finished:
-                    await self.settle(_charge(result))
+                    await self.charges.book(_charge(result))
             run = Run(at=began, files=tuple(files), results=tuple(results), published=True, author=author)
             await asyncio.to_thread(self.run_store.keep, run)
             return run.id
 
-    def _jobs(self, files: Sequence[str], deployment: str, context: EvalContext) -> list[evaluation.EvalJob]:
+    def _jobs(self, files: Sequence[str], deployment: str) -> list[evaluation.EvalJob]:
         known = self.files()
         if not files or not set(files) <= set(known):
             raise NotAllowed("Choose at least one of the files that are there.")
         asked = [case for name in files for case in cases.read(self.folder / name)]
         if deployment:
             asked = [replace(case, deployments=(deployment,)) for case in asked]
-        available = [one for one in self.deployments() if one.capability == "chat"]
+        available = self.context.model_info.chat_deployments()
         preferred = dict.fromkeys(
             [*(one.name for one in available), *(tag for one in available for tag in one.tags)]
         )
-        jobs = evaluation.jobs(asked, context.templates, list(preferred))
+        jobs = evaluation.jobs(asked, self.context.templates(), list(preferred))
         if len(jobs) > MOST_ANSWERS:
             raise TemplateError(f"These are {len(jobs)} answers; at most {MOST_ANSWERS} fit a run.")
         return jobs

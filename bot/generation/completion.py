@@ -14,6 +14,7 @@ from bot.domain.events import now
 from bot.domain.prompts import Message, Prompt, ToolCall, say
 from bot.domain.turns import MAX_TOOL_CALLS, Delta, Outcome, Reply, Usage
 from bot.generation import context_window
+from bot.generation.reservations import Reservations
 from bot.generation.tool_calls import ToolCalls
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import Model
@@ -25,8 +26,6 @@ Show = Callable[[str], Awaitable[bool]]
 
 ROUNDS = 5
 """How often in one turn the model may call tools before it has to answer."""
-Reserve = Callable[[Prompt], Awaitable[None]]
-"""Reserves what one more call may take. Raises Refused."""
 
 STOPPED = "_Stopped, as you asked._"
 _INSTEAD = {
@@ -87,13 +86,18 @@ class Chat:
     """
 
     def __init__(
-        self, model: Model, tools: ToolCalls, builder: TurnBuilder, show: Show, reserve: Reserve
+        self,
+        model: Model,
+        tools: ToolCalls,
+        builder: TurnBuilder,
+        show: Show,
+        reservations: Reservations,
     ) -> None:
         self._model = model
         self._tools = tools
         self._builder = builder
         self._show = show
-        self._reserve = reserve
+        self._reservations = reservations
 
     async def write(self, prompt: Prompt, stop: Stop) -> None:
         """Stream, run tools, stream again, and end the draft."""
@@ -139,7 +143,7 @@ class Chat:
         words of the refusal under it. Raises Refused where there is nothing yet.
         """
         try:
-            await self._reserve(sent)
+            await self._reservations.reserve(self._builder, sent, more=True)
         except Refused as refusal:
             if not (self._builder.text.strip() or self._builder.drawn):
                 raise

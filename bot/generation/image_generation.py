@@ -16,15 +16,11 @@ from bot.domain.turns import Reply, Turn, Usage
 from bot.generation import context_window, image_options
 from bot.generation.completion import Show, stopped, until_stopped
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
+from bot.generation.prompt_sources import PromptSources
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import ImageInterrupted, Model, OnPartialImage
 
 log = logging.getLogger(__name__)
-
-Picture = Callable[[str, str], Awaitable[Image | None]]
-"""The kept picture of a conversation by its ref, with its bytes."""
-Reserve = Callable[[Prompt], Awaitable[None]]
-"""Reserves what a prompt will cost. Raises Refused."""
 
 Rewrite = Callable[[Prompt], Awaitable[Prompt]]
 """Puts the words of a wish into other ones."""
@@ -158,23 +154,25 @@ async def _tick(builder: TurnBuilder, words: str, show: Show) -> None:
 
 
 async def last_picture(
-    picture: Picture, received: MessageReceived, turns: Sequence[Turn]
+    sources: PromptSources, received: MessageReceived, turns: Sequence[Turn]
 ) -> tuple[Image, ...]:
     """The picture that was drawn or sent last in this conversation, if it is still kept."""
-    return (await _kept(picture, received, turns))[-1:]
+    return (await _kept(sources, received, turns))[-1:]
 
 
-async def one_to_vary(picture: Picture, received: MessageReceived, turns: Sequence[Turn], post: str) -> Image:
+async def one_to_vary(
+    sources: PromptSources, received: MessageReceived, turns: Sequence[Turn], post: str
+) -> Image:
     """The last picture of the answer that this post shows, else of the conversation. Raises NotAllowed."""
     shown = [turn for turn in turns if turn.post is not None and turn.post.id == post]
-    found = await last_picture(picture, received, shown) or await last_picture(picture, received, turns)
+    found = await last_picture(sources, received, shown) or await last_picture(sources, received, turns)
     if not found:
         raise NotAllowed("There is no picture here yet. Ask for one: `/image a red bicycle`.")
     return found[0]
 
 
 async def recalled(
-    picture: Picture, received: MessageReceived, question: str, turns: Sequence[Turn]
+    sources: PromptSources, received: MessageReceived, question: str, turns: Sequence[Turn]
 ) -> tuple[Image, ...]:
     """The conversation's newest pictures, where the question is about them: its words say so, or a picture
     was in one of the exchanges just before.
@@ -182,12 +180,14 @@ async def recalled(
     near = any(_refs(turn) for turn in context_window.remembered(turns)[-_NEAR:])
     if not near and not _ABOUT.search(question):
         return ()
-    return await _kept(picture, received, turns)
+    return await _kept(sources, received, turns)
 
 
-async def _kept(picture: Picture, received: MessageReceived, turns: Sequence[Turn]) -> tuple[Image, ...]:
+async def _kept(
+    sources: PromptSources, received: MessageReceived, turns: Sequence[Turn]
+) -> tuple[Image, ...]:
     refs = list(dict.fromkeys(ref for turn in context_window.remembered(turns) for ref in _refs(turn)))
-    found = [await picture(received.address.conversation, ref) for ref in refs[-_RECALLED:]]
+    found = [await sources.image(received.address.conversation, ref) for ref in refs[-_RECALLED:]]
     return tuple(image for image in found if image is not None)
 
 

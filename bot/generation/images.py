@@ -1,9 +1,9 @@
 """Pictures at a person's wish: which template draws, what is drawn or changed, and who pays for it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import msgspec
 from msgspec.structs import replace
@@ -15,22 +15,19 @@ from bot.domain.turns import Reply, Turn
 from bot.generation import image_generation, image_prompt
 from bot.generation.completion import Show
 from bot.generation.image_options import NOTHING_SAID, is_change
+from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import TokenBudget
+from bot.generation.prompt_sources import PromptSources
+from bot.generation.reservations import Reservations
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.openai.images import MAX_IMAGES
-from bot.llm.protocol import Model, OnPartialImage
+from bot.llm.protocol import OnPartialImage
 from bot.tools.registry import DRAW, Tool
 
 _TIMEOUT_S = 180.0
 """How long the tool may draw."""
 ImageRequest = Annotated[str, msgspec.Meta(max_length=4000)]
 """What a model asks to be drawn, in as many characters as every model for pictures takes."""
-
-
-class Reserve(Protocol):
-    """Reserves what prompts will cost; `more` in a turn that has reserved already. Raises Refused."""
-
-    def __call__(self, builder: TurnBuilder, *prompts: Prompt, more: bool = False) -> Awaitable[None]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +41,11 @@ class ImageProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageGeneration:
-    """Draws, changes, varies. `family` is that of the models that serve a template, None when none does.
+    """Draws, changes, varies. Its methods raise Refused and Unavailable."""
 
-    Its methods raise Refused and Unavailable.
-    """
-
-    model: Model
-    templates: Callable[[MessageReceived], Sequence[Template]]
-    token_budget: Callable[[TurnBuilder, Template], TokenBudget]
-    family: Callable[[Template], str | None]
-    picture: image_generation.Picture
-    reserve: Reserve
+    model_info: ModelInfo
+    sources: PromptSources
+    reservations: Reservations
 
     async def draw(
         self,
@@ -67,7 +58,7 @@ class ImageGeneration:
     ) -> None:
         """Draw a new picture, or change one that was sent with the wish or drawn before; end the draft."""
         if not pictures and is_change(request):
-            pictures = await image_generation.last_picture(self.picture, builder.received, turns)
+            pictures = await image_generation.last_picture(self.sources, builder.received, turns)
         if not request and not pictures:
             builder.end(Reply(text=NOTHING_SAID))
             return
@@ -81,7 +72,7 @@ class ImageGeneration:
         if artist is None:
             raise NotAllowed("Nobody draws here: there is no template for pictures.")
         builder.template = artist.version
-        like = await image_generation.one_to_vary(self.picture, builder.received, turns, rest)
+        like = await image_generation.one_to_vary(self.sources, builder.received, turns, rest)
         request = f"{like.alt} --n {rest}" if rest.isdecimal() else like.alt
         await self._paint(builder, artist, request, (like,), image_progress, vary=True)
 
@@ -97,30 +88,25 @@ class ImageGeneration:
         `sent` are the pictures that came with the question.
         """
         template = self._artist(builder.received)
-        family = self.family(template) if template is not None else None
+        family = self.model_info.family(template) if template is not None else None
         if template is None or family is None:
             return None
 
         async def draw(wish: ImageRequest, change_last_picture: bool = False) -> str:
             """Draw a picture that was asked for, or change the one that was sent, else the last one here."""
-            received, pictures = builder.received, ()
-            if change_last_picture:
-                new = tuple(image for image in sent if image.ref not in builder.recalled)
-                pictures = new or await image_generation.last_picture(self.picture, received, turns)
-                if not pictures:
-                    raise NotAllowed("There is no picture in this conversation that could be changed.")
-            budget = self.token_budget(builder, template)
+            pictures = await self._to_change(builder, turns, sent) if change_last_picture else ()
+            budget = self._token_budget(builder, template)
             prompt, notes = image_generation.build_image_prompt(
-                template, received, wish, pictures, budget, family
+                template, builder.received, wish, pictures, budget, family
             )
             prompt, notes = _allowed(prompt, notes, builder)
             try:
-                await self.reserve(builder, prompt, more=True)
+                await self.reservations.reserve(builder, prompt, more=True)
             except (RateLimited, BudgetSpent) as refusal:
                 builder.allowance.refuse(refusal)
                 raise
             images = await image_generation.drawn(
-                self.model, builder, prompt, image_progress.show, image_progress.on_partial_image
+                self.model_info.model, builder, prompt, image_progress.show, image_progress.on_partial_image
             )
             done = (
                 f"{len(images)} drawn. The person sees this under your answer; don't describe or link to it."
@@ -129,8 +115,21 @@ class ImageGeneration:
 
         return Tool(draw, DRAW, timeout_s=_TIMEOUT_S)
 
+    async def _to_change(
+        self, builder: TurnBuilder, turns: Sequence[Turn], sent: Sequence[Image]
+    ) -> tuple[Image, ...]:
+        """The picture that came with the question, else the last one of the conversation."""
+        new = tuple(image for image in sent if image.ref not in builder.recalled)
+        pictures = new or await image_generation.last_picture(self.sources, builder.received, turns)
+        if not pictures:
+            raise NotAllowed("There is no picture in this conversation that could be changed.")
+        return pictures
+
+    def _token_budget(self, builder: TurnBuilder, template: Template) -> TokenBudget:
+        return self.model_info.token_budget(template, builder.received.address.conversation)
+
     def _artist(self, received: MessageReceived) -> Template | None:
-        return next((one for one in self.templates(received) if one.capability == "image"), None)
+        return next((one for one in self.sources.templates(received) if one.capability == "image"), None)
 
     async def _paint(
         self,
@@ -142,19 +141,21 @@ class ImageGeneration:
         *,
         vary: bool = False,
     ) -> None:
-        family, budget = self.family(template) or "", self.token_budget(builder, template)
+        family, budget = self.model_info.family(template) or "", self._token_budget(builder, template)
         prompt, notes = image_generation.build_image_prompt(
             template, builder.received, request, pictures, budget, family, vary=vary
         )
         builder.notes += notes
         asked = None
         if template.rewrite is not None:
-            budget = self.token_budget(builder, image_prompt.writer(template))
+            budget = self._token_budget(builder, image_prompt.writer(template))
             asked = image_prompt.request(template, builder, prompt, budget)
-        rewrite = None if asked is None else partial(image_prompt.rewritten, self.model, builder, asked)
-        await self.reserve(builder, *([asked] if asked is not None else []), prompt)
+        rewrite = (
+            None if asked is None else partial(image_prompt.rewritten, self.model_info.model, builder, asked)
+        )
+        await self.reservations.reserve(builder, *([asked] if asked is not None else []), prompt)
         await image_generation.draw(
-            self.model,
+            self.model_info.model,
             builder,
             prompt,
             image_progress.show,

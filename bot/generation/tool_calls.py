@@ -1,30 +1,42 @@
 """Runs the tool calls of one answer within its limits, and says what was not run."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
 from bot.domain.errors import BudgetSpent, RateLimited
 from bot.domain.prompts import Message, ToolCall, ToolResult
 from bot.domain.turns import Usage
-from bot.generation.turn_builder import TurnBuilder
+from bot.generation.reservations import Reservations
+from bot.generation.turn_builder import ToolCallAllowance, TurnBuilder
 from bot.tools.registry import Tool, run_all
-
-ReserveUsd = Callable[[float], Awaitable[None]]
-"""Reserves so many US dollars for a tool. Raises Refused."""
 
 _UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 _NAME_CHARACTERS = 64  # OpenAI refuses a longer name, and other characters, also in what it wrote itself
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSet:
+    """The tools that are installed, by name, and the limits of every answer."""
+
+    functions: Mapping[str, Tool]
+    limits: ToolCallAllowance = field(default_factory=ToolCallAllowance)
+
+    def allowance(self) -> ToolCallAllowance:
+        """What a new answer may do."""
+        return copy(self.limits)
+
+
 class ToolCalls:
     """The tool calls of one answer. `tools` are those that the model was told of."""
 
-    def __init__(self, tools: Mapping[str, Tool], builder: TurnBuilder, spend: ReserveUsd) -> None:
+    def __init__(self, tools: Mapping[str, Tool], builder: TurnBuilder, reservations: Reservations) -> None:
         self._tools = tools
         self._builder = builder
-        self._spend = spend
+        self._reservations = reservations
         self._outstanding = 0
 
     async def run(self, calls: Sequence[ToolCall], dropped: int = 0) -> tuple[Message, ...]:
@@ -61,7 +73,7 @@ class ToolCalls:
 
     async def _pay(self, tool: Tool) -> None:
         try:
-            await self._spend(tool.usd)
+            await self._reservations.spend(self._builder, tool.usd)
         except (RateLimited, BudgetSpent) as refusal:
             self._builder.allowance.refuse(refusal)
             raise

@@ -2,16 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.domain.errors import NotAllowed, TemplateError, Unavailable
-from bot.domain.prompts import Template
+from bot.domain.prompts import Embed, Template
 
 log = logging.getLogger(__name__)
 
-Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
 PASSAGE_CHARS = 1200
 """How long a passage may grow before the next paragraph starts a new one: about 300 tokens."""

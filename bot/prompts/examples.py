@@ -5,16 +5,15 @@ import hashlib
 import logging
 from array import array
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from operator import mul
 from typing import NamedTuple
 
 from bot.domain.errors import NotAllowed, Unavailable
-from bot.domain.prompts import Example, Template
+from bot.domain.prompts import Embed, Example, Template
 
 log = logging.getLogger(__name__)
 
-Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 """One vector of length 1 for each text."""
 
 _MOST_VECTORS = 4096  # single precision: 25 MB for vectors of 1536 numbers

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from bot.domain.errors import StateUnavailable
-from bot.domain.prompts import Example, Template
+from bot.domain.prompts import Embed, Example, Template
 from bot.prompts import examples
 from bot.prompts.publisher import Publisher
 from bot.prompts.registry import Check, TemplateRegistry
@@ -39,7 +39,7 @@ class PromptLibrary:
     review: ProposalReview
     proposals: Proposals
     texts: Mapping[str, tuple[str, ...]]
-    embed: examples.Embed
+    embed: Embed
 
     async def choose(self, template: Template, question: str) -> Sequence[Example]:
         """The few-shot examples to show with a question."""
@@ -58,9 +58,7 @@ class PromptLibrary:
 
 
 @asynccontextmanager
-async def open_library(
-    prompts: LoadedPrompts, redis: Redis, embed: examples.Embed
-) -> AsyncGenerator[PromptLibrary]:
+async def open_library(prompts: LoadedPrompts, redis: Redis, embed: Embed) -> AsyncGenerator[PromptLibrary]:
     """The files, and what is published over them, kept up to date in the background."""
     versions, proposals = Versions(redis), Proposals(redis)
     registry = TemplateRegistry(prompts.templates, prompts.pools, versions, prompts.check)

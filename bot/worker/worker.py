@@ -6,13 +6,16 @@ Every way in which an answer can fail ends here, in one `except` for each branch
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from msgspec.structs import replace
 
-from bot.conversation import preferences
-from bot.conversation.engine import AnswerContext, Engine
+from bot.conversation.answer_context import AnswerContext
+from bot.conversation.commands.answers import AgainCommand
+from bot.conversation.engine import Engine
+from bot.conversation.personal_data import find
 from bot.domain import telemetry
 from bot.domain.adapter import Adapter, PartialImageSink, current_lease
 from bot.domain.errors import ConfigError, LeaseLost, PlatformUnavailable, StateUnavailable, Unavailable
@@ -36,12 +39,24 @@ from bot.worker import outcomes
 from bot.worker.job import Job, quietly
 from bot.worker.poison_messages import LATER_S, Suspects
 from bot.worker.poller import Poller
+from bot.worker.uninstall import Uninstaller
 from bot.worker.watchdog import working_on
 
 log = logging.getLogger(__name__)
 
-ForgetPlace = Callable[[AppUninstalled], Awaitable[None]]
-"""Does what the operator wants done when the bot is taken away from a place."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimits:
+    """How a worker works: `concurrency` turns at once, each event in at most so many `attempts`, under a lease of
+    `lease_s` seconds; `drain_s` is how long running turns may go on after the request to stop, before they are handed
+    over to another worker.
+    """
+
+    concurrency: int
+    attempts: int
+    lease_s: float
+    drain_s: float
+
 
 _BACKOFF_S = (1, 2, 5, 10, 20, 40, 60)
 _PATIENCE_S = 120.0
@@ -49,11 +64,7 @@ _PATIENCE_S = 120.0
 
 
 class Worker:
-    """Claims and answers until told to stop; then drains.
-
-    `concurrency` turns run at once; `attempts` bounds how often an event is tried; `drain_s` is how long
-    running turns may go on after the wish to stop, before they are handed over to another worker.
-    """
+    """Claims and answers until told to stop; then drains."""
 
     def __init__(
         self,
@@ -61,26 +72,21 @@ class Worker:
         inbox: Inbox,
         engine: Engine,
         charges: Charges,
-        depart: ForgetPlace,
+        uninstaller: Uninstaller,
         live_view: LiveView,
         adapters: Mapping[str, Adapter],
-        concurrency: int,
-        attempts: int,
-        lease_s: float,
-        drain_s: float,
+        limits: WorkerLimits,
     ) -> None:
         self._inbox = inbox
         self._engine = engine
         self._charges = charges
-        self._depart = depart
+        self._uninstaller = uninstaller
         self._live_view = live_view
         self._adapters = adapters
-        self._attempts = attempts
-        self._lease_s = lease_s
-        self._drain_s = drain_s
+        self._limits = limits
         self._jobs: dict[str, Job] = {}
-        self._poller = Poller(inbox, concurrency, begin=self._begin, stop=self._stop)
-        self.suspects = Suspects(self._jobs, self._poller, attempts)
+        self._poller = Poller(inbox, limits.concurrency, begin=self._begin, stop=self._stop)
+        self.suspects = Suspects(self._jobs, self._poller, limits.attempts)
 
     async def run(self, until: asyncio.Event) -> None:
         """Work until the event is set, then drain."""
@@ -107,7 +113,7 @@ class Worker:
         return [answer for job in self._jobs.values() if (answer := job.running_answer()) is not None]
 
     def _begin(self, claim: Claim, asked_at: float) -> asyncio.Task[None]:
-        job = Job(self._inbox, claim, self._lease_s, asked_at)
+        job = Job(self._inbox, claim, self._limits.lease_s, asked_at)
         self._jobs[claim.conversation] = job
         job.task = working_on(claim.conversation, self._work(job))
         return job.task
@@ -123,7 +129,7 @@ class Worker:
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=self._drain_s)
+        _, late = await asyncio.wait(tasks, timeout=self._limits.drain_s)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -131,7 +137,7 @@ class Worker:
     async def _keep(self) -> None:
         """Renew every lease while its turn runs; drop the turn whose lease is lost."""
         while True:
-            await asyncio.sleep(self._lease_s / 3)
+            await asyncio.sleep(self._limits.lease_s / 3)
             await asyncio.gather(*(one.renew() for one in self._jobs.values() if not one.ended))
 
     # -------------------------------------------------------------- one event
@@ -192,7 +198,7 @@ class Worker:
                 await job.withdraw(self._adapter, claim.event)
                 await quietly(self._charges.give_back(claim.event.user.tenant, claim.event.id))
             case AppUninstalled():
-                await self._depart(claim.event)
+                await self._uninstaller.uninstall(claim.event)
                 await job.commit(CommitRequest())
             case None:
                 await self._dead_letter(
@@ -211,8 +217,8 @@ class Worker:
         if received.superseded and self._engine.command(received) is None:
             await self._pass_over(job, received)
             return
-        word, post = self._engine.command(received) or ("", "")
-        before = preferences.find(turns, post) if word == "again" else None
+        command, post = self._engine.command(received) or (None, "")
+        before = find(turns, post) if isinstance(command, AgainCommand) else None
         if before is None or not self._engine.may(received.user, before):
             await self._answer(job, received, turns, None)
             return
@@ -303,7 +309,7 @@ class Worker:
         """Put the event back for a while, and tell the person how long; give up at the last attempt."""
         claim = job.claim
         reason = type(error).__name__
-        if claim.attempt >= self._attempts or (error.retry_after_s or 0) > _PATIENCE_S:
+        if claim.attempt >= self._limits.attempts or (error.retry_after_s or 0) > _PATIENCE_S:
             log.error("Given up after %d attempts: %s", claim.attempt, error)
             await self._give_up(job, str(error))
             return

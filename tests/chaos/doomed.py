@@ -76,7 +76,7 @@ class Fall:
 
 def doom(step: Step, fall: Fall, services: Services, platforms: list[Adapter]) -> None:
     """Let this process fall when it passes the step."""
-    inbox = services.inbox
+    inbox = services.storage.inbox
     match step:
         case "after-claim":
             _wrap(inbox, "claim", partial(fall.after, when=_claimed))

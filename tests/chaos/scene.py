@@ -67,7 +67,7 @@ class Scene:
             else:
                 self.platform.bot = f"{at}/api/messages"
             yield self
-            await immortal_keys(self.services.redis)
+            await immortal_keys(self.services.storage.redis)
 
     def _set_up(self) -> None:
         self.env = {
@@ -113,8 +113,8 @@ class Scene:
         """Let every lease run out now, as if its time had passed."""
         for shard in range(keys.SHARDS):
             ready = keys.ready(shard)
-            for conversation in await self.services.redis.call("ZRANGE", ready, 0, -1):
-                await self.services.redis.call("ZADD", ready, "XX", 0, conversation)
+            for conversation in await self.services.storage.redis.call("ZRANGE", ready, 0, -1):
+                await self.services.storage.redis.call("ZADD", ready, "XX", 0, conversation)
 
     async def answered(self, count: int) -> tuple[Turn, ...]:
         """Wait until there are so many turns and nothing waits any more; the history then."""
@@ -122,12 +122,12 @@ class Scene:
         async with asyncio.timeout(PATIENCE_S):
             while len(turns) < count or await self._waiting():
                 await asyncio.sleep(0.1)
-                names = [name async for name in self.services.turns.conversations()]
-                turns = await self.services.turns.turns(names[0]) if names else ()
+                names = [name async for name in self.services.storage.turns.conversations()]
+                turns = await self.services.storage.turns.turns(names[0]) if names else ()
         return turns
 
     async def _waiting(self) -> bool:
-        return bool([name async for name in self.services.redis.scan("parley:*:inbox:*")])
+        return bool([name async for name in self.services.storage.redis.scan("parley:*:inbox:*")])
 
     def shown(self) -> list[str]:
         """What a person reads of the bot, message by message."""

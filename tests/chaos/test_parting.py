@@ -61,7 +61,7 @@ async def ground(machines: Ground) -> AsyncIterator[Ground]:
     machines.network.mend()
     machines.azure.interval_s = 0.02
     async with machines.scene("group").open() as scene:
-        await scene.services.redis.call("FLUSHALL")
+        await scene.services.storage.redis.call("FLUSHALL")
     yield machines
 
 
@@ -153,7 +153,7 @@ async def test_a_worker_that_is_asked_to_go_ends_what_it_runs_and_another_takes_
         assert not worker.ended.done(), "it still writes"
         ground.azure.interval_s = 0.0
         assert await worker.end() == 0
-        (turn,) = await scene.services.turns.turns(f"teams:{TENANT}:a:alice")
+        (turn,) = await scene.services.storage.turns.turns(f"teams:{TENANT}:a:alice")
         assert turn.attempts == 1
         assert [one.text for one in scene.platform.answers("a:alice")] == [turn.reply.text]
         assert len(ground.azure.journal) == asked + 1

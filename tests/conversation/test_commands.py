@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from msgspec.structs import replace
 
-from bot.conversation.commands import WORDS, clash, is_stop
+from bot.conversation.commands.registry import COMMANDS, clash, is_stop
 from bot.domain.errors import ModelUnavailable
 from bot.domain.prompts import Match, Prompt, Template
 from bot.domain.turns import Delta, Deployment
@@ -54,7 +54,7 @@ async def test_help_shows_only_what_is_there(bench: Bench) -> None:
 async def test_help_in_a_channel_with_choices_shows_all_of_it(two: Bench) -> None:
     await two.answer(received("/help", channel="C1"))
     (text,) = two.room.texts
-    assert [word for word in WORDS if f"`/{word}`" not in text] == []
+    assert [one.name for one in COMMANDS if f"`/{one.name}`" not in text] == []
 
 
 def test_a_template_can_not_claim_a_word_of_the_engine() -> None:
@@ -88,7 +88,7 @@ async def test_a_choice_is_taken_back(two: Bench, word: str) -> None:
     back, hi = received(f"prompt {word}", event="b"), received("hi", event="c")
     await two.answer(received("/prompt pirate", event="a"), back, hi)
     assert two.model.prompts[-1].messages[0].text == "You help Ada."
-    assert (await two.preferences.profile(ADA, "")).template == ""
+    assert (await two.personal_data.profile(ADA, "")).template == ""
 
 
 async def test_the_words_that_call_a_template_go_before_a_choice(two: Bench) -> None:
@@ -290,11 +290,11 @@ async def test_a_filtered_answer_was_written_by_no_model_and_one_that_broke_off_
 async def test_the_desk_tells_a_person_what_is_theirs(two: Bench) -> None:
     await two.answer(received("hello", event="a"))
     await two.preferences.choose(ADA, "", template="pirate", deployment="small")
-    profile = await two.preferences.profile(ADA, "")
+    profile = await two.personal_data.profile(ADA, "")
     assert (profile.template, profile.deployment) == ("pirate", "small")
     assert profile.templates == (("assistant", "assistant"), ("pirate", "Talks like a pirate"))
     assert profile.deployments == (("big", "big-model"), ("small", "small-model"))
     assert (profile.conversations, profile.answers) == (1, 1)
     assert "| Today | 1 |" in profile.usage
-    assert "what you chose" in await two.preferences.forget(ADA)
-    assert (await two.preferences.profile(ADA, "")).answers == 0
+    assert "what you chose" in await two.personal_data.forget(ADA)
+    assert (await two.personal_data.profile(ADA, "")).answers == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.conversation.preferences import FORGET_NOW
+from bot.conversation.personal_data import FORGET_NOW
 from bot.domain.events import MessageReceived
 from bot.storage.redis import keys
 from tests.support.acts import ADA, BOB, forgets, received
@@ -133,9 +133,9 @@ async def test_field_fault_81_an_attempt_that_is_repeated_says_what_the_first_de
     await bench.answer(received("mine", event="a"))
     bench.room.broken.clear()
     await bench.answer(received("mine", event="a2"), received("forget me", event="b"))
-    before = await bench.preferences.confirm_forget(ADA, "c", ROOM)
+    before = await bench.personal_data.confirm_forget(ADA, "c", ROOM)
     await bench.answer(received("later", event="d"))
-    assert await bench.preferences.confirm_forget(ADA, "c", ROOM) == before
+    assert await bench.personal_data.confirm_forget(ADA, "c", ROOM) == before
     assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["d"]
     await bench.answer(received(FORGET_NOW, event="e"))
     assert "nothing to confirm" in bench.room.texts[-1]

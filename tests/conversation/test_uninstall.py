@@ -70,9 +70,10 @@ async def test_the_operator_decides_what_a_removal_means(
     )
     with caplog.at_level(logging.INFO):
         async with open_services(settings) as services:
-            await services.forget_place(departed())
+            uninstaller = services.worker([])._uninstaller  # pyright: ignore[reportPrivateUsage]
+            await uninstaller.uninstall(departed())
     assert await redis.call("LLEN", keys.of("turns", ROOM)) == left
-    assert "taken away from acme" in caplog.text
+    assert "removed from acme" in caplog.text
 
 
 async def test_an_operator_has_a_tenant_or_a_person_forgotten(

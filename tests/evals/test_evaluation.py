@@ -23,9 +23,12 @@ from bot.evals import cases, checks, evaluation
 from bot.evals import results as eval_results
 from bot.evals.evaluation import EvalContext
 from bot.evals.results import Result, Run, RunStore
+from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import TokenBudget
+from bot.generation.prompt_sources import FilePrompts
 from bot.llm.protocol import OnPartialImage
 from bot.prompts.editing import PromptEditor
+from bot.prompts.library import LoadedPrompts
 from bot.prompts.loader import FOLDER
 
 Run_ = Callable[..., tuple[int, str, str]]
@@ -73,31 +76,33 @@ async def embed(texts: Sequence[str]) -> list[list[float]]:
     return [[1.0, 0.0] if len(text) == len(texts[0]) else [0.6, 0.8] for text in texts]
 
 
-def bench(model: Scripted) -> EvalContext:
-    async def choose(template: Template, question: str) -> Sequence[Example]:
-        return template.examples
+TEMPLATES = (
+    Template(name="a", digest="1", system="Be A."),
+    Template(name="b", digest="2", system="Be B.", deployment="large"),
+    Template(name="draw", digest="3", capability="image"),
+)
 
-    async def recall(template: Template, question: str) -> Sequence[str]:
-        return ()
 
-    return EvalContext(
-        model=model,
-        templates={
-            "a": Template(name="a", digest="1", system="Be A."),
-            "b": Template(name="b", digest="2", system="Be B.", deployment="large"),
-            "draw": Template(name="draw", digest="3", capability="image"),
-        },
-        choose=choose,
-        retrieve=recall,
-        token_budget=lambda _: TokenBudget(context_tokens=4000, output_tokens=500),
-        embed=embed,
-    )
+class OneModel(ModelInfo):
+    """A model of 4,000 tokens that stands for every deployment."""
+
+    def __init__(self, model: Scripted) -> None:
+        self.model = model
+
+    def token_budget(self, template: Template, sticky: str = "") -> TokenBudget:
+        return TokenBudget(context_tokens=4000, output_tokens=500)
+
+
+def eval_context(model: Scripted) -> EvalContext:
+    files = LoadedPrompts(templates=TEMPLATES, pools={}, texts={}, check=lambda _: None)
+    sources = FilePrompts(files=files, embed=embed)
+    return EvalContext(model_info=OneModel(model), sources=sources, embed=embed)
 
 
 async def results(model: Scripted, asked: Sequence[cases.Case]) -> list[Result]:
-    place = bench(model)
+    place = eval_context(model)
     told: list[Result] = []
-    wanted = evaluation.jobs(asked, place.templates, ["small", "large", "strict"])
+    wanted = evaluation.jobs(asked, place.templates(), ["small", "large", "strict"])
     found = await evaluation.run(wanted, place, parallel=1, done=told.append)
     assert told == found
     return found

@@ -98,12 +98,12 @@ class Target:
     async def done(self) -> None:
         """Wait until the worker has answered, or given up, everything that was accepted."""
         async with asyncio.timeout(10 * PATIENCE_S):
-            while [name async for name in self.services.redis.scan("parley:*inbox*")]:  # noqa: ASYNC110
+            while [name async for name in self.services.storage.redis.scan("parley:*inbox*")]:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
 
     async def forget(self) -> None:
         """What waits would fill the inboxes up, and then all further events were refused."""
-        await self.services.redis.call("FLUSHALL")
+        await self.services.storage.redis.call("FLUSHALL")
 
 
 async def _answer(reader: asyncio.StreamReader, *, has_body: bool) -> int:
@@ -160,7 +160,7 @@ async def running(folder: Path, *, worker: bool = False) -> AsyncGenerator[Targe
             await stack.enter_async_context(_working(services, adapters))
         app = web_app(services, adapters)
         port = await stack.enter_async_context(serving(app, "127.0.0.1", 0, TrustedProxies(["127.0.0.1"])))
-        listeners = [asyncio.create_task(adapter.listen(services.accept)) for adapter in adapters]
+        listeners = [asyncio.create_task(adapter.listen(services.intake.accept)) for adapter in adapters]
         stack.push_async_callback(_ended, listeners)
         maker = Maker(
             routes_of(app), f"127.0.0.1:{port}", await _sign_in(port), slack.signing_secret, teams.service_url

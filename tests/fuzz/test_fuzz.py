@@ -168,6 +168,8 @@ async def test_field_fault_56_what_was_accepted_can_be_answered(tmp_path: Path) 
                 body = values.encoded(target.maker.teams(random, changes), random)
             await target.send(target.maker.post(path, kind, body))
         await target.done()
-        reasons = [one.reason for one in (await DeadLetterQueue(target.services.redis).all()).values()]
+        reasons = [
+            one.reason for one in (await DeadLetterQueue(target.services.storage.redis).all()).values()
+        ]
     assert [one for one in reasons if not any(words in one for words in EXPECTED)] == []
     assert complaints.heard == []

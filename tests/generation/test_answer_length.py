@@ -19,7 +19,7 @@ async def test_an_answer_ends_at_its_greatest_length_and_says_so(bench: Bench) -
             yield Delta(text=sign * 600)
         yield Delta(usage=Usage(deployment="test"), finish="stop")
 
-    bench.allowance = lambda: ToolCallAllowance(characters=1000)
+    bench.allowance = ToolCallAllowance(characters=1000)
     bench.model.script = endless
     (turn,) = await bench.answer(received("write a book"))
     assert turn.reply.text.startswith("a" * 600 + "b" * 400 + "\n\n")
@@ -35,7 +35,7 @@ async def test_an_answer_of_just_that_length_is_whole(bench: Bench) -> None:
         yield Delta(text="a" * 1000)
         yield Delta(usage=Usage(deployment="test"), finish="stop")
 
-    bench.allowance = lambda: ToolCallAllowance(characters=1000)
+    bench.allowance = ToolCallAllowance(characters=1000)
     bench.model.script = fitting
     (turn,) = await bench.answer(received("write a page"))
     assert turn.reply.text == "a" * 1000

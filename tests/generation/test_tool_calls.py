@@ -104,7 +104,7 @@ async def test_no_answer_makes_more_than_twenty_four_calls_over_all_its_rounds(p
 
 async def test_the_limits_are_settings(pen: Bench) -> None:
     """Field fault 91: an operator chooses other limits."""
-    pen.allowance = lambda: ToolCallAllowance(2, 3)
+    pen.allowance = ToolCallAllowance(2, 3)
     pen.model.script = draws(5, rounds=5)
     (turn,) = await pen.answer(received("cats"))
     assert len(drawn(pen)) == 3

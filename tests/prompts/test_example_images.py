@@ -194,7 +194,8 @@ async def test_what_is_published_keeps_the_pictures_of_the_files(folder: Path, r
         assert now.system == "You appraise with care."
         assert now.examples == template.examples
     library = cast(Any, SimpleNamespace(registry=registry))
-    bench = Playground(engine=cast(Any, None), library=library, every=tuple, settle=cast(Any, None))
+    nothing = cast(Any, None)
+    bench = Playground(engine=nothing, library=library, model_info=nothing, charges=nothing)
     page = msgspec.convert(setup_of(template), PlaygroundConfig)
     assert template_of(page, bench).examples == template.examples
     reworded = replace(page, examples=[ExamplePair("Or ![this](cup.png)?", "Three.")])

@@ -48,7 +48,7 @@ async def ask(services: Services, text: str, event: str, channel: str = "") -> s
     """The answer of a worker."""
     room, stop = Room(), asyncio.Event()
     work = asyncio.create_task(services.worker([room]).run(stop))
-    await services.accept(received(text, event=event, conversation=f"test:{event}", channel=channel))
+    await services.intake.accept(received(text, event=event, conversation=f"test:{event}", channel=channel))
     await until(lambda: room.replies)
     stop.set()
     await work
@@ -68,7 +68,7 @@ async def test_what_is_published_is_what_people_get_and_what_is_taken_back_is_no
     assert (await ask(services, "/motto for Monday", "e5", "C1")).startswith("Begin at once.")
     await publish.roll_back("motto", 0, author="Ada", reason="enough")
     assert "don't know the command `/motto`" in await ask(services, "/motto for Monday", "e6", "C1")
-    turns = [one for at in (2, 5) for one in await services.turns.turns(f"test:e{at}")]
+    turns = [one for at in (2, 5) for one in await services.storage.turns.turns(f"test:e{at}")]
     assert len({turn.template for turn in turns}) == 2
     assert all(turn.template.startswith("motto@") for turn in turns)
 

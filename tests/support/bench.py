@@ -1,24 +1,27 @@
 """A worker at work for tests: over a real Redis, a room that can be read, a model that obeys."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from bot.conversation.commands import Commands
-from bot.conversation.engine import Engine, EngineDependencies
+from bot.conversation.commands.command import CommandServices
+from bot.conversation.engine import Engine
+from bot.conversation.personal_data import PersonalData
 from bot.conversation.preferences import Preferences
 from bot.conversation.summarizer import Summarizer
 from bot.domain.adapter import Receipt
-from bot.domain.events import AppUninstalled, Event
+from bot.domain.events import Event, MessageReceived
 from bot.domain.limits import read
-from bot.domain.prompts import Example, Match, Template
+from bot.domain.prompts import Example, Image, Match, Prompt, Template
 from bot.domain.turns import Deployment, Turn
 from bot.files.attachments import AttachmentReader
+from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import TokenBudget
+from bot.generation.tool_calls import ToolSet
 from bot.generation.turn_builder import ToolCallAllowance
 from bot.llm.protocol import Model
 from bot.storage.conversations.confirmations import Confirmations
@@ -36,7 +39,8 @@ from bot.storage.redis.secrets import SecretStore
 from bot.storage.usage.charges import Charges
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import Tool
-from bot.worker.worker import Worker
+from bot.worker.uninstall import Uninstaller
+from bot.worker.worker import Worker, WorkerLimits
 from tests.support.patience import PATIENCE_S
 from tests.support.room import Puppet, Room
 
@@ -60,6 +64,65 @@ async def dice(sides: int) -> str:
     return f"{sides} of {sides}"
 
 
+class BenchSources:
+    """Templates of a bench, with their own examples and nothing else. Implements PromptSources."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self._bench = bench
+
+    def templates(self, received: MessageReceived | None = None) -> tuple[Template, ...]:
+        return self._bench.templates
+
+    async def examples(self, template: Template, question: str) -> tuple[Example, ...]:
+        return template.examples
+
+    async def passages(self, template: Template, question: str) -> tuple[str, ...]:
+        return ()
+
+    async def image(self, conversation: str, ref: str) -> Image | None:
+        return await self._bench.turns.image(conversation, ref)
+
+
+class BenchModels(ModelInfo):
+    """Deployments of a bench, with prices and sizes that a test can foresee."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self._bench = bench
+
+    @property
+    def model(self) -> Model:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self._bench.gateway or self._bench.model
+
+    def chat_deployments(self) -> tuple[Deployment, ...]:
+        return tuple(one for one in self._bench.deployments if one.capability == "chat")
+
+    def cheap_deployment(self) -> str | None:
+        return None
+
+    def is_served(self, template: Template) -> bool:
+        return True
+
+    def token_budget(self, template: Template, sticky: str = "") -> TokenBudget:
+        return TokenBudget(context_tokens=self._bench.context_tokens, output_tokens=100)
+
+    def recall_counts(self, turns: Sequence[Turn]) -> None:
+        pass
+
+    def family(self, template: Template) -> str | None:
+        return self._bench.family
+
+    def accepts_images(self, template: Template) -> bool:
+        return self._bench.accepts_images
+
+    def image_tokens(self, prompt: Prompt) -> int:
+        return self._bench.picture_tokens
+
+    def estimate_usd(self, prompt: Prompt) -> float | None:
+        if prompt.template == "summary@parley":
+            return 0.0
+        return 0.02 if prompt.capability == "image" else 0.01
+
+
 class Bench:
     """A worker at work over a real Redis, a room and a puppet."""
 
@@ -77,7 +140,7 @@ class Bench:
         self.attempts = 3
         self.family: str | None = "gpt-image-1"
         self.picture_tokens = 0
-        self.allowance: Callable[[], ToolCallAllowance] = ToolCallAllowance
+        self.allowance = ToolCallAllowance()
         self.accepts_images = False
         self.templates: tuple[Template, ...] = (ASSISTANT, DRAW)
         self.tools: Mapping[str, Tool] = {"dice": Tool(dice)}
@@ -87,78 +150,57 @@ class Bench:
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
         self.secret = Fernet.generate_key()
         self.secret_store = SecretStore(redis, SecretStr(self.secret.decode()), Path())
+        self.sources = BenchSources(self)
+        self.model_info = BenchModels(self)
         self.erasure = Erasure(redis, self.secret_store, Compaction(redis, embedded=False))
 
     def limited(self, limits: str) -> QuotaLedger:
         """A ledger with these limits."""
         return QuotaLedger(self.redis, self.charges, read(limits))
 
-    def token_budget(self) -> TokenBudget:
-        return TokenBudget(context_tokens=self.context_tokens, output_tokens=100)
-
-    def comparable_deployments(self) -> tuple[str, ...]:
-        return tuple(one.name for one in self.deployments)
-
     @property
     def preferences(self) -> Preferences:
-        return Preferences(
-            templates=lambda: self.templates,
-            deployments=lambda: self.deployments,
+        return Preferences(self.sources, self.model_info, PreferenceStore(self.redis))
+
+    @property
+    def personal_data(self) -> PersonalData:
+        return PersonalData(
+            preferences=self.preferences,
             ledger=self.ledger,
             turns=self.turns,
-            choices=PreferenceStore(self.redis),
             confirmations=Confirmations(self.redis),
             erasure=self.erasure,
             operators=self.operators,
         )
 
     def worker(self, drain_s: float) -> Worker:
-        async def choose(template: Template, question: str) -> tuple[Example, ...]:
-            return template.examples
-
-        async def recall(template: Template, question: str) -> tuple[str, ...]:
-            return ()
-
-        templates = self.templates
-        self.summarizer = Summarizer(self.gateway or self.model, self.memory, self.ledger, lambda prompt: 0.0)
-        parts = EngineDependencies(
-            model=self.gateway or self.model,
-            ledger=self.ledger,
-            preferences=self.preferences,
-            commands=Commands(
-                templates=lambda: templates,
+        self.summarizer = Summarizer(self.model_info, self.memory, self.ledger)
+        engine = Engine(
+            model_info=self.model_info,
+            sources=self.sources,
+            commands=CommandServices(
+                sources=self.sources,
+                model_info=self.model_info,
                 preferences=self.preferences,
-                comparable_deployments=self.comparable_deployments,
+                personal_data=self.personal_data,
             ),
-            templates=lambda _: templates,
-            tools=self.tools,
-            choose=choose,
-            retrieve=recall,
-            token_budget=lambda template, conversation: self.token_budget(),
-            estimate_usd=lambda prompt: 0.02 if prompt.capability == "image" else 0.01,
-            picture=self.turns.image,
+            ledger=self.ledger,
             summarizer=self.summarizer,
-            comparable_deployments=self.comparable_deployments,
-            family=lambda template: self.family,
-            accepts_images=lambda template: self.accepts_images,
-            picture_tokens=lambda prompt: self.picture_tokens,
-            allowance=lambda: self.allowance(),
+            tools=ToolSet(functions=self.tools, limits=self.allowance),
+            files=self.files,
         )
         return Worker(
             inbox=self.inbox,
-            engine=Engine(parts, self.files),
+            engine=engine,
             charges=self.charges,
-            depart=self.depart,
+            uninstaller=Uninstaller(
+                Tenants(self.redis, ConversationSearch(self.redis, 3600)),
+                Compaction(self.redis, embedded=False),
+            ),
             live_view=LiveView(self.redis),
             adapters={"test": self.room},
-            concurrency=4,
-            attempts=self.attempts,
-            lease_s=self.lease_s,
-            drain_s=drain_s,
+            limits=WorkerLimits(concurrency=4, attempts=self.attempts, lease_s=self.lease_s, drain_s=drain_s),
         )
-
-    async def depart(self, departed: AppUninstalled) -> None:
-        await Tenants(self.redis, ConversationSearch(self.redis, 3600)).forget(departed)
 
     @asynccontextmanager
     async def working(self, *, drain_s: float = 5) -> AsyncGenerator[None]:

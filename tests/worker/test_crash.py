@@ -65,9 +65,11 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
         await scene.end_leases()
         async with scene.healthy_worker():
             turns = await scene.answered(len(QUESTIONS))
-        lines = await scene.services.usage_reports.rows(now().date() - timedelta(days=1), now().date())
+        lines = await scene.services.storage.usage_reports.rows(
+            now().date() - timedelta(days=1), now().date()
+        )
         booked = sum(line.totals.turns for line in lines if line.kind == "day")
-        return Outcome(turns, scene.shown(), booked, await unsettled(scene.services.redis))
+        return Outcome(turns, scene.shown(), booked, await unsettled(scene.services.storage.redis))
 
 
 async def unsettled(redis: Redis) -> list[str]:

@@ -122,7 +122,7 @@ async def test_an_event_that_ends_its_worker_twice_is_given_up_and_its_conversat
         assert [await ends(played, site, log) for _ in range(2)] == [status] * 2
         async with played.healthy_worker():
             poisoned, after = await played.answered(2)
-        (dead_letters,) = (await DeadLetterQueue(played.services.redis).all()).values()
+        (dead_letters,) = (await DeadLetterQueue(played.services.storage.redis).all()).values()
         shown = played.shown()
     assert (poisoned.outcome, after.outcome) == ("failed", "answered")
     assert "stopped responding or ended abruptly, 2 times" in dead_letters.reason

@@ -200,7 +200,7 @@ async def test_by_a_setting_only_the_newest_question_is_answered_and_commands_an
 
     async def answer(services: Services, *events: MessageReceived) -> None:
         for event in events:
-            await services.accept(replace(event, channel="C1"))
+            await services.intake.accept(replace(event, channel="C1"))
         stop = asyncio.Event()
         work = asyncio.create_task(services.worker([Room()]).run(stop))
         await bench.until(bench.idle)
@@ -217,5 +217,5 @@ async def test_by_a_setting_only_the_newest_question_is_answered_and_commands_an
             received("Bob, did you see that?", event="aside", addressed=False),
             received("usage", event="d"),
         )
-        shown = [turn.id for turn in await services.turns.turns(ROOM) if turn.outcome == "answered"]
+        shown = [turn.id for turn in await services.storage.turns.turns(ROOM) if turn.outcome == "answered"]
     assert shown == ["0", *answered]

@@ -251,6 +251,11 @@ class Gateway:
         load = RequestLoad(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
         return await self._call(self._attempts("embedding", None, load), lambda one: one.model.embed(texts))
 
+    async def vectors(self, texts: Sequence[str], /) -> list[list[float]]:
+        """What `embed` makes of texts, without its usage. Implements `Embed`."""
+        found, _ = await self.embed(texts)
+        return found
+
     async def _call(self, attempts: Attempts, call: Callable[[Candidate], Awaitable[T]]) -> T:
         broken_off = 0
         while True:

@@ -1,13 +1,12 @@
 """Embeddings kept by the text they stand for, so that no text is embedded twice."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from struct import pack, unpack
 
+from bot.domain.prompts import Embed
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
-
-Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
 
 class EmbeddingCache:

@@ -93,6 +93,11 @@ class Charges:
         await self._pay(one.tenant, one.event, _encode(one))
         self._settled.append(one)
 
+    async def book(self, turn: Turn) -> None:
+        """Count what a turn cost that no worker commits: of the playground, of an evaluation."""
+        await self.settle(charge(turn))
+        await self.tidy()
+
     async def give_back(self, tenant: str, event: str) -> None:
         """Drop the reservation of an event that nobody works on any more. Raises StateUnavailable."""
         await self._pay(tenant, event, b"")

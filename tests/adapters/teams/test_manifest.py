@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from adapters.teams.manifest import PLAIN, VERSION, manifest, package
-from bot.conversation.commands import WORDS
+from bot.conversation.commands.registry import COMMANDS
 from tests.support.patience import PATIENCE_S
 
 APP_ID = "11111111-2222-4333-8444-555555555555"
@@ -69,7 +69,7 @@ def test_what_a_group_finds_by_a_slash_are_words_that_the_bot_knows() -> None:
     assert together["triggers"] == ["mention", "slash"]
     offered = [command["title"] for one in (alone, together) for command in one["commands"]]
     starters = [command["prompt"] for command in alone["commands"] if command.get("type") == "prompt"]
-    known = {*WORDS, "settings"}
+    known = {"settings", *(command.name for command in COMMANDS)}
     assert len(starters) == 3
     assert {title for title in offered if " " not in title and title != "Translate"} <= known
 

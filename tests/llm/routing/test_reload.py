@@ -117,7 +117,7 @@ async def test_what_people_choose_from_and_the_studio_shows_changes_with_the_fil
         )
         services.reload()
         assert [one.name for one in services.deployments] == ["new", "newer"]
-        assert list(services.preferences.deployments) == ["new", "newer"]
+        assert services.model_info.comparable_deployments() == ("new", "newer")
         assert [state.deployment.name for state in services.gateway.states()] == ["new", "newer"]
 
 

@@ -34,7 +34,7 @@ async def test_field_fault_120_a_forgotten_question_is_in_no_file(folder: Path) 
         await bench.redis.call("SET", "other", f"{quotes}")
         assert in_files(folder, CANARY)
         await redis.call("DEL", "other")
-        await bench.preferences.forget(ADA)
+        await bench.personal_data.forget(ADA)
         await tidying.settled()
         assert in_files(folder, CANARY) == []
         assert int(await redis.call("GET", keys.COMPACTION)) == 0

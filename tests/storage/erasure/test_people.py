@@ -352,7 +352,7 @@ async def test_field_fault_94_nothing_that_a_person_wrote_stays(bench: Bench, na
     """Field fault 94: a canary string is nowhere in Redis after `forget`, whoever quoted it."""
     then = await SITUATIONS[name](bench, text)
     assert await traces(bench.redis, text, bench.secret)
-    await asyncio.gather(bench.preferences.forget(ADA, "test:forget"), *([then()] if then else []))
+    await asyncio.gather(bench.personal_data.forget(ADA, "test:forget"), *([then()] if then else []))
     assert await traces(bench.redis, text, bench.secret) == set()
     bench.model.script = echo
     async with bench.working():  # what waits is answered, without it
@@ -377,7 +377,7 @@ async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(b
     await bench.answer(
         replace(received("Please tell me more, and of Carl too.", event="b", user=BOB), quotes=quotes)
     )
-    words_of_forgetting = await bench.preferences.forget(ADA, ROOM)
+    words_of_forgetting = await bench.personal_data.forget(ADA, ROOM)
     first, turn = await bench.turns.turns(ROOM)
     assert (first.received.text, turn.received.text) == (
         "Can you explain that?",
@@ -393,7 +393,7 @@ async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(b
     assert REMOVED in told[-1]
     assert "2 answers with your questions, in 1 conversation" in words_of_forgetting
     assert "from 1 message or answer of other people" in words_of_forgetting
-    assert "0 answers" in await bench.preferences.forget(ADA, ROOM)
+    assert "0 answers" in await bench.personal_data.forget(ADA, ROOM)
 
 
 async def test_field_fault_94_another_organisation_s_words_are_a_coincidence(bench: Bench) -> None:
@@ -401,7 +401,7 @@ async def test_field_fault_94_another_organisation_s_words_are_a_coincidence(ben
     text, eve = TEXTS["code"], User(id="ada", tenant="globex", name="Ada")
     await bench.answer(asked(text))
     await bench.answer(received(f"My {text} is fine.", event="e", user=eve, conversation=OTHER))
-    await bench.preferences.forget(ADA)
+    await bench.personal_data.forget(ADA)
     (turn,) = await bench.turns.turns(OTHER)
     assert turn.received.text == f"My {text} is fine."
 
@@ -411,7 +411,7 @@ async def test_field_fault_94_what_others_wrote_before_is_nobody_s_own(bench: Be
     text = TEXTS["a passage"]
     await bench.answer(received(text, event="b", user=BOB, conversation=OTHER))
     await bench.answer(asked(text))
-    await bench.preferences.forget(ADA)
+    await bench.personal_data.forget(ADA)
     (turn,) = await bench.turns.turns(OTHER)
     assert turn.received.text == text
 
@@ -424,7 +424,7 @@ async def test_field_fault_94_what_several_others_write_too_is_a_common_word(ben
         text = "Is gpt-4o-mini cheap? Thank you very much."
         await bench.answer(received(text, event=name, user=user, conversation=f"test:of {name}"))
     await bench.answer(received("Thank you very much.", event="z", user=BOB))
-    await bench.preferences.forget(ADA)
+    await bench.personal_data.forget(ADA)
     (turn,) = await bench.turns.turns("test:of bob")
     assert turn.received.text == "Is gpt-4o-mini cheap? Thank you very much."
     (turn,) = await bench.turns.turns(ROOM)
@@ -434,7 +434,7 @@ async def test_field_fault_94_what_several_others_write_too_is_a_common_word(ben
 async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none(bench: Bench) -> None:
     """Field fault 94: a pending message is withdrawn, and nobody is left without a word."""
     await bench.accept(asked("mine"), received("yours", event="b", user=BOB))
-    gone = await bench.preferences.forget(ADA)
+    gone = await bench.personal_data.forget(ADA)
     assert "1 message that waited for an answer" in gone
     async with bench.working():
         await bench.until(bench.idle)
@@ -455,7 +455,7 @@ async def test_field_fault_94_an_answer_that_is_being_written_is_stopped_and_not
     await bench.accept(asked(text))
     async with bench.working():
         await asyncio.wait_for(begun.wait(), 60)
-        await bench.preferences.forget(ADA)
+        await bench.personal_data.forget(ADA)
         await bench.until(bench.idle)
     assert await traces(bench.redis, text, bench.secret) == set()
     assert "you had everything about you deleted" in bench.room.texts[0]
@@ -545,7 +545,7 @@ async def test_field_fault_94_set_ups_and_votes_of_the_studio_go_with_who_made_t
     )
     change = PoolChange(number=1, pool="p", author="Ann Lee (ann@x)", at=now(), reason=f"for {text}")
     await Log(redis).append(change)
-    gone = await bench.preferences.forget(me)
+    gone = await bench.personal_data.forget(me)
     assert "1 set-up or vote of the studio" in gone
     (left,) = await saved_configs.all()
     assert isinstance(left, SavedConfig)

@@ -254,7 +254,7 @@ async def test_field_fault_118_a_conversation_of_an_older_version_is_whose_it_wa
     await send(ada, "mine")
     assert await answer(ada)
     assert await written(ada, "mine")
-    redis = locked.services.redis
+    redis = locked.services.storage.redis
     await redis.call("DEL", keys.of("owner", f"studio:{C}"))
     assert (await bob.get(ROOM)).status == 404
     assert (await send(bob, "also mine", N)).status == 404

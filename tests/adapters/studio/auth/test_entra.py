@@ -414,7 +414,9 @@ async def test_a_person_follows_a_link_signs_in_publishes_by_name_and_leaves(
             await say(page, "What is 2 + 3?")
             await expect(page.locator(".cost")).to_be_visible()
             today = now().date()
-            lines = await whole.services.usage_reports.rows(today, now().date())  # on either side of midnight
+            lines = await whole.services.storage.usage_reports.rows(
+                today, now().date()
+            )  # on either side of midnight
             assert f"studio/{ADA}" in {line.name for line in lines if line.kind == "person"}
             await page.goto(f"{whole.url}/studio/log")
             await expect(page.get_by_text("This is for people with the role operator")).to_be_visible()

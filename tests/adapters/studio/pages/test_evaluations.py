@@ -9,7 +9,6 @@ from playwright.async_api import Page, expect
 
 from bot.domain.errors import BotError
 from bot.domain.events import now
-from bot.domain.turns import Turn
 from bot.evals import runner
 from bot.evals.results import Result, Run, RunStore
 from bot.evals.runner import EvalRunner
@@ -95,14 +94,11 @@ async def test_a_run_that_is_stopped_keeps_nothing(page: Page, whole: Whole) -> 
 async def test_one_run_at_a_time_and_not_too_large(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def settle(turn: Turn) -> None: ...
-
     one = EvalRunner(
-        open_context=whole.services.eval_context,
-        deployments=lambda: whole.services.deployments,
+        context=whole.services.eval_context,
         folder=FOLDER / "evaluations",
         run_store=RunStore(tmp_path),
-        settle=settle,
+        charges=whole.services.storage.charges,
     )
     begun = asyncio.Event()
 

@@ -62,7 +62,7 @@ async def test_how_long_a_deployment_took_is_drawn_by_the_hour(page: Page, locke
     await sign_in(page, locked, "operator")
     await page.goto(f"{locked.url}/studio/deployments")
     await expect(page.get_by_text("Nothing was asked of it in these 24 hours")).to_have_count(3)
-    elsewhere = Latency(locked.services.redis)
+    elsewhere = Latency(locked.services.storage.redis)
     async with elsewhere.keeping():
         elsewhere.took("first_delta_seconds", "demo-chat", 0.4)
         elsewhere.took("call_seconds", "demo-chat", 2.0)

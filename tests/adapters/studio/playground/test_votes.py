@@ -33,7 +33,7 @@ async def test_a_vote_is_given_changed_and_counted_once(page: Page, whole: Whole
     await expect(winner).to_be_visible()
     await expect(templates.get_by_role("row", name=re.compile("0 0 1 0 1"))).to_be_visible()
     await expect(page.get_by_role("heading", name="Deployments")).to_have_count(0)
-    (vote,) = await whole.services.votes.all()
+    (vote,) = await whole.services.storage.votes.all()
     assert [side.deployment for side in vote.sides] == ["demo-chat", "demo-chat"]
 
 

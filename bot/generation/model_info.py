@@ -9,6 +9,7 @@ from bot.domain.turns import Deployment, Turn
 from bot.generation.prompt_builder import TokenBudget
 from bot.llm.catalog.catalog import families
 from bot.llm.openai import images
+from bot.llm.protocol import Model
 from bot.llm.routing.router import Gateway
 from bot.storage.usage.quota import OUTPUT_TOKENS
 
@@ -20,15 +21,20 @@ budget holds only as far as an answer ends. Models that reason spend most of it 
 
 
 class ModelInfo:
-    """Asks the gateway anew each time: deployments come and go while a process runs.
+    """Reads the gateway at each call, because deployments come and go while a process runs.
 
-    `counts`: texts are weighed by a vocabulary.
+    `model` answers by those deployments. `counts` says that tokens are counted with the model's vocabulary.
     """
 
     def __init__(self, gateway: Gateway, limits: Limits | None = None, *, counts: bool = False) -> None:
+        self.model: Model = gateway
         self._gateway = gateway
         self._counts = counts
         self._budgeted = any(one.measure != "requests" for one in (limits or Limits()).every)
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Every deployment, of every capability."""
+        return self._gateway.every()
 
     def chat_deployments(self) -> tuple[Deployment, ...]:
         """The chat deployments."""

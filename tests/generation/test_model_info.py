@@ -2,9 +2,9 @@
 
 import pytest
 
-from bot.conversation.model_info import ModelInfo
 from bot.domain.limits import read
 from bot.domain.prompts import Template
+from bot.generation.model_info import ModelInfo
 from tests.llm.scripted import Scripted, named, over
 
 CHAT = Template(name="assistant", digest="0" * 12, system="Be kind.")

@@ -1,0 +1,34 @@
+"""What surrounds one answer: how it is shown, where files and the thread come from, how it is stopped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.conversation.thread_context import Context, nothing_before
+from bot.domain.prompts import Image
+from bot.files.attachments import Fetch
+from bot.generation.completion import Show
+from bot.generation.images import ImageProgress
+from bot.generation.turn_builder import Stop
+from bot.llm.protocol import OnPartialImage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerContext:
+    """How one answer is shown and stopped, and where its files and thread come from.
+
+    `on_partial_image` shows a picture while it is drawn, where the platform can. `given` are pictures that come
+    with the message and need no download. `erasures` is that of the claim.
+    """
+
+    show: Show
+    fetch: Fetch
+    stop: Stop
+    read_thread: Context = nothing_before
+    on_partial_image: OnPartialImage | None = None
+    given: Sequence[Image] = ()
+    erasures: str = "0"
+
+    @property
+    def image_progress(self) -> ImageProgress:
+        """Where a picture is shown while it is drawn."""
+        return ImageProgress(show=self.show, stop=self.stop, on_partial_image=self.on_partial_image)

@@ -1,0 +1,98 @@
+"""Where the parts of a prompt come from: templates, examples, passages, and pictures of the conversation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from bot.domain.events import MessageReceived
+from bot.domain.prompts import Embed, Example, Image, Match, Template
+from bot.knowledge.retrieval import Retriever
+from bot.prompts import examples
+from bot.prompts.library import LoadedPrompts, PromptLibrary
+from bot.storage.conversations.turns import Turns
+
+
+class PromptSources(Protocol):
+    """What the engine and evaluations read the parts of a prompt from."""
+
+    def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
+        """The active templates; for a message, with those that its conversation tries."""
+        ...
+
+    async def examples(self, template: Template, question: str) -> Sequence[Example]:
+        """The few-shot examples to show with a question."""
+        ...
+
+    async def passages(self, template: Template, question: str) -> Sequence[str]:
+        """The passages of the template's texts that are nearest to a question."""
+        ...
+
+    async def image(self, conversation: str, ref: str) -> Image | None:
+        """A stored picture of a conversation, with its bytes; None once it has expired."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPrompts:
+    """The files of prompts/ and what was published over them. Implements PromptSources."""
+
+    library: PromptLibrary
+    retriever: Retriever
+    turns: Turns
+
+    def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
+        """The active templates; for a message, with those that its conversation tries."""
+        return self.library.registry.templates(received)
+
+    async def examples(self, template: Template, question: str) -> Sequence[Example]:
+        """The few-shot examples to show with a question."""
+        return await self.library.choose(template, question)
+
+    async def passages(self, template: Template, question: str) -> Sequence[str]:
+        """The passages of the template's texts that are nearest to a question."""
+        return await self.retriever.retrieve(template, question)
+
+    async def image(self, conversation: str, ref: str) -> Image | None:
+        """A stored picture of a conversation."""
+        return await self.turns.image(conversation, ref)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePrompts:
+    """The files of prompts/ alone, without any storage. Implements PromptSources."""
+
+    files: LoadedPrompts
+    embed: Embed
+
+    def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
+        """The templates of the files."""
+        return self.files.templates
+
+    async def examples(self, template: Template, question: str) -> Sequence[Example]:
+        """The few-shot examples to show with a question."""
+        pool = self.files.pools.get(template.pool or "", ())
+        return await examples.choose(template, pool, question, self.embed)
+
+    async def passages(self, template: Template, question: str) -> Sequence[str]:
+        """The passages of the template's texts that are nearest to a question."""
+        return await Retriever(self.files.texts, self.embed).retrieve(template, question)
+
+    async def image(self, conversation: str, ref: str) -> Image | None:
+        """No conversation has pictures here."""
+        return None
+
+
+class SingleTemplate:
+    """Answers everything by one template; all else is that of `sources`. Implements PromptSources."""
+
+    def __init__(self, sources: PromptSources, template: Template) -> None:
+        self._only = (replace(template, match=Match(default=True)),)
+        self.examples = sources.examples
+        self.passages = sources.passages
+        self.image = sources.image
+
+    def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
+        """The one template."""
+        return self._only

@@ -1,0 +1,36 @@
+"""Reserves what an answer may take, before it is asked for."""
+
+from collections.abc import Sequence
+
+from bot.domain.prompts import Prompt
+from bot.generation.model_info import ModelInfo
+from bot.generation.turn_builder import TurnBuilder
+from bot.storage.usage.quota import Estimate, QuotaLedger, estimate
+
+
+class Reservations:
+    """Reserves against rate limits and budgets. Its methods raise Refused and StateUnavailable."""
+
+    def __init__(self, ledger: QuotaLedger, model_info: ModelInfo) -> None:
+        self._ledger = ledger
+        self._model_info = model_info
+
+    async def reserve(self, builder: TurnBuilder, *prompts: Prompt, more: bool = False) -> None:
+        """Reserve what these prompts may take; `more` in a turn that has reserved already.
+
+        That a budget is nearly used up is noted under the answer.
+        """
+        info = self._model_info
+        estimates = [
+            estimate(prompt, info.estimate_usd(prompt), info.image_tokens(prompt)) for prompt in prompts
+        ]
+        await self._reserve(builder, estimates, more=more)
+
+    async def spend(self, builder: TurnBuilder, usd: float) -> None:
+        """Reserve what a call of a tool costs."""
+        await self._reserve(builder, [Estimate(usd=usd)], more=True)
+
+    async def _reserve(self, builder: TurnBuilder, estimates: Sequence[Estimate], *, more: bool) -> None:
+        notice = await self._ledger.reserve(builder.received, builder.event, estimates, more=more)
+        builder.reserved = True
+        builder.notes += [notice] if notice else []
