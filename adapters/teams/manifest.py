@@ -4,15 +4,18 @@ import io
 import json
 import uuid
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image, ImageDraw
+
+from bot.domain.adapter import MenuEntry
 
 VERSION = "1.29"
 """Of the manifest schema: the first that has commands by slash, whose answers only one person sees."""
 PLAIN = "1.25"
 """For clouds of Microsoft whose Teams knows no newer one."""
-APP_VERSION = "1.1.0"
+APP_VERSION = "1.2.0"
 """To be raised with each change of the manifest: else Teams takes the package for the one that it has."""
 ACCENT = "#4F46E5"
 
@@ -21,23 +24,12 @@ _WORDS = (
     "organisation's own Azure OpenAI deployments, keeps the thread of a conversation, and draws pictures. "
     "Write help to see what it can do."
 )
-_COMMANDS = [
-    ("help", "What I can do, and how to ask for it"),
-    ("settings", "Choose how I answer, and which model does"),
-    ("usage", "What you have used today, and your limits"),
-    ("reset", "Begin anew: I no longer see what was said here"),
-    ("forget", "Delete what I keep about you"),
-]
+_SETTINGS = ("settings", "Choose how I answer, and which model does")
+_SUMMARY = ("summarise this thread", "What was said, as far as I may read it")
 _STARTERS = [
     ("Draw a picture", "A red bicycle, for example", "/image a red bicycle"),
     ("Summarise a text", "Paste it, or attach a file", "Summarise this in three sentences: "),
     ("Translate", "Into the language that you name", "Translate into French: "),
-]
-_TOGETHER = [
-    *_COMMANDS[:4],
-    ("summarise this thread", "What was said, as far as I may read it"),
-    ("follow", "Answer in this channel's threads without a mention, too"),
-    ("mention-only", "Answer only where I am mentioned"),
 ]
 _EXTENSION = [
     ("sent", "What did you send?", "What went to the model for this answer", "message"),
@@ -47,10 +39,20 @@ _ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
 """Resource-specific consent: an owner of the team or chat gives it when the app is added there."""
 
 
-def package(app_id: str, public_host: str, all_messages: bool = False, plain: bool = False) -> bytes:
+def package(
+    app_id: str,
+    public_host: str,
+    commands: Sequence[MenuEntry],
+    *,
+    all_messages: bool = False,
+    plain: bool = False,
+) -> bytes:
     """A zip with the manifest and both icons; `public_host` is the bot's host name, without a scheme."""
     out = io.BytesIO()
-    told = json.dumps(manifest(app_id, public_host, all_messages, plain), indent=2) + "\n"
+    told = (
+        json.dumps(manifest(app_id, public_host, commands, all_messages=all_messages, plain=plain), indent=2)
+        + "\n"
+    )
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("manifest.json", told)
         archive.writestr("color.png", _png(_color()))
@@ -59,7 +61,12 @@ def package(app_id: str, public_host: str, all_messages: bool = False, plain: bo
 
 
 def manifest(
-    app_id: str, public_host: str, all_messages: bool = False, plain: bool = False
+    app_id: str,
+    public_host: str,
+    commands: Sequence[MenuEntry],
+    *,
+    all_messages: bool = False,
+    plain: bool = False,
 ) -> dict[str, Any]:
     """The manifest; its own id follows from the bot's, so that a new package updates the old app.
 
@@ -88,7 +95,7 @@ def manifest(
         },
         "icons": {"color": "color.png", "outline": "outline.png"},
         "accentColor": ACCENT,
-        "bots": [_bot(app_id, plain)],
+        "bots": [_bot(app_id, commands, plain)],
         "composeExtensions": [{"botId": app_id, "commands": [_dialog(*command) for command in _EXTENSION]}],
         "permissions": ["identity", "messageTeamMembers"],
         "validDomains": [public_host],
@@ -96,8 +103,10 @@ def manifest(
     }
 
 
-def _bot(app_id: str, plain: bool) -> dict[str, Any]:
+def _bot(app_id: str, commands: Sequence[MenuEntry], plain: bool) -> dict[str, Any]:
     starters = [_starter(*one, plain) for one in _STARTERS]
+    alone = [(one.name, one.description) for one in commands if not one.channels_only]
+    together = [(one.name, one.description) for one in commands if one.channels_only]
     return {
         "botId": app_id,
         "scopes": ["personal", "team", "groupChat"],
@@ -105,11 +114,11 @@ def _bot(app_id: str, plain: bool) -> dict[str, Any]:
         "isNotificationOnly": False,
         **({} if plain else {"supportsTargetedMessages": True}),
         "commandLists": [
-            {"scopes": ["personal"], "commands": [*starters, *map(_command, _COMMANDS)]},
+            {"scopes": ["personal"], "commands": [*starters, *map(_command, [_SETTINGS, *alone])]},
             {
                 "scopes": ["team", "groupChat"],
                 **({} if plain else {"triggers": ["mention", "slash"]}),
-                "commands": [*map(_command, _TOGETHER)],
+                "commands": [*map(_command, [*alone, _SETTINGS, _SUMMARY, *together])],
             },
         ],
     }

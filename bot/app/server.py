@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from adapters.studio import StudioAdapter, StudioServices
 from adapters.terminal import TerminalAdapter
 from bot.app import capacity
 from bot.app.health import Health
+from bot.app.platforms import PLATFORMS
 from bot.app.services import Services, open_services
 from bot.app.settings import Settings, is_loopback, outdated
 from bot.conversation.playground import Playground
@@ -46,48 +47,12 @@ _BODY_BYTES = 8 * 1024 * 1024
 def find_adapters(services: Services) -> list[Adapter]:
     """The adapters of the platforms that are set up, and the studio where it is safe."""
     settings = services.settings
-    found: list[Adapter] = []
-    if settings.slack:
-        from adapters.slack import SlackAdapter
-
-        found.append(
-            SlackAdapter(
-                bot_token=settings.slack_bot_token,
-                signing_secret=settings.slack_signing_secret,
-                app_token=settings.slack_app_token,
-                api_url=settings.slack_api_url,
-                client_id=settings.slack_client_id or "",
-                client_secret=settings.slack_client_secret,
-                limiter=services.storage.limiter if settings.slack_is_limited else None,
-                self_service=services.personal_data,
-                secrets=services.storage.secret_store,
-            )
-        )
-    if settings.teams:
-        found.append(_teams(services))
+    found = [platform.adapter(services) for platform in PLATFORMS if platform.is_set_up(settings)]
     if settings.studio_is_open:
         found.append(_studio(services))
     else:
         log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
     return found
-
-
-def _teams(services: Services) -> Adapter:
-    from adapters.teams import Cloud, TeamsAdapter
-
-    settings = services.settings
-    return TeamsAdapter(
-        app_id=settings.microsoft_app_id or "",
-        app_password=settings.microsoft_app_password,
-        app_type=settings.microsoft_app_type,
-        tenant_id=settings.microsoft_app_tenant_id,
-        authenticate=settings.parley_teams_auth == "on",
-        certificate_path=settings.microsoft_app_certificate_path,
-        tenants=settings.teams_tenants,
-        sensitivity=settings.parley_teams_sensitivity,
-        self_service=services.personal_data,
-        cloud=Cloud.us_government() if settings.parley_teams_cloud == "us-government" else Cloud(),
-    )
 
 
 def _studio(services: Services) -> StudioAdapter:
@@ -250,8 +215,10 @@ def _greet(services: Services, adapters: Sequence[Adapter], port: int) -> None:
     """Tell the person who started it where everything is."""
     host = "localhost" if is_loopback(services.settings.host) else services.settings.host
     at = f"http://{host}:{port}"
-    where = {"studio": f"{at}/", "slack": f"{at}/slack/events", "teams": f"{at}/api/messages"}
-    lines = [f"  {adapter.name:<8} {where[adapter.name]}" for adapter in adapters if adapter.name in where]
+    paths = {"studio": "/", **{platform.name: platform.path for platform in PLATFORMS}}
+    lines = [
+        f"  {adapter.name:<8} {at}{paths[adapter.name]}" for adapter in adapters if adapter.name in paths
+    ]
     lines.append(f"  {'health':<8} {at}/readyz   metrics {at}/metrics")
     model = ", ".join(one.name for one in services.deployments)
     print("Parley is running.", *lines, f"  {'models':<8} {model}", sep="\n", flush=True)
@@ -295,15 +262,8 @@ async def check(settings: Settings) -> list[CheckResult]:
 
 
 def _absent(settings: Settings) -> list[CheckResult]:
-    platforms: Mapping[str, tuple[bool, str]] = {
-        "slack": (
-            settings.slack,
-            "not set up: SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET make it answer there",
-        ),
-        "teams": (settings.teams, "not set up: MicrosoftAppId and MicrosoftAppPassword make it answer there"),
-    }
     return [
-        CheckResult(level="ok", subject=name, words=words)
-        for name, (present, words) in platforms.items()
-        if not present
+        CheckResult(level="ok", subject=platform.name, words=platform.how_to_set_up)
+        for platform in PLATFORMS
+        if not platform.is_set_up(settings)
     ]

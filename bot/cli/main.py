@@ -222,6 +222,7 @@ def manifest_teams(
     from urllib.parse import urlsplit
 
     from adapters.teams.manifest import package
+    from bot.conversation.commands import registry
 
     settings = load_settings()
     app_id, url = app_id or settings.microsoft_app_id, url or settings.parley_public_url
@@ -233,7 +234,7 @@ def manifest_teams(
             "The package names the bot's host: give --url https://your-host or set PARLEY_PUBLIC_URL."
         )
     try:
-        out.write_bytes(package(app_id, host, all_messages, plain))
+        out.write_bytes(package(app_id, host, registry.menu(), all_messages=all_messages, plain=plain))
     except OSError as error:
         raise ConfigError(f"{out} can't be written: {error.strerror}") from None
     typer.echo(f"Wrote {out}. Upload it in Teams: Apps, Manage your apps, Upload an app.")

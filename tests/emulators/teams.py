@@ -19,6 +19,7 @@ from aiohttp import web
 
 from adapters.teams.activities.parser import FILE
 from adapters.teams.manifest import manifest
+from bot.conversation.commands.registry import menu
 from tests.adapters.teams.test_manifest import problems
 from tests.emulators import teams_page
 from tests.simulators.teams import BOT, TeamsSimulator
@@ -529,7 +530,13 @@ async def probe(http: aiohttp.ClientSession, service: str, conversation: str) ->
 def packages() -> None:
     """Every manifest that `parley manifest teams` writes is valid by the schema that Microsoft publishes."""
     for all_messages, plain in itertools.product((False, True), repeat=2):
-        one = manifest("11111111-2222-4333-8444-555555555555", "bot.example.com", all_messages, plain)
+        one = manifest(
+            "11111111-2222-4333-8444-555555555555",
+            "bot.example.com",
+            menu(),
+            all_messages=all_messages,
+            plain=plain,
+        )
         assert (found := problems(one)) == [], found
     saw("four manifests that are valid by Microsoft's schemas")
 

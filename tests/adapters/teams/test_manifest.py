@@ -13,20 +13,20 @@ import pytest
 from PIL import Image
 
 from adapters.teams.manifest import PLAIN, VERSION, manifest, package
-from bot.conversation.commands.registry import COMMANDS
+from bot.conversation.commands.registry import COMMANDS, menu
 from tests.support.patience import PATIENCE_S
 
 APP_ID = "11111111-2222-4333-8444-555555555555"
 
 
 def opened() -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO(package(APP_ID, "bot.example.com")))
+    return zipfile.ZipFile(io.BytesIO(package(APP_ID, "bot.example.com", menu())))
 
 
 def test_the_package_holds_the_manifest_and_both_icons() -> None:
     with opened() as archive:
         assert sorted(archive.namelist()) == ["color.png", "manifest.json", "outline.png"]
-        assert json.loads(archive.read("manifest.json")) == manifest(APP_ID, "bot.example.com")
+        assert json.loads(archive.read("manifest.json")) == manifest(APP_ID, "bot.example.com", menu())
 
 
 @pytest.mark.parametrize(("name", "side"), [("color.png", 192), ("outline.png", 32)])
@@ -39,7 +39,7 @@ def test_the_icons_have_the_sizes_that_teams_asks_for(name: str, side: int) -> N
 
 
 def test_the_bot_serves_every_scope_and_takes_files() -> None:
-    (bot,) = manifest(APP_ID, "bot.example.com")["bots"]
+    (bot,) = manifest(APP_ID, "bot.example.com", menu())["bots"]
     assert bot["botId"] == APP_ID
     assert set(bot["scopes"]) == {"personal", "team", "groupChat"}
     assert bot["supportsFiles"]
@@ -47,12 +47,14 @@ def test_the_bot_serves_every_scope_and_takes_files() -> None:
 
 
 def test_a_new_package_updates_the_same_app_and_another_bot_is_another_app() -> None:
-    assert manifest(APP_ID, "a.example.com")["id"] == manifest(APP_ID, "b.example.com")["id"]
-    assert manifest(APP_ID, "a.example.com")["id"] != manifest("another", "a.example.com")["id"]
+    assert manifest(APP_ID, "a.example.com", menu())["id"] == manifest(APP_ID, "b.example.com", menu())["id"]
+    assert (
+        manifest(APP_ID, "a.example.com", menu())["id"] != manifest("another", "a.example.com", menu())["id"]
+    )
 
 
 def test_the_manifest_is_within_the_published_limits() -> None:
-    one: dict[str, Any] = manifest(APP_ID, "bot.example.com")
+    one: dict[str, Any] = manifest(APP_ID, "bot.example.com", menu())
     assert one["manifestVersion"] == VERSION
     assert len(one["name"]["short"]) <= 30
     assert len(one["name"]["full"]) <= 100
@@ -63,7 +65,7 @@ def test_the_manifest_is_within_the_published_limits() -> None:
 
 
 def test_what_a_group_finds_by_a_slash_are_words_that_the_bot_knows() -> None:
-    (bot,) = manifest(APP_ID, "bot.example.com")["bots"]
+    (bot,) = manifest(APP_ID, "bot.example.com", menu())["bots"]
     assert bot["supportsTargetedMessages"]
     alone, together = bot["commandLists"]
     assert together["triggers"] == ["mention", "slash"]
@@ -75,7 +77,7 @@ def test_what_a_group_finds_by_a_slash_are_words_that_the_bot_knows() -> None:
 
 
 def test_the_menus_that_the_reception_serves_are_offered() -> None:
-    (extension,) = manifest(APP_ID, "bot.example.com")["composeExtensions"]
+    (extension,) = manifest(APP_ID, "bot.example.com", menu())["composeExtensions"]
     assert extension["botId"] == APP_ID
     offered = {command["id"]: command["context"] for command in extension["commands"]}
     assert offered == {"sent": ["message"], "settings": ["compose"]}
@@ -83,12 +85,14 @@ def test_the_menus_that_the_reception_serves_are_offered() -> None:
 
 
 def test_every_message_is_asked_for_only_by_who_wants_it() -> None:
-    assert "authorization" not in manifest(APP_ID, "bot.example.com")
-    everything = manifest(APP_ID, "bot.example.com", all_messages=True)
+    assert "authorization" not in manifest(APP_ID, "bot.example.com", menu())
+    everything = manifest(APP_ID, "bot.example.com", menu(), all_messages=True)
     asked = everything["authorization"]["permissions"]["resourceSpecific"]
     assert {one["name"] for one in asked} == {"ChannelMessage.Read.Group", "ChatMessage.Read.Chat"}
     assert everything["webApplicationInfo"]["id"] == APP_ID
-    with zipfile.ZipFile(io.BytesIO(package(APP_ID, "bot.example.com", all_messages=True))) as archive:
+    with zipfile.ZipFile(
+        io.BytesIO(package(APP_ID, "bot.example.com", menu(), all_messages=True))
+    ) as archive:
         assert json.loads(archive.read("manifest.json")) == everything
 
 
@@ -126,7 +130,7 @@ def problems(one: dict[str, Any]) -> list[str]:
 )
 @pytest.mark.parametrize(("all_messages", "plain"), [(False, False), (True, True)])
 def test_the_manifest_is_valid_by_microsofts_schema(all_messages: bool, plain: bool) -> None:
-    one = manifest(APP_ID, "bot.example.com", all_messages, plain)
+    one = manifest(APP_ID, "bot.example.com", menu(), all_messages=all_messages, plain=plain)
     assert one["manifestVersion"] == (PLAIN if plain else VERSION)
     assert problems(one) == []
     assert problems({**one, "accentColor": "blue", "surprise": 1})

@@ -1,0 +1,86 @@
+"""The platforms that people reach the bot on. A new one is an adapter, its settings and an entry in PLATFORMS."""
+
+from typing import Protocol
+
+from bot.app.services import Services
+from bot.app.settings import Settings
+from bot.domain.adapter import Adapter
+
+
+class Platform(Protocol):
+    """A platform: whether it is set up, and the adapter that speaks to it."""
+
+    name: str
+    path: str
+    """Where the platform sends its events, below the bot's address."""
+    how_to_set_up: str
+
+    def is_set_up(self, settings: Settings) -> bool:
+        """Whether the settings are there; a part of them is an error of `Settings`."""
+        ...
+
+    def adapter(self, services: Services) -> Adapter:
+        """The adapter, not yet connected. Raises ConfigError."""
+        ...
+
+
+class SlackPlatform:
+    """Slack, by HTTP or Socket Mode."""
+
+    name = "slack"
+    path = "/slack/events"
+    how_to_set_up = "not set up: set SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET to connect it"
+
+    def is_set_up(self, settings: Settings) -> bool:
+        """With a token, or with an app that workspaces install."""
+        return settings.slack
+
+    def adapter(self, services: Services) -> Adapter:
+        """The adapter; its packages are imported only where it is set up."""
+        from adapters.slack import SlackAdapter
+
+        settings, storage = services.settings, services.storage
+        return SlackAdapter(
+            bot_token=settings.slack_bot_token,
+            signing_secret=settings.slack_signing_secret,
+            app_token=settings.slack_app_token,
+            api_url=settings.slack_api_url,
+            client_id=settings.slack_client_id or "",
+            client_secret=settings.slack_client_secret,
+            limiter=storage.limiter if settings.slack_is_limited else None,
+            self_service=services.personal_data,
+            secrets=storage.secret_store,
+        )
+
+
+class TeamsPlatform:
+    """Microsoft Teams."""
+
+    name = "teams"
+    path = "/api/messages"
+    how_to_set_up = "not set up: set MicrosoftAppId and MicrosoftAppPassword to connect it"
+
+    def is_set_up(self, settings: Settings) -> bool:
+        """With the id of an app."""
+        return settings.teams
+
+    def adapter(self, services: Services) -> Adapter:
+        """The adapter; its packages are imported only where it is set up."""
+        from adapters.teams import Cloud, TeamsAdapter
+
+        settings = services.settings
+        return TeamsAdapter(
+            app_id=settings.microsoft_app_id or "",
+            app_password=settings.microsoft_app_password,
+            app_type=settings.microsoft_app_type,
+            tenant_id=settings.microsoft_app_tenant_id,
+            authenticate=settings.parley_teams_auth == "on",
+            certificate_path=settings.microsoft_app_certificate_path,
+            tenants=settings.teams_tenants,
+            sensitivity=settings.parley_teams_sensitivity,
+            self_service=services.personal_data,
+            cloud=Cloud.us_government() if settings.parley_teams_cloud == "us-government" else Cloud(),
+        )
+
+
+PLATFORMS: tuple[Platform, ...] = (SlackPlatform(), TeamsPlatform())
