@@ -3,7 +3,8 @@
 # make check      what CI runs: format, lint, types, imports, every test with coverage
 #
 # make venv       only the virtual environment for development, .venv (PYTHON=... chooses the Python)
-# make lock       resolves both lock files again, with uv; what they pin stays unless it no longer fits
+# make docs       builds the documentation site, build/docs/site; a broken link is an error
+# make lock       resolves the lock files again, with uv; what they pin stays unless it no longer fits
 # make lint       ruff's findings            make format     ruff rewrites
 # make types      pyright, strict            make imports    who may import whom
 # make emulators  drives Parley through third-party emulators of Slack, Teams and Azure OpenAI
@@ -44,7 +45,7 @@ test: venv
 	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(SUITE)
 
 .PHONY: check
-check: venv
+check: venv docs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
@@ -74,6 +75,12 @@ types: venv
 imports: venv
 	@$(BIN)/lint-imports --no-logo
 
+.PHONY: docs
+docs:
+	@.ci/install.sh requirements-docs.lock
+	@.venv-docs/bin/python .ci/pages.py
+	@.venv-docs/bin/zensical build --strict --config-file build/docs/zensical.toml
+
 .PHONY: emulators
 emulators: venv
 	@$(BIN)/python -m tests.emulators
@@ -90,14 +97,14 @@ chaos: venv
 fuzz: venv
 	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
-	--no-header pyproject.toml
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header
 .PHONY: lock
 lock:
-	@$(LOCK) --group dev --output-file requirements-dev.lock
-	@$(LOCK) --group build --constraint requirements-dev.lock --output-file requirements.lock
+	@$(LOCK) pyproject.toml --group dev --output-file requirements-dev.lock
+	@$(LOCK) pyproject.toml --group build --constraint requirements-dev.lock --output-file requirements.lock
+	@$(LOCK) --group docs --output-file requirements-docs.lock
 
 .PHONY: clean
 clean:
-	@rm -rf .venv .coverage* .pytest_cache .hypothesis .ruff_cache .import_linter_cache .grimp_cache dist build
+	@rm -rf .venv .venv-docs .coverage* .pytest_cache .hypothesis .ruff_cache .import_linter_cache .grimp_cache dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

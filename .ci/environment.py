@@ -1,4 +1,4 @@
-"""Looks at a virtual environment before something is installed: environment.py LOCK FOLDER
+"""Looks at a virtual environment before something is installed: environment.py LOCK ENVIRONMENT
 
 Run by the environment's own Python. Prints the number of packages that the lock adds or changes. Where the
 environment can't be repaired by installing, prints the reason instead and exits with 3.
@@ -48,9 +48,9 @@ def damage(distribution):
     return None
 
 
-def moved(folder):
+def moved(environment):
     """Whether the programs of this environment start a Python somewhere else: it was moved or copied."""
-    expected = str(Path(folder, ".venv", "bin"))
+    expected = str(Path(environment, "bin"))
     for program in Path(sys.prefix, "bin").glob("pip*"):
         start = program.read_bytes()[:1024].decode("utf-8", "replace")
         if "python" in start and expected not in start:
@@ -59,8 +59,8 @@ def moved(folder):
 
 
 def main():
-    lock, folder = sys.argv[1:]
-    if moved(folder):
+    lock, environment = sys.argv[1:]
+    if moved(environment):
         print("was made in another folder")
         return 3
     installed = {}

@@ -1,12 +1,16 @@
 #!/bin/sh
 # Makes .venv from a lock file, with the checkout itself in it: install.sh LOCK
+# The lock of the documentation makes .venv-docs, without the checkout.
 # Does nothing when that has been done. PYTHON names the Python to use; left out, the newest one here is used.
 #
 # The lock holds every requirement with its hash, so nothing is resolved (--no-deps): any pip since 22.3 installs
 # the same. uv is used where it is on PATH; it takes seconds where pip takes minutes.
 set -eu
 lock=$1
-venv=.venv
+case $lock in
+    *-docs.lock) venv=.venv-docs ;;
+    *) venv=.venv ;;
+esac
 log=$venv/install.log
 here=$(pwd -P)
 # Settings of other projects that would lead elsewhere.
@@ -28,10 +32,11 @@ has_uv() { uv --version >/dev/null 2>&1; }
 # What has to be the same for the environment to count as made.
 fingerprint() { { cat "$1" pyproject.toml .ci/install.sh; echo "$here"; } | cksum; }
 
-# The stamp of a lock: requirements.lock makes .run, requirements-dev.lock makes .dev.
+# The stamp of a lock: requirements.lock makes .run, requirements-dev.lock .dev, requirements-docs.lock .docs.
 stamp_of() {
     case $1 in
         *-dev.lock) echo "$venv/.dev" ;;
+        *-docs.lock) echo "$venv/.docs" ;;
         *) echo "$venv/.run" ;;
     esac
 }
@@ -113,7 +118,7 @@ is_usable() {
 
 # Whether installing into the environment gives a whole one: not after a move or an interrupted install.
 is_sound() {
-    if count=$("$venv/bin/python" -I .ci/environment.py "$lock" "$here" 2>/dev/null); then
+    if count=$("$venv/bin/python" -I .ci/environment.py "$lock" "$here/$venv" 2>/dev/null); then
         has_uv || "$venv/bin/python" -m pip --version >/dev/null 2>&1 && return 0
         reason="has no pip"
     else
@@ -146,16 +151,19 @@ progress() {
     return "$status"
 }
 
+# The generator of the documentation reads files and imports nothing of the checkout.
+with_checkout() { [ "$venv" = .venv ]; }
+
 install_by_uv() {
-    uv pip install --python "$venv/bin/python" --require-hashes --no-deps -r "$lock" &&
-        uv pip install --python "$venv/bin/python" --quiet --no-build-isolation --no-deps -e .
+    uv pip install --python "$venv/bin/python" --require-hashes --no-deps -r "$lock" || return
+    ! with_checkout || uv pip install --python "$venv/bin/python" --quiet --no-build-isolation --no-deps -e .
 }
 
 install_by_pip() {
     waiting=""
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || { explain; return 1; }
     { "$venv/bin/python" -m pip install --progress-bar off --require-hashes --no-deps -r "$lock" 2>&1 &&
-        "$venv/bin/python" -m pip install --quiet --no-build-isolation --no-deps -e . 2>&1
+        { ! with_checkout || "$venv/bin/python" -m pip install --quiet --no-build-isolation --no-deps -e . 2>&1; }
         echo "exit $?"; } | tee "$log" | progress && return
     say ""
     grep -v '^Collecting \|^Processing \|^ *Downloading \|^ *Using cached \|^Requirement already \|^exit \|Retrying (' "$log" >&2 || :
@@ -203,5 +211,5 @@ else
     install_by_pip
 fi
 # The development lock holds everything that the other one holds.
-fingerprint requirements.lock > "$venv/.run"
-case $lock in *-dev.lock) fingerprint "$lock" > "$venv/.dev" ;; esac
+! with_checkout || fingerprint requirements.lock > "$venv/.run"
+fingerprint "$lock" > "$(stamp_of "$lock")"

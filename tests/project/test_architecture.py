@@ -20,6 +20,8 @@ SKIPPED = {
     ".git",
     ".hypothesis",
     ".venv",
+    ".venv-docs",
+    "build",
     ".parley",
     "node_modules",
     "__pycache__",
@@ -167,7 +169,7 @@ def test_the_tree_names_no_path_of_a_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-docs.lock"])
 def test_the_lock_names_no_index_and_pins_everything(name: str) -> None:
     lock = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in lock

@@ -1,6 +1,7 @@
 """Documents: their links resolve, and the files, settings and commands that they name exist."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,11 @@ def test_pre_commit_runs_the_project_s_own_tools() -> None:
         lock = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
         package = {"lint-imports": "import-linter"}.get(tool, tool)
         assert re.search(rf"^{package}(\[\w+\])?==", lock, re.MULTILINE), tool
+
+
+def test_the_site_has_every_document_in_its_navigation() -> None:
+    """Strict mode does not ask for that: a page that nothing leads to is found by searching only."""
+    config = tomllib.loads((ROOT / "docs" / "zensical.toml").read_text(encoding="utf-8"))
+    pages = set(re.findall(r"'([\w./-]+\.md)'", str(config["project"]["nav"])))
+    decisions = set((ROOT / "docs" / "decisions").glob("[0-9]*.md"))  # their own list leads to them
+    assert pages == {str(path.relative_to(ROOT)) for path in set(DOCUMENTS) - decisions}

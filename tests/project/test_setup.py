@@ -63,9 +63,9 @@ class Checkout:
         assert "Traceback" not in run.stdout
         return run.returncode, run.stdout
 
-    def has(self, module: str) -> bool:
+    def has(self, module: str, environment: str = ".venv") -> bool:
         """Whether the environment can import it."""
-        command = [self.folder / ".venv/bin/python", "-c", f"import {module}"]
+        command = [self.folder / environment / "bin/python", "-c", f"import {module}"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
@@ -127,6 +127,20 @@ def test_each_lock_installs_what_is_missing_and_then_nothing(
     assert checkout.has("gamma")
     assert checkout.install("requirements-dev.lock") == (0, "")
     assert checkout.install() == (0, "")  # what runs Parley came with it
+
+
+def test_the_documentation_has_an_environment_of_its_own(checkout: Checkout) -> None:
+    """Its packages stay out of .venv, and the checkout is not installed beside them."""
+    lock = wheels.wheel(checkout.packages, "generator")
+    (checkout.folder / "requirements-docs.lock").write_text(lock, encoding="utf-8")
+    (checkout.folder / "backend.py").write_text("raise SystemExit('not here')", encoding="utf-8")
+    code, received = checkout.install("requirements-docs.lock")
+    assert code == 0, received
+    assert "Making an environment in .venv-docs" in received
+    assert "Installing 1 package of requirements-docs.lock into .venv-docs" in received
+    assert checkout.has("generator", ".venv-docs")
+    assert not (checkout.folder / ".venv").exists()
+    assert checkout.install("requirements-docs.lock") == (0, "")
 
 
 def test_a_new_lock_is_installed(checkout: Checkout) -> None:
