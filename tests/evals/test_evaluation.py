@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import sys
-import textwrap
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -497,8 +496,8 @@ def test_a_folder_without_evaluations_says_where_they_go(parley: Run_, tmp_path:
 
 def test_the_example_of_the_prompts_readme_is_read(tmp_path: Path) -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"\n    templates: \[support\].*\n(?:(?:    .*)?\n)+", readme)
+    example = re.search(r"^```yaml\n(templates: .*?)^```$", readme, re.MULTILINE | re.DOTALL)
     assert example is not None
-    (case,) = read(tmp_path, textwrap.dedent(example[0]))
+    (case,) = read(tmp_path, example[1])
     assert case.checks.rubric
     assert case.checks.similarity is not None

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import textwrap
 import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -96,9 +95,9 @@ def test_what_is_imported_is_a_declared_dependency() -> None:
 
 def test_the_example_of_the_prompts_readme_loads(tmp_path: Path) -> None:
     readme = (ROOT / "prompts" / "README.md").read_text(encoding="utf-8")
-    example = re.search(r"\n    ---\n(?:(?:    .*)?\n)+", readme)
+    example = re.search(r"^```yaml\n(---\n.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     assert example is not None
-    (tmp_path / "haiku.prompty").write_text(textwrap.dedent(example[0]).strip("\n") + "\n", encoding="utf-8")
+    (tmp_path / "haiku.prompty").write_text(example[1], encoding="utf-8")
     (tmp_path / "assistant.prompty").write_text(
         "---\nmetadata: {parley: {match: {default: true}}}\n---\nHi.", encoding="utf-8"
     )
