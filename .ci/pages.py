@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "docs"
-PAGES = ("*.md", "docs/*.md", "docs/*.png", "docs/decisions/*.md", "prompts/*.md", "examples/*.md")
+PAGES = ("*.md", "docs/*.md", "docs/*.png", "docs/*.css", "docs/decisions/*.md", "prompts/*.md", "examples/*.md")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]+)?\)")
 
 
@@ -26,8 +26,8 @@ def page(path, pages):
         target = (path.parent / link[2]).resolve()
         if target in pages or not target.exists():
             return link[0]
-        name = f"`{target.relative_to(ROOT)}`"
-        return name if link[1].strip("`") in (link[2], target.name) else f"{link[1]} ({name})"
+        name = str(target.relative_to(ROOT))
+        return f"`{name}`" if link[1].strip("`") in (name, target.name) else f"{link[1]} (`{name}`)"
 
     return LINK.sub(resolve, path.read_text(encoding="utf-8"))
 
