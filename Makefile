@@ -1,18 +1,18 @@
 # make run        the bot, its studio and a Redis of its own, in one process
-# make test       every test, the browser's too
-# make check      what CI runs: format, lint, types, imports, every test with coverage
+# make test       every test, browser tests included
+# make check      what CI runs: format, lint, types, imports, documentation, every test with coverage
 #
 # make venv       only the virtual environment for development, .venv (PYTHON=... chooses the Python)
 # make docs       builds the documentation site, build/docs/site; a broken link is an error
 # make lock       resolves the lock files again, with uv; what they pin stays unless it no longer fits
-# make lint       ruff's findings            make format     ruff rewrites
+# make lint       reports with ruff          make format     rewrites with ruff
 # make types      pyright, strict            make imports    who may import whom
 # make emulators  drives Parley through third-party emulators of Slack, Teams and Azure OpenAI
 # make bench      turns a second, memory     make chaos      kills processes at random, counts what is
-#                                            lost or doubled (minutes; CHAOS="--events 5000 --kills 200")
-# make installs   builds the wheel, installs it with the oldest pip into an empty environment, starts it
+#                                            lost or duplicated (minutes; CHAOS="--events 5000 --kills 200")
+# make installs   builds the wheel, installs it with the oldest supported pip, and starts it
 # make fuzz       200,000 odd requests to every route (minutes; FUZZ="--requests 20000 --seed 7")
-# make clean      removes what the others made, but not the bot's data
+# make clean      removes what the others made, but not Parley's data
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin

@@ -10,7 +10,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "docs"
-PAGES = ("*.md", "docs/*.md", "docs/*.png", "docs/*.css", "docs/decisions/*.md", "prompts/*.md", "examples/*.md")
+PAGES = (
+    "*.md",
+    "docs/*.md",
+    "docs/*.png",
+    "docs/*.css",
+    "docs/decisions/*.md",
+    "prompts/*.md",
+    "examples/*.md",
+)
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]+)?\)")
 
 
