@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from bot.domain.adapter import MenuEntry
+from bot.domain.adapter import MenuCommand
 
 VERSION = "1.29"
 """Of the manifest schema: the first that has commands by slash, whose answers only one person sees."""
@@ -18,6 +18,7 @@ PLAIN = "1.25"
 APP_VERSION = "1.2.0"
 """To be raised with each change of the manifest: else Teams takes the package for the one that it has."""
 ACCENT = "#4F46E5"
+_SCHEMA = "https://developer.microsoft.com/json-schemas/teams/v{}/MicrosoftTeams.schema.json"
 
 _WORDS = (
     "Parley answers in one-to-one chats, and in group chats and channels when it is mentioned. It uses your "
@@ -42,7 +43,7 @@ _ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
 def package(
     app_id: str,
     public_host: str,
-    commands: Sequence[MenuEntry],
+    commands: Sequence[MenuCommand],
     *,
     all_messages: bool = False,
     plain: bool = False,
@@ -63,7 +64,7 @@ def package(
 def manifest(
     app_id: str,
     public_host: str,
-    commands: Sequence[MenuEntry],
+    commands: Sequence[MenuCommand],
     *,
     all_messages: bool = False,
     plain: bool = False,
@@ -76,9 +77,7 @@ def manifest(
     """
     site, version = f"https://{public_host}", PLAIN if plain else VERSION
     return {
-        "$schema": (
-            f"https://developer.microsoft.com/json-schemas/teams/v{version}/MicrosoftTeams.schema.json"
-        ),
+        "$schema": _SCHEMA.format(version),
         "manifestVersion": version,
         "version": APP_VERSION,
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{app_id}")),
@@ -103,7 +102,7 @@ def manifest(
     }
 
 
-def _bot(app_id: str, commands: Sequence[MenuEntry], plain: bool) -> dict[str, Any]:
+def _bot(app_id: str, commands: Sequence[MenuCommand], plain: bool) -> dict[str, Any]:
     starters = [_starter(*one, plain) for one in _STARTERS]
     alone = [(one.name, one.description) for one in commands if not one.channels_only]
     together = [(one.name, one.description) for one in commands if one.channels_only]

@@ -155,7 +155,7 @@ class PartialImageSink(Protocol):
         ...
 
 
-class MenuEntry(NamedTuple):
+class MenuCommand(NamedTuple):
     """A command as a platform's own list shows it; `channels_only`: it means nothing in a one-to-one chat."""
 
     name: str

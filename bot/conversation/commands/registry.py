@@ -18,7 +18,7 @@ from bot.conversation.commands.participation import (
     QuietCommand,
 )
 from bot.conversation.commands.personal import ForgetCommand, ResetCommand, UsageCommand
-from bot.domain.adapter import MenuEntry
+from bot.domain.adapter import MenuCommand
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Template
 from bot.domain.turns import Reply
@@ -75,9 +75,9 @@ def clash(template: Template) -> str:
     return next((word for word in template.match.commands if word in by_word()), "")
 
 
-def menu() -> list[MenuEntry]:
+def menu() -> list[MenuCommand]:
     """The commands that a platform may list, in the order of `help`."""
-    return [MenuEntry(one.name, one.menu, one.channels_only) for one in COMMANDS if one.menu]
+    return [MenuCommand(one.name, one.menu, one.channels_only) for one in COMMANDS if one.menu]
 
 
 def is_stop(received: MessageReceived) -> bool:
