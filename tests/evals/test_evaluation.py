@@ -192,14 +192,14 @@ cases:
         ("templates: a\ncases: [", 2, "expected"),
     ],
 )
-def test_a_mistake_is_named_with_its_file_and_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+def test_an_error_names_file_and_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         read(tmp_path, text)
     assert str(raised.value).startswith(f"{tmp_path}/mine.yaml:{line}: ")
     assert words in str(raised.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="there is no such file"):
         cases.read(tmp_path / "gone.yaml")
 
@@ -281,7 +281,7 @@ async def test_every_case_runs_on_every_template_and_deployment(tmp_path: Path) 
     assert [prompt.deployment for prompt in model.prompts] == [None, "large", "small", "large"]
 
 
-async def test_what_was_said_before_is_sent(tmp_path: Path) -> None:
+async def test_earlier_messages_are_sent(tmp_path: Path) -> None:
     text = "templates: a\ncases:\n  - question: And?\n    history: [{user: One., assistant: Two.}]\n"
     model = Scripted("three")
     await results(model, read(tmp_path, text + "    checks: {contains: three}\n"))
@@ -289,7 +289,7 @@ async def test_what_was_said_before_is_sent(tmp_path: Path) -> None:
     assert received == [("system", "Be A."), ("user", "One."), ("assistant", "Two."), ("user", "And?")]
 
 
-async def test_a_refusal_is_a_failure_in_its_own_words(tmp_path: Path) -> None:
+async def test_a_refusal_fails_with_its_text(tmp_path: Path) -> None:
     model = Scripted(ContentFiltered("The filter stopped it."))
     (result,) = await results(model, [case(tmp_path, "contains: x")])
     assert result.failures == ("ContentFiltered: The filter stopped it.",)
@@ -304,9 +304,7 @@ async def test_a_refusal_is_a_failure_in_its_own_words(tmp_path: Path) -> None:
         ("templates: a\njudge: gone\n", "no deployment 'gone'"),
     ],
 )
-async def test_what_is_not_there_is_refused_before_anything_is_asked(
-    tmp_path: Path, text: str, words: str
-) -> None:
+async def test_unknown_names_are_refused_before_any_call(tmp_path: Path, text: str, words: str) -> None:
     asked = read(tmp_path, f"{text}cases:\n  - {{question: Why, checks: {{contains: x}}}}\n")
     model = Scripted()
     with pytest.raises(ConfigError, match=words):
@@ -337,11 +335,11 @@ def test_the_table_counts_answers_and_their_grading() -> None:
     assert (row.input_tokens, row.output_tokens, row.usd) == (33, 18, 1.5)
 
 
-def test_an_unknown_price_is_not_nothing() -> None:
+def test_an_unknown_price_is_not_zero() -> None:
     assert eval_results.table([result("x", True), result("y", True, usd=None)])[0].usd is None
 
 
-def test_a_run_is_compared_with_the_last_one_of_the_same_files(tmp_path: Path) -> None:
+def test_a_run_is_compared_with_the_last(tmp_path: Path) -> None:
     archive = RunStore(tmp_path / "runs")
     then = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", False)))
     archive.keep(then)
@@ -360,7 +358,7 @@ def test_a_run_is_compared_with_the_last_one_of_the_same_files(tmp_path: Path) -
     assert eval_results.compare(later, archive.last(replace(later, files=("unknown.yaml",)))) is None
 
 
-def test_a_run_of_a_few_cases_does_not_hide_the_last_whole_one(tmp_path: Path) -> None:
+def test_a_partial_run_does_not_hide_full_ones(tmp_path: Path) -> None:
     archive = RunStore(tmp_path)
     whole = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", True)))
     few = replace(whole, at=whole.at + timedelta(seconds=1), results=whole.results[:1])
@@ -411,14 +409,14 @@ def parley(
     return run
 
 
-def test_the_evaluations_that_come_with_parley_pass_on_the_demo_model(parley: Run_) -> None:
+def test_the_bundled_evaluations_pass_on_the_demo_model(parley: Run_) -> None:
     files = sorted((FOLDER / "evaluations").glob("*.yaml"))
     code, out, _ = parley("eval", "--parallel", "16")
     assert code == 0, out
     assert out.count("100 %") == len(files) == 4
 
 
-def test_a_failure_is_shown_and_ends_with_exit_code_1(parley: Run_, tmp_path: Path) -> None:
+def test_a_failure_exits_with_1(parley: Run_, tmp_path: Path) -> None:
     path = tmp_path / "sums.yaml"
     text = (
         "templates: assistant\ncases:\n  - {name: sum, question: 'What is 1 + 1?', checks: {contains: %s}}\n"
@@ -436,7 +434,7 @@ def test_a_failure_is_shown_and_ends_with_exit_code_1(parley: Run_, tmp_path: Pa
     assert parley("eval", str(path), "--least", "0")[0] == 0
 
 
-def test_a_run_can_be_read_by_a_program(parley: Run_, tmp_path: Path) -> None:
+def test_a_run_is_available_as_json(parley: Run_, tmp_path: Path) -> None:
     path = tmp_path / "sums.yaml"
     path.write_text(
         "templates: [assistant]\ncases:\n  - {question: 'What is 1 + 1?', checks: {contains: '2'}}\n"
@@ -447,7 +445,7 @@ def test_a_run_can_be_read_by_a_program(parley: Run_, tmp_path: Path) -> None:
     assert (found["case"], found["deployment"], found["failures"]) == ("sums:1", "demo-chat", [])
 
 
-def test_what_the_studio_published_is_evaluated_when_that_is_asked_for(parley: Run_, tmp_path: Path) -> None:
+def test_published_versions_can_be_evaluated(parley: Run_, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "templates: translate\ncases:\n  - {question: 'zorblax?', checks: {contains: a blue gadget}}\n"
@@ -480,15 +478,13 @@ def test_what_the_studio_published_is_evaluated_when_that_is_asked_for(parley: R
         (("--deployment", "gone"), "there is no deployment 'gone'"),
     ],
 )
-def test_what_can_t_be_evaluated_is_refused_in_words(
-    parley: Run_, arguments: tuple[str, ...], words: str
-) -> None:
+def test_invalid_evaluations_are_refused(parley: Run_, arguments: tuple[str, ...], words: str) -> None:
     code, _, err = parley("eval", *arguments)
     assert code == 2
     assert words in err
 
 
-def test_a_folder_without_evaluations_says_where_they_go(parley: Run_, tmp_path: Path) -> None:
+def test_a_folder_without_evaluations_is_explained(parley: Run_, tmp_path: Path) -> None:
     (tmp_path / "a.prompty").write_text("---\nmetadata: {parley: {match: {default: true}}}\n---\nHi.")
     code, _, err = parley("eval", "--folder", str(tmp_path))
     assert code == 2

@@ -51,12 +51,12 @@ PLAIN: list[tuple[str, str, str]] = [
 
 
 def resident_mb() -> float:
-    """Of this process."""
+    """Memory of this process, in MB."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096 / 1024**2
 
 
-def test_there_are_a_dozen_hostile_files_of_each_format() -> None:
-    """Field fault 90: the whole class, for whoever changes how a format is read."""
+def test_each_format_has_a_dozen_hostile_files() -> None:
+    """Field fault 90: the corpus for changes to how a format is read."""
     few = {kind: len(files) for kind, files in HOSTILE.items() if len(files) < 12 and kind != "other"}
     assert few == {}
     assert {
@@ -77,10 +77,8 @@ def test_there_are_a_dozen_hostile_files_of_each_format() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is looked up in /proc")
 @pytest.mark.parametrize(("kind", "name", "words"), PLAIN, ids=[f"{kind}: {name}" for kind, name, _ in PLAIN])
-async def test_a_hostile_file_is_refused_in_words_and_the_bot_stays_small(
-    kind: str, name: str, words: str
-) -> None:
-    """Field fault 90: a small document took gigabytes of the bot, or a thread that could not be stopped."""
+async def test_a_hostile_file_is_refused_within_memory_limits(kind: str, name: str, words: str) -> None:
+    """Field fault 90: a small document took gigabytes of memory, or a thread that could not be stopped."""
     data = await asyncio.to_thread(HOSTILE[kind][name])
     pool = ProcessPool(memory_mb=384, seconds=4)
     before = peak = resident_mb()
@@ -99,8 +97,8 @@ async def test_a_hostile_file_is_refused_in_words_and_the_bot_stays_small(
 
 
 @pytest.mark.parametrize("kind", ["docx", "xlsx", "pptx"])
-async def test_an_external_entity_tells_nothing_of_this_machine(kind: str, pool: ProcessPool) -> None:
-    """Field fault 90: and what a document names elsewhere is not opened."""
+async def test_external_entities_are_not_read(kind: str, pool: ProcessPool) -> None:
+    """Field fault 90: nothing that a document refers to is opened."""
     try:
         found = await pool.read(HOSTILE[kind]["an external entity"](), "", 60_000)
     except NotAllowed as refusal:
@@ -108,8 +106,8 @@ async def test_an_external_entity_tells_nothing_of_this_machine(kind: str, pool:
     assert "root:" not in str(found)
 
 
-async def test_much_text_is_cut_where_it_is_read(pool: ProcessPool) -> None:
-    """Field fault 90: what the bot is sent is what it asked for, though the document has 100 MB."""
+async def test_long_text_is_cut_while_reading(pool: ProcessPool) -> None:
+    """Field fault 90: the bot receives only as much as it asked for, even of 100 MB."""
     found = await pool.read(HOSTILE["csv"]["one cell of 19 MB"](), "", 1000)
     assert isinstance(found, ExtractedText)
     assert len(found.text.encode()) <= 1000

@@ -103,14 +103,14 @@ ROUNDS: list[Callable[[Template], Template]] = [by_prompty, by_studio, by_jsonl]
 
 
 @pytest.mark.parametrize("there_and_back", ROUNDS)
-def test_a_template_with_everything_survives_every_form(
+def test_a_full_template_survives_every_format(
     there_and_back: Callable[[Template], Template],
 ) -> None:
     assert there_and_back(FULL) == with_digest(FULL)
 
 
 @pytest.mark.parametrize("there_and_back", ROUNDS)
-def test_the_templates_that_come_with_parley_survive_every_form(
+def test_the_bundled_templates_survive_every_format(
     there_and_back: Callable[[Template], Template],
 ) -> None:
     for template in load(FOLDER):
@@ -119,7 +119,7 @@ def test_the_templates_that_come_with_parley_survive_every_form(
 
 
 @pytest.mark.parametrize("there_and_back", ROUNDS)
-def test_any_text_survives_every_form_or_is_refused(there_and_back: Callable[[Template], Template]) -> None:
+def test_any_text_survives_or_is_refused(there_and_back: Callable[[Template], Template]) -> None:
     chance = random.Random(5)
     pieces = [
         "a",
@@ -172,7 +172,7 @@ def test_a_setup_of_the_studio_is_read() -> None:
     assert read.digest == digest(read)
 
 
-def test_a_setup_comes_out_as_it_went_in() -> None:
+def test_a_setup_is_exported_as_imported() -> None:
     once = json.loads(to_studio(from_studio(json.dumps(SETUP).encode(), "bikes")))
     assert once == {**SETUP, "chatParameters": {**SETUP["chatParameters"], "pastMessagesToInclude": 10}}
 
@@ -189,9 +189,7 @@ def test_a_setup_comes_out_as_it_went_in() -> None:
         ({"deploymentName": ""}, "deployment", None),
     ],
 )
-def test_every_way_in_which_a_setup_says_a_thing_is_read(
-    chat: dict[str, Any], field: str, expected: object
-) -> None:
+def test_every_spelling_of_a_setup_is_read(chat: dict[str, Any], field: str, expected: object) -> None:
     read: Any = from_studio(setup(**chat), "x")
     for name in field.split("."):
         read = getattr(read, name)
@@ -209,7 +207,7 @@ def test_past_messages_bound_the_history_by_whole_turns(past: str | int, turns: 
     assert [one.count for one in prompt.left_out] == ([3 - turns] if turns < 3 else [])
 
 
-def test_the_right_spelling_is_read_too_and_the_studio_s_written() -> None:
+def test_both_spellings_are_read_one_is_written() -> None:
     chat = {key: value for key, value in SETUP["chatParameters"].items() if key != "topProbablities"}
     data = json.dumps({**SETUP, "chatParameters": {**chat, "topProbabilities": 0.5}}).encode()
     read = from_studio(data, "x")
@@ -217,7 +215,7 @@ def test_the_right_spelling_is_read_too_and_the_studio_s_written() -> None:
     assert json.loads(to_studio(read))["chatParameters"]["topProbablities"] == 0.5
 
 
-def test_fields_that_parley_does_not_know_are_kept_for_the_export() -> None:
+def test_unknown_fields_are_kept_for_the_export() -> None:
     sources = [{"type": "azure_search", "parameters": {"indexName": "x"}}]
     data = json.dumps({**json.loads(setup(inputTokenLimit=99)), "dataSources": sources}).encode()
     read = from_studio(data, "x")
@@ -228,11 +226,11 @@ def test_fields_that_parley_does_not_know_are_kept_for_the_export() -> None:
     assert again["chatParameters"]["inputTokenLimit"] == 99
 
 
-def test_what_is_kept_for_the_export_changes_no_wording() -> None:
+def test_kept_fields_do_not_change_the_prompt() -> None:
     assert from_studio(setup(inputTokenLimit=99), "x").digest == from_studio(setup(), "x").digest
 
 
-def test_empty_rows_of_examples_and_blanks_around_texts_go() -> None:
+def test_empty_examples_and_surrounding_blanks_are_dropped() -> None:
     rows = [{"userInput": "", "chatbotResponse": " "}, {"userInput": " a\r\nb ", "chatbotResponse": "c\n"}]
     read = from_studio(json.dumps({"systemPrompt": " hi\r\n", "fewShotExamples": rows}).encode(), "x")
     assert read.system == "hi"
@@ -262,14 +260,14 @@ def test_empty_rows_of_examples_and_blanks_around_texts_go() -> None:
         (setup(pastMessagesToInclude=-1), "'past_messages' must be from 0"),
     ],
 )
-def test_a_setup_that_can_t_be_used_is_refused_in_words(data: bytes, words: str) -> None:
+def test_an_invalid_setup_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         from_studio(data, "mine")
     assert str(raised.value).startswith("mine")
     assert words in str(raised.value)
 
 
-def test_pictures_have_no_chat_setup() -> None:
+def test_image_templates_have_no_chat_setup() -> None:
     with pytest.raises(TemplateError, match="can't hold a template that draws"):
         to_studio(Template(name="draw", digest="", capability="image"))
 
@@ -286,7 +284,7 @@ def test_pictures_have_no_chat_setup() -> None:
         (Template(name="x", digest="", system="\ud800"), "UTF-8"),
     ],
 )
-def test_wording_that_the_format_can_t_hold_is_refused_in_words(template: Template, words: str) -> None:
+def test_text_that_a_format_cannot_hold_is_refused(template: Template, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         to_prompty(template)
     assert words in str(raised.value)
@@ -323,7 +321,7 @@ def test_one_line_may_hold_several_pairs() -> None:
         ("", "says nothing"),
     ],
 )
-def test_chat_examples_that_can_t_be_used_are_refused_in_words(data: str, words: str) -> None:
+def test_invalid_chat_examples_are_refused(data: str, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         from_jsonl(data.encode(), "mine")
     assert words in str(raised.value)

@@ -60,9 +60,7 @@ def call(name: str, **arguments: object) -> ToolCall:
 # ------------------------------------------------------------------ packages
 
 
-async def test_a_package_s_tool_is_found_listed_and_called_by_a_model_whose_template_names_it(
-    package: Package, bench: Bench
-) -> None:
+async def test_a_package_brings_a_tool(package: Package, bench: Bench) -> None:
     package(GOOD)
     assert registry.check().words == "draw: built in; hours: When an office is open."
     bench.tools = registry.installed()
@@ -108,16 +106,14 @@ def test_parley_check_lists_the_tools_of_packages(package: Package, tmp_path: Pa
         ("def other(): ...", "has no attribute 'hours'"),
     ],
 )
-def test_a_tool_that_can_not_be_used_stops_the_start_in_words(
-    package: Package, source: str, why: str
-) -> None:
+def test_an_invalid_tool_stops_startup(package: Package, source: str, why: str) -> None:
     package(source)
     with pytest.raises(ConfigError, match=rf"The tool hours \(acme_tools:hours\) can't be used: .*{why}"):
         registry.installed()
 
 
 @pytest.mark.parametrize("name", ["draw", "hours"])
-def test_two_tools_of_one_name_stop_the_start(package: Package, name: str) -> None:
+def test_two_tools_of_one_name_stop_startup(package: Package, name: str) -> None:
     package(GOOD)
     package(GOOD, f"{name} = other_tools:hours", "other_tools")
     with pytest.raises(ConfigError, match="another tool of that name"):
@@ -171,7 +167,7 @@ async def long() -> str:
     return "x" * 30_000
 
 
-def test_the_model_is_told_types_bounds_and_what_they_mean() -> None:
+def test_the_schema_has_types_bounds_and_descriptions() -> None:
     schema = Tool(find).spec.schema
     assert schema["properties"]["count"] == {
         "type": "integer",
@@ -197,7 +193,7 @@ def test_the_model_is_told_types_bounds_and_what_they_mean() -> None:
         (long, {}, "[10000 more characters are left out]", False),
     ],
 )
-async def test_the_model_is_told_what_came_of_a_call(
+async def test_the_model_gets_the_result_of_a_call(
     tool: Any, arguments: dict[str, object], text: str, failed: bool
 ) -> None:
     result = await Tool(tool, timeout_s=0.05).run(call("x", **arguments))
@@ -206,7 +202,7 @@ async def test_the_model_is_told_what_came_of_a_call(
     assert "secret" not in result.text
 
 
-async def test_calls_run_side_by_side_and_one_that_is_not_there_is_told() -> None:
+async def test_calls_run_concurrently_and_unknown_ones_fail() -> None:
     met = asyncio.Barrier(2)
 
     async def meet() -> str:
@@ -219,7 +215,7 @@ async def test_calls_run_side_by_side_and_one_that_is_not_there_is_told() -> Non
     assert [one.text for one in results] == ["met", "There is no tool 'gone'.", "met"]
 
 
-async def test_after_five_rounds_the_model_has_to_answer(bench: Bench) -> None:
+async def test_after_five_rounds_the_model_must_answer(bench: Bench) -> None:
     def script(prompt: Prompt) -> list[Delta | Exception]:
         if prompt.tools:
             return [Delta(call=call("dice", sides=6)), *words(finish="tool_calls")]
@@ -239,7 +235,7 @@ def rolling(prompt: Prompt) -> list[Delta | Exception]:
     return [Delta(text="Let me roll it. "), Delta(call=call("dice", sides=6)), *words(finish="tool_calls")]
 
 
-async def test_each_round_is_reserved_for_with_what_the_tools_said(bench: Bench) -> None:
+async def test_each_round_is_reserved_with_tool_results(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.025/day")  # each call may take $0.01
     bench.model.script = rolling
     (turn,) = await bench.answer(received("roll a die"))
@@ -248,7 +244,7 @@ async def test_each_round_is_reserved_for_with_what_the_tools_said(bench: Bench)
     assert turn.reply.text.startswith("Let me roll it. It shows 6 of 6.")
 
 
-async def test_where_the_budget_ends_between_rounds_what_there_is_is_the_answer(bench: Bench) -> None:
+async def test_a_budget_spent_between_rounds_ends_the_answer(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.015/day")
     bench.model.script = rolling
     (turn,) = await bench.answer(received("roll a die"))
@@ -257,7 +253,7 @@ async def test_where_the_budget_ends_between_rounds_what_there_is_is_the_answer(
     assert turn.reply.text.startswith("Let me roll it.\n\n_Your budget for today")
 
 
-async def test_where_there_is_nothing_yet_the_refusal_is_the_answer(bench: Bench) -> None:
+async def test_without_any_text_the_refusal_is_the_answer(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.015/day")
     bench.model.script = lambda prompt: rolling(prompt)[1:]
     (turn,) = await bench.answer(received("roll a die"))
