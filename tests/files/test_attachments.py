@@ -56,13 +56,13 @@ def test_documents_become_text_by_what_their_bytes_are(data: bytes, found: str) 
         (archive(a=b"x"), "application/zip", "archive"),
         (b"PK\x03\x04 no archive at all", "application/zip", "damaged"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "application/msword", "before 2007"),
-        (bytes(range(256)) * 4, "application/octet-stream", "can't read"),
-        (b"\x7fELF\x02\x01\x01\x00" + bytes(64), "text/plain", "can't read"),
-        (b"<html>Sign in to Slack</html>", "image/png", "no picture"),
+        (bytes(range(256)) * 4, "application/octet-stream", "unsupported format"),
+        (b"\x7fELF\x02\x01\x01\x00" + bytes(64), "text/plain", "unsupported format"),
+        (b"<html>Sign in to Slack</html>", "image/png", "not a supported image"),
         (picture(size=(300, 300))[:200], "image/png", "damaged"),
         (b"%PDF-1.4 and then nothing", "application/pdf", "damaged"),
         (pdf(""), "application/pdf", "scan"),
-        (locked(pdf("secret")), "application/pdf", "locked"),
+        (locked(pdf("secret")), "application/pdf", "password"),
         (archive(word__document=b"<w"), "application/zip", "damaged"),
     ],
 )
@@ -75,7 +75,7 @@ async def test_unsupported_files_are_explained(
 
 def test_an_archive_that_unpacks_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_UNPACKED_BYTES", 10_000)
-    with pytest.raises(NotAllowed, match="unpacks"):
+    with pytest.raises(NotAllowed, match="unpacking"):
         extract(archive(word__document=bytes(100_000)), "", TEXT, LONG)
 
 
@@ -144,7 +144,7 @@ async def test_a_file_without_text_is_a_question(bench: Bench) -> None:
 async def test_a_cut_document_is_reported_and_recorded(bench: Bench) -> None:
     bench.model.script = lambda prompt: words("A long text.")
     (turn,) = await bench.answer(with_files(bench, received("sum up"), novel=b"word " * 10_000))
-    assert bench.room.texts == ["A long text.\n\n_Of “novel” I read the first 12,000 characters._"]
+    assert bench.room.texts == ["A long text.\n\n_Only the first 12,000 characters of “novel” were read._"]
     assert turn.left_out[0].count == 38_000 - 1
     assert turn.messages[-1].text == "A long text."
 
@@ -153,8 +153,8 @@ async def test_an_unreadable_file_is_named_the_rest_read(bench: Bench) -> None:
     bench.model.script = lambda prompt: words("Fine.")
     await bench.answer(with_files(bench, received("read"), good=b"text", bad=bytes(100)))
     assert bench.room.texts == [
-        "Fine.\n\n_“bad” is of a kind that I can't read. "
-        "Send a PDF, an Office file, a web page, text or a picture, please._"
+        "Fine.\n\n_“bad” has an unsupported format. "
+        "Send a PDF, an Office file, a web page, plain text or an image._"
     ]
 
 
@@ -226,7 +226,7 @@ async def test_images_too_large_together_are_named(bench: Bench, monkeypatch: py
     bench.model.script = lambda prompt: words("Two squares.")
     await bench.answer(with_files(bench, received("what?"), one=data, two=data, three=data))
     assert bench.room.texts == [
-        "Two squares.\n\n_“three” was not looked at: the pictures of one message are too large together._"
+        "Two squares.\n\n_“three” was not read: the images in this message are too large together._"
     ]
     sent = [part for part in bench.model.prompts[0].messages[-1].parts if isinstance(part, Image)]
     assert [image.alt for image in sent] == ["one", "two"]

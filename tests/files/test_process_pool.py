@@ -125,7 +125,7 @@ async def test_a_killed_process_loses_only_its_file() -> None:
     await pool.close()
 
 
-@pytest.mark.parametrize(("number", "words"), [("SIGSEGV", "damaged"), ("SIGXCPU", "longer than")])
+@pytest.mark.parametrize(("number", "words"), [("SIGSEGV", "damaged"), ("SIGXCPU", "seconds")])
 async def test_the_end_of_a_process_is_explained(number: str, words: str) -> None:
     """Field fault 90: the person sees why a file was not read."""
     pool = ProcessPool(seconds=LONG_S)
