@@ -1,4 +1,4 @@
-"""Evaluations: what a file demands, how answers are checked, and what `parley eval` shows."""
+"""Evaluations: case files, checks, runs, and the output of `parley eval`."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ def case(folder: Path, check: str, top: str = "judge: strict") -> cases.Case:
 
 
 class Scripted:
-    """A model that answers with what it was given, or fails; it remembers its prompts."""
+    """A model with scripted answers and errors; it records its prompts."""
 
     def __init__(self, *answers: str | Exception) -> None:
         self.answers = list(answers)
@@ -147,10 +147,10 @@ cases:
     ("text", "line", "words"),
     [
         ("cases: []", 1, "there are no cases"),
-        ("- a", 1, "names with values"),
+        ("- a", 1, "must be a mapping"),
         ("cases: {a: 1}", 1, "must be a list"),
         ("casse: []", 1, "there are no cases"),
-        ("cases:\n  - just text", 1, "number 1 must be names"),
+        ("cases:\n  - just text", 1, "number 1 must be a"),
         ("cases:\n  - question: Why?\n    checks: {contains: a}", 2, "no template is named"),
         ("templates: a\ncases:\n  - checks: {contains: a}", 3, "needs a 'question'"),
         ("templates: a\ncases:\n  - question: Why?", 3, "'checks' are missing"),
@@ -160,13 +160,17 @@ cases:
             5,
             "did you mean 'contains'?",
         ),
-        ("templates: a\ncases:\n  - question: W?\n    checks:\n      regex: (", 5, "no regular expression"),
+        (
+            "templates: a\ncases:\n  - question: W?\n    checks:\n      regex: (",
+            5,
+            "not a valid regular expression",
+        ),
         ("templates: a\ncases:\n  - question: W?\n    checks:\n      max_chars: -1", 5, "from 0"),
         ("templates: a\ncases:\n  - question: W?\n    checks:\n      rubric: kind?", 4, "needs a 'judge'"),
         (
             "templates: a\ncases:\n  - question: W?\n    checks:\n      json_schema: {type: 1}",
             5,
-            "no JSON schema",
+            "not a valid JSON schema",
         ),
         (
             "templates: a\ncases:\n  - question: W?\n    checks:\n      json_schema: {$ref: 'http://127.0.0.1/x'}",
@@ -176,7 +180,7 @@ cases:
         (
             "templates: a\ncases:\n  - question: W?\n    checks:\n      similarity: {to: a, least: 2}",
             5,
-            "above 0 and up to 1",
+            "above 0, at most 1",
         ),
         (
             "templates: a\ncases:\n  - {name: n, question: W, checks: {regex: a}}\n"
@@ -187,7 +191,7 @@ cases:
         (
             "templates: a\ncases:\n  - question: W?\n    history:\n    - user: a\n    checks: {regex: a}",
             5,
-            "pairs of 'user' and 'assistant'",
+            "needs 'user' and 'assistant'",
         ),
         ("templates: a\ncases: [", 2, "expected"),
     ],
@@ -200,7 +204,7 @@ def test_an_error_names_file_and_line(tmp_path: Path, text: str, line: int, word
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TemplateError, match="there is no such file"):
+    with pytest.raises(TemplateError, match="file not found"):
         cases.read(tmp_path / "gone.yaml")
 
 
@@ -213,29 +217,31 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ("contains: [Blue, sky]", "the SKY is blue", "the sky", "does not contain 'Blue'"),
         ("not_contains: I am an AI", "Hello.", "as i am an ai", "contains 'I am an AI'"),
         (r"regex: '^\d+\.$'", "first\n12.\n", "12. and", "does not match"),
-        ("max_chars: 5", "12345", "123456", "has 6 characters; at most 5"),
+        ("max_chars: 5", "12345", "123456", "has 6 characters; the limit is 5"),
         (
             "json_schema: {type: object, required: [name], properties: {name: {type: string}}}",
             '```json\n{"name": "Ada"}\n```',
             '{"name": 1}',
-            "no JSON of the demanded shape",
+            "does not match the JSON schema",
         ),
-        ("json_schema: {type: array}", "[1]", "not json", "no JSON"),
+        ("json_schema: {type: array}", "[1]", "not json", "does not match the JSON schema"),
     ],
 )
 def test_an_answer_is_checked_by_its_text(
     tmp_path: Path, check: str, good: str, bad: str, words: str
 ) -> None:
     demanded = case(tmp_path, check).checks
-    assert checks.plainly(good, demanded) == []
-    (wrong,) = checks.plainly(bad, demanded)
+    assert checks.check_text(good, demanded) == []
+    (wrong,) = checks.check_text(bad, demanded)
     assert words in wrong
 
 
 async def test_an_answer_is_checked_by_its_meaning(tmp_path: Path) -> None:
     demanded = case(tmp_path, "similarity: {to: four, least: 0.7}").checks
-    assert await checks.nearly("five", demanded, embed) == []
-    assert await checks.nearly("three", demanded, embed) == ["is 0.60 similar to 'four'; at least 0.7"]
+    assert await checks.check_similarity("five", demanded, embed) == []
+    assert await checks.check_similarity("three", demanded, embed) == [
+        "has a similarity of 0.60 to 'four'; at least 0.7 is required"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -298,9 +304,9 @@ async def test_a_refusal_fails_with_its_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("templates: gone\n", "there is no template 'gone'; there are: a, b, draw"),
-        ("templates: draw\n", "draw draws pictures"),
-        ("templates: a\ndeployments: gone\n", "no deployment 'gone'; there are: small, large, strict"),
+        ("templates: gone\n", "there is no template 'gone'. Available: a, b, draw"),
+        ("templates: draw\n", "draw generates images"),
+        ("templates: a\ndeployments: gone\n", "no deployment 'gone'. Available: small, large, strict"),
         ("templates: a\njudge: gone\n", "no deployment 'gone'"),
     ],
 )
@@ -342,8 +348,8 @@ def test_an_unknown_price_is_not_zero() -> None:
 def test_a_run_is_compared_with_the_last(tmp_path: Path) -> None:
     archive = RunStore(tmp_path / "runs")
     then = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", False)))
-    archive.keep(then)
-    archive.keep(Run(at=then.at + timedelta(seconds=1), files=("other.yaml",), results=()))
+    archive.save(then)
+    archive.save(Run(at=then.at + timedelta(seconds=1), files=("other.yaml",), results=()))
     (tmp_path / "runs" / "29990101T000000.json").write_text("half a fi")
     later = replace(
         then,
@@ -362,8 +368,8 @@ def test_a_partial_run_does_not_hide_full_ones(tmp_path: Path) -> None:
     archive = RunStore(tmp_path)
     whole = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", True)))
     few = replace(whole, at=whole.at + timedelta(seconds=1), results=whole.results[:1])
-    archive.keep(whole)
-    archive.keep(few)
+    archive.save(whole)
+    archive.save(few)
     later = whole.at + timedelta(seconds=9)
     assert archive.last(replace(whole, at=later)) == whole
     assert archive.last(replace(few, at=later)) == few
@@ -378,7 +384,7 @@ def test_old_runs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     archive = RunStore(tmp_path)
     began = now()
     for second in range(4):
-        archive.keep(Run(at=began + timedelta(seconds=second), files=("a",), results=()))
+        archive.save(Run(at=began + timedelta(seconds=second), files=("a",), results=()))
     assert len(list(tmp_path.iterdir())) == 2
     last = archive.last(Run(at=began + timedelta(seconds=9), files=("a",), results=()))
     assert last is not None
@@ -473,7 +479,7 @@ def test_published_versions_can_be_evaluated(parley: Run_, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("gone.yaml",), "there is no such file"),
+        (("gone.yaml",), "file not found"),
         (("--template", "gone"), "No case is for gone"),
         (("--deployment", "gone"), "there is no deployment 'gone'"),
     ],
