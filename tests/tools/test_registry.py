@@ -1,4 +1,4 @@
-"""Tools: what packages bring along, what the model may call, what it is told."""
+"""Tools: discovery in packages, schemas, calls and their results."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ Package = Callable[..., Path]
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
-    """Installs a package with tools as pip does: a module, and metadata with its entry points."""
+    """Installs a package with tools as pip does: a module, and metadata with entry points."""
 
     def install(source: str, entries: str = "hours = acme_tools:hours", name: str = "acme_tools") -> Path:
         site = tmp_path / name
@@ -98,10 +98,10 @@ def test_parley_check_lists_the_tools_of_packages(package: Package, tmp_path: Pa
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("def hours(place: str) -> str: 'x'", "it is no async function"),
+        ("def hours(place: str) -> str: 'x'", "it is not an async function"),
         ("async def hours(place) -> str: 'x'", "its parameter place has no type"),
         ("async def hours(place: str) -> str: return ''", "it has no docstring"),
-        ("async def hours(*places: str) -> str: 'x'", "its parameter places can't be given by name"),
+        ("async def hours(*places: str) -> str: 'x'", "its parameter places can't be passed by name"),
         ("import nothing_like_this", "No module named 'nothing_like_this'"),
         ("def other(): ...", "has no attribute 'hours'"),
     ],
@@ -116,7 +116,7 @@ def test_an_invalid_tool_stops_startup(package: Package, source: str, why: str) 
 def test_two_tools_of_one_name_stop_startup(package: Package, name: str) -> None:
     package(GOOD)
     package(GOOD, f"{name} = other_tools:hours", "other_tools")
-    with pytest.raises(ConfigError, match="another tool of that name"):
+    with pytest.raises(ConfigError, match="another tool with that name"):
         registry.installed()
 
 
@@ -184,13 +184,13 @@ def test_the_schema_has_types_bounds_and_descriptions() -> None:
     ("tool", "arguments", "text", "failed"),
     [
         (find, {"place": {"city": "Bern"}, "count": 2}, '["Bern","Bern"]', False),
-        (find, {"place": {"city": "Bern"}, "count": 9}, "These arguments do not fit", True),
-        (find, {"place": {"city": "Bern"}, "colour": 1}, "These arguments do not fit", True),
-        (find, {}, "These arguments do not fit", True),
+        (find, {"place": {"city": "Bern"}, "count": 9}, "Invalid arguments", True),
+        (find, {"place": {"city": "Bern"}, "colour": 1}, "Invalid arguments", True),
+        (find, {}, "Invalid arguments", True),
         (boom, {}, "The tool failed.", True),
         (closed, {}, "There is no office in Basel.", True),
-        (never, {}, "No answer within 0 s.", True),
-        (long, {}, "[10000 more characters are left out]", False),
+        (never, {}, "No result within 0 s.", True),
+        (long, {}, "[10000 more characters were left out]", False),
     ],
 )
 async def test_the_model_gets_the_result_of_a_call(
@@ -228,7 +228,7 @@ async def test_after_five_rounds_the_model_must_answer(bench: Bench) -> None:
 
 
 def rolling(prompt: Prompt) -> list[Delta | Exception]:
-    """Says something, rolls a die, and says what it showed."""
+    """Writes text, calls the tool `dice`, and quotes the result."""
     last = prompt.messages[-1].parts[0]
     if isinstance(last, ToolResult):
         return words(f"It shows {last.text}.")
