@@ -1,4 +1,4 @@
-"""Pictures in few-shot examples: read from beside the template, sent to models that see, never lost."""
+"""Images in few-shot examples: loaded from files, sent to models with vision, kept by every format."""
 
 import base64
 from pathlib import Path
@@ -75,17 +75,17 @@ def test_an_example_shows_a_local_or_remote_image(folder: Path, address: str) ->
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("mug.png", "no such file"),
-        ("../secret.png", "out of reach"),
-        ("/etc/passwd", "out of reach"),
-        ("link.png", "outside the folder"),
-        ("https://example.org/cup.png", "is not fetched"),
-        ("file:cup.png", "is not fetched"),
-        ("notes.png", "no picture that models take"),
-        ("large.png", "has 1048577 bytes; at most 1048576"),
-        ("data:image/png;base64,!!", "not base64"),
-        ("data:text/plain,hello", "begins with data:image/png"),
-        ("data:image/png;base64,aGVsbG8=", "no picture that models take"),
+        ("mug.png", "was not found"),
+        ("../secret.png", "is not allowed"),
+        ("/etc/passwd", "is not allowed"),
+        ("link.png", "is outside the template's folder"),
+        ("https://example.org/cup.png", "is not downloaded"),
+        ("file:cup.png", "is not downloaded"),
+        ("notes.png", "has an unsupported format"),
+        ("large.png", "has 1048577 bytes; the limit is 1048576"),
+        ("data:image/png;base64,!!", "not valid base64"),
+        ("data:text/plain,hello", "must begin with data:image/png"),
+        ("data:image/png;base64,aGVsbG8=", "has an unsupported format"),
     ],
 )
 def test_an_invalid_image_is_reported_with_its_line(folder: Path, address: str, words: str) -> None:
@@ -100,10 +100,10 @@ def test_images_of_a_template_are_limited(folder: Path) -> None:
     cups = "![](cup.png)\n\nassistant:\nA cup.\n\nuser:\n" * 4
     full = f"{DEFAULT}user:\n{cups}Hi.\n\nassistant:\nHello.\n"
     assert sum(len(pair.images) for pair in load(folder, full).examples) == 4
-    with pytest.raises(TemplateError, match=r"appraise\.prompty:30: .*at most 4"):
+    with pytest.raises(TemplateError, match=r"appraise\.prompty:30: .*may have 4"):
         load(folder, full.replace("Hi.", "![](cup.png)"))
     drawing = "---\nmetadata:\n  parley: {capability: image, rewrite: true}\n---\n"
-    with pytest.raises(TemplateError, match=r"appraise\.prompty:10: .*hold words only"):
+    with pytest.raises(TemplateError, match=r"appraise\.prompty:10: .*are text only"):
         load(folder, text(head=drawing))
 
 
@@ -160,7 +160,7 @@ def test_only_prompty_exports_image_examples(folder: Path, address: str) -> None
     assert f"![a cup]({address})" in written
     assert load(folder, written) == template
     for write in (to_studio, to_jsonl):
-        with pytest.raises(TemplateError, match=r"shows a picture, and .* holds words only"):
+        with pytest.raises(TemplateError, match=r"has an image, which .* does not support"):
             write(template)
 
 
@@ -168,7 +168,7 @@ def test_an_imported_setup_must_contain_its_images() -> None:
     setup = '{"systemPrompt": "x", "fewShotExamples": [{"userInput": "![](%s)", "chatbotResponse": "y"}]}'
     (pair,) = from_studio((setup % INLINE).encode(), "x").examples
     assert pair.images[0].data == PNG
-    with pytest.raises(TemplateError, match=r"x\.prompty:\d+: the picture cup\.png is not known here"):
+    with pytest.raises(TemplateError, match=r"x\.prompty:\d+: the image cup\.png is unknown"):
         from_studio((setup % "cup.png").encode(), "x")
 
 
@@ -194,7 +194,7 @@ async def test_publishing_keeps_the_images_of_files(folder: Path, redis: Redis) 
     (pair,) = template_of(reworded, bench).examples
     assert pair.images == (Image(mime="image/png", data=PNG, alt="this"),)
     assert weight(pair, bench) > IMAGE_TOKENS
-    with pytest.raises(HttpError, match=r"the picture mug\.png is not known here"):
+    with pytest.raises(HttpError, match=r"the image mug\.png is unknown"):
         template_of(replace(page, examples=[ExamplePair("![](mug.png)", "Four.")]), bench)
-    with pytest.raises(TemplateError, match="not known here"):
-        read_text(published.replace("cup.png", "mug.png"), "appraise", registry.look)
+    with pytest.raises(TemplateError, match="is unknown"):
+        read_text(published.replace("cup.png", "mug.png"), "appraise", registry.load_image)

@@ -1,4 +1,4 @@
-"""Few-shot examples: the template's own are always shown, the pool's are the nearest."""
+"""Few-shot examples: all of the template's own, and the nearest of its pool."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ POOL = tuple(Example(user=name, assistant=name) for name in ("south", "east", "n
 
 
 class Embedder:
-    """Embeds by the table above, and remembers what it was asked."""
+    """Embeds by the table above, and records the texts."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -114,12 +114,12 @@ async def test_without_embeddings_the_first_examples_are_shown(
 async def test_each_example_has_a_reason() -> None:
     chosen = await choose_why(template(), POOL, "north", Embedder())
     assert [(one.example.user, one.why, one.similarity) for one in chosen] == [
-        ("own", "the template's own", None),
-        ("north", "near to the question", 1.0),
-        ("up", "near to the question", 1.0),
+        ("own", "part of the template", None),
+        ("north", "similar to the question", 1.0),
+        ("up", "similar to the question", 1.0),
     ]
     whole = await choose_why(template(5), POOL, "north", Embedder())
-    assert {one.why for one in whole[1:]} == {"the whole pool is shown"}
+    assert {one.why for one in whole[1:]} == {"the whole pool is used"}
 
 
 async def test_a_whole_pool_is_ranked_with_its_similarities() -> None:

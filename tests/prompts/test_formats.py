@@ -1,4 +1,4 @@
-"""Set-ups of other tools: what comes in goes out again, and what can't be held is refused in words."""
+"""Import and export: round trips, and errors for what a format can't express."""
 
 import json
 import random
@@ -241,19 +241,19 @@ def test_empty_examples_and_surrounding_blanks_are_dropped() -> None:
     ("data", "words"),
     [
         (b"{", "not JSON"),
-        (b"[]", "no chat set-up"),
-        (b'{"messages": []}', "no chat set-up"),
+        (b"[]", "not a chat setup"),
+        (b'{"messages": []}', "not a chat setup"),
         (b"\xff", "not UTF-8"),
-        (b" " * 70_000, "at most 65536"),
+        (b" " * 70_000, "the limit is 65536"),
         (b'{"systemPrompt": 1}', "systemPrompt must be text"),
-        (b'{"systemPrompt": ""}', "says nothing"),
-        (b'{"systemPrompt": "{{who}}"}', "{{who}} is an unknown hole"),
+        (b'{"systemPrompt": ""}', "template is empty"),
+        (b'{"systemPrompt": "{{who}}"}', "{{who}} is an unknown placeholder"),
         (b'{"systemPrompt": "a", "fewShotExamples": {}}', "must be a list"),
-        (b'{"systemPrompt": "a", "fewShotExamples": [1]}', "number 1 must be names"),
-        (b'{"systemPrompt": "a", "fewShotExamples": [{"userInput": "b"}]}', "half an example"),
+        (b'{"systemPrompt": "a", "fewShotExamples": [1]}', "number 1 must be a"),
+        (b'{"systemPrompt": "a", "fewShotExamples": [{"userInput": "b"}]}', "needs both 'userInput'"),
         (b'{"systemPrompt": "a", "fewShotExamples": [{"user": "b"}]}', "unknown field 'user'"),
         (b'{"systemPrompt": "a", "parley": {"colour": 1}}', "unknown field 'colour'"),
-        (b'{"systemPrompt": "a", "chatParameters": []}', "chatParameters must be names"),
+        (b'{"systemPrompt": "a", "chatParameters": []}', "chatParameters must be a JSON object"),
         (setup(temperature="hot"), "Expected `float"),
         (setup(temperature=9), "'temperature' must be from 0 to 2"),
         (setup(pastMessagesToInclude="many"), "'pastMessagesToInclude' is 'many', not a number"),
@@ -268,7 +268,7 @@ def test_an_invalid_setup_is_refused(data: bytes, words: str) -> None:
 
 
 def test_image_templates_have_no_chat_setup() -> None:
-    with pytest.raises(TemplateError, match="can't hold a template that draws"):
+    with pytest.raises(TemplateError, match="can't be exported as a chat setup"):
         to_studio(Template(name="draw", digest="", capability="image"))
 
 
@@ -276,11 +276,11 @@ def test_image_templates_have_no_chat_setup() -> None:
     ("template", "words"),
     [
         (Template(name="x", digest="", system="a\nuser:\nb"), "no 'assistant:'"),
-        (Template(name="x", digest="", system="a\nsystem:\nb"), "reads as a role"),
+        (Template(name="x", digest="", system="a\nsystem:\nb"), "read as a role"),
         (Template(name="x", digest="", examples=(Example(user="a\nassistant:\nb", assistant="c"),)), "half"),
         (Template(name="x", digest="", examples=(Example(user="a", assistant="c", tags=("t",)),)), "tags"),
         (Template(name="x", digest="", system="a", extra={"deep": {"s": "${env:HOME}"}}), "${env:}"),
-        (Template(name="X!", digest="", system="a"), "small letters"),
+        (Template(name="X!", digest="", system="a"), "lower-case letters"),
         (Template(name="x", digest="", system="\ud800"), "UTF-8"),
     ],
 )
@@ -313,12 +313,15 @@ def test_one_line_may_hold_several_pairs() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("nonsense", "mine:1: this is not a line"),
+        ("nonsense", "mine:1: not a valid chat example"),
         ('\n{"messages": [{"role": "user", "content": "a"}]}', "mine:2: examples are pairs"),
-        ('{"messages": [{"role": "tool", "content": "a"}]}', "mine:1: this is not a line"),
-        ('{"messages": [{"role": "assistant", "content": "a", "weight": 0}]}', "mine:1: this is not a line"),
+        ('{"messages": [{"role": "tool", "content": "a"}]}', "mine:1: not a valid chat example"),
+        (
+            '{"messages": [{"role": "assistant", "content": "a", "weight": 0}]}',
+            "mine:1: not a valid chat example",
+        ),
         ("\n".join(f'{{"messages": [{{"role": "system", "content": "{n}"}}]}}' for n in (1, 2)), "different"),
-        ("", "says nothing"),
+        ("", "template is empty"),
     ],
 )
 def test_invalid_chat_examples_are_refused(data: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""What is published reaches people: the house with a shelf over its files, and a worker at work."""
+"""Publications reach people: a process with its library and a worker."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -79,7 +79,7 @@ async def test_an_accepted_example_is_shown_with_the_next_question(services: Ser
     pair = Example(user="The coffee machine blinks red.", assistant="Empty its tray.")
     await library.publisher.change_pool("support", added=[pair], author="Ada", reason="asked often")
     chosen = await library.choose_why(support, "Why does the coffee machine blink red?")
-    assert (chosen[0].example, chosen[0].why) == (pair, "near to the question")
+    assert (chosen[0].example, chosen[0].why) == (pair, "similar to the question")
     assert chosen[0].similarity is not None
     assert 0.3 < chosen[0].similarity < 1
     assert (await library.rank("support", "coffee machine"))[0][0] == pair

@@ -1,4 +1,4 @@
-"""Publishing: what counts after it, who tries a trial, what is refused, and how it is taken back."""
+"""Publishing: active versions, trials, validation, roll back."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -36,7 +36,7 @@ PAIR = Example(user="one?", assistant="two")
 
 
 class Publishing:
-    """One process: its shelf and its publisher."""
+    """One process: its registry and its publisher."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ async def test_other_processes_see_a_publication_soon(redis: Redis, editor: Publ
 
 
 class Deaf(Versions):
-    """Hears no nudge."""
+    """Receives no notifications."""
 
     async def wakeups(self) -> AsyncIterator[None]:
         await asyncio.Event().wait()
@@ -266,7 +266,7 @@ async def test_reverting_to_the_file_ends_the_trial(editor: Publishing) -> None:
 
 @pytest.mark.parametrize("trial", [Trial(), Trial(percent=101), Trial(percent=-1, channels=("C1",))])
 async def test_a_trial_without_an_audience_is_refused(editor: Publishing, trial: Trial) -> None:
-    with pytest.raises(NotAllowed, match="from 1 to 100"):
+    with pytest.raises(NotAllowed, match="of 1 to 100"):
         await editor.publish("answer", "I try.", trial=trial)
 
 
@@ -286,7 +286,9 @@ async def test_a_roll_back_is_a_new_version(editor: Publishing) -> None:
     assert history[0].digest == FILES[0].digest
 
 
-@pytest.mark.parametrize(("number", "words"), [(7, "no version 7"), (2, "no version 2"), (0, "Nothing was")])
+@pytest.mark.parametrize(
+    ("number", "words"), [(7, "no version 7"), (2, "no version 2"), (0, "already uses its file")]
+)
 async def test_rolling_back_needs_an_existing_version(editor: Publishing, number: int, words: str) -> None:
     await editor.publish("answer", "First.")
     await editor.back("answer", 0)  # version 2 says only that the file counts
@@ -300,13 +302,13 @@ async def test_rolling_back_needs_an_existing_version(editor: Publishing, number
 @pytest.mark.parametrize(
     ("name", "published", "words"),
     [
-        ("answer", text("Hi {{nobody}}.", DEFAULT), "answer.prompty:5: {{nobody}} is an unknown hole"),
+        ("answer", text("Hi {{nobody}}.", DEFAULT), "answer.prompty:5: {{nobody}} is an unknown placeholder"),
         ("answer", text("Hi.", "mach: {}"), "did you mean 'match'?"),
-        ("answer", text("Hi."), "this is the default template, and has to stay it"),
+        ("answer", text("Hi."), "this is the default template and must keep"),
         ("new", text("Hi.", COMMAND), "new.prompty:2: 'go' of commands is already claimed by go.prompty"),
         ("new", text("Hi.", DEFAULT), "already claimed by answer.prompty"),
         ("new", text("Hi.", "pool: nowhere, shots: 1"), "the pool 'nowhere' is missing"),
-        ("Bad Name", text("Hi."), "small letters"),
+        ("Bad Name", text("Hi."), "lower-case letters"),
         ("new", text("Hi.", "tools: [hammer]"), "there is no tool 'hammer'"),
     ],
 )
@@ -345,7 +347,7 @@ async def test_concurrent_authors_do_not_overwrite_each_other(redis: Redis, edit
         await other.publish("answer", "Mine.", after=0)
     assert await other.publish("answer", "Mine.", after=1) == 2
     await editor.back("answer", 0)
-    with pytest.raises(NotAllowed, match="somebody took it back"):
+    with pytest.raises(NotAllowed, match="it was reverted to file"):
         await other.publish("answer", "Mine.", after=2)
 
 
@@ -356,7 +358,7 @@ async def test_concurrent_publications_all_arrive(redis: Redis) -> None:
     assert {one.name for one in presses[0].registry.templates()} >= {"t0", "t1", "t2", "t3"}
 
 
-@pytest.mark.parametrize(("reason", "words"), [(" ", "say why"), ("x" * 501, "at most 500")])
+@pytest.mark.parametrize(("reason", "words"), [(" ", "Enter a reason"), ("x" * 501, "the limit is 500")])
 async def test_a_publication_has_a_reason(editor: Publishing, reason: str, words: str) -> None:
     with pytest.raises(NotAllowed, match=words):
         await editor.publisher.publish("answer", text("Hi.", DEFAULT), author="Ada", reason=reason)
@@ -399,16 +401,16 @@ async def test_a_template_can_use_a_new_pool(editor: Publishing) -> None:
     await change(editor, "fresh", (PAIR,))
     await editor.publish("new", "I am new.", "pool: fresh, shots: 1")
     assert editor.system("new") == "I am new."
-    with pytest.raises(NotAllowed, match="the last one has to stay"):
+    with pytest.raises(NotAllowed, match="its last example can't be removed"):
         await change(editor, "fresh", (), (PAIR,))
 
 
 @pytest.mark.parametrize(
     ("pool", "added", "words"),
     [
-        ("filed", (PAIR,), "already"),
-        ("Not A Name", (PAIR,), "named with small letters"),
-        ("filed", (replace(PAIR, assistant=" "),), "both sides"),
+        ("filed", (PAIR,), "does not change"),
+        ("Not A Name", (PAIR,), "lower-case letters"),
+        ("filed", (replace(PAIR, assistant=" "),), "both a question and an answer"),
         ("filed", tuple(replace(PAIR, user=str(at)) for at in range(1000)), "would have 1001 examples"),
     ],
 )

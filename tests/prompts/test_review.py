@@ -1,4 +1,4 @@
-"""Proposals: from a well-rated answer to an example that later questions are shown."""
+"""Proposals: from a well-rated answer to an example of a pool."""
 
 from datetime import timedelta
 
@@ -51,14 +51,14 @@ def test_a_turn_becomes_an_example() -> None:
 @pytest.mark.parametrize(
     ("turn", "words"),
     [
-        (replace(TURN, outcome="refused"), "given in full"),
-        (replace(TURN, messages=()), "given in full"),
-        (replace(TURN, messages=(say("user", " "), TURN.messages[1])), "words on both sides"),
+        (replace(TURN, outcome="refused"), "complete answer"),
+        (replace(TURN, messages=()), "complete answer"),
+        (replace(TURN, messages=(say("user", " "), TURN.messages[1])), "both a question and an answer"),
         (
             replace(
                 TURN, messages=(TURN.messages[0], Message(role="assistant", parts=(Image(mime="image/png"),)))
             ),
-            "no pictures",
+            "Messages with images",
         ),
     ],
 )
@@ -94,7 +94,7 @@ async def test_a_rejected_proposal_does_not_return(
     again = await review.propose(TURN, "support", author="Ada")
     assert (again.state, again.reason) == ("rejected", "too short")
     assert registry.pools()["support"] == (FIRST,)
-    with pytest.raises(NotAllowed, match="Bob has rejected that already"):
+    with pytest.raises(NotAllowed, match="Bob has already rejected this proposal"):
         await review.accept(proposal.id, reviewer="Ada")
 
 
@@ -109,9 +109,9 @@ async def test_an_interrupted_review_can_be_repeated(
 
 
 async def test_an_invalid_proposal_is_refused(review: ProposalReview) -> None:
-    with pytest.raises(NotAllowed, match=r"no pool “nowhere”\. There are: support"):
+    with pytest.raises(NotAllowed, match=r"no pool “nowhere”\. Available: support"):
         await review.propose(TURN, "nowhere", author="Ada")
-    with pytest.raises(NotAllowed, match="no longer kept"):
+    with pytest.raises(NotAllowed, match="no longer exists"):
         await review.accept("nothing", reviewer="Bob")
 
 
