@@ -54,7 +54,7 @@ def evaluate(
     run_store = eval_results.RunStore(load_settings().parley_data_dir / "evaluations")
     done = run(_run(where, paths, names, template or [], deployment or [], published, parallel))
     last = run_store.last(done)
-    run_store.keep(done)
+    run_store.save(done)
     if as_json:
         import msgspec
 

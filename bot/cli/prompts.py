@@ -116,7 +116,7 @@ def prompts_lint(
 
     where = prompts_folder(folder)
     files = read_prompts(where)
-    doubts = [(one.name, words) for one in files.templates for words in lint.doubts(one, files.pools)]
+    doubts = [(one.name, words) for one in files.templates for words in lint.warnings(one, files.pools)]
     doubts += [
         (one.name, f"{{{{{name}}}}} is filled by the file's sample; give it a default under 'inputs'")
         for one in files.templates

@@ -88,7 +88,7 @@ class Playground:
     def example(self, user: str, assistant: str) -> Example:
         """A few-shot pair with the pictures that its words show. Raises TemplateError."""
         try:
-            images = example_images.pictures(user, self.library.registry.look)
+            images = example_images.pictures(user, self.library.registry.load_image)
         except ValueError as error:
             raise TemplateError(f"In an example, {error}.") from None
         return Example(user=user, assistant=assistant, images=images)

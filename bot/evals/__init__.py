@@ -1,1 +1,1 @@
-"""Evaluations: questions, what is demanded of the answers, and how templates and deployments do."""
+"""Evaluations of templates and deployments: cases, checks, runs and their results."""

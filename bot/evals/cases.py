@@ -1,4 +1,4 @@
-"""Reads evaluation files: questions, and what is demanded of the answers to them."""
+"""Reads evaluation files: questions and the checks on their answers."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ MOST_CASES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Similarity:
-    """The answer must mean about what `to` says: a similarity of at least `least` by embedding."""
+    """Requires a cosine similarity of at least `least` between the embeddings of the answer and `to`."""
 
     to: str
     least: float
@@ -25,7 +25,7 @@ class Similarity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checks:
-    """What is demanded of an answer; `fits` raises ValueError, with the reason, for JSON of another shape."""
+    """The checks on an answer. `fits` validates decoded JSON and raises ValueError with the reason."""
 
     contains: tuple[str, ...] = ()
     not_contains: tuple[str, ...] = ()
@@ -38,9 +38,9 @@ class Checks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A question and what is demanded. `id` tells it from every other case, also in the next run.
+    """A question and its checks. `id` identifies the case across runs.
 
-    Empty `deployments`: those that each template wishes for. `judge` is the deployment that grades rubrics.
+    Empty `deployments`: the one that the template names, else any. `judge` is the deployment that grades rubrics.
     """
 
     id: str
@@ -53,9 +53,9 @@ class Case:
 
 
 def read(path: Path) -> list[Case]:
-    """The cases of a file. Raises TemplateError, which names the line."""
+    """The cases of a file. Raises TemplateError with the line number."""
     if not path.is_file():
-        raise TemplateError(f"{path}: there is no such file")
+        raise TemplateError(f"{path}: file not found")
     source = open_source(path, MOST_BYTES)
     cases: list[Case] = []
     with whole(source) as fields:
@@ -65,13 +65,13 @@ def read(path: Path) -> list[Case]:
         for number, entry in enumerate(fields.each("cases"), 1):
             with entry:
                 case = _case(entry, f"{path.stem}:{number}", templates, deployments, judge)
-            if case.id in {one.id for one in cases}:
+            if case.id in {other.id for other in cases}:
                 raise entry.error("name", f"two cases are named {case.id.partition(':')[2]!r}")
             cases.append(case)
         if not cases:
-            raise fields.error("cases", "there are no cases; they stand under 'cases:'")
+            raise fields.error("cases", "there are no cases; add them under 'cases:'")
         if len(cases) > MOST_CASES:
-            raise fields.error("cases", f"there are {len(cases)} cases; at most {MOST_CASES}")
+            raise fields.error("cases", f"there are {len(cases)} cases; the limit is {MOST_CASES}")
     return cases
 
 
@@ -79,46 +79,48 @@ def _case(
     entry: MappingReader, id: str, templates: tuple[str, ...], deployments: tuple[str, ...], judge: str | None
 ) -> Case:
     name = entry.text("name")
-    wanted = entry.texts("templates") + entry.texts("template") or templates
-    if not wanted:
-        raise entry.error("question", "no template is named, neither here nor at the top ('templates:')")
+    named = entry.texts("templates") + entry.texts("template") or templates
+    if not named:
+        raise entry.error("question", "no template is named; add 'templates:' here or at the top of the file")
     question = entry.text("question")
     if not question:
         raise entry.error("question", "a case needs a 'question'")
     checks = _checks(entry.fields("checks"))
     if checks == Checks():
-        raise entry.error("checks", "nothing is demanded of the answer: 'checks' are missing")
+        raise entry.error("checks", "'checks' are missing")
     if checks.rubric and judge is None:
-        raise entry.error("checks", "a rubric needs a 'judge' at the top: the deployment that grades")
+        raise entry.error(
+            "checks", "a rubric needs a 'judge' at the top of the file: the deployment that grades"
+        )
     return Case(
         id=f"{id.partition(':')[0]}:{name}" if name else id,
-        templates=wanted,
+        templates=named,
         question=question,
         checks=checks,
-        history=tuple(map(_exchange, entry.each("history"))),
+        history=tuple(map(_pair, entry.each("history"))),
         deployments=entry.texts("deployments") or deployments,
         judge=judge,
     )
 
 
-def _exchange(entry: MappingReader) -> tuple[str, str]:
+def _pair(entry: MappingReader) -> tuple[str, str]:
     with entry:
         user, assistant = entry.text("user"), entry.text("assistant")
     if not user or not assistant:
-        raise entry.error("user", "what was said before is pairs of 'user' and 'assistant'")
+        raise entry.error("user", "each entry of 'history' needs 'user' and 'assistant'")
     return user, assistant
 
 
 def _checks(fields: MappingReader) -> Checks:
     with fields:
-        least = None if "max_chars" not in fields else fields.count("max_chars", 1_000_000)
+        max_chars = None if "max_chars" not in fields else fields.count("max_chars", 1_000_000)
         return Checks(
             contains=fields.texts("contains"),
             not_contains=fields.texts("not_contains"),
             patterns=tuple(_pattern(fields, text) for text in fields.texts("regex")),
-            fits=_shape(fields),
-            max_chars=least,
-            similarity=_likeness(fields.fields("similarity")) if "similarity" in fields else None,
+            fits=_validator(fields),
+            max_chars=max_chars,
+            similarity=_similarity(fields.fields("similarity")) if "similarity" in fields else None,
             rubric=fields.texts("rubric"),
         )
 
@@ -127,27 +129,27 @@ def _pattern(fields: MappingReader, text: str) -> re.Pattern[str]:
     try:
         return re.compile(text, re.MULTILINE)
     except re.error as error:
-        raise fields.error("regex", f"{text!r} is no regular expression: {error}") from None
+        raise fields.error("regex", f"{text!r} is not a valid regular expression: {error}") from None
 
 
-def _shape(fields: MappingReader) -> Callable[[Any], Any] | None:
+def _validator(fields: MappingReader) -> Callable[[Any], Any] | None:
     schema = fields.plain("json_schema")
     if "json_schema" not in fields:
         return None
     try:
-        # Only what stands in the file: a reference to elsewhere would be fetched.
-        return fastjsonschema.compile(schema, handlers=dict.fromkeys(("http", "https", "file"), _elsewhere))
-    except Exception as error:  # whatever the library meets in a schema that is none
-        raise fields.error("json_schema", f"this is no JSON schema: {error}") from None
+        # Without these handlers, the library would fetch references to other files and hosts.
+        return fastjsonschema.compile(schema, handlers=dict.fromkeys(("http", "https", "file"), _refuse))
+    except Exception as error:  # the library raises various errors for an invalid schema
+        raise fields.error("json_schema", f"not a valid JSON schema: {error}") from None
 
 
-def _elsewhere(uri: str) -> Any:
+def _refuse(uri: str) -> Any:
     raise ValueError(f"{uri} is outside this file")
 
 
-def _likeness(fields: MappingReader) -> Similarity:
+def _similarity(fields: MappingReader) -> Similarity:
     with fields:
         to, least = fields.text("to"), fields.any("least")
     if not to or isinstance(least, bool) or not isinstance(least, int | float) or not 0 < least <= 1:
-        raise fields.error("least", "a similarity is {to: a text, least: a number above 0 and up to 1}")
+        raise fields.error("least", "a similarity needs 'to' (a text) and 'least' (above 0, at most 1)")
     return Similarity(to=to, least=float(least))

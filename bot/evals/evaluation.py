@@ -1,4 +1,4 @@
-"""Runs cases over templates and deployments, some at the same time, and checks what is answered."""
+"""Runs cases on templates and deployments, several at a time, and checks the answers."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ _USER = User(id="evaluation", tenant="local", name="you")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalContext:
-    """What answers are made with; it is what the engine uses, too."""
+    """What is needed to answer, as in the engine."""
 
     model_info: ModelInfo
     sources: PromptSources
@@ -37,7 +37,7 @@ class EvalContext:
 
 @dataclass(frozen=True, slots=True)
 class EvalJob:
-    """One answer to get; an empty `deployment` is the template's own wish."""
+    """One answer to produce. Empty `deployment`: the one that the template names, else any."""
 
     case: Case
     template: Template
@@ -47,10 +47,9 @@ class EvalJob:
 def jobs(
     cases: Sequence[Case], templates: Mapping[str, Template], deployments: Sequence[str]
 ) -> list[EvalJob]:
-    """Every case on every template and deployment that it names.
+    """A job for each case, template and deployment.
 
-    Raises ConfigError for a template or deployment that isn't there. `deployments` are the names and tags
-    that are to be had.
+    `deployments` are the available names and tags. Raises ConfigError for an unknown template or deployment.
     """
     return list(_jobs(cases, templates, deployments))
 
@@ -61,15 +60,18 @@ def _jobs(
     for case in cases:
         for preferred in (*case.deployments, *([case.judge] if case.judge else [])):
             if preferred not in deployments:
-                there = ", ".join(deployments)
-                raise ConfigError(f"{case.id}: there is no deployment {preferred!r}; there are: {there}.")
+                raise ConfigError(
+                    f"{case.id}: there is no deployment {preferred!r}. Available: {', '.join(deployments)}."
+                )
         for name in case.templates:
             if name not in templates:
                 raise ConfigError(
-                    f"{case.id}: there is no template {name!r}; there are: {', '.join(templates)}."
+                    f"{case.id}: there is no template {name!r}. Available: {', '.join(templates)}."
                 )
             if templates[name].capability != "chat":
-                raise ConfigError(f"{case.id}: {name} draws pictures; only words can be checked.")
+                raise ConfigError(
+                    f"{case.id}: {name} generates images. Only chat templates can be evaluated."
+                )
             for deployment in case.deployments or ("",):
                 yield EvalJob(case, templates[name], deployment)
 
@@ -77,20 +79,20 @@ def _jobs(
 async def run(
     jobs: Sequence[EvalJob], context: EvalContext, *, parallel: int, done: Callable[[Result], None]
 ) -> list[Result]:
-    """The result of every job, in their order; `done` is told of each as it is there."""
+    """The results in the order of the jobs; `done` is called with each as soon as it is available."""
     free = asyncio.Semaphore(parallel)
 
-    async def one(job: EvalJob) -> Result:
+    async def run_one(job: EvalJob) -> Result:
         async with free:
             result = await _result(job, context)
         done(result)
         return result
 
-    return await asyncio.gather(*map(one, jobs))
+    return await asyncio.gather(*map(run_one, jobs))
 
 
 async def _result(job: EvalJob, context: EvalContext) -> Result:
-    """What is answered, checked. An error is a failure in its own words; none is raised."""
+    """The checked answer. An error counts as a failure and is not raised."""
     began = time.monotonic()
     answer, usage, judged = "", list[Usage](), list[Usage]()
     seconds = 0.0
@@ -98,9 +100,9 @@ async def _result(job: EvalJob, context: EvalContext) -> Result:
         prompt = await _prompt(job, context)
         answer, usage = await checks.ask(prompt, context.model_info.model)
         seconds = time.monotonic() - began
-        failures = checks.plainly(answer, job.case.checks)
-        failures += await checks.nearly(answer, job.case.checks, context.embed)
-        wrong, judged = await checks.graded(job.case, answer, context.model_info.model)
+        failures = checks.check_text(answer, job.case.checks)
+        failures += await checks.check_similarity(answer, job.case.checks, context.embed)
+        wrong, judged = await checks.check_rubric(job.case, answer, context.model_info.model)
         failures += wrong
     except BotError as error:
         failures = [f"{type(error).__name__}: {error}"]

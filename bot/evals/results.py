@@ -1,4 +1,4 @@
-"""What an evaluation found: results, the table over them, and how they compare with the last run."""
+"""Results of evaluations: the table, the comparison with the previous run, and storage."""
 
 import re
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from bot.domain.events import Frozen
 from bot.domain.turns import Usage
 
 MOST_RUNS = 100
-"""How many runs are kept; older ones are deleted."""
+"""Stored runs; older ones are deleted."""
 
 
 class Result(Frozen):
-    """One answer to one case. `failures` are what is wrong with it, in words; none: it passed.
+    """One answer to one case. `failures` describes the failed checks; empty: it passed.
 
-    `deployment` is the one that was wished for, "" for the template's own wish; `judged` is what grading
-    cost, apart from the answer's `usage`.
+    `deployment` is the requested one, "" if that was left to the template; `judged` is the usage of grading,
+    in addition to the answer's `usage`.
     """
 
     case: str
@@ -36,15 +36,14 @@ class Result(Frozen):
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells it from the other results of its run, and finds it in another run."""
+        """Identifies the result within its run and across runs."""
         return self.case, self.template, self.deployment
 
 
 class Run(Frozen):
     """One evaluation of some files of cases.
 
-    `published` is whether the templates were those in use, not only the files; `author` is who started it
-    in the studio.
+    `published`: with the active templates instead of those in the files. `author` started it in the studio.
     """
 
     at: datetime
@@ -55,17 +54,17 @@ class Run(Frozen):
 
     @property
     def id(self) -> str:
-        """Its time, as its file is named."""
+        """The start time, which is also the file name."""
         return f"{self.at:%Y%m%dT%H%M%S.%f}"
 
     @property
     def passed(self) -> int:
-        """How many answers had nothing wrong with them."""
-        return sum(not one.failures for one in self.results)
+        """The number of answers that passed."""
+        return sum(not result.failures for result in self.results)
 
 
 class SummaryRow(Frozen):
-    """A line of the table: one template on one deployment. `usd` is `None` where a price is unknown."""
+    """A row of the table: one template on one deployment. `usd` is None if a price is unknown."""
 
     template: str
     deployment: str
@@ -78,7 +77,7 @@ class SummaryRow(Frozen):
 
 
 class RunComparison(Frozen):
-    """How a run differs from an earlier one, over the results that both have."""
+    """How a run differs from an earlier one, in the results that both have."""
 
     at: datetime
     broken: tuple[Result, ...]
@@ -94,7 +93,7 @@ def total(results: Sequence[Result]) -> SummaryRow:
 
 
 def table(results: Sequence[Result]) -> list[SummaryRow]:
-    """A row for each template on each deployment, in the order of the results."""
+    """A row per template and deployment, in the order of the results."""
     groups: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.template, result.deployment), []).append(result)
@@ -109,19 +108,19 @@ def _row(template: str, deployment: str, group: Sequence[Result]) -> SummaryRow:
     return SummaryRow(
         template=template,
         deployment=deployment or ", ".join(served) or "none",
-        passed=sum(not one.failures for one in group),
+        passed=sum(not result.failures for result in group),
         total=len(group),
         input_tokens=sum(usage.input_tokens for usage in calls),
         output_tokens=sum(usage.output_tokens for usage in calls),
         usd=sum(known) if len(known) == len(prices) else None,
-        median_s=median(one.seconds for one in group),
+        median_s=median(result.seconds for result in group),
     )
 
 
 def compare(run: Run, last: Run | None) -> RunComparison | None:
-    """What changed since the last run; None without one, or when the two have no result in common."""
-    before = {one.key: one for one in last.results} if last else {}
-    both = [(one, before[one.key]) for one in run.results if one.key in before]
+    """What changed since the last run; None without one, or if the two have no result in common."""
+    before = {result.key: result for result in last.results} if last else {}
+    both = [(result, before[result.key]) for result in run.results if result.key in before]
     if last is None or not both:
         return None
     return RunComparison(
@@ -134,18 +133,18 @@ def compare(run: Run, last: Run | None) -> RunComparison | None:
     )
 
 
-# ------------------------------------------------------------------ keeping
+# ------------------------------------------------------------------ storage
 
 
 class RunStore:
-    """The runs of a folder, a JSON file each, named with their time."""
+    """Runs as JSON files in a folder, named after their start time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read: dict[str, Run] = {}  # a kept run never changes
+        self._read: dict[str, Run] = {}  # a stored run never changes
 
-    def keep(self, run: Run) -> Path:
-        """Write a run down. Raises ConfigError when the folder can't be written."""
+    def save(self, run: Run) -> Path:
+        """Store a run and delete the oldest beyond MOST_RUNS. Raises ConfigError if that fails."""
         path = self._folder / f"{run.id}.json"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -153,11 +152,11 @@ class RunStore:
             for old in self._paths()[:-MOST_RUNS]:
                 old.unlink()
         except OSError as error:
-            raise ConfigError(f"{path} can't be written: {error.strerror}") from None
+            raise ConfigError(f"Can't write {path}: {error.strerror}") from None
         return path
 
     def runs(self) -> list[Run]:
-        """Every kept run that can be read, newest first."""
+        """All stored runs that can be read, newest first."""
         paths = self._paths()
         self._read = {path.stem: self._read[path.stem] for path in paths if path.stem in self._read}
         for path in paths:
@@ -165,15 +164,17 @@ class RunStore:
                 try:
                     self._read[path.stem] = msgspec.json.decode(path.read_bytes(), type=Run)
                 except (OSError, msgspec.MsgspecError):
-                    continue  # half written, or of another version
+                    continue  # incomplete, or from another version
         return [self._read[path.stem] for path in reversed(paths) if path.stem in self._read]
 
     def last(self, run: Run) -> Run | None:
-        """The newest run before this one of the same files that has every result of it, else the newest."""
-        keys = {one.key for one in run.results}
-        earlier = [kept for kept in self.runs() if kept.files == run.files and kept.at < run.at]
-        whole = (kept for kept in earlier if keys <= {one.key for one in kept.results})
-        return next(whole, earlier[0] if earlier else None)
+        """The newest earlier run of the same files, preferably one with all results of this run."""
+        keys = {result.key for result in run.results}
+        earlier = [stored for stored in self.runs() if stored.files == run.files and stored.at < run.at]
+        complete = (stored for stored in earlier if keys <= {result.key for result in stored.results})
+        return next(complete, earlier[0] if earlier else None)
 
     def _paths(self) -> list[Path]:
-        return sorted(one for one in self._folder.glob("*.json") if re.fullmatch(r"\d{8}T[\d.]+", one.stem))
+        return sorted(
+            path for path in self._folder.glob("*.json") if re.fullmatch(r"\d{8}T[\d.]+", path.stem)
+        )

@@ -1,4 +1,4 @@
-"""Evaluations in the studio: those that were run, and a new one of what is in use now."""
+"""Runs evaluations of the active templates from the studio and lists earlier runs."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from bot.evals.results import Result, Run, RunComparison, RunStore, SummaryRow
 from bot.storage.usage.charges import Charges
 
 PERSON = User(id="evaluation", tenant="studio", name="Evaluation")
-"""Who asks here, for the ledger."""
+"""The user to whom runs are charged."""
 MOST_ANSWERS = 300
-"""Of one run: a slip must not cost a fortune."""
+"""Per run, so that a mistake can't become expensive."""
 PARALLEL = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalReport:
-    """A run with its sums, its table, and how it differs from the one before."""
+    """A run with its totals, its table, and the comparison with the previous one."""
 
     run: Run
     total: SummaryRow
@@ -33,7 +33,7 @@ class EvalReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalRunner:
-    """One run at a time in a process. `folder` has the files of cases; a run costs what its answers cost."""
+    """Allows one run at a time per process. `folder` contains the case files; answers are charged."""
 
     context: EvalContext
     folder: Path
@@ -42,15 +42,15 @@ class EvalRunner:
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def files(self) -> Sequence[str]:
-        """The files of cases."""
+        """The names of the case files."""
         return [path.name for path in sorted(self.folder.glob("*.yaml"))]
 
     def models(self) -> Sequence[str]:
-        """The chat deployments that a run can be held on."""
+        """The chat deployments that a run can use."""
         return list(self.context.model_info.comparable_deployments())
 
     async def reports(self) -> Sequence[EvalReport]:
-        """Every kept run, newest first."""
+        """All stored runs, newest first."""
         return await asyncio.to_thread(lambda: [self._report(run) for run in self.run_store.runs()])
 
     def _report(self, run: Run) -> EvalReport:
@@ -61,20 +61,20 @@ class EvalRunner:
     async def run(
         self, files: Sequence[str], deployment: str, *, author: str, done: Callable[[int, int, int], None]
     ) -> str:
-        """Ask every case of these files of the templates in use; `done` gets how many are done, of how many,
-        and how many failed. Returns the id of the run; cancelled, nothing is kept of it but what it cost.
+        """Run all cases of these files on the active templates; returns the id of the run.
 
-        Raises NotAllowed, TemplateError and ConfigError, in words.
+        `done` is called with the numbers of finished, all and failed answers. A cancelled run is charged but
+        not stored. Raises NotAllowed, TemplateError and ConfigError.
         """
         if self._busy.locked():
-            raise NotAllowed("Another evaluation is running. Wait until it has ended.")
+            raise NotAllowed("Another evaluation is running. Wait until it has finished.")
         async with self._busy:
             jobs = self._jobs(files, deployment)
             finished: list[Result] = []
 
             def count(result: Result) -> None:
                 finished.append(result)
-                done(len(finished), len(jobs), sum(bool(one.failures) for one in finished))
+                done(len(finished), len(jobs), sum(bool(each.failures) for each in finished))
 
             began = now()
             done(0, len(jobs), 0)
@@ -84,28 +84,28 @@ class EvalRunner:
                 for result in finished:
                     await self.charges.book(_charge(result))
             run = Run(at=began, files=tuple(files), results=tuple(results), published=True, author=author)
-            await asyncio.to_thread(self.run_store.keep, run)
+            await asyncio.to_thread(self.run_store.save, run)
             return run.id
 
     def _jobs(self, files: Sequence[str], deployment: str) -> list[evaluation.EvalJob]:
         known = self.files()
         if not files or not set(files) <= set(known):
-            raise NotAllowed("Choose at least one of the files that are there.")
-        asked = [case for name in files for case in cases.read(self.folder / name)]
+            raise NotAllowed("Choose at least one of the listed files.")
+        selected = [case for name in files for case in cases.read(self.folder / name)]
         if deployment:
-            asked = [replace(case, deployments=(deployment,)) for case in asked]
+            selected = [replace(case, deployments=(deployment,)) for case in selected]
         available = self.context.model_info.chat_deployments()
-        preferred = dict.fromkeys(
-            [*(one.name for one in available), *(tag for one in available for tag in one.tags)]
-        )
-        jobs = evaluation.jobs(asked, self.context.templates(), list(preferred))
+        names = [each.name for each in available] + [tag for each in available for tag in each.tags]
+        jobs = evaluation.jobs(selected, self.context.templates(), list(dict.fromkeys(names)))
         if len(jobs) > MOST_ANSWERS:
-            raise TemplateError(f"These are {len(jobs)} answers; at most {MOST_ANSWERS} fit a run.")
+            raise TemplateError(
+                f"This run would have {len(jobs)} answers; the limit is {MOST_ANSWERS}. Choose fewer files."
+            )
         return jobs
 
 
 def _charge(result: Result) -> Turn:
-    """What an answer of a run cost, as a turn that can be booked."""
+    """The usage of a result as a turn, which can be charged."""
     id, at = f"studio:evaluation:{uuid4().hex}", now()
     address = Address(conversation="studio:evaluation", event=id)
     return Turn(

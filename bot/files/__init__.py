@@ -1,1 +1,1 @@
-"""Files that people send, read in processes of their own: a file can hang or fill the memory of no other."""
+"""Reads files that people send, in separate processes, so that no file can block or exhaust the bot."""

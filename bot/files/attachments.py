@@ -1,4 +1,4 @@
-"""Files that come with a message: pictures for models that see, the text of documents, or a clear word."""
+"""Reads the attachments of a message: images for models with vision, text of documents."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -17,16 +17,16 @@ Fetch = Callable[[Attachment], Awaitable[bytes]]
 
 FILE_BYTES = 20 * 1024 * 1024
 MOST = 10
-"""Files of one message that are read."""
+"""Files read per message."""
 IN_FLIGHT_BYTES = 64 * 1024 * 1024
-"""Bytes of files that one worker fetches and reads at the same time; more wait."""
+"""Bytes of files that one worker downloads and reads at the same time; further files wait."""
 HELD_BYTES = 64 * 1024 * 1024
-"""Bytes of pictures that all answers of one worker hold, from fetching to the whole answer; more wait. While
-they are sent, their base64 takes as much again, and a third."""
+"""Bytes of images that all answers of one worker hold until they are complete; further ones wait. Sending
+them as base64 takes 4/3 of that in addition."""
 PICTURES_BYTES = 16 * 1024 * 1024
-"""Of all pictures of one message, after they were scaled."""
+"""Of all images of one message, after scaling."""
 TEXT_BYTES = 60_000
-"""Of one document; all of a message together may have twice as much."""
+"""Of one document; all documents of a message may have twice as much."""
 
 
 class Document(Frozen):
@@ -38,7 +38,7 @@ class Document(Frozen):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractedFiles:
-    """What the files of a message hold; `notes` are words for the person about what is not in here."""
+    """The contents of the files of a message; `notes` tell the person what was not read, and why."""
 
     pictures: tuple[Image, ...] = ()
     documents: tuple[Document, ...] = ()
@@ -50,7 +50,7 @@ NOTHING = ExtractedFiles()
 
 
 class MemoryBudget:
-    """A number of bytes that many share."""
+    """A shared number of bytes, to be reserved."""
 
     def __init__(self, limit: int) -> None:
         self._limit = self._free = limit
@@ -58,29 +58,29 @@ class MemoryBudget:
 
     @asynccontextmanager
     async def reserved(self, size: int) -> AsyncGenerator[Callable[[int], Awaitable[None]]]:
-        """Wait until so many bytes are free. What is yielded gives back all but those that are needed."""
+        """Reserve `size` bytes, waiting until they are free. Yields a function that shrinks the reservation."""
         held = min(size, self._limit)
         async with self._changed:
             await self._changed.wait_for(lambda: self._free >= held)
             self._free -= held
 
-        async def need(less: int) -> None:
+        async def shrink(needed: int) -> None:
             nonlocal held
-            over, held = max(held - less, 0), min(held, less)
-            self._free += over
+            released, held = max(held - needed, 0), min(held, needed)
+            self._free += released
             async with self._changed:
                 self._changed.notify_all()
 
         try:
-            yield need
+            yield shrink
         finally:
-            await need(0)
+            await shrink(0)
 
 
 class AttachmentReader:
-    """Fetches and reads files, a bounded number of bytes at a time; what is held of them is bounded too.
+    """Downloads and reads files within memory budgets.
 
-    The files of one person are read one after another: files that take long delay nobody else's.
+    The files of one person are read one at a time, so that slow files don't delay other people's.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class AttachmentReader:
         ref: Callable[[int], str],
         text_bytes: int,
     ) -> AsyncGenerator[ExtractedFiles]:
-        """What the files hold, for as long as the block lasts: its pictures are counted until then.
+        """The contents of the files. The memory of their images stays reserved until the block ends.
 
-        `user` sent them; `ref` names a picture; `text_bytes` is what all documents may have. Raises
-        NotAllowed, in words, when none of them can be read.
+        `user` is the sender; `ref` returns the ref of an image by its number; `text_bytes` is the limit for
+        all documents together. Raises NotAllowed, with reasons, if no file can be read.
         """
         if not attachments:
             yield NOTHING
@@ -117,17 +117,17 @@ class AttachmentReader:
         most = min(PICTURES_BYTES, PICTURE_BYTES * len(attachments))
         async with AsyncExitStack() as stack:
             async with self._turn_of(user):
-                need = await stack.enter_async_context(self._held.reserved(most))
+                shrink = await stack.enter_async_context(self._held.reserved(most))
                 found = await self._all(attachments, fetch, ref, text_bytes)
-                await need(sum(len(picture.data) for picture in found.pictures))
+                await shrink(sum(len(picture.data) for picture in found.pictures))
             yield found
 
     async def picture(self, data: bytes, user: User) -> Image:
-        """A picture of this person's in a kind and a size that models take. Raises NotAllowed, in words."""
+        """An image of this person, converted to a format and size that models accept. Raises NotAllowed."""
         async with self._turn_of(user), self._in_flight.reserved(len(data)):
             found = await self.pool.read(data, "image/*", 0)
         if isinstance(found, ExtractedText):
-            raise NotAllowed("is no picture that I can see: send it as PNG or JPEG, please.")
+            raise NotAllowed("is not a supported image. Send it as PNG or JPEG.")
         return Image(mime=found.mime, data=found.data)
 
     def _turn_of(self, user: User) -> asyncio.Lock:
@@ -142,14 +142,14 @@ class AttachmentReader:
         read: list[Document] = []
         left_out: list[Omission] = []
         notes: list[str] = []
-        room = min(2 * TEXT_BYTES, text_bytes)
+        text_left = min(2 * TEXT_BYTES, text_bytes)
         for number, attachment in enumerate(attachments):
             try:
                 if number >= MOST:
-                    raise NotAllowed(f"was not looked at: I read {MOST} files of a message.")
-                found = await self._one(attachment, fetch, min(room, TEXT_BYTES))
+                    raise NotAllowed(f"was not read: the limit is {MOST} files per message.")
+                found = await self._one(attachment, fetch, min(text_left, TEXT_BYTES))
                 if isinstance(found, Image) and len(found.data) > pictures_left:
-                    raise NotAllowed("was not looked at: the pictures of one message are too large together.")
+                    raise NotAllowed("was not read: the images in this message are too large together.")
             except NotAllowed as refusal:
                 notes.append(f"“{attachment.name}” {refusal}")
                 continue
@@ -159,11 +159,13 @@ class AttachmentReader:
                     Image(mime=found.mime, data=found.data, alt=attachment.name, ref=ref(len(pictures)))
                 )
                 continue
-            room -= len(found.text.encode())
+            text_left -= len(found.text.encode())
             read.append(Document(name=attachment.name, text=found.text))
             if (more := found.characters - len(found.text)) > 0:
                 left_out.append(_left_out(attachment.name, more))
-                notes.append(f"Of “{attachment.name}” I read the first {len(found.text):,} characters.")
+                notes.append(
+                    f"Only the first {len(found.text):,} characters of “{attachment.name}” were read."
+                )
         if notes and not pictures and not read:
             raise NotAllowed("\n".join(notes))
         return ExtractedFiles(
@@ -171,25 +173,25 @@ class AttachmentReader:
         )
 
     async def _one(self, attachment: Attachment, fetch: Fetch, text_bytes: int) -> Image | ExtractedText:
-        """A picture, or the beginning of a text. Raises NotAllowed."""
+        """The image, or the beginning of the text. Raises NotAllowed."""
         if (attachment.size_bytes or 0) > FILE_BYTES:
-            raise NotAllowed("is larger than 20 MB. Send a smaller file, please.")
+            raise NotAllowed("is larger than 20 MB. Send a smaller file.")
         async with self._in_flight.reserved(attachment.size_bytes or FILE_BYTES):
             data = await fetch(attachment)
             if len(data) > FILE_BYTES:
-                raise NotAllowed("is larger than 20 MB. Send a smaller file, please.")
+                raise NotAllowed("is larger than 20 MB. Send a smaller file.")
             found = await self.pool.read(data, attachment.mime, text_bytes)
             return found if isinstance(found, ExtractedText) else Image(mime=found.mime, data=found.data)
 
 
 def _left_out(name: str, characters: int) -> Omission:
-    why = "a file may not take more of the prompt"
-    return Omission(what=f"characters or more of “{name}”", count=characters, why=why)
+    why = "the file exceeds its share of the prompt"
+    return Omission(what=f"or more characters of “{name}”", count=characters, why=why)
 
 
 @asynccontextmanager
 async def reading(readers: tuple[int, Mapping[str, str]]) -> AsyncGenerator[AttachmentReader]:
-    """Files that are read in processes of so many MB and this environment, which end with the block."""
+    """A reader whose processes have this memory limit, in MB, and environment; they end with the block."""
     memory_mb, environment = readers
     pool = ProcessPool(memory_mb=memory_mb, environment=environment)
     try:

@@ -1,4 +1,4 @@
-"""What the bytes of a file hold: a picture that models take, or text. Runs in a reader process."""
+"""Converts the bytes of a file into an image that models accept, or into text. Runs in a reader process."""
 
 import io
 import time
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 SIDE = 2048
-"""Pixels: models scale larger pictures down themselves, after their price was counted."""
+"""Pixels. Models scale larger images down, but charge for the full size."""
 PICTURE_BYTES = 4 * 1024 * 1024
 _PIXELS = 100_000_000
-"""A picture that says it is larger is not unpacked."""
+"""Images that declare more are not decoded."""
 _FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-_SEEN = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-"""What goes to a model as it is."""
+_PASSED_ON = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
+"""Formats that models accept unchanged."""
 _PROFILE_BYTES = 64 * 1024
-"""A larger colour profile is not kept."""
+"""Larger colour profiles are dropped."""
 _EASY_S = 1.0
-"""Of the processor: a picture that takes longer to unpack is encoded again, to spare others that."""
-_DAMAGED = "can't be seen: the picture is damaged. Try saving it again, or send it as PNG or JPEG."
+"""CPU time. An image that takes longer to decode is encoded again, so that later readers don't pay for it."""
+_DAMAGED = "is a damaged image. Save it again, or send it as PNG or JPEG."
 
 
 def extract(data: bytes, mime: str, text_bytes: int, time_s: float) -> ScaledImage | str:
-    """A picture, or a text a little over `text_bytes` characters at most, by what the bytes are.
+    """An image, or text of slightly more than `text_bytes` characters at most.
 
-    A text ends early when `time_s` are over. Raises NotAllowed, in words, for anything else; and whatever the
-    package for its format raises for a damaged file.
+    The type is detected from the bytes. Text is cut off after `time_s` seconds. Raises NotAllowed for other
+    types, and whatever the library for the format raises for a damaged file.
     """
     if not data:
         raise NotAllowed("is empty.")
@@ -39,16 +39,16 @@ def extract(data: bytes, mime: str, text_bytes: int, time_s: float) -> ScaledIma
     if found is not None:
         return found
     if mime.startswith("image/"):
-        raise NotAllowed("is no picture that I can see: send it as PNG or JPEG, please.")
+        raise NotAllowed("is not a supported image. Send it as PNG or JPEG.")
     return documents.text_of(documents.kind_of(data), data, text_bytes, time_s)
 
 
 def _picture(data: bytes) -> ScaledImage | None:
-    """The picture in a kind and a size that models take; None when the bytes are no picture."""
+    """The image in a format and size that models accept; None if the bytes are not an image."""
     from PIL import Image as Pictures
     from PIL import UnidentifiedImageError
 
-    Pictures.MAX_IMAGE_PIXELS = None  # opening reads the header alone; what it says is looked at below
+    Pictures.MAX_IMAGE_PIXELS = None  # opening reads only the header; its size is checked below
     try:
         opened = Pictures.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError:
@@ -57,9 +57,7 @@ def _picture(data: bytes) -> ScaledImage | None:
         raise NotAllowed(_DAMAGED) from None
     width, height = opened.size
     if width * height > _PIXELS:
-        raise NotAllowed(
-            f"has {width} x {height} pixels, more than I can take in. Send a smaller one, please."
-        )
+        raise NotAllowed(f"is too large at {width} x {height} pixels. Send a smaller image.")
     fits = max(width, height) <= SIDE and len(data) <= PICTURE_BYTES
     try:
         opened.draft("RGB", (SIDE, SIDE))
@@ -71,18 +69,18 @@ def _picture(data: bytes) -> ScaledImage | None:
 def _scaled(opened: "ImageFile", data: bytes, fits: bool) -> ScaledImage:
     from PIL import ImageOps
 
-    kind = opened.format or ""
+    format = opened.format or ""
     began = time.process_time()
     opened.load()
     easy = time.process_time() - began < _EASY_S
-    if fits and easy and kind in _SEEN and not getattr(opened, "is_animated", False):
-        return ScaledImage(_SEEN[kind], data)
+    if fits and easy and format in _PASSED_ON and not getattr(opened, "is_animated", False):
+        return ScaledImage(_PASSED_ON[format], data)
     opened.thumbnail((SIDE, SIDE))
     return _encoded(ImageOps.exif_transpose(opened))
 
 
 def _encoded(picture: "Image") -> ScaledImage:
-    """As PNG where that is small enough, which keeps text sharp, else as JPEG."""
+    """As PNG, which keeps text sharp, if that is small enough, else as JPEG."""
     flat = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     if len(flat.info.get("icc_profile") or b"") > _PROFILE_BYTES:
         del flat.info["icc_profile"]

@@ -1,4 +1,4 @@
-"""Takes the text out of documents: PDF, Office, HTML, plain text. Runs in a reader process."""
+"""Extracts the text of PDF, Office, HTML and plain text documents. Runs in a reader process."""
 
 import io
 import time
@@ -11,7 +11,7 @@ from bot.domain.errors import NotAllowed
 Kind = Literal["pdf", "word", "slides", "sheet", "html", "text"]
 
 _UNPACKED_BYTES = 150 * 1024 * 1024
-"""An Office file is a ZIP archive: one that says it unpacks to more than this is not opened."""
+"""Office files are ZIP archives; one that declares a larger content is not opened."""
 _HTML_BYTES = 3 * 1024 * 1024
 _OFFICE: Mapping[str, Kind] = {
     "word/document.xml": "word",
@@ -19,20 +19,18 @@ _OFFICE: Mapping[str, Kind] = {
     "xl/workbook.xml": "sheet",
 }
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_UNKNOWN = (
-    "is of a kind that I can't read. Send a PDF, an Office file, a web page, text or a picture, please."
-)
+_UNKNOWN = "has an unsupported format. Send a PDF, an Office file, a web page, plain text or an image."
 _HTML = (b"<!doctype html", b"<html")
 
 
 def kind_of(data: bytes) -> Kind:
-    """What these bytes are, whatever the file is called. Raises NotAllowed, in words, for anything else."""
+    """The type of a document, by its bytes. Raises NotAllowed for unsupported ones."""
     if b"%PDF-" in data[:1024]:
         return "pdf"
     if data.startswith(b"PK\x03\x04"):
         return _office(data)
     if data.startswith(_OLD_OFFICE):
-        raise NotAllowed("is in Office's format of before 2007. Save it as .docx, .pptx or .xlsx, please.")
+        raise NotAllowed("has the Office format from before 2007. Save it as .docx, .pptx or .xlsx.")
     if data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
         return "html"
     decode(data)
@@ -42,42 +40,42 @@ def kind_of(data: bytes) -> Kind:
 def _office(data: bytes) -> Kind:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = {one.filename: one.file_size for one in archive.infolist()}
+            names = {entry.filename: entry.file_size for entry in archive.infolist()}
     except (zipfile.BadZipFile, ValueError) as error:
-        raise NotAllowed("is damaged: it can't be opened. Try saving it again, please.") from error
+        raise NotAllowed("is damaged and can't be opened. Save it again and resend it.") from error
     if sum(names.values()) > _UNPACKED_BYTES:
-        raise NotAllowed("unpacks to more than I can take in. Send a smaller file, please.")
+        raise NotAllowed("is too large after unpacking. Send a smaller file.")
     for name, kind in _OFFICE.items():
         if name in names:
             return kind
-    raise NotAllowed("is an archive. Send the files in it one by one, please.")
+    raise NotAllowed("is an archive. Send the files that it contains instead.")
 
 
 def decode(data: bytes) -> str:
-    """Text in UTF-8, in UTF-16 with its mark, or in Windows' Western encoding. Raises NotAllowed."""
+    """Decode UTF-8, UTF-16 with a byte order mark, or Windows-1252. Raises NotAllowed."""
     try:
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             return data.decode("utf-16")
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", "replace")
-        if text.count("\N{REPLACEMENT CHARACTER}") or _strange(text) > len(text) // 100:
+        if text.count("\N{REPLACEMENT CHARACTER}") or _control_characters(text) > len(text) // 100:
             raise NotAllowed(_UNKNOWN) from None
-    if "\x00" in text or _strange(text) > len(text) // 20:
+    if "\x00" in text or _control_characters(text) > len(text) // 20:
         raise NotAllowed(_UNKNOWN)
     return text
 
 
-def _strange(text: str) -> int:
-    """Control characters that no text has."""
+def _control_characters(text: str) -> int:
+    """How many characters of the beginning do not occur in text files."""
     sample = text[:20_000]
-    return sum(one < " " and one not in "\t\r\n\f\x1b" for one in sample)
+    return sum(character < " " and character not in "\t\r\n\f\x1b" for character in sample)
 
 
 def text_of(kind: Kind, data: bytes, limit: int, time_s: float) -> str:
-    """The text of a document, a little over `limit` characters at most. Raises NotAllowed.
+    """The text of a document, at most slightly over `limit` characters. Raises NotAllowed if there is none.
 
-    Between two pages, slides or rows it looks whether its time is over, and then ends with what it has.
+    The time limit is checked between pages, slides and rows; the text so far is returned.
     """
     until = time.monotonic() + time_s
     found: list[str] = []
@@ -89,7 +87,7 @@ def text_of(kind: Kind, data: bytes, limit: int, time_s: float) -> str:
             break
     text = "\n".join(found).replace("\x00", "").strip()
     if not text:
-        raise NotAllowed("has no text in it. If it is a scan, send it as a picture, please.")
+        raise NotAllowed("has no text. If it is a scan, send it as an image.")
     return text
 
 
@@ -98,7 +96,7 @@ def _pdf(data: bytes) -> Iterator[str]:
 
     reader = pypdf.PdfReader(io.BytesIO(data))
     if reader.is_encrypted and not reader.decrypt(""):
-        raise NotAllowed("is locked with a password. Send it without one, please.")
+        raise NotAllowed("is protected with a password. Remove the password and send it again.")
     for number, page in enumerate(reader.pages, 1):
         text = page.extract_text().strip()
         if text:
@@ -122,7 +120,7 @@ def _word(data: bytes) -> Iterator[str]:
 def _slides(data: bytes) -> Iterator[str]:
     import pptx
 
-    # The package types little of what its shapes can have.
+    # python-pptx declares hardly any types.
     slides: Any = pptx.Presentation(io.BytesIO(data)).slides
     for number, slide in enumerate(slides, 1):
         lines = [f"[slide {number}]"]
@@ -153,7 +151,7 @@ def _sheet(data: bytes) -> Iterator[str]:
 
 def _html(data: bytes) -> Iterator[str]:
     if len(data) > _HTML_BYTES:
-        raise NotAllowed("is a web page of more than 3 MB. Copy the part that matters, please.")
+        raise NotAllowed("is a web page of more than 3 MB. Copy the relevant part into your message.")
     import bs4
     from markdownify import MarkdownConverter
 
@@ -174,7 +172,7 @@ def _plain(data: bytes) -> Iterator[str]:
 
 
 def _row(cells: Iterable[str]) -> str:
-    """A row of a table on one line."""
+    """A table row as one line."""
     return " | ".join(" ".join(cell.split()) for cell in cells)
 
 

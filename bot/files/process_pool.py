@@ -1,4 +1,4 @@
-"""A few processes that read files: started on demand, ended when idle, and killed when a file is too much."""
+"""A pool of processes that read files: started on demand, ended when idle, killed at their limits."""
 
 import asyncio
 import logging
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 PROCESSES = 3
-"""Files that are read at the same time; more wait."""
+"""Files read at the same time; further files wait."""
 SECONDS = 14.0
-"""That a file has, from the first byte that a process is sent to its whole answer."""
+"""Time limit for one file, including the transfer to and from the process."""
 MEMORY_MB = 768
 IDLE_S = 60.0
 _RETIRED_BYTES = 256 * 1024 * 1024
-"""Memory that a process has had: C libraries keep much of it, so another one takes over."""
+"""Peak memory at which a process is replaced, because C libraries do not return their memory."""
 _FILES_EACH = 200
 _PICTURE_BYTES = 16 * 1024 * 1024
 _WORDS_BYTES = 2000
@@ -51,19 +51,19 @@ _MIMES = ("image/png", "image/jpeg", "image/webp")
 _LEAVE_S = 2.0
 _START = "import sys; sys.path.append(sys.argv[1]); from bot.files.reader import main; main()"
 
-_ANOTHER = "Try a smaller file or another format."
-_TOO_SLOW = "could not be read: it takes longer than {:.0f} seconds to open. " + _ANOTHER
-_TOO_LARGE = "could not be read: it takes too much memory to open. " + _ANOTHER
-_DAMAGED = "could not be read: it seems to be damaged. Try saving it again, or send another format."
-_NO_PROCESS = "could not be read just now. Send it again in a minute, please."
+_NEXT_STEP = "Try a smaller file or another format."
+_TOO_SLOW = "could not be read within {:.0f} seconds. " + _NEXT_STEP
+_TOO_LARGE = "could not be read: it needs too much memory. " + _NEXT_STEP
+_DAMAGED = "could not be read: it seems to be damaged. Save it again, or send another format."
+_NO_PROCESS = "could not be read at the moment. Try again in a minute."
 
 
-class _Garbled(Exception):
-    """A process said something that no reader says."""
+class _InvalidAnswer(Exception):
+    """A process broke the protocol."""
 
 
 class _Reader:
-    """One process and what is known of it. All but `kill` block."""
+    """One process. All methods except `kill` block."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
@@ -77,7 +77,7 @@ class _Reader:
         return not ended and self.files < _FILES_EACH and self.peak_bytes < _RETIRED_BYTES
 
     def ask(self, data: bytes, mime: str, text_bytes: int) -> ScaledImage | ExtractedText:
-        """What a file holds. Raises NotAllowed; OSError, EOFError, _Garbled when the process is done for."""
+        """The contents of a file. Raises NotAllowed; OSError, EOFError, _InvalidAnswer if the process failed."""
         source, sink = self.process.stdin, self.process.stdout
         if source is None or sink is None:
             raise EOFError
@@ -88,17 +88,17 @@ class _Reader:
         source.flush()
         kind, size = HEADER.unpack(_exactly(sink, HEADER.size))
         if not MEASURED.size <= size <= MEASURED.size + _most_bytes(kind, text_bytes):
-            raise _Garbled
+            raise _InvalidAnswer
         answer = _exactly(sink, size)
         self.peak_bytes, characters = MEASURED.unpack_from(answer)
-        return _understood(kind, answer[MEASURED.size :], characters, data)
+        return _parse_answer(kind, answer[MEASURED.size :], characters, data)
 
     def kill(self) -> None:
-        """End it at once; what waits for it ends too."""
+        """Kill the process, which also ends a pending `ask`."""
         self.process.kill()
 
     def leave(self) -> None:
-        """Let it end by itself, and see that it does."""
+        """Close its input and wait until it has ended; kill it if it does not."""
         if self.process.stdin is not None:
             with suppress(OSError):
                 self.process.stdin.close()
@@ -112,7 +112,7 @@ class _Reader:
 
 
 def _exactly(sink: IO[bytes], size: int) -> bytes:
-    """So many bytes. Blocks; raises EOFError."""
+    """Read exactly `size` bytes. Blocks; raises EOFError."""
     found = sink.read(size)
     if len(found) < size:
         raise EOFError
@@ -120,10 +120,9 @@ def _exactly(sink: IO[bytes], size: int) -> bytes:
 
 
 class ProcessPool:
-    """Reads files in other processes, each file within limits of memory and time.
+    """Reads files in other processes, within limits of memory and time.
 
-    `memory_mb` is what one process may take, `seconds` what one file may; `environment` is all that a process
-    sees of the environment.
+    `memory_mb` is the limit of a process, `seconds` that of a file. The processes see only `environment`.
     """
 
     def __init__(
@@ -138,8 +137,8 @@ class ProcessPool:
         self._memory_mb, self._seconds, self._idle_s = memory_mb, seconds, idle_s
         self._environment = {"MALLOC_ARENA_MAX": "1", **(environment or {})}
         self._free = asyncio.Semaphore(processes)
-        # Starting a process from the loop takes a tenth of a second where the machine is busy. The system
-        # ends a process with the thread that started it, so these threads stay.
+        # Starting a process would block the event loop for up to 0.1 s. PR_SET_PDEATHSIG ends a process with
+        # the thread that started it, so these threads must not end early.
         self._threads = ThreadPoolExecutor(processes + 2, "files")
         self._starting = asyncio.Lock()
         self._idle: list[_Reader] = []
@@ -150,18 +149,19 @@ class ProcessPool:
 
     @property
     def pids(self) -> list[int]:
-        """The processes that there are now."""
-        return [one.process.pid for one in (*self._busy, *self._idle)]
+        """The ids of the running processes."""
+        return [reader.process.pid for reader in (*self._busy, *self._idle)]
 
     def warm(self) -> None:
-        """Have a process ready: a file is about to come."""
+        """Start a process in the background, because a file will arrive soon."""
         if not self._idle and not self._busy and not self._starting.locked():
             self._run(self._add())
 
     async def read(self, data: bytes, mime: str, text_bytes: int) -> ScaledImage | ExtractedText:
-        """What a file holds: a picture that models take, or the beginning of its text.
+        """The contents of a file: an image that models accept, or the beginning of its text.
 
-        `text_bytes` is how much UTF-8 a text may have. Raises NotAllowed; its words follow the file's name.
+        `text_bytes` is the limit for text, in bytes of UTF-8. Raises NotAllowed, with a text to be put after
+        the name of the file.
         """
         async with self._free:
             reader = await self._take()
@@ -176,16 +176,16 @@ class ProcessPool:
                 kept = True
                 raise
             except TimeoutError:
-                log.warning("A file took longer than %.0f s to read; its process was killed", self._seconds)
+                log.warning("A file could not be read within %.0f s; the process was killed", self._seconds)
                 raise NotAllowed(_TOO_SLOW.format(self._seconds)) from None
-            except (OSError, EOFError, _Garbled) as error:
+            except (OSError, EOFError, _InvalidAnswer) as error:
                 raise NotAllowed(await self._why(reader, error)) from None
             finally:
                 self._busy.discard(reader)
                 self._put_back(reader, kept)
 
     async def close(self) -> None:
-        """End every process; a file that is being read is not waited for."""
+        """End all processes, without waiting for files that are being read."""
         self._closed = True
         if self._trim is not None:
             self._trim.cancel()
@@ -210,7 +210,7 @@ class ProcessPool:
                 starting.add_done_callback(self._take_over)
                 raise
             except OSError as error:
-                log.error("A process that reads files could not be started: %s", error)
+                log.error("A process for reading files could not be started: %s", error)
                 raise NotAllowed(_NO_PROCESS) from None
 
     def _start(self) -> _Reader:
@@ -218,22 +218,22 @@ class ProcessPool:
         root = str(Path(bot.__file__).parents[1])
         arguments = [root, str(self._memory_mb << 20), str(self._seconds), str(os.getpid())]
         return _Reader(
-            subprocess.Popen(  # noqa: S603 - what is run is this Python, with these arguments
+            subprocess.Popen(  # noqa: S603 - runs this Python with fixed arguments
                 [sys.executable, "-P", "-X", "utf8", "-c", _START, *arguments],
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=DEVNULL,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C in the terminal is for the bot alone
+                start_new_session=True,  # keep Ctrl-C away from it
             )
         )
 
     async def _add(self) -> None:
-        with suppress(NotAllowed):  # who needs it is told so
+        with suppress(NotAllowed):  # `read` will report it
             self._put_back(await self._take(), True)
 
     def _take_over(self, starting: "asyncio.Future[_Reader]") -> None:
-        """Keep a process that nobody waits for any more."""
+        """Keep a process whose requester was cancelled."""
         if not starting.cancelled() and starting.exception() is None:
             self._put_back(starting.result(), True)
 
@@ -264,26 +264,26 @@ class ProcessPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _why(self, reader: _Reader, error: Exception) -> str:
-        """Words about a process that ended in the middle of a file."""
-        if isinstance(error, _Garbled):
-            log.warning("A process that reads files said something unknown; it was killed")
+        """The reason, for the person, why a process failed while it read a file."""
+        if isinstance(error, _InvalidAnswer):
+            log.warning("A process for reading files sent an invalid answer and was killed")
             return _DAMAGED
         with suppress(subprocess.TimeoutExpired):
             await self._in_thread(partial(reader.process.wait, _LEAVE_S))
         code = reader.process.returncode
-        log.warning("A process ended while it read a file (%s)", code)
+        log.warning("A process ended while reading a file (exit code %s)", code)
         if code in (-signal.SIGXCPU, -signal.SIGALRM):
             return _TOO_SLOW.format(self._seconds)
         return _TOO_LARGE if code == -signal.SIGKILL else _DAMAGED
 
 
 def _most_bytes(kind: bytes, text_bytes: int) -> int:
-    """How long an answer of a kind may be."""
+    """The limit for the payload of an answer of this type, in bytes."""
     return {TEXT: text_bytes, PICTURE: _PICTURE_BYTES}.get(kind, _WORDS_BYTES)
 
 
-def _understood(kind: bytes, payload: bytes, characters: int, data: bytes) -> ScaledImage | ExtractedText:
-    """What an answer says of the file `data`. Raises NotAllowed and _Garbled."""
+def _parse_answer(kind: bytes, payload: bytes, characters: int, data: bytes) -> ScaledImage | ExtractedText:
+    """Parse an answer about the file `data`. Raises NotAllowed and _InvalidAnswer."""
     try:
         if kind == TEXT:
             return ExtractedText(payload.decode(), characters)
@@ -291,12 +291,12 @@ def _understood(kind: bytes, payload: bytes, characters: int, data: bytes) -> Sc
             raise NotAllowed(payload.decode())
         if kind == BROKEN:
             name = payload.decode()
-            log.warning("A file could not be read: %s", name)
+            log.warning("A file could not be read (%s)", name)
             raise NotAllowed(_TOO_LARGE if name == "MemoryError" else _DAMAGED)
         length = len(payload) if kind == UNCHANGED else 1 + payload[0]
         mime = payload[0 if kind == UNCHANGED else 1 : length].decode()
     except (UnicodeDecodeError, IndexError):
-        raise _Garbled from None
+        raise _InvalidAnswer from None
     if kind not in (UNCHANGED, PICTURE) or mime not in _MIMES:
-        raise _Garbled
+        raise _InvalidAnswer
     return ScaledImage(mime, data if kind == UNCHANGED else payload[length:])

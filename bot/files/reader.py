@@ -1,4 +1,4 @@
-"""A reader process: reads the files that come by its standard input, within limits of its own."""
+"""The main program of a reader process: reads files from standard input within its own limits."""
 
 import os
 import signal
@@ -29,12 +29,12 @@ from bot.files.frames import (
 
 _OPEN_FILES = 64
 _FILE_BYTES = 1024 * 1024
-"""Reading writes no files; Python keeps compiled modules."""
+"""For compiled Python modules; nothing else is written."""
 _TEXT_SHARE = 0.7
-"""Of the time that a file has: a text that takes longer ends with what there is, rather than not at all."""
+"""Share of the time limit after which text is cut off, so that the person gets at least that."""
 _PR_SET_PDEATHSIG = 1
 _XML_NO_MEMORY = 2
-"""What libxml2 calls XML_ERR_NO_MEMORY; lxml makes it a syntax error."""
+"""XML_ERR_NO_MEMORY of libxml2, which lxml raises as a syntax error."""
 
 try:
     resource: Any = import_module("resource")
@@ -43,7 +43,7 @@ except ImportError:  # Windows
 
 
 def main() -> None:
-    """Serve until the standard input ends. Arguments: bytes of memory, seconds for a file, the bot's pid."""
+    """Serve until standard input ends. Arguments: memory limit in bytes, seconds per file, pid of the bot."""
     memory_bytes, seconds, parent = int(sys.argv[-3]), float(sys.argv[-2]), int(sys.argv[-1])
     die_with(parent)
     restrict(memory_bytes)
@@ -51,8 +51,8 @@ def main() -> None:
 
 
 def die_with(parent: int) -> None:
-    """End when the bot ends. Elsewhere than on Linux the end of the input and the clock see to that."""
-    for name in ("SIGINT", "SIGTERM"):  # sent to a whole group of processes; the bot lets running answers end
+    """End together with the bot. Where this is not supported, the end of input and the timer do that."""
+    for name in ("SIGINT", "SIGTERM"):  # may be sent to the whole group; the bot decides when readers end
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     if sys.platform != "linux":
         return
@@ -64,7 +64,7 @@ def die_with(parent: int) -> None:
 
 
 def restrict(memory_bytes: int) -> None:
-    """Take less than the bot: of the processor, and first to go where the machine runs out of memory."""
+    """Set resource limits, lower the CPU priority, and be the first to be killed if memory runs out."""
     with suppress(OSError, AttributeError):
         os.nice(10)
     with suppress(OSError):
@@ -78,7 +78,7 @@ def restrict(memory_bytes: int) -> None:
         "RLIMIT_AS": memory_bytes,
     }
     for name, most in limits.items():
-        with suppress(OSError, ValueError, AttributeError):  # macOS knows no limit of memory
+        with suppress(OSError, ValueError, AttributeError):  # macOS has no RLIMIT_AS
             kind = getattr(resource, name)
             _, hard = resource.getrlimit(kind)
             most = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -86,22 +86,22 @@ def restrict(memory_bytes: int) -> None:
 
 
 def serve(source: BinaryIO, sink: BinaryIO, seconds: float) -> None:
-    """Answer each file that comes, until no more do."""
-    while (asked := _receive(source, ASKED)) is not None:
+    """Answer one file after another until the input ends."""
+    while (request := _receive(source, ASKED)) is not None:
         data = _receive(source, DATA)
         if data is None:
             return
-        (text_bytes,) = ASKING.unpack_from(asked)
-        _set_clock(seconds)
-        answer = answer_to(data, asked[ASKING.size :].decode(), text_bytes, seconds * _TEXT_SHARE)
+        (text_bytes,) = ASKING.unpack_from(request)
+        _set_timer(seconds)
+        answer = answer_to(data, request[ASKING.size :].decode(), text_bytes, seconds * _TEXT_SHARE)
         del data
         sink.write(answer)
         sink.flush()
-        _set_clock(0)
+        _set_timer(0)
 
 
 def answer_to(data: bytes, mime: str, text_bytes: int, time_s: float) -> bytes:
-    """The frame that says what a file holds, or why that can't be said."""
+    """The answer frame: the contents of a file, or why it could not be read."""
     try:
         found = contents.extract(data, mime, text_bytes, time_s)
         if isinstance(found, ScaledImage):
@@ -112,13 +112,13 @@ def answer_to(data: bytes, mime: str, text_bytes: int, time_s: float) -> bytes:
         return frame(TEXT, _measured(len(found)), cut(found, text_bytes).encode("utf-8", "replace"))
     except NotAllowed as refusal:
         return frame(REFUSED, _measured(), str(refusal).encode())
-    except Exception as error:  # each package has its own way to say that a file is damaged
+    except Exception as error:  # each library has its own errors for damaged files
         name = "MemoryError" if _is_out_of_memory(error) else type(error).__name__
     return frame(BROKEN, _measured(), name.encode())
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory was what failed, though a package may name it otherwise."""
+    """Whether memory ran out, even if a library reports it as another error."""
     while error is not None:
         if isinstance(error, MemoryError):
             return True
@@ -139,10 +139,10 @@ def _receive(source: BinaryIO, kind: bytes) -> bytes | None:
     return payload if len(payload) == size else None
 
 
-def _set_clock(seconds: float) -> None:
-    """Have the system end this process after so many seconds, whatever it is doing then; 0 stops the clock.
+def _set_timer(seconds: float) -> None:
+    """Let the system end this process after `seconds`, of time or of CPU; 0 stops the timer.
 
-    The bot does the same from its side; this holds where the bot is gone.
+    The bot does the same; this one is for when the bot is gone.
     """
     if resource is None:
         return
@@ -159,8 +159,8 @@ def _measured(characters: int = 0) -> bytes:
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process has had resident; 0 where nobody knows."""
-    with suppress(OSError):  # on Linux `getrusage` begins with what the bot itself has had
+    """Peak resident memory of this process; 0 if unknown."""
+    with suppress(OSError):  # on Linux, `getrusage` would include the peak of the bot
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024

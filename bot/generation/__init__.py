@@ -1,1 +1,1 @@
-"""One answer: its prompt within the token budget, the model's text and images, and the turn of them."""
+"""Produces one answer: builds the prompt within the token budget, streams text and images, records the turn."""

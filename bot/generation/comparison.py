@@ -1,4 +1,4 @@
-"""Asks several deployments the same question and shows their answers one under the other."""
+"""Sends the same prompt to several deployments and shows their answers below one another."""
 
 import asyncio
 import logging
@@ -17,16 +17,16 @@ from bot.llm.protocol import Model
 log = logging.getLogger(__name__)
 
 MOST = 3
-"""How many are asked: more than that nobody reads one under the other."""
+"""Deployments in one comparison; more answers would not be readable in a chat message."""
 
 
 def prompts(prompt: Prompt, deployments: Sequence[str]) -> list[Prompt]:
-    """The same prompt for each of them, without tools: an answer of one must not act for all."""
+    """One prompt per deployment, without tools: an action must not be repeated by each of them."""
     return [replace(prompt, deployment=name, tools=()) for name in deployments[:MOST]]
 
 
 class Comparison:
-    """The answers of several deployments, growing side by side."""
+    """The answers of several deployments, streamed at the same time."""
 
     def __init__(self, model: Model, builder: TurnBuilder, show: Show) -> None:
         self._model = model
@@ -36,13 +36,13 @@ class Comparison:
         self._failed = 0
 
     async def write(self, sent: Sequence[Prompt], stop: Stop) -> None:
-        """Ask them all at once, and end the draft with what they said. Raises ModelUnavailable."""
+        """Ask all deployments at once and complete the turn. Raises ModelUnavailable if none answers."""
         builder = self._builder
         builder.sent += sent
         self._texts = {prompt.deployment or "": "" for prompt in sent}
         done = await until_stopped(self._all(sent), stop)
         if self._failed == len(sent):
-            raise ModelUnavailable("None of the models answered.")
+            raise ModelUnavailable("None of the deployments answered.")
         text = self._whole()
         note = stopped(stop) if done is None else ""
         shown = "\n\n".join(part for part in (text, builder.ending(note)) if part)
@@ -64,8 +64,10 @@ class Comparison:
                         await self._show(self._whole())
         except BotError as error:
             self._failed += 1
-            log.warning("%s could not be compared: %s", name, error)
-            why = str(error) if isinstance(error, Refused) else "It does not answer at the moment."
+            log.warning("Comparison: deployment %s failed: %s", name, error)
+            why = (
+                str(error) if isinstance(error, Refused) else "This deployment is unavailable at the moment."
+            )
             self._texts[name] = f"{self._texts[name]}\n\n_{why}_".strip()
 
     def _whole(self) -> str:

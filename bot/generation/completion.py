@@ -1,4 +1,4 @@
-"""Has the model write: streams its answer into the draft, runs its tools, and says how it ended."""
+"""Streams the model's answer into the turn builder, runs its tool calls and notes how it ended."""
 
 import asyncio
 import logging
@@ -22,25 +22,25 @@ from bot.llm.protocol import Model
 log = logging.getLogger(__name__)
 
 Show = Callable[[str], Awaitable[bool]]
-"""Shows the whole text so far; False when the person asked to stop."""
+"""Shows the whole text so far; False if the person asked to stop."""
 
 ROUNDS = 5
-"""How often in one turn the model may call tools before it has to answer."""
+"""Model calls in one turn; the last one is made without tools."""
 
-STOPPED = "_Stopped, as you asked._"
-_INSTEAD = {
-    "said": "_Stopped here: you wrote again._",
-    "edited": "_Stopped here: you changed your question._",
-    "deleted": "_Stopped here: you deleted your question._",
-    "forgotten": "_Stopped here: you had everything about you deleted._",
+STOPPED = "_Stopped at your request._"
+_SUPERSEDED = {
+    "said": "_Stopped: you sent a new message._",
+    "edited": "_Stopped: you edited your question._",
+    "deleted": "_Stopped: you deleted your question._",
+    "forgotten": "_Stopped: you deleted your data._",
 }
-_CUT = "_Cut off here: the answer reached its length limit. Say “go on” for the rest._"
-_TOO_LONG = "_Cut off here: an answer has at most {:,} characters. Say “go on” for the rest._"
-_BROKEN = "_The answer broke off here: the connection to the model was lost. Say “go on” for the rest._"
+_CUT = "_The answer reached its length limit. Reply “continue” for the rest._"
+_TOO_LONG = "_The answer reached the limit of {:,} characters. Reply “continue” for the rest._"
+_BROKEN = "_The answer is incomplete: the connection to the model was lost. Reply “continue” for the rest._"
 
 
 async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tuple[Message, ...] | None:
-    """What the work returns; None when the person stopped it."""
+    """The result of the work; None if the person stopped it."""
     task = asyncio.ensure_future(work)
     stop.then(task.cancel)
     try:
@@ -57,33 +57,31 @@ async def until_stopped(work: Awaitable[tuple[Message, ...]], stop: Stop) -> tup
 
 
 def stopped(stop: Stop) -> str:
-    """Why an answer ends here."""
-    return _INSTEAD.get(stop.why, STOPPED)
+    """The note under a stopped answer."""
+    return _SUPERSEDED.get(stop.why, STOPPED)
 
 
 async def counted(deltas: AsyncIterator[Delta], prompt: Prompt, usage: list[Usage]) -> AsyncGenerator[Delta]:
-    """The answer to a prompt; what it costs goes to `usage`, by estimate where it is left before its end."""
-    # Before the first word nobody told who was asked, nor at what price.
-    left: Usage | None = Usage(
+    """Pass the deltas on and append the usage of the call; estimated if the stream is closed early."""
+    # Until the first delta, deployment and price are unknown.
+    unreported: Usage | None = Usage(
         deployment=prompt.deployment or "unknown", input_tokens=prompt.input_tokens, estimated=True
     )
     try:
         async with aclosing(cast("AsyncGenerator[Delta]", deltas)):
             async for delta in deltas:
-                left = delta.so_far or left
+                unreported = delta.so_far or unreported
                 if delta.usage is not None:
                     usage.append(delta.usage)
-                    left = None
+                    unreported = None
                 yield delta
     except (GeneratorExit, asyncio.CancelledError):
-        usage += [left] if left is not None else []
+        usage += [unreported] if unreported is not None else []
         raise
 
 
 class Chat:
-    """One answer by one prompt, which is paid for already. `tools` runs those that the prompt tells the model
-    of; each further call, with what they said, is reserved for.
-    """
+    """One answer. The first model call is already reserved; `reserve` is called before each further one."""
 
     def __init__(
         self,
@@ -100,19 +98,19 @@ class Chat:
         self._reservations = reservations
 
     async def write(self, prompt: Prompt, stop: Stop) -> None:
-        """Stream, run tools, stream again, and end the draft."""
+        """Stream, run tools, stream again, and complete the turn. Raises Refused and Unavailable."""
         builder = self._builder
         try:
             messages = await until_stopped(self._rounds(prompt), stop)
         except ModelUnavailable as error:
             if not builder.text:
                 raise
-            log.warning("An answer broke off after %d characters: %s", len(builder.text), error)
+            log.warning("The stream of an answer broke after %d characters: %s", len(builder.text), error)
             self._end(prompt, (), note=_BROKEN, outcome="failed", reason=str(error))
             return
         self._tools.note()
         if messages is None:
-            self._end(prompt, (), note=stopped(stop), asked=stop.why in _INSTEAD)
+            self._end(prompt, (), note=stopped(stop), keep_question=stop.why in _SUPERSEDED)
         else:
             too_long = _TOO_LONG.format(builder.allowance.characters)
             notes = {"length": _CUT, "stopped": STOPPED, "too_long": too_long}
@@ -120,27 +118,27 @@ class Chat:
             self._end(prompt, messages, note=note)
 
     async def _rounds(self, prompt: Prompt) -> tuple[Message, ...]:
-        """Stream until the model is done with its tools; returns the messages of the tools."""
-        between: tuple[Message, ...] = ()
-        for left in reversed(range(ROUNDS)):
-            offered = prompt.tools if left and self._builder.allowance.left else ()
-            sent = replace(prompt, messages=prompt.messages + between, tools=offered)
-            if between:
-                sent = replace(
-                    sent, input_tokens=prompt.input_tokens + sum(map(context_window.count_tokens, between))
-                )
-                if not await self._paid(sent):
+        """Stream until the model makes no more tool calls; returns the tool calls and their results."""
+        tool_messages: tuple[Message, ...] = ()
+        for rounds_left in reversed(range(ROUNDS)):
+            offered = prompt.tools if rounds_left and self._builder.allowance.left else ()
+            sent = replace(prompt, messages=prompt.messages + tool_messages, tools=offered)
+            if tool_messages:
+                added_tokens = sum(map(context_window.count_tokens, tool_messages))
+                sent = replace(sent, input_tokens=prompt.input_tokens + added_tokens)
+                if not await self._reserved(sent):
                     break
             self._builder.sent.append(sent)
             calls, dropped = await self._stream(self._model.chat(sent))
-            if not calls or not left:  # nobody would read the results of a last round
+            if not calls or not rounds_left:  # no further call would read the results
                 break
-            between += await self._tools.run(calls, dropped)
-        return between
+            tool_messages += await self._tools.run(calls, dropped)
+        return tool_messages
 
-    async def _paid(self, sent: Prompt) -> bool:
-        """Reserve one more call; where the budget doesn't allow that, what there is is the answer, with the
-        words of the refusal under it. Raises Refused where there is nothing yet.
+    async def _reserved(self, sent: Prompt) -> bool:
+        """Reserve one more call. False if refused: the answer so far stands, with the refusal as a note.
+
+        Raises Refused if there is no answer yet.
         """
         try:
             await self._reservations.reserve(self._builder, sent, more=True)
@@ -152,25 +150,25 @@ class Chat:
         return True
 
     async def _stream(self, deltas: AsyncIterator[Delta]) -> tuple[list[ToolCall], int]:
-        """Gather one stream into the draft, showing it as it grows.
+        """Add one stream to the turn builder and show it as it grows.
 
-        Returns the tools that it calls for, and how many more calls there were than are kept.
+        Returns the tool calls, and the number of calls dropped beyond MAX_TOOL_CALLS.
         """
         builder = self._builder
         calls: list[ToolCall] = []
         dropped = 0
-        # A stream that is left early is closed at once, not when it is collected.
+        # Close the connection at once when we stop early, not when the generator is collected.
         async with aclosing(counted(deltas, builder.sent[-1], builder.usage)) as stream:
             async for delta in stream:
                 if delta.text:
                     if not builder.text:
                         telemetry.FIRST_SECONDS.observe((now() - builder.began_at).total_seconds())
-                    room = builder.allowance.characters - len(builder.text)
-                    builder.text += delta.text[:room]
+                    characters_left = builder.allowance.characters - len(builder.text)
+                    builder.text += delta.text[:characters_left]
                     if not await self._show(builder.text):
                         builder.finish = "stopped"
                         break
-                    if len(delta.text) > room:
+                    if len(delta.text) > characters_left:
                         builder.finish = "too_long"
                         return [], 0
                 dropped += delta.dropped
@@ -181,30 +179,28 @@ class Chat:
                 builder.finish = delta.finish or builder.finish
                 builder.filter |= delta.filter
         if builder.finish == "content_filter":
-            raise ContentFiltered(
-                "The content filter of the model stopped my answer. Please ask in another way."
-            )
+            raise ContentFiltered("The content filter stopped this answer. Rephrase your question.")
         return calls, dropped
 
     def _end(
         self,
         prompt: Prompt,
-        between: tuple[Message, ...],
+        tool_messages: tuple[Message, ...],
         *,
         note: str = "",
         outcome: Outcome = "answered",
         reason: str = "",
-        asked: bool = False,
+        keep_question: bool = False,
     ) -> None:
-        """End the draft. `asked`: later prompts see the question, even without an answer."""
+        """Complete the turn. `keep_question`: keep the question in the history even without an answer."""
         builder = self._builder
         text = builder.text.strip()
         if not text and not note and not builder.drawn:
             raise ModelUnavailable("The model returned an empty answer.")
         answer = (say("assistant", text),) if text else ()
-        messages = (
-            (builder.kept(prompt.messages[-1]), *between, *answer) if answer or between or asked else ()
-        )
+        messages: tuple[Message, ...] = ()
+        if answer or tool_messages or keep_question:
+            messages = (builder.kept(prompt.messages[-1]), *tool_messages, *answer)
         shown = "\n\n".join(part for part in (text, builder.ending(note)) if part)
         written = bool(text or builder.drawn)
         rate = written and outcome == "answered"

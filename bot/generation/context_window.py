@@ -1,4 +1,4 @@
-"""Which turns of a conversation fit into a prompt: whole turns, the newest, never half of one."""
+"""Selects the newest whole turns of a conversation that fit into a prompt."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,44 +10,42 @@ Count = Callable[[str], int]
 """Tokens of a text."""
 
 MESSAGE_TOKENS = 4
-"""What a message costs beside its words (role and separators), as OpenAI counts for its chat models."""
+"""Overhead per message (role and separators), as OpenAI documents it for its chat models."""
 IMAGE_TOKENS = 800
-"""A picture of 1024x1024 at high detail costs 765 tokens with GPT-4o; others are near."""
+"""An image of 1024x1024 at high detail costs 765 tokens with GPT-4o; other models are similar."""
 
 MOST_TURNS = 40
-"""Exchanges that a prompt shows; a claim brings a few more than that along."""
+"""Turns in a prompt; a claim loads slightly more than that."""
 
 _HALF = 0.5
 _PLANNED = 0.75
-"""How full the token budget is when the next cut is planned: some turns before it, so that its summary is ready."""
+"""Share of the budget at which the next truncation is planned, early enough to prepare its summary."""
 
 
 _SHORT = 2000
-"""Characters of a text that are counted within half a millisecond; longer ones are estimated."""
+"""Characters; tiktoken takes up to half a millisecond for that. Longer texts are estimated."""
 
 
 class _TokenCounter:
-    """How texts are weighed in this process: set once, before the first."""
+    """The tokenizer of this process, set once at startup."""
 
     count: Count | None = None
 
 
 def count_by(count: Count | None) -> None:
-    """Weigh short texts by this count from now on; None: by their bytes."""
+    """Count short texts with this tokenizer from now on; None: estimate them by their bytes."""
     _TokenCounter.count = count
 
 
 def count_text_tokens(text: str) -> int:
-    """Tokens of a text: counted where a vocabulary is at hand, else estimated on the safe side, three UTF-8
-    bytes each.
-    """
+    """Tokens of a text: counted if there is a tokenizer, else estimated high at three UTF-8 bytes per token."""
     if _TokenCounter.count is not None and len(text) <= _SHORT:
         return _TokenCounter.count(text)
     return -(-len(text.encode()) // 3)
 
 
 def count_tokens(message: Message) -> int:
-    """Tokens of a message, estimated on the safe side."""
+    """Tokens of a message, rather too many than too few."""
     return MESSAGE_TOKENS + sum(map(_count_part_tokens, message.parts))
 
 
@@ -64,16 +62,17 @@ def _count_part_tokens(part: Text | Image | ToolCall | ToolResult) -> int:
 
 
 def remembered(turns: Sequence[Turn]) -> list[Turn]:
-    """The turns that later prompts may see: after the last new start, without the refused ones."""
+    """The turns that later prompts may include: those after the last reset that have messages."""
     start = max((n + 1 for n, turn in enumerate(turns) if turn.resets), default=0)
     return [turn for turn in turns[start:] if turn.messages]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruncatedHistory:
-    """The turns that a prompt shows, oldest first; `since` is where they begin, "" when none is missing.
+    """The turns for a prompt, oldest first.
 
-    `ahead` is where they will begin after the next cut, "" while that is far.
+    `since` is the id of the first one, "" if none is left out; `ahead` that of the first one after the next
+    truncation, "" if none is planned yet.
     """
 
     turns: Sequence[Turn]
@@ -85,13 +84,12 @@ class TruncatedHistory:
 def truncate_history(
     turns: Sequence[Turn], budget_tokens: int, current: str, most_messages: int | None = None
 ) -> TruncatedHistory:
-    """The newest remembered turns within the budget.
+    """The newest turns since the last reset that fit into the budget.
 
-    Where the history begins stays the same from turn to turn, so that the provider finds the same prefix in
-    its cache. When it outgrows the budget, it is cut in one large step, to half. Where that cut will be is
-    settled while there is still budget, so that a summary is ready when it comes, and a cut changes the prompt
-    once, not twice. `current` is the id of the turn that is being made; `most_messages` is what a template
-    wants to be shown at most, turn by turn.
+    The first turn stays the same from prompt to prompt, so that the provider's prompt cache hits. A history
+    that exceeds the budget is truncated to half of it in one step. That step is planned in advance, so that
+    a summary is ready by then. `current` is the id of the turn in progress; `most_messages` is the template's
+    limit for the history, in messages.
     """
     seen = remembered(turns)
     since, ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
@@ -106,20 +104,20 @@ def truncate_history(
         since, ahead = (ids[start] if start < len(ids) else current), ""
     elif _fills(weights[start:], budget_tokens) > _PLANNED and ahead not in ids[start + 1 :]:
         ahead = _plan(ids, weights, start, budget_tokens)
-    why = f"the conversation has outgrown its room ({budget_tokens} tokens, {MOST_TURNS} exchanges)"
-    if most_messages is not None and (wanted := _newest(seen, most_messages)) > start:
-        start, why = wanted, f"the template shows at most {most_messages} messages of the conversation"
+    why = f"the history exceeds its limit ({budget_tokens} tokens, {MOST_TURNS} turns)"
+    if most_messages is not None and (newest := _newest(seen, most_messages)) > start:
+        start, why = newest, f"the template limits the history to {most_messages} messages"
     dropped = Omission(what="turns", count=start, why=why) if start else None
     return TruncatedHistory(turns=seen[start:], since=since, ahead=ahead, dropped=dropped)
 
 
 def _fills(weights: Sequence[int], budget_tokens: int) -> float:
-    """The part of the budget, or of the number of turns, that is taken; above 1 it is outgrown."""
+    """The used share of the token budget or of MOST_TURNS, whichever is larger; over 1 is too much."""
     return max(sum(weights) / max(budget_tokens, 1), len(weights) / MOST_TURNS)
 
 
 def _plan(ids: Sequence[str], weights: Sequence[int], start: int, budget_tokens: int) -> str:
-    """The turn before which half of the budget, or of the turns, will have been shown."""
+    """The id of the turn at which the next truncation will begin the history; "" if it is too early to say."""
     for end in range(start + 1, len(ids)):
         if _fills(weights[start:end], budget_tokens) >= _HALF:
             return ids[end]
@@ -127,7 +125,7 @@ def _plan(ids: Sequence[str], weights: Sequence[int], start: int, budget_tokens:
 
 
 def _newest(turns: Sequence[Turn], most_messages: int) -> int:
-    """Where the newest whole turns begin that have no more messages than this."""
+    """Index of the first of the newest whole turns that have at most this many messages together."""
     start = len(turns)
     while start and (most_messages := most_messages - len(turns[start - 1].messages)) >= 0:
         start -= 1
@@ -135,7 +133,7 @@ def _newest(turns: Sequence[Turn], most_messages: int) -> int:
 
 
 def _half(weights: Sequence[int], budget_tokens: int) -> int:
-    """Where a history begins that takes at most half of the budget and of the turns."""
+    """Index of the first turn of a history that takes at most half of the budget and of MOST_TURNS."""
     start, spent = len(weights), 0
     while (
         start and len(weights) - start < MOST_TURNS // 2 and spent + weights[start - 1] <= budget_tokens // 2
@@ -143,5 +141,5 @@ def _half(weights: Sequence[int], budget_tokens: int) -> int:
         start -= 1
         spent += weights[start]
     if start == len(weights) and weights and weights[-1] <= budget_tokens:
-        start -= 1  # the last exchange is worth more than the step
+        start -= 1  # keep the last turn, even if it takes more than half
     return start

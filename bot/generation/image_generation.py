@@ -1,4 +1,4 @@
-"""Has the model draw: at a person's wish or as a tool of the chat model, anew or as a change of a picture."""
+"""Generates, edits and varies images, for a command or for a tool call of the chat model."""
 
 import asyncio
 import io
@@ -23,22 +23,16 @@ from bot.llm.protocol import ImageInterrupted, Model, OnPartialImage
 log = logging.getLogger(__name__)
 
 Rewrite = Callable[[Prompt], Awaitable[Prompt]]
-"""Puts the words of a wish into other ones."""
+"""Rewrites the text of an image prompt."""
 
 _TICK_S = 5.0
-_BROKEN = (
-    "The model began to draw this and broke off before the picture was done, twice. "
-    "Say `again` to let me try once more."
-)
-_CANT_CHANGE = (
-    "The model that draws here can't change a picture, it only draws new ones. Please describe the whole "
-    "picture that you would like."
-)
-_ANEW = "The model that draws here can't change a picture, so I drew it anew."
+_BROKEN = "Generating this image failed twice before it was complete. Send `again` to retry."
+_CANT_EDIT = "The image model used here can't edit images. Describe the whole image that you want instead."
+_REGENERATED = "The image model used here can't edit images, so I generated a new one."
 _DESCRIBED = 1000
-"""Characters of an older picture's description that go on in that of its change."""
+"""Characters of the original image's description that are kept in that of an edited one."""
 _RECALLED = 2
-_NEAR = 3
+_RECENT_TURNS = 3
 _ABOUT = re.compile(
     r"\b(?:picture|image|photo|drawing|screenshot|diagram|chart|figure|sketch|bild|foto|dessin|imagen)s?\b",
     re.I,
@@ -54,9 +48,9 @@ async def draw(
     on_partial_image: OnPartialImage | None = None,
     rewrite: Rewrite | None = None,
 ) -> None:
-    """Draw the last message of the prompt, and end the draft with the pictures.
+    """Generate images for the last message of the prompt and complete the turn with them.
 
-    The history keeps the wish as it was said; in which words it was drawn is told by the pictures.
+    The history keeps the original request; a rewritten one is kept as the description of the images.
     """
     request = prompt.messages[-1]
     words = request.text.strip()
@@ -66,7 +60,7 @@ async def draw(
         nonlocal images
         sent = prompt
         if rewrite is not None:
-            await show(f"_Putting “{words}” into words for a picture…_")
+            await show(f"_Writing an image prompt for “{words}”…_")
             sent = await rewrite(prompt)
         images = await drawn(model, builder, sent, show, on_partial_image, words)
         return ()
@@ -74,7 +68,7 @@ async def draw(
     try:
         done = await until_stopped(work(), stop)
     except ImageInterrupted as error:
-        log.warning("A drawing broke off twice: %s", error)
+        log.warning("Image generation was interrupted twice: %s", error)
         builder.end(Reply(text=_BROKEN), "failed", reason=str(error))
         return
     if done is None:
@@ -93,14 +87,15 @@ async def drawn(
     prompt: Prompt,
     show: Show,
     on_partial_image: OnPartialImage | None = None,
-    received: str = "",
+    original_request: str = "",
 ) -> tuple[Image, ...]:
-    """The pictures of one call, kept with the draft under refs of their own; `said` is the wish as the person
-    said it, where the prompt has it in other words.
+    """Make one call to the image model and add the images, with refs, to the turn builder.
+
+    `original_request` is shown meanwhile if the prompt was rewritten. Raises Refused and Unavailable.
     """
     builder.sent.append(prompt)
     words = prompt.messages[-1].text.strip()
-    ticking = asyncio.create_task(_tick(builder, received or words, show))
+    ticking = asyncio.create_task(_tick(builder, original_request or words, show))
     try:
         made, usage = await model.draw(prompt, on_partial_image)
     except ImageInterrupted as error:
@@ -128,62 +123,61 @@ async def drawn(
 
 
 def _unknown(prompt: Prompt) -> Usage:
-    """A drawing that was left before its end: nobody told who drew, nor at what price."""
+    """The usage of an interrupted call: deployment and price are not known."""
     deployment = prompt.deployment or "unknown"
     return Usage(deployment=deployment, input_tokens=prompt.input_tokens, estimated=True)
 
 
 def _described(alt: str, words: str, given: Sequence[Image], prompt: Prompt) -> str:
-    """What a picture shows, for those who can't see it: of a change, what was changed, too."""
+    """The alt text of an image; for an edited one, the original's alt text and the request."""
     before = given[0].alt if given else ""
     changed = before and alt == words and not prompt.vary
     return f"{before[-_DESCRIBED:]}; {words}" if changed else alt
 
 
 async def _tick(builder: TurnBuilder, words: str, show: Show) -> None:
-    """Say that it is being drawn, and for how long already: pictures take half a minute."""
-    passed = 0.0
+    """Show progress with the elapsed seconds: an image can take half a minute."""
+    elapsed_s = 0.0
     while True:
-        since = f" ({passed:.0f} s)" if passed else ""
-        await show("\n\n".join(part for part in (builder.text, f"_Drawing: {words}…{since}_") if part))
+        elapsed = f" ({elapsed_s:.0f} s)" if elapsed_s else ""
+        progress = f"_Generating: {words}…{elapsed}_"
+        await show("\n\n".join(part for part in (builder.text, progress) if part))
         await asyncio.sleep(_TICK_S)
-        passed += _TICK_S
+        elapsed_s += _TICK_S
 
 
-# ------------------------------------------------------------------ pictures of the conversation
+# ------------------------------------------------------------------ images of the conversation
 
 
 async def last_picture(
     sources: PromptSources, received: MessageReceived, turns: Sequence[Turn]
 ) -> tuple[Image, ...]:
-    """The picture that was drawn or sent last in this conversation, if it is still kept."""
-    return (await _kept(sources, received, turns))[-1:]
+    """The image that was generated or sent last in this conversation, if it is still stored."""
+    return (await _stored(sources, received, turns))[-1:]
 
 
-async def one_to_vary(
+async def picture_to_vary(
     sources: PromptSources, received: MessageReceived, turns: Sequence[Turn], post: str
 ) -> Image:
-    """The last picture of the answer that this post shows, else of the conversation. Raises NotAllowed."""
+    """The last image of the answer in this post, else of the conversation. Raises NotAllowed."""
     shown = [turn for turn in turns if turn.post is not None and turn.post.id == post]
     found = await last_picture(sources, received, shown) or await last_picture(sources, received, turns)
     if not found:
-        raise NotAllowed("There is no picture here yet. Ask for one: `/image a red bicycle`.")
+        raise NotAllowed("There is no image in this conversation yet. Request one: `/image a red bicycle`.")
     return found[0]
 
 
 async def recalled(
     sources: PromptSources, received: MessageReceived, question: str, turns: Sequence[Turn]
 ) -> tuple[Image, ...]:
-    """The conversation's newest pictures, where the question is about them: its words say so, or a picture
-    was in one of the exchanges just before.
-    """
-    near = any(_refs(turn) for turn in context_window.remembered(turns)[-_NEAR:])
-    if not near and not _ABOUT.search(question):
+    """The newest images of the conversation, if the question mentions images or a recent turn has one."""
+    recent = any(_refs(turn) for turn in context_window.remembered(turns)[-_RECENT_TURNS:])
+    if not recent and not _ABOUT.search(question):
         return ()
-    return await _kept(sources, received, turns)
+    return await _stored(sources, received, turns)
 
 
-async def _kept(
+async def _stored(
     sources: PromptSources, received: MessageReceived, turns: Sequence[Turn]
 ) -> tuple[Image, ...]:
     refs = list(dict.fromkeys(ref for turn in context_window.remembered(turns) for ref in _refs(turn)))
@@ -198,7 +192,7 @@ def _refs(turn: Turn) -> list[str]:
 
 
 def ref_of(event: str, number: int, kind: str = "out") -> str:
-    """Under which a picture of this event is kept."""
+    """The ref under which an image of this event is stored."""
     return f"{sha256(event.encode()).hexdigest()[:24]}-{kind}{number}"
 
 
@@ -215,9 +209,9 @@ def build_image_prompt(
     *,
     vary: bool = False,
 ) -> tuple[Prompt, tuple[str, ...]]:
-    """The prompt for a picture, with the options of the wish, and words on what could not be done.
+    """The image prompt with the options found in the request, and notes on options that are not supported.
 
-    Raises NotAllowed when a person's own picture is to be changed by a model that can't.
+    Raises NotAllowed if a person's own image is to be edited by a model that can't do so.
     """
     can, found = (
         image_options.capabilities_of(family),
@@ -228,9 +222,9 @@ def build_image_prompt(
         parameters = replace(parameters, size=_size_like(pictures[0], can) or parameters.size)
     if pictures and not vary and not (can.masks if pictures[0].mask else can.edits):
         if pictures[0].mask or _was_sent(pictures[0]):
-            raise NotAllowed(_CANT_CHANGE)
-        words, pictures, notes = f"{pictures[0].alt}, {words}", (), (*notes, _ANEW)
-    # What is said to whoever rewrites the wish is no wish itself; nor is what others said before it.
+            raise NotAllowed(_CANT_EDIT)
+        words, pictures, notes = f"{pictures[0].alt}, {words}", (), (*notes, _REGENERATED)
+    # The image model gets the request alone: a system message for rewriting is not for it, nor are quotes.
     system = template.system if template.rewrite is None else ""
     template = replace(template, parameters=parameters, system=system)
     received = replace(received, quotes=())
@@ -239,7 +233,7 @@ def build_image_prompt(
 
 
 def _was_sent(image: Image) -> bool:
-    """Whether a person sent it, by what `ref_of` made of it."""
+    """Whether a person sent the image, by its ref (`ref_of`)."""
     return image.ref.rpartition("-")[2].startswith("in")
 
 
@@ -247,7 +241,7 @@ def _size_like(image: Image, can: image_options.ImageCapabilities) -> str | None
     from PIL import Image as Pictures
 
     try:
-        with Pictures.open(io.BytesIO(image.data)) as opened:  # reads the header alone
+        with Pictures.open(io.BytesIO(image.data)) as opened:  # reads only the header
             return image_options.shape_of(*opened.size, can)
     except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError):
         return None

@@ -1,4 +1,4 @@
-"""What a wish for a picture asks for besides its words: shape, quality, style, number, transparency."""
+"""Reads the options of an image request: shape, size, quality, style, number, background."""
 
 import math
 import re
@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from bot.domain.prompts import Parameters
 
-NOTHING_SAID = "What shall I draw? For example: `/image a red bicycle`."
-"""What a person is told who asked for a picture of nothing."""
+NOTHING_SAID = "Describe the image that you want, for example: `/image a red bicycle`."
+"""The reply to an image request without a description."""
 
 Shapes = Mapping[str, str]
 _WIDE: Shapes = {"square": "1024x1024", "landscape": "1792x1024", "portrait": "1024x1792"}
@@ -19,9 +19,9 @@ _USUAL: Shapes = {"square": "1024x1024", "landscape": "1536x1024", "portrait": "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCapabilities:
-    """What a family of models can do. `free`: any size within OpenAI's bounds for it.
+    """What a model family supports. `free`: any size within the bounds of `_fits`; `most`: images per call.
 
-    `edits`: it changes a whole picture; `masks`: it changes the part that a mask leaves open.
+    `edits`: edits a whole image; `masks`: edits only the area that a mask leaves open.
     """
 
     shapes: Shapes
@@ -54,24 +54,24 @@ _CAPABILITIES: Mapping[str, ImageCapabilities] = {
 
 
 def capabilities_of(family: str) -> ImageCapabilities:
-    """What this family can do; one that nobody knows is taken for the newest common shape."""
+    """What this family supports; an unknown family is treated as gpt-image."""
     names = [name for name in _CAPABILITIES if family.startswith(name)]
     return _CAPABILITIES[max(names, key=len)] if names else _CAPABILITIES["gpt-image"]
 
 
 def shape_of(width: int, height: int, can: ImageCapabilities) -> str:
-    """The size that is nearest in shape to a picture, so that a change of a wide one stays wide."""
+    """The supported size with the nearest aspect ratio, so that an edited image keeps its shape."""
 
-    def unlike(size: str) -> float:
-        across, down = map(int, size.split("x"))
-        return abs(math.log(across * height / (down * width)))
+    def difference(size: str) -> float:
+        size_width, size_height = map(int, size.split("x"))
+        return abs(math.log(size_width * height / (size_height * width)))
 
-    return min(can.shapes.values(), key=unlike)
+    return min(can.shapes.values(), key=difference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageOptions:
-    """What to draw and how; `notes` say what could not be done."""
+    """The description and its options; `notes` name the options that are not supported."""
 
     words: str
     parameters: Parameters
@@ -83,7 +83,7 @@ _NUMBERS = {"two": 2, "three": 3, "four": 4}
 _FLAG = re.compile(r"(?:^|\s)--(\w+)(?:[ =]([\w.]+))?(?=[\s,;.!?]|$)")
 _BARE = ("square", "landscape", "portrait", "wide", "tall", "transparent", "hd")
 _VALUED = ("size", "shape", "quality", "style", "n", "number", "background")
-# In running text only what is no subject of a picture: "a landscape" is one, "in landscape format" is none.
+# In running text only what can't be the subject: "in landscape format" is an option, "a landscape" is not.
 _SHAPE = re.compile(
     r",?\s*\b(?:in |as )?(?:an? )?(square|landscape|portrait|wide|tall) (?:format|orientation)\b", re.I
 )
@@ -91,18 +91,18 @@ _QUALITY = re.compile(r",?\s*\bin (low|medium|high|hd|best) quality\b", re.I)
 _STYLE = re.compile(r",?\s*\bin (?:a )?(natural|vivid) style\b", re.I)
 _CLEAR = re.compile(r",?\s*\b(?:with|on|against) (?:a )?transparent background\b", re.I)
 _SPACES = re.compile(r"(\s\s)\s+")
-"""A run of spaces, which the patterns above would try again from each of its places."""
+"""Long runs of spaces are collapsed first: the patterns above take quadratic time on them."""
 _COUNT = re.compile(r"^(\d{1,2}|two|three|four) (?:pictures|images|versions|variations|drawings) of\s+", re.I)
 
 
 def read(text: str, usual: Parameters, family: str) -> ImageOptions:
-    """Take the options out of a wish. What the family can't do is noted and left out."""
+    """Separate the options from the description. Options that the family does not support become notes."""
     asked, words = _options(_SPACES.sub(r"\1", text))
     can, notes = capabilities_of(family), list[str]()
     chosen = usual
 
     def unable(what: str) -> None:
-        notes.append(f"This model can't draw {what}, so I left that out.")
+        notes.append(f"This model can't generate images {what}, so I ignored that option.")
 
     shape, size = asked.get("shape"), asked.get("size")
     if shape is not None:
@@ -133,12 +133,13 @@ def read(text: str, usual: Parameters, family: str) -> ImageOptions:
         number = int(asked["n"][:4]) if asked["n"].isdecimal() else 1
         chosen = replace(chosen, images=max(1, min(number, can.most)))
         if number > can.most:
-            notes.append(f"This model draws {can.most} at a time, so I asked for that many.")
+            limit = "1 image" if can.most == 1 else f"{can.most} images"
+            notes.append(f"This model generates at most {limit} at a time.")
     return ImageOptions(words=words, parameters=chosen, notes=tuple(notes))
 
 
 def _options(text: str) -> tuple[dict[str, str], str]:
-    """The options by name, and the words without them."""
+    """The options by name, and the description without them."""
     asked: dict[str, str] = {}
 
     def flag(found: re.Match[str]) -> str:
@@ -188,5 +189,5 @@ _CHANGE = re.compile(
 
 
 def is_change(request: str) -> bool:
-    """Whether a wish for a picture reads as a change of the last one: "make it brighter", "same at night"."""
+    """Whether a request is about the last image: "make it brighter", "same at night"."""
     return _CHANGE.match(request.strip()) is not None

@@ -1,4 +1,4 @@
-"""Has a chat model put a wish for a picture into fuller words, where its template asks for that."""
+"""Lets a chat model rewrite an image request in more detail, if the template asks for that."""
 
 import asyncio
 import logging
@@ -18,17 +18,17 @@ from bot.llm.protocol import Model
 log = logging.getLogger(__name__)
 
 _WITHIN_S = 20.0
-"""A person waits for a picture already."""
+"""Short, because generating the image takes long enough."""
 _OUTPUT_TOKENS = 2000
-"""More than the words take: models that reason spend a part of it before the first word."""
+"""Includes the reasoning tokens of models that reason."""
 _MOST_CHARACTERS = 10_000
-"""A model that writes more than this is not waited for."""
+"""Reading stops here."""
 _MOST_BYTES = 1000
-"""The shortest wish that a family takes at most is DALL-E 2's, of 1000 characters."""
+"""The limit of DALL-E 2, the smallest of all families."""
 
 
 def writer(template: Template) -> Template:
-    """Who rewrites for a template: its text and its examples, asked of a chat deployment."""
+    """The chat template that rewrites requests: the system message and examples of an image template."""
     return replace(
         template,
         name="rewrite",
@@ -40,24 +40,22 @@ def writer(template: Template) -> Template:
 
 
 def request(template: Template, builder: TurnBuilder, drawn: Prompt, budget: TokenBudget) -> Prompt | None:
-    """What asks for other words; None for a change of a picture, which is said as the person said it.
-
-    Raises TooLong.
-    """
+    """The prompt for the rewrite; None if an image is to be edited, which is not rewritten. Raises TooLong."""
     request = drawn.messages[-1]
     if not request.text.strip() or any(isinstance(part, Image) for part in request.parts):
         return None
-    one = writer(template)
+    chat = writer(template)
     inputs = PromptInputs(
-        template=one, received=builder.received, question=request.text, examples=one.examples
+        template=chat, received=builder.received, question=request.text, examples=chat.examples
     )
-    # It holds no history: where that begins is left as it is.
+    # Without history; where that begins must not change.
     return replace(build_prompt(inputs, budget), since=builder.before, ahead=builder.ahead)
 
 
 async def rewritten(model: Model, builder: TurnBuilder, asked: Prompt, drawn: Prompt) -> Prompt:
-    """The prompt for the picture in the words that came; as it is where none came. What was asked, and what
-    it cost, is kept with the draft either way.
+    """The image prompt with the rewritten request, or unchanged if rewriting failed.
+
+    The rewriting prompt and its usage are added to the turn either way.
     """
     builder.sent.append(asked)
     text = ""
@@ -68,11 +66,11 @@ async def rewritten(model: Model, builder: TurnBuilder, asked: Prompt, drawn: Pr
                     text += delta.text
                     builder.filter |= delta.filter
                     if delta.finish in ("content_filter", "length"):
-                        raise ModelUnavailable(f"The rewriting of a wish ended early: {delta.finish}")
+                        raise ModelUnavailable(f"The rewrite ended early: {delta.finish}")
                     if len(text) > _MOST_CHARACTERS:
                         break
     except (BotError, TimeoutError) as error:
-        log.warning("A wish for a picture is drawn as it was said, it could not be rewritten: %r", error)
+        log.warning("An image request could not be rewritten and is used as it is: %r", error)
         return drawn
     words = cut(text.strip(), _MOST_BYTES)
     if not words:

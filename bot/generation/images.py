@@ -1,4 +1,4 @@
-"""Pictures at a person's wish: which template draws, what is drawn or changed, and who pays for it."""
+"""Handles image requests: chooses the template, builds the prompt, reserves the cost, generates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from bot.llm.protocol import OnPartialImage
 from bot.tools.registry import DRAW, Tool
 
 _TIMEOUT_S = 180.0
-"""How long the tool may draw."""
+"""For one call of the tool `draw`."""
 ImageRequest = Annotated[str, msgspec.Meta(max_length=4000)]
-"""What a model asks to be drawn, in as many characters as every model for pictures takes."""
+"""The description in a tool call; current image models accept at least 4000 characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageProgress:
-    """Where one picture is drawn: how it is told and shown meanwhile, and how it is stopped."""
+    """How progress and partial images are shown, and how generation is stopped."""
 
     show: Show
     stop: Stop
@@ -41,7 +41,7 @@ class ImageProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageGeneration:
-    """Draws, changes, varies. Its methods raise Refused and Unavailable."""
+    """Generates, edits and varies images. Its methods raise Refused and Unavailable."""
 
     model_info: ModelInfo
     sources: PromptSources
@@ -56,25 +56,27 @@ class ImageGeneration:
         turns: Sequence[Turn],
         image_progress: ImageProgress,
     ) -> None:
-        """Draw a new picture, or change one that was sent with the wish or drawn before; end the draft."""
+        """Generate an image, or edit one that was sent with the request or came before; complete the turn."""
         if not pictures and is_change(request):
             pictures = await image_generation.last_picture(self.sources, builder.received, turns)
         if not request and not pictures:
             builder.end(Reply(text=NOTHING_SAID))
             return
-        await self._paint(builder, template, request, pictures, image_progress)
+        await self._generate(builder, template, request, pictures, image_progress)
 
     async def vary(
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], image_progress: ImageProgress
     ) -> None:
-        """Another picture like one that was drawn; `rest` is how many, or the post that shows that one."""
-        artist = self._artist(builder.received)
-        if artist is None:
-            raise NotAllowed("Nobody draws here: there is no template for pictures.")
-        builder.template = artist.version
-        like = await image_generation.one_to_vary(self.sources, builder.received, turns, rest)
-        request = f"{like.alt} --n {rest}" if rest.isdecimal() else like.alt
-        await self._paint(builder, artist, request, (like,), image_progress, vary=True)
+        """Generate a variation of an earlier image; `rest` is how many, or the id of the post with it."""
+        template = self._image_template(builder.received)
+        if template is None:
+            raise NotAllowed(
+                "Image generation isn't set up. Ask your administrator to add an image template."
+            )
+        builder.template = template.version
+        original = await image_generation.picture_to_vary(self.sources, builder.received, turns, rest)
+        request = f"{original.alt} --n {rest}" if rest.isdecimal() else original.alt
+        await self._generate(builder, template, request, (original,), image_progress, vary=True)
 
     def tool(
         self,
@@ -83,18 +85,18 @@ class ImageGeneration:
         image_progress: ImageProgress,
         sent: Sequence[Image] = (),
     ) -> Tool | None:
-        """The tool `draw` for one turn, whose pictures appear under the answer; None where nobody draws.
+        """The tool `draw` for one turn; None if image generation isn't set up. Images appear under the answer.
 
-        `sent` are the pictures that came with the question.
+        `sent` are the images that came with the question.
         """
-        template = self._artist(builder.received)
+        template = self._image_template(builder.received)
         family = self.model_info.family(template) if template is not None else None
         if template is None or family is None:
             return None
 
         async def draw(wish: ImageRequest, change_last_picture: bool = False) -> str:
-            """Draw a picture that was asked for, or change the one that was sent, else the last one here."""
-            pictures = await self._to_change(builder, turns, sent) if change_last_picture else ()
+            """Generate an image that was asked for, or edit the one just sent, else the last one here."""
+            pictures = await self._image_to_edit(builder, turns, sent) if change_last_picture else ()
             budget = self._token_budget(builder, template)
             prompt, notes = image_generation.build_image_prompt(
                 template, builder.received, wish, pictures, budget, family
@@ -108,30 +110,28 @@ class ImageGeneration:
             images = await image_generation.drawn(
                 self.model_info.model, builder, prompt, image_progress.show, image_progress.on_partial_image
             )
-            done = (
-                f"{len(images)} drawn. The person sees this under your answer; don't describe or link to it."
-            )
-            return " ".join((done, *notes))
+            result = f"Images generated: {len(images)}. They appear under your answer; don't describe or link them."
+            return " ".join((result, *notes))
 
         return Tool(draw, DRAW, timeout_s=_TIMEOUT_S)
 
-    async def _to_change(
+    async def _image_to_edit(
         self, builder: TurnBuilder, turns: Sequence[Turn], sent: Sequence[Image]
     ) -> tuple[Image, ...]:
-        """The picture that came with the question, else the last one of the conversation."""
+        """The image that came with the question, else the last one of the conversation. Raises NotAllowed."""
         new = tuple(image for image in sent if image.ref not in builder.recalled)
         pictures = new or await image_generation.last_picture(self.sources, builder.received, turns)
         if not pictures:
-            raise NotAllowed("There is no picture in this conversation that could be changed.")
+            raise NotAllowed("There is no image in this conversation to edit.")
         return pictures
 
     def _token_budget(self, builder: TurnBuilder, template: Template) -> TokenBudget:
         return self.model_info.token_budget(template, builder.received.address.conversation)
 
-    def _artist(self, received: MessageReceived) -> Template | None:
-        return next((one for one in self.sources.templates(received) if one.capability == "image"), None)
+    def _image_template(self, received: MessageReceived) -> Template | None:
+        return next((each for each in self.sources.templates(received) if each.capability == "image"), None)
 
-    async def _paint(
+    async def _generate(
         self,
         builder: TurnBuilder,
         template: Template,
@@ -146,16 +146,15 @@ class ImageGeneration:
             template, builder.received, request, pictures, budget, family, vary=vary
         )
         builder.notes += notes
-        asked = None
+        rewriting = None
         if template.rewrite is not None:
             budget = self._token_budget(builder, image_prompt.writer(template))
-            asked = image_prompt.request(template, builder, prompt, budget)
-        rewrite = (
-            None if asked is None else partial(image_prompt.rewritten, self.model_info.model, builder, asked)
-        )
-        await self.reservations.reserve(builder, *([asked] if asked is not None else []), prompt)
+            rewriting = image_prompt.request(template, builder, prompt, budget)
+        model = self.model_info.model
+        rewrite = None if rewriting is None else partial(image_prompt.rewritten, model, builder, rewriting)
+        await self.reservations.reserve(builder, *([rewriting] if rewriting is not None else []), prompt)
         await image_generation.draw(
-            self.model_info.model,
+            model,
             builder,
             prompt,
             image_progress.show,
@@ -166,10 +165,10 @@ class ImageGeneration:
 
 
 def _allowed(prompt: Prompt, notes: tuple[str, ...], builder: TurnBuilder) -> tuple[Prompt, tuple[str, ...]]:
-    """The prompt for as many pictures as the tool calls of this answer still allow: each counts as a call."""
+    """The prompt for as many images as the allowance still has: each image counts as a tool call."""
     wanted = min(prompt.parameters.images or 1, MAX_IMAGES)
     number = 1 + builder.allowance.take(wanted - 1)
     if number == wanted:
         return prompt, notes
-    less = replace(prompt, parameters=replace(prompt.parameters, images=number))
-    return less, (*notes, f"{wanted - number} of {wanted} pictures were left out: an answer has no more.")
+    fewer = replace(prompt, parameters=replace(prompt.parameters, images=number))
+    return fewer, (*notes, f"{wanted - number} of {wanted} images were left out: the limit of this answer.")

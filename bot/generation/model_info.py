@@ -1,4 +1,4 @@
-"""What the deployments that serve now mean for a prompt: its token budget, its price, what can be chosen."""
+"""Answers questions about the current deployments: token budget and price of a prompt, available models."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,25 +15,25 @@ from bot.storage.usage.quota import OUTPUT_TOKENS
 
 _ANSWER_TOKENS = 4000
 _REASONED_TOKENS = 16_000
-"""What an answer may have where a budget counts its tokens or its price, and its template doesn't say: a
-budget holds only as far as an answer ends. Models that reason spend most of it before the first word.
+"""Default for max output tokens where a limit counts tokens or money, which an endless answer would exceed.
+Reasoning models use most of it before the first word.
 """
 
 
 class ModelInfo:
-    """Reads the gateway at each call, because deployments come and go while a process runs.
+    """Reads the gateway at each call, because deployments can change while a process runs.
 
-    `model` answers by those deployments. `counts` says that tokens are counted with the model's vocabulary.
+    `model` calls these deployments. `counts`: tokens are counted with a tokenizer, not estimated.
     """
 
     def __init__(self, gateway: Gateway, limits: Limits | None = None, *, counts: bool = False) -> None:
         self.model: Model = gateway
         self._gateway = gateway
         self._counts = counts
-        self._budgeted = any(one.measure != "requests" for one in (limits or Limits()).every)
+        self._budgeted = any(limit.measure != "requests" for limit in (limits or Limits()).every)
 
     def deployments(self) -> tuple[Deployment, ...]:
-        """Every deployment, of every capability."""
+        """All deployments, of all capabilities."""
         return self._gateway.every()
 
     def chat_deployments(self) -> tuple[Deployment, ...]:
@@ -41,21 +41,21 @@ class ModelInfo:
         return self._gateway.deployments("chat")
 
     def comparable_deployments(self) -> tuple[str, ...]:
-        """The names of the chat deployments, each once: what can be compared."""
-        return tuple(dict.fromkeys(one.name for one in self.chat_deployments()))
+        """The names of the chat deployments, without duplicates."""
+        return tuple(dict.fromkeys(each.name for each in self.chat_deployments()))
 
     def cheap_deployment(self) -> str | None:
-        """The wish for a cheap deployment, where one has that tag: what nobody answers to is warned of."""
-        return "cheap" if any("cheap" in one.tags for one in self.chat_deployments()) else None
+        """The tag `cheap` if a chat deployment has it. (The router warns about names that no deployment has.)"""
+        return "cheap" if any("cheap" in each.tags for each in self.chat_deployments()) else None
 
     def is_served(self, template: Template) -> bool:
-        """Whether anything serves what a template needs."""
+        """Whether a deployment has the capability that the template needs."""
         return bool(self._gateway.deployments(template.capability))
 
     def token_budget(self, template: Template, sticky: str = "") -> TokenBudget:
-        """What the deployment takes that will be asked for this conversation.
+        """The budget of the deployment that will be called first for this conversation.
 
-        Where that one can't answer and all others take less, the gateway says so, and there is a second try.
+        If it fails and all others are smaller, the gateway raises TooLong and the prompt is rebuilt.
         """
         first = self._gateway.next_asked(template.capability, template.deployment, sticky)
         if first is None:
@@ -70,31 +70,29 @@ class ModelInfo:
         return replace(budget, answer_tokens=min(most, first.output_tokens or most))
 
     def recall_counts(self, turns: Sequence[Turn]) -> None:
-        """What the turns of a conversation weighed, where this process knows no better: they may have been
-        weighed by their bytes, and are no measure of what is counted.
-        """
+        """Calibrate token estimates from earlier turns. Not with a tokenizer: stored counts may be estimates."""
         if not self._counts:
             self._gateway.calibration.recall(turns)
 
     def family(self, template: Template) -> str | None:
-        """The family of the first deployment that may serve a template; None when nothing does."""
+        """The model family of the first deployment that can serve a template; None if there is none."""
         available = self._gateway.deployments(template.capability, template.deployment)
         return available[0].family if available else None
 
     def accepts_images(self, template: Template) -> bool:
-        """Whether every deployment that may answer is of a known family: those of today all see pictures."""
+        """Whether all deployments that may answer have vision, as all known families do."""
         available = self._gateway.deployments("chat", template.deployment)
-        return bool(available) and all(one.family not in ("unknown-chat", "demo") for one in available)
+        return bool(available) and all(each.family not in ("unknown-chat", "demo") for each in available)
 
     def image_tokens(self, prompt: Prompt) -> int:
-        """The tokens that the pictures of a prompt take at most, about; 0 where each has a price."""
+        """About the most tokens that the images of a prompt can cost; 0 if they are priced per image."""
         available = (
             self._gateway.deployments("image", prompt.deployment) if prompt.capability == "image" else ()
         )
         return images.most(prompt, available[0]).output_tokens if available else 0
 
     def estimate_usd(self, prompt: Prompt) -> float | None:
-        """What a prompt will cost at most, about; `None` when the price is unknown."""
+        """About the most that a prompt can cost; None if the price is unknown."""
         available = self._gateway.deployments(prompt.capability, prompt.deployment)
         if not available:
             return None

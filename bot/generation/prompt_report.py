@@ -1,4 +1,4 @@
-"""What was sent to the model for an answer, as Markdown: the messages, what was left out, the price."""
+"""Describes as Markdown what was sent to the model for an answer: messages, omissions, usage, price."""
 
 from collections.abc import Sequence
 
@@ -6,40 +6,40 @@ from bot.domain.prompts import Image, Message, Part, Prompt, Text, ToolCall, Too
 from bot.domain.turns import Turn, Usage
 
 _LONGEST = 3000
-"""Characters of one message that are shown; a person reads this in a chat."""
-_KINDS = {"turns": "exchanges", "examples": "examples", "passages": "passages", "files": "files"}
+"""Characters shown of one message, because this is read in a chat."""
 
 
 def describe(turn: Turn, prompts: Sequence[Prompt]) -> str:
-    """The whole of it, for the asker or an operator; `prompts` are one for each round of tools."""
-    lines = [f"**What I sent for “{_short(turn.received.text)}”**", "", *_facts(turn)]
+    """The report on a turn, for its author or an operator; `prompts` has one entry per model call."""
+    lines = [f"**Sent for “{_short(turn.received.text)}”**", "", *_facts(turn)]
     if not prompts:
         lines += ["", _nothing(turn)]
         return "\n".join(lines)
     for number, prompt in enumerate(prompts, 1):
-        head = f"Round {number} of {len(prompts)}" if len(prompts) > 1 else "The messages"
-        seen = [one for one in prompts[: number - 1] if one.capability == prompt.capability == "chat"]
+        head = f"Call {number} of {len(prompts)}" if len(prompts) > 1 else "Messages"
+        seen = [prior for prior in prompts[: number - 1] if prior.capability == prompt.capability == "chat"]
         same = seen and seen[-1].deployment == prompt.deployment
         new = prompt.messages[len(seen[-1].messages) :] if same else prompt.messages
         lines += ["", f"**{head}** (about {prompt.input_tokens} tokens)", ""]
         lines += [line for message in new for line in _message(message)]
         if number == 1 and prompt.tools:
-            lines += ["", "Tools it may call: " + ", ".join(f"`{tool.name}`" for tool in prompt.tools)]
+            lines += ["", "Tools: " + ", ".join(f"`{tool.name}`" for tool in prompt.tools)]
     return "\n".join(lines)
 
 
 def _facts(turn: Turn) -> list[str]:
     lines = [f"- Template: `{turn.template}`"]
-    lines += [f"- {_usage(one)}" for one in turn.usage]
+    lines += [f"- {_usage(call)}" for call in turn.usage]
     if turn.attempts > 1:
         lines.append(f"- Attempts: {turn.attempts}")
     lines += [
-        f"- Left out: {one.count} {_KINDS.get(one.what, one.what)}, because {one.why}"
-        for one in turn.left_out
+        f"- Left out: {omission.count} {omission.what}, because {omission.why}" for omission in turn.left_out
     ]
     requests = tuple(words for message in turn.messages if (words := message.text.strip()))
     lines += [
-        f"- Drawn as: {one.alt}" for one in turn.reply.images if one.alt and not one.alt.endswith(requests)
+        f"- Image prompt: {image.alt}"
+        for image in turn.reply.images
+        if image.alt and not image.alt.endswith(requests)
     ]
     if turn.reason:
         lines.append(f"- {turn.outcome.capitalize()}: {turn.reason}")
@@ -47,28 +47,32 @@ def _facts(turn: Turn) -> list[str]:
 
 
 def _usage(usage: Usage) -> str:
-    cached = f" ({usage.cached_tokens} of them cached)" if usage.cached_tokens else ""
-    noun = "picture" if usage.images == 1 else "pictures"
-    pictures = f", {usage.images} {noun}" if usage.images else ""
+    cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+    noun = "image" if usage.images == 1 else "images"
+    images = f", {usage.images} {noun}" if usage.images else ""
     price = "price unknown" if usage.usd is None else f"${usage.usd:.4f}"
-    counts = f"{usage.input_tokens} tokens in{cached}, {usage.output_tokens} out{pictures}, {price}"
+    counts = (
+        f"{usage.input_tokens} input tokens{cached}, {usage.output_tokens} output tokens{images}, {price}"
+    )
     if usage.estimated and usage.images:
-        return f"Answered by `{usage.deployment}`: about {counts} (estimated: an attempt before it broke off)"
+        return (
+            f"Answered by `{usage.deployment}`: about {counts} (estimated: includes an interrupted attempt)"
+        )
     if usage.estimated:
-        return f"Asked too: `{usage.deployment}`: about {counts} (estimated: it ended before it was counted)"
+        return f"Also called: `{usage.deployment}`: about {counts} (estimated: interrupted)"
     return f"Answered by `{usage.deployment}`: {counts}"
 
 
 def _nothing(turn: Turn) -> str:
     if turn.usage:
-        return "The messages themselves are no longer kept."
+        return "The messages are no longer stored."
     return "Nothing was sent to a model."
 
 
 def _message(message: Message) -> list[str]:
     text = "\n".join(map(_part, message.parts)).strip()
     if len(text) > _LONGEST:
-        text = f"{text[:_LONGEST]}\n[{len(text) - _LONGEST} more characters were sent]"
+        text = f"{text[:_LONGEST]}\n[{len(text) - _LONGEST} more characters]"
     fence = _fence(text)
     return [f"{message.role}:", fence, text, fence]
 
@@ -78,7 +82,7 @@ def _part(part: Part) -> str:
         case Text():
             return part.text
         case Image():
-            return f"[picture: {part.alt or part.mime}]"
+            return f"[image: {part.alt or part.mime}]"
         case ToolCall():
             return f"[calls {part.name} with {part.arguments}]"
         case ToolResult():
@@ -86,7 +90,7 @@ def _part(part: Part) -> str:
 
 
 def _fence(text: str) -> str:
-    """A fence that nothing in the text closes."""
+    """A code fence longer than any in the text."""
     fence = "```"
     while fence in text:
         fence += "`"

@@ -1,4 +1,4 @@
-"""Where the parts of a prompt come from: templates, examples, passages, and pictures of the conversation."""
+"""The sources of a prompt: templates, examples, passages, and images of the conversation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,53 +15,53 @@ from bot.storage.conversations.turns import Turns
 
 
 class PromptSources(Protocol):
-    """What the engine and evaluations read the parts of a prompt from."""
+    """Where the engine and evaluations get the parts of a prompt."""
 
     def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
-        """The active templates; for a message, with those that its conversation tries."""
+        """The active templates; for a message, with the trials of its conversation."""
         ...
 
     async def examples(self, template: Template, question: str) -> Sequence[Example]:
-        """The few-shot examples to show with a question."""
+        """The few-shot examples for a question."""
         ...
 
     async def passages(self, template: Template, question: str) -> Sequence[str]:
-        """The passages of the template's texts that are nearest to a question."""
+        """The passages of the template's knowledge files that are nearest to a question."""
         ...
 
     async def image(self, conversation: str, ref: str) -> Image | None:
-        """A stored picture of a conversation, with its bytes; None once it has expired."""
+        """A stored image of a conversation, with its bytes; None once it has expired."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedPrompts:
-    """The files of prompts/ and what was published over them. Implements PromptSources."""
+    """The files of prompts/ with the publications. Implements PromptSources."""
 
     library: PromptLibrary
     retriever: Retriever
     turns: Turns
 
     def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
-        """The active templates; for a message, with those that its conversation tries."""
+        """The active templates; for a message, with the trials of its conversation."""
         return self.library.registry.templates(received)
 
     async def examples(self, template: Template, question: str) -> Sequence[Example]:
-        """The few-shot examples to show with a question."""
+        """The few-shot examples for a question."""
         return await self.library.choose(template, question)
 
     async def passages(self, template: Template, question: str) -> Sequence[str]:
-        """The passages of the template's texts that are nearest to a question."""
+        """The passages of the template's knowledge files that are nearest to a question."""
         return await self.retriever.retrieve(template, question)
 
     async def image(self, conversation: str, ref: str) -> Image | None:
-        """A stored picture of a conversation."""
+        """A stored image of a conversation."""
         return await self.turns.image(conversation, ref)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePrompts:
-    """The files of prompts/ alone, without any storage. Implements PromptSources."""
+    """The files of prompts/ only, without storage. Implements PromptSources."""
 
     files: LoadedPrompts
     embed: Embed
@@ -71,21 +71,21 @@ class FilePrompts:
         return self.files.templates
 
     async def examples(self, template: Template, question: str) -> Sequence[Example]:
-        """The few-shot examples to show with a question."""
+        """The few-shot examples for a question."""
         pool = self.files.pools.get(template.pool or "", ())
         return await examples.choose(template, pool, question, self.embed)
 
     async def passages(self, template: Template, question: str) -> Sequence[str]:
-        """The passages of the template's texts that are nearest to a question."""
+        """The passages of the template's knowledge files that are nearest to a question."""
         return await Retriever(self.files.texts, self.embed).retrieve(template, question)
 
     async def image(self, conversation: str, ref: str) -> Image | None:
-        """No conversation has pictures here."""
+        """None: there is no storage."""
         return None
 
 
 class SingleTemplate:
-    """Answers everything by one template; all else is that of `sources`. Implements PromptSources."""
+    """One template for all messages; everything else comes from `sources`. Implements PromptSources."""
 
     def __init__(self, sources: PromptSources, template: Template) -> None:
         self._only = (replace(template, match=Match(default=True)),)

@@ -1,4 +1,4 @@
-"""Reserves what an answer may take, before it is asked for."""
+"""Reserves tokens and money for an answer before the model is called."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ class Reservations:
         self._model_info = model_info
 
     async def reserve(self, builder: TurnBuilder, *prompts: Prompt, more: bool = False) -> None:
-        """Reserve what these prompts may take; `more` in a turn that has reserved already.
+        """Reserve for these prompts; `more` adds to the turn's reservation.
 
-        That a budget is nearly used up is noted under the answer.
+        If a budget is nearly used up, a note is added to the answer.
         """
         info = self._model_info
         estimates = [
@@ -27,7 +27,7 @@ class Reservations:
         await self._reserve(builder, estimates, more=more)
 
     async def spend(self, builder: TurnBuilder, usd: float) -> None:
-        """Reserve what a call of a tool costs."""
+        """Reserve the price of a tool call, in US dollars."""
         await self._reserve(builder, [Estimate(usd=usd)], more=True)
 
     async def _reserve(self, builder: TurnBuilder, estimates: Sequence[Estimate], *, more: bool) -> None:

@@ -1,4 +1,4 @@
-"""A turn in the making, and the wish to stop it."""
+"""Collects a turn while it is answered, and lets a person stop it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,32 +13,32 @@ from bot.domain.turns import Outcome, Reply, Turn, Usage
 
 
 class Stop:
-    """A person's wish to stop, which may come at any time while an answer is written."""
+    """A request to stop an answer; may arrive at any time while it is written."""
 
     def __init__(self) -> None:
         self.requested = False
         self.why = ""
-        self._then: Callable[[], object] | None = None
+        self._cancel: Callable[[], object] | None = None
 
     def request(self, why: str = "asked") -> None:
-        """Stop what runs now, and let nothing new begin: `asked` for, or for what the person did to it since
-        (`said` something else, `edited` it, `deleted` it, had everything about them `forgotten`).
+        """Cancel the current work and start no more. `why`: the person `asked`, or has since sent another
+        message (`said`), `edited` or `deleted` this one, or deleted all their data (`forgotten`).
         """
         self.requested = True
         self.why = why
-        if self._then is not None:
-            self._then()
+        if self._cancel is not None:
+            self._cancel()
 
-    def then(self, act: Callable[[], object] | None) -> None:
-        """What stops the work that runs now."""
-        self._then = act
+    def then(self, cancel: Callable[[], object] | None) -> None:
+        """Set what cancels the current work."""
+        self._cancel = cancel
 
 
 @dataclass(slots=True)
 class ToolCallAllowance:
-    """What one answer may still do: how many tool calls it may make, and how many characters it may have.
+    """The limits of one answer: tool calls per round and in all, and characters.
 
-    A picture counts as one call, however many a call draws.
+    Each generated image counts as a call.
     """
 
     per_round: int = 8
@@ -50,35 +50,35 @@ class ToolCallAllowance:
 
     @property
     def left(self) -> int:
-        """What the answer may still call in all."""
+        """Tool calls that the answer may still make."""
         return self.per_answer - self._answer
 
     def begin_round(self, wanted: int) -> int:
-        """Begin a new round; how many of its calls may run. They are counted."""
+        """Begin a new round and count its calls; returns how many of them may run."""
         self._round = 0
         return self.take(wanted)
 
     def take(self, wanted: int) -> int:
-        """Count more calls of this round, as many as are allowed; returns how many that is."""
+        """Count further calls of this round; returns how many of them are allowed."""
         taken = max(0, min(wanted, self.per_round - self._round, self.left))
         self._round += taken
         self._answer += taken
         return taken
 
     def refuse(self, refusal: Refused) -> None:
-        """Remember the words of the first refusal: the person is told once."""
+        """Keep the text of the first refusal, which is shown once."""
         self.refusal = self.refusal or str(refusal)
 
 
-_LESS = "This conversation was too long for the model that was free, so I saw less of it than usual."
+_TRUNCATED = "This conversation was too long for the available model, so it read less of it than usual."
 
 
 @dataclass(slots=True)
 class TurnBuilder:
-    """A turn in the making: what the worker shows, then writes down.
+    """Collects what becomes a turn.
 
-    `event` is the act that pays for it, `reserved` whether that was let in; `allowance` is what tools it may
-    call. `before` and `ahead` are where the prompts begin, and will begin, by the turn before it.
+    `event` is the id of the event to which usage is charged, `reserved` whether its budget is reserved.
+    `before` and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`).
     """
 
     received: MessageReceived
@@ -133,32 +133,30 @@ class TurnBuilder:
         )
 
     def _begins(self) -> tuple[str, str]:
-        """Where later prompts begin, now and after their next cut: as in the turn before this one, where it
-        sent no history.
-        """
-        chat = next((one for one in self.sent if one.capability == "chat"), None)
+        """`since` and `ahead` for later prompts; unchanged if no chat prompt was sent."""
+        chat = next((prompt for prompt in self.sent if prompt.capability == "chat"), None)
         return (chat.since, chat.ahead) if chat is not None else (self.before, self.ahead)
 
-    def instead(self, less: Prompt) -> Prompt:
-        """A smaller prompt in place of the one that was too long; the person is told.
+    def instead(self, smaller: Prompt) -> Prompt:
+        """A smaller prompt in place of the one that was too long; adds a note for the person.
 
-        What it leaves out is not left out for good: later prompts begin where that one began.
+        Later prompts begin where the longer one began.
         """
         since, ahead = self._begins()
         self.sent.clear()
-        self.notes.append(_LESS)
-        return replace(less, since=since, ahead=ahead)
+        self.notes.append(_TRUNCATED)
+        return replace(smaller, since=since, ahead=ahead)
 
     def done(self) -> Turn:
-        """The completed turn."""
+        """The completed turn. Raises RuntimeError before `end`."""
         if self.turn is None:
-            raise RuntimeError("a draft was used before it was ended")
+            raise RuntimeError("the turn was used before it was completed")
         return self.turn
 
     def kept(self, message: Message) -> Message:
-        """A message for the history: the bytes of its pictures go aside, their refs stay.
+        """A message for the history: images keep their refs, and their bytes move to `pictures`.
 
-        Pictures that were only called to mind again (`recalled`) stay with the turn that they came from.
+        Images taken from earlier turns (`recalled`) are left out: they belong to those.
         """
         parts = [
             part for part in message.parts if not (isinstance(part, Image) and part.ref in self.recalled)
@@ -166,16 +164,18 @@ class TurnBuilder:
         for part in parts:
             if isinstance(part, Image) and part.data:
                 self.pictures[part.ref] = part
-        bare = tuple(replace(part, data=b"", mask=b"") if isinstance(part, Image) else part for part in parts)
-        return replace(message, parts=bare)
+        references = tuple(
+            replace(part, data=b"", mask=b"") if isinstance(part, Image) else part for part in parts
+        )
+        return replace(message, parts=references)
 
     def ending(self, note: str = "") -> str:
-        """What the person is told under an answer: how it ended, what was not read, what is out of view."""
-        lines = [note, *(f"_{one}_" for one in self.notes), self.forgetting()]
+        """The notes under an answer: how it ended, the notes of the turn, and whether history was truncated."""
+        lines = [note, *(f"_{text}_" for text in self.notes), self._truncation()]
         return "\n\n".join(line for line in lines if line)
 
-    def forgetting(self) -> str:
-        """Tells the person, in the turn in which it happens, that the model sees less of the conversation."""
+    def _truncation(self) -> str:
+        """A note for the turn in which the history is truncated."""
         if self._begins()[0] == self.before:
             return ""
-        return "_This conversation has become long: from here on I see only a summary of its oldest part._"
+        return "_This conversation is long. From now on, the model gets a summary of its oldest part._"

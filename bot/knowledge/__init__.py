@@ -1,1 +1,1 @@
-"""The organisation's own texts, found for a question."""
+"""Finds passages of the organisation's own texts for a question."""

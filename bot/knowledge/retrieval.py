@@ -1,4 +1,4 @@
-"""The organisation's own texts: Markdown files cut into passages, and the ones nearest to a question."""
+"""Splits the organisation's Markdown files into passages and retrieves the nearest ones for a question."""
 
 import asyncio
 import logging
@@ -13,30 +13,32 @@ log = logging.getLogger(__name__)
 
 
 PASSAGE_CHARS = 1200
-"""How long a passage may grow before the next paragraph starts a new one: about 300 tokens."""
+"""A longer passage is split between paragraphs; about 300 tokens."""
 MOST_PASSAGES = 2000
 _NEAREST = 4
 
 
 def load(folder: Path) -> Mapping[str, tuple[str, ...]]:
-    """Passages of each `knowledge/NAME.md` in the folder of the templates. Raises TemplateError."""
-    texts = {path.stem: _cut(path.read_text("utf-8")) for path in sorted((folder / "knowledge").glob("*.md"))}
+    """The passages of each `knowledge/NAME.md`, by NAME; `folder` is that of the templates. Raises TemplateError."""
+    texts = {
+        path.stem: _split(path.read_text("utf-8")) for path in sorted((folder / "knowledge").glob("*.md"))
+    }
     for name, passages in texts.items():
         if len(passages) > MOST_PASSAGES:
-            raise TemplateError(f"knowledge/{name}.md: more than {MOST_PASSAGES} passages; split the file")
+            raise TemplateError(f"knowledge/{name}.md: more than {MOST_PASSAGES} passages; shorten the file")
     return texts
 
 
 def check(templates: Sequence[Template], texts: Mapping[str, object]) -> None:
-    """Raises TemplateError for a template that names a text which is not there."""
+    """Raises TemplateError for a template that refers to a missing file."""
     for template in templates:
         for name in template.knowledge:
             if name not in texts:
                 raise TemplateError(f"{template.name}.prompty: there is no knowledge/{name}.md")
 
 
-def _cut(text: str) -> tuple[str, ...]:
-    """Passages of whole paragraphs; each keeps the heading that it stands under."""
+def _split(text: str) -> tuple[str, ...]:
+    """Passages of whole paragraphs, each with its heading."""
     passages: list[str] = []
     heading = ""
     current = ""
@@ -58,31 +60,31 @@ def _cut(text: str) -> tuple[str, ...]:
 async def retrieve(
     template: Template, texts: Mapping[str, tuple[str, ...]], question: str, embed: Embed
 ) -> tuple[str, ...]:
-    """The passages of the template's texts nearest to the question; none without embeddings."""
+    """The passages of the template's files nearest to the question; none if embeddings are unavailable."""
     passages = [passage for name in template.knowledge for passage in texts[name]]
     if not passages or not question:
         return ()
     try:
-        asked, *vectors = await embed([question, *passages])
+        question_vector, *vectors = await embed([question, *passages])
     except (Unavailable, NotAllowed) as error:
-        log.warning("No passages for %s: %s", template.name, error)
+        log.warning("Template %s is used without passages: %s", template.name, error)
         return ()
-    return await asyncio.to_thread(_nearest, asked, vectors, passages)
+    return await asyncio.to_thread(_nearest, question_vector, vectors, passages)
 
 
 @dataclass(frozen=True, slots=True)
 class Retriever:
-    """Passages of texts, found by what `embed` makes of them."""
+    """Retrieves passages by the similarity of their embeddings."""
 
     texts: Mapping[str, tuple[str, ...]]
     embed: Embed
 
     async def retrieve(self, template: Template, question: str) -> Sequence[str]:
-        """The passages of the template's texts that are nearest to a question."""
+        """See the function `retrieve`."""
         return await retrieve(template, self.texts, question, self.embed)
 
 
-def _nearest(asked: list[float], vectors: list[list[float]], passages: list[str]) -> tuple[str, ...]:
-    near = [sum(a * b for a, b in zip(asked, vector, strict=True)) for vector in vectors]
-    order = sorted(range(len(passages)), key=lambda n: -near[n])
+def _nearest(question: list[float], vectors: list[list[float]], passages: list[str]) -> tuple[str, ...]:
+    similarities = [sum(a * b for a, b in zip(question, vector, strict=True)) for vector in vectors]
+    order = sorted(range(len(passages)), key=lambda n: -similarities[n])
     return tuple(passages[n] for n in order[:_NEAREST])

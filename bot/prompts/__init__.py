@@ -1,1 +1,1 @@
-"""Templates and few-shot pools: read, checked, published, and chosen from."""
+"""Templates and few-shot pools: loading, checks, publishing, choice of examples."""

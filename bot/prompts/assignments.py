@@ -1,4 +1,4 @@
-"""Who gets which template: workspaces, channels and people, as the studio shows and changes it."""
+"""Assigns templates to workspaces, channels and people, for the studio."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -11,31 +11,28 @@ from bot.storage.conversations.search import ConversationSearch
 from bot.storage.prompts.preferences import PreferenceStore
 
 _RECENT = 40
-"""Conversations that are looked at for places that are known."""
+"""Conversations searched for known places."""
 _ID = re.compile(r"[^\s\x00-\x1f]{1,300}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignments:
-    """The choices that `prompt` in a channel and the platforms' own pages show too.
-
-    Its methods raise StateUnavailable.
-    """
+    """The same choices as the command `prompt` makes. All methods raise StateUnavailable."""
 
     preferences: PreferenceStore
     search: ConversationSearch
     templates: Callable[[], Sequence[Template]]
 
     async def listed(self, template: str) -> Sequence[Assignment]:
-        """Where a template was chosen."""
-        return [one for one in await self.preferences.bound() if one.template == template]
+        """The places to which a template is assigned."""
+        return [each for each in await self.preferences.bound() if each.template == template]
 
     async def known(self) -> Sequence[Place]:
-        """Places that somebody wrote from of late, the last one first; people with their names."""
+        """Workspaces, channels and people of recent conversations, newest first."""
         search = await self.search.search(lambda turn: True, count=_RECENT)
         found: dict[tuple[str, str, str], Place] = {}
-        for one in search.found:
-            received = one.matching[0].received
+        for conversation in search.found:
+            received = conversation.matching[0].received
             tenant, adapter = received.user.tenant, received.address.adapter
             places = [Place(tenant=tenant, name=adapter)]
             if received.channel and not received.direct:
@@ -46,10 +43,10 @@ class Assignments:
         return list(found.values())
 
     async def bind(self, place: Place, template: str, *, author: str) -> None:
-        """Give a template to a place; an empty one takes back what was given. Raises NotAllowed."""
+        """Assign a template to a place; an empty name removes the assignment. Raises NotAllowed."""
         if not _ID.fullmatch(place.tenant) or (place.scope != "tenant" and not _ID.fullmatch(place.id)):
-            raise NotAllowed("A workspace, a channel and a person are named by their ids, without blanks.")
-        available = [one.name for one in self.templates() if one.capability == "chat"]
+            raise NotAllowed("Enter the id of the workspace, channel or person, without spaces.")
+        available = [each.name for each in self.templates() if each.capability == "chat"]
         if template and template not in available:
-            raise NotAllowed(f"There is no template “{template}” that answers in words.")
+            raise NotAllowed(f"There is no chat template “{template}”. Choose another one.")
         await self.preferences.bind(place, template, author)

@@ -1,4 +1,4 @@
-"""What the studio does with templates: shows their versions, publishes, takes back, imports and exports."""
+"""Template operations of the studio: versions, publishing, roll back, import and export."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,24 +19,24 @@ from bot.prompts.prompty import read_text
 
 @dataclass(frozen=True, slots=True)
 class PromptEditor:
-    """Its methods raise StateUnavailable, TemplateError for wording that can't be used, and NotAllowed."""
+    """Its methods raise StateUnavailable, TemplateError for an invalid template, and NotAllowed."""
 
     library: PromptLibrary
 
     def active(self, name: str) -> ActiveTemplate:
-        """What counts for a template, and why."""
+        """The active version of a template and where it comes from."""
         return self.library.registry.active(name)
 
     def pools(self) -> Sequence[str]:
-        """The pools of few-shot examples."""
+        """The names of the few-shot pools."""
         return sorted(self.library.registry.pools())
 
     def pool(self, name: str) -> Sequence[Example]:
-        """The examples of a pool; none for one that nobody knows."""
+        """The examples of a pool; empty if there is no such pool."""
         return self.library.registry.pools().get(name, ())
 
     async def history(self, name: str) -> Sequence[Version]:
-        """Every version that was published, newest first."""
+        """All published versions, newest first."""
         return await self.library.publisher.history(name)
 
     async def publish(
@@ -49,12 +49,12 @@ class PromptEditor:
         channels: Sequence[str] = (),
         after: int | None = None,
     ) -> Version:
-        """Publish for everybody, or, with a share or channels, for a trial; `after` as for the publisher.
+        """Publish for everyone, or as a trial if `percent` or `channels` are given (see `Publisher.publish`).
 
-        A name that is new becomes a command of its own.
+        A new template gets a command with its name.
         """
-        held = self.library.registry.active(template.name)
-        if held.template is None and held.file is None:
+        active = self.library.registry.active(template.name)
+        if active.template is None and active.file is None:
             template = replace(template, match=Match(commands=(template.name,)))
         trial = Trial(percent=percent, channels=tuple(channels)) if percent or channels else None
         text = await asyncio.to_thread(to_prompty, replace(template, digest=""))
@@ -63,7 +63,7 @@ class PromptEditor:
         )
 
     async def roll_back(self, name: str, number: int, *, author: str, reason: str) -> Version:
-        """Make an earlier version count again; 0 is the file."""
+        """Publish an earlier version again; 0 is the file."""
         return await self.library.publisher.roll_back(name, number, author=author, reason=reason)
 
     def text(self, template: Template) -> str:
@@ -71,20 +71,20 @@ class PromptEditor:
         return to_prompty(template)
 
     def diff(self, old: str, new: str) -> str:
-        """What became of a text, line by line; empty when nothing did."""
+        """A unified diff of two texts; empty if they are equal."""
         return "\n".join(unified_diff(old.splitlines(), new.splitlines(), "before", "after", lineterm=""))
 
     def read(self, file: str, data: bytes, name: str) -> Template:
-        """A template from a file: `.prompty`, Azure OpenAI Studio's `.json`, or chat `.jsonl`."""
-        template = _read(file, data, name, self.library.registry.look)
-        wanted = {f"the pool “{template.pool}”": template.pool in (None, *self.library.registry.pools())}
-        wanted |= {f"the text “{one}”": one in self.library.texts for one in template.knowledge}
-        if missing := [what for what, there in wanted.items() if not there]:
-            raise NotAllowed(f"“{file}” needs {missing[0]}, which is not here.")
+        """Import a template: `.prompty`, `.json` of Azure OpenAI Studio, or chat `.jsonl`."""
+        template = _read(file, data, name, self.library.registry.load_image)
+        needed = {f"the pool “{template.pool}”": template.pool in (None, *self.library.registry.pools())}
+        needed |= {f"knowledge “{text}”": text in self.library.texts for text in template.knowledge}
+        if missing := [what for what, available in needed.items() if not available]:
+            raise NotAllowed(f"“{file}” needs {missing[0]}, which does not exist here.")
         return template
 
     def write(self, template: Template, form: str) -> str:
-        """A template as a file's text: prompty, json (Azure OpenAI Studio's set-up) or jsonl."""
+        """Export a template as prompty, json (a chat setup of Azure OpenAI Studio) or jsonl."""
         if form == "jsonl":
             return to_jsonl(template)
         return to_studio(template).decode() if form == "json" else to_prompty(template)
@@ -96,24 +96,24 @@ class PromptEditor:
         return await self.library.review.propose(turn, pool, author=author)
 
     async def proposals(self) -> Sequence[Proposal]:
-        """What waits for a review, newest first."""
+        """Proposals that await review, newest first."""
         return await self.library.review.all("proposed")
 
     async def accept(self, id: str, *, reviewer: str, user: str, assistant: str) -> Proposal:
-        """Publish a proposal into its pool, as the reviewer worded it."""
+        """Publish a proposal into its pool, with the reviewer's text."""
         return await self.library.review.accept(
             id, reviewer=reviewer, example=Example(user=user, assistant=assistant)
         )
 
     async def reject(self, id: str, *, reviewer: str) -> Proposal:
-        """Decide against a proposal."""
+        """Reject a proposal."""
         return await self.library.review.reject(id, reviewer=reviewer)
 
 
-def _read(file: str, data: bytes, name: str, look: LoadImage) -> Template:
+def _read(file: str, data: bytes, name: str, load_image: LoadImage) -> Template:
     if file.endswith(".prompty"):
         try:
-            return read_text(data.decode(), name, look).template
+            return read_text(data.decode(), name, load_image).template
         except UnicodeDecodeError:
-            raise NotAllowed(f"“{file}” is no text.") from None
+            raise NotAllowed(f"“{file}” is not a text file. Save it as UTF-8.") from None
     return from_jsonl(data, name) if file.endswith(".jsonl") else from_studio(data, name)

@@ -1,4 +1,4 @@
-"""Chooses the few-shot examples to show: the template's own, then the nearest of its pool."""
+"""Chooses the few-shot examples for a question: the template's own, then the nearest of its pool."""
 
 import asyncio
 import hashlib
@@ -14,20 +14,16 @@ from bot.domain.prompts import Embed, Example, Template
 
 log = logging.getLogger(__name__)
 
-"""One vector of length 1 for each text."""
 
-_MOST_VECTORS = 4096  # single precision: 25 MB for vectors of 1536 numbers
+_MOST_VECTORS = 4096  # 25 MB for single-precision vectors of 1536 numbers
 _BATCH = 128  # Azure takes up to 2048 texts and 300,000 tokens in one request
 
 _vectors: OrderedDict[bytes, "array[float]"] = OrderedDict()
-"""Vectors of pool questions by the digest of their text, the last used at the end.
-
-A process embeds with one model, so that a text has one vector.
-"""
+"""An LRU cache of vectors by the SHA-256 of their text. A process uses one embedding model."""
 
 
 class ChosenExample(NamedTuple):
-    """An example that is shown, and why; `similarity` is that of its question (1: the same words)."""
+    """An example and why it was chosen; `similarity` is the cosine of its question and the asked one."""
 
     example: Example
     why: str
@@ -37,10 +33,10 @@ class ChosenExample(NamedTuple):
 async def choose(
     template: Template, pool: Sequence[Example], question: str, embed: Embed
 ) -> tuple[Example, ...]:
-    """The template's examples, always, then the `shots` of the pool nearest to the question, nearest first.
+    """All examples of the template, then the `shots` nearest ones of the pool, nearest first.
 
-    Equally near ones keep the pool's order. When embeddings are away or not to be had, the first `shots` of
-    the pool are shown: a poorer prompt is better than no answer.
+    Ties keep the order of the pool. Without embeddings, the first `shots` of the pool are used: a weaker
+    prompt is better than no answer.
     """
     return tuple(chosen.example for chosen in await choose_why(template, pool, question, embed))
 
@@ -48,41 +44,43 @@ async def choose(
 async def choose_why(
     template: Template, pool: Sequence[Example], question: str, embed: Embed
 ) -> list[ChosenExample]:
-    """The examples that `choose` chooses, in their order, with the reason for each."""
-    own = [ChosenExample(example, "the template's own") for example in template.examples]
+    """The examples that `choose` returns, in order, with the reason for each."""
+    own = [ChosenExample(example, "part of the template") for example in template.examples]
     shots = min(template.shots, len(pool))
     if shots == 0:
         return own
     if shots == len(pool):
-        return own + [ChosenExample(example, "the whole pool is shown") for example in pool]
+        return own + [ChosenExample(example, "the whole pool is used") for example in pool]
     try:
         ranked = await rank(pool, question, embed)
     except (Unavailable, NotAllowed) as error:
-        _say_once(template.name, error)
-        return own + [ChosenExample(one, "at the top of the pool: no embeddings") for one in pool[:shots]]
+        _log_once(template.name, error)
+        why = "first in the pool (no embeddings)"
+        return own + [ChosenExample(example, why) for example in pool[:shots]]
     return own + [
-        ChosenExample(one, "near to the question", similarity) for one, similarity in ranked[:shots]
+        ChosenExample(example, "similar to the question", similarity)
+        for example, similarity in ranked[:shots]
     ]
 
 
 async def rank(pool: Sequence[Example], question: str, embed: Embed) -> list[tuple[Example, float]]:
-    """The whole pool, nearest first, with the similarity of each question (the cosine of the angle).
+    """The whole pool, nearest first, with the cosine similarity of each question.
 
     Raises what `embed` raises.
     """
-    (asked,) = await embed([question])
-    vectors = await _embedded([example.user for example in pool], len(asked), embed)
-    # A thousand vectors take some hundredths of a second: too long for the loop.
-    near = await asyncio.to_thread(_similarities, array("f", asked), vectors)
-    return sorted(zip(pool, near, strict=True), key=lambda one: -one[1])
+    (question_vector,) = await embed([question])
+    vectors = await _embedded([example.user for example in pool], len(question_vector), embed)
+    # A thousand vectors take some 10 ms, which is too long for the event loop.
+    similarities = await asyncio.to_thread(_similarities, array("f", question_vector), vectors)
+    return sorted(zip(pool, similarities, strict=True), key=lambda pair: -pair[1])
 
 
-def _similarities(asked: "array[float]", vectors: Sequence["array[float]"]) -> list[float]:
-    return [sum(map(mul, asked, vector)) for vector in vectors]
+def _similarities(question: "array[float]", vectors: Sequence["array[float]"]) -> list[float]:
+    return [sum(map(mul, question, vector)) for vector in vectors]
 
 
 async def _embedded(texts: Sequence[str], size: int, embed: Embed) -> list["array[float]"]:
-    """The vectors of the texts, of `size` numbers each; only those not yet known are asked for."""
+    """The vectors of the texts, of `size` numbers each; embeds only those that are not cached."""
     keys = [hashlib.sha256(text.encode()).digest() for text in texts]
     known = {key: _vectors[key] for key in keys if key in _vectors and len(_vectors[key]) == size}
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -98,17 +96,17 @@ async def _embedded(texts: Sequence[str], size: int, embed: Embed) -> list["arra
     return [known[key] for key in keys]
 
 
-_said: set[str] = set()
-"""The templates whose poorer examples have been logged."""
+_logged: set[str] = set()
+"""Templates for which missing embeddings have been logged."""
 
 
 def forget() -> None:
-    """Forget every vector, as when the embedding model changes, and what was logged."""
+    """Clear the cache, for another embedding model."""
     _vectors.clear()
-    _said.clear()
+    _logged.clear()
 
 
-def _say_once(template: str, error: Exception) -> None:
-    if template not in _said:
-        _said.add(template)
-        log.warning("template %s shows the first examples of its pool, not the nearest: %s", template, error)
+def _log_once(template: str, error: Exception) -> None:
+    if template not in _logged:
+        _logged.add(template)
+        log.warning("Template %s uses the first examples of its pool, not the nearest: %s", template, error)

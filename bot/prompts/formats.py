@@ -1,4 +1,4 @@
-"""Templates in the forms that other tools read: `.prompty` text, Azure OpenAI Studio's set-up, chat JSONL."""
+"""Converts templates to and from `.prompty` text, chat setups of Azure OpenAI Studio, and chat JSONL."""
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from bot.domain.prompts import Example, Template
 from bot.prompts import example_images
 from bot.prompts.prompty import MOST_BYTES, read_text
 
-# What a set-up calls each parameter. The misspelling is Azure's own; the right spelling is read too.
+# Parameter names in a chat setup. The misspelling is Azure's; the correct spelling is accepted, too.
 _STUDIO = {
     "maxResponseLength": "max_output_tokens",
     "temperature": "temperature",
@@ -39,21 +39,20 @@ _SETUP = {"systemPrompt", "chatParameters", "fewShotExamples"}
 
 
 def to_prompty(template: Template) -> str:
-    """The template as `.prompty` text of the second version, which reads back equal.
+    """The template as `.prompty` text of the second version, from which it can be read back unchanged.
 
-    Only blanks around texts and the kind of line ends are not kept. Raises TemplateError, in words, for
-    wording that the format can't hold, such as a line `user:` in an example, and for whatever a file of this
-    text would be refused for.
+    Only whitespace around texts and the type of line ends are lost. Raises TemplateError for texts that the
+    format can't express, such as a line `user:` in an example, and for anything invalid in a file.
     """
     template = _tidy(template)
     front = _front(template)
-    if len(msgspec.json.encode(front)) > MOST_BYTES:  # to write YAML takes seconds for each megabyte
-        raise TemplateError(f"{template.name}.prompty: more than {MOST_BYTES} bytes beside its wording")
+    if len(msgspec.json.encode(front)) > MOST_BYTES:  # writing YAML takes seconds per megabyte
+        raise TemplateError(f"{template.name}.prompty: the front matter would exceed {MOST_BYTES} bytes")
     written = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=100) if front else ""
     text = f"---\n{written}---\n{_body(template)}"
-    read = read_text(text, template.name, example_images.held(template.examples)).template
+    read = read_text(text, template.name, example_images.from_examples(template.examples)).template
     expected = msgspec.structs.replace(template, digest=read.digest)
-    if example_images.words(read.examples) == example_images.words(template.examples):
+    if example_images.without_images(read.examples) == example_images.without_images(template.examples):
         expected = msgspec.structs.replace(expected, examples=read.examples)
     for field in Template.__struct_fields__:
         if getattr(read, field) != getattr(expected, field):
@@ -62,10 +61,10 @@ def to_prompty(template: Template) -> str:
 
 
 def _tidy(template: Template) -> Template:
-    """Without blanks around texts and with plain line ends: the format has no way to say them."""
+    """Without whitespace around texts and with plain line ends, as the format keeps them."""
     examples = tuple(
-        msgspec.structs.replace(one, user=_plain(one.user), assistant=_plain(one.assistant))
-        for one in template.examples
+        msgspec.structs.replace(example, user=_plain(example.user), assistant=_plain(example.assistant))
+        for example in template.examples
     )
     return msgspec.structs.replace(template, system=_plain(template.system), examples=examples)
 
@@ -75,7 +74,7 @@ def _plain(text: str) -> str:
 
 
 def _front(template: Template) -> dict[str, Any]:
-    """The front matter; what has its default is left out."""
+    """The front matter, without fields that have their default."""
     parley = _bare(
         {
             "capability": template.capability if template.capability != "chat" else None,
@@ -103,7 +102,7 @@ def _front(template: Template) -> dict[str, Any]:
 
 
 def _bare(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what says nothing; 0 says something but for `shots`."""
+    """Without empty fields; 0 is only empty for `shots`."""
     return {
         name: list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
         for name, value in fields.items()
@@ -120,21 +119,18 @@ def _body(template: Template) -> str:
 
 def _unwritable(field: str, read: Template, expected: Template) -> str:
     if field == "examples":
-        for number, (one, other) in enumerate(zip(read.examples, expected.examples, strict=False), 1):
-            if one != other:
-                why = "it has tags" if other.tags else "a line in it reads as a role, such as 'user:'"
+        for number, (actual, other) in enumerate(zip(read.examples, expected.examples, strict=False), 1):
+            if actual != other:
+                why = "it has tags" if other.tags else "a line would be read as a role, such as 'user:'"
                 return f"example {number} can't be written: {why}"
     if field in ("system", "examples"):
-        return f"the {field} can't be written: a line in the text reads as a role, such as 'user:'"
-    return f"{field} {getattr(expected, field)!r} can't be written so that it reads back the same"
+        return f"the {field} can't be written: a line would be read as a role, such as 'user:'"
+    return f"{field} {getattr(expected, field)!r} can't be expressed in this format"
 
 
 def diff(old: Template, new: Template) -> str:
-    """How two templates differ as `.prompty`, in unified form; empty when they don't.
-
-    Raises TemplateError.
-    """
-    before, after = (to_prompty(one).splitlines() for one in (old, new))
+    """A unified diff of two templates as `.prompty`; empty if they are equal. Raises TemplateError."""
+    before, after = (to_prompty(template).splitlines() for template in (old, new))
     return "\n".join(difflib.unified_diff(before, after, old.version, new.version, lineterm=""))
 
 
@@ -142,10 +138,9 @@ def diff(old: Template, new: Template) -> str:
 
 
 def from_studio(data: bytes, name: str) -> Template:
-    """The template of a chat set-up, as the playground exports it. Raises TemplateError.
+    """The template of a chat setup exported from the playground. Raises TemplateError.
 
-    Blanks at the ends of texts and empty rows of examples go; fields that Parley doesn't know are kept in
-    `extra` for the export.
+    Whitespace around texts and empty examples are dropped; unknown fields are kept in `extra` for the export.
     """
     setup = _setup(data, name)
     ours = _object(name, setup.pop(_OURS, None), _OURS)
@@ -164,13 +159,13 @@ def from_studio(data: bytes, name: str) -> Template:
 
 
 def to_studio(template: Template) -> bytes:
-    """The chat set-up for the playground's import; what it has no field for goes under `parley`.
+    """The chat setup for import into the playground; fields that it does not have go under `parley`.
 
-    Raises TemplateError for a template of pictures, and for examples with some: the chat playground has none.
+    Raises TemplateError for image templates and examples with images, which the chat playground can't import.
     """
     if template.capability != "chat":
-        raise TemplateError(f"{template.name}: a chat set-up can't hold a template that draws")
-    _demand_words(template, "a chat set-up")
+        raise TemplateError(f"{template.name}: image templates can't be exported as a chat setup")
+    _check_text_only(template, "a chat setup")
     given: dict[str, Any] = msgspec.to_builtins(template.parameters)
     chat: dict[str, Any] = {"deploymentName": template.deployment or ""}
     for theirs, mine in _STUDIO.items():
@@ -188,8 +183,8 @@ def to_studio(template: Template) -> bytes:
         "chatParameters": chat,
         **extra,
     }
-    received = {"name", "digest", "system", "examples", "deployment", "past_messages", "extra", "parameters"}
-    ours = _ours(template, received) | ({"parameters": given} if given else {})
+    exported = {"name", "digest", "system", "examples", "deployment", "past_messages", "extra", "parameters"}
+    ours = _ours(template, exported) | ({"parameters": given} if given else {})
     return _json(setup | ({_OURS: ours} if ours else {}))
 
 
@@ -197,12 +192,12 @@ def _setup(data: bytes, name: str) -> dict[str, Any]:
     setup = _decode(data, name)
     if not isinstance(setup, dict) or not _SETUP & setup.keys():
         words = "it has neither 'systemPrompt' nor 'fewShotExamples' nor 'chatParameters'"
-        raise TemplateError(f"{name}: this is no chat set-up of Azure OpenAI Studio: {words}")
+        raise TemplateError(f"{name}: not a chat setup of Azure OpenAI Studio: {words}")
     return cast("dict[str, Any]", setup)
 
 
 def _parameters(name: str, chat: dict[str, Any]) -> dict[str, Any]:
-    """Takes the parameters out of a set-up; null says nothing."""
+    """Remove the parameters from a setup and return them, without nulls."""
     if _SPELT_RIGHT in chat:
         chat.setdefault("topProbablities", chat.pop(_SPELT_RIGHT))
         chat.pop(_SPELT_RIGHT, None)
@@ -213,7 +208,7 @@ def _parameters(name: str, chat: dict[str, Any]) -> dict[str, Any]:
 
 
 def _count(name: str, value: object) -> int | None:
-    """`pastMessagesToInclude` is a number, or a text that holds one."""
+    """`pastMessagesToInclude`, a number or a text with a number."""
     if value is None or value == "":
         return None
     try:
@@ -235,7 +230,7 @@ def _rows(name: str, rows: object) -> Iterator[Example]:
         if fields:
             raise TemplateError(f"{name}: unknown field {next(iter(fields))!r} in {where}")
         if bool(user) != bool(assistant):
-            raise TemplateError(f"{name}: {where} is half an example: a question needs its answer")
+            raise TemplateError(f"{name}: {where} needs both 'userInput' and 'chatbotResponse'")
         if user:
             yield Example(user=user, assistant=assistant)
 
@@ -255,9 +250,9 @@ class _JsonlLine(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def from_jsonl(data: bytes, name: str) -> Template:
-    """The template of chat examples, `{"messages": [...]}` on each line: one system text, pairs as few-shots.
+    """The template of chat examples, `{"messages": [...]}` on each line: a system message and examples.
 
-    Raises TemplateError, which names the line.
+    Raises TemplateError with the line number.
     """
     fields: dict[str, Any] = {}
     systems: list[str] = []
@@ -268,28 +263,29 @@ def from_jsonl(data: bytes, name: str) -> Template:
         try:
             read = msgspec.json.decode(line, type=_JsonlLine)
         except (msgspec.MsgspecError, UnicodeError) as error:
-            raise TemplateError(f"{name}:{number}: this is not a line of chat examples: {error}") from None
+            raise TemplateError(f"{name}:{number}: not a valid chat example: {error}") from None
         fields |= read.parley
-        systems += [_plain(one.content) for one in read.messages if one.role in ("system", "developer")]
-        received = [one for one in read.messages if one.role in ("user", "assistant")]
-        if [one.role for one in received] != ["user", "assistant"] * (len(received) // 2):
+        system = [message for message in read.messages if message.role in ("system", "developer")]
+        systems += [_plain(message.content) for message in system]
+        pairs = [message for message in read.messages if message.role in ("user", "assistant")]
+        if [message.role for message in pairs] != ["user", "assistant"] * (len(pairs) // 2):
             raise TemplateError(f"{name}:{number}: examples are pairs of a 'user' and an 'assistant' message")
         examples += [
             Example(user=user.content, assistant=answer.content)
-            for user, answer in zip(received[::2], received[1::2], strict=True)
+            for user, answer in zip(pairs[::2], pairs[1::2], strict=True)
         ]
     if len(set(systems)) > 1:
-        raise TemplateError(f"{name}: the lines have different system texts; a template has one")
+        raise TemplateError(f"{name}: the lines have different system messages; a template has one")
     fields |= {"name": name, "digest": "", "system": next(iter(systems), ""), "examples": examples}
     return _template(name, fields)
 
 
 def to_jsonl(template: Template) -> str:
-    """A line for each few-shot pair, with the system text; the first line has the rest under `parley`.
+    """A line per example, with the system message; the first line has all other fields under `parley`.
 
-    Raises TemplateError for examples with pictures.
+    Raises TemplateError for examples with images.
     """
-    _demand_words(template, "chat JSONL")
+    _check_text_only(template, "chat JSONL")
     system = [{"role": "system", "content": template.system}] if template.system else []
     lines: list[dict[str, Any]] = [
         {
@@ -307,23 +303,23 @@ def to_jsonl(template: Template) -> str:
     return "".join(msgspec.json.encode(line).decode() + "\n" for line in lines)
 
 
-# ------------------------------------------------------------------ what both share
+# ------------------------------------------------------------------ shared
 
 
-def _demand_words(template: Template, form: str) -> None:
-    if any(one.images for one in template.examples):
-        words = f"an example shows a picture, and {form} holds words only; export it as .prompty"
+def _check_text_only(template: Template, form: str) -> None:
+    if any(example.images for example in template.examples):
+        words = f"an example has an image, which {form} does not support; export it as .prompty"
         raise TemplateError(f"{template.name}: {words}")
 
 
-def _ours(template: Template, received: set[str]) -> dict[str, Any]:
-    """The fields of a template that the other form has no place for."""
+def _ours(template: Template, exported: set[str]) -> dict[str, Any]:
+    """The fields of a template that the other format does not have."""
     fields: dict[str, Any] = msgspec.to_builtins(template)
-    return {name: value for name, value in fields.items() if name not in received and value != {}}
+    return {name: value for name, value in fields.items() if name not in exported and value != {}}
 
 
 def _template(name: str, fields: dict[str, Any]) -> Template:
-    """A template with its digest, that passed the checks of a file."""
+    """A template with its digest, checked like a file."""
     unknown = fields.keys() - set(Template.__struct_fields__)
     if unknown:
         raise TemplateError(f"{name}: unknown field {min(unknown)!r} in {_OURS}")
@@ -341,23 +337,23 @@ def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(data: bytes, name: str) -> str:
     if len(data) > MOST_BYTES:
-        raise TemplateError(f"{name}: {len(data)} bytes; at most {MOST_BYTES}")
+        raise TemplateError(f"{name}: the file has {len(data)} bytes; the limit is {MOST_BYTES}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise TemplateError(f"{name}: this is not UTF-8 text") from None
+        raise TemplateError(f"{name}: not UTF-8 text") from None
 
 
 def _decode(data: bytes, name: str) -> object:
     try:
         return msgspec.json.decode(_read(data, name))
     except (msgspec.DecodeError, RecursionError) as error:
-        raise TemplateError(f"{name}: this is not JSON: {error}") from None
+        raise TemplateError(f"{name}: not valid JSON: {error}") from None
 
 
 def _object(name: str, value: object, what: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
-        raise TemplateError(f"{name}: {what} must be names with values")
+        raise TemplateError(f"{name}: {what} must be a JSON object")
     return dict(cast("dict[str, Any]", value or {}))
 
 

@@ -1,4 +1,4 @@
-"""Fields of a front matter that know their lines and say what is wrong with them."""
+"""Reads YAML front matter with line numbers, for precise error messages."""
 
 import difflib
 import re
@@ -16,35 +16,35 @@ _REFERENCE = re.compile(r"\$\{(env|file):")
 _UNUSED = re.compile(
     r"\s+(azure_endpoint|azure_deployment|api_key|api_version|base_url|endpoint|apiKey|id)\s*:|sample\s*:"
 )
-"""Lines about where models are: they stand in most files of the first version, and nothing reads them."""
+"""Lines of files of the first version that describe the model endpoint; they are not used."""
 
 
 class SourceFile:
-    """A file, named in errors as people find it: `prompts/assistant.prompty:12`."""
+    """The text of a file, with the name used in errors: `prompts/assistant.prompty:12`."""
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
         self.lines = text.replace("\r\n", "\n").split("\n")
 
     def error(self, line: int, words: str) -> TemplateError:
-        """What is wrong, and where."""
+        """An error with file name and line number."""
         return TemplateError(f"{self.name}:{line}: {words}")
 
 
 def open_source(path: Path, most_bytes: int) -> SourceFile:
-    """The text of a file. Raises TemplateError when it is too large or not UTF-8."""
+    """Read a file. Raises TemplateError if it is too large or not UTF-8."""
     size = path.stat().st_size
     if size > most_bytes:
-        raise TemplateError(f"{path}:1: the file has {size} bytes; at most {most_bytes}")
+        raise TemplateError(f"{path}:1: the file has {size} bytes; the limit is {most_bytes}")
     try:
         return SourceFile(str(path), path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise TemplateError(f"{path}:{line}: this is not UTF-8 text") from None
+        raise TemplateError(f"{path}:{line}: not UTF-8 text") from None
 
 
 class _MappingWithLines(dict[str, object]):
-    """A mapping that knows the line of each of its keys."""
+    """A mapping with the line number of each key."""
 
     def __init__(self, values: dict[str, object], lines: dict[str, int]) -> None:
         super().__init__(values)
@@ -52,15 +52,15 @@ class _MappingWithLines(dict[str, object]):
 
 
 class _FrontMatterLoader(yaml.SafeLoader):
-    """The safe loader of PyYAML, which also refuses aliases (they can grow without end) and double keys."""
+    """PyYAML's safe loader, which also rejects aliases (they can expand without limit) and duplicate keys."""
 
     first = 1
-    """The line of the file at which the YAML begins."""
+    """The line of the file where the YAML begins."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = cast(yaml.Mark, self.peek_event().start_mark)  # pyright: ignore[reportUnknownMemberType]
-            raise yaml.MarkedYAMLError(None, None, "aliases can't be used here", mark)
+            raise yaml.MarkedYAMLError(None, None, "YAML aliases are not supported", mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
@@ -68,7 +68,7 @@ class _FrontMatterLoader(yaml.SafeLoader):
         for key_node, value_node in node.value:
             key = str(self._value(key_node))
             if key in table:
-                raise yaml.MarkedYAMLError(None, None, f"{key!r} is there twice", key_node.start_mark)
+                raise yaml.MarkedYAMLError(None, None, f"{key!r} appears twice", key_node.start_mark)
             table[key] = self._value(value_node)
             table.lines[key] = key_node.start_mark.line + self.first
         return cast(dict[Hashable, object], table)
@@ -85,26 +85,27 @@ _FrontMatterLoader.add_constructor("tag:yaml.org,2002:map", _construct)
 
 
 class MappingReader:
-    """The fields of one mapping. What nobody asked for is an error, with the nearest name that exists.
+    """The fields of one mapping.
 
-    Use it as a context manager: leaving it looks for fields that were never asked for.
+    As a context manager, it raises TemplateError at the end for fields that were never read, and suggests
+    the nearest known name. All methods raise TemplateError for values of the wrong type.
     """
 
     def __init__(self, source: SourceFile, data: object, line: int, where: str = "") -> None:
         if data is None:
             data = _MappingWithLines({}, {})
         if not isinstance(data, _MappingWithLines):
-            raise source.error(line, f"{where or 'this'} must be names with values, `name: value`")
+            raise source.error(line, f"{where or 'this'} must be a mapping, `name: value`")
         self._source, self._data, self._line, self._where = source, data, line, where
-        self._asked: set[str] = set()
+        self._read: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if kind is None:
-            for key in self._data.keys() - self._asked:
-                raise self.error(key, f"unknown field {key!r}{nearest(key, self._asked)}")
+            for key in self._data.keys() - self._read:
+                raise self.error(key, f"unknown field {key!r}{nearest(key, self._read)}")
 
     def __contains__(self, key: str) -> bool:
         return key in self._data
@@ -113,75 +114,75 @@ class MappingReader:
         return iter(self._data)
 
     def line(self, key: str) -> int:
-        """The line of a field in the file, or of the mapping when the field isn't there."""
+        """The line number of a field, or of the mapping if the field is missing."""
         return self._data.lines.get(key, self._line)
 
     def error(self, key: str, words: str) -> TemplateError:
-        """What is wrong with a field."""
+        """An error about a field."""
         return self._source.error(self.line(key), f"{words} (in {self._where})" if self._where else words)
 
     def any(self, key: str) -> object:
-        """A value of any kind, `None` when absent."""
-        self._asked.add(key)
+        """A value of any type, None if missing."""
+        self._read.add(key)
         return self._data.get(key)
 
     def ignore(self, *keys: str) -> None:
-        """Fields that other tools read and that change nothing here."""
-        self._asked.update(keys)
+        """Accept fields that only other tools use."""
+        self._read.update(keys)
 
     def refuse(self, words: str, *keys: str) -> None:
-        """Fields of the format that can't mean what they say here."""
+        """Reject fields of the format that are not supported."""
         for key in keys:
             if key in self._data:
-                raise self.error(key, f"{key!r} can't be used here: {words}")
+                raise self.error(key, f"{key!r} is not supported: {words}")
 
     def text(self, key: str) -> str | None:
-        """A text, `None` when absent."""
+        """A text, None if missing."""
         return self._typed(key, str, "text")
 
     def first_text(self, *keys: str) -> str | None:
-        """The first of some texts that is there: the versions of the format name one thing differently."""
+        """The first of several fields that is set: the versions of the format use different names."""
         return next((text for text in [self.text(key) for key in keys] if text), None)
 
     def flag(self, key: str) -> bool:
-        """`true` or `false`, false when absent."""
+        """A boolean, false if missing."""
         return self._typed(key, bool, "true or false") or False
 
     def count(self, key: str, most: int) -> int:
-        """A whole number from 0 to `most`, 0 when absent."""
+        """A whole number from 0 to `most`, 0 if missing."""
         value = self._typed(key, int, "a whole number") or 0
         if not 0 <= value <= most:
             raise self.error(key, f"{key!r} must be from 0 to {most}")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """A list of texts, or one text alone; empty when absent."""
+        """A list of texts, or a single text; empty if missing."""
         value = self.any(key)
         listed = [] if value is None else [value] if isinstance(value, str) else value
         try:
             return msgspec.convert(listed, tuple[str, ...])
         except msgspec.ValidationError:
             raise self.error(
-                key, f"{key!r} must be a list of texts (quote words such as yes, no, on)"
+                key, f"{key!r} must be a list of texts (put words such as yes, no, on in quotes)"
             ) from None
 
     def plain(self, key: str) -> dict[str, Any]:
-        """A mapping of whatever JSON can hold, empty when absent; nothing in it is looked at."""
+        """A mapping of any JSON values, which are not checked; empty if missing."""
         value = self.any(key)
         if value is not None and not isinstance(value, _MappingWithLines):
-            raise self.error(key, f"{key!r} must be names with values")
+            raise self.error(key, f"{key!r} must be a mapping")
         try:
             return msgspec.json.decode(msgspec.json.encode(value or {}))
         except (TypeError, msgspec.MsgspecError, UnicodeError):
-            raise self.error(key, f"{key!r} holds something that JSON can't") from None
+            raise self.error(key, f"{key!r} has a value that JSON does not support") from None
 
     def fields(self, key: str) -> "MappingReader":
-        """A mapping; empty when absent."""
+        """A mapping; empty if missing."""
         where = f"{self._where}.{key}" if self._where else key
         return MappingReader(self._source, self.any(key), self.line(key), where)
 
     def entries(self, key: str) -> list[tuple[str, "MappingReader"]]:
-        """Mappings by name, or (v2) a list of mappings with a `name`; a bare value is a default."""
+        """Mappings by name, or (v2) a list of mappings with a `name`; a plain value is a default."""
         value = self.any(key)
         where = f"{self._where}.{key}" if self._where else key
         if isinstance(value, list):
@@ -199,10 +200,10 @@ class MappingReader:
         return found
 
     def each(self, key: str) -> list["MappingReader"]:
-        """A list of mappings, each with a line of its own; empty when absent."""
+        """A list of mappings; empty if missing."""
         value = self.any(key)
         if value is not None and not isinstance(value, list):
-            raise self.error(key, f"{key!r} must be a list, each item behind a dash")
+            raise self.error(key, f"{key!r} must be a list; begin each item with a dash")
         found: list[MappingReader] = []
         for number, item in enumerate(cast("list[object]", value or []), 1):
             line = (
@@ -221,23 +222,23 @@ class MappingReader:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """The end of a sentence about an unknown word: the nearest known one, or all of them."""
+    """A suggestion to append to an error about an unknown word: the nearest known one, or all of them."""
     known = sorted(words)
-    near = difflib.get_close_matches(word, known, 1, 0.6)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known here: {', '.join(known)}" if known else ""
+    matches = difflib.get_close_matches(word, known, 1, 0.6)
+    if matches:
+        return f"; did you mean {matches[0]!r}?"
+    return f"; known: {', '.join(known)}" if known else ""
 
 
 def front_matter(source: SourceFile) -> tuple[MappingReader, int]:
-    """The fields between the two `---`, and the number of lines that they take (0 when there are none)."""
-    whole = not source.lines or source.lines[0].rstrip() != "---"
+    """The fields between the two `---`, and the number of lines that they take (0 if there are none)."""
+    missing = not source.lines or source.lines[0].rstrip() != "---"
     ends = (number for number, line in enumerate(source.lines[1:], 2) if line.rstrip() == "---")
-    end = 0 if whole else next(ends, None)
+    end = 0 if missing else next(ends, None)
     for number, line in enumerate(source.lines, 1):
         if _REFERENCE.search(line) and not (number < (end or 0) and _UNUSED.match(line)):
-            raise source.error(number, "${env:} and ${file:} can't be used: a template is read as it stands")
-    if whole:
+            raise source.error(number, "${env:} and ${file:} references are not supported")
+    if missing:
         return MappingReader(source, None, 1), 0
     if end is None:
         raise source.error(1, "the front matter has no closing '---'")
@@ -245,12 +246,12 @@ def front_matter(source: SourceFile) -> tuple[MappingReader, int]:
 
 
 def whole(source: SourceFile) -> MappingReader:
-    """The fields of a file that is YAML from its first line to its last."""
+    """The fields of a file that consists of YAML only."""
     return MappingReader(source, _parsed(source, source.lines, 1), 1)
 
 
 def _parsed(source: SourceFile, lines: list[str], first: int) -> object:
-    """What the lines say, which begin at line `first` of the file."""
+    """Parse YAML lines of which the first is line `first` of the file."""
     loader = _FrontMatterLoader("\n".join(lines))
     loader.first = first
     try:
@@ -259,6 +260,6 @@ def _parsed(source: SourceFile, lines: list[str], first: int) -> object:
         mark = error.problem_mark
         raise source.error(mark.line + first if mark else first, error.problem or str(error)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise source.error(1, f"this can't be read as YAML: {error}") from None
+        raise source.error(1, f"not valid YAML: {error}") from None
     finally:
         loader.dispose()

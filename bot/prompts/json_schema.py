@@ -11,15 +11,15 @@ _NUMBERS = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
 _WHOLE = {"seed", "max_output_tokens", "images"}
 
 _MATCH = {
-    "default": "Answers everything that no other template claims; one template has it.",
-    "commands": "Words in small letters, without the slash.",
+    "default": "Answers everything that no other template matches. Exactly one template has it.",
+    "commands": "Command words in lower case, without the slash.",
     "prefixes": "Answers messages that begin with these words.",
-    "channels": "Answers messages in these channels, by the platform's ids.",
+    "channels": "Answers messages in these channels. Use the platform's channel ids.",
 }
 
 
 def schema() -> dict[str, Any]:
-    """What `bot.prompts.prompty` reads, as far as a schema can say it."""
+    """The schema of what `bot.prompts.prompty` accepts, as far as JSON schema can express it."""
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Front matter of a Parley template (.prompty)",
@@ -27,7 +27,7 @@ def schema() -> dict[str, Any]:
             {
                 "name": _TEXT,
                 "displayName": _TEXT,
-                "description": _text("What it does, in a few words; help shows it."),
+                "description": _text("What the template does, in a few words. Shown by help."),
                 "model": {"anyOf": [_text("The deployment, by name or tag."), _model()]},
                 "inputs": _inputs(),
                 "metadata": {"type": "object", "properties": {"parley": _parley()}},
@@ -42,7 +42,7 @@ def _model() -> dict[str, Any]:
     api = {"enum": sorted(CAPABILITIES)}
     configuration = {"azure_deployment": _text("The deployment (v1).")}
     ignored = ("type", "name", "azure_endpoint", "api_version", "base_url", "organization")
-    no_key = {"type": "string", "pattern": r"^\$\{", "description": "Not used: keys are settings."}
+    no_key = {"type": "string", "pattern": r"^\$\{", "description": "Not used. Set keys in the settings."}
     configuration |= {**dict.fromkeys(ignored, _ignored()), "api_key": no_key}
     kept = ("kind", "endpoint", "authenticationMode", "usageDescription", "name", "target")
     connection = {**dict.fromkeys(kept, _ignored()), "apiKey": no_key}
@@ -80,18 +80,18 @@ def _inputs() -> dict[str, Any]:
     default = {"type": ["string", "number", "null"]}
     fields = {
         "default": default,
-        "kind": _text("`thread` stands for the conversation."),
+        "kind": _text("`thread`: the conversation history."),
         "type": _TEXT,
         **dict.fromkeys(
             ("name", "description", "required", "example", "sample", "enumValues", "strict"), _ignored()
         ),
     }
-    one = _fields(fields)
+    entry = _fields(fields)
     return {
-        "description": "The holes of the text, with their defaults.",
+        "description": "The placeholders of the system message, with their defaults.",
         "anyOf": [
-            {"type": "object", "additionalProperties": {"anyOf": [default, one]}},
-            {"type": "array", "items": {**one, "required": ["name"]}},
+            {"type": "object", "additionalProperties": {"anyOf": [default, entry]}},
+            {"type": "array", "items": {**entry, "required": ["name"]}},
         ],
     }
 
@@ -101,23 +101,23 @@ def _parley() -> dict[str, Any]:
     match["default"] = {"type": "boolean", "description": _MATCH["default"]}
     return _fields(
         {
-            "capability": {"enum": sorted(CAPABILITIES), "description": "`image`: the answer is a picture."},
+            "capability": {"enum": sorted(CAPABILITIES), "description": "`image`: generates images."},
             "match": _fields(match),
-            "deployment": _text("The deployment, by name or tag, that should answer."),
+            "deployment": _text("The preferred deployment, by name or tag."),
             "pool": {
-                **_text("Shows the nearest examples of pools/NAME.jsonl."),
+                **_text("Adds the nearest examples of pools/NAME.jsonl."),
                 "pattern": f"^{NAME.pattern}$",
             },
-            "shots": _count("How many examples of the pool.", MOST_SHOTS),
-            "past_messages": _count("At most so many messages of the conversation.", MOST_PAST),
+            "shots": _count("Number of examples from the pool.", MOST_SHOTS),
+            "past_messages": _count("Maximum number of history messages.", MOST_PAST),
             "rewrite": {
                 "anyOf": [{"type": "boolean"}, _TEXT],
-                "description": "Pictures: a chat deployment (true: any; or by name or tag) first rewrites "
-                "the wish by this template's text.",
+                "description": "Images: a chat deployment (true: any; or its name or tag) first rewrites "
+                "the request with this template's system message.",
             },
             "tools": {**_TEXTS, "description": "Tools that the model may call."},
-            "knowledge": {**_TEXTS, "description": "Texts, knowledge/NAME.md, whose passages are shown."},
-            "extra": {"type": "object", "description": "Fields of an imported set-up, kept for its export."},
+            "knowledge": {**_TEXTS, "description": "Adds the nearest passages of knowledge/NAME.md."},
+            "extra": {"type": "object", "description": "Fields of an imported setup, kept for its export."},
         }
     )
 
@@ -135,4 +135,4 @@ def _count(description: str, most: int) -> dict[str, Any]:
 
 
 def _ignored() -> dict[str, Any]:
-    return {"description": "Read by other tools; it changes nothing here."}
+    return {"description": "Used by other tools. Parley ignores it."}

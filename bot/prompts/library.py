@@ -1,4 +1,4 @@
-"""Everything that people wrote for the bot: templates, pools and texts, as they count now."""
+"""The active templates, pools and knowledge files of a process."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -19,7 +19,7 @@ from bot.storage.redis.client import Redis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPrompts:
-    """What prompts/ holds, checked; `check` is for what is published over it."""
+    """The checked contents of prompts/; `check` is applied to published templates."""
 
     templates: Sequence[Template]
     pools: Mapping[str, Sequence[Example]]
@@ -29,10 +29,7 @@ class LoadedPrompts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptLibrary:
-    """What is registered, how it is published and reviewed, and what of it goes into a prompt.
-
-    The methods raise what `embed` raises, but for what they can do without it.
-    """
+    """The registry, publishing, reviews, and the choice of examples."""
 
     registry: TemplateRegistry
     publisher: Publisher
@@ -42,7 +39,7 @@ class PromptLibrary:
     embed: Embed
 
     async def choose(self, template: Template, question: str) -> Sequence[Example]:
-        """The few-shot examples to show with a question."""
+        """The few-shot examples for a question."""
         return await examples.choose(template, self._pool(template), question, self.embed)
 
     async def choose_why(self, template: Template, question: str) -> list[examples.ChosenExample]:
@@ -50,7 +47,7 @@ class PromptLibrary:
         return await examples.choose_why(template, self._pool(template), question, self.embed)
 
     async def rank(self, pool: str, question: str) -> list[tuple[Example, float]]:
-        """A whole pool, nearest first, with the similarity of each."""
+        """A whole pool, nearest first, with similarities. Raises what `embed` raises."""
         return await examples.rank(self.registry.pools().get(pool, ()), question, self.embed)
 
     def _pool(self, template: Template) -> Sequence[Example]:
@@ -59,11 +56,11 @@ class PromptLibrary:
 
 @asynccontextmanager
 async def open_library(prompts: LoadedPrompts, redis: Redis, embed: Embed) -> AsyncGenerator[PromptLibrary]:
-    """The files, and what is published over them, kept up to date in the background."""
+    """The library of the files and publications, kept up to date in the background."""
     versions, proposals = Versions(redis), Proposals(redis)
     registry = TemplateRegistry(prompts.templates, prompts.pools, versions, prompts.check)
     publisher = Publisher(registry, versions)
-    with suppress(StateUnavailable):  # the files count until it can be read
+    with suppress(StateUnavailable):  # the files are used until Redis is available
         await registry.refresh()
     watching = asyncio.create_task(registry.watch())
     try:

@@ -1,4 +1,4 @@
-"""What is allowed in a template and yet seldom meant."""
+"""Warnings about valid templates that probably contain a mistake."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,23 +9,21 @@ from bot.prompts.body import PLACEHOLDER
 _LONG_CHARACTERS = 12_000
 
 
-def doubts(template: Template, pools: Mapping[str, Sequence[Example]]) -> Iterator[str]:
-    """What its author should look at again, in words."""
+def warnings(template: Template, pools: Mapping[str, Sequence[Example]]) -> Iterator[str]:
+    """What the author should check."""
     match, given = template.match, template.parameters
     if not template.description:
-        yield "it has no description, so that help says nothing of it"
+        yield "it has no description, which help would show"
     if not (match.default or match.commands or match.prefixes or match.channels):
-        yield "it matches nothing: only people who choose it by name meet it"
+        yield "it has no match, so it only answers where somebody chooses it by name"
     if given.temperature is not None and given.top_p is not None:
-        yield "temperature and topP are both set; change one of them and leave the other to the model"
+        yield "temperature and topP are both set; set only one of them"
     if len(template.system) > _LONG_CHARACTERS:
-        yield f"its system text has {len(template.system)} characters, which every question pays for"
+        yield f"its system message has {len(template.system)} characters, which are charged with every question"
     used = {placeholder.strip() for placeholder in PLACEHOLDER.findall(template.system)}
-    yield from (
-        f"the input {name!r} stands nowhere in the text" for name in template.inputs if name not in used
-    )
-    shown = Counter(one.user.strip().casefold() for one in template.examples)
-    yield from (f"two examples ask {user!r}" for user, count in shown.items() if count > 1)
+    yield from (f"the input {name!r} is not used" for name in template.inputs if name not in used)
+    questions = Counter(example.user.strip().casefold() for example in template.examples)
+    yield from (f"two examples ask {user!r}" for user, count in questions.items() if count > 1)
     for example in pools.get(template.pool or "", ()):
-        if example.user.strip().casefold() in shown:
-            yield f"the pool {template.pool!r} holds one of its own examples: {example.user!r}"
+        if example.user.strip().casefold() in questions:
+            yield f"the pool {template.pool!r} repeats an example of the template: {example.user!r}"

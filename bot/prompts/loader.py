@@ -1,4 +1,4 @@
-"""Loads and checks prompts/: templates and few-shot pools, so that no person ever meets a template error."""
+"""Loads and checks the templates and few-shot pools in prompts/, so that errors appear at startup."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,30 +13,29 @@ from bot.prompts.front_matter import SourceFile, open_source
 from bot.prompts.prompty import LoadedTemplate, read
 
 FOLDER = Path(__file__).parents[2] / "prompts"
-"""The templates that come with Parley."""
+"""The bundled templates."""
 
 MOST_TEMPLATES = 200
 MOST_POOL_BYTES = 4 * 1024 * 1024
 MOST_EXAMPLES = 1000
-"""Caps that keep a start quick and a prompt payable; none of them is a limit of the format."""
+"""Limits for a fast startup and affordable prompts; the format has none."""
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with each `{{hole}}` replaced, once: what is filled in is never looked at for placeholders.
+    """Replace each `{{placeholder}}` once; values are not searched for placeholders.
 
-    Raises KeyError for a hole without a value; a loaded template has none once its `inputs` and the
-    built-in holes are given.
+    Raises KeyError for one without a value. A loaded template has values for all: its `inputs` and BUILT_IN.
     """
     return PLACEHOLDER.sub(lambda placeholder: values[placeholder[1].strip()], text)
 
 
 def load(folder: Path) -> tuple[Template, ...]:
-    """Every template of the folder, by name. Raises TemplateError with a line for each wrong file."""
+    """All templates of the folder, sorted by name. Raises TemplateError with one line per invalid file."""
     paths = sorted(folder.glob("*.prompty"))
     if not paths:
-        raise TemplateError(f"{folder}: no template (*.prompty) is there")
+        raise TemplateError(f"{folder}: there are no templates (*.prompty)")
     if len(paths) > MOST_TEMPLATES:
-        raise TemplateError(f"{folder}: {len(paths)} templates; at most {MOST_TEMPLATES}")
+        raise TemplateError(f"{folder}: there are {len(paths)} templates; the limit is {MOST_TEMPLATES}")
     loaded: list[LoadedTemplate] = []
     problems: list[str] = []
     for path in paths:
@@ -46,27 +45,25 @@ def load(folder: Path) -> tuple[Template, ...]:
             problems.append(str(error))
     if not problems:
         pools = {path.stem for path in (folder / "pools").glob("*.jsonl")}
-        for at, one in enumerate(loaded):
-            before = [other.template for other in loaded[:at]]
-            problems += [str(error) for error in faults(one, before, pools)]
-        if not any(one.template.match.default for one in loaded):
-            problems.append(
-                f"{folder}: no template is the default; one of them needs match: {{default: true}}"
-            )
+        for index, candidate in enumerate(loaded):
+            before = [other.template for other in loaded[:index]]
+            problems += [str(error) for error in faults(candidate, before, pools)]
+        if not any(each.template.match.default for each in loaded):
+            problems.append(f"{folder}: no template is the default; add match: {{default: true}} to one")
     if problems:
         raise TemplateError("\n".join(problems))
-    return tuple(one.template for one in loaded)
+    return tuple(each.template for each in loaded)
 
 
 def load_pools(folder: Path) -> Mapping[str, tuple[Example, ...]]:
-    """The few-shot pools, `pools/*.jsonl` in the folder of the templates, by name. Raises TemplateError."""
+    """The few-shot pools, `pools/*.jsonl` in the templates' folder, by name. Raises TemplateError."""
     return {path.stem: _read_pool(path) for path in sorted((folder / "pools").glob("*.jsonl"))}
 
 
 def faults(
     loaded: LoadedTemplate, others: Iterable[Template], pools: Container[str]
 ) -> Iterator[TemplateError]:
-    """What keeps a template from standing beside others: a claim of one of them, a pool that isn't there."""
+    """Conflicts of a template with others (they match the same), and missing pools."""
     template, parley, match, _ = loaded
     taken = {claim: other.name for other in others for claim in _claims(other)}
     for claim in _claims(template):
@@ -80,7 +77,7 @@ def faults(
 
 
 def _claims(template: Template) -> Iterator[tuple[str, str]]:
-    """What no other template may answer, as (field of `match`, value)."""
+    """What only one template may match, as (field of `match`, value)."""
     match = template.match
     if match.default:
         yield "default", ""
@@ -100,7 +97,7 @@ class _PoolMessage(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _PoolLine(msgspec.Struct, forbid_unknown_fields=True):
-    """A line of fine-tuning data for chat, as Azure OpenAI reads it, with tags of our own."""
+    """A line of chat fine-tuning data in the format of Azure OpenAI, with optional tags."""
 
     messages: list[_PoolMessage]
     tags: tuple[str, ...] = ()
@@ -114,7 +111,7 @@ def _read_pool(path: Path) -> tuple[Example, ...]:
     if not examples:
         raise source.error(1, "the pool is empty")
     if len(examples) > MOST_EXAMPLES:
-        words = f"the pool has {len(examples)} examples; at most {MOST_EXAMPLES}"
+        words = f"the pool has {len(examples)} examples; the limit is {MOST_EXAMPLES}"
         raise source.error(MOST_EXAMPLES + 1, words)
     return examples
 
@@ -123,11 +120,11 @@ def _example(source: SourceFile, number: int, text: str) -> Example:
     try:
         line = msgspec.json.decode(text, type=_PoolLine)
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise source.error(number, f"this is not a line of chat examples: {error}") from None
-    received = [message for message in line.messages if message.role not in ("system", "developer")]
-    if [message.role for message in received] != ["user", "assistant"]:
+        raise source.error(number, f"not a valid chat example: {error}") from None
+    messages = [message for message in line.messages if message.role not in ("system", "developer")]
+    if [message.role for message in messages] != ["user", "assistant"]:
         raise source.error(number, "an example is one 'user' message and one 'assistant' message")
-    user, assistant = received
+    user, assistant = messages
     if not user.content.strip() or not assistant.content.strip():
-        raise source.error(number, "an example needs text on both sides")
+        raise source.error(number, "both messages of an example need text")
     return Example(user=user.content, assistant=assistant.content, tags=line.tags)

@@ -1,4 +1,4 @@
-"""Reads one `.prompty` file, of either version of the format, into a Template."""
+"""Reads `.prompty` files, of either version of the format, into templates."""
 
 import difflib
 import hashlib
@@ -21,7 +21,7 @@ MOST_PAST = 1000
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 CAPABILITIES: dict[str, Capability] = {"chat": "chat", "responses": "chat", "image": "image"}
 
-# What prompty v1, prompty v2 and Azure's own requests call each parameter.
+# Parameter names in prompty v1, prompty v2 and requests to Azure.
 OPTIONS = {name: name for name in Parameters.__struct_fields__} | {
     "max_tokens": "max_output_tokens",
     "max_completion_tokens": "max_output_tokens",
@@ -43,9 +43,7 @@ RANGES = {
 
 
 class LoadedTemplate(NamedTuple):
-    """A template with the fields that can clash with another's, so that the error names their lines; and
-    the holes that only the file's sample fills.
-    """
+    """A template, the fields needed for errors about conflicts, and the placeholders filled by a sample only."""
 
     template: Template
     parley: MappingReader
@@ -60,32 +58,32 @@ class _ModelPreference(NamedTuple):
 
 
 def read(path: Path) -> LoadedTemplate:
-    """One template, checked as far as it can be checked alone. Raises TemplateError."""
+    """Read a template and check it by itself. Raises TemplateError."""
     return _read(open_source(path, MOST_BYTES), path.stem, example_images.beside(path.parent))
 
 
 def read_text(
-    text: str, name: str, look: example_images.LoadImage = example_images.nowhere
+    text: str, name: str, load_image: example_images.LoadImage = example_images.data_only
 ) -> LoadedTemplate:
-    """The same of a text that is no file yet; errors name it as `name.prompty`. Raises TemplateError."""
+    """The same for a text that is not in a file; errors name it `name.prompty`. Raises TemplateError."""
     source = SourceFile(f"{name}.prompty", text)
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise source.error(1, "this is not UTF-8 text") from None
+        raise source.error(1, "not UTF-8 text") from None
     if size > MOST_BYTES:
-        raise source.error(1, f"the template has {size} bytes; at most {MOST_BYTES}")
-    return _read(source, name, look)
+        raise source.error(1, f"the template has {size} bytes; the limit is {MOST_BYTES}")
+    return _read(source, name, load_image)
 
 
-def _read(source: SourceFile, name: str, look: example_images.LoadImage) -> LoadedTemplate:
+def _read(source: SourceFile, name: str, load_image: example_images.LoadImage) -> LoadedTemplate:
     if not NAME.fullmatch(name):
-        raise source.error(1, "a template is named with small letters, digits, - and _ (at most 64)")
+        raise source.error(1, "a template name has lower-case letters, digits, - and _ (at most 64)")
     front, lines = front_matter(source)
     with front:
         front.ignore("name", "authors", "tags", "version", "kind")
-        front.refuse("Parley's tools are listed under metadata.parley.tools", "tools")
-        front.refuse("an answer is text for a person", "outputs")
+        front.refuse("list tools under metadata.parley.tools", "tools")
+        front.refuse("answers are always text", "outputs")
         description = front.first_text("description", "displayName") or ""
         _check_format(front)
         samples = _samples(front.any("sample"))
@@ -94,21 +92,21 @@ def _read(source: SourceFile, name: str, look: example_images.LoadImage) -> Load
         parley = _parley(front.fields("metadata"))
         with parley:
             template, match = _with_parley(parley, name, description, preference)
-    look = look if template.capability == "chat" else example_images.never
-    received = parse_body(source, lines, placeholders, samples, look)
-    speaks = template.capability == "chat" or template.rewrite is not None
-    if speaks and not received.system and not received.examples:
-        raise source.error(len(source.lines), "the template says nothing: it has no 'system:' text")
+    load_image = load_image if template.capability == "chat" else example_images.no_images
+    body = parse_body(source, lines, placeholders, samples, load_image)
+    needs_text = template.capability == "chat" or template.rewrite is not None
+    if needs_text and not body.system and not body.examples:
+        raise source.error(len(source.lines), "the template is empty: add text under 'system:'")
     template = msgspec.structs.replace(
-        template, system=received.system, examples=received.examples, inputs=received.inputs
+        template, system=body.system, examples=body.examples, inputs=body.inputs
     )
     return LoadedTemplate(
-        msgspec.structs.replace(template, digest=digest(template)), parley, match, received.sampled
+        msgspec.structs.replace(template, digest=digest(template)), parley, match, body.sampled
     )
 
 
 def _parley(metadata: MappingReader) -> MappingReader:
-    """Parley's own fields; other tools keep theirs beside them."""
+    """The fields of Parley; `metadata` may have those of other tools as well."""
     for key in metadata:
         if key != "parley" and difflib.get_close_matches(key, ["parley"], 1, 0.7):
             raise metadata.error(key, f"unknown field {key!r}; did you mean 'parley'?")
@@ -116,7 +114,7 @@ def _parley(metadata: MappingReader) -> MappingReader:
 
 
 def _check_format(front: MappingReader) -> None:
-    """`template` says how holes are written; a plain hole is the same in every format that prompty knows."""
+    """Accept any `template` format: plain placeholders are the same in all formats of prompty."""
     if isinstance(front.any("template"), str):
         return
     with front.fields("template") as template:
@@ -134,7 +132,7 @@ def _placeholder(name: str, fields: MappingReader) -> Placeholder:
 
 
 def _samples(given: object) -> dict[str, str]:
-    """What a file of the first version is tried with; its own tools fill holes with it that nobody fills."""
+    """The `sample` of a file of the first version, whose values replace missing defaults."""
     if not isinstance(given, dict):
         return {}
     values = cast("dict[str, object]", given).items()
@@ -144,7 +142,7 @@ def _samples(given: object) -> dict[str, str]:
 def _with_parley(
     parley: MappingReader, name: str, description: str, preference: _ModelPreference
 ) -> tuple[Template, MappingReader]:
-    """The template but for its body, and the fields of its match."""
+    """The template without its body, and the fields of its match."""
     match = parley.fields("match")
     capability = parley.text("capability")
     template = Template(
@@ -164,16 +162,14 @@ def _with_parley(
         extra=parley.plain("extra"),
     )
     if template.rewrite is not None and template.capability != "image":
-        raise parley.error(
-            "rewrite", "only wishes for pictures are rewritten: this needs 'capability: image'"
-        )
+        raise parley.error("rewrite", "'rewrite' needs 'capability: image'")
     if (template.pool is None) != (template.shots == 0):
-        raise parley.error("shots", "'pool' and 'shots', how many of its examples to show, go together")
+        raise parley.error("shots", "'pool' and 'shots' (the number of its examples) must be used together")
     return template, match
 
 
 def _rewrite(parley: MappingReader) -> str | None:
-    """Who rewrites a wish: anybody (true), or a deployment by name or tag."""
+    """The deployment that rewrites image requests, by name or tag; "" for any (true), None for none."""
     if isinstance(parley.any("rewrite"), str):
         return parley.text("rewrite") or None
     return "" if parley.flag("rewrite") else None
@@ -181,7 +177,7 @@ def _rewrite(parley: MappingReader) -> str | None:
 
 def _capability(fields: MappingReader, key: str, value: str) -> Capability:
     if value not in CAPABILITIES:
-        raise fields.error(key, f"a template is for 'chat' or 'image', not {value!r}")
+        raise fields.error(key, f"{value!r} is not supported; use 'chat' or 'image'")
     return CAPABILITIES[value]
 
 
@@ -195,7 +191,7 @@ def _match(fields: MappingReader) -> Match:
         )
     for command in match.commands:
         if not command.replace("-", "").isalnum() or command != command.lower():
-            words = f"{command!r} can't be a command: it is one word in small letters, without the slash"
+            words = f"{command!r} can't be a command: use one lower-case word, without the slash"
             raise fields.error("commands", words)
     if any(not text.strip() for text in (*match.prefixes, *match.channels)):
         raise fields.error("prefixes", "a prefix or channel can't be empty")
@@ -203,7 +199,7 @@ def _match(fields: MappingReader) -> Match:
 
 
 def _model(front: MappingReader) -> _ModelPreference:
-    """What `model` wishes for, in the words of either version; where models are is for the settings."""
+    """What `model` asks for, in either version. Endpoints are ignored: they belong in the settings."""
     model = front.any("model")
     if isinstance(model, str):
         return _ModelPreference("chat", model, Parameters())
@@ -211,29 +207,30 @@ def _model(front: MappingReader) -> _ModelPreference:
         fields.ignore("provider", "response")
         with fields.fields("connection") as connection:
             connection.ignore("kind", "endpoint", "authenticationMode", "usageDescription", "name", "target")
-            _demand_no_key(connection, "apiKey")
+            _check_no_key(connection, "apiKey")
         api = "apiType" if "apiType" in fields else "api"
         capability = _capability(fields, api, fields.first_text("apiType", "api") or "chat")
         with fields.fields("configuration") as configuration:
             configuration.ignore("type", "name", "azure_endpoint", "api_version", "base_url", "organization")
-            _demand_no_key(configuration, "api_key")
+            _check_no_key(configuration, "api_key")
             deployment = configuration.text("azure_deployment")
-        deployment = next((one for one in (fields.text("id"), deployment) if one and "${" not in one), None)
+        names = (fields.text("id"), deployment)
+        deployment = next((name for name in names if name and "${" not in name), None)
         found = _options(fields.fields("parameters")) | _options(fields.fields("options"))
     return _ModelPreference(capability, deployment, msgspec.convert(found, Parameters))
 
 
-def _demand_no_key(fields: MappingReader, name: str) -> None:
-    """Where models are is for the settings, whatever a file says; but a key in a file is a mistake."""
+def _check_no_key(fields: MappingReader, name: str) -> None:
+    """Allow a reference such as `${env:KEY}`, which is ignored, but no key."""
     if not (fields.text(name) or "${").startswith("${"):
-        raise fields.error(name, f"{name!r} can't be used here: keys are settings, and never stand in a file")
+        raise fields.error(name, f"{name!r} must not contain a key; set keys in the settings")
 
 
 def _options(options: MappingReader) -> dict[str, object]:
-    """The parameters by Parley's names, each checked by itself so that an error names its line."""
+    """The parameters by Parley's names, checked one by one so that an error has its line number."""
     found: dict[str, object] = {}
-    options.refuse("an answer is text for a person", "response_format")
-    options.refuse("Parley's tools are listed under metadata.parley.tools", "tools", "tool_choice")
+    options.refuse("answers are always text", "response_format")
+    options.refuse("list tools under metadata.parley.tools", "tools", "tool_choice")
     for key in options:
         if key == "additionalProperties":
             found |= _options(options.fields(key))
@@ -256,16 +253,16 @@ def _options(options: MappingReader) -> dict[str, object]:
 
 
 def digest(template: Template) -> str:
-    """Of what the template sends; not of what it answers, nor of where it would like to be answered."""
-    silent = msgspec.structs.replace(
+    """A digest of what the template sends, without name, description, deployment and match."""
+    content = msgspec.structs.replace(
         template,
         name="",
         digest="",
         description="",
         deployment=None,
-        # A copy: what is left out as a default is decided by identity.
+        # A copy, because msgspec omits defaults by identity.
         parameters=msgspec.structs.replace(template.parameters),
         match=Match(),
         extra={},
     )
-    return hashlib.sha256(msgspec.json.encode(silent)).hexdigest()[:12]
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Publishes templates and pools, checked as files are, and takes publications back."""
+"""Publishes templates and pools, with the checks that files go through, and rolls them back."""
 
 import asyncio
 import re
@@ -22,11 +22,10 @@ _POOL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Publisher:
-    """Every method raises StateUnavailable.
+    """Publishes to Redis. All methods raise StateUnavailable.
 
-    Those that publish raise TemplateError for what a file would be refused for too, and NotAllowed, in
-    words, for what is not to be had in other ways. What they publish counts in this process at once, in
-    all others within about a second.
+    Those that publish also raise TemplateError for an invalid template and NotAllowed for other reasons.
+    A publication is active in this process at once and in others within about a second.
     """
 
     def __init__(self, registry: TemplateRegistry, versions: Versions) -> None:
@@ -34,14 +33,16 @@ class Publisher:
         self._versions = versions
 
     async def history(self, name: str) -> list[Version]:
-        """Every version of a template that was published, newest first."""
+        """All published versions of a template, newest first."""
         _, records = await self._versions.since(0)
-        return [one for one in reversed(records) if isinstance(one, Version) and one.name == name]
+        return [record for record in reversed(records) if isinstance(record, Version) and record.name == name]
 
     async def pool_history(self, pool: str) -> list[PoolChange]:
-        """Every change of a pool that was published, newest first."""
+        """All published changes of a pool, newest first."""
         _, records = await self._versions.since(0)
-        return [one for one in reversed(records) if isinstance(one, PoolChange) and one.pool == pool]
+        return [
+            record for record in reversed(records) if isinstance(record, PoolChange) and record.pool == pool
+        ]
 
     async def publish(
         self,
@@ -53,39 +54,39 @@ class Publisher:
         trial: Trial | None = None,
         after: int | None = None,
     ) -> Version:
-        """Publish `.prompty` text (`bot.prompts.formats.to_prompty` writes it) for everybody, or for a trial.
+        """Publish `.prompty` text (see `bot.prompts.formats.to_prompty`) for everyone, or as a trial.
 
-        `after` is the number of the version that the author began with, 0 for the file: when another one
-        counts by now, NotAllowed says whose.
+        `after` is the number of the version that the author edited, 0 for the file. If another one has been
+        published since, NotAllowed names its author.
         """
         if trial is not None and not _is_trial(trial):
-            raise NotAllowed("A trial needs channels, or a share from 1 to 100 percent of the conversations.")
-        loaded = await asyncio.to_thread(read_text, text, name, self._registry.look)
+            raise NotAllowed("A trial needs channels, or a share of 1 to 100 percent of the conversations.")
+        loaded = await asyncio.to_thread(read_text, text, name, self._registry.load_image)
 
-        def next_one(number: int) -> Version:
-            self._demand_latest(name, after)
-            self._demand_sound(loaded)
+        def create(number: int) -> Version:
+            self._check_latest(name, after)
+            self._check_valid(loaded)
             return _version(number, name, text, loaded.template.digest, author, reason, trial)
 
-        return await self._append(next_one)
+        return await self._append(create)
 
     async def roll_back(self, name: str, number: int, *, author: str, reason: str) -> Version:
-        """Publish an earlier version again, for everybody; 0 is the file. Ends the trials of the template."""
+        """Publish an earlier version again for everyone; 0 is the file. Ends the trial of the template."""
         if number:
-            old = next((one for one in await self.history(name) if one.number == number), None)
+            old = next((version for version in await self.history(name) if version.number == number), None)
             if old is None or not old.text:
                 raise NotAllowed(f"There is no version {number} of “{name}”.")
             return await self.publish(name, old.text, author=author, reason=reason)
 
-        def next_one(number: int) -> Version:
-            held = self._registry.active(name)
-            if held.version is None and held.trial is None:
-                raise NotAllowed(f"Nothing was published over the file of “{name}”.")
-            if held.file is not None:
-                self._demand_sound(read_text(to_prompty(held.file), name, self._registry.look))
-            return _version(number, name, "", held.file.digest if held.file else "", author, reason)
+        def create(number: int) -> Version:
+            active = self._registry.active(name)
+            if active.version is None and active.trial is None:
+                raise NotAllowed(f"“{name}” already uses its file: no version is published.")
+            if active.file is not None:
+                self._check_valid(read_text(to_prompty(active.file), name, self._registry.load_image))
+            return _version(number, name, "", active.file.digest if active.file else "", author, reason)
 
-        return await self._append(next_one)
+        return await self._append(create)
 
     async def change_pool(
         self,
@@ -96,17 +97,17 @@ class Publisher:
         author: str,
         reason: str,
     ) -> PoolChange:
-        """Add examples to a pool (the first ones found it), or take some out."""
+        """Add examples to a pool, which is created if needed, or remove some."""
         if not _POOL.fullmatch(pool):
-            raise NotAllowed("A pool is named with small letters, digits, - and _.")
-        if any(not one.user.strip() or not one.assistant.strip() for one in added):
-            raise NotAllowed("An example needs text on both sides.")
+            raise NotAllowed("The name of a pool has lower-case letters, digits, - and _ (at most 64).")
+        if any(not example.user.strip() or not example.assistant.strip() for example in added):
+            raise NotAllowed("An example needs both a question and an answer.")
 
-        def next_one(number: int) -> PoolChange:
+        def create(number: int) -> PoolChange:
             before = self._registry.pools().get(pool, ())
-            new = tuple(one for one in dict.fromkeys(added) if one not in before)
-            old = tuple(one for one in dict.fromkeys(removed) if one in before)
-            self._demand_pool(pool, len(before) + len(new) - len(old), changed=bool(new or old))
+            new = tuple(example for example in dict.fromkeys(added) if example not in before)
+            old = tuple(example for example in dict.fromkeys(removed) if example in before)
+            self._check_pool(pool, len(before) + len(new) - len(old), changed=bool(new or old))
             return PoolChange(
                 number=number,
                 pool=pool,
@@ -117,54 +118,58 @@ class Publisher:
                 removed=old,
             )
 
-        return await self._append(next_one)
+        return await self._append(create)
 
     async def roll_back_pool(self, pool: str, number: int, *, author: str, reason: str) -> PoolChange:
-        """Make a pool again what it was after a change; 0 is the file."""
+        """Restore a pool as it was after a change; 0 is the file."""
         changes = await self.pool_history(pool)
-        if number and number not in [one.number for one in changes]:
+        if number and number not in [change.number for change in changes]:
             raise NotAllowed(f"There is no change {number} of the pool “{pool}”.")
-        wanted = self._registry.pool_after(pool, reversed([one for one in changes if one.number <= number]))
-        present = self._registry.pools().get(pool, ())
+        target = self._registry.pool_after(
+            pool, reversed([change for change in changes if change.number <= number])
+        )
+        current = self._registry.pools().get(pool, ())
         return await self.change_pool(
             pool,
-            added=[one for one in wanted if one not in present],
-            removed=[one for one in present if one not in wanted],
+            added=[example for example in target if example not in current],
+            removed=[example for example in current if example not in target],
             author=author,
             reason=reason,
         )
 
-    # -------------------------------------------------------------- what is demanded
+    # -------------------------------------------------------------- checks
 
-    def _demand_latest(self, name: str, after: int | None) -> None:
+    def _check_latest(self, name: str, after: int | None) -> None:
         current = self._registry.active(name).version
         if after is None or after == (current.number if current else 0):
             return
-        what = f"{current.author} published version {current.number}" if current else "somebody took it back"
-        raise NotAllowed(f"“{name}” changed meanwhile: {what}. Look at what changed, then publish again.")
+        what = (
+            f"{current.author} published version {current.number}" if current else "it was reverted to file"
+        )
+        raise NotAllowed(f"“{name}” has changed: {what}. Check the difference, then publish again.")
 
-    def _demand_sound(self, loaded: LoadedTemplate) -> None:
+    def _check_valid(self, loaded: LoadedTemplate) -> None:
         problems = [str(error) for error in self._registry.faults(loaded)]
         if problems:
             raise TemplateError("\n".join(problems))
 
-    def _demand_pool(self, pool: str, size: int, *, changed: bool) -> None:
+    def _check_pool(self, pool: str, size: int, *, changed: bool) -> None:
         if not changed:
-            raise NotAllowed(f"That is how the pool “{pool}” is already.")
+            raise NotAllowed(f"This does not change the pool “{pool}”.")
         if size > MOST_EXAMPLES:
-            raise NotAllowed(f"The pool “{pool}” would have {size} examples; at most {MOST_EXAMPLES}.")
-        if not size and any(one.pool == pool for one in self._registry.templates()):
-            raise NotAllowed(f"A template shows examples of “{pool}”: the last one has to stay.")
+            raise NotAllowed(f"The pool “{pool}” would have {size} examples; the limit is {MOST_EXAMPLES}.")
+        if not size and any(template.pool == pool for template in self._registry.templates()):
+            raise NotAllowed(f"A template uses the pool “{pool}”, so its last example can't be removed.")
 
-    async def _append(self, next_one: Callable[[int], _R]) -> _R:
-        """Check against what counts now, and write down if that still counts then."""
+    async def _append(self, create: Callable[[int], _R]) -> _R:
+        """Create a record from the current state; retry if somebody else publishes in between."""
         for _ in range(_ATTEMPTS):
             await self._registry.refresh()
-            record = next_one(self._registry.seen + 1)
+            record = create(self._registry.seen + 1)
             if await self._versions.append(record):
                 await self._registry.refresh()
                 return record
-        raise NotAllowed("Others are publishing at this moment. Please try again.")
+        raise NotAllowed("Others are publishing at the moment. Try again.")
 
 
 def _is_trial(trial: Trial) -> bool:
@@ -188,7 +193,7 @@ def _version(
 
 def _reason(reason: str) -> str:
     if not reason.strip():
-        raise NotAllowed("Please say why: the next person will want to know.")
+        raise NotAllowed("Enter a reason for this change.")
     if len(reason) > _MOST_REASON:
-        raise NotAllowed(f"The reason has {len(reason)} characters; at most {_MOST_REASON}.")
+        raise NotAllowed(f"The reason has {len(reason)} characters; the limit is {_MOST_REASON}.")
     return reason.strip()

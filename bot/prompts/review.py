@@ -1,4 +1,4 @@
-"""From well-rated answers to examples of a pool: proposed with one click, shown after a review."""
+"""Turns well-rated answers into examples of a pool: proposed with one click, published after a review."""
 
 from hashlib import sha256
 
@@ -14,24 +14,24 @@ from bot.prompts.registry import TemplateRegistry
 from bot.storage.prompts.proposals import Proposals
 
 MOST_WAITING = 500
-"""A review that nobody does must not grow without end."""
+"""Limits proposals that are never reviewed."""
 
 
 def propose(turn: Turn) -> Example:
-    """The few-shot pair that a turn would make. Raises NotAllowed, in words, for a turn that makes none."""
+    """The example that a turn would become. Raises NotAllowed with the reason why it can't."""
     if turn.outcome != "answered" or len(turn.messages) < 2:
-        raise NotAllowed("Only an answer that was given in full can be an example.")
-    asked, answered = turn.messages[0], turn.messages[-1]
-    if any(isinstance(part, Image) for message in (asked, answered) for part in message.parts):
-        raise NotAllowed("Examples hold words only, no pictures.")
-    user, assistant = asked.text.strip(), answered.text.strip()
+        raise NotAllowed("Only a complete answer can become an example.")
+    question, answer = turn.messages[0], turn.messages[-1]
+    if any(isinstance(part, Image) for message in (question, answer) for part in message.parts):
+        raise NotAllowed("Messages with images can't become examples.")
+    user, assistant = question.text.strip(), answer.text.strip()
     if not user or not assistant:
-        raise NotAllowed("An example needs words on both sides.")
+        raise NotAllowed("An example needs both a question and an answer.")
     return Example(user=user, assistant=assistant)
 
 
 class ProposalReview:
-    """Every method raises StateUnavailable and, in words, NotAllowed."""
+    """Proposals and their review. All methods raise StateUnavailable and NotAllowed."""
 
     def __init__(self, proposals: Proposals, registry: TemplateRegistry, publisher: Publisher) -> None:
         self._proposals = proposals
@@ -39,16 +39,16 @@ class ProposalReview:
         self._publisher = publisher
 
     async def propose(self, turn: Turn, pool: str, *, author: str) -> Proposal:
-        """Propose a turn for a pool; proposing it again changes nothing."""
+        """Propose a turn for a pool. Returns the existing proposal if there is one."""
         if pool not in self._registry.pools():
             known = ", ".join(sorted(self._registry.pools())) or "none"
-            raise NotAllowed(f"There is no pool “{pool}”. There are: {known}.")
+            raise NotAllowed(f"There is no pool “{pool}”. Available: {known}.")
         id = sha256(f"{pool}\0{turn.id}".encode()).hexdigest()[:16]
-        known_one = await self._proposals.get(id)
-        if known_one is not None:
-            return known_one
+        existing = await self._proposals.get(id)
+        if existing is not None:
+            return existing
         if len(await self.all("proposed")) >= MOST_WAITING:
-            raise NotAllowed(f"{MOST_WAITING} proposals wait for a review already.")
+            raise NotAllowed(f"{MOST_WAITING} proposals await review. Review some of them first.")
         proposal = Proposal(
             id=id,
             pool=pool,
@@ -64,29 +64,29 @@ class ProposalReview:
 
     async def all(self, state: State | None = None) -> list[Proposal]:
         """Proposals, newest first: all of them, or those in one state."""
-        return [one for one in await self._proposals.all() if state is None or one.state == state]
+        return [each for each in await self._proposals.all() if state is None or each.state == state]
 
     async def accept(self, id: str, *, reviewer: str, example: Example | None = None) -> Proposal:
-        """Publish it into its pool, as it was proposed or as the reviewer worded it (`example`)."""
-        proposal = await self._waiting(id)
+        """Publish a proposal into its pool, or the reviewer's version of it (`example`)."""
+        proposal = await self._pending(id)
         example = example or proposal.example
         await self._registry.refresh()
-        # It is there already when an earlier review published it, and then went down.
+        # An interrupted review may have published it already.
         if example not in self._registry.pools().get(proposal.pool, ()):
             reason = f"from an answer that {proposal.author} proposed"
             await self._publisher.change_pool(proposal.pool, added=[example], author=reviewer, reason=reason)
         return await self._reviewed(proposal, "accepted", reviewer, example=example)
 
     async def reject(self, id: str, *, reviewer: str, reason: str = "") -> Proposal:
-        """Decide against it; it stays listed, so that it isn't proposed again."""
-        return await self._reviewed(await self._waiting(id), "rejected", reviewer, reason=reason[:500])
+        """Reject a proposal. It stays listed, so that it is not proposed again."""
+        return await self._reviewed(await self._pending(id), "rejected", reviewer, reason=reason[:500])
 
-    async def _waiting(self, id: str) -> Proposal:
+    async def _pending(self, id: str) -> Proposal:
         proposal = await self._proposals.get(id)
         if proposal is None:
-            raise NotAllowed("That proposal is no longer kept.")
+            raise NotAllowed("This proposal no longer exists.")
         if proposal.state != "proposed":
-            raise NotAllowed(f"{proposal.reviewer} has {proposal.state} that already.")
+            raise NotAllowed(f"{proposal.reviewer} has already {proposal.state} this proposal.")
         return proposal
 
     async def _reviewed(
@@ -98,7 +98,7 @@ class ProposalReview:
         example: Example | None = None,
         reason: str = "",
     ) -> Proposal:
-        done = replace(
+        reviewed = replace(
             proposal,
             state=state,
             reviewer=reviewer,
@@ -106,5 +106,5 @@ class ProposalReview:
             example=example or proposal.example,
             reason=reason,
         )
-        await self._proposals.put(done)
-        return done
+        await self._proposals.put(reviewed)
+        return reviewed

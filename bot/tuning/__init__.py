@@ -1,1 +1,1 @@
-"""Data for fine-tuning."""
+"""Training data for fine-tuning."""

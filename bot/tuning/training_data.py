@@ -1,4 +1,4 @@
-"""Well-rated answers as few-shot pools and fine-tuning data, in the chat format that both share."""
+"""Exports rated answers as few-shot pools and fine-tuning data, which share the chat format."""
 
 from collections.abc import AsyncIterator
 
@@ -9,22 +9,22 @@ from bot.storage.conversations.turns import Turns
 
 
 async def export(turns: Turns, *, good: bool = True) -> AsyncIterator[str]:
-    """A JSON line for each answer that everybody who rated it found good (or somebody bad, if not `good`).
+    """A line per answer with only good ratings (or with at least one bad rating, if not `good`).
 
-    A line is `{"messages": [{"role": "user", ...}, {"role": "assistant", ...}]}`.
+    A line is the JSON `{"messages": [{"role": "user", ...}, {"role": "assistant", ...}]}`.
     """
     async for conversation in turns.conversations():
         for turn in await turns.turns(conversation):
-            if _wanted(turn, good=good):
+            if _matches(turn, good=good):
                 yield _line(turn)
 
 
-def _wanted(turn: Turn, *, good: bool) -> bool:
+def _matches(turn: Turn, *, good: bool) -> bool:
     votes = [rating.good for rating in turn.ratings.values()]
     return bool(votes) and turn.outcome == "answered" and bool(turn.messages) and all(votes) == good
 
 
 def _line(turn: Turn) -> str:
-    received, answered = turn.messages[0], turn.messages[-1]
-    messages = [{"role": message.role, "content": message.text} for message in (received, answered)]
+    question, answer = turn.messages[0], turn.messages[-1]
+    messages = [{"role": message.role, "content": message.text} for message in (question, answer)]
     return msgspec.json.encode({"messages": messages}).decode()

@@ -11,7 +11,7 @@ from bot.domain.turns import Turn
 from tests.chaos.senders import Slack, Teams
 from tests.chaos.talks import Talk
 
-WORDLESS = ("_Stopped here: you deleted your question._", "_Stopped, as you asked._")
+WORDLESS = ("_Stopped: you deleted your question._", "_Stopped at your request._")
 """What an answer is that was stopped before its first word."""
 
 

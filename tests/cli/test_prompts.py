@@ -211,7 +211,7 @@ def test_what_they_say_is_understood() -> None:
 
 def test_a_picture_that_lies_nowhere_is_refused_in_words() -> None:
     text = "system:\nSay what you see.\n\nuser:\n![a cat](cat.png)\n\nassistant:\nA cat.\n"
-    with pytest.raises(TemplateError, match=r"wild.prompty:5: the picture cat.png is not known here"):
+    with pytest.raises(TemplateError, match=r"wild.prompty:5: the image cat.png is unknown"):
         read_text(text, "wild")
 
 
@@ -273,27 +273,27 @@ def test_what_the_schema_marks_as_wrong_is_refused_by_parley_too(front: str) -> 
     ("template", "words"),
     [
         (Template(name="x", digest="", match=Match(default=True)), "no description"),
-        (Template(name="x", digest="", description="d"), "matches nothing"),
+        (Template(name="x", digest="", description="d"), "has no match"),
         (
             Template(name="x", digest="", parameters=Parameters(temperature=1, top_p=1)),
             "temperature and topP are both set",
         ),
         (Template(name="x", digest="", system="x" * 12_001), "12001 characters"),
-        (Template(name="x", digest="", system="{{b}}", inputs={"a": "1", "b": "2"}), "'a' stands nowhere"),
+        (Template(name="x", digest="", system="{{b}}", inputs={"a": "1", "b": "2"}), "'a' is not used"),
         (Template(name="x", digest="", examples=(Example(user="Q", assistant="1"),) * 2), "ask 'q'"),
         (
             Template(name="x", digest="", pool="p", examples=(Example(user="q", assistant="1"),)),
-            "holds one of its own examples",
+            "repeats an example",
         ),
     ],
 )
 def test_what_is_seldom_meant_is_doubted(template: Template, words: str) -> None:
     pools = {"p": (Example(user="Q ", assistant="2"),)}
-    assert any(words in doubt for doubt in lint.doubts(template, pools))
+    assert any(words in doubt for doubt in lint.warnings(template, pools))
 
 
 def test_the_templates_that_come_with_parley_raise_no_doubts() -> None:
-    assert [doubt for one in load(FOLDER) for doubt in lint.doubts(one, {})] == []
+    assert [doubt for one in load(FOLDER) for doubt in lint.warnings(one, {})] == []
 
 
 # ------------------------------------------------------------------ the commands
@@ -402,7 +402,7 @@ def test_lint_names_doubts_and_is_strict_on_demand(parley: Run, folder: Path) ->
     (folder / "other.prompty").write_text("---\ndescription: d\n---\nHi.", encoding="utf-8")
     code, out, _ = parley("lint")
     assert code == 0
-    assert out.startswith("other.prompty: it matches nothing")
+    assert out.startswith("other.prompty: it has no match")
     assert parley("lint", "--strict")[0] == 1
     sampled = folder / "sampled.prompty"
     sampled.write_text("---\nsample: {name: Jane}\n---\nsystem:\nYou help {{name}}.\n")

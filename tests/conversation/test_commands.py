@@ -145,7 +145,7 @@ async def test_compare_shows_the_one_that_answers_when_the_other_does_not(two: B
     two.model.script = script
     (turn,) = await two.answer(received("compare: well?"))
     assert turn.outcome == "answered"
-    assert "_It does not answer at the moment._" in two.room.texts[0]
+    assert "_This deployment is unavailable at the moment._" in two.room.texts[0]
     assert "123" not in two.room.texts[0]
 
 
@@ -222,7 +222,7 @@ async def test_field_note_41_it_says_what_was_left_out_and_why(bench: Bench) -> 
         *(received(f"{n} " + "word " * 20, event=f"e{n}") for n in range(12)), received("/sent", event="x")
     )
     assert "- Left out: " in bench.room.texts[-1]
-    assert "has outgrown its room" in bench.room.texts[-1]
+    assert "exceeds its limit" in bench.room.texts[-1]
 
 
 async def test_field_note_41_only_the_asker_and_operators_see_what_was_sent(bench: Bench) -> None:
@@ -236,7 +236,7 @@ async def test_field_note_41_only_the_asker_and_operators_see_what_was_sent(benc
 async def test_a_picture_is_sent_by_name_only(bench: Bench) -> None:
     await bench.answer(received("/image a cat", event="a"), received("/sent", event="b"))
     assert "user:\n```\na cat\n```" in bench.room.texts[-1]
-    assert "1 picture," in bench.room.texts[-1]
+    assert "1 image," in bench.room.texts[-1]
 
 
 @pytest.mark.parametrize("text", ["stop", "Stop", " /stop "])
@@ -265,7 +265,7 @@ async def test_a_comparison_that_is_stopped_keeps_what_was_written(two: Bench) -
         await two.accept(stopped(ROOM))
         await two.until(two.idle)
     assert "big began" in two.room.texts[0]
-    assert two.room.texts[0].endswith("_Stopped, as you asked._")
+    assert two.room.texts[0].endswith("_Stopped at your request._")
 
 
 async def test_a_reply_says_whether_a_model_wrote_it(two: Bench) -> None:

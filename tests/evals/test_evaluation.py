@@ -1,4 +1,4 @@
-"""Evaluations: what a file demands, how answers are checked, and what `parley eval` shows."""
+"""Evaluations: case files, checks, runs, and the output of `parley eval`."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def case(folder: Path, check: str, top: str = "judge: strict") -> cases.Case:
 
 
 class Scripted:
-    """A model that answers with what it was given, or fails; it remembers its prompts."""
+    """A model with scripted answers and errors; it records its prompts."""
 
     def __init__(self, *answers: str | Exception) -> None:
         self.answers = list(answers)
@@ -146,10 +146,10 @@ cases:
     ("text", "line", "words"),
     [
         ("cases: []", 1, "there are no cases"),
-        ("- a", 1, "names with values"),
+        ("- a", 1, "must be a mapping"),
         ("cases: {a: 1}", 1, "must be a list"),
         ("casse: []", 1, "there are no cases"),
-        ("cases:\n  - just text", 1, "number 1 must be names"),
+        ("cases:\n  - just text", 1, "number 1 must be a"),
         ("cases:\n  - question: Why?\n    checks: {contains: a}", 2, "no template is named"),
         ("templates: a\ncases:\n  - checks: {contains: a}", 3, "needs a 'question'"),
         ("templates: a\ncases:\n  - question: Why?", 3, "'checks' are missing"),
@@ -159,13 +159,17 @@ cases:
             5,
             "did you mean 'contains'?",
         ),
-        ("templates: a\ncases:\n  - question: W?\n    checks:\n      regex: (", 5, "no regular expression"),
+        (
+            "templates: a\ncases:\n  - question: W?\n    checks:\n      regex: (",
+            5,
+            "not a valid regular expression",
+        ),
         ("templates: a\ncases:\n  - question: W?\n    checks:\n      max_chars: -1", 5, "from 0"),
         ("templates: a\ncases:\n  - question: W?\n    checks:\n      rubric: kind?", 4, "needs a 'judge'"),
         (
             "templates: a\ncases:\n  - question: W?\n    checks:\n      json_schema: {type: 1}",
             5,
-            "no JSON schema",
+            "not a valid JSON schema",
         ),
         (
             "templates: a\ncases:\n  - question: W?\n    checks:\n      json_schema: {$ref: 'http://127.0.0.1/x'}",
@@ -175,7 +179,7 @@ cases:
         (
             "templates: a\ncases:\n  - question: W?\n    checks:\n      similarity: {to: a, least: 2}",
             5,
-            "above 0 and up to 1",
+            "above 0, at most 1",
         ),
         (
             "templates: a\ncases:\n  - {name: n, question: W, checks: {regex: a}}\n"
@@ -186,20 +190,20 @@ cases:
         (
             "templates: a\ncases:\n  - question: W?\n    history:\n    - user: a\n    checks: {regex: a}",
             5,
-            "pairs of 'user' and 'assistant'",
+            "needs 'user' and 'assistant'",
         ),
         ("templates: a\ncases: [", 2, "expected"),
     ],
 )
-def test_a_mistake_is_named_with_its_file_and_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+def test_an_error_names_file_and_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         read(tmp_path, text)
     assert str(raised.value).startswith(f"{tmp_path}/mine.yaml:{line}: ")
     assert words in str(raised.value)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TemplateError, match="there is no such file"):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="file not found"):
         cases.read(tmp_path / "gone.yaml")
 
 
@@ -212,29 +216,31 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         ("contains: [Blue, sky]", "the SKY is blue", "the sky", "does not contain 'Blue'"),
         ("not_contains: I am an AI", "Hello.", "as i am an ai", "contains 'I am an AI'"),
         (r"regex: '^\d+\.$'", "first\n12.\n", "12. and", "does not match"),
-        ("max_chars: 5", "12345", "123456", "has 6 characters; at most 5"),
+        ("max_chars: 5", "12345", "123456", "has 6 characters; the limit is 5"),
         (
             "json_schema: {type: object, required: [name], properties: {name: {type: string}}}",
             '```json\n{"name": "Ada"}\n```',
             '{"name": 1}',
-            "no JSON of the demanded shape",
+            "does not match the JSON schema",
         ),
-        ("json_schema: {type: array}", "[1]", "not json", "no JSON"),
+        ("json_schema: {type: array}", "[1]", "not json", "does not match the JSON schema"),
     ],
 )
 def test_an_answer_is_checked_by_its_text(
     tmp_path: Path, check: str, good: str, bad: str, words: str
 ) -> None:
     demanded = case(tmp_path, check).checks
-    assert checks.plainly(good, demanded) == []
-    (wrong,) = checks.plainly(bad, demanded)
+    assert checks.check_text(good, demanded) == []
+    (wrong,) = checks.check_text(bad, demanded)
     assert words in wrong
 
 
 async def test_an_answer_is_checked_by_its_meaning(tmp_path: Path) -> None:
     demanded = case(tmp_path, "similarity: {to: four, least: 0.7}").checks
-    assert await checks.nearly("five", demanded, embed) == []
-    assert await checks.nearly("three", demanded, embed) == ["is 0.60 similar to 'four'; at least 0.7"]
+    assert await checks.check_similarity("five", demanded, embed) == []
+    assert await checks.check_similarity("three", demanded, embed) == [
+        "has a similarity of 0.60 to 'four'; at least 0.7 is required"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +286,7 @@ async def test_every_case_runs_on_every_template_and_deployment(tmp_path: Path) 
     assert [prompt.deployment for prompt in model.prompts] == [None, "large", "small", "large"]
 
 
-async def test_what_was_said_before_is_sent(tmp_path: Path) -> None:
+async def test_earlier_messages_are_sent(tmp_path: Path) -> None:
     text = "templates: a\ncases:\n  - question: And?\n    history: [{user: One., assistant: Two.}]\n"
     model = Scripted("three")
     await results(model, read(tmp_path, text + "    checks: {contains: three}\n"))
@@ -288,7 +294,7 @@ async def test_what_was_said_before_is_sent(tmp_path: Path) -> None:
     assert received == [("system", "Be A."), ("user", "One."), ("assistant", "Two."), ("user", "And?")]
 
 
-async def test_a_refusal_is_a_failure_in_its_own_words(tmp_path: Path) -> None:
+async def test_a_refusal_fails_with_its_text(tmp_path: Path) -> None:
     model = Scripted(ContentFiltered("The filter stopped it."))
     (result,) = await results(model, [case(tmp_path, "contains: x")])
     assert result.failures == ("ContentFiltered: The filter stopped it.",)
@@ -297,15 +303,13 @@ async def test_a_refusal_is_a_failure_in_its_own_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("templates: gone\n", "there is no template 'gone'; there are: a, b, draw"),
-        ("templates: draw\n", "draw draws pictures"),
-        ("templates: a\ndeployments: gone\n", "no deployment 'gone'; there are: small, large, strict"),
+        ("templates: gone\n", "there is no template 'gone'. Available: a, b, draw"),
+        ("templates: draw\n", "draw generates images"),
+        ("templates: a\ndeployments: gone\n", "no deployment 'gone'. Available: small, large, strict"),
         ("templates: a\njudge: gone\n", "no deployment 'gone'"),
     ],
 )
-async def test_what_is_not_there_is_refused_before_anything_is_asked(
-    tmp_path: Path, text: str, words: str
-) -> None:
+async def test_unknown_names_are_refused_before_any_call(tmp_path: Path, text: str, words: str) -> None:
     asked = read(tmp_path, f"{text}cases:\n  - {{question: Why, checks: {{contains: x}}}}\n")
     model = Scripted()
     with pytest.raises(ConfigError, match=words):
@@ -336,15 +340,15 @@ def test_the_table_counts_answers_and_their_grading() -> None:
     assert (row.input_tokens, row.output_tokens, row.usd) == (33, 18, 1.5)
 
 
-def test_an_unknown_price_is_not_nothing() -> None:
+def test_an_unknown_price_is_not_zero() -> None:
     assert eval_results.table([result("x", True), result("y", True, usd=None)])[0].usd is None
 
 
-def test_a_run_is_compared_with_the_last_one_of_the_same_files(tmp_path: Path) -> None:
+def test_a_run_is_compared_with_the_last(tmp_path: Path) -> None:
     archive = RunStore(tmp_path / "runs")
     then = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", False)))
-    archive.keep(then)
-    archive.keep(Run(at=then.at + timedelta(seconds=1), files=("other.yaml",), results=()))
+    archive.save(then)
+    archive.save(Run(at=then.at + timedelta(seconds=1), files=("other.yaml",), results=()))
     (tmp_path / "runs" / "29990101T000000.json").write_text("half a fi")
     later = replace(
         then,
@@ -359,12 +363,12 @@ def test_a_run_is_compared_with_the_last_one_of_the_same_files(tmp_path: Path) -
     assert eval_results.compare(later, archive.last(replace(later, files=("unknown.yaml",)))) is None
 
 
-def test_a_run_of_a_few_cases_does_not_hide_the_last_whole_one(tmp_path: Path) -> None:
+def test_a_partial_run_does_not_hide_full_ones(tmp_path: Path) -> None:
     archive = RunStore(tmp_path)
     whole = Run(at=now(), files=("mine.yaml",), results=(result("x", True), result("y", True)))
     few = replace(whole, at=whole.at + timedelta(seconds=1), results=whole.results[:1])
-    archive.keep(whole)
-    archive.keep(few)
+    archive.save(whole)
+    archive.save(few)
     later = whole.at + timedelta(seconds=9)
     assert archive.last(replace(whole, at=later)) == whole
     assert archive.last(replace(few, at=later)) == few
@@ -379,7 +383,7 @@ def test_old_runs_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     archive = RunStore(tmp_path)
     began = now()
     for second in range(4):
-        archive.keep(Run(at=began + timedelta(seconds=second), files=("a",), results=()))
+        archive.save(Run(at=began + timedelta(seconds=second), files=("a",), results=()))
     assert len(list(tmp_path.iterdir())) == 2
     last = archive.last(Run(at=began + timedelta(seconds=9), files=("a",), results=()))
     assert last is not None
@@ -410,14 +414,14 @@ def parley(
     return run
 
 
-def test_the_evaluations_that_come_with_parley_pass_on_the_demo_model(parley: Run_) -> None:
+def test_the_bundled_evaluations_pass_on_the_demo_model(parley: Run_) -> None:
     files = sorted((FOLDER / "evaluations").glob("*.yaml"))
     code, out, _ = parley("eval", "--parallel", "16")
     assert code == 0, out
     assert out.count("100 %") == len(files) == 4
 
 
-def test_a_failure_is_shown_and_ends_with_exit_code_1(parley: Run_, tmp_path: Path) -> None:
+def test_a_failure_exits_with_1(parley: Run_, tmp_path: Path) -> None:
     path = tmp_path / "sums.yaml"
     text = (
         "templates: assistant\ncases:\n  - {name: sum, question: 'What is 1 + 1?', checks: {contains: %s}}\n"
@@ -435,7 +439,7 @@ def test_a_failure_is_shown_and_ends_with_exit_code_1(parley: Run_, tmp_path: Pa
     assert parley("eval", str(path), "--least", "0")[0] == 0
 
 
-def test_a_run_can_be_read_by_a_program(parley: Run_, tmp_path: Path) -> None:
+def test_a_run_is_available_as_json(parley: Run_, tmp_path: Path) -> None:
     path = tmp_path / "sums.yaml"
     path.write_text(
         "templates: [assistant]\ncases:\n  - {question: 'What is 1 + 1?', checks: {contains: '2'}}\n"
@@ -446,7 +450,7 @@ def test_a_run_can_be_read_by_a_program(parley: Run_, tmp_path: Path) -> None:
     assert (found["case"], found["deployment"], found["failures"]) == ("sums:1", "demo-chat", [])
 
 
-def test_what_the_studio_published_is_evaluated_when_that_is_asked_for(parley: Run_, tmp_path: Path) -> None:
+def test_published_versions_can_be_evaluated(parley: Run_, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "templates: translate\ncases:\n  - {question: 'zorblax?', checks: {contains: a blue gadget}}\n"
@@ -474,20 +478,18 @@ def test_what_the_studio_published_is_evaluated_when_that_is_asked_for(parley: R
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("gone.yaml",), "there is no such file"),
+        (("gone.yaml",), "file not found"),
         (("--template", "gone"), "No case is for gone"),
         (("--deployment", "gone"), "there is no deployment 'gone'"),
     ],
 )
-def test_what_can_t_be_evaluated_is_refused_in_words(
-    parley: Run_, arguments: tuple[str, ...], words: str
-) -> None:
+def test_invalid_evaluations_are_refused(parley: Run_, arguments: tuple[str, ...], words: str) -> None:
     code, _, err = parley("eval", *arguments)
     assert code == 2
     assert words in err
 
 
-def test_a_folder_without_evaluations_says_where_they_go(parley: Run_, tmp_path: Path) -> None:
+def test_a_folder_without_evaluations_is_explained(parley: Run_, tmp_path: Path) -> None:
     (tmp_path / "a.prompty").write_text("---\nmetadata: {parley: {match: {default: true}}}\n---\nHi.")
     code, _, err = parley("eval", "--folder", str(tmp_path))
     assert code == 2

@@ -1,4 +1,4 @@
-"""Files that come with a message: what their bytes are, what of them reaches the model, what is said."""
+"""Files attached to a message: their types, what reaches the model, what people read."""
 
 import asyncio
 import io
@@ -56,30 +56,30 @@ def test_documents_become_text_by_what_their_bytes_are(data: bytes, found: str) 
         (archive(a=b"x"), "application/zip", "archive"),
         (b"PK\x03\x04 no archive at all", "application/zip", "damaged"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "application/msword", "before 2007"),
-        (bytes(range(256)) * 4, "application/octet-stream", "can't read"),
-        (b"\x7fELF\x02\x01\x01\x00" + bytes(64), "text/plain", "can't read"),
-        (b"<html>Sign in to Slack</html>", "image/png", "no picture"),
+        (bytes(range(256)) * 4, "application/octet-stream", "unsupported format"),
+        (b"\x7fELF\x02\x01\x01\x00" + bytes(64), "text/plain", "unsupported format"),
+        (b"<html>Sign in to Slack</html>", "image/png", "not a supported image"),
         (picture(size=(300, 300))[:200], "image/png", "damaged"),
         (b"%PDF-1.4 and then nothing", "application/pdf", "damaged"),
         (pdf(""), "application/pdf", "scan"),
-        (locked(pdf("secret")), "application/pdf", "locked"),
+        (locked(pdf("secret")), "application/pdf", "password"),
         (archive(word__document=b"<w"), "application/zip", "damaged"),
     ],
 )
-async def test_anything_else_gets_a_clear_word(
+async def test_unsupported_files_are_explained(
     pool: ProcessPool, data: bytes, mime: str, said_so: str
 ) -> None:
     with pytest.raises(NotAllowed, match=said_so):
         await pool.read(data, mime, TEXT)
 
 
-def test_an_archive_that_unpacks_to_too_much_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_unpacks_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_UNPACKED_BYTES", 10_000)
-    with pytest.raises(NotAllowed, match="unpacks"):
+    with pytest.raises(NotAllowed, match="unpacking"):
         extract(archive(word__document=bytes(100_000)), "", TEXT, LONG)
 
 
-def test_reading_ends_when_its_time_is_over() -> None:
+def test_reading_ends_at_its_time_limit() -> None:
     text = documents.text_of("pdf", pdf("first", "second"), TEXT, 0)
     assert text == "[page 1]\nfirst"
 
@@ -87,19 +87,19 @@ def test_reading_ends_when_its_time_is_over() -> None:
 # ------------------------------------------------------------------ pictures
 
 
-def test_a_picture_that_fits_goes_as_it_is() -> None:
+def test_an_image_within_the_limits_is_unchanged() -> None:
     data = picture("JPEG")
     assert extract(data, "image/png", TEXT, LONG) == ScaledImage("image/jpeg", data)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
-def test_kinds_that_models_do_not_take_are_turned_into_one_that_they_do(kind: str) -> None:
+def test_unsupported_image_formats_are_converted(kind: str) -> None:
     found = extract(picture(kind), "", TEXT, LONG)
     assert isinstance(found, ScaledImage)
     assert (found.mime, Pictures.open(io.BytesIO(found.data)).format) == ("image/png", "PNG")
 
 
-def test_a_large_picture_is_scaled_down_and_one_that_is_heavy_too() -> None:
+def test_a_large_image_is_scaled_down() -> None:
     found = extract(noise(3000), "image/bmp", TEXT, LONG)
     assert isinstance(found, ScaledImage)
     assert max(Pictures.open(io.BytesIO(found.data)).size) == contents.SIDE
@@ -113,7 +113,7 @@ def test_transparency_survives() -> None:
     assert Pictures.open(io.BytesIO(found.data)).mode == "RGBA"
 
 
-def test_a_picture_that_would_fill_the_memory_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decompression_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_PIXELS", 1000)
     with pytest.raises(NotAllowed, match="64 x 64 pixels"):
         extract(picture(size=(64, 64)), "", TEXT, LONG)
@@ -136,29 +136,29 @@ async def test_a_document_reaches_the_model_fenced_as_data(bench: Bench) -> None
     assert text.endswith("</file>\n\nsum up")
 
 
-async def test_a_file_without_a_word_is_a_question(bench: Bench) -> None:
+async def test_a_file_without_text_is_a_question(bench: Bench) -> None:
     await bench.answer(with_files(bench, received(""), notes=b"Hello"))
     assert "Hello" in bench.model.prompts[0].messages[-1].text
 
 
-async def test_what_is_cut_is_said_to_the_person_and_noted_on_the_turn(bench: Bench) -> None:
+async def test_a_cut_document_is_reported_and_recorded(bench: Bench) -> None:
     bench.model.script = lambda prompt: words("A long text.")
     (turn,) = await bench.answer(with_files(bench, received("sum up"), novel=b"word " * 10_000))
-    assert bench.room.texts == ["A long text.\n\n_Of “novel” I read the first 12,000 characters._"]
+    assert bench.room.texts == ["A long text.\n\n_Only the first 12,000 characters of “novel” were read._"]
     assert turn.left_out[0].count == 38_000 - 1
     assert turn.messages[-1].text == "A long text."
 
 
-async def test_one_unreadable_file_among_others_is_named_and_the_rest_answered(bench: Bench) -> None:
+async def test_an_unreadable_file_is_named_the_rest_read(bench: Bench) -> None:
     bench.model.script = lambda prompt: words("Fine.")
     await bench.answer(with_files(bench, received("read"), good=b"text", bad=bytes(100)))
     assert bench.room.texts == [
-        "Fine.\n\n_“bad” is of a kind that I can't read. "
-        "Send a PDF, an Office file, a web page, text or a picture, please._"
+        "Fine.\n\n_“bad” has an unsupported format. "
+        "Send a PDF, an Office file, a web page, plain text or an image._"
     ]
 
 
-async def test_a_file_that_is_too_large_is_not_fetched(bench: Bench) -> None:
+async def test_a_file_over_the_limit_is_not_downloaded(bench: Bench) -> None:
     huge = Attachment(id="huge", name="huge.pdf", mime="application/pdf", size_bytes=1 << 30)
     (turn,) = await bench.answer(replace(received("read"), attachments=(huge,)))
     assert turn.outcome == "refused"
@@ -193,7 +193,7 @@ async def test_bytes_in_flight_are_bounded(pool: ProcessPool) -> None:
     assert most == 2
 
 
-async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole(pool: ProcessPool) -> None:
+async def test_image_bytes_are_bounded_until_answered(pool: ProcessPool) -> None:
     data = picture()
     files = AttachmentReader(pool, held_bytes=contents.PICTURE_BYTES + len(data))
     held = most = 0
@@ -220,15 +220,13 @@ async def test_bytes_of_pictures_are_bounded_until_their_answers_are_whole(pool:
     assert most == 2
 
 
-async def test_pictures_of_a_message_that_are_too_large_together_are_named(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_images_too_large_together_are_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     data = picture()
     monkeypatch.setattr(attachments, "PICTURES_BYTES", 2 * len(data))
     bench.model.script = lambda prompt: words("Two squares.")
     await bench.answer(with_files(bench, received("what?"), one=data, two=data, three=data))
     assert bench.room.texts == [
-        "Two squares.\n\n_“three” was not looked at: the pictures of one message are too large together._"
+        "Two squares.\n\n_“three” was not read: the images in this message are too large together._"
     ]
     sent = [part for part in bench.model.prompts[0].messages[-1].parts if isinstance(part, Image)]
     assert [image.alt for image in sent] == ["one", "two"]

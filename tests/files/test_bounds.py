@@ -1,4 +1,4 @@
-"""What is read in the bot's own process, of templates and of kept pictures, has bounds of its own."""
+"""Limits of what is read in the bot's own process: templates and stored images."""
 
 from datetime import UTC, datetime
 
@@ -28,8 +28,8 @@ def test_a_template_of_braces_is_read_in_one_pass() -> None:
     assert PLACEHOLDER.findall("Hi {{ name }}, {{{date}}}, {{ {{channel}}") == [" name ", "{date", "channel"]
 
 
-def test_a_template_of_beginnings_of_pictures_is_read_in_one_pass() -> None:
-    """Field fault 90: each beginning of a picture was looked for to the end of the line."""
+def test_unclosed_images_are_read_in_one_pass() -> None:
+    """Field fault 90: each `![` was searched for to the end of the line."""
     assert PICTURE.findall("![" * 300_000) == []
     assert PICTURE.findall("![a](" * 200_000) == []
     assert PICTURE.findall("See ![a cat](cat.png) and ![](dog.jpg)") == [
@@ -38,10 +38,10 @@ def test_a_template_of_beginnings_of_pictures_is_read_in_one_pass() -> None:
     ]
 
 
-def test_a_set_up_is_not_written_as_yaml_where_it_is_too_large() -> None:
+def test_a_large_setup_is_not_written_as_yaml() -> None:
     """Field fault 90: writing YAML takes seconds for each megabyte."""
     template = Template(name="x", digest="", system="Hi.", extra={"list": list(range(50_000))})
-    with pytest.raises(TemplateError, match="beside its wording"):
+    with pytest.raises(TemplateError, match="front matter would exceed"):
         to_prompty(template)
     with pytest.raises(TemplateError):
         from_studio(b'{"systemPrompt": "Hi.", "list": [' + b"1," * 30_000 + b"1]}", "x")
@@ -55,8 +55,8 @@ def test_a_large_mask_is_not_unpacked() -> None:
         drawings.edited(picture(size=LARGE), "brighter")
 
 
-def test_a_large_kept_picture_is_not_unpacked() -> None:
-    """Field fault 90: nor are pictures that are only shown."""
+def test_a_large_stored_image_is_not_unpacked() -> None:
+    """Field fault 90: the same for images that are only shown."""
     large = picture(size=LARGE)
     with pytest.raises(HttpError, match="too large"):
         thumbnail(large)

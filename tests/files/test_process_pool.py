@@ -1,4 +1,4 @@
-"""The processes that read files: limits, fairness, and that none outlives the bot."""
+"""The processes that read files: limits, fairness, and that none of them outlives the bot."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 
 
 def endless() -> bytes:
-    """A small file that nobody reads to its end within a minute."""
+    """A small file that takes more than a minute to read."""
     return HOSTILE["html"]["3 MB of <"]()
 
 
@@ -61,7 +61,7 @@ def fetching(data: bytes) -> Callable[[Attachment], Awaitable[bytes]]:
     return fetch
 
 
-async def test_what_one_person_sends_does_not_delay_another() -> None:
+async def test_files_of_one_person_do_not_delay_another() -> None:
     """Field fault 90: seven copies of one file filled the pool, and nobody else's document was read."""
     pool = ProcessPool(seconds=120)
     files = AttachmentReader(pool)
@@ -84,8 +84,8 @@ async def test_what_one_person_sends_does_not_delay_another() -> None:
     await pool.close()
 
 
-async def test_full_budgets_of_one_person_do_not_delay_another(pool: ProcessPool) -> None:
-    """Field fault 90: bytes that wait to be read are reserved for one message of a person at a time."""
+async def test_a_full_budget_does_not_delay_others(pool: ProcessPool) -> None:
+    """Field fault 90: memory for waiting files is reserved for one message per person at a time."""
     files = AttachmentReader(pool, in_flight_bytes=100, held_bytes=100)
     never = asyncio.Event()
 
@@ -110,8 +110,8 @@ async def test_full_budgets_of_one_person_do_not_delay_another(pool: ProcessPool
     await asyncio.gather(*sent, return_exceptions=True)
 
 
-async def test_a_killed_process_costs_its_own_file_alone() -> None:
-    """Field fault 90: another file that is being read at the same time is read to its end."""
+async def test_a_killed_process_loses_only_its_file() -> None:
+    """Field fault 90: other files that are being read are not affected."""
     pool = ProcessPool(seconds=LONG_S)
     victim = asyncio.create_task(pool.read(endless(), "", 1000))
     await until(lambda: len(pool.pids) == 1)
@@ -125,8 +125,8 @@ async def test_a_killed_process_costs_its_own_file_alone() -> None:
     await pool.close()
 
 
-@pytest.mark.parametrize(("number", "words"), [("SIGSEGV", "damaged"), ("SIGXCPU", "longer than")])
-async def test_how_a_process_ended_is_said_in_words(number: str, words: str) -> None:
+@pytest.mark.parametrize(("number", "words"), [("SIGSEGV", "damaged"), ("SIGXCPU", "seconds")])
+async def test_the_end_of_a_process_is_explained(number: str, words: str) -> None:
     """Field fault 90: the person sees why a file was not read."""
     pool = ProcessPool(seconds=LONG_S)
     reading = asyncio.create_task(pool.read(endless(), "", 1000))
@@ -139,7 +139,7 @@ async def test_how_a_process_ended_is_said_in_words(number: str, words: str) -> 
 
 
 async def test_a_cancelled_file_ends_its_process(pool: ProcessPool) -> None:
-    """Field fault 90: a drain or a lost lease does not leave a processor busy."""
+    """Field fault 90: after a drain or a lost lease no CPU stays busy."""
     reading = asyncio.create_task(pool.read(endless(), "", 1000))
     await until(lambda: len(pool.pids) == 1)
     (pid,) = pool.pids
@@ -148,8 +148,8 @@ async def test_a_cancelled_file_ends_its_process(pool: ProcessPool) -> None:
     await until(lambda: gone(pid))
 
 
-async def test_processes_end_when_they_are_idle() -> None:
-    """Field fault 90: processes are there while files come, not for ever."""
+async def test_idle_processes_end() -> None:
+    """Field fault 90: processes live only while files arrive."""
     pool = ProcessPool(idle_s=0.05)
     await pool.read(b"hello", "", 1000)
     (pid,) = pool.pids
@@ -158,7 +158,7 @@ async def test_processes_end_when_they_are_idle() -> None:
     await pool.close()
 
 
-async def test_a_process_reads_many_files_and_one_is_ready_before_the_first(pool: ProcessPool) -> None:
+async def test_a_process_is_started_early_and_reused(pool: ProcessPool) -> None:
     pool.warm()
     await until(lambda: len(pool.pids) == 1)
     (pid,) = pool.pids
@@ -189,7 +189,7 @@ _STARTED = textwrap.dedent(
 
 @linux
 async def test_no_process_outlives_a_killed_bot(tmp_path: Path) -> None:
-    """Field fault 90: SIGKILL leaves nobody who could end the processes; the system does."""
+    """Field fault 90: after SIGKILL of the bot, the operating system ends its processes."""
     bomb = tmp_path / "bomb"
     bomb.write_bytes(endless())
     root = str(Path(process_pool.__file__).parents[2])
@@ -205,8 +205,8 @@ async def test_no_process_outlives_a_killed_bot(tmp_path: Path) -> None:
 
 
 @linux
-async def test_a_process_has_limits_and_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Field fault 90: memory, files and core dumps are limited; keys of the bot are not handed on."""
+async def test_a_process_has_limits_and_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 90: memory, files and core dumps are limited; the bot's keys are not passed on."""
     monkeypatch.setenv("PARLEY_STUDIO_TOKEN", "canary-of-a-token")
     memory_mb, environment = Settings(_env_file=None).readers  # pyright: ignore[reportCallIssue]
     pool = ProcessPool(memory_mb=memory_mb, environment=environment)
@@ -229,10 +229,8 @@ async def test_a_process_has_limits_and_sees_no_secret(monkeypatch: pytest.Monke
         "b'u\\0\\0\\0\\x15' + b'\\0' * 16 + b'a/b/c'",
     ],
 )
-async def test_a_process_that_says_something_else_is_not_believed(
-    output: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Field fault 90: a reader that a file took over can't fill the bot's memory, or hand it anything odd."""
+async def test_invalid_output_of_a_process_is_rejected(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 90: a compromised process can't fill the bot's memory or send it invalid data."""
     monkeypatch.setattr(
         process_pool, "_START", f"import sys; sys.stdin.buffer.read(30); sys.stdout.buffer.write({output})"
     )
@@ -243,8 +241,8 @@ async def test_a_process_that_says_something_else_is_not_believed(
     await pool.close()
 
 
-async def test_a_process_that_cannot_be_started_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Field fault 90: also where the machine has no room for another process."""
+async def test_a_process_that_cannot_start_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 90: even if the machine can't start another process."""
     pool = ProcessPool()
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(NotAllowed, match="in a minute"):
@@ -252,7 +250,7 @@ async def test_a_process_that_cannot_be_started_is_said_in_words(monkeypatch: py
     await pool.close()
 
 
-async def test_a_worker_that_drains_does_not_wait_for_a_file(bench: Bench) -> None:
+async def test_a_draining_worker_does_not_wait_for_files(bench: Bench) -> None:
     """Field fault 90: SIGTERM did not end the bot while a document was being read."""
     from tests.support.acts import received
 

@@ -1,4 +1,4 @@
-"""An answer has a greatest length."""
+"""The length limit of an answer."""
 
 from collections.abc import AsyncGenerator
 
@@ -9,8 +9,8 @@ from tests.support.acts import received
 from tests.support.bench import Bench
 
 
-async def test_an_answer_ends_at_its_greatest_length_and_says_so(bench: Bench) -> None:
-    """Field fault 92: the model is stopped there, what it wrote is shown whole, and the person is told."""
+async def test_an_answer_is_cut_at_its_length_limit(bench: Bench) -> None:
+    """Field fault 92: the stream is closed there, the text so far is shown, and a note says so."""
     read: list[str] = []
 
     async def endless(_: Prompt) -> AsyncGenerator[Delta]:
@@ -23,13 +23,13 @@ async def test_an_answer_ends_at_its_greatest_length_and_says_so(bench: Bench) -
     bench.model.script = endless
     (turn,) = await bench.answer(received("write a book"))
     assert turn.reply.text.startswith("a" * 600 + "b" * 400 + "\n\n")
-    assert "at most 1,000 characters" in turn.reply.text
-    assert "go on" in turn.reply.text, "the next step"
+    assert "limit of 1,000 characters" in turn.reply.text
+    assert "continue" in turn.reply.text, "the next step"
     assert read == ["a", "b"], "nothing more is read, nor paid for"
 
 
-async def test_an_answer_of_just_that_length_is_whole(bench: Bench) -> None:
-    """Field fault 92: nothing was cut, so nothing is said."""
+async def test_an_answer_of_exactly_the_limit_is_whole(bench: Bench) -> None:
+    """Field fault 92: nothing is cut, so there is no note."""
 
     async def fitting(_: Prompt) -> AsyncGenerator[Delta]:
         yield Delta(text="a" * 1000)

@@ -1,4 +1,4 @@
-"""What of a conversation a prompt shows: a stable beginning, cut in large steps, summed up meanwhile."""
+"""The history in a prompt: a stable beginning, truncated in large steps, with summaries."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ WEIGHT = 2 * (context_window.MESSAGE_TOKENS + 10)
 
 
 def turn(number: int, since: str = "", ahead: str = "") -> Turn:
-    """A turn that weighs `WEIGHT` tokens."""
+    """A turn of `WEIGHT` tokens."""
     return Turn(
         id=f"t{number}",
         received=received(event=f"t{number}"),
@@ -38,7 +38,7 @@ def turn(number: int, since: str = "", ahead: str = "") -> Turn:
 
 
 def talk(count: int, budget: int) -> list[context_window.TruncatedHistory]:
-    """What is shown of a conversation at each of its turns."""
+    """The truncated history at each turn of a conversation."""
     turns: list[Turn] = []
     shown: list[context_window.TruncatedHistory] = []
     for number in range(count):
@@ -48,7 +48,7 @@ def talk(count: int, budget: int) -> list[context_window.TruncatedHistory]:
     return shown
 
 
-def test_the_beginning_stays_the_same_until_the_budget_is_outgrown_then_half_is_cut() -> None:
+def test_history_beyond_the_budget_is_cut_to_half() -> None:
     shown = talk(100, 20 * WEIGHT)
     sizes = [len(one.turns) for one in shown]
     assert max(sizes) == 20
@@ -57,7 +57,7 @@ def test_the_beginning_stays_the_same_until_the_budget_is_outgrown_then_half_is_
     assert [after - before for before, after in pairwise(cuts)] == [10] * (len(cuts) - 1)
 
 
-def test_where_the_next_cut_will_be_is_settled_while_there_is_room_and_kept_to() -> None:
+def test_the_next_cut_is_planned_and_kept() -> None:
     shown = talk(100, 20 * WEIGHT)
     planned = ""
     for before, after in pairwise(shown):
@@ -70,7 +70,7 @@ def test_where_the_next_cut_will_be_is_settled_while_there_is_room_and_kept_to()
     assert planned == "t10", "settled when the sixteenth turn is shown, half of the room after the beginning"
 
 
-def test_a_plan_that_a_long_message_or_a_deletion_overtakes_is_given_up() -> None:
+def test_an_overtaken_plan_is_dropped() -> None:
     turns = [turn(number, ahead="t6") for number in range(10)]
     grown = [*turns, *(turn(number, ahead="t6") for number in range(10, 22))]
     assert context_window.truncate_history(grown, 11 * WEIGHT, "now").since == "t17", (
@@ -80,32 +80,32 @@ def test_a_plan_that_a_long_message_or_a_deletion_overtakes_is_given_up() -> Non
     assert context_window.truncate_history(without, 11 * WEIGHT, "now").ahead == "t7"
 
 
-def test_a_large_budget_is_cut_by_the_number_of_turns_before_a_claim_loses_any() -> None:
+def test_a_large_budget_is_cut_by_turns() -> None:
     shown = talk(200, 1_000_000)
     assert max(len(one.turns) for one in shown) == context_window.MOST_TURNS
     assert len({one.since for one in shown}) < 10
 
 
-def test_turns_go_whole_and_the_last_one_is_kept_while_it_fits_at_all() -> None:
+def test_whole_turns_are_cut_and_the_last_kept() -> None:
     turns = [turn(1), turn(2)]
     assert [one.id for one in context_window.truncate_history(turns, WEIGHT + 1, "t3").turns] == ["t2"]
     none = context_window.truncate_history(turns, WEIGHT - 1, "t3")
     assert (none.turns, none.since) == ([], "t3")
 
 
-def test_a_beginning_that_is_gone_is_chosen_anew() -> None:
+def test_a_deleted_first_turn_is_replaced() -> None:
     fitted = context_window.truncate_history([turn(5, since="t1"), turn(6, since="t1")], 100 * WEIGHT, "t7")
     assert fitted.since == "t5"
 
 
-def test_a_template_s_own_limit_goes_turn_by_turn() -> None:
+def test_a_template_limits_its_history_by_turns() -> None:
     fitted = context_window.truncate_history([turn(1), turn(2), turn(3)], 100 * WEIGHT, "t4", most_messages=3)
     assert [one.id for one in fitted.turns] == ["t3"]
     assert fitted.dropped is not None
     assert (fitted.dropped.count, fitted.since) == (2, "")
 
 
-def test_the_estimate_is_calibrated_by_what_deployments_count() -> None:
+def test_estimates_are_calibrated_by_reported_tokens() -> None:
     calibration = Calibration()
     assert calibration.context_tokens("gpt", 10_000) == 10_000
     calibration.learn((), 1000, Usage(deployment="gpt", input_tokens=700))
@@ -116,7 +116,7 @@ def test_the_estimate_is_calibrated_by_what_deployments_count() -> None:
     assert calibration.context_tokens("other", 10_000) == 10_000
 
 
-def test_a_process_that_begins_learns_from_what_the_conversation_s_turns_weighed() -> None:
+def test_a_new_process_calibrates_from_stored_turns() -> None:
     counted = Usage(deployment="gpt", input_tokens=700)
     guessed = Usage(deployment="lost", input_tokens=900, estimated=True)
     past = replace(turn(1), input_tokens=1000, usage=(guessed, counted))
@@ -151,9 +151,10 @@ async def long_talk(bench: Bench, count: int, start: int = 0) -> None:
         await bench.answer(received(f"{number} " + "word " * 20, event=f"e{number}"))
 
 
-async def test_field_note_29_what_is_cut_is_summed_up_in_the_background_and_the_model_is_told(
+async def test_truncated_turns_are_summarized_in_the_background(
     bench: Bench,
 ) -> None:
+    """Field note 29: the model and the person learn that the history was summarized."""
     bench.context_tokens = 500
     bench.model.script = summing_up
     await long_talk(bench, 12)
@@ -166,7 +167,7 @@ async def test_field_note_29_what_is_cut_is_summed_up_in_the_background_and_the_
     )
 
 
-async def test_the_prefix_is_the_same_to_the_byte_until_the_next_cut(bench: Bench) -> None:
+async def test_the_prefix_is_unchanged_until_the_next_cut(bench: Bench) -> None:
     bench.context_tokens = 700
     bench.model.script = summing_up
     await long_talk(bench, 20)
@@ -180,7 +181,7 @@ async def test_the_prefix_is_the_same_to_the_byte_until_the_next_cut(bench: Benc
     assert same > changed
 
 
-async def test_the_summary_is_ready_when_the_cut_comes_and_not_told_before(bench: Bench) -> None:
+async def test_a_summary_is_used_only_after_the_cut(bench: Bench) -> None:
     bench.context_tokens = 700
     bench.model.script = summing_up
     await long_talk(bench, 20)
@@ -193,7 +194,7 @@ async def test_the_summary_is_ready_when_the_cut_comes_and_not_told_before(bench
             assert after.messages[: len(before.messages)] == before.messages
 
 
-async def test_a_picture_in_between_does_not_move_where_the_prompts_begin(bench: Bench) -> None:
+async def test_an_image_does_not_move_the_first_turn(bench: Bench) -> None:
     bench.context_tokens = 700
     bench.model.script = summing_up
     await long_talk(bench, 15)
@@ -205,7 +206,7 @@ async def test_a_picture_in_between_does_not_move_where_the_prompts_begin(bench:
     assert after.since == before.since
 
 
-async def test_a_summary_that_fails_costs_no_answer_and_is_made_with_the_next_turn(bench: Bench) -> None:
+async def test_a_failed_summary_is_retried_next_turn(bench: Bench) -> None:
     bench.context_tokens = 500
     fail = True
 
@@ -222,7 +223,7 @@ async def test_a_summary_that_fails_costs_no_answer_and_is_made_with_the_next_tu
     assert await bench.memory.get(ROOM) is not None
 
 
-async def test_what_was_deleted_or_forgotten_is_not_told_by_a_summary(bench: Bench) -> None:
+async def test_summaries_omit_deleted_messages(bench: Bench) -> None:
     bench.context_tokens = 500
     bench.model.script = summing_up
     await long_talk(bench, 10)
@@ -235,7 +236,7 @@ async def test_what_was_deleted_or_forgotten_is_not_told_by_a_summary(bench: Ben
     assert await bench.memory.get(ROOM) is None
 
 
-async def test_a_summary_is_paid_for_and_counts_as_no_answer(bench: Bench) -> None:
+async def test_a_summary_is_charged_but_is_no_answer(bench: Bench) -> None:
     bench.context_tokens = 500
     bench.model.script = summing_up
     await long_talk(bench, 10)
@@ -244,7 +245,7 @@ async def test_a_summary_is_paid_for_and_counts_as_no_answer(bench: Bench) -> No
     assert f"| Today | 10 | {10 * made} |" in bench.room.texts[-1]
 
 
-async def test_what_was_too_long_after_all_is_made_smaller_once_and_nothing_is_forgotten_for_it(
+async def test_a_prompt_that_is_too_long_shrinks_once(
     bench: Bench,
 ) -> None:
     await long_talk(bench, 10)
@@ -255,15 +256,15 @@ async def test_what_was_too_long_after_all_is_made_smaller_once_and_nothing_is_f
     first, second, later = chats(bench.model)[-3:]
     assert len(second.messages) < before < len(first.messages)
     assert second.left_out
-    assert "I saw less of it than usual" in bench.room.texts[-2]
-    assert "I saw less of it" not in bench.room.texts[-1]
+    assert "it read less of it than usual" in bench.room.texts[-2]
+    assert "it read less of it" not in bench.room.texts[-1]
     assert later.since == ""
     assert len(later.messages) > len(first.messages)
     sent = await bench.turns.sent(ROOM, "e10")
     assert [len(one.messages) for one in sent] == [len(second.messages)]
 
 
-async def test_what_is_too_long_twice_is_said_in_words(bench: Bench) -> None:
+async def test_a_prompt_too_long_twice_is_explained(bench: Bench) -> None:
     await long_talk(bench, 3)
     bench.model.script = lambda prompt: [TooLong("Too long, please say less.")]
     await bench.answer(received("more", event="e3"))
@@ -293,7 +294,7 @@ def asked_by(name: str, number: int) -> Turn:
     return replace(turn(number), received=received(event=f"t{number}", user=user, channel="C1"))
 
 
-def test_people_of_one_channel_share_a_prefix_and_the_model_is_told_who_says_what() -> None:
+def test_people_of_one_channel_share_a_prefix() -> None:
     first, second = asked_by("Ada", 1), asked_by("Ben\nEvil", 2)
     room = TokenBudget(context_tokens=8000, output_tokens=500)
     prompts = [
@@ -309,13 +310,13 @@ def test_people_of_one_channel_share_a_prefix_and_the_model_is_told_who_says_wha
     ]
 
 
-def test_alone_with_the_bot_the_name_stands_where_the_template_has_it() -> None:
+def test_in_direct_messages_the_template_names_the_user() -> None:
     prompt = build_prompt(inputs("?"), TokenBudget(context_tokens=8000, output_tokens=500))
     assert prompt.messages[0].text == "You help Ada."
     assert len(prompt.messages) == 4
 
 
-def test_a_pool_s_examples_stand_behind_the_history_so_that_it_stays_in_the_cache() -> None:
+def test_pool_examples_follow_the_cached_history() -> None:
     pool = Example(user="near?", assistant="near!")
     room = TokenBudget(context_tokens=8000, output_tokens=500)
     fresh = build_prompt(inputs("?", examples=(*TEMPLATE.examples, pool)), room)
@@ -329,7 +330,7 @@ def test_a_pool_s_examples_stand_behind_the_history_so_that_it_stays_in_the_cach
     assert later.examples == 2
 
 
-def test_an_answer_ends_where_its_room_says_unless_its_template_does() -> None:
+def test_the_template_overrides_the_default_answer_length() -> None:
     room = TokenBudget(context_tokens=8000, output_tokens=500, answer_tokens=200)
     own = replace(TEMPLATE, parameters=replace(TEMPLATE.parameters, max_output_tokens=300))
     prompts = [build_prompt(dataclasses.replace(inputs("?"), template=one), room) for one in (TEMPLATE, own)]

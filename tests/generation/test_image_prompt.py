@@ -1,4 +1,4 @@
-"""A wish for a picture that a chat model first puts into fuller words."""
+"""Image requests that a chat model rewrites first."""
 
 import pytest
 from msgspec.structs import replace
@@ -24,13 +24,13 @@ PAINTER = replace(
 
 @pytest.fixture
 def painting(bench: Bench) -> Bench:
-    """A bench whose wishes are rewritten before they are drawn."""
+    """A bench whose image requests are rewritten."""
     bench.templates = (ASSISTANT, PAINTER)
     bench.model.script = lambda prompt: words(FULLER)
     return bench
 
 
-async def test_a_wish_is_rewritten_by_the_template_s_text_and_drawn_in_those_words(painting: Bench) -> None:
+async def test_a_request_is_rewritten_before_generating(painting: Bench) -> None:
     (turn,) = await painting.answer(received("/image a red bicycle --landscape"))
     asked, drawn = painting.model.prompts
     assert [message.text for message in asked.messages] == [
@@ -49,17 +49,17 @@ async def test_a_wish_is_rewritten_by_the_template_s_text_and_drawn_in_those_wor
     assert [usage.deployment for usage in turn.usage] == ["test", "test-image"]
 
 
-async def test_the_words_in_which_it_was_drawn_are_kept_and_shown_on_demand(painting: Bench) -> None:
+async def test_the_rewritten_request_is_kept_and_shown(painting: Bench) -> None:
     painting.model.pictures = (replace(painting.model.pictures[0], alt=""),)
     (turn,) = await painting.answer(received("/image a red bicycle", event="a"), received("/sent", event="b"))
     assert turn.reply.images[0].alt == FULLER
     sent = painting.room.texts[-1]
-    assert f"- Drawn as: {FULLER}" in sent
-    assert "Round 1 of 2" in sent
+    assert f"- Image prompt: {FULLER}" in sent
+    assert "Call 1 of 2" in sent
     assert "Describe it as an oil painting." in sent
 
 
-async def test_the_rewriting_is_paid_from_the_same_budget_and_let_in_with_the_picture(
+async def test_rewriting_is_reserved_together_with_the_image(
     painting: Bench,
 ) -> None:
     painting.ledger = painting.limited("person: $0.015/day")  # each of the two calls may take $0.01
@@ -77,7 +77,7 @@ async def test_the_rewriting_is_paid_from_the_same_budget_and_let_in_with_the_pi
         words("  "),
     ],
 )
-async def test_a_wish_that_could_not_be_rewritten_is_drawn_as_it_was_said(
+async def test_a_failed_rewrite_uses_the_original_request(
     painting: Bench, deltas: list[Delta | Exception]
 ) -> None:
     painting.model.script = lambda prompt: deltas
@@ -86,13 +86,13 @@ async def test_a_wish_that_could_not_be_rewritten_is_drawn_as_it_was_said(
     assert [message.text for message in painting.model.prompts[-1].messages] == ["a red bicycle"]
 
 
-async def test_a_rewriting_that_goes_on_too_long_is_cut(painting: Bench) -> None:
+async def test_a_rewrite_that_is_too_long_is_cut(painting: Bench) -> None:
     painting.model.script = lambda prompt: words("é" * 3000)
     await painting.answer(received("/image a red bicycle"))
     assert painting.model.prompts[-1].messages[-1].text == "é" * 500
 
 
-async def test_a_change_and_another_one_are_drawn_without_rewriting(painting: Bench) -> None:
+async def test_edits_and_variations_are_not_rewritten(painting: Bench) -> None:
     await painting.answer(
         received("/image a red bicycle", event="a"),
         received("/image make it blue", event="b"),
@@ -102,7 +102,7 @@ async def test_a_change_and_another_one_are_drawn_without_rewriting(painting: Be
     assert [message.text for message in painting.model.prompts[2].messages] == ["make it blue"]
 
 
-async def test_what_others_said_before_goes_to_the_chat_model_and_not_into_the_picture(
+async def test_quotes_reach_the_rewriter_but_not_the_image(
     painting: Bench,
 ) -> None:
     quotes = (QuotedMessage(author="Bob", text="I want a poster"),)
@@ -112,14 +112,14 @@ async def test_what_others_said_before_goes_to_the_chat_model_and_not_into_the_p
     assert [message.text for message in drawn.messages] == [FULLER]
 
 
-async def test_without_rewriting_too_a_picture_holds_the_wish_alone(bench: Bench) -> None:
+async def test_the_image_model_gets_only_the_request(bench: Bench) -> None:
     quotes = (QuotedMessage(author="Bob", text="I want a poster"),)
     await bench.answer(replace(received("/image a red bicycle"), quotes=quotes))
     assert [message.text for message in bench.model.prompts[0].messages] == ["a red bicycle"]
     assert bench.room.texts == ["a red bicycle"]
 
 
-async def test_the_conversation_goes_on_where_it_began_before_a_rewriting(painting: Bench) -> None:
+async def test_a_rewrite_does_not_move_the_first_turn(painting: Bench) -> None:
     painting.context_tokens = 700
 
     def talk(prompt: Prompt) -> list[Delta | Exception]:
@@ -146,7 +146,7 @@ metadata:
 
 
 @pytest.mark.parametrize(("value", "found"), [("true", ""), ("false", None), ("fast", "fast")])
-def test_a_template_says_who_rewrites(value: str, found: str | None) -> None:
+def test_a_template_names_its_rewriting_deployment(value: str, found: str | None) -> None:
     text = FILE.format(capability="image", rewrite=value, body="system:\nDescribe it.")
     template = prompty.read_text(text, "draw").template
     assert template.rewrite == found
@@ -155,8 +155,8 @@ def test_a_template_says_who_rewrites(value: str, found: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("capability", "body", "why"),
-    [("chat", "system:\nx", "only wishes for pictures"), ("image", "", "says nothing")],
+    [("chat", "system:\nx", "needs 'capability: image'"), ("image", "", "template is empty")],
 )
-def test_a_template_that_can_not_rewrite_is_refused(capability: str, body: str, why: str) -> None:
+def test_an_invalid_rewrite_option_is_refused(capability: str, body: str, why: str) -> None:
     with pytest.raises(TemplateError, match=why):
         prompty.read_text(FILE.format(capability=capability, rewrite="true", body=body), "draw")

@@ -1,4 +1,4 @@
-"""Pictures as a conversation: what a wish asks for, the draw tool, what is changed, what a model is shown."""
+"""Images in a conversation: options, the draw tool, edits, variations, vision."""
 
 import asyncio
 import json
@@ -42,9 +42,7 @@ USUAL = Parameters(size="1024x1024")
         ("a road sign that says --stop", "a road sign that says --stop", {}),
     ],
 )
-def test_options_are_taken_from_flags_and_from_words_that_are_no_subject(
-    text: str, rest: str, chosen: dict[str, str | int]
-) -> None:
+def test_options_are_read_from_flags_and_phrases(text: str, rest: str, chosen: dict[str, str | int]) -> None:
     found = image_options.read(text, USUAL, "gpt-image-1")
     assert (found.words, found.parameters, found.notes) == (rest, replace(USUAL, **chosen), ())
 
@@ -57,10 +55,10 @@ def test_options_are_taken_from_flags_and_from_words_that_are_no_subject(
         ("x --landscape", "dall-e-2", "in landscape format"),
         ("x --size 640x480", "gpt-image-1", "at 640x480 pixels"),
         ("x --size 4096x1024", "gpt-image-2", "at 4096x1024 pixels"),
-        ("x --n 2", "dall-e-3", "1 at a time"),
+        ("x --n 2", "dall-e-3", "at most 1 image at a time"),
     ],
 )
-def test_what_a_family_can_not_do_is_said_and_not_sent(text: str, family: str, note: str) -> None:
+def test_unsupported_options_become_notes(text: str, family: str, note: str) -> None:
     found = image_options.read(text, USUAL, family)
     assert note in found.notes[0]
     assert found.words == "x"
@@ -74,12 +72,14 @@ def test_each_family_has_its_own_shapes() -> None:
     )
 
 
-async def test_options_reach_the_model_and_what_was_left_out_reaches_the_person(bench: Bench) -> None:
+async def test_options_are_sent_and_ignored_ones_reported(bench: Bench) -> None:
     bench.family = "dall-e-3"
     await bench.answer(received("/image a red bicycle --landscape --transparent"))
     (prompt,) = bench.model.prompts
     assert (prompt.messages[-1].text, prompt.parameters.size) == ("a red bicycle", "1792x1024")
-    assert bench.room.texts[0].startswith("a red bicycle\n\n_This model can't draw on a transparent")
+    assert bench.room.texts[0].startswith(
+        "a red bicycle\n\n_This model can't generate images on a transparent"
+    )
 
 
 # ------------------------------------------------------------------ variations
@@ -89,7 +89,7 @@ def given(prompt: Prompt) -> list[bytes]:
     return [part.data for part in prompt.messages[-1].parts if isinstance(part, Image)]
 
 
-async def test_a_variation_is_drawn_from_the_last_picture_and_stands_in_an_answer_of_its_own(
+async def test_a_variation_is_a_new_answer(
     bench: Bench,
 ) -> None:
     await bench.answer(received("/image a red bicycle", event="a"), received("variations", event="b"))
@@ -100,7 +100,7 @@ async def test_a_variation_is_drawn_from_the_last_picture_and_stands_in_an_answe
     assert [reply.rate for reply in bench.room.replies] == [True, True]
 
 
-async def test_a_variation_may_be_of_an_older_picture_and_there_may_be_several(bench: Bench) -> None:
+async def test_several_variations_of_an_older_image(bench: Bench) -> None:
     await bench.answer(received("/image a cat", event="a"))
     bench.model.pictures = (Image(mime="image/png", data=b"dog", alt="a dog"),)
     await bench.answer(
@@ -113,13 +113,13 @@ async def test_a_variation_may_be_of_an_older_picture_and_there_may_be_several(b
     assert (older.parameters.images, last.parameters.images) == (None, 3)
 
 
-async def test_one_click_is_one_variation_however_often_it_is_delivered(bench: Bench) -> None:
+async def test_a_redelivered_click_makes_one_variation(bench: Bench) -> None:
     click = received("/variations", event="click")
     turns = await bench.answer(received("/image a cat", event="a"), click, click)
     assert len(turns) == len(bench.model.prompts) == 2
 
 
-async def test_a_variation_can_be_varied_and_drawn_again_in_its_place(bench: Bench) -> None:
+async def test_a_variation_can_be_varied_and_regenerated(bench: Bench) -> None:
     turns = await bench.answer(
         received("/image a cat", event="a"),
         received("/variations", event="b"),
@@ -129,18 +129,18 @@ async def test_a_variation_can_be_varied_and_drawn_again_in_its_place(bench: Ben
     assert [prompt.vary for prompt in bench.model.prompts] == [False, True, True]
 
 
-async def test_without_a_picture_there_is_nothing_to_vary(bench: Bench) -> None:
+async def test_without_an_image_there_is_nothing_to_vary(bench: Bench) -> None:
     await bench.answer(received("/variations", event="a"))
     bench.templates = (ASSISTANT,)
     await bench.answer(received("/variations", event="b"))
-    assert "Ask for one: `/image" in bench.room.texts[0]
-    assert "Nobody draws here" in bench.room.texts[1]
+    assert "Request one: `/image" in bench.room.texts[0]
+    assert "Image generation isn't set up" in bench.room.texts[1]
 
 
 # ------------------------------------------------------------------ what a family can't change
 
 
-async def test_a_model_that_can_not_change_a_picture_draws_it_anew_and_says_so(bench: Bench) -> None:
+async def test_a_model_without_editing_generates_a_new_image(bench: Bench) -> None:
     bench.family = "dall-e-3"
     bench.model.pictures = (replace(bench.model.pictures[0], alt="a red bicycle at the sea"),)
     await bench.answer(
@@ -148,19 +148,19 @@ async def test_a_model_that_can_not_change_a_picture_draws_it_anew_and_says_so(b
     )
     prompt = bench.model.prompts[-1]
     assert (prompt.messages[-1].text, given(prompt)) == ("a red bicycle at the sea, make it blue", [])
-    assert "so I drew it anew" in bench.room.texts[-1]
+    assert "so I generated a new one" in bench.room.texts[-1]
 
 
-async def test_a_person_s_own_picture_is_not_drawn_anew_by_a_model_that_never_saw_it(bench: Bench) -> None:
+async def test_an_uploaded_image_is_never_regenerated_unseen(bench: Bench) -> None:
     bench.family = "dall-e-3"
     bench.room.files["f"] = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
     (turn,) = await bench.answer(replace(received("/image make it brighter"), attachments=(photo,)))
     assert (turn.outcome, bench.model.prompts) == ("refused", [])
-    assert "can't change a picture" in bench.room.texts[0]
+    assert "can't edit images" in bench.room.texts[0]
 
 
-async def test_a_change_keeps_the_shape_of_the_picture_and_says_what_it_shows(bench: Bench) -> None:
+async def test_an_edit_keeps_shape_and_description(bench: Bench) -> None:
     bench.model.pictures = (Image(mime="image/png", data=picture(size=(300, 200)), alt="a red bicycle"),)
     await bench.answer(received("/image a red bicycle", event="a"))
     bench.model.pictures = (replace(bench.model.pictures[0], alt="make it blue"),)
@@ -172,7 +172,9 @@ async def test_a_change_keeps_the_shape_of_the_picture_and_says_what_it_shows(be
 # ------------------------------------------------------------------ while it draws
 
 
-async def test_while_it_draws_the_seconds_are_shown(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_elapsed_seconds_are_shown_while_generating(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(image_generation, "_TICK_S", 0.001)
     draw = bench.model.draw
 
@@ -182,11 +184,11 @@ async def test_while_it_draws_the_seconds_are_shown(bench: Bench, monkeypatch: p
 
     monkeypatch.setattr(bench.model, "draw", slow)
     await bench.answer(received("/image a cat"))
-    assert bench.room.history[1][1] == "_Drawing: a cat…_"
+    assert bench.room.history[1][1] == "_Generating: a cat…_"
     assert bench.room.texts == ["a cat"]
 
 
-async def test_drawing_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_image_generation_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing_now = asyncio.Event()
 
     async def forever(prompt: Prompt, on_partial_image: object) -> object:
@@ -199,13 +201,13 @@ async def test_drawing_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPa
         await drawing_now.wait()
         await bench.accept(stopped(ROOM))
         await bench.until(bench.idle)
-    assert bench.room.texts == ["_Stopped, as you asked._"]
+    assert bench.room.texts == ["_Stopped at your request._"]
     (turn,) = await bench.turns.turns(ROOM)
     assert [(one.usd, one.estimated) for one in turn.usage] == [(None, True)]
 
 
 class Gallery(Room):
-    """A room that also shows pictures while they are drawn."""
+    """A room that also shows partial images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -215,7 +217,7 @@ class Gallery(Room):
         self.sketches.append((post.id, picture))
 
 
-async def test_a_platform_that_can_shows_the_picture_while_it_is_drawn(
+async def test_partial_images_are_shown_where_supported(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = Image(mime="image/png", data=b"half")
@@ -239,7 +241,7 @@ async def test_a_platform_that_can_shows_the_picture_while_it_is_drawn(
     assert kept.data == bench.model.pictures[0].data
 
 
-async def test_a_drawing_that_broke_off_twice_says_so_and_what_to_do(
+async def test_an_image_interrupted_twice_names_a_next_step(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = Usage(deployment="test-image", usd=0.03, estimated=True)
@@ -252,7 +254,7 @@ async def test_a_drawing_that_broke_off_twice_says_so_and_what_to_do(
     monkeypatch.setattr(bench.model, "draw", torn)
     (turn,) = await bench.answer(received("/image a cat"))
     assert (turn.outcome, turn.reason, turn.messages) == ("failed", "The connection broke.", ())
-    assert bench.room.texts[0].endswith("Say `again` to let me try once more.")
+    assert bench.room.texts[0].endswith("Send `again` to retry.")
     assert turn.usage == (lost, lost)
 
 
@@ -260,7 +262,7 @@ async def test_a_drawing_that_broke_off_twice_says_so_and_what_to_do(
 
 
 def artist(**arguments: object) -> Script:
-    """A chat model that calls the tool, and then says what came of it."""
+    """A chat model that calls the tool and then quotes its result."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
         last = prompt.messages[-1].parts[0]
@@ -274,12 +276,12 @@ def artist(**arguments: object) -> Script:
 
 @pytest.fixture
 def pen(bench: Bench) -> Bench:
-    """A bench whose chat template may draw."""
+    """A bench whose chat template has the tool `draw`."""
     bench.templates = (replace(ASSISTANT, tools=("draw",)), DRAW)
     return bench
 
 
-async def test_a_chat_model_draws_what_it_is_asked_for(pen: Bench) -> None:
+async def test_a_chat_model_calls_the_draw_tool(pen: Bench) -> None:
     pen.model.script = artist(wish="a red bicycle --landscape")
     (turn,) = await pen.answer(received("I would love to see a red bicycle"))
     chat, picture_, again = pen.model.prompts
@@ -295,7 +297,8 @@ async def test_a_chat_model_draws_what_it_is_asked_for(pen: Bench) -> None:
     assert [usage.images for usage in turn.usage] == [0, 1, 0]
 
 
-async def test_field_note_39_the_tool_changes_the_last_picture(pen: Bench) -> None:
+async def test_the_tool_edits_the_last_image(pen: Bench) -> None:
+    """Field note 39: "make it brighter" edits the last image of this conversation."""
     await pen.answer(received("/image a red bicycle", event="a"))
     pen.model.script = artist(wish="make it blue", change_last_picture=True)
     await pen.answer(received("could it be blue?", event="b"))
@@ -303,7 +306,7 @@ async def test_field_note_39_the_tool_changes_the_last_picture(pen: Bench) -> No
     assert [image.data for image in given] == [pen.model.pictures[0].data]
 
 
-async def test_the_tool_changes_the_picture_that_came_with_the_question(pen: Bench) -> None:
+async def test_the_tool_edits_the_image_just_sent(pen: Bench) -> None:
     pen.accepts_images = True
     await pen.answer(received("/image a red bicycle", event="a"))
     pen.room.files["f"] = data = picture()
@@ -315,19 +318,19 @@ async def test_the_tool_changes_the_picture_that_came_with_the_question(pen: Ben
     assert given(pen.model.prompts[5]) == [pen.model.pictures[0].data]
 
 
-async def test_without_a_picture_to_change_the_model_is_told(pen: Bench) -> None:
+async def test_the_model_learns_that_there_is_no_image(pen: Bench) -> None:
     pen.model.script = artist(wish="make it blue", change_last_picture=True)
     await pen.answer(received("could it be blue?"))
-    assert "Here you are: no. There is no picture" in pen.room.texts[0]
+    assert "Here you are: no. There is no image" in pen.room.texts[0]
 
 
-async def test_the_tool_is_only_there_where_pictures_are_served(pen: Bench) -> None:
+async def test_the_tool_needs_an_image_deployment(pen: Bench) -> None:
     pen.family = None
     await pen.answer(received("draw me a cat"))
     assert pen.model.prompts[0].tools == ()
 
 
-async def test_a_picture_of_the_tool_is_paid_from_the_same_budget(pen: Bench) -> None:
+async def test_tool_images_count_against_the_same_budget(pen: Bench) -> None:
     pen.ledger = pen.limited("person: $0.025/day")
     pen.model.script = artist(wish="a cat")
     await pen.answer(received("a cat, please", event="a"))
@@ -336,20 +339,20 @@ async def test_a_picture_of_the_tool_is_paid_from_the_same_budget(pen: Bench) ->
         await pen.ledger.reserve(received(), "later", [Estimate(usd=0.025)])
 
 
-async def test_what_was_sent_shows_the_picture_s_own_prompt(pen: Bench) -> None:
+async def test_sent_shows_the_prompt_of_the_image(pen: Bench) -> None:
     pen.model.script = artist(wish="a cat")
     pen.model.pictures = (replace(pen.model.pictures[0], alt="A tabby cat on a sill"),)
     await pen.answer(received("a cat, please", event="a"), received("/sent", event="b"))
     text = pen.room.texts[-1]
-    assert "Round 2 of 3" in text
-    assert "- Drawn as: A tabby cat on a sill" in text
+    assert "Call 2 of 3" in text
+    assert "- Image prompt: A tabby cat on a sill" in text
     assert text.count("You help Ada.") == 1
 
 
 # ------------------------------------------------------------------ models that see
 
 
-async def test_a_model_that_sees_gets_the_picture_again_when_it_is_talked_about(bench: Bench) -> None:
+async def test_a_vision_model_gets_earlier_images_again(bench: Bench) -> None:
     bench.accepts_images = True
     bench.room.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
@@ -368,7 +371,7 @@ async def test_a_model_that_sees_gets_the_picture_again_when_it_is_talked_about(
     assert seen == [[data], [data], [data], [data], [], [data]]
 
 
-async def test_a_recalled_picture_is_kept_once_and_the_history_stays_as_it_was(
+async def test_a_recalled_image_is_stored_once(
     bench: Bench,
 ) -> None:
     bench.accepts_images = True
@@ -380,7 +383,7 @@ async def test_a_recalled_picture_is_kept_once_and_the_history_stays_as_it_was(
     assert third.messages[: len(second.messages) - 1] == second.messages[:-1]
 
 
-async def test_a_model_that_may_be_blind_gets_words_for_pictures(bench: Bench) -> None:
+async def test_a_model_without_vision_gets_image_descriptions(bench: Bench) -> None:
     await bench.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
-    assert "[a picture: " in bench.model.prompts[1].messages[-2].text
+    assert "[image: " in bench.model.prompts[1].messages[-2].text
     assert not [part for part in bench.model.prompts[1].messages[-1].parts if isinstance(part, Image)]

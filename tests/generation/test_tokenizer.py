@@ -1,4 +1,4 @@
-"""Tokens by OpenAI's own vocabulary, where it is at hand."""
+"""Counting tokens with OpenAI's vocabulary, if it is installed."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ NAME = "fb374d419588a4632f3f557e76b4b70aebbca790"
 
 
 class Encoding:
-    """Counts words, and how often it was asked."""
+    """Counts words, and its calls."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -29,7 +29,7 @@ class Encoding:
 
 @pytest.fixture
 def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoding]:
-    """A stand-in for tiktoken; whatever was set to count by is undone."""
+    """A stand-in for tiktoken; resets the tokenizer afterwards."""
     one = Encoding()
     module = ModuleType("tiktoken")
     monkeypatch.setattr(module, "get_encoding", {"o200k_base": one}.__getitem__, raising=False)
@@ -40,13 +40,13 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Encoding]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of tiktoken with a vocabulary that it would take."""
+    """A tiktoken cache with a valid vocabulary."""
     (tmp_path / NAME).write_bytes(b"vocabulary")
     monkeypatch.setattr(tokenizer, "SHA256", hashlib.sha256(b"vocabulary").hexdigest())
     return tmp_path
 
 
-def test_short_texts_are_counted_once_and_long_ones_estimated(encoding: Encoding, folder: Path) -> None:
+def test_short_texts_are_counted_long_ones_estimated(encoding: Encoding, folder: Path) -> None:
     context_window.count_by(tokenizer.load(folder))
     assert [
         context_window.count_text_tokens("one two three"),
@@ -58,9 +58,7 @@ def test_short_texts_are_counted_once_and_long_ones_estimated(encoding: Encoding
 
 
 @pytest.mark.parametrize("held", [None, b"another vocabulary"])
-def test_what_tiktoken_would_have_to_download_it_is_not_asked_for(
-    encoding: Encoding, folder: Path, held: bytes | None
-) -> None:
+def test_tiktoken_never_downloads(encoding: Encoding, folder: Path, held: bytes | None) -> None:
     if held is None:
         (folder / NAME).unlink()
     else:
@@ -68,13 +66,13 @@ def test_what_tiktoken_would_have_to_download_it_is_not_asked_for(
     assert tokenizer.load(folder) is None
 
 
-def test_tiktoken_sees_a_cache_that_stands_in_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiktoken_finds_the_cached_vocabulary(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "elsewhere")
     tell_packages(Settings(_env_file=None, tiktoken_cache_dir=folder))  # pyright: ignore[reportCallIssue]
     assert os.environ["TIKTOKEN_CACHE_DIR"] == str(folder)
 
 
-def test_without_the_package_or_the_setting_texts_are_estimated(
+def test_without_package_or_setting_tokens_are_estimated(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tiktoken", None)

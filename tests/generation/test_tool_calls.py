@@ -1,4 +1,4 @@
-"""The limits of tool calls: per round, per answer, in money; and what the model and the person are told."""
+"""The limits of tool calls (per round, per answer, in money) and how they are reported."""
 
 import asyncio
 import gc
@@ -28,13 +28,13 @@ NOT_RUN = "not run: at most 8 tool calls per round and 24 per answer"
 
 @pytest.fixture
 def pen(bench: Bench) -> Bench:
-    """A bench whose chat template may draw and roll dice."""
+    """A bench whose chat template has the tools `draw` and `dice`."""
     bench.templates = (replace(ASSISTANT, tools=("draw", "dice")), DRAW)
     return bench
 
 
 def draws(count: int, rounds: int = 1, wish: str = "a cat", **more: object) -> Script:
-    """A model that asks for so many pictures in each of the first rounds, and then says something."""
+    """A model that makes `count` draw calls in each of the first rounds, then answers."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
         roles = [message.role for message in prompt.messages]
@@ -49,7 +49,7 @@ def draws(count: int, rounds: int = 1, wish: str = "a cat", **more: object) -> S
 
 
 def once(*calls: ToolCall) -> Script:
-    """A model that makes these calls in its first round, and then says something."""
+    """A model that makes these calls in its first round, then answers."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
         if prompt.messages[-1].role == "tool":
@@ -74,8 +74,8 @@ def results(prompt: Prompt) -> list[ToolResult]:
 # ------------------------------------------------------------------ how many
 
 
-async def test_of_two_hundred_calls_eight_are_run_and_the_model_and_the_person_are_told(pen: Bench) -> None:
-    """Field fault 91: one answer asked for 200 pictures, and all of them were drawn and paid."""
+async def test_of_two_hundred_calls_eight_run(pen: Bench) -> None:
+    """Field fault 91: one answer requested 200 images, and all were generated and charged."""
     pen.model.script = draws(200)
     (turn,) = await pen.answer(received("cats"))
     assert len(drawn(pen)) == 8
@@ -89,11 +89,11 @@ async def test_of_two_hundred_calls_eight_are_run_and_the_model_and_the_person_a
     assert len(refused) == MAX_TOOL_CALLS - 8
     assert all(one.failed for one in refused)
     assert f"{200 - MAX_TOOL_CALLS} more calls of this round were dropped" in refused[0].text
-    assert "192 more tool calls were wanted, but at most 8 run at a time and 24" in turn.reply.text
+    assert "192 tool calls were not run. The limits are 8 at a time and 24" in turn.reply.text
 
 
-async def test_no_answer_makes_more_than_twenty_four_calls_over_all_its_rounds(pen: Bench) -> None:
-    """Field fault 91: rounds add up; after the last allowed call no tools are offered any more."""
+async def test_an_answer_makes_at_most_twenty_four_calls(pen: Bench) -> None:
+    """Field fault 91: calls add up over all rounds; after the last allowed one no tools are offered."""
     pen.model.script = draws(8, rounds=5)
     (turn,) = await pen.answer(received("cats"))
     assert len(drawn(pen)) == 24
@@ -103,16 +103,16 @@ async def test_no_answer_makes_more_than_twenty_four_calls_over_all_its_rounds(p
 
 
 async def test_the_limits_are_settings(pen: Bench) -> None:
-    """Field fault 91: an operator chooses other limits."""
+    """Field fault 91: the operator can set other limits."""
     pen.allowance = ToolCallAllowance(2, 3)
     pen.model.script = draws(5, rounds=5)
     (turn,) = await pen.answer(received("cats"))
     assert len(drawn(pen)) == 3
-    assert "at most 2 run at a time and 3 in one answer" in turn.reply.text
+    assert "2 at a time and 3 per answer" in turn.reply.text
 
 
-async def test_what_was_left_out_and_then_made_up_for_is_not_mentioned(pen: Bench) -> None:
-    """Field fault 91: a model that asks again for the rest leaves nothing out."""
+async def test_calls_made_up_for_later_are_not_mentioned(pen: Bench) -> None:
+    """Field fault 91: a model that requests the rest again leaves nothing out."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
         told = results(prompt)
@@ -128,19 +128,19 @@ async def test_what_was_left_out_and_then_made_up_for_is_not_mentioned(pen: Benc
     assert turn.reply.text == "done"
 
 
-async def test_a_picture_counts_as_a_call_however_many_one_call_draws(pen: Bench) -> None:
-    """Field fault 91: eight calls for four pictures each are eight pictures, not thirty-two."""
+async def test_each_image_counts_as_a_call(pen: Bench) -> None:
+    """Field fault 91: eight calls for four images each give eight images, not thirty-two."""
     pen.model.script = draws(8, wish="a cat --n 4")
     await pen.answer(received("cats", event="a"))
     assert [prompt.parameters.images for prompt in drawn(pen)] == [1] * 8
-    assert "3 of 4 pictures were left out" in results(pen.model.prompts[-1])[0].text
+    assert "3 of 4 images were left out" in results(pen.model.prompts[-1])[0].text
     pen.model.prompts.clear()
     pen.model.script = draws(2, wish="a cat --n 4")
     await pen.answer(received("cats", event="b"))
     assert [prompt.parameters.images for prompt in drawn(pen)] == [4, 4]
 
 
-async def test_ten_thousand_calls_hold_nobody_up_and_are_not_kept(pen: Bench) -> None:
+async def test_ten_thousand_calls_do_not_block(pen: Bench) -> None:
     """Field fault 91: 10,000 calls in one answer blocked the event loop."""
 
     async def flood() -> AsyncGenerator[Delta]:
@@ -158,13 +158,13 @@ async def test_ten_thousand_calls_hold_nobody_up_and_are_not_kept(pen: Bench) ->
     gc.collect()
     kept = sum(isinstance(one, ToolCall) for one in gc.get_objects())
     assert len(results(pen.model.prompts[-1])) == MAX_TOOL_CALLS
-    assert f"{10_000 - 8} more tool calls were wanted" in turn.reply.text
+    assert f"{10_000 - 8} tool calls were not run" in turn.reply.text
     assert kept <= 4 * MAX_TOOL_CALLS
     assert sum(one.text == "6 of 6" for one in results(pen.model.prompts[-1])) == 8
 
 
-async def test_in_the_last_round_nothing_is_run_any_more(pen: Bench) -> None:
-    """Field fault 91: what a model calls although it was offered nothing is not paid for."""
+async def test_the_last_round_runs_no_tools(pen: Bench) -> None:
+    """Field fault 91: calls made although no tools were offered are not charged."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
         call = ToolCall(id="c", name="draw", arguments='{"wish":"a cat"}')
@@ -178,8 +178,8 @@ async def test_in_the_last_round_nothing_is_run_any_more(pen: Bench) -> None:
 # ------------------------------------------------------------------ money
 
 
-async def test_two_hundred_reservations_at_once_never_exceed_a_limit(bench: Bench) -> None:
-    """Field fault 91: each call is reserved on its own and atomically, whatever runs beside it."""
+async def test_concurrent_reservations_never_exceed_a_limit(bench: Bench) -> None:
+    """Field fault 91: each call is reserved separately and atomically."""
     ledger = bench.limited("person: $1.00/day")
     await ledger.reserve(received(), "a", [Estimate(usd=0.01)])
 
@@ -194,8 +194,8 @@ async def test_two_hundred_reservations_at_once_never_exceed_a_limit(bench: Benc
     assert answers == {True: 33, False: 167}
 
 
-async def test_pictures_beyond_the_budget_are_refused_before_they_are_drawn(pen: Bench) -> None:
-    """Field fault 91: the model and the person are told which limit it was, once."""
+async def test_images_beyond_the_budget_are_not_generated(pen: Bench) -> None:
+    """Field fault 91: the model and the person learn which limit it was, once."""
     pen.ledger = pen.limited("person: $0.08/day")  # a round may take $0.01, a picture $0.02
     pen.model.script = draws(8)
     (turn,) = await pen.answer(received("cats"))
@@ -206,8 +206,8 @@ async def test_pictures_beyond_the_budget_are_refused_before_they_are_drawn(pen:
     assert len(turn.reply.images) == 3
 
 
-async def test_tokens_of_pictures_are_set_aside_too(pen: Bench) -> None:
-    """Field fault 91: a picture takes thousands of tokens, which a limit of tokens has to know beforehand."""
+async def test_tokens_of_images_are_reserved(pen: Bench) -> None:
+    """Field fault 91: an image takes thousands of tokens, which a token limit must reserve."""
     pen.picture_tokens = 4000
     pen.ledger = pen.limited("person: 15k tokens/day")
     pen.model.script = draws(8)
@@ -215,7 +215,7 @@ async def test_tokens_of_pictures_are_set_aside_too(pen: Bench) -> None:
     assert len(drawn(pen)) == 3
 
 
-async def test_a_paid_tool_is_reserved_before_it_runs_and_charged(bench: Bench) -> None:
+async def test_a_paid_tool_is_reserved_and_charged(bench: Bench) -> None:
     """Field fault 91: what a package's tool costs counts against the same limits."""
     ran: list[int] = []
 
@@ -239,8 +239,8 @@ async def test_a_paid_tool_is_reserved_before_it_runs_and_charged(bench: Bench) 
 
 
 @pytest.mark.parametrize("usd", [0, -1, float("nan"), float("inf")])
-def test_a_price_that_is_none_is_refused(usd: float) -> None:
-    """Field fault 91: a price of nothing, or of anything, would be no reservation."""
+def test_an_invalid_price_is_refused(usd: float) -> None:
+    """Field fault 91: a price of zero or infinity would not be a reservation."""
     with pytest.raises(ValueError, match="positive number of dollars"):
         paid(usd)
 
@@ -266,16 +266,16 @@ def test_a_price_that_is_none_is_refused(usd: float) -> None:
         "x" * 100_000,
     ],
 )
-async def test_arguments_that_are_none_are_told_and_not_run(bench: Bench, arguments: str) -> None:
-    """Field fault 91: whatever a model writes as arguments, the answer goes on."""
+async def test_invalid_arguments_are_reported_to_the_model(bench: Bench, arguments: str) -> None:
+    """Field fault 91: the answer continues after any arguments."""
     (result,) = await registry.run_all(bench.tools, [ToolCall(id="c", name="dice", arguments=arguments)])
     assert result.failed
-    assert result.text.startswith("These arguments do not fit")
+    assert result.text.startswith("Invalid arguments")
     assert len(result.text) < 500
 
 
-async def test_arguments_of_any_shape_nested_too_deeply_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    """Field fault 91: a tool that takes anything meets a depth that no reader follows."""
+async def test_arguments_nested_too_deeply_are_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """Field fault 91: a tool that accepts any JSON gets more levels than the decoder follows."""
 
     async def anything(value: Any) -> str:
         """Take anything."""
@@ -283,12 +283,12 @@ async def test_arguments_of_any_shape_nested_too_deeply_are_told(caplog: pytest.
 
     deep = '{"value":' + "[" * 10_000 + "]" * 10_000 + "}"
     result = await Tool(anything).run(ToolCall(id="c", name="anything", arguments=deep))
-    assert result.text == "These arguments do not fit: they are nested too deeply"
+    assert result.text == "Invalid arguments: they are nested too deeply"
     assert caplog.records == []
 
 
-async def test_names_and_ids_that_can_not_be_sent_back_are_made_fit(bench: Bench) -> None:
-    """Field fault 91: a request that repeats a model's impossible names would be refused as a whole."""
+async def test_invalid_names_and_ids_are_repaired(bench: Bench) -> None:
+    """Field fault 91: the API rejects a request that repeats a model's invalid names."""
     odd = ["", "no such tool", "x" * 1000, "dice\n", "рулетка"]
     calls = [ToolCall(id="same", name=name, arguments='{"sides":6}') for name in odd]
     bench.model.script = once(*calls, ToolCall(id="", name="dice", arguments='{"sides":6}'))
@@ -315,10 +315,10 @@ async def test_names_and_ids_that_can_not_be_sent_back_are_made_fit(bench: Bench
     assert told[-1].text == "6 of 6"
 
 
-async def test_a_tool_that_will_not_be_cancelled_holds_nothing_up(
+async def test_a_tool_that_ignores_cancellation_is_abandoned(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Field fault 91: a tool that swallows its cancellation kept the answer waiting for ever."""
+    """Field fault 91: a tool that swallowed its cancellation blocked the answer forever."""
     monkeypatch.setattr(registry, "_GRACE_S", 0.01)
     let_go, called = asyncio.Event(), asyncio.Semaphore(0)
 
@@ -335,18 +335,18 @@ async def test_a_tool_that_will_not_be_cancelled_holds_nothing_up(
     tool = Tool(stubborn, timeout_s=0.01)
     async with asyncio.timeout(60):
         result = await tool.run(ToolCall(id="c", name="stubborn", arguments="{}"))
-        assert result.text == "No answer within 0 s."
+        assert result.text == "No result within 0 s."
         running = asyncio.create_task(Tool(stubborn).run(ToolCall(id="c", name="stubborn", arguments="{}")))
         await called.acquire()  # by the first call
         await called.acquire()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-    assert "goes on although it was cancelled" in caplog.text
+    assert "ignores its cancellation" in caplog.text
     let_go.set()
 
 
-async def test_a_tool_that_cancels_itself_has_failed_and_ends_nothing_else() -> None:
+async def test_a_tool_that_cancels_itself_has_failed() -> None:
     """Field fault 91: a cancellation from inside a tool looked like the end of the worker."""
 
     async def confused() -> str:
@@ -357,8 +357,8 @@ async def test_a_tool_that_cancels_itself_has_failed_and_ends_nothing_else() -> 
     assert (result.text, result.failed) == ("The tool failed.", True)
 
 
-async def test_what_a_tool_says_can_be_sent_whatever_it_holds() -> None:
-    """Field fault 91: half of a character in a tool's words made the next request impossible."""
+async def test_any_tool_result_can_be_sent() -> None:
+    """Field fault 91: a lone surrogate in a tool's result made the next request impossible."""
 
     async def half() -> str:
         """Say half a character."""
@@ -369,8 +369,8 @@ async def test_what_a_tool_says_can_be_sent_whatever_it_holds() -> None:
     assert len(result.text.encode()) < 20_100
 
 
-async def test_a_refusal_of_a_tool_is_bounded_too() -> None:
-    """Field fault 91: words of an error count as a tool's answer."""
+async def test_a_refusal_of_a_tool_is_bounded() -> None:
+    """Field fault 91: the text of an error counts as a tool's result."""
 
     async def long() -> str:
         """Refuse at length."""
@@ -381,8 +381,8 @@ async def test_a_refusal_of_a_tool_is_bounded_too() -> None:
     assert len(result.text) < 20_100
 
 
-async def test_a_wish_that_is_too_long_is_not_drawn(pen: Bench) -> None:
-    """Field fault 91: the words of a picture have a bound as well."""
+async def test_a_request_that_is_too_long_is_refused(pen: Bench) -> None:
+    """Field fault 91: image descriptions are bounded, too."""
     pen.model.script = draws(1, wish="a" * 5000)
     await pen.answer(received("a cat"))
     assert drawn(pen) == []
@@ -390,13 +390,13 @@ async def test_a_wish_that_is_too_long_is_not_drawn(pen: Bench) -> None:
 
 
 @pytest.mark.parametrize("number", ["²", "9" * 5000, "٣"])
-def test_a_number_of_pictures_that_is_no_number_fails_nothing(number: str) -> None:
-    """Field fault 91: `--n` with what only looks like a number ended in an unforeseen error."""
+def test_an_invalid_number_of_images_is_ignored(number: str) -> None:
+    """Field fault 91: `--n` with digits that are no decimal number raised an unexpected error."""
     found = image_options.read(f"a cat --n {number}", Parameters(), "gpt-image-1")
     assert 1 <= (found.parameters.images or 1) <= 4
 
 
-def test_options_of_a_wish_are_found_in_time_however_many_spaces_it_has() -> None:
-    """Field fault 92: 20,000 spaces in a wish for a picture kept the process busy for a minute."""
+def test_options_are_read_in_linear_time() -> None:
+    """Field fault 92: 20,000 spaces in an image request kept the process busy for a minute."""
     found = image_options.read("a cat" + " " * 200_000 + "in portrait format", Parameters(), "gpt-image-1")
     assert (found.words, found.parameters.size) == ("a cat", "1024x1536")

@@ -1,4 +1,4 @@
-"""Pictures in few-shot examples: read from beside the template, sent to models that see, never lost."""
+"""Images in few-shot examples: loaded from files, sent to models with vision, kept by every format."""
 
 import base64
 from pathlib import Path
@@ -67,9 +67,7 @@ def prompt(template: Template, *, accepts_images: bool = True) -> Prompt:
 
 
 @pytest.mark.parametrize("address", ["cup.png", "./cup.png", INLINE])
-def test_an_example_shows_a_picture_from_beside_the_template_or_from_its_address(
-    folder: Path, address: str
-) -> None:
+def test_an_example_shows_a_local_or_remote_image(folder: Path, address: str) -> None:
     (pair,) = load(folder, text(address)).examples
     assert pair.images == (Image(mime="image/png", data=PNG, alt="a cup"),)
 
@@ -77,22 +75,20 @@ def test_an_example_shows_a_picture_from_beside_the_template_or_from_its_address
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("mug.png", "no such file"),
-        ("../secret.png", "out of reach"),
-        ("/etc/passwd", "out of reach"),
-        ("link.png", "outside the folder"),
-        ("https://example.org/cup.png", "is not fetched"),
-        ("file:cup.png", "is not fetched"),
-        ("notes.png", "no picture that models take"),
-        ("large.png", "has 1048577 bytes; at most 1048576"),
-        ("data:image/png;base64,!!", "not base64"),
-        ("data:text/plain,hello", "begins with data:image/png"),
-        ("data:image/png;base64,aGVsbG8=", "no picture that models take"),
+        ("mug.png", "was not found"),
+        ("../secret.png", "is not allowed"),
+        ("/etc/passwd", "is not allowed"),
+        ("link.png", "is outside the template's folder"),
+        ("https://example.org/cup.png", "is not downloaded"),
+        ("file:cup.png", "is not downloaded"),
+        ("notes.png", "has an unsupported format"),
+        ("large.png", "has 1048577 bytes; the limit is 1048576"),
+        ("data:image/png;base64,!!", "not valid base64"),
+        ("data:text/plain,hello", "must begin with data:image/png"),
+        ("data:image/png;base64,aGVsbG8=", "has an unsupported format"),
     ],
 )
-def test_a_picture_that_can_t_be_used_is_named_with_file_and_line(
-    folder: Path, address: str, words: str
-) -> None:
+def test_an_invalid_image_is_reported_with_its_line(folder: Path, address: str, words: str) -> None:
     (folder / "notes.png").write_text("just words")
     (folder / "large.png").write_bytes(PNG.ljust(1024 * 1024 + 1))
     (folder / "link.png").symlink_to(folder.parent / "secret.png")
@@ -100,27 +96,25 @@ def test_a_picture_that_can_t_be_used_is_named_with_file_and_line(
         load(folder, text(address))
 
 
-def test_a_template_shows_so_many_pictures_and_a_template_that_draws_none(folder: Path) -> None:
+def test_images_of_a_template_are_limited(folder: Path) -> None:
     cups = "![](cup.png)\n\nassistant:\nA cup.\n\nuser:\n" * 4
     full = f"{DEFAULT}user:\n{cups}Hi.\n\nassistant:\nHello.\n"
     assert sum(len(pair.images) for pair in load(folder, full).examples) == 4
-    with pytest.raises(TemplateError, match=r"appraise\.prompty:30: .*at most 4"):
+    with pytest.raises(TemplateError, match=r"appraise\.prompty:30: .*may have 4"):
         load(folder, full.replace("Hi.", "![](cup.png)"))
     drawing = "---\nmetadata:\n  parley: {capability: image, rewrite: true}\n---\n"
-    with pytest.raises(TemplateError, match=r"appraise\.prompty:10: .*hold words only"):
+    with pytest.raises(TemplateError, match=r"appraise\.prompty:10: .*are text only"):
         load(folder, text(head=drawing))
 
 
-def test_the_digest_follows_the_file_of_a_picture(folder: Path) -> None:
+def test_the_digest_covers_image_files(folder: Path) -> None:
     before = load(folder, text()).digest
     assert load(folder, text()).digest == before
     (folder / "cup.png").write_bytes(PNG + b" of gold")
     assert load(folder, text()).digest != before
 
 
-async def test_a_model_is_sent_the_picture_in_its_place(
-    folder: Path, azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_an_image_is_sent_in_its_place(folder: Path, azure: AzureSimulator, connect: Connect) -> None:
     asked = prompt(load(folder, text()))
     async for _ in connect().chat(asked):
         pass
@@ -135,17 +129,17 @@ async def test_a_model_is_sent_the_picture_in_its_place(
     assert "[picture: a cup]" in describe_prompt(asked)
 
 
-def test_a_picture_is_weighed_and_where_nobody_sees_it_is_named(folder: Path) -> None:
+def test_an_image_counts_tokens_or_is_described(folder: Path) -> None:
     template = load(folder, text())
     seen, unseen = prompt(template), prompt(template, accepts_images=False)
     assert IMAGE_TOKENS - 50 < seen.input_tokens - unseen.input_tokens < IMAGE_TOKENS + 50
-    assert "What is [a picture: a cup] worth?" in unseen.messages[1].text
+    assert "What is [image: a cup] worth?" in unseen.messages[1].text
     assert not any(isinstance(part, Image) for part in unseen.messages[1].parts)
     assert "[picture: a cup]" in describe(template)
 
 
 @pytest.mark.parametrize("accepts_images", [True, False])
-async def test_people_s_questions_come_with_the_picture_where_models_see_and_its_bytes_are_not_kept(
+async def test_example_images_are_sent_but_not_stored(
     folder: Path, bench: Bench, accepts_images: bool
 ) -> None:
     bench.templates, bench.accepts_images = (load(folder, text()),), accepts_images
@@ -160,27 +154,25 @@ async def test_people_s_questions_come_with_the_picture_where_models_see_and_its
 
 
 @pytest.mark.parametrize("address", ["cup.png", INLINE])
-def test_what_is_written_shows_the_same_address_and_other_forms_refuse_in_words(
-    folder: Path, address: str
-) -> None:
+def test_only_prompty_exports_image_examples(folder: Path, address: str) -> None:
     template = load(folder, text(address))
     written = to_prompty(template)
     assert f"![a cup]({address})" in written
     assert load(folder, written) == template
     for write in (to_studio, to_jsonl):
-        with pytest.raises(TemplateError, match=r"shows a picture, and .* holds words only"):
+        with pytest.raises(TemplateError, match=r"has an image, which .* does not support"):
             write(template)
 
 
-def test_a_setup_that_names_a_picture_is_refused_unless_the_picture_is_in_it() -> None:
+def test_an_imported_setup_must_contain_its_images() -> None:
     setup = '{"systemPrompt": "x", "fewShotExamples": [{"userInput": "![](%s)", "chatbotResponse": "y"}]}'
     (pair,) = from_studio((setup % INLINE).encode(), "x").examples
     assert pair.images[0].data == PNG
-    with pytest.raises(TemplateError, match=r"x\.prompty:\d+: the picture cup\.png is not known here"):
+    with pytest.raises(TemplateError, match=r"x\.prompty:\d+: the image cup\.png is unknown"):
         from_studio((setup % "cup.png").encode(), "x")
 
 
-async def test_what_is_published_keeps_the_pictures_of_the_files(folder: Path, redis: Redis) -> None:
+async def test_publishing_keeps_the_images_of_files(folder: Path, redis: Redis) -> None:
     template = load(folder, text())
     versions = Versions(redis)
     registry = TemplateRegistry([template], {}, versions)
@@ -202,7 +194,7 @@ async def test_what_is_published_keeps_the_pictures_of_the_files(folder: Path, r
     (pair,) = template_of(reworded, bench).examples
     assert pair.images == (Image(mime="image/png", data=PNG, alt="this"),)
     assert weight(pair, bench) > IMAGE_TOKENS
-    with pytest.raises(HttpError, match=r"the picture mug\.png is not known here"):
+    with pytest.raises(HttpError, match=r"the image mug\.png is unknown"):
         template_of(replace(page, examples=[ExamplePair("![](mug.png)", "Four.")]), bench)
-    with pytest.raises(TemplateError, match="not known here"):
-        read_text(published.replace("cup.png", "mug.png"), "appraise", registry.look)
+    with pytest.raises(TemplateError, match="is unknown"):
+        read_text(published.replace("cup.png", "mug.png"), "appraise", registry.load_image)

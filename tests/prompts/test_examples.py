@@ -1,4 +1,4 @@
-"""Few-shot examples: the template's own are always shown, the pool's are the nearest."""
+"""Few-shot examples: all of the template's own, and the nearest of its pool."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ POOL = tuple(Example(user=name, assistant=name) for name in ("south", "east", "n
 
 
 class Embedder:
-    """Embeds by the table above, and remembers what it was asked."""
+    """Embeds by the table above, and records the texts."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -44,12 +44,12 @@ def template(shots: int = 2) -> Template:
     return Template(name="t", digest="0" * 12, examples=(OWN,), pool="p", shots=shots)
 
 
-async def test_the_template_s_own_come_first_then_the_nearest_of_the_pool() -> None:
+async def test_own_examples_precede_the_nearest_of_the_pool() -> None:
     chosen = await choose(template(), POOL, "east", Embedder())
     assert [one.user for one in chosen] == ["own", "east", "north-east"]
 
 
-async def test_equally_near_ones_keep_the_pool_s_order() -> None:
+async def test_ties_keep_the_order_of_the_pool() -> None:
     chosen = await choose(template(), POOL, "north", Embedder())
     assert [one.user for one in chosen] == ["own", "north", "up"]
     chosen = await choose(template(), POOL[::-1], "north", Embedder())
@@ -79,7 +79,7 @@ async def test_a_large_pool_is_embedded_in_batches(monkeypatch: pytest.MonkeyPat
     assert [one.user for one in chosen] == ["own", "east", "north-east"]
 
 
-async def test_vectors_of_another_size_are_asked_for_again() -> None:
+async def test_vectors_of_another_size_are_recomputed() -> None:
     await choose(template(), POOL, "north", Embedder())
 
     async def longer(texts: Sequence[str]) -> list[list[float]]:
@@ -90,7 +90,7 @@ async def test_vectors_of_another_size_are_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("shots", [0, 5, 9])
-async def test_nothing_is_embedded_when_there_is_nothing_to_choose(shots: int) -> None:
+async def test_nothing_is_embedded_without_a_choice(shots: int) -> None:
     embed = Embedder()
     chosen = await choose(template(shots), POOL, "north", embed)
     assert chosen == (OWN, *POOL[:shots])
@@ -98,7 +98,7 @@ async def test_nothing_is_embedded_when_there_is_nothing_to_choose(shots: int) -
 
 
 @pytest.mark.parametrize("error", [ModelUnavailable("away"), NotAllowed("no embedding deployment")])
-async def test_without_embeddings_the_first_ones_are_shown_and_that_is_said_once(
+async def test_without_embeddings_the_first_examples_are_shown(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def away(texts: Sequence[str]) -> list[list[float]]:
@@ -111,15 +111,15 @@ async def test_without_embeddings_the_first_ones_are_shown_and_that_is_said_once
     assert [record.message.count("not the nearest") for record in caplog.records] == [1]
 
 
-async def test_why_each_example_is_shown_can_be_said() -> None:
+async def test_each_example_has_a_reason() -> None:
     chosen = await choose_why(template(), POOL, "north", Embedder())
     assert [(one.example.user, one.why, one.similarity) for one in chosen] == [
-        ("own", "the template's own", None),
-        ("north", "near to the question", 1.0),
-        ("up", "near to the question", 1.0),
+        ("own", "part of the template", None),
+        ("north", "similar to the question", 1.0),
+        ("up", "similar to the question", 1.0),
     ]
     whole = await choose_why(template(5), POOL, "north", Embedder())
-    assert {one.why for one in whole[1:]} == {"the whole pool is shown"}
+    assert {one.why for one in whole[1:]} == {"the whole pool is used"}
 
 
 async def test_a_whole_pool_is_ranked_with_its_similarities() -> None:
@@ -129,9 +129,7 @@ async def test_a_whole_pool_is_ranked_with_its_similarities() -> None:
 
 
 @pytest.mark.parametrize(("context_tokens", "shown"), [(4000, 4), (900, 3), (600, 2), (300, 1)])
-def test_examples_of_a_pool_stay_within_the_budget_and_the_template_s_own_always_go(
-    context_tokens: int, shown: int
-) -> None:
+def test_pool_examples_stay_within_the_budget(context_tokens: int, shown: int) -> None:
     near = tuple(Example(user=f"{at}" * 200, assistant="x" * 200) for at in range(3))
     inputs = PromptInputs(
         template=template(3), received=received("Why?"), question="Why?", examples=(OWN, *near), turns=()

@@ -1,4 +1,4 @@
-"""Set-ups of other tools: what comes in goes out again, and what can't be held is refused in words."""
+"""Import and export: round trips, and errors for what a format can't express."""
 
 import json
 import random
@@ -103,14 +103,14 @@ ROUNDS: list[Callable[[Template], Template]] = [by_prompty, by_studio, by_jsonl]
 
 
 @pytest.mark.parametrize("there_and_back", ROUNDS)
-def test_a_template_with_everything_survives_every_form(
+def test_a_full_template_survives_every_format(
     there_and_back: Callable[[Template], Template],
 ) -> None:
     assert there_and_back(FULL) == with_digest(FULL)
 
 
 @pytest.mark.parametrize("there_and_back", ROUNDS)
-def test_the_templates_that_come_with_parley_survive_every_form(
+def test_the_bundled_templates_survive_every_format(
     there_and_back: Callable[[Template], Template],
 ) -> None:
     for template in load(FOLDER):
@@ -119,7 +119,7 @@ def test_the_templates_that_come_with_parley_survive_every_form(
 
 
 @pytest.mark.parametrize("there_and_back", ROUNDS)
-def test_any_text_survives_every_form_or_is_refused(there_and_back: Callable[[Template], Template]) -> None:
+def test_any_text_survives_or_is_refused(there_and_back: Callable[[Template], Template]) -> None:
     chance = random.Random(5)
     pieces = [
         "a",
@@ -172,7 +172,7 @@ def test_a_setup_of_the_studio_is_read() -> None:
     assert read.digest == digest(read)
 
 
-def test_a_setup_comes_out_as_it_went_in() -> None:
+def test_a_setup_is_exported_as_imported() -> None:
     once = json.loads(to_studio(from_studio(json.dumps(SETUP).encode(), "bikes")))
     assert once == {**SETUP, "chatParameters": {**SETUP["chatParameters"], "pastMessagesToInclude": 10}}
 
@@ -189,9 +189,7 @@ def test_a_setup_comes_out_as_it_went_in() -> None:
         ({"deploymentName": ""}, "deployment", None),
     ],
 )
-def test_every_way_in_which_a_setup_says_a_thing_is_read(
-    chat: dict[str, Any], field: str, expected: object
-) -> None:
+def test_every_spelling_of_a_setup_is_read(chat: dict[str, Any], field: str, expected: object) -> None:
     read: Any = from_studio(setup(**chat), "x")
     for name in field.split("."):
         read = getattr(read, name)
@@ -209,7 +207,7 @@ def test_past_messages_bound_the_history_by_whole_turns(past: str | int, turns: 
     assert [one.count for one in prompt.left_out] == ([3 - turns] if turns < 3 else [])
 
 
-def test_the_right_spelling_is_read_too_and_the_studio_s_written() -> None:
+def test_both_spellings_are_read_one_is_written() -> None:
     chat = {key: value for key, value in SETUP["chatParameters"].items() if key != "topProbablities"}
     data = json.dumps({**SETUP, "chatParameters": {**chat, "topProbabilities": 0.5}}).encode()
     read = from_studio(data, "x")
@@ -217,7 +215,7 @@ def test_the_right_spelling_is_read_too_and_the_studio_s_written() -> None:
     assert json.loads(to_studio(read))["chatParameters"]["topProbablities"] == 0.5
 
 
-def test_fields_that_parley_does_not_know_are_kept_for_the_export() -> None:
+def test_unknown_fields_are_kept_for_the_export() -> None:
     sources = [{"type": "azure_search", "parameters": {"indexName": "x"}}]
     data = json.dumps({**json.loads(setup(inputTokenLimit=99)), "dataSources": sources}).encode()
     read = from_studio(data, "x")
@@ -228,11 +226,11 @@ def test_fields_that_parley_does_not_know_are_kept_for_the_export() -> None:
     assert again["chatParameters"]["inputTokenLimit"] == 99
 
 
-def test_what_is_kept_for_the_export_changes_no_wording() -> None:
+def test_kept_fields_do_not_change_the_prompt() -> None:
     assert from_studio(setup(inputTokenLimit=99), "x").digest == from_studio(setup(), "x").digest
 
 
-def test_empty_rows_of_examples_and_blanks_around_texts_go() -> None:
+def test_empty_examples_and_surrounding_blanks_are_dropped() -> None:
     rows = [{"userInput": "", "chatbotResponse": " "}, {"userInput": " a\r\nb ", "chatbotResponse": "c\n"}]
     read = from_studio(json.dumps({"systemPrompt": " hi\r\n", "fewShotExamples": rows}).encode(), "x")
     assert read.system == "hi"
@@ -243,34 +241,34 @@ def test_empty_rows_of_examples_and_blanks_around_texts_go() -> None:
     ("data", "words"),
     [
         (b"{", "not JSON"),
-        (b"[]", "no chat set-up"),
-        (b'{"messages": []}', "no chat set-up"),
+        (b"[]", "not a chat setup"),
+        (b'{"messages": []}', "not a chat setup"),
         (b"\xff", "not UTF-8"),
-        (b" " * 70_000, "at most 65536"),
+        (b" " * 70_000, "the limit is 65536"),
         (b'{"systemPrompt": 1}', "systemPrompt must be text"),
-        (b'{"systemPrompt": ""}', "says nothing"),
-        (b'{"systemPrompt": "{{who}}"}', "{{who}} is an unknown hole"),
+        (b'{"systemPrompt": ""}', "template is empty"),
+        (b'{"systemPrompt": "{{who}}"}', "{{who}} is an unknown placeholder"),
         (b'{"systemPrompt": "a", "fewShotExamples": {}}', "must be a list"),
-        (b'{"systemPrompt": "a", "fewShotExamples": [1]}', "number 1 must be names"),
-        (b'{"systemPrompt": "a", "fewShotExamples": [{"userInput": "b"}]}', "half an example"),
+        (b'{"systemPrompt": "a", "fewShotExamples": [1]}', "number 1 must be a"),
+        (b'{"systemPrompt": "a", "fewShotExamples": [{"userInput": "b"}]}', "needs both 'userInput'"),
         (b'{"systemPrompt": "a", "fewShotExamples": [{"user": "b"}]}', "unknown field 'user'"),
         (b'{"systemPrompt": "a", "parley": {"colour": 1}}', "unknown field 'colour'"),
-        (b'{"systemPrompt": "a", "chatParameters": []}', "chatParameters must be names"),
+        (b'{"systemPrompt": "a", "chatParameters": []}', "chatParameters must be a JSON object"),
         (setup(temperature="hot"), "Expected `float"),
         (setup(temperature=9), "'temperature' must be from 0 to 2"),
         (setup(pastMessagesToInclude="many"), "'pastMessagesToInclude' is 'many', not a number"),
         (setup(pastMessagesToInclude=-1), "'past_messages' must be from 0"),
     ],
 )
-def test_a_setup_that_can_t_be_used_is_refused_in_words(data: bytes, words: str) -> None:
+def test_an_invalid_setup_is_refused(data: bytes, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         from_studio(data, "mine")
     assert str(raised.value).startswith("mine")
     assert words in str(raised.value)
 
 
-def test_pictures_have_no_chat_setup() -> None:
-    with pytest.raises(TemplateError, match="can't hold a template that draws"):
+def test_image_templates_have_no_chat_setup() -> None:
+    with pytest.raises(TemplateError, match="can't be exported as a chat setup"):
         to_studio(Template(name="draw", digest="", capability="image"))
 
 
@@ -278,15 +276,15 @@ def test_pictures_have_no_chat_setup() -> None:
     ("template", "words"),
     [
         (Template(name="x", digest="", system="a\nuser:\nb"), "no 'assistant:'"),
-        (Template(name="x", digest="", system="a\nsystem:\nb"), "reads as a role"),
+        (Template(name="x", digest="", system="a\nsystem:\nb"), "read as a role"),
         (Template(name="x", digest="", examples=(Example(user="a\nassistant:\nb", assistant="c"),)), "half"),
         (Template(name="x", digest="", examples=(Example(user="a", assistant="c", tags=("t",)),)), "tags"),
         (Template(name="x", digest="", system="a", extra={"deep": {"s": "${env:HOME}"}}), "${env:}"),
-        (Template(name="X!", digest="", system="a"), "small letters"),
+        (Template(name="X!", digest="", system="a"), "lower-case letters"),
         (Template(name="x", digest="", system="\ud800"), "UTF-8"),
     ],
 )
-def test_wording_that_the_format_can_t_hold_is_refused_in_words(template: Template, words: str) -> None:
+def test_text_that_a_format_cannot_hold_is_refused(template: Template, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         to_prompty(template)
     assert words in str(raised.value)
@@ -315,15 +313,18 @@ def test_one_line_may_hold_several_pairs() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ("nonsense", "mine:1: this is not a line"),
+        ("nonsense", "mine:1: not a valid chat example"),
         ('\n{"messages": [{"role": "user", "content": "a"}]}', "mine:2: examples are pairs"),
-        ('{"messages": [{"role": "tool", "content": "a"}]}', "mine:1: this is not a line"),
-        ('{"messages": [{"role": "assistant", "content": "a", "weight": 0}]}', "mine:1: this is not a line"),
+        ('{"messages": [{"role": "tool", "content": "a"}]}', "mine:1: not a valid chat example"),
+        (
+            '{"messages": [{"role": "assistant", "content": "a", "weight": 0}]}',
+            "mine:1: not a valid chat example",
+        ),
         ("\n".join(f'{{"messages": [{{"role": "system", "content": "{n}"}}]}}' for n in (1, 2)), "different"),
-        ("", "says nothing"),
+        ("", "template is empty"),
     ],
 )
-def test_chat_examples_that_can_t_be_used_are_refused_in_words(data: str, words: str) -> None:
+def test_invalid_chat_examples_are_refused(data: str, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         from_jsonl(data.encode(), "mine")
     assert words in str(raised.value)

@@ -1,4 +1,4 @@
-"""What is published reaches people: the house with a shelf over its files, and a worker at work."""
+"""Publications reach people: a process with its library and a worker."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -55,7 +55,7 @@ async def ask(services: Services, text: str, event: str, channel: str = "") -> s
     return room.replies[-1].text
 
 
-async def test_what_is_published_is_what_people_get_and_what_is_taken_back_is_not(services: Services) -> None:
+async def test_people_get_what_is_published(services: Services) -> None:
     publish = services.library.publisher
     assert "don't know the command `/motto`" in await ask(services, "/motto for Monday", "e1")
     await publish.publish("motto", MOTTO % "Begin slowly.", author="Ada", reason="wanted")
@@ -79,7 +79,7 @@ async def test_an_accepted_example_is_shown_with_the_next_question(services: Ser
     pair = Example(user="The coffee machine blinks red.", assistant="Empty its tray.")
     await library.publisher.change_pool("support", added=[pair], author="Ada", reason="asked often")
     chosen = await library.choose_why(support, "Why does the coffee machine blink red?")
-    assert (chosen[0].example, chosen[0].why) == (pair, "near to the question")
+    assert (chosen[0].example, chosen[0].why) == (pair, "similar to the question")
     assert chosen[0].similarity is not None
     assert 0.3 < chosen[0].similarity < 1
     assert (await library.rank("support", "coffee machine"))[0][0] == pair
@@ -94,7 +94,7 @@ async def test_an_accepted_example_is_shown_with_the_next_question(services: Ser
         ("match: {commands: [help]}", "/help is a command of Parley's own"),
     ],
 )
-async def test_what_only_the_house_knows_is_checked_for_files_and_publications(
+async def test_tools_and_knowledge_are_checked_everywhere(
     services: Services, tmp_path: Path, fields: str, words: str
 ) -> None:
     text = f"---\nmetadata: {{parley: {{{fields}}}}}\n---\nHi.\n"

@@ -1,4 +1,4 @@
-"""Templates and pools: what is read, and that every mistake is named with its file and line."""
+"""Templates and pools: what is read, and errors with file name and line number."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def parley(fields: str, body: str = "system:\nHi.") -> str:
     return f"---\nmetadata:\n  parley: {{{fields}}}\n---\n{body}\n"
 
 
-def test_every_template_that_comes_with_parley_loads_and_fills() -> None:
+def test_every_bundled_template_loads_and_fills() -> None:
     values = dict.fromkeys(BUILT_IN, "x")
     pools = load_pools(FOLDER)
     loaded = load(FOLDER)
@@ -114,7 +114,7 @@ You talk to {{firstName}} {{lastName}}.
     assert fill(read.system, read.inputs) == "You talk to you Doe."
 
 
-def test_a_sample_fills_what_has_no_default_and_never_the_question(tmp_path: Path) -> None:
+def test_a_sample_fills_inputs_without_a_default(tmp_path: Path) -> None:
     read = template(
         tmp_path,
         """---
@@ -156,31 +156,31 @@ user:
     ],
     ids=["v1", "v2"],
 )
-def test_where_a_file_of_others_has_its_models_does_not_keep_it_out(tmp_path: Path, where: str) -> None:
+def test_model_configurations_of_other_tools_are_accepted(tmp_path: Path, where: str) -> None:
     read = template(tmp_path, f"---\nsample: ${{file:sample.json}}\nmodel:\n{where}\n---\nHi.")
     assert (read.system, read.deployment) == ("Hi.", None)
 
 
-def test_a_model_can_be_a_name_alone_and_a_stop_one_text(tmp_path: Path) -> None:
+def test_a_model_and_a_stop_may_be_strings(tmp_path: Path) -> None:
     assert template(tmp_path, "---\nmodel: gpt-small\n---\nHi.").deployment == "gpt-small"
     read = template(tmp_path, "---\nmodel: {options: {stopSequences: END}}\n---\nHi.")
     assert read.parameters.stop == ("END",)
 
 
-def test_text_before_the_first_role_is_the_system_s(tmp_path: Path) -> None:
+def test_text_before_any_role_is_the_system_message(tmp_path: Path) -> None:
     assert template(tmp_path, "Just help.\r\n").system == "Just help."
 
 
-def test_an_image_template_needs_no_wording(tmp_path: Path) -> None:
+def test_an_image_template_may_have_no_body(tmp_path: Path) -> None:
     read = template(tmp_path, parley("capability: image, match: {commands: [paint]}", ""))
     assert (read.capability, read.system) == ("image", "")
 
 
-def test_what_is_filled_in_is_never_looked_at_for_holes() -> None:
+def test_values_are_not_searched_for_placeholders() -> None:
     assert fill("{{a}} {{b}}", {"a": "{{b}}", "b": r"\1 {{a}} ${env:X}"}) == r"{{b}} \1 {{a}} ${env:X}"
 
 
-def test_the_digest_follows_the_wording_and_not_the_match(tmp_path: Path) -> None:
+def test_the_digest_covers_the_prompt_only(tmp_path: Path) -> None:
     first = template(tmp_path, parley("match: {commands: [a]}"))
     moved = template(tmp_path, parley("match: {commands: [b]}, deployment: other"))
     reworded = template(tmp_path, parley("match: {commands: [a]}", "system:\nHi!"))
@@ -204,12 +204,16 @@ def test_the_digest_follows_the_wording_and_not_the_match(tmp_path: Path) -> Non
         (
             "---\nmodel:\n  parameters:\n    response_format: {}\n---\nHi.",
             4,
-            "an answer is text for a person",
+            "answers are always text",
         ),
-        ("---\nmodel:\n  parameters:\n    tools: []\n---\nHi.", 4, "listed under metadata.parley.tools"),
+        ("---\nmodel:\n  parameters:\n    tools: []\n---\nHi.", 4, "list tools under metadata.parley.tools"),
         ("---\nmodel:\n  options:\n    temperature: 3\n---\nHi.", 4, "'temperature' must be from 0 to 2"),
         ("---\nmodel:\n  options:\n    temperature: hot\n---\nHi.", 4, "'temperature'"),
-        ("---\nmodel: {apiType: embedding}\n---\nHi.", 2, "'chat' or 'image', not 'embedding'"),
+        (
+            "---\nmodel: {apiType: embedding}\n---\nHi.",
+            2,
+            "'embedding' is not supported; use 'chat' or 'image'",
+        ),
         ("---\nmodel:\n  connection: {kind: key, apiKey: k}\n---\nHi.", 3, "settings"),
         ("---\nmodel:\n  connection: {kind: key, endpont: k}\n---\nHi.", 3, "endpont"),
         ("---\n---\nSee\n  endpoint: ${env:HOME}", 4, "${env:}"),
@@ -217,28 +221,28 @@ def test_the_digest_follows_the_wording_and_not_the_match(tmp_path: Path) -> Non
         ("---\ndescription: ${env:HOME}\n---\nHi.", 2, "${env:}"),
         ("Hi.\n${file:secret.txt}", 2, "${file:}"),
         ("---\ndescription: x\n", 1, "no closing"),
-        ("---\n- a\n---\nHi.", 1, "names with values"),
+        ("---\n- a\n---\nHi.", 1, "must be a mapping"),
         ("---\nname: [\n---\nHi.", 2, "expected"),
         ("---\na: &x [1]\nb: *x\n---\nHi.", 3, "aliases"),
-        ("---\nname: a\nname: b\n---\nHi.", 3, "'name' is there twice"),
+        ("---\nname: a\nname: b\n---\nHi.", 3, "'name' appears twice"),
         ("---\ntools: []\n---\nHi.", 2, "metadata.parley.tools"),
         ("---\ninputs: {a: {defualt: 1}}\n---\nHi.", 2, "did you mean 'default'?"),
         ("---\ninputs: {a: {default: [1]}}\n---\nHi.", 2, "must be text or a number"),
-        (parley("shots: 3"), 3, "go together"),
+        (parley("shots: 3"), 3, "must be used together"),
         (parley("shots: 51, pool: a"), 3, "from 0 to 50"),
         (parley("shots: -1, pool: a"), 3, "from 0 to 50"),
         (parley("pool: nowhere, shots: 2"), 3, "the pool 'nowhere' is missing"),
         (parley("capability: embedding"), 3, "'chat' or 'image'"),
         (parley("match: {commands: [no]}"), 3, "must be a list of texts"),
         (parley("match: {commands: [/draw]}"), 3, "without the slash"),
-        (parley("match: {commands: [Draw]}"), 3, "small letters"),
-        (parley("match: {commands: [draw it]}"), 3, "one word"),
+        (parley("match: {commands: [Draw]}"), 3, "one lower-case word"),
+        (parley("match: {commands: [draw it]}"), 3, "one lower-case word"),
         (parley("match: {prefixes: ['']}"), 3, "can't be empty"),
         (parley("match: {default: 'yes'}"), 3, "must be true or false"),
-        ("system:\nHi {{nmae}}.", 2, "unknown hole; known here: channel, date, platform, user_name"),
+        ("system:\nHi {{nmae}}.", 2, "unknown placeholder; known: channel, date, platform, user_name"),
         ("system:\nHi {{user_nam}}.", 2, "did you mean 'user_name'?"),
-        ("---\ninputs: {a: {kind: string}}\n---\nsystem:\nHi {{a}}.", 5, "give it a default"),
-        ("---\ninputs: {h: {kind: thread}}\n---\nsystem:\nHi {{h}}.", 5, "on a line of its own"),
+        ("---\ninputs: {a: {kind: string}}\n---\nsystem:\nHi {{a}}.", 5, "add a default"),
+        ("---\ninputs: {h: {kind: thread}}\n---\nsystem:\nHi {{h}}.", 5, "a line of its own"),
         ("system:\nHi {{q}}.\nuser:\n{{q}}", 2, "is the question"),
         ("system:\n{% if x %}", 2, "no code"),
         ("sytem:\nHi.", 1, "did you mean 'system'?"),
@@ -246,12 +250,12 @@ def test_the_digest_follows_the_wording_and_not_the_match(tmp_path: Path) -> Non
         ("system:\nHi.\nassistant:\nTwo.", 3, "half an example"),
         ("user:\nOne?\nuser:\nOne?\nassistant:\nTwo.", 3, "half an example"),
         ("user:\nOne?\nassistant:\n\n", 3, "is empty"),
-        ("user:\n{{date}}?\nassistant:\nTwo.", 1, "filled in 'system:' only"),
+        ("user:\n{{date}}?\nassistant:\nTwo.", 1, "only work in 'system:'"),
         ("user:\nOne?\nassistant:\nTwo.\nsystem:\nLater.", 5, "before the examples"),
-        ("", 1, "says nothing"),
+        ("", 1, "template is empty"),
     ],
 )
-def test_a_mistake_is_named_with_its_file_and_line(tmp_path: Path, text: str, line: int, words: str) -> None:
+def test_an_error_names_file_and_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     write(tmp_path, mine=text, zz=DEFAULT)
     with pytest.raises(TemplateError) as raised:
         load(tmp_path)
@@ -259,7 +263,7 @@ def test_a_mistake_is_named_with_its_file_and_line(tmp_path: Path, text: str, li
     assert words in str(raised.value)
 
 
-def test_every_wrong_file_is_named_at_once(tmp_path: Path) -> None:
+def test_all_invalid_files_are_reported_together(tmp_path: Path) -> None:
     write(tmp_path, a="---\nx: 1\n---\nHi.", b="user:\nOne?", c=DEFAULT)
     with pytest.raises(TemplateError) as raised:
         load(tmp_path)
@@ -289,29 +293,29 @@ def test_one_template_must_be_the_default(tmp_path: Path) -> None:
         load(write(tmp_path, a=parley("match: {commands: [a]}")))
 
 
-def test_an_empty_folder_is_no_set_of_templates(tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TemplateError, match="no template"):
         load(tmp_path)
 
 
-def test_a_file_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_large_or_binary_file_is_refused(tmp_path: Path) -> None:
     write(tmp_path, a="x" * 70_000, b=DEFAULT)
     (tmp_path / "c.prompty").write_bytes(b"one\n\xff")
     with pytest.raises(TemplateError) as raised:
         load(tmp_path)
     assert "a.prompty:1: the file has 70000 bytes" in str(raised.value)
-    assert "c.prompty:2: this is not UTF-8 text" in str(raised.value)
+    assert "c.prompty:2: not UTF-8 text" in str(raised.value)
 
 
-def test_a_folder_without_end_is_refused(tmp_path: Path) -> None:
+def test_too_many_templates_are_refused(tmp_path: Path) -> None:
     for number in range(201):
         (tmp_path / f"t{number}.prompty").touch()
-    with pytest.raises(TemplateError, match="201 templates; at most 200"):
+    with pytest.raises(TemplateError, match="201 templates; the limit is 200"):
         load(tmp_path)
 
 
-def test_a_name_that_nobody_could_type_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TemplateError, match="small letters"):
+def test_an_invalid_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TemplateError, match="lower-case letters"):
         load(write(tmp_path, **{"My Template": DEFAULT}))
 
 
@@ -331,7 +335,7 @@ def test_a_pool_is_fine_tuning_data(tmp_path: Path) -> None:
     assert pools == {"mine": (pair, Example(user="a\u2028b", assistant="c", tags=("t",)))}
 
 
-def test_no_pools_are_no_mistake(tmp_path: Path) -> None:
+def test_pools_are_optional(tmp_path: Path) -> None:
     assert load_pools(tmp_path) == {}
 
 
@@ -339,16 +343,14 @@ def test_no_pools_are_no_mistake(tmp_path: Path) -> None:
     ("text", "line", "words"),
     [
         ("", 1, "empty"),
-        (f"{PAIR}\nnonsense", 2, "not a line of chat examples"),
+        (f"{PAIR}\nnonsense", 2, "not a valid chat example"),
         (f'{PAIR}\n{{"messages": []}}', 2, "one 'user' message and one 'assistant'"),
-        (PAIR.replace('"c"', '" "'), 1, "text on both sides"),
+        (PAIR.replace('"c"', '" "'), 1, "both messages of an example need text"),
         (PAIR.replace('"c"', '"c", "wieght": 1'), 1, "wieght"),
-        (f"{PAIR}\n" * 1001, 1001, "at most 1000"),
+        (f"{PAIR}\n" * 1001, 1001, "the limit is 1000"),
     ],
 )
-def test_a_mistake_in_a_pool_is_named_with_its_file_and_line(
-    tmp_path: Path, text: str, line: int, words: str
-) -> None:
+def test_an_error_in_a_pool_names_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     with pytest.raises(TemplateError) as raised:
         load_pools(pool(tmp_path, text))
     assert str(raised.value).startswith(f"{tmp_path}/pools/mine.jsonl:{line}: ")

@@ -1,4 +1,4 @@
-"""Publishing: what counts after it, who tries a trial, what is refused, and how it is taken back."""
+"""Publishing: active versions, trials, validation, roll back."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -36,7 +36,7 @@ PAIR = Example(user="one?", assistant="two")
 
 
 class Publishing:
-    """One process: its shelf and its publisher."""
+    """One process: its registry and its publisher."""
 
     def __init__(
         self,
@@ -97,13 +97,13 @@ async def watching(registry: TemplateRegistry) -> AsyncGenerator[None]:
 # ------------------------------------------------------------------ what counts
 
 
-async def test_the_files_count_until_something_is_published(editor: Publishing) -> None:
+async def test_files_are_active_until_something_is_published(editor: Publishing) -> None:
     await editor.registry.refresh()
     assert list(editor.registry.templates()) == list(FILES)
     assert editor.registry.templates(received()) is editor.registry.templates()
 
 
-async def test_a_publication_counts_over_its_file(editor: Publishing) -> None:
+async def test_a_publication_overrides_its_file(editor: Publishing) -> None:
     assert await editor.publish("answer", "I answer better.") == 1
     assert editor.system() == "I answer better."
     held = editor.registry.active("answer")
@@ -113,14 +113,14 @@ async def test_a_publication_counts_over_its_file(editor: Publishing) -> None:
     assert held.template.digest == held.version.digest != FILES[0].digest
 
 
-async def test_a_template_without_a_file_can_be_published_and_taken_back(editor: Publishing) -> None:
+async def test_a_published_template_needs_no_file(editor: Publishing) -> None:
     await editor.publish("new", "I am new.", "match: {commands: [new]}")
     assert [one.name for one in editor.registry.templates()] == ["answer", "go", "new"]
     await editor.back("new", 0)
     assert [one.name for one in editor.registry.templates()] == ["answer", "go"]
 
 
-async def test_another_process_that_listens_sees_it_soon(redis: Redis, editor: Publishing) -> None:
+async def test_other_processes_see_a_publication_soon(redis: Redis, editor: Publishing) -> None:
     other = Publishing(redis)
     async with watching(other.registry):
         await editor.publish("answer", "I answer better.")
@@ -128,14 +128,14 @@ async def test_another_process_that_listens_sees_it_soon(redis: Redis, editor: P
 
 
 class Deaf(Versions):
-    """Hears no nudge."""
+    """Receives no notifications."""
 
     async def wakeups(self) -> AsyncIterator[None]:
         await asyncio.Event().wait()
         yield
 
 
-async def test_a_lost_nudge_only_costs_time(
+async def test_a_lost_notification_only_costs_time(
     redis: Redis, editor: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "POLL_S", 0.01)
@@ -145,7 +145,7 @@ async def test_a_lost_nudge_only_costs_time(
         await until(lambda: other.templates()[0].system == "I answer better.")
 
 
-async def test_what_was_read_last_counts_while_redis_is_away(redis_url: str, editor: Publishing) -> None:
+async def test_the_last_state_serves_without_redis(redis_url: str, editor: Publishing) -> None:
     away = Redis("redis://127.0.0.1:1")
     registry = TemplateRegistry(FILES, {}, Versions(away))
     async with watching(registry):
@@ -154,14 +154,14 @@ async def test_what_was_read_last_counts_while_redis_is_away(redis_url: str, edi
     await away.close()
 
 
-async def test_a_lost_log_leaves_the_files(redis: Redis, editor: Publishing) -> None:
+async def test_a_lost_log_falls_back_to_files(redis: Redis, editor: Publishing) -> None:
     await editor.publish("answer", "I answer better.")
     await redis.call("DEL", keys.VERSIONS)
     await editor.registry.refresh()
     assert list(editor.registry.templates()) == list(FILES)
 
 
-async def test_files_that_overtake_a_version_win(
+async def test_a_clashing_file_overrides_a_publication(
     redis: Redis, editor: Publishing, caplog: pytest.LogCaptureFixture
 ) -> None:
     await editor.publish("new", "I am new.", "match: {commands: [new]}")
@@ -174,7 +174,7 @@ async def test_files_that_overtake_a_version_win(
     assert "'new' of commands is already claimed by rival.prompty" in caplog.text
 
 
-async def test_a_trial_that_the_files_have_overtaken_is_not_met(
+async def test_a_trial_clashing_with_a_file_is_inactive(
     redis: Redis, editor: Publishing, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial = Trial(percent=100)
@@ -187,7 +187,7 @@ async def test_a_trial_that_the_files_have_overtaken_is_not_met(
     assert "The trial of new can't be used" in caplog.text
 
 
-async def test_a_version_that_this_parley_can_t_read_does_not_count(
+async def test_an_unreadable_version_is_ignored(
     redis: Redis, editor: Publishing, caplog: pytest.LogCaptureFixture
 ) -> None:
     await editor.publish("go", "I go faster.", COMMAND)
@@ -207,7 +207,7 @@ async def test_a_version_that_this_parley_can_t_read_does_not_count(
     assert "Version 2 can't be read" in caplog.text
 
 
-async def test_a_broken_connection_is_listened_to_again(redis: Redis, editor: Publishing) -> None:
+async def test_a_broken_subscription_is_restored(redis: Redis, editor: Publishing) -> None:
     other = Publishing(redis)
     async with watching(other.registry):
         await editor.publish("answer", "First.")
@@ -220,14 +220,14 @@ async def test_a_broken_connection_is_listened_to_again(redis: Redis, editor: Pu
 # ------------------------------------------------------------------ trials
 
 
-async def test_a_trial_is_met_by_its_channels_only(editor: Publishing) -> None:
+async def test_a_trial_serves_only_its_channels(editor: Publishing) -> None:
     await editor.publish("answer", "I try.", trial=Trial(channels=("C1",)))
     assert editor.system() == "I answer."
     assert editor.system(conversation="test:1", channel="C2") == "I answer."
     assert editor.system(conversation="test:1", channel="C1") == "I try."
 
 
-async def test_a_share_of_conversations_tries_always_the_same_ones_and_a_larger_share_keeps_them(
+async def test_a_percentage_is_stable_and_grows(
     editor: Publishing,
 ) -> None:
     def trying() -> set[int]:
@@ -243,14 +243,14 @@ async def test_a_share_of_conversations_tries_always_the_same_ones_and_a_larger_
     assert len(trying()) == 300
 
 
-async def test_a_new_template_can_be_tried_before_anybody_else_has_it(editor: Publishing) -> None:
+async def test_a_new_template_can_start_as_a_trial(editor: Publishing) -> None:
     trial = Trial(channels=("C1",))
     await editor.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
     assert editor.system("new") == ""
     assert editor.system("new", "test:1", "C1") == "I am new."
 
 
-async def test_publishing_for_everybody_ends_the_trial(editor: Publishing) -> None:
+async def test_publishing_for_everyone_ends_the_trial(editor: Publishing) -> None:
     await editor.publish("answer", "I try.", trial=Trial(percent=100))
     assert editor.registry.active("answer").trial is not None
     await editor.publish("answer", "I answer better.")
@@ -258,22 +258,22 @@ async def test_publishing_for_everybody_ends_the_trial(editor: Publishing) -> No
     assert editor.system(conversation="test:1") == "I answer better."
 
 
-async def test_going_back_to_the_file_ends_a_trial_too(editor: Publishing) -> None:
+async def test_reverting_to_the_file_ends_the_trial(editor: Publishing) -> None:
     await editor.publish("answer", "I try.", trial=Trial(percent=100))
     await editor.back("answer", 0)
     assert editor.system(conversation="test:1") == "I answer."
 
 
 @pytest.mark.parametrize("trial", [Trial(), Trial(percent=101), Trial(percent=-1, channels=("C1",))])
-async def test_a_trial_that_nobody_could_meet_is_refused(editor: Publishing, trial: Trial) -> None:
-    with pytest.raises(NotAllowed, match="from 1 to 100"):
+async def test_a_trial_without_an_audience_is_refused(editor: Publishing, trial: Trial) -> None:
+    with pytest.raises(NotAllowed, match="of 1 to 100"):
         await editor.publish("answer", "I try.", trial=trial)
 
 
 # ------------------------------------------------------------------ taking back
 
 
-async def test_a_roll_back_is_a_new_version_that_equals_an_old_one(editor: Publishing) -> None:
+async def test_a_roll_back_is_a_new_version(editor: Publishing) -> None:
     await editor.publish("answer", "First.")
     await editor.publish("answer", "Second.")
     assert await editor.back("answer", 1) == 3
@@ -286,8 +286,10 @@ async def test_a_roll_back_is_a_new_version_that_equals_an_old_one(editor: Publi
     assert history[0].digest == FILES[0].digest
 
 
-@pytest.mark.parametrize(("number", "words"), [(7, "no version 7"), (2, "no version 2"), (0, "Nothing was")])
-async def test_what_is_not_there_can_t_be_gone_back_to(editor: Publishing, number: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "words"), [(7, "no version 7"), (2, "no version 2"), (0, "already uses its file")]
+)
+async def test_rolling_back_needs_an_existing_version(editor: Publishing, number: int, words: str) -> None:
     await editor.publish("answer", "First.")
     await editor.back("answer", 0)  # version 2 says only that the file counts
     with pytest.raises(NotAllowed, match=words):
@@ -300,17 +302,17 @@ async def test_what_is_not_there_can_t_be_gone_back_to(editor: Publishing, numbe
 @pytest.mark.parametrize(
     ("name", "published", "words"),
     [
-        ("answer", text("Hi {{nobody}}.", DEFAULT), "answer.prompty:5: {{nobody}} is an unknown hole"),
+        ("answer", text("Hi {{nobody}}.", DEFAULT), "answer.prompty:5: {{nobody}} is an unknown placeholder"),
         ("answer", text("Hi.", "mach: {}"), "did you mean 'match'?"),
-        ("answer", text("Hi."), "this is the default template, and has to stay it"),
+        ("answer", text("Hi."), "this is the default template and must keep"),
         ("new", text("Hi.", COMMAND), "new.prompty:2: 'go' of commands is already claimed by go.prompty"),
         ("new", text("Hi.", DEFAULT), "already claimed by answer.prompty"),
         ("new", text("Hi.", "pool: nowhere, shots: 1"), "the pool 'nowhere' is missing"),
-        ("Bad Name", text("Hi."), "small letters"),
+        ("Bad Name", text("Hi."), "lower-case letters"),
         ("new", text("Hi.", "tools: [hammer]"), "there is no tool 'hammer'"),
     ],
 )
-async def test_what_a_file_would_be_refused_for_is_refused(
+async def test_publications_are_validated_like_files(
     redis: Redis, name: str, published: str, words: str
 ) -> None:
     def check(template: Template) -> None:
@@ -324,39 +326,39 @@ async def test_what_a_file_would_be_refused_for_is_refused(
     assert (await Versions(redis).since(0))[0] == 0
 
 
-async def test_a_claim_of_something_that_is_only_tried_is_refused(editor: Publishing) -> None:
+async def test_a_clash_with_a_trial_is_refused(editor: Publishing) -> None:
     trial = Trial(channels=("C1",))
     await editor.publish("new", "I am new.", "match: {commands: [new]}", trial=trial)
     with pytest.raises(TemplateError, match="already claimed by new"):
         await editor.publish("other", "I too.", "match: {commands: [new]}")
 
 
-async def test_the_file_can_t_come_back_where_another_took_its_place(editor: Publishing) -> None:
+async def test_reverting_to_a_clashing_file_is_refused(editor: Publishing) -> None:
     await editor.publish("go", "I go by run.", "match: {commands: [run]}")
     await editor.publish("other", "I took it.", COMMAND)
     with pytest.raises(TemplateError, match="already claimed by other"):
         await editor.back("go", 0)
 
 
-async def test_two_authors_don_t_overwrite_each_other(redis: Redis, editor: Publishing) -> None:
+async def test_concurrent_authors_do_not_overwrite_each_other(redis: Redis, editor: Publishing) -> None:
     other = Publishing(redis)
     assert await editor.publish("answer", "First.", after=0) == 1
     with pytest.raises(NotAllowed, match="Ada published version 1"):
         await other.publish("answer", "Mine.", after=0)
     assert await other.publish("answer", "Mine.", after=1) == 2
     await editor.back("answer", 0)
-    with pytest.raises(NotAllowed, match="somebody took it back"):
+    with pytest.raises(NotAllowed, match="it was reverted to file"):
         await other.publish("answer", "Mine.", after=2)
 
 
-async def test_publications_of_many_processes_at_once_all_arrive(redis: Redis) -> None:
+async def test_concurrent_publications_all_arrive(redis: Redis) -> None:
     presses = [Publishing(redis) for _ in range(4)]
     await asyncio.gather(*(editor.publish(f"t{at}", "Hi.", "") for at, editor in enumerate(presses)))
     await presses[0].registry.refresh()
     assert {one.name for one in presses[0].registry.templates()} >= {"t0", "t1", "t2", "t3"}
 
 
-@pytest.mark.parametrize(("reason", "words"), [(" ", "say why"), ("x" * 501, "at most 500")])
+@pytest.mark.parametrize(("reason", "words"), [(" ", "Enter a reason"), ("x" * 501, "the limit is 500")])
 async def test_a_publication_has_a_reason(editor: Publishing, reason: str, words: str) -> None:
     with pytest.raises(NotAllowed, match=words):
         await editor.publisher.publish("answer", text("Hi.", DEFAULT), author="Ada", reason=reason)
@@ -381,7 +383,7 @@ async def test_a_pool_grows_and_shrinks(redis: Redis, editor: Publishing) -> Non
     assert other.registry.pools()["filed"] == (more,)
 
 
-async def test_a_pool_goes_back_to_what_it_was(editor: Publishing) -> None:
+async def test_a_pool_can_be_rolled_back(editor: Publishing) -> None:
     more = replace(PAIR, user="three?")
     await change(editor, "filed", (more,))
     await change(editor, "filed", (), (PAIR,))
@@ -395,24 +397,24 @@ async def test_a_pool_goes_back_to_what_it_was(editor: Publishing) -> None:
         await back("filed", 9, author="Bob", reason="worse")
 
 
-async def test_a_new_pool_can_be_asked_for_by_a_template(editor: Publishing) -> None:
+async def test_a_template_can_use_a_new_pool(editor: Publishing) -> None:
     await change(editor, "fresh", (PAIR,))
     await editor.publish("new", "I am new.", "pool: fresh, shots: 1")
     assert editor.system("new") == "I am new."
-    with pytest.raises(NotAllowed, match="the last one has to stay"):
+    with pytest.raises(NotAllowed, match="its last example can't be removed"):
         await change(editor, "fresh", (), (PAIR,))
 
 
 @pytest.mark.parametrize(
     ("pool", "added", "words"),
     [
-        ("filed", (PAIR,), "already"),
-        ("Not A Name", (PAIR,), "named with small letters"),
-        ("filed", (replace(PAIR, assistant=" "),), "both sides"),
+        ("filed", (PAIR,), "does not change"),
+        ("Not A Name", (PAIR,), "lower-case letters"),
+        ("filed", (replace(PAIR, assistant=" "),), "both a question and an answer"),
         ("filed", tuple(replace(PAIR, user=str(at)) for at in range(1000)), "would have 1001 examples"),
     ],
 )
-async def test_a_change_of_a_pool_that_can_t_be_is_refused(
+async def test_an_invalid_change_of_a_pool_is_refused(
     editor: Publishing, pool: str, added: tuple[Example, ...], words: str
 ) -> None:
     with pytest.raises(NotAllowed, match=words):

@@ -1,4 +1,4 @@
-"""Proposals: from a well-rated answer to an example that later questions are shown."""
+"""Proposals: from a well-rated answer to an example of a pool."""
 
 from datetime import timedelta
 
@@ -42,7 +42,7 @@ def review(redis: Redis, registry: TemplateRegistry) -> ProposalReview:
     return ProposalReview(Proposals(redis), registry, Publisher(registry, Versions(redis)))
 
 
-def test_a_turn_makes_an_example_of_its_question_and_its_answer() -> None:
+def test_a_turn_becomes_an_example() -> None:
     tools = replace(TURN, messages=(TURN.messages[0], say("assistant", "let me look"), TURN.messages[1]))
     for turn in (TURN, tools):
         assert propose(turn) == Example(user="How?", assistant="Like this.")
@@ -51,18 +51,18 @@ def test_a_turn_makes_an_example_of_its_question_and_its_answer() -> None:
 @pytest.mark.parametrize(
     ("turn", "words"),
     [
-        (replace(TURN, outcome="refused"), "given in full"),
-        (replace(TURN, messages=()), "given in full"),
-        (replace(TURN, messages=(say("user", " "), TURN.messages[1])), "words on both sides"),
+        (replace(TURN, outcome="refused"), "complete answer"),
+        (replace(TURN, messages=()), "complete answer"),
+        (replace(TURN, messages=(say("user", " "), TURN.messages[1])), "both a question and an answer"),
         (
             replace(
                 TURN, messages=(TURN.messages[0], Message(role="assistant", parts=(Image(mime="image/png"),)))
             ),
-            "no pictures",
+            "Messages with images",
         ),
     ],
 )
-def test_a_turn_that_makes_no_example_is_refused_in_words(turn: Turn, words: str) -> None:
+def test_an_unsuitable_turn_is_refused(turn: Turn, words: str) -> None:
     with pytest.raises(NotAllowed, match=words):
         propose(turn)
 
@@ -79,14 +79,14 @@ async def test_an_accepted_proposal_is_published_into_its_pool(
     assert await review.all("proposed") == []
 
 
-async def test_the_reviewer_may_word_it_better(review: ProposalReview, registry: TemplateRegistry) -> None:
+async def test_the_reviewer_may_edit_a_proposal(review: ProposalReview, registry: TemplateRegistry) -> None:
     proposal = await review.propose(TURN, "support", author="Ada")
     better = Example(user="How?", assistant="Exactly like this.", tags=("how",))
     assert (await review.accept(proposal.id, reviewer="Bob", example=better)).example == better
     assert registry.pools()["support"] == (FIRST, better)
 
 
-async def test_a_rejected_proposal_changes_nothing_and_is_not_proposed_again(
+async def test_a_rejected_proposal_does_not_return(
     review: ProposalReview, registry: TemplateRegistry
 ) -> None:
     proposal = await review.propose(TURN, "support", author="Ada")
@@ -94,11 +94,11 @@ async def test_a_rejected_proposal_changes_nothing_and_is_not_proposed_again(
     again = await review.propose(TURN, "support", author="Ada")
     assert (again.state, again.reason) == ("rejected", "too short")
     assert registry.pools()["support"] == (FIRST,)
-    with pytest.raises(NotAllowed, match="Bob has rejected that already"):
+    with pytest.raises(NotAllowed, match="Bob has already rejected this proposal"):
         await review.accept(proposal.id, reviewer="Ada")
 
 
-async def test_a_review_that_went_down_half_way_can_be_done_again(
+async def test_an_interrupted_review_can_be_repeated(
     redis: Redis, review: ProposalReview, registry: TemplateRegistry
 ) -> None:
     proposal = await review.propose(TURN, "support", author="Ada")
@@ -108,14 +108,14 @@ async def test_a_review_that_went_down_half_way_can_be_done_again(
     assert len(await publisher.pool_history("support")) == 1
 
 
-async def test_what_can_t_be_proposed_is_refused_in_words(review: ProposalReview) -> None:
-    with pytest.raises(NotAllowed, match=r"no pool “nowhere”\. There are: support"):
+async def test_an_invalid_proposal_is_refused(review: ProposalReview) -> None:
+    with pytest.raises(NotAllowed, match=r"no pool “nowhere”\. Available: support"):
         await review.propose(TURN, "nowhere", author="Ada")
-    with pytest.raises(NotAllowed, match="no longer kept"):
+    with pytest.raises(NotAllowed, match="no longer exists"):
         await review.accept("nothing", reviewer="Bob")
 
 
-async def test_old_proposals_go(redis: Redis, review: ProposalReview) -> None:
+async def test_old_proposals_expire(redis: Redis, review: ProposalReview) -> None:
     proposals = Proposals(redis)
     proposal = await review.propose(TURN, "support", author="Ada")
     await proposals.put(replace(proposal, at=now() - timedelta(seconds=keys.PROPOSAL_S + 1)))
@@ -123,7 +123,7 @@ async def test_old_proposals_go(redis: Redis, review: ProposalReview) -> None:
     assert await proposals.get(proposal.id) is None
 
 
-async def test_what_waits_of_a_person_s_words_can_be_forgotten(redis: Redis, review: ProposalReview) -> None:
+async def test_proposals_of_a_person_can_be_deleted(redis: Redis, review: ProposalReview) -> None:
     await review.propose(TURN, "support", author="Bob")
     await review.propose(replace(TURN, id="t2", received=received("Hm?", user=BOB)), "support", author="Bob")
     assert await Publications(redis).forget_examples(lambda one: one.asker.is_same(ADA)) == 1

@@ -1,4 +1,4 @@
-"""Tools: what packages bring along, what the model may call, what it is told."""
+"""Tools: discovery in packages, schemas, calls and their results."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ Package = Callable[..., Path]
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
-    """Installs a package with tools as pip does: a module, and metadata with its entry points."""
+    """Installs a package with tools as pip does: a module, and metadata with entry points."""
 
     def install(source: str, entries: str = "hours = acme_tools:hours", name: str = "acme_tools") -> Path:
         site = tmp_path / name
@@ -60,9 +60,7 @@ def call(name: str, **arguments: object) -> ToolCall:
 # ------------------------------------------------------------------ packages
 
 
-async def test_a_package_s_tool_is_found_listed_and_called_by_a_model_whose_template_names_it(
-    package: Package, bench: Bench
-) -> None:
+async def test_a_package_brings_a_tool(package: Package, bench: Bench) -> None:
     package(GOOD)
     assert registry.check().words == "draw: built in; hours: When an office is open."
     bench.tools = registry.installed()
@@ -100,27 +98,25 @@ def test_parley_check_lists_the_tools_of_packages(package: Package, tmp_path: Pa
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("def hours(place: str) -> str: 'x'", "it is no async function"),
+        ("def hours(place: str) -> str: 'x'", "it is not an async function"),
         ("async def hours(place) -> str: 'x'", "its parameter place has no type"),
         ("async def hours(place: str) -> str: return ''", "it has no docstring"),
-        ("async def hours(*places: str) -> str: 'x'", "its parameter places can't be given by name"),
+        ("async def hours(*places: str) -> str: 'x'", "its parameter places can't be passed by name"),
         ("import nothing_like_this", "No module named 'nothing_like_this'"),
         ("def other(): ...", "has no attribute 'hours'"),
     ],
 )
-def test_a_tool_that_can_not_be_used_stops_the_start_in_words(
-    package: Package, source: str, why: str
-) -> None:
+def test_an_invalid_tool_stops_startup(package: Package, source: str, why: str) -> None:
     package(source)
     with pytest.raises(ConfigError, match=rf"The tool hours \(acme_tools:hours\) can't be used: .*{why}"):
         registry.installed()
 
 
 @pytest.mark.parametrize("name", ["draw", "hours"])
-def test_two_tools_of_one_name_stop_the_start(package: Package, name: str) -> None:
+def test_two_tools_of_one_name_stop_startup(package: Package, name: str) -> None:
     package(GOOD)
     package(GOOD, f"{name} = other_tools:hours", "other_tools")
-    with pytest.raises(ConfigError, match="another tool of that name"):
+    with pytest.raises(ConfigError, match="another tool with that name"):
         registry.installed()
 
 
@@ -171,7 +167,7 @@ async def long() -> str:
     return "x" * 30_000
 
 
-def test_the_model_is_told_types_bounds_and_what_they_mean() -> None:
+def test_the_schema_has_types_bounds_and_descriptions() -> None:
     schema = Tool(find).spec.schema
     assert schema["properties"]["count"] == {
         "type": "integer",
@@ -188,16 +184,16 @@ def test_the_model_is_told_types_bounds_and_what_they_mean() -> None:
     ("tool", "arguments", "text", "failed"),
     [
         (find, {"place": {"city": "Bern"}, "count": 2}, '["Bern","Bern"]', False),
-        (find, {"place": {"city": "Bern"}, "count": 9}, "These arguments do not fit", True),
-        (find, {"place": {"city": "Bern"}, "colour": 1}, "These arguments do not fit", True),
-        (find, {}, "These arguments do not fit", True),
+        (find, {"place": {"city": "Bern"}, "count": 9}, "Invalid arguments", True),
+        (find, {"place": {"city": "Bern"}, "colour": 1}, "Invalid arguments", True),
+        (find, {}, "Invalid arguments", True),
         (boom, {}, "The tool failed.", True),
         (closed, {}, "There is no office in Basel.", True),
-        (never, {}, "No answer within 0 s.", True),
-        (long, {}, "[10000 more characters are left out]", False),
+        (never, {}, "No result within 0 s.", True),
+        (long, {}, "[10000 more characters were left out]", False),
     ],
 )
-async def test_the_model_is_told_what_came_of_a_call(
+async def test_the_model_gets_the_result_of_a_call(
     tool: Any, arguments: dict[str, object], text: str, failed: bool
 ) -> None:
     result = await Tool(tool, timeout_s=0.05).run(call("x", **arguments))
@@ -206,7 +202,7 @@ async def test_the_model_is_told_what_came_of_a_call(
     assert "secret" not in result.text
 
 
-async def test_calls_run_side_by_side_and_one_that_is_not_there_is_told() -> None:
+async def test_calls_run_concurrently_and_unknown_ones_fail() -> None:
     met = asyncio.Barrier(2)
 
     async def meet() -> str:
@@ -219,7 +215,7 @@ async def test_calls_run_side_by_side_and_one_that_is_not_there_is_told() -> Non
     assert [one.text for one in results] == ["met", "There is no tool 'gone'.", "met"]
 
 
-async def test_after_five_rounds_the_model_has_to_answer(bench: Bench) -> None:
+async def test_after_five_rounds_the_model_must_answer(bench: Bench) -> None:
     def script(prompt: Prompt) -> list[Delta | Exception]:
         if prompt.tools:
             return [Delta(call=call("dice", sides=6)), *words(finish="tool_calls")]
@@ -232,14 +228,14 @@ async def test_after_five_rounds_the_model_has_to_answer(bench: Bench) -> None:
 
 
 def rolling(prompt: Prompt) -> list[Delta | Exception]:
-    """Says something, rolls a die, and says what it showed."""
+    """Writes text, calls the tool `dice`, and quotes the result."""
     last = prompt.messages[-1].parts[0]
     if isinstance(last, ToolResult):
         return words(f"It shows {last.text}.")
     return [Delta(text="Let me roll it. "), Delta(call=call("dice", sides=6)), *words(finish="tool_calls")]
 
 
-async def test_each_round_is_reserved_for_with_what_the_tools_said(bench: Bench) -> None:
+async def test_each_round_is_reserved_with_tool_results(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.025/day")  # each call may take $0.01
     bench.model.script = rolling
     (turn,) = await bench.answer(received("roll a die"))
@@ -248,7 +244,7 @@ async def test_each_round_is_reserved_for_with_what_the_tools_said(bench: Bench)
     assert turn.reply.text.startswith("Let me roll it. It shows 6 of 6.")
 
 
-async def test_where_the_budget_ends_between_rounds_what_there_is_is_the_answer(bench: Bench) -> None:
+async def test_a_budget_spent_between_rounds_ends_the_answer(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.015/day")
     bench.model.script = rolling
     (turn,) = await bench.answer(received("roll a die"))
@@ -257,7 +253,7 @@ async def test_where_the_budget_ends_between_rounds_what_there_is_is_the_answer(
     assert turn.reply.text.startswith("Let me roll it.\n\n_Your budget for today")
 
 
-async def test_where_there_is_nothing_yet_the_refusal_is_the_answer(bench: Bench) -> None:
+async def test_without_any_text_the_refusal_is_the_answer(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $0.015/day")
     bench.model.script = lambda prompt: rolling(prompt)[1:]
     (turn,) = await bench.answer(received("roll a die"))

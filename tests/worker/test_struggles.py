@@ -119,7 +119,7 @@ async def test_a_stream_that_breaks_is_gone_on_with_once_and_what_it_cost_is_est
     assert broken.output_tokens > 0
     assert (broken.usd or 0) > 0
     await bench.answer(received("/sent", event="s"))
-    assert "Asked too: `a`: about" in bench.room.texts[-1]
+    assert "Also called: `a`: about" in bench.room.texts[-1]
 
 
 @pytest.mark.usefixtures("gateway")
@@ -132,7 +132,7 @@ async def test_a_stream_that_breaks_twice_keeps_what_was_shown_and_says_so(
     (turn,) = await bench.answer(received("count"))
     (text,) = bench.room.texts
     assert text.startswith("one two")
-    assert "The answer broke off here" in text
+    assert "The answer is incomplete" in text
     assert turn.outcome == "failed"
     assert [one.estimated for one in turn.usage] == [True, True]
 
@@ -158,7 +158,7 @@ async def test_what_the_api_finds_too_long_is_made_smaller_once(bench: Bench, az
     first, second = list(azure.journal)[before:]
     assert len(second.body["messages"]) < len(first.body["messages"])
     assert bench.room.texts[-1].startswith("You said: And now?")
-    assert "I saw less of it than usual" in bench.room.texts[-1]
+    assert "it read less of it than usual" in bench.room.texts[-1]
 
 
 @pytest.mark.usefixtures("gateway")

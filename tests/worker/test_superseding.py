@@ -44,7 +44,7 @@ async def test_field_note_03_the_same_person_s_next_message_supersedes_their_ans
         await bench.accept(second)
         assert await bench.inbox.supersede(second)
         await bench.until(bench.idle)
-    assert bench.room.texts == ["Once upon\n\n_Stopped here: you wrote again._", "the next answer"]
+    assert bench.room.texts == ["Once upon\n\n_Stopped: you sent a new message._", "the next answer"]
     assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "Once upon", "second"]
 
 
@@ -76,7 +76,7 @@ async def test_field_note_11_a_question_that_is_deleted_while_it_is_answered_is_
         await bench.accept(gone)
         assert await bench.inbox.supersede(gone)
         await bench.until(bench.idle)
-    assert bench.room.texts == ["Once upon\n\n_Stopped here: you deleted your question._"]
+    assert bench.room.texts == ["Once upon\n\n_Stopped: you deleted your question._"]
     assert await bench.turns.turns(ROOM) == ()
 
 
@@ -89,7 +89,7 @@ async def test_an_answer_is_stopped_by_whoever_asked_or_has_leave(bench: Bench) 
         assert await bench.inbox.stop(wish) == "ignored"
         assert await bench.inbox.stop(wish, leave=True) == "accepted"
         await bench.until(bench.idle)
-    assert bench.room.texts == ["Once upon\n\n_Stopped, as you asked._"]
+    assert bench.room.texts == ["Once upon\n\n_Stopped at your request._"]
 
 
 async def test_an_answer_that_was_to_stop_is_not_written_by_the_next_worker_either(bench: Bench) -> None:
@@ -102,7 +102,7 @@ async def test_an_answer_that_was_to_stop_is_not_written_by_the_next_worker_eith
     assert await bench.inbox.stop(stopped()) == "duplicate"
     async with bench.working():
         await bench.until(bench.idle)
-    assert bench.room.texts[-2:] == ["_Stopped, as you asked._", "the next answer"]
+    assert bench.room.texts[-2:] == ["_Stopped at your request._", "the next answer"]
 
 
 async def test_a_question_without_any_answer_yet_is_still_seen_by_the_next(bench: Bench) -> None:
@@ -143,7 +143,7 @@ async def test_field_note_03_what_the_same_person_still_waits_for_is_answered_wi
     assert [turn.outcome for turn in turns] == ["answered", "answered", "refused", "answered", "answered"]
     stopped, mine, _, third = bench.room.texts
     assert (stopped, mine, third) == (
-        "Once upon\n\n_Stopped here: you wrote again._",
+        "Once upon\n\n_Stopped: you sent a new message._",
         "the next answer",
         "the next answer",
     )

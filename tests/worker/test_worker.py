@@ -256,7 +256,7 @@ async def test_a_stream_that_breaks_keeps_what_was_read_and_says_so(bench: Bench
     bench.model.script = lambda prompt: [Delta(text="Once upon"), ModelUnavailable("cut")]
     (turn,) = await bench.answer(received())
     assert turn.outcome == "failed"
-    assert bench.room.texts[0].startswith("Once upon\n\n_The answer broke off here")
+    assert bench.room.texts[0].startswith("Once upon\n\n_The answer is incomplete")
     assert turn.messages[-1].text == "Once upon"
 
 
@@ -319,7 +319,7 @@ async def test_a_wish_to_stop_ends_the_answer_with_what_was_written(bench: Bench
         await waiting.wait()
         await bench.accept(stopped(ROOM))
         await bench.until(bench.idle)
-    assert bench.room.texts == ["Once upon a time\n\n_Stopped, as you asked._"]
+    assert bench.room.texts == ["Once upon a time\n\n_Stopped at your request._"]
 
 
 async def test_field_note_22_a_person_who_stops_on_the_platform_stops_the_model(bench: Bench) -> None:
@@ -380,8 +380,8 @@ async def test_field_note_29_a_long_conversation_loses_its_oldest_turns_and_says
     messages = [prompt for prompt in bench.model.prompts if prompt.tools][-1].messages
     assert messages[0].text == "You help Ada."
     assert messages[1].text == "ping", "field note 28: examples are never what gets cut"
-    assert "no longer shown" in messages[3].text
-    told = [turn for turn in turns if "I see only a summary" in turn.reply.text]
+    assert "no longer included" in messages[3].text
+    told = [turn for turn in turns if "gets a summary" in turn.reply.text]
     assert 0 < len(told) < 8, "it is said when it happens, and not again with every answer"
 
 

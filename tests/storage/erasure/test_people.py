@@ -458,7 +458,7 @@ async def test_field_fault_94_an_answer_that_is_being_written_is_stopped_and_not
         await bench.personal_data.forget(ADA)
         await bench.until(bench.idle)
     assert await traces(bench.redis, text, bench.secret) == set()
-    assert "you had everything about you deleted" in bench.room.texts[0]
+    assert "you deleted your data" in bench.room.texts[0]
 
 
 async def test_field_fault_94_what_a_process_left_another_finishes(

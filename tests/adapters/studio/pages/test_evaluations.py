@@ -55,9 +55,9 @@ async def test_what_failed_stands_first_with_the_reason(page: Page, whole: Whole
         )
 
     archive = RunStore(whole.services.settings.parley_data_dir / "evaluations")
-    archive.keep(Run(at=now(), files=("mine.yaml",), results=(result("mine:b"), result("mine:a"))))
+    archive.save(Run(at=now(), files=("mine.yaml",), results=(result("mine:b"), result("mine:a"))))
     last = Run(at=now(), files=("mine.yaml",), results=(result("mine:a"), result("mine:b", "does not sing")))
-    archive.keep(last)
+    archive.save(last)
     await page.goto(f"{whole.url}/studio/evaluations")
     await expect(page.get_by_role("row", name="mine 1/2 1 broken")).to_be_visible()
     await page.goto(f"{whole.url}/studio/evaluations/{last.id}")
@@ -113,6 +113,6 @@ async def test_one_run_at_a_time_and_not_too_large(
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     monkeypatch.setattr(runner, "MOST_ANSWERS", 1)
-    with pytest.raises(BotError, match="These are 3 answers; at most 1"):
+    with pytest.raises(BotError, match="This run would have 3 answers; the limit is 1"):
         await one.run(["translate.yaml"], "", author="Ada", done=done)
     assert await one.reports() == []

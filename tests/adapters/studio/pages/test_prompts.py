@@ -129,7 +129,7 @@ async def test_a_file_that_needs_what_is_not_here_is_refused_in_words(
     await asyncio.to_thread(file.write_text, "---\nmetadata: {parley: {pool: gone, shots: 1}}\n---\nHi.\n")
     await open_playground(page, whole)
     await page.locator("#file").set_input_files(file)
-    await expect(page.locator("#banner")).to_contain_text("the pool “gone”, which is not here")
+    await expect(page.locator("#banner")).to_contain_text("the pool “gone”, which does not exist here")
     complaints.clear()
 
 
