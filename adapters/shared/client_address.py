@@ -31,12 +31,12 @@ class TrustedProxies:
     def __init__(self, networks: Iterable[str]) -> None:
         """`networks` are addresses or networks in CIDR notation. Raises ConfigError."""
         self._networks: list[IPv4Network | IPv6Network] = []
-        for one in sorted(networks):
+        for network in sorted(networks):
             try:
-                self._networks.append(ip_network(one, strict=False))
+                self._networks.append(ip_network(network, strict=False))
             except ValueError:
                 raise ConfigError(
-                    f"PARLEY_TRUSTED_PROXIES: {one} is no IP address, and no network such as 10.1.0.0/16."
+                    f"PARLEY_TRUSTED_PROXIES: {network} is no IP address, and no network such as 10.1.0.0/16."
                 ) from None
 
     def __contains__(self, address: str) -> bool:
@@ -51,7 +51,7 @@ class TrustedProxies:
         `forwarded` are the values of X-Forwarded-For, in their order. Where an entry can't be read, the proxy
         that passed it on counts as the client.
         """
-        hops = [one.strip() for value in forwarded for one in value.split(",")][-_MAX_HOPS:]
+        hops = [item.strip() for value in forwarded for item in value.split(",")][-_MAX_HOPS:]
         found = peer
         while found in self and hops:
             ip = _read(_without_port(hops.pop()))

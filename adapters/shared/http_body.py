@@ -102,10 +102,10 @@ def without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return valid_text(value)
     if isinstance(value, list):
-        return [without_surrogates(one) for one in cast("list[Any]", value)]
+        return [without_surrogates(item) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value).items()
-        return {valid_text(name): without_surrogates(one) for name, one in items}
+        return {valid_text(name): without_surrogates(item) for name, item in items}
     return value
 
 
@@ -146,7 +146,7 @@ def _number(digits: str) -> float | None:
 def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for one in level for inner in _containers(one)]
+        level = [inner for item in level for inner in _containers(item)]
         if not level:
             return
     raise Malformed("nested too deeply")
@@ -156,4 +156,4 @@ def _containers(value: Any) -> list[Any]:
     if isinstance(value, dict):
         value = list(cast("dict[str, Any]", value).values())
     inside = cast("list[Any]", value) if isinstance(value, list) else []
-    return [one for one in inside if isinstance(one, dict | list)]
+    return [item for item in inside if isinstance(item, dict | list)]

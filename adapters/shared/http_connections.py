@@ -186,7 +186,7 @@ class ConnectionPool:
         client = network_of(address)
         limited = not is_loopback(address) and address not in self._proxies
         if limited and self._by_client[client] >= self.most_of_one:
-            theirs = [one for one in self._connections if one.client == client]
+            theirs = [connection for connection in self._connections if connection.client == client]
             if not self._make_room(theirs, 1):
                 return None
         if len(self) >= self.most and not self._make_room(self._connections, max(1, self.most // 32)):
@@ -218,14 +218,16 @@ class ConnectionPool:
         now_s = time.monotonic()
 
         def order(one: HttpConnection) -> tuple[int, int, float]:
-            rank, age_s = one.order(now_s)
-            return rank, self._by_client[one.client], age_s
+            rank, age_s = connection.order(now_s)
+            return rank, self._by_client[connection.client], age_s
 
-        waiting = [one for one in among if one.waits_for_client() and not one.closing]
+        waiting = [
+            connection for connection in among if connection.waits_for_client() and not connection.closing
+        ]
         chosen = sorted(waiting, key=order, reverse=True)[:count]
-        for one in chosen:
-            one.drop("too many connections")
-            self.remove(one)
+        for connection in chosen:
+            connection.drop("too many connections")
+            self.remove(connection)
         if chosen and now_s - self._reported_s > _REPORT_S:
             self._reported_s = now_s
             log.warning(
@@ -236,14 +238,14 @@ class ConnectionPool:
     def close_overdue(self) -> None:
         """Close the connections whose clients take too long."""
         now_s = time.monotonic()
-        for one in [*self._connections]:
-            match one.overdue(now_s):
+        for connection in [*self._connections]:
+            match connection.overdue(now_s):
                 case "":
                     pass
                 case "reading":
-                    one.drop("reading took too long")
+                    connection.drop("reading took too long")
                 case what:
-                    one.refuse(b"408 Request Timeout", f"{what} took too long")
+                    connection.refuse(b"408 Request Timeout", f"{what} took too long")
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:

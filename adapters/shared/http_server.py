@@ -76,8 +76,8 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
             with suppress(_NoSuchFamily):
                 bound.append(_listen(family, kind, protocol, address))
     except OSError:
-        for one in bound:
-            one.close()
+        for item in bound:
+            item.close()
         raise
     if not bound:
         raise OSError(errno.EADDRNOTAVAIL, "the host has no address here")
@@ -90,20 +90,20 @@ class _NoSuchFamily(Exception):
 
 def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
     try:
-        one = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise _NoSuchFamily from error
     try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind(address)
-        one.listen(_BACKLOG)
-        one.setblocking(False)
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
     except OSError:
-        one.close()
+        listener.close()
         raise
-    return one
+    return listener
 
 
 class _Listener:

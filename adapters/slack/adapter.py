@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -42,6 +42,16 @@ STATUS_AFTER_S = 0.4
 STATUS = "is thinking…"
 
 
+class SlackCredentials(NamedTuple):
+    """The tokens of one workspace, or the client id and secret of an app that many workspaces install."""
+
+    bot_token: SecretStr | None = None
+    signing_secret: SecretStr | None = None
+    app_token: SecretStr | None = None
+    client_id: str = ""
+    client_secret: SecretStr | None = None
+
+
 class SlackAdapter:
     """Answers in the workspace of a bot token, or in every workspace that installs the app (`client_id`).
 
@@ -53,23 +63,18 @@ class SlackAdapter:
 
     def __init__(
         self,
-        bot_token: SecretStr | None,
-        signing_secret: SecretStr | None,
-        app_token: SecretStr | None = None,
+        credentials: SlackCredentials,
         api_url: str = SLACK_API_URL,
         *,
-        client_id: str = "",
-        client_secret: SecretStr | None = None,
         limiter: Limiter | None = None,
         self_service: SelfService | None = None,
         secrets: Secrets | None = None,
     ) -> None:
-        if signing_secret is None and app_token is None:
+        if credentials.signing_secret is None and credentials.app_token is None:
             raise ConfigError("Set SLACK_SIGNING_SECRET (events by HTTP) or SLACK_APP_TOKEN (Socket Mode).")
-        if bot_token is None and (client_secret is None or secrets is None):
+        if credentials.bot_token is None and (credentials.client_secret is None or secrets is None):
             raise ConfigError("Set SLACK_BOT_TOKEN, or SLACK_CLIENT_ID and SLACK_CLIENT_SECRET.")
-        self._bot_token, self._signing_secret, self._app_token = bot_token, signing_secret, app_token
-        self._api_url, self._client_id, self._client_secret = api_url, client_id, client_secret
+        self._credentials, self._api_url = credentials, api_url
         self._limiter, self._self_service, self._secrets = limiter, self_service, secrets
         self._streams = NativeStreams(secrets)
         self._answers: OrderedDict[str, SlackAnswer | CommandAnswer] = OrderedDict()
@@ -79,17 +84,18 @@ class SlackAdapter:
 
     async def __aenter__(self) -> Self:
         self._session = new_session()
-        self._api = WebApi(self._session, self._bot_token or SecretStr(""), self._api_url)
+        self._api = WebApi(self._session, self._credentials.bot_token or SecretStr(""), self._api_url)
         self._workspaces = Workspaces(
-            self._session, self._api_url, self._bot_token, self._installations(), self._limiter
+            self._session, self._api_url, self._credentials.bot_token, self._installations(), self._limiter
         )
         self._home_and_modals = HomeAndModals(self._self_service, self._later)
         return self
 
     def _installations(self) -> Installations | None:
-        if self._bot_token is not None or self._client_secret is None or self._secrets is None:
+        app = self._credentials
+        if app.bot_token is not None or app.client_secret is None or self._secrets is None:
             return None
-        return Installations(self._secrets, self._limiter, self._api, self._client_id, self._client_secret)
+        return Installations(self._secrets, self._limiter, self._api, app.client_id, app.client_secret)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -110,9 +116,9 @@ class SlackAdapter:
         """POST /slack/events, unless only Socket Mode is used, and the pages that install the app."""
         self._later(self._warm_up())
         found: list[web.AbstractRouteDef] = []
-        if self._signing_secret is not None:
-            app = bolt_app(self._bot_token, self._dispatcher(accept).receive)
-            found.append(web.post(PATH, EventRoute(app, self._signing_secret).handle))
+        if self._credentials.signing_secret is not None:
+            app = bolt_app(self._credentials.bot_token, self._dispatcher(accept).receive)
+            found.append(web.post(PATH, EventRoute(app, self._credentials.signing_secret).handle))
         if self._secrets is not None and (installations := self._workspaces.installations) is not None:
             pages = InstallPages(installations, self._secrets, self._api_url)
             found += [web.get(INSTALL_PATH, pages.install), web.get(REDIRECT_PATH, pages.redirect)]
@@ -120,9 +126,9 @@ class SlackAdapter:
 
     async def listen(self, accept: Accept) -> None:
         """Receive events by Socket Mode until cancelled, if there is an app token."""
-        if self._app_token is not None:
-            app = bolt_app(self._bot_token, self._dispatcher(accept).receive)
-            await listen(app, self._app_token, self._api_url)
+        if self._credentials.app_token is not None:
+            app = bolt_app(self._credentials.bot_token, self._dispatcher(accept).receive)
+            await listen(app, self._credentials.app_token, self._api_url)
 
     def _dispatcher(self, accept: Accept) -> Dispatcher:
         return Dispatcher(accept, self._workspaces, self._home_and_modals, self._later)
@@ -217,8 +223,8 @@ class SlackAdapter:
         """Check credentials and scopes."""
         installations = self._workspaces.installations
         if installations is not None:
-            return await inspect_many(installations, self._api, self._app_token)
-        return await inspect(self._api, self._app_token)
+            return await inspect_many(installations, self._api, self._credentials.app_token)
+        return await inspect(self._api, self._credentials.app_token)
 
     # -------------------------------------------------------------- answers in progress
 

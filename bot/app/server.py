@@ -49,16 +49,18 @@ def find_adapters(services: Services) -> list[Adapter]:
     settings = services.settings
     found: list[Adapter] = []
     if settings.slack:
-        from adapters.slack import SlackAdapter
+        from adapters.slack import SlackAdapter, SlackCredentials
 
         found.append(
             SlackAdapter(
-                bot_token=settings.slack_bot_token,
-                signing_secret=settings.slack_signing_secret,
-                app_token=settings.slack_app_token,
-                api_url=settings.slack_api_url,
-                client_id=settings.slack_client_id or "",
-                client_secret=settings.slack_client_secret,
+                SlackCredentials(
+                    bot_token=settings.slack_bot_token,
+                    signing_secret=settings.slack_signing_secret,
+                    app_token=settings.slack_app_token,
+                    client_id=settings.slack_client_id or "",
+                    client_secret=settings.slack_client_secret,
+                ),
+                settings.slack_api_url,
                 limiter=services.limiter if settings.slack_is_limited else None,
                 self_service=services.preferences,
                 secrets=services.secret_store,
@@ -74,16 +76,20 @@ def find_adapters(services: Services) -> list[Adapter]:
 
 
 def _teams(services: Services) -> Adapter:
-    from adapters.teams import Cloud, TeamsAdapter
+    from adapters.teams import Cloud, Credentials, TeamsAdapter
 
     settings = services.settings
+    credentials = None
+    if settings.parley_teams_auth == "on":
+        credentials = Credentials.checked(
+            settings.microsoft_app_id or "",
+            settings.microsoft_app_password,
+            settings.microsoft_app_type,
+            settings.microsoft_app_tenant_id,
+            settings.microsoft_app_certificate_path,
+        )
     return TeamsAdapter(
-        app_id=settings.microsoft_app_id or "",
-        app_password=settings.microsoft_app_password,
-        app_type=settings.microsoft_app_type,
-        tenant_id=settings.microsoft_app_tenant_id,
-        authenticate=settings.parley_teams_auth == "on",
-        certificate_path=settings.microsoft_app_certificate_path,
+        credentials,
         tenants=settings.teams_tenants,
         sensitivity=settings.parley_teams_sensitivity,
         self_service=services.preferences,

@@ -87,7 +87,9 @@ class Limits:
             f"{scope}: {', '.join(map(str, limits)) or 'unlimited'}" for scope, limits in self._all()
         )
         findings = [CheckResult(level="ok", subject="limits", words=words or "none are set")]
-        unknown = list(dict.fromkeys(one.name for one in deployments if not _priced(one)))
+        unknown = list(
+            dict.fromkeys(deployment.name for deployment in deployments if not _priced(deployment))
+        )
         if unknown and any(limit.measure == "dollars" for limit in self.every):
             words = (
                 f"PARLEY_LIMITS counts dollars, but nobody knows the price of {', '.join(unknown)}: what "

@@ -14,7 +14,7 @@ AFTERNOON = datetime(2026, 12, 30, 20, 40, tzinfo=UTC)
 
 
 def explained(limits: Limits, person: str = "ada", channel: str = "") -> list[str]:
-    return [f"{one.scope}: {one}" for one in limits.of(person=person, channel=channel, tenant="acme")]
+    return [f"{item.scope}: {item}" for item in limits.of(person=person, channel=channel, tenant="acme")]
 
 
 def test_scopes_amounts_and_periods_are_read_as_they_are_written() -> None:
@@ -131,8 +131,8 @@ def test_a_budget_in_dollars_that_sees_no_price_is_warned_of() -> None:
         )
 
     odd, known = named("odd", Prices()), named("known", Prices(input_usd=1, cached_usd=1, output_usd=1))
-    assert [one.level for one in read("person: 9k tokens/day").check([odd])] == ["ok"]
-    assert [one.level for one in read("person: $1/day").check([known])] == ["ok"]
+    assert [item.level for item in read("person: 9k tokens/day").check([odd])] == ["ok"]
+    assert [item.level for item in read("person: $1/day").check([known])] == ["ok"]
     stated, risk = read("person: $1/day").check([odd, known, odd])
     assert stated.words == "person: $1.00 a day"
     assert (risk.level, risk.subject) == ("warning", "limits")

@@ -97,7 +97,7 @@ class Bench:
         return TokenBudget(context_tokens=self.context_tokens, output_tokens=100)
 
     def comparable_deployments(self) -> tuple[str, ...]:
-        return tuple(one.name for one in self.deployments)
+        return tuple(deployment.name for deployment in self.deployments)
 
     @property
     def preferences(self) -> Preferences:
@@ -184,7 +184,7 @@ class Bench:
 
     async def idle(self) -> bool:
         due = await self.inbox.due()
-        return all(one < 0 for one in due)
+        return all(item < 0 for item in due)
 
     async def answer(self, *events: Event) -> tuple[Turn, ...]:
         """Accept these, let a worker answer all of them, and return the turns."""

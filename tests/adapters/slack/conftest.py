@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from bot.domain.adapter import Receipt
 from bot.domain.events import Event, MessageReceived, PostedMessage
 from bot.domain.turns import Reply
@@ -80,16 +80,19 @@ async def listening(adapter: SlackAdapter, engine: Engine) -> tuple[web.AppRunne
 def new_adapter(slack: SlackSimulator, **more: Any) -> SlackAdapter:
     """An adapter for a simulated workspace."""
     secret = SecretStr(slack.signing_secret)
-    return SlackAdapter(SecretStr(slack.bot_token), secret, api_url=slack.api_url, **more)
+    return SlackAdapter(SlackCredentials(SecretStr(slack.bot_token), secret), api_url=slack.api_url, **more)
 
 
 @asynccontextmanager
 async def room_with(**more: Any) -> AsyncGenerator[Room]:
     """A workspace, and an adapter with the arguments `more`."""
     engine = Engine()
-    async with SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack, new_adapter(slack, **more) as one:
-        runner, slack.bot_url = await listening(one, engine)
-        yield Room(slack, one, engine)
+    async with (
+        SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack,
+        new_adapter(slack, **more) as adapter,
+    ):
+        runner, slack.bot_url = await listening(adapter, engine)
+        yield Room(slack, adapter, engine)
         await runner.cleanup()
 
 

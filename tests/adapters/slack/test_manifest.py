@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from adapters import slack as slack_package
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.manifest import (
     ASK_ABOUT_SHORTCUT,
     ASK_SHORTCUT,
@@ -83,12 +83,14 @@ def test_the_manifest_keeps_to_slacks_limits() -> None:
 
 
 def test_the_manifest_for_many_workspaces_rotates_tokens() -> None:
-    one, many = (manifest("https://bot.example.com/", socket_mode=False, many=many) for many in (False, True))
+    single, many = (
+        manifest("https://bot.example.com/", socket_mode=False, many=many) for many in (False, True)
+    )
     assert many["oauth_config"]["redirect_urls"] == ["https://bot.example.com/slack/oauth_redirect"]
     assert set(many["settings"]["event_subscriptions"]["bot_events"]) - set(EVENTS) == {"team_access_revoked"}
     assert many["settings"]["org_deploy_enabled"] is many["settings"]["token_rotation_enabled"] is True
-    assert "redirect_urls" not in one["oauth_config"]
-    assert one["settings"]["org_deploy_enabled"] is one["settings"]["token_rotation_enabled"] is False
+    assert "redirect_urls" not in single["oauth_config"]
+    assert single["settings"]["org_deploy_enabled"] is single["settings"]["token_rotation_enabled"] is False
 
 
 def test_the_manifest_with_assistant_subscribes_to_its_threads() -> None:
@@ -144,7 +146,8 @@ async def test_check_names_each_missing_scope_and_use(room: Room) -> None:
 @pytest.mark.parametrize("app_token", ["xapp-simulated", "xapp-wrong"])
 async def test_check_tries_the_app_token(room: Room, app_token: str) -> None:
     adapter = SlackAdapter(
-        SecretStr(room.slack.bot_token), None, SecretStr(app_token), api_url=room.slack.api_url
+        SlackCredentials(SecretStr(room.slack.bot_token), None, SecretStr(app_token)),
+        api_url=room.slack.api_url,
     )
     async with adapter:
         finding = (await adapter.check())[-1]
@@ -153,7 +156,9 @@ async def test_check_tries_the_app_token(room: Room, app_token: str) -> None:
 
 
 async def test_check_explains_a_wrong_token(room: Room) -> None:
-    adapter = SlackAdapter(SecretStr("xoxb-wrong"), SecretStr("s"), api_url=room.slack.api_url)
+    adapter = SlackAdapter(
+        SlackCredentials(SecretStr("xoxb-wrong"), SecretStr("s")), api_url=room.slack.api_url
+    )
     async with adapter:
         (finding,) = await adapter.check()
     assert finding.level == "error"
@@ -162,7 +167,9 @@ async def test_check_explains_a_wrong_token(room: Room) -> None:
 
 
 async def test_check_of_an_unreachable_slack_never_raises() -> None:
-    async with SlackAdapter(SecretStr("x"), SecretStr("s"), api_url="http://127.0.0.1:9/api/") as adapter:
+    async with SlackAdapter(
+        SlackCredentials(SecretStr("x"), SecretStr("s")), api_url="http://127.0.0.1:9/api/"
+    ) as adapter:
         (finding,) = await adapter.check()
     assert finding.level == "error"
     assert "can be reached" in finding.words

@@ -108,7 +108,11 @@ async def test_what_one_limit_refuses_is_reserved_under_none(redis: Redis) -> No
     for _ in range(3):
         with pytest.raises(BudgetSpent):
             await till.admit("c", channel="C1")
-    assert [one.used for one in await till.ledger.limit_status(ADA, "C1")] == [2, 20_000, 20_000]
+    assert [limit_statu.used for limit_statu in await till.ledger.limit_status(ADA, "C1")] == [
+        2,
+        20_000,
+        20_000,
+    ]
 
 
 async def test_an_unknown_price_counts_as_a_question_and_tokens_and_as_no_dollars(redis: Redis) -> None:
@@ -252,14 +256,14 @@ async def test_field_note_37_two_hundred_messages_at_once_never_take_more_than_w
 ) -> None:
     others = [Redis(redis_url, timeout_s=PATIENCE_S) for _ in range(3)]
     try:
-        tills = [Till(one, limits) for one in (redis, *others)]
-        for one in others:  # connected to before they are needed all at once
-            await one.call("DBSIZE")
+        tills = [Till(item, limits) for item in (redis, *others)]
+        for other in others:  # connected to before they are needed all at once
+            await other.call("DBSIZE")
         exact = Usage(deployment="d", input_tokens=100, output_tokens=20, usd=0.01)
         assert await crowd(tills, exact) == most
     finally:
-        for one in others:
-            await one.close()
+        for other in others:
+            await other.close()
     for person in PEOPLE:
         for status in await tills[0].ledger.limit_status(person, "C1"):
             assert status.used <= status.limit.most, status
@@ -280,4 +284,4 @@ async def test_field_fault_117_what_limits_count_of_a_forgotten_person_ends_with
         name = keys.spent(ADA.tenant, f"{at:{form}}", "person", ADA.id)
         assert 0 < await redis.call("TTL", name) <= most
     status = await till.ledger.limit_status(ADA, "")
-    assert [one.used for one in status] == [2, 2]  # no budget is to be had anew
+    assert [statu.used for statu in status] == [2, 2]  # no budget is to be had anew

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.events.lenient import tidy
 from bot.domain.events import MessageReceived
 from tests.adapters.slack.conftest import Engine, Room
@@ -188,7 +188,8 @@ async def test_socket_mode_tolerates_the_same_payloads() -> None:
     engine = Engine()
     async with SlackSimulator() as slack:
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             receiving = asyncio.create_task(adapter.listen(engine.accept))

@@ -91,11 +91,11 @@ def test_equal_channels_of_two_workspaces_are_two_conversations() -> None:
 def test_commands_of_two_people_are_two_conversations() -> None:
     """Field note 20."""
     payload = recorded("command_ask")
-    one = parse(payload, BOT, NAMES)
+    alices = parse(payload, BOT, NAMES)
     two = parse(payload | {"user_id": "U0OTHER", "trigger_id": "2.2.b"}, BOT, NAMES)
-    assert one is not None
+    assert alices is not None
     assert two is not None
-    assert one.address.conversation != two.address.conversation
+    assert alices.address.conversation != two.address.conversation
 
 
 def test_a_mention_without_text_is_an_empty_question() -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.inbound import socket_mode
 from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, StopRequested
@@ -306,7 +306,8 @@ async def test_without_the_bots_identity_slack_delivers_again() -> None:
     async with SlackSimulator(retry_pauses_s=(0.01,)) as slack:
         slack.fault("auth.test", "error", count=2, code="fatal_error_of_ours")
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), SecretStr(slack.signing_secret), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), SecretStr(slack.signing_secret)),
+            api_url=slack.api_url,
         )
         async with adapter:
             runner, slack.bot_url = await listening(adapter, engine)
@@ -323,7 +324,8 @@ async def test_socket_mode_acknowledges_after_storing() -> None:
     engine = Engine()
     async with SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack:
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             assert list(adapter.routes(engine.accept)) == []
@@ -340,7 +342,7 @@ async def test_socket_mode_acknowledges_after_storing() -> None:
 
 async def test_a_secret_or_an_app_token_is_required() -> None:
     with pytest.raises(ConfigError, match="SLACK_SIGNING_SECRET"):
-        SlackAdapter(SecretStr("xoxb"), None)
+        SlackAdapter(SlackCredentials(SecretStr("xoxb")))
 
 
 async def test_listening_without_an_app_token_returns_at_once(room: Room) -> None:
@@ -359,7 +361,8 @@ async def test_socket_mode_retries_a_failed_connection(monkeypatch: pytest.Monke
     async with SlackSimulator() as slack:
         slack.fault("apps.connections.open", "error", code="not_allowed_token_type")
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             receiving = asyncio.create_task(adapter.listen(engine.accept))
@@ -375,7 +378,8 @@ async def test_socket_mode_does_not_acknowledge_unstored_events() -> None:
     async with SlackSimulator(retry_pauses_s=(0.01, 0.02)) as slack:
         slack.delivery_timeout_s = 0.1
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             receiving = asyncio.create_task(adapter.listen(engine.accept))
@@ -396,7 +400,8 @@ async def test_socket_mode_reconnects_when_its_connection_ends(
     engine = Engine()
     async with SlackSimulator() as slack:
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             receiving = asyncio.create_task(adapter.listen(engine.accept))

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.payloads import origin
 from adapters.slack.workspaces import workspace
 from adapters.slack.workspaces.installations import Installations
@@ -31,11 +31,12 @@ DIRECT = "D0ALICE"
 
 def adapter_for_many(slack: SlackSimulator, redis: Redis, folder: Path) -> SlackAdapter:
     return SlackAdapter(
-        None,
-        SecretStr(slack.signing_secret),
-        api_url=slack.api_url,
-        client_id="client",
-        client_secret=SecretStr("client secret"),
+        SlackCredentials(
+            signing_secret=SecretStr(slack.signing_secret),
+            client_id="client",
+            client_secret=SecretStr("client secret"),
+        ),
+        slack.api_url,
         limiter=WindowLimiter(redis),
         secrets=SecretStore(redis, None, folder),
     )
@@ -306,7 +307,7 @@ async def test_check_lists_installations(town: Room) -> None:
 
 async def test_a_token_or_a_client_secret_is_required() -> None:
     with pytest.raises(ConfigError, match="SLACK_CLIENT_ID"):
-        SlackAdapter(None, SecretStr("secret"), client_id="client")
+        SlackAdapter(SlackCredentials(signing_secret=SecretStr("secret"), client_id="client"))
 
 
 def test_a_shared_channels_payload_belongs_to_our_workspace() -> None:
