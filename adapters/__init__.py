@@ -1,1 +1,1 @@
-"""The platforms: each translates between its own world and the engine's values, and decides nothing."""
+"""The platforms. Each adapter translates between its platform and the engine's values, and decides nothing."""

@@ -1,4 +1,4 @@
-"""The terminal as a platform: the smallest complete adapter, behind `parley chat`."""
+"""The adapter for the terminal, used by `parley chat`; the smallest complete adapter."""
 
 import asyncio
 import getpass
@@ -30,19 +30,18 @@ from bot.domain.events import (
 from bot.domain.turns import CheckResult, Reply
 
 PROMPT = "> "
-MOST_LINE_BYTES = 64 * 1024
-# What a model writes must not steer the terminal (ECMA-48 control characters; newline and tab stay).
+MAX_LINE_BYTES = 64 * 1024
+# Model output must not control the terminal (ECMA-48 control characters; newline and tab stay).
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SUFFIX = {"image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 
 
 class TerminalAdapter:
-    """Reads lines, a question each, and prints the answers as they grow.
+    """Reads one question per line, and prints the answers as they grow.
 
-    `listen` is one run: it reads a line, waits until its answer is closed, and reads the next, until the
-    input ends. Ctrl-C stops the answer that is being written; pressed again, or while nothing is being
-    written, it ends the run. What was printed can't be taken back: an answer that begins anew is printed
-    anew below. `reader` needs a file descriptor; `images` is the folder where pictures are saved.
+    `listen` reads a line, waits until its answer is closed, and reads the next, until the input ends. Ctrl-C
+    stops the current answer; pressed again, or without one, it ends the run. An answer that changes is
+    printed again below. `reader` needs a file descriptor; images are saved in the folder `images`.
     """
 
     name = "terminal"
@@ -57,7 +56,7 @@ class TerminalAdapter:
         self._user = User(id=_login(), tenant="local", name=_login())
         self._unread = b""
         self._shown: dict[str, str] = {}
-        self._written: dict[str, tuple[str, str]] = {}  # the answer being written: as it came, and cleaned
+        self._written: dict[str, tuple[str, str]] = {}  # the current answer: raw, and cleaned
         self._closed: set[str] = set()
         self._stopped: set[str] = set()
         self._asked = ""
@@ -74,13 +73,13 @@ class TerminalAdapter:
         self._end()
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
-        """A terminal has none."""
+        """No routes."""
         return ()
 
-    # -------------------------------------------------------------- what the person does
+    # -------------------------------------------------------------- input
 
     async def listen(self, accept: Accept) -> None:
-        """Asks what the person types, line by line; returns when they have had enough."""
+        """Ask each line; returns at the end of the input or of the run."""
         loop = asyncio.get_running_loop()
         with suppress(ValueError, RuntimeError, NotImplementedError):  # only the main thread has signals
             loop.add_signal_handler(signal.SIGINT, self._interrupt, accept)
@@ -94,10 +93,10 @@ class TerminalAdapter:
                 await self._stopping
 
     async def _line(self) -> str | None:
-        """The next line, `None` at the end of the input."""
+        """The next line; None at the end of the input."""
         if self._reader.isatty():
             self._print(PROMPT)
-        while b"\n" not in self._unread and len(self._unread) < MOST_LINE_BYTES:
+        while b"\n" not in self._unread and len(self._unread) < MAX_LINE_BYTES:
             chunk = await self._chunk()
             if not chunk:
                 break
@@ -108,7 +107,7 @@ class TerminalAdapter:
         return line.decode("utf-8", "replace")
 
     async def _chunk(self) -> bytes:
-        """What can be read next; nothing at the end of the input or of the run."""
+        """The next bytes; empty at the end of the input or of the run."""
         loop, descriptor = asyncio.get_running_loop(), self._reader.fileno()
         readable = asyncio.Event()
 
@@ -118,14 +117,14 @@ class TerminalAdapter:
 
         try:
             loop.add_reader(descriptor, ready)
-        except PermissionError:  # a regular file: always ready, and can't be waited for (epoll_ctl(2), EPERM)
+        except PermissionError:  # a regular file is always ready and can't be polled (epoll_ctl(2), EPERM)
             readable.set()
         try:
             while not readable.is_set() and not self._ended:
                 await self._sleep()
         finally:
             loop.remove_reader(descriptor)
-        return b"" if self._ended else os.read(descriptor, MOST_LINE_BYTES)
+        return b"" if self._ended else os.read(descriptor, MAX_LINE_BYTES)
 
     async def _ask(self, text: str, accept: Accept) -> None:
         event = f"{self.name}:{uuid.uuid4().hex}"
@@ -143,7 +142,7 @@ class TerminalAdapter:
             self._print(f"{error}\n")
             return
         if receipt == "busy":
-            self._print("Too much is still waiting in this conversation. Ask again in a moment.\n")
+            self._print("Several messages are still waiting for an answer. Please try again in a moment.\n")
         if receipt != "accepted":
             return
         self._asked = event
@@ -163,10 +162,10 @@ class TerminalAdapter:
             user=self._user,
             at=now(),
         )
-        self._stopping = asyncio.ensure_future(_quietly(accept, stopped))
+        self._stopping = asyncio.ensure_future(_request_stop(accept, stopped))
 
     async def _sleep(self) -> None:
-        """Until something happens: input, an answer, the end."""
+        """Wait for input, an answer, or the end of the run."""
         if not self._ended:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
@@ -179,14 +178,14 @@ class TerminalAdapter:
         self._ended = True
         self._wake_up()
 
-    # -------------------------------------------------------------- what the person sees
+    # -------------------------------------------------------------- output
 
     async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
-        """One post for each event, so that an earlier attempt is continued where it stopped."""
+        """One post per event, so that a later attempt continues where the earlier one stopped."""
         return begun or PostedMessage(id=address.event)
 
     async def update(self, post: PostedMessage, text: str) -> bool:
-        """Prints what is new."""
+        """Print the new part of the text."""
         before, clean = self._written.get(post.id, ("", ""))
         clean = clean + _clean(text[len(before) :]) if text.startswith(before) else _clean(text)
         self._written[post.id] = text, clean
@@ -194,14 +193,14 @@ class TerminalAdapter:
         return post.id not in self._stopped
 
     async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
-        """Prints the rest, where the pictures are, and the sources."""
+        """Print the rest of the text, the paths of images, and the sources."""
         lines = [_clean(reply.text)] if reply.text else []
         for number, image in enumerate(reply.images, 1):
             if image.data:
                 name = f"{post.id.rpartition(':')[2]}-{number}{_SUFFIX.get(image.mime, '.png')}"
                 path = self._images / name
                 await asyncio.to_thread(_save, path, image.data)
-                lines.append(f"[{_clean(image.alt) or 'picture'}: {path}]")
+                lines.append(f"[{_clean(image.alt) or 'image'}: {path}]")
         lines += [f"[source: {_clean(source.title)} {source.url}".rstrip() + "]" for source in reply.sources]
         self._show(post, "\n".join(lines) + "\n")
         self._written.pop(post.id, None)
@@ -210,15 +209,15 @@ class TerminalAdapter:
         return post
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
-        """Nothing: here nobody speaks before the bot is called."""
+        """Empty: a terminal has no earlier messages of others."""
         return ()
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """Nothing can be attached to a line of text."""
+        """Always raises NotAllowed."""
         raise NotAllowed("Files can't be attached in the terminal. Paste the text instead.")
 
     async def check(self) -> list[CheckResult]:
-        """A terminal has no settings."""
+        """No checks: a terminal has no settings."""
         return []
 
     def _show(self, post: PostedMessage, text: str) -> None:
@@ -235,12 +234,12 @@ class TerminalAdapter:
         try:
             self._writer.write(text)
             self._writer.flush()
-        except OSError:  # whoever read the output has gone
+        except OSError:  # the output was closed
             self._end()
 
 
-async def _quietly(accept: Accept, stopped: StopRequested) -> None:
-    with suppress(StateUnavailable):  # the adapter stops the answer by itself at its next update
+async def _request_stop(accept: Accept, stopped: StopRequested) -> None:
+    with suppress(StateUnavailable):  # without storage, the next `update` stops the answer
         await accept(stopped)
 
 
@@ -256,5 +255,5 @@ def _save(path: Path, data: bytes) -> None:
 def _login() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a number without a name
+    except (OSError, KeyError):  # the user id of a container may have no name
         return "you"

@@ -1,1 +1,1 @@
-"""What several adapters use: Markdown, HTTP, Entra tokens, the pace of edits."""
+"""Shared by the adapters: Markdown, HTTP, Entra tokens, throttled edits."""

@@ -1,4 +1,4 @@
-"""Who is at the other end of a request: the network of an address, and the client behind a trusted proxy."""
+"""Client addresses: the network of an address, and the client behind a trusted proxy."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -12,7 +12,7 @@ _MAX_HOPS = 20
 
 
 def network_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the whole IPv6 network (/64) of a subscriber."""
+    """The unit that counts as one client: an IPv4 address, or an IPv6 /64 network."""
     ip = _read(address)
     if isinstance(ip, IPv6Address):
         return str(IPv6Address(int(ip) >> 64 << 64))
@@ -20,23 +20,23 @@ def network_of(address: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether it is an address of this machine."""
+    """Whether an address is a loopback address."""
     ip = _read(address)
     return ip is not None and ip.is_loopback
 
 
 class TrustedProxies:
-    """The reverse proxies whose X-Forwarded-For is believed; of everybody else's nothing is."""
+    """The reverse proxies whose X-Forwarded-For is trusted; that of others is ignored."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         """`networks` are addresses or networks in CIDR notation. Raises ConfigError."""
         self._networks: list[IPv4Network | IPv6Network] = []
-        for one in sorted(networks):
+        for network in sorted(networks):
             try:
-                self._networks.append(ip_network(one, strict=False))
+                self._networks.append(ip_network(network, strict=False))
             except ValueError:
                 raise ConfigError(
-                    f"PARLEY_TRUSTED_PROXIES: {one} is no IP address, and no network such as 10.1.0.0/16."
+                    f"PARLEY_TRUSTED_PROXIES: {network} is not an IP address or a network such as 10.1.0.0/16."
                 ) from None
 
     def __contains__(self, address: str) -> bool:
@@ -46,12 +46,12 @@ class TrustedProxies:
         )
 
     def client(self, peer: str, forwarded: Iterable[str]) -> str:
-        """The client's address: the last one that no trusted proxy has.
+        """The client's address: the last one that is not a trusted proxy.
 
-        `forwarded` are the values of X-Forwarded-For, in their order. Where an entry can't be read, the proxy
-        that passed it on counts as the client.
+        `forwarded` are the values of X-Forwarded-For in order. If an entry is invalid, the proxy that sent it
+        counts as the client.
         """
-        hops = [one.strip() for value in forwarded for one in value.split(",")][-_MAX_HOPS:]
+        hops = [item.strip() for value in forwarded for item in value.split(",")][-_MAX_HOPS:]
         found = peer
         while found in self and hops:
             ip = _read(_without_port(hops.pop()))
@@ -62,7 +62,7 @@ class TrustedProxies:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Has `request.remote` name the client instead of a trusted proxy."""
+        """Set `request.remote` to the client instead of a trusted proxy."""
         peer = request.remote or ""
         if self._networks and peer in self:
             client = self.client(peer, request.headers.getall("X-Forwarded-For", []))
@@ -80,7 +80,7 @@ def _read(address: str) -> IPv4Address | IPv6Address | None:
 
 
 def _without_port(hop: str) -> str:
-    """Some proxies add the port: `192.0.2.1:4711`, `[2001:db8::1]:4711`."""
+    """A hop without the port that some proxies add: `192.0.2.1:4711`, `[2001:db8::1]:4711`."""
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     host, colon, _ = hop.partition(":")

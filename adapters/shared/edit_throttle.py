@@ -1,4 +1,4 @@
-"""Shows a growing text at a pace that a platform can bear."""
+"""Throttles the updates of a growing text to what a platform allows."""
 
 import asyncio
 import logging
@@ -10,11 +10,10 @@ log = logging.getLogger(__name__)
 
 
 class EditThrottle:
-    """Sends the newest whole text: the first at once, then one at a time, one per `interval_s` seconds.
+    """Sends the newest text: the first at once, then one at a time, at most one per `interval_s` seconds.
 
-    Invariants: `offer` never waits; texts are sent in the order in which they were offered, older ones that
-    were overtaken are skipped; after `settle` nothing is sent. A failing send is logged and the next text is
-    tried as usual, for it holds everything that the lost one held.
+    Invariants: `offer` never waits; texts are sent in order, and outdated ones are skipped; after `settle`
+    nothing is sent. A failed send is logged and not retried, because the next text contains it.
     """
 
     def __init__(self, send: Callable[[str], Awaitable[None]], interval_s: float) -> None:
@@ -24,17 +23,17 @@ class EditThrottle:
         self._sending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._settled = False
-        self._told = False
+        self._warned = False
 
     def offer(self, text: str) -> None:
-        """Let `text` be the newest whole text; it is sent in its turn, unless a newer one overtakes it."""
+        """Send `text` when its turn comes, unless a newer one replaces it."""
         if self._settled:
             return
         self._newest = text
         self._begin_if_free()
 
     async def settle(self) -> None:
-        """Stop, and wait for the send in flight; what was offered and not sent yet is dropped."""
+        """Stop, drop what is not sent yet, and wait for the send in progress."""
         self._settled = True
         self._newest = None
         if self._timer is not None:
@@ -59,16 +58,13 @@ class EditThrottle:
         try:
             await self._send(text)
         except LeaseLost as error:
-            log.info("a text is not shown any more: %s", error)
-        except Unavailable as error:  # said once for each answer: it often lasts, and then every text fails
-            log.log(
-                logging.DEBUG if self._told else logging.WARNING,
-                "a text could not be shown while it grew; the next one holds it too: %s",
-                error,
-            )
-            self._told = True
+            log.info("Stopped updating an answer: %s", error)
+        except Unavailable as error:  # one warning per answer, because outages often make every update fail
+            level = logging.DEBUG if self._warned else logging.WARNING
+            log.log(level, "An update of an answer failed; the next one contains it: %s", error)
+            self._warned = True
         except Exception:
-            log.warning("a text could not be shown while it grew; the next one holds it too", exc_info=True)
+            log.warning("An update of an answer failed; the next one contains it", exc_info=True)
         finally:
             self._sending = None
         self._begin_if_free()

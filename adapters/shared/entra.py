@@ -1,4 +1,4 @@
-"""Microsoft Entra: its tokens, fetched ahead of their end, and the keys that its tokens are signed with."""
+"""Microsoft Entra: tokens, renewed before they expire, and the signing keys of its tokens."""
 
 import asyncio
 import base64
@@ -25,14 +25,14 @@ from bot.domain.errors import ConfigError, PlatformUnavailable, Unauthentic
 log = logging.getLogger(__name__)
 
 Fetch = Callable[[], Awaitable[tuple[str, float]]]
-"""Gets a new token and the seconds that it lives. Raises ConfigError, PlatformUnavailable."""
+"""Fetches a token and its lifetime in seconds. Raises ConfigError, PlatformUnavailable."""
 
 AHEAD_S = 600.0
-"""A token is fetched anew when it has less than this to live; Entra's live for about an hour."""
+"""A token is renewed when its remaining lifetime is less than this; Entra's are valid for about an hour."""
 
 
 class Token:
-    """The newest token, shared by all who ask; at most one fetch runs at a time."""
+    """The current token, shared by all callers; at most one fetch runs at a time."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
@@ -41,9 +41,9 @@ class Token:
         self._fetching: asyncio.Task[None] | None = None
 
     async def bearer(self) -> str:
-        """A token that is still good; waits for the network only when there is none at all.
+        """A valid token; waits for the network only if there is none.
 
-        Raises ConfigError (Entra refuses the credentials), PlatformUnavailable (it can't be reached).
+        Raises ConfigError if Entra rejects the credentials, PlatformUnavailable if it can't be reached.
         """
         left_s = self._ends_at - time.monotonic()
         if left_s < AHEAD_S and self._fetching is None:
@@ -54,11 +54,11 @@ class Token:
         return self._value
 
     def invalidate(self) -> None:
-        """Forget the token: the service that it is for has refused it."""
+        """Drop the token after the service has rejected it."""
         self._ends_at = 0.0
 
     async def close(self) -> None:
-        """End a fetch that is still running."""
+        """Cancel a running fetch."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)
@@ -70,11 +70,11 @@ class Token:
     def _fetched(self, task: asyncio.Task[None]) -> None:
         self._fetching = None
         if not task.cancelled() and (error := task.exception()):
-            log.warning("no new token from Microsoft Entra: %s", error)
+            log.warning("Could not renew a token of Microsoft Entra: %s", error)
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
-    """A private key, the SHA-256 thumbprint of its certificate in base64url, and when that ends."""
+    """A private key, the SHA-256 thumbprint of its certificate in base64url, and its expiry."""
 
     key: RSAPrivateKey
     thumbprint: str
@@ -82,7 +82,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """From a PEM file that holds both, as `openssl` and Azure Key Vault write it. Raises ConfigError."""
+        """Read a PEM file with key and certificate, as `openssl` and Azure Key Vault write it. Raises ConfigError."""
         try:
             pem = path.read_bytes()
             key = load_pem_private_key(pem, None)
@@ -91,15 +91,15 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"The certificate {path} can't be read: {error.strerror}.") from error
         except (TypeError, ValueError) as error:
             raise ConfigError(
-                f"{path} is no PEM file with a certificate and its private key, without a password."
+                f"{path} is not a PEM file with a certificate and its private key without a password."
             ) from error
         if not isinstance(key, RSAPrivateKey):
-            raise ConfigError(f"The key in {path} is not RSA, the only kind that Microsoft Entra takes here.")
+            raise ConfigError(f"The key in {path} is not an RSA key, which Microsoft Entra requires.")
         digest = base64.urlsafe_b64encode(certificate.fingerprint(SHA256())).rstrip(b"=").decode()
         return cls(key=key, thumbprint=digest, ends_at=certificate.not_valid_after_utc)
 
     def assertion(self, url: str, client_id: str) -> str:
-        """Who the client is, signed, for this token endpoint (Entra, "Certificate credentials")."""
+        """The signed client assertion for this token endpoint (Entra, "Certificate credentials")."""
         now = int(time.time())
         claims = {
             "aud": url,
@@ -115,7 +115,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 def by_secret(
     session: aiohttp.ClientSession, login_url: str, tenant: str, client_id: str, secret: SecretStr, scope: str
 ) -> Fetch:
-    """Tokens for an application that has a client secret (OAuth 2.0 client credentials, RFC 6749, 4.4)."""
+    """Tokens for an application with a client secret (OAuth 2.0 client credentials, RFC 6749, 4.4)."""
 
     async def fetch() -> tuple[str, float]:
         proof = {"client_secret": secret.get_secret_value()}
@@ -132,7 +132,7 @@ def by_certificate(
     certificate: Certificate,
     scope: str,
 ) -> Fetch:
-    """Tokens for an application that has a certificate (RFC 7523, 2.2)."""
+    """Tokens for an application with a certificate (RFC 7523, 2.2)."""
 
     async def fetch() -> tuple[str, float]:
         url = _endpoint(login_url, tenant)
@@ -159,13 +159,13 @@ async def _ask(
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise PlatformUnavailable(f"Microsoft Entra did not answer: {type(error).__name__}") from error
     if status in (400, 401):
-        # The description names what is wrong (AADSTS7000215: invalid client secret) and holds no secret.
+        # The description states the reason (AADSTS7000215: invalid client secret) and contains no secret.
         raise ConfigError(
-            "Microsoft Entra refuses the app's id, secret or certificate: "
+            "Microsoft Entra rejected the app's id, secret or certificate: "
             f"{str(answer.get('error_description', answer.get('error', status)))[:300]}"
         )
     if status != 200 or not isinstance(answer.get("access_token"), str):
-        raise PlatformUnavailable(f"Microsoft Entra answered {status} without a token")
+        raise PlatformUnavailable(f"Microsoft Entra returned {status} without a token")
     lives_s = seconds(answer.get("expires_in", 3600))
     return str(answer["access_token"]), 3600.0 if lives_s is None else lives_s
 
@@ -174,7 +174,7 @@ def by_managed_identity(client_id: str, scope: str) -> Fetch:
     """Tokens for a user-assigned managed identity, from the Azure host that the process runs on."""
 
     async def fetch() -> tuple[str, float]:
-        # Loading azure.identity takes a good part of a second, and only this kind of app needs it.
+        # Importing azure.identity is slow, and only this kind of app needs it.
         from azure.core.exceptions import AzureError, ClientAuthenticationError
         from azure.identity.aio import ManagedIdentityCredential
 
@@ -182,7 +182,9 @@ def by_managed_identity(client_id: str, scope: str) -> Fetch:
             async with ManagedIdentityCredential(client_id=client_id) as credential:
                 token = await credential.get_token(scope)
         except ClientAuthenticationError as error:
-            raise ConfigError(f"The managed identity {client_id} gives no token: {error.message}") from error
+            raise ConfigError(
+                f"The managed identity {client_id} returned no token: {error.message}"
+            ) from error
         except AzureError as error:
             raise PlatformUnavailable("The managed identity's endpoint did not answer") from error
         return token.token, token.expires_on - time.time()
@@ -191,14 +193,14 @@ def by_managed_identity(client_id: str, scope: str) -> Fetch:
 
 
 KEYS_LIVE_S = 24 * 3600.0
-"""Microsoft asks for the keys to be read anew each day (Bot Connector authentication, step 3)."""
+"""Microsoft requires the keys to be refreshed daily (Bot Connector authentication, step 3)."""
 UNKNOWN_KEY_PAUSE_S = 300.0
-"""A token with an unknown key has the keys read again, but no more often than this."""
+"""Unknown keys trigger a refresh, at most this often."""
 _FETCH = aiohttp.ClientTimeout(total=10)
 
 
 class Keys:
-    """The public keys behind OpenID metadata at `url`; those read last serve on while it is away."""
+    """The public keys of the OpenID metadata at `url`; the last ones stay valid during an outage."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
@@ -208,13 +210,13 @@ class Keys:
         self._read_at: float | None = None
 
     async def metadata(self) -> Mapping[str, Any]:
-        """The metadata, as it was read with the keys. Raises PlatformUnavailable."""
+        """The OpenID metadata. Raises PlatformUnavailable."""
         if self._age_s() >= KEYS_LIVE_S:
             await self._read(has_old=bool(self._keys))
         return self._metadata
 
     async def get(self, key_id: str | None) -> dict[str, Any]:
-        """The JSON Web Key with this id. Raises Unauthentic, PlatformUnavailable (they can't be read)."""
+        """The JSON Web Key with this id. Raises Unauthentic, or PlatformUnavailable if the keys can't be read."""
         age_s = self._age_s()
         if age_s >= KEYS_LIVE_S or (key_id not in self._keys and age_s >= UNKNOWN_KEY_PAUSE_S):
             await self._read(has_old=bool(self._keys))
@@ -242,7 +244,7 @@ class Keys:
         ) as error:
             if not has_old:
                 raise PlatformUnavailable("Microsoft's signing keys can't be read") from error
-            log.warning("Microsoft's signing keys can't be read anew; the old ones serve on")
+            log.warning("Could not refresh Microsoft's signing keys; the previous ones stay in use")
         self._read_at = time.monotonic()
 
     async def _load(self, url: str) -> Any:

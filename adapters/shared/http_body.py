@@ -1,4 +1,4 @@
-"""Request bodies, read with a limit and parsed leniently: what cannot be understood raises Malformed."""
+"""Reads request bodies with a size limit, and parses them leniently; invalid ones raise Malformed."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from aiohttp import web
 from bot.domain.errors import Malformed
 
 MAX_DEPTH = 100
-"""Levels of nesting. The platforms' own payloads have about 15; a recursive reader fails at about 1000."""
+"""Levels of nesting. Payloads of the platforms have about 15; recursive parsers fail at about 1000."""
 MAX_FORM_FIELDS = 1000
 
 _LONG_NUMBER = re.compile(rb"[:,\[]\s*-?[0-9]{19}")
@@ -21,13 +21,13 @@ _Kind = TypeVar("_Kind")
 
 
 class TooLarge(Malformed):
-    """A body over the limit: 413."""
+    """The body exceeds the limit (status 413)."""
 
 
 async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """The whole body, after decompression. Raises TooLarge, and Malformed for a broken transfer.
+    """The whole body, decompressed. Raises TooLarge, and Malformed for a broken transfer.
 
-    A body that is larger than `max_bytes` is not read to its end, whatever its headers announce.
+    Reading stops at `max_bytes`, whatever the headers announce.
     """
     if (request.content_length or 0) > max_bytes:
         raise TooLarge(f"larger than {max_bytes} bytes")
@@ -38,17 +38,17 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
             if len(body) > max_bytes:
                 raise TooLarge(f"larger than {max_bytes} bytes")
     except web.RequestPayloadError as error:
-        raise Malformed("the body ends too early, or its encoding is broken") from error
+        raise Malformed("the body is incomplete, or its encoding is invalid") from error
     except ConnectionError as error:
-        raise Malformed("the connection ended before the body") from error
+        raise Malformed("the connection was closed before the end of the body") from error
     return bytes(body)
 
 
 def parse_json(body: bytes | str) -> Any:
-    """A JSON value with nothing in it that fails later. Raises Malformed.
+    """A JSON value that is safe to process and encode. Raises Malformed.
 
-    Any Unicode encoding is read. Invalid bytes and lone surrogates become U+FFFD; numbers that fit neither
-    64 bits nor a finite float become null. Of a repeated name the last value counts.
+    Any Unicode encoding is accepted. Invalid bytes and lone surrogates become U+FFFD; numbers that fit neither
+    64 bits nor a finite float become null. Of a repeated name, the last value counts.
     """
     data = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     try:
@@ -69,7 +69,7 @@ def parse_object(body: bytes | str) -> dict[str, Any]:
 
 
 def parse_as(body: bytes | str, kind: type[_Kind]) -> _Kind:
-    """A JSON value of a known shape, as `parse_json` reads it. Raises Malformed, which says what is wrong."""
+    """A JSON value of a known type, as `parse_json` reads it. Raises Malformed with the reason."""
     try:
         return msgspec.convert(parse_json(body), kind)
     except msgspec.ValidationError as error:
@@ -79,7 +79,7 @@ def parse_as(body: bytes | str, kind: type[_Kind]) -> _Kind:
 def parse_form(body: bytes) -> dict[str, str]:
     """The fields of a URL-encoded form. Raises Malformed.
 
-    Invalid bytes become U+FFFD; of a repeated name the last value counts.
+    Invalid bytes become U+FFFD; of a repeated name, the last value counts.
     """
     text = body.decode("utf-8", "replace")
     try:
@@ -102,10 +102,10 @@ def without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return valid_text(value)
     if isinstance(value, list):
-        return [without_surrogates(one) for one in cast("list[Any]", value)]
+        return [without_surrogates(item) for item in cast("list[Any]", value)]
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value).items()
-        return {valid_text(name): without_surrogates(one) for name, one in items}
+        return {valid_text(name): without_surrogates(item) for name, item in items}
     return value
 
 
@@ -113,7 +113,7 @@ def without_surrogates(value: Any) -> Any:
 
 
 def _parse(data: bytes) -> Any:
-    """The fast reader, and the lenient one for what it refuses."""
+    """Parse strictly first, which is faster, then leniently."""
     try:
         return msgspec.json.decode(data)
     except ValueError:
@@ -130,7 +130,7 @@ def _parse_leniently(data: bytes) -> Any:
 
 
 def _nothing(_: str) -> None:
-    """NaN and Infinity are not JSON."""
+    """Replace NaN and Infinity, which are not JSON, by null."""
 
 
 def _integer(digits: str) -> int | None:
@@ -146,7 +146,7 @@ def _number(digits: str) -> float | None:
 def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(MAX_DEPTH):
-        level = [inner for one in level for inner in _containers(one)]
+        level = [inner for item in level for inner in _containers(item)]
         if not level:
             return
     raise Malformed("nested too deeply")
@@ -156,4 +156,4 @@ def _containers(value: Any) -> list[Any]:
     if isinstance(value, dict):
         value = list(cast("dict[str, Any]", value).values())
     inside = cast("list[Any]", value) if isinstance(value, list) else []
-    return [one for one in inside if isinstance(one, dict | list)]
+    return [item for item in inside if isinstance(item, dict | list)]

@@ -1,4 +1,4 @@
-"""Connections to the web server: how many there may be, and how long each may take for what it sends."""
+"""Connections to the web server: limits on their number and on slow clients."""
 
 import asyncio
 import logging
@@ -17,23 +17,23 @@ log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HEAD_S = 20.0
-"""For the request line and the headers, from their first byte, which a new connection has to send as soon."""
+"""For the request line and the headers, from their first byte or, on a new connection, from its start."""
 HEAD_BYTES = 64 * 1024
 BODY_S = 30.0
-"""For a body, and one second more for each `BODY_BYTES_PER_S` that have come."""
+"""For a body, plus one second for each `BODY_BYTES_PER_S` received."""
 BODY_BYTES_PER_S = 8 * 1024
 WRITE_S = 60.0
-"""How long a client may take nothing of what is sent to it."""
+"""How long a client may read nothing of a response."""
 CLOSE_S = 5.0
 _FRESH_S = 1.0
-"""A connection that is younger has not had the time to send its request."""
+"""A younger connection is not considered slow."""
 _REPORT_S = 60.0
 
 REFUSAL = b"HTTP/1.1 %s\r\nConnection: close\r\nContent-Length: 0\r\n%s\r\n"
 
 
 class HttpConnection(web.RequestHandler):
-    """One connection, which knows what it is waiting for and since when."""
+    """One connection, with the state and start time of its current phase."""
 
     def __init__(self, pool: "ConnectionPool", server: web.Server, client: str, **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -72,13 +72,13 @@ class HttpConnection(web.RequestHandler):
                 self.refuse(b"431 Request Header Fields Too Large", "headers too large")
 
     def begin(self, request: web.Request) -> None:
-        """A request is complete but for its body, and handled from now on."""
+        """The headers of a request are complete; it is being handled."""
         self._request, self._handling, self._since_s = request, True, time.monotonic()
         self._head_bytes, self._body_bytes = 0, 0
         self._begun += 1
 
     def end(self) -> None:
-        """It is answered. What is left of its body is still read for a while, and ignored."""
+        """The request was answered. The rest of its body is still read for a while, and ignored."""
         self._handling, self._since_s = False, time.monotonic()
 
     @property
@@ -95,21 +95,21 @@ class HttpConnection(web.RequestHandler):
 
     @property
     def _is_idle(self) -> bool:
-        """Whether it was answered and has asked for nothing since."""
+        """Whether its last request was answered and no other has begun."""
         return self._waits_for_head and self._begun > 0 and not self._head_bytes
 
     def waits_for_client(self) -> bool:
-        """Whether it is the client's turn."""
+        """Whether the server waits for data from the client."""
         return self._body_is_open or self._waits_for_head
 
     def order(self, now_s: float) -> tuple[int, float]:
-        """The highest goes first where connections are scarce: what is half sent, then what is idle."""
+        """The sort key for closing connections: incomplete requests first (highest), then idle ones."""
         age_s = now_s - self._since_s
         rank = 1 if self._is_idle else 2 if age_s >= _FRESH_S else 0
         return rank, age_s
 
     def overdue(self, now_s: float) -> str:
-        """What took the client too long; empty where nothing did. aiohttp itself closes idle connections."""
+        """The phase that took too long, or empty. Idle connections are closed by aiohttp."""
         if self._link is not None and self._is_stuck(self._link.get_write_buffer_size(), now_s):
             return "reading"
         age_s = now_s - self._since_s
@@ -128,7 +128,7 @@ class HttpConnection(web.RequestHandler):
         super().resume_writing()
 
     def refuse(self, status: bytes, reason: str) -> None:
-        """Close the connection; where nothing was answered yet, with a status."""
+        """Close the connection, with a status if no response has begun."""
         if self._link is None or self.closing:
             return
         self.closing = True
@@ -147,7 +147,7 @@ class HttpConnection(web.RequestHandler):
             self._link.abort()
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """A body that is broken is the sender's fault, and was answered with 400."""
+        """Skip errors about broken bodies, which were answered with 400."""
         if not isinstance(kw.get("exc_info"), web.RequestPayloadError):
             super().log_exception(*args, **kw)
 
@@ -158,21 +158,21 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is no HTTP: in few words, and no more than that in the log."""
+        """Answer invalid HTTP with a short response and a short log entry."""
         if status >= 500:
             return super().handle_error(request, status, exc, message)
-        log.warning("a request could not be read: %s", type(exc).__name__)
-        response = web.Response(status=status, text="This request can't be read.")
+        log.warning("Rejected an invalid HTTP request: %s", type(exc).__name__)
+        response = web.Response(status=status, text="Invalid HTTP request.")
         response.force_close()
         return response
 
 
 class ConnectionPool:
-    """Every connection of one server. `most` in all, `most_of_one` by one client, unless that is a proxy."""
+    """The connections of a server: at most `most` in total, and `most_per_client`, except for trusted proxies."""
 
     def __init__(self, most: int, proxies: TrustedProxies) -> None:
         self.most = most
-        self.most_of_one = max(1, most // 2)
+        self.most_per_client = max(1, most // 2)
         self._proxies = proxies
         self._connections: set[HttpConnection] = set()
         self._by_client: Counter[str] = Counter()
@@ -182,25 +182,25 @@ class ConnectionPool:
         return len(self._connections)
 
     def admit(self, address: str) -> str | None:
-        """What counts the client's connections, where it may have one more; what is half sent makes room."""
+        """The key of the client, or None if it may have no further connection. Slow connections are closed first."""
         client = network_of(address)
         limited = not is_loopback(address) and address not in self._proxies
-        if limited and self._by_client[client] >= self.most_of_one:
-            theirs = [one for one in self._connections if one.client == client]
-            if not self._make_room(theirs, 1):
+        if limited and self._by_client[client] >= self.most_per_client:
+            theirs = [connection for connection in self._connections if connection.client == client]
+            if not self._close_waiting(theirs, 1):
                 return None
-        if len(self) >= self.most and not self._make_room(self._connections, max(1, self.most // 32)):
+        if len(self) >= self.most and not self._close_waiting(self._connections, max(1, self.most // 32)):
             return None
         return client
 
     def add(self, connection: HttpConnection) -> None:
-        """It counts from now on."""
+        """Count a new connection."""
         self._connections.add(connection)
         self._by_client[connection.client] += 1
         telemetry.CONNECTIONS.set(len(self))
 
     def remove(self, connection: HttpConnection) -> None:
-        """It is closed."""
+        """Stop counting a connection that is closed."""
         if connection not in self._connections:
             return
         self._connections.remove(connection)
@@ -209,45 +209,45 @@ class ConnectionPool:
             del self._by_client[connection.client]
         telemetry.CONNECTIONS.set(len(self))
 
-    def make_room(self) -> None:
-        """Descriptors have run out: close what can be closed."""
-        self._make_room(self._connections, max(1, self.most // 32))
+    def free_descriptors(self) -> None:
+        """Close connections after file descriptors have run out."""
+        self._close_waiting(self._connections, max(1, self.most // 32))
 
-    def _make_room(self, among: Iterable[HttpConnection], count: int) -> int:
-        """Close connections that wait for their clients; how many there were."""
+    def _close_waiting(self, among: Iterable[HttpConnection], count: int) -> int:
+        """Close up to `count` connections that wait for their clients. Returns how many were closed."""
         now_s = time.monotonic()
 
-        def order(one: HttpConnection) -> tuple[int, int, float]:
-            rank, age_s = one.order(now_s)
-            return rank, self._by_client[one.client], age_s
+        def order(connection: HttpConnection) -> tuple[int, int, float]:
+            rank, age_s = connection.order(now_s)
+            return rank, self._by_client[connection.client], age_s
 
-        waiting = [one for one in among if one.waits_for_client() and not one.closing]
+        waiting = [
+            connection for connection in among if connection.waits_for_client() and not connection.closing
+        ]
         chosen = sorted(waiting, key=order, reverse=True)[:count]
-        for one in chosen:
-            one.drop("too many connections")
-            self.remove(one)
+        for connection in chosen:
+            connection.drop("too many connections")
+            self.remove(connection)
         if chosen and now_s - self._reported_s > _REPORT_S:
             self._reported_s = now_s
-            log.warning(
-                "all %s connections are in use: those that wait for their clients are closed", self.most
-            )
+            log.warning("All %s connections are in use; closing those that wait for their clients", self.most)
         return len(chosen)
 
     def close_overdue(self) -> None:
         """Close the connections whose clients take too long."""
         now_s = time.monotonic()
-        for one in [*self._connections]:
-            match one.overdue(now_s):
+        for connection in [*self._connections]:
+            match connection.overdue(now_s):
                 case "":
                     pass
                 case "reading":
-                    one.drop("reading took too long")
+                    connection.drop("reading took too long")
                 case what:
-                    one.refuse(b"408 Request Timeout", f"{what} took too long")
+                    connection.refuse(b"408 Request Timeout", f"{what} took too long")
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Tells a connection what it is doing."""
+        """Track when a connection begins and ends a request."""
         connection = request.protocol
         if not isinstance(connection, HttpConnection):
             return await handler(request)

@@ -1,4 +1,4 @@
-"""Bodies of replies, read within a bound: no service may fill this process' memory."""
+"""Reads response bodies with a size limit, to protect the memory of this process."""
 
 import math
 from typing import Any
@@ -6,43 +6,43 @@ from typing import Any
 import aiohttp
 import msgspec
 
-MOST_BYTES = 16 * 2**20
-"""The largest pages of Slack and Graph have some megabytes."""
+MAX_BYTES = 16 * 2**20
+"""The largest pages of Slack and Microsoft Graph have some megabytes."""
 SMALL_BYTES = 2**20
-"""Of tokens, keys, and what a posted message is answered with."""
+"""For tokens, keys, and responses to posted messages."""
 _CHUNK_BYTES = 64 * 1024
 
 
 class ReplyTooLarge(aiohttp.ClientError):
-    """A reply has more bytes than it may."""
+    """A response exceeds the limit."""
 
 
-async def read_body(response: aiohttp.ClientResponse, most_bytes: int = MOST_BYTES) -> bytes:
-    """The whole body. Raises ReplyTooLarge, and what aiohttp raises."""
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int = MAX_BYTES) -> bytes:
+    """The whole body. Raises ReplyTooLarge, and errors of aiohttp."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         body += chunk
-        if len(body) > most_bytes:
+        if len(body) > max_bytes:
             response.close()
-            raise ReplyTooLarge(f"a reply is larger than {most_bytes} bytes")
+            raise ReplyTooLarge(f"a response is larger than {max_bytes} bytes")
     return bytes(body)
 
 
-async def read_object(response: aiohttp.ClientResponse, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
-    """The body as a JSON object. Raises ReplyTooLarge, ValueError, and what aiohttp raises."""
-    return decode_object(await read_body(response, most_bytes))
+async def read_object(response: aiohttp.ClientResponse, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The body as a JSON object. Raises ReplyTooLarge, ValueError, and errors of aiohttp."""
+    return decode_object(await read_body(response, max_bytes))
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
-    """Bytes as a JSON object. Raises ValueError, whatever they hold."""
+    """Bytes as a JSON object. Raises ValueError for any other content."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ValueError(f"the reply is no JSON object: {type(error).__name__}") from error
+        raise ValueError(f"the response is not a JSON object: {type(error).__name__}") from error
 
 
 def seconds(value: object, most: float = 86_400.0) -> float | None:
-    """A number of seconds that a service names; None for anything else, and at most a day."""
+    """A number of seconds from a service, capped at `most` (a day); None if it is not a finite number."""
     try:
         number = float(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError, OverflowError):

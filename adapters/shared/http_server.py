@@ -1,4 +1,4 @@
-"""The web server: listens, and takes no more connections than the process can hold."""
+"""The web server, which accepts no more connections than the process can hold."""
 
 import asyncio
 import errno
@@ -17,10 +17,10 @@ from bot.domain import telemetry
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 620.0
-"""Longer than any sender keeps an idle connection: a delivery on a connection that we close is lost to it."""
-_MOST_CONNECTIONS = 4096
+"""Longer than any sender keeps an idle connection, because a delivery on a connection that we close is lost."""
+_MAX_CONNECTIONS = 4096
 _RESERVED_FILES = 64
-"""For the log, Redis and the like; of the others half is for connections to models and platforms."""
+"""For logs, Redis and the like; half of the rest is for connections to models and platforms."""
 _BATCH = 16
 _BACKLOG = 512
 _CHECK_S = 1.0
@@ -29,17 +29,17 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def connection_limit() -> int:
-    """How many connections this process holds, by its limit of open files."""
-    return max(16, min(_MOST_CONNECTIONS, (telemetry.open_files_limit() - _RESERVED_FILES) // 2))
+    """The maximum number of connections, derived from the limit of open files."""
+    return max(16, min(_MAX_CONNECTIONS, (telemetry.open_files_limit() - _RESERVED_FILES) // 2))
 
 
 @asynccontextmanager
 async def serving(
     app: web.Application, host: str, port: int, proxies: TrustedProxies, most: int | None = None
 ) -> AsyncGenerator[int]:
-    """Serve `app` until the end of the block, then finish what is running; the port. Raises OSError.
+    """Serve `app` until the end of the block, then finish running requests. Yields the port. Raises OSError.
 
-    `most` is the limit on connections, by default `connection_limit`.
+    `most` limits the connections, by default to `connection_limit()`.
     """
     pool = ConnectionPool(most or connection_limit(), proxies)
     app.middlewares.insert(0, proxies.middleware)
@@ -76,38 +76,38 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
             with suppress(_NoSuchFamily):
                 bound.append(_listen(family, kind, protocol, address))
     except OSError:
-        for one in bound:
-            one.close()
+        for listener in bound:
+            listener.close()
         raise
     if not bound:
-        raise OSError(errno.EADDRNOTAVAIL, "the host has no address here")
+        raise OSError(errno.EADDRNOTAVAIL, "the host has no address on this machine")
     return bound
 
 
 class _NoSuchFamily(Exception):
-    """The machine has no IPv6, or no IPv4."""
+    """The machine does not support this address family."""
 
 
 def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
     try:
-        one = socket.socket(family, kind, protocol)
+        listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise _NoSuchFamily from error
     try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind(address)
-        one.listen(_BACKLOG)
-        one.setblocking(False)
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
     except OSError:
-        one.close()
+        listener.close()
         raise
-    return one
+    return listener
 
 
 class _Listener:
-    """Accepts connections itself: uvloop would close the socket for good when descriptors run out."""
+    """Accepts connections itself, because uvloop closes the socket when file descriptors run out."""
 
     def __init__(self, bound: socket.socket, server: web.Server | None, pool: ConnectionPool) -> None:
         assert server is not None  # noqa: S101 - the runner is set up
@@ -119,11 +119,11 @@ class _Listener:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port."""
         return int(self._socket.getsockname()[1])
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting connections."""
         self._closed = True
         self._loop.remove_reader(self._socket)
         self._socket.close()
@@ -144,10 +144,10 @@ class _Listener:
             self._admit(accepted, str(address[0]))
 
     def _pause(self, error: OSError) -> None:
-        """The next attempt is a moment later: what can't be accepted would wake the loop at once."""
+        """Retry a moment later, because the pending connection would wake the loop at once."""
         if error.errno in _OUT_OF_RESOURCES:
-            self._pool.make_room()
-        log.warning("a connection can't be accepted: %s", error.strerror)
+            self._pool.free_descriptors()
+        log.warning("Could not accept a connection: %s", error.strerror)
         self._loop.remove_reader(self._socket)
         self._loop.call_later(_RETRY_S, self._resume)
 
@@ -174,4 +174,4 @@ class _Listener:
         except OSError as error:
             self._pool.remove(connection)
             accepted.close()
-            log.warning("a connection broke off at once: %s", error.strerror)
+            log.warning("A connection failed immediately: %s", error.strerror)

@@ -1,5 +1,5 @@
 """Slack: mentions, direct messages, threads and slash commands."""
 
-from adapters.slack.adapter import SlackAdapter
+from adapters.slack.adapter import SlackAdapter, SlackCredentials
 
-__all__ = ["SlackAdapter"]
+__all__ = ["SlackAdapter", "SlackCredentials"]

@@ -1,4 +1,4 @@
-"""Slack as an adapter: the protocol's methods, over one workspace and one shared session."""
+"""The adapter for Slack: the methods of the adapter protocol, over one shared HTTP session."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -15,7 +15,7 @@ from adapters.slack.answers.slash_command import CommandAnswer
 from adapters.slack.answers.stream import SlackAnswer
 from adapters.slack.answers.thread import NativeStreams
 from adapters.slack.api import files
-from adapters.slack.api.error_hints import for_the_operator
+from adapters.slack.api.error_hints import as_config_error
 from adapters.slack.api.web_api import SlackRejected, WebApi, new_session
 from adapters.slack.health_check import inspect, inspect_many
 from adapters.slack.inbound import thread_history
@@ -35,41 +35,46 @@ from bot.domain.turns import CheckResult, Reply
 log = logging.getLogger(__name__)
 
 SLACK_API_URL = "https://slack.com/api/"
-ANSWERS_KEPT = 1_100  # more than a worker writes at once; beyond them only those that it abandoned
-POSTS_KEPT = 100  # of answers that are whole: closing one again changes nothing
+ANSWERS_KEPT = 1_100  # more than a worker has in progress at once; older ones were abandoned
+POSTS_KEPT = 100  # of complete answers: closing one again changes nothing
 RECOVERY_PATIENCE_S = 30.0
 STATUS_AFTER_S = 0.4
 STATUS = "is thinking…"
 
 
-class SlackAdapter:
-    """Answers in the Slack workspace of a bot token, or in all those that install the app (`client_id`).
+class SlackCredentials(NamedTuple):
+    """The tokens of one workspace, or the client id and secret of an app that many workspaces install."""
 
-    Events come by HTTP, or by Socket Mode when there is an app token. `open`, `close`, `context` and `fetch`
-    raise ConfigError for what only the operator can mend, such as a revoked token or an archived channel.
+    bot_token: SecretStr | None = None
+    signing_secret: SecretStr | None = None
+    app_token: SecretStr | None = None
+    client_id: str = ""
+    client_secret: SecretStr | None = None
+
+
+class SlackAdapter:
+    """Answers in the workspace of a bot token, or in every workspace that installs the app (`client_id`).
+
+    Events arrive by HTTP, or by Socket Mode if there is an app token. `open`, `close`, `context` and `fetch`
+    raise ConfigError for what only the operator can fix, such as a revoked token or an archived channel.
     """
 
     name = "slack"
 
     def __init__(
         self,
-        bot_token: SecretStr | None,
-        signing_secret: SecretStr | None,
-        app_token: SecretStr | None = None,
+        credentials: SlackCredentials,
         api_url: str = SLACK_API_URL,
         *,
-        client_id: str = "",
-        client_secret: SecretStr | None = None,
         limiter: Limiter | None = None,
         self_service: SelfService | None = None,
         secrets: Secrets | None = None,
     ) -> None:
-        if signing_secret is None and app_token is None:
-            raise ConfigError("Slack needs SLACK_SIGNING_SECRET for events by HTTP, or SLACK_APP_TOKEN.")
-        if bot_token is None and (client_secret is None or secrets is None):
-            raise ConfigError("Slack needs SLACK_BOT_TOKEN, or SLACK_CLIENT_ID with SLACK_CLIENT_SECRET.")
-        self._bot_token, self._signing_secret, self._app_token = bot_token, signing_secret, app_token
-        self._api_url, self._client_id, self._client_secret = api_url, client_id, client_secret
+        if credentials.signing_secret is None and credentials.app_token is None:
+            raise ConfigError("Set SLACK_SIGNING_SECRET (events by HTTP) or SLACK_APP_TOKEN (Socket Mode).")
+        if credentials.bot_token is None and (credentials.client_secret is None or secrets is None):
+            raise ConfigError("Set SLACK_BOT_TOKEN, or SLACK_CLIENT_ID and SLACK_CLIENT_SECRET.")
+        self._credentials, self._api_url = credentials, api_url
         self._limiter, self._self_service, self._secrets = limiter, self_service, secrets
         self._streams = NativeStreams(secrets)
         self._answers: OrderedDict[str, SlackAnswer | CommandAnswer] = OrderedDict()
@@ -79,17 +84,18 @@ class SlackAdapter:
 
     async def __aenter__(self) -> Self:
         self._session = new_session()
-        self._api = WebApi(self._session, self._bot_token or SecretStr(""), self._api_url)
+        self._api = WebApi(self._session, self._credentials.bot_token or SecretStr(""), self._api_url)
         self._workspaces = Workspaces(
-            self._session, self._api_url, self._bot_token, self._installations(), self._limiter
+            self._session, self._api_url, self._credentials.bot_token, self._installations(), self._limiter
         )
-        self._surfaces = HomeAndModals(self._self_service, self._later)
+        self._home_and_modals = HomeAndModals(self._self_service, self._later)
         return self
 
     def _installations(self) -> Installations | None:
-        if self._bot_token is not None or self._client_secret is None or self._secrets is None:
+        app = self._credentials
+        if app.bot_token is not None or app.client_secret is None or self._secrets is None:
             return None
-        return Installations(self._secrets, self._limiter, self._api, self._client_id, self._client_secret)
+        return Installations(self._secrets, self._limiter, self._api, app.client_id, app.client_secret)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -107,40 +113,40 @@ class SlackAdapter:
     # -------------------------------------------------------------- in
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
-        """POST /slack/events, unless events come by Socket Mode only; and the pages that install the app."""
+        """POST /slack/events, unless only Socket Mode is used, and the pages that install the app."""
         self._later(self._warm_up())
         found: list[web.AbstractRouteDef] = []
-        if self._signing_secret is not None:
-            app = bolt_app(self._bot_token, self._reception(accept).receive)
-            found.append(web.post(PATH, EventRoute(app, self._signing_secret).handle))
+        if self._credentials.signing_secret is not None:
+            app = bolt_app(self._credentials.bot_token, self._dispatcher(accept).receive)
+            found.append(web.post(PATH, EventRoute(app, self._credentials.signing_secret).handle))
         if self._secrets is not None and (installations := self._workspaces.installations) is not None:
             pages = InstallPages(installations, self._secrets, self._api_url)
             found += [web.get(INSTALL_PATH, pages.install), web.get(REDIRECT_PATH, pages.redirect)]
         return found
 
     async def listen(self, accept: Accept) -> None:
-        """Socket Mode, when there is an app token; until cancelled."""
-        if self._app_token is not None:
-            app = bolt_app(self._bot_token, self._reception(accept).receive)
-            await listen(app, self._app_token, self._api_url)
+        """Receive events by Socket Mode until cancelled, if there is an app token."""
+        if self._credentials.app_token is not None:
+            app = bolt_app(self._credentials.bot_token, self._dispatcher(accept).receive)
+            await listen(app, self._credentials.app_token, self._api_url)
 
-    def _reception(self, accept: Accept) -> Dispatcher:
-        return Dispatcher(accept, self._workspaces, self._surfaces, self._later)
+    def _dispatcher(self, accept: Accept) -> Dispatcher:
+        return Dispatcher(accept, self._workspaces, self._home_and_modals, self._later)
 
     async def _warm_up(self) -> None:
-        """Learn who we are before the first event asks."""
+        """Fetch the bot's own ids before the first event needs them."""
         try:
             if self._workspaces.only is not None:
                 await self._workspaces.only.bot()
         except PlatformUnavailable as error:
-            log.warning("Slack does not say who we are yet: %s", error)
+            log.warning("Slack has not returned the bot's identity yet: %s", error)
 
     # -------------------------------------------------------------- out
 
     async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
-        """Begin to answer. Nothing is posted yet: the first words begin the message.
+        """Start an answer. Nothing is posted before the first text.
 
-        What an earlier attempt showed without recording it is looked for in the thread, by its mark.
+        On a retry, messages of an earlier attempt that were not recorded are found in the thread by their metadata.
         """
         data = address.data | {"event": address.event, "conversation": address.conversation}
         data |= begun.data if begun else {}
@@ -154,7 +160,7 @@ class SlackAdapter:
         answer = self._answer_of(workspace, post)
         if isinstance(answer, SlackAnswer):
             if retry or (begun is not None and not answer.visible):
-                with for_the_operator():
+                with as_config_error():
                     await answer.recover(RECOVERY_PATIENCE_S)
             if not answer.visible:
                 self._show_status_soon(workspace, post)
@@ -163,7 +169,7 @@ class SlackAdapter:
         return post
 
     async def update(self, post: PostedMessage, text: str) -> bool:
-        """Let the answer grow at its pace; where it was not opened here, it is shown when it is closed."""
+        """Show the text so far, throttled. An answer that was opened elsewhere is only shown by `close`."""
         answer = self._answers.get(post.id)
         self._hide_status(post.id)
         if answer is None:
@@ -172,16 +178,16 @@ class SlackAdapter:
         return not answer.stopped
 
     async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
-        """Show the whole reply. The post keeps the ids of all its messages, and of its pictures.
+        """Show the complete reply. The post keeps the ids of its messages and images.
 
-        Where the bot is no member, whoever asked about a message there reads the answer alone.
+        Where the bot is not a member of the channel, only the asker sees the answer.
         """
         workspace = await self._workspaces.at(post.data)
         answer = self._answers.get(post.id)
         if answer is None:
             answer = self._remember(post.id, self._answer_of(workspace, self._whole.get(post.id, post)))
         self._hide_status(post.id)
-        with for_the_operator():
+        with as_config_error():
             try:
                 finished = await answer.finish(reply)
             except SlackRejected as error:
@@ -197,14 +203,16 @@ class SlackAdapter:
         return finished
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
-        """The thread before the question, without our own part in it; the newest fifty messages at most."""
+        """At most the newest fifty messages of others in the thread before the question."""
         data = address.data
         threaded = data.get("kind") != "command" and data["thread"] != data["question"]
         if not (threaded or include_channel):
             return ()
-        with for_the_operator():
+        with as_config_error():
             workspace = await self._workspaces.at(data)
-            return await (thread_history.quotes if threaded else thread_history.around)(workspace, data)
+            return await (thread_history.thread_messages if threaded else thread_history.channel_messages)(
+                workspace, data
+            )
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file that a person sent."""
@@ -212,11 +220,11 @@ class SlackAdapter:
         return await files.fetch(workspace.api, attachment)
 
     async def check(self) -> list[CheckResult]:
-        """Credentials and scopes, in words."""
+        """Check credentials and scopes."""
         installations = self._workspaces.installations
         if installations is not None:
-            return await inspect_many(installations, self._api, self._app_token)
-        return await inspect(self._api, self._app_token)
+            return await inspect_many(installations, self._api, self._credentials.app_token)
+        return await inspect(self._api, self._credentials.app_token)
 
     # -------------------------------------------------------------- answers in progress
 
@@ -226,7 +234,7 @@ class SlackAdapter:
         return SlackAnswer(workspace.api, self._streams, post, workspace.our_ids, self._later)
 
     def _remember(self, post_id: str, answer: SlackAnswer | CommandAnswer) -> SlackAnswer | CommandAnswer:
-        """Keep what is known of an answer until it is whole."""
+        """Keep the state of an answer until it is complete."""
         self._answers[post_id] = answer
         self._answers.move_to_end(post_id)
         while len(self._answers) > ANSWERS_KEPT:
@@ -234,7 +242,7 @@ class SlackAdapter:
         return answer
 
     def _show_status_soon(self, workspace: Workspace, post: PostedMessage) -> None:
-        """Say that the bot is thinking, unless the first words are there before anybody could wonder."""
+        """Show the status "is thinking" after a moment, unless the answer starts before that."""
         loop = asyncio.get_running_loop()
         self._hide_status(post.id)
         self._statuses[post.id] = loop.call_later(STATUS_AFTER_S, self._show_status, workspace, post)
@@ -248,7 +256,7 @@ class SlackAdapter:
         try:
             await workspace.api.call("assistant.threads.setStatus", place | {"status": STATUS})
         except PlatformUnavailable as error:
-            log.debug("no status is shown: %s", error)
+            log.debug("Could not set the assistant status: %s", error)
 
     def _hide_status(self, post_id: str) -> None:
         if (status := self._statuses.pop(post_id, None)) is not None:
@@ -260,7 +268,7 @@ class SlackAdapter:
                 with suppress(LeaseLost):
                     await work
             except Exception:
-                log.exception("something beside an answer failed in Slack")
+                log.exception("A background task of the Slack adapter failed")
 
         task = asyncio.get_running_loop().create_task(unless_lease_lost())
         self._tasks.add(task)

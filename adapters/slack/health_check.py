@@ -1,4 +1,4 @@
-"""What `parley check` says of Slack: whether the tokens are good, and which scopes are missing."""
+"""The checks of `parley check` for Slack: tokens, scopes, Socket Mode."""
 
 import aiohttp
 from pydantic import SecretStr
@@ -9,22 +9,20 @@ from adapters.slack.workspaces.installations import Installations
 from bot.domain.errors import ConfigError, PlatformUnavailable, StateUnavailable
 from bot.domain.turns import CheckResult
 
-REINSTALL = "Add them under OAuth & Permissions (or paste `parley manifest slack`) and install the app again."
+REINSTALL = "Add them under OAuth & Permissions (or paste `parley manifest slack`) and reinstall the app."
 
 
 async def inspect(api: WebApi, app_token: SecretStr | None) -> list[CheckResult]:
-    """One finding per thing looked at. Never raises."""
+    """One result for each check. Never raises."""
     try:
         who, headers = await api.call_with_headers("auth.test", {})
     except SlackRejected as error:
-        words = (
-            f"Slack refuses SLACK_BOT_TOKEN ({error.code}). Copy the bot token (xoxb-…) of the installed app."
-        )
+        words = f"Slack rejected SLACK_BOT_TOKEN ({error.code}). Copy the bot token (xoxb-…) of the installed app."
         return [CheckResult(level="error", subject="Slack", words=words)]
     except PlatformUnavailable as error:
         return [
             CheckResult(
-                level="error", subject="Slack", words=f"{error}. Is {api.api_url} reachable from here?"
+                level="error", subject="Slack", words=f"{error}. Check that {api.api_url} can be reached."
             )
         ]
     signed_in = f"signed in as {who.get('user', '?')} in {who.get('team', '?')}"
@@ -38,7 +36,7 @@ async def inspect(api: WebApi, app_token: SecretStr | None) -> list[CheckResult]
 async def inspect_many(
     installations: Installations, api: WebApi, app_token: SecretStr | None
 ) -> list[CheckResult]:
-    """Who has installed the app, and whether those tokens are good. Never raises."""
+    """The same checks for each workspace that installed the app. Never raises."""
     subject, findings = "Slack", list[CheckResult]()
     try:
         names = await installations.names()
@@ -49,7 +47,7 @@ async def inspect_many(
     except (ConfigError, PlatformUnavailable, StateUnavailable) as error:
         return [*findings, CheckResult(level="error", subject=subject, words=str(error))]
     if not names:
-        words = "nobody has installed the app yet: open /slack/install at this server's public address"
+        words = "No workspace has installed the app yet. Open /slack/install at this server's public URL."
         findings.append(CheckResult(level="warning", subject=subject, words=words))
     return findings + ([await _socket_mode(api, app_token)] if app_token is not None else [])
 
@@ -57,15 +55,13 @@ async def inspect_many(
 def _scopes(header: str | None) -> CheckResult:
     subject = "Slack scopes"
     if header is None:
-        return CheckResult(
-            level="warning", subject=subject, words="Slack did not say which scopes are granted."
-        )
+        return CheckResult(level="warning", subject=subject, words="Slack did not return the granted scopes.")
     granted = {scope.strip() for scope in header.split(",")}
     missing = sorted(set(SCOPES) - granted)
     if missing:
-        for_what = "; ".join(f"{scope} (for {', '.join(SCOPES[scope])})" for scope in missing)
-        return CheckResult(level="error", subject=subject, words=f"missing: {for_what}. {REINSTALL}")
-    return CheckResult(level="ok", subject=subject, words=f"all {len(SCOPES)} are granted")
+        needed = "; ".join(f"{scope} (for {', '.join(SCOPES[scope])})" for scope in missing)
+        return CheckResult(level="error", subject=subject, words=f"missing: {needed}. {REINSTALL}")
+    return CheckResult(level="ok", subject=subject, words=f"all {len(SCOPES)} granted")
 
 
 async def _socket_mode(api: WebApi, app_token: SecretStr) -> CheckResult:
@@ -74,10 +70,10 @@ async def _socket_mode(api: WebApi, app_token: SecretStr) -> CheckResult:
         await WebApi(api.session, app_token, api.api_url).call("apps.connections.open", {})
     except SlackRejected as error:
         words = (
-            f"Slack refuses SLACK_APP_TOKEN ({error.code}). Make an app-level token (xapp-…) with the scope "
-            "connections:write under Basic Information, and switch Socket Mode on."
+            f"Slack rejected SLACK_APP_TOKEN ({error.code}). Under Basic Information, generate an app-level token "
+            "(xapp-…) with the scope connections:write, and enable Socket Mode."
         )
         return CheckResult(level="error", subject=subject, words=words)
     except (PlatformUnavailable, aiohttp.ClientError) as error:
         return CheckResult(level="error", subject=subject, words=str(error))
-    return CheckResult(level="ok", subject=subject, words="SLACK_APP_TOKEN opens a connection")
+    return CheckResult(level="ok", subject=subject, words="SLACK_APP_TOKEN can open a connection")

@@ -1,11 +1,11 @@
-"""The app as Slack is told of it: what it may do, what it hears, and where it listens."""
+"""The Slack app manifest: scopes, events, commands and request URLs."""
 
 from typing import Any
 
 PATH = "/slack/events"
 INSTALL_PATH, REDIRECT_PATH = "/slack/install", "/slack/oauth_redirect"
 
-# Each scope, and the methods and events that need it.
+# Each scope with the methods, events and commands that need it.
 SCOPES: dict[str, tuple[str, ...]] = {
     "app_mentions:read": ("app_mention",),
     "assistant:write": (
@@ -50,22 +50,22 @@ EVENTS_OF_ORGANISATIONS = ("team_access_revoked",)
 EVENTS_OF_ASSISTANTS = ("assistant_thread_context_changed", "assistant_thread_started")
 SUGGESTED_PROMPTS = (
     {"title": "What can you do?", "message": "help"},
-    {"title": "Draw a picture", "message": "/image a red bicycle in the rain"},
+    {"title": "Create an image", "message": "/image a red bicycle in the rain"},
     {"title": "Summarise a text", "message": "Summarise this in three sentences: "},
 )
 COMMANDS = (
-    ("/ask", "Ask for all to read; where I am not a member, only you see the answer", "your question"),
-    ("/image", "Draw a picture", "what it shows"),
+    ("/ask", "Ask in this channel; only you see the answer if I am not a member", "your question"),
+    ("/image", "Create an image", "description"),
     (
         "/parley",
-        "Help, start anew, usage, or delete what I keep about you (asks first)",
+        "Get help, start over, see usage, or delete your data (asks first)",
         "help | reset | usage | forget",
     ),
 )
 ASK_SHORTCUT, ASK_ABOUT_SHORTCUT = "ask", "ask_about"
 SHORTCUTS = (
-    ("global", ASK_SHORTCUT, "Ask Parley", "Ask a long question; the answer comes in your own messages"),
-    ("message", ASK_ABOUT_SHORTCUT, "Ask about this", "Ask a question about a message, in its thread"),
+    ("global", ASK_SHORTCUT, "Ask Parley", "Ask a long question; the answer arrives as a direct message"),
+    ("message", ASK_ABOUT_SHORTCUT, "Ask about this", "Ask about a message, in its thread"),
 )
 DESCRIPTION = "Answers from your own Azure OpenAI deployments."
 
@@ -73,11 +73,11 @@ DESCRIPTION = "Answers from your own Azure OpenAI deployments."
 def manifest(
     public_url: str, socket_mode: bool, many: bool = False, assistant: bool = False
 ) -> dict[str, Any]:
-    """The app manifest; `public_url` is where Slack reaches this server, unused in Socket Mode.
+    """The app manifest. `public_url` is where Slack reaches this server; it is unused in Socket Mode.
 
-    With `many`, workspaces and whole organisations install the app by this server's own pages. With
-    `assistant` people meet it in the older assistant's pane, in place of an agent's messages tab: apps that
-    began with one keep it, new ones can't have it (docs.slack.dev/changelog, 2026-06-30).
+    With `many`, workspaces and organisations install the app through this server's own pages. With `assistant`,
+    the app uses the older assistant pane instead of an agent's messages tab; only apps that already have
+    one can keep it (docs.slack.dev/changelog, 2026-06-30).
     """
     base = public_url.rstrip("/")
     address = {} if socket_mode else {"request_url": base + PATH}
@@ -100,7 +100,7 @@ def manifest(
 
 
 def _features(command_address: dict[str, str], assistant: bool) -> dict[str, Any]:
-    """What people see of the app."""
+    """The parts of the app that people see."""
     kind = "assistant" if assistant else "agent"
     return {
         f"{kind}_view": {

@@ -1,4 +1,4 @@
-"""What Slack's payloads have in common: where they come from, and the ids and times in them."""
+"""What Slack's payloads have in common: origin, ids and timestamps."""
 
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
@@ -7,7 +7,7 @@ Payload = dict[str, Any]
 
 
 class Bot(NamedTuple):
-    """Who we are in a workspace, as auth.test says it."""
+    """The bot's own ids in a workspace, from auth.test."""
 
     team: str
     user: str
@@ -15,19 +15,19 @@ class Bot(NamedTuple):
 
     @property
     def ids(self) -> frozenset[str]:
-        """The ids under which our own messages appear."""
+        """The ids that appear as the author of the bot's own messages."""
         return frozenset((self.user, self.bot)) - {""}
 
 
 class Origin(NamedTuple):
-    """Whose installation a payload was sent to; `enterprise` only if a whole organisation installed."""
+    """The installation that received a payload; `enterprise` is set only for organisation-wide installs."""
 
     team: str
     enterprise: str
 
 
 def origin(payload: Payload) -> Origin:
-    """In channels that two companies share, the authorization tells our side from theirs."""
+    """The origin of a payload. In Slack Connect channels only the authorization names our workspace."""
     granted: list[Payload] = payload.get("authorizations") or [{}]
     ours = granted[0]
     team = (
@@ -44,18 +44,18 @@ def origin(payload: Payload) -> Origin:
 
 
 def part(of: Payload, name: str) -> Payload:
-    """An object inside an object; empty where there is none."""
+    """The object `of[name]`; empty if there is none."""
     inside = of.get(name)
     return cast("Payload", inside) if isinstance(inside, dict) else {}
 
 
-def act_id(team: str, channel: str, ts: Any) -> str:
-    """The id of a message as an act, and, of a thread's root, the id of its conversation."""
+def message_id(team: str, channel: str, ts: Any) -> str:
+    """The event id of a message. For the root of a thread it is the id of the conversation, too."""
     return f"slack:{team}:{channel}:{ts}"
 
 
 def time_of(ts: Any) -> datetime:
-    """A timestamp of Slack's as a time. Raises ValueError for one that is no time, or too large for one."""
+    """A Slack timestamp as a UTC time. Raises ValueError if it is not a number or out of range."""
     try:
         return datetime.fromtimestamp(float(ts), UTC)
     except (OverflowError, OSError) as error:

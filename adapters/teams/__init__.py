@@ -1,6 +1,7 @@
-"""Microsoft Teams, by the Bot Framework."""
+"""Microsoft Teams, through the Bot Framework."""
 
 from adapters.teams.adapter import TeamsAdapter
+from adapters.teams.api.credentials import Credentials
 from adapters.teams.cloud import Cloud
 
-__all__ = ["Cloud", "TeamsAdapter"]
+__all__ = ["Cloud", "Credentials", "TeamsAdapter"]

@@ -5,7 +5,6 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Collection, Coroutine, Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +12,6 @@ import aiohttp
 import msgspec
 from aiohttp import web
 from msgspec.structs import replace
-from pydantic import SecretStr
 
 from adapters.shared.entra import Token
 from adapters.shared.markdown import aside
@@ -23,9 +21,9 @@ from adapters.teams.answers.formatting import (
     PICTURE_BYTES,
     SMALLEST_PICTURE_BYTES,
     TEXT_LIMIT,
+    add_buttons,
     is_plain,
     messages,
-    offer,
     pictures_of,
 )
 from adapters.teams.answers.stream import DOING, THINKING, TeamsStream, Typing
@@ -35,6 +33,7 @@ from adapters.teams.api.credentials import Credentials
 from adapters.teams.api.graph_history import GraphHistory
 from adapters.teams.cloud import Cloud
 from adapters.teams.inbound.http import WebhookHandler
+from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs
 from bot.domain.adapter import Accept, SelfService
 from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
@@ -44,31 +43,26 @@ from bot.domain.turns import CheckResult, Reply
 log = logging.getLogger(__name__)
 
 ALONE = (
-    "Only you should see the answer to this, and Teams doesn't let me show it to you alone here. Please ask "
-    "me the same in a chat with nobody else."
+    "This answer is for you only, and Teams doesn't support private messages here. "
+    "Please ask me again in a one-on-one chat."
 )
-_REMEMBERED = 4096
+_MAX_POSTS = 4096
 
 
 class TeamsAdapter:
     """The adapter for Microsoft Teams.
 
-    One-to-one chats see the answer grow; groups and channels see the sign of typing, then one message.
-    Teams keeps no metadata that a bot could search, so a message that was posted by a process that died
-    before recording it can't be found again; a recorded one is completed in place.
+    One-on-one chats see the answer grow; groups and channels see the typing indicator, then one message.
+    Teams has no metadata that a bot can search, so a message whose process crashed before recording it
+    can't be found again. A recorded one is completed in place.
     """
 
     name = "teams"
 
     def __init__(
         self,
-        app_id: str,
-        app_password: SecretStr | None,
-        app_type: str = "MultiTenant",
-        tenant_id: str | None = None,
-        authenticate: bool = True,
+        credentials: Credentials | None,
         *,
-        certificate_path: Path | None = None,
         tenants: Collection[str] = (),
         sensitivity: str = "",
         self_service: SelfService | None = None,
@@ -78,37 +72,29 @@ class TeamsAdapter:
     ) -> None:
         """Take the settings; nothing is opened yet.
 
-        The certificate, a PEM file with its key, stands in for a password. `tenants` are the organisations
-        that are served, all without any; `sensitivity` labels every answer ("Confidential"); with a `self_service`
-        there are cards for settings. `cloud` is for other endpoints than Microsoft's public ones, `pace_s`
-        and `backoff_s` for tests. Without `authenticate` anybody may speak as Teams, and answers go to this
-        machine only. Raises ConfigError when credentials are missing.
+        Without `credentials` callers are not authenticated, and answers go to this machine only. `tenants`
+        are the organisations that are served; empty serves all. `sensitivity` labels every answer
+        ("Confidential"). With `self_service` there are settings cards. `pace_s` and `backoff_s` are for tests.
         """
-        self._credentials: Credentials | None = None
-        if authenticate:
-            self._credentials = Credentials.demanded(
-                app_id, app_password, app_type, tenant_id, certificate_path
-            )
-        self._app_id = app_id
-        self._authenticate = authenticate
+        self._credentials = credentials
         self._tenants = frozenset(tenant.lower() for tenant in tenants)
         self._sensitivity = sensitivity
-        self._reception = SettingsDialogs(self_service) if self_service is not None else None
-        self._cloud = (cloud or Cloud()) if authenticate else (cloud or Cloud()).local()
+        self._dialogs = SettingsDialogs(self_service) if self_service is not None else None
+        self._cloud = (cloud or Cloud()) if credentials else (cloud or Cloud()).local()
         self._pace_s = pace_s
         self._backoff_s = backoff_s
         self._token: Token | None = None
         self._showing: OrderedDict[str, TeamsStream | Typing] = OrderedDict()
         self._shown: OrderedDict[str, PostedMessage] = OrderedDict()
-        self._errands: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    # ------------------------------------------------------------------ life
+    # ------------------------------------------------------------------ lifecycle
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1024))
         if self._credentials is not None:
             self._token = Token(self._credentials.fetch(self._session, self._cloud))
-            self._run(self._token.bearer(), "fetching the first token")
+            self._run(self._token.bearer(), "Fetching the first token")
         self._connector = Connector(self._session, self._token, self._cloud, self._backoff_s)
         self._history = GraphHistory(self._session, self._credentials, self._cloud, self._connector)
         return self
@@ -118,35 +104,28 @@ class TeamsAdapter:
     ) -> None:
         for showing in self._showing.values():
             await showing.end()
-        for errand in self._errands:
-            errand.cancel()
-        await asyncio.gather(*self._errands, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._history.close()
         if self._token is not None:
             await self._token.close()
         await self._session.close()
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
-        """POST /api/messages, the address that Azure's page of a bot proposes."""
-        inbound = WebhookHandler(
-            self._session,
-            self._app_id,
-            self._cloud,
-            self._authenticate,
-            accept,
-            self._say_soon,
-            self._reception,
-            self._tenants,
-        )
+        """POST /api/messages, the messaging endpoint that Azure suggests."""
+        app_id = self._credentials.app_id if self._credentials else None
+        auth = JwtAuthentication(self._session, self._cloud, app_id)
+        inbound = WebhookHandler(auth, self._cloud, accept, self._send_soon, self._dialogs, self._tenants)
         return [web.post("/api/messages", inbound.handle)]
 
     async def listen(self, accept: Accept) -> None:
-        """Teams speaks to bots by HTTP only."""
+        """Do nothing: Teams delivers events by HTTP only."""
 
     # ------------------------------------------------------------------ answering
 
     async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
-        """Begin a streamed message, or show the sign of typing; see the protocol for the rest."""
+        """Start a streamed message, or show the typing indicator."""
         place = address.data
         if begun is not None:
             return await self._resume(begun)
@@ -171,7 +150,7 @@ class TeamsAdapter:
         return begun
 
     async def update(self, post: PostedMessage, text: str) -> bool:
-        """Offer the whole text so far; False after the person pressed Stop."""
+        """Show the whole text so far, throttled; False after the person pressed Stop."""
         showing = self._showing.get(post.id)
         if showing is None:
             return True
@@ -179,7 +158,7 @@ class TeamsAdapter:
         return not showing.stopped
 
     async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
-        """Show the whole reply in place of what was begun; a stopped answer stays as it is."""
+        """Show the complete reply in the message of `open`; a stopped answer stays as it is."""
         digest = hashlib.sha256(msgspec.json.encode(reply)).hexdigest()[:16]
         showing = self._showing.get(post.id)
         if showing is not None:
@@ -196,45 +175,45 @@ class TeamsAdapter:
         for known in {post.id, final.id}:
             self._shown[known] = final
             self._showing.pop(known, None)
-        while len(self._shown) > _REMEMBERED:
+        while len(self._shown) > _MAX_POSTS:
             self._shown.popitem(last=False)
         return final
 
     async def _show(
         self, post: PostedMessage, reply: Reply, showing: TeamsStream | Typing | None
     ) -> tuple[PostedMessage, list[str]]:
-        """Deliver; in a group what is meant for one person is shown to them alone, or not at all."""
+        """Show the reply. In a group, a private one is a targeted message, or is replaced by a note."""
         private = reply.private and post.data["kind"] != "personal"
         if not private and "targeted" not in post.data:
             return post, await self._deliver(post, reply, showing)
         if "targeted" in post.data or not post.data.get("parts"):
-            alone = PostedMessage(id=post.id, data={**post.data, "targeted": "1"})
+            targeted = PostedMessage(id=post.id, data={**post.data, "targeted": "1"})
             try:
-                return alone, await self._deliver(alone, replace(reply, rate=False), showing)
+                return targeted, await self._deliver(targeted, replace(reply, rate=False), showing)
             except TeamsRejected as error:
                 if error.too_large or error.status not in (400, 403, 404, 405, 501):
                     raise
-                log.info("nothing can be shown to one person here: %s", error)
+                log.info("Targeted messages are not available here: %s", error)
             post = PostedMessage(id=post.id, data={**post.data, "parts": ""})
         post = PostedMessage(
-            id=post.id, data={name: one for name, one in post.data.items() if name != "targeted"}
+            id=post.id, data={name: value for name, value in post.data.items() if name != "targeted"}
         )
         return post, await self._deliver(post, Reply(text=ALONE), showing)
 
     async def _deliver(
         self, post: PostedMessage, reply: Reply, showing: TeamsStream | Typing | None
     ) -> list[str]:
-        """Show the parts, smaller ones if Teams finds them too large; the ids of the messages."""
+        """Show the parts, smaller ones if Teams rejects them as too large. Returns the ids of the messages."""
         limit, picture_bytes = TEXT_LIMIT, PICTURE_BYTES
         ids = [id for id in post.data.get("parts", "").split(",") if id]
         while True:
             pictures = await asyncio.to_thread(pictures_of, reply.images, picture_bytes)
             parts = await aside(len(reply.text), messages, reply, pictures, limit, self._sensitivity)
             if reply.rate and post.data["kind"] == "personal" and self._shows_buttons(parts[-1]):
-                offer(parts[-1], post.data["user"])
+                add_buttons(parts[-1], post.data["user"])
             if reply.rate and pictures:
                 pictured = next(part for part in parts if "attachments" in part)
-                pictured["attachments"].append(cards.attached(cards.of_picture()))
+                pictured["attachments"].append(cards.attached(cards.image_buttons()))
             if reply.confirm:
                 card = cards.attached(cards.confirming(reply.confirm))
                 parts[-1].setdefault("attachments", []).append(card)
@@ -261,85 +240,82 @@ class TeamsAdapter:
         return ids[: len(parts)]
 
     async def _changed(self, place: Mapping[str, str], id: str, part: Fields) -> bool:
-        """Whether an earlier message now shows this; not when somebody has deleted it."""
+        """Update an earlier message; False if somebody has deleted it."""
         try:
             await self._connector.change(place, id, part)
         except TeamsRejected as error:
             if error.code != "ActivityNotFoundInConversation":
                 raise
-            log.info("a message that was to be changed is gone; it comes anew")
+            log.info("A message to update was deleted; it is posted again")
             return False
         return True
 
     def _shows_buttons(self, part: Fields) -> bool:
-        """Not below Markdown in the Agents Playground, which shows its signs raw beside buttons.
-
-        Without authentication there is nobody else to speak to.
-        """
-        return self._authenticate or is_plain(part["text"])
+        """Whether to add buttons. The Agents Playground (no authentication) shows raw Markdown beside them."""
+        return self._credentials is not None or is_plain(part["text"])
 
     async def _withdraw(self, place: Mapping[str, str], id: str) -> None:
         try:
             await self._connector.delete(place, id)
         except PlatformUnavailable as error:
-            log.warning("a part that is no longer needed could not be deleted: %s", error)
+            log.warning("Could not delete a message that is no longer needed: %s", error)
 
     def _remember(self, post: PostedMessage, showing: TeamsStream | Typing) -> None:
         self._showing[post.id] = showing
-        while len(self._showing) > _REMEMBERED:
-            _, forgotten = self._showing.popitem(last=False)
-            self._run(forgotten.end(), "ending an answer that nobody closed")
+        while len(self._showing) > _MAX_POSTS:
+            _, abandoned = self._showing.popitem(last=False)
+            self._run(abandoned.end(), "Ending an abandoned answer")
 
-    # ------------------------------------------------------------------ the rest
+    # ------------------------------------------------------------------ context, files, checks
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
-        """What was said before the bot was called, where an owner allows it to read that; see `GraphHistory`.
+        """Earlier messages of the conversation, if an owner allows the bot to read them; see `GraphHistory`.
 
-        Raises NotAllowed (in words), PlatformUnavailable.
+        Raises NotAllowed, PlatformUnavailable.
         """
         return await self._history.before(address.data)
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """The bytes of a file or an inline picture. Raises NotAllowed, PlatformUnavailable."""
+        """The bytes of a file or an inline image. Raises NotAllowed, PlatformUnavailable."""
         return await files.fetch(self._session, self._connector, self._cloud, attachment)
 
     async def check(self) -> list[CheckResult]:
-        """Whether Microsoft Entra gives the bot a token."""
-        if self._token is None:
-            words = "Authentication is off: anybody on this machine may speak as Teams."
+        """Check that Microsoft Entra issues a token, and when the certificate expires."""
+        if self._token is None or self._credentials is None:
+            words = "Token validation is off: any local process can send requests as Teams. Use this for testing only."
             return [CheckResult(level="warning", subject="Teams", words=words)]
         try:
             await self._token.bearer()
         except ConfigError as error:
             words = (
-                f"{error} Check MicrosoftAppId, MicrosoftAppPassword, MicrosoftAppType and "
-                "MicrosoftAppTenantId against the bot's page in the Azure portal, under Configuration; "
-                "a client secret there has an end."
+                f"{error} Compare MicrosoftAppId, MicrosoftAppPassword, MicrosoftAppType and "
+                "MicrosoftAppTenantId with the bot's Configuration page in the Azure portal, "
+                "and check that the client secret has not expired."
             )
             return [CheckResult(level="error", subject="Teams", words=words)]
         except PlatformUnavailable as error:
-            words = f"{error}. Is {self._cloud.login_url} reachable from here?"
+            words = f"{error}. Check that {self._cloud.login_url} can be reached."
             return [CheckResult(level="error", subject="Teams", words=words)]
-        found = [CheckResult(level="ok", subject="Teams", words=f"The bot {self._app_id} gets a token.")]
-        if self._credentials is not None and (words := self._credentials.ending()):
+        found = [CheckResult(level="ok", subject="Teams", words=f"{self._credentials.app_id} gets a token.")]
+        if words := self._credentials.expiry_notice():
             found.append(CheckResult(level="warning", subject="Teams", words=words))
         return found
 
-    def _say_soon(self, activity: Activity, message: Fields) -> None:
-        self._run(self._connector.send(address(activity).data, message), "saying something short")
+    def _send_soon(self, activity: Activity, message: Fields) -> None:
+        self._run(self._connector.send(address(activity).data, message), "Sending a notice")
 
-    def _run(self, doing: Coroutine[Any, Any, object], what: str) -> None:
-        """Do something off the path of a request."""
+    def _run(self, work: Coroutine[Any, Any, object], what: str) -> None:
+        """Run something in the background, and log its errors."""
 
-        async def errand() -> None:
+        async def logged() -> None:
             try:
-                await doing
+                await work
             except BotError as error:
                 log.warning("%s failed: %s", what, error)
 
-        task = asyncio.create_task(errand())
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        task = asyncio.create_task(logged())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def _with_parts(post: PostedMessage, ids: list[str]) -> PostedMessage:

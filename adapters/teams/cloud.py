@@ -1,4 +1,4 @@
-"""Where Microsoft's side of a bot is: its token service, its signing keys, and the hosts it may name."""
+"""The endpoints of a Microsoft cloud: token service, signing keys, allowed hosts."""
 
 from typing import Self
 from urllib.parse import urlsplit
@@ -9,11 +9,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Cloud(msgspec.Struct, frozen=True, kw_only=True):
-    """The endpoints of one cloud, and the hosts that a `serviceUrl` or a file may be at.
+    """The endpoints of one cloud, and the hosts that service URLs and files may have.
 
-    A service URL arrives in a request and is where the bot's own token is sent, so it is compared with a
-    list even though the request is signed. A host that starts with a dot stands for all that end so.
-    `tenant` is where an app that is registered for many tenants gets its token.
+    A service URL arrives in a request and receives the bot's token, so it is checked against a list
+    although the request is signed. A host that starts with a dot matches its subdomains.
+    `tenant` issues the token of a multi-tenant app.
     """
 
     login_url: str = "https://login.microsoftonline.com"
@@ -45,11 +45,11 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def local(self) -> Self:
-        """The same, but answering only to servers on this machine; for use without authentication."""
+        """The same, but limited to hosts on this machine, for use without authentication."""
         return msgspec.structs.replace(self, service_hosts=LOOPBACK, file_hosts=LOOPBACK, insecure=True)
 
     def serves(self, url: str) -> bool:
-        """Whether the bot may speak, and show its token, to this URL."""
+        """Whether the bot may call this URL with its token."""
         return self._among(url, self.service_hosts)
 
     def holds_files(self, url: str) -> bool:

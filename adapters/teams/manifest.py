@@ -1,4 +1,4 @@
-"""The Teams app package: what an administrator uploads so that people find the bot."""
+"""The Teams app package that an administrator uploads: manifest and icons."""
 
 import io
 import json
@@ -12,32 +12,32 @@ from PIL import Image, ImageDraw
 from bot.domain.adapter import MenuCommand
 
 VERSION = "1.29"
-"""Of the manifest schema: the first that has commands by slash, whose answers only one person sees."""
+"""The manifest schema: the first version with slash commands and targeted messages."""
 PLAIN = "1.25"
-"""For clouds of Microsoft whose Teams knows no newer one."""
+"""The manifest schema for Microsoft clouds whose Teams supports no newer one."""
 APP_VERSION = "1.2.0"
-"""To be raised with each change of the manifest: else Teams takes the package for the one that it has."""
+"""Raise it with each change of the manifest, else Teams keeps the installed package."""
 ACCENT = "#4F46E5"
 _SCHEMA = "https://developer.microsoft.com/json-schemas/teams/v{}/MicrosoftTeams.schema.json"
 
 _WORDS = (
-    "Parley answers in one-to-one chats, and in group chats and channels when it is mentioned. It uses your "
-    "organisation's own Azure OpenAI deployments, keeps the thread of a conversation, and draws pictures. "
-    "Write help to see what it can do."
+    "Parley answers in one-on-one chats, and in group chats and channels when it is mentioned. It uses your "
+    "organisation's own Azure OpenAI deployments, remembers the conversation, and creates images. "
+    "Send help to see what it can do."
 )
-_SETTINGS = ("settings", "Choose how I answer, and which model does")
-_SUMMARY = ("summarise this thread", "What was said, as far as I may read it")
+_SETTINGS = ("settings", "Choose a prompt and a model")
+_SUMMARY = ("summarise this thread", "Needs permission to read messages")
 _STARTERS = [
-    ("Draw a picture", "A red bicycle, for example", "/image a red bicycle"),
+    ("Create an image", "For example, a red bicycle", "/image a red bicycle"),
     ("Summarise a text", "Paste it, or attach a file", "Summarise this in three sentences: "),
-    ("Translate", "Into the language that you name", "Translate into French: "),
+    ("Translate", "Into a language of your choice", "Translate into French: "),
 ]
 _EXTENSION = [
-    ("sent", "What did you send?", "What went to the model for this answer", "message"),
-    ("settings", "Settings", "Choose how I answer, see what you used", "compose"),
+    ("sent", "What did you send?", "The prompt that was sent to the model", "message"),
+    ("settings", "Settings", "Choose a prompt and a model, see usage", "compose"),
 ]
 _ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
-"""Resource-specific consent: an owner of the team or chat gives it when the app is added there."""
+"""Resource-specific consent, granted by an owner of the team or chat when adding the app."""
 
 
 def package(
@@ -48,14 +48,12 @@ def package(
     all_messages: bool = False,
     plain: bool = False,
 ) -> bytes:
-    """A zip with the manifest and both icons; `public_host` is the bot's host name, without a scheme."""
+    """A zip file with the manifest and both icons; `public_host` is the bot's host name without a scheme."""
     out = io.BytesIO()
-    told = (
-        json.dumps(manifest(app_id, public_host, commands, all_messages=all_messages, plain=plain), indent=2)
-        + "\n"
-    )
+    described = manifest(app_id, public_host, commands, all_messages=all_messages, plain=plain)
+    text = json.dumps(described, indent=2) + "\n"
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("manifest.json", told)
+        archive.writestr("manifest.json", text)
         archive.writestr("color.png", _png(_color()))
         archive.writestr("outline.png", _png(_outline()))
     return out.getvalue()
@@ -69,11 +67,10 @@ def manifest(
     all_messages: bool = False,
     plain: bool = False,
 ) -> dict[str, Any]:
-    """The manifest; its own id follows from the bot's, so that a new package updates the old app.
+    """The manifest. Its id is derived from the bot's, so that a new package updates the app.
 
-    With `all_messages` the bot also receives what is said where it is a member without a mention, so that
-    it can follow a thread; every organisation has to allow that. A `plain` one is of an older version,
-    without commands by slash.
+    With `all_messages` the bot also receives messages without a mention, so that it can follow threads;
+    each organisation has to allow this. `plain` uses the older schema, without slash commands.
     """
     site, version = f"https://{public_host}", PLAIN if plain else VERSION
     return {
@@ -89,7 +86,7 @@ def manifest(
         },
         "name": {"short": "Parley", "full": "Parley, answers from your own Azure OpenAI"},
         "description": {
-            "short": "Ask, translate, summarise and draw with your organisation's own models.",
+            "short": "Ask, translate, summarise, create images with your organisation's models.",
             "full": _WORDS,
         },
         "icons": {"color": "color.png", "outline": "outline.png"},
@@ -103,9 +100,9 @@ def manifest(
 
 
 def _bot(app_id: str, commands: Sequence[MenuCommand], plain: bool) -> dict[str, Any]:
-    starters = [_starter(*one, plain) for one in _STARTERS]
-    alone = [(one.name, one.description) for one in commands if not one.channels_only]
-    together = [(one.name, one.description) for one in commands if one.channels_only]
+    starters = [_starter(*starter, plain) for starter in _STARTERS]
+    alone = [(command.name, command.description) for command in commands if not command.channels_only]
+    together = [(command.name, command.description) for command in commands if command.channels_only]
     return {
         "botId": app_id,
         "scopes": ["personal", "team", "groupChat"],
@@ -124,7 +121,7 @@ def _bot(app_id: str, commands: Sequence[MenuCommand], plain: bool) -> dict[str,
 
 
 def _dialog(id: str, title: str, description: str, context: str) -> dict[str, Any]:
-    """A command of the message extension that opens a dialog which the bot fills."""
+    """A command of the message extension that opens a dialog."""
     return {
         "id": id,
         "type": "action",
@@ -144,19 +141,19 @@ def _consent(app_id: str, site: str) -> dict[str, Any]:
 
 
 def _command(command: tuple[str, str]) -> dict[str, Any]:
-    """Words that are sent as they are."""
+    """A command whose title is sent as it is."""
     return {"title": command[0], "description": command[1]}
 
 
 def _starter(title: str, description: str, words: str, plain: bool) -> dict[str, Any]:
-    """A card in an empty chat, whose words a person may finish before sending them."""
+    """A prompt starter; people can complete its text before they send it."""
     if plain:
         return {"title": words.strip(), "description": title}
     return {"type": "prompt", "title": title, "description": description, "prompt": words}
 
 
 def _bubbles(draw: ImageDraw.ImageDraw, unit: float, front: str, back: str | None, width: int) -> None:
-    """Two speech bubbles on a grid of 32 units, filled or in outline."""
+    """Draw two speech bubbles on a grid of 32 units, filled or as an outline."""
 
     def at(*points: float) -> list[float]:
         return [point * unit for point in points]
@@ -174,7 +171,7 @@ def _bubbles(draw: ImageDraw.ImageDraw, unit: float, front: str, back: str | Non
 
 
 def _color() -> Image.Image:
-    """192 x 192, full bleed, as Teams asks."""
+    """The color icon: 192 x 192 pixels, full bleed."""
     icon = Image.new("RGB", (768, 768), ACCENT)
     _bubbles(ImageDraw.Draw(icon), 24, "#FFFFFF", "#A5B4FC", 0)
     icon.thumbnail((192, 192))
@@ -182,7 +179,7 @@ def _color() -> Image.Image:
 
 
 def _outline() -> Image.Image:
-    """32 x 32, white on transparent, as Teams asks."""
+    """The outline icon: 32 x 32 pixels, white on transparent."""
     icon = Image.new("RGBA", (256, 256), (255, 255, 255, 0))
     _bubbles(ImageDraw.Draw(icon), 8, "#FFFFFF", None, 14)
     icon.thumbnail((32, 32))

@@ -37,16 +37,18 @@ class SlackPlatform:
 
     def adapter(self, services: Services) -> Adapter:
         """The adapter; its packages are imported only where it is set up."""
-        from adapters.slack import SlackAdapter
+        from adapters.slack import SlackAdapter, SlackCredentials
 
         settings, storage = services.settings, services.storage
         return SlackAdapter(
-            bot_token=settings.slack_bot_token,
-            signing_secret=settings.slack_signing_secret,
-            app_token=settings.slack_app_token,
-            api_url=settings.slack_api_url,
-            client_id=settings.slack_client_id or "",
-            client_secret=settings.slack_client_secret,
+            SlackCredentials(
+                bot_token=settings.slack_bot_token,
+                signing_secret=settings.slack_signing_secret,
+                app_token=settings.slack_app_token,
+                client_id=settings.slack_client_id or "",
+                client_secret=settings.slack_client_secret,
+            ),
+            settings.slack_api_url,
             limiter=storage.limiter if settings.slack_is_limited else None,
             self_service=services.personal_data,
             secrets=storage.secret_store,
@@ -66,16 +68,20 @@ class TeamsPlatform:
 
     def adapter(self, services: Services) -> Adapter:
         """The adapter; its packages are imported only where it is set up."""
-        from adapters.teams import Cloud, TeamsAdapter
+        from adapters.teams import Cloud, Credentials, TeamsAdapter
 
         settings = services.settings
+        credentials = None
+        if settings.parley_teams_auth == "on":
+            credentials = Credentials.checked(
+                settings.microsoft_app_id or "",
+                settings.microsoft_app_password,
+                settings.microsoft_app_type,
+                settings.microsoft_app_tenant_id,
+                settings.microsoft_app_certificate_path,
+            )
         return TeamsAdapter(
-            app_id=settings.microsoft_app_id or "",
-            app_password=settings.microsoft_app_password,
-            app_type=settings.microsoft_app_type,
-            tenant_id=settings.microsoft_app_tenant_id,
-            authenticate=settings.parley_teams_auth == "on",
-            certificate_path=settings.microsoft_app_certificate_path,
+            credentials,
             tenants=settings.teams_tenants,
             sensitivity=settings.parley_teams_sensitivity,
             self_service=services.personal_data,

@@ -1,4 +1,4 @@
-"""What a platform must do, the one thing that it may ask of the engine, and for how long it may speak."""
+"""The adapter protocol, what adapters use of the engine, and the lease on a conversation."""
 
 import math
 import time
@@ -15,19 +15,19 @@ from bot.domain.prompts import Image
 from bot.domain.turns import CheckResult, Reply, UserProfile
 
 Receipt = Literal["accepted", "duplicate", "ignored", "busy", "denied"]
-"""`accepted` and `duplicate`: the event is, or was, written down. `ignored`: it was not for the bot.
-`busy`: too much is waiting in this conversation; the adapter tells the person so. `denied`: the
-conversation belongs to another user than the address's owner."""
+"""`accepted`, `duplicate`: the event is stored, or was before. `ignored`: it is not for the bot. `busy`: too
+many events are waiting in this conversation; the adapter tells the person. `denied`: the conversation
+belongs to another user than the owner of the address."""
 
 Accept = Callable[[Event], Awaitable[Receipt]]
-"""Writes an event down before anyone is thanked for it. Raises StateUnavailable (answer 503)."""
+"""Stores an event before it is acknowledged. Raises StateUnavailable (respond with 503)."""
 
 
 class Lease:
-    """The right to speak in a conversation: until `until`, in seconds of `time.monotonic()`.
+    """The lease on a conversation, valid until `until`, in seconds of `time.monotonic()`.
 
-    The worker ends it before another one can have the lease. A process that was stopped, starved or cut off
-    from Redis for longer than that finds, when it goes on, that it may not show any more what it had in hand.
+    It ends before another worker can claim the conversation, so a process that was suspended, or cut off from
+    Redis, for longer shows nothing more.
     """
 
     def __init__(self, until: float) -> None:
@@ -35,45 +35,45 @@ class Lease:
         self._settled = False
 
     def extend(self, until: float) -> None:
-        """The lease was renewed; one that was given back in the meantime stays so."""
+        """Renew the lease, unless it has been ended or kept."""
         if not self._settled:
             self.until = max(self.until, until)
 
     def end(self, until: float) -> None:
-        """The lease is given back, and will not be another's before `until`."""
+        """Release the lease; no other worker has it before `until`."""
         self._settled = True
         self.until = min(self.until, until)
 
     def keep(self) -> None:
-        """The answer is written down: what remains to be tidied, such as a stream to stop, may be."""
+        """Allow final calls, such as stopping a stream, after the answer is stored."""
         self._settled = True
         self.until = math.inf
 
 
 current_lease: ContextVar[Lease] = ContextVar("speaking")
-"""The lease of the answer that a task works on; the tasks and timers that it begins inherit it."""
+"""The lease of the answer that a task works on; tasks and timers that it starts inherit it."""
 
 
 def require_lease() -> None:
-    """Called by adapters before each request that people may see. Raises LeaseLost.
+    """Called by adapters before each visible request. Raises LeaseLost.
 
-    What belongs to no answer, such as a greeting, needs no lease.
+    Messages outside of an answer, such as a greeting, need no lease.
     """
     lease = current_lease.get(None)
     if lease is not None and time.monotonic() >= lease.until:
-        raise LeaseLost("the lease has run out: another worker may be answering")
+        raise LeaseLost("the lease has expired; another worker may be answering")
 
 
 class Adapter(Protocol):
-    """A platform. Used as an async context manager, which opens and closes its connections.
+    """A platform; an async context manager that opens and closes its connections.
 
     Invariants: `open`, `update` and `close` may be called in another process than the one that parsed the
-    event, and after a crash by a second worker; what they need is in `Address` and `PostedMessage`. Before every
-    request that people may see they call `require_lease`, whose LeaseLost they let pass.
+    event, or by a second worker after a crash; everything they need is in `Address` and `PostedMessage`.
+    Before every visible request they call `require_lease`, and let LeaseLost pass.
 
-    What asks the platform raises PlatformUnavailable, or ConfigError for what no waiting mends, such as a
-    token that was taken back or a channel that is closed: the worker then tries no more, and tells the
-    operator. An adapter that keeps its tokens in the secret store also raises StateUnavailable.
+    Calls to the platform raise PlatformUnavailable, or ConfigError for errors that waiting can't fix, such as
+    a revoked token or an archived channel; the worker then stops retrying and alerts the operator. An adapter
+    that keeps its tokens in the secret store also raises StateUnavailable.
     """
 
     @property
@@ -92,66 +92,57 @@ class Adapter(Protocol):
         ...
 
     async def listen(self, accept: Accept) -> None:
-        """Receive events by a connection of the adapter's own until cancelled.
-
-        Returns at once if it has none.
-        """
+        """Receive events by an outgoing connection until cancelled. Returns at once if there is none."""
         ...
 
     async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
-        """Begin to answer: show that the bot is at work.
+        """Start an answer, and show that the bot is working on it.
 
-        `begun` is the message that an earlier attempt recorded: continue it. `retry` is true when an
-        earlier attempt may have posted without recording it: look for that orphan where the platform can.
+        `begun` is the message that an earlier attempt recorded; continue it. With `retry`, an earlier attempt
+        may have posted without recording; look for its message if the platform allows it.
         Raises PlatformUnavailable and ConfigError.
         """
         ...
 
     async def update(self, post: PostedMessage, text: str) -> bool:
-        """Show the whole text so far. Never raises, never waits for the platform; skipped for pace.
+        """Show the whole text so far, throttled. Never raises, never waits for the platform.
 
-        Returns False when the person asked, on the platform, to stop.
+        Returns False if the person has asked, on the platform, to stop.
         """
         ...
 
     async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
-        """Make the whole reply visible, and return the post that now shows it.
+        """Show the complete reply, and return the post that shows it.
 
-        Safe to repeat: a second call with the same reply changes nothing that a person sees.
+        Idempotent: a second call with the same reply changes nothing that a person sees.
         Raises PlatformUnavailable and ConfigError.
         """
         ...
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
-        """What was said in this thread before the bot was called into it, oldest first; with `include_channel`, where
-        the question began the thread, what was said lately in the room around it.
+        """Earlier messages of others in the thread, oldest first; with `include_channel`, if the question began the
+        thread, recent messages of the channel.
 
-        Empty where nothing was, or where the platform does not tell. Raises PlatformUnavailable and
-        ConfigError, and Refused (in words) where somebody has to allow it first.
+        Empty if there are none, or the platform has no such call. Raises PlatformUnavailable, ConfigError,
+        and Refused if permission is missing.
         """
         ...
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """The bytes of a file.
-
-        Raises Refused (in words) when it can't be had, PlatformUnavailable and ConfigError.
-        """
+        """The bytes of a file. Raises Refused if it is not available, PlatformUnavailable and ConfigError."""
         ...
 
     async def check(self) -> list[CheckResult]:
-        """What `parley check` says of the platform's settings: credentials, scopes, reachability.
-
-        Never raises.
-        """
+        """The checks of `parley check`: credentials, scopes, reachability. Never raises."""
         ...
 
 
 @runtime_checkable
 class PartialImageSink(Protocol):
-    """An adapter that can also show a picture while it is drawn; others show words meanwhile."""
+    """An adapter that can show partial images; others show a text meanwhile."""
 
     async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
-        """Show a picture as far as it is drawn, in place of an earlier one. Raises LeaseLost only."""
+        """Show a partial image in place of an earlier one. Raises only LeaseLost."""
         ...
 
 
@@ -164,77 +155,77 @@ class MenuCommand(NamedTuple):
 
 
 class SelfService(Protocol):
-    """What a platform may show a person about themselves, and change for them, beside conversations.
+    """A person's settings, usage and stored data, for the platform's own views.
 
     Every method raises StateUnavailable; `choose` raises Refused for what is not available.
     """
 
     async def profile(self, user: User, channel: str) -> UserProfile:
-        """What a person may choose here, what is chosen, what they used, and what is remembered of them."""
+        """A person's options and choices in this channel, their usage, and the amount of stored data."""
         ...
 
     async def choose(
         self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
     ) -> None:
-        """Choose a template or a deployment: for a channel, or, without one, for this person everywhere.
+        """Choose a template or a deployment for a channel or, without one, for this person everywhere.
 
-        An empty name takes the choice back; `None` leaves it.
+        An empty name resets the choice; None leaves it unchanged.
         """
         ...
 
     async def ask_forget(self, user: User) -> str:
-        """Count what is kept about a person, and wait ten minutes for them to confirm that it is deleted.
+        """Start the deletion of a person's data, which they can confirm within ten minutes.
 
-        Returns the counts, and how to confirm, in words.
+        Returns a text with the amounts, and how to confirm.
         """
         ...
 
     async def confirm_forget(self, user: User, event: str) -> str:
-        """Delete what is kept about a person, everywhere; what was deleted, in words.
+        """Delete a person's data everywhere. Returns a text about what was deleted.
 
-        `event` is the id of the act that confirms: a second delivery of it is answered with the same words.
-        Raises NotAllowed where nothing waits for this person's confirmation.
+        `event` is the id of the confirming event; its redelivery returns the same text.
+        Raises NotAllowed if no deletion is waiting for confirmation.
         """
         ...
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
-        """What was sent to the model for the answer that this post shows, as Markdown.
+        """The prompt that was sent for the answer of this post, as Markdown.
 
-        Raises NotAllowed for anybody but the asker and the operators.
+        Raises NotAllowed for anybody but the asker and the administrators.
         """
         ...
 
 
 class Secrets(Protocol):
-    """Secrets that an adapter keeps: encrypted at rest, shared by all processes. Raises StateUnavailable."""
+    """Secrets of an adapter: encrypted at rest, shared by all processes. Methods raise StateUnavailable."""
 
     async def get(self, name: str) -> bytes | None:
-        """What is kept under a name."""
+        """The value under a name, or None."""
         ...
 
     async def put(self, name: str, value: bytes, life_s: int | None = None) -> None:
-        """Keep something, for so long, or until it is deleted."""
+        """Store a value for `life_s` seconds, or until it is deleted."""
         ...
 
     async def take(self, name: str) -> bytes | None:
-        """Get and delete in one step: for what may be used once."""
+        """Get and delete a value atomically, for one-time use."""
         ...
 
     async def delete(self, name: str) -> None:
-        """Delete what is kept under a name."""
+        """Delete the value under a name."""
         ...
 
     async def names(self, prefix: str) -> list[str]:
-        """The names that begin like this."""
+        """The names with this prefix."""
         ...
 
 
 class Limiter(Protocol):
-    """One limit for all processes together."""
+    """A rate limit shared by all processes."""
 
     async def take(self, name: str, per_minute: int, *, keep: int = 0) -> float:
-        """Take a place in the minute, but none of the last `keep`: 0.0, or the seconds until there is one.
+        """Count a call, unless only the last `keep` of the minute are left. Never raises.
 
-        Never raises.
+        Returns 0.0, or the seconds until a call is allowed.
         """
         ...

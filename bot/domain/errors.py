@@ -1,26 +1,26 @@
-"""One tree of errors, sorted by who must act.
+"""The tree of errors, sorted by who must act.
 
     BotError
-      ConfigError            the operator: refuse to start, or bury the event and alarm
+      ConfigError            the operator: stop startup, or dead-letter the event and alert
         TemplateError
-      Refused                the person: its words are the reply; the turn is kept; no retry
+      Refused                the person: its text is the reply; the turn is stored; no retry
         RateLimited  BudgetSpent  TooLong  ContentFiltered  NotAllowed
-      Unavailable            nobody, wait: the event is tried again after `retry_after_s`
+      Unavailable            nobody: the event is retried after `retry_after_s`
         ModelUnavailable  PlatformUnavailable  StateUnavailable
       Unauthentic            the sender: 401
       Malformed              the sender: 400 (413 when it is too large)
-      LeaseLost              another worker has it: drop silently
+      LeaseLost              another worker answers: drop silently
 
-The text of a `Refused` is shown to people as it is: whole sentences, and a next step.
+The text of a `Refused` is shown to people: whole sentences, and a next step.
 """
 
 
 class BotError(Exception):
-    """Everything that Parley itself raises."""
+    """The base of all errors of Parley."""
 
 
 class ConfigError(BotError):
-    """Something that only the operator can mend; the text says what and how."""
+    """Only the operator can fix this; the text says what and how."""
 
 
 class TemplateError(ConfigError):
@@ -28,22 +28,21 @@ class TemplateError(ConfigError):
 
 
 class Refused(BotError):
-    """No answer will come, and waiting won't help; the text is the reply."""
+    """The request is refused, and waiting won't help; the text is the reply."""
 
 
 class RateLimited(Refused):
-    """The person, channel or tenant asked too often."""
+    """The person, channel or tenant sent too many requests."""
 
 
 class BudgetSpent(Refused):
-    """The money set aside for this person, channel or tenant is spent."""
+    """The budget of this person, channel or tenant is used up."""
 
 
 class TooLong(Refused):
-    """The question alone does not fit the model's context.
+    """The question alone exceeds the model's context.
 
-    Where a deployment said so, `limit_tokens` is what it takes and `asked_tokens` what it was sent, as it
-    counts; `None` where it said neither.
+    `limit_tokens` and `asked_tokens` are the limit and the size of the request that a deployment reported, if any.
     """
 
     def __init__(self, text: str, limit_tokens: int | None = None, asked_tokens: int | None = None) -> None:
@@ -53,9 +52,9 @@ class TooLong(Refused):
 
 
 class ContentFiltered(Refused):
-    """The content filter stopped the question or the answer; `categories` are its plain names.
+    """The content filter stopped the question or the answer.
 
-    `notes` is all that it noted, as in `Turn.filter`.
+    `categories` are plain names; `notes` are all annotations, as in `Turn.filter`.
     """
 
     def __init__(
@@ -67,11 +66,11 @@ class ContentFiltered(Refused):
 
 
 class NotAllowed(Refused):
-    """The person may not do this, or the platform or model can't."""
+    """The person may not do this, or the platform or model does not support it."""
 
 
 class Unavailable(BotError):
-    """Something is away for a while; `retry_after_s` is how long, `None` when nobody said."""
+    """Something is temporarily unavailable, for `retry_after_s` seconds if known."""
 
     def __init__(self, text: str, retry_after_s: float | None = None) -> None:
         super().__init__(text)
@@ -79,24 +78,24 @@ class Unavailable(BotError):
 
 
 class ModelUnavailable(Unavailable):
-    """No deployment can answer now."""
+    """No deployment can answer at the moment."""
 
 
 class PlatformUnavailable(Unavailable):
-    """Slack, Teams or the like did not take a message."""
+    """A platform such as Slack or Teams did not carry out a request."""
 
 
 class StateUnavailable(Unavailable):
-    """Redis is away."""
+    """Redis is unavailable."""
 
 
 class Unauthentic(BotError):
-    """A request whose sender could not be verified. Nothing of its body is logged."""
+    """The sender of a request could not be verified. Nothing of its body is logged."""
 
 
 class Malformed(BotError):
-    """A request that can't be read, from a verified sender or before it could be verified."""
+    """A request is invalid."""
 
 
 class LeaseLost(BotError):
-    """Another worker holds this conversation now; whatever was being done is dropped."""
+    """Another worker has claimed this conversation; work in progress is dropped."""

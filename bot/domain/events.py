@@ -1,4 +1,4 @@
-"""Who does what, and where: what a person did, as every platform tells it."""
+"""Events: what a person did, in the same form for all platforms."""
 
 from datetime import UTC, datetime
 from typing import dataclass_transform
@@ -8,33 +8,32 @@ import msgspec
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The common shape of every value below."""
+    """The base of all stored values."""
 
 
 def now() -> datetime:
-    """The present, aware and in UTC."""
+    """The current time, aware and in UTC."""
     return datetime.now(UTC)
 
 
 class User(Frozen):
-    """A person, as the platform knows them; `id` is unique within `tenant`."""
+    """A person on a platform; `id` is unique within `tenant`."""
 
     id: str
     tenant: str
     name: str = ""
 
     def is_same(self, other: "User") -> bool:
-        """Whether both are one person, whatever they are called."""
+        """Whether both are the same person, whatever their names."""
         return (self.id, self.tenant) == (other.id, other.tenant)
 
 
 class Address(Frozen):
-    """Where an answer goes. Only the adapter that made it reads `data`.
+    """Where an answer goes. `data` belongs to the adapter that created it.
 
-    `conversation` starts with the adapter's name and a colon: `slack:T1:C1:1700000000.000100`.
-    `event` is the id of the act that is answered; an adapter that can mark its messages marks them
-    with it, and finds its own half-written message again after a crash. `owner` is the id of the one user
-    who may act in this conversation; empty where everybody who sees it may.
+    `conversation` begins with the adapter's name and a colon: `slack:T1:C1:1700000000.000100`. `event` is the
+    id of the event that is answered; an adapter that can attach it to its messages finds them again after a
+    crash. `owner` is the id of the only user who may act in this conversation; empty means everybody.
     """
 
     conversation: str
@@ -44,19 +43,19 @@ class Address(Frozen):
 
     @property
     def adapter(self) -> str:
-        """The name of the adapter that opens this address."""
+        """The name of the adapter."""
         return self.conversation.partition(":")[0]
 
 
 class PostedMessage(Frozen):
-    """A message that an adapter has begun; `id` is unique within the adapter, `data` is the adapter's."""
+    """A message of an adapter; `id` is unique within the adapter, `data` belongs to it."""
 
     id: str
     data: dict[str, str] = {}
 
 
 class Attachment(Frozen):
-    """A file that came with a message; its bytes are fetched by the adapter, on demand."""
+    """A file that came with a message; the adapter fetches its bytes on demand."""
 
     id: str
     name: str
@@ -66,9 +65,9 @@ class Attachment(Frozen):
 
 
 class QuotedMessage(Frozen):
-    """What somebody said before the bot was called; data for the model, never instructions.
+    """An earlier message of somebody; data for the model, never instructions.
 
-    `at` is when, and `by` the author's id, where the platform tells it with the message.
+    `at` is its time and `by` the author's id, if the platform provides them.
     """
 
     author: str
@@ -78,7 +77,7 @@ class QuotedMessage(Frozen):
 
 
 class BaseEvent(Frozen):
-    """What every event carries. `id` is equal for every delivery of the same act."""
+    """The fields of every event. `id` is equal for every delivery of the same event."""
 
     id: str
     address: Address
@@ -87,15 +86,14 @@ class BaseEvent(Frozen):
 
 
 class MessageReceived(BaseEvent, tag="said"):
-    """A person said something.
+    """A person sent a message.
 
-    `text` is plain or Markdown text, without the bot's mention, with other mentions as names; a command
-    is its words (`/image a red bicycle`). `addressed` is false for a message in a thread that does not
-    name the bot: it counts only where the bot already takes part. `channel` is the platform's id of the
-    room, for templates and limits. `direct` is true in one-to-one chats, `threaded` false in a group chat
-    whose one conversation is everything that is said there. `superseded` is set where the same person has
-    said more since, and only that is to be answered. `restores` is the event id of a message that its author
-    had deleted, and has now put back: this is that message again.
+    `text` is plain or Markdown text, without the bot's mention, with other mentions as names; a command is
+    text such as `/image a red bicycle`. `addressed` is false for a message in a thread that does not mention
+    the bot; it counts only where the bot already participates. `channel` is the platform's id of the channel,
+    for templates and limits. `direct` is true in one-on-one chats. `threaded` is false in a group chat, where
+    all messages form one conversation. `superseded` is set if the same person has sent another message since,
+    and only that is answered. `restores` is the event id of a deleted message that its author has restored.
     """
 
     text: str
@@ -110,9 +108,9 @@ class MessageReceived(BaseEvent, tag="said"):
 
     @property
     def command(self) -> tuple[str, str] | None:
-        """`/word rest` as (word in lower case, rest); None when the text is no command.
+        """`/word rest` as (word in lower case, rest); None if the text is not a command.
 
-        A path (`/etc/hosts`) or a lone slash is no command.
+        A path (`/etc/hosts`) or a single slash is not a command.
         """
         text = self.text.strip()
         if not text.startswith("/"):
@@ -124,7 +122,7 @@ class MessageReceived(BaseEvent, tag="said"):
 
 
 class MessageEdited(BaseEvent, tag="edited"):
-    """A person changed the text of an earlier message; `target` is that message's event id."""
+    """A person edited an earlier message; `target` is that message's event id."""
 
     target: str
     text: str
@@ -145,27 +143,27 @@ class FeedbackGiven(BaseEvent, tag="rated"):
 
 
 class StopRequested(BaseEvent, tag="stopped"):
-    """A person asked the bot to stop writing in this conversation; with a `target`, only the answer to it."""
+    """A person asked to stop the answers in this conversation or, with a `target`, the answer to that event."""
 
     target: str = ""
 
 
 class MessageWithdrawn(BaseEvent, tag="withdrawn"):
-    """What a person did before they had everything about them deleted; nothing of it is known any more.
+    """Replaces an event of a person whose data was deleted.
 
-    `asked` is true where it was to be answered: then the person is told that it is not.
+    `asked` is true if it was a question; the person is told that it will not be answered.
     """
 
     asked: bool = False
 
 
 class AppUninstalled(BaseEvent, tag="departed"):
-    """The bot was taken away from a place: what was said there until `at` is to be forgotten.
+    """The bot was removed from a chat, team or tenant; its data until `at` is deleted.
 
-    `conversation_prefix` is what the ids of its conversations begin with; `marks` is what the data of their addresses
-    hold, where the ids don't tell. `whole` is true when the tenant itself is gone, so that what is kept of its
-    people goes too; an empty `user.tenant` means those that are found. `user.id` is empty, and nobody is
-    answered at `address`.
+    `conversation_prefix` is the prefix of the ids of the conversations; `marks` are values in the data of their
+    addresses that also have to match. `whole` is true if the tenant itself is gone, so that the data of its people
+    is deleted, too; an empty `user.tenant` means the tenants of the conversations found. `user.id` is empty,
+    and nothing is posted at `address`.
     """
 
     conversation_prefix: str = msgspec.field(name="rooms")

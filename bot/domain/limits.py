@@ -1,4 +1,4 @@
-"""What people, channels and tenants may use: read from one setting, and said in words."""
+"""Limits for people, channels and tenants: parsing of the setting, and messages to people."""
 
 import difflib
 import re
@@ -16,11 +16,11 @@ Period = Literal["minute", "day", "month"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 DEFAULT = "person: 30 requests/minute"
-_MOST = 10**15
-"""Of anything, in its unit: beyond that Redis' scripts count no longer exactly."""
-_LONGEST = 4000
+_MAX_AMOUNT = 10**15
+"""In any unit; Redis' scripts are not exact beyond it."""
+_MAX_LENGTH = 4000
 _FORM = (
-    "A limit is an amount per minute, day or month: 30 requests/minute, 200k tokens/day, $2.50/day, "
+    "Write an amount per minute, day or month, such as 30 requests/minute, 200k tokens/day, $2.50/day or "
     "$300/month; or `unlimited`"
 )
 _AMOUNT = re.compile(
@@ -32,7 +32,7 @@ _SCALES = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """At most so much in a period; `most` counts requests, tokens or micro-dollars."""
+    """A maximum per period; `most` is in requests, tokens or micro-dollars."""
 
     scope: Scope
     measure: Measure
@@ -45,19 +45,19 @@ class Limit:
         return f"{amount} a {self.period}"
 
     def in_words(self, amount: int) -> str:
-        """An amount of this limit's measure, in words."""
+        """An amount with its unit."""
         return self.bare(amount) + (" tokens" if self.measure == "tokens" else "")
 
     def bare(self, amount: int) -> str:
-        """The same without its noun."""
+        """An amount without the word "tokens"."""
         return money(amount) if self.measure == "dollars" else f"{amount:,}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What applies to each scope, and to those of its ids that have limits of their own.
+    """The limits of each scope, and of ids with limits of their own.
 
-    `share` is the part of a day's or a month's budget after which people are told once.
+    `share` is the fraction of a daily or monthly budget at which people are warned once.
     """
 
     general: Mapping[Scope, Sequence[Limit]] = field(default_factory=dict[Scope, Sequence[Limit]])
@@ -67,7 +67,7 @@ class Limits:
     share: float = 0.8
 
     def of(self, *, person: str, channel: str, tenant: str) -> tuple[Limit, ...]:
-        """What applies to a person in a channel; without one, to the person and the tenant."""
+        """The limits that apply to a person in a channel or, without one, to the person and the tenant."""
         ids: Mapping[Scope, str] = {"person": person, "channel": channel, "tenant": tenant}
         return tuple(
             limit
@@ -78,21 +78,23 @@ class Limits:
 
     @property
     def every(self) -> Iterable[Limit]:
-        """Each limit that is set, whomever it is for."""
+        """All limits."""
         return [limit for limits in (*self.general.values(), *self.named.values()) for limit in limits]
 
     def check(self, deployments: Iterable[Deployment]) -> list[CheckResult]:
-        """What `parley check` says: a budget in dollars does not see what nobody knows the price of."""
+        """The check of `parley check`: budgets in dollars don't count deployments with unknown prices."""
         words = "; ".join(
             f"{scope}: {', '.join(map(str, limits)) or 'unlimited'}" for scope, limits in self._all()
         )
-        findings = [CheckResult(level="ok", subject="limits", words=words or "none are set")]
-        unknown = list(dict.fromkeys(one.name for one in deployments if not _priced(one)))
+        findings = [CheckResult(level="ok", subject="limits", words=words or "no limits are set")]
+        unknown = list(
+            dict.fromkeys(deployment.name for deployment in deployments if not _priced(deployment))
+        )
         if unknown and any(limit.measure == "dollars" for limit in self.every):
             words = (
-                f"PARLEY_LIMITS counts dollars, but nobody knows the price of {', '.join(unknown)}: what "
-                "that answers counts as questions and tokens, and as no dollars.\n"
-                "State their prices in the file of PARLEY_DEPLOYMENTS, or limit tokens too."
+                f"PARLEY_LIMITS limits dollars, but the price of {', '.join(unknown)} is unknown, so its "
+                "answers count as requests and tokens only.\n"
+                "Set the price in the file of PARLEY_DEPLOYMENTS, or limit tokens as well."
             )
             findings.append(CheckResult(level="warning", subject="limits", words=words))
         return findings
@@ -109,13 +111,13 @@ def _priced(deployment: Deployment) -> bool:
     return None not in (prices.input_usd, prices.output_usd)
 
 
-# ------------------------------------------------------------------ reading
+# ------------------------------------------------------------------ parsing
 
 
 def read(text: str) -> Limits:
-    """The limits of a setting, `SCOPE [ID]: LIMIT, LIMIT; SCOPE: ...`. Raises ConfigError, in words."""
-    if len(text) > _LONGEST:
-        raise ConfigError(f"the limits take {len(text)} characters; at most {_LONGEST}")
+    """Parse the setting, `SCOPE [ID]: LIMIT, LIMIT; SCOPE: ...`. Raises ConfigError."""
+    if len(text) > _MAX_LENGTH:
+        raise ConfigError(f"the limits have {len(text)} characters; at most {_MAX_LENGTH} are allowed")
     general: dict[Scope, Sequence[Limit]] = {}
     named: dict[tuple[Scope, str], Sequence[Limit]] = {}
     share: float | None = None
@@ -129,7 +131,7 @@ def read(text: str) -> Limits:
             raise ConfigError(_unknown(entry, word))
         scope, name = word, name.strip()
         if (scope, name) in named if name else scope in general:
-            raise ConfigError(f"“{head}” is there twice; put all of its limits behind one colon")
+            raise ConfigError(f"“{head}” occurs twice; put all of its limits after one colon")
         limits = _limits(scope, rest)
         if name:
             named[scope, name] = limits
@@ -139,7 +141,7 @@ def read(text: str) -> Limits:
 
 
 def _halves(entry: str) -> tuple[str, str, str]:
-    """What is before the colon, and behind it: ids have colons of their own, but no spaces."""
+    """The text before and after the colon. Ids may contain colons, but no spaces."""
     found = re.match(r"(\w+(?:\s+\S+?)?)\s*:(?=\s|$|\$)(.*)", entry) or re.match(r"(\w+)\s*:(.*)", entry)
     return (found[1], ":", found[2]) if found else (entry, "", "")
 
@@ -148,15 +150,15 @@ def _unknown(entry: str, word: str) -> str:
     near = difflib.get_close_matches(word, [*SCOPES, "warn"], 1)
     meant = f"; did you mean “{near[0]}”?" if near and near[0] != word else ""
     return (
-        f"“{entry}” can't be read{meant} Each part begins with person:, channel:, tenant: or warn:, "
-        "and parts are separated by semicolons, as in person: 30 requests/minute, $2/day; channel: $20/day"
+        f"“{entry}” is invalid{meant} Begin each part with person:, channel:, tenant: or warn:, and "
+        "separate parts by semicolons, as in person: 30 requests/minute, $2/day; channel: $20/day"
     )
 
 
 def _share(text: str) -> float:
     found = re.fullmatch(r"(\d{1,3})\s*%", text)
     if found is None or not 1 <= int(found[1]) <= 100:
-        raise ConfigError(f"“warn: {text}” can't be read: it is a share from 1% to 100%, as in warn: 80%")
+        raise ConfigError(f"“warn: {text}” is invalid; write a percentage from 1% to 100%, as in warn: 80%")
     return int(found[1]) / 100
 
 
@@ -168,34 +170,34 @@ def _limits(scope: Scope, text: str) -> tuple[Limit, ...]:
     kinds = [(limit.measure, limit.period) for limit in limits]
     for measure, period in kinds:
         if kinds.count((measure, period)) > 1:
-            raise ConfigError(f"{scope} has two limits of {measure} a {period}; keep one of them")
+            raise ConfigError(f"{scope} has two limits of {measure} per {period}; keep one of them")
     return limits
 
 
 def _limit(scope: Scope, piece: str) -> Limit:
     found = _AMOUNT.fullmatch(piece)
     if found is None:
-        raise ConfigError(f"“{piece}” is no limit of {scope}. {_FORM}")
+        raise ConfigError(f"“{piece}” is not a valid limit for {scope}. {_FORM}")
     measure = "dollars" if found["usd"] else found["measure"]
     if measure in ("request", "token"):
         measure += "s"
     if measure not in ("requests", "tokens", "dollars") or (measure == "dollars" and not found["usd"]):
-        raise ConfigError(f"“{piece}” counts {found['measure']}, but only requests, tokens and $ are counted")
+        raise ConfigError(f"“{piece}” limits {found['measure']}; use requests, tokens or $")
     if found["period"] not in get_args(Period):
-        raise ConfigError(f"“{piece}” is per {found['period']}, but a period is a minute, a day or a month")
+        raise ConfigError(f"“{piece}” is per {found['period']}; use minute, day or month")
     if measure == "dollars" and found["period"] == "minute":
         raise ConfigError(
-            f"“{piece}”: dollars are counted by day and month; for a minute, limit requests or tokens"
+            f"“{piece}”: dollars are limited per day or month; per minute, limit requests or tokens"
         )
     most = round(
         float(found["usd"]) * 1_000_000 if found["usd"] else float(found["count"]) * _SCALES[found["scale"]]
     )
-    if most > _MOST:
-        raise ConfigError(f"“{piece}” is more than can be counted; `unlimited` is no limit at all")
+    if most > _MAX_AMOUNT:
+        raise ConfigError(f"“{piece}” is too large; use `unlimited` for no limit")
     return Limit(scope=scope, measure=measure, period=cast(Period, found["period"]), most=most)
 
 
-# ------------------------------------------------------------------ words
+# ------------------------------------------------------------------ messages
 
 _WHOSE: Mapping[Scope, str] = {
     "person": "Your",
@@ -207,7 +209,7 @@ _WHEN: Mapping[Period, str] = {"minute": "a minute", "day": "today", "month": "t
 
 
 def money(microdollars: int) -> str:
-    """Dollars, with as many digits as small sums need."""
+    """An amount in dollars, with four decimals for small amounts."""
     dollars = microdollars / 1_000_000
     if 0 < microdollars < 100:
         return "< $0.0001"
@@ -215,7 +217,7 @@ def money(microdollars: int) -> str:
 
 
 def ends(period: Period, at: datetime) -> datetime:
-    """When the day or the month of this time is over, in UTC."""
+    """The end of the day or month of `at`, in UTC."""
     day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if period == "day":
         return day + timedelta(days=1)
@@ -223,7 +225,7 @@ def ends(period: Period, at: datetime) -> datetime:
 
 
 def resets_at(limit: Limit, at: datetime, minute_s: int = 60) -> str:
-    """When a budget starts anew: `in 3 h 20 min, at 00:00 UTC`; `minute_s` is what is left of a minute."""
+    """When a limit resets: `in 3 h 20 min, at 00:00 UTC`; `minute_s` is the rest of a minute, in seconds."""
     if limit.period == "minute":
         return f"in {_count(max(minute_s, 1), 'second')}"
     end = ends(limit.period, at)
@@ -239,43 +241,37 @@ def resets_at(limit: Limit, at: datetime, minute_s: int = 60) -> str:
 
 
 def refusal(limit: Limit, *, left: int, asked: int, at: datetime, minute_s: int = 60) -> Refused:
-    """Why a question is not let in, and from when on it would be.
+    """Why a question is refused, and when it would be accepted.
 
-    `left` is what is neither used nor set aside for answers that are being written; `asked` is what this
-    question may take at most.
+    `left` is neither used nor reserved by running answers; `asked` is the most that this question may take.
     """
     whose, where = _WHOSE[limit.scope], _WHERE[limit.scope]
     when = resets_at(limit, at, minute_s)
     if limit.most and asked > limit.most:
         return BudgetSpent(
-            f"This may take up to {limit.in_words(asked)}, and {limit.in_words(limit.most)} {_WHEN[limit.period]} "
-            f"are allowed{where}. Please ask for less at once: a shorter text, or fewer pictures."
+            f"This may take up to {limit.in_words(asked)}, but the limit{where} is "
+            f"{limit.in_words(limit.most)} per {limit.period}. Please ask for less: a shorter text, or fewer images."
         )
     if limit.period == "minute":
-        noun = "questions" if limit.measure == "requests" else "text"
         most = limit.in_words(limit.most) if limit.measure == "tokens" else _count(limit.most, "question")
-        are = "is" if limit.most == 1 else "are"
-        return RateLimited(
-            f"That is a lot of {noun} in one minute: {most} a minute {are} allowed{where}. "
-            f"Please ask again {when}."
-        )
+        return RateLimited(f"The limit{where} is {most} per minute. Please try again {when}.")
     noun = "questions" if limit.measure == "requests" else "budget"
     name = f"{whose} {noun} for {_WHEN[limit.period]} ({limit.in_words(limit.most)})"
     if left <= 0:
-        used = "are used up. They start" if noun == "questions" else "is used up. It starts"
-        return BudgetSpent(f"{name} {used} anew {when}. `/usage` shows what was used.")
+        used = "are used up. They reset" if noun == "questions" else "is used up. It resets"
+        return BudgetSpent(f"{name} {used} {when}. `/usage` shows your usage.")
     return BudgetSpent(
-        f"{name} has {limit.in_words(left)} left, and this may take up to {limit.in_words(asked)}. "
-        f"It starts anew {when}; a shorter question may still fit."
+        f"{name} has {limit.in_words(left)} left, but this may take up to {limit.in_words(asked)}. "
+        f"It resets {when}; a shorter question may still fit."
     )
 
 
 def warning(limit: Limit, used: int, at: datetime) -> str:
-    """The quiet line under an answer, when most of a budget is used."""
+    """The note below an answer when most of a budget is used."""
     noun = "questions" if limit.measure == "requests" else "budget"
     return (
         f"{_WHOSE[limit.scope]} {noun} for {_WHEN[limit.period]}: up to {limit.bare(used)} of "
-        f"{limit.in_words(limit.most)} used, this answer included. Anew {resets_at(limit, at)}."
+        f"{limit.in_words(limit.most)} used, including this answer. Resets {resets_at(limit, at)}."
     )
 
 

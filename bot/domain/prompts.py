@@ -1,4 +1,4 @@
-"""What a model sees: messages and their parts, templates, prompts."""
+"""Messages and their parts, templates, prompts."""
 
 from collections.abc import Awaitable, Sequence
 from typing import Any, Literal, Protocol
@@ -10,15 +10,15 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class Text(Frozen, tag="text"):
-    """A stretch of text."""
+    """Text."""
 
     text: str
 
 
 class Image(Frozen, tag="image"):
-    """A picture: its bytes in `data`, or, once stored, the `ref` under which the bytes are kept.
+    """An image: its bytes in `data` or, once stored, the `ref` of the bytes.
 
-    `mask` is a PNG, transparent where this picture may be changed; empty: everywhere. It is never stored.
+    `mask` is a PNG that is transparent where the image may be changed; empty means everywhere. It is never stored.
     """
 
     mime: str
@@ -29,7 +29,7 @@ class Image(Frozen, tag="image"):
 
 
 class ToolCall(Frozen, tag="call"):
-    """The model asks for a tool; `arguments` is JSON as the model wrote it."""
+    """A call of a tool by the model; `arguments` is the model's JSON."""
 
     id: str
     name: str
@@ -37,7 +37,7 @@ class ToolCall(Frozen, tag="call"):
 
 
 class ToolResult(Frozen, tag="result"):
-    """What a tool said to the call with this `id`."""
+    """The result of the tool call with this `id`."""
 
     id: str
     text: str
@@ -48,7 +48,7 @@ Part = Text | Image | ToolCall | ToolResult
 
 
 class Message(Frozen):
-    """One message as the model sees it."""
+    """One message of a prompt."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -65,7 +65,7 @@ def say(role: Role, text: str) -> Message:
 
 
 class Parameters(Frozen):
-    """What a deployment is asked for besides the messages; `None` leaves the choice to the deployment."""
+    """The parameters of a request; `None` means the default of the deployment."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -76,15 +76,15 @@ class Parameters(Frozen):
     max_output_tokens: int | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
-    size: str | None = None  # pictures: "1024x1024"
+    size: str | None = None  # of images: "1024x1024"
     quality: str | None = None
     style: str | None = None  # DALL-E only
     background: str | None = None  # gpt-image only: transparent, opaque, auto
-    images: int | None = None  # how many pictures
+    images: int | None = None  # number of images
 
 
 class Example(Frozen):
-    """A few-shot pair. `images` are the pictures that `user` shows as Markdown, in order."""
+    """A few-shot example. `images` are those that `user` shows as Markdown, in order."""
 
     user: str
     assistant: str
@@ -93,7 +93,7 @@ class Example(Frozen):
 
 
 class Match(Frozen):
-    """What a template answers. `commands` are words without the slash; `prefixes` end at a word's end."""
+    """What a template answers. `commands` have no slash; `prefixes` match whole words."""
 
     default: bool = False
     commands: tuple[str, ...] = ()
@@ -102,12 +102,12 @@ class Match(Frozen):
 
 
 class Template(Frozen):
-    """A prompt as data. `digest` is 12 hex digits over the wording; `system` may hold `{{holes}}`.
+    """A prompt as data. `digest` is 12 hex digits over the content; `system` may hold `{{placeholders}}`.
 
-    `inputs` are the names of its holes with their default values. `past_messages` is how many messages of
-    the conversation are shown at most, `None`: what fits. `rewrite` is the chat deployment, by name or tag,
-    that first puts a wish for a picture into other words by the template's text ("": any), `None`: nobody
-    does. `extra` are fields of an imported set-up that nothing here uses, kept for its export.
+    `inputs` are its placeholders with their defaults. `past_messages` is the maximum number of history messages;
+    `None` means as many as fit. `rewrite` is the chat deployment, by name or tag, that first rewrites an image
+    prompt by the template's text ("" means any, `None` no rewriting). `extra` are fields of an imported
+    configuration that are kept for its export.
     """
 
     name: str
@@ -130,12 +130,12 @@ class Template(Frozen):
 
     @property
     def version(self) -> str:
-        """The exact wording that a turn points at: `name@digest`."""
+        """The exact version, as turns record it: `name@digest`."""
         return f"{self.name}@{self.digest}"
 
 
 class Omission(Frozen):
-    """Something that did not go into a prompt: `what` (turns, examples, passages), how many, and why."""
+    """Something left out of a prompt: `what` (turns, examples, passages), how many, and why."""
 
     what: str
     count: int
@@ -143,7 +143,7 @@ class Omission(Frozen):
 
 
 class ToolSpec(Frozen):
-    """A tool as the model is told of it; `schema` is the JSON Schema of its arguments."""
+    """The description of a tool for the model; `schema` is the JSON Schema of its arguments."""
 
     name: str
     description: str
@@ -151,11 +151,11 @@ class ToolSpec(Frozen):
 
 
 class Prompt(Frozen):
-    """Exactly what will be sent. `deployment` is a wish (a name or a tag), `sticky` what to stay near.
+    """Exactly what will be sent. `deployment` is a preference (a name or a tag), `sticky` a key for affinity.
 
-    `examples` is how many messages after the system message are few-shot examples, not history. `since` is
-    the id of the turn that the history begins with; empty when all of it is there. `ahead` is that with which
-    it will begin after its next cut, once that is near.
+    `examples` is the number of messages after the system message that are few-shot examples, not history.
+    `since` is the id of the first turn of the history; empty if it is complete. `ahead` is the first turn
+    after the next truncation, once that is near.
     """
 
     template: str
@@ -170,7 +170,7 @@ class Prompt(Frozen):
     examples: int = 0
     since: str = ""
     ahead: str = ""
-    vary: bool = False  # draw another picture like the one in the last message, rather than change that
+    vary: bool = False  # create a variation of the image in the last message, instead of editing it
 
 
 class Embed(Protocol):

@@ -1,4 +1,4 @@
-"""What was published over the files: versions, changes of pools, proposals for them, who gets what."""
+"""Published versions of templates and pools, proposals, assignments, saved configurations."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,18 +11,17 @@ Scope = Literal["tenant", "channel", "person"]
 
 
 class Trial(Frozen):
-    """Who meets a version that is only tried: these channels, and `percent` of all other conversations."""
+    """Who gets a trial version: these channels, and `percent` of all other conversations."""
 
     percent: int = 0
     channels: tuple[str, ...] = ()
 
 
 class Version(Frozen, tag="template"):
-    """A template as it was published; records are numbered from 1 in the order in which they were made.
+    """A published template; records are numbered from 1 in order.
 
-    `text` is the whole template as `.prompty`; an empty one takes back what was published, so that the file
-    counts again (and a template without a file is gone). A version without a `trial` ends the trials of its
-    template.
+    `text` is the whole template as `.prompty`; an empty one reverts to the file (a template without a file
+    is removed). A version without a `trial` ends the trials of its template.
     """
 
     number: int
@@ -36,7 +35,7 @@ class Version(Frozen, tag="template"):
 
 
 class PoolChange(Frozen, tag="pool"):
-    """Examples that were added to a pool, or taken out of it."""
+    """Examples added to or removed from a pool."""
 
     number: int
     pool: str
@@ -51,9 +50,9 @@ Record = Version | PoolChange
 
 
 class ActiveTemplate(Frozen):
-    """What counts now for one template: what everybody meets, by which version, and what is tried.
+    """The active state of one template: what is used, its version, and the trial version.
 
-    `version` is `None` where the file counts, `file` is `None` where there is none.
+    `version` is `None` if the file is active, `file` is `None` if there is none.
     """
 
     template: Template | None
@@ -63,7 +62,7 @@ class ActiveTemplate(Frozen):
 
 
 class Proposal(Frozen):
-    """A turn that could be an example of a pool. `asker` is the person whose words it holds."""
+    """A turn that was proposed as an example of a pool. `asker` is the author of the question."""
 
     id: str
     pool: str
@@ -80,7 +79,7 @@ class Proposal(Frozen):
 
 
 class Place(Frozen):
-    """Who a choice is for: everybody of a tenant (no `id`), a channel of it, or one of its people."""
+    """The scope of a choice: everybody of a tenant (no `id`), one of its channels, or one of its people."""
 
     tenant: str
     scope: Scope = "tenant"
@@ -89,7 +88,7 @@ class Place(Frozen):
 
 
 class Assignment(Frozen):
-    """A template that was chosen for a place; `author` is empty where people chose it there themselves."""
+    """A template chosen for a scope; `author` is empty if people chose it themselves."""
 
     place: Place
     template: str
@@ -97,9 +96,9 @@ class Assignment(Frozen):
 
 
 class SavedConfig(Frozen):
-    """Set-ups of the playground that were saved for everybody; `setups` is their JSON, as the page has it.
+    """A playground configuration saved for everybody; `setups` is its JSON, as the page stores it.
 
-    `owner` is the id of the user who saved them; empty where an older version did.
+    `owner` is the id of the user who saved it; empty if an older version did.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What the operator sees: structured logs with a turn's id on each line, and Prometheus metrics."""
+"""Structured logs with a turn's id on each line, and Prometheus metrics."""
 
 import logging
 import sys
@@ -20,9 +20,7 @@ from bot.domain.turns import Turn
 
 registry = CollectorRegistry()
 
-EVENTS = Counter(
-    "parley_events", "Events, by what became of them.", ("adapter", "receipt"), registry=registry
-)
+EVENTS = Counter("parley_events", "Events received, by receipt.", ("adapter", "receipt"), registry=registry)
 TURNS = Counter("parley_turns", "Turns, by outcome.", ("adapter", "outcome"), registry=registry)
 TOKENS = Counter(
     "parley_tokens", "Tokens, by deployment and kind.", ("deployment", "kind"), registry=registry
@@ -32,60 +30,60 @@ MICRODOLLARS = Counter(
 )
 RETRIES = Counter("parley_retries", "Events put back to wait, by reason.", ("reason",), registry=registry)
 LEASES_LOST = Counter(
-    "parley_leases_lost", "Turns dropped: another worker had taken over.", registry=registry
+    "parley_leases_lost", "Turns dropped because another worker had taken over.", registry=registry
 )
-DEAD_LETTERS = Counter("parley_buried", "Events given up after the last attempt.", registry=registry)
+DEAD_LETTERS = Counter("parley_buried", "Events moved to the dead letters.", registry=registry)
 BACKLOG = Gauge(
     "parley_backlog_conversations",
-    "Conversations that are due and that no worker has taken. NaN while Redis is away.",
+    "Conversations that are due and not claimed. NaN while Redis is unavailable.",
     registry=registry,
 )
 BACKLOG_SECONDS = Gauge(
     "parley_backlog_oldest_seconds",
-    "For how long the conversation that is due longest has waited. NaN while Redis is away.",
+    "Waiting time of the conversation that has been due longest. NaN while Redis is unavailable.",
     registry=registry,
 )
 REDIS_RESTARTS = Counter(
     "parley_redis_restarts",
-    "Times that the embedded Redis was away and was started again.",
+    "Restarts of the embedded Redis.",
     registry=registry,
 )
 RUNNING = Gauge("parley_turns_running", "Turns being answered in this process.", registry=registry)
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 ACCEPT_SECONDS = Histogram(
     "parley_accept_seconds",
-    "From parsed request to written down.",
+    "From a parsed request to its stored event.",
     ("adapter",),
     registry=registry,
     buckets=_SECONDS,
 )
 WAIT_SECONDS = Histogram(
     "parley_wait_seconds",
-    "From what the person did to a worker taking it.",
+    "From an event to its claim by a worker.",
     registry=registry,
     buckets=_SECONDS,
 )
 FIRST_SECONDS = Histogram(
     "parley_first_text_seconds",
-    "From taking an event to its first text.",
+    "From the claim of an event to its first text.",
     registry=registry,
     buckets=_SECONDS,
 )
 TURN_SECONDS = Histogram(
     "parley_turn_seconds",
-    "From taking an event to its turn being written.",
+    "From the claim of an event to its committed turn.",
     registry=registry,
     buckets=_SECONDS,
 )
 DEPLOYMENT_FAILURES = Counter(
     "parley_deployment_failures",
-    "Calls that a deployment did not answer.",
+    "Failed calls of deployments.",
     ("deployment",),
     registry=registry,
 )
 DEPLOYMENT_SECONDS = Histogram(
     "parley_deployment_seconds",
-    "Of a call: to its first delta, to its end; and how long a deployment was left alone.",
+    "Seconds to the first delta of a call, to its end, and of cool-downs.",
     ("deployment", "stretch"),
     registry=registry,
     buckets=_SECONDS,
@@ -102,7 +100,7 @@ METRICS_TYPE = CONTENT_TYPE_LATEST
 
 @dataclass(slots=True)
 class AnswerProgress:
-    """What can be seen of an answer while it is written, kept by whoever works on it."""
+    """The state of a running answer, for the live view."""
 
     template: str = ""
     deployment: str = ""
@@ -110,26 +108,26 @@ class AnswerProgress:
 
 
 progress: ContextVar[AnswerProgress | None] = ContextVar("sight", default=None)
-"""That of the running answer, in a worker."""
+"""The progress of the answer that a task works on."""
 
 
 def report_progress(*, template: str = "", deployment: str = "") -> None:
-    """Let those who look see who answers; deployments that step in are added."""
-    if (seen := progress.get()) is None:
+    """Record the template and the deployment of the running answer; fallback deployments are added."""
+    if (answer := progress.get()) is None:
         return
-    seen.template = template or seen.template
-    if deployment and deployment not in seen.deployment.split(", "):
-        seen.deployment = ", ".join(filter(None, (seen.deployment, deployment)))
+    answer.template = template or answer.template
+    if deployment and deployment not in answer.deployment.split(", "):
+        answer.deployment = ", ".join(filter(None, (answer.deployment, deployment)))
 
 
 def backlog(conversations: float, oldest_s: float) -> None:
-    """Set the gauges of the backlog; NaN where it is not known."""
+    """Set the gauges of the backlog; NaN if unknown."""
     BACKLOG.set(conversations)
     BACKLOG_SECONDS.set(oldest_s)
 
 
 def open_files_limit() -> int:
-    """How many files and connections this process may have open: RLIMIT_NOFILE, at most 65,536."""
+    """The maximum number of open files and connections: RLIMIT_NOFILE, at most 65,536."""
     if sys.platform == "win32":
         return 8192
     import resource
@@ -144,7 +142,7 @@ def metrics() -> bytes:
 
 
 def count(turn: Turn) -> None:
-    """Count a written turn and what it cost."""
+    """Count a committed turn and its cost."""
     TURNS.labels(turn.received.address.adapter, turn.outcome).inc()
     TURN_SECONDS.observe((turn.ended_at - turn.began_at).total_seconds())
     for usage in turn.usage:
@@ -156,7 +154,7 @@ def count(turn: Turn) -> None:
 
 
 def deployment(measure: str, name: str, value: float) -> None:
-    """Take down a measure of the gateway: first_delta_seconds, call_seconds, failures or rest_seconds."""
+    """Record a measure of the router: first_delta_seconds, call_seconds, failures or rest_seconds."""
     if measure == "failures":
         DEPLOYMENT_FAILURES.labels(name).inc(value)
         return
@@ -166,14 +164,14 @@ def deployment(measure: str, name: str, value: float) -> None:
 
 
 def bind(**fields: str) -> None:
-    """Put these fields on every log line of the running task."""
+    """Add these fields to every log line of the current task."""
     structlog.contextvars.bind_contextvars(**fields)
 
 
 def start_logging(style: Literal["text", "json"], level: str) -> None:
-    """Send every logger of the process, ours and the libraries', to standard error in one form.
+    """Send all logs of the process to standard error in one format.
 
-    Libraries that log whole requests at INFO are held at WARNING: what people write stays out of the logs.
+    Libraries that log whole requests at INFO are set to WARNING, to keep people's text out of the logs.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

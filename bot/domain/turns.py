@@ -1,4 +1,4 @@
-"""What a model answers, what that costs, what the person sees, and what is kept of it."""
+"""Deployments, deltas, usage, replies, and turns."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,11 +11,11 @@ from bot.domain.prompts import Capability, Image, Message, Omission, ToolCall
 Outcome = Literal["answered", "refused", "failed"]
 
 MAX_TOOL_CALLS = 64
-"""Tool calls that are kept of one stream; more are only counted. An upper bound of what may be run."""
+"""Tool calls that are kept of one stream; more are only counted. Also the maximum that may be run."""
 
 
 class Prices(Frozen):
-    """US dollars per million tokens, or per picture; `None` is unknown."""
+    """US dollars per million tokens, or per image; `None` is unknown."""
 
     input_usd: float | None = None
     cached_usd: float | None = None
@@ -24,10 +24,10 @@ class Prices(Frozen):
 
 
 class Deployment(Frozen):
-    """One deployment of a model. `wire` names the shape of its requests: azure (classic paths) or v1.
+    """One deployment of a model. `wire` is the form of its requests: azure (classic paths) or v1.
 
-    `model` is empty when nobody stated it; `key_env` names the environment variable that holds its key.
-    The rate limits are the provider's; `None` is unlimited, or unknown.
+    `model` is empty if not configured; `key_env` names the environment variable with its key.
+    The rate limits are the provider's; `None` is unlimited or unknown.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Deployment(Frozen):
 
 
 class Usage(Frozen):
-    """What one call cost, as the deployment counted it; `usd` is `None` where a price is unknown.
+    """The usage of one call, as the deployment counted it; `usd` is `None` if a price is unknown.
 
-    `estimated` says that the call ended before the deployment said what it counted.
+    `estimated` is true if the call ended before the deployment reported its usage.
     """
 
     deployment: str
@@ -65,12 +65,12 @@ class Usage(Frozen):
 
 
 class Delta(Frozen):
-    """A fragment of an answer; the last one of a stream carries `usage`.
+    """A fragment of an answer; the last one of a stream has `usage`.
 
-    `so_far` is what the call has cost by now, about, for whoever leaves it here; the next `usage` counts it.
-    `finish` is the model's reason for ending: stop, length, content_filter, tool_calls. `filter` is what
-    the content filter noted, where it isn't "safe": {"answer violence": "low"}, or "high, stopped".
-    `dropped` counts tool calls beyond MAX_TOOL_CALLS, of which nothing else was kept.
+    `so_far` is the estimated usage until now, in case the call is cancelled here; the next `usage` includes it.
+    `finish` is the finish reason: stop, length, content_filter, tool_calls. `filter` holds annotations of
+    the content filter that aren't "safe": {"answer violence": "low"}, or "high, stopped".
+    `dropped` counts tool calls beyond MAX_TOOL_CALLS.
     """
 
     text: str = ""
@@ -83,7 +83,7 @@ class Delta(Frozen):
 
 
 class Source(Frozen):
-    """Where something in an answer comes from."""
+    """A source of an answer."""
 
     title: str
     url: str = ""
@@ -91,12 +91,11 @@ class Source(Frozen):
 
 
 class Reply(Frozen):
-    """What the person sees: Markdown, pictures, sources. `rate` asks for rating buttons.
+    """What the person sees: Markdown, images, sources. `rate` asks for feedback buttons.
 
-    `generated` is true where a model wrote or drew some of it: platforms label that, and nothing else.
-    `private` is true when only the asker should see it, where the platform can do that. `confirm` is the
-    command that confirms what the text asks about: platforms with buttons show one for it. `forgotten` is
-    true where everything kept about the asker was just deleted.
+    `generated` is true if a model created some of it, which platforms label. `private` is true if only the
+    asker should see it, where the platform supports that. `confirm` is the command that confirms the question
+    in the text; platforms with buttons show one for it. `forgotten` is true if the asker's data was just deleted.
     """
 
     text: str
@@ -110,19 +109,19 @@ class Reply(Frozen):
 
 
 class Rating(Frozen):
-    """What one person thought of an answer."""
+    """One person's rating of an answer."""
 
     good: bool
     comment: str = ""
 
 
 class Turn(Frozen):
-    """The record of one answer: what was said, sent and shown, by which wording, at what cost.
+    """The record of one answer: question, messages, reply, template version, usage.
 
-    `messages` are what later prompts see of this turn: none for a refused one. `left_out` is what the
-    prompt did not hold, and why; `reason` says in words why an outcome is not `answered`. `resets` is
-    true where the person asked to start anew: later prompts see nothing before it. `since` and `ahead` are
-    those of the prompt. `ratings` are by user id; `filter` is as in Delta.
+    `messages` are what later prompts include of this turn: none for a refused one. `left_out` lists what the
+    prompt omitted, and why; `reason` explains an outcome other than `answered`. `resets` is true if the
+    person started over: later prompts include nothing before it. `since` and `ahead` are those of the prompt.
+    `ratings` are by user id; `filter` is as in Delta.
     """
 
     id: str
@@ -147,7 +146,7 @@ class Turn(Frozen):
 
 
 class CheckResult(Frozen):
-    """One line of `parley check`: what was looked at, how it is, and, if it isn't well, what to do."""
+    """One result of `parley check`: subject, level, and a text that says what to do about a problem."""
 
     level: Literal["ok", "warning", "error"]
     subject: str
@@ -155,9 +154,9 @@ class CheckResult(Frozen):
 
 
 class UserProfile(Frozen):
-    """What a person sees of themselves: choices as (name, description), usage as Markdown.
+    """A person's settings and data: options as (name, description), usage as Markdown.
 
-    `template` and `deployment` are empty where nothing is chosen: then the template `usual` answers.
+    `template` and `deployment` are empty if nothing is chosen; then the template `usual` answers.
     """
 
     templates: tuple[tuple[str, str], ...] = ()

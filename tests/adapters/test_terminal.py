@@ -1,4 +1,4 @@
-"""The terminal: lines in, answers out, on a pipe, from a file and on a real terminal device."""
+"""The terminal adapter with a pipe, a file, and a terminal device."""
 
 import asyncio
 import io
@@ -22,7 +22,7 @@ Answer = Callable[[MessageReceived], Coroutine[object, object, None]]
 
 
 class Engine:
-    """Stands behind `accept`: remembers the events, and answers each question in a task of its own."""
+    """Replaces the engine: records events, and answers each question in a task."""
 
     def __init__(self, answer: Answer) -> None:
         self.events: list[Event] = []
@@ -40,7 +40,7 @@ class Engine:
 
 @pytest.fixture
 def typed() -> Iterator[tuple[TextIO, Callable[[str], object]]]:
-    """A pipe: the end that the adapter reads, and a function that types into it (nothing: the end)."""
+    """A pipe: the end for the adapter, and a function that writes to it (an empty text closes it)."""
     reading, writing = os.pipe()
     with os.fdopen(reading) as reader:
         yield reader, lambda text: os.write(writing, text.encode()) if text else os.close(writing)
@@ -56,7 +56,7 @@ def echo(adapter: TerminalAdapter) -> Answer:
     return answer
 
 
-async def test_each_line_is_asked_once_the_one_before_is_answered(
+async def test_a_line_waits_for_the_previous_answer(
     tmp_path: Path, typed: tuple[TextIO, Callable[[str], object]]
 ) -> None:
     reader, write = typed
@@ -87,7 +87,7 @@ async def test_a_file_can_be_the_input(tmp_path: Path) -> None:
     assert out.getvalue() == "You said one.\nYou said two.\n"
 
 
-async def test_a_terminal_shows_a_prompt_and_ends_at_ctrl_d(tmp_path: Path) -> None:
+async def test_a_terminal_shows_a_prompt_until_ctrl_d(tmp_path: Path) -> None:
     controller, terminal = pty.openpty()
     out = io.StringIO()
     with os.fdopen(terminal) as reader:
@@ -98,7 +98,7 @@ async def test_a_terminal_shows_a_prompt_and_ends_at_ctrl_d(tmp_path: Path) -> N
     assert out.getvalue() == f"{PROMPT}You said one.\n{PROMPT}"
 
 
-async def test_ctrl_c_stops_the_answer_that_is_being_written(
+async def test_ctrl_c_stops_the_current_answer(
     tmp_path: Path, typed: tuple[TextIO, Callable[[str], object]]
 ) -> None:
     reader, write = typed
@@ -124,7 +124,7 @@ async def test_ctrl_c_stops_the_answer_that_is_being_written(
     assert out.getvalue().endswith(" (stopped)\n")
 
 
-async def test_ctrl_c_while_nothing_is_written_ends_the_run(
+async def test_ctrl_c_without_an_answer_ends_the_run(
     tmp_path: Path, typed: tuple[TextIO, Callable[[str], object]]
 ) -> None:
     reader, write = typed
@@ -135,7 +135,7 @@ async def test_ctrl_c_while_nothing_is_written_ends_the_run(
     write("")
 
 
-async def test_a_second_ctrl_c_does_not_wait_for_the_answer(
+async def test_a_second_ctrl_c_does_not_wait(
     tmp_path: Path, typed: tuple[TextIO, Callable[[str], object]]
 ) -> None:
     reader, write = typed
@@ -159,7 +159,7 @@ async def test_a_second_ctrl_c_does_not_wait_for_the_answer(
     write("")
 
 
-async def test_what_redis_or_a_full_inbox_say_is_shown(
+async def test_errors_and_a_full_inbox_are_shown(
     tmp_path: Path, typed: tuple[TextIO, Callable[[str], object]]
 ) -> None:
     reader, write = typed
@@ -171,7 +171,7 @@ async def test_what_redis_or_a_full_inbox_say_is_shown(
     write("")
     await adapter.listen(engine.accept)
     assert out.getvalue() == (
-        "Too much is still waiting in this conversation. Ask again in a moment.\nYou said three.\n"
+        "Several messages are still waiting for an answer. Please try again in a moment.\nYou said three.\n"
     )
 
     async def away(event: Event) -> Receipt:
@@ -183,7 +183,7 @@ async def test_what_redis_or_a_full_inbox_say_is_shown(
     assert out.getvalue().endswith("Redis is away.\n")
 
 
-async def test_pictures_are_saved_and_sources_named(tmp_path: Path) -> None:
+async def test_images_are_saved_and_sources_named(tmp_path: Path) -> None:
     out = io.StringIO()
     adapter = TerminalAdapter("mine", tmp_path / "pictures", io.StringIO(), out)
     received = await ask()
@@ -198,12 +198,11 @@ async def test_pictures_are_saved_and_sources_named(tmp_path: Path) -> None:
     png, jpg = sorted((tmp_path / "pictures").iterdir())
     assert (png.read_bytes(), jpg.read_bytes()) == (b"png", b"jpg")
     assert out.getvalue() == (
-        f"Here.\n[a bicycle: {png}]\n[picture: {jpg}]\n"
-        "[source: A page https://example.org]\n[source: A book]\n"
+        f"Here.\n[a bicycle: {png}]\n[image: {jpg}]\n[source: A page https://example.org]\n[source: A book]\n"
     )
 
 
-async def test_an_answer_that_begins_anew_is_printed_anew(tmp_path: Path) -> None:
+async def test_a_changed_answer_is_printed_again(tmp_path: Path) -> None:
     out = io.StringIO()
     adapter = TerminalAdapter("mine", tmp_path, io.StringIO(), out)
     received = await ask()
@@ -215,7 +214,7 @@ async def test_an_answer_that_begins_anew_is_printed_anew(tmp_path: Path) -> Non
     assert out.getvalue() == "First tr\nSecond try.\n"
 
 
-async def test_an_answer_can_t_steer_the_terminal(tmp_path: Path) -> None:
+async def test_an_answer_can_t_control_the_terminal(tmp_path: Path) -> None:
     out = io.StringIO()
     adapter = TerminalAdapter("mine", tmp_path, io.StringIO(), out)
     received = await ask()
@@ -225,7 +224,7 @@ async def test_an_answer_can_t_steer_the_terminal(tmp_path: Path) -> None:
     assert out.getvalue() == "a[2J5mb\tc\n\n"
 
 
-async def test_a_reader_of_the_output_who_leaves_ends_the_run(
+async def test_a_closed_output_ends_the_run(
     tmp_path: Path, typed: tuple[TextIO, Callable[[str], object]]
 ) -> None:
     reader, write = typed
@@ -243,7 +242,7 @@ async def test_a_reader_of_the_output_who_leaves_ends_the_run(
     write("")
 
 
-async def test_an_answer_that_is_closed_late_does_not_hold_up_the_reading(
+async def test_a_late_close_does_not_block_the_input(
     tmp_path: Path, typed: tuple[TextIO, Callable[[str], object]]
 ) -> None:
     reader, write = typed
@@ -260,7 +259,7 @@ async def test_an_answer_that_is_closed_late_does_not_hold_up_the_reading(
     assert [type(event) for event in engine.events] == [MessageReceived]
 
 
-async def test_nothing_else_is_to_be_had(tmp_path: Path) -> None:
+async def test_other_capabilities_are_absent(tmp_path: Path) -> None:
     adapter = TerminalAdapter("mine", tmp_path, io.StringIO(), io.StringIO())
     assert not list(adapter.routes(Engine(echo(adapter)).accept))
     assert await adapter.check() == []
@@ -269,7 +268,7 @@ async def test_nothing_else_is_to_be_had(tmp_path: Path) -> None:
 
 
 async def ask() -> MessageReceived:
-    """What the adapter makes of a typed line."""
+    """The event of a typed line."""
     reading, writing = os.pipe()
     os.write(writing, b"a question\n")
     os.close(writing)

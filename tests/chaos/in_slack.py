@@ -110,7 +110,7 @@ class SlackPeople:
     async def rate(self, talk: Talk, act: Act) -> bool:
         """Press a button under a whole answer, until it is taken; False where there is none to press."""
         assert act.target is not None
-        shown = [one for one in self._answers(talk, act.target.name) if _rateable(one)]
+        shown = [message for message in self._answers(talk, act.target.name) if _rateable(message)]
         if len(shown) != 1:
             return False
         for _ in range(DELIVERIES):
@@ -126,7 +126,7 @@ class SlackPeople:
         """Press stop while an answer grows, or write it."""
         until = time.monotonic() + _GROWING_S
         while time.monotonic() < until:
-            growing = [one for one in self._answers(talk, act.name) if one.get("streaming")]
+            growing = [message for message in self._answers(talk, act.name) if message.get("streaming")]
             if growing:
                 self._badly(talk)
                 act.stopped_at = time.time()
@@ -142,7 +142,7 @@ class SlackPeople:
     def _answers(self, talk: Talk, name: str) -> list[Message]:
         bot = self.slack.workspace.bot_id
         thread = self.slack.thread(talk.channel, talk.thread)
-        return [one for one in thread if one.get("bot_id") == bot and name in one["markdown"].split()]
+        return [item for item in thread if item.get("bot_id") == bot and name in item["markdown"].split()]
 
 
 def _rateable(message: Message) -> bool:

@@ -63,7 +63,7 @@ class TeamsPeople:
             turns = await self._history.turns(talk.conversation)
         except StateUnavailable:
             return False
-        turn = next((one for one in turns if one.id == act.target.event), None)
+        turn = next((item for item in turns if item.id == act.target.event), None)
         if turn is None or turn.post is None or not turn.reply.rate:
             return False
         self._badly(talk)
@@ -83,7 +83,7 @@ class TeamsPeople:
             return
         while time.monotonic() < until:
             shown = self.teams.answers(talk.channel)
-            if any(one.state == "streaming" and act.name in one.text.split() for one in shown):
+            if any(text.state == "streaming" and act.name in text.text.split() for text in shown):
                 act.stopped_at = time.time()
                 self.teams.stop(talk.channel)
                 return

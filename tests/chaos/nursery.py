@@ -114,11 +114,11 @@ class Nursery:
 async def a_nursery() -> AsyncGenerator[Nursery]:
     """A nursery, until the end of the block."""
     pipe = asyncio.subprocess.PIPE
-    one = Nursery(await start([sys.executable, "-m", "tests.chaos.nursery"], {}, stdin=pipe, stdout=pipe))
+    started = Nursery(await start([sys.executable, "-m", "tests.chaos.nursery"], {}, stdin=pipe, stdout=pipe))
     try:
-        yield one
+        yield started
     finally:
-        await one.close()
+        await started.close()
 
 
 # ------------------------------------------------------------------ who begins

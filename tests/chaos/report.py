@@ -106,7 +106,7 @@ class Report:
             ("edits, deletions, ratings, commands gone wrong", len(tally.wrong)),
             ("doubled answers on the screen: Slack", len(tally.slack.doubled)),
             ("orphaned drafts: Slack", len(tally.slack.drafts)),
-            ("doubled pictures: Slack", len([one for one in tally.slack.drawn if ":command:" not in one])),
+            ("doubled pictures: Slack", len([item for item in tally.slack.drawn if ":command:" not in item])),
             ("read twice by one person alone: Slack (bound)", f"{self.whispered} ({self.whispers_allowed})"),
             ("doubled answers on the screen: Teams", len(tally.teams.doubled)),
             ("orphaned drafts: Teams", len(tally.teams.drafts)),

@@ -40,27 +40,27 @@ class Screens:
 
     def look(self, talk: Talk, turns: Sequence[Turn], shown: list[Shown]) -> None:
         """Every turn is on the screen once, where and as it was recorded, and nothing else is."""
-        left = {one.id: one for one in shown}
+        left = {text.id: text for text in shown}
         for turn in turns:
             posted = [left.pop(id) for id in _ids(turn) if id in left]
-            words = " ".join(one.words for one in posted).strip()
+            words = " ".join(item.words for item in posted).strip()
             if _ids(turn) and not _agree(words, turn, talk):
                 self.otherwise.append(f"{turn.id}: {words[:40]!r}, not {turn.reply.text[:40]!r}")
-            pictures = sum(one.pictures for one in posted)
+            pictures = sum(item.pictures for item in posted)
             if not talk.slack and pictures != len(turn.reply.images):
                 self.otherwise.append(f"{turn.id}: {pictures} pictures, not {len(turn.reply.images)}")
         for act in talk.acts:  # the answer to a question that was deleted stays where it was
             if talk.after(act, "deletion"):
                 names = set(talk.names(act))
                 newest = list(reversed(left.values()))  # what was cut off before it was recorded is older
-                kept = next((one for one in newest if names & set(one.words.split()[:1])), None)
+                kept = next((item for item in newest if names & set(item.words.split()[:1])), None)
                 # A deletion ends the answer that is being written, maybe before its first word.
-                kept = kept or next((one for one in newest if one.words in map(words_of, WORDLESS)), None)
+                kept = kept or next((item for item in newest if item.words in map(words_of, WORDLESS)), None)
                 if kept is not None:
                     del left[kept.id]
         recorded = {words_of(turn.reply.text) for turn in turns}
-        for one in left.values():
-            (self.doubled if one.words in recorded else self.drafts).append((one.id, one.words[:80]))
+        for item in left.values():
+            (self.doubled if item.words in recorded else self.drafts).append((item.id, item.words[:80]))
 
     def look_alone(self, turns: Sequence[Turn], whispers: Sequence[str]) -> None:
         """What only one person reads: each such turn once."""
@@ -112,21 +112,23 @@ def in_slack(slack: Slack, talk: Talk) -> list[Shown]:
 def whispers(slack: Slack, talk: Talk) -> list[str]:
     """What one person alone reads there."""
     if ":command:" in talk.conversation:
-        own = [one for one in slack.workspace.ephemeral if one["user"] == talk.user]
-        return [one["markdown"] for one in own if one["markdown"] != WORKING]
-    here = [one for one in slack.workspace.ephemeral if one.get("thread_ts") == talk.thread]
-    return [one["markdown"] for one in here if one["channel"] == talk.channel]
+        own = [message for message in slack.workspace.ephemeral if message["user"] == talk.user]
+        return [item["markdown"] for item in own if item["markdown"] != WORKING]
+    here = [message for message in slack.workspace.ephemeral if message.get("thread_ts") == talk.thread]
+    return [item["markdown"] for item in here if item["channel"] == talk.channel]
 
 
 def in_teams(teams: Teams, talk: Talk) -> list[Shown]:
     """The bot's messages in a chat."""
     return [
         Shown(
-            one.id,
-            words_of(one.text),
-            sum(file["contentType"].startswith("image/") for file in one.activity.get("attachments") or ()),
+            message.id,
+            words_of(message.text),
+            sum(
+                file["contentType"].startswith("image/") for file in message.activity.get("attachments") or ()
+            ),
         )
-        for one in teams.answers(talk.channel)
+        for message in teams.answers(talk.channel)
     ]
 
 

@@ -119,7 +119,9 @@ class Teams(TeamsSimulator):
         def noting(conversation: str, id: str, activity: Activity) -> web.Response:
             before = len(self.messages.get(conversation, ()))
             response = act(conversation, id, activity)
-            made.extend(one.id for one in self.messages.get(conversation, [])[before:] if one.sender == BOT)
+            made.extend(
+                item.id for item in self.messages.get(conversation, [])[before:] if item.sender == BOT
+            )
             return response
 
         response = await super()._serve(request, noting)

@@ -50,8 +50,8 @@ async def storm(options: Options, folder: Path) -> Report:
 
         webs = [machine(f"web{n}", "web", PORT=str(port)) for n, port in enumerate(ports)]
         workers = [machine(f"worker{n}", "worker") for n in range(options.workers)]
-        for one in (*webs, *workers):
-            await stack.enter_async_context(one.running())
+        for item in (*webs, *workers):
+            await stack.enter_async_context(item.running())
         for port in ports:
             await listening(port, _START_S)
         entrance = await stack.enter_async_context(Proxy(ports))
@@ -78,7 +78,7 @@ async def storm(options: Options, folder: Path) -> Report:
             stood_still=town.stood_still,
             whispers_allowed=whispers_allowed(town, havoc.struck),
             faults=dict(town.weather.faults),
-            exits=sum(one.exits for one in (*webs, *workers)),
+            exits=sum(item.exits for item in (*webs, *workers)),
             recovered_s=recoveries(town.talks, havoc.blows),
             resumed_s=resumptions(town.talks, havoc.back_at),
             duration_s=time.monotonic() - began,

@@ -122,12 +122,12 @@ class Talk:
 
     def after(self, act: Act, kind: Kind) -> list[Act]:
         """The edits, deletions or ratings of an act, in their order."""
-        return [one for one in self.acts if one.target is act and one.kind == kind]
+        return [item for item in self.acts if item.target is act and item.kind == kind]
 
     def cut_short(self, act: Act) -> bool:
         """Whether its edit's answer may be the first: it was stopped, or not answered when the edit came."""
         edits = self.after(act, "edit")
-        done_at = dict(zip((one.name for one in self.acked), self.done_at, strict=False))
+        done_at = dict(zip((item.name for item in self.acked), self.done_at, strict=False))
         overtaken = bool(edits) and edits[0].sent_at < done_at.get(act.name, math.inf)
         return overtaken or (bool(edits) and act.stopped_at is not None)
 

@@ -165,7 +165,7 @@ def _forbidden(talk: Talk, act: Act) -> set[str]:
             if _before(edit, act) or edit is act:
                 forbidden |= set(names[: names.index(edit.name)])
         gone = any(_before(deletion, act) for deletion in talk.after(earlier, "deletion"))
-        resets = [one for one in talk.acts if one.word == "reset" and _before(earlier, one)]
+        resets = [item for item in talk.acts if item.word == "reset" and _before(earlier, item)]
         if gone or (act.kind in ASKED and any(_before(reset, act) for reset in resets)):
             forbidden |= {*names, earlier.mark}
     return forbidden

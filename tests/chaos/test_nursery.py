@@ -16,6 +16,6 @@ async def test_a_process_that_can_not_begin_is_told_of_at_once(tmp_path: Path) -
         return await start([sys.executable, "-c", "raise SystemExit(1)"], env, **pipes)
 
     with mock.patch.object(nursery, "start", fail):
-        async with nursery.a_nursery() as one:
+        async with nursery.a_nursery() as started:
             with pytest.raises(TimeoutError, match="the nursery ended"):
-                await one.parley(["worker"], {}, tmp_path / "worker.log")
+                await started.parley(["worker"], {}, tmp_path / "worker.log")

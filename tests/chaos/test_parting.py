@@ -155,7 +155,7 @@ async def test_a_worker_that_is_asked_to_go_ends_what_it_runs_and_another_takes_
         assert await worker.end() == 0
         (turn,) = await scene.services.storage.turns.turns(f"teams:{TENANT}:a:alice")
         assert turn.attempts == 1
-        assert [one.text for one in scene.platform.answers("a:alice")] == [turn.reply.text]
+        assert [message.text for message in scene.platform.answers("a:alice")] == [turn.reply.text]
         assert len(ground.azure.journal) == asked + 1
         other.signal(signal.SIGKILL)
 

@@ -105,7 +105,7 @@ class Town:
             if talk.chance.random() < faults:
                 self.weather.strike(talk.chance)
             possible: list[Kind] = [kind for kind in self._shares if talk.possible(kind)]
-            kind = talk.chance.choices(possible, [self._shares[one] for one in possible])[0]
+            kind = talk.chance.choices(possible, [self._shares[item] for item in possible])[0]
             both = kind == "question" and bool(talk.acts) and len(talk.acts) + 1 < count
             both = both and talk.place != "slash" and talk.chance.random() < 0.2
             await asyncio.gather(*(self._do(talk, kind) for _ in range(1 + both)))
@@ -209,7 +209,11 @@ class Town:
             for act in talk.acked[: len(talk.done_at)]
             if act.kind == "deletion" and act.target is not None
         }
-        shown = {one.id for one in self.teams.answers(talk.channel) if gone.isdisjoint(one.text.split()[:1])}
+        shown = {
+            message.id
+            for message in self.teams.answers(talk.channel)
+            if gone.isdisjoint(message.text.split()[:1])
+        }
         known = [await self._redis.call("HGET", keys.of("lease", talk.conversation), "post") or b""]
         known += await self._redis.call("LRANGE", keys.of("turns", talk.conversation), 0, -1)
         text = b"\n".join(known).decode()

@@ -54,11 +54,11 @@ def unpriced() -> list[Delta]:
 async def test_the_line_of_a_budget_that_is_nearly_used_stands_under_one_answer(bench: Bench) -> None:
     bench.ledger = bench.limited("person: 4 requests/day; warn: 50%")
     turns = await bench.answer(*(received(event=f"e{number}") for number in range(5)))
-    told = ["of 4 used, this answer included" in turn.reply.text for turn in turns]
+    told = ["of 4 used, including this answer" in turn.reply.text for turn in turns]
     assert told == [False, False, True, False, False]
     assert turns[2].reply.text.endswith("at 00:00 UTC._")
     assert turns[4].outcome == "refused"
-    assert "Your questions for today (4) are used up. They start anew in " in turns[4].reply.text
+    assert "Your questions for today (4) are used up. They reset in " in turns[4].reply.text
 
 
 async def test_an_answer_that_is_asked_for_anew_is_paid_for_anew(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from aiohttp import ClientSession, web
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from bot.domain.adapter import Adapter
 from tests.contracts.platform import FakeSelfService
 from tests.simulators.slack import SlackSimulator
@@ -33,7 +33,9 @@ class OnSlack:
 
     def _adapter(self) -> SlackAdapter:
         secret = SecretStr(self.slack.signing_secret)
-        return SlackAdapter(SecretStr(self.slack.bot_token), secret, api_url=self.slack.api_url)
+        return SlackAdapter(
+            SlackCredentials(SecretStr(self.slack.bot_token), secret), api_url=self.slack.api_url
+        )
 
     async def __aenter__(self) -> Self:
         self.stack = AsyncExitStack()
@@ -74,7 +76,7 @@ class OnSlack:
 
     def _answers(self) -> list[Message]:
         ours = self.slack.workspace.bot_id
-        messages = [one for one in self.slack.workspace.messages.values() if one.get("bot_id") == ours]
+        messages = [item for item in self.slack.workspace.messages.values() if item.get("bot_id") == ours]
         return sorted(messages, key=lambda message: message["ts"])
 
     async def shown(self) -> list[str]:

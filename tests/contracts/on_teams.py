@@ -10,7 +10,7 @@ from typing import Self
 from aiohttp import ClientSession, web
 from pydantic import SecretStr
 
-from adapters.teams import TeamsAdapter
+from adapters.teams import Credentials, TeamsAdapter
 from bot.domain.adapter import Adapter
 from tests.contracts.platform import FakeSelfService
 from tests.simulators import teams_tokens
@@ -31,7 +31,12 @@ class OnTeams:
         self.received: dict[int, Delivery] = {}
 
     def _adapter(self) -> TeamsAdapter:
-        return TeamsAdapter(APP_ID, SecretStr(PASSWORD), cloud=self.teams.cloud, pace_s=0.01, backoff_s=0.01)
+        return TeamsAdapter(
+            Credentials.checked(APP_ID, SecretStr(PASSWORD)),
+            cloud=self.teams.cloud,
+            pace_s=0.01,
+            backoff_s=0.01,
+        )
 
     async def __aenter__(self) -> Self:
         self.stack = AsyncExitStack()

@@ -32,14 +32,14 @@ async def azure_models(version: str | None, path: str = "") -> AsyncGenerator[Mo
     """One deployment for each capability, each a model."""
     clients = Clients()
     async with AzureSimulator() as azure:
-        yield {one.capability: clients.connect(one, KEY) for one in catalogue(azure, version, path)}
+        yield {item.capability: clients.connect(item, KEY) for item in catalogue(azure, version, path)}
         await clients.aclose()
 
 
 @asynccontextmanager
 async def demo() -> AsyncGenerator[Models]:
     """The built-in model."""
-    yield {one.capability: DemoModel(one, pace_s=0) for one in deployments()}
+    yield {deployment.capability: DemoModel(deployment, pace_s=0) for deployment in deployments()}
 
 
 @asynccontextmanager

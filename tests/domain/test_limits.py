@@ -1,4 +1,4 @@
-"""The setting of the limits: what it may say, what is wrong with it, and the words that people get."""
+"""Limits: parsing of the setting, its errors, and messages to people."""
 
 from datetime import UTC, datetime
 
@@ -14,10 +14,10 @@ AFTERNOON = datetime(2026, 12, 30, 20, 40, tzinfo=UTC)
 
 
 def explained(limits: Limits, person: str = "ada", channel: str = "") -> list[str]:
-    return [f"{one.scope}: {one}" for one in limits.of(person=person, channel=channel, tenant="acme")]
+    return [f"{item.scope}: {item}" for item in limits.of(person=person, channel=channel, tenant="acme")]
 
 
-def test_scopes_amounts_and_periods_are_read_as_they_are_written() -> None:
+def test_scopes_amounts_and_periods_are_parsed() -> None:
     limits = read(
         "person: 30 requests/minute, $2.50/day; channel: 200k tokens/day;\n"
         "tenant: 1.5M tokens / month, $ 300/month, 1 request/day; warn: 90%"
@@ -31,11 +31,11 @@ def test_scopes_amounts_and_periods_are_read_as_they_are_written() -> None:
         "tenant: 1 question a day",
     ]
     assert limits.share == 0.9
-    assert explained(limits)[2].startswith("tenant: "), "no channel's limits hold in a one-to-one chat"
+    assert explained(limits)[2].startswith("tenant: "), "no channel's limits apply in a one-on-one chat"
 
 
-def test_one_of_a_scope_may_have_limits_of_its_own() -> None:
-    """Ids of Teams hold colons."""
+def test_an_id_may_have_its_own_limits() -> None:
+    """Ids of Teams contain colons."""
     limits = read(
         "person: $1/day; person 29:1aB-c: $20/day; channel: $5/day; channel 19:x_y@thread.tacv2: unlimited"
     )
@@ -43,7 +43,7 @@ def test_one_of_a_scope_may_have_limits_of_its_own() -> None:
     assert explained(limits, "bob", "C1") == ["person: $1.00 a day", "channel: $5.00 a day"]
 
 
-def test_without_the_setting_a_person_has_thirty_questions_a_minute() -> None:
+def test_the_default_is_thirty_questions_per_minute() -> None:
     assert explained(Settings(_env_file=None).limits) == ["person: 30 questions a minute"]  # pyright: ignore[reportCallIssue]
     assert explained(read("person: unlimited")) == []
 
@@ -51,25 +51,25 @@ def test_without_the_setting_a_person_has_thirty_questions_a_minute() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("people: $2/day", "“people: $2/day” can't be read"),
+        ("people: $2/day", "“people: $2/day” is invalid"),
         ("chanel: $2/day", "did you mean “channel”?"),
-        ("person $2/day", "Each part begins with person:, channel:, tenant: or warn:"),
-        ("person: 2 dollars/day", "only requests, tokens and $ are counted"),
-        ("person: lots", "“lots” is no limit of person. A limit is an amount per minute, day or month"),
-        ("person: -3 requests/day", "is no limit of person"),
-        ("person: ", "is no limit of person"),
-        ("person: $2/week", "a period is a minute, a day or a month"),
-        ("person: $2/minute", "dollars are counted by day and month"),
-        ("person: $2/day, $3/day", "two limits of dollars a day"),
-        ("person: $2/day; person: $3/month", "“person” is there twice"),
-        ("person: 1 request/day, unlimited", "“unlimited” is no limit of person"),
-        ("warn: 0%", "a share from 1% to 100%"),
-        ("person: $2/day; warn: soon", "a share from 1% to 100%"),
-        ("person: 99999999999M tokens/day", "more than can be counted"),
+        ("person $2/day", "Begin each part with person:, channel:, tenant: or warn:"),
+        ("person: 2 dollars/day", "use requests, tokens or $"),
+        ("person: lots", "“lots” is not a valid limit for person. Write an amount per minute, day or month"),
+        ("person: -3 requests/day", "is not a valid limit for person"),
+        ("person: ", "is not a valid limit for person"),
+        ("person: $2/week", "use minute, day or month"),
+        ("person: $2/minute", "dollars are limited per day or month"),
+        ("person: $2/day, $3/day", "two limits of dollars per day"),
+        ("person: $2/day; person: $3/month", "“person” occurs twice"),
+        ("person: 1 request/day, unlimited", "“unlimited” is not a valid limit for person"),
+        ("warn: 0%", "a percentage from 1% to 100%"),
+        ("person: $2/day; warn: soon", "a percentage from 1% to 100%"),
+        ("person: 99999999999M tokens/day", "is too large"),
         ("person: $2/day;" * 400, "at most 4000"),
     ],
 )
-def test_nonsense_is_refused_in_a_sentence_that_names_it(text: str, words: str) -> None:
+def test_an_invalid_setting_is_explained(text: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(text)
     assert words in str(caught.value)
@@ -81,32 +81,32 @@ def limit(most: int, measure: limits.Measure = "dollars", period: limits.Period 
     return Limit(scope="person", measure=measure, period=period, most=most)
 
 
-def test_a_refusal_says_what_is_used_up_and_when_it_starts_anew() -> None:
+def test_a_refusal_says_when_the_limit_resets() -> None:
     spent = refusal(limit(2_000_000), left=0, asked=10_000, at=AFTERNOON)
     assert isinstance(spent, BudgetSpent)
     assert str(spent) == (
-        "Your budget for today ($2.00) is used up. It starts anew in 3 h 20 min, at 00:00 UTC. "
-        "`/usage` shows what was used."
+        "Your budget for today ($2.00) is used up. It resets in 3 h 20 min, at 00:00 UTC. "
+        "`/usage` shows your usage."
     )
     near = str(refusal(limit(2_000_000, period="month"), left=5_000, asked=10_000, at=AFTERNOON))
-    assert "has $0.0050 left, and this may take up to $0.01. It starts anew in 27 h 20 min, on 1 J" in near
+    assert "has $0.0050 left, but this may take up to $0.01. It resets in 27 h 20 min, on 1 J" in near
     large = str(refusal(limit(1000, "tokens"), left=1000, asked=4000, at=AFTERNOON))
-    assert "may take up to 4,000 tokens, and 1,000 tokens today are allowed. Please ask for less" in large
+    assert "up to 4,000 tokens, but the limit is 1,000 tokens per day. Please ask for less" in large
     fast = refusal(limit(3, "requests", "minute"), left=0, asked=1, at=AFTERNOON, minute_s=1)
     assert isinstance(fast, RateLimited)
-    assert str(fast).endswith("3 questions a minute are allowed. Please ask again in 1 second.")
+    assert str(fast) == "The limit is 3 questions per minute. Please try again in 1 second."
     none = str(refusal(limit(0, "requests"), left=0, asked=1, at=AFTERNOON))
     assert none.startswith("Your questions for today (0) are used up.")
 
 
-def test_the_warning_says_how_much_and_until_when() -> None:
+def test_the_warning_says_how_much_is_used() -> None:
     assert warning(limit(50, "requests", "month"), 41, AFTERNOON) == (
-        "Your questions for this month: up to 41 of 50 used, this answer included. "
-        "Anew in 27 h 20 min, on 1 January at 00:00 UTC."
+        "Your questions for this month: up to 41 of 50 used, including this answer. "
+        "Resets in 27 h 20 min, on 1 January at 00:00 UTC."
     )
 
 
-def test_times_are_told_in_the_unit_that_fits() -> None:
+def test_times_use_a_suitable_unit() -> None:
     assert resets_at(limit(1, period="minute"), AFTERNOON, 12) == "in 12 seconds"
     assert resets_at(limit(1), AFTERNOON.replace(hour=23, minute=59, second=30)) == "in 1 min, at 00:00 UTC"
     assert (
@@ -116,7 +116,7 @@ def test_times_are_told_in_the_unit_that_fits() -> None:
     assert [money(amount) for amount in (0, 5, 10_000, 1_234_567)] == ["$0.00", "< $0.0001", "$0.01", "$1.23"]
 
 
-def test_a_budget_in_dollars_that_sees_no_price_is_warned_of() -> None:
+def test_unknown_prices_are_warned_of() -> None:
     def named(name: str, prices: Prices) -> Deployment:
         return Deployment(
             name=name,
@@ -131,9 +131,9 @@ def test_a_budget_in_dollars_that_sees_no_price_is_warned_of() -> None:
         )
 
     odd, known = named("odd", Prices()), named("known", Prices(input_usd=1, cached_usd=1, output_usd=1))
-    assert [one.level for one in read("person: 9k tokens/day").check([odd])] == ["ok"]
-    assert [one.level for one in read("person: $1/day").check([known])] == ["ok"]
+    assert [item.level for item in read("person: 9k tokens/day").check([odd])] == ["ok"]
+    assert [item.level for item in read("person: $1/day").check([known])] == ["ok"]
     stated, risk = read("person: $1/day").check([odd, known, odd])
     assert stated.words == "person: $1.00 a day"
     assert (risk.level, risk.subject) == ("warning", "limits")
-    assert "nobody knows the price of odd: " in risk.words
+    assert "the price of odd is unknown" in risk.words

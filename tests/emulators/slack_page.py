@@ -41,7 +41,7 @@ async def look(slack: LocalSlack) -> list[str]:
             await expect(page.get_by_role("button", name=words).first).to_be_visible(timeout=_PATIENCE_MS)
         seen.append("on the page: an answer's buttons")
         await page.locator("button.sidebar-item", has_text="parley").last.click()
-        await expect(page.get_by_text("What I remember")).to_be_visible(timeout=_PATIENCE_MS)
+        await expect(page.get_by_text("Your data")).to_be_visible(timeout=_PATIENCE_MS)
         await page.locator("select").last.select_option(label="translate")
         await slack.until("the choice in a home tab", lambda: _chosen(slack) == "=translate")
         await page.locator("select").last.select_option(label="Automatic")

@@ -66,7 +66,11 @@ def test_modules_that_overviews_name_exist(name: str) -> None:
         str(path.relative_to(ROOT)) for folder in ("bot", "adapters") for path in (ROOT / folder).rglob("*.*")
     ]
     named = re.findall(r"`([\w/]+\.(?:py|lua|yaml|js|html))`", (ROOT / name).read_text(encoding="utf-8"))
-    short = [one for one in named if "NAME" not in one and not one.startswith("build/") and not (ROOT / one).exists()]
+    short = [
+        one
+        for one in named
+        if "NAME" not in one and not one.startswith("build/") and not (ROOT / one).exists()
+    ]
     assert [one for one in short if not any(path.endswith(f"/{one}") for path in there)] == []
 
 

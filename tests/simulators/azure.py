@@ -73,7 +73,7 @@ class Deployed:
         while self.served and self.served[0][0] <= now - self.window_s:
             self.served.popleft()
         limits = {"requests": self.requests, "tokens": self.tokens}
-        used = {"requests": len(self.served), "tokens": sum(one for _, one in self.served)}
+        used = {"requests": len(self.served), "tokens": sum(item for _, item in self.served)}
         wants = {"requests": 1, "tokens": tokens}
         full = any(limit is not None and used[name] + wants[name] > limit for name, limit in limits.items())
         if not full:
@@ -377,8 +377,8 @@ class AzureSimulator:
         count = int(body.get("n") or 1)
         if pictures == "dalle":
             revised = {"revised_prompt": f"{body.get('prompt', 'it')}, in the style of a photograph"}
-            one = {"b64_json": encoded} if body.get("response_format") == "b64_json" else {"url": url}
-            return web.json_response({"created": 1780000000, "data": [{**one, **revised}] * count})
+            image = {"b64_json": encoded} if body.get("response_format") == "b64_json" else {"url": url}
+            return web.json_response({"created": 1780000000, "data": [{**image, **revised}] * count})
         details = {"image_tokens": 200 if "image[]" in body else 0, "text_tokens": 20, "cached_tokens": 0}
         asked_tokens = details["image_tokens"] + 20
         spent = {"input_tokens": asked_tokens, "output_tokens": 1000 * count, "input_tokens_details": details}

@@ -64,7 +64,7 @@ def _channel(workspace: Workspace, channel: str) -> str:
     mine = sorted(
         (m for (where, _), m in workspace.messages.items() if where == channel), key=lambda m: m["ts"]
     )
-    alone = [one for one in workspace.ephemeral if one.get("channel") == channel]
+    alone = [message for message in workspace.ephemeral if message.get("channel") == channel]
     shown: list[str] = []
     for root in (m for m in mine if m.get("thread_ts", m["ts"]) == m["ts"]):
         shown.append(_message(workspace, root, ""))
@@ -90,7 +90,9 @@ def _message(workspace: Workspace, message: Message, kind: str) -> str:
         "" if any(block["type"] == "markdown" for block in blocks) else _markdown(message.get("markdown", ""))
     )
     body = _MENTION.sub(lambda sign: f"<b>@{_name(workspace, sign[1])}</b>", body)
-    body += "".join(map(_block, blocks)) + "".join(_file(workspace, one) for one in message.get("files", ()))
+    body += "".join(map(_block, blocks)) + "".join(
+        _file(workspace, item) for item in message.get("files", ())
+    )
     app = " <span class=app>APP</span>" if ours else ""
     return (
         f'<div class="message {kind}"><div class=face>{who[:1].upper()}</div><div>'
@@ -137,8 +139,8 @@ def _element(element: Mapping[str, Any]) -> str:
         case "static_select":
             chosen = element.get("initial_option", {}).get("value")
             options = "".join(
-                f"<option{' selected' if one['value'] == chosen else ''}>{_text(one['text'])}</option>"
-                for one in element["options"]
+                f"<option{' selected' if option['value'] == chosen else ''}>{_text(option['text'])}</option>"
+                for option in element["options"]
             )
             return f"<select>{options}</select>"
         case "plain_text_input":

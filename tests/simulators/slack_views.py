@@ -60,19 +60,19 @@ def _is_valid(block: View) -> bool:
         case "section":
             accessory: View = block.get("accessory", {})
             options: list[View] = accessory.get("options", [])
-            texts = [one["text"] for one in options] + [
-                one["description"] for one in options if "description" in one
+            texts = [option["text"] for option in options] + [
+                option["description"] for option in options if "description" in option
             ]
             fit = all(0 < len(text["text"]) <= OPTION_LIMIT for text in texts)
             chosen = accessory.get("initial_option")
             known = chosen is None or chosen in options
-            valued = all(0 < len(one["value"]) <= VALUE_LIMIT for one in options)
+            valued = all(0 < len(option["value"]) <= VALUE_LIMIT for option in options)
             return 0 < len(block["text"]["text"]) <= SECTION_LIMIT and fit and known and valued
         case "header":
             return 0 < len(block["text"]["text"]) <= 150
         case "actions":  # docs.slack.dev/reference/block-kit/blocks/actions-block: messages, forms, home tabs
             elements: list[View] = block["elements"]
-            return 0 < len(elements) <= 25 and all(len(one["text"]["text"]) <= 75 for one in elements)
+            return 0 < len(elements) <= 25 and all(len(element["text"]["text"]) <= 75 for element in elements)
         case "context" | "input" | "divider":
             return True
         case _:

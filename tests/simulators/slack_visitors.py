@@ -56,11 +56,11 @@ class Visitors(People):
     async def choose_at_home(self, user: str, action: str, name: str = "") -> Delivery:
         """A person picks a menu's entry by its words, or presses a button, in the home tab."""
         blocks = self.workspace.views.homes[user]["blocks"]
-        elements = [one for block in blocks for one in (block.get("accessory"), *block.get("elements", []))]
-        (element,) = [one for one in elements if one and one.get("action_id") == action]
+        elements = [item for block in blocks for item in (block.get("accessory"), *block.get("elements", []))]
+        (element,) = [item for item in elements if item and item.get("action_id") == action]
         done: Payload = {"type": element["type"], "action_id": action, "action_ts": self.workspace.ts()}
         if name:
-            (option,) = [one for one in element["options"] if one["text"]["text"] == name]
+            (option,) = [item for item in element["options"] if item["text"]["text"] == name]
             done |= {"selected_option": option}
         return await self.act(
             {

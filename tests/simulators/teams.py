@@ -336,7 +336,8 @@ class TeamsSimulator:
         """What was said in a conversation, as Graph tells it."""
         received = self.messages.get(conversation, [])
         return [
-            told(one.id, "" if one.sender == BOT else one.sender, one.text, self.app_id) for one in received
+            told(message.id, "" if message.sender == BOT else message.sender, message.text, self.app_id)
+            for message in received
         ]
 
     def answers(self, conversation: str) -> list[Message]:
@@ -582,7 +583,7 @@ class TeamsSimulator:
 
     async def _on_control_messages(self, request: web.Request) -> web.Response:
         return web.json_response(
-            {conversation: [asdict(one) for one in shown] for conversation, shown in self.messages.items()}
+            {conversation: [asdict(text) for text in shown] for conversation, shown in self.messages.items()}
         )
 
     async def _on_control_say(self, request: web.Request) -> web.Response:
@@ -600,7 +601,7 @@ class TeamsSimulator:
 
 
 def _stream_info(activity: Activity) -> dict[str, Any] | None:
-    return next((one for one in activity.get("entities", []) if one.get("type") == "streaminfo"), None)
+    return next((item for item in activity.get("entities", []) if item.get("type") == "streaminfo"), None)
 
 
 def _kind(activity: Activity) -> str:

@@ -66,7 +66,7 @@ class Graph:
         if self.status != 200:
             raise web.HTTPServiceUnavailable(text="{}")
         received = self._said(f"{room};messageid={root}" if root else room)
-        return [{**one, **self.changes.get(one["id"], {})} for one in received]
+        return [{**message, **self.changes.get(message["id"], {})} for message in received]
 
     async def _on_root(self, request: web.Request) -> web.Response:
         return web.json_response(self._messages(request)[0])

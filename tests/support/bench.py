@@ -226,7 +226,7 @@ class Bench:
 
     async def idle(self) -> bool:
         due = await self.inbox.due()
-        return all(one < 0 for one in due)
+        return all(item < 0 for item in due)
 
     async def answer(self, *events: Event) -> tuple[Turn, ...]:
         """Accept these, let a worker answer all of them, and return the turns."""

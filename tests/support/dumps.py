@@ -44,8 +44,8 @@ def _texts(value: Any, secret: bytes | None) -> Iterator[str]:
             for pair in cast("dict[Any, Any]", value).items():
                 yield from _texts(pair, secret)
         case list() | tuple() | set():
-            for one in cast("list[Any]", value):
-                yield from _texts(one, secret)
+            for item in cast("list[Any]", value):
+                yield from _texts(item, secret)
         case _:
             pass
 

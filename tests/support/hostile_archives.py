@@ -336,7 +336,7 @@ def _repeated_slides(count: int) -> bytes:
     show = pptx.Presentation(io.BytesIO(slides()))
     part = show.part
     listed = "".join(f'<p:sldId id="{256 + n}" r:id="{{}}"/>' for n in range(count))
-    relation = next(key for key, one in part.rels.items() if one.reltype.endswith("/slide"))
+    relation = next(key for key, rel in part.rels.items() if rel.reltype.endswith("/slide"))
     with zipfile.ZipFile(io.BytesIO(slides())) as archive:
         xml = archive.read("ppt/presentation.xml").decode()
     start, end = xml.index("<p:sldIdLst>"), xml.index("</p:sldIdLst>")

@@ -164,7 +164,7 @@ async def in_slack_by_edits(text: str) -> None:
     growth = InSlack()
     async for written in grown(text):
         for part in growth.parts(growth.safe(written), blocks.MESSAGE_LIMIT)[-1:]:
-            blocks.half(part)
+            blocks.preview(part)
 
 
 async def in_slack_at_the_end(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Markdown as every platform needs it: split at its borders, tidied while it grows, and shown as HTML."""
+"""Markdown for all platforms: splitting, partial text, HTML."""
 
 from adapters.shared.markdown.aside import aside
 from adapters.shared.markdown.growing import Growing, settled, tidy

@@ -1,12 +1,12 @@
-"""Does the work on a long text beside the event loop."""
+"""Processes long texts in a thread, so that the event loop does not wait."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-MOST_CHARACTERS = 4_000
-"""A text up to this length takes less than a few milliseconds, and is worked on at once."""
+MAX_CHARACTERS = 4_000
+"""Texts up to this length take a few milliseconds at most, and are processed directly."""
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="markdown")
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 
 
 async def aside(characters: int, work: Callable[..., T], *given: object) -> T:
-    """`work(*given)`, in a thread of its own if it is about so many characters that the loop would wait.
+    """`work(*given)`, in a thread if there are more than MAX_CHARACTERS.
 
-    One thread for all: long texts wait for each other, and the loop has to share the interpreter with no more than
-    one of them. Parsing and cleaning release the interpreter's lock.
+    All long texts share one thread, so that the event loop competes with at most one of them for the GIL.
+    Parsing and cleaning release the GIL.
     """
-    if characters <= MOST_CHARACTERS:
+    if characters <= MAX_CHARACTERS:
         return work(*given)
     return await asyncio.get_running_loop().run_in_executor(_thread, work, *given)

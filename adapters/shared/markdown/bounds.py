@@ -1,36 +1,35 @@
-"""Limits on what is handed to the Markdown parser, so that its work and its output stay linear in the text.
+"""Limits the input of the Markdown parser, so that its work and output stay linear in the text.
 
-The parser itself (pulldown-cmark) is linear, but deep nesting is not cheap for what reads its output, and a table
-header of a thousand columns makes a cell for every column in every row. Beyond these limits a marker is shown as
-it is written.
+The parser (pulldown-cmark) is linear, but deep nesting is expensive for consumers of its output, and a table
+header of a thousand columns adds a cell for every column to every row. Beyond the limits, markup is shown as text.
 """
 
 import re
 
-MOST_NESTED = 20
-"""Quotes and list items that one line may open inside each other."""
-MOST_COLUMNS = 64
+MAX_NESTED = 20
+"""Nested quotes and list items that one line may open."""
+MAX_COLUMNS = 64
 """Columns of a table."""
-MOST_PADDING = 4_096
-"""Cells that a table may have beside those that are written down."""
+MAX_PADDING = 4_096
+"""Cells that the parser may add to a table."""
 
 LESS_THAN, TILDE, BREAK = "\ufdd0", "\ufdd1", "\ufdd2"
-"""Unicode noncharacters that stand for signs which must mean nothing, and for nothing at all (BREAK)."""
+"""Unicode noncharacters that replace `<` and `~` where they are text, or separate markup (BREAK)."""
 
 _RESERVED = re.compile("[\ufdd0-\ufdd2]")
-# Both begin with the end of the line before, a sign that is found quickly; `^` would be tried at every character.
+# Both begin with a line break, which is found quickly; `^` would be tried at every character.
 _DEEP = re.compile(
     r"(\n(?=[ \t]*[-+*>\d])(?![ \t>]*(?:(?:-[ \t]*)+|(?:\*[ \t]*)+)$)"
-    rf"(?:[ \t]*(?:>|(?:[-+*]|\d{{1,9}}[.)])(?=[ \t]))){{{MOST_NESTED}}}[ \t]*)(?=[-+*>\d])",
+    rf"(?:[ \t]*(?:>|(?:[-+*]|\d{{1,9}}[.)])(?=[ \t]))){{{MAX_NESTED}}}[ \t]*)(?=[-+*>\d])",
     re.M,
 )
 _DELIMITER_ROW = re.compile(r"\n([ \t>|:\-]+)$", re.M)
 
 
 def bounded(text: str) -> str:
-    """The text with at most this nesting and tables of at most this size; its lines stay the same lines.
+    """The text with nesting and tables limited; the number of lines stays the same.
 
-    Characters that no UTF-8 text can hold become question marks.
+    Characters that can't be encoded as UTF-8 become question marks.
     """
     if not text.isascii():
         text = _RESERVED.sub("", text)
@@ -42,7 +41,7 @@ def bounded(text: str) -> str:
 
 
 def _without_wide_tables(text: str) -> str:
-    """Every delimiter row of a table that is too large made a line of text; each line follows a line break."""
+    """The text with the delimiter rows of too large tables turned into text. It begins with a line break."""
     if "|" not in text:
         return text
     pieces: list[str] = []
@@ -55,7 +54,7 @@ def _without_wide_tables(text: str) -> str:
             end = text.find("\n\n", row.end())
             end = len(text) if end < 0 else end
             rows, written = text.count("\n", row.end(), end), text.count("|", row.end(), end)
-        if columns > MOST_COLUMNS or rows * columns - written > MOST_PADDING:
+        if columns > MAX_COLUMNS or rows * columns - written > MAX_PADDING:
             pieces += [text[at : row.start(1)], BREAK]
             at = row.start(1)
     return "".join([*pieces, text[at:]]) if pieces else text

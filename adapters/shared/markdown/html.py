@@ -10,13 +10,13 @@ from adapters.shared.markdown.bounds import BREAK, LESS_THAN, TILDE, bounded
 _OPTIONS = (
     pyromark.Options.ENABLE_TABLES | pyromark.Options.ENABLE_STRIKETHROUGH | pyromark.Options.ENABLE_TASKLISTS
 )
-# What would begin HTML, but for links: `<https://…>`, `<a@b.c>`, `[words](<address>)` and `[name]: <address>`.
+# The start of HTML, but not of links: `<https://…>`, `<a@b.c>`, `[words](<address>)`, `[name]: <address>`.
 _TAG = re.compile(
     r"<(?<!\]\(<)(?<!\]: <)(?=[a-z/!?])(?![a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|[^\s<>@]{1,200}@[^\s<>@]{1,200}>)",
     re.I,
 )
 _ONE_TILDE = re.compile(r"~(?<!~~)(?!~)")
-# A picture becomes a link to it: showing one would tell its server who reads, and what was asked.
+# An image becomes a link, because loading it could leak data to its server.
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"(?: title="[^"]*")? />')
 
 _TAGS = {
@@ -58,10 +58,9 @@ _ATTRIBUTES = {
 
 
 def to_html(text: str) -> str:
-    """Safe HTML: no raw HTML, no scripts, no pictures from elsewhere, links that give nothing away.
+    """Safe HTML: no raw HTML, no scripts, no remote images, links without referrer.
 
-    Nesting and tables are bounded, see `bounds`. Half a megabyte takes about 0.15 s, most of it outside of the
-    interpreter's lock.
+    Nesting and tables are limited, see `bounds`. Half a megabyte takes about 0.15 s, mostly without the GIL.
     """
     text = _ONE_TILDE.sub(TILDE, _TAG.sub(LESS_THAN, bounded(text)))
     html = _IMAGE.sub(lambda found: f'<a href="{found[1]}">{found[2] or found[1]}</a>', _rendered(text))

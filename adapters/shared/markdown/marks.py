@@ -1,4 +1,4 @@
-"""Finds the marks of emphasis and code that a run of Markdown leaves open, in one pass over it."""
+"""Finds the emphasis and code marks that inline Markdown leaves open, in one pass."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ _TICKS = re.compile(r"`+")
 
 @dataclass(slots=True)
 class _Run:
-    """Signs of one kind in a row; `left` of them have found no partner yet."""
+    """A run of equal marks; `left` of them are not matched yet."""
 
     at: int
     sign: str
@@ -26,9 +26,9 @@ class _Run:
 
 
 def open_marks(text: str) -> list[tuple[int, str]]:
-    """Where marks begin that nothing closes, each with what would close it, the outermost first.
+    """The positions of unclosed marks, each with the text that would close it, outermost first.
 
-    The rules are those of CommonMark, with `~~`; signs at the very end may still become a mark.
+    Follows CommonMark with `~~`; marks at the very end may still open something.
     """
     runs: list[_Run] = []
     floor: dict[tuple[str, bool, int], int] = {}
@@ -53,7 +53,7 @@ def open_marks(text: str) -> list[tuple[int, str]]:
 
 
 def code_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where the code in a run of text begins and ends, with its backticks."""
+    """Start and end of each code span in inline text, including the backticks."""
     ticks = _tick_runs(text)
     at = 0
     while found := _TICKS.search(text, at):
@@ -61,7 +61,7 @@ def code_spans(text: str) -> Iterator[tuple[int, int]]:
         slashes = start
         while slashes and text[slashes - 1] == "\\":
             slashes -= 1
-        start += (start - slashes) % 2  # a backslash takes the first of them away
+        start += (start - slashes) % 2  # a backslash escapes the first one
         places = ticks.get(at - start, [])
         after = bisect_right(places, start)
         if after < len(places):
@@ -74,7 +74,7 @@ def _left(runs: list[_Run]) -> list[tuple[int, str]]:
 
 
 def _tick_runs(text: str) -> dict[int, list[int]]:
-    """The places of runs of backticks by their length."""
+    """The positions of runs of backticks, by length."""
     places: dict[int, list[int]] = {}
     for found in _TICKS.finditer(text):
         places.setdefault(len(found[0]), []).append(found.start())
@@ -103,7 +103,7 @@ def _punctuation(char: str) -> bool:
 
 
 def _close(runs: list[_Run], closer: _Run, floor: dict[tuple[str, bool, int], int]) -> None:
-    """Match a closing run with what it closes; what opened in between is text then."""
+    """Match a closing run with its openers; unmatched runs in between become text."""
     while closer.left:
         key = (closer.sign, closer.opens, closer.length % 3)
         lowest = min(floor.get(key, 0), len(runs))

@@ -1,4 +1,4 @@
-"""Reads Markdown line by line as it grows, and knows which of its blocks are finished."""
+"""Reads growing Markdown line by line, and finds its finished blocks."""
 
 import re
 from copy import copy
@@ -11,18 +11,17 @@ _RULE = re.compile(r"(?:\*[ \t]*){3,}$|(?:_[ \t]*){3,}$")
 _DASHES = re.compile(r"(?:-[ \t]*){3,}$")
 _MARKERS = frozenset("-+*0123456789")
 _RUNS = _MARKERS | {"#", "|"}
-"""What the first sign of a line is that is a list item, or that begins a run of text."""
+"""First characters of lines that are list items, or begin inline text of their own."""
 _FENCE = re.compile(r"[ \t>]*(?:(?:[-+*]|\d{1,9}[.)])[ \t]+)*(`{3,}(?=[^`]*$)|~{3,})")
 
 
 class Scanner:
-    """Reads every line once, however often it is shown the growing text.
+    """Reads every line once, however often it is given the growing text.
 
-    `borders` are the places between top-level blocks: what stands before the last one is finished, and what comes
-    later changes nothing about it, apart from definitions of links. `fence` is the sign of the code fence that is
-    open after the last whole line, at any depth, and `fence_at` where its line begins. `run` is where the last
-    run of text begins, `table` where the rows begin that the text ends with; -1: it ends with none. All places
-    are in characters. `lines_read` counts the lines that were looked at.
+    `borders` are the positions between top-level blocks: text before the last one is finished and can't change,
+    except for link definitions. `fence` is the marker of the code fence that is open after the last complete
+    line, at any depth, and `fence_at` the start of its line. `run` is the start of the last inline text, `table`
+    that of the table rows at the end, or -1. Positions are in characters. `lines_read` counts processed lines.
     """
 
     def __init__(self) -> None:
@@ -31,31 +30,31 @@ class Scanner:
 
     def _restart(self, text: str) -> None:
         self._text = text
-        self._sought = 0
+        self._searched = 0
         self.at = 0
         self.borders = [0]
         self.fence, self.fence_at, self._within = "", 0, ""
         self.run, self.table = 0, -1
-        self._item = 0  # columns that text must be indented by to belong to the open top-level list item
-        self._apart = True  # nothing stands before this line that it could be a part of
+        self._item = 0  # columns of indentation that belong to the open top-level list item
+        self._apart = True  # this line can't continue an earlier block
 
     @property
     def stable(self) -> int:
-        """How much of the text is finished for good."""
+        """The length of the text that is finished."""
         return self.borders[-1]
 
     def read(self, text: str) -> None:
-        """Read the lines that are whole now; a text that does not begin with the last one is read from its start."""
+        """Read new complete lines. A text that does not continue the last one is read from the start."""
         if not text.startswith(self._text):
             self._restart("")
         self._text = text
-        while (end := text.find("\n", self._sought)) >= 0:
+        while (end := text.find("\n", self._searched)) >= 0:
             self._line(text[self.at : end], self.at, end + 1)
-            self._sought = self.at = end + 1
-        self._sought = len(text)
+            self._searched = self.at = end + 1
+        self._searched = len(text)
 
     def borders_of(self, text: str) -> list[int]:
-        """The borders of a text whose last line is whole, too; more may be written behind it later."""
+        """The borders of a text whose last line counts as complete; it may still be continued later."""
         self.read(text)
         if self.at == len(text):
             return self.borders
@@ -65,7 +64,7 @@ class Scanner:
         return self.borders + last.borders[1:]
 
     def begins_run(self, line: str) -> bool:
-        """Whether a line that is not whole yet begins a run of text of its own."""
+        """Whether an unfinished line begins inline text of its own."""
         return bool(_ANY_MARKER.match(line) or _HEADING.match(line) or line.lstrip(" >").startswith("|"))
 
     def _line(self, line: str, start: int, stop: int) -> None:
@@ -80,7 +79,7 @@ class Scanner:
             self.run, self.table = stop, -1
             self._apart = self._apart or not line.strip()
             return
-        if line[0].isalpha():  # the usual case: words, which begin nothing but a paragraph
+        if line[0].isalpha():  # the usual case: text, which can only begin a paragraph
             if self._apart:
                 self._item, self._apart = 0, False
                 self._border(start)
@@ -101,9 +100,7 @@ class Scanner:
             self.borders.append(start)
 
     def _place(self, line: str, sign: str, start: int) -> None:
-        """Notes a border before this line, or the list item that it begins. `sign` is what follows the spaces and
-        the signs of quotes.
-        """
+        """Record a border before this line, or the list item that it begins. `sign` follows indentation and quotes."""
         rule = sign in "*_-" and (_RULE.match(line) or (self._item and _DASHES.match(line)))
         marker = _MARKER.match(line) if sign in _MARKERS and not rule else None
         if marker and not (self._apart or self._item):  # what can interrupt a paragraph
@@ -119,8 +116,8 @@ class Scanner:
             self._border(start)
         indent = len(line) - len(line.lstrip(" "))
         if marker and not 0 < self._item <= indent:
-            room = len(marker[2].expandtabs(4))
-            self._item = marker.end() - len(marker[2]) + (room if 0 < room < 5 else 1)
+            gap = len(marker[2].expandtabs(4))
+            self._item = marker.end() - len(marker[2]) + (gap if 0 < gap < 5 else 1)
         if sign in _RUNS and self.begins_run(line):
             self.run = start
         self._apart = (heading and not self._item) or (marker is not None and marker.end() == len(line))
@@ -128,14 +125,14 @@ class Scanner:
             self.run = start + len(line) + 1
 
     def _where(self, line: str) -> str:
-        """What a fence stands in, which ends it: nothing, a quote, or a list item."""
+        """The block that contains a fence, whose end also ends the fence: top level, quote or list item."""
         if line.lstrip(" ").startswith(">"):
             return "quote"
         indent = len(line) - len(line.lstrip(" \t"))
         return "item" if self._item and (indent >= self._item or _MARKER.match(line)) else "top"
 
     def _leaves_fence(self, line: str) -> bool:
-        """Whether the quote or list item that holds the open fence ends before this line."""
+        """Whether the quote or list item with the open fence ends before this line."""
         left = (self._within == "quote" and not line.lstrip(" ").startswith(">")) or (
             self._within == "item" and line[:1] not in ("", " ", "\t")
         )
@@ -149,6 +146,6 @@ def _is_fence(line: str) -> bool:
 
 
 def blocks(text: str) -> list[str]:
-    """The top-level blocks of a whole text, each with the white space up to the next; together they are the text."""
+    """The top-level blocks of a complete text, each with the white space after it; joined, they are the text."""
     borders = Scanner().borders_of(text)
     return [text[start:end] for start, end in pairwise([*borders, len(text)])]

@@ -1,4 +1,4 @@
-"""Cuts Markdown into messages of a platform's size, at its best borders."""
+"""Splits Markdown into messages of limited size, at the best places."""
 
 import re
 import unicodedata
@@ -10,35 +10,36 @@ from adapters.shared.markdown.scanner import Scanner
 from adapters.shared.markdown.tree import Node, parse
 
 Measure = Callable[[str], int]
-"""The length of a text as a platform counts it: never less than its characters, and that of two texts together is
-the sum of theirs."""
+"""The length of a text as a platform counts it: at least its number of characters, and additive."""
 
 _WINDOW = 8
-"""Limits of text that are looked at in one step; a part is settled once two limits follow its beginning."""
+"""Text processed per step, in multiples of the limit; a part is final once two limits of text follow its start."""
 
 
 _STRUCTURE = re.compile(r"^[ \t]*(?:[-+*][ \t]|\d{1,9}[.)][ \t]|>|\||```|~~~)|^[ \t|:\-]+$", re.M)
-"""A block without any such line is a run of text, and needs no tree."""
+"""A block without any such line is inline text, and is not parsed."""
 
 
 def utf16(text: str) -> int:
-    """The length in UTF-16 units, as Slack and Teams count."""
+    """The length in UTF-16 units, which Slack and Teams count."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def split(text: str, limit: int, measure: Measure = len) -> list[str]:
-    """Cut into parts of at most `limit`, as `measure` counts, at the best borders there are.
+    """Split into parts of at most `limit`, counted by `measure`.
 
-    Paragraphs first, then lines, sentences, words, and inside a word between two graphemes. A code fence
-    stays whole where it fits, else every part of it is a fence with its language; a table's parts repeat
-    its head. Nothing but white space at the borders is lost.
+    Splits between paragraphs if possible, else between lines, sentences, words, or graphemes. A code fence
+    stays whole if it fits, else each part is a fence with its language; parts of a table repeat its header.
+    Only white space between parts is lost.
     """
     return Splitter(limit, measure).split(text.strip("\n"))
 
 
 @dataclass(slots=True)
 class _Piece:
-    """A text that stays whole, and where in the source the rest begins behind `lead`; None: nothing begins there."""
+    """Text that is not split, and the position in the source after it. The rest begins with `lead`; if that is None,
+    no part may begin there.
+    """
 
     text: str
     end: int
@@ -46,15 +47,15 @@ class _Piece:
 
 
 class Splitter:
-    """Splits a text that may grow. Parts that later text cannot change are not looked at again."""
+    """Splits a text that may grow. Parts that later text can't change are not processed again."""
 
     def __init__(self, limit: int, measure: Measure = len) -> None:
         self._limit = limit
         self._measure = measure
         self._text = ""
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._scanner = Scanner()
         self._borders: list[int] = []
         self._settled: list[str] = []
@@ -64,7 +65,7 @@ class Splitter:
     def split(self, text: str) -> list[str]:
         """The parts of the text so far; see `split`."""
         if not text.startswith(self._text):
-            self._forget()
+            self._reset()
         self._text = text
         self._borders = [*self._scanner.borders_of(text), len(text)]
         size = _WINDOW * self._limit
@@ -85,9 +86,9 @@ class Splitter:
             size = _WINDOW * self._limit if settled else 2 * size
 
     def _settle(self, found: Sequence[_Piece], window: str, anywhere: bool = False) -> bool:
-        """Keep the parts that are followed by so much text that they stay as they are.
+        """Finalize the parts that are followed by enough text that they can't change.
 
-        With `anywhere` also those behind which the text does not mean the same.
+        With `anywhere`, also parts after which the rest may be parsed differently.
         """
         last = -1
         for number, part in enumerate(found):
@@ -105,7 +106,7 @@ class Splitter:
         return True
 
     def _pieces(self, end: int) -> Iterator[_Piece]:
-        """The blocks from the last settled part up to this place; what is too long is cut."""
+        """The blocks from the last final part up to `end`; too long ones are cut."""
         first = bisect_right(self._borders, self._at)
         at, start, lead = 0, self._at, self._lead
         for border in self._borders[first:]:
@@ -121,7 +122,7 @@ class Splitter:
 
 
 def _pack(pieces: Iterable[_Piece], limit: int, measure: Measure) -> Iterator[_Piece]:
-    """Join neighbours, whose joints are their own white space, while they fit."""
+    """Join consecutive pieces while they fit; each ends with its own white space."""
     gathered: list[str] = []
     size, end, lead = 0, 0, ""
     for piece in pieces:
@@ -137,7 +138,7 @@ def _pack(pieces: Iterable[_Piece], limit: int, measure: Measure) -> Iterator[_P
 
 
 class _Cutter:
-    """Cuts one block that is too long for a message. `at` is where it begins in the source."""
+    """Cuts one block that is too long for a message; `at` is its position in the source."""
 
     def __init__(self, block: str, at: int, limit: int, measure: Measure) -> None:
         self._lines = block.removesuffix("\n").split("\n")
@@ -150,11 +151,11 @@ class _Cutter:
         self._measure = measure
 
     def pieces(self) -> Iterator[_Piece]:
-        """What stays whole in the block, in order."""
+        """The pieces of the block, in order."""
         yield from self._within(self._tree, 0, len(self._lines), top=True)
 
     def _within(self, node: Node, start: int, stop: int, top: bool = False) -> Iterator[_Piece]:
-        """The blocks of a node, each with the lines up to the next; together they are the node's text."""
+        """The blocks of a node, each with the lines up to the next."""
         children = node.children
         if not children or node.type in ("table", "paragraph", "heading"):
             yield from self._cut_lines(start, stop)
@@ -174,12 +175,12 @@ class _Cutter:
             yield from self._cut_lines(end, until)
 
     def _cut_fence(self, node: Node, top: bool) -> Iterator[_Piece]:
-        """Fences of their own, outside of any list or quote that held the long one."""
+        """Separate fences, outside of any list or quote around the long one."""
         markup = node.markup or "```"
         head = f"{markup}{node.info}\n"
-        room = max(self._limit - self._measure(f"{head}\n{markup}"), 1)
+        limit = max(self._limit - self._measure(f"{head}\n{markup}"), 1)
         code = node.content.rstrip("\n").split("\n")
-        found = list(_pack(self._cut(code, node.start + 1, room), room, self._measure))
+        found = list(_pack(self._cut(code, node.start + 1, limit), limit, self._measure))
         line = self._lines[node.start]
         indent = line[: len(line) - len(line.lstrip(" "))]
         again = indent + head if top or (line.startswith(indent + markup) and len(indent) < 4) else None
@@ -189,14 +190,14 @@ class _Cutter:
             yield _Piece(f"{head}{part.text}\n{markup}\n", end, lead)
 
     def _rows_fit(self, first: int) -> bool:
-        """Whether a table's head leaves room for its rows."""
+        """Whether a table's header leaves enough space for rows."""
         return self._limit - self._measure("\n".join(self._lines[first : first + 2])) > self._limit // 4
 
     def _cut_table(self, node: Node, top: bool) -> Iterator[_Piece]:
         head = "\n".join(self._lines[node.start : node.start + 2]) + "\n"
-        room = self._limit - self._measure(head)
-        rows = self._cut(self._lines[node.start + 2 : node.stop], node.start + 2, room)
-        for part in _pack(rows, room, self._measure):
+        limit = self._limit - self._measure(head)
+        rows = self._cut(self._lines[node.start + 2 : node.stop], node.start + 2, limit)
+        for part in _pack(rows, limit, self._measure):
             last = part.end >= self._starts[node.stop]
             end = "\n" if last else "\n\n"
             yield _Piece(f"{head}{part.text}{end}", part.end, head if top and not last else part.lead)
@@ -205,9 +206,7 @@ class _Cutter:
         yield from self._cut(self._lines[start:stop], start, self._limit)
 
     def _cut(self, lines: Sequence[str], number: int, limit: int) -> Iterator[_Piece]:
-        """Lines from this one of the source on, of which each may lack what the source has before it; a line that
-        is too long is cut inside.
-        """
+        """Lines, beginning with line `number` of the source, whose prefix may be removed. Long lines are cut."""
         for line in lines:
             bare = len(line.rstrip())
             source = self._starts[number] + len(self._lines[number]) - len(line) if line else 0
@@ -215,16 +214,16 @@ class _Cutter:
             while bare - at > limit or self._measure(line[at:bare]) > limit:
                 rest = line[at : at + limit + 2]
                 end = at + _border(rest, _fitting(rest, limit, self._measure))
-                fence = line[end:].lstrip().startswith(("```", "~~~"))  # would begin or end one, as a line
+                fence = (
+                    line[end:].lstrip().startswith(("```", "~~~"))
+                )  # as a line, it would begin or end a fence
                 yield _Piece(line[at:end], source + end, None if fence else "")
                 at = end
             number += 1
             yield self._piece(line[at:] + "\n", number)
 
     def _piece(self, text: str, number: int) -> _Piece:
-        """A piece that ends before this line, which would not mean the same without what it is indented under if
-        it could be code.
-        """
+        """A piece that ends before line `number`. No part may begin with an indented line, which would become code."""
         indented = number < len(self._lines) and self._lines[number].startswith(("    ", "\t"))
         return _Piece(text, self._starts[min(number, len(self._starts) - 1)], None if indented else "")
 
@@ -239,11 +238,11 @@ def _fitting(text: str, limit: int, measure: Measure) -> int:
 
 
 def _border(text: str, end: int) -> int:
-    """The best place to cut at or before `end`: a sentence's end, a word's end, or between graphemes."""
-    for signs in (". ", "! ", "? ", "。", "！", "？", " "):
-        at = text.rfind(signs, end // 2, end)
+    """The best place to cut at or before `end`: after a sentence, after a word, or between graphemes."""
+    for separator in (". ", "! ", "? ", "。", "！", "？", " "):
+        at = text.rfind(separator, end // 2, end)
         if at > 0:
-            return at + len(signs)
+            return at + len(separator)
     at = end
     while at > 1 and _joined(text, at):
         at -= 1

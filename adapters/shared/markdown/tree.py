@@ -1,4 +1,4 @@
-"""Markdown as a tree: its blocks, and the words of a run of text."""
+"""Parses Markdown into a tree of blocks, and inline Markdown into plain text."""
 
 import re
 from bisect import bisect_right
@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pyromark
 
-from adapters.shared.markdown.bounds import BREAK, MOST_NESTED, bounded
+from adapters.shared.markdown.bounds import BREAK, MAX_NESTED, bounded
 
 _OPTIONS = pyromark.Options.ENABLE_TABLES | pyromark.Options.ENABLE_STRIKETHROUGH
 _BLOCKS = {
@@ -23,18 +23,18 @@ _BLOCKS = {
     "CodeBlock": "code_block",
     "Table": "table",
 }
-_SIGNS = re.compile(r"[^\w ,.;:?()/%'\"]|\d[.)]|^ {4}")
-"""Text without any of these is its own words."""
+_MARKUP = re.compile(r"[^\w ,.;:?()/%'\"]|\d[.)]|^ {4}")
+"""Text without any of these is plain."""
 _TEXT = ("Text", "Code", "InlineHtml", "Html")
 
 
 @dataclass(slots=True)
 class Node:
-    """A block. `start` and `stop` are its range of lines, `content` the Markdown of a run of text, or code.
+    """A block. `start` and `stop` are its range of lines, `content` its inline Markdown or code.
 
     `type` is root, paragraph, heading, fence, code_block, rule, blockquote, bullet_list, ordered_list, list_item,
-    table, tr, cell, or inline: a run of text. `markup` is the sign of a heading or fence, `info` what follows the
-    sign of a fence, `right` tells of each column of a table whether it is set to the right.
+    table, tr, cell or inline. `markup` is the marker of a heading or fence, `info` the info string of a fence,
+    `right` whether each column of a table is right-aligned.
     """
 
     type: str
@@ -47,7 +47,7 @@ class Node:
     children: list["Node"] = field(default_factory=list["Node"])
 
     def walk(self) -> Iterator["Node"]:
-        """This node and everything in it, in the order of the text."""
+        """This node and its descendants, in the order of the text."""
         waiting: list[Node] = [self]
         while waiting:
             node = waiting.pop()
@@ -56,25 +56,25 @@ class Node:
 
 
 def parse(text: str) -> Node:
-    """The blocks of CommonMark with tables, at most MOST_NESTED levels of them; HTML is text."""
+    """Parse CommonMark with tables, at most MAX_NESTED levels; HTML is text."""
     return _Builder(bounded(text)).build()
 
 
 def plain(markdown: str) -> str:
-    """The words of one run of text, without its signs."""
-    if not _SIGNS.search(markdown):
+    """Inline Markdown as plain text."""
+    if not _MARKUP.search(markdown):
         return markdown.strip()
-    words: list[str] = []
+    pieces: list[str] = []
     for event in pyromark.events(bounded(markdown), options=_OPTIONS):
         if isinstance(event, dict):
             name, value = next(iter(event.items()))
             if name in _TEXT:
-                words.append(cast("str", value))
-    return "".join(words).replace(BREAK, "")
+                pieces.append(cast("str", value))
+    return "".join(pieces).replace(BREAK, "")
 
 
 class _Builder:
-    """Builds the tree from the parser's events, whose ranges count bytes of UTF-8."""
+    """Builds the tree from the parser's events, whose ranges are in UTF-8 bytes."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -87,7 +87,7 @@ class _Builder:
         self._run: tuple[int, int] | None = None
 
     def build(self) -> Node:
-        """The tree."""
+        """Build the tree."""
         events = pyromark.events_with_range(self._text, options=_OPTIONS, merge_text=True)
         for event, found in events:
             if isinstance(event, str):
@@ -118,17 +118,17 @@ class _Builder:
             node.markup = "#" * int(value["Heading"]["level"][1]) if first == b"#" else last[:1].decode()
         elif type == "code_block" and isinstance(kind := value["CodeBlock"], dict):
             line = self._data[start : self._end_of_line(start)].lstrip(b" \t")
-            sign = line[:1]
+            marker = line[:1]
             node.type, node.info = "fence", str(cast("dict[str, str]", kind)["Fenced"])
-            node.markup = line[: len(line) - len(line.lstrip(sign))].decode()
+            node.markup = line[: len(line) - len(line.lstrip(marker))].decode()
         elif type == "table":
             node.right = tuple(side == "Right" for side in value["Table"])
         self._open.append(self._add(node))
 
     def _add(self, node: Node) -> Node | None:
-        """The node with a place in the tree; None for what is nested too deep or has no parent."""
+        """Add a node to the tree; None if it is nested too deeply or has no parent."""
         parent = self._open[-1]
-        if parent is None or len(self._open) > 2 * MOST_NESTED:
+        if parent is None or len(self._open) > 2 * MAX_NESTED:
             return None
         parent.children.append(node)
         return node
@@ -157,7 +157,7 @@ class _Builder:
 
 
 def _type(value: str | dict[str, Any]) -> str:
-    """The type of a block by the name of its tag; nothing for what is a part of a run of text."""
+    """The type of a block by its tag; empty for inline elements."""
     if isinstance(value, str):
         return _BLOCKS.get(value, "")
     ((name, data),) = value.items()

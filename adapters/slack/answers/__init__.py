@@ -1,1 +1,1 @@
-"""How an answer is written into a thread, or to a slash command."""
+"""Writes answers into threads, or as responses to slash commands."""

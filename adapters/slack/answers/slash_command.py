@@ -1,4 +1,4 @@
-"""The answer to a slash command: for the asker alone, by its response address, and else in other ways."""
+"""The answer to a slash command: ephemeral, by its response_url or, failing that, as a message."""
 
 import logging
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from bot.domain.turns import Reply
 
 log = logging.getLogger(__name__)
 
-# A response address takes five answers within thirty minutes (docs.slack.dev/interactivity).
+# A response_url takes five responses within thirty minutes (docs.slack.dev/interactivity).
 RESPONSES = 5
 PATIENCE_S = 20.0
 
 
 class CommandAnswer:
-    """Says nothing until it is whole: what only one person sees can't grow."""
+    """Shows nothing until it is complete, because an ephemeral message can't be edited."""
 
     stopped = False
     visible = False
@@ -30,50 +30,50 @@ class CommandAnswer:
     def __init__(self, api: WebApi, post: PostedMessage) -> None:
         self._api, self._post, self._data = api, post, post.data
         self._pictures = ImageUploads(api, post.data)
-        self._said = 0
+        self._parts_sent = 0
         self._finished = post.data.get("shown", "")
 
     @property
     def post(self) -> PostedMessage:
-        """What a second worker needs to continue."""
+        """The post, with what another worker needs to continue."""
         data = self._data | {"shown": self._finished, "files": self._pictures.recorded}
         return PostedMessage(id=self._post.id, data={name: value for name, value in data.items() if value})
 
     def offer(self, text: str) -> None:
-        """Nothing: the asker has been told that it takes a moment."""
+        """Do nothing: the asker already sees a note that the answer takes a moment."""
 
     async def settle(self) -> None:
-        """Nothing is on its way before the end."""
+        """Do nothing: no call is in progress before `finish`."""
 
     async def finish(self, reply: Reply) -> PostedMessage:
-        """Say the whole reply. Raises PlatformUnavailable."""
+        """Show the complete reply. Raises PlatformUnavailable."""
         digest = reply_digest(reply)
         if digest == self._finished:
             return self.post
         parts = blocks.parts(blocks.defused(shown_text(reply)))
-        for number in range(self._said, len(parts)):
+        for number in range(self._parts_sent, len(parts)):
             last = number == len(parts) - 1
             trailer = blocks.trailer(reply, self._post.id, self._data["conversation"]) if last else []
             await self._say(parts[number], trailer)
-            self._said += 1
+            self._parts_sent += 1
         await self._pictures.show(reply.images, digest)
         self._finished = digest
         return self.post
 
     async def _say(self, text: str, trailer: Sequence[Block]) -> None:
         body = blocks.message(text, trailer)
-        if self._said < RESPONSES and await self._respond({"response_type": "ephemeral", **body}):
+        if self._parts_sent < RESPONSES and await self._respond({"response_type": "ephemeral", **body}):
             return
         asker = self._data["user"]
         try:
             place = {"channel": self._data["channel"], "user": asker}
             await self._api.call("chat.postEphemeral", place | body, patience_s=PATIENCE_S)
         except SlackRejected as error:
-            log.info("a command is answered in the asker's own channel with the bot: %s", error)
+            log.info("Answering a command by direct message: %s", error)
             await self._api.call("chat.postMessage", {"channel": asker} | body, patience_s=PATIENCE_S)
 
     async def _respond(self, body: dict[str, object]) -> bool:
-        """By the response address; False when it takes no more."""
+        """Send by the response_url; False if it accepts no more. Raises SlackUnsure."""
         url = self._data.get("response_url", "")
         if not url:
             return False
@@ -83,9 +83,9 @@ class CommandAnswer:
                 url, data=msgspec.json.encode(body), headers={"Content-Type": "application/json"}
             ) as response:
                 if response.status >= 500 or response.status == 429:
-                    raise SlackUnsure(f"Slack answered a response with status {response.status}")
+                    raise SlackUnsure(f"Slack's response_url returned status {response.status}")
                 return response.status == 200
         except aiohttp.InvalidURL:
             return False
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise SlackUnsure(f"a response to Slack broke off: {type(error).__name__}") from error
+            raise SlackUnsure(f"Slack's response_url failed: {type(error).__name__}") from error

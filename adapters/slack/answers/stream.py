@@ -1,4 +1,4 @@
-"""One answer in a thread, brought in line with a text: streamed natively, or edited, or posted once."""
+"""Shows one answer in a thread: by a native stream, by edits, or as one post."""
 
 import asyncio
 import logging
@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 
 from adapters.shared.edit_throttle import EditThrottle
 from adapters.shared.markdown import aside
-from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, PostedPart, Thread, in_line
+from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, PostedPart, Thread, unchanged
 from adapters.slack.api.error_hints import GONE, SMALLEST_LIMIT, TOO_LARGE
 from adapters.slack.api.files import ImageUploads
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUnsure, WebApi
 from adapters.slack.formatting import blocks
-from adapters.slack.formatting.blocks import Block, half, reply_digest, shown_text
+from adapters.slack.formatting.blocks import Block, preview, reply_digest, shown_text
 from adapters.slack.formatting.growing_text import GrowingMessages
 from adapters.slack.workspaces.workspace import Later
 from bot.domain.errors import PlatformUnavailable
@@ -25,19 +25,19 @@ APPEND_INTERVAL_S = 1.0
 EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
 FINISH_PATIENCE_S = 60.0
 FIRST_PAUSE_S = 0.3
-REPLACE_AFTER_S = 3.0  # longer than that nobody waits for the end of an answer that they are reading
+REPLACE_AFTER_S = 3.0  # readers should not wait longer than this for the end of an answer
 
 Bot = Callable[[], Awaitable[frozenset[str]]]
 
 
 class SlackAnswer:
-    """Shows a text in a thread, in as many messages as it needs, however often it is asked to.
+    """Shows a text in a thread, in as many messages as it needs. Every operation may be repeated.
 
     `data` of its post holds team, channel, thread, question (its ts), event, conversation, user and
-    user_team; and `messages` (timestamps), `open` (those that may still be streaming), `files`, `shown`
-    (the digest of the reply that is wholly visible), and `anew` where one was so before this.
+    user_team; `messages` (timestamps), `open` (those that may still be streaming), `files`, `shown`
+    (the digest of the completely visible reply), and `anew` if an earlier reply was completely visible.
 
-    A step that finds the thread other than it thought returns False, and the layout is worked out anew.
+    A step that finds the thread in an unexpected state returns False; the layout is then computed again.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class SlackAnswer:
         recorded = post.data.get("messages", "").split()
         self._messages = [PostedPart(ts=ts, text=None, streaming=ts in still_open) for ts in recorded]
         self._may_stream = not recorded
-        self._lost = False  # a message may be there that we know nothing of
+        self._may_have_unknown = False  # an unanswered call may have posted a message
         self._replaced = False
-        self._read = 0  # characters that an earlier attempt showed: while the answer grows, no fewer
-        self._whispered = 0
+        self._already_shown = 0  # characters of an earlier attempt; a growing answer shows no fewer
+        self._ephemeral_sent = 0
         self._growth = GrowingMessages()
         self._finished = post.data.get("shown", "")
         self._limit = blocks.MESSAGE_LIMIT
@@ -62,12 +62,12 @@ class SlackAnswer:
 
     @property
     def visible(self) -> bool:
-        """Whether anybody can see a part of it."""
+        """Whether a part of it has been posted."""
         return bool(self._messages)
 
     @property
     def post(self) -> PostedMessage:
-        """What a second worker needs to continue."""
+        """The post, with what another worker needs to continue."""
         data = self._post.data | {
             "messages": " ".join(message.ts for message in self._messages),
             "open": " ".join(message.ts for message in self._messages if message.streaming),
@@ -80,55 +80,55 @@ class SlackAnswer:
         return PostedMessage(id=post_id, data={name: value for name, value in data.items() if value})
 
     async def recover(self, patience_s: float) -> None:
-        """Find what was shown without being recorded. Raises PlatformUnavailable."""
+        """Find messages that were posted but not recorded. Raises PlatformUnavailable."""
         known = {message.ts for message in self._messages}
-        self._read = 0
+        self._already_shown = 0
         for seen in await self._thread.since_the_question(await self._bot(), patience_s):
             if seen.get("files"):
                 self._pictures.found(seen["files"])
             elif seen["ts"] in known or await self._thread.is_of_this_answer(seen):
-                self._read += len(seen.get("text") or "")
+                self._already_shown += len(seen.get("text") or "")
                 if seen["ts"] not in known:
                     self._messages.append(
                         PostedPart(ts=seen["ts"], text=None, streaming=not seen.get("metadata"))
                     )
         self._messages.sort(key=lambda message: message.ts)
         self._may_stream = self._may_stream and not self._messages
-        self._lost = False
+        self._may_have_unknown = False
 
-    # -------------------------------------------------------------- while it grows
+    # -------------------------------------------------------------- partial text
 
     def offer(self, text: str) -> None:
-        """Show the whole text so far when its turn comes."""
+        """Show the whole text so far, throttled."""
         self._throttle.offer(text)
 
     async def settle(self) -> None:
-        """Show nothing more; what is visible stays."""
+        """Stop showing partial text; what is visible stays."""
         await self._throttle.settle()
 
     async def _grow(self, text: str) -> None:
-        safe = await aside(len(text), self._look, text)
-        if len(safe) < self._read:
+        safe = await aside(len(text), self._prepare, text)
+        if len(safe) < self._already_shown:
             return
         try:
             await self._lay_out(safe, None)
         except SlackRateLimited as error:
             log.debug("%s", error)
         except PlatformUnavailable as error:
-            log.warning("an answer could not grow: %s", error)
+            log.warning("Could not show a partial answer: %s", error)
 
-    def _look(self, text: str) -> str:
-        """What may be shown of the text so far; its messages are found again when they are laid out."""
+    def _prepare(self, text: str) -> str:
+        """What may be shown of the text so far. Its messages are cached for `_lay_out`."""
         safe = self._growth.safe(text)
         if self._may_stream:
             safe = self._growth.lasting(safe)
         self._parts(safe)
         return safe
 
-    # -------------------------------------------------------------- the end
+    # -------------------------------------------------------------- complete reply
 
     async def finish(self, reply: Reply) -> PostedMessage:
-        """Make the whole reply visible. Raises PlatformUnavailable after a minute of trying."""
+        """Show the complete reply. Retries for a minute, then raises PlatformUnavailable."""
         await self._throttle.settle()
         digest = reply_digest(reply)
         if digest == self._finished:
@@ -143,7 +143,7 @@ class SlackAnswer:
                 wait_s = error.wait_s if isinstance(error, SlackRateLimited) else pause_s
                 if time.monotonic() + wait_s > give_up_at:
                     raise
-                log.warning("an answer is not yet whole, trying again in %.1f s: %s", wait_s, error)
+                log.warning("Could not complete an answer, retrying in %.1f s: %s", wait_s, error)
             await asyncio.sleep(wait_s)
             pause_s *= 2
         self._finished = digest
@@ -152,12 +152,12 @@ class SlackAnswer:
     async def _finish_once(self, reply: Reply, digest: str) -> None:
         text = shown_text(reply)
         text = (await aside(len(text), blocks.defused, text)).strip("\n")
-        await aside(len(text), self._parts, text)  # found again below
+        await aside(len(text), self._parts, text)  # cached for the calls below
         if reply.private and not self._messages:
             trailer = self._trailer(reply)
-            for part in self._growth.parts(text, self._limit)[self._whispered :]:
+            for part in self._growth.parts(text, self._limit)[self._ephemeral_sent :]:
                 await self._thread.post_ephemeral(part, trailer)
-                self._whispered += 1
+                self._ephemeral_sent += 1
         else:
             await self._lay_out_or_replace(text, reply)
             for message in self._messages[len(self._parts(text)) :]:
@@ -167,7 +167,7 @@ class SlackAnswer:
                 self._messages.remove(message)
         await self._pictures.show(reply.images, digest)
 
-    # -------------------------------------------------------------- bringing the thread in line
+    # -------------------------------------------------------------- layout
 
     def _parts(self, text: str) -> list[str]:
         parts: list[str] = []
@@ -179,8 +179,8 @@ class SlackAnswer:
         return parts + (self._growth.parts(text, self._limit) if text.strip() else [])
 
     async def _lay_out(self, text: str, reply: Reply | None) -> None:
-        """Show `text`; with a reply it is the whole one, and the last message is completed."""
-        if self._lost:
+        """Show `text`. With a reply, `text` is complete and the last message gets its buttons."""
+        if self._may_have_unknown:
             await self.recover(patience_s=0.0)
         number = 0
         while number < len(parts := self._parts(text)):
@@ -190,28 +190,28 @@ class SlackAnswer:
             elif last and reply is not None:
                 done = await self._complete(self._messages[number], parts[number], reply)
             else:
-                done = await self._bring(self._messages[number], parts[number], ended=not last)
+                done = await self._show_part(self._messages[number], parts[number], ended=not last)
             number += done
 
     async def _lay_out_or_replace(self, text: str, reply: Reply) -> None:
-        """Where edits would wait long, what is not right yet comes as other messages in its place."""
+        """Like `_lay_out`, but when edits are rate-limited for long, post new messages in place of outdated ones."""
         try:
             await self._lay_out(text, reply)
         except SlackRateLimited as error:
-            whole_before = "anew" in self._post.data or any(message.growing for message in self._messages)
-            if not whole_before or error.wait_s < REPLACE_AFTER_S or self._replaced:
+            replaceable = "anew" in self._post.data or any(message.growing for message in self._messages)
+            if not replaceable or error.wait_s < REPLACE_AFTER_S or self._replaced:
                 raise
             await self._replace(self._messages, text, reply)
 
     async def _replace(self, known: list[PostedPart], text: str, reply: Reply) -> None:
-        right = in_line(known, self._parts(text)[:-1])
-        self._replaced, self._messages = True, known[:right]
+        kept = unchanged(known, self._parts(text)[:-1])
+        self._replaced, self._messages = True, known[:kept]
         try:
             await self._lay_out(text, reply)
         except PlatformUnavailable:
-            self._messages = sorted([*self._messages, *known[right:]], key=lambda message: message.ts)
+            self._messages = sorted([*self._messages, *known[kept:]], key=lambda message: message.ts)
             raise
-        for message in known[right:]:
+        for message in known[kept:]:
             self._later(self._thread.delete(message, STOP_PATIENCE_S))
 
     async def _begin(self, part: str, reply: Reply | None, last: bool) -> bool:
@@ -223,7 +223,7 @@ class SlackAnswer:
                 self._throttle.interval_s = EDIT_INTERVAL_S
                 shown = await self._post_message(part, trailer, growing=reply is None and last)
         except SlackUnsure:
-            self._lost = True
+            self._may_have_unknown = True
             raise
         except SlackRejected as error:
             return self._smaller(error)
@@ -231,26 +231,26 @@ class SlackAnswer:
         return last or not shown.streaming
 
     async def _post_message(self, part: str, trailer: list[Block], *, growing: bool) -> PostedPart:
-        """A message that will grow is begun only if its end is sure; else the whole comes as one post."""
-        begun = self._thread.begin(half(part), self._stop_button) if growing else None
+        """Start a growing message only if its final edit is reserved; else post the text at once."""
+        begun = self._thread.begin(preview(part), self._stop_button) if growing else None
         shown = await (begun or self._thread.post(part, trailer))
         shown.text = part
         return shown
 
-    async def _bring(self, message: PostedPart, part: str, *, ended: bool) -> bool:
-        """Let a message show `part`, and end its stream if more messages follow."""
+    async def _show_part(self, message: PostedPart, part: str, *, ended: bool) -> bool:
+        """Make a message show `part`, and end its stream if more messages follow."""
         if message.text is None or message.text.rstrip() != part.rstrip():
             if message.streaming and message.text is not None and part.startswith(message.text):
                 return await self._append(message, part, last=ended) and not ended
             if ended:
                 return await self._edit(message, part, part, [])
-            return await self._edit(message, part, half(part), self._stop_button, last=False)
+            return await self._edit(message, part, preview(part), self._stop_button, last=False)
         if ended and message.streaming:
             await self._stop(message)
         return True
 
     async def _complete(self, message: PostedPart, part: str, reply: Reply) -> bool:
-        """Let the last message show `part` with what stands under it; this marks the answer as whole."""
+        """Make the last message show `part` and its buttons. This marks the answer as complete."""
         trailer = self._trailer(reply)
         if not message.streaming or message.text is None or not part.startswith(message.text):
             if message.text == part and message.trailer == trailer:
@@ -263,7 +263,7 @@ class SlackAnswer:
             message.text = None
             raise
         except SlackRateLimited:
-            # Stopping is limited to 20 a minute, appending to 100: the text is shown now, the rest follows.
+            # 20 stops a minute are allowed, but 100 appends: show the text now and stop later.
             if rest and not await self._append(message, part, last=True):
                 return False
             await self._thread.claim(message)
@@ -287,7 +287,7 @@ class SlackAnswer:
     async def _edit(
         self, message: PostedPart, part: str, now: str, trailer: list[Block], *, last: bool = True
     ) -> bool:
-        """Replace a message by `part`, which looks like `now` until it is whole."""
+        """Replace the text of a message by `part`, shown as `now` while it is incomplete."""
         if message.streaming:
             await self._stop(message)
         self._throttle.interval_s = EDIT_INTERVAL_S
@@ -309,7 +309,7 @@ class SlackAnswer:
         message.streaming = False
 
     async def _stream_refused(self, message: PostedPart, error: SlackRejected) -> bool:
-        """What becomes of a message whose stream takes no more."""
+        """Handle a stream that accepts no more text."""
         if error.code == "message_not_in_streaming_state":
             message.streaming = self._may_stream = False
             if message.text is not None:
@@ -330,7 +330,7 @@ class SlackAnswer:
         return False
 
     def _smaller(self, error: SlackRejected) -> bool:
-        """After a refusal for size everything is cut smaller; other refusals are the caller's."""
+        """After a refusal for size, halve the limit; re-raise other refusals."""
         if error.code not in TOO_LARGE or self._limit // 2 < SMALLEST_LIMIT:
             raise error
         self._limit //= 2
@@ -341,6 +341,6 @@ class SlackAnswer:
         return blocks.stop_button(self._post.data["conversation"], self._post.data["event"])
 
     def _trailer(self, reply: Reply) -> list[Block]:
-        """Buttons name the post, which is the message itself where there are no others."""
+        """The blocks below the answer. Without messages, the post is the one that will hold the buttons."""
         post = self.post.id if self._messages else ""
         return blocks.trailer(reply, post, self._post.data["conversation"])

@@ -1,4 +1,4 @@
-"""The calls that write into one thread, and what is known of the messages there."""
+"""The calls that write into one thread, and the state of the messages there."""
 
 import logging
 import time
@@ -24,16 +24,16 @@ WORKSPACE_REFUSALS = frozenset({"unknown_method", "missing_scope", "not_allowed_
 
 
 class NativeStreams:
-    """Where native streams are to be had, learnt from Slack's refusals; and whose the unmarked ones are."""
+    """Where native streams are available, learnt from Slack's refusals, and who owns streams without metadata."""
 
     def __init__(self, secrets: Secrets | None = None) -> None:
-        self.stoppable = True  # needs the event message_stream_stopped, which older manifests lack
+        self.stoppable = True  # needs the event message_stream_stopped, which old manifests lack
         self._refused_until: dict[str, float] = {}
         self._secrets = secrets
         self._unmarked: dict[str, str] = {}
 
     async def claim(self, channel: str, ts: str, event: str) -> None:
-        """A stream stays open, and so unmarked, though its answer is whole: no other may take it."""
+        """Record the owner of a stream that stays open, so without metadata, after its answer is complete."""
         if len(self._unmarked) > REFUSALS_KEPT:
             self._unmarked.clear()
         self._unmarked[f"{channel}:{ts}"] = event
@@ -41,10 +41,10 @@ class NativeStreams:
             try:
                 await self._secrets.put(f"slack:stream:{channel}:{ts}", event.encode(), CLAIM_LIFE_S)
             except (ConfigError, StateUnavailable) as error:
-                log.warning("an open stream is known to this process only: %s", error)
+                log.warning("The owner of an open stream is known to this process only: %s", error)
 
     async def owner(self, channel: str, ts: str) -> str | None:
-        """The event that an unmarked stream answers, where that was noted. Raises StateUnavailable."""
+        """The event that a stream without metadata answers, if recorded. Raises StateUnavailable."""
         if (event := self._unmarked.get(f"{channel}:{ts}")) is not None or self._secrets is None:
             return event
         kept = await self._secrets.get(f"slack:stream:{channel}:{ts}")
@@ -63,7 +63,7 @@ class NativeStreams:
             self.stoppable = False
             return
         where = "*" if code in WORKSPACE_REFUSALS else channel
-        log.info("Slack streams no answer in %s (%s): answers there are posted and edited", where, code)
+        log.info("Native streams are not available in %s (%s); answers are posted and edited", where, code)
         if len(self._refused_until) > REFUSALS_KEPT:
             self._refused_until.clear()
         self._refused_until[where] = time.monotonic() + REFUSAL_HOLDS_S
@@ -71,11 +71,11 @@ class NativeStreams:
 
 @dataclass
 class PostedPart:
-    """A message of an answer. `text` is what Slack acknowledged, None when that isn't known.
+    """A message of an answer. `text` is what Slack acknowledged, None if that isn't known.
 
     `kept` is true once Slack has ended its stream by itself: it stays, and the rest follows it. `growing` is
-    true for one that is begun here and not whole; the place of its last edit is reserved until
-    `placed_until`, in seconds of the monotonic clock.
+    true for a message that was started here and is incomplete; the call for its last edit is reserved until
+    `reserved_until`, in seconds of the monotonic clock.
     """
 
     ts: str
@@ -83,12 +83,12 @@ class PostedPart:
     streaming: bool
     kept: bool = False
     growing: bool = False
-    placed_until: float = 0.0
+    reserved_until: float = 0.0
     trailer: Sequence[Block] = field(default_factory=tuple[Block, ...])
 
 
-def in_line(messages: Sequence[PostedPart], parts: Sequence[str]) -> int:
-    """How many messages, from the first on, show these parts already."""
+def unchanged(messages: Sequence[PostedPart], parts: Sequence[str]) -> int:
+    """How many messages, from the first on, already show these parts."""
     for number, part in enumerate(parts):
         if number == len(messages) or messages[number].text != part:
             return number
@@ -96,7 +96,7 @@ def in_line(messages: Sequence[PostedPart], parts: Sequence[str]) -> int:
 
 
 class Thread:
-    """One thread, by the `data` of a post. Every call raises Limited, Unsure or Rejected."""
+    """One thread, from the `data` of a post. Calls raise SlackRateLimited, SlackUnsure or SlackRejected."""
 
     def __init__(self, api: WebApi, streams: NativeStreams, data: Mapping[str, str]) -> None:
         self._api, self._streams, self._data = api, streams, data
@@ -104,7 +104,7 @@ class Thread:
         self._metadata = {"event_type": METADATA_TYPE, "event_payload": {"event": data["event"]}}
 
     async def start(self, text: str) -> PostedPart | None:
-        """Begin a native stream with its first words; None where there is none to be had."""
+        """Start a native stream with its first text; None if not available."""
         channel = self._data["channel"]
         if not self._streams.allowed(channel):
             return None
@@ -123,7 +123,7 @@ class Thread:
         return PostedPart(ts=answer["ts"], text=text, streaming=True)
 
     async def post(self, text: str, trailer: Sequence[Block] = ()) -> PostedPart:
-        """Add an ordinary message."""
+        """Post an ordinary message."""
         args = {
             **self._place,
             "thread_ts": self._data["thread"],
@@ -136,7 +136,7 @@ class Thread:
         return PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
 
     async def append(self, message: PostedPart, rest: str, *, last: bool) -> None:
-        """Let a stream grow."""
+        """Append text to a stream."""
         args = {**self._place, "ts": message.ts, "markdown_text": rest}
         await self._api.call("chat.appendStream", args, growing=not last)
 
@@ -145,39 +145,39 @@ class Thread:
         return args | {"blocks": list(trailer)} if trailer else args
 
     async def stop(self, message: PostedPart, rest: str = "", trailer: Sequence[Block] = ()) -> None:
-        """End a stream; only now does it carry the mark that it is whole."""
+        """End a stream. Only now does it get its metadata."""
         args = self._stopping(message, trailer)
         await self._api.call("chat.stopStream", args | {"markdown_text": rest} if rest else args)
 
     async def stop_later(self, message: PostedPart, trailer: Sequence[Block]) -> None:
-        """End a stream whose text is whole already, as soon as Slack allows."""
+        """End a stream whose text is complete, as soon as Slack allows."""
         try:
             args = self._stopping(message, trailer)
             await self._api.call("chat.stopStream", args, patience_s=STOP_PATIENCE_S)
         except PlatformUnavailable as error:
-            log.warning("an answer is whole, but its stream stayed open: %s", error)
+            log.warning("An answer is complete, but its stream could not be stopped: %s", error)
 
     async def begin(self, text: str, trailer: Sequence[Block]) -> PostedPart:
-        """Add a message that will grow by edits, if it is sure that it can also be ended."""
+        """Post a message that will grow by edits, after reserving the call for its last edit."""
         await self._api.reserve("chat.update", growing=True)
-        placed_until = time.monotonic() + MINUTE_S
+        reserved_until = time.monotonic() + MINUTE_S
         shown = await self.post(text, trailer)
-        shown.growing, shown.placed_until = True, placed_until
+        shown.growing, shown.reserved_until = True, reserved_until
         return shown
 
     async def edit(
         self, message: PostedPart, text: str, trailer: Sequence[Block] = (), *, last: bool = True
     ) -> None:
-        """Replace what a message shows; a stream that turns out to be open is ended first.
+        """Replace the text of a message. A stream that turns out to be open is ended first.
 
-        The last edit takes the place that was reserved for it.
+        The last edit uses the reserved call.
         """
         body = blocks.message(text, trailer)
         args = {**self._place, "ts": message.ts, **body, "metadata": self._metadata}
-        placed = last and time.monotonic() < message.placed_until
-        message.placed_until = 0.0 if last else message.placed_until
+        reserved = last and time.monotonic() < message.reserved_until
+        message.reserved_until = 0.0 if last else message.reserved_until
         try:
-            await self._api.call("chat.update", args, placed=placed, growing=not last)
+            await self._api.call("chat.update", args, reserved=reserved, growing=not last)
         except SlackRejected as error:
             if error.code != "streaming_state_conflict":
                 raise
@@ -185,27 +185,27 @@ class Thread:
             await self._api.call("chat.update", args)
 
     async def repair(self, message: PostedPart) -> None:
-        """A stream that Slack ended looks broken until it is edited (slackapi/python-slack-sdk#1859)."""
+        """Edit a stream that Slack ended; it looks broken until then (slackapi/python-slack-sdk#1859)."""
         try:
             await self.edit(message, message.text or "")
         except PlatformUnavailable as error:
-            log.info("a stream that Slack ended could not be mended: %s", error)
+            log.info("Could not repair a stream that Slack ended: %s", error)
 
     async def delete(self, message: PostedPart, patience_s: float = 0.0) -> None:
-        """Take a message away that is no longer needed; one that can't be deleted stays."""
+        """Delete a message that is no longer needed; one that can't be deleted stays."""
         try:
             await self._api.call("chat.delete", {**self._place, "ts": message.ts}, patience_s=patience_s)
         except SlackRejected as error:
-            log.info("a message that is no longer needed stays: %s", error)
+            log.info("Could not delete a message that is no longer needed: %s", error)
 
     async def post_ephemeral(self, text: str, trailer: Sequence[Block]) -> None:
-        """Only the asker sees it; such a message can't be edited or found again."""
+        """Post a message that only the asker sees; it can't be edited or found again."""
         body = blocks.message(text, trailer)
         args = {**self._place, "user": self._data["user"], "thread_ts": self._data["thread"], **body}
         await self._api.call("chat.postEphemeral", args)
 
     async def since_the_question(self, ours: frozenset[str], patience_s: float) -> list[dict[str, Any]]:
-        """Our own messages after the question, oldest first; `ours` are the ids under which we write."""
+        """The bot's own messages after the question, oldest first; `ours` are the bot's ids."""
         args = {
             **self._place,
             "ts": self._data["thread"],
@@ -220,14 +220,14 @@ class Thread:
         return sorted(mine, key=lambda message: str(message["ts"]))
 
     async def claim(self, message: PostedPart) -> None:
-        """Note whose a stream is that can't be stopped yet."""
+        """Record the owner of a stream that can't be stopped yet."""
         await self._streams.claim(self._data["channel"], message.ts, self._data["event"])
 
     async def is_of_this_answer(self, message: Mapping[str, Any]) -> bool:
-        """Marked with our event; or not marked at all, as a stream is until it is stopped.
+        """Whether a message has our event in its metadata, or none yet, like a stream that is not stopped.
 
-        Only one answer is in progress in a thread, so an unmarked stream is no other's, unless one was
-        whole before Slack let it be stopped. Raises StateUnavailable.
+        A thread has one answer in progress, so a stream without metadata is ours unless `claim` recorded
+        another owner. Raises StateUnavailable.
         """
         metadata: Mapping[str, Any] = message.get("metadata") or {}
         if metadata:

@@ -1,1 +1,1 @@
-"""Calls of Slack's Web API, and files in both directions."""
+"""Slack's Web API, file downloads and uploads."""

@@ -1,4 +1,4 @@
-"""Files in both directions: what a person sent is fetched with care, pictures of an answer are uploaded."""
+"""Downloads people's files and uploads the images of answers."""
 
 import hashlib
 import io
@@ -24,20 +24,20 @@ SLACK_DOMAIN = "slack.com"
 NOT_A_MEMBER = frozenset({"not_in_channel", "channel_not_found"})
 
 SIGN_IN_PAGE = (
-    "Slack gave me a sign-in page in place of {name}. The app lacks the permission to read files: "
-    "an administrator can add the scope files:read and install the app again."
+    "Slack returned a sign-in page instead of {name}, because the app has no permission to read files. "
+    "Ask an administrator to add the scope files:read and reinstall the app."
 )
 
 
 async def fetch(api: WebApi, attachment: Attachment) -> bytes:
-    """The bytes of a person's file. Raises Refused in words, PlatformUnavailable.
+    """The bytes of a person's file. Raises Refused, PlatformUnavailable.
 
-    The token goes to hosts of Slack only and never follows a redirect.
+    The token is sent to Slack's hosts only and never follows a redirect.
     """
     name = attachment.name or "that file"
     url = attachment.data.get("url") or await _address(api, attachment, name)
     if not _trusted(url, api.api_url):
-        raise NotAllowed(f"I can't open {name}: it is kept outside Slack. Please upload the file itself.")
+        raise NotAllowed(f"I can't open {name} because it is stored outside Slack. Please upload the file.")
     if (attachment.size_bytes or 0) > FILE_LIMIT_BYTES:
         raise _too_large(name)
     try:
@@ -45,24 +45,26 @@ async def fetch(api: WebApi, attachment: Attachment) -> bytes:
             if 300 <= response.status < 400:
                 raise NotAllowed(SIGN_IN_PAGE.format(name=name))
             if response.status >= 500 or response.status == 429:
-                raise PlatformUnavailable(f"Slack answered a download with status {response.status}")
+                raise PlatformUnavailable(f"A download from Slack returned status {response.status}")
             if response.status != 200:
-                raise Refused(f"Slack did not give me {name}. Please upload it again.")
+                raise Refused(f"I couldn't download {name} from Slack. Please upload it again.")
             content = await _capped(response, name)
             mime = response.content_type
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise PlatformUnavailable(f"a download from Slack broke off: {type(error).__name__}") from error
+        raise PlatformUnavailable(f"A download from Slack failed: {type(error).__name__}") from error
     if _is_sign_in_page(content, mime, attachment):
         raise NotAllowed(SIGN_IN_PAGE.format(name=name))
     return content
 
 
 async def _address(api: WebApi, attachment: Attachment, name: str) -> str:
-    """Files of Slack Connect channels come without an address (`file_access: check_file_info`)."""
+    """The URL of a file that came without one, as in Slack Connect (`file_access: check_file_info`)."""
     try:
         info = await api.call("files.info", {"file": attachment.id}, patience_s=FILE_PATIENCE_S)
     except SlackRejected as error:
-        raise NotAllowed(f"Slack does not let me open {name} ({error.code}).") from error
+        raise NotAllowed(
+            f"Slack denied access to {name} ({error.code}). Please upload it in this conversation."
+        ) from error
     file = info.get("file", {})
     return str(file.get("url_private_download") or file.get("url_private") or "")
 
@@ -77,7 +79,8 @@ async def _capped(response: aiohttp.ClientResponse, name: str) -> bytes:
 
 
 def _too_large(name: str) -> TooLong:
-    return TooLong(f"{name} is larger than {FILE_LIMIT_BYTES // 1024**2} MB, which is more than I can read.")
+    limit_mb = FILE_LIMIT_BYTES // 1024**2
+    return TooLong(f"{name} is larger than the limit of {limit_mb} MB. Please upload a smaller file.")
 
 
 def _trusted(url: str, api_url: str) -> bool:
@@ -89,15 +92,15 @@ def _trusted(url: str, api_url: str) -> bool:
 
 
 def _is_sign_in_page(content: bytes, mime: str, attachment: Attachment) -> bool:
-    """Without files:read Slack answers 200 with a page; a page that was asked for has the announced size."""
+    """Whether the content is Slack's sign-in page (status 200 without files:read) and not an HTML file."""
     start = content[:256].lstrip().lower()
     page = mime == "text/html" or start.startswith((b"<!doctype html", b"<html"))
-    asked_for_a_page = attachment.mime == "text/html" and attachment.size_bytes in (None, len(content))
-    return page and not asked_for_a_page
+    is_html_file = attachment.mime == "text/html" and attachment.size_bytes in (None, len(content))
+    return page and not is_html_file
 
 
 class ImageUploads:
-    """The pictures of one answer in its thread. A file's name tells its answer, so that none comes twice."""
+    """The images of one answer. File names identify the answer, so that no image is uploaded twice."""
 
     def __init__(self, api: WebApi, data: Mapping[str, str]) -> None:
         self._api, self._data = api, data
@@ -107,17 +110,17 @@ class ImageUploads:
 
     @property
     def recorded(self) -> str:
-        """For `PostedMessage.data`: what was uploaded."""
+        """The uploaded files, for `PostedMessage.data`."""
         return " ".join(f"{name}={file_id}" for name, file_id in self._files.items())
 
     def found(self, files: Iterable[Mapping[str, Any]]) -> None:
-        """Take up what an earlier attempt uploaded."""
+        """Adopt the files that an earlier attempt uploaded."""
         for file in files:
             if str(file.get("name", "")).startswith(self._mark):
                 self._files[str(file["name"])] = str(file["id"])
 
     async def show(self, images: Sequence[Image], digest: str) -> None:
-        """Upload what is missing, and delete what an earlier answer to the same question left."""
+        """Upload missing images, and delete those of an earlier answer to the same question."""
         wanted = {
             f"{self._mark}-{digest}-{number}.{_suffix(image)}": image for number, image in enumerate(images)
         }
@@ -128,7 +131,7 @@ class ImageUploads:
             try:
                 await self._api.call("files.delete", {"file": self._files.pop(name)})
             except PlatformUnavailable as error:
-                log.info("a picture that is no longer needed stays: %s", error)
+                log.info("Could not delete an image that is no longer needed: %s", error)
 
     async def _upload(self, name: str, image: Image) -> str:
         alt = image.alt[: blocks.ALT_LIMIT]
@@ -137,24 +140,24 @@ class ImageUploads:
         try:
             async with self._api.session.post(place["upload_url"], data=io.BytesIO(image.data)) as response:
                 if response.status >= 500 or response.status == 429:
-                    raise SlackUnsure(f"Slack answered an upload with status {response.status}")
+                    raise SlackUnsure(f"An upload to Slack returned status {response.status}")
                 if response.status != 200:
                     raise SlackRejected("an upload", f"status {response.status}")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise SlackUnsure(f"an upload to Slack broke off: {type(error).__name__}") from error
-        done = {"files": [{"id": place["file_id"], "title": alt or "Picture"}]}
+            raise SlackUnsure(f"An upload to Slack failed: {type(error).__name__}") from error
+        done = {"files": [{"id": place["file_id"], "title": alt or "Image"}]}
         if not self._data.get("thread"):
             await self._share(done, FILE_PATIENCE_S)
         else:
             try:
                 await self._share(done, patience_s=0.0)
             except SlackUnsure:
-                if not await self._is_there(name):
+                if not await self._is_shared(name):
                     raise
         return str(place["file_id"])
 
-    async def _is_there(self, name: str) -> bool:
-        """Whether a picture is in the thread, whose sharing Slack did not answer: a second one would stay."""
+    async def _is_shared(self, name: str) -> bool:
+        """Whether an image is in the thread after all, although the call to share it was not answered."""
         args = {
             "channel": self._data["channel"],
             "ts": self._data["thread"],
@@ -166,7 +169,7 @@ class ImageUploads:
         return any(file.get("name") == name for message in messages for file in message.get("files") or ())
 
     async def _share(self, done: dict[str, Any], patience_s: float) -> None:
-        """Into the thread; where the bot is not a member, into the asker's own channel with it."""
+        """Share in the thread or, where the bot is not a member, by direct message to the asker."""
         place = {"channel_id": self._data["channel"]}
         if self._data.get("thread"):
             place["thread_ts"] = self._data["thread"]

@@ -1,4 +1,4 @@
-"""Slack's Web API over one shared session: what a call can end in, and when a method may be called again."""
+"""Slack's Web API over one shared session: calls, their errors, and rate limits."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ from bot.domain.adapter import Limiter, require_lease
 from bot.domain.errors import PlatformUnavailable
 
 CALL_TIMEOUT_S = 30.0
-# As many as answers may be written at once (PARLEY_CONCURRENCY): a call's time runs while it waits for one.
-MOST_CONNECTIONS = 1024
+# The maximum of PARLEY_CONCURRENCY: a call's timeout includes waiting for a connection.
+MAX_CONNECTIONS = 1024
 DEFAULT_RETRY_AFTER_S = 1.0
 FIRST_RETRY_S = 0.3
 
-# These read their arguments from a form only (docs.slack.dev/apis/web-api: "not all methods accept JSON").
+# Methods that don't accept JSON (docs.slack.dev/apis/web-api).
 FORM_METHODS = frozenset(
     {
         "conversations.history",
@@ -30,42 +30,42 @@ FORM_METHODS = frozenset(
         "users.info",
     }
 )
-# Calls a minute in one workspace that all workers share (docs.slack.dev/apis/web-api/rate-limits).
-PLACES_PER_MINUTE = {
+# Calls per minute and workspace, shared by all workers (docs.slack.dev/apis/web-api/rate-limits).
+CALLS_PER_MINUTE = {
     "chat.startStream": 20,
     "chat.stopStream": 20,
     "chat.appendStream": 100,
     "chat.update": 50,
 }
-KEPT_FOR_THE_END = 0.4  # the part of these places that answers leave alone while they grow
+RESERVED_FOR_COMPLETION = 0.4  # the share of these calls that partial text may not use
 LIMITED_CODES = frozenset({"ratelimited", "rate_limited"})
 UNSURE_CODES = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 
 
 class SlackRateLimited(PlatformUnavailable):
-    """Slack asked to wait `retry_after_s`; nothing was done."""
+    """Slack asked to wait `retry_after_s` seconds; the call was not carried out."""
 
     def __init__(self, method: str, retry_after_s: float) -> None:
-        super().__init__(f"Slack limits {method} for {retry_after_s:.1f} s", retry_after_s)
+        super().__init__(f"Slack rate-limits {method} for {retry_after_s:.1f} s", retry_after_s)
         self.wait_s = retry_after_s
 
 
 class SlackUnsure(PlatformUnavailable):
-    """No usable answer came: the call may or may not have been carried out."""
+    """No usable response: the call may or may not have been carried out."""
 
 
 class SlackRejected(PlatformUnavailable):
-    """Slack refused the call for a reason, `code`; nothing was done."""
+    """Slack refused the call with the error `code`; it was not carried out."""
 
     def __init__(self, method: str, code: str) -> None:
-        super().__init__(f"Slack refused {method}: {code}")
+        super().__init__(f"Slack rejected {method}: {code}")
         self.code = code
 
 
 class WebApi:
-    """Calls by one bot token. Every method raises Limited, Unsure or Rejected, all PlatformUnavailable.
+    """Calls with one bot token. They raise SlackRateLimited, SlackUnsure or SlackRejected.
 
-    With a limiter, calls of PLACES_PER_MINUTE take a place first, under the name of the `workspace`.
+    With a limiter, methods of CALLS_PER_MINUTE are counted for the `workspace` before each call.
     """
 
     def __init__(
@@ -79,18 +79,18 @@ class WebApi:
         self.session = session
         self.api_url = api_url.rstrip("/") + "/"
         self._limiter, self._workspace = limiter, workspace
-        self._quiet_until: dict[str, float] = {}
+        self._limited_until: dict[str, float] = {}
         self.renew(token)
 
     def renew(self, token: SecretStr) -> None:
-        """Call by another token from now on; an empty one is left out."""
+        """Use another token from now on; an empty one sends no header."""
         secret = token.get_secret_value()
         self._form = {"Authorization": f"Bearer {secret}"} if secret else {}
         self._json = self._form | {"Content-Type": "application/json; charset=utf-8"}
 
     @property
     def bearer(self) -> dict[str, str]:
-        """The header for files, which live behind the same token."""
+        """The authorization header for file downloads."""
         return self._form
 
     async def call(
@@ -99,19 +99,19 @@ class WebApi:
         args: Mapping[str, Any],
         *,
         patience_s: float = 0.0,
-        placed: bool = False,
+        reserved: bool = False,
         growing: bool = False,
     ) -> dict[str, Any]:
-        """One call; with patience, what is limited or unsure is tried again: only for calls safe to repeat.
+        """Call a method. With `patience_s`, repeat limited and unsure calls; only for idempotent calls.
 
-        While a method is limited, calls to it raise Limited without asking Slack. `placed` is true when
-        `reserve` has taken the call's place already, `growing` where a later call will show the same.
+        While a method is rate-limited, calls raise SlackRateLimited without asking Slack. `reserved` says
+        that `reserve` has counted the call already, `growing` that a later call will show more.
         """
         give_up_at = time.monotonic() + patience_s
         pause_s = FIRST_RETRY_S
         while True:
             try:
-                if not placed:
+                if not reserved:
                     await self.reserve(method, growing=growing)
                 return (await self.call_with_headers(method, args))[0]
             except (SlackRateLimited, SlackUnsure) as error:
@@ -122,27 +122,27 @@ class WebApi:
             pause_s *= 2
 
     async def reserve(self, method: str, *, growing: bool = False) -> None:
-        """Take the place of one call in the minute that all workers share. Raises SlackRateLimited."""
-        places = PLACES_PER_MINUTE.get(method)
-        if self._limiter is None or places is None:
+        """Count one call against the limit that all workers share. Raises SlackRateLimited."""
+        calls = CALLS_PER_MINUTE.get(method)
+        if self._limiter is None or calls is None:
             return
         limit = f"{method} while growing" if growing else method
-        self._check_quiet(method, method)
-        self._check_quiet(method, limit)
-        keep = round(places * KEPT_FOR_THE_END) if growing else 0
-        wait_s = await self._limiter.take(f"slack:{self._workspace}:{method}", places, keep=keep)
+        self._check_limited(method, method)
+        self._check_limited(method, limit)
+        keep = round(calls * RESERVED_FOR_COMPLETION) if growing else 0
+        wait_s = await self._limiter.take(f"slack:{self._workspace}:{method}", calls, keep=keep)
         if wait_s > 0:
-            self._quiet_until[limit] = time.monotonic() + wait_s
+            self._limited_until[limit] = time.monotonic() + wait_s
             raise SlackRateLimited(method, wait_s)
 
     async def call_with_headers(
         self, method: str, args: Mapping[str, Any]
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """One call without a place, with the headers of its answer (`x-oauth-scopes`)."""
-        # Posting is limited by channel, the rest by workspace (docs.slack.dev/apis/web-api/rate-limits).
+        """Call a method without counting it; returns the response headers, too (`x-oauth-scopes`)."""
+        # Posting is limited per channel, the rest per workspace (docs.slack.dev/apis/web-api/rate-limits).
         limit = f"{method} {args.get('channel')}" if method == "chat.postMessage" else method
-        if self._quiet_until:
-            self._check_quiet(method, limit)
+        if self._limited_until:
+            self._check_limited(method, limit)
         require_lease()
         try:
             status, headers, body = await self._post(method, args)
@@ -151,18 +151,18 @@ class WebApi:
         if status == 429:
             raise self._limited(method, limit, headers)
         if status >= 500:
-            raise SlackUnsure(f"Slack answered {method} with status {status}")
+            raise SlackUnsure(f"Slack returned status {status} for {method}")
         try:
             answer = decode_object(body)
         except ValueError as error:
-            raise SlackUnsure(f"Slack answered {method} with status {status} and no JSON object") from error
+            raise SlackUnsure(f"Slack returned status {status} without JSON for {method}") from error
         if answer.get("ok") is True:
             return answer, headers
         code = str(answer.get("error", "unknown_error"))
         if code in LIMITED_CODES:
             raise self._limited(method, limit, headers)
         if code in UNSURE_CODES:
-            raise SlackUnsure(f"Slack answered {method} with {code}")
+            raise SlackUnsure(f"Slack returned {code} for {method}")
         raise SlackRejected(method, code)
 
     async def _post(self, method: str, args: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
@@ -175,23 +175,23 @@ class WebApi:
         async with sending as response:
             return response.status, response.headers, await read_body(response)
 
-    def _check_quiet(self, method: str, limit: str) -> None:
-        remaining_s = self._quiet_until.get(limit, 0.0) - time.monotonic()
+    def _check_limited(self, method: str, limit: str) -> None:
+        remaining_s = self._limited_until.get(limit, 0.0) - time.monotonic()
         if remaining_s > 0:
             raise SlackRateLimited(method, remaining_s)
-        self._quiet_until.pop(limit, None)
+        self._limited_until.pop(limit, None)
 
     def _limited(self, method: str, limit: str, headers: Mapping[str, str]) -> SlackRateLimited:
-        asked_s = seconds(headers.get("Retry-After"))
-        retry_after_s = DEFAULT_RETRY_AFTER_S if asked_s is None else asked_s
-        self._quiet_until[limit] = time.monotonic() + retry_after_s
+        header_s = seconds(headers.get("Retry-After"))
+        retry_after_s = DEFAULT_RETRY_AFTER_S if header_s is None else header_s
+        self._limited_until[limit] = time.monotonic() + retry_after_s
         return SlackRateLimited(method, retry_after_s)
 
 
 def new_session() -> aiohttp.ClientSession:
-    """The one session of an adapter; its owner closes it."""
+    """The HTTP session of an adapter; the caller closes it."""
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S),
-        connector=aiohttp.TCPConnector(limit=MOST_CONNECTIONS, keepalive_timeout=60),
+        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=60),
         cookie_jar=aiohttp.DummyCookieJar(),
     )

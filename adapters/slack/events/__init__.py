@@ -1,1 +1,1 @@
-"""Slack's payloads as events: pure, without input or output."""
+"""Payloads of Slack as events. Pure functions."""

@@ -1,4 +1,4 @@
-"""What people do beside writing messages, as events: commands, pressed buttons, sent forms, and stops."""
+"""Commands, buttons, forms and stop requests as events."""
 
 from collections.abc import Mapping
 
@@ -14,22 +14,22 @@ from adapters.slack.formatting.blocks import (
 )
 from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import ASK_ABOUT_VIEW, COMMENT_VIEW, quoted, typed
-from adapters.slack.payloads import Bot, Payload, act_id, part, time_of
+from adapters.slack.payloads import Bot, Payload, message_id, part, time_of
 from bot.domain.events import Address, FeedbackGiven, MessageReceived, QuotedMessage, StopRequested, User, now
 
 Interaction = MessageReceived | FeedbackGiven | StopRequested
 
 
 def command(payload: Payload, bot: Bot, names: Mapping[str, str]) -> MessageReceived:
-    """A slash command, answered for whoever typed it."""
+    """A slash command; only its author sees the answer."""
     team = str(payload.get("team_id") or bot.team)
     channel, person = payload["channel_id"], payload["user_id"]
-    act = f"slack:{team}:{channel}:command:{payload['trigger_id']}"
+    event_id = f"slack:{team}:{channel}:command:{payload['trigger_id']}"
     data = {"kind": "command", "team": team, "channel": channel, "user": person}
     data["response_url"] = payload.get("response_url", "")
     return MessageReceived(
-        id=act,
-        address=Address(conversation=f"slack:{team}:{channel}:command:{person}", event=act, data=data),
+        id=event_id,
+        address=Address(conversation=f"slack:{team}:{channel}:command:{person}", event=event_id, data=data),
         user=User(id=person, tenant=team, name=str(payload.get("user_name") or "")),
         at=now(),
         text=_command_text(payload, bot, names),
@@ -52,11 +52,11 @@ def _command_text(payload: Payload, bot: Bot, names: Mapping[str, str]) -> str:
 _WORDS = {AGAIN_ACTION: "again", SENT_ACTION: "sent", VARY_ACTION: "variations"}
 
 
-def pressed(payload: Payload) -> Interaction | None:
-    """A button under an answer; None for any other."""
+def button_pressed(payload: Payload) -> Interaction | None:
+    """A button below an answer; None for any other."""
     actions: list[Payload] = payload.get("actions") or []
-    read = {RATING_ACTION: _rated, STOP_ACTION: _stopped, CONFIRM_ACTION: _asked}
-    read |= dict.fromkeys(_WORDS, _asked)
+    read = {RATING_ACTION: _rated, STOP_ACTION: _stopped, CONFIRM_ACTION: _command_button}
+    read |= dict.fromkeys(_WORDS, _command_button)
     action = next((action for action in actions if action.get("action_id") in read), None)
     if action is None:
         return None
@@ -64,12 +64,12 @@ def pressed(payload: Payload) -> Interaction | None:
 
 
 def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Address, User]:
-    """Where the answer stands whose button was pressed, and who pressed it."""
+    """The address of the answer whose button was pressed, and who pressed it."""
     container, person = part(payload, "container"), part(payload, "user")
     team, ts = conversation.split(":")[1], str(container["message_ts"])
     channel = str(part(payload, "channel").get("id") or container["channel_id"])
     what = "rated" if action["action_id"] == RATING_ACTION else action["action_id"]
-    act = f"{act_id(team, channel, ts)}:{what}:{person['id']}:{action['action_ts']}"
+    event_id = f"{message_id(team, channel, ts)}:{what}:{person['id']}:{action['action_ts']}"
     data = {"team": team, "channel": channel, "user": str(person["id"])}
     if conversation.split(":")[3] == "command":
         data |= {"kind": "command", "response_url": str(payload.get("response_url") or "")}
@@ -82,7 +82,7 @@ def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Addr
         if channel.startswith("D"):
             data["direct"] = "1"
     name = str(person.get("username") or person.get("name") or "")
-    return Address(conversation=conversation, event=act, data=data), User(
+    return Address(conversation=conversation, event=event_id, data=data), User(
         id=data["user"], tenant=team, name=name
     )
 
@@ -100,13 +100,13 @@ def _rated(payload: Payload, action: Payload, value: Payload) -> FeedbackGiven:
 
 
 def _post(payload: Payload, address: Address, value: Payload) -> str:
-    """The answer that a button is about: its value says which, else the message that holds it is it."""
+    """The post that a button belongs to: named in its value, else the message that holds the button."""
     data, ts = address.data, part(payload, "container")["message_ts"]
     return str(value.get("post") or f"{data['team']}:{data['channel']}:{ts}")
 
 
-def _asked(payload: Payload, action: Payload, value: Payload) -> MessageReceived:
-    """The buttons that say command words, with the answer that they stand under; one says its own command."""
+def _command_button(payload: Payload, action: Payload, value: Payload) -> MessageReceived:
+    """A button that stands for a command about its answer; the confirm button carries its own command."""
     address, user = _address(payload, action, str(value["conversation"]))
     return MessageReceived(
         id=address.event,
@@ -128,11 +128,11 @@ def _stopped(payload: Payload, action: Payload, value: Payload) -> StopRequested
 def session_stopped(event: Payload, team: str) -> StopRequested:
     """The stop button of a stream (docs.slack.dev/reference/events/agent_session_stopped)."""
     channel, thread, person = event["channel"], event["thread_ts"], event["user"]
-    act = f"{act_id(team, channel, thread)}:stopped:{event['event_ts']}"
+    event_id = f"{message_id(team, channel, thread)}:stopped:{event['event_ts']}"
     data = {"team": team, "channel": channel, "thread": thread, "user": person}
     return StopRequested(
-        id=act,
-        address=Address(conversation=act_id(team, channel, thread), event=act, data=data),
+        id=event_id,
+        address=Address(conversation=message_id(team, channel, thread), event=event_id, data=data),
         user=User(id=person, tenant=team),
         at=time_of(event["event_ts"]),
     )
@@ -142,25 +142,25 @@ def session_stopped(event: Payload, team: str) -> StopRequested:
 
 
 def submitted(payload: Payload) -> Interaction | None:
-    """A form that was sent: words about a bad answer, or a question about a message; None for any other."""
+    """A submitted form: a comment on a bad answer, or a question about a message; None for any other."""
     view = part(payload, "view")
     read = {COMMENT_VIEW: _commented, ASK_ABOUT_VIEW: _asked_about}
     if view.get("callback_id") not in read:
         return None
     known = strings(parse_object(view["private_metadata"]))
     person = part(payload, "user")
-    act = f"slack:{known['team']}:{known['channel']}:view:{view['id']}"
+    event_id = f"slack:{known['team']}:{known['channel']}:view:{view['id']}"
     data = known | {"user": str(person["id"]), "user_team": str(person.get("team_id") or known["team"])}
     user = User(
         id=data["user"],
         tenant=known["team"],
         name=str(person.get("username") or person.get("name") or ""),
     )
-    return read[view["callback_id"]](view, Address(conversation="", event=act, data=data), user)
+    return read[view["callback_id"]](view, Address(conversation="", event=event_id, data=data), user)
 
 
 def _commented(view: Payload, address: Address, user: User) -> FeedbackGiven | None:
-    """What was wrong with an answer; it is rated bad already."""
+    """A comment on an answer that was already rated as bad; None without text."""
     data = dict(address.data)
     post, conversation = data.pop("post"), data.pop("conversation")
     words = typed(view)
@@ -178,12 +178,12 @@ def _commented(view: Payload, address: Address, user: User) -> FeedbackGiven | N
 
 
 def _asked_about(view: Payload, address: Address, user: User) -> MessageReceived:
-    """A question about somebody's message, answered in that message's thread."""
+    """A question about a message, answered in its thread."""
     data = dict(address.data)
     author, by = data.pop("author"), data.pop("by", "")
     if data["channel"].startswith("D"):
         data["direct"] = "1"
-    conversation = act_id(data["team"], data["channel"], data["thread"])
+    conversation = message_id(data["team"], data["channel"], data["thread"])
     return MessageReceived(
         id=address.event,
         address=Address(conversation=conversation, event=address.event, data=data),

@@ -1,4 +1,4 @@
-"""Slack's payloads with usable values only: a field of the wrong type or length counts as missing."""
+"""Removes invalid values from Slack's payloads: a field of the wrong type or length counts as missing."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Any, cast
 from adapters.slack.payloads import Payload
 
 _ID = re.compile(r"[!-9;-~]{1,255}")
-"""An id of Slack's, or a name of its API: printable ASCII without blanks. Ours join them with colons."""
+"""A Slack id or API name: printable ASCII without spaces or colons, because our ids join them with colons."""
 _TIMESTAMP = re.compile(r"[0-9]{1,11}(\.[0-9]{1,9})?")
 _URL = re.compile(r"https?://[!-~]{1,4096}")
 
@@ -38,7 +38,7 @@ _MAX_LEVELS = 4
 
 
 def tidy(payload: Payload, levels: int = _MAX_LEVELS) -> Payload:
-    """The payload without what no reader could use. Blocks and unknown fields stay as they are."""
+    """The payload without invalid values. Blocks and unknown fields stay as they are."""
     if levels == 0:
         return {}
     tidied: Payload = {}
@@ -49,7 +49,7 @@ def tidy(payload: Payload, levels: int = _MAX_LEVELS) -> Payload:
 
 
 def _kept(name: str, value: Any, levels: int) -> Any:
-    """The value as the readers of Slack's payloads expect it; None for one that they can't use."""
+    """The value if it is of the kind that `name` should have, else None."""
     match _KIND.get(name):
         case None:
             return value
@@ -65,13 +65,13 @@ def _kept(name: str, value: Any, levels: int) -> Any:
             return _kept("id", value, levels)
         case "objects":
             items = cast("list[Any]", value) if isinstance(value, list) else []
-            return [kept for one in items if (kept := _object(one, levels)) is not None]
+            return [kept for item in items if (kept := _object(item, levels)) is not None]
         case _:
             return _object(value, levels)
 
 
 def _ids_only(event: Payload) -> Payload:
-    """An event names people and places by their ids; a few kinds of events hold them as objects."""
+    """Replace users, channels and teams by their ids; a few kinds of events hold them as objects."""
     for name in _KINDS["object or id"]:
         if isinstance(event.get(name), dict):
             event[name] = event[name].get("id", "")
@@ -83,7 +83,7 @@ def _object(value: Any, levels: int) -> Payload | None:
 
 
 def _timestamp(value: Any) -> str | None:
-    """Slack's timestamps are strings; a number is taken for one, too."""
+    """A timestamp as a string; numbers are accepted, too."""
     if isinstance(value, float) and math.isfinite(value):
         value = f"{value:.6f}"
     elif isinstance(value, int) and not isinstance(value, bool):

@@ -1,20 +1,20 @@
-"""Slack's payloads as events: pure, and tolerant of everything that it does not know."""
+"""Parses Slack's payloads into events; what is unknown is ignored."""
 
 from collections.abc import Mapping
 
-from adapters.slack.events.interactions import command, pressed, session_stopped, submitted
+from adapters.slack.events.interactions import button_pressed, command, session_stopped, submitted
 from adapters.slack.formatting.mrkdwn import mentioned, plain
-from adapters.slack.payloads import Bot, Payload, act_id, origin, part, time_of
+from adapters.slack.payloads import Bot, Payload, message_id, origin, part, time_of
 from bot.domain.events import Address, Attachment, Event, MessageDeleted, MessageEdited, MessageReceived, User
 
-# Subtypes under which a person's own words arrive (docs.slack.dev/reference/events/message).
+# Subtypes that carry a person's own text (docs.slack.dev/reference/events/message).
 SPOKEN_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
 STOP_EVENTS = frozenset({"agent_session_stopped", "message_stream_stopped"})  # the second is the old name
 SLACKBOT = "USLACKBOT"
 
 
 def people(payload: Payload) -> set[str]:
-    """The ids of the people whose names `parse` would like to know: who is mentioned, and who asks."""
+    """The ids of the people whose names `parse` uses: those who are mentioned, and the asker."""
     event = part(payload, "event")
     received = str(event.get("text") or part(event, "message").get("text") or payload.get("text") or "")
     asks = "<@" in received or event.get("channel_type") == "im"
@@ -24,20 +24,20 @@ def people(payload: Payload) -> set[str]:
 
 
 def parse(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None:
-    """What a person did, or None when it is nothing for us. Raises KeyError, TypeError or ValueError.
+    """The event, or None if it is not for the bot. Raises KeyError, TypeError or ValueError.
 
-    `names` are people's names by id; a person without one is called by the id.
+    `names` maps ids of people to names; without one, the id is used.
     """
     match payload.get("type"):
         case "event_callback":
             return _event(payload, bot, names)
         case "block_actions":
-            return pressed(payload)
+            return button_pressed(payload)
         case "view_submission":
             return submitted(payload)
         case _ if "command" in payload:
             bare = payload["command"] == "/ask" and not payload.get("text")
-            return None if bare else command(payload, bot, names)  # a bare one opens a form
+            return None if bare else command(payload, bot, names)  # without text it opens a form
         case _:
             return None
 
@@ -56,13 +56,15 @@ def _event(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None
         return _deleted(event, team, bot, part(event, "previous_message"), str(event["deleted_ts"]))
     if subtype not in SPOKEN_SUBTYPES or event.get("hidden"):
         return None
-    return _said(event, team, bot, names)
+    return _received_message(event, team, bot, names)
 
 
 # ------------------------------------------------------------------ messages
 
 
-def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> MessageReceived | None:
+def _received_message(
+    event: Payload, team: str, bot: Bot, names: Mapping[str, str]
+) -> MessageReceived | None:
     text = str(event.get("text") or "")
     direct = event.get("channel_type") == "im"
     named = event["type"] == "app_mention" or _names(text, bot)
@@ -71,7 +73,7 @@ def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Mess
     if not (named or direct or event.get("thread_ts")):
         return None
     return MessageReceived(
-        id=act_id(team, event["channel"], event["ts"]),
+        id=message_id(team, event["channel"], event["ts"]),
         address=_address(event, event["channel"], team, str(event["ts"])),
         user=_user(event, team, names),
         at=time_of(event["ts"]),
@@ -86,7 +88,7 @@ def _said(event: Payload, team: str, bot: Bot, names: Mapping[str, str]) -> Mess
 def _changed(
     event: Payload, team: str, bot: Bot, names: Mapping[str, str]
 ) -> MessageEdited | MessageDeleted | None:
-    """Unfurls and replies arrive as changes too: only changed text is an edit."""
+    """Link previews and replies arrive as changes, too; only a changed text is an edit."""
     after: Payload = event["message"]
     before = part(event, "previous_message")
     if after.get("subtype") == "tombstone":  # a deleted message that has replies
@@ -98,13 +100,13 @@ def _changed(
         return None
     channel, ts = event["channel"], str(after["ts"])
     edited = str(part(after, "edited").get("ts") or event.get("event_ts") or event["ts"])
-    act = f"{act_id(team, channel, ts)}:edit:{edited}"
+    event_id = f"{message_id(team, channel, ts)}:edit:{edited}"
     return MessageEdited(
-        id=act,
-        address=_address(after, channel, team, ts, event=act, direct=event.get("channel_type") == "im"),
+        id=event_id,
+        address=_address(after, channel, team, ts, event=event_id, direct=event.get("channel_type") == "im"),
         user=_user(after, team, names),
         at=time_of(edited),
-        target=act_id(team, channel, ts),
+        target=message_id(team, channel, ts),
         text=plain(text, bot.user, names),
     )
 
@@ -113,18 +115,18 @@ def _deleted(event: Payload, team: str, bot: Bot, before: Payload, ts: str) -> M
     if not _concerns_us(event, before, before, bot):
         return None
     channel = event["channel"]
-    act = f"{act_id(team, channel, ts)}:deleted"
+    event_id = f"{message_id(team, channel, ts)}:deleted"
     return MessageDeleted(
-        id=act,
-        address=_address(before, channel, team, ts, event=act, direct=event.get("channel_type") == "im"),
+        id=event_id,
+        address=_address(before, channel, team, ts, event=event_id, direct=event.get("channel_type") == "im"),
         user=_user(before, team, {}),
         at=time_of(event.get("event_ts") or event["ts"]),
-        target=act_id(team, channel, ts),
+        target=message_id(team, channel, ts),
     )
 
 
 def _concerns_us(event: Payload, after: Payload, before: Payload, bot: Bot) -> bool:
-    """A change counts where the message itself could have been for us."""
+    """Whether a changed or deleted message could have been for the bot."""
     if not _from_somebody_else(after, bot) or after.get("bot_id"):
         return False
     named = any(_names(str(version.get("text") or ""), bot) for version in (after, before))
@@ -132,7 +134,7 @@ def _concerns_us(event: Payload, after: Payload, before: Payload, bot: Bot) -> b
 
 
 def _from_somebody_else(message: Payload, bot: Bot) -> bool:
-    """Neither our own words nor Slack's."""
+    """Whether the author is neither this bot nor Slackbot."""
     author = message.get("user")
     if author in (bot.user, SLACKBOT) or (message.get("bot_id") and message["bot_id"] == bot.bot):
         return False
@@ -172,7 +174,9 @@ def _address(
     if direct:
         data["direct"] = "1"
     return Address(
-        conversation=act_id(team, channel, thread), event=event or act_id(team, channel, ts), data=data
+        conversation=message_id(team, channel, thread),
+        event=event or message_id(team, channel, ts),
+        data=data,
     )
 
 

@@ -1,4 +1,4 @@
-"""What Slack tells when the app is taken away from a workspace or an organisation, as events."""
+"""Removal of the app from a workspace or an organisation, as events."""
 
 from datetime import timedelta
 
@@ -9,10 +9,9 @@ REMOVALS = frozenset({"app_uninstalled", "tokens_revoked", "team_access_revoked"
 
 
 def removed(payload: Payload, place: Origin) -> list[Origin]:
-    """Whom the app was taken away from: a workspace, or a whole organisation (without a team).
+    """The workspaces that lost the app, or the whole organisation (an origin without a team).
 
-    An organisation can also take it away from some of its workspaces; the tokens of people alone are none of
-    ours.
+    Empty if only user tokens were revoked.
     """
     event = part(payload, "event")
     match event.get("type"):
@@ -27,15 +26,15 @@ def removed(payload: Payload, place: Origin) -> list[Origin]:
 
 
 def uninstalled(payload: Payload, place: Origin) -> AppUninstalled:
-    """The event by which what was said there is forgotten; equal for each delivery."""
+    """The event that deletes the data of that workspace; equal for each delivery."""
     conversation = f"slack:departed:{place.team or place.enterprise}"
-    act = f"{conversation}:{payload['event_id']}"
-    # Slack tells whole seconds; what was said in that second was said before.
+    event_id = f"{conversation}:{payload['event_id']}"
+    # event_time is in whole seconds; messages of the same second came before the removal.
     at = time_of(payload["event_time"]) + timedelta(seconds=1) if payload.get("event_time") else now()
     conversation_prefix = f"slack:{place.team}:" if place.team else "slack:"
     return AppUninstalled(
-        id=act,
-        address=Address(conversation=conversation, event=act),
+        id=event_id,
+        address=Address(conversation=conversation, event=event_id),
         user=User(id="", tenant=place.team),
         at=at,
         conversation_prefix=conversation_prefix,

@@ -1,1 +1,1 @@
-"""Text, blocks and views in the forms that Slack takes."""
+"""Text, blocks and views in Slack's formats."""

@@ -1,4 +1,4 @@
-"""Text and blocks as Slack takes them: what the model wrote pages nobody, and nothing is over a limit."""
+"""Text and blocks for Slack: within its limits, and without mentions that would notify people."""
 
 import hashlib
 import re
@@ -17,11 +17,11 @@ Block = dict[str, Any]
 # A markdown block and `markdown_text` take 12,000 characters, a streamed message about 13,200 in all
 # (docs.slack.dev/reference/block-kit/blocks/markdown-block, slackapi/bolt-js#2509).
 MESSAGE_LIMIT = 11_000
-FALLBACK_LIMIT = 700  # `text` beside blocks is for notifications; chat.update takes 4,000 once it is escaped
+FALLBACK_LIMIT = 700  # `text` next to blocks is for notifications; chat.update takes 4,000 after escaping
 CONTEXT_LIMIT = 2_900  # a mrkdwn element takes 3,000
 TITLE_LIMIT = 150
 ALT_LIMIT = 1_000
-HOLD_BACK = 40  # the longest unfinished mention that is waited for
+HOLD_BACK = 40  # the longest unfinished mention that is held back
 RATING_ACTION, AGAIN_ACTION, SENT_ACTION, STOP_ACTION = "feedback", "again", "sent", "stop"
 VARY_ACTION, CONFIRM_ACTION = "variations", "confirm"
 
@@ -31,40 +31,40 @@ _SIGN = re.compile(
     rf"<(?P<entity>(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))|@(?P<handle>(?<![\w@.+-]@)(?={_BROADCAST}))"
     r"|`(?P<tick>`*)|\n(?P<line>(?:[ \t>]*(?P<fence>```|~~~))?)"
 )
-"""Each alternative begins with a sign of its own, so that the search passes over everything else at once."""
-_FENCE = re.compile(r"(?P<line>[ \t>]*(?P<fence>```|~~~))")  # where a line begins
-_MOST_LAST = 2_000  # characters of an unfinished line that are looked at again when more was written
-_BETWEEN = re.compile(r"[^\w<@#!^`]|(?<=\w{12})\w|(?=<)")  # where no sign is cut in two
-_NO_ADDRESS = ' \n\t<>`|"'  # signs that end an address
-_MOST_ADDRESS = 2_000  # characters of an address that may stand before a handle
-_NOTHING = "\u2060"  # a word joiner: invisible, and no entity survives it
+"""Each alternative begins with a different character, which keeps the search fast."""
+_FENCE = re.compile(r"(?P<line>[ \t>]*(?P<fence>```|~~~))")  # at the start of a line
+_MAX_OPEN_LINE = 2_000  # characters of an unfinished line that are processed again when text is added
+_SAFE_BREAK = re.compile(r"[^\w<@#!^`]|(?<=\w{12})\w|(?=<)")  # does not cut a marker in two
+_URL_END = ' \n\t<>`|"'
+_MAX_URL = 2_000  # characters of a URL that may stand before a handle
+_WORD_JOINER = "\u2060"  # invisible, and breaks an entity
 
 
 length = utf16
-"""Characters as Slack counts them."""
+"""The length of a text as Slack counts it."""
 
 
 def parts(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
-    """`text` as the messages that will hold it, in order."""
+    """Split `text` into messages of at most `limit` UTF-16 units, in order."""
     return [text] if length(text) <= limit else split(text, limit, length)
 
 
 def growing(text: str) -> str:
-    """`text` without an unfinished mention at its end, so that what is shown never has to be taken back."""
-    half = _UNFINISHED.search(text, max(len(text) - HOLD_BACK - 1, 0))
-    return text[: half.start()] if half else text
+    """`text` without an unfinished mention at its end, so that shown text never has to change."""
+    unfinished = _UNFINISHED.search(text, max(len(text) - HOLD_BACK - 1, 0))
+    return text[: unfinished.start()] if unfinished else text
 
 
 def defused(text: str) -> str:
-    """`text` in which the model can page nobody: `<!channel>`, `<@U1>` and `@here` are only words.
+    """`text` without mentions that notify anybody: `<!channel>`, `<@U1>` and `@here` become plain text.
 
-    Entities are broken everywhere, since Slack reads them in code too; a bare handle only outside code.
+    Entities are broken everywhere, because Slack reads them in code, too; bare handles only outside of code.
     """
     return Defusing().defused(text)
 
 
 class Defusing:
-    """Defuses a text that grows. Everything but the last words of its last line is looked at once."""
+    """Defuses a growing text. All but the end of its last line is processed once."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -78,17 +78,15 @@ class Defusing:
             self.__init__()
         self._text = text
         if (end := _border(text, self._at)) > self._at:
-            self._done = ["".join([*self._done, self._without_pages(end)])]
+            self._done = ["".join([*self._done, self._defuse_until(end)])]
             self._at = end
         fence, ticked = self._fence, self._ticked
-        rest = self._without_pages(len(text))
+        rest = self._defuse_until(len(text))
         self._fence, self._ticked = fence, ticked
         return "".join([*self._done, rest])
 
-    def _without_pages(self, end: int) -> str:
-        """What is new up to `end`, defused. What stands before decides what is code, so that it holds while text
-        grows.
-        """
+    def _defuse_until(self, end: int) -> str:
+        """The new text up to `end`, defused. Code is recognized from what precedes it, so results stay valid."""
         pieces: list[str] = []
         at = self._at
         first = _FENCE.match(self._text, at, end) if self._text[at - 1 : at] in ("", "\n") else None
@@ -96,8 +94,8 @@ class Defusing:
         for sign in chain([first] if first else [], _SIGN.finditer(self._text, begun, end)):
             kind = sign.lastgroup
             if kind in ("entity", "handle"):
-                if kind == "entity" or not (self._fence or self._ticked or _in_address(sign)):
-                    pieces += [self._text[at : sign.end()], _NOTHING]
+                if kind == "entity" or not (self._fence or self._ticked or _in_url(sign)):
+                    pieces += [self._text[at : sign.end()], _WORD_JOINER]
                     at = sign.end()
             elif kind == "line" and (mark := sign["fence"]):
                 self._ticked = False
@@ -109,34 +107,31 @@ class Defusing:
 
 
 def _border(text: str, start: int) -> int:
-    """Where to go on later: behind the last whole line or, in a long one, between two signs. At least `start`."""
+    """Where to continue later: after the last complete line or, in a long line, at a safe break. At least `start`."""
     end = text.rfind("\n", start) + 1
     last = max(end, start)
-    if len(text) - last <= _MOST_LAST:
+    if len(text) - last <= _MAX_OPEN_LINE:
         return last
     near = len(text) - HOLD_BACK
-    for found in _BETWEEN.finditer(text, near - HOLD_BACK, near):
+    for found in _SAFE_BREAK.finditer(text, near - HOLD_BACK, near):
         last = found.end()
     return last
 
 
-def _in_address(handle: re.Match[str]) -> bool:
-    """Whether a handle is a part of an address, and so mere text already."""
-    before = handle.string[max(handle.start() - _MOST_ADDRESS, 0) : handle.start()]
-    return "://" in before[max(map(before.rfind, _NO_ADDRESS)) + 1 :]
+def _in_url(handle: re.Match[str]) -> bool:
+    """Whether a handle is part of a URL, where it notifies nobody."""
+    before = handle.string[max(handle.start() - _MAX_URL, 0) : handle.start()]
+    return "://" in before[max(map(before.rfind, _URL_END)) + 1 :]
 
 
 def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
-    """The arguments of an ordinary message that shows Markdown: a block, and words for notifications."""
+    """The arguments of an ordinary message in Markdown: blocks, and a text for notifications."""
     fallback = text if len(text) <= FALLBACK_LIMIT else text[:FALLBACK_LIMIT] + "…"
     return {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
 
 
 def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:
-    """What stands under an answer: where it comes from, and the buttons about it.
-
-    An empty post is the message that holds the buttons.
-    """
+    """The blocks below an answer: sources and buttons. An empty `post` means the message that holds the buttons."""
     blocks: list[Block] = [_sources(reply.sources)] if reply.sources else []
     if reply.confirm:
         blocks.append(_confirmation(reply.confirm, conversation))
@@ -150,20 +145,20 @@ def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:
 
 
 def _confirmation(command: str, conversation: str) -> Block:
-    """The button that says the command for whoever presses it."""
+    """The button that confirms a command."""
     value = button_value("", conversation, command=command)
     delete = _button("Delete", CONFIRM_ACTION, value) | {"style": "danger"}
     return {"type": "actions", "elements": [delete]}
 
 
 def stop_button(conversation: str, event: str) -> list[Block]:
-    """Under a message that grows by edits; a native stream has a stop of Slack's own."""
+    """The Stop button of a message that grows by edits; native streams have Slack's own."""
     stop = _button("Stop", STOP_ACTION, button_value("", conversation, event=event))
     return [{"type": "actions", "elements": [stop]}]
 
 
 def button_value(post: str, conversation: str, **more: object) -> str:
-    """What a button says when it is pressed: which answer, and in which conversation."""
+    """The value of a button, as JSON: its answer, its conversation, and more."""
     return msgspec.json.encode({"post": post, "conversation": conversation, **more}).decode()
 
 
@@ -203,16 +198,16 @@ def _rating(post: str, conversation: str) -> Block:
 
 
 def reply_digest(reply: Reply) -> str:
-    """Sixteen hex digits that are equal for equal replies."""
+    """A digest of a reply, 16 hex digits."""
     return hashlib.blake2b(msgspec.json.encode(reply), digest_size=8).hexdigest()
 
 
-def half(text: str) -> str:
-    """An unfinished text as an edited message shows it: without raw signs, and never empty."""
+def preview(text: str) -> str:
+    """An unfinished text for an edited message: without open Markdown, and never empty."""
     tidied = tidy(text)
     return tidied if tidied.strip() else "…"
 
 
 def shown_text(reply: Reply) -> str:
-    """The text of a reply; a picture alone is introduced by what it shows."""
+    """The text of a reply; for images without text, their description."""
     return reply.text if reply.text.strip() else next((i.alt for i in reply.images if i.alt), "Here you are.")

@@ -1,4 +1,4 @@
-"""Slack's mrkdwn, read as plain text and written from Markdown."""
+"""Converts Slack's mrkdwn to plain text, and Markdown to mrkdwn."""
 
 import html
 import re
@@ -7,26 +7,28 @@ from collections.abc import Mapping
 from adapters.shared.markdown import Node, parse
 from adapters.shared.markdown import plain as words
 
-_SIGN = re.compile(r"<([^<>\n]+)>")
+_ENTITY = re.compile(r"<([^<>\n]+)>")
 _USER = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>\n]*)?>")
 
 
 def mentioned(text: str) -> set[str]:
-    """The ids of the people (and bots) whom `text` mentions."""
+    """The ids of the people and bots that `text` mentions."""
     return set(_USER.findall(text))
 
 
 def plain(text: str, bot: str, names: Mapping[str, str]) -> str:
-    """`text` without the bot's mention, other mentions as names, links as Markdown, entities as signs."""
+    """`text` without the bot's mention; other mentions as names, links as Markdown, entities unescaped."""
 
-    def meaning(sign: re.Match[str]) -> str:
-        return _said(sign.group(1), bot, names)
+    def replacement(entity: re.Match[str]) -> str:
+        return _readable(entity.group(1), bot, names)
 
-    return html.unescape(_SIGN.sub(meaning, text)).strip() if "<" in text or "&" in text else text.strip()
+    if "<" not in text and "&" not in text:
+        return text.strip()
+    return html.unescape(_ENTITY.sub(replacement, text)).strip()
 
 
-def _said(sign: str, bot: str, names: Mapping[str, str]) -> str:
-    target, _, label = sign.partition("|")
+def _readable(entity: str, bot: str, names: Mapping[str, str]) -> str:
+    target, _, label = entity.partition("|")
     kind, rest = target[:1], target[1:]
     if kind == "@":
         return "" if rest == bot else f"@{names.get(rest) or label or rest}"
@@ -42,7 +44,7 @@ def _said(sign: str, bot: str, names: Mapping[str, str]) -> str:
     return f"[{label}]({target})"
 
 
-# ------------------------------------------------------------------ as we write it
+# ------------------------------------------------------------------ from Markdown
 
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{1,300}?)(?<=\S)\1")
 _LINK = re.compile(r"\[([^\[\]]*)\]\((https?://[^()\s]*)\)")
@@ -50,12 +52,12 @@ _HEADING = re.compile(r"#{1,6} +")
 
 
 def escaped(text: str) -> str:
-    """`text` where three characters are signs."""
+    """`text` with `&`, `<` and `>` escaped."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def from_markdown(text: str) -> str:
-    """Markdown for the tabs and forms that only know mrkdwn; a table becomes a line for each row."""
+    """Markdown as mrkdwn, for views; a table becomes one line per row."""
     lines = text.split("\n")
     shown: list[str] = []
     at = 0
@@ -76,7 +78,7 @@ def _line(line: str) -> str:
 
 
 def _rows(table: Node) -> list[str]:
-    """A line for each row, that can be read on a narrow screen too: `*Today*: Answers 3 · Pictures 1`."""
+    """One line per row, readable on a narrow screen, too: `*Today*: Answers 3 · Images 1`."""
     rows = [
         [escaped(words(cell.children[0].content)) if cell.children else "" for cell in row.children]
         for row in table.walk()

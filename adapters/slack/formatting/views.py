@@ -1,4 +1,4 @@
-"""What Slack shows beside conversations: forms, and the tab that tells a person about themselves."""
+"""Views of Slack: modals, and the Home tab."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,44 +16,44 @@ ASK_VIEW, ASK_ABOUT_VIEW, COMMENT_VIEW = "ask", "ask_about", "comment"
 CHOOSE_TEMPLATE, CHOOSE_DEPLOYMENT = "choose_template", "choose_deployment"
 FORGET, FORGET_NOW, KEEP = "forget", "forget_now", "keep"
 
-# docs.slack.dev/reference/block-kit: a section, an option, the options of a menu, an input.
+# docs.slack.dev/reference/block-kit: characters of a section and an option, options of a menu.
 SECTION_LIMIT = 3_000
 OPTION_LIMIT = 75
 OPTIONS_LIMIT = 100
-QUOTE_BLOCKS = 14  # as many as the longest message needs
+QUOTE_BLOCKS = 14  # enough for the longest message
 _INPUT, _QUOTE = "words", "quote"
 
 
 def plain_text(text: str) -> Block:
-    """A text object without any signs."""
+    """A plain_text object."""
     return {"type": "plain_text", "text": text}
 
 
-# ------------------------------------------------------------------ forms
+# ------------------------------------------------------------------ modals
 
 
 def ask() -> View:
-    """A form for a long question."""
-    known = _input("Your question", "The answer comes in your own messages with me.")
-    return _form(ASK_VIEW, "Ask Parley", "Ask", {}, [known])
+    """The modal for a long question."""
+    question = _input("Your question", "The answer arrives as a direct message.")
+    return _form(ASK_VIEW, "Ask Parley", "Ask", {}, [question])
 
 
 def ask_about(text: str, known: Mapping[str, str]) -> View:
-    """A form for a question about a message; `known` says where that stands and who wrote it."""
+    """The modal for a question about a message; `known` holds its place and author."""
     pieces = [text[at : at + SECTION_LIMIT] for at in range(0, len(text), SECTION_LIMIT)][:QUOTE_BLOCKS]
-    profile: Block = {"type": "context", "elements": [plain_text(f"{known['author']} wrote:")]}
+    author: Block = {"type": "context", "elements": [plain_text(f"{known['author']} wrote:")]}
     quote: list[Block] = [
         {"type": "section", "block_id": f"{_QUOTE}{number}", "text": plain_text(piece)}
         for number, piece in enumerate(pieces)
     ]
-    question = _input("Your question", "The answer comes in the thread of that message.")
-    return _form(ASK_ABOUT_VIEW, "Ask about this", "Ask", known, [profile, *quote, question])
+    question = _input("Your question", "The answer appears in the message's thread.")
+    return _form(ASK_ABOUT_VIEW, "Ask about this", "Ask", known, [author, *quote, question])
 
 
 def comment(known: Mapping[str, str]) -> View:
-    """A form for what was wrong with an answer."""
-    words = _input("What was wrong with it?", "It is kept with the answer, for those who improve me.")
-    return _form(COMMENT_VIEW, "Thank you", "Send", known, [words | {"optional": True}])
+    """The modal for a comment on a bad answer."""
+    words = _input("What was wrong with it?", "Stored with the answer, to help improve this bot.")
+    return _form(COMMENT_VIEW, "Feedback", "Send", known, [words | {"optional": True}])
 
 
 def _form(kind: str, title: str, send: str, known: Mapping[str, str], blocks: Sequence[Block]) -> View:
@@ -80,47 +80,47 @@ def _input(label: str, hint: str) -> Block:
 
 
 def typed(view: Payload) -> str:
-    """What was typed into a form."""
+    """The text that was typed into a modal."""
     values = part(part(view, "state"), "values")
     return str(part(part(values, _INPUT), _INPUT).get("value") or "").strip()
 
 
 def quoted(view: Payload) -> str:
-    """The message that a form is about, as its blocks hold it."""
+    """The message that a modal quotes."""
     blocks: list[Payload] = view.get("blocks") or []
     quote = [block for block in blocks if str(block.get("block_id", "")).startswith(_QUOTE)]
     return "".join(str(block["text"]["text"]) for block in quote)
 
 
-# ------------------------------------------------------------------ the home tab
+# ------------------------------------------------------------------ Home tab
 
 
 def home(profile: UserProfile, words: str = "", *, asks: bool = False) -> View:
-    """What a person may choose, what they used, and what is remembered of them.
+    """The Home tab: a person's settings, usage, and stored data.
 
-    `words` say what was done or, with `asks`, what would be deleted.
+    `words` report what was done or, with `asks`, what would be deleted.
     """
     blocks: list[Block] = _sections(from_markdown(words)) if words else []
     if asks:
-        delete = _pressed("Delete", FORGET_NOW) | {"style": "danger"}
-        blocks.append({"type": "actions", "elements": [delete, _pressed("Keep it", KEEP)]})
-    blocks.append(_header("Your choices"))
-    usual = f"The usual: {profile.usual}" if profile.usual else ""
-    templates = _menu("How I answer", CHOOSE_TEMPLATE, profile.templates, profile.template, usual)
-    deployments = _menu("Which model answers", CHOOSE_DEPLOYMENT, profile.deployments, profile.deployment)
-    blocks += templates + deployments or [_section("There is nothing to choose here.")]
-    blocks += [_header("Usage"), *_sections(from_markdown(profile.usage) or "You have used nothing yet.")]
-    blocks += [_header("What I remember"), _remembered(profile)]
+        delete = _button("Delete", FORGET_NOW) | {"style": "danger"}
+        blocks.append({"type": "actions", "elements": [delete, _button("Keep it", KEEP)]})
+    blocks.append(_header("Settings"))
+    usual = f"Default: {profile.usual}" if profile.usual else ""
+    templates = _menu("Prompt", CHOOSE_TEMPLATE, profile.templates, profile.template, usual)
+    deployments = _menu("Model", CHOOSE_DEPLOYMENT, profile.deployments, profile.deployment)
+    blocks += templates + deployments or [_section("There are no settings to choose from.")]
+    blocks += [_header("Usage"), *_sections(from_markdown(profile.usage) or "No usage yet.")]
+    blocks += [_header("Your data"), _stored_data(profile)]
     return {"type": "home", "blocks": blocks}
 
 
 def notice(words: str) -> View:
-    """A home tab that can't show more than words."""
+    """A Home tab that only shows a text."""
     return {"type": "home", "blocks": [_section(escaped(words))]}
 
 
 def chosen(action: Payload) -> str:
-    """The name that was chosen from a menu; empty takes the choice back."""
+    """The name that was chosen from a menu; empty for Automatic."""
     return str(part(action, "selected_option")["value"]).removeprefix("=")
 
 
@@ -139,13 +139,15 @@ def _sections(text: str) -> list[Block]:
 def _menu(
     label: str, action: str, choices: Sequence[tuple[str, str]], chosen: str, usual: str = ""
 ) -> list[Block]:
-    """A sign stands before each name, since no value may be empty; the first entry takes the choice back."""
+    """A menu whose first option is Automatic. Values begin with `=`, because Slack allows no empty ones."""
     if not choices:
         return []
     options = [_option("Automatic", usual) | {"value": "="}]
     options += [_option(name, description) for name, description in choices[: OPTIONS_LIMIT - 1]]
     menu: Block = {"type": "static_select", "action_id": action, "options": options}
-    menu["initial_option"] = next((one for one in options if one["value"] == f"={chosen}"), options[0])
+    menu["initial_option"] = next(
+        (option for option in options if option["value"] == f"={chosen}"), options[0]
+    )
     return [_section(f"*{label}*") | {"accessory": menu}]
 
 
@@ -158,12 +160,12 @@ def _short(text: str) -> str:
     return text if len(text) <= OPTION_LIMIT else text[: OPTION_LIMIT - 1] + "…"
 
 
-def _remembered(profile: UserProfile) -> Block:
+def _stored_data(profile: UserProfile) -> Block:
     answers = f"{profile.answers} answer{'' if profile.answers == 1 else 's'}"
-    talks = f"{profile.conversations} conversation{'' if profile.conversations == 1 else 's'}"
-    button = _pressed("Delete everything about me…", FORGET)
-    return _section(f"{answers} in {talks}.") | {"accessory": button}
+    conversations = f"{profile.conversations} conversation{'' if profile.conversations == 1 else 's'}"
+    button = _button("Delete my data…", FORGET)
+    return _section(f"{answers} in {conversations}.") | {"accessory": button}
 
 
-def _pressed(words: str, action: str) -> Block:
+def _button(words: str, action: str) -> Block:
     return {"type": "button", "text": plain_text(words), "action_id": action}

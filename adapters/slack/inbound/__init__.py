@@ -1,1 +1,1 @@
-"""What comes in from Slack: verified, stored, acknowledged; and what was said before."""
+"""Incoming requests from Slack are verified, stored, then acknowledged; thread history is read."""

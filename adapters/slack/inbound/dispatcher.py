@@ -1,4 +1,4 @@
-"""What happens to a verified payload: it becomes an event, is written down, and only then acknowledged."""
+"""Dispatches verified payloads: each becomes an event, is stored, and only then acknowledged."""
 
 import logging
 
@@ -21,42 +21,44 @@ from bot.domain.events import Event, FeedbackGiven, MessageReceived, StopRequest
 
 log = logging.getLogger(__name__)
 
-WORKING = "One moment, I am on it."
-NOT_YOURS = "Only the person who asked, and those who run this bot, may stop this answer."
-BUSY = "I still have several of your messages waiting here. Please try again in a moment."
+WORKING = "Working on it…"
+NOT_YOURS = "Only the person who asked, or an administrator of this bot, can stop this answer."
+BUSY = "Several of your messages are still waiting for an answer here. Please try again in a moment."
 
 
 class Dispatcher:
-    """Receives payloads for one engine."""
+    """Turns payloads into stored events."""
 
-    def __init__(self, accept: Accept, workspaces: Workspaces, surfaces: HomeAndModals, later: Later) -> None:
+    def __init__(
+        self, accept: Accept, workspaces: Workspaces, home_and_modals: HomeAndModals, later: Later
+    ) -> None:
         self._accept, self._workspaces = accept, workspaces
-        self._surfaces, self._later = surfaces, later
+        self._home_and_modals, self._later = home_and_modals, later
 
     async def receive(self, payload: Payload) -> str:
-        """Returns what Slack is told at once: nothing, or words for whoever typed a command.
+        """Return the body of the immediate response: empty, or a message for whoever typed a command.
 
-        Raises StateUnavailable, upon which Slack delivers again.
+        Raises StateUnavailable; Slack then delivers again.
         """
         place = origin(payload)
         if part(payload, "event").get("type") in REMOVALS:
-            return await self._removed(payload, place)
+            return await self._removed(payload)
         try:
             workspace = await self._workspaces.of(*place)
             team = place.team or (await workspace.bot()).team
             return await self._received(payload, workspace, Origin(team, place.enterprise))
         except NotInstalled as error:
-            log.warning("a payload of nobody's was left unread: %s", error)
+            log.warning("Ignored a payload for a workspace without an installation: %s", error)
             return ""
         except ConfigError as error:
-            log.error("an event was handed back to Slack: %s", error)
+            log.error("An event was not accepted; Slack will deliver it again: %s", error)
             raise StateUnavailable(str(error)) from error
         except PlatformUnavailable as error:
-            # Without our own id nothing can be told apart; Slack is asked to deliver again.
-            raise StateUnavailable(f"Slack does not say who we are: {error}") from error
+            # Without the bot's own id, its messages can't be told from those of people.
+            raise StateUnavailable(f"The bot's identity could not be read from Slack: {error}") from error
         except (LookupError, TypeError, ValueError, AttributeError, Malformed) as error:
             kind = payload.get("type")
-            log.warning("a payload of type %r was not understood (%s)", kind, type(error).__name__)
+            log.warning("Ignored an invalid payload of type %r (%s)", kind, type(error).__name__)
             return ""
 
     async def _received(self, payload: Payload, workspace: Workspace, place: Origin) -> str:
@@ -67,76 +69,76 @@ class Dispatcher:
         names = await workspace.names(who) if (who := people(payload) - bot.ids) else {}
         event = parse(payload, bot, names)
         if event is None:
-            await self._surfaces.receive(payload, workspace, place.team)
+            await self._home_and_modals.receive(payload, workspace, place.team)
             return ""
-        receipt = await self._accept(_within(event, place))
+        receipt = await self._accept(_with_origin(event, place))
         if receipt == "accepted" and isinstance(event, MessageReceived | FeedbackGiven):
-            self._surfaces.heard(event, payload, workspace)
+            self._home_and_modals.event_stored(event, payload, workspace)
         if "command" in payload:
-            return _told(WORKING if receipt == "accepted" else BUSY if receipt == "busy" else "")
+            return _ephemeral_response(
+                WORKING if receipt == "accepted" else BUSY if receipt == "busy" else ""
+            )
         if receipt == "busy":
-            self._later(self._say(BUSY, event, workspace))
+            self._later(self._notify(BUSY, event, workspace))
         if (
             receipt == "ignored"
             and isinstance(event, StopRequested)
             and payload.get("type") == "block_actions"
         ):
-            self._later(self._say(NOT_YOURS, event, workspace))
+            self._later(self._notify(NOT_YOURS, event, workspace))
         return ""
 
     async def _accept_posted(
         self, received: MessageReceived, payload: Payload, workspace: Workspace, place: Origin
     ) -> str:
-        """A question that will not be answered does not stay visible."""
+        """Store a question that was posted for its asker; delete the post if it can't be answered."""
         try:
-            receipt = await self._accept(_within(received, place))
+            receipt = await self._accept(_with_origin(received, place))
         except StateUnavailable:
-            self._later(posted_questions.take_back(workspace, received))
+            self._later(posted_questions.retract(workspace, received))
             raise
         if receipt != "busy":
             return ""
-        self._later(posted_questions.take_back(workspace, received))
+        self._later(posted_questions.retract(workspace, received))
         if "command" not in payload:
-            self._later(self._say(BUSY, received, workspace))
-        return _told(BUSY) if "command" in payload else ""
+            self._later(self._notify(BUSY, received, workspace))
+        return _ephemeral_response(BUSY) if "command" in payload else ""
 
     async def _posted(self, payload: Payload, workspace: Workspace, team: str) -> MessageReceived | None:
-        """A question by `/ask`, or from a form, is shown where it was asked, if we may do that."""
+        """Post a question from `/ask` or a form in its channel; None if there is none, or posting is not allowed."""
         if payload.get("command") == "/ask":
             user = User(id=payload["user_id"], tenant=team, name=str(payload.get("user_name") or ""))
             text = plain(str(payload.get("text") or ""), "", await workspace.names(people(payload)))
             if not text or text.startswith("/"):
                 return None
-            return await posted_questions.in_channel(workspace, payload["channel_id"], user, text)
+            return await posted_questions.post(workspace, payload["channel_id"], user, text)
         view, person = part(payload, "view"), part(payload, "user")
         if payload.get("type") == "view_submission" and view.get("callback_id") == views.ASK_VIEW:
             user = User(id=str(person["id"]), tenant=team, name=str(person.get("name") or ""))
             opened = await workspace.api.call("conversations.open", {"users": user.id})
-            received = await posted_questions.in_channel(
-                workspace, str(opened["channel"]["id"]), user, typed(view)
-            )
+            received = await posted_questions.post(workspace, str(opened["channel"]["id"]), user, typed(view))
             if received is None:
-                raise StateUnavailable("a question from a form could not be shown, so it is not taken")
+                raise StateUnavailable("the question from a form could not be posted")
             return received
         return None
 
-    async def _removed(self, payload: Payload, place: Origin) -> str:
-        """The app was taken away. That is written down before the token goes, or Slack tells it again."""
+    async def _removed(self, payload: Payload) -> str:
+        """The app was uninstalled. The event is stored before the token is deleted, else Slack delivers again."""
         try:
-            for one in removed(payload, place):
-                told = uninstalled(payload, one)
-                if await self._accept(told) == "busy":
-                    raise StateUnavailable("too much waits in this workspace to write down that it is gone")
-                await self._workspaces.forget(one, told.at)
+            for place in removed(payload, origin(payload)):
+                event = uninstalled(payload, place)
+                if await self._accept(event) == "busy":
+                    raise StateUnavailable("too many events are waiting in this workspace")
+                await self._workspaces.forget(place, event.at)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            log.warning("that the app was taken away was not understood (%s)", type(error).__name__)
+            log.warning("Ignored an invalid uninstall event (%s)", type(error).__name__)
         return ""
 
-    async def _say(self, words: str, event: Event, workspace: Workspace) -> None:
-        """Tell whoever did this, alone."""
+    async def _notify(self, words: str, event: Event, workspace: Workspace) -> None:
+        """Send an ephemeral message to the author of an event that was meant for the bot."""
         data = event.address.data
-        heard = event.addressed if isinstance(event, MessageReceived) else isinstance(event, StopRequested)
-        if not (heard and data.get("user")):
+        for_us = event.addressed if isinstance(event, MessageReceived) else isinstance(event, StopRequested)
+        if not (for_us and data.get("user")):
             return
         asked_here = data.get("question") == data.get("thread")
         thread = {} if asked_here else {"thread_ts": data["thread"]}
@@ -144,24 +146,25 @@ class Dispatcher:
         try:
             await workspace.api.call("chat.postEphemeral", args | thread)
         except PlatformUnavailable as error:
-            log.info("somebody could not be told why nothing happens: %s", error)
+            log.info("Could not send an ephemeral message: %s", error)
 
 
-def _told(words: str) -> str:
-    """What whoever typed a command reads at once."""
+def _ephemeral_response(words: str) -> str:
+    """The body of an ephemeral response to a command."""
     if not words:
         return ""
     return msgspec.json.encode({"response_type": "ephemeral", "text": words}).decode()
 
 
-def _within(event: Event, place: Origin) -> Event:
-    """What a worker needs to find the token by: for an address, and for the files that came with it."""
+def _with_origin(event: Event, place: Origin) -> Event:
+    """Add what a worker needs to find the token: to the address, and to the attachments."""
     if place.enterprise:
         data = event.address.data | {"enterprise": place.enterprise}
         event = replace(event, address=replace(event.address, data=data))
     if isinstance(event, MessageReceived) and event.attachments:
-        mark = {"team": place.team, "enterprise": place.enterprise}
+        origin_data = {"team": place.team, "enterprise": place.enterprise}
         event = replace(
-            event, attachments=tuple(replace(one, data=one.data | mark) for one in event.attachments)
+            event,
+            attachments=tuple(replace(file, data=file.data | origin_data) for file in event.attachments),
         )
     return event

@@ -1,4 +1,4 @@
-"""What people open beside conversations: tabs, forms, and the older assistant threads."""
+"""What people open outside of conversations: the Home tab, modals, and the older assistant threads."""
 
 import logging
 from collections import OrderedDict
@@ -17,21 +17,21 @@ from bot.domain.events import FeedbackGiven, MessageReceived, User
 
 log = logging.getLogger(__name__)
 
-HOME_AWAY = "I can't look this up now. Please open this tab again in a moment."
-HOME_EMPTY = "Write to me in the Messages tab, or mention me in a channel."
+HOME_AWAY = "I can't load this right now. Please reopen this tab in a moment."
+HOME_EMPTY = "Send me a message in the Messages tab, or mention me in a channel."
 TITLE_LIMIT = 80
 THREADS_KEPT = 1_000
 
 
 class HomeAndModals:
-    """Shows what leads to no event. Nothing here waits for Slack; what Slack refuses is logged."""
+    """Shows views for payloads that are not events. Calls run in the background; failures are logged."""
 
     def __init__(self, self_service: SelfService | None, later: Later) -> None:
         self._self_service, self._later = self_service, later
         self._untitled: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def receive(self, payload: Payload, workspace: Workspace, team: str) -> None:
-        """Raises StateUnavailable where a choice could not be written down."""
+        """Raises StateUnavailable if a choice could not be stored."""
         match payload.get("type"):
             case "event_callback":
                 self._opened(part(payload, "event"), workspace, team)
@@ -47,18 +47,18 @@ class HomeAndModals:
                 pass
 
     def open(self, workspace: Workspace, payload: Payload, view: View) -> None:
-        """Show a form to whoever did this; Slack takes it for three seconds."""
+        """Open a modal for the sender of the payload. Its trigger_id expires after three seconds."""
         trigger = payload.get("trigger_id")
         if trigger is None:
-            log.warning(
-                "a form can't be opened: the payload of type %r has no trigger_id", payload.get("type")
-            )
+            log.warning("Can't open a modal: the payload of type %r has no trigger_id", payload.get("type"))
             return
         args = {"trigger_id": trigger, "view": view}
         self._later(self._call(workspace, "views.open", args))
 
-    def heard(self, event: MessageReceived | FeedbackGiven, payload: Payload, workspace: Workspace) -> None:
-        """What is shown because of an event that was written down."""
+    def event_stored(
+        self, event: MessageReceived | FeedbackGiven, payload: Payload, workspace: Workspace
+    ) -> None:
+        """Show what follows a stored event: the comment form, or the title of an assistant thread."""
         data = event.address.data
         if isinstance(event, FeedbackGiven):
             actions: list[Payload] = payload.get("actions") or [{}]
@@ -78,7 +78,7 @@ class HomeAndModals:
         prompts = [dict(prompt) for prompt in SUGGESTED_PROMPTS]
         match event.get("type"), event.get("tab"):
             case "app_home_opened", "messages":
-                # With a thread_ts the prompts of an agent's messages tab would not appear.
+                # With a thread_ts, the prompts don't appear in an agent's messages tab.
                 args = {"channel_id": event["channel"], "prompts": prompts}
                 self._later(self._call(workspace, "assistant.threads.setSuggestedPrompts", args))
             case "app_home_opened", "home":
@@ -104,7 +104,7 @@ class HomeAndModals:
                 else views.home(await self._self_service.profile(user, ""), words, asks=asks)
             )
         except StateUnavailable as error:
-            log.warning("A home tab can't be filled: %s", error)
+            log.warning("Could not load a Home tab: %s", error)
             view = views.notice(HOME_AWAY)
         await self._call(workspace, "views.publish", {"user_id": user.id, "view": view})
 
@@ -138,11 +138,11 @@ class HomeAndModals:
     # -------------------------------------------------------------- forms
 
     async def _ask_about(self, payload: Payload, workspace: Workspace, team: str) -> None:
-        """The form for a question about a message."""
+        """Open the form for a question about a message."""
         message, channel = part(payload, "message"), part(payload, "channel").get("id")
         ts = message.get("ts")
         if ts is None or channel is None:
-            log.warning("a question about a message can't be asked: Slack did not say where the message is")
+            log.warning("Can't ask about a message: the payload has no channel or timestamp")
             return
         text, author = str(message.get("text") or ""), str(message.get("user") or "")
         names = await workspace.names({author, *mentioned(text)} - {""})
@@ -162,4 +162,4 @@ class HomeAndModals:
         try:
             await workspace.api.call(method, args)
         except PlatformUnavailable as error:
-            log.info("something that was asked for beside a conversation is not shown: %s", error)
+            log.info("Could not show a view or title: %s", error)

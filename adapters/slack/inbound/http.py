@@ -1,4 +1,4 @@
-"""Slack's requests as they come in: the sender is verified, the event written down, then Slack is thanked."""
+"""The HTTP endpoint for Slack: requests are verified, stored, then acknowledged."""
 
 import hashlib
 import hmac
@@ -26,11 +26,11 @@ BODY_LIMIT_BYTES = 1024 * 1024
 CLOCK_SKEW_S = 300
 
 Receive = Callable[[Payload], Awaitable[str]]
-"""Writes an event down and returns what to say at once, JSON or nothing. Raises StateUnavailable."""
+"""Stores an event and returns the response body, JSON or empty. Raises StateUnavailable."""
 
 
 class StoreBeforeAck(AsyncMiddleware):
-    """Stands before everything else of Bolt, which would thank Slack for an event before a listener ran."""
+    """Runs before Bolt's own middleware, which would acknowledge an event before it is stored."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
@@ -38,24 +38,24 @@ class StoreBeforeAck(AsyncMiddleware):
     async def async_process(
         self, *, req: AsyncBoltRequest, resp: BoltResponse, next: Callable[[], Awaitable[BoltResponse]]
     ) -> BoltResponse | None:
-        """Only the handshake of a new address is Bolt's to answer."""
+        """Answer everything except the verification of a new request URL, which is left to Bolt."""
         if req.body.get("type") == "url_verification":
             return await next()
         try:
             return BoltResponse(status=200, body=await self._receive(req.body))
         except StateUnavailable as error:
-            log.warning("an event was handed back to Slack: %s", error)
+            log.warning("An event was not stored; Slack will deliver it again: %s", error)
             return BoltResponse(status=503, body="")
 
 
 def bolt_app(token: SecretStr | None, receive: Receive) -> AsyncApp:
-    """Slack's framework for both ways of delivery. The signature of what it is given has been checked.
+    """The Bolt app behind HTTP and Socket Mode. Signatures are verified before it.
 
-    Bolt never calls Slack here, so it needs no true token.
+    Bolt never calls Slack here, so it needs no valid token.
     """
     return AsyncApp(
         token=token.get_secret_value() if token else "none",
-        before_authorize=cast("Any", StoreBeforeAck(receive)),  # typed narrower than what Bolt takes
+        before_authorize=cast("Any", StoreBeforeAck(receive)),  # Bolt's annotation is too narrow
         request_verification_enabled=False,
         ssl_check_enabled=False,
         ignoring_self_events_enabled=False,
@@ -72,20 +72,20 @@ class EventRoute:
         self._secret = signing_secret.get_secret_value().encode()
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Verify, read, dispatch: 401, 413, 400, or what Bolt says, but never 404."""
+        """Verify, read, dispatch. Status 401, 413, 400, or that of Bolt, but never 404."""
         try:
             body = await read_body(request, BODY_LIMIT_BYTES)
             verify(request.headers, body, self._secret, time.time())
             bolt_request = AsyncBoltRequest(mode="socket_mode", body=payload_of(body, request.content_type))
         except Unauthentic as error:
-            log.warning("a request to %s was refused: %s", PATH, error)
+            log.warning("Rejected a request to %s: %s", PATH, error)
             return web.Response(status=401)
         except TooLarge as error:
-            log.warning("a request to %s was refused: its body is %s", PATH, error)
+            log.warning("Rejected a request to %s: its body is %s", PATH, error)
             return web.Response(status=413)
         except Malformed as error:
-            log.warning("a request to %s could not be read: %s", PATH, error)
-            return web.Response(status=400, text="This request can't be read.")
+            log.warning("Rejected a malformed request to %s: %s", PATH, error)
+            return web.Response(status=400, text="Malformed request.")
         answer = await self._app.async_dispatch(bolt_request)
         status = 200 if answer.status == 404 else answer.status
         mime = "application/json" if answer.body.startswith("{") else "text/plain"
@@ -100,19 +100,19 @@ def verify(headers: Any, body: bytes, secret: bytes, now_s: float) -> None:
     timestamp = str(headers.get("X-Slack-Request-Timestamp", ""))
     signature = str(headers.get("X-Slack-Signature", ""))
     if not (timestamp.isascii() and timestamp.isdigit()) or len(timestamp) > 15:
-        raise Unauthentic("its timestamp is missing or not a number")
+        raise Unauthentic("the timestamp is missing or not a number")
     if abs(now_s - int(timestamp)) > CLOCK_SKEW_S:
-        raise Unauthentic("its timestamp is more than five minutes off")
+        raise Unauthentic("the timestamp is more than five minutes off")
     base = b"v0:" + timestamp.encode() + b":" + body
     expected = b"v0=" + hmac.new(secret, base, hashlib.sha256).hexdigest().encode()
     if not hmac.compare_digest(expected, signature.encode("utf-8", "surrogateescape")):
-        raise Unauthentic("its signature is missing or wrong")
+        raise Unauthentic("the signature is missing or wrong")
 
 
 def payload_of(body: bytes, content_type: str) -> Payload:
-    """The payload of an event, a command or a pressed button, without unusable fields. Raises Malformed.
+    """The payload of an event, command or interaction, without unusable fields. Raises Malformed.
 
-    Bolt's own reader loses every command that has the word "payload" in its text.
+    Bolt's own parser drops every command that has the word "payload" in its text.
     """
     if content_type == "application/json" or body.lstrip().startswith(b"{"):
         return tidy(parse_object(body))

@@ -1,4 +1,4 @@
-"""Socket Mode: the same events over a connection that we open, for bots without a public address."""
+"""Socket Mode: the same events over an outgoing connection, for bots without a public URL."""
 
 import asyncio
 import logging
@@ -16,30 +16,30 @@ from adapters.slack.events.lenient import tidy
 
 log = logging.getLogger(__name__)
 
-PING_INTERVAL_S = 10.0  # also the pause before the SDK tries a failed connection again, for ever
+PING_INTERVAL_S = 10.0  # the SDK also waits this long between attempts to reconnect, which never end
 
 
 class _Handler(AsyncSocketModeHandler):
-    """Hands Bolt only what it can read."""
+    """Removes from payloads what Bolt can't read."""
 
     async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:
         try:
             payload: Any = vars(req)["payload"]
             req.payload = tidy(without_surrogates(payload))
         except (AttributeError, RecursionError):
-            log.warning("an envelope of Socket Mode of type %r has no payload that can be read", req.type)
+            log.warning("Ignored a Socket Mode envelope of type %r without a valid payload", req.type)
             req.payload = {}
         await super().handle(client, req)
 
 
 async def listen(app: AsyncApp, app_token: SecretStr, api_url: str) -> None:
-    """Receive until cancelled. An event is acknowledged by Bolt only when it was answered with 200."""
+    """Receive until cancelled. Bolt acknowledges an event only if it was answered with status 200."""
     token = app_token.get_secret_value()
     client = AsyncWebClient(token=token, base_url=api_url)
     handler = _Handler(app, token, web_client=client, ping_interval=PING_INTERVAL_S)
     try:
         await handler.connect_async()
-        log.info("Slack's Socket Mode is connected")
+        log.info("Connected to Slack by Socket Mode")
         await asyncio.Event().wait()
     finally:
         await handler.close_async()

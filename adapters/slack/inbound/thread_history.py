@@ -1,4 +1,4 @@
-"""What was said in a thread before the bot was called into it, and in a channel around a question."""
+"""Reads what others wrote in a thread before a question, or in the channel around it."""
 
 import logging
 from collections import deque
@@ -16,15 +16,15 @@ from bot.domain.events import QuotedMessage
 log = logging.getLogger(__name__)
 
 MESSAGES = 50
-PAGES = 5  # threads are read from their start; beyond a thousand messages the newest are not looked for
+PAGES = 5  # threads are read from their start, so in longer ones (1,000 messages) the newest are missed
 PAGE = 200
 PATIENCE_S = 10.0
 NAMES_PATIENCE_S = 3.0
-NO_MEMBER = "I am not a member of this channel, so I can't read what was said here. Invite me with /invite."
-SPOKEN = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
+NO_MEMBER = "I'm not a member of this channel, so I can't read its messages. Invite me with /invite."
+TEXT_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
 
 
-async def quotes(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
+async def thread_messages(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
     """The newest messages of others before the question, oldest first. Raises PlatformUnavailable."""
     ours = await workspace.our_ids()
     kept: deque[dict[str, Any]] = deque(maxlen=MESSAGES)
@@ -34,8 +34,8 @@ async def quotes(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedM
     return await _quoted(workspace, kept, ours)
 
 
-async def around(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
-    """What others said lately in the channel of a question. Raises PlatformUnavailable, Refused in words."""
+async def channel_messages(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
+    """The newest messages of others in the channel before a question. Raises PlatformUnavailable, NotAllowed."""
     ours = await workspace.our_ids()
     args = {"channel": data["channel"], "limit": MESSAGES}
     args |= {"latest": data["question"]} if "question" in data else {}
@@ -46,7 +46,9 @@ async def around(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedM
             raise
         raise NotAllowed(NO_MEMBER) from error
     received: list[dict[str, Any]] = page.get("messages", [])
-    others = [one for one in reversed(received) if not ours & {one.get("user"), one.get("bot_id")}]
+    others = [
+        message for message in reversed(received) if not ours & {message.get("user"), message.get("bot_id")}
+    ]
     return await _quoted(workspace, others, ours)
 
 
@@ -69,14 +71,14 @@ async def _quoted(
 
 
 async def _messages(workspace: Workspace, data: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:
-    """Every message of the thread, page by page, until the question."""
+    """The messages of the thread up to the question, page by page."""
     args = {"channel": data["channel"], "ts": data["thread"], "latest": data["question"], "limit": PAGE}
     for number in range(PAGES):
         try:
             page = await workspace.api.call("conversations.replies", args, patience_s=PATIENCE_S)
         except SlackRateLimited as error:
-            # Apps that are distributed but not reviewed read once a minute.
-            log.warning("A thread is read no further: %s", error)
+            # Apps that are distributed but not in the Marketplace may read once a minute.
+            log.warning("Stopped reading a thread: %s", error)
             return
         for message in page.get("messages", []):
             if number == 0 or message["ts"] != data["thread"]:  # each page begins with the root
@@ -94,7 +96,7 @@ def _author(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
 
 def _text(message: Mapping[str, Any], bot: str, names: Mapping[str, str]) -> str:
-    if message.get("subtype") not in SPOKEN:
+    if message.get("subtype") not in TEXT_SUBTYPES:
         return ""
     text = plain(str(message.get("text") or ""), bot, names)
     files = ", ".join(str(file.get("name") or "a file") for file in message.get("files") or ())

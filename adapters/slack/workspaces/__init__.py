@@ -1,1 +1,1 @@
-"""The workspaces that installed the app, with their tokens."""
+"""The workspaces that installed the app, and their tokens."""

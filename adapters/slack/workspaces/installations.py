@@ -1,4 +1,4 @@
-"""The workspaces and organisations that have installed the app, with their tokens, kept in the secret store."""
+"""The tokens of the workspaces and organisations that have installed the app, in the secret store."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from bot.domain.errors import ConfigError, PlatformUnavailable
 
 log = logging.getLogger(__name__)
 
-# Rotated tokens live twelve hours (docs.slack.dev/authentication/using-token-rotation).
+# Rotated tokens are valid for twelve hours (docs.slack.dev/authentication/using-token-rotation).
 REFRESH_BEFORE_S = 2 * 3600
 REFRESH_PATIENCE_S = 10.0
 REFRESH_PAUSE_S = 0.25
@@ -23,14 +23,13 @@ PREFIX = "slack:installation:"
 
 
 class NotInstalled(ConfigError):
-    """The app has no token for this workspace, or no longer."""
+    """The app is not installed in this workspace."""
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One installation: of a workspace (`team`), or of a whole organisation (`team` is empty).
+    """An installation in a workspace (`team`), or in a whole organisation (`team` is empty).
 
-    Times are in seconds since 1970; `expires_at_s` is 0 when the token never expires, `installed_at_s` where
-    it was not noted.
+    Times are in seconds since 1970; `expires_at_s` is 0 if the token never expires, `installed_at_s` if unknown.
     """
 
     team: str
@@ -44,12 +43,12 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     @property
     def name(self) -> str:
-        """Under which the secret store keeps it."""
+        """Its name in the secret store."""
         return name_of(self.team, self.enterprise)
 
 
 def name_of(team: str, enterprise: str) -> str:
-    """A workspace by its id alone; an organisation by its own."""
+    """The name of an installation in the secret store."""
     return PREFIX + (team or enterprise)
 
 
@@ -64,12 +63,12 @@ class Installations:
         self._refreshing = asyncio.Lock()
 
     async def exchange(self, **grant: str) -> dict[str, Any]:
-        """Tokens for a code or for a refresh token (docs.slack.dev/reference/methods/oauth.v2.access)."""
+        """Exchange a code or refresh token (docs.slack.dev/reference/methods/oauth.v2.access)."""
         who = {"client_id": self.client_id, "client_secret": self._client_secret.get_secret_value()}
         return await self._api.call("oauth.v2.access", who | grant)
 
     async def add(self, granted: dict[str, Any]) -> Installation:
-        """Keep what a person has granted; an earlier installation of the same place is replaced."""
+        """Store an installation; it replaces an earlier one of the same workspace or organisation."""
         whole = granted.get("is_enterprise_install") is True
         token = SecretStr(str(granted["access_token"]))
         who = await WebApi(self._api.session, token, self._api.api_url).call("auth.test", {}, patience_s=5.0)
@@ -86,13 +85,13 @@ class Installations:
         return installation
 
     async def find(self, team: str, enterprise: str) -> Installation:
-        """What serves a workspace: its own installation, else its organisation's. Raises NotInstalled."""
+        """The installation of a workspace, or else of its organisation. Raises NotInstalled."""
         for place in ((team, ""), ("", enterprise)):
             if any(place) and (found := await self._get(name_of(*place))) is not None:
                 return await self._fresh(found)
         raise NotInstalled(
-            f"Parley is not installed in the Slack workspace {team or enterprise}, or no longer. "
-            "Whoever may install apps there opens /slack/install."
+            f"Parley is not installed in the Slack workspace {team or enterprise}. "
+            "Ask somebody who may install apps there to open /slack/install."
         )
 
     async def names(self) -> list[str]:
@@ -100,20 +99,20 @@ class Installations:
         return [name.removeprefix(PREFIX) for name in await self._secrets.names(PREFIX)]
 
     async def remove(self, team: str, enterprise: str, at_s: float) -> None:
-        """Forget the tokens of a workspace; with no workspace named, those of an organisation.
+        """Delete the token of a workspace or, without `team`, of an organisation.
 
-        Slack tells of a removal until it is thanked; an installation that came after it stays.
+        An installation that is newer than `at_s` stays, because Slack may deliver the removal late.
         """
         kept = await self._get(name_of(team, enterprise))
         if kept is not None and kept.installed_at_s > at_s:
             return
         await self._secrets.delete(name_of(team, enterprise))
-        log.info("Slack took back the installation of %s", team or enterprise)
+        log.info("The app was uninstalled from %s", team or enterprise)
 
     # -------------------------------------------------------------- rotation
 
     async def _fresh(self, installation: Installation) -> Installation:
-        """A token that is good for a while yet; of all processes one renews it, for it can be done once."""
+        """An installation with a valid token. One process renews it, because a refresh token can be used once."""
         if not _is_due(installation):
             return installation
         async with self._refreshing:
@@ -125,17 +124,17 @@ class Installations:
                 if self._limiter is None or not await self._limiter.take(f"refresh:{latest.name}", 1):
                     return await self._renew(latest)
                 if latest.expires_at_s > time.time():
-                    return latest  # another process is at it, and this one is good until then
+                    return latest  # another process is renewing it, and it is still valid
                 await asyncio.sleep(REFRESH_PAUSE_S)
-        raise PlatformUnavailable("Slack's token is being renewed", retry_after_s=5.0)
+        raise PlatformUnavailable("The Slack token is being renewed by another process", retry_after_s=5.0)
 
     async def _renew(self, old: Installation) -> Installation:
         try:
             granted = await self.exchange(grant_type="refresh_token", refresh_token=old.refresh_token)
         except SlackRejected as error:
             raise NotInstalled(
-                f"Slack does not renew the token of {old.team or old.enterprise} ({error.code}). "
-                "Whoever may install apps there opens /slack/install."
+                f"Slack did not renew the token of {old.team or old.enterprise} ({error.code}). "
+                "Ask somebody who may install apps there to open /slack/install."
             ) from error
         except PlatformUnavailable:
             if old.expires_at_s > time.time():
@@ -159,7 +158,7 @@ def _is_due(installation: Installation) -> bool:
 
 
 def _rotation(granted: dict[str, Any]) -> dict[str, Any]:
-    """What rotation adds to a token, where it is switched on."""
+    """The fields of token rotation; empty if it is off."""
     if not granted.get("refresh_token"):
         return {}
     expires_at_s = time.time() + float(granted.get("expires_in", 0))

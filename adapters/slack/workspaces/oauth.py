@@ -1,4 +1,4 @@
-"""The pages by which a workspace or an organisation installs the app."""
+"""The pages that install the app in a workspace or an organisation."""
 
 import html
 import logging
@@ -25,7 +25,7 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Parley in 
 
 
 class InstallPages:
-    """One use of one address for each attempt: its state is known to the secret store and to the same browser."""
+    """The install page and the redirect URL. Each attempt has a one-time state, bound to the browser by a cookie."""
 
     def __init__(self, installations: Installations, secrets: Secrets, api_url: str) -> None:
         self._installations, self._secrets = installations, secrets
@@ -37,14 +37,14 @@ class InstallPages:
         try:
             await self._secrets.put(_name(state), b"1", STATE_LIFE_S)
         except (ConfigError, StateUnavailable) as error:
-            log.warning("Nobody can install the app now: %s", error)
-            return _page(503, "Not now", "Something that I depend on is away. Please try again in a moment.")
-        asked = {
+            log.warning("Can't start an installation: %s", error)
+            return _page(503, "Temporarily unavailable", "Please try again in a moment.")
+        query = {
             "client_id": self._installations.client_id,
             "scope": ",".join(sorted(SCOPES)),
             "state": state,
         }
-        response = web.Response(status=302, headers={"Location": f"{self._authorize}?{urlencode(asked)}"})
+        response = web.Response(status=302, headers={"Location": f"{self._authorize}?{urlencode(query)}"})
         response.set_cookie(
             COOKIE,
             state,
@@ -57,26 +57,26 @@ class InstallPages:
         return response
 
     async def redirect(self, request: web.Request) -> web.StreamResponse:
-        """Slack sends the browser back with a code, which is exchanged for a token."""
+        """Exchange the code with which Slack sends the browser back."""
         state, code = request.query.get("state", ""), request.query.get("code", "")
         ours = request.cookies.get(COOKIE, "")
         try:
             known = bool(state) and secrets.compare_digest(
-                *(one.encode(errors="replace") for one in (state, ours))
+                *(value.encode(errors="replace") for value in (state, ours))
             )
             if not known or await self._secrets.take(_name(state)) is None:
-                return _page(400, "That took too long", f"Please begin again at {INSTALL_PATH}.")
+                return _page(400, "Link expired", f"Please start again at {INSTALL_PATH}.")
             if not code:
-                return _page(200, "Not installed", "You did not agree, so nothing was changed.")
+                return _page(200, "Not installed", "You declined the installation. Nothing was changed.")
             installed = await self._installations.add(await self._installations.exchange(code=code))
         except SlackRejected as error:
             log.warning("The app could not be installed: %s", error)
-            return _page(400, "Not installed", f"Slack refused ({error.code}). Please begin again.")
+            return _page(400, "Not installed", f"Slack rejected it ({error.code}). Please try again.")
         except (ConfigError, PlatformUnavailable, StateUnavailable) as error:
             log.warning("The app could not be installed: %s", error)
-            return _page(503, "Not now", "Something that I depend on is away. Please try again in a moment.")
+            return _page(503, "Temporarily unavailable", "Please try again in a moment.")
         log.info("The app was installed in %s", installed.team or installed.enterprise)
-        return _page(200, "Parley is installed", "Write to it in Slack, or mention it in a channel.")
+        return _page(200, "Parley is installed", "Send it a message in Slack, or mention it in a channel.")
 
 
 def _name(state: str) -> str:

@@ -1,4 +1,4 @@
-"""The workspaces that we serve: by which token we speak there, who we are, and how people are called."""
+"""The workspaces that are served: token, the bot's ids, names of people."""
 
 import asyncio
 import hashlib
@@ -19,17 +19,17 @@ from bot.domain.adapter import Limiter
 from bot.domain.errors import LeaseLost, PlatformUnavailable
 
 NAMES_KEPT = 10_000
-NAMELESS_S = 600.0  # a person whose name Slack did not tell is not asked for again for so long
-NAMES_PATIENCE_S = 0.15  # a name is nice to have, and Slack waits for its acknowledgement
+NAMELESS_S = 600.0  # pause before a name is requested again that Slack did not return
+NAMES_PATIENCE_S = 0.15  # names are optional, and Slack waits for its acknowledgement
 IDENTITY_PATIENCE_S = 1.5
 WORKSPACES_KEPT = 1_000
-INSTALLATION_HOLDS_S = 60.0  # for so long a process may not know that another one renewed or lost a token
+INSTALLATION_HOLDS_S = 60.0  # a token that another process renewed or deleted is noticed within this time
 
 Later = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class Workspace:
-    """One workspace, by one bot token."""
+    """One workspace with one bot token."""
 
     def __init__(self, api: WebApi, bot: Bot | None = None) -> None:
         self.api = api
@@ -40,7 +40,7 @@ class Workspace:
         self._learning: dict[str, asyncio.Task[None]] = {}
 
     async def bot(self) -> Bot:
-        """Who we are. Raises PlatformUnavailable."""
+        """The bot's own ids. Raises PlatformUnavailable."""
         if self._bot is None:
             async with self._asking:
                 if self._bot is None:
@@ -49,21 +49,18 @@ class Workspace:
         return self._bot
 
     async def our_ids(self) -> frozenset[str]:
-        """The ids under which our own messages appear. Raises PlatformUnavailable."""
+        """The ids that appear as the author of the bot's own messages. Raises PlatformUnavailable."""
         return (await self.bot()).ids
 
     async def names(self, people: Iterable[str], patience_s: float = NAMES_PATIENCE_S) -> dict[str, str]:
-        """The names of these people, as far as they can be learnt in a moment.
-
-        What comes later is known when it is next asked for.
-        """
+        """The names of these people that are known within `patience_s`; later ones are cached for the next call."""
         wanted = list(people)
         if unknown := [person for person in wanted if self._askable(person)]:
             await asyncio.wait([self._learner(person) for person in unknown], timeout=patience_s)
         return {person: self._names[person] for person in wanted if person in self._names}
 
     async def close(self) -> None:
-        """Learn no more."""
+        """Cancel the lookups of names."""
         for task in list(self._learning.values()):
             task.cancel()
         await asyncio.gather(*self._learning.values(), return_exceptions=True)
@@ -83,7 +80,7 @@ class Workspace:
     async def _learn(self, person: str) -> None:
         try:
             user: dict[str, Any] = (await self.api.call("users.info", {"user": person}))["user"]
-        except SlackRejected:  # no such person, or no such scope: asking again would tell the same
+        except SlackRejected:  # no such person or scope: asking again soon is pointless
             if len(self._nameless_until) >= NAMES_KEPT:
                 self._nameless_until.clear()
             self._nameless_until[person] = time.monotonic() + NAMELESS_S
@@ -104,7 +101,7 @@ class Workspace:
 
 
 class Workspaces:
-    """The one workspace of a bot token; without one, all that have installed the app."""
+    """The workspace of the bot token or, without one, all that have installed the app."""
 
     def __init__(
         self,
@@ -116,14 +113,14 @@ class Workspaces:
     ) -> None:
         self._session, self._api_url, self._limiter = session, api_url, limiter
         self.installations = installations
-        self.only = self._new(token, _mark(token)) if token is not None else None
+        self.only = self._new(token, _digest(token)) if token is not None else None
         self._known: OrderedDict[str, tuple[float, Workspace]] = OrderedDict()
 
     def _new(self, token: SecretStr, name: str, bot: Bot | None = None) -> Workspace:
         return Workspace(WebApi(self._session, token, self._api_url, self._limiter, name), bot)
 
     async def of(self, team: str, enterprise: str = "") -> Workspace:
-        """Raises NotInstalled, PlatformUnavailable and StateUnavailable."""
+        """The workspace with these ids. Raises NotInstalled, PlatformUnavailable and StateUnavailable."""
         if self.only is not None:
             return self.only
         assert self.installations is not None  # noqa: S101 - the adapter refuses to have neither
@@ -132,7 +129,7 @@ class Workspaces:
         if known is not None and time.monotonic() < until:
             return known
         installation = await self.installations.find(team, enterprise)
-        known = self._taken_up(known, team, installation)
+        known = self._updated(known, team, installation)
         self._known[key] = (time.monotonic() + INSTALLATION_HOLDS_S, known)
         self._known.move_to_end(key)
         if len(self._known) > WORKSPACES_KEPT:
@@ -143,7 +140,7 @@ class Workspaces:
         """The workspace of an address, a post or an attachment. Raises as `of` does."""
         return await self.of(data.get("team", ""), data.get("enterprise", ""))
 
-    def _taken_up(self, known: Workspace | None, team: str, installation: Installation) -> Workspace:
+    def _updated(self, known: Workspace | None, team: str, installation: Installation) -> Workspace:
         token = SecretStr(installation.bot_token)
         if known is not None:
             known.api.renew(token)
@@ -152,19 +149,19 @@ class Workspaces:
         return self._new(token, team or installation.enterprise, bot)
 
     async def forget(self, place: Origin, at: datetime) -> None:
-        """The app was taken away there. Raises StateUnavailable."""
+        """Delete the installation after the app was removed. Raises StateUnavailable."""
         if self.installations is not None:
             await self.installations.remove(*place, at.timestamp())
             for key in [key for key in self._known if key.startswith(f"{place.team} ") or not place.team]:
                 del self._known[key]
 
     async def close(self) -> None:
-        """Learn no more names."""
+        """Cancel the lookups of names."""
         workspaces = [workspace for _, workspace in self._known.values()]
         for workspace in [*workspaces, *([self.only] if self.only else [])]:
             await workspace.close()
 
 
-def _mark(token: SecretStr) -> str:
-    """Names a workspace by its token, in one way for all processes, and without telling the token."""
+def _digest(token: SecretStr) -> str:
+    """A name for a workspace that is equal in all processes and does not reveal the token."""
     return hashlib.blake2b(token.get_secret_value().encode(), digest_size=8).hexdigest()

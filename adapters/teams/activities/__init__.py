@@ -1,1 +1,1 @@
-"""Activities of the Bot Framework as events: pure, without input or output."""
+"""Activities of the Bot Framework as events. Pure functions."""

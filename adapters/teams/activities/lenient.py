@@ -1,4 +1,4 @@
-"""Converts JSON to structs field by field, so that one odd field costs itself and not the whole message."""
+"""Converts JSON to structs field by field, so that an invalid optional field does not reject the message."""
 
 from typing import Any, TypeVar, cast, get_args
 
@@ -10,9 +10,9 @@ _Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 
 def convert_leniently(value: object, kind: type[_Kind]) -> _Kind:
-    """A struct from parsed JSON. Raises Malformed where a required field is missing or odd.
+    """A struct from parsed JSON. Raises Malformed if a required field is missing or invalid.
 
-    An optional field that can't be converted takes its default, an item of a list that can't be is left out.
+    An invalid optional field takes its default; an invalid item of a list is left out.
     """
     if not isinstance(value, dict):
         raise Malformed(f"not an object: {kind.__name__.lower()}")
@@ -23,13 +23,13 @@ def convert_leniently(value: object, kind: type[_Kind]) -> _Kind:
             found[field.name] = _convert(given[field.encode_name], field.type)
         except (KeyError, msgspec.ValidationError, Malformed):
             if field.required:
-                raise Malformed(f"{kind.__name__.lower()} without a usable {field.encode_name}") from None
+                raise Malformed(f"{kind.__name__.lower()} without a valid {field.encode_name}") from None
     return kind(**found)
 
 
 def _convert(value: object, kind: Any) -> Any:
     """Raises ValidationError, Malformed."""
-    inner = next((one for one in get_args(kind) if one is not type(None)), kind)
+    inner = next((arg for arg in get_args(kind) if arg is not type(None)), kind)
     if isinstance(value, list) and getattr(inner, "__origin__", None) is list:
         return _items(cast("list[object]", value), get_args(inner)[0])
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

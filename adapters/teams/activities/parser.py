@@ -1,4 +1,4 @@
-"""Activities of the Bot Framework, and the events that they are; no input or output happens here."""
+"""Parses activities of the Bot Framework into events."""
 
 import hashlib
 import mimetypes
@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from adapters.shared.http_body import parse_json
-from adapters.teams.activities.html_text import words
+from adapters.teams.activities.html_text import html_to_text
 from adapters.teams.activities.lenient import convert_leniently
 from bot.domain.errors import Malformed
 from bot.domain.events import (
@@ -29,9 +29,9 @@ from bot.domain.events import (
 FILE = "application/vnd.microsoft.teams.file.download.info"
 AGAIN, SENT, VARY = "Try again", "What did you send?", "Variations"
 _BUTTONS = {AGAIN: "/again", SENT: "/sent", VARY: "/variations"}
-"""What buttons below an answer say for the person, and the words that they are."""
+"""The texts that buttons below an answer send, and the commands that they stand for."""
 ABOUT = "about"
-"""In the value of a button on a card: what it is about, the "answer" of that card, or a "command"."""
+"""In the value of a card's button: "answer" for a command about that answer, or "command"."""
 _REPLY = re.compile(
     r"<blockquote[^>]{0,200}schema\.skype\.com/Reply[^>]{0,200}>\s{0,9}"
     r"(?:<strong[^>]{0,200}>(?P<author>[^<]{0,200})</strong>)?"
@@ -42,11 +42,11 @@ _QUOTED = re.compile(r"<quoted messageId=\"[^\">]{1,64}\"\s*/>")
 
 
 Id = Annotated[str, msgspec.Meta(max_length=1024)]
-"""Teams' own have at most about 200 characters."""
+"""Ids of Teams have at most about 200 characters."""
 
 
 class Account(msgspec.Struct, rename="camel"):
-    """A person, a bot or an app; `is_targeted` is true where nobody else sees the message."""
+    """A person, a bot or an app; `is_targeted` is true if nobody else sees the message."""
 
     id: Id = ""
     name: str | None = None
@@ -55,7 +55,7 @@ class Account(msgspec.Struct, rename="camel"):
 
 
 class Conversation(msgspec.Struct, rename="camel"):
-    """`id` holds the root of a channel's thread after `;messageid=`."""
+    """A conversation. In a channel, `id` names the root of the thread after `;messageid=`."""
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
     conversation_type: str | None = None
@@ -64,7 +64,7 @@ class Conversation(msgspec.Struct, rename="camel"):
 
 
 class File(msgspec.Struct, rename="camel"):
-    """Something attached: a file, a picture, a card, or the HTML copy of the text."""
+    """An attachment: a file, an image, a card, or the HTML copy of the text."""
 
     content_type: str = ""
     content_url: str | None = None
@@ -73,7 +73,7 @@ class File(msgspec.Struct, rename="camel"):
 
 
 class Activity(msgspec.Struct, rename="camel"):
-    """What Parley reads of an activity; everything else is passed over."""
+    """The fields of an activity that Parley reads."""
 
     type: str
     conversation: Conversation
@@ -100,52 +100,54 @@ class Activity(msgspec.Struct, rename="camel"):
 
     @property
     def tenant(self) -> str:
-        """The organisation; channel data names it where the conversation doesn't."""
+        """The organisation, from the conversation or else the channel data."""
         named = as_object(as_object(self.channel_data).get("tenant")).get("id")
         return self.conversation.tenant_id or (named if isinstance(named, str) else "") or "-"
 
     @property
     def channel(self) -> str:
-        """The room, whatever the thread."""
+        """The id of the channel or chat, without the thread."""
         return self.conversation.id.partition(";")[0]
 
     @property
     def team(self) -> dict[str, str]:
-        """The ids of the team whose channel this is: Teams' own, and, where told, that of its group."""
+        """The ids of the channel's team: Teams' own and, if given, that of its Microsoft 365 group."""
         team = as_object(as_object(self.channel_data).get("team"))
         known = {"team": team.get("id"), "group": team.get("aadGroupId")}
         return {name: id for name, id in known.items() if isinstance(id, str) and id}
 
     @property
     def change(self) -> str:
-        """What a messageUpdate or messageDelete was: editMessage, softDeleteMessage, undeleteMessage."""
+        """The kind of a messageUpdate or messageDelete: editMessage, softDeleteMessage, undeleteMessage."""
         return str(as_object(self.channel_data).get("eventType", ""))
 
 
 def read(payload: object) -> Activity:
-    """An activity from parsed JSON. A part that is odd counts as missing. Raises Malformed."""
+    """An activity from parsed JSON. Invalid optional parts count as missing. Raises Malformed."""
     try:
         return msgspec.convert(payload, Activity)
     except msgspec.ValidationError as error:
         activity = convert_leniently(payload, Activity)
         if activity.text is None and cast("dict[str, Any]", payload).get("text") is not None:
-            raise Malformed("an activity whose text is no string") from error
+            raise Malformed("an activity whose text is not a string") from error
         return activity
 
 
 def parse(activity: Activity) -> Event | None:
-    """What a person did, or nothing: installs, typing, reactions, cards, and what bots say."""
+    """The event, or None for installs, typing, reactions, cards, and messages of bots."""
     if activity.sender.role == "bot" or activity.sender.id == activity.recipient.id:
         return None
     match activity.type:
         case "message":
-            return _said(activity)
+            return _received_message(activity)
         case "messageUpdate" if activity.change in ("editMessage", ""):
             return _edited(activity)
         case "messageUpdate" if activity.change == "undeleteMessage":
             return _restored(activity)
         case "messageDelete":
-            return MessageDeleted(**_act(activity, f":deleted:{_mark(activity)}"), target=event_id(activity))
+            return MessageDeleted(
+                **_base_fields(activity, f":deleted:{_change_id(activity)}"), target=event_id(activity)
+            )
         case "invoke" if activity.name == "message/submitAction":
             return _rated(activity)
         case _:
@@ -165,12 +167,12 @@ def event_id(activity: Activity) -> str:
 def address(activity: Activity) -> Address:
     """Everything that answering needs, in this process or another.
 
-    What is said to the bot alone, in a group, is a conversation of its own: the others see none of it.
+    Targeted messages in a group form a conversation of their own for each person.
     """
-    alone = {"targeted": "1"} if activity.recipient.is_targeted else {}
+    targeted = {"targeted": "1"} if activity.recipient.is_targeted else {}
     return Address(
-        conversation=talk(activity.tenant, activity.conversation.id)
-        + (f"#{activity.sender.id}" if alone else ""),
+        conversation=conversation_id(activity.tenant, activity.conversation.id)
+        + (f"#{activity.sender.id}" if targeted else ""),
         event=event_id(activity),
         data={
             "service_url": activity.service_url,
@@ -183,28 +185,28 @@ def address(activity: Activity) -> Address:
             "channel": activity.channel_id,
             "doing": _doing(activity),
             **activity.team,
-            **alone,
+            **targeted,
         },
     )
 
 
-def talk(tenant: str, conversation: str) -> str:
-    """A conversation as Parley names it: two tenants may have one of the same id."""
+def conversation_id(tenant: str, conversation: str) -> str:
+    """Parley's id of a conversation; with the tenant, because two tenants may use the same id."""
     return f"teams:{tenant}:{conversation}"
 
 
 def post_id(conversation: str, activity: str) -> str:
-    """The id of a `PostedMessage`: a message's own id is unique only within its conversation."""
+    """The id of a `PostedMessage`; an activity id alone is unique only within its conversation."""
     return f"{conversation}|{activity}"
 
 
 def _doing(activity: Activity) -> str:
-    """What the bot says that it does before its first words."""
-    kinds = {one.data["kind"] for one in _attachments(activity)}
+    """The kind of attachment that the status line before the answer mentions."""
+    kinds = {attachment.data["kind"] for attachment in _attachments(activity)}
     return "file" if "file" in kinds else "picture" if "inline" in kinds else ""
 
 
-def _act(activity: Activity, suffix: str = "") -> dict[str, Any]:
+def _base_fields(activity: Activity, suffix: str = "") -> dict[str, Any]:
     """The fields that every event carries."""
     if not activity.id or not activity.sender.id:
         raise Malformed("an activity without an id or a sender")
@@ -216,9 +218,9 @@ def _act(activity: Activity, suffix: str = "") -> dict[str, Any]:
     }
 
 
-def _said(activity: Activity) -> Event | None:
+def _received_message(activity: Activity) -> Event | None:
     if not activity.text and activity.value is not None:
-        return None  # a card's button: Parley sends no cards
+        return None  # a card's button
     text, addressed = _without_mentions(activity)
     text = _BUTTONS.get(text, text)
     direct = activity.kind == "personal"
@@ -226,7 +228,7 @@ def _said(activity: Activity) -> Event | None:
     if profile == "answer" and activity.reply_to_id:
         text = f"{text} {post_id(activity.conversation.id, activity.reply_to_id)}"
     return MessageReceived(
-        **_act(activity),
+        **_base_fields(activity),
         text=text,
         attachments=_attachments(activity),
         quotes=_quotes(activity),
@@ -240,20 +242,22 @@ def _said(activity: Activity) -> Event | None:
 def _edited(activity: Activity) -> Event:
     text, _ = _without_mentions(activity)
     return MessageEdited(
-        **_act(activity, f":edited:{_mark(activity, text)}"), target=event_id(activity), text=text
+        **_base_fields(activity, f":edited:{_change_id(activity, text)}"),
+        target=event_id(activity),
+        text=text,
     )
 
 
 def _restored(activity: Activity) -> Event | None:
-    """A deleted message that was put back: its answer may still stand there, but is known no more."""
-    received = _said(activity)
+    """A deletion that was undone. The earlier answer may still be visible, but its record was deleted."""
+    received = _received_message(activity)
     if not isinstance(received, MessageReceived) or not received.addressed:
         return None
-    return replace(received, id=f"{received.id}:restored:{_mark(activity)}", restores=received.id)
+    return replace(received, id=f"{received.id}:restored:{_change_id(activity)}", restores=received.id)
 
 
-def _mark(activity: Activity, text: str = "") -> str:
-    """A message keeps its id whatever becomes of it: time and text tell one change from another."""
+def _change_id(activity: Activity, text: str = "") -> str:
+    """A digest that tells changes of the same message apart, because all of them carry its id."""
     return hashlib.sha256(f"{activity.timestamp}\n{text}".encode()).hexdigest()[:16]
 
 
@@ -264,7 +268,7 @@ def _rated(activity: Activity) -> Event | None:
         return None
     comment = as_object(rating.get("feedback")).get("feedbackText", "")
     return FeedbackGiven(
-        **_act(activity),
+        **_base_fields(activity),
         post=post_id(activity.conversation.id, activity.reply_to_id or ""),
         good=rating["reaction"] == "like",
         comment=comment if isinstance(comment, str) else "",
@@ -272,21 +276,21 @@ def _rated(activity: Activity) -> Event | None:
 
 
 def _without_mentions(activity: Activity) -> tuple[str, bool]:
-    """The text without the bot's own mentions, others as names; and whether the bot was named.
+    """The text without mentions of the bot, with others as names; and whether the bot was mentioned.
 
-    Only the exact words of mention entities are touched, each once and in their order.
+    Only the exact texts of mention entities are replaced, each once and in order.
     """
     text, at, addressed = (activity.text or "").replace("\xa0", " ").replace("&nbsp;", " "), 0, False
     for entity in activity.entities or []:
-        mentioned, words = as_object(entity.get("mentioned")), entity.get("text")
+        mentioned, mention = as_object(entity.get("mentioned")), entity.get("text")
         if entity.get("type") != "mention":
             continue
         own = mentioned.get("id") == activity.recipient.id
         addressed = addressed or own
-        begin = text.find(words, at) if isinstance(words, str) and words else -1
+        begin = text.find(mention, at) if isinstance(mention, str) and mention else -1
         if begin < 0:
             continue
-        end = begin + len(str(words))
+        end = begin + len(str(mention))
         name = "" if own else str(mentioned.get("name") or "")
         if own and text[end : end + 1] == " " and (begin == 0 or text[begin - 1].isspace()):
             end += 1
@@ -295,24 +299,24 @@ def _without_mentions(activity: Activity) -> tuple[str, bool]:
 
 
 def _quotes(activity: Activity) -> tuple[QuotedMessage, ...]:
-    """What a person answers to: as entities, or, by older clients, in the HTML copy of the text only."""
-    told = tuple(filter(None, map(_quote, activity.entities or [])))
-    return told or tuple(
-        QuotedMessage(author=words(found["author"] or ""), text=quoted)
+    """The quoted messages, from entities or, with older clients, from the HTML copy of the text."""
+    quotes = tuple(filter(None, map(_quote, activity.entities or [])))
+    return quotes or tuple(
+        QuotedMessage(author=html_to_text(found["author"] or ""), text=quoted)
         for file in activity.attachments or []
         if file.content_type == "text/html" and isinstance(file.content, str)
         for found in _REPLY.finditer(file.content)
-        if (quoted := words(found["text"]))
+        if (quoted := html_to_text(found["text"]))
     )
 
 
 def _quote(entity: dict[str, Any]) -> QuotedMessage | None:
-    """What a person answers to by quoting it, as far as Teams shows it."""
+    """A quoted message from an entity; Teams sends a preview of its text."""
     quoted = as_object(entity.get("quotedReply")) if entity.get("type") == "quotedReply" else {}
-    words = quoted.get("preview")
-    if not isinstance(words, str) or not words.strip() or quoted.get("isReplyDeleted"):
+    preview = quoted.get("preview")
+    if not isinstance(preview, str) or not preview.strip() or quoted.get("isReplyDeleted"):
         return None
-    return QuotedMessage(author=str(quoted.get("senderName") or ""), text=words)
+    return QuotedMessage(author=str(quoted.get("senderName") or ""), text=preview)
 
 
 def _attachments(activity: Activity) -> tuple[Attachment, ...]:
@@ -320,7 +324,7 @@ def _attachments(activity: Activity) -> tuple[Attachment, ...]:
 
 
 def _attachment(file: File) -> Attachment | None:
-    """A file or a picture; the HTML copy of the text and cards are none."""
+    """A file or an image; None for cards and the HTML copy of the text."""
     if file.content_type == FILE:
         content = as_object(file.content)
         url = content.get("downloadUrl")
@@ -331,14 +335,14 @@ def _attachment(file: File) -> Attachment | None:
         return Attachment(id=str(known), name=name, mime=mime, data=data) if url else None
     if file.content_type.startswith("image/") and file.content_url:
         data = {"kind": "inline", "url": file.content_url}
-        # Teams says "image/*" of what was pasted; models want a kind, and look at the bytes themselves.
+        # Teams sends "image/*" for pasted images; models need a type, and detect the real one themselves.
         mime = "image/png" if file.content_type == "image/*" else file.content_type
-        return Attachment(id=file.content_url, name=file.name or "picture", mime=mime, data=data)
+        return Attachment(id=file.content_url, name=file.name or "image", mime=mime, data=data)
     return None
 
 
 def as_object(value: object) -> dict[str, Any]:
-    """A JSON object, also one that arrives as a string of JSON; anything else is an empty one."""
+    """A JSON object, or one that is encoded as a string; empty for anything else."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             value = parse_json(value)
@@ -348,7 +352,7 @@ def as_object(value: object) -> dict[str, Any]:
 
 
 def time_of(activity: Activity) -> datetime:
-    """When it happened; now, where Teams does not say."""
+    """The time of the activity in UTC; now if Teams does not give one."""
     try:
         at = datetime.fromisoformat(activity.timestamp or "")
     except ValueError:

@@ -1,35 +1,35 @@
-"""What Teams tells when the bot is taken away from a chat or a team, or a channel goes, as events."""
+"""Removal of the bot from a chat or team, and deletion of channels, as events."""
 
-from adapters.teams.activities.parser import Activity, as_object, event_id, talk, time_of
+from adapters.teams.activities.parser import Activity, as_object, conversation_id, event_id, time_of
 from bot.domain.events import Address, AppUninstalled, User
 
-_TEAM_GONE = ("teamDeleted", "teamHardDeleted")
+_TEAM_DELETED = ("teamDeleted", "teamHardDeleted")
 
 
 def uninstalled(activity: Activity) -> AppUninstalled | None:
-    """The event by which what was said there is forgotten; equal for each delivery.
+    """The event that deletes the data of that chat, channel or team; equal for each delivery.
 
-    The channels of a team are found by their team, the threads of a channel by its name. An update of the app
-    takes nothing away.
+    A team's channels are found by the team's id, the threads of a channel by its id. An update of the app
+    deletes nothing.
     """
     team = activity.team.get("team", "")
     if activity.type == "installationUpdate" and activity.action == "remove":
-        place = team if activity.kind == "channel" else ""
-    elif activity.type == "conversationUpdate" and activity.change in _TEAM_GONE and team:
-        place = team
+        removed_team = team if activity.kind == "channel" else ""
+    elif activity.type == "conversationUpdate" and activity.change in _TEAM_DELETED and team:
+        removed_team = team
     elif activity.type == "conversationUpdate" and activity.change == "channelDeleted":
-        place = ""
+        removed_team = ""
     else:
         return None
-    channel = as_object(as_object(activity.channel_data).get("channel")).get("id")
-    room = channel if isinstance(channel, str) and channel and not place else activity.channel
-    conversation = f"teams:departed:{activity.tenant}:{place or room}"
-    act = f"{event_id(activity)}:departed"
+    named = as_object(as_object(activity.channel_data).get("channel")).get("id")
+    channel = named if isinstance(named, str) and named and not removed_team else activity.channel
+    conversation = f"teams:departed:{activity.tenant}:{removed_team or channel}"
+    event = f"{event_id(activity)}:departed"
     return AppUninstalled(
-        id=act,
-        address=Address(conversation=conversation, event=act),
+        id=event,
+        address=Address(conversation=conversation, event=event),
         user=User(id="", tenant=activity.tenant),
         at=time_of(activity),
-        conversation_prefix=talk(activity.tenant, "" if place else room),
-        marks={"team": place} if place else {},
+        conversation_prefix=conversation_id(activity.tenant, "" if removed_team else channel),
+        marks={"team": removed_team} if removed_team else {},
     )

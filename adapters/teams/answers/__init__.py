@@ -1,1 +1,1 @@
-"""How an answer is shown in Teams: streamed, formatted, as cards."""
+"""Shows answers in Teams: streams, formatting, cards."""

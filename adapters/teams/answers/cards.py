@@ -1,4 +1,4 @@
-"""Adaptive Cards 1.5: what a person may choose, what they used, what was sent for an answer."""
+"""Adaptive Cards 1.5: settings, usage, sent prompts, buttons."""
 
 import re
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from bot.domain.turns import UserProfile
 CARD = "application/vnd.microsoft.card.adaptive"
 WORDS = "application/vnd.microsoft.activity.message"
 AUTOMATIC = "-"
-"""The value of "no choice": a choice set takes no empty one, and no template or deployment is called so."""
+"""The value of Automatic: values can't be empty, and no template or deployment has this name."""
 TEXT_LIMIT = 16_000
-"""Characters of text in a card; Teams takes about 28 KB of card in a dialog."""
+"""Characters of text in a card; in a dialog, Teams accepts about 28 KB."""
 _TICKS = re.compile(r"(?<!`)(`+)([^`\n]+)\1(?!`)")
 _TITLE = 80
 _COLUMNS = 4
-"""A card is narrow, on a telephone more so: a table with more columns is turned, or shown row by row."""
+"""Cards are narrow, mostly on phones: a table with more columns is transposed, or shown row by row."""
 
 
-# ------------------------------------------------------------------ whole cards
+# ------------------------------------------------------------------ cards
 
 
 def attached(card: Fields) -> Fields:
@@ -30,31 +30,31 @@ def attached(card: Fields) -> Fields:
 
 
 def welcome(has_settings: bool) -> Fields:
-    """Buttons that say something for the person, in a chat with nobody else in it."""
-    says = [("What can you do?", "help"), ("Draw a red bicycle", "/image a red bicycle")]
+    """Buttons that send a message for the person, in a one-on-one chat."""
+    messages = [("What can you do?", "help"), ("Create an image of a red bicycle", "/image a red bicycle")]
     if has_settings:
-        says.append(("Settings", "settings"))
+        messages.append(("Settings", "settings"))
     actions = [
         {"type": "Action.Submit", "title": title, "data": {"msteams": {"type": "imBack", "value": words}}}
-        for title, words in says
+        for title, words in messages
     ]
     return _card([_text("Try one of these, or just ask:", isSubtle=True)], actions)
 
 
 def group_settings_card(viewer: str) -> Fields:
-    """What a group sees in the place of settings; to `viewer`, who asked, Teams shows theirs by itself."""
-    words = "Settings and usage are shown to you alone. What you choose here counts for everybody here."
-    return _card([_title("Settings"), _text(words)], [_execute("Show mine", "settings")], viewer)
+    """The settings card that a group sees; for `viewer`, who asked, Teams replaces it with their own."""
+    words = "Only you see your settings and usage. Choices made here apply to everybody in this conversation."
+    return _card([_title("Settings"), _text(words)], [_execute("Show settings", "settings")], viewer)
 
 
 def confirming(command: str) -> Fields:
-    """The button that says the command which confirms what the message asks about."""
-    text_card = {"type": "messageBack", "text": command, "displayText": command, "value": {ABOUT: "command"}}
-    return _card([], [{"type": "Action.Submit", "title": "Delete", "data": {"msteams": text_card}}])
+    """The button that confirms a command."""
+    message = {"type": "messageBack", "text": command, "displayText": command, "value": {ABOUT: "command"}}
+    return _card([], [{"type": "Action.Submit", "title": "Delete", "data": {"msteams": message}}])
 
 
-def of_picture() -> Fields:
-    """Buttons under a picture, where Teams shows none of its own: words about the answer they are in."""
+def image_buttons() -> Fields:
+    """Buttons below an image, where Teams shows no suggested actions."""
     actions = [
         {
             "type": "Action.Submit",
@@ -74,51 +74,53 @@ def of_picture() -> Fields:
 
 
 def forgetting(words: str) -> Fields:
-    """What would be deleted, and the choice to delete it or not."""
-    delete = _execute("Delete it all", "forget_now", style="destructive")
+    """What would be deleted, with buttons to confirm or cancel."""
+    delete = _execute("Delete", "forget_now", style="destructive")
     return _card(
-        [_title("Delete everything?"), _text(_words(words))], [delete, _execute("Keep it", "settings")]
+        [_title("Delete your data?"), _text(_words(words))], [delete, _execute("Keep it", "settings")]
     )
 
 
 def settings(profile: UserProfile, *, direct: bool, note: str = "", viewer: str = "") -> Fields:
-    """What is chosen and what was used. `viewer` is for whom Teams keeps the card fresh, by itself."""
-    scope = "Your choices, in every chat with me:" if direct else "The choices here, for everybody here:"
+    """Settings and usage. Teams refreshes the card automatically for `viewer`."""
+    scope = "For all your chats with me:" if direct else "For everybody in this conversation:"
     body = [_title("Settings")]
     if note:
         body.append(_text(note, color="Good", weight="Bolder"))
     chosen = [
-        # A template always answers, if only the default one; without a choice any model may.
-        *_choice("template", "How I answer", profile.templates, profile.template),
-        *_choice("deployment", "Which model answers", profile.deployments, profile.deployment),
+        *_choice("template", "Prompt", profile.templates, profile.template),
+        *_choice("deployment", "Model", profile.deployments, profile.deployment),
     ]
     if chosen:
         body += [_text(scope, isSubtle=True), *chosen]
     body += [_part("Usage"), *_shown(profile.usage)] if profile.usage else []
-    body += [_part("Memory"), _text(_memory(profile))]
+    body += [_part("Your data"), _text(_stored_data(profile))]
     actions = [_execute("Save", "choose", style="positive")] if chosen else []
-    actions += [_execute("Refresh", "settings"), _execute("Forget me…", "forget", associatedInputs="none")]
+    actions += [
+        _execute("Refresh", "settings"),
+        _execute("Delete my data…", "forget", associatedInputs="none"),
+    ]
     return _card(body, actions, viewer)
 
 
 def sent(markdown: str) -> Fields:
-    """What went to the model for one answer."""
-    first, *more = split(markdown, TEXT_LIMIT) or ["Nothing is kept about this message."]
-    rest = "This is the beginning; the whole of it is too long for Teams." if more else ""
-    return _card([*_shown(first), *([_text(rest, isSubtle=True)] if rest else [])], [])
+    """The prompt of one answer."""
+    first, *more = split(markdown, TEXT_LIMIT) or ["No data is stored for this message."]
+    note = "Shortened, because the full text is too long for Teams." if more else ""
+    return _card([*_shown(first), *([_text(note, isSubtle=True)] if note else [])], [])
 
 
 def text_card(words: str) -> Fields:
-    """A card of a few words."""
+    """A card with a short text."""
     return _card([_text(words)], [])
 
 
 def in_dialog(card: Fields) -> Fields:
-    """The same card for a dialog, where buttons submit, and nothing is refreshed."""
+    """The same card for a dialog: buttons submit, and there is no refresh."""
 
     def changed(part: Any) -> Any:
         if isinstance(part, list):
-            return [changed(one) for one in cast("list[Any]", part)]
+            return [changed(item) for item in cast("list[Any]", part)]
         if not isinstance(part, dict):
             return part
         fields = {name: changed(value) for name, value in cast("Fields", part).items() if name != "refresh"}
@@ -129,7 +131,7 @@ def in_dialog(card: Fields) -> Fields:
     return changed(card)
 
 
-# ------------------------------------------------------------------ their parts
+# ------------------------------------------------------------------ elements
 
 
 def _card(body: list[Fields], actions: list[Fields], viewer: str = "") -> Fields:
@@ -163,11 +165,12 @@ def _execute(title: str, verb: str, **look: object) -> Fields:
 
 
 def _choice(name: str, label: str, offered: Sequence[tuple[str, str]], chosen: str) -> list[Fields]:
-    """A list to choose from; nothing where there is nothing to choose."""
+    """A choice set; empty without options."""
     if not offered:
         return []
     choices = [
-        {"title": _shortened(f"{one}: {what}" if what else one), "value": one} for one, what in offered
+        {"title": _shortened(f"{value}: {what}" if what else value), "value": value}
+        for value, what in offered
     ]
     choices.insert(0, {"title": "Automatic", "value": AUTOMATIC})
     known = chosen if chosen in dict(offered) else AUTOMATIC
@@ -178,19 +181,19 @@ def _shortened(title: str) -> str:
     return title if len(title) <= _TITLE else title[: _TITLE - 1].rstrip() + "…"
 
 
-def _memory(profile: UserProfile) -> str:
+def _stored_data(profile: UserProfile) -> str:
     if not profile.answers:
-        return "I keep nothing about you."
+        return "No data is stored about you."
     answers = f"{profile.answers} answer{'' if profile.answers == 1 else 's'}"
     where = f"{profile.conversations} conversation{'' if profile.conversations == 1 else 's'}"
-    return f"I keep {answers} with your questions, in {where}."
+    return f"Stored: {answers} with your questions, in {where}."
 
 
 # ------------------------------------------------------------------ Markdown in a card
 
 
 def _shown(markdown: str) -> list[Fields]:
-    """A `TextBlock` knows emphasis, links and simple lists; the rest is built from other elements."""
+    """Markdown as card elements, because a `TextBlock` only supports emphasis, links and simple lists."""
     lines = markdown.split("\n")
     shown: list[Fields] = []
     for node in parse(markdown).children:
@@ -211,12 +214,12 @@ def _inline(node: Node) -> str:
 
 
 def _words(text: str) -> str:
-    """A card would show the ticks of code within a line."""
+    """Text without the backticks of inline code, which a card would show."""
     return _TICKS.sub(r"\2", text)
 
 
 def _code(text: str) -> Fields:
-    """Teams' own element; where a client lacks it, text of fixed width, its lines kept apart."""
+    """A `CodeBlock` of Teams, with monospaced text as a fallback."""
     plain = _text("\n\n".join(text.split("\n")), fontType="Monospace", spacing="Small")
     return {"type": "CodeBlock", "codeSnippet": text, "language": "PlainText", "fallback": plain}
 

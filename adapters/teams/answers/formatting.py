@@ -1,4 +1,4 @@
-"""A reply as Teams shows it: Markdown that it knows, its entities, its sizes."""
+"""Formats replies for Teams: supported Markdown, entities, size limits."""
 
 import base64
 import io
@@ -19,48 +19,48 @@ from bot.domain.turns import Reply, Source
 log = logging.getLogger(__name__)
 
 TEXT_LIMIT = 24_000
-"""UTF-16 units. Teams ends at about 100 KB of UTF-16 with the JSON around it, and asks to stay below 80."""
+"""UTF-16 units. Teams accepts about 100 KB of UTF-16 including the JSON, and recommends 80 KB."""
 TABLE_WIDTH = 64
-"""Characters in a line of a table that is shown as a code block, about what a chat shows without scrolling.
+"""Characters per line of a table in a code block, about what a chat shows without scrolling.
 
-A wider table is turned if it has few rows, else it becomes a list.
+A wider table is transposed if it has few rows, else it becomes a list.
 """
-MOST_PIXELS = 16_777_216
-"""A picture of more is not unpacked: models draw half as many."""
+MAX_PIXELS = 16_777_216
+"""Larger images are not decoded; models produce half as many pixels."""
 PICTURE_SIDE = 1024
 PICTURE_BYTES = 1_000_000
-"""Inline pictures: at most 1024 x 1024 pixels and 1 MB."""
+"""The limits of inline images: 1024 x 1024 pixels and 1 MB."""
 SMALLEST_PICTURE_BYTES = 60_000
-"""A picture is made no smaller than this when Teams finds a message too large."""
+"""Images are not shrunk below this when Teams rejects a message as too large."""
 SOURCES = 20
 _REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
-"""Text without any of these needs no tree."""
-_MEANT = re.compile(
+"""Text without any of these is not parsed."""
+_LINK_IMAGE_OR_HTML = re.compile(
     r"<(?P<kept>[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|[^\s<>@]+@[^\s<>@]+>)"
     r"|!(?=\[(?:[^\[\]]|\[[^\[\]]*\])*\][\[(])|<(?=[a-z/!?])",
     re.I,
 )
-"""Links, which stay; else the beginning of a picture that lies elsewhere, or of HTML."""
+"""Links, which stay (`kept`); else the start of a remote image, or of HTML."""
 _BATCH = 200
 """Blocks that are parsed together."""
-_STAYS = "x"
-_MOST_HALF = 200
-_HALF_MEANT = re.compile(rf"(?:<[^\s<>]{{0,{_MOST_HALF}}}|!)$")
+_UNCHANGED = "x"
+_MAX_UNFINISHED = 200
+_UNFINISHED = re.compile(rf"(?:<[^\s<>]{{0,{_MAX_UNFINISHED}}}|!)$")
 
 
 # ------------------------------------------------------------------ activities
 
 
 def message(text: str) -> Fields:
-    """A message of Markdown, without any label."""
+    """A message activity with Markdown."""
     return {"type": "message", "text": text, "textFormat": "markdown"}
 
 
 def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: str = "") -> list[Fields]:
-    """The activities that show a whole reply, at least one.
+    """The activities that show a complete reply, at least one.
 
-    The first one is rated, each has the sources that it names, the last one of text the first picture; more
-    pictures follow one by one, so that no activity is too large.
+    The first one has the feedback buttons, each the sources that it cites, the last one with text the first
+    image. Further images follow one by one, so that no activity is too large.
     """
     text = _with_marks(to_teams(reply.text).rstrip(), reply.sources)
     parts = [message(part) for part in split(text, limit, utf16)] or [message("")]
@@ -79,10 +79,7 @@ def messages(reply: Reply, pictures: Sequence[Fields], limit: int, sensitivity: 
 
 
 def _about(generated: bool, cited: Sequence[Fields], sensitivity: str) -> Fields:
-    """The one root entity that a message may have.
-
-    It says that a machine wrote the message, what the answer rests on, and how confidential it is.
-    """
+    """The one root entity that a message may have: AI label, citations, sensitivity label."""
     profile: Fields = {
         "type": "https://schema.org/Message",
         "@type": "Message",
@@ -98,28 +95,28 @@ def _about(generated: bool, cited: Sequence[Fields], sensitivity: str) -> Fields
     return profile
 
 
-def offer(part: Fields, person: str) -> None:
-    """Buttons below a message; Teams shows them in one-to-one chats, and not beside attachments."""
+def add_buttons(part: Fields, person: str) -> None:
+    """Add suggested actions, which Teams shows in one-on-one chats to messages without attachments."""
     if "attachments" not in part:
         actions = [{"type": "imBack", "title": words, "value": words} for words in (AGAIN, SENT)]
         part["suggestedActions"] = {"to": [person], "actions": actions}
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has no Markdown, but for paragraphs."""
+    """Whether a text has no Markdown except paragraphs."""
     paragraphs = all(node.type == "paragraph" for node in parse(text).children)
     return paragraphs and plain(text) == text.replace("\n", "")
 
 
 def _usage_info(sensitivity: str) -> Fields:
-    """The sensitivity label; words after a colon are its description."""
-    name, _, description = (words.strip() for words in sensitivity.partition(":"))
+    """The sensitivity label; text after a colon is its description."""
+    name, _, description = (part.strip() for part in sensitivity.partition(":"))
     info: Fields = {"type": "https://schema.org/Message", "@type": "CreativeWork", "name": name}
     return {**info, "description": description} if description else info
 
 
 def _cited(text: str, sources: Sequence[Source]) -> list[Fields]:
-    """The sources whose marks are in a text: Teams shows a mark as words where its message has no source."""
+    """The citations of the sources whose marks are in `text`."""
     return [_claim(at, source) for at, source in enumerate(sources[:SOURCES], 1) if f"[{at}]" in text]
 
 
@@ -135,7 +132,7 @@ def _claim(position: int, source: Source) -> Fields:
 
 
 def _with_marks(text: str, sources: Sequence[Source]) -> str:
-    """Teams shows a citation only where the text has its mark."""
+    """The text with a mark for each source, because Teams only shows citations that have one."""
     marks = (f"[{position}]" for position in range(1, min(len(sources), SOURCES) + 1))
     missing = " ".join(mark for mark in marks if mark not in text)
     return f"{text}\n\nSources: {missing}" if missing else text
@@ -145,7 +142,7 @@ def _with_marks(text: str, sources: Sequence[Source]) -> str:
 
 
 class GrowingText:
-    """What may be shown of one text that is being written. Its finished blocks are looked at once."""
+    """What may be shown of one growing text. Its finished blocks are processed once."""
 
     def __init__(self) -> None:
         self._growing = Growing()
@@ -154,19 +151,17 @@ class GrowingText:
         self._shown = ""
 
     def shown(self, text: str) -> str:
-        """What may be shown of the text so far: always a prefix of what is shown later. Empty when it has
-        become too long for one message.
-        """
+        """What may be shown of the text so far: always a prefix of later results. Empty if too long for a message."""
         if not text.startswith(self._text):
             self._done, self._shown = 0, ""
         self._text = text
         settled = self._growing.settled(text)
-        if half := _HALF_MEANT.search(settled, max(len(settled) - _MOST_HALF - 1, 0)):
+        if half := _UNFINISHED.search(settled, max(len(settled) - _MAX_UNFINISHED - 1, 0)):
             settled = settled[: half.start()]
         if len(settled) > TEXT_LIMIT:
             return ""
-        borders = self._growing.scanner.borders
-        stable = borders[bisect_right(borders, len(settled)) - 1]
+        boundaries = self._growing.scanner.borders
+        stable = boundaries[bisect_right(boundaries, len(settled)) - 1]
         if stable > self._done:
             self._shown += to_teams(text[self._done : stable])
             self._done = stable
@@ -174,16 +169,15 @@ class GrowingText:
 
 
 def growing(text: str) -> str:
-    """What may be shown of a text that is being written; always a prefix of what is shown later."""
+    """What may be shown of an unfinished text; always a prefix of later results."""
     return GrowingText().shown(text)
 
 
 def to_teams(text: str) -> str:
-    """Markdown that Teams shows: headings are bold lines, tables code or lists, tasks boxes.
+    """Markdown that Teams supports: headings as bold lines, tables as code or lists, tasks as boxes.
 
-    Works line by line, so that a growing text stays a prefix of what it becomes. A picture that lies
-    elsewhere becomes a link: loading it would tell its server who reads, and what a model was made to add.
-    HTML, which Teams would obey, is shown as it is written.
+    Works line by line, so that a growing text stays a prefix of its final form. A remote image becomes a
+    link, because loading it could leak data to its server. HTML is escaped.
     """
     if not _REWRITTEN.search(text):
         return text
@@ -191,11 +185,10 @@ def to_teams(text: str) -> str:
 
 
 def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
-    """The blocks of a text, many of them together because each call of the parser has its price: what to parse, in
-    pieces, and the lines to show.
+    """Batches of blocks, to save calls of the parser: the source to parse, in pieces, and the lines to show.
 
-    A block that stays as it is takes part as a paragraph of one letter. HTML, which would go on to the end of what
-    is parsed with it, stays alone.
+    A block that stays unchanged is parsed as a paragraph of one letter. HTML is parsed alone, because it would
+    extend to the end of the batch.
     """
     source: list[str] = []
     lines: list[str] = []
@@ -207,7 +200,7 @@ def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
         bare = block.rstrip("\n")
         breaks = len(block) - len(bare)
         if breaks > 1 and not _REWRITTEN.search(block):
-            source.append(_STAYS + "\n" * breaks)
+            source.append(_UNCHANGED + "\n" * breaks)
             lines += [bare, *[""] * (breaks - 1)]
         else:
             source.append(block)
@@ -221,7 +214,7 @@ def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
 def _rewritten(source: str, lines: list[str]) -> str:
     tree = parse(source)
     if "<" in source or "!" in source:
-        _tame_runs(tree, lines)
+        _sanitize_runs(tree, lines)
     for node in reversed(tree.children):
         start, stop = node.start, node.stop
         if node.type == "table":
@@ -236,12 +229,12 @@ def _rewritten(source: str, lines: list[str]) -> str:
     return "\n".join([*lines, ""] if source.endswith("\n") else lines)
 
 
-def _tame_runs(tree: Node, lines: list[str]) -> None:
-    tamed = 0
+def _sanitize_runs(tree: Node, lines: list[str]) -> None:
+    done_until = 0
     for node in tree.walk():
-        if node.type == "inline" and node.start >= tamed and node.content != _STAYS:
-            tamed = node.stop
-            lines[node.start : tamed] = _tame("\n".join(lines[node.start : tamed])).split("\n")
+        if node.type == "inline" and node.start >= done_until and node.content != _UNCHANGED:
+            done_until = node.stop
+            lines[node.start : done_until] = _sanitize("\n".join(lines[node.start : done_until])).split("\n")
 
 
 def _bold(words: str) -> str:
@@ -257,25 +250,25 @@ def _tick(node: Node, lines: list[str]) -> None:
 
 
 def _inline(node: Node) -> str:
-    """The Markdown of a block that holds one run of text, or begins with one."""
+    """The Markdown of the inline text with which a block begins."""
     first = node.children[0] if node.children else node
     first = first.children[0] if first.type == "paragraph" and first.children else first
-    return _tame(first.content) if first.type == "inline" else ""
+    return _sanitize(first.content) if first.type == "inline" else ""
 
 
-def _tame(text: str) -> str:
-    """A run of text without pictures and HTML."""
+def _sanitize(text: str) -> str:
+    """Inline text without images and HTML."""
     if "<" not in text and "!" not in text:
         return text
     pieces: list[str] = []
     at = 0
     for start, stop in [*code_spans(text), (len(text), len(text))]:
-        pieces += [_MEANT.sub(_tamed, text[at:start]), text[start:stop]]
+        pieces += [_LINK_IMAGE_OR_HTML.sub(_sanitized, text[at:start]), text[start:stop]]
         at = stop
     return "".join(pieces)
 
 
-def _tamed(found: re.Match[str]) -> str:
+def _sanitized(found: re.Match[str]) -> str:
     if found["kept"]:
         return found[0]
     return "&lt;" if found[0] == "<" else ""
@@ -297,7 +290,7 @@ def _table(node: Node) -> list[str]:
 
 
 def _block(rows: list[list[str]], right: Sequence[bool] = ()) -> list[str]:
-    """A table in a fixed-width font, the columns `right` set to the right; nothing if it is too wide."""
+    """A table as a code block, with the columns `right` right-aligned; empty if it is too wide."""
     widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 3 * len(widths) > TABLE_WIDTH:
         return []
@@ -308,7 +301,7 @@ def _block(rows: list[list[str]], right: Sequence[bool] = ()) -> list[str]:
 
 
 def _columns(text: str) -> int:
-    """The width of a text in a fixed-width font."""
+    """The width of a text in a monospaced font."""
     if text.isascii():
         return len(text)
     return sum(
@@ -318,28 +311,28 @@ def _columns(text: str) -> int:
 
 
 def _padded(text: str, width: int, right: bool) -> str:
-    room = " " * (width - _columns(text))
-    return room + text if right else text + room
+    padding = " " * (width - _columns(text))
+    return padding + text if right else text + padding
 
 
-# ------------------------------------------------------------------ pictures
+# ------------------------------------------------------------------ images
 
 
 def pictures_of(images: Sequence[Image], limit_bytes: int) -> list[Fields]:
-    """Pictures as attachments; what is no picture is left out. Slow: call it in a thread."""
+    """Images as attachments; invalid ones are left out. Slow: call it in a thread."""
     attached: list[Fields] = []
     for image in images:
         try:
             attached.append(picture(image, limit_bytes))
         except (OSError, ValueError) as error:
-            log.error("a picture was left out of an answer: %s", type(error).__name__)
+            log.error("An image was left out of an answer: %s", type(error).__name__)
     return attached
 
 
 def picture(image: Image, limit_bytes: int = PICTURE_BYTES) -> Fields:
-    """An attachment within Teams' limits. Raises OSError for no picture, ValueError for a huge one."""
+    """An attachment within Teams' limits. Raises OSError if it is not an image, ValueError if it is too large."""
     with Picture.open(io.BytesIO(image.data)) as opened:
-        if opened.width * opened.height > MOST_PIXELS:
+        if opened.width * opened.height > MAX_PIXELS:
             raise ValueError(f"{opened.width} x {opened.height} pixels")
         small = len(image.data) <= limit_bytes and max(opened.size) <= PICTURE_SIDE
         kept = image.data if small and opened.format in ("PNG", "JPEG", "GIF") else b""
@@ -348,11 +341,11 @@ def picture(image: Image, limit_bytes: int = PICTURE_BYTES) -> Fields:
     if not kept:
         mime = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
     url = f"data:{mime};base64,{base64.b64encode(data).decode()}"
-    return {"contentType": mime, "contentUrl": url, "name": (image.alt or "picture")[:80]}
+    return {"contentType": mime, "contentUrl": url, "name": (image.alt or "image")[:80]}
 
 
 def _shrunk(opened: Picture.Image, limit_bytes: int) -> bytes:
-    """JPEG, or PNG where something shines through, smaller and smaller until it fits."""
+    """The image as JPEG, or as PNG if it has transparency, shrunk until it fits."""
     side = PICTURE_SIDE
     while True:
         scaled = opened.convert("RGBA" if opened.has_transparency_data else "RGB")

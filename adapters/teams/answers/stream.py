@@ -1,4 +1,4 @@
-"""What a person sees while an answer is being written: a streamed message, or the sign of typing."""
+"""Shows an answer while it is being written: a streamed message, or the typing indicator."""
 
 import asyncio
 import logging
@@ -13,17 +13,17 @@ from bot.domain.errors import LeaseLost, PlatformUnavailable
 log = logging.getLogger(__name__)
 
 TYPING_S = 3.0
-"""Teams lets the sign of typing fade after a few seconds."""
-TYPING_AT_MOST_S = 600.0
-PAUSE_AT_MOST_S = 10.0
-"""However long Teams asks to be left alone, the final message is tried after this."""
+"""The typing indicator disappears after a few seconds."""
+MAX_TYPING_S = 600.0
+MAX_PAUSE_S = 10.0
+"""The final message waits no longer than this, however long Teams asks to wait."""
 THINKING = "Thinking…"
-DOING = {"file": "Reading your file…", "picture": "Looking at your picture…"}
-"""The informative line before the first words; at most 1,000 characters."""
+DOING = {"file": "Reading your file…", "picture": "Looking at your image…"}
+"""The informative message before the first text, of at most 1,000 characters."""
 
 
 class Typing:
-    """Shows the sign of typing, again and again, until it is ended."""
+    """Shows the typing indicator until it is ended."""
 
     stopped = False
 
@@ -33,7 +33,7 @@ class Typing:
         self._task = asyncio.create_task(self._run())
 
     def offer(self, text: str) -> None:
-        """In groups and channels nothing is shown before the answer is whole."""
+        """Do nothing: groups and channels see no partial answers."""
 
     async def end(self) -> None:
         """Stop typing."""
@@ -41,27 +41,27 @@ class Typing:
         await asyncio.wait({self._task})
 
     async def finish(self, activity: Fields) -> bool:
-        """There is no message yet that could be finished."""
+        """Return False: there is no message to complete."""
         return False
 
     async def _run(self) -> None:
-        for _ in range(int(TYPING_AT_MOST_S / TYPING_S)):
+        for _ in range(int(MAX_TYPING_S / TYPING_S)):
             try:
                 await self._connector.send(self._place, {"type": "typing"}, attempts=1)
             except LeaseLost:
                 return
             except PlatformUnavailable as error:
-                log.debug("no sign of typing: %s", error)
+                log.debug("Could not show the typing indicator: %s", error)
             await asyncio.sleep(TYPING_S)
 
 
 class TeamsStream:
-    """A message that grows, in one-to-one chats (Teams' "streaming UX").
+    """A growing message in one-on-one chats (Teams' "streaming UX").
 
-    Each update holds all of the text so far and starts with what was sent before; they are at least
-    `pace_s` apart, Teams allows one a second. After two minutes Teams ends the stream, and the same
-    message is updated in place. `stopped` is true when the person pressed Stop, never for another reason.
-    A stream that another process began (`id`) can only be finished: what it sent so far is not known.
+    Each update holds all of the text so far and must begin with the previous one; they are at least
+    `pace_s` seconds apart (Teams allows one per second). After two minutes Teams ends the stream, and the same
+    message is edited. `stopped` is true only if the person pressed Stop. A stream that another process
+    started (`id`) can only be completed, because its text so far is not known.
     """
 
     def __init__(self, connector: Connector, place: Mapping[str, str], pace_s: float, id: str = "") -> None:
@@ -80,32 +80,29 @@ class TeamsStream:
         self._next_at = 0.0
 
     async def begin(self, doing: str) -> bool:
-        """Show the informative line. False where Teams (or the chat) has no streams.
-
-        Raises PlatformUnavailable.
-        """
+        """Show the informative message. False if streams are not available. Raises PlatformUnavailable."""
         try:
             self.id = await self._send("informative", doing, attempts=3)
         except TeamsRejected as error:
             if error.status in (0, 401, 404) or error.status >= 429 or error.code in GONE:
                 raise
-            log.info("no stream here, one message instead: %s", error)
+            log.info("Streaming is not available here; the answer is sent as one message: %s", error)
         return bool(self.id)
 
     def offer(self, text: str) -> None:
-        """Let `text` be what is shown next; never waits."""
+        """Show `text` with the next update; never waits."""
         if not self._resumed:
             self._throttle.offer(text)
 
     async def end(self) -> None:
-        """Send no more updates."""
+        """Stop sending updates."""
         self._ending.set()
         await self._throttle.settle()
 
     async def finish(self, activity: Fields) -> bool:
-        """Turn the stream into its final message; False if that must be done by updating it.
+        """Send the final message of the stream; False if the message has to be edited instead.
 
-        Raises TeamsRejected when the message is too large, PlatformUnavailable.
+        Raises TeamsRejected if the message is too large, PlatformUnavailable.
         """
         if self._over or self.stopped:
             return False
@@ -120,7 +117,7 @@ class TeamsStream:
         except TeamsRejected as error:
             if error.too_large or error.status not in (400, 403, 404, 405):
                 raise
-            self._judge(error)
+            self._handle_rejection(error)
             return False
         return True
 
@@ -135,7 +132,7 @@ class TeamsStream:
         try:
             await self._update(shown)
         except TeamsRejected as error:
-            self._judge(error)
+            self._handle_rejection(error)
             if was_over or not self._over:
                 return
             await self._update(shown)
@@ -160,7 +157,7 @@ class TeamsStream:
             self._next_at = asyncio.get_running_loop().time() + self._pace_s
 
     async def _wait_for_turn(self, ending: asyncio.Event) -> bool:
-        """Wait until Teams may be called again; False when `ending` comes first."""
+        """Wait until Teams may be called again; False if `ending` is set first."""
         wait_s = self._next_at - asyncio.get_running_loop().time()
         if wait_s > 0:
             try:
@@ -169,17 +166,17 @@ class TeamsStream:
                 return True
         return not ending.is_set()
 
-    def _judge(self, error: TeamsRejected) -> None:
-        """What a refused update means for the next ones."""
+    def _handle_rejection(self, error: TeamsRejected) -> None:
+        """Decide from a rejected update how to go on."""
         words = error.words.lower()
-        # Teams has spelt it with one l and with two.
+        # Teams has used both spellings, "canceled" and "cancelled".
         if error.status == 403 and "cancel" in words:
             self.stopped = True
         elif "previously streamed" in words or error.code == "ContentStreamSequenceOrderPreConditionFailed":
-            pass  # the final message sets it right
+            pass  # the final message corrects it
         elif error.status in (400, 403, 404, 405, 413):
             self._over = True
         elif error.status == 429:
-            pause_s = min(error.retry_after_s or 2 * self._pace_s, PAUSE_AT_MOST_S)
+            pause_s = min(error.retry_after_s or 2 * self._pace_s, MAX_PAUSE_S)
             self._next_at = asyncio.get_running_loop().time() + pause_s
-        log.info("an update of a stream was refused: %s", error)
+        log.info("Teams rejected an update of a stream: %s", error)

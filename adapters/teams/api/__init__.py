@@ -1,1 +1,1 @@
-"""Calls of the Bot Connector and of Microsoft Graph, with their credentials."""
+"""Bot Connector, Microsoft Graph, credentials, file downloads."""

@@ -1,4 +1,4 @@
-"""The way out: the Bot Connector's REST calls, with a cached token and bounded patience."""
+"""REST calls to the Bot Connector, with a cached token and bounded retries."""
 
 import asyncio
 import io
@@ -21,13 +21,13 @@ from bot.domain.errors import ConfigError, PlatformUnavailable
 log = logging.getLogger(__name__)
 
 Fields = dict[str, Any]
-"""An activity as JSON. botbuilder's `Entity` would drop every field of an entity but its type."""
+"""An activity as JSON. botbuilder's `Entity` would drop all fields of an entity except its type."""
 
 RETRIED = {412, 429, 502, 503, 504}
-"""Microsoft's list of what to try again (Teams, "Optimize your bot with rate limiting"), and 503."""
+"""The statuses to retry (Teams, "Optimize your bot with rate limiting"), and 503."""
 ATTEMPTS = 5
 PATIENCE_S = 20.0
-"""A longer `Retry-After` goes back to the inbox in place of being waited for here."""
+"""With a longer `Retry-After`, the event goes back to the inbox instead of waiting here."""
 GONE = {
     "BotNotInConversationRoster",
     "BotDisabledByAdmin",
@@ -39,34 +39,34 @@ GONE = {
     "MessageWritePermissionBlocked",
     "NotEnoughPermissions",
 }
-"""Teams takes nothing here any more (Teams, "Conversation basics", status codes): another try is in vain."""
+"""Permanent errors (Teams, "Conversation basics", status codes), which are not retried."""
 GONE_S = 86_400.0
 LARGE_BYTES = 1024 * 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 
 
 class TeamsRejected(PlatformUnavailable):
-    """The connector answered with an error: `status` is HTTP's (0: no answer at all), `words` its own."""
+    """The connector returned an error: HTTP `status` (0: no response), `code` and text (`words`)."""
 
     def __init__(self, status: int, code: str, words: str, retry_after_s: float | None = None) -> None:
-        super().__init__(f"Teams answered {status} {code} {words}".strip()[:300], retry_after_s)
+        super().__init__(f"Teams returned {status} {code} {words}".strip()[:300], retry_after_s)
         self.status = status
         self.code = code
         self.words = words
 
     @property
     def too_large(self) -> bool:
-        """Whether a shorter message would have been taken."""
+        """Whether the message was rejected for its size."""
         large = "size" in self.words.lower() or "size" in self.code.lower()
         return self.status == 413 or (self.status in (400, 403) and large)
 
 
 class Connector:
-    """Sends, changes and deletes activities; a place is the `data` of an `Address` or a `PostedMessage`.
+    """Sends, updates and deletes activities; a place is the `data` of an `Address` or a `PostedMessage`.
 
-    In a place that is `targeted` only its user sees them (Teams, "Send and receive targeted messages").
-    A message whose connection breaks before its answer may or may not have been posted: it is sent again,
-    because Teams offers no way to look, and a doubled answer is better than a lost one.
+    In a `targeted` place only its user sees them (Teams, "Send and receive targeted messages").
+    If the connection breaks before the response, the message is sent again: Teams has no way to look it up,
+    and a duplicate is better than a lost answer.
     """
 
     def __init__(
@@ -78,44 +78,44 @@ class Connector:
         self._backoff_s = backoff_s
 
     async def send(self, place: Mapping[str, str], activity: Fields, attempts: int = ATTEMPTS) -> str:
-        """Post an activity; its id, empty where Teams gives none. Raises TeamsRejected, PlatformUnavailable."""
+        """Post an activity; returns its id, or "" if Teams gives none. Raises TeamsRejected, PlatformUnavailable."""
         answer = await self._call("POST", place, "", self._addressed(place, activity), attempts)
         return str(answer.get("id", ""))
 
     async def change(
         self, place: Mapping[str, str], id: str, activity: Fields, attempts: int = ATTEMPTS
     ) -> None:
-        """Put an activity in the place of an earlier one. Raises TeamsRejected, PlatformUnavailable."""
+        """Replace an activity. Raises TeamsRejected, PlatformUnavailable."""
         body = self._addressed(place, {**activity, "id": id})
         if "targeted" in place:
             del body["recipient"]
         await self._call("PUT", place, f"/{quote(id, safe='')}", body, attempts)
 
     async def delete(self, place: Mapping[str, str], id: str) -> None:
-        """Take an activity away. Raises TeamsRejected, PlatformUnavailable."""
+        """Delete an activity. Raises TeamsRejected, PlatformUnavailable."""
         await self._call("DELETE", place, f"/{quote(id, safe='')}", None, ATTEMPTS)
 
     async def team(self, place: Mapping[str, str], id: str) -> Fields:
-        """What Teams tells of a team. Raises TeamsRejected, PlatformUnavailable."""
+        """The details of a team. Raises TeamsRejected, PlatformUnavailable."""
         return await self._ask("GET", place, f"teams/{quote(id, safe='')}", None, 2)
 
     async def headers(self) -> dict[str, str]:
-        """What authenticates the bot. Raises PlatformUnavailable."""
+        """The authorization header of the bot. Raises PlatformUnavailable."""
         if self._token is None:
             return {}
         try:
             return {"Authorization": f"Bearer {await self._token.bearer()}"}
         except ConfigError as error:
-            log.error("the bot can't speak to Teams: %s", error)
+            log.error("The bot can't authenticate with Teams: %s", error)
             raise PlatformUnavailable(str(error)) from error
 
     @staticmethod
     def _addressed(place: Mapping[str, str], activity: Fields) -> Fields:
-        alone = {"isTargeted": True} if "targeted" in place else {}
+        targeted = {"isTargeted": True} if "targeted" in place else {}
         return {
             **activity,
             "from": {"id": place["bot"]},
-            "recipient": {"id": place["user"], **alone},
+            "recipient": {"id": place["user"], **targeted},
             "conversation": {"id": place["conversation"]},
         }
 
@@ -131,7 +131,7 @@ class Connector:
     ) -> Fields:
         service = place["service_url"]
         if not self._cloud.serves(service):
-            raise PlatformUnavailable("the service URL is not one of Microsoft's")
+            raise PlatformUnavailable("The service URL is not a Microsoft endpoint")
         url = URL(f"{service.rstrip('/')}/v3/{path}", encoded=True)
         for attempt in range(1, attempts + 1):
             try:
@@ -145,14 +145,14 @@ class Connector:
                     raise
                 if error.status == 401 and self._token is not None:
                     self._token.invalidate()
-                log.info("%s is tried again in %.1f s: %s", method, wait_s, error)
+                log.info("Retrying %s in %.1f s: %s", method, wait_s, error)
                 await asyncio.sleep(wait_s)
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, url: URL, body: Fields | None) -> Fields:
         headers = {"Content-Type": "application/json", **await self.headers()}
         raw = msgspec.json.encode(body) if body is not None else b""
-        # Pictures make large bodies, and aiohttp wants those as a file.
+        # Images make large bodies, which aiohttp wants as a file.
         data = io.BytesIO(raw) if len(raw) > LARGE_BYTES else raw
         require_lease()
         try:
@@ -172,7 +172,7 @@ class Connector:
 
 
 async def _answer(response: aiohttp.ClientResponse) -> Fields:
-    """What Teams said, empty where it is nothing that can be read: the status counts, also without it."""
+    """The response as JSON; empty if it can't be read, because the status is enough."""
     try:
         return await read_object(response, SMALL_BYTES)
     except (ReplyTooLarge, ValueError):

@@ -1,4 +1,4 @@
-"""How the bot proves to Microsoft who it is: a client secret, a certificate, or a managed identity."""
+"""The bot's credentials: a client secret, a certificate, or a managed identity."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ AppType = Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"]
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """The app's id, how it is registered, and its one means of proof; a managed identity needs none."""
+    """The app's id and type, with a password or a certificate; a managed identity has neither."""
 
     app_id: str
     app_type: str = "MultiTenant"
@@ -28,49 +28,50 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     certificate: Certificate | None = None
 
     @classmethod
-    def demanded(
+    def checked(
         cls,
         app_id: str,
-        password: SecretStr | None,
-        app_type: str,
-        tenant: str | None,
-        certificate_path: Path | None,
+        password: SecretStr | None = None,
+        app_type: str = "MultiTenant",
+        tenant: str | None = None,
+        certificate_path: Path | None = None,
     ) -> Self:
-        """Credentials that are whole.
+        """Complete credentials; the certificate is a PEM file with its private key. Raises ConfigError.
 
-        An empty app id would let everybody in: botbuilder takes it as "authentication is off".
-        Raises ConfigError.
+        An empty app id is refused, because botbuilder would switch authentication off.
         """
         if not app_id.strip():
-            raise ConfigError("MicrosoftAppId is empty. Without it anybody could speak as Teams.")
+            raise ConfigError("MicrosoftAppId is empty. Set it to the app id of the bot.")
         if app_type not in ("MultiTenant", "SingleTenant", "UserAssignedMSI"):
             raise ConfigError(
-                f"MicrosoftAppType is {app_type!r}; it is MultiTenant, SingleTenant or UserAssignedMSI."
+                f"MicrosoftAppType is {app_type!r}. Set it to MultiTenant, SingleTenant or UserAssignedMSI."
             )
         if app_type != "MultiTenant" and not tenant:
-            raise ConfigError(f"MicrosoftAppTenantId is missing: MicrosoftAppType={app_type} needs it.")
+            raise ConfigError(f"MicrosoftAppTenantId is missing. MicrosoftAppType={app_type} requires it.")
         secret = password if password is not None and password.get_secret_value() else None
-        _demand_one_proof(app_type, secret, certificate_path)
+        _require_one_secret(app_type, secret, certificate_path)
         certificate = Certificate.read(certificate_path) if certificate_path is not None else None
         return cls(app_id=app_id, app_type=app_type, tenant=tenant, password=secret, certificate=certificate)
 
-    def ending(self) -> str:
-        """Words for the operator while the certificate has less than a month left."""
+    def expiry_notice(self) -> str:
+        """A warning if the certificate expires within a month, else empty."""
         if self.certificate is None or self.certificate.ends_at - now() > _NOTICE:
             return ""
         day = self.certificate.ends_at.date().isoformat()
-        return f"The bot's certificate ends on {day}. Make a new one, and add it to the app's registration."
+        return (
+            f"The bot's certificate expires on {day}. Create a new one and upload it to the app registration."
+        )
 
     def fetch(
-        self, session: aiohttp.ClientSession, cloud: Cloud, scope: str = "", elsewhere: str = ""
+        self, session: aiohttp.ClientSession, cloud: Cloud, scope: str = "", customer_tenant: str = ""
     ) -> Fetch:
-        """What gets a new token: for the Bot Connector, or for another `scope`.
+        """A function that fetches a token: for the Bot Connector, or for another `scope`.
 
-        `elsewhere` is the tenant in which an app for many tenants asks for that.
+        A multi-tenant app requests it from `customer_tenant`, if given.
         """
         scope = scope or cloud.scope
         own = self.tenant if self.app_type != "MultiTenant" else None
-        tenant = own or elsewhere or cloud.tenant
+        tenant = own or customer_tenant or cloud.tenant
         if self.certificate is not None:
             return by_certificate(session, cloud.login_url, tenant, self.app_id, self.certificate, scope)
         if self.password is not None:
@@ -78,7 +79,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         return by_managed_identity(self.app_id, scope)
 
 
-def _demand_one_proof(app_type: str, password: SecretStr | None, certificate: Path | None) -> None:
+def _require_one_secret(app_type: str, password: SecretStr | None, certificate: Path | None) -> None:
     if password is not None and certificate is not None:
         raise ConfigError("MicrosoftAppPassword and MicrosoftAppCertificatePath are both set. Keep one.")
     if app_type == "UserAssignedMSI":
@@ -90,6 +91,5 @@ def _demand_one_proof(app_type: str, password: SecretStr | None, certificate: Pa
             )
     elif password is None and certificate is None:
         raise ConfigError(
-            "MicrosoftAppPassword is missing: the client secret of the app MicrosoftAppId. "
-            "MicrosoftAppCertificatePath is the other way."
+            "The bot has no credentials. Set MicrosoftAppPassword (a client secret) or MicrosoftAppCertificatePath."
         )

@@ -1,4 +1,4 @@
-"""The bytes of what a person attached."""
+"""Downloads people's attachments."""
 
 import aiohttp
 
@@ -14,35 +14,38 @@ _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 async def fetch(
     session: aiohttp.ClientSession, connector: Connector, cloud: Cloud, attachment: Attachment
 ) -> bytes:
-    """The bytes of a file or an inline picture. Raises NotAllowed (in words), PlatformUnavailable.
+    """The bytes of a file or an inline image. Raises NotAllowed, PlatformUnavailable.
 
-    A file's link is already authorised, so it never sees the bot's token; a picture in a message lies at
-    the service that delivered it, the only place where the token is shown.
+    A file's link is already authorized, so it never receives the bot's token. An inline image is at the
+    service that delivered the message, which requires the token.
     """
     url, inline = attachment.data.get("url", ""), attachment.data.get("kind") == "inline"
     if not (cloud.serves(url) if inline else cloud.holds_files(url)):
-        raise NotAllowed(f"I can't open {attachment.name}: it lies at a place that I don't fetch files from.")
+        raise NotAllowed(
+            f"I can't open {attachment.name} because it is stored outside Microsoft 365. Please attach the file."
+        )
     headers = await connector.headers() if inline else {}
     try:
         async with session.get(url, headers=headers, timeout=_TIMEOUT, allow_redirects=False) as response:
             if response.status == 429 or response.status >= 500:
-                raise PlatformUnavailable(f"Teams answered {response.status} for a file")
+                raise PlatformUnavailable(f"A download from Teams returned status {response.status}")
             if response.status != 200:
                 raise NotAllowed(
-                    f"I can't open {attachment.name}: Teams doesn't give it to me any more. "
-                    "Please attach it again."
+                    f"I can't open {attachment.name} because its link has expired. Please attach it again."
                 )
             data = await response.content.read(FILE_LIMIT_BYTES + 1)
             while len(data) <= FILE_LIMIT_BYTES and (more := await response.content.read(FILE_LIMIT_BYTES)):
                 data += more
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise PlatformUnavailable(f"a file could not be fetched: {type(error).__name__}") from error
+        raise PlatformUnavailable(f"A download from Teams failed: {type(error).__name__}") from error
     if len(data) > FILE_LIMIT_BYTES:
         raise NotAllowed(
-            f"{attachment.name} is larger than {FILE_LIMIT_BYTES >> 20} MB; that is too much for me."
+            f"{attachment.name} is larger than the limit of {FILE_LIMIT_BYTES >> 20} MB. Please attach a smaller file."
         )
     if not attachment.mime.startswith("text/") and data[:64].lstrip().lower().startswith(
         (b"<!doctype html", b"<html")
     ):
-        raise NotAllowed(f"I can't open {attachment.name}: in its place Teams sent me a sign-in page.")
+        raise NotAllowed(
+            f"I can't open {attachment.name} because Teams returned a sign-in page. Please attach it again."
+        )
     return data

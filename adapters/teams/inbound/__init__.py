@@ -1,1 +1,1 @@
-"""What comes in from Teams: verified, stored, acknowledged."""
+"""Incoming requests from Teams are verified, stored, then acknowledged."""

@@ -1,4 +1,4 @@
-"""Lets in only what Microsoft signed: botbuilder's token checks, with keys fetched without blocking."""
+"""Validates Microsoft's tokens with botbuilder; signing keys are fetched without blocking the event loop."""
 
 from typing import Any, cast
 
@@ -27,24 +27,24 @@ from bot.domain.errors import PlatformUnavailable, Unauthentic
 
 
 class SigningKeys:
-    """Stands in for `JwtTokenExtractor.open_id_metadata`, which blocks the loop and fails on new keys."""
+    """Replaces `JwtTokenExtractor.open_id_metadata`, which blocks the loop and fails on new keys."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._keys = Keys(session, url)
 
     async def get(self, key_id: str | None) -> SigningKey:
-        """The key with this id. Raises Unauthentic, PlatformUnavailable (the keys can't be read)."""
+        """The key with this id. Raises Unauthentic, or PlatformUnavailable if the keys can't be read."""
         key = await self._keys.get(key_id)
         return SigningKey(RSAAlgorithm.from_jwk(key), key.get("endorsements", []))
 
 
 class JwtAuthentication(BotFrameworkAuthentication):
-    """Checks signature, time, issuer, audience, key endorsement and service URL of an inbound token."""
+    """Checks signature, time, issuer, audience, key endorsement and service URL of a token."""
 
-    def __init__(self, session: aiohttp.ClientSession, app_id: str, cloud: Cloud, authenticate: bool) -> None:
-        self._cloud = cloud
-        self._authenticate = authenticate
-        self._app = SimpleCredentialProvider(app_id, "")
+    def __init__(self, session: aiohttp.ClientSession, cloud: Cloud, app_id: str | None) -> None:
+        """Without `app_id`, every request is accepted."""
+        self.required = app_id is not None
+        self._app = SimpleCredentialProvider(app_id or "", "")
         government = cloud.issuer == GovernmentConstants.TO_BOT_FROM_CHANNEL_TOKEN_ISSUER
         self._validation = GovernmentChannelValidation if government else ChannelValidation
         self._channel = self._extractor(
@@ -65,10 +65,10 @@ class JwtAuthentication(BotFrameworkAuthentication):
     async def authenticate_request(
         self, activity: SdkActivity, auth_header: str
     ) -> AuthenticateRequestResult:
-        """Raises Unauthentic, PlatformUnavailable (the signing keys can't be read)."""
+        """Raises Unauthentic, or PlatformUnavailable if the signing keys can't be read."""
         result = AuthenticateRequestResult()
         result.connector_factory = _NoConnectors()
-        if not self._authenticate:
+        if not self.required:
             anonymous = AuthenticationConstants.ANONYMOUS_AUTH_TYPE
             result.claims_identity = ClaimsIdentity({}, True, anonymous)
             return result
@@ -77,8 +77,8 @@ class JwtAuthentication(BotFrameworkAuthentication):
         except (Unauthentic, PlatformUnavailable):
             raise
         except Exception as error:
-            # PermissionError, a dozen of PyJWT's errors, ValueError: in each case the token is not good.
-            raise Unauthentic(f"the token is not good: {type(error).__name__}") from error
+            # PermissionError, ValueError and a dozen errors of PyJWT all mean an invalid token.
+            raise Unauthentic(f"the token is invalid: {type(error).__name__}") from error
         return result
 
     async def _identify(self, activity: SdkActivity, auth_header: str) -> ClaimsIdentity:
@@ -92,20 +92,20 @@ class JwtAuthentication(BotFrameworkAuthentication):
     async def authenticate_streaming_request(
         self, auth_header: str, channel_id_header: str
     ) -> AuthenticateRequestResult:
-        """Named pipes and web sockets are not served."""
-        raise Unauthentic("web sockets are not served")
+        """Always raises Unauthentic: streaming connections are not supported."""
+        raise Unauthentic("streaming connections are not supported")
 
     def create_connector_factory(self, claims_identity: ClaimsIdentity) -> ConnectorFactory:
-        """Answers go out by `Connector`."""
+        """Unused: answers are sent by `Connector`."""
         return _NoConnectors()
 
     async def create_user_token_client(self, claims_identity: ClaimsIdentity) -> Any:
-        """Nobody signs in through the bot."""
+        """Unused: people don't sign in through the bot."""
         return None
 
 
 class _NoConnectors(ConnectorFactory):
-    """Building msrest's client costs more than the rest of a turn, and answers are sent later, elsewhere."""
+    """A stub, because building msrest's client is slow and `Connector` sends the answers."""
 
     async def create(self, service_url: str, audience: str) -> Any:
         return self

@@ -1,8 +1,8 @@
-"""What a person is shown about themselves, and may change: settings, usage, what was sent for an answer."""
+"""Cards and dialogs for settings, usage, stored data, and sent prompts."""
 
 import logging
 
-from adapters.teams.activities.parser import Activity, as_object, event_id, post_id, talk
+from adapters.teams.activities.parser import Activity, as_object, conversation_id, event_id, post_id
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
 from bot.domain.adapter import SelfService
@@ -11,32 +11,34 @@ from bot.domain.events import MessageReceived, User
 
 log = logging.getLogger(__name__)
 
-AWAY = "I can't look that up at the moment, because my memory is away. Please try again in a minute."
+AWAY = "Your settings are temporarily unavailable. Please try again in a minute."
 
 
 class SettingsDialogs:
-    """Serves cards and dialogs; unlike questions they wait in no inbox, for Teams wants an answer at once.
+    """Serves cards and dialogs directly, not through the inbox, because Teams expects an immediate response.
 
-    In a group the card that everybody sees holds nothing of a person: Teams shows what `Action.Execute` is
-    answered with to the one who pressed, in the place of the card.
+    In a group, the card that everybody sees holds no personal data: only the person who pressed a button
+    sees the response to `Action.Execute`, in place of the card.
     """
 
     def __init__(self, self_service: SelfService) -> None:
         self._self_service = self_service
 
     async def settings(self, activity: Activity) -> Fields:
-        """The card for who writes `settings`. Raises StateUnavailable."""
+        """The card for the command `settings`. Raises StateUnavailable."""
         if activity.kind != "personal":
             return cards.group_settings_card(activity.sender.id)
         return await self._card(activity, "settings", {})
 
     async def answer(self, activity: Activity) -> Fields | None:
-        """What an invoke is answered with; nothing if it is not for the reception."""
+        """The response to an invoke; None if it is not for a card or dialog of this class."""
         value = as_object(activity.value)
         match activity.name:
             case "adaptiveCard/action":
                 action = as_object(value.get("action"))
-                return await self._pressed(activity, str(action.get("verb")), as_object(action.get("data")))
+                return await self._card_action(
+                    activity, str(action.get("verb")), as_object(action.get("data"))
+                )
             case "composeExtension/fetchTask" if value.get("commandId") == "sent":
                 return _dialog("What did you send?", await self._sent(activity, value))
             case "composeExtension/fetchTask" if value.get("commandId") == "settings":
@@ -47,7 +49,7 @@ class SettingsDialogs:
             case _:
                 return None
 
-    async def _pressed(self, activity: Activity, verb: str, data: Fields) -> Fields:
+    async def _card_action(self, activity: Activity, verb: str, data: Fields) -> Fields:
         try:
             card = await self._card(activity, verb, data)
         except Refused as refused:
@@ -65,7 +67,7 @@ class SettingsDialogs:
             return cards.text_card(AWAY)
 
     async def _card(self, activity: Activity, verb: str, data: Fields) -> Fields:
-        """Do what was pressed, and show how things are now. Raises Refused, StateUnavailable."""
+        """Run the action of a button, and return the updated card. Raises Refused, StateUnavailable."""
         user = _user(activity)
         direct = activity.kind == "personal"
         channel = "" if direct else activity.channel
@@ -79,12 +81,12 @@ class SettingsDialogs:
         elif verb == "forget_now":
             note = await self._self_service.confirm_forget(user, f"{event_id(activity)}:{user.id}")
         elif verb != "settings":
-            log.info("a button that is not known was pressed")
+            log.info("Ignored an unknown button of a card")
         profile = await self._self_service.profile(user, channel)
         return cards.settings(profile, direct=direct, note=note, viewer=user.id)
 
     async def _sent(self, activity: Activity, value: Fields) -> Fields:
-        """The card for a message that somebody pointed at."""
+        """The card with the prompt of a selected message."""
         message = as_object(value.get("messagePayload"))
         shown = str(message.get("id") or "")
         conversation = activity.conversation.id
@@ -92,7 +94,7 @@ class SettingsDialogs:
             conversation += f";messageid={message.get('replyToId') or shown}"
         try:
             text = await self._self_service.sent(
-                _user(activity), talk(activity.tenant, conversation), post_id(conversation, shown)
+                _user(activity), conversation_id(activity.tenant, conversation), post_id(conversation, shown)
             )
         except Refused as refused:
             return cards.text_card(str(refused))
@@ -102,7 +104,7 @@ class SettingsDialogs:
 
 
 def asks_for_settings(received: MessageReceived) -> bool:
-    """Whether somebody wrote exactly `settings`, to the bot."""
+    """Whether a message to the bot is exactly `settings`."""
     return received.addressed and received.text.strip().lower() in ("settings", "/settings")
 
 
@@ -112,7 +114,7 @@ def _dialog(title: str, card: Fields) -> Fields:
 
 
 def _chosen(data: Fields, name: str) -> str | None:
-    """The choice; empty when it is taken back, `None` when the card had no such list."""
+    """The chosen name; empty for Automatic, None if the card had no such input."""
     value = data.get(name)
     return None if not isinstance(value, str) else "" if value == cards.AUTOMATIC else value
 

@@ -37,7 +37,7 @@ class FollowCommand(_ParticipationCommand):
 
     name = "follow"
     help = "answer what is said in threads that I am in, without being named"
-    menu = "Answer in this channel's threads without a mention, too"
+    menu = "Answer in this channel's threads without a mention"
     aliases = ("unmute",)
     mode = "follow"
     done = "From now on I answer what is said in threads of this channel that I am in."
@@ -48,7 +48,7 @@ class MentionOnlyCommand(_ParticipationCommand):
 
     name = "mention-only"
     help = "answer in this channel only where I am named"
-    menu = "Answer only where I am mentioned"
+    menu = "Answer only when mentioned"
     aliases = ("mention only",)
     mode = "mention"
     done = "From now on I answer in this channel only where I am named."

@@ -11,7 +11,7 @@ class UsageCommand(Command):
 
     name = "usage"
     help = "what you have used today and this month, and what is left"
-    menu = "What you have used today, and your limits"
+    menu = "Your usage today, and your limits"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         """Report."""
@@ -25,7 +25,7 @@ class ResetCommand(Command):
 
     name = "reset"
     help = "start anew: I no longer see what was said before in this conversation"
-    menu = "Begin anew: I no longer see what was said here"
+    menu = "Start over: ignore earlier messages"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         """Start over."""
@@ -45,7 +45,7 @@ class ForgetCommand(Command):
 
     name = "forget"
     help = "delete everything that is kept about you, in every conversation; asks first"
-    menu = "Delete what I keep about you"
+    menu = "Delete your data"
 
     def typed_exactly(self, text: str) -> str | None:
         """It deletes, so nothing else is taken for it: not `forget me!`, and not `forget` in a sentence."""

@@ -29,7 +29,7 @@ class HelpCommand(Command):
 
     name = "help"
     help = "what I can do"
-    menu = "What I can do, and how to ask for it"
+    menu = "What I can do, and how to ask"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         """List what can be done here: only what is there."""

@@ -11,7 +11,7 @@ from bot.llm.catalog.probe import ProbeResult
 def listed(config: DeploymentConfig) -> str:
     """One line for each deployment, and how they share the work."""
     head = ("NAME", "FOR", "MODEL", "AT", "ORDER", "CONTEXT", "$ PER MILLION TOKENS", "LIMITS", "TAGS")
-    rows = [_row(one) for one in config.deployments]
+    rows = [_row(deployment) for deployment in config.deployments]
     hedge = f"; a second is asked after {config.hedge_ms} ms of silence" if config.hedge_ms else ""
     return f"{_table(head, rows)}\n\npolicy: {config.policy}{hedge}"
 
@@ -21,16 +21,18 @@ def trials(probes: Sequence[ProbeResult]) -> str:
     head = ("NAME", "FOR", "AT", "HEALTH", "FIRST TOKEN", "PRICE")
     rows = [
         (
-            one.deployment.name,
-            one.deployment.capability,
-            host_of(one.deployment.endpoint) or "here",
-            one.finding.level,
-            "-" if one.first_s is None else f"{one.first_s:.2f} s",
-            _price(one),
+            probe.deployment.name,
+            probe.deployment.capability,
+            host_of(probe.deployment.endpoint) or "here",
+            probe.finding.level,
+            "-" if probe.first_s is None else f"{probe.first_s:.2f} s",
+            _price(probe),
         )
-        for one in probes
+        for probe in probes
     ]
-    notes = [f"{one.deployment.name}: {one.finding.words}" for one in probes if one.finding.level != "ok"]
+    notes = [
+        f"{probe.deployment.name}: {probe.finding.words}" for probe in probes if probe.finding.level != "ok"
+    ]
     return "\n\n".join([_table(head, rows), *notes])
 
 

@@ -116,7 +116,7 @@ class DemoModel:
         if not request:
             raise NotAllowed("Please say what the picture should show.")
         if given and not prompt.vary:
-            made = [await asyncio.to_thread(drawings.edited, one.data, request, one.mask) for one in given]
+            made = [await asyncio.to_thread(drawings.edited, item.data, request, item.mask) for item in given]
         else:
             count = max(1, min(prompt.parameters.images or 1, images.MAX_IMAGES))
             size = prompt.parameters.size

@@ -183,7 +183,9 @@ def _said(text: str, statements: Sequence[str]) -> str | None:
     if "first" in text:
         return f"The first thing you said was: “{statements[0].strip()}”"
     if re.search(r"\b(so far|all|everything|until now)\b", text):
-        return "You said:\n\n" + "\n".join(f"{n}. {one.strip()}" for n, one in enumerate(statements, 1))
+        return "You said:\n\n" + "\n".join(
+            f"{n}. {statement.strip()}" for n, statement in enumerate(statements, 1)
+        )
     return f"You said: “{statements[-1].strip()}”"
 
 
@@ -251,9 +253,9 @@ def summary(question: str, statements: Sequence[str]) -> str | None:
 
 def shortened(text: str, sentences: int = 3) -> str:
     """The sentences whose words come up most often, in their order, as a list."""
-    all_of_it = [one.strip() for one in re.split(r"(?<=[.!?])\s+|\n+", text) if one.strip()]
+    all_of_it = [item.strip() for item in re.split(r"(?<=[.!?])\s+|\n+", text) if item.strip()]
     if len(all_of_it) <= sentences:
-        return "\n".join(f"- {one}" for one in all_of_it)
+        return "\n".join(f"- {item}" for item in all_of_it)
     counts = Counter(_content_words(text))
 
     def weight(sentence: str) -> float:
@@ -270,11 +272,11 @@ def listing(question: str, statements: Sequence[str]) -> str | None:
     if not asked:
         return None
     things = [
-        one.strip(" .") for one in re.split(r"[,;\n]| and ", question[asked.end() :]) if one.strip(" .")
+        item.strip(" .") for item in re.split(r"[,;\n]| and ", question[asked.end() :]) if item.strip(" .")
     ]
     if len(things) < 2:
         return None
-    return "\n".join(f"{n}. {one}" for n, one in enumerate(things, 1))
+    return "\n".join(f"{n}. {thing}" for n, thing in enumerate(things, 1))
 
 
 def counting(question: str, statements: Sequence[str]) -> str | None:
@@ -289,7 +291,7 @@ def counting(question: str, statements: Sequence[str]) -> str | None:
         "letters": sum(letter.isalpha() for letter in text),
         "characters": len(text),
         "lines": len(text.splitlines()),
-        "sentences": len([one for one in re.split(r"(?<![.!?])[.!?]+(?:\s+|$)", text) if one.strip()]),
+        "sentences": len([item for item in re.split(r"(?<![.!?])[.!?]+(?:\s+|$)", text) if item.strip()]),
     }[what]
     return f"**{counted}** {what if counted != 1 else what.removesuffix('s')}."
 

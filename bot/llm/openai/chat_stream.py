@@ -203,10 +203,10 @@ class ChatStream:
         deltas = [
             Delta(
                 call=ToolCall(
-                    id=one.id or f"call_{index}", name=one.name, arguments="".join(one.arguments) or "{}"
+                    id=call.id or f"call_{index}", name=call.name, arguments="".join(call.arguments) or "{}"
                 )
             )
-            for index, one in sorted(self._calls.items())
+            for index, call in sorted(self._calls.items())
         ]
         return [*deltas, Delta(dropped=self._dropped)] if self._dropped else deltas
 

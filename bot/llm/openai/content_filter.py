@@ -55,17 +55,17 @@ def verdicts(results: object) -> Iterator[Verdict]:
 
 def note(notes: dict[str, str], where: str, results: object) -> None:
     """Keep what was noted, as {"answer violence": "medium, stopped"}; of the same category the worst."""
-    for one in verdicts(results):
-        name = f"{where} {one.category[:_LONGEST]}"
-        received = f"{one.severity}, stopped" if one.stopped else one.severity
+    for verdict in verdicts(results):
+        name = f"{where} {verdict.category[:_LONGEST]}"
+        received = f"{verdict.severity}, stopped" if verdict.stopped else verdict.severity
         if _rank(received) > _rank(notes.get(name, "safe")):
             notes[name] = received
 
 
 def note_prompt(notes: dict[str, str], results: object) -> None:
     """As `note`, for the annotations of a prompt, a list with one for each message that was looked at."""
-    for one in cast("list[object]", results) if isinstance(results, list) else []:
-        received = record(one)
+    for item in cast("list[object]", results) if isinstance(results, list) else []:
+        received = record(item)
         note(
             notes, "question", received.get("content_filter_results") or received.get("content_filter_result")
         )
@@ -73,13 +73,13 @@ def note_prompt(notes: dict[str, str], results: object) -> None:
 
 def blocked(what: str, results: object, notes: Mapping[str, str] | None = None) -> ContentFiltered:
     """What the person is told when the filter stopped the question, the answer or the picture."""
-    stopped = [one for one in verdicts(results) if one.stopped][: len(_PLAIN)]
-    because = f" It found: {', '.join(one.words for one in stopped)}." if stopped else ""
+    stopped = [verdict for verdict in verdicts(results) if verdict.stopped][: len(_PLAIN)]
+    because = f" It found: {', '.join(item.words for item in stopped)}." if stopped else ""
     kept = dict(notes or {})
     note(kept, what, results)
     return ContentFiltered(
         f"The content filter stopped this {what}.{because} Please try it in other words.",
-        tuple(one.plain for one in stopped),
+        tuple(item.plain for item in stopped),
         kept,
     )
 

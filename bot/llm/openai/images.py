@@ -257,12 +257,12 @@ def most(prompt: Prompt, deployment: Deployment) -> Usage:
 
 def together(usage: Usage, lost: Iterable[Usage]) -> Usage:
     """What pictures cost with those before them that broke off, and that nobody saw; unknown if one is."""
-    for one in lost:
-        usd = None if usage.usd is None or one.usd is None else usage.usd + one.usd
+    for item in lost:
+        usd = None if usage.usd is None or item.usd is None else usage.usd + item.usd
         usage = msgspec.structs.replace(
             usage,
-            input_tokens=usage.input_tokens + one.input_tokens,
-            output_tokens=usage.output_tokens + one.output_tokens,
+            input_tokens=usage.input_tokens + item.input_tokens,
+            output_tokens=usage.output_tokens + item.output_tokens,
             usd=usd,
             estimated=True,
         )

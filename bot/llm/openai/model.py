@@ -148,7 +148,7 @@ class AzureModel:
         if not made.data:
             raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent no picture")
         shown = made.data[: images.MAX_IMAGES]  # whatever else came was not asked for
-        pictures = tuple([await self._picture(one, images.words_of(one) or asked) for one in shown])
+        pictures = tuple([await self._picture(text, images.words_of(text) or asked) for text in shown])
         usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
         return pictures, usage
 
@@ -194,7 +194,7 @@ class AzureModel:
             found = await self._calls.decode(response, _Vectors, images.MAX_RESPONSE_BYTES, within_s)
             if len(found.data) != len(batch):
                 raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent too few vectors")
-            vectors += [_unit(one.embedding) for one in sorted(found.data, key=lambda one: one.index)]
+            vectors += [_unit(item.embedding) for item in sorted(found.data, key=lambda item: item.index)]
             counted.prompt_tokens += found.usage.prompt_tokens if found.usage else 0
             model = found.model
         return vectors, self._usage(counted, model)

@@ -142,7 +142,7 @@ class RateLimiter:
         now = self._clock()
         if self._shared is None or now < self._away_until:
             return False
-        limited = any(one.cost_s for one in first)
+        limited = any(item.cost_s for item in first)
         return bool(limited or self._rests or self._lessons) or now >= self._fresh_until
 
     async def _ask(

@@ -27,11 +27,13 @@ def reload(gateway: Gateway, read: Read) -> None:
         log.error("the deployments stay as they were: %s", error)
         return
     before = gateway.deployments("embedding")
-    after = tuple(one for one in config.deployments if one.capability == "embedding")
-    if {one.name for one in before} != {one.name for one in after}:
+    after = tuple(deployment for deployment in config.deployments if deployment.capability == "embedding")
+    if {item.name for item in before} != {item.name for item in after}:
         log.warning("the embedding deployments change at the next start: kept vectors are another model's")
-        others = tuple(one for one in config.deployments if one.capability != "embedding")
+        others = tuple(
+            deployment for deployment in config.deployments if deployment.capability != "embedding"
+        )
         config = replace(config, deployments=(*others, *before))
     gateway.adopt(config, keys)
-    names = ", ".join(one.name for one in config.deployments)
+    names = ", ".join(deployment.name for deployment in config.deployments)
     log.info("the deployments were read anew (%s): %s", config.policy, names)

@@ -132,7 +132,11 @@ class Gateway:
         kept: list[Candidate] = []
         for deployment in config.deployments:
             key = keys.get(deployment.key_env or DEFAULT_KEY_ENV)
-            same = [one for one in self._pool if one.deployment == deployment and one.key == key]
+            same = [
+                candidate
+                for candidate in self._pool
+                if candidate.deployment == deployment and candidate.key == key
+            ]
             if not same:
                 model = connections.open(deployment, key)
                 same = [Candidate(deployment, model, self._stats.clock, key, self.calibration)]
@@ -182,7 +186,11 @@ class Gateway:
         """Where those that take so much are away, and others that take less are not: what fits into these."""
         load = load_of(prompt)
         available = self._candidates("chat", prompt.deployment)
-        free = [one for one in available if not (one.fits(load) or one.broken or one.breaker.wait_s())]
+        free = [
+            candidate
+            for candidate in available
+            if not (candidate.fits(load) or candidate.broken or candidate.breaker.wait_s())
+        ]
         soon = error.retry_after_s is not None and error.retry_after_s <= _SOON_S
         if soon or not free or len(free) == len(available):
             return None
@@ -249,7 +257,9 @@ class Gateway:
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
         """Vectors from the first deployment that makes them; all of one call are from one model."""
         load = RequestLoad(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
-        return await self._call(self._attempts("embedding", None, load), lambda one: one.model.embed(texts))
+        return await self._call(
+            self._attempts("embedding", None, load), lambda candidate: candidate.model.embed(texts)
+        )
 
     async def vectors(self, texts: Sequence[str], /) -> list[list[float]]:
         """What `embed` makes of texts, without its usage. Implements `Embed`."""
@@ -339,8 +349,10 @@ class Gateway:
             self._pool, key=lambda candidate: (candidate.deployment.capability, candidate.deployment.order)
         )
         return [
-            DeploymentState(one.deployment, one.breaker.wait_s(), one.broken, one.running)
-            for one in candidates
+            DeploymentState(
+                candidate.deployment, candidate.breaker.wait_s(), candidate.broken, candidate.running
+            )
+            for candidate in candidates
         ]
 
     async def probe(self) -> list[ProbeResult]:

@@ -54,4 +54,4 @@ class SummaryStore:
 
     async def forget(self, *conversations: str) -> None:
         """Delete summaries: what they were made from is no longer to be remembered."""
-        await self._redis.many([("DEL", keys.of("summary", one)) for one in conversations])
+        await self._redis.many([("DEL", keys.of("summary", conversation)) for conversation in conversations])

@@ -123,7 +123,7 @@ class Turns:
 
     async def release(self, conversations: Iterable[str]) -> None:
         """Let these conversations be without an owner in a day; until then nobody else can take one over."""
-        commands = [("EXPIRE", keys.of("owner", one), keys.DAY_S) for one in conversations]
+        commands = [("EXPIRE", keys.of("owner", conversation), keys.DAY_S) for conversation in conversations]
         if commands:
             await self._redis.many(commands)
 

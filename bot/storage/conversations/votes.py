@@ -112,13 +112,13 @@ def count_votes(votes: Sequence[Vote], name: Callable[[Side], str]) -> list[Scor
         if len(names) < 2:
             continue
         better = name(vote.better) if vote.better else ""
-        for one in names:
-            column = {"tie": "tied", "none": "none"}.get(vote.choice) or ("won" if one == better else "lost")
-            totals = counts.setdefault(one, {"compared": 0})
+        for item in names:
+            column = {"tie": "tied", "none": "none"}.get(vote.choice) or ("won" if item == better else "lost")
+            totals = counts.setdefault(item, {"compared": 0})
             totals["compared"] += 1
             totals[column] = totals.get(column, 0) + 1
-    found = [Score(name=one, **totals) for one, totals in counts.items()]
-    return sorted(found, key=lambda one: (-one.won, one.lost, one.name))
+    found = [Score(name=count, **totals) for count, totals in counts.items()]
+    return sorted(found, key=lambda item: (-item.won, item.lost, item.name))
 
 
 def _field(vote: Vote) -> str:

@@ -59,7 +59,7 @@ async def conversations(redis: Redis) -> AsyncGenerator[list[StoredConversation]
 
 async def read(redis: Redis, names: Sequence[str]) -> list[StoredConversation]:
     """What is stored of these conversations."""
-    commands = [("LRANGE", keys.of(kind, one), 0, -1) for one in names for kind in ("turns", "inbox")]
+    commands = [("LRANGE", keys.of(kind, item), 0, -1) for item in names for kind in ("turns", "inbox")]
     stored = await redis.many(commands) if commands else []
     return [
         StoredConversation(name=name, turns=tuple(stored[2 * n]), events=tuple(stored[2 * n + 1]))
@@ -101,7 +101,7 @@ class _PersonCollector:
         self._conversations = set(found.conversations)
 
     def all(self) -> PersonData:
-        newest = sorted(self._texts.items(), key=lambda one: one[1], reverse=True)
+        newest = sorted(self._texts.items(), key=lambda item: item[1], reverse=True)
         left = _MOST_TEXTS
         kept: list[tuple[str, datetime]] = []
         for text, at in newest:
@@ -117,10 +117,10 @@ class _PersonCollector:
         )
 
     def take(self, batch: Sequence[StoredConversation]) -> None:
-        for one in batch:
-            self.acts(one.name, events_of(one.events))
-            for turn in read_turns(one.turns):
-                self._turn(one.name, turn)
+        for item in batch:
+            self.acts(item.name, events_of(item.events))
+            for turn in read_turns(item.turns):
+                self._turn(item.name, turn)
 
     def acts(self, conversation: str, events: Iterable[Event]) -> None:
         for event in events:
@@ -186,8 +186,8 @@ async def spare(redis: Redis, found: PersonData, passages: Passages) -> None:
     """Look no more for what others of the tenant had written before."""
 
     def look(batch: Sequence[StoredConversation]) -> None:
-        for one in batch:
-            for turn in read_turns(one.turns):
+        for item in batch:
+            for turn in read_turns(item.turns):
                 user = turn.received.user
                 if user.tenant == found.user.tenant and user.id != found.user.id:
                     passages.spare(turn.received.text, turn.ended_at, user.id)

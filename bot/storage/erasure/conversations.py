@@ -66,8 +66,8 @@ class PersonConversations:
         """
         begun = now()
         async for batch in conversations(self._redis):
-            for one in batch:
-                await self._visit(one)
+            for item in batch:
+                await self._visit(item)
         for shard, raw, record in await dead_letters(self._redis):
             new = self.redaction.record(record.event.encode(), everything=record.conversation in self.names)
             if new != record.event.encode() and any(self._is_near(e) for e in events_of([record.event])):
@@ -93,8 +93,8 @@ class PersonConversations:
 
     async def again(self, names: Sequence[str]) -> dict[str, int]:
         """Look at these conversations once more; those in which another old answer is being written: none."""
-        for one in await read(self._redis, names):
-            await self._visit(one)
+        for item in await read(self._redis, names):
+            await self._visit(item)
         await self._unlearn(names)
         await self._beside(set(names))
         return {}

@@ -86,15 +86,17 @@ class Erasure:
         rooms = answers = pictures = waiting = 0
         for at in range(0, len(names), _BATCH):
             batch = names[at : at + _BATCH]
-            commands = [("LRANGE", keys.of(kind, one), 0, -1) for one in batch for kind in ("turns", "inbox")]
+            commands = [
+                ("LRANGE", keys.of(kind, item), 0, -1) for item in batch for kind in ("turns", "inbox")
+            ]
             stored = await self._redis.many(commands)
             for turns, events in zip(stored[::2], stored[1::2], strict=True):
                 theirs = [turn for turn in read_turns(turns) if turn.received.user.is_same(user)]
                 rooms += bool(theirs)
                 answers += len(theirs)
                 pictures += sum(len(refs(turn)) for turn in theirs)
-                found = [one for one in map(read_event, events) if one is not None]
-                waiting += sum(one.user.is_same(user) and one.id != event for one in found)
+                found = [item for item in map(read_event, events) if item is not None]
+                waiting += sum(entry.user.is_same(user) and entry.id != event for entry in found)
         return ErasurePreview(
             conversations=rooms,
             answers=answers,
@@ -134,7 +136,7 @@ class Erasure:
             given_up=await self._dead_letters.forget_person(found.user),
             saved=await self._published.forget_own(found.user),
             examples=await self._published.forget_examples(
-                lambda one: one.asker.is_same(found.user), {text for text, _ in found.texts}
+                lambda item: item.asker.is_same(found.user), {text for text, _ in found.texts}
             ),
         )
         await self._published.redact(found, places.redaction)

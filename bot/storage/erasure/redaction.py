@@ -99,7 +99,7 @@ class Redaction:
                 return self._text(value, everything)
             case list():
                 old = cast("list[Any]", value)
-                new = [self.value(one, everything=everything) for one in old]
+                new = [self.value(item, everything=everything) for item in old]
                 return new if any(a is not b for a, b in zip(new, old, strict=True)) else old
             case dict():
                 return self._object(cast("Json", value), everything)

@@ -36,17 +36,17 @@ class Publications:
         texts = dict(found.texts)
         if found.user.tenant == _STUDIO:
             for _, stored in _pairs(await self._redis.call("HGETALL", keys.SAVED_CONFIGS)):
-                for one in _read(_saved, stored):
-                    if one.owner == found.user.id:
-                        texts |= dict.fromkeys(_strings(msgspec.json.decode(one.setups)), one.at)
+                for item in _read(_saved, stored):
+                    if item.owner == found.user.id:
+                        texts |= dict.fromkeys(_strings(msgspec.json.decode(item.setups)), item.at)
         return replace(found, texts=tuple(texts.items()))
 
     async def forget_own(self, user: User) -> int:
         """Delete the set-ups that a person saved and the votes that they cast; how much that was."""
         if user.tenant != _STUDIO:
             return 0
-        saved_configs = await self._fields(keys.SAVED_CONFIGS, _saved, lambda one: one.owner == user.id)
-        votes = await self._fields(keys.VOTES, _vote, lambda one: one.voter == user.id)
+        saved_configs = await self._fields(keys.SAVED_CONFIGS, _saved, lambda item: item.owner == user.id)
+        votes = await self._fields(keys.VOTES, _vote, lambda item: item.voter == user.id)
         for name, fields in ((keys.SAVED_CONFIGS, saved_configs), (keys.VOTES, votes)):
             if fields:
                 await self._redis.call("HDEL", name, *fields)
@@ -58,15 +58,17 @@ class Publications:
         """
         stored: list[bytes] = await self._redis.call("HVALS", keys.PROPOSALS)
         proposals = [
-            one
+            item
             for raw in stored
-            for one in _read(_proposal, raw)
-            if theirs(one) or one.example.user.strip() in texts
+            for item in _read(_proposal, raw)
+            if theirs(item) or item.example.user.strip() in texts
         ]
-        words = texts | {one.example.user.strip() for one in proposals if one.state == "accepted"}
+        words = texts | {
+            proposal.example.user.strip() for proposal in proposals if proposal.state == "accepted"
+        }
 
         def without(examples: Sequence[Example]) -> tuple[Example, ...]:
-            return tuple(one for one in examples if one.user.strip() not in words)
+            return tuple(example for example in examples if example.user.strip() not in words)
 
         def cleared(record: Record) -> Record:
             if not isinstance(record, PoolChange):
@@ -78,7 +80,7 @@ class Publications:
 
         await self._amend(cleared)
         if proposals:
-            await self._redis.call("HDEL", keys.PROPOSALS, *(one.id for one in proposals))
+            await self._redis.call("HDEL", keys.PROPOSALS, *(proposal.id for proposal in proposals))
         return len(proposals)
 
     async def redact(self, found: PersonData, redaction: Redaction) -> None:
@@ -93,7 +95,7 @@ class Publications:
             names = found.names - {""}
 
             def nameless(record: Record) -> Record:
-                if any(record.author == one or record.author.startswith(f"{one} (") for one in names):
+                if any(record.author == name or record.author.startswith(f"{name} (") for name in names):
                     return replace(record, author=SOMEBODY, reason=REMOVED if record.reason else "")
                 return record
 
@@ -115,7 +117,7 @@ class Publications:
     async def _fields(self, name: str, decoder: Any, test: Callable[[Any], bool]) -> list[bytes]:
         found: list[bytes] = []
         for field, stored in _pairs(await self._redis.call("HGETALL", name)):
-            found += [field for one in _read(decoder, stored) if test(one)]
+            found += [field for item in _read(decoder, stored) if test(item)]
         return found
 
 
@@ -133,11 +135,11 @@ def _strings(value: Any) -> Iterator[str]:
         case str():
             yield value
         case list():
-            for one in cast("list[Any]", value):
-                yield from _strings(one)
+            for item in cast("list[Any]", value):
+                yield from _strings(item)
         case dict():
-            for one in cast("dict[str, Any]", value).values():
-                yield from _strings(one)
+            for item in cast("dict[str, Any]", value).values():
+                yield from _strings(item)
         case _:
             pass
 

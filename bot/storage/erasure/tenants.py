@@ -60,8 +60,8 @@ class _UninstalledPlace:
     def owns(self, rest: str) -> bool:
         """The same for what follows the kind in a key: a conversation, and perhaps more."""
         if self.uninstalled.marks:
-            return any(one in self.found for one in _beginnings(rest))
-        return self.holds(rest) and not any(one in self.spared for one in _beginnings(rest))
+            return any(beginning in self.found for beginning in _beginnings(rest))
+        return self.holds(rest) and not any(beginning in self.spared for beginning in _beginnings(rest))
 
 
 class Tenants:
@@ -84,7 +84,7 @@ class Tenants:
         for tenant in sorted(place.tenants) if uninstalled.whole else ():
             people += await self._forget_people(tenant)
         dead_letters = await self._dead_letters.forget(place.holds)
-        proposals = await self._publications.forget_examples(lambda one: place.holds(one.conversation))
+        proposals = await self._publications.forget_examples(lambda item: place.holds(item.conversation))
         await self._search.forget(uninstalled.conversation_prefix, place.holds)
         await self._forget_beside(place)
         turns = waiting = 0
@@ -112,14 +112,16 @@ class Tenants:
         ordered = sorted(place.found)
         for at in range(0, len(ordered), _BATCH):
             commands = [
-                ("LLEN", keys.of(kind, one))
-                for one in ordered[at : at + _BATCH]
+                ("LLEN", keys.of(kind, item))
+                for item in ordered[at : at + _BATCH]
                 for kind in ("turns", "inbox")
             ]
             counts = await self._redis.many(commands)
             turns += sum(counts[::2])
             waiting += sum(counts[1::2])
-        given_up = [one for one in (await self._dead_letters.all()).values() if place.holds(one.conversation)]
+        given_up = [
+            item for item in (await self._dead_letters.all()).values() if place.holds(item.conversation)
+        ]
         return TenantErasure(
             conversations=len(ordered), turns=turns, waiting=waiting, dead_letters=len(given_up)
         )
@@ -134,7 +136,9 @@ class Tenants:
         ordered = sorted(names)
         for at in range(0, len(ordered), _BATCH):
             batch = ordered[at : at + _BATCH]
-            commands = [("LRANGE", keys.of(kind, one), 0, -1) for one in batch for kind in ("turns", "inbox")]
+            commands = [
+                ("LRANGE", keys.of(kind, item), 0, -1) for item in batch for kind in ("turns", "inbox")
+            ]
             answers = await self._redis.many(commands)
             for number, conversation in enumerate(batch):
                 self._sort(place, conversation, list(_acts(*answers[2 * number : 2 * number + 2])))
@@ -213,10 +217,10 @@ class Tenants:
         async for name in names:
             batch.append(name)
             if len(batch) == _NAMES:
-                await self._redis.many([("DEL", one) for one in batch])
+                await self._redis.many([("DEL", item) for item in batch])
                 batch.clear()
         if batch:
-            await self._redis.many([("DEL", one) for one in batch])
+            await self._redis.many([("DEL", item) for item in batch])
 
 
 def _acts(turns: Iterable[bytes], events: Iterable[bytes]) -> Iterator[BaseEvent]:

@@ -66,7 +66,11 @@ class Passages:
         if REMOVED in text:  # their own copy of what another person has had removed
             text = text.replace(REMOVED, "\n")
         text = unicodedata.normalize("NFC", text)
-        for words, strong in (*_lines(text), *_marks(text), *_windows([one.word for one in _tokens(text)])):
+        for words, strong in (
+            *_lines(text),
+            *_marks(text),
+            *_windows([token.word for token in _tokens(text)]),
+        ):
             if len(self._needles) >= _MOST_NEEDLES:
                 return
             known = self._needles.get(words)

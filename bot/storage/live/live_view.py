@@ -108,7 +108,7 @@ class LiveView:
                     if channel == keys.LIVE_VIEW:
                         told = _told.decode(data)
                         heard[told.worker] = now, told.scenes
-                    heard = {name: one for name, one in heard.items() if now - one[0] < ASKED_S}
+                    heard = {name: item for name, item in heard.items() if now - item[0] < ASKED_S}
                     answers = [answer for _, told in heard.values() for answer in told]
                     if heard or looks > 1:  # who was asked just now has not told yet
                         yield len(heard), tuple(sorted(answers, key=lambda answer: -answer.for_s))

@@ -96,7 +96,7 @@ class PreferenceStore:
 
     async def bound(self) -> list[Assignment]:
         """Every template that was chosen for a place, in the order of the places."""
-        tenants = [one.decode() for one in await self._redis.call("SMEMBERS", keys.ASSIGNMENTS)]
+        tenants = [item.decode() for item in await self._redis.call("SMEMBERS", keys.ASSIGNMENTS)]
         fields = (
             await self._redis.many([("SMEMBERS", _bound(tenant)) for tenant in tenants]) if tenants else []
         )
@@ -112,7 +112,7 @@ class PreferenceStore:
             for place, (template, author) in zip(places, answers, strict=True)
             if template
         ]
-        return sorted(found, key=lambda one: (one.place.tenant, one.place.scope, one.place.id))
+        return sorted(found, key=lambda item: (item.place.tenant, item.place.scope, item.place.id))
 
     async def _read(self, *places: str) -> list[Preference]:
         commands = [("HGETALL", place) for place in places]

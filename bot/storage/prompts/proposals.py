@@ -35,10 +35,12 @@ class Proposals:
     async def all(self) -> list[Proposal]:
         """Every proposal, newest first; those that are too old are deleted."""
         stored: list[bytes] = await self._redis.call("HVALS", keys.PROPOSALS)
-        found = [_proposal.decode(one) for one in stored]
+        found = [_proposal.decode(item) for item in stored]
         oldest = now() - timedelta(seconds=keys.PROPOSAL_S)
-        await self._delete([one.id for one in found if one.at < oldest])
-        return sorted((one for one in found if one.at >= oldest), key=lambda one: one.at, reverse=True)
+        await self._delete([entry.id for entry in found if entry.at < oldest])
+        return sorted(
+            (entry for entry in found if entry.at >= oldest), key=lambda item: item.at, reverse=True
+        )
 
     async def _delete(self, ids: list[str]) -> None:
         if ids:

@@ -31,8 +31,8 @@ class SavedConfigs:
     async def all(self) -> list[SavedConfig]:
         """Every one, the last saved first. One of a newer Parley, which can't be read, is left out."""
         stored: list[bytes] = await self._redis.call("HVALS", keys.SAVED_CONFIGS)
-        found = [one for one in map(_read, stored) if one is not None]
-        return sorted(found, key=lambda one: one.at, reverse=True)
+        found = [item for item in map(_read, stored) if item is not None]
+        return sorted(found, key=lambda item: item.at, reverse=True)
 
     async def get(self, id: str) -> SavedConfig | None:
         """One of them."""
@@ -46,7 +46,7 @@ class SavedConfigs:
         name, others = _named(name), await self.all()
         if len(setups.encode()) > MOST_BYTES:
             raise NotAllowed(f"These set-ups are too large to be saved: {MOST_BYTES // 1024} kB fit.")
-        taken = next((one for one in others if one.name == name), None)
+        taken = next((other for other in others if other.name == name), None)
         if taken is not None and not replace:
             raise NotAllowed(f"There is “{name}” already, saved by {taken.author}.")
         if taken is None and len(others) >= MOST:
@@ -58,10 +58,10 @@ class SavedConfigs:
 
     async def rename(self, id: str, name: str) -> SavedConfig:
         """Give it another name. Raises NotAllowed."""
-        name, others = _named(name), {one.id: one for one in await self.all()}
+        name, others = _named(name), {item.id: item for item in await self.all()}
         if id not in others:
             raise NotAllowed("That set-up was deleted meanwhile.")
-        if any(one.name == name for one in others.values() if one.id != id):
+        if any(other.name == name for other in others.values() if other.id != id):
             raise NotAllowed(f"There is “{name}” already.")
         return await self._put(changed(others[id], name=name))
 

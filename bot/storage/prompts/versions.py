@@ -30,7 +30,7 @@ class Versions:
         """
         count, stored = await self._redis.many([("LLEN", keys.VERSIONS), ("LRANGE", keys.VERSIONS, seen, -1)])
         read = [_read(record) for record in stored]
-        return max(count, seen + len(stored) if stored else 0), [one for one in read if one is not None]
+        return max(count, seen + len(stored) if stored else 0), [item for item in read if item is not None]
 
     async def amended(self) -> int:
         """How often records were changed in their places: where that has grown, what was read is not true."""

@@ -125,7 +125,7 @@ class Redis:
         away = [key for key, result in results.items() if not isinstance(result, list | ResponseError)]
         # Of a node that is away one key is enough: asking for it has the client look who is there instead.
         again = [key for key, result in results.items() if isinstance(result, ResponseError)] + away[:1]
-        answers: dict[str, Any] = {key: one[0] for key, one in results.items() if isinstance(one, list)}
+        answers: dict[str, Any] = {key: item[0] for key, item in results.items() if isinstance(item, list)}
         for key in again:
             with suppress(StateUnavailable):
                 answers[key] = (await self.run(script, [key], ()))[0]
@@ -207,7 +207,7 @@ class Redis:
         except StateUnavailable as error:
             words = f"{error}. Is REDIS_URL right, and the server running?"
             return [CheckResult(level="error", subject="redis", words=words)]
-        version = min((str(one.get("redis_version", "0.0")) for one in servers_info), key=_numbers)
+        version = min((str(item.get("redis_version", "0.0")) for item in servers_info), key=_numbers)
         if _numbers(version) < BASELINE:
             words = f"version {version} is too old: Parley needs {BASELINE[0]}.{BASELINE[1]} or newer"
             return [CheckResult(level="error", subject="redis", words=words), *_risks(servers_info)]

@@ -134,15 +134,15 @@ class Charges:
         done, self._settled = self._settled, []
         if not done:
             return
-        days = {(one.at.date(), one.tenant) for one in done}
+        days = {(item.at.date(), item.tenant) for item in done}
         new = {f"{day} {tenant}" for day, tenant in days} - self._tenants
         try:
-            await self._search.note({one.conversation: one.at for one in done})
+            await self._search.note({item.conversation: item.at for item in done})
             await self._redis.many(
                 [
                     *(
-                        ("HDEL", keys.pending_charges(keys.shard_of(one.conversation)), one.event)
-                        for one in done
+                        ("HDEL", keys.pending_charges(keys.shard_of(item.conversation)), item.event)
+                        for item in done
                     ),
                     *(
                         ("SADD", keys.tenants_of(day), tenant)
@@ -170,9 +170,9 @@ class Charges:
         """
         looks = [("HVALS", keys.pending_charges(shard)) for shard in range(keys.SHARDS)]
         pending: Sequence[bytes] = [record for records in await self._redis.many(looks) for record in records]
-        found = [one for one in map(_read, pending) if one is not None]
-        for one in found:
-            await self.settle(one)
+        found = [item for item in map(_read, pending) if item is not None]
+        for entry in found:
+            await self.settle(entry)
         await self.tidy()
         if found:
             log.info("Settled %d turns that were still owing", len(found))

@@ -100,8 +100,8 @@ class QuotaLedger:
         of a budget that is used up but for a part, once in its period; without `told` nobody is told.
         """
         user, at = received.user, now()
-        tokens = sum(one.tokens for one in estimates)
-        microdollars = round(sum(one.usd or 0.0 for one in estimates) * 1_000_000)
+        tokens = sum(item.tokens for item in estimates)
+        microdollars = round(sum(item.usd or 0.0 for item in estimates) * 1_000_000)
         limits = self._limits(user, channel_of(received))
         answer: list[Any] = await self._redis.run(
             _ADMIT,

@@ -73,7 +73,7 @@ class UsageReports:
         last = now().date()
         for age in range(keys.SPENT_S // keys.DAY_S + 1):
             name = keys.daily_totals(tenant, last - timedelta(days=age))
-            fields = [one for one in await self._redis.call("HKEYS", name) if one.startswith(beginning)]
+            fields = [item for item in await self._redis.call("HKEYS", name) if item.startswith(beginning)]
             if fields:
                 await self._redis.call("HDEL", name, *fields)
 

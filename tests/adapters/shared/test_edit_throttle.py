@@ -1,4 +1,4 @@
-"""A growing text is shown at once, then at a pace, and never after the end."""
+"""A growing text is shown at once, then throttled, and never after the end."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ NEVER_S = 3600.0
 
 
 class Screen:
-    """Records what was sent; a send waits while `gate` is closed."""
+    """Records what was sent; a send waits while `gate` is not set."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -35,7 +35,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_the_first_text_is_sent_at_once_and_the_second_waits_for_the_interval() -> None:
+async def test_the_second_text_waits_for_the_interval() -> None:
     screen = Screen()
     throttle = EditThrottle(screen.show, NEVER_S)
     throttle.offer("one")
@@ -46,7 +46,7 @@ async def test_the_first_text_is_sent_at_once_and_the_second_waits_for_the_inter
     await throttle.settle()
 
 
-async def test_only_the_newest_text_is_sent_when_the_interval_is_over() -> None:
+async def test_after_the_interval_only_the_newest_is_sent() -> None:
     screen = Screen()
     throttle = EditThrottle(screen.show, 0.02)
     for text in ("a", "ab", "abc", "abcd"):
@@ -71,7 +71,7 @@ async def test_a_slow_send_is_never_overtaken_by_another() -> None:
     await throttle.settle()
 
 
-async def test_settle_waits_for_the_send_in_flight_and_sends_nothing_more() -> None:
+async def test_settle_waits_for_the_send_in_progress() -> None:
     screen = Screen()
     screen.gate.clear()
     throttle = EditThrottle(screen.show, 0.001)
@@ -88,7 +88,7 @@ async def test_settle_waits_for_the_send_in_flight_and_sends_nothing_more() -> N
     assert screen.sent == ["a"]
 
 
-async def test_a_failed_send_is_logged_and_the_next_text_is_sent(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failed_send_is_logged_and_sending_continues(caplog: pytest.LogCaptureFixture) -> None:
     sent: list[str] = []
 
     async def flaky(text: str) -> None:

@@ -1,4 +1,4 @@
-"""One reader for the bodies of all routes: what it takes, what it repairs, and what it refuses."""
+"""The parser of request bodies: what it accepts, repairs, and refuses."""
 
 import json
 from typing import Any
@@ -38,8 +38,8 @@ from bot.domain.errors import Malformed
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_field_fault_56_what_can_be_repaired_is_read(body: bytes, value: Any) -> None:
-    """Field fault 56: a lone surrogate, an odd encoding or a huge number costs no event."""
+def test_repairable_bodies_are_read(body: bytes, value: Any) -> None:
+    """Field fault 56: A lone surrogate, an unusual encoding or a huge number loses no event."""
     assert parse_json(body) == value
 
 
@@ -48,15 +48,15 @@ def test_field_fault_56_what_can_be_repaired_is_read(body: bytes, value: Any) ->
     [b"", b"{", b'{"a": ', b"\x00\x00", b"{}}", b"{'a': 1}", b"\xff\xfe", b"[" * 100_000, b'{"a":' * 5000],
     ids=lambda body: repr(body)[:20],
 )
-def test_field_fault_56_what_is_no_json_is_malformed(body: bytes) -> None:
-    """Field fault 56: deep nesting, too, is the sender's fault and no failure of ours."""
+def test_bodies_that_are_not_json_are_malformed(body: bytes) -> None:
+    """Field fault 56: deep nesting, too, is an error of the sender."""
     with pytest.raises(Malformed):
         parse_json(body)
 
 
 @pytest.mark.parametrize("levels", [MAX_DEPTH, MAX_DEPTH + 1])
-def test_field_fault_56_nesting_has_a_bound(levels: int) -> None:
-    """Field fault 56: what is read here can be written again by any other reader."""
+def test_nesting_is_limited(levels: int) -> None:
+    """Field fault 56: every other parser can read what is accepted here."""
     body = b"[" * levels + b"]" * levels
     if levels <= MAX_DEPTH:
         assert json.loads(msgspec.json.encode(parse_json(body))) == json.loads(body)
@@ -65,12 +65,12 @@ def test_field_fault_56_nesting_has_a_bound(levels: int) -> None:
             parse_json(body)
 
 
-def test_many_brackets_that_are_not_nested_are_no_depth() -> None:
+def test_many_flat_brackets_are_not_deep() -> None:
     assert parse_json(b"[" + b"[]," * 5000 + b"[]]") == [[]] * 5001
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"a"', b"1", b"null"])
-def test_an_object_is_wanted_where_nothing_else_makes_sense(body: bytes) -> None:
+def test_an_object_is_required(body: bytes) -> None:
     with pytest.raises(Malformed):
         parse_object(body)
 
@@ -80,7 +80,7 @@ class _Shape(msgspec.Struct):
     data: bytes = b""
 
 
-def test_a_known_shape_is_checked_in_words() -> None:
+def test_a_wrong_type_is_explained() -> None:
     assert parse_as(b'{"name": "\\ud800", "data": "aGk="}', _Shape) == _Shape("\ufffd", b"hi")
     with pytest.raises(Malformed, match="name"):
         parse_as(b'{"name": 1}', _Shape)

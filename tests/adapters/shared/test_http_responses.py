@@ -1,4 +1,4 @@
-"""Replies of Slack, Teams, Graph and Entra are read within a bound, whatever they hold."""
+"""Responses of Slack, Teams, Graph and Entra are read with a limit."""
 
 from collections.abc import AsyncGenerator
 
@@ -18,7 +18,7 @@ Served = tuple[aiohttp.ClientSession, str]
 
 
 async def flood(request: web.Request) -> web.StreamResponse:
-    """A body that never ends, the beginning of which is right."""
+    """An endless body with a valid beginning."""
     response = web.StreamResponse(headers={"content-type": "application/json"})
     await response.prepare(request)
     await response.write(b'{"ok":true,"id":"posted","text":"')
@@ -27,13 +27,13 @@ async def flood(request: web.Request) -> web.StreamResponse:
 
 
 async def deep(request: web.Request) -> web.StreamResponse:
-    """A body that is nested so deeply that no reader follows."""
+    """A body that is nested too deeply for parsers."""
     return web.Response(body=b'{"x":' + b"[" * 100_000, content_type="application/json")
 
 
 @pytest.fixture(params=[flood, deep])
 async def hostile(request: pytest.FixtureRequest) -> AsyncGenerator[Served]:
-    """A server that answers everything so."""
+    """A server that answers every request with `body`."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", request.param)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -44,15 +44,15 @@ async def hostile(request: pytest.FixtureRequest) -> AsyncGenerator[Served]:
     await runner.cleanup()
 
 
-async def test_slack_may_not_fill_the_process(hostile: Served) -> None:
-    """Field fault 93: an answer of Slack's without an end was read until the call's time was over."""
+async def test_endless_responses_of_slack_are_cut(hostile: Served) -> None:
+    """Field fault 93: an endless response of Slack was read until the timeout."""
     session, address = hostile
     with pytest.raises(SlackUnsure):
         await WebApi(session, SecretStr("xoxb"), f"{address}/api").call("auth.test", {})
 
 
-async def test_entra_may_not_fill_the_process(hostile: Served) -> None:
-    """Field fault 93: nor may tokens, nor signing keys."""
+async def test_endless_responses_of_entra_are_cut(hostile: Served) -> None:
+    """Field fault 93: tokens and signing keys, too."""
     session, address = hostile
     with pytest.raises(PlatformUnavailable, match="Entra did not answer"):
         await by_secret(session, address, "tenant", "app", SecretStr("secret"), "scope")()
@@ -60,10 +60,10 @@ async def test_entra_may_not_fill_the_process(hostile: Served) -> None:
         await Keys(session, f"{address}/keys").get("a")
 
 
-async def test_a_message_that_teams_took_is_not_sent_again_for_a_reply_that_can_not_be_read(
+async def test_an_unreadable_response_is_no_reason_to_resend(
     hostile: Served,
 ) -> None:
-    """Field fault 93: the status says that it was posted; another try would double it."""
+    """Field fault 93: by its status the message was posted; another attempt would duplicate it."""
     session, address = hostile
     place = {"service_url": address, "conversation": "c", "bot": "b", "user": "u"}
     connector = Connector(session, None, Cloud().local(), 0.01)
@@ -74,6 +74,6 @@ async def test_a_message_that_teams_took_is_not_sent_again_for_a_reply_that_can_
     ("value", "expected"),
     [("5", 5.0), (3600, 3600.0), ("inf", None), ("nan", None), (None, None), ("soon", None), ("1e9", 86_400)],
 )
-def test_seconds_are_a_number_that_can_be_waited_for(value: object, expected: float | None) -> None:
-    """Field fault 93: `Retry-After: inf` silenced a method of Slack's for ever."""
+def test_seconds_are_finite_numbers(value: object, expected: float | None) -> None:
+    """Field fault 93: `Retry-After: inf` disabled a method of Slack for ever."""
     assert http_responses.seconds(value) == expected

@@ -1,4 +1,4 @@
-"""The web server under clients that send too slowly, too much, too often, or take nothing."""
+"""The web server with clients that send too slowly, too much, too often, or read nothing."""
 
 import asyncio
 import errno
@@ -52,7 +52,7 @@ async def _body(request: web.Request) -> web.Response:
 
 
 async def _stream(request: web.Request) -> web.StreamResponse:
-    """Server-sent events that never end."""
+    """An endless stream of server-sent events."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(request)
     while True:
@@ -92,7 +92,7 @@ async def server(most: int = 16, proxies: tuple[str, ...] = ()) -> AsyncGenerato
 
 
 _writers: list[asyncio.StreamWriter] = []
-"""Of every client that a test connected."""
+"""The sockets of all clients of a test."""
 
 
 async def connect(port: int, data: bytes = b"") -> Client:
@@ -111,7 +111,7 @@ async def status(port: int, path: str = "/ok") -> int:
 
 
 async def rest(client: Client) -> bytes:
-    """All that comes until the server closes the connection."""
+    """Everything received until the server closes the connection."""
     try:
         return await asyncio.wait_for(client[0].read(), PATIENCE_S)
     except ConnectionError:
@@ -126,11 +126,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "_CHECK_S", 0.05)
 
 
-# ------------------------------------------------------------------ how many
+# ------------------------------------------------------------------ number of connections
 
 
-async def test_field_fault_93_half_sent_requests_do_not_silence_the_server() -> None:
-    """Field fault 93: three times as many as there may be; the next one is answered all the same."""
+async def test_incomplete_requests_do_not_block_the_server() -> None:
+    """Field fault 93: three times as many as allowed; the next one is answered all the same."""
     async with server(most=16) as port:
         clients = [await connect(port, HALF_SENT[number % len(HALF_SENT)]) for number in range(48)]
         for _ in range(5):
@@ -139,7 +139,7 @@ async def test_field_fault_93_half_sent_requests_do_not_silence_the_server() -> 
             writer.close()
 
 
-async def test_an_event_stream_is_not_closed_to_make_room() -> None:
+async def test_an_event_stream_is_not_closed() -> None:
     async with server(most=8) as port:
         stream = await connect(port, b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
         await asyncio.wait_for(stream[0].readuntil(b": here\n"), PATIENCE_S)
@@ -151,7 +151,7 @@ async def test_an_event_stream_is_not_closed_to_make_room() -> None:
             writer.close()
 
 
-async def test_where_no_connection_can_be_closed_the_next_one_is_told_to_come_again() -> None:
+async def test_without_closable_connections_new_ones_get_503() -> None:
     async with server(most=2) as port:
         streams = [await connect(port, b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n") for _ in range(2)]
         for reader, _ in streams:
@@ -164,7 +164,7 @@ async def test_where_no_connection_can_be_closed_the_next_one_is_told_to_come_ag
 
 
 class _Waiting(HttpConnection):
-    """A connection whose client has sent nothing yet."""
+    """A connection on which nothing was sent yet."""
 
     def __init__(self, pool: ConnectionPool, client: str) -> None:
         self.client, self.closing, self._pool = client, False, pool
@@ -179,8 +179,8 @@ def _admitted(pool: ConnectionPool, address: str) -> bool:
     return client is not None
 
 
-def test_field_fault_93_one_client_has_at_most_half_of_the_connections() -> None:
-    """Field fault 93: an IPv6 network counts as one client, and a client makes room with its own."""
+def test_one_client_has_at_most_half_the_connections() -> None:
+    """Field fault 93: an IPv6 network counts as one client; a client's own connections are closed first."""
     pool = ConnectionPool(8, TrustedProxies([]))
     for number in range(20):
         assert _admitted(pool, f"2001:db8:0:1::{number + 1:x}")
@@ -190,8 +190,8 @@ def test_field_fault_93_one_client_has_at_most_half_of_the_connections() -> None
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3"])
-def test_field_fault_93_a_proxy_may_have_all_connections(address: str) -> None:
-    """Field fault 93: behind a proxy everybody has the same address."""
+def test_a_proxy_may_have_all_connections(address: str) -> None:
+    """Field fault 93: behind a proxy, everybody has the same address."""
     pool = ConnectionPool(8, TrustedProxies(["10.0.0.0/8"]))
     for _ in range(8):
         assert _admitted(pool, address)
@@ -204,15 +204,13 @@ def test_the_limit_follows_from_the_descriptors(monkeypatch: pytest.MonkeyPatch)
         assert connection_limit() == most
 
 
-# ------------------------------------------------------------------ how long
+# ------------------------------------------------------------------ time limits
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("sent", HALF_SENT, ids=repr)
-async def test_field_fault_93_what_is_sent_too_slowly_is_closed(
-    sent: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Field fault 93: in the request line, in the headers, in a body; and nobody's log is filled by that."""
+async def test_slow_requests_are_closed(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Field fault 93: in the request line, in the headers, in a body; without filling the log."""
     async with server() as port:
         received = await rest(await connect(port, sent))
         assert received == b"" if not sent else received.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
@@ -221,8 +219,8 @@ async def test_field_fault_93_what_is_sent_too_slowly_is_closed(
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("start", [b"GET /ok HTTP/1.1\r\nX: ", HALF_SENT[3][:-1]], ids=["headers", "body"])
-async def test_field_fault_93_a_byte_at_a_time_is_too_slow(start: bytes) -> None:
-    """Field fault 93: the limit is for the whole, so that a trickle does not extend it."""
+async def test_a_byte_at_a_time_is_too_slow(start: bytes) -> None:
+    """Field fault 93: the limit is for the whole request, so a trickle does not extend it."""
     async with server() as port:
         client = await connect(port, start)
         reading = asyncio.create_task(rest(client))
@@ -233,8 +231,8 @@ async def test_field_fault_93_a_byte_at_a_time_is_too_slow(start: bytes) -> None
 
 
 @pytest.mark.usefixtures("quick")
-async def test_field_fault_93_who_takes_no_answer_is_cut_off() -> None:
-    """Field fault 93: an answer that nobody reads would hold its memory for ever."""
+async def test_clients_that_read_nothing_are_disconnected() -> None:
+    """Field fault 93: A response that nobody reads would hold its memory for ever."""
     async with server(most=1) as port:
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -261,7 +259,7 @@ async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
         writer.close()
 
 
-# ------------------------------------------------------------------ how much
+# ------------------------------------------------------------------ size limits
 
 
 @pytest.mark.parametrize(
@@ -275,7 +273,7 @@ async def test_an_idle_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> No
     ],
     ids=["line", "header", "headers", "TLS", "nonsense"],
 )
-async def test_field_fault_93_headers_have_a_size(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_header_size_is_limited(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """Field fault 93: 400 or 431, without a traceback."""
     async with server() as port:
         received = await rest(await connect(port, sent))
@@ -284,7 +282,7 @@ async def test_field_fault_93_headers_have_a_size(sent: bytes, caplog: pytest.Lo
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_a_large_body_that_is_sent_at_once_is_no_large_header() -> None:
+async def test_a_large_body_is_not_a_large_header() -> None:
     async with server() as port, ClientSession() as http:
         async with http.post(f"http://127.0.0.1:{port}/body", data=BytesIO(b"x" * 900_000)) as response:
             assert (response.status, await response.text()) == (200, "900000")
@@ -293,10 +291,8 @@ async def test_a_large_body_that_is_sent_at_once_is_no_large_header() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"zz\r\n", b"5\r\nab", b"-1\r\n"], ids=repr)
-async def test_field_fault_56_a_broken_transfer_is_no_error_of_ours(
-    sent: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Field fault 56: chunks that are none, or a body that ends too early."""
+async def test_a_broken_transfer_is_no_server_error(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """Field fault 56: invalid chunks, or a body that ends too early."""
     async with server() as port:
         head = b"POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         client = await connect(port, head + sent)
@@ -305,10 +301,10 @@ async def test_field_fault_56_a_broken_transfer_is_no_error_of_ours(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-# ------------------------------------------------------------------ descriptors
+# ------------------------------------------------------------------ file descriptors
 
 
-async def test_field_fault_93_the_server_recovers_when_descriptors_ran_out(
+async def test_the_server_recovers_from_exhausted_descriptors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Field fault 93: uvloop's own server would close its socket for good."""
@@ -338,10 +334,10 @@ def signed(secret: str, body: bytes) -> dict[str, str]:
 
 
 @pytest.mark.timeout(300)
-async def test_field_fault_93_300_half_sent_requests_to_a_process_with_256_descriptors(
+async def test_health_checks_and_events_pass_during_an_attack(
     tmp_path: Path,
 ) -> None:
-    """Field fault 93: /healthz answers, and Slack's events are taken, while they are all open."""
+    """Field faults 93 300: 300 incomplete requests to a process with 256 descriptors."""
     port = free_port()
     env = {
         "PORT": str(port),
@@ -370,7 +366,7 @@ async def test_field_fault_93_300_half_sent_requests_to_a_process_with_256_descr
         await end(process)
 
 
-# ------------------------------------------------------------------ who
+# ------------------------------------------------------------------ client addresses
 
 
 @pytest.mark.parametrize(
@@ -389,26 +385,26 @@ async def test_field_fault_93_300_half_sent_requests_to_a_process_with_256_descr
         (["10.0.0.8, 10.0.0.9"], "10.0.0.8"),
     ],
 )
-async def test_a_trusted_proxy_says_who_the_client_is(forwarded: list[str], client: str) -> None:
+async def test_a_trusted_proxy_names_the_client(forwarded: list[str], client: str) -> None:
     async with server(proxies=("127.0.0.1", "10.0.0.0/8")) as port, ClientSession() as http:
         headers = [("X-Forwarded-For", value) for value in forwarded]
         async with http.get(f"http://127.0.0.1:{port}/remote", headers=headers) as response:
             assert await response.text() == client
 
 
-async def test_nobody_else_is_believed() -> None:
+async def test_others_are_not_trusted() -> None:
     async with server() as port, ClientSession() as http:
         headers = {"X-Forwarded-For": "203.0.113.7"}
         async with http.get(f"http://127.0.0.1:{port}/remote", headers=headers) as response:
             assert await response.text() == "127.0.0.1"
 
 
-def test_a_proxy_that_is_no_address_is_refused_in_words() -> None:
+def test_an_invalid_proxy_address_is_explained() -> None:
     with pytest.raises(ConfigError, match="PARLEY_TRUSTED_PROXIES: proxy is no IP address"):
         TrustedProxies(["proxy"])
 
 
-def test_clients_are_told_apart_by_their_network() -> None:
+def test_clients_are_identified_by_network() -> None:
     assert network_of("2001:db8:1:2:3::4") == network_of("2001:db8:1:2::9") == "2001:db8:1:2::"
     assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") == "192.0.2.1"
     assert network_of("192.0.2.2") != network_of("192.0.2.1")

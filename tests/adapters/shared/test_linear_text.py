@@ -1,4 +1,4 @@
-"""No text holds up the process: what is done with one is in proportion to its length, counted in steps, not seconds."""
+"""The work on a text is linear in its length, counted in steps, not seconds."""
 
 import re
 import sys
@@ -13,12 +13,12 @@ import pyromark
 import pytest
 
 from adapters.shared.markdown import Splitter, aside, blocks, growing, parse, split, to_html, utf16
-from adapters.shared.markdown.bounds import MOST_COLUMNS, MOST_NESTED
+from adapters.shared.markdown.bounds import MAX_COLUMNS, MAX_NESTED
 from adapters.shared.markdown.marks import code_spans, open_marks
 from adapters.slack.formatting import blocks as slack_format
 from adapters.slack.formatting.mrkdwn import from_markdown
 from adapters.studio.chat import growing_text as studio_growth
-from adapters.teams.activities.html_text import words as words_of_html
+from adapters.teams.activities.html_text import html_to_text as words_of_html
 from adapters.teams.answers import formatting as teams_format
 from bot.domain.prompts import Parameters, Prompt, say
 from bot.evals import checks
@@ -32,22 +32,22 @@ from tests.support import hostile_texts
 from tests.support.hostile_texts import HOSTILE, ORDINARY, SURFACES
 
 SIZE = 7_000
-"""Characters, where the limits of the surfaces are a tenth of what they are, so that every one of them is met."""
+"""Characters of a text, with the limits of the surfaces divided by ten, so that it exceeds all of them."""
 LARGE = 60_000
 MANY = 400_000
-"""Signs in a row, so many that work in proportion to their square does not end within the time limit of a test."""
+"""Repeated characters, so many that quadratic work exceeds the time limit of a test."""
 LIMITS = (
     (slack_format, "MESSAGE_LIMIT"),
     (teams_format, "TEXT_LIMIT"),
     (hostile_texts, "TEXT_LIMIT"),
     (hostile_texts, "UPDATE"),
-    (growing, "MOST_RUN"),
+    (growing, "MAX_RUN"),
     (studio_growth, "SMALL"),
 )
 
 
 class Steps:
-    """Counts calls of functions, in Python and in C, and the characters that parsers and scanners are handed."""
+    """Counts function calls, in Python and in C, and the characters given to parsers and scanners."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -66,7 +66,7 @@ class Steps:
 
 @contextmanager
 def counting(monkeypatch: pytest.MonkeyPatch) -> Generator[Steps]:
-    """Counts, with everything done in this thread."""
+    """Count steps, with all work done in this thread."""
     steps = Steps()
     with monkeypatch.context() as patched:
         patched.setattr(sys.modules["adapters.shared.markdown.aside"], "MOST_CHARACTERS", sys.maxsize)
@@ -90,7 +90,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Generator[Steps]:
 
 @pytest.mark.parametrize("surface", SURFACES)
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_field_fault_92_twice_the_text_takes_about_twice_the_steps(
+async def test_twice_the_text_takes_twice_the_steps(
     name: str, surface: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Field fault 92: 15 KB of `*a ` kept the search for open marks busy for minutes."""
@@ -108,24 +108,24 @@ async def test_field_fault_92_twice_the_text_takes_about_twice_the_steps(
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_field_fault_92_a_long_hostile_text_comes_to_its_end_on_every_surface(name: str) -> None:
-    """Field fault 92: at the true limits of every surface; the steps are counted by the test above."""
+async def test_a_long_hostile_text_ends_on_every_surface(name: str) -> None:
+    """Field fault 92: at the real limits of every surface; the steps are counted by the test above."""
     text = HOSTILE[name](LARGE)
     for show in SURFACES.values():
         await show(text)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_field_fault_92_a_long_answer_becomes_a_bounded_number_of_messages(name: str) -> None:
-    """Field fault 92: an answer as long as the setting allows, in whatever shape."""
+def test_a_long_answer_becomes_few_messages(name: str) -> None:
+    """Field fault 92: an answer as long as the setting allows, of any form."""
     text = HOSTILE[name](200_000)
     parts = split(text, 11_000, utf16)
     assert all(utf16(part) <= 11_000 for part in parts)
     assert len(parts) <= 3 * utf16(text) // 11_000 + 2
 
 
-def test_field_fault_92_parts_that_are_settled_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Field fault 92: a long answer was parsed from its start for each of its messages."""
+def test_final_parts_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 92: A long answer was parsed from its start for each of its messages."""
     text = "\n\n".join(["- an item of a long list " * 20, *["- another one\n" * 40] * 80])
     splitter = Splitter(3_000)
     with counting(monkeypatch) as steps:
@@ -137,7 +137,7 @@ def test_field_fault_92_parts_that_are_settled_are_not_parsed_again(monkeypatch:
 
 
 @pytest.mark.parametrize("limit", [700, 3_000])
-def test_a_text_that_grows_is_split_as_if_it_had_been_whole(limit: int) -> None:
+def test_a_growing_text_splits_like_a_complete_one(limit: int) -> None:
     code = "```python\n" + "".join(f"line_{number} = {number}\n" for number in range(300)) + "```\n\n"
     table = "| a | b |\n|---|---|\n" + "".join(f"| {number} | cell |\n" for number in range(300)) + "\n"
     text = (
@@ -151,13 +151,13 @@ def test_a_text_that_grows_is_split_as_if_it_had_been_whole(limit: int) -> None:
 
 
 def test_nesting_and_tables_are_bounded() -> None:
-    assert to_html("> " * 10_000 + "a").count("<blockquote>") == MOST_NESTED
-    assert to_html("- " * 10_000 + "a").count("<ul>") == MOST_NESTED
+    assert to_html("> " * 10_000 + "a").count("<blockquote>") == MAX_NESTED
+    assert to_html("- " * 10_000 + "a").count("<ul>") == MAX_NESTED
     assert "&gt; &gt; a" in to_html("> " * 10_000 + "a")
     wide = "|".join("a" * 1000) + "\n" + "|".join("-" * 1000) + "\n" + "b\n" * 1000
     assert "<table>" not in to_html(wide)
-    fits = "|".join("a" * MOST_COLUMNS) + "\n" + "|".join("-" * MOST_COLUMNS) + "\nb\n"
-    assert to_html(fits).count("<th>") == MOST_COLUMNS
+    fits = "|".join("a" * MAX_COLUMNS) + "\n" + "|".join("-" * MAX_COLUMNS) + "\nb\n"
+    assert to_html(fits).count("<th>") == MAX_COLUMNS
     assert max(len(to_html(build(20_000))) for build in HOSTILE.values()) < 1_000_000
 
 
@@ -172,7 +172,7 @@ def test_nesting_and_tables_are_bounded() -> None:
         ("![a](https://x.y/z)", '<p><a href="https://x.y/z" rel="noopener noreferrer nofollow">a</a></p>\n'),
     ],
 )
-def test_what_the_limits_need_does_not_show(text: str, html: str) -> None:
+def test_the_placeholders_of_the_limits_are_invisible(text: str, html: str) -> None:
     assert to_html(text) == html
 
 
@@ -221,21 +221,21 @@ def test_code_spans_are_those_of_commonmark() -> None:
         lambda: PLACEHOLDER.findall("{{" * MANY),
         lambda: example_images.PICTURE.findall("![" * MANY),
         lambda: example_images.PICTURE.findall("![](" * MANY),
-        lambda: checks.plainly("```\n" + "\n" * MANY, Checks(fits=lambda value: None)),
+        lambda: checks.check_text("```\n" + "\n" * MANY, Checks(fits=lambda value: None)),
         lambda: rules.answer("what " * MANY, []),
         lambda: rules.answer("how many words " * MANY, []),
         lambda: rules.answer("how many sentences: " + "." * MANY + "x", []),
         lambda: model.reply(_asking('<file name="a">\n' * 20_000)),
     ],
 )
-def test_field_fault_92_no_pattern_is_slow_on_what_people_and_models_write(
+def test_no_pattern_is_quadratic(
     read: Callable[[], object],
 ) -> None:
-    """Field fault 92: each of these took time in proportion to the square of the text."""
+    """Field fault 92: each of these took time proportional to the square of the text."""
     read()
 
 
-def test_field_fault_92_the_end_of_an_unclosed_tag_is_not_looked_for_again(
+def test_unclosed_tags_are_read_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Field fault 92: for each of them the parser read the rest of a message from Teams."""
@@ -257,8 +257,8 @@ def _asking(text: str) -> Prompt:
     return Prompt(template="assistant@1", capability="chat", messages=(say("user", text),))
 
 
-def test_field_fault_92_an_answer_that_is_told_again_is_compared_once() -> None:
-    """Field fault 92: the second part of a broken answer was looked for in the first one at each of its pieces."""
+def test_a_repeated_answer_is_compared_once() -> None:
+    """Field fault 92: the second part of a broken answer was searched for in the first one at each piece."""
     shown = "".join(f"word{number} " for number in range(40_000))
     seam = ContinuationDeduper(shown)
     pieces = re.findall(r".{1,5}", shown + "and the rest.")
@@ -267,6 +267,6 @@ def test_field_fault_92_an_answer_that_is_told_again_is_compared_once() -> None:
     assert "".join([seam.feed(shown[-3_000:]), seam.feed("and on."), seam.end()]) == "and on."
 
 
-async def test_a_long_text_is_worked_on_beside_the_loop() -> None:
+async def test_a_long_text_is_processed_in_a_thread() -> None:
     assert await aside(10, threading.current_thread) is threading.main_thread()
     assert await aside(1_000_000, threading.current_thread) is not threading.main_thread()

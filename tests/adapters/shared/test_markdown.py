@@ -1,4 +1,4 @@
-"""What the shared Markdown module promises: nothing lost, nothing torn, nothing raw, nothing unsafe."""
+"""The shared Markdown module: nothing is lost, torn, shown raw, or unsafe."""
 
 import random
 import re
@@ -36,7 +36,7 @@ The end."""
 
 
 def words(text: str) -> list[str]:
-    """What must survive: every word, without the signs that a cut may repeat."""
+    """The words of a text, without the markup that a split may repeat."""
     return re.findall(r"\w+", text)
 
 
@@ -55,14 +55,15 @@ def test_every_part_fits_and_every_word_survives(limit: int) -> None:
     assert words(plain) == words("\n".join(split(plain, limit)))
 
 
-def test_cuts_at_paragraphs_before_lines_and_at_sentences_before_words() -> None:
+def test_cuts_prefer_paragraphs_then_lines_then_sentences() -> None:
     assert split("one one\n\ntwo two\n\nthree", 16) == ["one one\n\ntwo two", "three"]
     assert split("line one\nline two\nline three", 18) == ["line one\nline two", "line three"]
     assert split("First one here. Second one here.", 20) == ["First one here.", "Second one here."]
     assert split("alpha beta gamma", 12) == ["alpha beta", "gamma"]
 
 
-def test_field_note_14_a_fence_that_fits_stays_whole() -> None:
+def test_a_fence_that_fits_stays_whole() -> None:
+    """Field note 14."""
     fence = "```js\nlet a = 1\n\nlet b = 2\n```"
     assert split(f"Some words before it.\n\n{fence}\n\nSome words after.", 40) == [
         "Some words before it.",
@@ -71,7 +72,8 @@ def test_field_note_14_a_fence_that_fits_stays_whole() -> None:
     ]
 
 
-def test_field_note_14_a_long_fence_is_closed_and_opened_again_with_its_language() -> None:
+def test_a_long_fence_is_reopened_with_its_language() -> None:
+    """Field note 14."""
     code = [f"line_{number} = {number}" for number in range(40)]
     parts = split("Look:\n\n```python\n" + "\n".join(code) + "\n```\n\nDone.", 120)
     fences = [node for part in parts for node in parse(part).children if node.type == "fence"]
@@ -81,7 +83,8 @@ def test_field_note_14_a_long_fence_is_closed_and_opened_again_with_its_language
     assert all(part.count("```") % 2 == 0 and len(part) <= 120 for part in parts)
 
 
-def test_field_note_14_a_long_fence_inside_a_list_stays_code() -> None:
+def test_a_long_fence_in_a_list_stays_code() -> None:
+    """Field note 14."""
     code = [f"let x{number}" for number in range(30)]
     text = "- first\n- second\n  ```js\n" + "\n".join(f"  {line}" for line in code) + "\n  ```\n- third"
     parts = split(text, 80)
@@ -169,7 +172,7 @@ def test_random_texts_lose_nothing() -> None:
         ("| a | b |\n|---|---|\n| 1 | 2 |\n| 3", "| a | b |\n|---|---|\n| 1 | 2 |"),
     ],
 )
-def test_half_finished_text_shows_no_raw_signs(half: str, shown: str) -> None:
+def test_unfinished_text_shows_no_raw_markup(half: str, shown: str) -> None:
     assert tidy(half) == shown
 
 
@@ -188,11 +191,11 @@ def test_half_finished_text_shows_no_raw_signs(half: str, shown: str) -> None:
         "~5",
     ],
 )
-def test_text_that_is_whole_stays_as_it_is(whole: str) -> None:
+def test_complete_text_stays_as_it_is(whole: str) -> None:
     assert tidy(whole) == whole
 
 
-def test_what_has_settled_is_a_prefix_that_only_grows() -> None:
+def test_settled_text_is_a_growing_prefix() -> None:
     assert settled("a cat: !") == "a cat: ", "a picture may begin there"
     before = ""
     for end in range(len(SAMPLE) + 1):
@@ -203,7 +206,7 @@ def test_what_has_settled_is_a_prefix_that_only_grows() -> None:
     assert len(before) > len(SAMPLE) - 12
 
 
-def test_while_growing_no_frame_shows_an_open_sign() -> None:
+def test_while_growing_no_frame_shows_open_marks() -> None:
     for end in range(len(SAMPLE) + 1):
         for frame in (tidy(SAMPLE[:end]), settled(SAMPLE[:end])):
             for block in (node for node in parse(frame).walk() if node.type == "inline"):
@@ -213,7 +216,7 @@ def test_while_growing_no_frame_shows_an_open_sign() -> None:
                 assert "](" not in words
 
 
-def test_html_holds_tables_tasks_and_struck_words() -> None:
+def test_html_has_tables_tasks_and_strikethrough() -> None:
     html = to_html("- [ ] open\n- [x] done\n\n~~old~~\n\n| a |\n|:-:|\n| 1 |\n\n```py\nx < 1\n```")
     assert '<input type="checkbox" disabled="">open' in html
     assert '<input type="checkbox" disabled="" checked="">done' in html
@@ -240,7 +243,7 @@ def test_html_is_safe(bad: str) -> None:
     assert not re.search(r"<[^>]*(onerror|onclick|javascript:|data:)", html)
 
 
-def test_a_picture_is_a_link_so_that_nobody_learns_who_reads() -> None:
+def test_remote_images_become_links() -> None:
     html = to_html("![chart](https://example.com/c.png?q=secret)")
     assert "<img" not in html
     assert 'href="https://example.com/c.png?q=secret"' in html

@@ -1,4 +1,4 @@
-"""A simulated Slack, the adapter that speaks to it, and what the engine would be given."""
+"""A simulated Slack, the adapter, and a stand-in for the engine that records events."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from bot.domain.adapter import Receipt
 from bot.domain.events import Event, MessageReceived, PostedMessage
 from bot.domain.turns import Reply
@@ -18,7 +18,7 @@ from tests.simulators.slack import SlackSimulator
 
 @dataclass
 class Engine:
-    """Stands where the inbox stands: remembers what it accepts."""
+    """Replaces the inbox and records what it accepts."""
 
     receipt: Receipt = "accepted"
     error: Exception | None = None
@@ -34,13 +34,13 @@ class Engine:
 
     @property
     def received(self) -> list[MessageReceived]:
-        """What people said."""
+        """The messages among the events."""
         return [event for event in self.events if isinstance(event, MessageReceived)]
 
 
 @dataclass
 class Room:
-    """Everything a test needs at hand."""
+    """A simulated workspace, an adapter, and an engine."""
 
     slack: SlackSimulator
     adapter: SlackAdapter
@@ -49,7 +49,7 @@ class Room:
     async def asked(
         self, text: str = "<@U0BOT> why?", channel: str = "C0GENERAL", **more: Any
     ) -> MessageReceived:
-        """A person asks; returns what the engine was given."""
+        """Ask a question; returns the event."""
         await self.slack.say(channel, "U0ALICE", text, **more)
         return self.engine.received[-1]
 
@@ -59,16 +59,16 @@ class Room:
         return await self.adapter.open(received.address, begun, retry)
 
     def shown(self, received: MessageReceived) -> list[str]:
-        """What a person reads in the thread of a question."""
+        """The texts in the thread of a question."""
         return self.slack.answers(received.address.data["channel"], received.address.data["thread"])
 
     async def answer(self, received: MessageReceived, text: str) -> PostedMessage:
-        """Open and close with a text."""
+        """Open and close an answer."""
         return await self.adapter.close(await self.open(received), Reply(text=text))
 
 
 async def listening(adapter: SlackAdapter, engine: Engine) -> tuple[web.AppRunner, str]:
-    """Serve an adapter's routes on a port of their own."""
+    """Serve an adapter's routes on a free port."""
     app = web.Application()
     app.add_routes(adapter.routes(engine.accept))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -80,16 +80,19 @@ async def listening(adapter: SlackAdapter, engine: Engine) -> tuple[web.AppRunne
 def new_adapter(slack: SlackSimulator, **more: Any) -> SlackAdapter:
     """An adapter for a simulated workspace."""
     secret = SecretStr(slack.signing_secret)
-    return SlackAdapter(SecretStr(slack.bot_token), secret, api_url=slack.api_url, **more)
+    return SlackAdapter(SlackCredentials(SecretStr(slack.bot_token), secret), api_url=slack.api_url, **more)
 
 
 @asynccontextmanager
 async def room_with(**more: Any) -> AsyncGenerator[Room]:
-    """A workspace, and an adapter with what `more` hands to it."""
+    """A workspace, and an adapter with the arguments `more`."""
     engine = Engine()
-    async with SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack, new_adapter(slack, **more) as one:
-        runner, slack.bot_url = await listening(one, engine)
-        yield Room(slack, one, engine)
+    async with (
+        SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack,
+        new_adapter(slack, **more) as adapter,
+    ):
+        runner, slack.bot_url = await listening(adapter, engine)
+        yield Room(slack, adapter, engine)
         await runner.cleanup()
 
 

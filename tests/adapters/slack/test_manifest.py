@@ -1,4 +1,4 @@
-"""The manifest asks for what the code needs, and for nothing else; `parley check` compares."""
+"""The manifest requests exactly what the code needs; `parley check` compares."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from adapters import slack as slack_package
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.manifest import (
     ASK_ABOUT_SHORTCUT,
     ASK_SHORTCUT,
@@ -24,14 +24,14 @@ from bot.app.settings import Settings
 from tests.adapters.slack.conftest import Room
 from tests.simulators.slack import ALL_SCOPES
 
-# These need no scope of their own.
+# These methods need no scope.
 WITHOUT_SCOPE = {"auth.test", "apps.connections.open", "oauth.v2.access", "views.open", "views.publish"}
 EVENTS_WITHOUT_SCOPE = {"app_home_opened", "app_uninstalled", "tokens_revoked"}
 METHOD = re.compile(r"(apps|assistant|auth|chat|conversations|files|users|views|reactions)(\.[a-zA-Z]+)+")
 
 
 def methods_in_the_code() -> set[str]:
-    """Every Web API method that a call in the adapter names."""
+    """Every Web API method that the adapter calls."""
     found: set[str] = set()
     for path in Path(slack_package.__file__).parent.rglob("*.py"):
         if path.name == "manifest.py":
@@ -41,11 +41,11 @@ def methods_in_the_code() -> set[str]:
                 name = node.args[0]
                 names = [*node.args[:2]] if node.func.attr == "_call" else [name]
                 if node.func.attr in ("call", "call_with_headers", "_call"):
-                    found |= {str(one.value) for one in names if isinstance(one, ast.Constant)}
+                    found |= {str(name.value) for name in names if isinstance(name, ast.Constant)}
     return found
 
 
-def test_the_scopes_are_exactly_those_that_methods_events_and_commands_need() -> None:
+def test_scopes_are_exactly_what_the_code_needs() -> None:
     methods = methods_in_the_code()
     assert len(methods) > 15
     needed = methods - WITHOUT_SCOPE
@@ -56,7 +56,7 @@ def test_the_scopes_are_exactly_those_that_methods_events_and_commands_need() ->
     assert set(ALL_SCOPES.split(",")) == set(SCOPES)
 
 
-def test_the_manifest_of_a_bot_with_an_address() -> None:
+def test_the_manifest_of_a_bot_with_a_url() -> None:
     made = manifest("https://bot.example.com/", socket_mode=False)
     url = "https://bot.example.com/slack/events"
     assert made["settings"]["event_subscriptions"]["request_url"] == url
@@ -66,7 +66,7 @@ def test_the_manifest_of_a_bot_with_an_address() -> None:
     assert set(made["settings"]["event_subscriptions"]["bot_events"]) == set(EVENTS)
 
 
-def test_the_manifest_of_a_bot_in_socket_mode_names_no_address() -> None:
+def test_the_socket_mode_manifest_has_no_urls() -> None:
     made = manifest("https://bot.example.com", socket_mode=True)
     assert "bot.example.com" not in str(made)
     assert made["settings"]["socket_mode_enabled"] is True
@@ -82,16 +82,18 @@ def test_the_manifest_keeps_to_slacks_limits() -> None:
     assert made["features"]["app_home"]["messages_tab_read_only_enabled"] is False
 
 
-def test_the_manifest_of_an_app_for_many_workspaces_names_its_page_and_renews_tokens() -> None:
-    one, many = (manifest("https://bot.example.com/", socket_mode=False, many=many) for many in (False, True))
+def test_the_manifest_for_many_workspaces_rotates_tokens() -> None:
+    single, many = (
+        manifest("https://bot.example.com/", socket_mode=False, many=many) for many in (False, True)
+    )
     assert many["oauth_config"]["redirect_urls"] == ["https://bot.example.com/slack/oauth_redirect"]
     assert set(many["settings"]["event_subscriptions"]["bot_events"]) - set(EVENTS) == {"team_access_revoked"}
     assert many["settings"]["org_deploy_enabled"] is many["settings"]["token_rotation_enabled"] is True
-    assert "redirect_urls" not in one["oauth_config"]
-    assert one["settings"]["org_deploy_enabled"] is one["settings"]["token_rotation_enabled"] is False
+    assert "redirect_urls" not in single["oauth_config"]
+    assert single["settings"]["org_deploy_enabled"] is single["settings"]["token_rotation_enabled"] is False
 
 
-def test_the_manifest_of_an_app_with_the_older_pane_hears_of_its_threads() -> None:
+def test_the_manifest_with_assistant_subscribes_to_its_threads() -> None:
     agent, assistant = (
         manifest("https://bot.example.com", socket_mode=False, assistant=older) for older in (False, True)
     )
@@ -105,7 +107,7 @@ def test_the_manifest_of_an_app_with_the_older_pane_hears_of_its_threads() -> No
     assert assistant["oauth_config"] == agent["oauth_config"]
 
 
-def test_every_shortcut_of_the_manifest_opens_something_and_the_home_tab_is_on() -> None:
+def test_every_shortcut_opens_something() -> None:
     features = manifest("https://bot.example.com", socket_mode=False)["features"]
     shortcuts = {shortcut["callback_id"]: shortcut["type"] for shortcut in features["shortcuts"]}
     assert shortcuts == {ASK_SHORTCUT: "global", ASK_ABOUT_SHORTCUT: "message"}
@@ -121,7 +123,7 @@ def test_every_shortcut_of_the_manifest_opens_something_and_the_home_tab_is_on()
         ({"slack_client_id": "1.2", "slack_client_secret": "s"}, "SLACK_SIGNING_SECRET is missing"),
     ],
 )
-def test_half_a_set_up_for_many_workspaces_is_refused_in_words(set_up: dict[str, str], words: str) -> None:
+def test_a_partial_oauth_configuration_is_refused(set_up: dict[str, str], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         Settings.model_validate(set_up)
 
@@ -132,19 +134,20 @@ async def test_check_finds_everything_well(room: Room) -> None:
     assert "parley" in findings[0].words
 
 
-async def test_check_names_each_missing_scope_and_what_it_is_for(room: Room) -> None:
+async def test_check_names_each_missing_scope_and_use(room: Room) -> None:
     room.slack.scopes = "chat:write,im:history"
     _, scopes = await room.adapter.check()
     assert scopes.level == "error"
     assert "files:read (for files.info)" in scopes.words
-    assert "install the app again" in scopes.words
+    assert "reinstall the app" in scopes.words
     assert "chat:write" not in scopes.words
 
 
 @pytest.mark.parametrize("app_token", ["xapp-simulated", "xapp-wrong"])
 async def test_check_tries_the_app_token(room: Room, app_token: str) -> None:
     adapter = SlackAdapter(
-        SecretStr(room.slack.bot_token), None, SecretStr(app_token), api_url=room.slack.api_url
+        SlackCredentials(SecretStr(room.slack.bot_token), None, SecretStr(app_token)),
+        api_url=room.slack.api_url,
     )
     async with adapter:
         finding = (await adapter.check())[-1]
@@ -152,8 +155,10 @@ async def test_check_tries_the_app_token(room: Room, app_token: str) -> None:
     assert app_token not in finding.words
 
 
-async def test_check_of_a_wrong_token_tells_what_to_do(room: Room) -> None:
-    adapter = SlackAdapter(SecretStr("xoxb-wrong"), SecretStr("s"), api_url=room.slack.api_url)
+async def test_check_explains_a_wrong_token(room: Room) -> None:
+    adapter = SlackAdapter(
+        SlackCredentials(SecretStr("xoxb-wrong"), SecretStr("s")), api_url=room.slack.api_url
+    )
     async with adapter:
         (finding,) = await adapter.check()
     assert finding.level == "error"
@@ -162,7 +167,9 @@ async def test_check_of_a_wrong_token_tells_what_to_do(room: Room) -> None:
 
 
 async def test_check_of_an_unreachable_slack_never_raises() -> None:
-    async with SlackAdapter(SecretStr("x"), SecretStr("s"), api_url="http://127.0.0.1:9/api/") as adapter:
+    async with SlackAdapter(
+        SlackCredentials(SecretStr("x"), SecretStr("s")), api_url="http://127.0.0.1:9/api/"
+    ) as adapter:
         (finding,) = await adapter.check()
     assert finding.level == "error"
-    assert "reachable" in finding.words
+    assert "can be reached" in finding.words

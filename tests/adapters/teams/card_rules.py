@@ -1,4 +1,4 @@
-"""What Adaptive Cards 1.5 allows of the elements that Parley uses, and what Microsoft's own renderer says."""
+"""Checks cards against Adaptive Cards 1.5, and with Microsoft's renderer."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from tests.support.patience import PATIENCE_S
 
 Fields = dict[str, Any]
 
-# From https://adaptivecards.io/schemas/1.5.0/adaptive-card.json: the properties of each type.
+# The properties of each type, from https://adaptivecards.io/schemas/1.5.0/adaptive-card.json.
 _ELEMENT = {"type", "id", "isVisible", "separator", "spacing", "fallback", "requires", "height"}
 _ACTION = {"type", "id", "title", "iconUrl", "style", "fallback", "tooltip", "isEnabled", "mode", "requires"}
 _INPUT = _ELEMENT | {"label", "errorMessage", "isRequired"}
@@ -37,7 +37,7 @@ PROPERTIES: dict[str, set[str]] = {
     "Action.Execute": _ACTION | {"verb", "data", "associatedInputs"},
     "Action.Submit": _ACTION | {"data", "associatedInputs"},
     "Action.ShowCard": _ACTION | {"card"},
-    # Teams' own, which therefore needs a fallback (Teams, "Format cards", "CodeBlock in Adaptive Cards").
+    # An element of Teams, so it needs a fallback (Teams, "Format cards", "CodeBlock in Adaptive Cards").
     "CodeBlock": _ELEMENT | {"codeSnippet", "language", "startLineNumber"},
 }
 _DEMANDED: dict[str, set[str]] = {
@@ -61,14 +61,14 @@ _VALUES: dict[str, set[Any]] = {
 
 
 def problems(card: Fields) -> list[str]:
-    """What is wrong with a card, by the rules above."""
+    """The errors of a card."""
     found: list[str] = []
     ids: list[str] = []
 
     def look(part: Any, path: str) -> None:
         if isinstance(part, list):
-            for at, one in enumerate(cast("list[Any]", part)):
-                look(one, f"{path}[{at}]")
+            for at, element in enumerate(cast("list[Any]", part)):
+                look(element, f"{path}[{at}]")
         if not isinstance(part, dict):
             return
         fields = cast("Fields", part)
@@ -109,12 +109,12 @@ console.log(JSON.stringify(found));
 
 
 def renderer() -> bool:
-    """Whether npm's `adaptivecards` and Node are on this machine."""
+    """Whether Node and npm's `adaptivecards` are installed."""
     return RENDERER.exists() and shutil.which("node") is not None
 
 
 def findings(cards: list[Fields]) -> list[str]:
-    """What Microsoft's renderer says of cards, but that it does not know Teams' own element."""
+    """The errors that Microsoft's renderer reports, except for the element of Teams."""
     done = subprocess.run(
         ["node", "-e", _SCRIPT, str(RENDERER)],
         input=json.dumps(cards),
@@ -124,4 +124,4 @@ def findings(cards: list[Fields]) -> list[str]:
         timeout=PATIENCE_S,
     )
     received = cast("list[str]", json.loads(done.stdout))
-    return [one for one in received if 'Unknown element type "CodeBlock"' not in one]
+    return [message for message in received if 'Unknown element type "CodeBlock"' not in message]

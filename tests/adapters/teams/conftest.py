@@ -1,4 +1,4 @@
-"""A Teams adapter behind a real HTTP server, and the Teams simulator in front of it."""
+"""A Teams adapter on a real HTTP server, and the Teams simulator."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.teams import TeamsAdapter
+from adapters.teams import Credentials, TeamsAdapter
 from bot.domain.adapter import Receipt
 from bot.domain.events import Event, MessageReceived, PostedMessage
 from bot.domain.turns import Reply
@@ -19,7 +19,7 @@ from tests.simulators.teams import APP_ID, PASSWORD, TeamsSimulator
 
 @dataclass
 class Rig:
-    """Teams, the adapter, and what the adapter wanted written down."""
+    """Teams, the adapter, and the events that it accepted."""
 
     teams: TeamsSimulator
     adapter: TeamsAdapter
@@ -29,7 +29,7 @@ class Rig:
     make: Callable[[], TeamsAdapter] = field(kw_only=True)
 
     async def restart(self) -> TeamsAdapter:
-        """Another process takes over: it knows the same settings and nothing else."""
+        """Replace the adapter by one of another process with the same settings."""
         await self.adapter.__aexit__(None, None, None)
         self.adapter = await self.make().__aenter__()
         return self.adapter
@@ -41,7 +41,7 @@ class Rig:
         return self.receipt
 
     async def asked(self, conversation: str, text: str = "hello", mention: bool = False) -> MessageReceived:
-        """What a question becomes."""
+        """Ask a question; returns the event."""
         await self.teams.say(conversation, "alice", text, mention)
         received = self.events[-1]
         assert isinstance(received, MessageReceived)
@@ -59,7 +59,7 @@ class Rig:
 
 @asynccontextmanager
 async def served(app: web.Application) -> AsyncGenerator[str]:
-    """An HTTP server on a free port; its address."""
+    """Serve an app on a free port; yields its URL."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -74,17 +74,16 @@ async def served(app: web.Application) -> AsyncGenerator[str]:
 async def rigged(
     authenticate: bool = True, keys_url: str = "", issuer: str = "", **options: Any
 ) -> AsyncGenerator[Rig]:
-    """The whole rig; a quick pace, so that no test waits for a clock."""
+    """The simulator and an adapter, with short intervals."""
     async with AsyncExitStack() as stack:
         teams = await stack.enter_async_context(TeamsSimulator(authenticate=authenticate))
         teams.issuer = issuer or teams.issuer
-        password = SecretStr(PASSWORD) if authenticate else None
+        credentials = Credentials.checked(APP_ID, SecretStr(PASSWORD)) if authenticate else None
         cloud = msgspec.structs.replace(teams.cloud, keys_url=keys_url or teams.cloud.keys_url)
         options = {"pace_s": 0.01, "backoff_s": 0.01, **options}
-        app_id = APP_ID if authenticate else ""
 
         def make() -> TeamsAdapter:
-            return TeamsAdapter(app_id, password, authenticate=authenticate, cloud=cloud, **options)
+            return TeamsAdapter(credentials, cloud=cloud, **options)
 
         rig = Rig(teams, await make().__aenter__(), make=make)
         stack.push_async_callback(lambda: rig.adapter.__aexit__(None, None, None))
@@ -96,5 +95,5 @@ async def rigged(
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
-    async with rigged() as one:
-        yield one
+    async with rigged() as rig:
+        yield rig

@@ -30,7 +30,7 @@ def test_the_package_holds_the_manifest_and_both_icons() -> None:
 
 
 @pytest.mark.parametrize(("name", "side"), [("color.png", 192), ("outline.png", 32)])
-def test_the_icons_have_the_sizes_that_teams_asks_for(name: str, side: int) -> None:
+def test_the_icons_have_the_required_sizes(name: str, side: int) -> None:
     with opened() as archive, Image.open(io.BytesIO(archive.read(name))) as icon:
         assert (icon.format, icon.size) == ("PNG", (side, side))
         if name == "outline.png":
@@ -46,7 +46,7 @@ def test_the_bot_serves_every_scope_and_takes_files() -> None:
     assert {scope for commands in bot["commandLists"] for scope in commands["scopes"]} == set(bot["scopes"])
 
 
-def test_a_new_package_updates_the_same_app_and_another_bot_is_another_app() -> None:
+def test_a_new_package_updates_the_same_app() -> None:
     assert manifest(APP_ID, "a.example.com", menu())["id"] == manifest(APP_ID, "b.example.com", menu())["id"]
     assert (
         manifest(APP_ID, "a.example.com", menu())["id"] != manifest("another", "a.example.com", menu())["id"]
@@ -54,29 +54,29 @@ def test_a_new_package_updates_the_same_app_and_another_bot_is_another_app() -> 
 
 
 def test_the_manifest_is_within_the_published_limits() -> None:
-    one: dict[str, Any] = manifest(APP_ID, "bot.example.com", menu())
-    assert one["manifestVersion"] == VERSION
-    assert len(one["name"]["short"]) <= 30
-    assert len(one["name"]["full"]) <= 100
-    assert len(one["description"]["short"]) <= 80
-    for commands in one["bots"][0]["commandLists"]:
+    made: dict[str, Any] = manifest(APP_ID, "bot.example.com", menu())
+    assert made["manifestVersion"] == VERSION
+    assert len(made["name"]["short"]) <= 30
+    assert len(made["name"]["full"]) <= 100
+    assert len(made["description"]["short"]) <= 80
+    for commands in made["bots"][0]["commandLists"]:
         assert len(commands["commands"]) <= 12
         assert all(len(command["title"]) <= 128 for command in commands["commands"])
 
 
-def test_what_a_group_finds_by_a_slash_are_words_that_the_bot_knows() -> None:
+def test_slash_commands_of_groups_are_known_commands() -> None:
     (bot,) = manifest(APP_ID, "bot.example.com", menu())["bots"]
     assert bot["supportsTargetedMessages"]
     alone, together = bot["commandLists"]
     assert together["triggers"] == ["mention", "slash"]
-    offered = [command["title"] for one in (alone, together) for command in one["commands"]]
+    offered = [command["title"] for item in (alone, together) for command in item["commands"]]
     starters = [command["prompt"] for command in alone["commands"] if command.get("type") == "prompt"]
     known = {"settings", *(command.name for command in COMMANDS)}
     assert len(starters) == 3
     assert {title for title in offered if " " not in title and title != "Translate"} <= known
 
 
-def test_the_menus_that_the_reception_serves_are_offered() -> None:
+def test_the_message_extensions_are_handled() -> None:
     (extension,) = manifest(APP_ID, "bot.example.com", menu())["composeExtensions"]
     assert extension["botId"] == APP_ID
     offered = {command["id"]: command["context"] for command in extension["commands"]}
@@ -84,11 +84,11 @@ def test_the_menus_that_the_reception_serves_are_offered() -> None:
     assert all(command["type"] == "action" and command["fetchTask"] for command in extension["commands"])
 
 
-def test_every_message_is_asked_for_only_by_who_wants_it() -> None:
+def test_reading_all_messages_is_optional() -> None:
     assert "authorization" not in manifest(APP_ID, "bot.example.com", menu())
     everything = manifest(APP_ID, "bot.example.com", menu(), all_messages=True)
     asked = everything["authorization"]["permissions"]["resourceSpecific"]
-    assert {one["name"] for one in asked} == {"ChannelMessage.Read.Group", "ChatMessage.Read.Chat"}
+    assert {request["name"] for request in asked} == {"ChannelMessage.Read.Group", "ChatMessage.Read.Chat"}
     assert everything["webApplicationInfo"]["id"] == APP_ID
     with zipfile.ZipFile(
         io.BytesIO(package(APP_ID, "bot.example.com", menu(), all_messages=True))
@@ -111,7 +111,7 @@ console.log(JSON.stringify((check.errors || []).map((one) => one.instancePath + 
 
 
 def problems(one: dict[str, Any]) -> list[str]:
-    """What Microsoft's schema says against a manifest."""
+    """The errors that Microsoft's schema finds in a manifest."""
     schema = SCHEMAS / f"v{one['manifestVersion']}" / "MicrosoftTeams.schema.json"
     done = subprocess.run(
         ["node", "-e", _SCRIPT, str(MODULES), str(schema)],
@@ -130,7 +130,7 @@ def problems(one: dict[str, Any]) -> list[str]:
 )
 @pytest.mark.parametrize(("all_messages", "plain"), [(False, False), (True, True)])
 def test_the_manifest_is_valid_by_microsofts_schema(all_messages: bool, plain: bool) -> None:
-    one = manifest(APP_ID, "bot.example.com", menu(), all_messages=all_messages, plain=plain)
-    assert one["manifestVersion"] == (PLAIN if plain else VERSION)
-    assert problems(one) == []
-    assert problems({**one, "accentColor": "blue", "surprise": 1})
+    made = manifest(APP_ID, "bot.example.com", menu(), all_messages=all_messages, plain=plain)
+    assert made["manifestVersion"] == (PLAIN if plain else VERSION)
+    assert problems(made) == []
+    assert problems({**made, "accentColor": "blue", "surprise": 1})

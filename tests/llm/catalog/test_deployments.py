@@ -156,10 +156,10 @@ def test_an_entry_without_an_endpoint_is_said(tmp_path: Path) -> None:
 def test_the_commented_example_can_be_used_as_it_is() -> None:
     found = load(DOCS / "deployments.example.yaml")
     assert found.policy == "ordered"
-    assert {one.capability for one in found.deployments} == {"chat", "image", "embedding"}
-    tags = {tag for one in found.deployments for tag in one.tags}
+    assert {deployment.capability for deployment in found.deployments} == {"chat", "image", "embedding"}
+    tags = {tag for deployment in found.deployments for tag in deployment.tags}
     assert {"fast", "cheap", "best", "fine-tuned"} <= tags
-    assert all(one.prices.input_usd is not None for one in found.deployments)
+    assert all(deployment.prices.input_usd is not None for deployment in found.deployments)
 
 
 def test_every_field_is_documented_and_shown_in_the_example() -> None:

@@ -158,10 +158,10 @@ async def test_the_demo_model_is_listed_and_answers() -> None:
 
 async def test_the_first_token_is_timed_not_the_last(azure: AzureSimulator, connect: Connect) -> None:
     azure.first_s = 0.2
-    one = await probe(deployment(azure), connect())
-    assert one.finding.level == "ok"
-    assert one.first_s is not None
-    assert one.first_s >= 0.2
+    probed = await probe(deployment(azure), connect())
+    assert probed.finding.level == "ok"
+    assert probed.first_s is not None
+    assert probed.first_s >= 0.2
 
 
 async def test_a_price_that_nobody_knows_is_not_said_to_be_nothing() -> None:
@@ -172,7 +172,7 @@ async def test_a_price_that_nobody_knows_is_not_said_to_be_nothing() -> None:
 
 
 def test_a_name_and_password_in_an_endpoint_are_not_shown() -> None:
-    one = named("a", endpoint="http://me:secret@host:8080/v1/")
-    assert "secret" not in listed(DeploymentConfig(deployments=(one,)))
+    entry = named("a", endpoint="http://me:secret@host:8080/v1/")
+    assert "secret" not in listed(DeploymentConfig(deployments=(entry,)))
     finding = CheckResult(level="ok", subject="deployment a", words="answers")
-    assert "secret" not in trials([ProbeResult(deployment=one, finding=finding)])
+    assert "secret" not in trials([ProbeResult(deployment=entry, finding=finding)])

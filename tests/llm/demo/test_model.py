@@ -413,7 +413,7 @@ async def test_a_single_picture_can_be_watched() -> None:
     model = DemoModel(deployments()[1], pace_s=0)
     (picture,), _ = await model.draw(asks("a red bicycle", "image"), on_partial_image)
     await model.draw(asks("a dream", "image", Parameters(images=2)), on_partial_image)
-    assert len({picture.data, *(one.data for one in seen)}) == 3
+    assert len({picture.data, *(item.data for item in seen)}) == 3
     assert opened(seen[0].data).size == opened(picture.data).size
 
 
@@ -438,4 +438,4 @@ def test_a_wish_for_a_picture_is_rewritten_as_an_example_shows_or_not_at_all() -
         prompt(picture_request, shots=shots, template="rewrite@123")
         for picture_request in ("A dog", "a red bicycle")
     ]
-    assert [reply(one) for one in requests] == ["A brown dog, seen from the side.", "a red bicycle"]
+    assert [reply(request) for request in requests] == ["A brown dog, seen from the side.", "a red bicycle"]

@@ -108,7 +108,7 @@ def test_no_more_calls_are_kept_than_may_ever_run_and_the_others_are_counted() -
         answer.read(call(n, "}", id=None, function={"arguments": "}"}))
     answer.read(END)
     *calls, last = answer.calls()
-    assert [one.call.arguments for one in calls if one.call] == ["{}"] * MAX_TOOL_CALLS
+    assert [item.call.arguments for item in calls if item.call] == ["{}"] * MAX_TOOL_CALLS
     assert last.dropped == MANY - MAX_TOOL_CALLS
     assert answer.failed is None
 
@@ -156,7 +156,9 @@ def test_many_small_events_in_a_row_are_no_long_one(size: int) -> None:
     """Field fault 93: what is complete no longer counts."""
     events = EventParser(most_bytes=50)
     sent = b"data: " + b"x" * 40 + b"\n\n"
-    found = [one for at in range(0, 20 * len(sent), size) for one in events.feed((sent * 20)[at : at + size])]
+    found = [
+        item for at in range(0, 20 * len(sent), size) for item in events.feed((sent * 20)[at : at + size])
+    ]
     assert found == [b"x" * 40] * 20
 
 
@@ -272,7 +274,9 @@ PNG = azure_wire.png(8, 8)
 
 
 def pictures(*encoded: str) -> bytes:
-    return json.dumps({"data": [{"b64_json": one, "revised_prompt": "r" * 9000} for one in encoded]}).encode()
+    return json.dumps(
+        {"data": [{"b64_json": item, "revised_prompt": "r" * 9000} for item in encoded]}
+    ).encode()
 
 
 PAINTER = {"name": "paint", "capability": "image", "family": "gpt-image-1"}
@@ -287,7 +291,7 @@ async def test_no_more_pictures_are_taken_than_were_asked_for(
     )
     drawn, _ = await connect(**PAINTER).draw(asks("a cat", "image"))
     assert len(drawn) == images.MAX_IMAGES
-    assert max(len(one.alt) for one in drawn) <= 4000
+    assert max(len(item.alt) for item in drawn) <= 4000
 
 
 @pytest.mark.parametrize(

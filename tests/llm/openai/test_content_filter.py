@@ -17,8 +17,8 @@ SAFE = {"hate": {"filtered": False, "severity": "safe"}, "jailbreak": {"filtered
 
 def noted(*results: object) -> dict[str, str]:
     notes: dict[str, str] = {}
-    for one in results:
-        note(notes, "answer", one)
+    for result in results:
+        note(notes, "answer", result)
     return notes
 
 

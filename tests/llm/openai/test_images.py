@@ -218,8 +218,8 @@ async def test_a_picture_can_be_watched_while_gpt_image_draws_it(
     asked = Message(role="user", parts=(Text(text="a cat"), *((PICTURE,) if edit else ())))
     prompt = Prompt(template="draw", capability="image", messages=(asked,))
     (picture,), usage = await model.draw(prompt, watcher)
-    assert [one.mime for one in watcher.seen] == ["image/png"] * images.PARTIAL_IMAGES
-    assert len({picture.data, *(one.data for one in watcher.seen)}) == 1 + images.PARTIAL_IMAGES
+    assert [item.mime for item in watcher.seen] == ["image/png"] * images.PARTIAL_IMAGES
+    assert len({picture.data, *(item.data for item in watcher.seen)}) == 1 + images.PARTIAL_IMAGES
     assert (picture.alt, watcher.seen[0].alt) == ("a cat", "a cat")
     assert usage.usd == pytest.approx((20 * 5.0 + (200 * 8.0 if edit else 0) + 1000 * 30.0) / 1e6)
     assert str(azure.journal[-1].body["partial_images"]) == str(images.PARTIAL_IMAGES)
@@ -258,8 +258,8 @@ async def test_a_drawing_that_breaks_off_is_begun_once_more(
     with pytest.raises(ImageInterrupted) as broken:
         await gateway.draw(wish(), watcher)
     assert len(azure.journal) == 4
-    assert [one.estimated for one in broken.value.spent] == [True, True]
-    assert [one.usd for one in broken.value.spent] == [images.most(wish(), model.deployment).usd] * 2
+    assert [item.estimated for item in broken.value.spent] == [True, True]
+    assert [item.usd for item in broken.value.spent] == [images.most(wish(), model.deployment).usd] * 2
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def test_requests_of_one_conversation_share_a_cache_key_that_names_nobody(azure:
     here = deployment(azure, classic=False)
     on_azure = replace(here, endpoint="https://acme.openai.azure.com/openai/v1/")
     keys = [
-        chat_body(asks(text, sticky=sticky), one, ()).get("prompt_cache_key")
-        for text, sticky, one in (
+        chat_body(asks(text, sticky=sticky), item, ()).get("prompt_cache_key")
+        for text, sticky, item in (
             ("Hello", "slack:T1:C1", on_azure),
             ("And more", "slack:T1:C1", on_azure),
             ("Hello", "slack:T1:C2", on_azure),

@@ -240,7 +240,7 @@ async def test_two_processes_together_never_hit_the_limit(azure: AzureSimulator,
         router.connect(made, KEYS, shared=Cooldowns(redis)) as first,
         router.connect(made, KEYS, shared=Cooldowns(redis)) as second,
     ):
-        answers = await asyncio.gather(*(heard(one.chat(asks("Hello"))) for one in [first, second] * 4))
+        answers = await asyncio.gather(*(heard(item.chat(asks("Hello"))) for item in [first, second] * 4))
     assert [error for _, error in answers if error] == []
     assert azure.turned_away == 0
 

@@ -91,7 +91,7 @@ async def test_vectors_of_another_model_wait_for_the_next_start(
     large = deployment(azure, name="large", capability="embedding", family="text-embedding-3-large")
     async with router.connect([small], KEYS) as gateway:
         adopt(gateway, DeploymentConfig(deployments=(deployment(azure), large)))
-        assert [one.name for one in gateway.deployments("embedding")] == ["small"]
+        assert [item.name for item in gateway.deployments("embedding")] == ["small"]
         assert await told(gateway) == "You said: Hello"
     assert "next start" in caplog.text
 

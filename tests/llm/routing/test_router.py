@@ -199,12 +199,14 @@ async def test_those_that_can_read_it_are_waited_for_when_that_is_soon() -> None
 
 async def test_a_prompt_is_made_for_the_deployment_that_will_be_asked() -> None:
     models = [named(f"d{n}", context_tokens=1000 * (n + 1)) for n in range(3)]
-    gateway = over(*((one, Scripted(one.name)) for one in models), policy="weighted")
+    gateway = over(*((model, Scripted(model.name)) for model in models), policy="weighted")
     for sticky in ("slack:a", "slack:b", "slack:c", "slack:d"):
         first = gateway.next_asked("chat", None, sticky)
         assert first is not None
         assert await told(gateway, sticky=sticky) == f"{first.name} says hello"
-    largest = over(*((one, Scripted(one.name)) for one in models), policy="cheapest").next_asked("chat", None)
+    largest = over(*((model, Scripted(model.name)) for model in models), policy="cheapest").next_asked(
+        "chat", None
+    )
     assert largest == models[-1]
     assert over().next_asked("chat", None) is None
 

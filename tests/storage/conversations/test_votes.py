@@ -35,7 +35,9 @@ async def test_ties_and_none_are_counted_apart_and_templates_against_templates(r
     await box.cast("two", "ada", "Ada", "none", [LARGE, TERSE])
     await box.cast("three", "ada", "Ada", "c", [LARGE, SMALL, TERSE])
     deployments, templates = await box.scores()
-    assert [(one.name, one.compared, one.won, one.lost) for one in deployments] == [
+    assert [
+        (deployment.name, deployment.compared, deployment.won, deployment.lost) for deployment in deployments
+    ] == [
         ("chat-large", 1, 1, 0),
         ("chat-small", 1, 0, 1),
     ]

@@ -46,14 +46,14 @@ async def test_processes_of_one_directory_share_a_server_and_the_last_one_stops_
 
 
 async def test_two_that_start_at_the_same_time_start_one_server(folder: Path) -> None:
-    async with embedded(folder) as one, asyncio.timeout(PATIENCE_S):
-        await call(one, "SET", "parley:x", "1")
+    async with embedded(folder) as server, asyncio.timeout(PATIENCE_S):
+        await call(server, "SET", "parley:x", "1")
         others = [embedded(folder) for _ in range(4)]
         urls = await asyncio.gather(*(other.__aenter__() for other in others))
-        assert set(urls) == {one}
+        assert set(urls) == {server}
         for other in others:
             await other.__aexit__(None, None, None)
-        assert await call(one, "GET", "parley:x") == b"1"
+        assert await call(server, "GET", "parley:x") == b"1"
 
 
 _USER = """

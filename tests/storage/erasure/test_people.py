@@ -132,7 +132,7 @@ async def pasted_in_a_conversation_of_others(bench: Bench, text: str) -> Then:
 @situation
 async def escaped_in_the_arguments_of_a_tool(bench: Bench, text: str) -> Then:
     escaped = msgspec.json.encode({"sides": 6, "note": text}).decode()
-    ascii_only = "".join(one if one.isascii() else f"\\u{ord(one):04x}" for one in escaped)
+    ascii_only = "".join(item if item.isascii() else f"\\u{ord(item):04x}" for item in escaped)
     calls = iter([ToolCall(id="1", name="dice", arguments=ascii_only)])
     await bench.answer(asked(text))
 
@@ -383,8 +383,8 @@ async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(b
         "Can you explain that?",
         "Please tell me more, and of Carl too.",
     )
-    assert [one.text for one in turn.received.quotes] == [REMOVED, "Hello there, everybody."]
-    assert [one.author for one in turn.received.quotes] == ["somebody", "Carl"]
+    assert [quote.text for quote in turn.received.quotes] == [REMOVED, "Hello there, everybody."]
+    assert [quote.author for quote in turn.received.quotes] == ["somebody", "Carl"]
     assert turn.reply.text == "Can you explain that in a few more words?"
     (prompt,) = await bench.turns.sent(ROOM, "b")
     told = [message.text for message in prompt.messages if message.role != "system"]
@@ -564,7 +564,7 @@ async def test_field_fault_94_a_pool_is_read_anew_where_an_example_was_taken_out
     assert len(registry.pools()["p"]) == 2
     await bench.erasure.forget(ADA)
     await registry.refresh()
-    assert [one.user for one in registry.pools()["p"]] == ["hello"]
+    assert [item.user for item in registry.pools()["p"]] == ["hello"]
 
 
 def test_field_fault_94_recognising_takes_time_in_proportion_to_the_text() -> None:
@@ -576,9 +576,9 @@ def test_field_fault_94_recognising_takes_time_in_proportion_to_the_text() -> No
         def _matching(
             self, words: Sequence[str], place: int, first: str, *, everything: bool
         ) -> Iterator[tuple[str, ...]]:
-            for one in super()._matching(words, place, first, everything=everything):
+            for item in super()._matching(words, place, first, everything=everything):
                 Counted.steps += 1
-                yield one
+                yield item
 
     passages = Counted()
     text = "alpha information beta gamma " * 5000

@@ -156,9 +156,9 @@ async def test_everything_of_a_tenant_goes_and_nothing_of_another(services: Fake
     assert await services.turns.image(THERE, "ref of e1") is not None
     day = now().date()
     assert (await services.ledger.spent("TACME", None, day, day)).turns == 1
-    assert not [one for one in await services.usage_reports.rows(day, day) if one.name.startswith("TACME/")]
-    assert [one.asker.id for one in await services.proposals.all()] == ["evelyn"]
-    assert [one.conversation for one in (await DeadLetterQueue(services.redis).all()).values()] == [THERE]
+    assert not [row for row in await services.usage_reports.rows(day, day) if row.name.startswith("TACME/")]
+    assert [item.asker.id for item in await services.proposals.all()] == ["evelyn"]
+    assert [item.conversation for item in (await DeadLetterQueue(services.redis).all()).values()] == [THERE]
 
 
 async def test_forgetting_again_finds_nothing_and_a_new_installation_begins_anew(

@@ -50,7 +50,7 @@ async def seen(redis: Redis, wanted: tuple[int, list[str]]) -> None:
     """Look until so many workers answer just these events, in this order."""
     async with asyncio.timeout(PATIENCE_S), aclosing(LiveView(redis).subscribe()) as states:
         async for workers, answers in states:
-            if (workers, [one.event for one in answers]) == wanted:
+            if (workers, [message.event for message in answers]) == wanted:
                 return
 
 

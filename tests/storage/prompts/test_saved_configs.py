@@ -30,16 +30,16 @@ async def test_a_name_that_is_taken_is_replaced_only_by_who_says_so(redis: Redis
 
 async def test_a_set_up_is_renamed_and_deleted(redis: Redis) -> None:
     saved_configs = SavedConfigs(redis)
-    one = await saved_configs.save("Terse", "[1]", author="Ada", replace=False)
+    saved = await saved_configs.save("Terse", "[1]", author="Ada", replace=False)
     await saved_configs.save("Wordy", "[2]", author="Ada", replace=False)
     with pytest.raises(NotAllowed, match="already"):
-        await saved_configs.rename(one.id, "Wordy")
-    renamed = await saved_configs.rename(one.id, "Laconic")
-    assert (renamed.id, renamed.name, renamed.at) == (one.id, "Laconic", one.at)
-    assert await saved_configs.delete(one.id) == renamed
-    assert await saved_configs.delete(one.id) is None
+        await saved_configs.rename(saved.id, "Wordy")
+    renamed = await saved_configs.rename(saved.id, "Laconic")
+    assert (renamed.id, renamed.name, renamed.at) == (saved.id, "Laconic", saved.at)
+    assert await saved_configs.delete(saved.id) == renamed
+    assert await saved_configs.delete(saved.id) is None
     with pytest.raises(NotAllowed, match="deleted meanwhile"):
-        await saved_configs.rename(one.id, "Terse")
+        await saved_configs.rename(saved.id, "Terse")
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 81])
@@ -52,11 +52,11 @@ async def test_their_number_and_size_are_capped(redis: Redis) -> None:
     saved_configs = SavedConfigs(redis)
     with pytest.raises(NotAllowed, match="too large"):
         await saved_configs.save("Huge", "x" * (MOST_BYTES + 1), author="Ada", replace=False)
-    one = await saved_configs.save("One", "[]", author="Ada", replace=False)
-    raw = await redis.call("HGET", keys.SAVED_CONFIGS, one.id)
+    saved = await saved_configs.save("One", "[]", author="Ada", replace=False)
+    raw = await redis.call("HGET", keys.SAVED_CONFIGS, saved.id)
     for number in range(MOST - 1):
         await redis.call(
-            "HSET", keys.SAVED_CONFIGS, f"id{number}", raw.replace(one.id.encode(), b"id%d" % number)
+            "HSET", keys.SAVED_CONFIGS, f"id{number}", raw.replace(saved.id.encode(), b"id%d" % number)
         )
     with pytest.raises(NotAllowed, match="saved already"):
         await saved_configs.save("One too many", "[]", author="Ada", replace=False)
@@ -64,7 +64,7 @@ async def test_their_number_and_size_are_capped(redis: Redis) -> None:
 
 async def test_one_that_can_not_be_read_hides_no_other(redis: Redis) -> None:
     saved_configs = SavedConfigs(redis)
-    one = await saved_configs.save("One", "[]", author="Ada", replace=False)
+    saved = await saved_configs.save("One", "[]", author="Ada", replace=False)
     await redis.call("HSET", keys.SAVED_CONFIGS, "new", b'{"of": "a newer Parley"}')
-    assert await saved_configs.all() == [one]
+    assert await saved_configs.all() == [saved]
     assert await saved_configs.get("new") is None

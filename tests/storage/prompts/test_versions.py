@@ -51,7 +51,7 @@ async def test_a_record_of_a_newer_parley_is_left_out_and_counted(
     await redis.call("RPUSH", keys.VERSIONS, b'{"type": "weather"}')
     await versions.append(version(3))
     count, read = await versions.since(0)
-    assert (count, [one.number for one in read]) == (3, [1, 3])
+    assert (count, [item.number for item in read]) == (3, [1, 3])
     assert "can't be read" in caplog.text
 
 

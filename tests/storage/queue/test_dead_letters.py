@@ -41,7 +41,7 @@ async def test_what_is_buried_is_listed_with_its_reason_the_oldest_first(
     for number in range(5):
         await dead_letter(inbox, f"test:{number}", event=f"e{number}", reason=f"reason {number}")
     found = await queue.all()
-    assert [(one.conversation, one.words, one.reason, one.attempts) for one in found.values()] == [
+    assert [(entry.conversation, entry.words, entry.reason, entry.attempts) for entry in found.values()] == [
         (f"test:{number}", f"words of e{number}", f"reason {number}", 1) for number in range(5)
     ]
     assert list(await queue.all()) == list(found), "ids stay the same"
@@ -51,8 +51,8 @@ async def test_what_is_buried_is_listed_with_its_reason_the_oldest_first(
 async def test_an_act_without_words_is_listed_too(inbox: Inbox, queue: DeadLetterQueue) -> None:
     await inbox.accept(rated("post"))
     await inbox.commit(await claimed(inbox, ROOM), CommitRequest(dead_letter_reason="no such post"))
-    (one,) = (await queue.all()).values()
-    assert one.words == ""
+    (letter,) = (await queue.all()).values()
+    assert letter.words == ""
 
 
 async def test_what_is_tried_again_waits_at_the_tail_although_it_was_seen(

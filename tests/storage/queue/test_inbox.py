@@ -273,14 +273,14 @@ async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: R
     replaced = replace(claim.turns[-2], reply=Reply(text="again"))
     await inbox.commit(claim, CommitRequest(turn=replaced, place=-2))
     turns = Turns(redis)
-    assert [(one.id, one.reply.text) for one in await turns.turns(ROOM)] == [
+    assert [(turn.id, turn.reply.text) for turn in await turns.turns(ROOM)] == [
         ("a", "answer"),
         ("b", "again"),
         ("c", "answer"),
     ]
     await inbox.accept(rated("p", event="d"))
     await inbox.commit(await claimed(inbox), CommitRequest(place=-3))
-    assert [one.id for one in await turns.turns(ROOM)] == ["b", "c"]
+    assert [turn.id for turn in await turns.turns(ROOM)] == ["b", "c"]
 
 
 async def test_an_event_given_up_is_kept_with_its_reason(inbox: Inbox, redis: Redis) -> None:

@@ -70,7 +70,7 @@ async def test_processes_that_ask_at_once_share_one_bucket(redis: Redis) -> None
     charge: Charge = (10.0, 40.0, 0, 0)  # five at once
     workers = [Cooldowns(redis) for _ in range(20)]
     taken = await asyncio.gather(*(worker.take(["a"], [charge], 1, {}, {}) for worker in workers))
-    assert sum(one.chosen is not None for one in taken) == 5
+    assert sum(item.chosen is not None for item in taken) == 5
 
 
 async def test_a_full_deployment_passes_work_on_to_one_with_room(redis: Redis) -> None:

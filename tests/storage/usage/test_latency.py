@@ -32,17 +32,17 @@ async def test_half_and_95_of_100_calls_are_known_to_about_a_tenth(redis: Redis)
 
 
 async def test_processes_add_up_and_hours_stand_apart(redis: Redis, clock: list[datetime]) -> None:
-    one, other = Latency(redis), Latency(redis)
-    async with one.keeping(), other.keeping():
-        one.took("call_seconds", "chat", 2.0)
+    mine, other = Latency(redis), Latency(redis)
+    async with mine.keeping(), other.keeping():
+        mine.took("call_seconds", "chat", 2.0)
         other.took("call_seconds", "chat", 2.0)
         clock.append(HOUR + timedelta(hours=1, minutes=5))
         other.took("call_seconds", "pictures", 20.0)
-    assert [(took.hour.hour, took.deployment, took.count) for took in await one.read(2)] == [
+    assert [(took.hour.hour, took.deployment, took.count) for took in await mine.read(2)] == [
         (14, "chat", 2),
         (15, "pictures", 1),
     ]
-    assert [took.deployment for took in await one.read(1)] == ["pictures"]
+    assert [took.deployment for took in await mine.read(1)] == ["pictures"]
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, 1e-9, 1e9])

@@ -8,8 +8,8 @@ from bot.storage.usage.limits import WindowLimiter
 
 
 async def test_so_many_take_a_place_at_once_and_the_rest_are_told_how_long(redis: Redis) -> None:
-    one, other = WindowLimiter(redis), WindowLimiter(redis)
-    waits = await asyncio.gather(*((one, other)[n % 2].take("slack:T1:post", 5) for n in range(12)))
+    mine, other = WindowLimiter(redis), WindowLimiter(redis)
+    waits = await asyncio.gather(*((mine, other)[n % 2].take("slack:T1:post", 5) for n in range(12)))
     assert waits.count(0.0) == 5
     assert all(0 < wait <= 60 for wait in waits if wait)
 

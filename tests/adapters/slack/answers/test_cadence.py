@@ -1,4 +1,4 @@
-"""How often Slack is called while an answer grows, by a clock that the test moves."""
+"""How often Slack is called while an answer grows, measured with a fake clock."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -12,11 +12,11 @@ from bot.domain.turns import Reply
 from tests.adapters.slack.conftest import Room
 
 TICK_S = 0.1
-"""How often the model says something."""
+"""Time between two deltas of the model."""
 
 
 class Clock:
-    """Stands in the place of the event loop for whatever is timed; what it sends is waited for."""
+    """Replaces the event loop for timers; tasks that they start are awaited."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,7 +33,7 @@ class Clock:
         return self._tasks[-1]
 
     async def advance(self, seconds: float) -> None:
-        """Let this time pass, and let end what was begun in it."""
+        """Let time pass, and finish the tasks that were started in it."""
         self.now += seconds
         for timer in [timer for timer in self._timers if timer[0] <= self.now + 1e-9]:
             self._timers.remove(timer)
@@ -51,9 +51,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def test_field_note_12_five_seconds_of_streaming_are_one_start_one_stop_and_an_append_a_second(
-    room: Room, clock: Clock
-) -> None:
+async def test_five_seconds_are_one_start_appends_one_stop(room: Room, clock: Clock) -> None:
+    """Field note 12: one start, one stop, and one append per second."""
     received = await room.asked()
     post = await room.open(received)
     text, appended_at = "", list[float]()

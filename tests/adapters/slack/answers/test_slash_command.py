@@ -1,4 +1,4 @@
-"""Slash commands: acknowledged at once, answered for the asker alone, and never lost."""
+"""Slash commands: acknowledged at once, answered for the asker only, never lost."""
 
 import pytest
 
@@ -14,23 +14,24 @@ async def typed(room: Room, command: str, text: str, channel: str = "C0GENERAL")
     return room.engine.received[-1]
 
 
-def whispers(room: Room) -> list[str]:
-    """What the asker alone has read, after the acknowledgement."""
+def ephemerals(room: Room) -> list[str]:
+    """The ephemeral messages after the acknowledgement."""
     received = room.slack.workspace.ephemeral
-    return [m["markdown"] for m in received if "moment" not in m["markdown"]]
+    return [m["markdown"] for m in received if "Working" not in m["markdown"]]
 
 
-async def test_field_note_17_a_command_is_acknowledged_at_once_and_answered_by_its_address(
+async def test_a_command_is_answered_by_its_response_url(
     room: Room,
 ) -> None:
+    """Field note 17."""
     received = await typed(room, "/image", "why is payload a word?")
     assert received.text == "/image why is payload a word?"
-    assert "moment" in room.slack.workspace.ephemeral[0]["markdown"]
+    assert "Working" in room.slack.workspace.ephemeral[0]["markdown"]
     post = await room.open(received)
     assert await room.adapter.update(post, "Bec")
     done = await room.adapter.close(post, Reply(text="Because.", rate=True))
     assert await room.adapter.close(post, Reply(text="Because.", rate=True)) == done
-    assert whispers(room) == ["Because."]
+    assert ephemerals(room) == ["Because."]
     assert room.slack.workspace.ephemeral[-1]["response_type"] == "ephemeral"
     assert [m for m in room.slack.workspace.messages.values() if m.get("bot_id")] == []
 
@@ -39,24 +40,24 @@ async def test_a_long_command_answer_goes_beyond_five_responses(room: Room) -> N
     received = await typed(room, "/image", "tell me everything")
     text = "\n\n".join("word " * 1_000 for _ in range(14))
     await room.adapter.close(await room.open(received), Reply(text=text))
-    shown = whispers(room)
+    shown = ephemerals(room)
     assert "".join("".join(shown).split()) == "".join(text.split())
     assert len(shown) == 7
     assert room.slack.calls["chat.postEphemeral"] == 2
 
 
-async def test_an_expired_response_address_is_replaced_by_an_ephemeral_message(room: Room) -> None:
+async def test_an_expired_response_url_falls_back_to_ephemeral(room: Room) -> None:
     received = await typed(room, "/image", "why?")
     address = received.address.data | {"response_url": received.address.data["response_url"] + "gone"}
     post = await room.open(received)
     await room.adapter.close(
         PostedMessage(id=post.id + "x", data=post.data | address), Reply(text="Because.")
     )
-    assert whispers(room) == ["Because."]
+    assert ephemerals(room) == ["Because."]
     assert room.slack.calls["chat.postEphemeral"] == 1
 
 
-async def test_where_the_bot_is_no_member_the_answer_comes_in_the_askers_own_channel(room: Room) -> None:
+async def test_without_membership_a_command_is_answered_by_dm(room: Room) -> None:
     received = await typed(room, "/image", "why?", channel="C0OTHER")
     address = received.address.data | {"response_url": received.address.data["response_url"] + "gone"}
     post = await room.open(received)
@@ -68,21 +69,20 @@ async def test_where_the_bot_is_no_member_the_answer_comes_in_the_askers_own_cha
 
 
 @pytest.mark.parametrize(("channel", "shown_in"), [("C0GENERAL", "C0GENERAL"), ("C0OTHER", "D0ALICE")])
-async def test_a_picture_that_was_ordered_by_a_command_is_shown(
-    room: Room, channel: str, shown_in: str
-) -> None:
+async def test_an_image_from_a_command_is_uploaded(room: Room, channel: str, shown_in: str) -> None:
     received = await typed(room, "/image", "a red bicycle", channel=channel)
     assert received.text == "/image a red bicycle"
     picture = Image(mime="image/png", data=b"picture", alt="A red bicycle")
     await room.adapter.close(await room.open(received), Reply(text="", images=(picture,)))
-    assert whispers(room) == ["A red bicycle"]
+    assert ephemerals(room) == ["A red bicycle"]
     shared = [c for (c, _), m in room.slack.workspace.messages.items() if m.get("files")]
     assert shared == [shown_in]
 
 
-async def test_a_response_that_breaks_off_is_platform_unavailable_and_continues_where_it_was(
+async def test_a_failed_response_continues_where_it_stopped(
     room: Room,
 ) -> None:
+    """It raises PlatformUnavailable; the parts that were sent are not sent again."""
     received = await typed(room, "/image", "why?")
     post = await room.open(received)
     async with new_adapter(room.slack) as another:
@@ -90,16 +90,17 @@ async def test_a_response_that_breaks_off_is_platform_unavailable_and_continues_
         with pytest.raises(PlatformUnavailable):
             await another.close(PostedMessage(id=post.id, data=data), Reply(text="Because."))
     await room.adapter.close(post, Reply(text="Because."))
-    assert whispers(room) == ["Because."]
+    assert ephemerals(room) == ["Because."]
 
 
-async def test_field_note_20_two_people_with_commands_in_one_channel_share_nothing(room: Room) -> None:
+async def test_commands_of_two_people_share_nothing(room: Room) -> None:
+    """Field note 20."""
     await room.slack.command("C0GENERAL", "U0ALICE", "/image", "mine")
     await room.slack.command("C0GENERAL", "U0BOB", "/image", "yours")
-    one, two = room.engine.received
-    assert one.address.conversation != two.address.conversation
-    await room.answer(one, "for Alice")
-    await room.answer(two, "for Bob")
+    alices, bobs = room.engine.received
+    assert alices.address.conversation != bobs.address.conversation
+    await room.answer(alices, "for Alice")
+    await room.answer(bobs, "for Bob")
     read = {m["user"]: m["markdown"] for m in room.slack.workspace.ephemeral}
     assert read == {"U0ALICE": "for Alice", "U0BOB": "for Bob"}
 
@@ -114,14 +115,14 @@ async def test_a_rating_of_a_command_answer_names_it(room: Room) -> None:
     assert rated.address.conversation == received.address.conversation
 
 
-async def test_field_fault_81_a_slash_command_asks_with_a_button(room: Room) -> None:
+async def test_a_slash_command_confirms_with_a_button(room: Room) -> None:
     """Field fault 81: `/parley forget` asks before it deletes."""
     received = await typed(room, "/parley", "forget")
     assert received.text == "/forget"
     reply = Reply(text="This deletes 3 answers.", private=True, confirm="forget me now")
     await room.adapter.close(await room.open(received), reply)
     shown = room.slack.workspace.ephemeral[-1]
-    (button,) = [one for block in shown["blocks"] for one in block.get("elements", [])]
+    (button,) = [element for block in shown["blocks"] for element in block.get("elements", [])]
     assert (button["action_id"], button["style"]) == ("confirm", "danger")
     assert await typed(room, "/parley", "forget me now")
     assert room.engine.received[-1].text == "/forget me now"

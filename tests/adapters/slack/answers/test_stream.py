@@ -1,4 +1,4 @@
-"""How an answer becomes visible: streamed, edited or posted, whole in the end, and never twice."""
+"""How an answer becomes visible: streamed, edited or posted, complete in the end, never twice."""
 
 import contextlib
 import gc
@@ -23,7 +23,7 @@ LONG = "\n\n".join(f"Paragraph {number}: " + "words and more words " * 40 for nu
 
 @pytest.fixture(autouse=True)
 def _quick() -> object:
-    """The pace of people is for people."""
+    """Shorten the intervals that are meant for people."""
     with (
         mock.patch.object(stream, "APPEND_INTERVAL_S", 0.01),
         mock.patch.object(stream, "EDIT_INTERVAL_S", 0.01),
@@ -34,12 +34,12 @@ def _quick() -> object:
 
 
 async def grow(room: Room, received: MessageReceived, post: PostedMessage, text: str) -> None:
-    """Offer a text and wait until it is what a person reads."""
+    """Update the answer and wait until the text is visible."""
     assert await room.adapter.update(post, text)
     await room.slack.until(lambda: room.shown(received) == [text])
 
 
-async def test_an_answer_is_streamed_from_its_first_words_to_its_last(room: Room) -> None:
+async def test_an_answer_is_streamed_from_start_to_end(room: Room) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Be")
@@ -56,7 +56,7 @@ async def test_an_answer_is_streamed_from_its_first_words_to_its_last(room: Room
 
 
 @pytest.mark.parametrize("begun", ["Because it is ", "Because it is\n\n", "Because it is *"])
-async def test_white_space_at_the_end_of_what_was_streamed_costs_no_edit(room: Room, begun: str) -> None:
+async def test_trailing_white_space_in_streams_needs_no_edit(room: Room, begun: str) -> None:
     received = await room.asked()
     post = await room.open(received)
     await room.adapter.update(post, begun)
@@ -66,7 +66,7 @@ async def test_white_space_at_the_end_of_what_was_streamed_costs_no_edit(room: R
     assert room.slack.calls["chat.update"] == 0
 
 
-async def test_what_is_whole_is_not_kept_in_memory(room: Room) -> None:
+async def test_complete_answers_are_not_kept_in_memory(room: Room) -> None:
     text = "A long answer. " * 200
 
     async def ask() -> None:
@@ -81,14 +81,14 @@ async def test_what_is_whole_is_not_kept_in_memory(room: Room) -> None:
 
     def held() -> int:
         gc.collect()
-        return sum(isinstance(one, stream.SlackAnswer) for one in gc.get_objects())
+        return sum(isinstance(obj, stream.SlackAnswer) for obj in gc.get_objects())
 
     before = held()
     await ask()
     assert held() == before
 
 
-async def test_an_answer_without_growth_is_one_post(room: Room) -> None:
+async def test_an_answer_without_partial_text_is_one_post(room: Room) -> None:
     received = await room.asked()
     done = await room.answer(received, "Because.")
     assert room.shown(received) == ["Because."]
@@ -114,9 +114,8 @@ async def test_closing_again_changes_nothing(room: Room) -> None:
 @pytest.mark.parametrize(
     "code", ["unknown_method", "channel_type_not_supported", "missing_recipient_team_id"]
 )
-async def test_field_note_12_without_native_streams_answers_are_posted_and_edited(
-    room: Room, code: str
-) -> None:
+async def test_without_native_streams_answers_are_edited(room: Room, code: str) -> None:
+    """Field note 12."""
     room.slack.fault("chat.startStream", "error", count=99, code=code)
     received = await room.asked()
     post = await room.open(received)
@@ -128,7 +127,8 @@ async def test_field_note_12_without_native_streams_answers_are_posted_and_edite
     assert room.slack.calls["chat.startStream"] == 1, "a refusal is remembered"
 
 
-async def test_field_note_12_a_limited_start_falls_back_and_asks_no_more_until_it_may(room: Room) -> None:
+async def test_a_rate_limited_start_falls_back_to_edits(room: Room) -> None:
+    """Field note 12: the limited method is not called again until it is allowed."""
     room.slack.fault("chat.startStream", "limited", seconds=60)
     for _ in range(2):
         received = await room.asked()
@@ -139,7 +139,8 @@ async def test_field_note_12_a_limited_start_falls_back_and_asks_no_more_until_i
     assert room.slack.calls["chat.startStream"] == 1
 
 
-async def test_field_note_12_limited_edits_end_in_one_last_edit(room: Room) -> None:
+async def test_rate_limited_edits_end_in_one_last_edit(room: Room) -> None:
+    """Field note 12."""
     room.slack.fault("chat.startStream", "error", code="unknown_method")
     received = await room.asked()
     post = await room.open(received)
@@ -152,7 +153,8 @@ async def test_field_note_12_limited_edits_end_in_one_last_edit(room: Room) -> N
     assert room.slack.calls["chat.update"] <= 3
 
 
-async def test_field_note_12_a_closed_stream_is_finished_by_a_message_with_only_the_rest(room: Room) -> None:
+async def test_a_closed_stream_is_completed_by_another_message(room: Room) -> None:
+    """Field note 12: the new message holds only the rest."""
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "The first half.")
@@ -165,7 +167,8 @@ async def test_field_note_12_a_closed_stream_is_finished_by_a_message_with_only_
     )
 
 
-async def test_field_note_12_a_stream_closed_while_it_grows_goes_on_in_an_edited_message(room: Room) -> None:
+async def test_a_stream_closed_early_continues_in_another_message(room: Room) -> None:
+    """Field note 12."""
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "One.")
@@ -179,7 +182,8 @@ async def test_field_note_12_a_stream_closed_while_it_grows_goes_on_in_an_edited
     assert room.slack.calls["chat.startStream"] == 1
 
 
-async def test_field_note_08_a_stop_that_fails_late_completes_the_same_message(room: Room) -> None:
+async def test_a_late_failing_stop_completes_the_same_message(room: Room) -> None:
+    """Field note 08."""
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Because")
@@ -188,7 +192,8 @@ async def test_field_note_08_a_stop_that_fails_late_completes_the_same_message(r
     assert room.shown(received) == ["Because it is so."]
 
 
-async def test_field_note_08_an_append_of_unknown_fate_is_never_doubled(room: Room) -> None:
+async def test_an_append_of_unknown_outcome_is_not_doubled(room: Room) -> None:
+    """Field note 08."""
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "One")
@@ -200,9 +205,8 @@ async def test_field_note_08_an_append_of_unknown_fate_is_never_doubled(room: Ro
 
 
 @pytest.mark.parametrize("method", ["chat.startStream", "chat.postMessage"])
-async def test_field_note_08_a_post_of_unknown_fate_is_found_again_not_repeated(
-    room: Room, method: str
-) -> None:
+async def test_a_post_of_unknown_outcome_is_found_again(room: Room, method: str) -> None:
+    """Field note 08."""
     received = await room.asked()
     post = await room.open(received)
     room.slack.fault(method, "drop_after")
@@ -214,7 +218,8 @@ async def test_field_note_08_a_post_of_unknown_fate_is_found_again_not_repeated(
 
 
 @pytest.mark.parametrize("kind", ["error", "500", "drop", "limited"])
-async def test_field_note_09_the_last_edit_is_retried_until_it_is_visible(room: Room, kind: str) -> None:
+async def test_the_last_edit_is_retried_until_visible(room: Room, kind: str) -> None:
+    """Field note 09."""
     room.slack.fault("chat.startStream", "error", code="unknown_method")
     received = await room.asked()
     post = await room.open(received)
@@ -224,7 +229,8 @@ async def test_field_note_09_the_last_edit_is_retried_until_it_is_visible(room: 
     assert room.shown(received) == ["Because it is so."]
 
 
-async def test_field_note_09_ok_false_is_a_failure(room: Room) -> None:
+async def test_ok_false_is_a_failure(room: Room) -> None:
+    """Field note 09."""
     received = await room.asked()
     post = await room.open(received)
     room.slack.fault("chat.postMessage", "error", code="is_archived")
@@ -233,7 +239,7 @@ async def test_field_note_09_ok_false_is_a_failure(room: Room) -> None:
     assert room.shown(received) == []
 
 
-async def test_slack_away_for_long_is_platform_unavailable(room: Room) -> None:
+async def test_a_long_outage_of_slack_is_platform_unavailable(room: Room) -> None:
     received = await room.asked()
     post = await room.open(received)
     room.slack.fault("*", "500", count=99)
@@ -241,7 +247,8 @@ async def test_slack_away_for_long_is_platform_unavailable(room: Room) -> None:
         await room.adapter.close(post, Reply(text="Because."))
 
 
-async def test_a_limited_stop_shows_the_whole_text_now_and_ends_the_stream_later(room: Room) -> None:
+async def test_a_rate_limited_stop_is_retried_in_background(room: Room) -> None:
+    """The text is complete at once; the stream is ended later."""
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Because")
@@ -256,7 +263,8 @@ async def test_a_limited_stop_shows_the_whole_text_now_and_ends_the_stream_later
 # ------------------------------------------------------------------ crashes
 
 
-async def test_field_note_10_a_crash_in_the_middle_is_completed_in_place(room: Room) -> None:
+async def test_an_interrupted_answer_is_completed_in_place(room: Room) -> None:
+    """Field note 10."""
     received = await room.asked()
     begun = await room.open(received)
     await grow(room, received, begun, "Because it")
@@ -268,7 +276,7 @@ async def test_field_note_10_a_crash_in_the_middle_is_completed_in_place(room: R
     assert room.shown(received) == ["Since it is so."]
 
 
-async def test_an_attempt_that_was_given_up_writes_no_more_once_the_next_begins(room: Room) -> None:
+async def test_an_abandoned_attempt_stops_writing(room: Room) -> None:
     received = await room.asked()
     begun = await room.open(received)
     await grow(room, received, begun, "Because")
@@ -286,7 +294,8 @@ async def test_an_attempt_that_was_given_up_writes_no_more_once_the_next_begins(
 
 
 @pytest.mark.parametrize("streams", [True, False])
-async def test_field_note_10_an_unrecorded_message_is_found_by_its_mark(room: Room, streams: bool) -> None:
+async def test_an_unrecorded_message_is_found_by_its_metadata(room: Room, streams: bool) -> None:
+    """Field note 10."""
     if not streams:
         room.slack.fault("chat.startStream", "error", code="unknown_method")
     received = await room.asked()
@@ -298,7 +307,7 @@ async def test_field_note_10_an_unrecorded_message_is_found_by_its_mark(room: Ro
     assert room.shown(received) == ["Since it is so."]
 
 
-async def test_a_crash_after_the_end_finds_the_whole_answer(room: Room) -> None:
+async def test_a_crash_after_the_end_finds_the_answer(room: Room) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Because it")
@@ -311,7 +320,7 @@ async def test_a_crash_after_the_end_finds_the_whole_answer(room: Room) -> None:
     assert room.shown(received) == ["Short."], "messages that are no longer needed are deleted"
 
 
-async def test_answers_to_other_questions_in_the_thread_are_left_alone(room: Room) -> None:
+async def test_answers_to_other_questions_stay_untouched(room: Room) -> None:
     first = await room.asked()
     thread_ts = first.address.data["thread"]
     second = await room.asked("<@U0BOT> and why that?", thread_ts=thread_ts)
@@ -325,7 +334,8 @@ async def test_answers_to_other_questions_in_the_thread_are_left_alone(room: Roo
     assert room.shown(first) == ["Because.", "Since."]
 
 
-async def test_field_note_11_a_changed_question_changes_the_answer_in_place(room: Room) -> None:
+async def test_an_edited_question_changes_the_answer_in_place(room: Room) -> None:
+    """Field note 11."""
     received = await room.asked()
     done = await room.answer(received, "Because.")
     await room.slack.edit("C0GENERAL", received.address.data["question"], "<@U0BOT> why not?")
@@ -338,7 +348,7 @@ async def test_field_note_11_a_changed_question_changes_the_answer_in_place(room
     assert room.slack.calls["conversations.replies"] == 0
 
 
-# ------------------------------------------------------------------ length, looks, people
+# ------------------------------------------------------------------ length, formatting, people
 
 SHOWY = """## Ways
 
@@ -363,9 +373,8 @@ RAW = re.compile(r"[*`|#]|\]\(|\[(?![ x]\])")
 
 
 @pytest.mark.parametrize("streams", [True, False])
-async def test_field_note_15_half_open_marks_never_show_as_raw_signs_while_an_answer_grows(
-    room: Room, streams: bool
-) -> None:
+async def test_partial_text_shows_no_open_markdown(room: Room, streams: bool) -> None:
+    """Field note 15."""
     if not streams:
         room.slack.fault("chat.startStream", "error", code="unknown_method")
     received = await room.asked()
@@ -385,12 +394,13 @@ async def test_field_note_15_half_open_marks_never_show_as_raw_signs_while_an_an
 
 
 def words_of(text: str) -> list[str]:
-    """What a reader of Markdown takes for words, not for signs."""
+    """The text that a Markdown parser finds, without markup."""
     tree = SyntaxTreeNode(MarkdownIt("commonmark").enable("table").parse(text))
     return [node.content for node in tree.walk() if node.type == "text"]
 
 
-async def test_field_note_14_a_long_answer_is_split_and_nothing_is_over_a_limit(room: Room) -> None:
+async def test_a_long_answer_is_split_within_limits(room: Room) -> None:
+    """Field note 14."""
     received = await room.asked()
     post = await room.open(received)
     for end in range(0, len(LONG), 4_000):
@@ -402,7 +412,8 @@ async def test_field_note_14_a_long_answer_is_split_and_nothing_is_over_a_limit(
     assert not [answer for _, _, answer in room.slack.log if answer.get("error")]
 
 
-async def test_field_note_14_fences_are_closed_and_opened_again_over_a_growing_stream(room: Room) -> None:
+async def test_code_fences_are_balanced_across_streamed_messages(room: Room) -> None:
+    """Field note 14."""
     code = "Look:\n\n```python\n" + "\n".join(f"line_{n} = {n}" for n in range(1_500)) + "\n```"
     received = await room.asked()
     post = await room.open(received)
@@ -416,14 +427,15 @@ async def test_field_note_14_fences_are_closed_and_opened_again_over_a_growing_s
     assert "line_1499 = 1499" in room.shown(received)[-1]
 
 
-async def test_a_refusal_for_size_is_answered_by_smaller_messages(room: Room) -> None:
+async def test_a_refusal_for_size_leads_to_smaller_messages(room: Room) -> None:
     room.slack.fault("chat.postMessage", "error", code="msg_blocks_too_long")
     received = await room.asked()
     await room.answer(received, LONG[:10_000])
     assert len(room.shown(received)) == 2
 
 
-async def test_field_note_16_the_model_pages_nobody(room: Room) -> None:
+async def test_model_output_notifies_nobody(room: Room) -> None:
+    """Field note 16."""
     received = await room.asked()
     post = await room.open(received)
     for text in ("Hi <", "Hi <!chan", "Hi <!channel> and @he", "Hi <!channel> and @here, <@U0BOB>"):
@@ -438,18 +450,18 @@ async def test_field_note_16_the_model_pages_nobody(room: Room) -> None:
         assert "<!channel" not in str(args)
 
 
-async def test_a_private_reply_is_seen_by_the_asker_only(room: Room) -> None:
+async def test_only_the_asker_sees_a_private_reply(room: Room) -> None:
     received = await room.asked()
     post = await room.open(received)
     done = await room.adapter.close(post, Reply(text="You spent 3 cents.", private=True))
     assert await room.adapter.close(post, Reply(text="You spent 3 cents.", private=True)) == done
     assert room.shown(received) == []
-    (whisper,) = room.slack.workspace.ephemeral
-    assert (whisper["user"], whisper["markdown"]) == ("U0ALICE", "You spent 3 cents.")
-    assert whisper["thread_ts"] == received.address.data["thread"]
+    (message,) = room.slack.workspace.ephemeral
+    assert (message["user"], message["markdown"]) == ("U0ALICE", "You spent 3 cents.")
+    assert message["thread_ts"] == received.address.data["thread"]
 
 
-async def test_pictures_are_uploaded_once_with_words_for_those_who_cannot_see(room: Room) -> None:
+async def test_images_are_uploaded_once_with_alt_text(room: Room) -> None:
     received = await room.asked()
     post = await room.open(received)
     reply = Reply(text="", images=(Image(mime="image/png", data=PICTURE, alt="A red bicycle"),))
@@ -462,7 +474,7 @@ async def test_pictures_are_uploaded_once_with_words_for_those_who_cannot_see(ro
     assert room.slack.workspace.files[file["id"]]["content"] == PICTURE
 
 
-async def test_a_new_picture_takes_the_place_of_the_one_before(room: Room) -> None:
+async def test_a_new_image_replaces_the_previous_one(room: Room) -> None:
     received = await room.asked()
     first = Reply(text="Here.", images=(Image(mime="image/png", data=b"one", alt="One"),))
     second = Reply(text="Here.", images=(Image(mime="image/png", data=b"two", alt="Two"),))
@@ -474,7 +486,7 @@ async def test_a_new_picture_takes_the_place_of_the_one_before(room: Room) -> No
     assert len(room.slack.thread("C0GENERAL", received.address.data["thread"])) == 2
 
 
-async def test_sources_are_a_line_under_the_answer(room: Room) -> None:
+async def test_sources_are_a_line_below_the_answer(room: Room) -> None:
     received = await room.asked()
     sources = (Source(title="A <b> & c", url="https://example.com/a|b"), Source(title="A book"))
     await room.adapter.close(await room.open(received), Reply(text="Because.", sources=sources))
@@ -483,7 +495,7 @@ async def test_sources_are_a_line_under_the_answer(room: Room) -> None:
     assert line["text"] == "Sources: <https://example.com/a%7Cb|A &lt;b&gt; &amp; c>, A book"
 
 
-async def test_a_person_who_stops_the_stream_stops_the_engine(room: Room) -> None:
+async def test_stopping_the_stream_stops_the_engine(room: Room) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Because")
@@ -497,7 +509,7 @@ async def test_a_person_who_stops_the_stream_stops_the_engine(room: Room) -> Non
     assert room.shown(received) == ["Because it (stopped)"]
 
 
-async def test_a_stop_button_that_slack_does_not_grant_is_left_out(room: Room) -> None:
+async def test_without_the_event_streams_are_not_stoppable(room: Room) -> None:
     room.slack.workspace.subscribed_to_stops = False
     for _ in range(2):
         received = await room.asked()
@@ -507,7 +519,7 @@ async def test_a_stop_button_that_slack_does_not_grant_is_left_out(room: Room) -
     assert room.slack.calls["chat.startStream"] == 3
 
 
-async def test_a_deleted_answer_is_written_anew(room: Room) -> None:
+async def test_a_deleted_answer_is_posted_again(room: Room) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Because")
@@ -517,7 +529,7 @@ async def test_a_deleted_answer_is_written_anew(room: Room) -> None:
     assert room.shown(received) == ["Because."]
 
 
-async def test_thinking_is_shown_only_when_it_takes_a_while(room: Room) -> None:
+async def test_the_thinking_status_only_appears_after_a_moment(room: Room) -> None:
     with mock.patch("adapters.slack.adapter.STATUS_AFTER_S", 0.01):
         received = await room.asked()
         post = await room.open(received)
@@ -528,7 +540,7 @@ async def test_thinking_is_shown_only_when_it_takes_a_while(room: Room) -> None:
     assert room.slack.calls["assistant.threads.setStatus"] == 1
 
 
-async def test_real_limits_of_slack_still_show_every_answer_once() -> None:
+async def test_under_real_rate_limits_every_answer_appears_once() -> None:
     assert thread.STOP_PATIENCE_S > 60
     limits = {"chat.startStream": (2, 60.0), "chat.update": (3, 0.3), "chat.appendStream": (3, 0.3)}
     async with SlackSimulator(limits=limits) as slack, new_adapter(slack) as adapter:
@@ -546,10 +558,10 @@ async def test_real_limits_of_slack_still_show_every_answer_once() -> None:
         await runner.cleanup()
 
 
-# ------------------------------------------------------------------ when Slack is awkward
+# ------------------------------------------------------------------ unusual behaviour of Slack
 
 
-async def test_a_message_that_turns_out_to_be_streaming_is_ended_and_edited(room: Room) -> None:
+async def test_a_message_still_streaming_is_ended_first(room: Room) -> None:
     received = await room.asked()
     begun = await room.open(received)
     await grow(room, received, begun, "Because it")
@@ -574,7 +586,7 @@ async def test_a_surplus_message_that_cannot_be_deleted_stays(room: Room) -> Non
     assert done.data["messages"] == done.id.rpartition(":")[2]
 
 
-async def test_an_ended_stream_that_cannot_be_mended_is_still_followed_by_the_rest(room: Room) -> None:
+async def test_an_ended_unrepairable_stream_is_continued(room: Room) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "The first half.")
@@ -584,7 +596,7 @@ async def test_an_ended_stream_that_cannot_be_mended_is_still_followed_by_the_re
     assert room.shown(received) == ["The first half.", "The second half."]
 
 
-async def test_an_upload_that_breaks_off_is_tried_again(room: Room) -> None:
+async def test_a_failed_upload_is_retried(room: Room) -> None:
     received = await room.asked()
     room.slack.fault("files.completeUploadExternal", "500")
     reply = Reply(text="Here.", images=(Image(mime="image/jpeg", data=b"picture", alt="A bicycle"),))
@@ -594,7 +606,7 @@ async def test_an_upload_that_breaks_off_is_tried_again(room: Room) -> None:
     assert picture["files"][0]["name"].endswith(".jpg")
 
 
-async def test_a_picture_is_shared_once_though_slack_did_not_say_so(room: Room) -> None:
+async def test_an_image_is_shared_once_despite_lost_responses(room: Room) -> None:
     received = await room.asked()
     room.slack.fault("files.completeUploadExternal", "drop_after")
     reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
@@ -606,14 +618,14 @@ async def test_a_picture_is_shared_once_though_slack_did_not_say_so(room: Room) 
     assert room.slack.calls["files.completeUploadExternal"] == 1
 
 
-async def test_a_conversation_that_cannot_be_looked_up_is_platform_unavailable(room: Room) -> None:
+async def test_an_unreadable_thread_is_platform_unavailable(room: Room) -> None:
     received = await room.asked()
     room.slack.fault("conversations.replies", "error", count=99, code="thread_not_found")
     with pytest.raises(PlatformUnavailable, match="thread_not_found"):
         await room.open(received, retry=True)
 
 
-async def test_refusals_of_streams_are_forgotten_when_there_are_too_many() -> None:
+async def test_the_cache_of_stream_refusals_is_bounded() -> None:
     streams = thread.NativeStreams()
     for number in range(thread.REFUSALS_KEPT + 2):
         streams.refused(f"C{number}", "channel_type_not_supported")

@@ -1,4 +1,4 @@
-"""Files that people send: fetched with the token, from Slack only, and looked at before they are believed."""
+"""Files that people send: fetched with the token, from Slack only, and checked."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ PAGE = b"<!DOCTYPE html><html>mine</html>"
 
 
 def upload(room: Room, content: bytes, mime: str = "image/png", **more: Any) -> dict[str, Any]:
-    """A file in the workspace, as an event describes it."""
+    """An uploaded file, as an event describes it."""
     url = f"{room.slack.workspace.origin}/files/F1"
     file = {"id": "F1", "name": "photo.png", "mimetype": mime, "size": len(content), **more}
     room.slack.workspace.files["F1"] = file | {"content": content, "url_private": url}
@@ -31,24 +31,28 @@ async def test_a_file_is_fetched_with_the_token(room: Room) -> None:
     assert await room.adapter.fetch(await attachment(room)) == PNG
 
 
-async def test_field_note_17_an_image_without_text_is_a_question(room: Room) -> None:
+async def test_an_image_without_text_is_a_question(room: Room) -> None:
+    """Field note 17."""
     received = await room.asked("<@U0BOT>", files=[upload(room, PNG)])
     assert received.text == ""
     assert [a.mime for a in received.attachments] == ["image/png"]
 
 
-async def test_field_note_18_a_sign_in_page_is_not_taken_for_the_file(room: Room) -> None:
+async def test_a_sign_in_page_is_not_the_file(room: Room) -> None:
+    """Field note 18."""
     found = await attachment(room)
     room.slack.scopes = "chat:write"
     with pytest.raises(NotAllowed, match="files:read"):
         await room.adapter.fetch(found)
 
 
-async def test_field_note_18_a_page_that_a_person_sent_is_a_file(room: Room) -> None:
+async def test_an_html_file_of_a_person_is_accepted(room: Room) -> None:
+    """Field note 18."""
     assert await room.adapter.fetch(await attachment(room, PAGE, "text/html")) == PAGE
 
 
-async def test_field_note_18_a_sign_in_page_in_place_of_a_page_has_the_wrong_size(room: Room) -> None:
+async def test_a_sign_in_page_has_a_different_size(room: Room) -> None:
+    """Field note 18."""
     found = await attachment(room, PAGE, "text/html")
     room.slack.scopes = "chat:write"
     with pytest.raises(NotAllowed, match="files:read"):
@@ -95,7 +99,7 @@ async def test_a_file_over_the_limit_is_refused(
         await room.adapter.fetch(found)
 
 
-async def test_a_file_of_another_organisation_is_looked_up_first(room: Room) -> None:
+async def test_a_slack_connect_file_is_looked_up_first(room: Room) -> None:
     upload(room, PNG)
     file = {"id": "F1", "mode": "file_access", "file_access": "check_file_info"}
     (found,) = (await room.asked("<@U0BOT> and this?", files=[file])).attachments
@@ -104,14 +108,14 @@ async def test_a_file_of_another_organisation_is_looked_up_first(room: Room) -> 
     assert room.slack.calls["files.info"] == 1
 
 
-async def test_a_file_that_is_gone_is_refused_in_words(room: Room) -> None:
+async def test_a_deleted_file_is_refused_with_an_explanation(room: Room) -> None:
     found = await attachment(room)
     room.slack.workspace.files.clear()
     with pytest.raises(Refused, match="upload it again"):
         await room.adapter.fetch(found)
 
 
-async def test_a_download_that_breaks_off_is_platform_unavailable(room: Room) -> None:
+async def test_a_failed_download_is_platform_unavailable(room: Room) -> None:
     found = await attachment(room)
     room.slack.fault("files", "drop", count=9)
     with pytest.raises(PlatformUnavailable):

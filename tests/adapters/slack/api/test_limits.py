@@ -1,4 +1,4 @@
-"""Slack's limits by the minute, kept by all workers together."""
+"""Slack's limits per minute, shared by all workers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,11 +20,11 @@ from tests.simulators.slack_rules import SLACK_LIMITS
 
 @pytest.fixture
 async def shared(redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
-    """A workspace in which two streams, and five edits, may be made in a minute."""
+    """A workspace that allows two streams and five edits per minute."""
     monkeypatch.setattr(stream, "APPEND_INTERVAL_S", 0.01)
     monkeypatch.setattr(stream, "EDIT_INTERVAL_S", 0.01)
     places = {"chat.startStream": 2, "chat.stopStream": 2, "chat.appendStream": 100, "chat.update": 5}
-    monkeypatch.setattr(web_api, "PLACES_PER_MINUTE", places)
+    monkeypatch.setattr(web_api, "CALLS_PER_MINUTE", places)
     async with room_with(limiter=WindowLimiter(redis), secrets=SecretStore(redis, None, folder)) as room:
         yield room
 
@@ -35,19 +35,14 @@ async def grow(room: Room, received: MessageReceived, post: PostedMessage, text:
 
 
 def shown_first_by(room: Room, received: MessageReceived) -> str:
-    """The method that began the answer to a question."""
+    """The method that started the answer to a question."""
     thread = received.address.data["thread"]
     calls = [(method, args) for method, args, answer in room.slack.log if answer["ok"]]
     return next(m for m, args in calls if m.startswith("chat.") and args.get("thread_ts") == thread)
 
 
-async def test_field_note_12_workers_share_the_streams_and_edits_of_a_minute(
-    shared: Room, redis: Redis
-) -> None:
-    """Two answers are streamed, three are posted and edited, the rest are one post each.
-
-    Two of the five edits are kept for those that end.
-    """
+async def test_workers_share_the_rate_limits_of_a_minute(shared: Room, redis: Redis) -> None:
+    """Field note 12: two answers stream, three are edited, the rest posted; two edits are reserved."""
     began: list[str] = []
     async with new_adapter(shared.slack, limiter=WindowLimiter(redis)) as other:
         for number in range(7):
@@ -66,9 +61,10 @@ async def test_field_note_12_workers_share_the_streams_and_edits_of_a_minute(
     assert shared.slack.calls["chat.update"] == 3, "each edited answer had the place of its last edit"
 
 
-async def test_field_note_12_one_place_is_asked_for_per_call_and_none_while_there_is_none(
+async def test_calls_are_counted_once_and_refused_locally(
     shared: Room, monkeypatch: pytest.MonkeyPatch, redis: Redis
 ) -> None:
+    """Field note 12: no call is made while the limit is used up."""
     asked: list[str] = []
     take = WindowLimiter.take
 
@@ -91,7 +87,7 @@ async def test_field_note_12_one_place_is_asked_for_per_call_and_none_while_ther
 
 
 @pytest.mark.parametrize("same_process", [True, False])
-async def test_a_stream_that_cannot_be_stopped_yet_is_no_other_answers(
+async def test_a_stream_awaiting_its_stop_keeps_its_owner(
     shared: Room, redis: Redis, folder: Path, same_process: bool
 ) -> None:
     shared.slack.fault("chat.stopStream", "limited", seconds=60)
@@ -117,8 +113,8 @@ async def edited(room: Room, text: str = "Because") -> tuple[MessageReceived, Po
     return received, post
 
 
-async def test_field_note_12_growing_leaves_places_for_those_that_end(shared: Room) -> None:
-    """However long it grows: the last two of five edits are for answers that are whole, of any worker."""
+async def test_partial_text_leaves_calls_for_completion(shared: Room) -> None:
+    """Field note 12: the last two of five edits are reserved for complete answers of any worker."""
     received, post = await edited(shared)
     text = "Because"
     for number in range(20):
@@ -136,9 +132,10 @@ async def test_field_note_12_growing_leaves_places_for_those_that_end(shared: Ro
 
 
 @pytest.mark.parametrize("messages", [1, 2])
-async def test_field_note_12_an_answer_whose_last_edit_would_wait_comes_as_a_new_message(
+async def test_a_delayed_last_edit_becomes_a_new_message(
     shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
 ) -> None:
+    """Field note 12."""
     monkeypatch.setattr(blocks, "MESSAGE_LIMIT", 30)
     whole = "Because it is so." if messages == 1 else "Because it is so.\n\nAnd it is so as well."
     received, post = await edited(shared, "Because it is so" if messages == 1 else whole[:-1])
@@ -157,9 +154,10 @@ async def test_field_note_12_an_answer_whose_last_edit_would_wait_comes_as_a_new
 
 
 @pytest.mark.parametrize("messages", [1, 2])
-async def test_field_note_11_an_answer_given_anew_whose_edit_would_wait_stands_in_the_place_of_the_old_one(
+async def test_a_delayed_edit_when_regenerating_becomes_a_message(
     shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
 ) -> None:
+    """Field note 11."""
     monkeypatch.setattr(blocks, "MESSAGE_LIMIT", 30)
     monkeypatch.setattr(stream, "FINISH_PATIENCE_S", 2.0)
     received = await shared.asked()
@@ -176,7 +174,7 @@ async def test_field_note_11_an_answer_given_anew_whose_edit_would_wait_stands_i
     assert again.id != finished.id
 
 
-async def test_a_replacement_that_may_have_been_posted_is_looked_for_and_not_posted_again(
+async def test_a_replacement_of_unknown_outcome_is_looked_up(
     shared: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "REPLACE_AFTER_S", 0.5)
@@ -188,10 +186,10 @@ async def test_a_replacement_that_may_have_been_posted_is_looked_for_and_not_pos
     assert shared.slack.calls["chat.postMessage"] == 2
 
 
-async def test_field_note_12_many_answers_without_streams_end_under_slacks_own_limits(
+async def test_many_edited_answers_end_within_slacks_limits(
     redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forty answers grow at once; the simulator keeps Slack's limits, and none waits for a minute to pass."""
+    """Field note 12: forty answers grow at once; the simulator enforces the limits, and none waits a minute."""
     monkeypatch.setattr(stream, "EDIT_INTERVAL_S", 0.01)
     monkeypatch.setattr(stream, "FINISH_PATIENCE_S", 2.0)
     async with room_with(limiter=WindowLimiter(redis), secrets=SecretStore(redis, None, folder)) as room:

@@ -1,4 +1,4 @@
-"""What a call of the Web API can end in, and how long a limited method is left alone."""
+"""Results of Web API calls, and rate limits."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUns
 
 
 class Answers:
-    """A server that gives prepared answers, one after another."""
+    """A server that returns prepared responses in order."""
 
     def __init__(self) -> None:
         self.prepared: list[web.Response] = []
@@ -42,7 +42,8 @@ def limited(retry_after: str) -> web.Response:
     return web.Response(status=429, headers={"Retry-After": retry_after})
 
 
-async def test_field_note_09_ok_false_with_status_200_is_rejected(answers: Api) -> None:
+async def test_ok_false_with_status_200_is_rejected(answers: Api) -> None:
+    """Field note 09."""
     api, server = answers
     server.prepared = [web.json_response({"ok": False, "error": "channel_not_found"})]
     with pytest.raises(SlackRejected) as caught:
@@ -60,14 +61,14 @@ async def test_field_note_09_ok_false_with_status_200_is_rejected(answers: Api) 
         {"status": 200, "text": '{"ok": false, "error": "internal_error"}'},
     ],
 )
-async def test_no_usable_answer_is_unsure(answers: Api, response: dict[str, int | str]) -> None:
+async def test_no_usable_response_is_unsure(answers: Api, response: dict[str, int | str]) -> None:
     api, server = answers
     server.prepared = [web.Response(**response)]  # pyright: ignore[reportArgumentType]
     with pytest.raises(SlackUnsure):
         await api.call("chat.update", {"channel": "C1"})
 
 
-async def test_a_limited_method_is_left_alone_until_it_may_be_called(answers: Api) -> None:
+async def test_a_limited_method_is_not_called_meanwhile(answers: Api) -> None:
     api, server = answers
     server.prepared = [limited("600"), web.json_response({"ok": True})]
     for _ in range(3):
@@ -79,7 +80,7 @@ async def test_a_limited_method_is_left_alone_until_it_may_be_called(answers: Ap
 
 
 @pytest.mark.parametrize(("retry_after", "wait_s"), [("7", 7), ("0.5", 0.5), ("soon", 1)])
-async def test_a_limit_says_how_long_to_wait(answers: Api, retry_after: str, wait_s: float) -> None:
+async def test_a_rate_limit_says_how_long_to_wait(answers: Api, retry_after: str, wait_s: float) -> None:
     api, server = answers
     server.prepared = [limited(retry_after)]
     with pytest.raises(SlackRateLimited) as caught:
@@ -95,7 +96,7 @@ async def test_posting_is_limited_by_channel(answers: Api) -> None:
     assert await api.call("chat.postMessage", {"channel": "C2"}) == {"ok": True}
 
 
-async def test_patience_waits_for_a_limit_and_for_a_failure(answers: Api) -> None:
+async def test_patience_retries_limits_and_failures(answers: Api) -> None:
     api, server = answers
     ok = web.json_response({"ok": True, "x": 1})
     server.prepared = [limited("0.01"), web.Response(status=500), ok]
@@ -109,7 +110,7 @@ async def test_ratelimited_in_the_body_is_a_limit_too(answers: Api) -> None:
         await api.call("chat.startStream", {"channel": "C1"})
 
 
-async def test_nobody_at_the_address_is_unsure() -> None:
+async def test_an_unreachable_host_is_unsure() -> None:
     async with new_session() as session:
         with pytest.raises(SlackUnsure, match="ClientConnector"):
             await WebApi(session, SecretStr("xoxb"), "http://127.0.0.1:9/api/").call("auth.test", {})

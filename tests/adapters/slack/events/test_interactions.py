@@ -1,4 +1,4 @@
-"""Buttons under answers, and the forms that they open."""
+"""Buttons below answers, and the forms that they open."""
 
 from unittest import mock
 
@@ -22,7 +22,7 @@ async def answered(room: Room) -> tuple[MessageReceived, Message]:
     return received, message
 
 
-async def test_try_again_is_a_command_in_the_conversation_of_its_answer(room: Room) -> None:
+async def test_try_again_is_a_command_in_its_conversation(room: Room) -> None:
     received, message = await answered(room)
     delivery = await room.slack.press_button(message, CHANNEL, "U0BOB", "again")
     assert (delivery.status, delivery.body) == (200, "")
@@ -34,28 +34,29 @@ async def test_try_again_is_a_command_in_the_conversation_of_its_answer(room: Ro
     assert room.shown(received) == ["Because.", "Since."]
 
 
-async def test_field_note_41_what_was_sent_is_asked_for_one_answer_and_told_the_asker_alone(
+async def test_only_the_asker_sees_the_sent_prompt(
     room: Room,
 ) -> None:
+    """Field note 41."""
     received, message = await answered(room)
     await room.slack.press_button(message, CHANNEL, "U0ALICE", "sent")
     asked = room.engine.received[-1]
     assert asked.text == f"/sent T0SIM:{CHANNEL}:{message['ts']}"
     assert asked.address.conversation == received.address.conversation
     await room.adapter.close(await room.open(asked), Reply(text="I sent this.", private=True))
-    (whisper,) = room.slack.workspace.ephemeral
-    assert (whisper["user"], whisper["markdown"]) == ("U0ALICE", "I sent this.")
+    (message,) = room.slack.workspace.ephemeral
+    assert (message["user"], message["markdown"]) == ("U0ALICE", "I sent this.")
     assert room.shown(received) == ["Because."]
 
 
-async def test_two_presses_are_two_acts_and_one_delivered_twice_is_one(room: Room) -> None:
+async def test_two_presses_differ_and_a_redelivery_does_not(room: Room) -> None:
     _, message = await answered(room)
     await room.slack.press_button(message, CHANNEL, "U0ALICE", "again")
     await room.slack.press_button(message, CHANNEL, "U0ALICE", "again")
     assert len({received.id for received in room.engine.received}) == 3
 
 
-async def test_buttons_under_a_commands_answer_answer_there(room: Room) -> None:
+async def test_buttons_of_a_command_answer_use_its_conversation(room: Room) -> None:
     await room.slack.command("C0OTHER", "U0ALICE", "/image", "a bicycle")
     received = room.engine.received[-1]
     await room.adapter.close(await room.open(received), Reply(text="Here.", rate=True))
@@ -67,7 +68,7 @@ async def test_buttons_under_a_commands_answer_answer_there(room: Room) -> None:
     assert room.slack.workspace.ephemeral[-1]["markdown"] == "Here is another."
 
 
-async def test_a_bad_rating_opens_a_form_whose_words_are_kept_with_it(room: Room) -> None:
+async def test_a_bad_rating_opens_a_comment_form(room: Room) -> None:
     received, message = await answered(room)
     await room.slack.press(message, CHANNEL, "U0BOB", good=False)
     await room.slack.until(lambda: "U0BOB" in room.slack.workspace.views.forms)
@@ -79,7 +80,7 @@ async def test_a_bad_rating_opens_a_form_whose_words_are_kept_with_it(room: Room
     assert second.user.id == "U0BOB"
 
 
-async def test_a_good_rating_asks_nothing_and_an_empty_comment_says_nothing(room: Room) -> None:
+async def test_a_good_rating_or_empty_comment_adds_nothing(room: Room) -> None:
     _, message = await answered(room)
     await room.slack.press(message, CHANNEL, "U0ALICE", good=True)
     await room.slack.press(message, CHANNEL, "U0BOB", good=False)
@@ -90,7 +91,7 @@ async def test_a_good_rating_asks_nothing_and_an_empty_comment_says_nothing(room
     assert len([event for event in room.engine.events if isinstance(event, FeedbackGiven)]) == 2
 
 
-async def test_an_answer_that_grows_by_edits_has_a_stop_button_until_it_is_whole(room: Room) -> None:
+async def test_an_unfinished_edited_answer_has_a_stop_button(room: Room) -> None:
     room.slack.fault("chat.startStream", "error", code="unknown_method")
     with mock.patch.object(stream, "EDIT_INTERVAL_S", 0.01):
         received = await room.asked()
@@ -112,7 +113,7 @@ async def test_an_answer_that_grows_by_edits_has_a_stop_button_until_it_is_whole
 
 
 @pytest.mark.parametrize("action", ["again", "sent", "stop", "feedback"])
-async def test_a_button_with_a_value_that_is_not_ours_is_nothing(room: Room, action: str) -> None:
+async def test_a_button_with_a_foreign_value_is_ignored(room: Room, action: str) -> None:
     pressed = {"action_id": action, "value": '{"conversation": "elsewhere"}', "action_ts": "1.1"}
     delivery = await room.slack.act(
         {
@@ -126,7 +127,7 @@ async def test_a_button_with_a_value_that_is_not_ours_is_nothing(room: Room, act
     assert room.engine.events == []
 
 
-async def test_a_picture_has_a_button_for_variations_of_it(room: Room) -> None:
+async def test_an_image_has_a_button_for_variations(room: Room) -> None:
     received = await room.asked()
     image = Image(mime="image/png", data=b"\x89PNG\r\n\x1a\n picture", alt="a cat")
     await room.adapter.close(await room.open(received), Reply(text="a cat", images=(image,), rate=True))
@@ -137,16 +138,16 @@ async def test_a_picture_has_a_button_for_variations_of_it(room: Room) -> None:
     assert asked.address.conversation == received.address.conversation
 
 
-async def test_field_fault_81_a_button_confirms_what_the_asker_alone_was_asked(room: Room) -> None:
-    """Field fault 81: a confirmation, with a button where the platform has them."""
+async def test_a_button_confirms_a_command_for_its_asker(room: Room) -> None:
+    """Field fault 81: platforms with buttons show a button."""
     asked = await room.asked()
     reply = Reply(text="This deletes 3 answers.", private=True, confirm="forget me now")
     await room.adapter.close(await room.open(asked), reply)
-    (whisper,) = room.slack.workspace.ephemeral
-    (button,) = [one for block in whisper["blocks"] for one in block.get("elements", [])]
+    (message,) = room.slack.workspace.ephemeral
+    (button,) = [element for block in message["blocks"] for element in block.get("elements", [])]
     assert (button["text"]["text"], button["style"]) == ("Delete", "danger")
     assert room.shown(asked) == []
-    delivery = await room.slack.press_button(whisper, CHANNEL, "U0BOB", "confirm", ephemeral=True)
+    delivery = await room.slack.press_button(message, CHANNEL, "U0BOB", "confirm", ephemeral=True)
     assert delivery.status == 200
     received = room.engine.received[-1]
     assert (received.text, received.user.id) == ("forget me now", "U0BOB"), "it is said by whoever presses"

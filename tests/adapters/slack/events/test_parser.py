@@ -19,7 +19,7 @@ def recorded(name: str) -> Any:
 
 
 def facts(event: Event) -> dict[str, Any]:
-    """What the recordings state of an event."""
+    """The fields of an event that the recordings state."""
     found: dict[str, Any] = {
         "type": type(event).__name__,
         "id": event.id,
@@ -39,7 +39,7 @@ def facts(event: Event) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECORDED.glob("*.json")))
-def test_a_recorded_payload_is_read_as_its_recording_says(name: str) -> None:
+def test_a_recorded_payload_is_parsed_as_expected(name: str) -> None:
     recording = json.loads((RECORDED / f"{name}.json").read_text())
     event = parse(recording["payload"], BOT, NAMES)
     if recording["event"] is None:
@@ -50,7 +50,8 @@ def test_a_recorded_payload_is_read_as_its_recording_says(name: str) -> None:
         assert facts(event) | recording["event"] == facts(event)
 
 
-def test_field_note_01_both_events_of_one_mention_are_the_same_act() -> None:
+def test_both_events_of_a_mention_have_one_id() -> None:
+    """Field note 01."""
     twins = [parse(recorded(name), BOT, NAMES) for name in ("app_mention", "message_channels_mention_twin")]
     assert twins[0] is not None
     assert twins[1] is not None
@@ -62,20 +63,23 @@ def test_field_note_01_both_events_of_one_mention_are_the_same_act() -> None:
     "name",
     ["message_changed_unfurl", "message_changed_thread_grew", "message_changed_of_our_own_answer"],
 )
-def test_field_note_07_a_change_without_changed_text_is_no_edit(name: str) -> None:
+def test_a_change_without_changed_text_is_no_edit(name: str) -> None:
+    """Field note 07."""
     assert parse(recorded(name), BOT, NAMES) is None
 
 
-def test_field_note_07_changed_text_is_an_edit_of_the_message_it_changes() -> None:
+def test_changed_text_is_an_edit_of_its_message() -> None:
+    """Field note 07."""
     event = parse(recorded("message_changed_edit"), BOT, NAMES)
     assert isinstance(event, MessageEdited)
     assert event.target == event.id.partition(":edit:")[0]
 
 
-def test_field_note_20_equal_channels_of_two_workspaces_are_two_conversations() -> None:
+def test_equal_channels_of_two_workspaces_are_two_conversations() -> None:
+    """Field note 20."""
     payload = recorded("app_mention")
     here = parse(payload, BOT, NAMES)
-    granted = [one | {"team_id": "T0OTHER"} for one in payload["authorizations"]]
+    granted = [grant | {"team_id": "T0OTHER"} for grant in payload["authorizations"]]
     there = parse(payload | {"team_id": "T0OTHER", "authorizations": granted}, BOT, NAMES)
     assert here is not None
     assert there is not None
@@ -84,16 +88,18 @@ def test_field_note_20_equal_channels_of_two_workspaces_are_two_conversations() 
     assert here.user != there.user
 
 
-def test_field_note_20_commands_of_two_people_in_one_channel_are_two_conversations() -> None:
+def test_commands_of_two_people_are_two_conversations() -> None:
+    """Field note 20."""
     payload = recorded("command_ask")
-    one = parse(payload, BOT, NAMES)
+    alices = parse(payload, BOT, NAMES)
     two = parse(payload | {"user_id": "U0OTHER", "trigger_id": "2.2.b"}, BOT, NAMES)
-    assert one is not None
+    assert alices is not None
     assert two is not None
-    assert one.address.conversation != two.address.conversation
+    assert alices.address.conversation != two.address.conversation
 
 
-def test_field_note_17_a_bare_mention_is_an_empty_question() -> None:
+def test_a_mention_without_text_is_an_empty_question() -> None:
+    """Field note 17."""
     payload = recorded("app_mention")
     payload["event"]["text"] = " <@U0BOT> "
     event = parse(payload, BOT, NAMES)
@@ -102,13 +108,13 @@ def test_field_note_17_a_bare_mention_is_an_empty_question() -> None:
     assert event.addressed
 
 
-def test_a_mention_of_somebody_whose_id_begins_like_ours_is_not_ours() -> None:
+def test_a_longer_id_is_not_the_bots() -> None:
     payload = recorded("message_channels_without_mention")
     payload["event"]["text"] = "<@U0BOTTLE> hi"
     assert parse(payload, BOT, NAMES) is None
 
 
-def test_people_are_those_who_are_mentioned_and_whoever_asks() -> None:
+def test_people_are_the_mentioned_and_the_asker() -> None:
     def asker(name: str) -> str:
         return recorded(name)["event"]["user"]
 
@@ -120,7 +126,7 @@ def test_people_are_those_who_are_mentioned_and_whoever_asks() -> None:
     assert people(recorded("message_channels_without_mention")) == set()
 
 
-def test_a_person_without_a_known_name_is_called_by_the_id() -> None:
+def test_a_person_without_a_name_is_the_id() -> None:
     payload = recorded("app_mention")
     payload["event"]["text"] = "<@U0BOT> ask <@U0NOBODY> or <@U123ABC456|old name>"
     event = parse(payload, BOT, NAMES)
@@ -128,7 +134,7 @@ def test_a_person_without_a_known_name_is_called_by_the_id() -> None:
     assert event.text == "ask @U0NOBODY or @Ann"
 
 
-def test_a_rating_names_the_answer_that_its_button_was_made_for() -> None:
+def test_a_rating_names_the_answer_of_its_button() -> None:
     event = parse(recorded("feedback_good_of_a_long_answer"), BOT, NAMES)
     assert isinstance(event, FeedbackGiven)
     assert event.post == "T123ABC456:C123ABC456:1548261230.000100"

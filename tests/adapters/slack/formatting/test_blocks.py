@@ -1,4 +1,4 @@
-"""What the model wrote, as Slack takes it; what a person wrote, as the model takes it."""
+"""The model's text in Slack's format, and people's text for the model."""
 
 import itertools
 from typing import Any
@@ -14,7 +14,8 @@ from tests.simulators.slack_rules import blocks_error
 PAGES = "<!channel> <!here|here> <!subteam^S1> <@U012AB> <@W012AB|w> <#C012AB> @here @channel, (@everyone)"
 
 
-def test_field_note_16_no_entity_and_no_handle_survives() -> None:
+def test_no_entity_and_no_handle_survives() -> None:
+    """Field note 16."""
     safe = defused(PAGES)
     for sign in ("<!", "<@", "<#", " @here", " @channel", "(@everyone"):
         assert sign not in safe
@@ -32,15 +33,17 @@ def test_field_note_16_no_entity_and_no_handle_survives() -> None:
         "@hereafter".replace("here", "ther"),
     ],
 )
-def test_field_note_16_handles_in_code_addresses_and_markup_stay_text(text: str) -> None:
+def test_handles_in_code_and_urls_stay_unchanged(text: str) -> None:
+    """Field note 16."""
     assert defused(text) == text
 
 
-def test_field_note_16_entities_in_code_are_broken_too() -> None:
+def test_entities_in_code_are_broken_too() -> None:
+    """Field note 16."""
     assert "<!channel>" not in defused("`<!channel>` and ```\n<!channel>\n```")
 
 
-def test_a_growing_text_never_has_to_be_taken_back() -> None:
+def test_shown_text_never_changes_when_text_is_added() -> None:
     text = f"Hello {PAGES}\n\n```\n@here <!channel>\n```\nand `@here` a@b.com <https://example.com|x> end"
     shown = ""
     for end in range(len(text) + 1):
@@ -50,26 +53,28 @@ def test_a_growing_text_never_has_to_be_taken_back() -> None:
     assert defused(text).startswith(shown)
 
 
-def test_a_growing_text_is_not_held_back_for_long() -> None:
+def test_growing_text_is_held_back_only_briefly() -> None:
     assert growing("a < b and c") == "a < b and c"
     assert growing("mail me @" + "x" * 60) == "mail me @" + "x" * 60
     assert growing("Hello @he") == "Hello "
 
 
-def test_field_note_14_length_is_counted_as_slack_counts() -> None:
+def test_length_is_counted_in_utf16() -> None:
+    """Field note 14."""
     bicycles = "🚲" * 12_000
     assert all(length(part) <= 11_000 for part in parts(bicycles))
     assert "".join(parts(bicycles)) == bicycles
 
 
-def test_field_note_15_markdown_is_left_to_slack_which_shows_tables_and_lists() -> None:
+def test_markdown_is_sent_to_slack_as_it_is() -> None:
+    """Field note 15."""
     text = "# Title\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- [x] done\n  - nested"
     body = message(text)
     assert body["blocks"] == [{"type": "markdown", "text": text}]
     assert body["text"].startswith("# Title")
 
 
-def test_words_for_notifications_are_short_and_page_nobody() -> None:
+def test_notification_texts_are_short_and_notify_nobody() -> None:
     assert message("a < b & c")["text"] == "a &lt; b &amp; c"
     for sign in ("c", "&", "🚲"):
         assert length(message(sign * 9_000)["text"]) < 4_000
@@ -107,7 +112,7 @@ def test_every_block_is_one_that_slack_knows() -> None:
         ("a <b", "a <b"),
     ],
 )
-def test_what_a_person_wrote_is_read_as_it_was_meant(written: str, read: str) -> None:
+def test_mrkdwn_of_people_becomes_plain_text(written: str, read: str) -> None:
     assert plain(written, "U0BOT", {"U0ANN": "Ann"}) == read
 
 

@@ -1,4 +1,4 @@
-"""The home tab, forms for questions, shortcuts, and the older assistant threads."""
+"""The Home tab, forms, shortcuts, and the older assistant threads."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ ABOUT = UserProfile(
 
 @dataclass
 class FakePreferences:
-    """Stands where the engine's desk stands."""
+    """Replaces the self-service of the engine."""
 
     shown: UserProfile = ABOUT
     away: bool = False
@@ -72,7 +72,7 @@ class FakePreferences:
 
 @pytest.fixture
 async def home() -> AsyncIterator[tuple[Room, FakePreferences]]:
-    """A person has opened the home tab."""
+    """Open the Home tab."""
     self_service = FakePreferences()
     async with room_with(self_service=self_service) as room:
         await room.slack.open_home("U0ALICE", tab="home")
@@ -81,11 +81,11 @@ async def home() -> AsyncIterator[tuple[Room, FakePreferences]]:
 
 
 def read(room: Room) -> str:
-    """What stands in the home tab."""
+    """The Home tab that was published last."""
     return str(room.slack.workspace.views.homes["U0ALICE"]["blocks"])
 
 
-async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(
+async def test_the_home_tab_shows_settings_usage_and_data(
     home: tuple[Room, FakePreferences],
 ) -> None:
     room, _ = home
@@ -96,12 +96,12 @@ async def test_the_home_tab_shows_choices_usage_and_what_is_remembered(
         b["accessory"] for b in room.slack.workspace.views.homes["U0ALICE"]["blocks"] if "accessory" in b
     ]
     assert [menu.get("initial_option", {}).get("value") for menu in menus] == ["=", "=", None]
-    assert menus[0]["options"][0]["description"]["text"] == "The usual: assistant"
-    assert menus[-1]["text"]["text"] == "Delete everything about me…"
+    assert menus[0]["options"][0]["description"]["text"] == "Default: assistant"
+    assert menus[-1]["text"]["text"] == "Delete my data…"
     assert room.engine.events == []
 
 
-async def test_a_choice_in_the_home_tab_is_kept_and_shown_and_can_be_taken_back(
+async def test_a_choice_in_the_home_tab_is_stored(
     home: tuple[Room, FakePreferences],
 ) -> None:
     room, self_service = home
@@ -112,17 +112,17 @@ async def test_a_choice_in_the_home_tab_is_kept_and_shown_and_can_be_taken_back(
     assert self_service.shown.template == ""
 
 
-async def test_a_choice_that_is_refused_is_refused_in_words(home: tuple[Room, FakePreferences]) -> None:
+async def test_a_refused_choice_is_explained(home: tuple[Room, FakePreferences]) -> None:
     room, self_service = home
     await room.slack.choose_at_home("U0ALICE", "choose_deployment", "large")
     await room.slack.until(lambda: "Large is for engineers." in read(room))
     assert self_service.shown.deployment == ""
 
 
-async def test_field_fault_81_the_button_that_deletes_first_says_how_much(
+async def test_deleting_data_first_shows_the_amount(
     home: tuple[Room, FakePreferences],
 ) -> None:
-    """Field fault 81: a confirmation with the number of items."""
+    """Field fault 81: the confirmation says how many items are deleted."""
     room, self_service = home
     await room.slack.choose_at_home("U0ALICE", "forget")
     await room.slack.until(lambda: "This deletes 3 answers." in read(room))
@@ -139,7 +139,8 @@ async def test_field_fault_81_the_button_that_deletes_first_says_how_much(
     assert "0 answers in 0 conversations" in read(room)
 
 
-async def test_field_note_32_with_redis_away_the_home_tab_says_so(home: tuple[Room, FakePreferences]) -> None:
+async def test_without_redis_the_home_tab_says_so(home: tuple[Room, FakePreferences]) -> None:
+    """Field note 32."""
     room, self_service = home
     self_service.away = True
     delivery = await room.slack.choose_at_home("U0ALICE", "choose_template", "pirate")
@@ -148,13 +149,13 @@ async def test_field_note_32_with_redis_away_the_home_tab_says_so(home: tuple[Ro
     await room.slack.until(lambda: home_and_modals.HOME_AWAY in read(room))
 
 
-async def test_without_a_desk_the_home_tab_says_how_to_talk(room: Room) -> None:
+async def test_without_self_service_the_home_tab_is_empty(room: Room) -> None:
     await room.slack.open_home("U0ALICE", tab="home")
     await room.slack.until(lambda: room.slack.workspace.views.homes)
     assert home_and_modals.HOME_EMPTY in read(room)
 
 
-def test_markdown_becomes_mrkdwn_where_slack_knows_nothing_else() -> None:
+def test_markdown_becomes_mrkdwn_in_views() -> None:
     text = (
         "# Use\n\n**bold** & [a page](https://example.com)\n\n| a | bb |\n|---|---|\n| ccc | `d` |\n\n- one"
     )
@@ -166,7 +167,7 @@ def test_markdown_becomes_mrkdwn_where_slack_knows_nothing_else() -> None:
 # ------------------------------------------------------------------ older assistants
 
 
-async def test_an_assistant_thread_gets_prompts_and_a_title_from_its_first_question(room: Room) -> None:
+async def test_an_assistant_thread_gets_prompts_and_a_title(room: Room) -> None:
     thread = await room.slack.start_assistant("U0ALICE")
     await room.slack.until(lambda: room.slack.workspace.prompts)
     (prompts,) = room.slack.workspace.prompts
@@ -179,10 +180,10 @@ async def test_an_assistant_thread_gets_prompts_and_a_title_from_its_first_quest
     assert room.slack.calls["assistant.threads.setTitle"] == 1
 
 
-# ------------------------------------------------------------------ questions by other ways
+# ------------------------------------------------------------------ questions by commands and forms
 
 
-async def test_a_question_about_a_message_is_asked_in_its_thread_with_the_message(room: Room) -> None:
+async def test_a_question_about_a_message_quotes_it(room: Room) -> None:
     text = "the printer, <@U0ALICE>, is on fire" + " really" * 1_000
     ts = await room.slack.say(CHANNEL, "U0BOB", text)
     await room.slack.shortcut_at(CHANNEL, ts, "U0ALICE", "ask_about")
@@ -197,7 +198,7 @@ async def test_a_question_about_a_message_is_asked_in_its_thread_with_the_messag
     assert room.slack.answers(CHANNEL, ts) == ["Run."]
 
 
-async def test_where_the_bot_is_no_member_the_answer_about_a_message_is_the_askers_alone(room: Room) -> None:
+async def test_without_membership_only_the_asker_sees_the_answer(room: Room) -> None:
     ts = await room.slack.say("C0OTHER", "U0ALICE", "the printer is on fire")
     await room.slack.shortcut_at("C0OTHER", ts, "U0ALICE", "ask_about")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
@@ -209,7 +210,7 @@ async def test_where_the_bot_is_no_member_the_answer_about_a_message_is_the_aske
     assert [message["markdown"] for message in room.slack.workspace.ephemeral] == ["Run."]
 
 
-async def test_a_long_question_from_the_global_shortcut_is_answered_in_the_askers_own_channel(
+async def test_a_question_from_the_shortcut_is_a_dm(
     room: Room,
 ) -> None:
     await room.slack.shortcut("U0ALICE", "ask")
@@ -232,7 +233,7 @@ async def test_a_long_question_from_the_global_shortcut_is_answered_in_the_asker
     assert follow_up.address.conversation == received.address.conversation
 
 
-async def test_ask_is_answered_for_all_to_read_where_the_bot_is_a_member(room: Room) -> None:
+async def test_ask_is_public_where_the_bot_is_member(room: Room) -> None:
     said_at_once = await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why, <@U0BOB>?")
     (received,) = room.engine.received
     assert said_at_once == {"text": ""}
@@ -244,21 +245,22 @@ async def test_ask_is_answered_for_all_to_read_where_the_bot_is_a_member(room: R
     assert await room.adapter.context(received.address) == ()
 
 
-async def test_ask_is_for_the_asker_alone_where_the_bot_is_no_member(room: Room) -> None:
+async def test_without_membership_ask_is_ephemeral(room: Room) -> None:
     said_at_once = await room.slack.command("C0OTHER", "U0ALICE", "/ask", "why?")
-    assert "moment" in said_at_once["text"]
+    assert "Working on it" in said_at_once["text"]
     (received,) = room.engine.received
     await room.answer(received, "Because.")
     assert room.slack.workspace.ephemeral[-1]["markdown"] == "Because."
 
 
-async def test_a_bare_ask_opens_the_form_for_a_long_question(room: Room) -> None:
+async def test_ask_without_text_opens_the_form(room: Room) -> None:
     await room.slack.command(CHANNEL, "U0ALICE", "/ask")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
     assert room.engine.events == []
 
 
-async def test_field_note_02_a_question_that_was_not_written_down_does_not_stay_visible(room: Room) -> None:
+async def test_a_posted_question_is_deleted_if_not_stored(room: Room) -> None:
+    """Field note 02."""
     room.engine.error = StateUnavailable("Redis is away")
     await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why?")
     assert room.slack.deliveries[-1].status == 503
@@ -266,7 +268,7 @@ async def test_field_note_02_a_question_that_was_not_written_down_does_not_stay_
     assert not room.slack.workspace.messages
 
 
-async def test_a_form_that_cannot_be_taken_stays_open_with_what_was_typed(room: Room) -> None:
+async def test_a_form_that_cannot_be_stored_stays_open(room: Room) -> None:
     await room.slack.shortcut("U0ALICE", "ask")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
     room.slack.fault("chat.postMessage", "500")
@@ -276,14 +278,14 @@ async def test_a_form_that_cannot_be_taken_stays_open_with_what_was_typed(room: 
     assert room.engine.events == []
 
 
-async def test_a_busy_conversation_takes_its_question_back_and_says_so(room: Room) -> None:
+async def test_a_busy_conversation_deletes_the_posted_question(room: Room) -> None:
     room.engine.receipt = "busy"
     told = await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why?")
     assert "try again in a moment" in told["text"]
     await room.slack.until(lambda: not room.slack.workspace.messages)
 
 
-async def test_a_form_that_slack_opens_no_more_is_only_logged(room: Room) -> None:
+async def test_an_expired_form_is_only_logged(room: Room) -> None:
     with mock.patch("tests.simulators.slack_views.TRIGGER_LIFE_S", -1.0):
         delivery = await room.slack.shortcut("U0ALICE", "ask")
     assert delivery.status == 200
@@ -291,22 +293,20 @@ async def test_a_form_that_slack_opens_no_more_is_only_logged(room: Room) -> Non
     assert not room.slack.workspace.views.forms
 
 
-# ------------------------------------------------------------------ refusals for the operator
+# ------------------------------------------------------------------ hints for the operator
 
 
 @pytest.mark.parametrize(
     ("code", "what"),
     [
-        ("invalid_auth", "copy SLACK_BOT_TOKEN anew"),
+        ("invalid_auth", "copy SLACK_BOT_TOKEN again"),
         ("token_revoked", "/slack/install"),
         ("not_in_channel", "invite the bot"),
         ("channel_not_found", "invite the bot"),
         ("missing_scope", "parley check"),
     ],
 )
-async def test_a_refusal_that_will_not_pass_says_what_the_operator_can_do_and_is_not_tried_for_minutes(
-    room: Room, code: str, what: str
-) -> None:
+async def test_a_permanent_refusal_gives_a_hint_without_retry(room: Room, code: str, what: str) -> None:
     received = await room.asked()
     post = await room.open(received)
     room.slack.fault("chat.postMessage", "error", count=99, code=code)
@@ -315,7 +315,7 @@ async def test_a_refusal_that_will_not_pass_says_what_the_operator_can_do_and_is
     assert room.slack.calls["chat.postMessage"] == 1
 
 
-# ------------------------------------------------------------------ a page to look at
+# ------------------------------------------------------------------ the simulator's page
 
 
 async def test_the_simulator_draws_what_people_see(home: tuple[Room, FakePreferences]) -> None:
@@ -325,5 +325,5 @@ async def test_the_simulator_draws_what_people_see(home: tuple[Room, FakePrefere
     await room.adapter.close(await room.open(received), Reply(text=table, rate=True))
     async with ClientSession() as http, http.get(f"{room.slack.workspace.origin}/_control/page") as response:
         page = await response.text()
-    for drawn in ("This is not Slack", "@parley", "<strong>Pear</strong>", "Try again", "What I remember"):
+    for drawn in ("This is not Slack", "@parley", "<strong>Pear</strong>", "Try again", "Your data"):
         assert drawn in page

@@ -1,4 +1,4 @@
-"""How events come in: verified first, written down before Slack is thanked, and nothing bad gets through."""
+"""Incoming events: verified first, stored before they are acknowledged, invalid ones rejected."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.inbound import socket_mode
 from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, StopRequested
@@ -36,14 +36,16 @@ async def test_a_mention_is_accepted_and_acknowledged(room: Room) -> None:
     assert {delivery.body for delivery in room.slack.deliveries} == {""}
 
 
-async def test_field_note_01_one_mention_two_events_one_act(room: Room) -> None:
+async def test_two_deliveries_of_a_mention_have_one_id(room: Room) -> None:
+    """Field note 01."""
     await room.slack.say("C0GENERAL", "U0ALICE", MENTION)
     assert len(room.slack.deliveries) == 2
     assert len({delivery.event_id for delivery in room.slack.deliveries}) == 2
     assert len(room.engine.events) == 1
 
 
-async def test_field_note_06_redeliveries_are_accepted_like_first_deliveries(room: Room) -> None:
+async def test_redeliveries_are_accepted_like_first_deliveries(room: Room) -> None:
+    """Field note 06."""
     room.engine.error = StateUnavailable("Redis is away")
     await room.slack.say("C0GENERAL", "U0ALICE", MENTION)
     assert {delivery.status for delivery in room.slack.deliveries} == {503}
@@ -54,7 +56,8 @@ async def test_field_note_06_redeliveries_are_accepted_like_first_deliveries(roo
     assert max(delivery.retry for delivery in room.slack.deliveries) >= 1
 
 
-async def test_field_note_06_many_shuffled_deliveries_are_one_act_each(room: Room) -> None:
+async def test_many_shuffled_deliveries_have_one_id_each(room: Room) -> None:
+    """Field note 06."""
     room.slack.times, room.slack.shuffle = 3, random.Random(7)
     for number in range(5):
         await room.slack.say("C0GENERAL", "U0ALICE", f"<@U0BOT> question {number}")
@@ -64,14 +67,16 @@ async def test_field_note_06_many_shuffled_deliveries_are_one_act_each(room: Roo
     assert len(room.slack.deliveries) == 30
 
 
-async def test_field_note_32_with_redis_away_slack_is_asked_to_deliver_again(room: Room) -> None:
+async def test_without_redis_slack_delivers_again(room: Room) -> None:
+    """Field note 32."""
     room.engine.error = StateUnavailable("Redis is away")
     received = await room.slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
     assert room.slack.deliveries[-1].status == 503
     assert received == {"text": ""}
 
 
-async def test_field_note_07_unfurls_are_nothing_and_edits_are_edits(room: Room) -> None:
+async def test_link_previews_are_ignored_and_edits_are_edits(room: Room) -> None:
+    """Field note 07."""
     ts = await room.slack.say("C0GENERAL", "U0ALICE", "<@U0BOT> see https://example.com")
     await room.slack.unfurl("C0GENERAL", ts)
     await room.slack.edit("C0GENERAL", ts, "<@U0BOT> see https://example.com/2")
@@ -88,7 +93,7 @@ async def test_field_note_07_unfurls_are_nothing_and_edits_are_edits(room: Room)
     assert edited.text == "see https://example.com/2"
 
 
-async def test_our_own_words_and_their_edits_are_nothing(room: Room) -> None:
+async def test_the_bots_own_messages_and_edits_are_ignored(room: Room) -> None:
     room.slack.echoes = True
     received = await room.asked()
     post = await room.answer(received, "Because. <@U0BOT>")
@@ -99,7 +104,7 @@ async def test_our_own_words_and_their_edits_are_nothing(room: Room) -> None:
     assert room.engine.events == [received]
 
 
-async def test_a_thread_reply_without_a_mention_is_not_addressed(room: Room) -> None:
+async def test_a_reply_without_mention_is_not_addressed(room: Room) -> None:
     received = await room.asked()
     again = await room.asked("and then?", thread_ts=received.address.data["thread"])
     assert again.addressed is False
@@ -114,13 +119,13 @@ async def test_a_direct_message_is_addressed(room: Room) -> None:
     assert room.shown(received) == ["Hello."]
 
 
-async def test_a_channel_without_a_mention_is_silent(room: Room) -> None:
+async def test_a_channel_message_without_mention_is_ignored(room: Room) -> None:
     await room.slack.say("C0GENERAL", "U0ALICE", "good morning")
     assert [delivery.status for delivery in room.slack.deliveries] == [200]
     assert room.engine.events == []
 
 
-async def test_a_rating_reaches_the_engine_with_the_id_of_its_post(room: Room) -> None:
+async def test_a_rating_reaches_the_engine_with_its_post(room: Room) -> None:
     received = await room.asked()
     post = await room.adapter.close(await room.open(received), Reply(text="Because.", rate=True))
     (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
@@ -143,7 +148,8 @@ async def test_the_stop_button_reaches_the_engine(room: Room) -> None:
     assert stopped.address.conversation == received.address.conversation
 
 
-async def test_field_note_19_the_messages_tab_gets_prompts_without_a_thread(room: Room) -> None:
+async def test_the_messages_tab_gets_prompts_without_a_thread(room: Room) -> None:
+    """Field note 19."""
     await room.slack.open_home("U0ALICE", tab="home")
     await room.slack.open_home("U0ALICE")
     await room.slack.until(lambda: room.slack.workspace.prompts)
@@ -153,7 +159,7 @@ async def test_field_note_19_the_messages_tab_gets_prompts_without_a_thread(room
     assert room.engine.events == []
 
 
-async def test_a_busy_conversation_is_told_so(room: Room) -> None:
+async def test_a_busy_conversation_gets_an_ephemeral_message(room: Room) -> None:
     room.engine.receipt = "busy"
     await room.slack.say("C0GENERAL", "U0ALICE", MENTION)
     await room.slack.until(lambda: room.slack.workspace.ephemeral)
@@ -162,7 +168,7 @@ async def test_a_busy_conversation_is_told_so(room: Room) -> None:
     assert "try again in a moment" in received["text"]
 
 
-async def test_names_that_slack_does_not_tell_in_time_are_ids(room: Room) -> None:
+async def test_names_that_arrive_late_are_ids(room: Room) -> None:
     room.slack.fault("users.info", "500", count=9)
     received = await room.asked("<@U0BOT> ask <@U0BOB>")
     assert received.text == "ask @U0BOB"
@@ -174,14 +180,14 @@ async def test_names_that_slack_does_not_tell_in_time_are_ids(room: Room) -> Non
     assert room.slack.calls["users.info"] == calls, "a name that is known is not asked for again"
 
 
-async def test_a_name_that_slack_refuses_is_not_asked_for_with_each_message(room: Room) -> None:
+async def test_a_refused_name_is_not_requested_each_time(room: Room) -> None:
     room.slack.fault("users.info", "error", count=9, code="missing_scope")
     for number in range(3):
         await room.slack.say("C0GENERAL", "U0ALICE", f"<@U0BOT> {number}")
     assert room.slack.calls["users.info"] == 1
 
 
-# ------------------------------------------------------------------ bad input
+# ------------------------------------------------------------------ invalid input
 
 
 async def refused(room: Room, body: bytes, headers: dict[str, str]) -> int:
@@ -204,14 +210,15 @@ BAD_HEADERS: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("what", list(BAD_HEADERS))
-async def test_a_request_that_slack_did_not_sign_is_401_and_its_body_is_not_logged(
+async def test_an_unsigned_request_is_401_and_not_logged(
     room: Room, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
+    """Nothing of its body is in the log."""
     caplog.set_level(logging.DEBUG)
     body = body_of(room.slack.envelope({"type": "app_mention", "text": SECRET_WORDS}))
     assert await refused(room, body, room.slack.signed(body) | BAD_HEADERS[what]) == 401
     assert SECRET_WORDS not in caplog.text
-    assert "refused" in caplog.text
+    assert "Rejected" in caplog.text
 
 
 @pytest.mark.parametrize("age_s", [301, -301])
@@ -230,7 +237,7 @@ async def test_a_changed_body_is_401(room: Room) -> None:
     [b"{", b'{"type": ', b'["a", "list"]', b'"words"', b"payload=%7B", b"payload=5", b"{\xff}", b"a=\xff"],
     ids=repr,
 )
-async def test_a_signed_body_that_cannot_be_read_is_400(room: Room, body: bytes) -> None:
+async def test_a_signed_but_malformed_body_is_400(room: Room, body: bytes) -> None:
     headers = room.slack.signed(body)
     if body.startswith((b"[", b'"')):
         headers["Content-Type"] = "application/json"
@@ -277,12 +284,12 @@ async def test_an_oversized_body_of_unannounced_length_is_413(room: Room) -> Non
     ],
     ids=lambda payload: json.dumps(payload)[:60],
 )
-async def test_a_payload_that_is_not_known_is_200_never_404(room: Room, payload: dict[str, Any]) -> None:
+async def test_an_unknown_payload_is_200_never_404(room: Room, payload: dict[str, Any]) -> None:
     body = body_of(payload)
     assert await refused(room, body, room.slack.signed(body)) == 200
 
 
-async def test_the_handshake_of_a_new_address_is_answered(room: Room) -> None:
+async def test_the_verification_of_a_new_url_is_answered(room: Room) -> None:
     body = body_of({"type": "url_verification", "token": "t", "challenge": "3eZbrw1aB"})
     status, received = await room.slack.post(body, room.slack.signed(body))
     assert status == 200
@@ -294,12 +301,13 @@ async def test_a_certificate_check_is_200(room: Room) -> None:
     assert await refused(room, body, room.slack.signed(body)) == 200
 
 
-async def test_while_slack_does_not_say_who_we_are_events_are_handed_back() -> None:
+async def test_without_the_bots_identity_slack_delivers_again() -> None:
     engine = Engine()
     async with SlackSimulator(retry_pauses_s=(0.01,)) as slack:
         slack.fault("auth.test", "error", count=2, code="fatal_error_of_ours")
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), SecretStr(slack.signing_secret), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), SecretStr(slack.signing_secret)),
+            api_url=slack.api_url,
         )
         async with adapter:
             runner, slack.bot_url = await listening(adapter, engine)
@@ -312,11 +320,12 @@ async def test_while_slack_does_not_say_who_we_are_events_are_handed_back() -> N
 # ------------------------------------------------------------------ Socket Mode
 
 
-async def test_socket_mode_delivers_and_acknowledges_after_the_event_is_written_down() -> None:
+async def test_socket_mode_acknowledges_after_storing() -> None:
     engine = Engine()
     async with SlackSimulator(retry_pauses_s=(0.01, 0.02, 0.03)) as slack:
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             assert list(adapter.routes(engine.accept)) == []
@@ -326,14 +335,14 @@ async def test_socket_mode_delivers_and_acknowledges_after_the_event_is_written_
             assert len(engine.events) == 1
             assert {delivery.status for delivery in slack.deliveries} == {200}
             received = await slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
-            assert "moment" in received["text"]
+            assert "Working on it" in received["text"]
             receiving.cancel()
             await asyncio.gather(receiving, return_exceptions=True)
 
 
-async def test_without_a_secret_or_an_app_token_there_is_no_adapter() -> None:
+async def test_a_secret_or_an_app_token_is_required() -> None:
     with pytest.raises(ConfigError, match="SLACK_SIGNING_SECRET"):
-        SlackAdapter(SecretStr("xoxb"), None)
+        SlackAdapter(SlackCredentials(SecretStr("xoxb")))
 
 
 async def test_listening_without_an_app_token_returns_at_once(room: Room) -> None:
@@ -346,13 +355,14 @@ async def test_the_route_is_where_the_manifest_says(room: Room) -> None:
     assert (route.method, route.path) == ("POST", "/slack/events")
 
 
-async def test_socket_mode_that_cannot_connect_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_socket_mode_retries_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_mode, "PING_INTERVAL_S", 0.05)
     engine = Engine()
     async with SlackSimulator() as slack:
         slack.fault("apps.connections.open", "error", code="not_allowed_token_type")
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             receiving = asyncio.create_task(adapter.listen(engine.accept))
@@ -363,12 +373,13 @@ async def test_socket_mode_that_cannot_connect_tries_again(monkeypatch: pytest.M
             await asyncio.gather(receiving, return_exceptions=True)
 
 
-async def test_socket_mode_does_not_acknowledge_what_was_not_written_down() -> None:
+async def test_socket_mode_does_not_acknowledge_unstored_events() -> None:
     engine = Engine(error=StateUnavailable("Redis is away"))
     async with SlackSimulator(retry_pauses_s=(0.01, 0.02)) as slack:
         slack.delivery_timeout_s = 0.1
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             receiving = asyncio.create_task(adapter.listen(engine.accept))
@@ -389,7 +400,8 @@ async def test_socket_mode_reconnects_when_its_connection_ends(
     engine = Engine()
     async with SlackSimulator() as slack:
         adapter = SlackAdapter(
-            SecretStr(slack.bot_token), None, SecretStr(slack.app_token), api_url=slack.api_url
+            SlackCredentials(SecretStr(slack.bot_token), None, SecretStr(slack.app_token)),
+            api_url=slack.api_url,
         )
         async with adapter:
             receiving = asyncio.create_task(adapter.listen(engine.accept))

@@ -1,4 +1,4 @@
-"""What was said in a thread before the bot was called into it."""
+"""Messages in a thread before the bot was mentioned in it."""
 
 from unittest import mock
 
@@ -12,7 +12,8 @@ from tests.adapters.slack.conftest import Room
 CHANNEL = "C0GENERAL"
 
 
-async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_before(room: Room) -> None:
+async def test_a_mention_in_a_thread_includes_earlier_messages(room: Room) -> None:
+    """Field note 17."""
     root = await room.slack.say(CHANNEL, "U0ALICE", "the printer is on fire")
     await room.slack.say(CHANNEL, "U0BOB", "again, <@U0ALICE>?", thread_ts=root)
     author = {"bot_id": "B0ALARM", "bot_profile": {"name": "Alarms"}}
@@ -26,14 +27,14 @@ async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_b
     )
 
 
-async def test_our_own_words_are_left_out_of_what_was_said_before(room: Room) -> None:
+async def test_the_bots_own_messages_are_left_out(room: Room) -> None:
     first = await room.asked("<@U0BOT> hello")
     await room.answer(first, "Hello.")
     again = await room.asked("<@U0BOT> and now?", thread_ts=first.address.data["thread"])
     assert [quote.text for quote in await room.adapter.context(again.address)] == ["hello"]
 
 
-async def test_the_first_message_of_a_thread_has_nothing_before_it(room: Room) -> None:
+async def test_the_root_of_a_thread_has_no_history(room: Room) -> None:
     received = await room.asked()
     assert await room.adapter.context(received.address) == ()
     await room.slack.command("C0OTHER", "U0ALICE", "/image", "a bicycle")
@@ -41,7 +42,7 @@ async def test_the_first_message_of_a_thread_has_nothing_before_it(room: Room) -
     assert room.slack.calls["conversations.replies"] == 0
 
 
-async def test_only_the_newest_of_a_long_thread_come_and_files_are_named(room: Room) -> None:
+async def test_only_the_newest_messages_come_with_file_names(room: Room) -> None:
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
     for number in range(70):
         room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text=f"number {number}")
@@ -57,7 +58,8 @@ async def test_only_the_newest_of_a_long_thread_come_and_files_are_named(room: R
     assert quotes[-1].text == "[with plan.pdf]"
 
 
-async def test_field_note_13_a_limited_thread_is_read_as_far_as_it_goes(room: Room) -> None:
+async def test_a_rate_limited_thread_is_read_partly(room: Room) -> None:
+    """Field note 13."""
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
     received = await room.asked("<@U0BOT> sum up", thread_ts=root)
     room.slack.fault("conversations.replies", "limited", seconds=60)
@@ -67,7 +69,7 @@ async def test_field_note_13_a_limited_thread_is_read_as_far_as_it_goes(room: Ro
 @pytest.mark.parametrize(
     ("code", "error"), [("missing_scope", ConfigError), ("thread_not_found", PlatformUnavailable)]
 )
-async def test_a_thread_that_cannot_be_read_says_why(room: Room, code: str, error: type[Exception]) -> None:
+async def test_an_unreadable_thread_raises_the_reason(room: Room, code: str, error: type[Exception]) -> None:
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
     received = await room.asked("<@U0BOT> sum up", thread_ts=root)
     room.slack.fault("conversations.replies", "error", code=code)
@@ -75,7 +77,7 @@ async def test_a_thread_that_cannot_be_read_says_why(room: Room, code: str, erro
         await room.adapter.context(received.address)
 
 
-async def test_what_was_said_in_a_channel_is_told_where_the_channel_is_what_is_asked_about(
+async def test_channel_messages_are_included_on_request(
     room: Room,
 ) -> None:
     root = await room.slack.say("C0GENERAL", "U0ALICE", "Lunch at noon?")
@@ -93,7 +95,7 @@ async def test_what_was_said_in_a_channel_is_told_where_the_channel_is_what_is_a
     assert [quote.author for quote in told] == ["alice", "bob", "alice"]
 
 
-async def test_a_channel_that_the_bot_is_not_in_is_refused_in_words(room: Room) -> None:
+async def test_without_membership_a_channel_is_not_allowed(room: Room) -> None:
     await room.slack.command("C0OTHER", "U0ALICE", "/parley", "summarise")
     with pytest.raises(NotAllowed, match="/invite"):
         await room.adapter.context(room.engine.received[-1].address, True)

@@ -1,4 +1,4 @@
-"""Many workspaces: they install the app by themselves, and each is spoken to by its own token."""
+"""Many workspaces that install the app, each with its own token."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from adapters.slack import SlackAdapter
+from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.payloads import origin
 from adapters.slack.workspaces import workspace
 from adapters.slack.workspaces.installations import Installations
@@ -31,11 +31,12 @@ DIRECT = "D0ALICE"
 
 def adapter_for_many(slack: SlackSimulator, redis: Redis, folder: Path) -> SlackAdapter:
     return SlackAdapter(
-        None,
-        SecretStr(slack.signing_secret),
-        api_url=slack.api_url,
-        client_id="client",
-        client_secret=SecretStr("client secret"),
+        SlackCredentials(
+            signing_secret=SecretStr(slack.signing_secret),
+            client_id="client",
+            client_secret=SecretStr("client secret"),
+        ),
+        slack.api_url,
         limiter=WindowLimiter(redis),
         secrets=SecretStore(redis, None, folder),
     )
@@ -43,7 +44,7 @@ def adapter_for_many(slack: SlackSimulator, redis: Redis, folder: Path) -> Slack
 
 @pytest.fixture
 async def town(redis: Redis, folder: Path) -> AsyncIterator[Room]:
-    """An app that nobody has installed yet."""
+    """An app without installations."""
     engine = Engine()
     async with SlackSimulator(retry_pauses_s=()) as slack, adapter_for_many(slack, redis, folder) as adapter:
         runner, slack.bot_url = await listening(adapter, engine)
@@ -53,7 +54,7 @@ async def town(redis: Redis, folder: Path) -> AsyncIterator[Room]:
 
 
 def grant(town: Room, code: str, team: str, token: str, **more: Any) -> None:
-    """Slack will give this token for that code."""
+    """Make Slack exchange `code` for `token`."""
     town.slack.teams[token] = team or more["enterprise"]["id"]
     town.slack.workspace.grants[code] = {
         "access_token": token,
@@ -66,7 +67,7 @@ def grant(town: Room, code: str, team: str, token: str, **more: Any) -> None:
 
 
 async def install(town: Room, code: str, *, state: str | None = None) -> tuple[int, str]:
-    """A person installs the app with a browser; what the last page says."""
+    """Install the app with a browser; returns status and text of the last page."""
     jar = aiohttp.CookieJar(unsafe=True)
     at = town.slack.bot_url.removesuffix("/slack/events")
     async with aiohttp.ClientSession(cookie_jar=jar) as browser:
@@ -82,14 +83,14 @@ async def install(town: Room, code: str, *, state: str | None = None) -> tuple[i
 
 
 def installations_of(adapter: SlackAdapter) -> Installations:
-    """What an adapter looks tokens up in."""
+    """The store of installations of an adapter."""
     found = adapter._workspaces.installations  # pyright: ignore[reportPrivateUsage]
     assert found is not None
     return found
 
 
 async def hear(town: Room, team: str, text: str, **more: Any) -> None:
-    """A person of a workspace writes to the app."""
+    """Send the app a message from a workspace."""
     ts = town.slack.workspace.add(DIRECT, {"user": "U0ALICE"}, None, text=text, markdown=text)["ts"]
     event = {"type": "message", "user": "U0ALICE", "text": text, "ts": ts, "event_ts": ts}
     granted = {"team_id": team, "enterprise_id": None, "is_enterprise_install": False} | more
@@ -99,12 +100,12 @@ async def hear(town: Room, team: str, text: str, **more: Any) -> None:
     await town.slack.post(body, town.slack.signed(body))
 
 
-def departures(town: Room) -> list[AppUninstalled]:
-    """What the engine was told of places that are gone."""
+def uninstalls(town: Room) -> list[AppUninstalled]:
+    """The uninstall events that the engine received."""
     return [event for event in town.engine.events if isinstance(event, AppUninstalled)]
 
 
-async def test_a_workspace_installs_the_app_and_is_answered_by_its_own_token(town: Room) -> None:
+async def test_an_installed_workspace_is_answered_with_its_token(town: Room) -> None:
     for team in ("T1", "T2"):
         grant(town, f"code of {team}", team, f"xoxb-{team}")
         status, page = await install(town, f"code of {team}")
@@ -118,7 +119,7 @@ async def test_a_workspace_installs_the_app_and_is_answered_by_its_own_token(tow
         assert set(town.slack.callers) == {(team, "chat.postMessage")}
 
 
-async def test_tokens_are_sealed_where_they_are_kept(town: Room, redis: Redis) -> None:
+async def test_tokens_are_encrypted_in_storage(town: Room, redis: Redis) -> None:
     grant(town, "a code", "T1", "xoxb-T1")
     await install(town, "a code")
     kept = [await redis.call("GET", name) async for name in redis.scan("parley:*installation*")]
@@ -127,27 +128,27 @@ async def test_tokens_are_sealed_where_they_are_kept(town: Room, redis: Redis) -
 
 
 @pytest.mark.parametrize("state", ["", "guessed", "\ud800"])
-async def test_an_installation_that_did_not_begin_in_this_browser_is_refused(town: Room, state: str) -> None:
+async def test_an_installation_from_another_browser_is_refused(town: Room, state: str) -> None:
     grant(town, "a code", "T1", "xoxb-T1")
     status, page = await install(town, "a code", state=state.encode(errors="replace").decode())
-    assert (status, "begin again" in page) == (400, True)
+    assert (status, "start again" in page) == (400, True)
     assert town.slack.calls["oauth.v2.access"] == 0
 
 
-async def test_a_code_that_slack_refuses_and_a_person_who_does_not_agree_change_nothing(town: Room) -> None:
+async def test_a_refused_or_declined_installation_changes_nothing(town: Room) -> None:
     status, page = await install(town, "a wrong code")
     assert (status, "invalid_code" in page) == (400, True)
     status, page = await install(town, "")
-    assert (status, "nothing was changed" in page) == (200, True)
+    assert (status, "Nothing was changed" in page) == (200, True)
 
 
-async def test_with_slack_away_an_installation_is_asked_to_come_back(town: Room) -> None:
+async def test_an_outage_during_installation_is_temporary(town: Room) -> None:
     town.slack.fault("oauth.v2.access", "500")
     status, page = await install(town, "a code")
     assert (status, "try again" in page) == (503, True)
 
 
-async def test_an_event_of_a_workspace_without_an_installation_is_acknowledged_and_left(
+async def test_events_without_an_installation_are_acknowledged_and_ignored(
     town: Room, caplog: pytest.LogCaptureFixture
 ) -> None:
     await hear(town, "T9", "hello")
@@ -155,7 +156,7 @@ async def test_an_event_of_a_workspace_without_an_installation_is_acknowledged_a
     assert "not installed in the Slack workspace T9" in caplog.text
 
 
-async def test_a_whole_organisation_is_served_by_one_installation(town: Room) -> None:
+async def test_an_organisation_wide_installation_serves_all_workspaces(town: Room) -> None:
     grant(town, "a code", "", "xoxb-E1", enterprise={"id": "E1", "name": "Everybody"})
     await install(town, "a code")
     await hear(town, "T5", "hello", enterprise_id="E1", is_enterprise_install=True)
@@ -175,7 +176,7 @@ async def test_a_whole_organisation_is_served_by_one_installation(town: Room) ->
         ("tokens_revoked", {"tokens": {"oauth": ["U0ALICE"], "bot": []}}, 1),
     ],
 )
-async def test_an_app_that_was_taken_away_forgets_its_token(
+async def test_uninstalling_deletes_the_token(
     town: Room, redis: Redis, kind: str, more: dict[str, Any], left: int
 ) -> None:
     grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
@@ -185,11 +186,11 @@ async def test_an_app_that_was_taken_away_forgets_its_token(
     assert len([name async for name in redis.scan("parley:*installation*")]) == left
     await hear(town, town.slack.workspace.team, "and now?")
     assert len(town.engine.received) == 1 + left
-    told = [(one.conversation_prefix, one.user.tenant, one.whole) for one in departures(town)]
+    told = [(event.conversation_prefix, event.user.tenant, event.whole) for event in uninstalls(town)]
     assert told == [("slack:T0SIM:", "T0SIM", True)] * (1 - left)
 
 
-async def test_a_removal_that_can_not_be_written_down_is_told_again(town: Room, redis: Redis) -> None:
+async def test_an_uninstall_that_is_not_stored_comes_again(town: Room, redis: Redis) -> None:
     grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
     await install(town, "a code")
     town.engine.receipt = "busy"
@@ -199,32 +200,30 @@ async def test_a_removal_that_can_not_be_written_down_is_told_again(town: Room, 
         assert len([name async for name in redis.scan("parley:*installation*")]) == 1
 
 
-async def test_a_late_word_of_a_removal_leaves_the_new_installation_alone(town: Room, redis: Redis) -> None:
+async def test_a_late_uninstall_keeps_the_new_installation(town: Room, redis: Redis) -> None:
     grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
     await install(town, "a code")
     late = town.slack.envelope({"type": "app_uninstalled"}) | {"event_time": int(time.time()) - 60}
     body = json.dumps(late).encode()
     await town.slack.post(body, town.slack.signed(body))
-    (told,) = departures(town)
+    (told,) = uninstalls(town)
     assert now() - told.at > timedelta(seconds=50), "what was said since then stays"
     assert len([name async for name in redis.scan("parley:*installation*")]) == 1
 
 
-async def test_an_organisation_that_takes_the_app_away_is_forgotten_with_all_its_workspaces(
-    town: Room, redis: Redis
-) -> None:
+async def test_uninstalling_an_organisation_deletes_all_its_workspaces(town: Room, redis: Redis) -> None:
     grant(town, "a code", "", "xoxb-E1", enterprise={"id": "E1", "name": "Everybody"})
     await install(town, "a code")
     granted = {"team_id": "T5", "enterprise_id": "E1", "is_enterprise_install": True}
     for event in ({"type": "team_access_revoked", "team_ids": ["T6", "T7"]}, {"type": "app_uninstalled"}):
         body = json.dumps(town.slack.envelope(event) | {"authorizations": [granted]}).encode()
         await town.slack.post(body, town.slack.signed(body))
-    told = [(one.conversation_prefix, one.user.tenant, one.marks) for one in departures(town)]
+    told = [(event.conversation_prefix, event.user.tenant, event.marks) for event in uninstalls(town)]
     assert told == [("slack:T6:", "T6", {}), ("slack:T7:", "T7", {}), ("slack:", "", {"enterprise": "E1"})]
     assert not [name async for name in redis.scan("parley:*installation*")]
 
 
-async def test_an_answer_for_a_workspace_that_is_gone_is_the_operators(town: Room) -> None:
+async def test_an_answer_without_installation_is_a_config_error(town: Room) -> None:
     grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
     await install(town, "a code")
     await hear(town, town.slack.workspace.team, "hello")
@@ -241,9 +240,7 @@ def expiring(town: Room, refresh: str, token: str, in_s: float) -> dict[str, Any
     return {"refresh_token": refresh, "expires_in": in_s, "access_token": token}
 
 
-async def test_of_many_processes_one_renews_a_token_that_expires_soon(
-    town: Room, redis: Redis, folder: Path
-) -> None:
+async def test_one_process_renews_an_expiring_token(town: Room, redis: Redis, folder: Path) -> None:
     grant(town, "a code", "T1", "old", **expiring(town, "refresh 1", "old", 60))
     await install(town, "a code")
     town.slack.workspace.grants["refresh 1"] = expiring(town, "refresh 2", "new", 43_200)
@@ -252,14 +249,12 @@ async def test_of_many_processes_one_renews_a_token_that_expires_soon(
         stores = [installations_of(adapter) for adapter in (other, town.adapter)]
         found = await asyncio.gather(*(store.find("T1", "") for store in stores * 5))
     assert town.slack.calls["oauth.v2.access"] == 1
-    assert {one.bot_token for one in found} <= {"old", "new"}
+    assert {installation.bot_token for installation in found} <= {"old", "new"}
     assert (await stores[0].find("T1", "")).bot_token == "new"
     assert (await stores[0].find("T1", "")).refresh_token == "refresh 2"
 
 
-async def test_an_expired_token_waits_for_the_process_that_renews_it(
-    town: Room, redis: Redis, folder: Path
-) -> None:
+async def test_an_expired_token_waits_for_its_renewal(town: Room, redis: Redis, folder: Path) -> None:
     grant(town, "a code", "T1", "old", **expiring(town, "refresh 1", "old", -1))
     await install(town, "a code")
     town.slack.workspace.grants["refresh 1"] = expiring(town, "refresh 2", "new", 43_200)
@@ -267,26 +262,24 @@ async def test_an_expired_token_waits_for_the_process_that_renews_it(
     async with adapter_for_many(town.slack, redis, folder) as other:
         stores = [installations_of(adapter) for adapter in (other, town.adapter)]
         found = await asyncio.gather(*(store.find("T1", "") for store in stores))
-    assert {one.bot_token for one in found} == {"new"}
+    assert {installation.bot_token for installation in found} == {"new"}
 
 
-async def test_a_token_that_slack_does_not_renew_is_the_operators(town: Room) -> None:
+async def test_a_refused_renewal_is_a_config_error(town: Room) -> None:
     grant(town, "a code", "T1", "old", **expiring(town, "refresh 1", "old", 60))
     await install(town, "a code")
     with pytest.raises(ConfigError, match=r"invalid_refresh_token.*/slack/install"):
         await installations_of(town.adapter).find("T1", "")
 
 
-async def test_while_slack_is_away_a_token_that_is_still_good_goes_on(town: Room) -> None:
+async def test_a_valid_token_is_used_during_an_outage(town: Room) -> None:
     grant(town, "a code", "T1", "old", **expiring(town, "refresh 1", "old", 60))
     await install(town, "a code")
     town.slack.fault("oauth.v2.access", "500")
     assert (await installations_of(town.adapter).find("T1", "")).bot_token == "old"
 
 
-async def test_a_renewed_token_is_taken_up_by_those_who_know_the_old_one(
-    town: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_renewed_token_reaches_known_workspaces(town: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workspace, "INSTALLATION_HOLDS_S", 0.0)
     grant(town, "a code", "T1", "old")
     await install(town, "a code")
@@ -299,10 +292,10 @@ async def test_a_renewed_token_is_taken_up_by_those_who_know_the_old_one(
     assert town.shown(town.engine.received[-1]) == ["Hello."]
 
 
-# ------------------------------------------------------------------ what the operator is told
+# ------------------------------------------------------------------ checks
 
 
-async def test_check_says_who_has_installed_the_app(town: Room) -> None:
+async def test_check_lists_installations(town: Room) -> None:
     (nobody,) = await town.adapter.check()
     assert (nobody.level, "/slack/install" in nobody.words) == ("warning", True)
     grant(town, "a code", "T1", "xoxb-T1")
@@ -312,12 +305,12 @@ async def test_check_says_who_has_installed_the_app(town: Room) -> None:
     assert [finding.level for finding in await town.adapter.check()] == ["error"]
 
 
-async def test_without_a_token_or_a_client_secret_there_is_no_adapter() -> None:
+async def test_a_token_or_a_client_secret_is_required() -> None:
     with pytest.raises(ConfigError, match="SLACK_CLIENT_ID"):
-        SlackAdapter(None, SecretStr("secret"), client_id="client")
+        SlackAdapter(SlackCredentials(signing_secret=SecretStr("secret"), client_id="client"))
 
 
-def test_a_payload_of_a_shared_channel_belongs_to_our_side() -> None:
+def test_a_shared_channels_payload_belongs_to_our_workspace() -> None:
     ours = {"team_id": "T1", "enterprise_id": "E1", "is_enterprise_install": False}
     assert origin({"team_id": "T2", "authorizations": [ours]}) == ("T1", "")
     whole = {"type": "block_actions", "team": None, "enterprise": {"id": "E1"}, "user": {"team_id": "T3"}}

@@ -1,4 +1,4 @@
-"""Activities with odd parts: the message is read without them."""
+"""Activities with invalid parts: the message is read without them."""
 
 import json
 from io import BytesIO
@@ -37,16 +37,18 @@ def received(**changed: Any) -> MessageReceived:
     ],
     ids=repr,
 )
-def test_field_fault_80_an_odd_attachment_costs_only_itself(attachments: list[Any]) -> None:
-    """Field fault 80: one null or odd field was answered 400, and the message was lost."""
+def test_an_invalid_attachment_is_left_out(attachments: list[Any]) -> None:
+    """Field fault 80: one null or invalid field was answered 400, and the message was lost."""
     event = received(attachments=attachments)
     assert event.text == "Translate good morning to French"
-    assert [one.name for one in event.attachments] == ["x.png"]
+    assert [attachment.name for attachment in event.attachments] == ["x.png"]
 
 
-def test_field_fault_80_an_odd_name_is_no_name() -> None:
-    """Field fault 80: the picture itself is there."""
-    assert [one.name for one in received(attachments=[{**PICTURE, "name": 7}]).attachments] == ["picture"]
+def test_an_invalid_name_counts_as_missing() -> None:
+    """Field fault 80: the image itself is kept."""
+    assert [attachment.name for attachment in received(attachments=[{**PICTURE, "name": 7}]).attachments] == [
+        "image"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -71,8 +73,8 @@ def test_field_fault_80_an_odd_name_is_no_name() -> None:
     ],
     ids=lambda changed: repr(changed)[:50],
 )
-def test_field_fault_80_an_odd_field_costs_only_itself(changed: dict[str, Any]) -> None:
-    """Field fault 80: whatever is not needed to answer may be odd."""
+def test_invalid_optional_fields_count_as_missing(changed: dict[str, Any]) -> None:
+    """Field fault 80: whatever is not needed to answer may be invalid."""
     assert received(**changed).text == "Translate good morning to French"
 
 
@@ -81,14 +83,14 @@ def test_field_fault_80_an_odd_field_costs_only_itself(changed: dict[str, Any]) 
     [{"conversation": {"id": 5}}, {"id": "x" * 5000}, {"id": 7}, {"from": {"id": None}}, {"serviceUrl": []}],
     ids=lambda changed: repr(changed)[:40],
 )
-def test_field_fault_56_without_what_an_answer_needs_it_is_malformed(changed: dict[str, Any]) -> None:
+def test_invalid_required_fields_are_malformed(changed: dict[str, Any]) -> None:
     """Field fault 56: the wrong type, or an absurd length."""
     with pytest.raises(Malformed):
         received(**changed)
 
 
 async def deliver(rig: Rig, body: bytes, **headers: str) -> int:
-    """Send a body as Teams would; the status."""
+    """Send a body as Teams would; returns the status."""
     token = teams_tokens.sign(teams_tokens.inbound_claims(APP_ID, rig.teams.service_url))
     sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **headers}
     async with (
@@ -98,14 +100,14 @@ async def deliver(rig: Rig, body: bytes, **headers: str) -> int:
         return answer.status
 
 
-async def test_field_fault_56_a_lone_surrogate_costs_no_message(rig: Rig) -> None:
-    """Field fault 56, in Teams."""
+async def test_a_lone_surrogate_loses_no_message(rig: Rig) -> None:
+    """Field fault 56: the same for Teams."""
     activity = rig.teams.activity("message", "a:1", "alice", id="1", text="hello \ud800")
     assert await deliver(rig, json.dumps(activity).encode()) == 200
     assert [event.text for event in rig.events if isinstance(event, MessageReceived)] == ["hello \ufffd"]
 
 
-async def test_field_fault_56_another_encoding_costs_no_message(rig: Rig) -> None:
+async def test_another_encoding_loses_no_message(rig: Rig) -> None:
     """Field fault 56: JSON may come in UTF-16."""
     activity = rig.teams.activity("message", "a:1", "alice", id="1", text="hello")
     assert await deliver(rig, json.dumps(activity).encode("utf-16")) == 200
@@ -124,10 +126,10 @@ async def test_field_fault_56_another_encoding_costs_no_message(rig: Rig) -> Non
     ],
     ids=["nested", "cut", "typed", "text", "large", "not zipped"],
 )
-async def test_field_fault_93_each_fault_of_a_body_has_its_status(
+async def test_each_fault_of_a_body_has_its_status(
     rig: Rig, body: bytes, headers: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Field fault 93: 400, 413 or 415, never 500; and nothing of the body is logged."""
+    """Field fault 93: 400, 413 or 415, never 500; nothing of the body is logged."""
     assert await deliver(rig, body, **headers) == status
     assert [
         record for record in caplog.records if record.levelname == "ERROR" and "aiohttp" not in record.name
@@ -138,8 +140,8 @@ async def test_field_fault_93_each_fault_of_a_body_has_its_status(
     "header",
     ["Bearer", "Bearer a.b.c", "Bearer e30.e30.e30", "Bearer eyJhbGciOltdfQ.e30.x", "Basic x", "Bearer é"],
 )
-async def test_field_fault_93_an_odd_token_is_401(rig: Rig, header: str) -> None:
-    """Field fault 93: a header that can't be understood is nobody's."""
+async def test_an_invalid_token_is_401(rig: Rig, header: str) -> None:
+    """Field fault 93: A header that can't be parsed authenticates nobody."""
     activity = json.dumps(rig.teams.activity("message", "a:1", "alice", id="1", text="x")).encode()
     assert await deliver(rig, activity, Authorization=header) == 401
     assert rig.events == []

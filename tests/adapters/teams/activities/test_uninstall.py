@@ -1,4 +1,4 @@
-"""The bot is taken away: what was said there is to be forgotten."""
+"""The bot is removed: the data of that conversation is deleted."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def last(rig: Rig) -> AppUninstalled:
 
 
 @pytest.mark.parametrize("conversation", ["a:alice", GROUP])
-async def test_taken_away_from_a_chat_it_forgets_that_chat(rig: Rig, conversation: str) -> None:
+async def test_removal_from_a_chat_deletes_that_chat(rig: Rig, conversation: str) -> None:
     received = await rig.asked(conversation, mention=True)
     await rig.teams.remove(conversation, "alice")
     gone = last(rig)
@@ -26,7 +26,7 @@ async def test_taken_away_from_a_chat_it_forgets_that_chat(rig: Rig, conversatio
     assert gone.at >= received.at
 
 
-async def test_taken_away_from_a_team_it_forgets_every_channel_of_that_team(rig: Rig) -> None:
+async def test_removal_from_a_team_deletes_all_its_channels(rig: Rig) -> None:
     received = await rig.asked("19:other@thread.tacv2", mention=True)
     await rig.teams.remove(CHANNEL, "alice")
     gone = last(rig)
@@ -35,7 +35,7 @@ async def test_taken_away_from_a_team_it_forgets_every_channel_of_that_team(rig:
     assert gone.marks.items() <= received.address.data.items()
 
 
-async def test_a_channel_that_is_deleted_is_forgotten_with_its_threads(rig: Rig) -> None:
+async def test_deleting_a_channel_deletes_its_threads(rig: Rig) -> None:
     received = await rig.asked(CHANNEL, mention=True)
     data = {"eventType": "channelDeleted", "channel": {"id": CHANNEL}, "team": {"id": TEAM}}
     general = rig.teams.activity("conversationUpdate", TEAM, "alice", id="1")
@@ -50,7 +50,7 @@ async def test_a_channel_that_is_deleted_is_forgotten_with_its_threads(rig: Rig)
     assert last(rig).marks == {"team": TEAM}
 
 
-async def test_an_update_of_the_app_and_other_news_take_nothing_away(rig: Rig) -> None:
+async def test_app_updates_and_other_changes_delete_nothing(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     for type, fields in (
         ("installationUpdate", {"action": "add-upgrade"}),

@@ -1,4 +1,4 @@
-"""Adaptive Cards: whole, within the schema, and with the words that people need."""
+"""Adaptive Cards: complete, valid, and with the texts that people need."""
 
 import json
 from typing import Any
@@ -74,7 +74,7 @@ def test_every_card_is_within_the_schema(name: str) -> None:
     assert not problems(EVERY[name])
 
 
-def test_the_rules_find_what_is_wrong() -> None:
+def test_the_rules_find_errors() -> None:
     wrong = {
         "type": "AdaptiveCard",
         "body": [{"type": "TextBlock", "bogus": 1, "color": "Pink"}, {"type": "Nope"}],
@@ -83,57 +83,60 @@ def test_the_rules_find_what_is_wrong() -> None:
 
 
 @pytest.mark.skipif(not renderer(), reason="npm adaptivecards is not on this machine")
-def test_microsofts_renderer_finds_nothing_wrong() -> None:
+def test_microsofts_renderer_finds_no_errors() -> None:
     assert not findings(list(EVERY.values()))
     assert findings([{"type": "AdaptiveCard", "version": "1.5", "body": [{"type": "Input.Text"}]}])
 
 
-def test_what_is_chosen_is_selected_and_any_model_may_be_left_to_answer() -> None:
-    choices = [one for one in EVERY["settings"]["body"] if one["type"] == "Input.ChoiceSet"]
-    assert [(one["id"], one["value"]) for one in choices] == [
+def test_current_choices_are_selected() -> None:
+    """Automatic lets any model answer."""
+    choices = [element for element in EVERY["settings"]["body"] if element["type"] == "Input.ChoiceSet"]
+    assert [(item["id"], item["value"]) for item in choices] == [
         ("template", "translator"),
         ("deployment", cards.AUTOMATIC),
     ]
     templates, deployments = choices
     assert [choice["value"] for choice in templates["choices"]] == ["-", "default", "translator"]
     assert [choice["value"] for choice in deployments["choices"]] == [cards.AUTOMATIC, "quick", "slow"]
-    assert all(len(choice["title"]) <= 80 for one in choices for choice in one["choices"])
+    assert all(len(choice["title"]) <= 80 for item in choices for choice in item["choices"])
 
 
-def test_a_choice_that_is_no_longer_offered_shows_as_automatic() -> None:
+def test_a_withdrawn_choice_shows_as_automatic() -> None:
     profile = UserProfile(templates=(("default", ""),), template="gone")
     (choice,) = [
-        one for one in cards.settings(profile, direct=True)["body"] if one["type"] == "Input.ChoiceSet"
+        element
+        for element in cards.settings(profile, direct=True)["body"]
+        if element["type"] == "Input.ChoiceSet"
     ]
     assert choice["value"] == cards.AUTOMATIC
 
 
-def test_a_wide_table_is_turned_so_that_it_fits_a_telephone() -> None:
-    (table,) = [one for one in EVERY["settings"]["body"] if one["type"] == "Table"]
+def test_a_wide_table_is_transposed_for_phones() -> None:
+    (table,) = [element for element in EVERY["settings"]["body"] if element["type"] == "Table"]
     rows = [[cell["items"][0]["text"] for cell in row["cells"]] for row in table["rows"]]
     assert rows[0] == [" ", "Today", "This month"]
     assert rows[1] == ["Answers", "3", "31"]
     assert len(table["columns"]) == 3
 
 
-def test_a_table_that_is_wide_and_long_is_shown_row_by_row() -> None:
-    assert sum(one["type"] == "FactSet" for one in EVERY["sent"]["body"]) == 4
+def test_a_wide_and_long_table_is_listed() -> None:
+    assert sum(element["type"] == "FactSet" for element in EVERY["sent"]["body"]) == 4
 
 
-def test_code_is_teams_code_with_words_for_other_clients_and_no_ticks_show() -> None:
-    (code,) = [one for one in EVERY["sent"]["body"] if one["type"] == "CodeBlock"]
+def test_code_blocks_have_a_fallback_without_backticks() -> None:
+    (code,) = [element for element in EVERY["sent"]["body"] if element["type"] == "CodeBlock"]
     assert code["codeSnippet"] == "You are Parley.\nAnswer briefly."
     assert code["fallback"]["fontType"] == "Monospace"
     assert "`" not in texts(EVERY["sent"])
 
 
 def test_deleting_asks_a_second_time() -> None:
-    assert [one["verb"] for one in EVERY["settings"]["actions"]][-1] == "forget"
-    assert [one["verb"] for one in EVERY["forgetting"]["actions"]] == ["forget_now", "settings"]
+    assert [action["verb"] for action in EVERY["settings"]["actions"]][-1] == "forget"
+    assert [action["verb"] for action in EVERY["forgetting"]["actions"]] == ["forget_now", "settings"]
     assert "12 answers" in texts(EVERY["forgetting"])
 
 
-def test_what_everybody_sees_holds_nothing_of_a_person() -> None:
+def test_the_group_card_holds_no_personal_data() -> None:
     assert "31" not in texts(EVERY["door"])
     assert EVERY["door"]["refresh"]["userIds"] == ["29:alice"]
 
@@ -142,14 +145,14 @@ def test_a_dialog_submits_and_refreshes_nothing() -> None:
     dialog = texts(EVERY["dialog"])
     assert "Action.Execute" not in dialog
     assert "refresh" not in EVERY["dialog"]
-    assert {one["data"]["verb"] for one in EVERY["dialog"]["actions"] if "data" in one} == {
+    assert {action["data"]["verb"] for action in EVERY["dialog"]["actions"] if "data" in action} == {
         "choose",
         "forget",
         "settings",
     }
 
 
-def test_too_much_for_a_card_is_said_so() -> None:
+def test_an_oversized_text_in_a_card_says_so() -> None:
     card = cards.sent("word " * 10_000)
     assert len(texts(card)) < 28_000
-    assert "the whole of it is too long for Teams" in texts(card)
+    assert "the full text is too long for Teams" in texts(card)

@@ -1,4 +1,4 @@
-"""A reply as Teams shows it."""
+"""Formatting of replies for Teams."""
 
 import pytest
 
@@ -8,19 +8,22 @@ from bot.domain.turns import Reply
 TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20` |"
 
 
-def test_field_note_15_headings_are_bold_lines() -> None:
+def test_headings_are_bold_lines() -> None:
+    """Field note 15."""
     assert to_teams("# One\n\ntext\n## **Two**\n### Three `x` ###") == (
         "**One**\n\ntext\n**Two**\n**Three `x`**"
     )
 
 
-def test_field_note_15_a_table_is_a_block_of_columns() -> None:
+def test_a_table_is_a_block_of_columns() -> None:
+    """Field note 15."""
     assert to_teams(f"Look:\n\n{TABLE}\n\nDone.") == (
         "Look:\n\n```\nname      | size\n----------+-----\nred       |    1\nblau 漢字 |   20\n```\n\nDone."
     )
 
 
-def test_field_note_15_a_wide_table_is_a_list() -> None:
+def test_a_wide_table_is_a_list() -> None:
+    """Field note 15."""
     wide = f"| name | words |\n|---|---|\n| one | {'word ' * 20}|\n| two | short |"
     assert to_teams(wide).split("\n") == [
         f"- **name:** one; **words:** {'word ' * 20}".rstrip(),
@@ -28,7 +31,8 @@ def test_field_note_15_a_wide_table_is_a_list() -> None:
     ]
 
 
-def test_field_note_15_a_wide_table_of_few_rows_is_turned() -> None:
+def test_a_wide_table_of_few_rows_is_transposed() -> None:
+    """Field note 15."""
     head = ["", *(f"column number {at}" for at in range(6))]
     row = ["Today", *map(str, range(6))]
     lines = to_teams("\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * 7, row))).split("\n")
@@ -37,7 +41,8 @@ def test_field_note_15_a_wide_table_of_few_rows_is_turned() -> None:
     assert len(lines) == 10
 
 
-def test_field_note_15_tasks_have_boxes() -> None:
+def test_tasks_have_boxes() -> None:
+    """Field note 15."""
     assert to_teams("- [ ] open\n- [x] done [x]\n  - [X] nested\n\n1. [ ] first") == (
         "- ☐ open\n- ☑ done [x]\n  - ☑ nested\n\n1. ☐ first"
     )
@@ -46,11 +51,11 @@ def test_field_note_15_tasks_have_boxes() -> None:
 @pytest.mark.parametrize(
     "text", ["plain", "- a\n- b", "```\n# not a heading\n| a |\n- [ ] x\n```", "> quote", "a\n\n---\n\nb", ""]
 )
-def test_the_rest_stays_as_it_is(text: str) -> None:
+def test_other_markdown_stays_unchanged(text: str) -> None:
     assert to_teams(text) == text
 
 
-def test_words_above_a_rule_are_no_heading() -> None:
+def test_text_above_a_rule_is_no_heading() -> None:
     assert to_teams("Words\n---\nmore") == "Words\n\n---\nmore"
 
 
@@ -72,7 +77,7 @@ def test_words_above_a_rule_are_no_heading() -> None:
         ("```\n![a](b) <img>\n```", "```\n![a](b) <img>\n```"),
     ],
 )
-def test_no_picture_is_loaded_from_elsewhere_and_no_html_is_obeyed(text: str, shown: str) -> None:
+def test_remote_images_and_html_are_not_rendered(text: str, shown: str) -> None:
     assert to_teams(text) == shown
 
 
@@ -100,12 +105,14 @@ def test_every_message_has_exactly_one_root_entity() -> None:
         assert utf16(part["text"]) <= 24_000
 
 
-def test_field_note_15_nested_lists_keep_their_steps_and_their_boxes() -> None:
+def test_nested_lists_keep_indentation_and_boxes() -> None:
+    """Field note 15."""
     text = "1. first\n   - [ ] nested\n     - deeper\n2. second\n   - [x] done"
     assert to_teams(text) == "1. first\n   - ☐ nested\n     - deeper\n2. second\n   - ☑ done"
 
 
-def test_field_note_14_a_long_fence_is_closed_and_opened_again_in_the_next_message() -> None:
+def test_a_long_fence_continues_in_the_next_message() -> None:
+    """Field note 14."""
     code = "\n".join(f"print({number:05})" for number in range(3_000))
     texts = [str(part["text"]) for part in messages(Reply(text=f"```python\n{code}\n```"), [], TEXT_LIMIT)]
     assert len(texts) == 2
@@ -116,7 +123,7 @@ def test_field_note_14_a_long_fence_is_closed_and_opened_again_in_the_next_messa
 
 
 @pytest.mark.parametrize("text", ["", "Yes.", "One.\n\nTwo,\nthree: 2 * 3."])
-def test_words_alone_are_plain(text: str) -> None:
+def test_text_without_markup_is_plain(text: str) -> None:
     assert is_plain(text)
 
 

@@ -1,4 +1,4 @@
-"""What only one person sees in a group or a channel."""
+"""Targeted messages: what only one person sees in a group or a channel."""
 
 import pytest
 
@@ -11,43 +11,44 @@ CHANNEL, GROUP = "19:news@thread.tacv2", "19:group@thread.v2"
 
 
 @pytest.mark.parametrize("conversation", [GROUP, CHANNEL])
-async def test_what_is_meant_for_one_person_is_shown_to_them_alone(rig: Rig, conversation: str) -> None:
+async def test_a_private_reply_is_a_targeted_message(rig: Rig, conversation: str) -> None:
     received = await rig.asked(conversation, "usage", mention=True)
     post = await rig.answer(received, Reply(text="You used little.", private=True))
     (message,) = rig.teams.answers(received.address.data["conversation"])
     assert (message.text, message.only) == ("You used little.", "29:alice")
     again = await rig.adapter.open(received.address, post, retry=True)
     await rig.adapter.close(again, Reply(text="You used much.", private=True))
-    assert [one.text for one in rig.teams.answers(message.conversation)] == ["You used much."]
+    assert [item.text for item in rig.teams.answers(message.conversation)] == ["You used much."]
 
 
-async def test_where_teams_shows_nothing_to_one_alone_everybody_sees_only_that(rig: Rig) -> None:
+async def test_without_targeted_messages_the_group_sees_a_note(rig: Rig) -> None:
     rig.teams.targets = False
     await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="You used little.", private=True))
     (message,) = rig.teams.answers(GROUP)
-    assert "a chat with nobody else" in message.text
+    assert "a one-on-one chat" in message.text
 
 
-async def test_an_answer_that_everybody_saw_does_not_become_a_private_one(rig: Rig) -> None:
+async def test_a_public_answer_does_not_become_private(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     post = await rig.answer(received, Reply(text="It is so."))
     await rig.adapter.close(
         await rig.adapter.open(received.address, post, False), Reply(text="You used little.", private=True)
     )
-    assert ["a chat with nobody else" in one.text for one in rig.teams.answers(GROUP)] == [True]
+    assert ["a one-on-one chat" in message.text for message in rig.teams.answers(GROUP)] == [True]
 
 
-async def test_one_to_one_everything_is_private_anyway(rig: Rig) -> None:
+async def test_one_on_one_everything_is_private_anyway(rig: Rig) -> None:
     await rig.answer(await rig.asked("a:alice"), Reply(text="You used little.", private=True))
-    assert [one.only for one in rig.teams.answers("a:alice")] == [""]
+    assert [message.only for message in rig.teams.answers("a:alice")] == [""]
 
 
-async def test_field_note_20_what_is_said_to_the_bot_alone_is_answered_to_that_person_alone(rig: Rig) -> None:
+async def test_a_targeted_question_has_a_targeted_answer(rig: Rig) -> None:
+    """Field note 20."""
     await rig.teams.say_alone(GROUP, "alice", "hello")
     await rig.teams.say_alone(GROUP, "bob", "hello")
     alice, bob = (event for event in rig.events if isinstance(event, MessageReceived))
     public = await rig.asked(GROUP, mention=True)
-    conversations = {one.address.conversation for one in (alice, bob, public)}
+    conversations = {item.address.conversation for item in (alice, bob, public)}
     assert len(conversations) == 3
     assert alice.addressed
     assert not alice.direct
@@ -57,7 +58,7 @@ async def test_field_note_20_what_is_said_to_the_bot_alone_is_answered_to_that_p
     assert "channelData" not in message.activity
 
 
-async def test_a_question_to_the_bot_alone_is_never_answered_to_everybody(rig: Rig) -> None:
+async def test_a_targeted_question_is_never_answered_publicly(rig: Rig) -> None:
     await rig.teams.say_alone(GROUP, "alice", "hello")
     rig.teams.targets = False
     alice = rig.events[-1]
@@ -67,8 +68,8 @@ async def test_a_question_to_the_bot_alone_is_never_answered_to_everybody(rig: R
 
 
 @pytest.mark.parametrize("conversation", ["a:alice", GROUP])
-async def test_field_fault_81_a_button_says_what_confirms(rig: Rig, conversation: str) -> None:
-    """Field fault 81: a confirmation, with a button where the platform has them."""
+async def test_a_button_confirms_a_command(rig: Rig, conversation: str) -> None:
+    """Field fault 81: platforms with buttons show a button."""
     received = await rig.asked(conversation, "forget me", mention=conversation == GROUP)
     await rig.answer(received, Reply(text="This deletes 3 answers.", private=True, confirm="forget me now"))
     (message,) = rig.teams.answers(conversation)

@@ -1,4 +1,4 @@
-"""The way out: streams, single messages, crashes, limits and faults."""
+"""Answers: streams, single messages, crashes, limits and errors."""
 
 import asyncio
 import base64
@@ -24,12 +24,12 @@ ROOT_MESSAGE = "https://schema.org/Message"
 
 
 def label(message: Message) -> dict[str, Any]:
-    (entity,) = [one for one in message.activity["entities"] if one["type"] == ROOT_MESSAGE]
+    (entity,) = [item for item in message.activity["entities"] if item["type"] == ROOT_MESSAGE]
     return entity
 
 
 async def shown(rig: Rig, post: PostedMessage, text: str, frame: str) -> None:
-    """Offer a text, and wait until people see it."""
+    """Update the answer, and wait until the text is visible."""
     assert await rig.adapter.update(post, text)
     await rig.teams.until(lambda: rig.teams.answers("a:alice")[-1].frames[-1] == frame)
 
@@ -40,10 +40,11 @@ def noise(side: int, kind: str = "PNG", mode: str = "RGB") -> bytes:
     return out.getvalue()
 
 
-# ------------------------------------------------------------------ one-to-one
+# ------------------------------------------------------------------ personal chats
 
 
-async def test_field_note_21_one_to_one_the_answer_grows_in_one_message(rig: Rig) -> None:
+async def test_in_personal_chats_one_message_grows(rig: Rig) -> None:
+    """Field note 21."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "Hello", "Hello")
@@ -68,7 +69,8 @@ async def test_field_note_21_one_to_one_the_answer_grows_in_one_message(rig: Rig
     assert closed.id == post.id == f"a:alice|{message.id}"
 
 
-async def test_field_note_21_updates_keep_their_distance() -> None:
+async def test_updates_keep_the_interval() -> None:
+    """Field note 21."""
     async with rigged(pace_s=0.2) as slow:
         received = await slow.asked("a:alice")
         post = await slow.adapter.open(received.address, None, retry=False)
@@ -81,7 +83,7 @@ async def test_field_note_21_updates_keep_their_distance() -> None:
         assert slow.teams.answers("a:alice")[0].text == "x" * 40
 
 
-async def test_teams_is_left_alone_for_as_long_as_it_asks(rig: Rig) -> None:
+async def test_retry_after_of_teams_is_respected(rig: Rig) -> None:
     post = await rig.adapter.open((await rig.asked("a:alice")).address, None, retry=False)
     rig.teams.faults = [Fault(on="stream", status=429, retry_after="30")]
     for end in range(1, 40):
@@ -90,7 +92,8 @@ async def test_teams_is_left_alone_for_as_long_as_it_asks(rig: Rig) -> None:
     assert [kind for kind, _ in rig.teams.calls].count("stream") == 2
 
 
-async def test_field_note_21_after_the_time_limit_the_same_message_is_updated(rig: Rig) -> None:
+async def test_after_the_time_limit_the_message_is_edited(rig: Rig) -> None:
+    """Field note 21."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "One", "One")
@@ -104,7 +107,8 @@ async def test_field_note_21_after_the_time_limit_the_same_message_is_updated(ri
     assert message.activity["channelData"]["feedbackLoop"] == {"type": "default"}
 
 
-async def test_field_note_21_the_limit_may_pass_without_an_update(rig: Rig) -> None:
+async def test_the_time_limit_may_pass_without_an_update(rig: Rig) -> None:
+    """Field note 21."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.stream_limit_s = 0.0
@@ -113,7 +117,8 @@ async def test_field_note_21_the_limit_may_pass_without_an_update(rig: Rig) -> N
     assert (message.text, message.state) == ("late", "whole")
 
 
-async def test_field_note_22_stop_ends_the_answer_and_what_is_shown_stays(rig: Rig) -> None:
+async def test_stop_ends_the_answer_and_keeps_the_text(rig: Rig) -> None:
+    """Field note 22."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "One", "One")
@@ -129,7 +134,8 @@ async def test_field_note_22_stop_ends_the_answer_and_what_is_shown_stays(rig: R
     assert closed.id == post.id
 
 
-async def test_field_note_22_stop_may_come_with_the_last_word(rig: Rig) -> None:
+async def test_stop_may_come_with_the_last_update(rig: Rig) -> None:
+    """Field note 22."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "One", "One")
@@ -138,7 +144,8 @@ async def test_field_note_22_stop_may_come_with_the_last_word(rig: Rig) -> None:
     assert [m.text for m in rig.teams.answers("a:alice")] == ["One"]
 
 
-async def test_field_note_22_the_time_limit_is_not_a_stop(rig: Rig) -> None:
+async def test_the_time_limit_is_not_a_stop(rig: Rig) -> None:
+    """Field note 22."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.stream_limit_s = 0.0
@@ -146,14 +153,14 @@ async def test_field_note_22_the_time_limit_is_not_a_stop(rig: Rig) -> None:
     assert await rig.adapter.update(post, "still here and there")
 
 
-async def test_an_answer_that_is_whole_at_once_is_one_message(rig: Rig) -> None:
+async def test_a_complete_answer_is_one_message(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     await rig.answer(received, Reply(text="Yes."))
     (message,) = rig.teams.answers("a:alice")
     assert message.frames == ["Thinking…", "Yes."]
 
 
-async def test_where_no_stream_is_allowed_one_message_comes(rig: Rig) -> None:
+async def test_without_streams_one_message_is_sent(rig: Rig) -> None:
     rig.teams.streams = False
     received = await rig.asked("a:alice")
     closed = await rig.answer(received, Reply(text="Yes."), growing=("Y", "Ye"))
@@ -161,7 +168,7 @@ async def test_where_no_stream_is_allowed_one_message_comes(rig: Rig) -> None:
     assert (message.frames, closed.id) == (["Yes."], f"a:alice|{message.id}")
 
 
-async def test_a_text_that_does_not_grow_is_set_right_at_the_end(rig: Rig) -> None:
+async def test_a_changed_text_is_corrected_at_the_end(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "One two", "One two")
@@ -171,7 +178,7 @@ async def test_a_text_that_does_not_grow_is_set_right_at_the_end(rig: Rig) -> No
     assert message.text == "Another thing"
 
 
-async def test_a_failing_update_is_left_to_the_next(rig: Rig) -> None:
+async def test_a_failed_update_is_left_to_the_next(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(status=429), Fault(status=502), Fault(drop=True)]
@@ -187,7 +194,8 @@ async def test_a_failing_update_is_left_to_the_next(rig: Rig) -> None:
 # ------------------------------------------------------------------ groups and channels
 
 
-async def test_field_note_21_a_group_sees_typing_and_then_one_message(rig: Rig) -> None:
+async def test_a_group_sees_typing_then_one_message(rig: Rig) -> None:
+    """Field note 21."""
     received = await rig.asked(GROUP, mention=True)
     post = await rig.adapter.open(received.address, None, retry=False)
     await rig.teams.until(lambda: rig.teams.typing.get(GROUP, 0) >= 1)
@@ -211,7 +219,8 @@ async def test_typing_is_shown_again_while_the_model_thinks(
     assert rig.adapter._showing == {}  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_field_note_24_a_channel_is_answered_in_its_thread(rig: Rig) -> None:
+async def test_a_channel_is_answered_in_its_thread(rig: Rig) -> None:
+    """Field note 24."""
     received = await rig.asked(CHANNEL, mention=True)
     await rig.answer(received, Reply(text="Hello"))
     thread = received.address.data["conversation"]
@@ -238,7 +247,8 @@ async def test_closing_twice_changes_nothing_that_people_see(rig: Rig) -> None:
         assert len(rig.teams.answers(conversation)) == 1
 
 
-async def test_field_note_10_a_stream_that_a_crash_left_is_completed_in_place(rig: Rig) -> None:
+async def test_a_stream_of_a_crashed_process_is_completed(rig: Rig) -> None:
+    """Field note 10."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "Half of", "Half of")
@@ -251,7 +261,8 @@ async def test_field_note_10_a_stream_that_a_crash_left_is_completed_in_place(ri
     assert (message.text, message.state) == ("Another answer, whole", "whole")
 
 
-async def test_field_note_10_a_finished_answer_that_was_not_recorded_is_replaced_in_place(rig: Rig) -> None:
+async def test_an_unrecorded_complete_answer_is_replaced(rig: Rig) -> None:
+    """Field note 10."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     await rig.adapter.close(post, Reply(text="First"))
@@ -260,7 +271,8 @@ async def test_field_note_10_a_finished_answer_that_was_not_recorded_is_replaced
     assert [m.text for m in rig.teams.answers("a:alice")] == ["Second"]
 
 
-async def test_field_note_10_a_crash_after_the_time_limit_is_completed_in_place(rig: Rig) -> None:
+async def test_a_crash_after_the_time_limit_is_completed(rig: Rig) -> None:
+    """Field note 10."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.stream_limit_s = 0.0
@@ -269,7 +281,8 @@ async def test_field_note_10_a_crash_after_the_time_limit_is_completed_in_place(
     assert [m.text for m in rig.teams.answers("a:alice")] == ["Whole"]
 
 
-async def test_field_note_11_a_rerun_edits_the_answer(rig: Rig) -> None:
+async def test_a_rerun_edits_the_answer(rig: Rig) -> None:
+    """Field note 11."""
     for conversation in ("a:alice", GROUP):
         received = await rig.asked(conversation, mention=True)
         first = await rig.answer(received, Reply(text="First"))
@@ -280,7 +293,7 @@ async def test_field_note_11_a_rerun_edits_the_answer(rig: Rig) -> None:
         assert (message.text, message.edits) == ("Second", 1)
 
 
-async def test_a_second_attempt_in_the_same_process_goes_on_where_the_first_one_failed(rig: Rig) -> None:
+async def test_a_second_attempt_continues_in_the_same_process(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     post = await rig.adapter.open(received.address, None, retry=False)
     await rig.teams.until(lambda: rig.teams.typing.get(GROUP, 0) >= 1)
@@ -299,7 +312,8 @@ def paragraphs(count: int) -> str:
 
 
 @pytest.mark.parametrize("conversation", ["a:alice", GROUP])
-async def test_field_note_23_a_long_answer_is_split_and_loses_nothing(rig: Rig, conversation: str) -> None:
+async def test_a_long_answer_is_split_and_loses_nothing(rig: Rig, conversation: str) -> None:
+    """Field note 23."""
     received = await rig.asked(conversation, mention=True)
     text = paragraphs(100)
     closed = await rig.answer(received, Reply(text=text, rate=True), growing=(text[:1000], text))
@@ -311,7 +325,8 @@ async def test_field_note_23_a_long_answer_is_split_and_loses_nothing(rig: Rig, 
 
 
 @pytest.mark.parametrize("conversation", ["a:alice", GROUP])
-async def test_field_note_23_too_large_is_a_reason_to_split(rig: Rig, conversation: str) -> None:
+async def test_a_message_too_large_is_split(rig: Rig, conversation: str) -> None:
+    """Field note 23."""
     rig.teams.size_limit_bytes = 16_000
     received = await rig.asked(conversation, mention=True)
     text = paragraphs(40)
@@ -321,7 +336,7 @@ async def test_field_note_23_too_large_is_a_reason_to_split(rig: Rig, conversati
     assert " ".join(m.text for m in parts).split() == text.split()
 
 
-async def test_a_shorter_rerun_takes_the_parts_away_that_it_no_longer_needs(rig: Rig) -> None:
+async def test_a_shorter_rerun_deletes_surplus_messages(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     first = await rig.answer(received, Reply(text=paragraphs(100)))
     again = await (await rig.restart()).open(received.address, first, retry=False)
@@ -330,7 +345,7 @@ async def test_a_shorter_rerun_takes_the_parts_away_that_it_no_longer_needs(rig:
     assert closed.id == first.id
 
 
-async def test_a_part_that_cant_be_taken_away_does_not_spoil_the_answer(rig: Rig) -> None:
+async def test_a_failed_deletion_does_not_affect_the_answer(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     first = await rig.answer(received, Reply(text=paragraphs(100)))
     rig.teams.faults = [Fault(status=501, times=9, on="delete")]
@@ -340,7 +355,7 @@ async def test_a_part_that_cant_be_taken_away_does_not_spoil_the_answer(rig: Rig
 
 
 @pytest.mark.parametrize("status", [412, 429, 502, 503, 504])
-async def test_what_passes_is_tried_again(rig: Rig, status: int) -> None:
+async def test_temporary_errors_are_retried(rig: Rig, status: int) -> None:
     received = await rig.asked(GROUP, mention=True)
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(status=status, times=2, on="message", retry_after="0.01")]
@@ -349,7 +364,7 @@ async def test_what_passes_is_tried_again(rig: Rig, status: int) -> None:
     assert rig.teams.faults == []
 
 
-async def test_a_refused_token_is_fetched_anew(rig: Rig) -> None:
+async def test_a_rejected_token_is_renewed(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     rig.teams.faults = [Fault(status=401, on="message")]
     await rig.answer(received, Reply(text="Hello"))
@@ -357,7 +372,7 @@ async def test_a_refused_token_is_fetched_anew(rig: Rig) -> None:
     assert len(rig.teams.token_requests) == 2
 
 
-async def test_patience_ends_and_the_event_goes_back_with_the_time_that_teams_named(rig: Rig) -> None:
+async def test_a_long_retry_after_returns_the_event(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(status=429, times=99, on="message", retry_after="120")]
@@ -370,7 +385,8 @@ async def test_patience_ends_and_the_event_goes_back_with_the_time_that_teams_na
     assert rig.teams.faults[0].times == 94
 
 
-async def test_field_note_09_an_error_in_a_good_status_is_a_failure(rig: Rig) -> None:
+async def test_an_error_with_status_200_is_a_failure(rig: Rig) -> None:
+    """Field note 09."""
     received = await rig.asked(GROUP, mention=True)
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(status=200, on="message")]
@@ -380,7 +396,8 @@ async def test_field_note_09_an_error_in_a_good_status_is_a_failure(rig: Rig) ->
     assert [m.text for m in rig.teams.answers(GROUP)] == ["Hello"]
 
 
-async def test_field_note_08_a_final_message_whose_answer_got_lost_is_not_posted_again(rig: Rig) -> None:
+async def test_an_unconfirmed_final_message_is_not_posted_twice(rig: Rig) -> None:
+    """Field note 08."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(drop=True, after=True)]
@@ -388,24 +405,24 @@ async def test_field_note_08_a_final_message_whose_answer_got_lost_is_not_posted
     assert [m.text for m in rig.teams.answers("a:alice")] == ["Hello"]
 
 
-async def test_opening_fails_in_words_when_teams_is_away(rig: Rig) -> None:
+async def test_an_outage_of_teams_fails_to_open(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     rig.teams.faults = [Fault(status=502, times=99)]
     with pytest.raises(PlatformUnavailable, match="502"):
         await rig.adapter.open(received.address, None, retry=False)
 
 
-async def test_an_address_elsewhere_is_never_called(rig: Rig) -> None:
+async def test_a_foreign_service_url_is_never_called(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     data = {**received.address.data, "service_url": "https://connector.example.com/"}
     with pytest.raises(PlatformUnavailable, match="Microsoft"):
         await rig.adapter.close(PostedMessage(id="x|?1", data=data), Reply(text="secret"))
 
 
-# ------------------------------------------------------------------ what a reply holds
+# ------------------------------------------------------------------ parts of a reply
 
 
-async def test_sources_are_citations_and_the_text_has_their_marks(rig: Rig) -> None:
+async def test_sources_are_citations_with_marks(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     sources = (
         Source(title="T" * 200, url="https://example.com/a", excerpt="E" * 300),
@@ -421,7 +438,7 @@ async def test_sources_are_citations_and_the_text_has_their_marks(rig: Rig) -> N
     assert "url" not in second["appearance"]
 
 
-async def test_pictures_are_attached_within_teams_limits(rig: Rig) -> None:
+async def test_images_are_attached_within_teams_limits(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     images = (
         Image(mime="image/png", data=noise(1536), alt="a red bicycle"),
@@ -442,7 +459,8 @@ async def test_pictures_are_attached_within_teams_limits(rig: Rig) -> None:
     assert messages[0].activity["attachments"][0]["name"] == "a red bicycle"
 
 
-async def test_field_note_23_a_picture_that_is_too_large_is_made_smaller(rig: Rig) -> None:
+async def test_an_image_that_is_too_large_is_shrunk(rig: Rig) -> None:
+    """Field note 23."""
     rig.teams.faults = [Fault(status=413, times=2, on="message")]
     received = await rig.asked(GROUP, mention=True)
     await rig.answer(received, Reply(text="Here.", images=(Image(mime="image/png", data=noise(1024)),)))
@@ -451,14 +469,14 @@ async def test_field_note_23_a_picture_that_is_too_large_is_made_smaller(rig: Ri
     assert len(base64.b64decode(url.partition(",")[2])) <= 62_500
 
 
-async def test_what_is_no_picture_is_left_out_and_the_words_come(rig: Rig) -> None:
+async def test_an_invalid_image_is_left_out(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     await rig.answer(received, Reply(text="Here.", images=(Image(mime="image/png", data=b"no picture"),)))
     (message,) = rig.teams.answers(GROUP)
     assert (message.text, message.activity.get("attachments")) == ("Here.", None)
 
 
-async def test_a_picture_without_words_is_still_a_message(rig: Rig) -> None:
+async def test_an_image_without_text_is_still_a_message(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     await rig.answer(received, Reply(text="", images=(Image(mime="image/png", data=noise(64)),)))
     (message,) = rig.teams.answers(GROUP)
@@ -471,7 +489,7 @@ async def test_an_empty_reply_is_still_a_message(rig: Rig) -> None:
     assert [m.text for m in rig.teams.answers("a:alice")] == ["…"]
 
 
-async def test_the_bot_is_the_sender_of_what_it_says(rig: Rig) -> None:
+async def test_the_bot_is_the_sender_of_its_messages(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     await rig.answer(received, Reply(text="Hello"))
     activity = rig.teams.answers(GROUP)[0].activity
@@ -480,7 +498,7 @@ async def test_the_bot_is_the_sender_of_what_it_says(rig: Rig) -> None:
     assert activity["textFormat"] == "markdown"
 
 
-async def test_an_unsigned_connector_refuses_a_bot_without_a_token() -> None:
+async def test_an_authenticating_connector_needs_a_token() -> None:
     async with rigged(authenticate=False) as rig:
         received = await rig.asked("a:alice")
         rig.teams.authenticate = True
@@ -488,7 +506,7 @@ async def test_an_unsigned_connector_refuses_a_bot_without_a_token() -> None:
             await rig.adapter.open(received.address, None, retry=False)
 
 
-# ------------------------------------------------------------------ beside the words
+# ------------------------------------------------------------------ status, buttons, labels
 
 
 @pytest.mark.parametrize(
@@ -496,7 +514,7 @@ async def test_an_unsigned_connector_refuses_a_bot_without_a_token() -> None:
     [
         (
             {"contentType": "image/*", "contentUrl": "https://smba.trafficmanager.net/1"},
-            "Looking at your picture…",
+            "Looking at your image…",
         ),
         (
             {"contentType": FILE, "name": "a.pdf", "content": {"downloadUrl": "https://a"}},
@@ -505,15 +523,13 @@ async def test_an_unsigned_connector_refuses_a_bot_without_a_token() -> None:
         ({"contentType": "text/html", "content": "<p>hello</p>"}, "Thinking…"),
     ],
 )
-async def test_the_line_before_the_first_words_says_what_is_looked_at(
-    rig: Rig, attachment: dict[str, Any], words: str
-) -> None:
+async def test_the_status_line_names_the_attachment(rig: Rig, attachment: dict[str, Any], words: str) -> None:
     await rig.teams.say("a:alice", "alice", "what is this?", attachments=[attachment])
     await rig.adapter.open(rig.events[-1].address, None, retry=False)
     assert rig.teams.answers("a:alice")[0].frames == [words]
 
 
-async def test_an_answer_to_one_person_has_buttons_and_they_are_words(rig: Rig) -> None:
+async def test_an_answer_to_one_person_has_buttons(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     await rig.answer(received, Reply(text="Yes.", rate=True))
     (message,) = rig.teams.answers("a:alice")
@@ -527,15 +543,13 @@ async def test_an_answer_to_one_person_has_buttons_and_they_are_words(rig: Rig) 
     "reply",
     [Reply(text="help"), Reply(text="x", rate=True, images=(Image(mime="image/png", data=noise(8)),))],
 )
-async def test_buttons_stand_neither_below_what_is_no_answer_nor_beside_attachments(
-    rig: Rig, reply: Reply
-) -> None:
+async def test_buttons_need_an_answer_without_attachments(rig: Rig, reply: Reply) -> None:
     await rig.answer(await rig.asked("a:alice"), reply)
     (message,) = rig.teams.answers("a:alice")
     assert "suggestedActions" not in message.activity
 
 
-async def test_the_playground_gets_buttons_only_where_they_spoil_no_markdown() -> None:
+async def test_the_playground_gets_buttons_without_markdown_only() -> None:
     async with rigged(authenticate=False) as rig:
         for text in ("Yes.", "**Yes.**"):
             await rig.answer(await rig.asked("a:alice"), Reply(text=text, rate=True))
@@ -544,7 +558,7 @@ async def test_the_playground_gets_buttons_only_where_they_spoil_no_markdown() -
         assert "suggestedActions" not in marked.activity
 
 
-async def test_in_a_group_an_answer_has_no_buttons_for_one(rig: Rig) -> None:
+async def test_in_a_group_an_answer_has_no_buttons(rig: Rig) -> None:
     await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="Yes.", rate=True))
     (message,) = rig.teams.answers(GROUP)
     assert "suggestedActions" not in message.activity
@@ -567,25 +581,25 @@ async def test_without_a_label_nothing_is_said_of_sensitivity(rig: Rig) -> None:
     assert [entity["type"] for entity in message.activity["entities"]] == ["streaminfo"]
 
 
-async def test_only_what_a_model_wrote_is_labelled_so() -> None:
+async def test_only_model_output_is_labelled_as_generated() -> None:
     async with rigged(sensitivity="Confidential") as rig:
         await rig.answer(await rig.asked("a:alice"), Reply(text="I can do this.", private=True))
         assert "additionalType" not in label(rig.teams.answers("a:alice")[0])
         await rig.answer(await rig.asked(GROUP, mention=True), Reply(text="x " * 20_000, generated=True))
         assert len(rig.teams.answers(GROUP)) == 2
-        assert all(label(one)["additionalType"] for one in rig.teams.answers(GROUP))
+        assert all(label(message)["additionalType"] for message in rig.teams.answers(GROUP))
 
 
-async def test_each_part_of_a_long_answer_has_the_sources_that_it_names(rig: Rig) -> None:
+async def test_each_part_cites_the_sources_it_names(rig: Rig) -> None:
     sources = tuple(Source(title=f"Source {number}") for number in (1, 2, 3))
     text = "So [1]. " + "word " * 5_000 + "And so [2]."
     await rig.answer(await rig.asked("a:alice"), Reply(text=text, sources=sources))
-    first, second = (label(one)["citation"] for one in rig.teams.answers("a:alice"))
-    assert [one["position"] for one in first] == [1]
-    assert [one["position"] for one in second] == [2, 3]
+    first, second = (label(message)["citation"] for message in rig.teams.answers("a:alice"))
+    assert [item["position"] for item in first] == [1]
+    assert [item["position"] for item in second] == [2, 3]
 
 
-async def test_an_answer_that_somebody_deleted_comes_anew_when_its_question_is_edited(rig: Rig) -> None:
+async def test_a_deleted_answer_is_posted_again_when_edited(rig: Rig) -> None:
     received = await rig.asked(GROUP, mention=True)
     post = await rig.answer(received, Reply(text="First"))
     rig.teams.messages[GROUP].remove(rig.teams.answers(GROUP)[0])
@@ -596,7 +610,7 @@ async def test_an_answer_that_somebody_deleted_comes_anew_when_its_question_is_e
 
 
 @pytest.mark.parametrize("code", ["MessageWritesBlocked", "BotNotInConversationRoster"])
-async def test_where_nobody_listens_any_more_no_further_answer_is_paid_for(rig: Rig, code: str) -> None:
+async def test_a_blocked_bot_pays_for_no_further_answer(rig: Rig, code: str) -> None:
     received = await rig.asked(GROUP, mention=True)
     post = await rig.adapter.open(received.address, None, retry=False)
     rig.teams.faults = [Fault(on="message", status=403, code=code, times=9)]
@@ -611,9 +625,7 @@ async def test_where_nobody_listens_any_more_no_further_answer_is_paid_for(rig: 
 
 
 @pytest.mark.parametrize("place", ["a:alice", GROUP])
-async def test_a_picture_has_its_buttons_on_a_card_and_they_are_about_that_answer(
-    rig: Rig, place: str
-) -> None:
+async def test_an_image_has_its_buttons_on_a_card(rig: Rig, place: str) -> None:
     received = await rig.asked(place, mention=place == GROUP)
     picture = Image(mime="image/png", data=noise(8), alt="noise")
     post = await rig.answer(received, Reply(text="noise", rate=True, images=(picture,)))

@@ -1,4 +1,4 @@
-"""The bot's own token: fetched ahead, shared, and explained when it can't be had."""
+"""The bot's token: renewed ahead of expiry, shared, and explained if it can't be fetched."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import SecretStr
 
 from adapters.shared.entra import AHEAD_S, Token
-from adapters.teams import Cloud, TeamsAdapter
+from adapters.teams import Cloud, Credentials, TeamsAdapter
 from bot.domain.errors import ConfigError, PlatformUnavailable
 from tests.adapters.teams.conftest import Rig, served
 from tests.simulators import teams_tokens
@@ -21,7 +21,7 @@ from tests.simulators.teams import APP_ID, PASSWORD, TeamsSimulator
 
 
 class Source:
-    """Gives numbered tokens, each for `lives_s` seconds, when `open` allows it."""
+    """Issues numbered tokens, valid for `lives_s` seconds, while `open` is set."""
 
     def __init__(self, *lives_s: float) -> None:
         self.lives_s = list(lives_s)
@@ -35,14 +35,14 @@ class Source:
         return f"token-{self.fetched}", self.lives_s.pop(0)
 
 
-async def test_many_who_ask_at_once_share_one_fetch() -> None:
+async def test_concurrent_requests_share_one_fetch() -> None:
     source = Source(3600)
     token = Token(source)
     assert set(await asyncio.gather(*(token.bearer() for _ in range(20)))) == {"token-1"}
     assert source.fetched == 1
 
 
-async def test_a_token_is_fetched_ahead_of_its_end_and_nobody_waits_for_it() -> None:
+async def test_a_token_is_renewed_ahead_of_expiry() -> None:
     source = Source(AHEAD_S - 1, 3600)
     token = Token(source)
     assert await token.bearer() == "token-1"
@@ -54,7 +54,7 @@ async def test_a_token_is_fetched_ahead_of_its_end_and_nobody_waits_for_it() -> 
     assert await token.bearer() == "token-2"
 
 
-async def test_a_spoilt_token_is_not_given_again() -> None:
+async def test_an_invalidated_token_is_not_returned_again() -> None:
     source = Source(3600, 3600)
     token = Token(source)
     await token.bearer()
@@ -62,7 +62,7 @@ async def test_a_spoilt_token_is_not_given_again() -> None:
     assert await token.bearer() == "token-2"
 
 
-async def test_a_failed_fetch_is_told_to_who_waits_and_tried_again_by_the_next() -> None:
+async def test_a_failed_fetch_is_raised_and_retried_later() -> None:
     answers = [PlatformUnavailable("away"), None]
 
     async def fetch() -> tuple[str, float]:
@@ -98,7 +98,9 @@ async def test_a_good_secret_is_ok(rig: Rig) -> None:
 
 async def test_a_single_tenant_asks_its_own_tenant() -> None:
     async with TeamsSimulator() as teams:
-        adapter = TeamsAdapter(APP_ID, SecretStr(PASSWORD), "SingleTenant", "contoso", cloud=teams.cloud)
+        adapter = TeamsAdapter(
+            Credentials.checked(APP_ID, SecretStr(PASSWORD), "SingleTenant", "contoso"), cloud=teams.cloud
+        )
         async with adapter:
             (finding,) = await adapter.check()
         assert finding.level == "ok"
@@ -108,7 +110,7 @@ async def test_a_single_tenant_asks_its_own_tenant() -> None:
 async def test_a_wrong_secret_is_explained_without_showing_it() -> None:
     async with TeamsSimulator() as teams:
         wrong = SecretStr("wrong-secret")
-        async with TeamsAdapter(APP_ID, wrong, cloud=teams.cloud) as adapter:
+        async with TeamsAdapter(Credentials.checked(APP_ID, wrong), cloud=teams.cloud) as adapter:
             (finding,) = await adapter.check()
     assert finding.level == "error"
     assert "AADSTS7000215" in finding.words
@@ -116,17 +118,19 @@ async def test_a_wrong_secret_is_explained_without_showing_it() -> None:
     assert "wrong-secret" not in finding.words
 
 
-async def test_entra_being_away_is_an_error_with_its_address() -> None:
+async def test_an_outage_of_entra_names_its_url() -> None:
     async with TeamsSimulator() as teams:
         cloud = teams.cloud
-    async with TeamsAdapter(APP_ID, SecretStr(PASSWORD), cloud=cloud) as adapter:
+    async with TeamsAdapter(Credentials.checked(APP_ID, SecretStr(PASSWORD)), cloud=cloud) as adapter:
         (finding,) = await adapter.check()
     assert finding.level == "error"
     assert cloud.login_url in finding.words
 
 
 async def test_a_bot_without_a_token_waits(rig: Rig) -> None:
-    async with TeamsAdapter(APP_ID, SecretStr("wrong"), cloud=rig.teams.cloud, backoff_s=0) as adapter:
+    async with TeamsAdapter(
+        Credentials.checked(APP_ID, SecretStr("wrong")), cloud=rig.teams.cloud, backoff_s=0
+    ) as adapter:
         received = await rig.asked("a:alice")
         with pytest.raises(PlatformUnavailable, match="refuses"):
             await adapter.open(received.address, None, retry=False)
@@ -137,64 +141,63 @@ def registered() -> x509.Certificate:
     return teams_tokens.certificate("registered")
 
 
-async def test_a_certificate_stands_in_for_a_secret(tmp_path: Path, registered: x509.Certificate) -> None:
+async def test_a_certificate_replaces_a_secret(tmp_path: Path, registered: x509.Certificate) -> None:
     key, certificate = teams_tokens.pem("registered", registered).split(b"-----BEGIN CERTIFICATE")
     (tmp_path / "bot.pem").write_bytes(b"-----BEGIN CERTIFICATE" + certificate + key)
     async with TeamsSimulator() as teams:
         teams.certificate = registered
         async with TeamsAdapter(
-            APP_ID, None, "SingleTenant", "contoso", certificate_path=tmp_path / "bot.pem", cloud=teams.cloud
+            Credentials.checked(APP_ID, None, "SingleTenant", "contoso", tmp_path / "bot.pem"),
+            cloud=teams.cloud,
         ) as adapter:
             good, ends = await adapter.check()
     assert good.level == "ok", good
     assert ends.level == "warning", ends
-    assert "ends on" in ends.words
+    assert "expires on" in ends.words
     assert teams.token_requests[0]["tenant"] == "contoso"
     assert "client_secret" not in teams.token_requests[0]
 
 
-async def test_a_certificate_that_entra_does_not_know_is_explained(
-    tmp_path: Path, registered: x509.Certificate
-) -> None:
+async def test_an_unknown_certificate_is_explained(tmp_path: Path, registered: x509.Certificate) -> None:
     other = teams_tokens.certificate("registered")
     (tmp_path / "bot.pem").write_bytes(teams_tokens.pem("registered", other))
     async with TeamsSimulator() as teams:
         teams.certificate = registered
         path = tmp_path / "bot.pem"
-        async with TeamsAdapter(APP_ID, None, certificate_path=path, cloud=teams.cloud) as adapter:
+        async with TeamsAdapter(
+            Credentials.checked(APP_ID, certificate_path=path), cloud=teams.cloud
+        ) as adapter:
             (finding,) = await adapter.check()
     assert finding.level == "error"
     assert "AADSTS700027" in finding.words
 
 
-def test_a_certificate_that_cant_be_used_is_the_operators(
-    tmp_path: Path, registered: x509.Certificate
-) -> None:
+def test_an_unusable_certificate_is_a_config_error(tmp_path: Path, registered: x509.Certificate) -> None:
     path = tmp_path / "bot.pem"
     with pytest.raises(ConfigError, match="can't be read"):
-        TeamsAdapter(APP_ID, None, certificate_path=path)
+        Credentials.checked(APP_ID, certificate_path=path)
     path.write_text("nothing")
     with pytest.raises(ConfigError, match="no PEM file"):
-        TeamsAdapter(APP_ID, None, certificate_path=path)
+        Credentials.checked(APP_ID, certificate_path=path)
     path.write_bytes(registered.public_bytes(Encoding.PEM))
     with pytest.raises(ConfigError, match="no PEM file"):
-        TeamsAdapter(APP_ID, None, certificate_path=path)
+        Credentials.checked(APP_ID, certificate_path=path)
     key = ec.generate_private_key(ec.SECP256R1())
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.write_bytes(secret + registered.public_bytes(Encoding.PEM))
     with pytest.raises(ConfigError, match="not RSA"):
-        TeamsAdapter(APP_ID, None, certificate_path=path)
+        Credentials.checked(APP_ID, certificate_path=path)
 
 
-def test_one_proof_is_enough(tmp_path: Path) -> None:
+def test_one_secret_is_enough(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Keep one"):
-        TeamsAdapter(APP_ID, SecretStr("x"), certificate_path=tmp_path / "bot.pem")
+        Credentials.checked(APP_ID, SecretStr("x"), certificate_path=tmp_path / "bot.pem")
     with pytest.raises(ConfigError, match="UserAssignedMSI"):
-        TeamsAdapter(APP_ID, None, "UserAssignedMSI", "contoso", certificate_path=tmp_path / "bot.pem")
+        Credentials.checked(APP_ID, None, "UserAssignedMSI", "contoso", tmp_path / "bot.pem")
 
 
 class Identity:
-    """The endpoint that Azure App Service gives a process for its managed identity."""
+    """The managed identity endpoint of Azure App Service."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, str]] = []
@@ -211,32 +214,32 @@ class Identity:
 
 @pytest.fixture
 async def identity(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Identity]:
-    one = Identity()
+    identity = Identity()
     app = web.Application()
-    app.router.add_get("/token", one.answer)
+    app.router.add_get("/token", identity.answer)
     async with served(app) as url:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"{url}/token")
         monkeypatch.setenv("IDENTITY_HEADER", "secret-header")
-        yield one
+        yield identity
 
 
 async def test_a_managed_identity_needs_no_password(identity: Identity) -> None:
-    async with TeamsAdapter(APP_ID, None, "UserAssignedMSI", "contoso") as adapter:
+    async with TeamsAdapter(Credentials.checked(APP_ID, None, "UserAssignedMSI", "contoso")) as adapter:
         (finding,) = await adapter.check()
     assert finding.level == "ok", finding
     assert identity.asked[0]["client_id"] == APP_ID
     assert identity.asked[0]["resource"] == "https://api.botframework.com"
 
 
-async def test_a_managed_identity_that_is_not_there_is_explained(identity: Identity) -> None:
+async def test_a_missing_managed_identity_is_explained(identity: Identity) -> None:
     identity.status = 400
-    async with TeamsAdapter(APP_ID, None, "UserAssignedMSI", "contoso") as adapter:
+    async with TeamsAdapter(Credentials.checked(APP_ID, None, "UserAssignedMSI", "contoso")) as adapter:
         (finding,) = await adapter.check()
     assert finding.level == "error"
     assert APP_ID in finding.words
 
 
-async def test_a_strange_answer_of_entra_is_waited_out() -> None:
+async def test_an_invalid_answer_of_entra_is_temporary() -> None:
     async def strange(request: web.Request) -> web.Response:
         return web.json_response({"no": "token"})
 
@@ -244,7 +247,7 @@ async def test_a_strange_answer_of_entra_is_waited_out() -> None:
     app.router.add_post("/{tail:.*}", strange)
     async with (
         served(app) as url,
-        TeamsAdapter(APP_ID, SecretStr("x"), cloud=Cloud(login_url=url)) as adapter,
+        TeamsAdapter(Credentials.checked(APP_ID, SecretStr("x")), cloud=Cloud(login_url=url)) as adapter,
     ):
         (finding,) = await adapter.check()
     assert finding.level == "error"

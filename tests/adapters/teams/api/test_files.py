@@ -1,4 +1,4 @@
-"""The bytes of what a person attached."""
+"""Downloads of people's attachments."""
 
 import msgspec
 import pytest
@@ -17,14 +17,14 @@ def attached(rig: Rig, name: str, data: bytes, mime: str, kind: str) -> Attachme
     return Attachment(id="1", name=name, mime=mime, data={"kind": kind, "url": url})
 
 
-async def test_a_pasted_picture_is_fetched_with_the_bots_token(rig: Rig) -> None:
+async def test_a_pasted_image_is_fetched_with_the_token(rig: Rig) -> None:
     picture = attached(rig, "inline.png", PNG, "image/png", "inline")
     assert await rig.adapter.fetch(picture) == PNG
 
 
 async def test_a_file_is_fetched_without_the_bots_token(rig: Rig) -> None:
     assert await rig.adapter.fetch(attached(rig, "plan.pdf", b"%PDF", "application/pdf", "file")) == b"%PDF"
-    # The simulator wants a token for whatever is inline: this one does not get any.
+    # The simulator requires a token for inline images; this request has none.
     with pytest.raises(NotAllowed):
         await rig.adapter.fetch(attached(rig, "inline.pdf", b"%PDF", "application/pdf", "file"))
 
@@ -47,7 +47,7 @@ async def test_no_other_host_is_asked(rig: Rig, url: str, kind: str) -> None:
     attachment = Attachment(id="1", name="x", mime="text/plain", data={"kind": kind, "url": url})
     assert not Cloud().serves(url)
     assert not Cloud().holds_files(url)
-    with pytest.raises(NotAllowed, match="fetch"):
+    with pytest.raises(NotAllowed, match="outside Microsoft 365"):
         await rig.adapter.fetch(attachment)
 
 
@@ -55,7 +55,8 @@ def test_sharepoint_holds_files() -> None:
     assert Cloud().holds_files("https://contoso-my.sharepoint.com/personal/x/download.aspx?tempauth=1")
 
 
-async def test_field_note_18_a_sign_in_page_is_not_the_file(rig: Rig) -> None:
+async def test_a_sign_in_page_is_not_the_file(rig: Rig) -> None:
+    """Field note 18."""
     page = b"\n<!DOCTYPE html><html>Sign in</html>"
     with pytest.raises(NotAllowed, match="sign-in"):
         await rig.adapter.fetch(attached(rig, "plan.pdf", page, "application/pdf", "file"))
@@ -63,7 +64,7 @@ async def test_field_note_18_a_sign_in_page_is_not_the_file(rig: Rig) -> None:
     assert await rig.adapter.fetch(html) == page
 
 
-async def test_what_is_too_large_is_refused_in_words(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_oversized_file_is_refused(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.teams.api.files.FILE_LIMIT_BYTES", 1 << 20)
     whole = attached(rig, "a.bin", b"x" * (1 << 20), "application/octet-stream", "file")
     assert len(await rig.adapter.fetch(whole)) == 1 << 20
@@ -71,14 +72,14 @@ async def test_what_is_too_large_is_refused_in_words(rig: Rig, monkeypatch: pyte
         await rig.adapter.fetch(attached(rig, "b.bin", b"x" * ((1 << 20) + 1), "text/x", "file"))
 
 
-async def test_a_link_that_ended_is_told_to_the_person(rig: Rig) -> None:
+async def test_an_expired_link_is_explained(rig: Rig) -> None:
     gone = attached(rig, "a.bin", b"x", "text/plain", "file")
     missing = msgspec.structs.replace(gone, data={**gone.data, "url": f"{rig.teams.url}/nowhere"})
     with pytest.raises(NotAllowed, match="attach it again"):
         await rig.adapter.fetch(missing)
 
 
-async def test_a_server_that_is_away_is_waited_for(rig: Rig) -> None:
+async def test_a_server_outage_is_temporary(rig: Rig) -> None:
     away = Attachment(
         id="1", name="x", mime="text/plain", data={"kind": "file", "url": "http://127.0.0.1:9/x"}
     )

@@ -1,8 +1,8 @@
-"""What was said before the bot was called: read where it may, and said in words where it may not."""
+"""Earlier messages of a conversation: read with permission, explained without."""
 
 import pytest
 
-from adapters.teams.activities.html_text import words
+from adapters.teams.activities.html_text import html_to_text
 from adapters.teams.api.graph_history import UNREADABLE
 from bot.domain.errors import NotAllowed, PlatformUnavailable
 from tests.adapters.teams.conftest import Rig, rigged
@@ -12,7 +12,7 @@ CHANNEL, GROUP = "19:news@thread.tacv2", "19:group@thread.v2"
 
 
 async def thread(rig: Rig, count: int = 2) -> str:
-    """A thread of people; its name."""
+    """A thread between people; returns its name."""
     root = await rig.teams.say(CHANNEL, "bob", "The printer is on fire.")
     for number in range(1, count):
         await rig.teams.say(root.conversation, "carol", f"Again, no. {number}?")
@@ -25,23 +25,24 @@ def allowed(rig: Rig) -> Rig:
     return rig
 
 
-async def test_field_note_17_a_thread_of_a_channel_is_read_with_its_authors(allowed: Rig) -> None:
+async def test_a_channel_thread_is_read_with_its_authors(allowed: Rig) -> None:
+    """Field note 17."""
     received = await allowed.asked(await thread(allowed), "what now?", mention=True)
     quotes = await allowed.adapter.context(received.address)
-    assert [(one.author, one.text) for one in quotes] == [
+    assert [(quote.author, quote.text) for quote in quotes] == [
         ("Bob", "The printer is on fire."),
         ("Carol", "Again, no. 1?"),
     ]
 
 
-async def test_a_group_chat_is_read_without_what_the_bot_said(allowed: Rig) -> None:
+async def test_a_group_chat_is_read_without_bot_messages(allowed: Rig) -> None:
     await allowed.teams.say(GROUP, "bob", "Lunch?")
     post = await allowed.adapter.open((await allowed.asked(GROUP, mention=True)).address, None, retry=False)
     assert post.data["kind"] == "groupChat"
     await allowed.teams.say(GROUP, "carol", "At noon.")
     received = await allowed.asked(GROUP, "when?", mention=True)
     quotes = await allowed.adapter.context(received.address)
-    assert [(one.author, one.text) for one in quotes] == [
+    assert [(quote.author, quote.text) for quote in quotes] == [
         ("Bob", "Lunch?"),
         ("Alice", "hello"),
         ("Carol", "At noon."),
@@ -49,14 +50,14 @@ async def test_a_group_chat_is_read_without_what_the_bot_said(allowed: Rig) -> N
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-async def test_of_a_long_thread_the_newest_messages_are_told(allowed: Rig, newest_first: bool) -> None:
+async def test_a_long_thread_returns_its_newest_messages(allowed: Rig, newest_first: bool) -> None:
     allowed.teams.graph.newest_first = newest_first
     received = await allowed.asked(await thread(allowed, 120), "what now?", mention=True)
     quotes = await allowed.adapter.context(received.address)
     assert [quotes[0].text, quotes[-1].text, len(quotes)] == ["Again, no. 70?", "Again, no. 119?", 50]
 
 
-async def test_what_is_deleted_said_later_or_told_by_teams_is_left_out(allowed: Rig) -> None:
+async def test_deleted_later_and_system_messages_are_left_out(allowed: Rig) -> None:
     await allowed.teams.say(GROUP, "bob", "Deleted.")
     await allowed.teams.say(GROUP, "bob", "Somebody joined.")
     first, second = (message.id for message in allowed.teams.messages[GROUP])
@@ -77,13 +78,14 @@ async def test_a_message_with_a_file_names_it(allowed: Rig) -> None:
     assert quote.text == "Look.\n[with plan.pdf]"
 
 
-async def test_a_new_thread_has_nothing_before_it_and_nobody_is_asked(rig: Rig) -> None:
+async def test_a_new_thread_has_no_history(rig: Rig) -> None:
+    """No request is made."""
     received = await rig.asked(CHANNEL, mention=True)
     assert await rig.adapter.context(received.address) == ()
     assert rig.teams.graph.calls == []
 
 
-async def test_without_consent_it_is_said_in_words_and_learnt(rig: Rig) -> None:
+async def test_a_missing_consent_is_explained_and_cached(rig: Rig) -> None:
     received = await rig.asked(await thread(rig), "what now?", mention=True)
     for _ in range(2):
         with pytest.raises(NotAllowed, match="paste the text"):
@@ -91,7 +93,7 @@ async def test_without_consent_it_is_said_in_words_and_learnt(rig: Rig) -> None:
     assert len(rig.teams.graph.calls) == 1
 
 
-async def test_a_thread_that_is_not_there_says_nothing_about_others(allowed: Rig) -> None:
+async def test_a_missing_thread_says_nothing_about_others(allowed: Rig) -> None:
     received = await allowed.asked(await thread(allowed), "what now?", mention=True)
     allowed.teams.graph.status = 404
     with pytest.raises(NotAllowed):
@@ -108,7 +110,7 @@ async def test_an_app_without_authentication_reads_nothing() -> None:
         assert str(refused.value) == UNREADABLE
 
 
-async def test_an_outage_of_graph_is_not_taken_for_a_refusal(allowed: Rig) -> None:
+async def test_an_outage_of_graph_is_no_refusal(allowed: Rig) -> None:
     await allowed.teams.say(GROUP, "bob", "Lunch?")
     received = await allowed.asked(GROUP, mention=True)
     allowed.teams.graph.status = 503
@@ -118,10 +120,12 @@ async def test_an_outage_of_graph_is_not_taken_for_a_refusal(allowed: Rig) -> No
     assert len(await allowed.adapter.context(received.address)) == 1
 
 
-async def test_the_token_is_that_of_the_organisation_whose_conversation_it_is(allowed: Rig) -> None:
+async def test_the_token_is_for_the_conversations_organisation(allowed: Rig) -> None:
     await allowed.adapter.context((await allowed.asked(GROUP, mention=True)).address)
-    asked = [one for one in allowed.teams.token_requests if one["scope"].endswith("/graph/.default")]
-    assert [one["tenant"] for one in asked] == [TENANT]
+    asked = [
+        request for request in allowed.teams.token_requests if request["scope"].endswith("/graph/.default")
+    ]
+    assert [request["tenant"] for request in asked] == [TENANT]
 
 
 @pytest.mark.parametrize(
@@ -135,5 +139,5 @@ async def test_the_token_is_that_of_the_organisation_whose_conversation_it_is(al
         ("<p>half <b>open", "half open"),
     ],
 )
-def test_the_words_of_html(html: str, text: str) -> None:
-    assert words(html) == text
+def test_html_becomes_text(html: str, text: str) -> None:
+    assert html_to_text(html) == text

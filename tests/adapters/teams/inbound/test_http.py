@@ -1,4 +1,4 @@
-"""The way in: who is let in, what is refused how, and when Teams is thanked."""
+"""Incoming requests: authentication, rejections, and when they are acknowledged."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from adapters.teams import TeamsAdapter
+from adapters.teams import Credentials
 from adapters.teams.cloud import Cloud
 from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import FeedbackGiven, MessageReceived
@@ -20,7 +20,7 @@ from tests.support.patience import PATIENCE_S
 
 
 async def tried(rig: Rig, token: str | None, **changed: Any) -> int:
-    """The status for a message with this token."""
+    """Send a message with this token; returns the status."""
     activity = {**rig.teams.activity("message", "a:alice", "alice", id="1", text="hi"), **changed}
     headers = {} if token is None else {"Authorization": token}
     status, _ = await rig.teams.post(json.dumps(activity), headers)
@@ -31,7 +31,7 @@ def claims(rig: Rig, **changed: Any) -> dict[str, Any]:
     return teams_tokens.inbound_claims(APP_ID, rig.teams.service_url, **changed)
 
 
-async def test_a_signed_message_is_written_down_and_then_thanked_for(rig: Rig) -> None:
+async def test_a_signed_message_is_stored_then_acknowledged(rig: Rig) -> None:
     delivery = await rig.teams.say("a:alice", "alice", "hello")
     assert delivery.status == 200
     (received,) = rig.events
@@ -39,14 +39,16 @@ async def test_a_signed_message_is_written_down_and_then_thanked_for(rig: Rig) -
     assert received.address.conversation == f"teams:{TENANT}:a:alice"
 
 
-async def test_field_note_06_a_redelivery_has_the_same_id_and_is_accepted_again(rig: Rig) -> None:
+async def test_a_redelivery_has_the_same_id(rig: Rig) -> None:
+    """Field note 06."""
     delivery = await rig.teams.say("a:alice", "alice", "hello")
     assert (await rig.teams.deliver(delivery.activity, times=2)).status == 200
     assert len(rig.events) == 3
     assert len({event.id for event in rig.events}) == 1
 
 
-async def test_field_note_01_a_message_is_known_by_its_conversation_and_its_id(rig: Rig) -> None:
+async def test_a_message_is_identified_by_conversation_and_id(rig: Rig) -> None:
+    """Field note 01."""
     first = await rig.teams.say("a:alice", "alice", "hello")
     await rig.teams.deliver({**first.activity, "timestamp": "2026-11-22T10:00:15Z"})
     await rig.teams.deliver(
@@ -58,7 +60,8 @@ async def test_field_note_01_a_message_is_known_by_its_conversation_and_its_id(r
     assert len(set(ids)) == 3
 
 
-async def test_field_note_02_nobody_is_thanked_for_what_could_not_be_written_down(rig: Rig) -> None:
+async def test_an_unstored_message_is_not_acknowledged(rig: Rig) -> None:
+    """Field note 02."""
     rig.error = StateUnavailable("Redis is away")
     delivery = await rig.teams.say("a:alice", "alice", "hello")
     assert delivery.status == 503
@@ -66,7 +69,8 @@ async def test_field_note_02_nobody_is_thanked_for_what_could_not_be_written_dow
     assert (await rig.teams.deliver(delivery.activity)).status == 200
 
 
-async def test_field_note_27_what_microsoft_did_not_sign_is_401(rig: Rig) -> None:
+async def test_a_request_not_signed_by_microsoft_is_401(rig: Rig) -> None:
+    """Field note 27."""
     now = int(time.time())
     tokens = {
         "none": None,
@@ -99,11 +103,11 @@ async def test_an_unsigned_token_is_401(rig: Rig) -> None:
     assert await tried(rig, f"Bearer {none}.{header}.") == 401
 
 
-async def test_a_key_that_is_not_endorsed_for_the_channel_is_401(rig: Rig) -> None:
+async def test_a_key_not_endorsed_for_teams_is_401(rig: Rig) -> None:
     assert await tried(rig, f"Bearer {teams_tokens.sign(claims(rig))}", channelId="webchat") == 401
 
 
-async def test_a_service_url_elsewhere_is_401_though_it_is_signed(rig: Rig) -> None:
+async def test_a_signed_foreign_service_url_is_401(rig: Rig) -> None:
     elsewhere = "https://connector.example.com/"
     token = teams_tokens.sign(claims(rig, serviceurl=elsewhere))
     assert await tried(rig, f"Bearer {token}", serviceUrl=elsewhere) == 401
@@ -120,23 +124,21 @@ async def test_new_signing_keys_are_found_without_a_restart(
     assert (await rig.teams.say("a:alice", "alice", "again")).status == 200
 
 
-async def test_the_old_signing_keys_serve_on_while_new_ones_cant_be_read(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_old_signing_keys_survive_an_outage(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     await rig.teams.say("a:alice", "alice", "hello")
     monkeypatch.setattr("adapters.shared.entra.KEYS_LIVE_S", 0.0)
     rig.teams.keys = False
     assert (await rig.teams.say("a:alice", "alice", "again")).status == 200
 
 
-async def test_without_signing_keys_teams_is_asked_to_come_again(rig: Rig) -> None:
+async def test_without_signing_keys_teams_delivers_again(rig: Rig) -> None:
     async with rigged(keys_url="http://127.0.0.1:9/nothing") as lost:
         assert (await lost.teams.say("a:alice", "alice", "hello")).status == 503
         assert lost.events == []
 
 
 async def test_reading_the_keys_does_not_block_the_loop(rig: Rig) -> None:
-    # The simulator serves the keys on this very loop: a blocking fetch could never end.
+    # The simulator serves the keys on the same loop, so a blocking fetch would never end.
     async with asyncio.timeout(PATIENCE_S):
         assert (await rig.teams.say("a:alice", "alice", "hello")).status == 200
 
@@ -144,13 +146,14 @@ async def test_reading_the_keys_does_not_block_the_loop(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "body", ["", "{", "[]", "null", '"text"', "7", "{}", '{"type": "message"}', "[" * 90_000]
 )
-async def test_field_note_27_malformed_json_is_400(rig: Rig, body: str) -> None:
+async def test_malformed_json_is_400(rig: Rig, body: str) -> None:
+    """Field note 27."""
     token = teams_tokens.sign(claims(rig))
     status, _ = await rig.teams.post(body, {"Authorization": f"Bearer {token}"})
     assert status == 400
 
 
-async def test_bytes_that_are_no_text_are_400(rig: Rig) -> None:
+async def test_invalid_utf8_is_400(rig: Rig) -> None:
     status, _ = await rig.teams.post(b"\xff\xfe{}", {"Authorization": "Bearer a.b.c"})
     assert status == 400
 
@@ -168,7 +171,7 @@ async def test_more_than_a_mebibyte_is_413(rig: Rig) -> None:
     assert status == 400
 
 
-async def test_more_than_a_mebibyte_without_a_length_is_413(rig: Rig) -> None:
+async def test_more_than_a_mebibyte_without_length_is_413(rig: Rig) -> None:
     host, port = rig.teams.bot.split("/")[2].split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     head = "POST /api/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a.b.c\r\n"
@@ -181,9 +184,7 @@ async def test_more_than_a_mebibyte_without_a_length_is_413(rig: Rig) -> None:
     writer.close()
 
 
-async def test_nothing_is_logged_of_a_body_that_failed_its_signature(
-    rig: Rig, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_unauthenticated_body_is_not_logged(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     assert await tried(rig, "Bearer a.b.c", text="a secret sentence") == 401
     assert await tried(rig, None, text="a secret sentence") == 401
@@ -199,20 +200,21 @@ async def test_a_rating_is_answered_with_an_empty_object(rig: Rig) -> None:
     assert (rated.post, rated.good, rated.comment) == ("a:alice|42", True, "nice")
 
 
-async def test_an_invoke_that_nobody_knows_is_501_and_a_strange_rating_is_no_error(rig: Rig) -> None:
+async def test_an_unknown_invoke_is_501(rig: Rig) -> None:
+    """An invalid rating is no error."""
     unknown = rig.teams.activity("invoke", "a:alice", "alice", id="1", name="task/fetch", value={})
     assert (await rig.teams.deliver(unknown)).status == 501
     strange = {**unknown, "name": "message/submitAction", "value": "?"}
     assert (await rig.teams.deliver(strange)).status == 200
 
 
-async def test_when_too_much_is_waiting_the_person_is_told(rig: Rig) -> None:
+async def test_a_full_inbox_is_explained(rig: Rig) -> None:
     rig.receipt = "busy"
     assert (await rig.teams.say("a:alice", "alice", "hello")).status == 200
-    assert "still busy" in (await rig.teams.answered("a:alice")).text
+    assert "still waiting" in (await rig.teams.answered("a:alice")).text
 
 
-async def test_a_new_conversation_is_welcomed_off_the_path(rig: Rig) -> None:
+async def test_a_new_conversation_is_welcomed_in_the_background(rig: Rig) -> None:
     rig.teams.latency_s = 0.05
     assert (await rig.teams.install("a:alice", "alice")).status == 200
     assert "Hello" in (await rig.teams.answered("a:alice")).text
@@ -241,14 +243,15 @@ async def test_without_authentication_only_this_machine_is_answered() -> None:
         ("id", SecretStr("x"), "Other", "tenant"),
     ],
 )
-def test_field_note_26_missing_credentials_never_switch_authentication_off(
+def test_missing_credentials_never_disable_authentication(
     app_id: str, password: SecretStr | None, app_type: str, tenant: str | None
 ) -> None:
+    """Field note 26."""
     with pytest.raises(ConfigError, match="MicrosoftApp"):
-        TeamsAdapter(app_id, password, app_type, tenant)
+        Credentials.checked(app_id, password, app_type, tenant)
 
 
-def test_only_microsofts_hosts_are_spoken_to() -> None:
+def test_only_microsofts_hosts_are_called() -> None:
     cloud = Cloud()
     good = [
         "https://smba.trafficmanager.net/emea/",
@@ -269,7 +272,7 @@ def test_only_microsofts_hosts_are_spoken_to() -> None:
     assert not any(cloud.serves(url) for url in bad)
 
 
-def test_the_government_cloud_is_spoken_to_by_who_asked_for_it() -> None:
+def test_the_government_cloud_is_a_setting() -> None:
     cloud = Cloud.us_government()
     assert cloud.serves("https://smba.infra.gov.teams.microsoft.us/gcch/")
     assert not cloud.serves("https://smba.trafficmanager.net/emea/")
@@ -277,7 +280,7 @@ def test_the_government_cloud_is_spoken_to_by_who_asked_for_it() -> None:
     assert {cloud.login_url, cloud.scope} & {Cloud().login_url, Cloud().scope} == set()
 
 
-async def test_the_governments_tokens_are_good_in_its_cloud_only(rig: Rig) -> None:
+async def test_government_tokens_are_valid_in_that_cloud_only(rig: Rig) -> None:
     issuer = Cloud.us_government().issuer
     assert await tried(rig, f"Bearer {teams_tokens.sign(claims(rig, iss=issuer))}") == 401
     async with rigged(issuer=issuer) as government:
@@ -287,7 +290,7 @@ async def test_the_governments_tokens_are_good_in_its_cloud_only(rig: Rig) -> No
     assert [type(event) for event in government.events] == [MessageReceived]
 
 
-async def test_other_tenants_get_one_polite_word_and_nothing_else() -> None:
+async def test_other_tenants_are_declined_once() -> None:
     async with rigged(tenants=["another"]) as rig:
         for text in ("hello", "and again"):
             assert (await rig.teams.say("a:alice", "alice", text)).status == 200
@@ -300,7 +303,7 @@ async def test_other_tenants_get_one_polite_word_and_nothing_else() -> None:
         assert rig.events == []
 
 
-async def test_the_named_tenant_is_served_however_its_id_is_written() -> None:
+async def test_tenant_ids_are_compared_case_insensitively() -> None:
     async with rigged(tenants=["ABCDEF", TENANT.upper()]) as rig:
         await rig.asked("a:alice")
         assert len(rig.events) == 1

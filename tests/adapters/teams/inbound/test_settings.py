@@ -1,4 +1,4 @@
-"""Settings, usage and what was sent: by a word, a button, or the menu of a message."""
+"""Settings, usage and sent prompts: by command, button, or message menu."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ Fields = dict[str, Any]
 
 @dataclass
 class Counter:
-    """A desk that remembers what it was asked."""
+    """A self-service that records its calls."""
 
     about_it: UserProfile = field(
         default_factory=lambda: UserProfile(
@@ -66,8 +66,8 @@ def self_service() -> Counter:
 
 @pytest.fixture
 async def rig(self_service: Counter) -> AsyncIterator[Rig]:
-    async with rigged(self_service=self_service) as one:
-        yield one
+    async with rigged(self_service=self_service) as rig:
+        yield rig
 
 
 def card_of(delivery: Delivery) -> Fields:
@@ -88,15 +88,13 @@ def dialog_of(delivery: Delivery) -> Fields:
 
 
 @pytest.mark.parametrize("word", ["settings", "Settings", "/settings"])
-async def test_the_word_settings_brings_the_card_and_no_question(
-    rig: Rig, self_service: Counter, word: str
-) -> None:
+async def test_the_settings_command_shows_the_card(rig: Rig, self_service: Counter, word: str) -> None:
     await rig.teams.say("a:alice", "alice", word)
     message = await rig.teams.answered("a:alice")
     (attachment,) = message.activity["attachments"]
     assert attachment["contentType"] == cards.CARD
     assert not problems(attachment["content"])
-    assert "I keep 3 answers" in json.dumps(attachment)
+    assert "Stored: 3 answers" in json.dumps(attachment)
     assert (rig.events, self_service.asked) == ([], [("about", "29:alice", "")])
 
 
@@ -109,17 +107,17 @@ async def test_a_redelivery_of_the_word_brings_one_card(rig: Rig) -> None:
     assert len(rig.teams.answers("a:alice")) == 2
 
 
-async def test_a_group_sees_a_door_and_only_who_presses_sees_theirs(rig: Rig, self_service: Counter) -> None:
+async def test_a_group_sees_only_a_neutral_card(rig: Rig, self_service: Counter) -> None:
     await rig.teams.say(GROUP, "alice", "settings", mention=True)
     message = await rig.teams.answered(GROUP)
-    assert "I keep 3 answers" not in json.dumps(message.activity)
+    assert "Stored: 3 answers" not in json.dumps(message.activity)
     assert self_service.asked == []
     card = card_of(await rig.teams.press(GROUP, "bob", "settings", message.id))
-    assert "I keep 3 answers" in json.dumps(card)
+    assert "Stored: 3 answers" in json.dumps(card)
     assert self_service.asked == [("about", "29:bob", GROUP)]
 
 
-async def test_without_a_mention_the_word_is_only_a_word(rig: Rig) -> None:
+async def test_without_a_mention_settings_is_no_command(rig: Rig) -> None:
     await rig.teams.say(GROUP, "alice", "settings")
     assert isinstance(rig.events[-1], MessageReceived)
 
@@ -131,21 +129,17 @@ async def test_choosing_saves_and_refreshes_the_card_in_place(rig: Rig, self_ser
     assert "Saved." in json.dumps(card)
 
 
-async def test_a_choice_in_a_channel_is_the_channels_whatever_the_thread(
-    rig: Rig, self_service: Counter
-) -> None:
+async def test_a_choice_in_a_channel_covers_its_threads(rig: Rig, self_service: Counter) -> None:
     thread = f"{CHANNEL};messageid=1700000000001"
     card_of(await rig.teams.press(thread, "alice", "choose", "1", {"template": "translator"}))
     assert self_service.asked[0] == ("choose", "29:alice", CHANNEL, "translator", None)
 
 
-async def test_field_fault_81_forgetting_says_how_much_before_it_deletes(
-    rig: Rig, self_service: Counter
-) -> None:
-    """Field fault 81: a confirmation with the number of items."""
+async def test_deleting_shows_the_amount_first(rig: Rig, self_service: Counter) -> None:
+    """Field fault 81: the confirmation says how many items are deleted."""
     card = card_of(await rig.teams.press("a:alice", "alice", "forget", "1"))
     assert "This deletes 3 answers" in json.dumps(card)
-    assert [one["verb"] for one in card["actions"]] == ["forget_now", "settings"]
+    assert [action["verb"] for action in card["actions"]] == ["forget_now", "settings"]
     assert self_service.asked == [("ask_forget", "29:alice")]
     card = card_of(await rig.teams.press("a:alice", "alice", "forget_now", "1"))
     assert "I deleted 3 answers" in json.dumps(card)
@@ -153,7 +147,7 @@ async def test_field_fault_81_forgetting_says_how_much_before_it_deletes(
 
 
 @pytest.mark.parametrize("text", ["Settings!", "settings.", "settings?"])
-async def test_field_fault_81_settings_are_asked_for_exactly(rig: Rig, text: str) -> None:
+async def test_settings_must_match_exactly(rig: Rig, text: str) -> None:
     """Field fault 81: any punctuation passed for a command."""
     assert (await rig.asked("a:alice", text)).text == text
 
@@ -162,7 +156,7 @@ async def test_field_fault_81_settings_are_asked_for_exactly(rig: Rig, text: str
     ("error", "words"),
     [(NotAllowed("That model is not for you."), "not for you"), (StateUnavailable("x"), "again")],
 )
-async def test_what_cant_be_done_is_said_in_words(
+async def test_a_refused_choice_is_explained(
     rig: Rig, self_service: Counter, error: BotError, words: str
 ) -> None:
     self_service.error = error
@@ -173,9 +167,8 @@ async def test_what_cant_be_done_is_said_in_words(
         assert words in json.dumps(dialog_of(await rig.teams.extend("a:alice", "alice", command, "1")))
 
 
-async def test_field_note_32_the_word_is_delivered_again_when_memory_is_back(
-    rig: Rig, self_service: Counter
-) -> None:
+async def test_without_redis_the_command_is_delivered_again(rig: Rig, self_service: Counter) -> None:
+    """Field note 32."""
     self_service.error = StateUnavailable("away")
     received = await rig.teams.say("a:alice", "alice", "settings")
     assert received.status == 503
@@ -184,15 +177,15 @@ async def test_field_note_32_the_word_is_delivered_again_when_memory_is_back(
     await rig.teams.answered("a:alice")
 
 
-async def test_field_note_41_the_menu_of_an_answer_shows_what_was_sent(
-    rig: Rig, self_service: Counter
-) -> None:
+async def test_the_message_menu_shows_the_sent_prompt(rig: Rig, self_service: Counter) -> None:
+    """Field note 41."""
     dialog = dialog_of(await rig.teams.extend("a:alice", "alice", "sent", "1700000000009"))
     assert "You are Parley." in json.dumps(dialog)
     assert self_service.asked == [("sent", "29:alice", f"teams:{TENANT}:a:alice", "a:alice|1700000000009")]
 
 
-async def test_field_note_29_a_person_sees_what_was_left_out_of_their_prompt(rig: Rig) -> None:
+async def test_the_sent_prompt_lists_omissions(rig: Rig) -> None:
+    """Field note 29."""
     dialog = dialog_of(await rig.teams.extend("a:alice", "alice", "sent", "1700000000009"))
     (table,) = [element for element in dialog["body"] if element["type"] == "Table"]
     rows = [[cell["items"][0]["text"] for cell in row["cells"]] for row in table["rows"]]
@@ -200,18 +193,15 @@ async def test_field_note_29_a_person_sees_what_was_left_out_of_their_prompt(rig
 
 
 @pytest.mark.parametrize("named", [True, False])
-async def test_field_note_41_an_answer_in_a_thread_is_found_by_its_root(
-    rig: Rig, self_service: Counter, named: bool
-) -> None:
+async def test_an_answer_in_a_thread_is_found(rig: Rig, self_service: Counter, named: bool) -> None:
+    """Field note 41."""
     thread = f"{CHANNEL};messageid=1700000000001"
     where = thread if named else CHANNEL
     await rig.teams.extend(where, "alice", "sent", "1700000000009", root="1700000000001")
     assert self_service.asked == [("sent", "29:alice", f"teams:{TENANT}:{thread}", f"{thread}|1700000000009")]
 
 
-async def test_the_dialog_of_settings_submits_and_shows_what_was_saved(
-    rig: Rig, self_service: Counter
-) -> None:
+async def test_the_settings_dialog_submits_and_shows_changes(rig: Rig, self_service: Counter) -> None:
     first = dialog_of(await rig.teams.extend(GROUP, "alice", "settings"))
     assert first["actions"][0]["data"] == {"verb": "choose"}
     chosen = {"verb": "choose", "template": "translator"}
@@ -229,7 +219,7 @@ async def test_another_extension_is_501(rig: Rig) -> None:
     assert (await rig.teams.extend("a:alice", "alice", "weather")).status == 501
 
 
-async def test_a_welcome_has_buttons_that_speak_for_the_person_once_for_each_installation(rig: Rig) -> None:
+async def test_a_welcome_has_buttons_once_per_installation(rig: Rig) -> None:
     installed = await rig.teams.install("a:alice", "alice")
     await rig.teams.deliver(installed.activity, times=2)
     message = await rig.teams.answered("a:alice")
@@ -242,14 +232,14 @@ async def test_a_welcome_has_buttons_that_speak_for_the_person_once_for_each_ins
 
 
 @pytest.mark.parametrize("conversation", [GROUP, CHANNEL])
-async def test_a_group_is_welcomed_without_buttons_for_one(rig: Rig, conversation: str) -> None:
+async def test_a_group_is_welcomed_without_buttons(rig: Rig, conversation: str) -> None:
     await rig.teams.install(conversation, "alice")
     message = await rig.teams.answered(conversation)
     assert "Mention me" in message.text
     assert "attachments" not in message.activity
 
 
-async def test_without_a_desk_settings_are_a_question_like_any_other() -> None:
+async def test_without_self_service_settings_is_a_question() -> None:
     async with rigged() as plain:
         await plain.teams.say("a:alice", "alice", "settings")
         assert isinstance(plain.events[-1], MessageReceived)
