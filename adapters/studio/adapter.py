@@ -25,13 +25,15 @@ from adapters.studio.chat.growing_text import GrowingHtml
 from adapters.studio.chat_routes import ChatRoutes
 from adapters.studio.pages.sign_in import SignInPage
 from adapters.studio.routes import Routes
-from adapters.studio.services import EventStreamPort, HistoryPort, StudioServices
+from adapters.studio.services import StudioServices
 from adapters.studio.web.rendering import Role
 from bot.domain.adapter import Accept, require_lease
 from bot.domain.errors import NotAllowed, PlatformUnavailable, StateUnavailable
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage, now
 from bot.domain.prompts import Image
 from bot.domain.turns import CheckResult, Reply
+from bot.storage.conversations.turns import Turns
+from bot.storage.live.event_stream import EventStream
 
 if TYPE_CHECKING:
     from adapters.studio.auth.entra import Entra
@@ -59,8 +61,8 @@ class StudioAdapter:
 
     def __init__(
         self,
-        event_stream: EventStreamPort,
-        history: HistoryPort,
+        event_stream: EventStream,
+        history: Turns,
         token: SecretStr | None = None,
         *,
         editor_token: SecretStr | None = None,
@@ -179,7 +181,7 @@ class StudioAdapter:
 class _AnswerWriter:
     """An answer that is being written by this process; `throttle` shows the newest text now and then."""
 
-    def __init__(self, event_stream: EventStreamPort, post: PostedMessage) -> None:
+    def __init__(self, event_stream: EventStream, post: PostedMessage) -> None:
         self._event_stream = event_stream
         self._post = post
         self._shown = ""

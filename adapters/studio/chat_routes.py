@@ -14,12 +14,13 @@ from adapters.studio.auth.guard import Guard, HttpError
 from adapters.studio.chat.frames import QuestionFrame, encode, past_turn
 from adapters.studio.chat.requests import ACTS, body_of, conversation_of
 from adapters.studio.routes import Routes
-from adapters.studio.services import EventStreamPort, HistoryPort
 from adapters.studio.web.rendering import kept_page
 from bot.domain.adapter import Accept
 from bot.domain.errors import StateUnavailable
 from bot.domain.events import Event
 from bot.domain.prompts import Image
+from bot.storage.conversations.turns import Turns
+from bot.storage.live.event_stream import EventStream
 
 STATIC = Path(__file__).parent / "static"
 MIMES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -35,9 +36,7 @@ _REF = re.compile(r"[0-9A-Za-z_.-]{1,128}")
 class ChatRoutes:
     """The web half of the studio: needs no worker in its process, only the feed and the history."""
 
-    def __init__(
-        self, event_stream: EventStreamPort, history: HistoryPort, guard: Guard, pages: Routes
-    ) -> None:
+    def __init__(self, event_stream: EventStream, history: Turns, guard: Guard, pages: Routes) -> None:
         self._pages = pages
         self._event_stream = event_stream
         self._history = history

@@ -143,17 +143,16 @@ def _studio_services(services: Services) -> StudioServices:
         search=services.storage.search,
         usage_reports=services.storage.usage_reports,
         deployments=services.gateway,
-        sent=services.storage.turns.sent,
+        turns=services.storage.turns,
         votes=services.storage.votes,
-        latency=services.latency.read,
-        image=services.storage.turns.image,
+        latency=services.latency,
         evaluations=EvalRunner(
             context=services.eval_context,
             folder=(services.settings.parley_prompts or loader.FOLDER) / "evaluations",
             run_store=RunStore(services.settings.parley_data_dir / "evaluations"),
             charges=services.storage.charges,
         ),
-        live=services.storage.live_view.subscribe,
+        live_view=services.storage.live_view,
     )
 
 

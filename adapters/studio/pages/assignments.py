@@ -9,10 +9,10 @@ from aiohttp import web
 
 from adapters.studio.auth.guard import Guard, HttpError
 from adapters.studio.chat.requests import form_of
-from adapters.studio.publishing import AssignmentsPort
 from adapters.studio.web.rendering import allowed
 from bot.domain.errors import NotAllowed
 from bot.domain.publications import Place, Scope
+from bot.prompts.assignments import Assignments
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ SCOPES = ("tenant", "channel", "person")
 class AssignmentsPage:
     """Editors bind; which people are bound, and who they are, operators alone see."""
 
-    def __init__(self, bindings: AssignmentsPort, guard: Guard) -> None:
+    def __init__(self, bindings: Assignments, guard: Guard) -> None:
         self._bindings = bindings
         self._guard = guard
 

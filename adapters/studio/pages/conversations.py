@@ -74,7 +74,7 @@ class ConversationsPage:
             raise HttpError(404, "Nothing is kept of that conversation any more.")
         log.info("conversation %s was read in the studio by %s", conversation, self._audited(request))
         wanted = request.query.get("sent", "")
-        prompts = await self._services.sent(conversation, wanted) if wanted else ()
+        prompts = await self._services.turns.sent(conversation, wanted) if wanted else ()
         return page(
             self._draw(
                 request,
@@ -90,7 +90,7 @@ class ConversationsPage:
 
     async def _picture(self, request: web.Request) -> web.Response:
         conversation, ref = request.query.get("conversation", ""), request.query.get("ref", "")
-        image = await self._services.image(conversation, ref) if conversation and ref else None
+        image = await self._services.turns.image(conversation, ref) if conversation and ref else None
         if image is None or image.mime not in PICTURES:
             raise HttpError(404, "That picture is not kept any more.")
         if "whole" in request.query:

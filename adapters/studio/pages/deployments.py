@@ -8,11 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from adapters.studio.auth.guard import Guard
-from adapters.studio.records import HourlyLatencyView
 from adapters.studio.services import StudioServices
 from adapters.studio.web.charts import steps
 from adapters.studio.web.rendering import Renderer, page
 from bot.domain.events import now
+from bot.storage.usage.latency import HourlyLatency
 
 PERIODS = {24: "24 hours", 168: "7 days"}
 MEASURES = {"first": "First token", "whole": "Whole answer"}
@@ -46,7 +46,7 @@ class DeploymentsPage:
 
     async def _page(self, request: web.Request, probes: object) -> web.Response:
         hours = next((each for each in PERIODS if request.query.get("hours") == str(each)), 24)
-        took = await self._latency(hours)
+        took = await self._latency.read(hours)
         states = self._deployments.states()
         names = {state.deployment.name for state in states}
         values = {
@@ -60,12 +60,12 @@ class DeploymentsPage:
 
 
 def _drawn(
-    took: Sequence[HourlyLatencyView], names: Iterable[str], hours: int
+    took: Sequence[HourlyLatency], names: Iterable[str], hours: int
 ) -> dict[str, list[dict[str, Any]]]:
     return {name: charts([one for one in took if one.deployment == name], hours) for name in names}
 
 
-def charts(took: Sequence[HourlyLatencyView], hours: int) -> list[dict[str, Any]]:
+def charts(took: Sequence[HourlyLatency], hours: int) -> list[dict[str, Any]]:
     """For each measure that was taken: what each hour took, drawn and in words."""
     return [
         _chart(name, mine, hours)
@@ -74,7 +74,7 @@ def charts(took: Sequence[HourlyLatencyView], hours: int) -> list[dict[str, Any]
     ]
 
 
-def _chart(measure: str, took: Sequence[HourlyLatencyView], hours: int) -> dict[str, Any]:
+def _chart(measure: str, took: Sequence[HourlyLatency], hours: int) -> dict[str, Any]:
     last = now().replace(minute=0, second=0, microsecond=0)
     first = last - timedelta(hours=hours - 1)
     places = [(one.hour - first) // timedelta(hours=1) for one in took]

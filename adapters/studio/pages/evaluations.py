@@ -11,9 +11,9 @@ from aiohttp import web
 from adapters.studio.auth.guard import SAFE_HEADERS, Guard, HttpError
 from adapters.studio.chat.frames import rendered
 from adapters.studio.chat.requests import json_of
-from adapters.studio.records import EvaluationsPort
 from adapters.studio.web.rendering import Renderer, allowed, page
 from bot.domain.errors import BotError, StateUnavailable
+from bot.evals.runner import EvalRunner
 
 MOST_LISTED = 20
 LOOK_S = 0.3
@@ -28,7 +28,7 @@ class _StartRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class EvaluationsPage:
     """Everybody may look; running one costs, so that is for editors."""
 
-    def __init__(self, evaluations: EvaluationsPort, guard: Guard, draw: Renderer) -> None:
+    def __init__(self, evaluations: EvalRunner, guard: Guard, draw: Renderer) -> None:
         self._evaluations = evaluations
         self._guard = guard
         self._draw = draw

@@ -14,8 +14,8 @@ from adapters.studio.auth.guard import SAFE_HEADERS, Guard, HttpError
 from adapters.studio.chat.frames import milliseconds, partial_image_frame
 from adapters.studio.chat.requests import body_of
 from adapters.studio.playground.prompt_report import cost_words
-from adapters.studio.services import PlaygroundPort
 from adapters.studio.web.rendering import Renderer, page
+from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, Malformed, Refused, Unavailable
 from bot.domain.events import now
 from bot.domain.prompts import Image, Match, Parameters, Template
@@ -39,7 +39,7 @@ class _ImageRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ImagesPage:
     """For editors: pictures cost money."""
 
-    def __init__(self, playground: PlaygroundPort, guard: Guard, draw: Renderer) -> None:
+    def __init__(self, playground: Playground, guard: Guard, draw: Renderer) -> None:
         self._playground = playground
         self._guard = guard
         self._draw = draw

@@ -43,7 +43,7 @@ class LivePage:
     async def _frames(self) -> AsyncGenerator[tuple[str, bytes]]:
         """Each state that differs from the one before."""
         before = None
-        async with aclosing(self._services.live()) as states:
+        async with aclosing(self._services.live_view.subscribe()) as states:
             async for workers, answers in states:
                 # How long it takes goes on by itself: the page counts.
                 now = workers, [(one.event, one.attempt, one.deployment, one.text) for one in answers]

@@ -13,12 +13,12 @@ from adapters.studio.auth.guard import Guard, HttpError
 from adapters.studio.chat.requests import form_of, json_of
 from adapters.studio.pages.assignments import AssignmentsPage
 from adapters.studio.playground.config import PlaygroundConfig, setup_of, template_of
-from adapters.studio.publishing import ActiveTemplateView, VersionView
 from adapters.studio.services import StudioServices
 from adapters.studio.web.highlight import code
 from adapters.studio.web.rendering import Renderer, page
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.prompts import Template
+from bot.domain.publications import ActiveTemplate, Version
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +100,7 @@ class PromptsPage:
             )
         )
 
-    def _row(
-        self, release: VersionView, held: ActiveTemplateView, older: VersionView | None
-    ) -> dict[str, Any]:
+    def _row(self, release: Version, held: ActiveTemplate, older: Version | None) -> dict[str, Any]:
         before = older.text if older and older.text else self._editor.text(held.file) if held.file else ""
         after = release.text or (self._editor.text(held.file) if held.file else "")
         changed = self._editor.diff(before, after)
@@ -188,7 +186,7 @@ class PromptsPage:
         return self._guard.person(request).audited
 
 
-def _overtaken(setup: PlaygroundConfig, held: ActiveTemplateView) -> str:
+def _overtaken(setup: PlaygroundConfig, held: ActiveTemplate) -> str:
     """Who changed a template since the person began with it, in words; empty where nobody did."""
     template = held.template
     if template is None or template.name != setup.template or setup.base in ("", template.version):
@@ -202,9 +200,9 @@ def _overtaken(setup: PlaygroundConfig, held: ActiveTemplateView) -> str:
     )
 
 
-def _pairs(versions: Iterable[VersionView]) -> Iterable[tuple[VersionView, VersionView | None]]:
+def _pairs(versions: Iterable[Version]) -> Iterable[tuple[Version, Version | None]]:
     listed = list(versions)
-    older: list[VersionView | None] = [*listed[1:], None]
+    older: list[Version | None] = [*listed[1:], None]
     return zip(listed, older, strict=False)
 
 
@@ -217,7 +215,7 @@ def used_for(template: Template) -> str:
     return ", ".join([*uses, "everything else"] if match.default else uses) or "where it is chosen"
 
 
-def audience(release: VersionView) -> str:
+def audience(release: Version) -> str:
     """Who meets a version."""
     if release.trial is None:
         return "for everybody"

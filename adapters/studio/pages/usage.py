@@ -8,11 +8,11 @@ from typing import Any
 from aiohttp import web
 
 from adapters.studio.auth.guard import Guard
-from adapters.studio.records import UsageRowView, UsageTotalsView
 from adapters.studio.services import StudioServices
 from adapters.studio.web.charts import Bar, bars
 from adapters.studio.web.rendering import Renderer, page
 from bot.domain.events import now
+from bot.storage.usage.reports import UsageRow, UsageTotals
 
 PERIODS = (7, 30, 90)
 MEASURES = {"cost": "Cost", "turns": "Answers", "tokens": "Tokens"}
@@ -84,7 +84,7 @@ class UsagePage:
         return {f"{one.tenant}/{one.id}": one.name for one in known if one.scope == "person" and one.name}
 
 
-def amount(totals: UsageTotalsView, by: str) -> float:
+def amount(totals: UsageTotals, by: str) -> float:
     """A measure of some use, for drawing."""
     return {"cost": totals.microdollars / 1e6, "turns": totals.turns, "tokens": totals.tokens}[by]
 
@@ -106,7 +106,7 @@ def _cost(microdollars: int, unpriced: int) -> str:
     return f"{words(microdollars / 1e6, 'cost')} + {calls} of unknown price"
 
 
-def _tiles(days: Sequence[UsageTotalsView]) -> list[tuple[str, str]]:
+def _tiles(days: Sequence[UsageTotals]) -> list[tuple[str, str]]:
     cost = _cost(sum(one.microdollars for one in days), sum(one.unpriced for one in days))
     return [
         ("Answers", f"{sum(one.turns for one in days):,}"),
@@ -116,7 +116,7 @@ def _tiles(days: Sequence[UsageTotalsView]) -> list[tuple[str, str]]:
     ]
 
 
-def chart(lines: Sequence[UsageRowView], first: date, days: int, by: str) -> dict[str, Any]:
+def chart(lines: Sequence[UsageRow], first: date, days: int, by: str) -> dict[str, Any]:
     """The bars of the days, with their axes and the same numbers in words."""
     found = {line.day: amount(line.totals, by) for line in lines if line.kind == "day"}
     dates = [first + timedelta(days=n) for n in range(days)]
@@ -138,8 +138,8 @@ def chart(lines: Sequence[UsageRowView], first: date, days: int, by: str) -> dic
     }
 
 
-def _table(lines: Sequence[UsageRowView], kind: str, by: str) -> list[dict[str, Any]]:
-    totals: dict[str, UsageTotalsView] = {}
+def _table(lines: Sequence[UsageRow], kind: str, by: str) -> list[dict[str, Any]]:
+    totals: dict[str, UsageTotals] = {}
     for line in lines:
         if line.kind == kind:
             totals[line.name] = totals[line.name] + line.totals if line.name in totals else line.totals

@@ -7,7 +7,7 @@ import msgspec
 
 from adapters.shared.http_body import parse_as
 from adapters.studio.auth.guard import HttpError
-from adapters.studio.services import PlaygroundPort
+from bot.conversation.playground import Playground
 from bot.domain.errors import Malformed, TemplateError
 from bot.domain.prompts import Example, Message, Parameters, Template, Text, say
 
@@ -77,7 +77,7 @@ def read_try(body: bytes) -> TryRequest:
         raise HttpError(400, f"This set-up can't be read: {error}.") from None
 
 
-def template_of(setup: PlaygroundConfig, playground: PlaygroundPort) -> Template:
+def template_of(setup: PlaygroundConfig, playground: Playground) -> Template:
     """The template as it stands on the page. Half-written examples don't count. Raises HttpError."""
     found = next((one for one in playground.templates() if one.name == setup.template), None)
     if found is None:
@@ -108,7 +108,7 @@ def template_of(setup: PlaygroundConfig, playground: PlaygroundPort) -> Template
     return template if template == found else msgspec.structs.replace(template, digest="unsaved")
 
 
-def weight(example: Example, playground: PlaygroundPort) -> int:
+def weight(example: Example, playground: Playground) -> int:
     """Tokens of a few-shot pair, about: a picture's address counts beside the picture."""
     user = Message(role="user", parts=(Text(text=example.user), *example.images))
     return sum(map(playground.count_tokens, (user, say("assistant", example.assistant))))

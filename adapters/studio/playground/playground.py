@@ -16,8 +16,8 @@ from adapters.studio.chat.requests import body_of
 from adapters.studio.playground.code import as_curl, as_python
 from adapters.studio.playground.config import TryRequest, read_try, setup_of, template_of, weight
 from adapters.studio.playground.prompt_report import cost_words, sent
-from adapters.studio.services import PlaygroundPort
 from adapters.studio.web.highlight import code
+from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.domain.events import User, now
 from bot.domain.prompts import Prompt, Template
@@ -31,7 +31,7 @@ GOODBYE_S = 5.0
 class PlaygroundPage:
     """Its routes are for editors: what is tried costs money."""
 
-    def __init__(self, playground: PlaygroundPort, guard: Guard) -> None:
+    def __init__(self, playground: Playground, guard: Guard) -> None:
         self._playground = playground
         self._guard = guard
 

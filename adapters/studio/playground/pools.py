@@ -10,10 +10,10 @@ from aiohttp import web
 from adapters.studio.auth.guard import Guard
 from adapters.studio.chat.requests import json_of
 from adapters.studio.playground.config import MOST_EXAMPLES, Words, weight
-from adapters.studio.publishing import PromptEditorPort
-from adapters.studio.services import PlaygroundPort
+from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.domain.prompts import Example
+from bot.prompts.editing import PromptEditor
 
 
 class _RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +24,7 @@ class _RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class PoolRoutes:
     """For editors, as the playground is."""
 
-    def __init__(self, editor: PromptEditorPort, playground: PlaygroundPort, guard: Guard) -> None:
+    def __init__(self, editor: PromptEditor, playground: Playground, guard: Guard) -> None:
         self._editor = editor
         self._playground = playground
         self._guard = guard

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from adapters.studio.services import PlaygroundPort
+from bot.conversation.playground import Playground
 from bot.domain.prompts import Image, Message, Omission, Parameters, Prompt, Text
 from bot.domain.turns import Turn
 
 
-def sent(prompts: Sequence[Prompt], playground: PlaygroundPort) -> dict[str, Any]:
+def sent(prompts: Sequence[Prompt], playground: Playground) -> dict[str, Any]:
     """The last prompt, which holds those before it, message by message."""
     prompt = prompts[-1]
     return {
@@ -24,7 +24,7 @@ def sent(prompts: Sequence[Prompt], playground: PlaygroundPort) -> dict[str, Any
     }
 
 
-def _message(message: Message, number: int, prompt: Prompt, playground: PlaygroundPort) -> dict[str, Any]:
+def _message(message: Message, number: int, prompt: Prompt, playground: Playground) -> dict[str, Any]:
     first = next((n for n, one in enumerate(prompt.messages) if one.role != "system"), 0)
     return {
         "role": message.role,

@@ -12,9 +12,9 @@ from adapters.studio.auth.session import Person
 from adapters.studio.chat.frames import milliseconds
 from adapters.studio.chat.requests import json_of
 from adapters.studio.playground.config import PlaygroundConfig
-from adapters.studio.publishing import SavedConfigsPort
 from bot.domain.errors import NotAllowed
 from bot.domain.publications import SavedConfig
+from bot.storage.prompts.saved_configs import SavedConfigs
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class _RenameRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class SavedConfigRoutes:
     """For editors, as the playground is: all of them open a set-up; who saved it may change it."""
 
-    def __init__(self, saved_configs: SavedConfigsPort, guard: Guard) -> None:
+    def __init__(self, saved_configs: SavedConfigs, guard: Guard) -> None:
         self._saved_configs = saved_configs
         self._guard = guard
 

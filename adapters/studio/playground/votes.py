@@ -10,8 +10,8 @@ from aiohttp import web
 from adapters.studio.auth.guard import Guard, HttpError
 from adapters.studio.chat.requests import Id, json_of
 from adapters.studio.playground.config import PlaygroundConfig, template_of
-from adapters.studio.records import VotesPort
-from adapters.studio.services import PlaygroundPort
+from bot.conversation.playground import Playground
+from bot.storage.conversations.votes import Votes
 
 
 class _Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +28,7 @@ class _VoteRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class VoteRoutes:
     """For editors, who compare."""
 
-    def __init__(self, votes: VotesPort, playground: PlaygroundPort, guard: Guard) -> None:
+    def __init__(self, votes: Votes, playground: Playground, guard: Guard) -> None:
         self._votes = votes
         self._playground = playground
         self._guard = guard
