@@ -31,10 +31,6 @@ class PromptEditor:
         """The pools of few-shot examples."""
         return sorted(self.library.registry.pools())
 
-    def pool(self, name: str) -> Sequence[Example]:
-        """The examples of a pool; none for one that nobody knows."""
-        return self.library.registry.pools().get(name, ())
-
     async def history(self, name: str) -> Sequence[Version]:
         """Every version that was published, newest first."""
         return await self.library.publisher.history(name)

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.studio.auth.guard import HttpError
-from adapters.studio.playground.config import ExamplePair, PlaygroundConfig, setup_of, template_of, weight
+from adapters.studio.playground.config import ExamplePair, PlaygroundConfig, setup_of, template_of, tokens_of
 from bot.cli.preview import describe, describe_prompt
 from bot.conversation.playground import Playground
 from bot.domain.errors import TemplateError
@@ -201,7 +201,7 @@ async def test_what_is_published_keeps_the_pictures_of_the_files(folder: Path, r
     reworded = replace(page, examples=[ExamplePair("Or ![this](cup.png)?", "Three.")])
     (pair,) = template_of(reworded, bench).examples
     assert pair.images == (Image(mime="image/png", data=PNG, alt="this"),)
-    assert weight(pair, bench) > IMAGE_TOKENS
+    assert tokens_of(pair) > IMAGE_TOKENS
     with pytest.raises(HttpError, match=r"the picture mug\.png is not known here"):
         template_of(replace(page, examples=[ExamplePair("![](mug.png)", "Four.")]), bench)
     with pytest.raises(TemplateError, match="not known here"):
