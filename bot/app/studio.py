@@ -55,9 +55,7 @@ def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
     )
     editor = PromptEditor(library)
     assignments = Assignments(
-        preferences=PreferenceStore(storage.redis),
-        search=storage.search,
-        templates=library.registry.templates,
+        preferences=PreferenceStore(storage.redis), search=storage.search, registry=library.registry
     )
     eval_runner = EvalRunner(
         context=services.eval_context,

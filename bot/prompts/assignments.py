@@ -1,12 +1,12 @@
 """Who gets which template: workspaces, channels and people, as the studio shows and changes it."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.domain.errors import NotAllowed
-from bot.domain.prompts import Template
 from bot.domain.publications import Assignment, Place
+from bot.prompts.registry import TemplateRegistry
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.prompts.preferences import PreferenceStore
 
@@ -24,7 +24,7 @@ class Assignments:
 
     preferences: PreferenceStore
     search: ConversationSearch
-    templates: Callable[[], Sequence[Template]]
+    registry: TemplateRegistry
 
     async def listed(self, template: str) -> Sequence[Assignment]:
         """Where a template was chosen."""
@@ -49,7 +49,7 @@ class Assignments:
         """Give a template to a place; an empty one takes back what was given. Raises NotAllowed."""
         if not _ID.fullmatch(place.tenant) or (place.scope != "tenant" and not _ID.fullmatch(place.id)):
             raise NotAllowed("A workspace, a channel and a person are named by their ids, without blanks.")
-        available = [one.name for one in self.templates() if one.capability == "chat"]
+        available = [one.name for one in self.registry.templates() if one.capability == "chat"]
         if template and template not in available:
             raise NotAllowed(f"There is no template “{template}” that answers in words.")
         await self.preferences.bind(place, template, author)
