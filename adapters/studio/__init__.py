@@ -1,6 +1,5 @@
-"""The web console: a platform like the others, whose person sits at a page of our own."""
+"""The web console: a platform like the others, and the pages that administer Parley."""
 
 from adapters.studio.adapter import StudioAdapter
-from adapters.studio.services import EventStreamPort, HistoryPort, StudioServices
 
-__all__ = ["EventStreamPort", "HistoryPort", "StudioAdapter", "StudioServices"]
+__all__ = ["StudioAdapter"]

@@ -1,16 +1,16 @@
-"""The studio as a platform: answers go to a feed that the page follows, whichever process wrote them."""
+"""The studio as a platform: answers go to an event stream that the page follows, whichever process writes them."""
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from aiohttp import web
-from pydantic import SecretStr
 
 from adapters.shared.edit_throttle import EditThrottle
 from adapters.studio.auth.guard import Guard
+from adapters.studio.chat.event_streams import Streams
 from adapters.studio.chat.frames import (
     DoneFrame,
     Frame,
@@ -22,89 +22,83 @@ from adapters.studio.chat.frames import (
     text_frame,
 )
 from adapters.studio.chat.growing_text import GrowingHtml
-from adapters.studio.chat_routes import ChatRoutes
+from adapters.studio.page import Page
+from adapters.studio.pages.chat import ChatPage
 from adapters.studio.pages.sign_in import SignInPage
-from adapters.studio.routes import Routes
-from adapters.studio.services import EventStreamPort, HistoryPort, StudioServices
-from adapters.studio.web.rendering import Role
+from adapters.studio.registry import PageRegistry
 from bot.domain.adapter import Accept, require_lease
 from bot.domain.errors import NotAllowed, PlatformUnavailable, StateUnavailable
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage, now
 from bot.domain.prompts import Image
 from bot.domain.turns import CheckResult, Reply
-
-if TYPE_CHECKING:
-    from adapters.studio.auth.entra import Entra
+from bot.storage.conversations.turns import Turns
+from bot.storage.live.event_stream import EventStream
 
 log = logging.getLogger(__name__)
 
 FRAME_INTERVAL_S = 1 / 12
-"""About as often as an eye can tell growing text from jumping text."""
+"""About as often as text seems to grow instead of jumping."""
 
 WHOLE_EVERY = 60
-"""Frames: one in so many carries everything, as the feed keeps only the newest frames of a long answer."""
+"""One frame in so many carries the whole text: the stream keeps only the newest frames of a long answer."""
 
 MOST_AT_ONCE = 2048
-"""Answers that one process writes at the same time: more than the setting for concurrency allows."""
+"""Answers that one process writes at the same time: more than PARLEY_CONCURRENCY allows."""
 
 
 class StudioAdapter:
     """The web console.
 
-    A post's id follows from the event that it answers, so a second attempt writes into the place that
-    the first one began, and a repeated `close` replaces the answer by itself.
+    The id of a post follows from the event that it answers: a second attempt continues the post of the first,
+    and a repeated `close` replaces the answer with itself.
     """
 
     name = "studio"
 
     def __init__(
         self,
-        event_stream: EventStreamPort,
-        history: HistoryPort,
-        token: SecretStr | None = None,
+        event_stream: EventStream,
+        turns: Turns,
+        guard: Guard,
+        pages: Sequence[Page] = (),
         *,
-        editor_token: SecretStr | None = None,
-        viewer_token: SecretStr | None = None,
-        services: StudioServices | None = None,
-        entra: "Entra | None" = None,
+        streams: Streams | None = None,
         public_url: str = "",
     ) -> None:
-        """`token` is the operator's; without a `services` there is the chat alone."""
+        """`pages` are those beside the chat, in the order of the menu; `streams` is what they share with it."""
         self._event_stream = event_stream
-        self._tokens: dict[Role, SecretStr | None] = {
-            "viewer": viewer_token,
-            "editor": editor_token,
-            "operator": token,
-        }
-        self._entra = entra
-        guard = Guard(self._tokens, entra)
-        self._sign_in = SignInPage(guard, public_url)
-        self._pages = ChatRoutes(event_stream, history, guard, Routes(guard, services))
+        self._turns = turns
+        self._guard = guard
+        self._pages = pages
+        self._streams = streams or Streams()
+        self._public_url = public_url
         self._writing: dict[str, _AnswerWriter] = {}
 
     async def __aenter__(self) -> Self:
-        if self._entra is not None:
-            await self._entra.open()
+        if self._guard.entra is not None:
+            await self._guard.entra.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends the event streams."""
-        await self._pages.hang_up()
-        if self._entra is not None:
-            await self._entra.close()
+        await self._streams.hang_up()
+        if self._guard.entra is not None:
+            await self._guard.entra.close()
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
-        """The page at `/` and what it asks for under `/studio/`."""
-        return [*self._sign_in.routes(), *self._pages.routes(accept)]
+        """The chat at `/`, and everything else under `/studio/`."""
+        sign_in = SignInPage(self._guard, self._public_url)
+        chat = ChatPage(self._event_stream, self._turns, self._streams, accept)
+        return PageRegistry(self._guard, (sign_in, chat, *self._pages)).routes()
 
     async def listen(self, accept: Accept) -> None:
-        """Until cancelled: the streams to the pages end here, as they would keep the server from stopping."""
+        """Until cancelled; ends the streams to the pages, which would keep the server from stopping."""
         try:
             await asyncio.Event().wait()
         finally:
-            await self._pages.hang_up()
+            await self._streams.hang_up()
 
     async def open(self, address: Address, begun: PostedMessage | None, retry: bool) -> PostedMessage:
         """Show that an answer is coming, in the same place at every attempt."""
@@ -117,12 +111,12 @@ class StudioAdapter:
         return post
 
     async def update(self, post: PostedMessage, text: str) -> bool:
-        """Show the text so far. A wish to stop comes as an event of its own, so this is always True."""
+        """Show the text so far. A stop request arrives as an event, so this is always True."""
         (self._writing.get(post.id) or self._begin(post)).throttle.offer(text)
         return True
 
     async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
-        """Show a picture as far as it is drawn, below the words."""
+        """Show a partial image below the text."""
         made = await asyncio.to_thread(
             partial_image_frame, post.data["message"], post.id, milliseconds(now()), picture
         )
@@ -131,40 +125,29 @@ class StudioAdapter:
         try:
             await (self._writing.get(post.id) or self._begin(post)).show(made)
         except PlatformUnavailable as error:
-            log.warning("a sketch could not be shown: %s", error)
+            log.warning("a partial image could not be shown: %s", error)
 
     async def close(self, post: PostedMessage, reply: Reply) -> PostedMessage:
-        """Replace what was written by the whole reply."""
+        """Replace the text so far with the whole reply."""
         writing = self._writing.pop(post.id, None) or _AnswerWriter(self._event_stream, post)
         await writing.throttle.settle()
         await writing.show(await self._whole(post, reply))
         return post
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
-        """Nothing: here nobody speaks before the bot is called."""
+        """Nothing: here every message is for the bot."""
         return ()
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """The page sends text only."""
-        raise NotAllowed("The studio can't take files yet. Paste the text of the file instead.")
+        """Raises NotAllowed: the page sends text only."""
+        raise NotAllowed("The studio doesn't accept files yet. Paste the text of the file instead.")
 
     async def check(self) -> list[CheckResult]:
-        """Whether strangers can come in."""
-        findings = [await self._entra.check()] if self._entra is not None else []
-        given = {role: token.get_secret_value() for role, token in self._tokens.items() if token}
-        if not given and not findings:
-            words = "open to this machine only; set PARLEY_STUDIO_TOKEN to open it to others"
-            return [CheckResult(level="ok", subject="Studio", words=words)]
-        if any(len(token) < 16 for token in given.values()):
-            words = "PARLEY_STUDIO_TOKEN is short; use at least 16 random characters"
-            findings.append(CheckResult(level="warning", subject="Studio", words=words))
-        elif given:
-            words = "open to whoever holds a token: " + ", ".join(given)
-            findings.append(CheckResult(level="ok", subject="Studio", words=words))
-        return findings
+        """How people sign in."""
+        return await self._guard.check()
 
     def _begin(self, post: PostedMessage) -> "_AnswerWriter":
-        """An answer that another worker took over is never closed here: the oldest are let go."""
+        """An answer that another worker took over is never closed here, so the oldest are dropped."""
         while len(self._writing) >= MOST_AT_ONCE:
             self._writing.pop(next(iter(self._writing)))
         writing = self._writing[post.id] = _AnswerWriter(self._event_stream, post)
@@ -177,9 +160,9 @@ class StudioAdapter:
 
 
 class _AnswerWriter:
-    """An answer that is being written by this process; `throttle` shows the newest text now and then."""
+    """An answer that this process writes; `throttle` shows the newest text now and then."""
 
-    def __init__(self, event_stream: EventStreamPort, post: PostedMessage) -> None:
+    def __init__(self, event_stream: EventStream, post: PostedMessage) -> None:
         self._event_stream = event_stream
         self._post = post
         self._shown = ""
@@ -193,7 +176,9 @@ class _AnswerWriter:
         try:
             await self._event_stream.publish(self._post.data["conversation"], encode(frame))
         except StateUnavailable as away:
-            raise PlatformUnavailable("The studio's feed is away.", away.retry_after_s) from away
+            raise PlatformUnavailable(
+                "The studio's event stream is unavailable.", away.retry_after_s
+            ) from away
 
     async def _write(self, text: str) -> None:
         html, same = await self._growth.html(text)
@@ -201,7 +186,7 @@ class _AnswerWriter:
             return
         before = self._shown if self._frames % WHOLE_EVERY else ""
         self._frames += 1
-        self._shown = ""  # after a failure the next frame carries everything, too
+        self._shown = ""  # after a failure the next frame carries the whole text, too
         event, at = self._post.data["message"], milliseconds(now())
         await self.show(text_frame(event, self._post.id, at, before, html, same if before else 0))
         self._shown = html

@@ -5,36 +5,24 @@ import logging
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from adapters.shared.client_address import TrustedProxies
 from adapters.shared.http_server import serving
-from adapters.studio import StudioAdapter, StudioServices
 from adapters.terminal import TerminalAdapter
 from bot.app import capacity
 from bot.app.health import Health
 from bot.app.platforms import PLATFORMS
 from bot.app.services import Services, open_services
 from bot.app.settings import Settings, is_loopback, outdated
-from bot.conversation.playground import Playground
+from bot.app.studio import studio_adapter
 from bot.domain import telemetry
 from bot.domain.adapter import Accept, Adapter
 from bot.domain.errors import ConfigError
 from bot.domain.turns import CheckResult
-from bot.evals.results import RunStore
-from bot.evals.runner import EvalRunner
-from bot.prompts import loader
-from bot.prompts.assignments import Assignments
-from bot.prompts.editing import PromptEditor
-from bot.storage.prompts.preferences import PreferenceStore
-from bot.storage.prompts.saved_configs import SavedConfigs
 from bot.tools import registry
 from bot.worker.watchdog import Watchdog, threshold_s
-
-if TYPE_CHECKING:
-    from adapters.studio.auth.entra import Entra
 
 log = logging.getLogger(__name__)
 
@@ -49,77 +37,10 @@ def find_adapters(services: Services) -> list[Adapter]:
     settings = services.settings
     found = [platform.adapter(services) for platform in PLATFORMS if platform.is_set_up(settings)]
     if settings.studio_is_open:
-        found.append(_studio(services))
+        found.append(studio_adapter(services))
     else:
         log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
     return found
-
-
-def _studio(services: Services) -> StudioAdapter:
-    settings = services.settings
-    return StudioAdapter(
-        services.storage.event_stream,
-        services.storage.turns,
-        settings.parley_studio_token,
-        editor_token=settings.parley_studio_editor_token,
-        viewer_token=settings.parley_studio_viewer_token,
-        services=_studio_services(services),
-        entra=_entra(settings),
-        public_url=settings.parley_public_url or "",
-    )
-
-
-def _entra(settings: Settings) -> "Entra | None":
-    """Sign-in by Microsoft Entra, where an app is registered for it."""
-    secret = settings.parley_studio_entra_client_secret
-    if secret is None:
-        return None
-    from adapters.studio.auth.entra import Entra, Registration
-
-    return Entra(
-        Registration(
-            tenant=settings.parley_studio_entra_tenant or "",
-            client_id=settings.parley_studio_entra_client_id or "",
-            client_secret=secret,
-            authority=settings.parley_studio_entra_authority,
-            roles=settings.studio_roles,
-        )
-    )
-
-
-def _studio_services(services: Services) -> StudioServices:
-    """What stands behind the studio's pages."""
-    playground = Playground(
-        engine=services.engine,
-        library=services.library,
-        model_info=services.model_info,
-        charges=services.storage.charges,
-    )
-    editor = PromptEditor(services.library)
-    return StudioServices(
-        playground=playground,
-        editor=editor,
-        assignments=Assignments(
-            preferences=PreferenceStore(services.storage.redis),
-            search=services.storage.search,
-            templates=services.library.registry.templates,
-        ),
-        saved_configs=SavedConfigs(services.storage.redis),
-        search=services.storage.search,
-        usage_reports=services.storage.usage_reports,
-        deployments=services.gateway,
-        sent=services.storage.turns.sent,
-        votes=services.storage.votes,
-        latency=services.latency.read,
-        image=services.storage.turns.image,
-        evaluations=EvalRunner(
-            context=services.eval_context,
-            folder=(services.settings.parley_prompts or loader.FOLDER) / "evaluations",
-            run_store=RunStore(services.settings.parley_data_dir / "evaluations"),
-            charges=services.storage.charges,
-        ),
-        live=services.storage.live_view.subscribe,
-    )
 
 
 def web_app(services: Services, adapters: Sequence[Adapter]) -> web.Application:

@@ -10,9 +10,9 @@ from bot.conversation.answer_context import AnswerContext
 from bot.conversation.engine import Engine
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.events import Address, Attachment, MessageReceived, User, now
-from bot.domain.prompts import Example, Image, Message, Prompt, Template, say
+from bot.domain.prompts import Example, Image, Prompt, Template, say
 from bot.domain.turns import Deployment, Reply, Turn
-from bot.generation import context_window, image_options
+from bot.generation import image_options
 from bot.generation.completion import Show
 from bot.generation.model_info import ModelInfo
 from bot.generation.turn_builder import Stop
@@ -81,10 +81,6 @@ class Playground:
         found = (placeholder.strip() for placeholder in PLACEHOLDER.findall(text))
         return list(dict.fromkeys(placeholder for placeholder in found if placeholder not in BUILT_IN))
 
-    def count_tokens(self, message: Message) -> int:
-        """Tokens, as they are counted for the window."""
-        return context_window.count_tokens(message)
-
     def example(self, user: str, assistant: str) -> Example:
         """A few-shot pair with the pictures that its words show. Raises TemplateError."""
         try:
@@ -129,14 +125,6 @@ class Playground:
             replace(image, data=_bytes(builder.pictures, image.ref)) for image in turn.reply.images
         )
         return replace(turn, reply=replace(turn.reply, images=images)), tuple(builder.sent)
-
-    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """One vector of length 1 for each text."""
-        return await self.library.embed(texts)
-
-    async def rank(self, pool: str, question: str) -> Sequence[tuple[Example, float]]:
-        """A whole pool, nearest first, with the similarity of each."""
-        return await self.library.rank(pool, question)
 
     async def _checked(self, picture: Image, user: User) -> Image:
         """The picture and its mask in a kind and a size that models take, as a person's own.

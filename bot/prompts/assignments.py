@@ -1,12 +1,12 @@
 """Assigns templates to workspaces, channels and people, for the studio."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.domain.errors import NotAllowed
-from bot.domain.prompts import Template
 from bot.domain.publications import Assignment, Place
+from bot.prompts.registry import TemplateRegistry
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.prompts.preferences import PreferenceStore
 
@@ -21,7 +21,7 @@ class Assignments:
 
     preferences: PreferenceStore
     search: ConversationSearch
-    templates: Callable[[], Sequence[Template]]
+    registry: TemplateRegistry
 
     async def listed(self, template: str) -> Sequence[Assignment]:
         """The places to which a template is assigned."""
@@ -46,7 +46,7 @@ class Assignments:
         """Assign a template to a place; an empty name removes the assignment. Raises NotAllowed."""
         if not _ID.fullmatch(place.tenant) or (place.scope != "tenant" and not _ID.fullmatch(place.id)):
             raise NotAllowed("Enter the id of the workspace, channel or person, without spaces.")
-        available = [each.name for each in self.templates() if each.capability == "chat"]
+        available = [each.name for each in self.registry.templates() if each.capability == "chat"]
         if template and template not in available:
             raise NotAllowed(f"There is no chat template “{template}”. Choose another one.")
         await self.preferences.bind(place, template, author)

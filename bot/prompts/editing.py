@@ -31,10 +31,6 @@ class PromptEditor:
         """The names of the few-shot pools."""
         return sorted(self.library.registry.pools())
 
-    def pool(self, name: str) -> Sequence[Example]:
-        """The examples of a pool; empty if there is no such pool."""
-        return self.library.registry.pools().get(name, ())
-
     async def history(self, name: str) -> Sequence[Version]:
         """All published versions, newest first."""
         return await self.library.publisher.history(name)

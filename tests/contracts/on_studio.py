@@ -12,6 +12,7 @@ from aiohttp import ClientSession, CookieJar, web
 from pydantic import SecretStr
 
 from adapters.studio import StudioAdapter
+from adapters.studio.auth.guard import Guard
 from bot.domain.adapter import Adapter
 from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
 from tests.contracts.platform import FakeSelfService
@@ -30,7 +31,7 @@ class OnStudio:
         self.self_service = FakeSelfService()
         self.event_stream = MemoryFeed()
         self.history = MemoryHistory()
-        self.adapter: Adapter = StudioAdapter(self.event_stream, self.history, TOKEN)
+        self.adapter: Adapter = StudioAdapter(self.event_stream, self.history, Guard({"operator": TOKEN}))
 
     async def __aenter__(self) -> Self:
         await self.adapter.__aenter__()
@@ -94,4 +95,4 @@ class OnStudio:
         self.event_stream.away = on
 
     async def another(self) -> Adapter:
-        return await StudioAdapter(self.event_stream, self.history, TOKEN).__aenter__()
+        return await StudioAdapter(self.event_stream, self.history, Guard({"operator": TOKEN})).__aenter__()

@@ -134,7 +134,7 @@ async def running(folder: Path, *, worker: bool = False) -> AsyncGenerator[Targe
     """Slack (signed), Teams (without a token) and the studio (signed in) on one server."""
     async with AsyncExitStack() as stack:
         # What is not kept would be waited for.
-        stack.enter_context(patch("adapters.studio.chat_routes.PICTURE_PATIENCE_S", 0.0))
+        stack.enter_context(patch("adapters.studio.pages.chat.PICTURE_PATIENCE_S", 0.0))
         slack = await stack.enter_async_context(SlackSimulator())
         teams = await stack.enter_async_context(TeamsSimulator(authenticate=False))
         directory = await stack.enter_async_context(open_directory())

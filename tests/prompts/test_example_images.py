@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from adapters.studio.auth.guard import HttpError
-from adapters.studio.playground.config import ExamplePair, PlaygroundConfig, setup_of, template_of, weight
+from adapters.studio.playground.config import ExamplePair, PlaygroundConfig, setup_of, template_of, tokens_of
 from bot.cli.preview import describe, describe_prompt
 from bot.conversation.playground import Playground
 from bot.domain.errors import TemplateError
@@ -193,7 +193,7 @@ async def test_publishing_keeps_the_images_of_files(folder: Path, redis: Redis) 
     reworded = replace(page, examples=[ExamplePair("Or ![this](cup.png)?", "Three.")])
     (pair,) = template_of(reworded, bench).examples
     assert pair.images == (Image(mime="image/png", data=PNG, alt="this"),)
-    assert weight(pair, bench) > IMAGE_TOKENS
+    assert tokens_of(pair) > IMAGE_TOKENS
     with pytest.raises(HttpError, match=r"the image mug\.png is unknown"):
         template_of(replace(page, examples=[ExamplePair("![](mug.png)", "Four.")]), bench)
     with pytest.raises(TemplateError, match="is unknown"):

@@ -1,4 +1,4 @@
-"""The id that a browser keeps, so that whoever uses it stays the same person."""
+"""The id that a browser keeps, so that the person who uses it stays the same one."""
 
 import re
 import secrets
@@ -12,17 +12,16 @@ from bot.domain.errors import NotAllowed
 
 COOKIE = "parley_studio_browser"
 LIFE_S = 400 * 24 * 3600
-"""As long as browsers keep a cookie at most; it begins again with each visit."""
+"""The longest that browsers keep a cookie; each visit renews it."""
 MOST_NAME = 60
 _KEPT = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_=-]{0,400})")
 
 
 class Browser(msgspec.Struct, frozen=True, kw_only=True):
-    """`secret` is 256 random bits that only this browser knows; `name` is what the person calls themselves.
+    """`secret` is 256 random bits that only this browser knows; `name` is chosen by the person.
 
-    The id is a digest of the secret: whoever reads an id in a log or an address can't become that person,
-    and nobody can choose the id of another. It needs no key, so it is the same in every process, and outlives
-    a new token.
+    The id is a digest of the secret: reading an id in a log or a URL doesn't let anyone become that person, and
+    nobody can choose another's id. It needs no key, so it is the same in every process and survives a new token.
     """
 
     secret: str
@@ -35,12 +34,12 @@ class Browser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new(name: str = "") -> Browser:
-    """A person whom nobody has seen before."""
+    """A new person."""
     return Browser(secret=secrets.token_urlsafe(32), name=name)
 
 
 def known(request: web.Request) -> Browser | None:
-    """The browser that asks; None where it is new, or keeps what we did not write."""
+    """The browser of the request; None if it is new, or its cookie is not ours."""
     found = _KEPT.fullmatch(request.cookies.get(COOKIE, ""))
     if found is None:
         return None
@@ -52,7 +51,7 @@ def known(request: web.Request) -> Browser | None:
 
 
 def keep(response: web.StreamResponse, browser: Browser, *, secure: bool) -> None:
-    """Have the browser keep it, out of reach of scripts.
+    """Store it in the browser, out of reach of scripts.
 
     Lax, because a link on another site leads here without a sign-in where the studio is open to its machine.
     """
@@ -61,9 +60,9 @@ def keep(response: web.StreamResponse, browser: Browser, *, secure: bool) -> Non
 
 
 def called(given: str | None, before: Browser | None) -> Browser:
-    """The person who signs in under this name: the one before, or, under another name, a new one.
+    """The person who signs in with this name: the same as before, or a new one if the name differs.
 
-    Without a name (a script sends none) it is the one before. Raises NotAllowed for an empty name.
+    Without a name (a script sends none) it is the same. Raises NotAllowed for an empty name.
     """
     if given is None:
         return before or new()
@@ -77,10 +76,10 @@ def name_of(given: str) -> str:
     """A name as it is shown and logged. Raises NotAllowed for an empty one."""
     name = one_line(given)
     if not name:
-        raise NotAllowed("Enter your name. It is shown beside what you do here.")
+        raise NotAllowed("Enter your name. It is shown next to what you do here.")
     return name
 
 
 def one_line(text: str) -> str:
-    """Without what steers terminals and pages."""
+    """The text on one line, without control characters."""
     return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:MOST_NAME].strip()

@@ -1,4 +1,4 @@
-"""Sign-in by Microsoft Entra ID: OpenID Connect's authorization code flow with PKCE, in sealed cookies."""
+"""Sign-in with Microsoft Entra ID: OpenID Connect's authorization code flow with PKCE, in encrypted cookies."""
 
 import hmac
 import logging
@@ -20,15 +20,14 @@ from pydantic import SecretStr
 
 from adapters.shared.entra import Keys
 from adapters.shared.http_responses import SMALL_BYTES, read_object
-from adapters.studio.auth.session import PENDING_S, SESSION_S, Person
-from adapters.studio.web.rendering import ROLES, Role
+from adapters.studio.auth.session import PENDING_S, ROLES, SESSION_S, Person, Role
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Unauthentic
 from bot.domain.turns import CheckResult
 
 log = logging.getLogger(__name__)
 
 LEEWAY_S = 60
-"""How far Entra's clock and ours may be apart."""
+"""Tolerated difference between Entra's clock and ours."""
 HIGHEST_FIRST: tuple[Role, ...] = ROLES[::-1]
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PATIENCE = aiohttp.ClientTimeout(total=20)
@@ -36,7 +35,7 @@ _K = TypeVar("_K", "_Pending", Person)
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """The app at Entra; `roles` are the app roles, or the ids of groups, that stand for each of Parley's."""
+    """The app registration; `roles` are the app roles or group ids that grant each of Parley's roles."""
 
     tenant: str
     client_id: str
@@ -51,7 +50,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Pending(msgspec.Struct, frozen=True, kw_only=True):
-    """What must come back, and what only this browser knows of a sign-in that has begun."""
+    """A sign-in that has begun: what Entra must return, and what only this browser knows."""
 
     state: str
     nonce: str
@@ -60,9 +59,9 @@ class _Pending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entra:
-    """Nothing of a sign-in is kept on the server, so that any process can end what another began.
+    """Keeps nothing of a sign-in on the server, so that any process can finish what another began.
 
-    Cookies are sealed under keys made from the client's secret: a new secret signs everybody out.
+    Cookies are encrypted with keys derived from the client secret: a new secret signs everyone out.
     """
 
     def __init__(self, registration: Registration) -> None:
@@ -72,12 +71,12 @@ class Entra:
         self._signed_in = self._cipher("session")
 
     async def open(self) -> None:
-        """Before the first sign-in, on the running loop."""
+        """Open the connections, on the running loop."""
         session = aiohttp.ClientSession(timeout=_PATIENCE)
         self._net = session, Keys(session, self._app.metadata_url)
 
     async def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         if self._net is not None:
             await self._net[0].close()
 
@@ -86,17 +85,17 @@ class Entra:
         try:
             issuer = (await self.metadata())["issuer"]
         except PlatformUnavailable as error:
-            words = f"{error}: is PARLEY_STUDIO_ENTRA_TENANT right? ({self._app.metadata_url})"
+            words = f"{error}. Check PARLEY_STUDIO_ENTRA_TENANT ({self._app.metadata_url})"
             return CheckResult(level="error", subject="Studio", words=words)
-        words = f"people of {issuer} sign in who have {self.roles_in_words()}"
+        words = f"people of {issuer} sign in with {self.roles_in_words()}"
         return CheckResult(level="ok", subject="Studio", words=words)
 
     # -------------------------------------------------------------- the two steps
 
     async def begin(self, redirect_uri: str, to: str, *, choose: bool = False) -> tuple[str, str]:
-        """Where to send the person, and the cookie that they bring back. Raises PlatformUnavailable.
+        """Where to redirect the person, and the cookie that they bring back. Raises PlatformUnavailable.
 
-        With `choose` Entra asks which account, even where somebody is signed in.
+        With `choose` Entra asks for the account, even if somebody is signed in.
         """
         metadata = await self.metadata()
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
@@ -116,20 +115,20 @@ class Entra:
         return f"{metadata['authorization_endpoint']}?{urlencode(query)}", _seal(self._begun, pending)
 
     async def finish(self, cookie: str, query: Mapping[str, str], redirect_uri: str) -> tuple[Person, str]:
-        """Who came back, and where they were going. Raises NotAllowed, PlatformUnavailable."""
+        """Who signed in, and where they were going. Raises NotAllowed, PlatformUnavailable."""
         pending = _unseal(self._begun, cookie, PENDING_S, _Pending)
         state = query.get("state", "").encode(errors="replace")
         if pending is None or not hmac.compare_digest(pending.state.encode(), state):
-            raise NotAllowed("That sign-in was begun in another window, or too long ago. Please try again.")
+            raise NotAllowed("This sign-in expired, or was begun in another window. Try again.")
         if "error" in query:
             received = (query.get("error_description") or query["error"]).splitlines() or ["(nothing)"]
-            raise NotAllowed(f"Microsoft Entra says: {received[0][:300]}")
+            raise NotAllowed(f"Microsoft Entra ID reported: {received[0][:300]}")
         token = await self._redeem(query.get("code", ""), pending.verifier, redirect_uri)
         try:
             claims = await self._claims(token, pending.nonce)
         except (jwt.PyJWTError, Unauthentic) as error:
             log.warning("a sign-in to the studio was refused: %s", error)
-            raise NotAllowed("What Microsoft Entra sent could not be verified. Please try again.") from None
+            raise NotAllowed("The response of Microsoft Entra ID could not be verified. Try again.") from None
         return self._person(claims), pending.to
 
     async def metadata(self) -> Mapping[str, Any]:
@@ -137,12 +136,12 @@ class Entra:
         _, keys = self._opened()
         metadata = await keys.metadata()
         if not metadata.keys() >= {"issuer", "authorization_endpoint", "token_endpoint"}:
-            raise PlatformUnavailable("Microsoft Entra did not say where people sign in")
+            raise PlatformUnavailable("Microsoft Entra ID returned incomplete metadata")
         return metadata
 
     def _opened(self) -> tuple[aiohttp.ClientSession, Keys]:
         if self._net is None:
-            raise PlatformUnavailable("The studio is not open")
+            raise PlatformUnavailable("The studio is closed")
         return self._net
 
     async def _redeem(self, code: str, verifier: str, redirect_uri: str) -> str:
@@ -161,14 +160,14 @@ class Entra:
             async with session.post(url, data=form) as response:
                 answer, status = await read_object(response, SMALL_BYTES), response.status
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise PlatformUnavailable("Microsoft Entra did not answer") from error
+            raise PlatformUnavailable("Microsoft Entra ID did not respond") from error
         if status == 200 and isinstance(answer.get("id_token"), str):
             return str(answer["id_token"])
         # The description names what is wrong (AADSTS7000215: invalid client secret) and holds no secret.
         received = str(answer.get("error_description", answer.get("error", status)))[:300]
         log.error("Microsoft Entra refused a sign-in to the studio: %s", received)
         raise NotAllowed(
-            "Microsoft Entra did not complete the sign-in. Try again; the server's log says why."
+            "Microsoft Entra ID did not complete the sign-in. Try again; the server log has the reason."
         )
 
     async def _claims(self, token: str, nonce: str) -> dict[str, Any]:
@@ -202,17 +201,19 @@ class Entra:
         if role is None:
             log.info("%s has no role in the studio", login or name)
             if "groups" in (claims.get("_claim_names") or {}):
-                log.warning("%s is in more groups than a token holds: give app roles instead", login or name)
+                log.warning(
+                    "%s is in more groups than a token holds: assign app roles instead", login or name
+                )
             raise NotAllowed(
                 f"You are signed in as {login or name}, but have no role here yet. Ask an administrator of "
-                f"your organisation to give you {self.roles_in_words()}, then sign in again."
+                f"your organisation to assign you {self.roles_in_words()}, then sign in again."
             )
         return Person(role=role, id=str(claims.get("oid") or claims["sub"])[:128], name=name, login=login)
 
     def roles_in_words(self) -> str:
-        """What gives access."""
+        """What grants access, as text."""
         names = [name for role in ROLES for name in sorted(self._app.roles[role])]
-        return f"one of these roles in Microsoft Entra: {', '.join(names)}"
+        return f"one of these roles in Microsoft Entra ID: {', '.join(names)}"
 
     # -------------------------------------------------------------- the session
 
@@ -221,7 +222,7 @@ class Entra:
         return _seal(self._signed_in, person)
 
     def person(self, cookie: str) -> Person | None:
-        """Whose session this is; None when it is over, or was never ours."""
+        """Whose session this is; None if it has expired or is not ours."""
         return _unseal(self._signed_in, cookie, SESSION_S, Person)
 
     def _cipher(self, purpose: str) -> Fernet:
@@ -246,7 +247,7 @@ def _unpadded(data: bytes) -> str:
 
 
 def _plain(value: object) -> str:
-    """A name for pages and logs: one line, without what terminals obey."""
+    """A name for pages and logs: one line, without control characters."""
     return "".join(one if one.isprintable() else " " for one in str(value))[:120].strip()
 
 

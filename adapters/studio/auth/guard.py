@@ -1,4 +1,4 @@
-"""Who may use the studio: this machine alone, or who signs in; and from our own page only."""
+"""Checks every request: who asks, in which role, and whether it comes from a page of our own."""
 
 import hmac
 import logging
@@ -20,9 +20,10 @@ from adapters.studio.auth import browsers
 from adapters.studio.auth.browsers import Browser
 from adapters.studio.auth.login_throttle import WRONG_TOKENS_PER_MINUTE as WRONG_TOKENS_PER_MINUTE
 from adapters.studio.auth.login_throttle import LoginThrottle
-from adapters.studio.auth.session import Person
-from adapters.studio.web.rendering import ROLES, Role, allowed, draw, page
+from adapters.studio.auth.session import ROLES, Person, Role, allowed
+from adapters.studio.web.rendering import draw, html_page
 from bot.domain.errors import BotError, StateUnavailable
+from bot.domain.turns import CheckResult
 
 if TYPE_CHECKING:
     from adapters.studio.auth.entra import Entra
@@ -43,14 +44,22 @@ SAFE_HEADERS = {
     "Cache-Control": "no-store",
 }
 
+STORAGE_UNAVAILABLE = "Storage is unavailable. Try again in a moment."
+LOOPBACK_ONLY = (
+    "The studio only accepts requests from the machine that it runs on. "
+    "Set PARLEY_STUDIO_TOKEN to allow sign-in from other machines."
+)
 SIGN_IN = "/studio/sign-in"
 COOKIE = "parley_studio"
 COOKIE_LIFE_S = 30 * 24 * 3600
+SHORTEST_TOKEN = 16
+"""Characters; a shorter one is reported by `parley check`."""
 _BROWSER = web.RequestKey("browser", Browser)
+_PERSON = web.RequestKey("person", Person)
 
 
 class HttpError(BotError):
-    """A request that is turned away: `status` for programs, the text for the person at the page."""
+    """A refused request: `status` for programs, the text for the person at the page."""
 
     def __init__(self, status: int, words: str, retry_after_s: int | None = None) -> None:
         super().__init__(words)
@@ -58,30 +67,43 @@ class HttpError(BotError):
         self.retry_after_s = retry_after_s
 
     def response(self) -> web.Response:
-        """The words as JSON; the page shows them as they are."""
+        """The text as JSON; the page shows it as it is."""
         headers = {"Retry-After": str(self.retry_after_s)} if self.retry_after_s else None
         return web.json_response({"words": str(self)}, status=self.status, headers=headers)
+
+
+def find_person(request: web.Request) -> Person | None:
+    """The person whom the guard found; None for a stranger."""
+    return request.get(_PERSON)
+
+
+def person_of(request: web.Request) -> Person:
+    """The same, where only signed-in people come."""
+    return request[_PERSON]
 
 
 class Guard:
     """Stands before every route of the studio.
 
-    Without a way to sign in only loopback peers that ask for a loopback name pass, as operators: the name
-    is looked at because a foreign page can point its own name at 127.0.0.1 (DNS rebinding). With tokens, a
-    cookie that is signed with one of them passes with that token's role, as the person whom it names; a new
-    token makes every old cookie void. With `entra`, a sealed cookie says who passes.
+    Without a way to sign in only loopback peers that ask for a loopback name pass, as operators; the name is
+    checked because a foreign page can point its own name at 127.0.0.1 (DNS rebinding). With tokens, a cookie
+    signed with one of them passes with that token's role, as the person named in it; a new token makes every
+    old cookie void. With `entra`, an encrypted cookie says who passes.
     """
 
-    def __init__(self, tokens: Mapping[Role, SecretStr | None], entra: "Entra | None" = None) -> None:
+    def __init__(
+        self, tokens: Mapping[Role, SecretStr | None] | None = None, entra: "Entra | None" = None
+    ) -> None:
         self.entra = entra
+        given = tokens or {}
         self._tokens: dict[Role, SecretStr] = {
-            role: token for role in ROLES if (token := tokens.get(role)) is not None
+            role: token for role in ROLES if (token := given.get(role)) is not None
         }
         self._throttle = LoginThrottle()
 
     @property
     def open_here(self) -> bool:
-        """Whether this machine may come in without signing in, and nobody else at all."""
+        """Whether this machine needs no sign-in, and no other machine is let in."""
         return not self._tokens and self.entra is None
 
     @property
@@ -89,52 +111,64 @@ class Guard:
         """Whether there is a token to sign in with."""
         return bool(self._tokens)
 
-    def guard(
-        self,
-        handler: Handler,
-        *,
-        need: Role = "viewer",
-        page: bool = False,
-        form: bool = False,
-        open_to_all: bool = False,
-    ) -> Handler:
-        """The handler behind the guard.
+    async def check(self) -> list[CheckResult]:
+        """How people sign in, and whether that is safe. Never raises."""
+        found = [await self.entra.check()] if self.entra is not None else []
+        if self.open_here:
+            words = "accepts only loopback requests; set PARLEY_STUDIO_TOKEN to allow sign-in from elsewhere"
+            return [CheckResult(level="ok", subject="Studio", words=words)]
+        if any(len(token.get_secret_value()) < SHORTEST_TOKEN for token in self._tokens.values()):
+            words = f"PARLEY_STUDIO_TOKEN is short; use at least {SHORTEST_TOKEN} random characters"
+            found.append(CheckResult(level="warning", subject="Studio", words=words))
+        elif self._tokens:
+            words = "people sign in with a token: " + ", ".join(self._tokens)
+            found.append(CheckResult(level="ok", subject="Studio", words=words))
+        return found
 
-        A `page` sends a stranger to the sign-in, everything else answers 401; `open_to_all` is for what
-        the sign-in page itself needs; a `form` is posted without a script.
+    def guard(self, handler: Handler, *, need: Role | None = "viewer", page: bool = False) -> Handler:
+        """The handler behind the guard; `need` is the role that it takes, None lets strangers in.
+
+        A `page` sends strangers to the sign-in and shows errors as HTML, and what is posted to it comes from
+        a form without a script. Everything else answers in JSON.
         """
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            found = None
             try:
-                _check_address(request)
-                self._check_place(request)
-                if request.method == "POST":
-                    _check_origin(request, by_script=not form)
-                found = self.find(request)
-                if open_to_all or (found is not None and allowed(found.role, need)):
-                    response = await handler(request)
-                elif found is not None:
-                    raise HttpError(403, _too_little(found, need))
-                elif page:
-                    response = web.Response(status=303, headers={"Location": _sign_in_from(request)})
-                else:
-                    raise HttpError(401, "You are signed out. Reload the page to sign in.")
-            except HttpError as turned:
-                response = _page_of(turned) if page else turned.response()
+                response = await self._answer(request, handler, need, page=page)
+            except HttpError as error:
+                response = _page_of(error) if page else error.response()
             except StateUnavailable:
-                turned = HttpError(503, "The message store is away. Try again in a moment.", 2)
-                response = _page_of(turned) if page else turned.response()
+                error = HttpError(503, STORAGE_UNAVAILABLE, 2)
+                response = _page_of(error) if page else error.response()
             if not response.prepared:
                 for name, value in SAFE_HEADERS.items():
                     response.headers.setdefault(name, value)
-                if self.open_here and found is not None and not open_to_all:
-                    _know_again(request, response, page=page)
+                if self.open_here and need is not None and find_person(request) is not None:
+                    _keep_browser(request, response, page=page)
             return response
 
         return guarded
 
-    def find(self, request: web.Request) -> Person | None:
+    async def _answer(
+        self, request: web.Request, handler: Handler, need: Role | None, *, page: bool
+    ) -> web.StreamResponse:
+        """Raises HttpError for what is refused, and what the handler raises."""
+        _check_address(request)
+        self._check_place(request)
+        if request.method == "POST":
+            _check_origin(request, by_script=not page)
+        person = self._person(request)
+        if person is not None:
+            request[_PERSON] = person
+        if need is None or (person is not None and allowed(person.role, need)):
+            return await handler(request)
+        if person is not None:
+            raise HttpError(403, _missing_role(person, need))
+        if page:
+            return web.Response(status=303, headers={"Location": _sign_in_from(request)})
+        raise HttpError(401, "You are signed out. Reload the page to sign in.")
+
+    def _person(self, request: web.Request) -> Person | None:
         """Who asks; None for a stranger."""
         if self.open_here:
             browser = _browser(request)
@@ -154,32 +188,21 @@ class Guard:
                 return Person(role=role, renames=True, **msgspec.json.decode(urlsafe_b64decode(who)))
         return None
 
-    def person(self, request: web.Request) -> Person:
-        """Who asks, behind the guard. Raises HttpError."""
-        found = self.find(request)
-        if found is None:
-            raise HttpError(401, "You are signed out. Reload the page to sign in.")
-        return found
-
-    def role(self, request: web.Request) -> Role | None:
-        """What the person may do; None for a stranger."""
-        found = self.find(request)
-        return found.role if found is not None else None
-
     def sign_in(self, token: str, to: str, browser: Browser, *, secure: bool, sender: str) -> web.Response:
-        """To the page with a cookie, if the token is one of ours, as who uses this browser. Raises HttpError.
+        """Redirects to the page with a cookie, if the token is one of ours, as the browser's person.
 
-        `sender` is the client's address: whoever sends wrong tokens has to wait, and nobody else.
+        `sender` is the client's address: whoever sends wrong tokens has to wait, and nobody else. Raises
+        HttpError.
         """
         if self.open_here:
             return web.Response(status=303, headers={"Location": to})
         if wait_s := self._throttle.wait_s(sender):
-            words = f"Too many wrong tokens came from your address. Try again in {wait_s} seconds."
+            words = f"Too many failed sign-ins from your address. Try again in {wait_s} seconds."
             raise HttpError(429, words, wait_s)
         role = self._role_of(token)
         if role is None:
             self._throttle.wrong(sender)
-            raise HttpError(401, "That is not the token.")
+            raise HttpError(401, "The token is incorrect.")
         person = Person(role=role, id=browser.id, name=browser.name, renames=True)
         log.info("%s signed in to the studio as %s", person.audited, role)
         response = web.Response(status=303, headers={"Location": to})
@@ -188,12 +211,12 @@ class Guard:
         return response
 
     def rename(self, request: web.Request, name: str, to: str, *, secure: bool) -> web.Response:
-        """To the page, under another name and the same id. Raises HttpError, and NotAllowed without one."""
-        person = self.person(request)
+        """Redirects to the page; the person has the new name and the same id. Raises HttpError, NotAllowed."""
+        person = person_of(request)
         if not person.renames:
-            raise HttpError(409, "Your name comes from Microsoft Entra. It is changed there.")
+            raise HttpError(409, "Your name comes from Microsoft Entra ID. Change it there.")
         named = msgspec.structs.replace(person, name=browsers.name_of(name))
-        log.info("%s is called %s in the studio from now on", person.audited, named.name)
+        log.info("%s changed their name in the studio to %s", person.audited, named.name)
         response = web.Response(status=303, headers={"Location": to})
         browser = _browser(request)
         if browser.id == person.id:
@@ -204,7 +227,7 @@ class Guard:
         return response
 
     def _begin(self, response: web.Response, person: Person, *, secure: bool) -> None:
-        """A session that is opened by a token."""
+        """Begin a session that was opened with a token."""
         who = urlsafe_b64encode(msgspec.json.encode({"id": person.id, "name": person.name})).decode()
         value = self._cookie(person.role, int(time.time()) + COOKIE_LIFE_S, who)
         response.set_cookie(
@@ -228,10 +251,7 @@ class Guard:
         if forwarded or not (
             is_loopback_name(request.remote or "") and is_loopback_name(host_name(request.host))
         ):
-            raise HttpError(
-                403,
-                "The studio answers only on its own machine. Set PARLEY_STUDIO_TOKEN to open it to others.",
-            )
+            raise HttpError(403, LOOPBACK_ONLY)
 
     def _cookie(self, role: Role, expires: int, who: str) -> str:
         key = self._tokens[role].get_secret_value().encode()
@@ -247,49 +267,49 @@ def _browser(request: web.Request) -> Browser:
     return found
 
 
-def _know_again(request: web.Request, response: web.StreamResponse, *, page: bool) -> None:
-    """Have a new browser keep its id, and one that is known keep it longer."""
+def _keep_browser(request: web.Request, response: web.StreamResponse, *, page: bool) -> None:
+    """Have a new browser store its id, and a known one store it for longer."""
     embedded = request.headers.get("Sec-Fetch-Site") == "cross-site"
     if embedded and request.headers.get("Sec-Fetch-Mode") != "navigate":
-        return  # another site shows something of ours: the browser did not say what it keeps
+        return  # embedded in another site, the browser did not send its cookies
     if page or browsers.known(request) is None:
         browsers.keep(response, _browser(request), secure=request.secure)
 
 
-def _too_little(person: Person, need: Role) -> str:
+def _missing_role(person: Person, need: Role) -> str:
     if person.renames:
-        return f"This is for whoever holds the {need}'s token; yours is a {person.role}'s."
+        return f"This requires the {need} role. You signed in with the {person.role} token."
     return (
-        f"This is for people with the role {need}; yours is {person.role}. "
-        "An administrator of your organisation can give you another one in Microsoft Entra."
+        f"This requires the {need} role; yours is {person.role}. "
+        "An administrator of your organisation can assign it in Microsoft Entra ID."
     )
 
 
 def _sign_in_from(request: web.Request) -> str:
-    """The sign-in, which leads back to the page that was asked for."""
+    """The sign-in page, which leads back to the page that was requested."""
     to = str(request.rel_url) if request.method == "GET" else "/"
     return SIGN_IN if to == "/" else f"{SIGN_IN}?{urlencode({'to': to})}"
 
 
-def _page_of(turned: HttpError) -> web.Response:
-    return page(draw("turned.html", words=str(turned)), status=turned.status)
+def _page_of(error: HttpError) -> web.Response:
+    return html_page(draw("turned.html", words=str(error)), status=error.status)
 
 
 def _check_address(request: web.Request) -> None:
-    """What is no text can be in no page, link or log. Raises HttpError."""
+    """What is no valid text must not reach a page, a link or a log. Raises HttpError."""
     if valid_text(request.path_qs) != request.path_qs:
-        raise HttpError(400, "The address of this page can't be read.")
+        raise HttpError(400, "The address of this page is not valid.")
 
 
 def _check_origin(request: web.Request, *, by_script: bool) -> None:
-    """A write comes from our own page: foreign pages can neither set our header nor hide their origin."""
+    """Writes come from our own pages: others can neither set our header nor hide their origin."""
     origin = request.headers.get("Origin")
     if origin is not None and _authority(origin) != _authority(f"http://{request.host}"):
-        raise HttpError(403, "This request comes from another site.")
+        raise HttpError(403, "Requests from other sites are refused.")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise HttpError(403, "This request comes from another site.")
+        raise HttpError(403, "Requests from other sites are refused.")
     if by_script and request.headers.get("X-Parley") != "studio":
-        raise HttpError(403, "Requests that change something carry the header X-Parley: studio.")
+        raise HttpError(403, "Requests that change something need the header X-Parley: studio.")
 
 
 def _authority(url: str) -> str:
@@ -297,11 +317,11 @@ def _authority(url: str) -> str:
     try:
         return URL(url).authority.lower()
     except ValueError:
-        raise HttpError(400, "The header Host or Origin of this request can't be read.") from None
+        raise HttpError(400, "The Host or Origin header of this request is not valid.") from None
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header; empty for one that can't be read."""
+    """The name in a Host header; empty if that is not valid."""
     try:
         return URL(f"http://{host}").host or ""
     except ValueError:

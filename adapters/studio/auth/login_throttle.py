@@ -1,4 +1,4 @@
-"""Slows down senders of wrong tokens: each client address on its own, in a table of bounded size."""
+"""Slows down senders of wrong tokens, each client address on its own, in a table of bounded size."""
 
 import math
 import time
@@ -7,27 +7,29 @@ from collections import OrderedDict
 from adapters.shared.client_address import network_of
 
 WRONG_TOKENS_PER_MINUTE = 10
-"""So many a sender may try at once; then one every `PAUSE_S`, until it was quiet for a minute."""
+"""A sender may try this many at once, then one every `PAUSE_S`, until a minute passes without one."""
 PAUSE_S = 10.0
 _FORGET_S = 60.0
 _MOST_SENDERS = 10_000
 
 
 class LoginThrottle:
-    """Counts wrong tokens by sender. Where the table is full, the sender that was wrong longest ago goes."""
+    """Counts wrong tokens by sender. When the table is full, the sender that failed longest ago is dropped."""
 
     def __init__(self) -> None:
-        self._senders: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how many, and when the last came
+        self._senders: OrderedDict[str, tuple[int, float]] = (
+            OrderedDict()
+        )  # how many, and the time of the last
 
     def wait_s(self, address: str) -> int:
-        """Seconds until this sender may try again; 0 if it may now. Trying too early makes it no longer."""
+        """Seconds until this sender may try again, 0 if now. Trying too early doesn't extend it."""
         wrong, last_s = self._known(network_of(address))
         if wrong < WRONG_TOKENS_PER_MINUTE:
             return 0
         return max(0, math.ceil(last_s + PAUSE_S - time.monotonic()))
 
     def wrong(self, address: str) -> None:
-        """This sender has tried a wrong token."""
+        """Count a wrong token of this sender."""
         sender = network_of(address)
         wrong, _ = self._known(sender)
         self._senders[sender] = (wrong + 1, time.monotonic())

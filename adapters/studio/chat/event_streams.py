@@ -1,4 +1,4 @@
-"""Streams of events to open pages: one response each, cut when the page goes or the server stops."""
+"""Server-sent events to open pages: one response each, until the page closes or the server stops."""
 
 import asyncio
 import logging
@@ -16,15 +16,13 @@ from bot.domain.errors import StateUnavailable
 log = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 15.0
-"""Proxies commonly cut a stream that was silent for 30 or 60 seconds."""
-
-
+"""Proxies commonly close a stream that was silent for 30 or 60 seconds."""
 MOST_OF_ONE = 16
-"""Streams of one person in one session: each open page follows one."""
+"""Streams of one person in one session; each open page has one."""
 
 
 class Streams:
-    """Every stream that this process sends; all of them leave most of its connections to others."""
+    """The streams that this process sends; their number leaves most of its connections to others."""
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most or max(MOST_OF_ONE, telemetry.open_files_limit() // 8)
@@ -35,22 +33,22 @@ class Streams:
     async def send(
         self, request: web.Request, person: Person, frames: AsyncIterator[tuple[str, bytes]]
     ) -> web.StreamResponse:
-        """Frames with their ids ("" for none) as server-sent events, until the page goes. Raises HttpError."""
+        """Frames with their ids ("" for none) as server-sent events, until the page closes. Raises HttpError."""
         who = (person.id, request.cookies.get(COOKIE, ""))
         if self._closing:
             raise HttpError(503, "The server is stopping.")
         if self._sent_to[who] >= MOST_OF_ONE:
             raise HttpError(
-                429, "You have too many pages of the studio open. Close some and reload this one.", 5
+                429, "Too many studio pages are open in this session. Close some and reload this one.", 5
             )
         if self._sent_to.total() >= self._most:
-            raise HttpError(503, "Too many pages of the studio are open. Try again in a few minutes.", 60)
+            raise HttpError(503, "Too many studio pages are open. Try again in a few minutes.", 60)
         self._sent_to[who] += 1
         try:
             return await self._send(request, frames)
         finally:
             self._sent_to[who] -= 1
-            self._sent_to += Counter[tuple[str, str]]()  # leaves out those who have none
+            self._sent_to += Counter[tuple[str, str]]()  # drops those who have none
 
     async def _send(
         self, request: web.Request, frames: AsyncIterator[tuple[str, bytes]]
@@ -70,7 +68,7 @@ class Streams:
         return response
 
     async def hang_up(self) -> None:
-        """End every open stream; the pages come back by themselves when there is a server again."""
+        """End every stream; the pages reconnect when there is a server again."""
         self._closing = True
         for task in [*self._tasks]:
             task.cancel()
@@ -83,13 +81,13 @@ async def _pump(response: web.StreamResponse, frames: AsyncIterator[tuple[str, b
             name = b"id: %s\n" % id.encode() if id else b""
             await response.write(b"%sdata: %s\n\n" % (name, frame))
     except ConnectionError:
-        log.debug("a page went away")
+        log.debug("a page closed its stream")
     except StateUnavailable:
-        log.warning("the feed is away; a page will come back for it")
+        log.warning("the event stream is unavailable; the page will reconnect")
 
 
 async def _stay(response: web.StreamResponse) -> None:
-    """Comments keep proxies from cutting a silent stream, and show when the page has gone."""
+    """Comments keep proxies from closing a silent stream, and show when the page has closed it."""
     with suppress(ConnectionError):
         while True:
             await response.write(b": here\n\n")

@@ -1,4 +1,4 @@
-"""What travels to the page: frames of the live feed, and the history in the same shapes."""
+"""What is sent to the page: the frames of an answer, and past turns in the same shapes."""
 
 import asyncio
 import io
@@ -20,7 +20,7 @@ from bot.domain.turns import Reply, Source, Turn
 class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_defaults=True):
     """A frame belongs to the person's message `event`; `at` is Unix time in milliseconds.
 
-    The page leaves out frames that are older than the turn which its history already holds.
+    The page ignores frames that are older than the turn that it already shows.
     """
 
     event: str
@@ -28,13 +28,13 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", omit_de
 
 
 class QuestionFrame(Frame, frozen=True, tag="said"):
-    """A message was written down: a page opened in the middle of an answer shows the question too."""
+    """A message was stored: a page opened during an answer shows the question too."""
 
     text: str
 
 
 class OpenFrame(Frame, frozen=True, tag="open"):
-    """An answer begins, or begins anew after a crash: what the page shows of it is replaced."""
+    """An answer begins, or begins again after a crash: what the page shows of it is replaced."""
 
     post: str
 
@@ -48,7 +48,7 @@ class TextFrame(Frame, frozen=True, tag="text"):
 
 
 class PartialImageFrame(Frame, frozen=True, tag="sketch"):
-    """A picture as far as it is drawn, made small; `width` and `height` are those of the whole."""
+    """A partial image, scaled down; `width` and `height` are those of the original."""
 
     post: str
     src: str
@@ -58,7 +58,7 @@ class PartialImageFrame(Frame, frozen=True, tag="sketch"):
 
 
 class ShownImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture of an answer."""
+    """An image of an answer."""
 
     src: str
     alt: str
@@ -86,9 +86,9 @@ class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PARTIAL_IMAGE_PIXELS = 16_777_216
-"""A picture of more is not unpacked: models draw half as many."""
+"""A larger image is not decoded; models generate at most half of it."""
 PARTIAL_IMAGE_SIDE = 512
-"""Pixels: a sketch is looked at for some seconds, and the feed is kept in memory."""
+"""Pixels of the longer side: it is shown for seconds, and kept in Redis."""
 
 _ALIGNED = re.compile(r'<(t[dh]) style="text-align: ?(left|center|right);?">')
 
@@ -96,16 +96,16 @@ encode = msgspec.json.Encoder().encode
 
 
 def render(text: str, whole: bool = True) -> str:
-    """Safe HTML; columns are aligned by class, as the page's policy allows no inline style.
+    """Safe HTML; columns are aligned by class, as the content security policy allows no inline style.
 
-    Of a text that is not `whole` only short code is coloured, as it is rendered again and again.
+    In a text that is not `whole` only short code is highlighted, as it is rendered repeatedly.
     """
     return coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)), whole)
 
 
 async def rendered(text: str, whole: bool = True) -> str:
-    """The same, beside the event loop if it is long or has code: the first piece of a language loads its rules."""
-    await asyncio.sleep(0)  # others have their turn before it
+    """The same, in a thread if it is long or has code: the first use of a language loads its lexer."""
+    await asyncio.sleep(0)  # lets other tasks run first
     code = "```" in text or "~~~" in text
     return await aside(sys.maxsize if code else len(text), render, text, whole)
 
@@ -116,9 +116,9 @@ def milliseconds(at: datetime) -> int:
 
 
 def text_frame(event: str, post: str, at: int, before: str, html: str, same: int = 0) -> TextFrame:
-    """The step from `before` to `html`: only what is new travels, as a long answer grows.
+    """The difference from `before` to `html`, so that only what is new is sent.
 
-    The first `same` characters are known to be the same in both.
+    The first `same` characters are known to be equal.
     """
     low, high = same, min(len(before), len(html))
     while low < high:
@@ -147,7 +147,7 @@ async def done_frame(conversation: str, event: str, post: str, at: int, reply: R
 
 
 def partial_image_frame(event: str, post: str, at: int, image: Image) -> PartialImageFrame | None:
-    """An unfinished picture, small enough for the feed; None for what can't be opened. Blocks."""
+    """A partial image, small enough for the stream; None if it can't be decoded. Blocks."""
     try:
         with Pillow.open(io.BytesIO(image.data), formats=["PNG", "JPEG", "WEBP"]) as opened:
             width, height = opened.size
@@ -166,7 +166,7 @@ def partial_image_frame(event: str, post: str, at: int, image: Image) -> Partial
 
 
 async def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
-    """A kept turn in the shapes of the live feed, as `reader` rated it."""
+    """A past turn in the shapes of the stream, as `reader` rated it."""
     rating = turn.ratings.get(reader.id)
     event = turn.received.address.data.get("message", turn.received.id)
     post = turn.post.id if turn.post else ""
@@ -179,7 +179,7 @@ async def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
 
 
 def _picture(conversation: str, image: Image) -> ShownImage:
-    """A stored picture has an address of its own; one that is not stored travels in the frame itself."""
+    """A stored image has a URL; one that is not stored is sent in the frame."""
     if image.ref:
         src = f"/studio/conversations/{conversation.removeprefix('studio:')}/images/{image.ref}"
     else:

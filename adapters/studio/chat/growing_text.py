@@ -1,16 +1,16 @@
-"""The HTML of an answer that is being written."""
+"""The HTML of an answer while it is streamed."""
 
 from adapters.shared.markdown import Growing
 from adapters.studio.chat.frames import rendered
 
 SMALL = 8_000
-"""Characters of an unfinished block up to which it is rendered at each look. A longer one is rendered when it has
-grown by a part of its length, so that all its renderings together take time in proportion to it."""
+"""Characters of an unfinished block up to which it is rendered each time. A longer one is rendered when it has grown
+by a part of its length, so that the total time of rendering stays proportional to it."""
 _GROWN = 8
 
 
 class GrowingHtml:
-    """One growing text. A block that is finished is rendered once, however often the text is shown."""
+    """One growing text. A finished block is rendered once, however often the text is shown."""
 
     def __init__(self) -> None:
         self._growing = Growing()
@@ -21,7 +21,7 @@ class GrowingHtml:
         self._tail_length = 0
 
     async def html(self, text: str) -> tuple[str, int]:
-        """Safe HTML of the text so far, and how many of its characters are those of the last one for sure."""
+        """Safe HTML of the text so far, and how many characters are certainly the same as last time."""
         if not text.startswith(self._text):
             self._done, self._html, self._tail, self._tail_length = 0, "", "", 0
         self._text = text

@@ -1,4 +1,4 @@
-"""What the person at the page does: requests in, events out."""
+"""Turns what the person at the page does into events."""
 
 import re
 from collections.abc import Callable
@@ -25,10 +25,10 @@ from bot.domain.events import (
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_TEXT = 48_000
-"""Characters of one message: about what fills the smallest context of a chat model in use."""
+"""Characters of one message: about the smallest context window of the chat models in use."""
 
 Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
-"""128 random bits, drawn by the page: a resent message is the same event; no conversation can be guessed."""
+"""128 random bits, made by the page: a message sent again is the same event, and no id can be guessed."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -57,11 +57,13 @@ class _FeedbackRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _Kind = TypeVar("_Kind")
 Taken = tuple[Event, QuestionFrame | None]
-"""An event, and what the open pages are told of it."""
+"""An event, and what the open pages are told about it."""
+Act = Callable[[str, bytes, User], Taken]
+"""Makes the event from a conversation, the body of a request, and who sent it. Raises HttpError."""
 
 
 def message(conversation: str, body: bytes, user: User) -> Taken:
-    """The person typed something."""
+    """The person sent a message."""
     words = _read(body, _TextRequest)
     act = _act(conversation, words.id, user)
     text = _checked(words.text)
@@ -72,7 +74,7 @@ def message(conversation: str, body: bytes, user: User) -> Taken:
 
 
 def edited(conversation: str, body: bytes, user: User) -> Taken:
-    """The person changed a message: its answer is written anew, in its place."""
+    """The person edited a message: its answer is regenerated in its place."""
     correction = _read(body, _EditRequest)
     act = _act(conversation, correction.id, user)
     target = _act(conversation, correction.target, user)
@@ -93,7 +95,7 @@ def rated(conversation: str, body: bytes, user: User) -> Taken:
     """The person rated an answer of this conversation."""
     rating = _read(body, _FeedbackRequest)
     if rating.post.partition(".")[0] != conversation.removeprefix("studio:"):
-        raise HttpError(400, "That answer belongs to another conversation.")
+        raise HttpError(400, "This answer belongs to another conversation.")
     act = _act(conversation, rating.id, user)
     event = FeedbackGiven(
         id=act.id,
@@ -107,33 +109,33 @@ def rated(conversation: str, body: bytes, user: User) -> Taken:
     return event, None
 
 
-ACTS: dict[str, Callable[[str, bytes, User], Taken]] = {
+ACTS: dict[str, Act] = {
     "messages": message,
     "edit": edited,
     "stop": stopped,
     "rating": rated,
 }
-"""By the last part of the path. Each raises HttpError."""
+"""By the last part of the path."""
 
 
 def conversation_of(request: web.Request) -> str:
     """The conversation that the path names. Raises HttpError."""
     id = request.match_info["id"]
     if not _ID.fullmatch(id):
-        raise HttpError(400, "A conversation has an id of 32 hexadecimal digits.")
+        raise HttpError(400, "The id of a conversation has 32 hexadecimal digits.")
     return f"studio:{id}"
 
 
 async def body_of(request: web.Request, mime: str, most_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """The body, if it is small enough; a larger one is not read to its end. Raises HttpError."""
+    """The body; one that is too large is not read to its end. Raises HttpError."""
     if request.content_type != mime:
-        raise HttpError(415, f"The body of this request is {mime}.")
+        raise HttpError(415, f"The body of this request must be {mime}.")
     try:
         return await read_body(request, most_bytes)
     except TooLarge:
-        raise HttpError(413, f"This message is too large: at most {most_bytes // 1024} kB fit.") from None
+        raise HttpError(413, f"This request is too large. The maximum is {most_bytes // 1024} kB.") from None
     except Malformed as error:
-        raise HttpError(400, f"This request can't be read: {error}.") from None
+        raise HttpError(400, f"Invalid request: {error}.") from None
 
 
 async def json_of(request: web.Request, kind: type[_Kind], most_bytes: int = MAX_BODY_BYTES) -> _Kind:
@@ -142,7 +144,7 @@ async def json_of(request: web.Request, kind: type[_Kind], most_bytes: int = MAX
     try:
         return parse_as(body, kind)
     except Malformed as error:
-        raise HttpError(400, f"This can't be read: {error}.") from None
+        raise HttpError(400, f"Invalid request: {error}.") from None
 
 
 async def form_of(request: web.Request) -> dict[str, str]:
@@ -150,21 +152,21 @@ async def form_of(request: web.Request) -> dict[str, str]:
     try:
         return parse_form(await body_of(request, "application/x-www-form-urlencoded"))
     except Malformed as error:
-        raise HttpError(400, f"This form can't be read: {error}.") from None
+        raise HttpError(400, f"Invalid form: {error}.") from None
 
 
 def _read(body: bytes, kind: type[_Kind]) -> _Kind:
     try:
         return parse_as(body, kind)
     except Malformed:
-        raise HttpError(400, "This message can't be read.") from None
+        raise HttpError(400, "Invalid request.") from None
 
 
 def _checked(text: str) -> str:
     if not text.strip():
-        raise HttpError(400, "There is nothing in this message.")
+        raise HttpError(400, "Enter a message.")
     if len(text) > MAX_TEXT:
-        raise HttpError(413, f"This message is too long: {len(text):,} characters, {MAX_TEXT:,} fit.")
+        raise HttpError(413, f"This message is too long: {len(text):,} characters of at most {MAX_TEXT:,}.")
     return text
 
 

@@ -1,1 +1,1 @@
-"""The pages beside the chat and the playground."""
+"""The pages of the studio, except the playground."""

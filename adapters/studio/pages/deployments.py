@@ -1,4 +1,4 @@
-"""The deployments: what each takes and costs, how it is and was, and a small call to each on demand."""
+"""The deployments: limits and prices, health, latency by the hour, and a test call to each on demand."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -7,47 +7,43 @@ from typing import Any
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import Guard
-from adapters.studio.records import HourlyLatencyView
-from adapters.studio.services import StudioServices
+from adapters.studio.page import Page, Route, render
 from adapters.studio.web.charts import steps
-from adapters.studio.web.rendering import Renderer, page
 from bot.domain.events import now
+from bot.llm.routing.router import Gateway
+from bot.storage.usage.latency import HourlyLatency, Latency
 
 PERIODS = {24: "24 hours", 168: "7 days"}
 MEASURES = {"first": "First token", "whole": "Whole answer"}
 
 
-class DeploymentsPage:
-    """Everybody may look; trying them costs a little, so that is for editors."""
+class DeploymentsPage(Page):
+    """Everyone may look; test calls cost a little, so they are for editors."""
 
-    def __init__(self, services: StudioServices, guard: Guard, draw: Renderer) -> None:
-        self._deployments = services.deployments
-        self._latency = services.latency
-        self._guard = guard
-        self._draw = draw
+    name = "Deployments"
+    path = "/studio/deployments"
+    icon = "server"
 
-    def routes(self) -> Iterable[web.AbstractRouteDef]:
-        """The page, and the page after a trial."""
-        guard = self._guard.guard
-        return [
-            web.get("/studio/deployments", guard(self._show, page=True)),
-            web.post("/studio/deployments", guard(self._probe, need="editor", page=True, form=True)),
-        ]
+    def __init__(self, gateway: Gateway, latency: Latency) -> None:
+        self._gateway = gateway
+        self._latency = latency
+
+    def routes(self) -> Iterable[Route]:
+        return [Route("page", self.path, self._show), Route("form", self.path, self._probe, "editor")]
 
     async def _show(self, request: web.Request) -> web.Response:
         return await self._page(request, {})
 
     async def _probe(self, request: web.Request) -> web.Response:
-        probes = await self._deployments.probe()
+        probes = await self._gateway.probe()
         return await self._page(
             request, {(one.deployment.name, one.deployment.endpoint): one for one in probes}
         )
 
     async def _page(self, request: web.Request, probes: object) -> web.Response:
         hours = next((each for each in PERIODS if request.query.get("hours") == str(each)), 24)
-        took = await self._latency(hours)
-        states = self._deployments.states()
+        took = await self._latency.read(hours)
+        states = self._gateway.states()
         names = {state.deployment.name for state in states}
         values = {
             "states": states,
@@ -56,17 +52,17 @@ class DeploymentsPage:
             "periods": PERIODS,
             "charts": await asyncio.to_thread(_drawn, took, names, hours),
         }
-        return page(self._draw(request, "deployments.html", "Deployments", **values))
+        return render(request, "deployments.html", **values)
 
 
 def _drawn(
-    took: Sequence[HourlyLatencyView], names: Iterable[str], hours: int
+    took: Sequence[HourlyLatency], names: Iterable[str], hours: int
 ) -> dict[str, list[dict[str, Any]]]:
     return {name: charts([one for one in took if one.deployment == name], hours) for name in names}
 
 
-def charts(took: Sequence[HourlyLatencyView], hours: int) -> list[dict[str, Any]]:
-    """For each measure that was taken: what each hour took, drawn and in words."""
+def charts(took: Sequence[HourlyLatency], hours: int) -> list[dict[str, Any]]:
+    """A chart of each measure by the hour, with the same numbers as text."""
     return [
         _chart(name, mine, hours)
         for measure, name in MEASURES.items()
@@ -74,7 +70,7 @@ def charts(took: Sequence[HourlyLatencyView], hours: int) -> list[dict[str, Any]
     ]
 
 
-def _chart(measure: str, took: Sequence[HourlyLatencyView], hours: int) -> dict[str, Any]:
+def _chart(measure: str, took: Sequence[HourlyLatency], hours: int) -> dict[str, Any]:
     last = now().replace(minute=0, second=0, microsecond=0)
     first = last - timedelta(hours=hours - 1)
     places = [(one.hour - first) // timedelta(hours=1) for one in took]
@@ -89,7 +85,7 @@ def _chart(measure: str, took: Sequence[HourlyLatencyView], hours: int) -> dict[
         "ups": (f"{top:.2f} s", f"{top / 2:.2f} s", "0 s"),
         "along": (f"{first:%d %b, %H:00}", "now"),
         "newest": took[-1],
-        "heads": ("Hour (UTC)", "Half within", "95 % within", "Calls"),
+        "heads": ("Hour (UTC)", "50th percentile", "95th percentile", "Calls"),
         "rows": [
             (f"{one.hour:%d %b, %H:00}", f"{one.p50_s:.2f} s", f"{one.p95_s:.2f} s", f"{one.count:,}")
             for one in reversed(took)

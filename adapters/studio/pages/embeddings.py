@@ -1,4 +1,4 @@
-"""Compare texts as the embedding model sees them, and see what a pool would show for a question."""
+"""Embeddings: how similar texts are, and which examples of a pool are nearest to a question."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -6,58 +6,55 @@ from typing import Any
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import Guard
 from adapters.studio.chat.requests import form_of
+from adapters.studio.page import Page, Route, render
 from adapters.studio.pages.projection import apart, plane, similarities
-from adapters.studio.services import StudioServices
 from adapters.studio.web.charts import Dot, scatter
-from adapters.studio.web.rendering import Renderer, page
 from bot.domain.errors import ConfigError, Refused, Unavailable
+from bot.prompts.library import PromptLibrary
 
 MOST_TEXTS = 20
 MOST_CHARACTERS = 2000
 SHOWN = 8
 DOT = (0.1, 0.17)
-"""How wide and how high a dot is, as a part of the plane from its middle to its edge."""
+"""Width and height of a dot, as a share of the distance from the middle of the plane to its edge."""
 
 
-class EmbeddingsPage:
-    """For editors: a call costs a little."""
+class EmbeddingsPage(Page):
+    """For editors, as a call costs a little."""
 
-    def __init__(self, services: StudioServices, guard: Guard, draw: Renderer) -> None:
-        self._services = services
-        self._guard = guard
-        self._draw = draw
+    name = "Embeddings"
+    path = "/studio/embeddings"
+    icon = "dots"
+    role = "editor"
 
-    def routes(self) -> Iterable[web.AbstractRouteDef]:
-        """The page, empty and with its figures."""
-        guard = self._guard.guard
-        return [
-            web.get("/studio/embeddings", guard(self._show, need="editor", page=True)),
-            web.post("/studio/embeddings", guard(self._show, need="editor", page=True, form=True)),
-        ]
+    def __init__(self, library: PromptLibrary) -> None:
+        self._library = library
+
+    def routes(self) -> Iterable[Route]:
+        return [Route("page", self.path, self._show), Route("form", self.path, self._show)]
 
     async def _show(self, request: web.Request) -> web.Response:
         form = await form_of(request) if request.method == "POST" else {}
-        pools = self._services.editor.pools()
+        pools = sorted(self._library.registry.pools())
         values: dict[str, Any] = {"texts": form.get("texts", ""), "question": form.get("question", "")}
         values |= {"pools": pools, "pool": form.get("pool", ""), "words": "", "figures": None, "ranked": []}
         try:
             if form.get("texts"):
                 values |= await self._compare(form["texts"])
             elif form.get("question", "").strip() and form.get("pool") in pools:
-                values["ranked"] = await self._services.playground.rank(form["pool"], form["question"])
+                values["ranked"] = await self._library.rank(form["pool"], form["question"])
         except (Refused, Unavailable, ConfigError) as error:
             values["words"] = str(error)
         values["ranked"] = values["ranked"][:SHOWN]
-        return page(self._draw(request, "embeddings.html", "Embeddings", **values))
+        return render(request, "embeddings.html", **values)
 
     async def _compare(self, given: str) -> dict[str, Any]:
         stripped = (line.strip()[:MOST_CHARACTERS] for line in given.splitlines())
         texts = list(dict.fromkeys(line for line in stripped if line))
         if not 2 <= len(texts) <= MOST_TEXTS:
-            return {"words": f"Give from 2 to {MOST_TEXTS} different texts, each on a line of its own."}
-        matrix = similarities(await self._services.playground.embed(texts))
+            return {"words": f"Enter from 2 to {MOST_TEXTS} different texts, one per line."}
+        matrix = similarities(await self._library.embed(texts))
         rows = [
             {"text": text, "cells": [(value, max(0, min(9, int(value * 10)))) for value in row]}
             for text, row in zip(texts, matrix, strict=True)
@@ -68,4 +65,4 @@ class EmbeddingsPage:
 def _drawn(matrix: Sequence[Sequence[float]], texts: Sequence[str]) -> str:
     places = enumerate(zip(apart(plane(matrix), *DOT), texts, strict=True), 1)
     dots = [Dot(x, y, str(number), f"{number} · {text}") for number, ((x, y), text) in places]
-    return scatter("The texts on a plane; the table below says how alike they are.", dots)
+    return scatter("The texts on a plane; the table below shows how similar they are.", dots)

@@ -1,4 +1,4 @@
-"""The images playground: a wish, the options that the deployment knows, a gallery, and changes by a mask."""
+"""The images playground: a prompt, the options of the deployment, a gallery, and edits with a mask."""
 
 import asyncio
 from base64 import b64encode
@@ -10,23 +10,24 @@ import msgspec
 from aiohttp import web
 
 from adapters.shared.http_body import parse_as
-from adapters.studio.auth.guard import SAFE_HEADERS, Guard, HttpError
+from adapters.studio.auth.guard import SAFE_HEADERS, HttpError, person_of
 from adapters.studio.chat.frames import milliseconds, partial_image_frame
 from adapters.studio.chat.requests import body_of
+from adapters.studio.page import Page, Route, render
 from adapters.studio.playground.prompt_report import cost_words
-from adapters.studio.services import PlaygroundPort
-from adapters.studio.web.rendering import Renderer, page
+from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, Malformed, Refused, Unavailable
 from bot.domain.events import now
 from bot.domain.prompts import Image, Match, Parameters, Template
+from bot.domain.turns import Turn
 
 PLAIN = Template(name="images", digest="plain", capability="image", match=Match(default=True))
 MOST_BYTES = 16 * 1024 * 1024
-"""Of a wish with a picture and a mask, as base64: the page makes both small enough."""
+"""Of a request with an image and a mask, as base64; the page scales both down."""
 
 
 class _ImageRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`picture` is to be changed, where `mask`, a PNG, is transparent; both come as base64."""
+    """`picture` is edited where `mask`, a PNG, is transparent; both come as base64."""
 
     prompt: Annotated[str, msgspec.Meta(max_length=4000)]
     deployment: str
@@ -36,21 +37,19 @@ class _ImageRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     alt: Annotated[str, msgspec.Meta(max_length=4000)] = ""
 
 
-class ImagesPage:
-    """For editors: pictures cost money."""
+class ImagesPage(Page):
+    """For editors, as images cost money."""
 
-    def __init__(self, playground: PlaygroundPort, guard: Guard, draw: Renderer) -> None:
+    name = "Images"
+    path = "/studio/images"
+    icon = "picture"
+    role = "editor"
+
+    def __init__(self, playground: Playground) -> None:
         self._playground = playground
-        self._guard = guard
-        self._draw = draw
 
-    def routes(self) -> Iterable[web.AbstractRouteDef]:
-        """The page, and what it asks for."""
-        guard = self._guard.guard
-        return [
-            web.get("/studio/images", guard(self._show, need="editor", page=True)),
-            web.post("/studio/images", guard(self._take, need="editor")),
-        ]
+    def routes(self) -> Iterable[Route]:
+        return [Route("page", self.path, self._show), Route("post", self.path, self._generate)]
 
     async def _show(self, request: web.Request) -> web.Response:
         facts: list[dict[str, Any]] = []
@@ -65,24 +64,15 @@ class ImagesPage:
                         "masked": masked,
                     }
                 )
-        return page(self._draw(request, "images.html", "Images", facts=facts))
+        return render(request, "images.html", facts=facts)
 
-    async def _take(self, request: web.Request) -> web.StreamResponse:
-        """Stream lines of JSON: the picture as far as it is drawn, then the whole, or why there is none."""
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        """Stream lines of JSON: partial images, then the images, or why there are none."""
         asked = await _read(request)
         headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-
-        async def write(frame: object) -> None:
-            with suppress(ConnectionError):  # what was asked for is paid, and counted, to its end
-                await response.write(msgspec.json.encode(frame) + b"\n")
-
-        async def on_partial_image(picture: Image) -> None:
-            partial = await asyncio.to_thread(partial_image_frame, "", "", milliseconds(now()), picture)
-            if partial is not None:
-                await write(partial)
-
+        lines = _Lines(response)
         template = msgspec.structs.replace(PLAIN, deployment=asked.deployment, parameters=asked.parameters)
         given = Image(mime="image/png", data=asked.picture, mask=asked.mask, alt=asked.alt)
         try:
@@ -90,24 +80,42 @@ class ImagesPage:
                 template,
                 (),
                 asked.prompt,
-                _unseen,
-                user=self._guard.person(request).user,
+                _ignore,
+                user=person_of(request).user,
                 picture=given if asked.picture else None,
-                on_partial_image=on_partial_image,
+                on_partial_image=lines.show_partial_image,
             )
         except (Refused, Unavailable, ConfigError) as error:
-            await write({"kind": "failed", "words": str(error)})
+            await lines.write({"kind": "failed", "words": str(error)})
             return response
-        if turn.outcome != "answered":
-            await write({"kind": "failed", "words": turn.reply.text})
-            return response
-        images: list[dict[str, Any]] = [
-            {"src": f"data:{one.mime};base64,{b64encode(one.data).decode()}", "alt": one.alt}
-            for one in turn.reply.images
-        ]
-        words = turn.reply.text
-        await write({"kind": "done", "images": images, "cost": cost_words(turn), "words": words})
+        await lines.write(_end(turn))
         return response
+
+
+class _Lines:
+    """Lines of JSON to the page. When it is closed, the rest is dropped: the answer is paid for to its end."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        self._response = response
+
+    async def write(self, frame: object) -> None:
+        with suppress(ConnectionError):
+            await self._response.write(msgspec.json.encode(frame) + b"\n")
+
+    async def show_partial_image(self, image: Image) -> None:
+        partial = await asyncio.to_thread(partial_image_frame, "", "", milliseconds(now()), image)
+        if partial is not None:
+            await self.write(partial)
+
+
+def _end(turn: Turn) -> dict[str, Any]:
+    if turn.outcome != "answered":
+        return {"kind": "failed", "words": turn.reply.text}
+    images = [
+        {"src": f"data:{one.mime};base64,{b64encode(one.data).decode()}", "alt": one.alt}
+        for one in turn.reply.images
+    ]
+    return {"kind": "done", "images": images, "cost": cost_words(turn), "words": turn.reply.text}
 
 
 async def _read(request: web.Request) -> _ImageRequest:
@@ -115,11 +123,11 @@ async def _read(request: web.Request) -> _ImageRequest:
     try:
         asked = await asyncio.to_thread(parse_as, body, _ImageRequest)
     except Malformed as error:
-        raise HttpError(400, f"This wish can't be read: {error}.") from None
+        raise HttpError(400, f"Invalid request: {error}.") from None
     if not asked.prompt.strip():
-        raise HttpError(400, "Say what shall be drawn.")
+        raise HttpError(400, "Enter a prompt.")
     return asked
 
 
-async def _unseen(text: str) -> bool:
+async def _ignore(text: str) -> bool:
     return True

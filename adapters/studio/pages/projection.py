@@ -1,27 +1,27 @@
-"""How near texts are to each other, and where they lie on a plane: pure arithmetic on their vectors."""
+"""The similarities of texts, and their positions on a plane: arithmetic on embeddings."""
 
 from collections.abc import Sequence
 from math import cos, hypot, pi, sin
 from operator import mul
 
 _ROUNDS = 200
-"""Of the power iteration: enough for a drawing."""
+"""Of the power iteration: enough for a chart."""
 _EDGE = 1.1
-"""How far from the middle a dot may be pushed: a plane reaches to 1, and a drawing a little further."""
+"""How far from the middle a dot may be moved: the plane reaches to 1, the chart a little further."""
 _TOUCH = 0.99
-"""Widths of a dot between two that touch, less what arithmetic loses."""
+"""Distance of two dots that touch, in widths of a dot, less rounding errors."""
 
 
 def similarities(vectors: Sequence[Sequence[float]]) -> list[list[float]]:
-    """The cosine of each with each; the vectors are of length 1."""
+    """The cosine similarity of each pair of vectors, which have length 1."""
     return [[sum(map(mul, one, other)) for other in vectors] for one in vectors]
 
 
 def plane(matrix: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
     """The first two principal components of the texts with these similarities, each from -1 to 1.
 
-    The similarities are the scalar products, so that their centred matrix has the components as its
-    eigenvectors, and no vector of 1536 numbers is looked at again.
+    The similarities are scalar products, so the eigenvectors of their centred matrix are the components, without
+    looking at the vectors again.
     """
     size = len(matrix)
     means = [sum(row) / size for row in matrix]
@@ -39,7 +39,7 @@ def plane(matrix: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
 
 
 def apart(places: Sequence[tuple[float, float]], wide: float, high: float) -> list[tuple[float, float]]:
-    """The same places, but a dot that would hide another stands beside it; dots are so wide and so high."""
+    """The same positions, except that a dot that would hide another moves beside it; `wide` and `high` are its size."""
     found: list[tuple[float, float]] = []
     for x, y in places:
         near = (

@@ -1,4 +1,4 @@
-"""Pictures of conversations, made small: a page of them must stay light."""
+"""Thumbnails of the images in conversations, so that a page of them stays small."""
 
 import io
 
@@ -17,22 +17,22 @@ _FORMATS = [
         GifImagePlugin.GifImageFile,
     )
 ]
-"""Loaded with this module: the first picture of another kind would make Pillow look through all it knows."""
+"""Loaded with this module: an image of another format would make Pillow load all its formats."""
 MOST_PIXELS = 16_777_216
-"""Twice what models draw, four times what people's pictures are scaled to: unpacked, 64 MB."""
+"""Twice what models generate, four times what people's images are scaled to; 64 MB decoded."""
 SIDE = 320
 """Pixels of the longer side."""
 
 
 def thumbnail(data: bytes) -> bytes:
-    """A picture as a small WebP. Raises HttpError for what is none."""
+    """An image as a small WebP. Raises HttpError if it can't be decoded."""
     made = io.BytesIO()
     try:
         with Pictures.open(io.BytesIO(data), formats=_FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
-                raise HttpError(404, "That picture is too large to be shown.")
+                raise HttpError(404, "This image is too large to be shown.")
             picture.thumbnail((SIDE, SIDE))
             picture.convert("RGBA").save(made, "WEBP", quality=80)
     except (UnidentifiedImageError, OSError, ValueError, Pictures.DecompressionBombError):
-        raise HttpError(404, "That picture can't be shown.") from None
+        raise HttpError(404, "This image can't be shown.") from None
     return made.getvalue()

@@ -1,4 +1,4 @@
-"""What was used: a chart of the days, and bars by template, deployment, channel and person."""
+"""Usage: a chart by day, and bars by template, deployment, channel and person."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -7,17 +7,17 @@ from typing import Any
 
 from aiohttp import web
 
-from adapters.studio.auth.guard import Guard
-from adapters.studio.records import UsageRowView, UsageTotalsView
-from adapters.studio.services import StudioServices
+from adapters.studio.auth.guard import person_of
+from adapters.studio.page import Page, Route, render
 from adapters.studio.web.charts import Bar, bars
-from adapters.studio.web.rendering import Renderer, page
 from bot.domain.events import now
+from bot.prompts.assignments import Assignments
+from bot.storage.usage.reports import UsageReports, UsageRow, UsageTotals
 
 PERIODS = (7, 30, 90)
 MEASURES = {"cost": "Cost", "turns": "Answers", "tokens": "Tokens"}
 MOST_ROWS = 10
-"""Of a table among others; a table alone has pages."""
+"""Of one table among several; a table on its own has pages."""
 PAGE_ROWS = 50
 KINDS = {
     "template": "Templates",
@@ -28,17 +28,19 @@ KINDS = {
 }
 
 
-class UsagePage:
-    """People are shown to operators only."""
+class UsagePage(Page):
+    """Only operators see people and tenants."""
 
-    def __init__(self, services: StudioServices, guard: Guard, draw: Renderer) -> None:
-        self._services = services
-        self._guard = guard
-        self._draw = draw
+    name = "Usage"
+    path = "/studio/usage"
+    icon = "chart"
 
-    def routes(self) -> Iterable[web.AbstractRouteDef]:
-        """The page."""
-        return [web.get("/studio/usage", self._guard.guard(self._show, page=True))]
+    def __init__(self, reports: UsageReports, assignments: Assignments) -> None:
+        self._reports = reports
+        self._assignments = assignments
+
+    def routes(self) -> Iterable[Route]:
+        return [Route("page", self.path, self._show)]
 
     async def _show(self, request: web.Request) -> web.Response:
         days = next((each for each in PERIODS if request.query.get("days") == str(each)), 30)
@@ -46,12 +48,9 @@ class UsagePage:
         by = by if by in MEASURES else "cost"
         last = now().date()
         first = last - timedelta(days=days - 1)
-        lines = await self._services.usage_reports.rows(first, last)
-        shown = [
-            kind
-            for kind in KINDS
-            if kind not in ("person", "tenant") or self._guard.role(request) == "operator"
-        ]
+        lines = await self._reports.rows(first, last)
+        every = person_of(request).role == "operator"
+        shown = [kind for kind in KINDS if every or kind not in ("person", "tenant")]
         only = request.query.get("only", "")
         only = only if only in shown else ""
         first_row = request.query.get("from", "")
@@ -76,28 +75,28 @@ class UsagePage:
                 for rows in [_table(lines, kind, by)]
             ],
         }
-        return page(self._draw(request, "usage.html", "Usage", **values))
+        return render(request, "usage.html", **values)
 
     async def _names(self) -> dict[str, str]:
-        """The people who wrote of late, by name, as the books know them."""
-        known = await self._services.assignments.known()
+        """The names of people who wrote recently, by their names in usage reports."""
+        known = await self._assignments.known()
         return {f"{one.tenant}/{one.id}": one.name for one in known if one.scope == "person" and one.name}
 
 
-def amount(totals: UsageTotalsView, by: str) -> float:
-    """A measure of some use, for drawing."""
+def amount(totals: UsageTotals, by: str) -> float:
+    """A measure of the usage, for a chart."""
     return {"cost": totals.microdollars / 1e6, "turns": totals.turns, "tokens": totals.tokens}[by]
 
 
 def words(value: float, by: str) -> str:
-    """A measure in words."""
+    """A measure as text."""
     if by != "cost":
         return f"{int(value):,}"
     return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
 
 def _cost(microdollars: int, unpriced: int) -> str:
-    """What is known of a cost; what is unknown is said, never counted as nothing."""
+    """The known part of a cost; calls without a price are named, never counted as free."""
     if not unpriced:
         return words(microdollars / 1e6, "cost")
     calls = f"{unpriced:,} {'call' if unpriced == 1 else 'calls'}"
@@ -106,18 +105,18 @@ def _cost(microdollars: int, unpriced: int) -> str:
     return f"{words(microdollars / 1e6, 'cost')} + {calls} of unknown price"
 
 
-def _tiles(days: Sequence[UsageTotalsView]) -> list[tuple[str, str]]:
+def _tiles(days: Sequence[UsageTotals]) -> list[tuple[str, str]]:
     cost = _cost(sum(one.microdollars for one in days), sum(one.unpriced for one in days))
     return [
         ("Answers", f"{sum(one.turns for one in days):,}"),
         ("Tokens", f"{sum(one.tokens for one in days):,}"),
-        ("Pictures", f"{sum(one.images for one in days):,}"),
+        ("Images", f"{sum(one.images for one in days):,}"),
         ("Cost", cost),
     ]
 
 
-def chart(lines: Sequence[UsageRowView], first: date, days: int, by: str) -> dict[str, Any]:
-    """The bars of the days, with their axes and the same numbers in words."""
+def chart(lines: Sequence[UsageRow], first: date, days: int, by: str) -> dict[str, Any]:
+    """The bars by day, with their axes and the same numbers as text."""
     found = {line.day: amount(line.totals, by) for line in lines if line.kind == "day"}
     dates = [first + timedelta(days=n) for n in range(days)]
     row = [Bar(found.get(day, 0.0), f"{day:%d %b}: {words(found.get(day, 0.0), by)}") for day in dates]
@@ -138,8 +137,8 @@ def chart(lines: Sequence[UsageRowView], first: date, days: int, by: str) -> dic
     }
 
 
-def _table(lines: Sequence[UsageRowView], kind: str, by: str) -> list[dict[str, Any]]:
-    totals: dict[str, UsageTotalsView] = {}
+def _table(lines: Sequence[UsageRow], kind: str, by: str) -> list[dict[str, Any]]:
+    totals: dict[str, UsageTotals] = {}
     for line in lines:
         if line.kind == kind:
             totals[line.name] = totals[line.name] + line.totals if line.name in totals else line.totals

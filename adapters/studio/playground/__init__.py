@@ -1,1 +1,1 @@
-"""The playground: a configuration is edited, tried, saved and shared."""
+"""The playground: a config is edited, tried, compared, saved and published."""

@@ -1,4 +1,4 @@
-"""A prompt as the code that would send it: Python with the openai package, and curl."""
+"""A prompt as code that sends it: Python with the openai package, and curl."""
 
 import json
 from pprint import pformat
@@ -26,7 +26,7 @@ _SENT = (
 
 
 def request_of(prompt: Prompt, deployment: Deployment) -> dict[str, Any]:
-    """The body of the request, as the chat completions take it; pictures are named, not held."""
+    """The body of the chat completions request; images are named, not included."""
     body: dict[str, Any] = {"model": deployment.name, "messages": list(map(_message, prompt.messages))}
     for name, value in msgspec.structs.asdict(prompt.parameters).items():
         if name in _SENT and value not in (None, ()):

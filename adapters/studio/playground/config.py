@@ -1,4 +1,4 @@
-"""A set-up as the playground's page holds it, and the template that it stands for."""
+"""A config of the playground as the page holds it, and the template that it stands for."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -7,9 +7,10 @@ import msgspec
 
 from adapters.shared.http_body import parse_as
 from adapters.studio.auth.guard import HttpError
-from adapters.studio.services import PlaygroundPort
+from bot.conversation.playground import Playground
 from bot.domain.errors import Malformed, TemplateError
 from bot.domain.prompts import Example, Message, Parameters, Template, Text, say
+from bot.generation.context_window import count_tokens
 
 MOST_EXAMPLES = 50
 MOST_PAST = 200
@@ -20,7 +21,7 @@ Words = Annotated[str, msgspec.Meta(max_length=MOST_TEXT)]
 
 
 class ExamplePair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A few-shot example, or an exchange."""
+    """A few-shot example, or a past question with its answer."""
 
     user: Words = ""
     assistant: Words = ""
@@ -29,7 +30,7 @@ class ExamplePair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ImportedExtras(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """What an imported file said beyond what the page shows: it comes along to where the set-up goes."""
+    """The fields of an imported file that the page doesn't show; they stay with the config."""
 
     description: Words = ""
     pool: str | None = None
@@ -40,9 +41,9 @@ class ImportedExtras(
 
 
 class PlaygroundConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the person changed of `template`; what that answers stays, and what `rest` does not say.
+    """The person's changes to `template`; everything else is the template's, or that of `rest`.
 
-    `base` is the wording that the person began with, `name@digest`; empty where nobody knows.
+    `base` is the version that the person began to edit, as `name@digest`; empty if unknown.
     """
 
     template: Annotated[str, msgspec.Meta(max_length=64)]
@@ -57,7 +58,7 @@ class PlaygroundConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class TryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A question to a set-up, after what was said before."""
+    """A question to a config, with the conversation so far."""
 
     setup: PlaygroundConfig
     past: Annotated[list[ExamplePair], msgspec.Meta(max_length=MOST_PAST)] = []
@@ -65,7 +66,7 @@ class TryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     @property
     def exchanges(self) -> Sequence[tuple[str, str]]:
-        """The past, without what was never answered."""
+        """The conversation so far, without unanswered questions."""
         return [(pair.user, pair.assistant) for pair in self.past if pair.assistant]
 
 
@@ -74,14 +75,14 @@ def read_try(body: bytes) -> TryRequest:
     try:
         return parse_as(body, TryRequest)
     except Malformed as error:
-        raise HttpError(400, f"This set-up can't be read: {error}.") from None
+        raise HttpError(400, f"This setup is not valid: {error}.") from None
 
 
-def template_of(setup: PlaygroundConfig, playground: PlaygroundPort) -> Template:
-    """The template as it stands on the page. Half-written examples don't count. Raises HttpError."""
+def template_of(setup: PlaygroundConfig, playground: Playground) -> Template:
+    """The template as edited on the page, without incomplete examples. Raises HttpError."""
     found = next((one for one in playground.templates() if one.name == setup.template), None)
     if found is None:
-        raise HttpError(404, f"There is no template “{setup.template}” any more. Choose another one.")
+        raise HttpError(404, f"The template “{setup.template}” no longer exists. Choose another one.")
     try:
         examples = tuple(
             next(
@@ -108,20 +109,20 @@ def template_of(setup: PlaygroundConfig, playground: PlaygroundPort) -> Template
     return template if template == found else msgspec.structs.replace(template, digest="unsaved")
 
 
-def weight(example: Example, playground: PlaygroundPort) -> int:
-    """Tokens of a few-shot pair, about: a picture's address counts beside the picture."""
+def tokens_of(example: Example) -> int:
+    """Estimated tokens of a few-shot example; the address of an image counts beside the image."""
     user = Message(role="user", parts=(Text(text=example.user), *example.images))
-    return sum(map(playground.count_tokens, (user, say("assistant", example.assistant))))
+    return sum(map(count_tokens, (user, say("assistant", example.assistant))))
 
 
 def _said(rest: ImportedExtras) -> dict[str, Any]:
-    """The fields that a file said anything in."""
+    """The fields that a file set."""
     fields = {name: getattr(rest, name) for name in ImportedExtras.__struct_fields__}
     return {name: value for name, value in fields.items() if value != getattr(ImportedExtras(), name)}
 
 
 def setup_of(template: Template, *, imported: bool = False) -> dict[str, Any]:
-    """A template as the page shows it; an `imported` one with all else that its file said."""
+    """A template as the page shows it; an `imported` one with the other fields of its file."""
     rest = ImportedExtras(**{name: getattr(template, name) for name in ImportedExtras.__struct_fields__})
     setup = PlaygroundConfig(
         template=template.name,

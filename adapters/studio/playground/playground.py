@@ -1,4 +1,4 @@
-"""The playground: a set-up is edited, tried as people would get it, and shown as it is sent."""
+"""The playground: a prompt is edited, tried as people would get it, compared, saved and published."""
 
 import asyncio
 import time
@@ -9,42 +9,66 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import SAFE_HEADERS, Guard, HttpError
+from adapters.studio.auth.guard import SAFE_HEADERS, HttpError, person_of
 from adapters.studio.chat.frames import milliseconds, rendered, text_frame
 from adapters.studio.chat.growing_text import GrowingHtml
 from adapters.studio.chat.requests import body_of
+from adapters.studio.page import Page, Route, render
 from adapters.studio.playground.code import as_curl, as_python
-from adapters.studio.playground.config import TryRequest, read_try, setup_of, template_of, weight
+from adapters.studio.playground.config import TryRequest, read_try, setup_of, template_of, tokens_of
+from adapters.studio.playground.pools import PoolRoutes
 from adapters.studio.playground.prompt_report import cost_words, sent
-from adapters.studio.services import PlaygroundPort
+from adapters.studio.playground.publishing import PublishRoutes
+from adapters.studio.playground.saved_configs import SavedConfigRoutes
+from adapters.studio.playground.votes import VoteRoutes
 from adapters.studio.web.highlight import code
+from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.domain.events import User, now
 from bot.domain.prompts import Prompt, Template
 from bot.domain.turns import Deployment, Turn
+from bot.prompts.editing import PromptEditor
+from bot.storage.conversations.votes import Votes
+from bot.storage.prompts.saved_configs import SavedConfigs
 
 FRAME_INTERVAL_S = 1 / 15
 GOODBYE_S = 5.0
-"""How long an answer may take to notice that nobody reads it."""
+"""How long an answer may take to notice that the page was closed."""
 
 
-class PlaygroundPage:
-    """Its routes are for editors: what is tried costs money."""
+class PlaygroundPage(Page):
+    """For editors, as answers cost money."""
 
-    def __init__(self, playground: PlaygroundPort, guard: Guard) -> None:
+    name = "Playground"
+    path = "/studio/playground"
+    icon = "flask"
+    role = "editor"
+
+    def __init__(
+        self, playground: Playground, editor: PromptEditor, saved_configs: SavedConfigs, votes: Votes
+    ) -> None:
         self._playground = playground
-        self._guard = guard
+        self._parts = (
+            PublishRoutes(editor, playground),
+            PoolRoutes(editor.library),
+            SavedConfigRoutes(saved_configs),
+            VoteRoutes(votes, playground),
+        )
 
-    def routes(self) -> Iterable[web.AbstractRouteDef]:
-        """What the page asks for."""
+    def routes(self) -> Iterable[Route]:
+        return [
+            Route("page", self.path, self._show),
+            Route("post", "/studio/playground/look", self._look),
+            Route("post", "/studio/playground/try", self._try),
+            Route("post", "/studio/playground/code", self._code),
+            *(route for part in self._parts for route in part.routes()),
+        ]
 
-        def post(path: str, handler: Any) -> web.RouteDef:
-            return web.post(f"/studio/playground/{path}", self._guard.guard(handler, need="editor"))
+    async def _show(self, request: web.Request) -> web.Response:
+        return render(request, "playground.html", facts=self._facts())
 
-        return [post("look", self._look), post("try", self._try), post("code", self._code)]
-
-    def facts(self) -> dict[str, Any]:
-        """What the page has to know from its start: the templates, the deployments and what they take."""
+    def _facts(self) -> dict[str, Any]:
+        """What the page needs to start: the templates, the deployments and their parameters."""
         available = [one for one in self._playground.deployments() if one.capability == "chat"]
         templates = [one for one in self._playground.templates() if one.capability == "chat"]
         return {
@@ -72,12 +96,12 @@ class PlaygroundPage:
             )
         except (Refused, Unavailable, ConfigError) as error:
             return web.json_response({"words": str(error), "examples": self._costs(template)})
-        shown = sent([prompt], self._playground)
+        shown = sent([prompt])
         return web.json_response({**shown, "examples": self._costs(template)})
 
     def _costs(self, template: Template) -> list[int]:
-        """Tokens of each example of the page."""
-        return [weight(example, self._playground) for example in template.examples]
+        """Tokens of each example on the page."""
+        return [tokens_of(example) for example in template.examples]
 
     async def _code(self, request: web.Request) -> web.Response:
         asked = await _read(request)
@@ -93,17 +117,17 @@ class PlaygroundPage:
             (one for one in available if one.name == prompt.deployment), available[0] if available else None
         )
         if deployment is None:
-            raise HttpError(422, "There is no chat deployment to call.")
+            raise HttpError(422, "There is no chat deployment.")
         python, curl = as_python(prompt, deployment), as_curl(prompt, deployment)
         return web.json_response({"python": code(python, "python"), "curl": code(curl, "bash")})
 
     # -------------------------------------------------------------- trying
 
     async def _try(self, request: web.Request) -> web.StreamResponse:
-        """Stream the answer as lines of JSON; a page that goes away stops it."""
+        """Stream the answer as lines of JSON; closing the page stops it."""
         asked = await _read(request)
         if not asked.question.strip():
-            raise HttpError(400, "There is nothing in this message.")
+            raise HttpError(400, "Enter a message.")
         template = template_of(asked.setup, self._playground)
         headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
         response = web.StreamResponse(headers=headers)
@@ -119,7 +143,7 @@ class PlaygroundPage:
             if work.done():
                 with suppress(ConnectionError):
                     await self._end(lines, work)
-            else:  # a stream that is told so ends in good order, and what it cost is counted
+            else:  # told so, the stream ends properly, and its cost is counted
                 lines.gone = True
                 await asyncio.wait({work}, timeout=GOODBYE_S)
         finally:
@@ -129,7 +153,7 @@ class PlaygroundPage:
         return response
 
     def _user(self, request: web.Request) -> User:
-        return self._guard.person(request).user
+        return person_of(request).user
 
     async def _end(self, lines: "_FrameWriter", work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> None:
         try:
@@ -145,7 +169,7 @@ class PlaygroundPage:
                 "text": turn.reply.text,
                 "outcome": turn.outcome,
                 "answer": "".join(one.text for one in turn.messages[-1:]),
-                "sent": sent(prompts, self._playground) if prompts else None,
+                "sent": sent(prompts) if prompts else None,
                 "cost": cost_words(turn),
                 "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
             }
@@ -163,7 +187,7 @@ class _FrameWriter:
         self.gone = False
 
     async def show(self, text: str) -> bool:
-        """Show the text so far; False when the page has gone."""
+        """Show the text so far; False when the page was closed."""
         if self.gone:
             return False
         if time.monotonic() - self._at < FRAME_INTERVAL_S:
@@ -184,9 +208,9 @@ class _FrameWriter:
 
 
 async def _gone(request: web.Request) -> None:
-    """Until the page has closed its connection: it pressed Stop, or went away."""
+    """Until the page has closed the connection: Stop was pressed, or it was left."""
     while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
-        await asyncio.sleep(0.1)  # a handler is not told, and to be cancelled would be too much
+        await asyncio.sleep(0.1)  # aiohttp doesn't tell a handler, and cancelling it would be too much
 
 
 async def _read(request: web.Request) -> TryRequest:

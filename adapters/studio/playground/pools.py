@@ -1,4 +1,4 @@
-"""Examples of a pool for the playground's editor: the nearest to a question first, with the cost of each."""
+"""Examples of a pool for the playground: the nearest to a question first, with the tokens of each."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -7,13 +7,12 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import Guard
 from adapters.studio.chat.requests import json_of
-from adapters.studio.playground.config import MOST_EXAMPLES, Words, weight
-from adapters.studio.publishing import PromptEditorPort
-from adapters.studio.services import PlaygroundPort
+from adapters.studio.page import Route
+from adapters.studio.playground.config import MOST_EXAMPLES, Words, tokens_of
 from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.domain.prompts import Example
+from bot.prompts.library import PromptLibrary
 
 
 class _RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,37 +21,36 @@ class _RankRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PoolRoutes:
-    """For editors, as the playground is."""
+    """The part of the playground that lists examples."""
 
-    def __init__(self, editor: PromptEditorPort, playground: PlaygroundPort, guard: Guard) -> None:
-        self._editor = editor
-        self._playground = playground
-        self._guard = guard
+    def __init__(self, library: PromptLibrary) -> None:
+        self._library = library
 
-    def routes(self) -> Iterable[web.AbstractRouteDef]:
-        """What the playground asks for."""
-        return [web.post("/studio/playground/pool", self._guard.guard(self._look, need="editor"))]
+    def routes(self) -> Iterable[Route]:
+        """The one that lists a pool."""
+        return [Route("post", "/studio/playground/pool", self._rank)]
 
-    async def _look(self, request: web.Request) -> web.Response:
+    async def _rank(self, request: web.Request) -> web.Response:
         body = await json_of(request, _RankRequest)
-        pools = self._editor.pools()
+        pools = sorted(self._library.registry.pools())
         pool = body.pool if body.pool in pools else next(iter(pools), "")
         found = await self._ranked(pool, body.question.strip())
-        examples = [self._row(example, near) for example, near in found[:MOST_EXAMPLES]]
-        answer = {"pools": list(pools), "pool": pool, "total": len(found), "examples": examples}
+        examples = [_row(example, near) for example, near in found[:MOST_EXAMPLES]]
+        answer = {"pools": pools, "pool": pool, "total": len(found), "examples": examples}
         return web.json_response(answer)
 
     async def _ranked(self, pool: str, question: str) -> Sequence[tuple[Example, float | None]]:
-        """In the order of the file where there is no question, or no way to tell what is near."""
+        """In the order of the pool where there is no question, or no embedding to compare it with."""
         if question and pool:
             with suppress(Refused, Unavailable, ConfigError):
-                return await self._playground.rank(pool, question)
-        return [(example, None) for example in self._editor.pool(pool)]
+                return await self._library.rank(pool, question)
+        return [(example, None) for example in self._library.registry.pools().get(pool, ())]
 
-    def _row(self, example: Example, near: float | None) -> dict[str, Any]:
-        return {
-            "user": example.user,
-            "assistant": example.assistant,
-            "near": near and round(near, 2),
-            "tokens": weight(example, self._playground),
-        }
+
+def _row(example: Example, near: float | None) -> dict[str, Any]:
+    return {
+        "user": example.user,
+        "assistant": example.assistant,
+        "near": near and round(near, 2),
+        "tokens": tokens_of(example),
+    }

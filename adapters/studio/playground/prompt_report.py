@@ -1,17 +1,19 @@
-"""What was sent and what came of it, in words for a page."""
+"""A turn and the prompts that were sent for it, as the pages show them."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from adapters.studio.services import PlaygroundPort
+from adapters.studio.chat.frames import rendered
 from bot.domain.prompts import Image, Message, Omission, Parameters, Prompt, Text
 from bot.domain.turns import Turn
+from bot.generation.context_window import count_tokens
 
 
-def sent(prompts: Sequence[Prompt], playground: PlaygroundPort) -> dict[str, Any]:
-    """The last prompt, which holds those before it, message by message."""
+def sent(prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """The last prompt, which contains those before it, message by message."""
     prompt = prompts[-1]
     return {
         "template": prompt.template,
@@ -20,16 +22,16 @@ def sent(prompts: Sequence[Prompt], playground: PlaygroundPort) -> dict[str, Any
         "parameters": given(prompt.parameters),
         "left_out": [left_words(one) for one in prompt.left_out],
         "tools": [tool.name for tool in prompt.tools],
-        "messages": [_message(one, n, prompt, playground) for n, one in enumerate(prompt.messages)],
+        "messages": [_message(one, n, prompt) for n, one in enumerate(prompt.messages)],
     }
 
 
-def _message(message: Message, number: int, prompt: Prompt, playground: PlaygroundPort) -> dict[str, Any]:
+def _message(message: Message, number: int, prompt: Prompt) -> dict[str, Any]:
     first = next((n for n, one in enumerate(prompt.messages) if one.role != "system"), 0)
     return {
         "role": message.role,
         "text": words_of(message),
-        "tokens": playground.count_tokens(message),
+        "tokens": count_tokens(message),
         "example": first <= number < first + prompt.examples,
     }
 
@@ -42,27 +44,27 @@ def given(parameters: Parameters) -> dict[str, Any]:
 
 
 def left_words(left: Omission) -> str:
-    """What did not go into a prompt, in words."""
+    """What was left out of a prompt, as text."""
     noun = left.what if left.count != 1 else left.what.removesuffix("s")
     return f"{left.count} {noun}: {left.why}"
 
 
 def words_of(message: Message) -> str:
-    """A message as text; pictures and calls of tools in words."""
+    """A message as text; images and tool calls are named in brackets."""
     found: list[str] = []
     for part in message.parts:
         match part:
             case Text():
                 found.append(part.text)
             case Image():
-                found.append(f"[picture: {part.alt or part.mime}]")
+                found.append(f"[image: {part.alt or part.mime}]")
             case _:
                 found.append(f"[{msgspec.json.encode(part).decode()}]")
     return "\n".join(found)
 
 
 def cost_words(turn: Turn) -> str:
-    """Who answered, how much, how long and at what price, in one line."""
+    """Deployments, tokens, seconds and cost in one line."""
     seconds = (turn.ended_at - turn.began_at).total_seconds()
     facts = [", ".join(dict.fromkeys(one.deployment for one in turn.usage))] if turn.usage else []
     totals = sum(one.input_tokens for one in turn.usage), sum(one.output_tokens for one in turn.usage)
@@ -75,7 +77,7 @@ def cost_words(turn: Turn) -> str:
 
 
 def dollars(turn: Turn) -> str:
-    """What a turn cost; unknown is said, never shown as nothing, and an estimate is called one."""
+    """What a turn cost; an unknown price is never shown as free, and an estimate is marked."""
     prices = [one.usd for one in turn.usage]
     if not prices:
         return "free"
@@ -84,3 +86,27 @@ def dollars(turn: Turn) -> str:
     total = sum(price or 0.0 for price in prices)
     about = "about " if any(one.estimated for one in turn.usage) else ""
     return "free" if total == 0 else f"{about}${total:.4f}" if total >= 0.0001 else f"{about}${total:.6f}"
+
+
+async def turn_row(turn: Turn) -> dict[str, Any]:
+    """A turn with what its template shows."""
+    return {
+        "turn": turn,
+        "answer": await rendered(turn.reply.text),
+        "cost": cost_words(turn),
+        "given": [
+            part
+            for one in turn.messages
+            for part in one.parts
+            if one.role == "user" and isinstance(part, Image) and part.ref
+        ],
+        "drawn": [image for image in turn.reply.images if image.ref],
+        "reason": _reason(turn.reason),
+        "left_out": [left_words(one) for one in turn.left_out],
+        "comments": [rating.comment for rating in turn.ratings.values() if rating.comment],
+    }
+
+
+def _reason(reason: str) -> str:
+    """Why something was refused: the name of an error as words, other text as it is."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", reason).lower() if reason.isidentifier() else reason

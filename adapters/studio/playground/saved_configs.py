@@ -1,4 +1,4 @@
-"""Set-ups that are saved on the server: for the playground's list, and for links that open one."""
+"""Configs of the playground that are saved on the server: a list, and links that open one."""
 
 import logging
 from collections.abc import Iterable
@@ -7,14 +7,15 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import Guard, HttpError
+from adapters.studio.auth.guard import HttpError, person_of
 from adapters.studio.auth.session import Person
 from adapters.studio.chat.frames import milliseconds
 from adapters.studio.chat.requests import json_of
+from adapters.studio.page import Route
 from adapters.studio.playground.config import PlaygroundConfig
-from adapters.studio.publishing import SavedConfigsPort
 from bot.domain.errors import NotAllowed
 from bot.domain.publications import SavedConfig
+from bot.storage.prompts.saved_configs import SavedConfigs
 
 log = logging.getLogger(__name__)
 
@@ -34,27 +35,19 @@ class _RenameRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class SavedConfigRoutes:
-    """For editors, as the playground is: all of them open a set-up; who saved it may change it."""
+    """The part of the playground that saves. Every editor can open a config; who saved it may change it."""
 
-    def __init__(self, saved_configs: SavedConfigsPort, guard: Guard) -> None:
+    def __init__(self, saved_configs: SavedConfigs) -> None:
         self._saved_configs = saved_configs
-        self._guard = guard
 
-    def routes(self) -> Iterable[web.AbstractRouteDef]:
-        """What the playground asks for."""
-
-        def get(path: str, handler: Any) -> web.RouteDef:
-            return web.get(_PATH + path, self._guard.guard(handler, need="editor"))
-
-        def post(path: str, handler: Any) -> web.RouteDef:
-            return web.post(_PATH + path, self._guard.guard(handler, need="editor"))
-
+    def routes(self) -> Iterable[Route]:
+        """What the dialog of the page calls."""
         return [
-            get("", self._list),
-            get("/{id}", self._open),
-            post("", self._save),
-            post("/{id}/rename", self._rename),
-            post("/{id}/delete", self._delete),
+            Route("get", _PATH, self._list),
+            Route("get", _PATH + "/{id}", self._open),
+            Route("post", _PATH, self._save),
+            Route("post", _PATH + "/{id}/rename", self._rename),
+            Route("post", _PATH + "/{id}/delete", self._delete),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -63,11 +56,11 @@ class SavedConfigRoutes:
     async def _open(self, request: web.Request) -> web.Response:
         saved = await self._saved_configs.get(request.match_info["id"])
         if saved is None:
-            raise HttpError(404, "That set-up is not saved any more.")
+            raise HttpError(404, "This saved setup no longer exists.")
         return web.json_response({**_card(saved), "setups": msgspec.json.decode(saved.setups)})
 
     async def _save(self, request: web.Request) -> web.Response:
-        body, person = await json_of(request, _SaveRequest, MOST_BYTES), self._guard.person(request)
+        body, person = await json_of(request, _SaveRequest, MOST_BYTES), person_of(request)
         if body.replace:
             name = " ".join(body.name.split())
             _demand(person, next((one for one in await self._saved_configs.all() if one.name == name), None))
@@ -78,33 +71,34 @@ class SavedConfigRoutes:
             )
         except NotAllowed as error:
             raise HttpError(409, str(error)) from None
-        log.info("%s saved the set-up %r in the studio", person.audited, saved.name)
+        log.info("%s saved the setup %r in the studio", person.audited, saved.name)
         return web.json_response(_card(saved))
 
     async def _rename(self, request: web.Request) -> web.Response:
-        body, person = await json_of(request, _RenameRequest, MOST_BYTES), self._guard.person(request)
+        body, person = await json_of(request, _RenameRequest, MOST_BYTES), person_of(request)
         _demand(person, await self._saved_configs.get(request.match_info["id"]))
         try:
             saved = await self._saved_configs.rename(request.match_info["id"], body.name)
         except NotAllowed as error:
             raise HttpError(409, str(error)) from None
-        log.info("%s renamed a set-up in the studio to %r", person.audited, saved.name)
+        log.info("%s renamed a setup in the studio to %r", person.audited, saved.name)
         return web.json_response(_card(saved))
 
     async def _delete(self, request: web.Request) -> web.Response:
-        person = self._guard.person(request)
+        person = person_of(request)
         _demand(person, await self._saved_configs.get(request.match_info["id"]))
         gone = await self._saved_configs.delete(request.match_info["id"])
         if gone is not None:
-            log.info("%s deleted the set-up %r in the studio", person.audited, gone.name)
+            log.info("%s deleted the setup %r in the studio", person.audited, gone.name)
         return web.json_response({})
 
 
 def _demand(person: Person, saved: SavedConfig | None) -> None:
-    """Raises HttpError for a set-up of somebody else; those without an owner, of an older version, are free."""
+    """Raises HttpError for someone else's config; one without an owner, of an older version, is anybody's."""
     if saved is not None and saved.owner not in ("", person.id) and person.role != "operator":
         raise HttpError(
-            403, f"Only {saved.author} and operators can change “{saved.name}”. Save yours as another."
+            403,
+            f"Only {saved.author} and operators can change “{saved.name}”. Save yours under another name.",
         )
 
 

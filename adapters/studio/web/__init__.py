@@ -1,1 +1,1 @@
-"""What pages are drawn with: templates, charts, highlighted code."""
+"""Rendering: templates, charts, highlighted code."""

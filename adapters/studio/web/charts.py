@@ -1,8 +1,8 @@
-"""Charts as SVG, drawn by pygal and coloured by the stylesheet's classes.
+"""Charts as SVG, drawn by pygal and styled by the classes of the stylesheet.
 
-Of what pygal writes only shapes and words are taken over: the page's policy allows neither its script nor its
-styles, and its comments name outside addresses. The words of the axes stand in the page beside the drawing,
-where they stay readable on a phone.
+Only the shapes and texts of pygal's output are used: the content security policy allows neither its script nor
+its styles, and its comments contain external URLs. The axis labels are in the page beside the chart, where they
+stay readable on a phone.
 """
 
 import re
@@ -19,7 +19,7 @@ _LONG = re.compile(r"-?\d+\.\d{2,}")
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One of a row: how high, and what it says to whoever points at it."""
+    """One bar: its height, and its tooltip."""
 
     value: float
     words: str
@@ -27,7 +27,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A place on the plane, each axis from -1 to 1; the mark stands in the dot."""
+    """A point on the plane, each axis from -1 to 1; `mark` is shown inside the dot, `words` as its tooltip."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Dot:
 
 
 def bars(name: str, row: Sequence[Bar]) -> str:
-    """A row of bars, the highest as high as the drawing, with lines at its height, half of it and 0."""
+    """Bars, the highest as high as the chart, with lines at the maximum, half of it and 0."""
     top = max((one.value for one in row), default=0.0) or 1.0
     chart = _pygal().Bar(**_config(900, 200, top), rounded_bars=2)
     chart.add("", [{"value": one.value, "label": one.words} for one in row])
@@ -44,7 +44,7 @@ def bars(name: str, row: Sequence[Bar]) -> str:
 
 
 def steps(name: str, rows: Sequence[Mapping[int, float]], span: int) -> str:
-    """Areas over `span` equal spaces of time, the later rows in front; gaps where a row has nothing."""
+    """Areas over `span` equal intervals, later rows in front; gaps where a row has no value."""
     top = max((value for row in rows for value in row.values()), default=0.0) or 1.0
     chart = _pygal().XY(**_config(420, 90, top), fill=True, show_dots=False, xrange=(0, span))
     for row in rows:
@@ -54,7 +54,7 @@ def steps(name: str, rows: Sequence[Mapping[int, float]], span: int) -> str:
 
 
 def scatter(name: str, dots: Sequence[Dot]) -> str:
-    """Dots on a plane without axes: only how near they lie to each other means something."""
+    """Dots on a plane without axes: only their distances mean something."""
     chart = _pygal().XY(
         **_config(640, 360, 1.15) | {"range": (-1.15, 1.15), "y_labels": None},
         xrange=(-1.15, 1.15),
@@ -73,14 +73,14 @@ def _saying(mark: str) -> Callable[[object], str]:
 
 
 def _pygal() -> Any:
-    """The package, which has no types; 6 MB and 30 ms, for those alone who look at a chart."""
+    """The package, which has no types; imported on first use, as it costs 6 MB and 30 ms."""
     import pygal
     from pygal.etree import etree
 
-    # What finds its maps knows no `find_spec`: on Python 3.11 each later import of what is absent would warn.
+    # Its finder of maps has no `find_spec`: on Python 3.11 each later import of a missing module would warn.
     sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
-    cast("Any", etree).to_etree()  # pygal takes lxml where that is installed, and then writes other trees
+    cast("Any", etree).to_etree()  # pygal prefers lxml if installed, whose trees differ
     return pygal
 
 
@@ -109,7 +109,7 @@ def _svg(name: str, chart: Any, **attributes: str) -> str:
 
 
 def _take(drawn: Element, into: Element) -> None:
-    """Its shapes and words; what is said of a bar or a dot becomes what pointing at it shows."""
+    """Copy the shapes and texts; the label of a bar or a dot becomes its tooltip."""
     for one in drawn:
         named = one.get("class", "")
         if one.tag == "desc" and named == "label":

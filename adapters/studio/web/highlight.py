@@ -1,4 +1,4 @@
-"""Colours the code in an answer, by classes: the page's policy allows no inline style."""
+"""Highlights code in HTML by classes, as the content security policy allows no inline style."""
 
 import re
 from functools import lru_cache
@@ -11,11 +11,11 @@ from pygments.lexers import get_lexer_by_name  # pyright: ignore[reportUnknownVa
 from pygments.util import ClassNotFound
 
 MOST_CHARACTERS = 8_000
-"""A longer piece stays plain: some lexers take more than linear time."""
+"""A longer block stays plain: some lexers need more than linear time."""
 MOST_IN_ALL = 50_000
-"""Characters of code that are coloured in one text, the first ones."""
+"""Characters of code that are highlighted in one text."""
 MOST_UNFINISHED = 2_000
-"""A longer piece stays plain while it is being written."""
+"""A longer block stays plain while it is streamed."""
 
 _CODE = re.compile(r'<pre><code class="language-([\w+#.-]{1,40})">(.*?)</code></pre>', re.DOTALL)
 _formatter = cast("Any", HtmlFormatter(nowrap=True, classprefix="h-"))
@@ -30,18 +30,18 @@ def _lexer(language: str) -> Any:
 
 
 def code(text: str, language: str) -> str:
-    """A text as a block of coloured code."""
+    """A text as a block of highlighted code."""
     return coloured(f'<pre><code class="language-{language}">{escape(text.rstrip())}\n</code></pre>')
 
 
 def coloured(html: str, whole: bool = True) -> str:
-    """The HTML with its pieces of code in known languages coloured, within the limits above."""
-    room = MOST_IN_ALL
+    """The HTML with its code in known languages highlighted, within the limits above."""
+    left = MOST_IN_ALL
 
     def colour(found: re.Match[str]) -> str:
-        nonlocal room
-        room -= len(found[2])
-        if room < 0 or len(found[2]) > (MOST_CHARACTERS if whole else MOST_UNFINISHED):
+        nonlocal left
+        left -= len(found[2])
+        if left < 0 or len(found[2]) > (MOST_CHARACTERS if whole else MOST_UNFINISHED):
             return found[0]
         return _coloured(found[1], found[2]) or found[0]
 
@@ -50,7 +50,7 @@ def coloured(html: str, whole: bool = True) -> str:
 
 @lru_cache(maxsize=64)
 def _coloured(language: str, escaped: str) -> str:
-    """A piece of code with its colours; nothing where the language is unknown."""
+    """A highlighted block; empty for an unknown language."""
     lexer = _lexer(language.lower())
     if lexer is None:
         return ""

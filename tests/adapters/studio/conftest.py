@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from adapters.studio import StudioAdapter
 from adapters.studio.auth.entra import Entra, Registration
+from adapters.studio.auth.guard import Guard
 from bot.app.server import find_adapters, web_app
 from bot.app.services import Services, open_services
 from bot.app.settings import Settings
@@ -80,7 +81,8 @@ async def start(token: str | None = None, port: int = 0, registration: Registrat
     event_stream, history = MemoryFeed(), MemoryHistory()
     engine = ScriptedEngine(script, history)
     entra = Entra(registration) if registration else None
-    adapter = StudioAdapter(event_stream, history, SecretStr(token) if token else None, entra=entra)
+    guard = Guard({"operator": SecretStr(token) if token else None}, entra)
+    adapter = StudioAdapter(event_stream, history, guard)
     engine.adapter = adapter
     app = web.Application()
     app.add_routes(adapter.routes(engine.accept))

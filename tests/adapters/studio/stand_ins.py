@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from msgspec.structs import replace
@@ -12,9 +12,11 @@ from bot.domain.errors import PlatformUnavailable, StateUnavailable
 from bot.domain.events import Event, FeedbackGiven, MessageEdited, MessageReceived, StopRequested, now
 from bot.domain.prompts import Image
 from bot.domain.turns import Rating, Reply, Turn
+from bot.storage.conversations.turns import Turns
+from bot.storage.live.event_stream import EventStream
 
 
-class MemoryFeed:
+class MemoryFeed(EventStream):
     """Keeps every frame; while `away` it raises as Redis would."""
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class MemoryFeed:
             self._news.notify_all()
 
 
-class MemoryHistory:
+class MemoryHistory(Turns):
     """Keeps every turn, and the pictures by their names."""
 
     def __init__(self) -> None:
@@ -61,8 +63,8 @@ class MemoryHistory:
         self.owners: dict[str, str] = {}
         self.asked = asyncio.Event()
 
-    async def turns(self, conversation: str) -> Sequence[Turn]:
-        return self.kept[conversation]
+    async def turns(self, conversation: str, count: int = 200) -> tuple[Turn, ...]:
+        return tuple(self.kept[conversation][-count:])
 
     async def owner(self, conversation: str) -> str | None:
         return self.owners.get(conversation)

@@ -13,11 +13,11 @@ from aiohttp import ClientResponse, ClientSession, CookieJar
 from PIL import Image as Pictures
 from pydantic import SecretStr
 
-from adapters.studio import StudioAdapter, chat_routes
 from adapters.studio.adapter import WHOLE_EVERY
-from adapters.studio.auth.guard import COOKIE, WRONG_TOKENS_PER_MINUTE
+from adapters.studio.auth.guard import COOKIE, WRONG_TOKENS_PER_MINUTE, Guard
 from adapters.studio.chat.frames import render, text_frame
 from adapters.studio.chat.requests import MAX_BODY_BYTES, MAX_TEXT
+from adapters.studio.pages import chat
 from bot.domain.errors import NotAllowed
 from bot.domain.events import (
     Address,
@@ -32,7 +32,6 @@ from bot.domain.events import (
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
 from tests.adapters.studio.conftest import PATIENCE_S, Studio, start
-from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
 
 C = "c" * 32
 M = "a" * 32
@@ -170,14 +169,14 @@ async def test_history_is_shown_as_safe_html_with_its_pictures(
     assert image["alt"] == "a cat"
     picture = await http.get(studio.url + image["src"])
     assert (picture.content_type, await picture.read()) == ("image/png", b"PNG")
-    monkeypatch.setattr("adapters.studio.chat_routes.PICTURE_PATIENCE_S", 0.01)
+    monkeypatch.setattr("adapters.studio.pages.chat.PICTURE_PATIENCE_S", 0.01)
     await refused(await http.get(room(studio, "/images/0af3", "d" * 32)), 404)
 
 
 async def test_a_picture_is_waited_for_until_its_turn_is_written_down(
     http: ClientSession, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_routes, "PICTURE_PATIENCE_S", PATIENCE_S)
+    monkeypatch.setattr(chat, "PICTURE_PATIENCE_S", PATIENCE_S)
     asking = asyncio.create_task(http.get(room(studio, "/images/late")))
     await studio.history.asked.wait()
     studio.history.images[f"studio:{C}", "late"] = Image(mime="image/png", data=b"PNG", ref="late")
@@ -211,7 +210,7 @@ async def test_stop_rating_and_edit_become_events(http: ClientSession, studio: S
 
 async def test_what_the_store_says_reaches_the_person(http: ClientSession, studio: Studio) -> None:
     studio.engine.away = True
-    assert "away" in await refused(await say(http, studio, "x"), 503)
+    assert "unavailable" in await refused(await say(http, studio, "x"), 503)
     studio.engine.away, studio.engine.busy = False, True
     assert "waiting" in await refused(await say(http, studio, "x"), 429)
 
@@ -288,7 +287,7 @@ async def test_without_a_token_nobody_comes_in_through_a_proxy(http: ClientSessi
     headers = {"X-Forwarded-For": "203.0.113.9"}
     response = await http.get(studio.url, headers=headers)
     assert response.status == 403
-    assert "only on its own machine" in await response.text()
+    assert "the machine that it runs on" in await response.text()
     await refused(await http.get(room(studio), headers=headers), 403)
 
 
@@ -369,7 +368,7 @@ async def test_tokens_can_not_be_tried_without_end(http: ClientSession, locked: 
     for _ in range(WRONG_TOKENS_PER_MINUTE):
         response = await http.post(locked.url + "/studio/sign-in", data={"token": "guess"})
         assert response.status == 401
-        assert "That is not the token." in await response.text()
+        assert "The token is incorrect." in await response.text()
     response = await http.post(locked.url + "/studio/sign-in", data={"token": TOKEN})
     assert response.status == 429
 
@@ -384,13 +383,12 @@ async def test_the_server_can_stop_while_pages_are_open(http: ClientSession, stu
 
 async def test_check_says_who_can_come_in() -> None:
     async def words(token: str | None) -> tuple[str, str]:
-        given = SecretStr(token) if token else None
-        (finding,) = await StudioAdapter(MemoryFeed(), MemoryHistory(), given).check()
+        (finding,) = await Guard({"operator": SecretStr(token) if token else None}).check()
         return finding.level, finding.words
 
     assert await words(None) == (
         "ok",
-        "open to this machine only; set PARLEY_STUDIO_TOKEN to open it to others",
+        "accepts only loopback requests; set PARLEY_STUDIO_TOKEN to allow sign-in from elsewhere",
     )
     assert (await words("short"))[0] == "warning"
     assert (await words(TOKEN))[0] == "ok"

@@ -73,7 +73,7 @@ async def publish(page: Page, reason: str) -> None:
     await page.get_by_role("button", name="Publish …").click()
     await page.get_by_label("Reason").fill(reason)
     await page.get_by_role("button", name="Publish", exact=True).click()
-    await expect(page.locator("#banner")).to_contain_text("is published for everybody")
+    await expect(page.locator("#banner")).to_contain_text("is published for everyone")
 
 
 async def test_what_is_published_reaches_slack_until_it_is_rolled_back(page: Page, street: Street) -> None:
@@ -145,7 +145,7 @@ async def test_a_template_is_given_to_a_channel_a_person_and_a_workspace(page: P
     await page.get_by_text("Not in the list?").click()
     await page.get_by_label("Workspace or organisation").fill(street.slack.workspace.team)
     await page.get_by_role("button", name="Give", exact=True).click()
-    await expect(row).to_contain_text("everybody in")
+    await expect(row).to_contain_text("everyone in")
     assert "Quuxified" in await street.answer("quuxify?")
     assert "Done" in await street.answer("prompt assistant")
     assert "Quuxified" not in await street.answer("quuxify?"), "a channel's own choice goes before"

@@ -224,7 +224,7 @@ async def test_field_fault_118_a_conversation_is_its_owners_alone(people: People
     for path, body in bodies.items():
         response = await bob.post(f"{ROOM}/{path}", json=body, headers=WRITE)
         assert response.status == 404, path
-        assert "somebody else's" in (await response.json())["words"]
+        assert "belongs to someone else" in (await response.json())["words"]
     assert (await send(bob, "stop", "d" * 32)).status == 404
     assert (await send(bob, "my secret", M)).status == 404, "the same event id is no way in"
     await send(ada, "and more", "e" * 32)

@@ -169,7 +169,7 @@ async def test_a_code_works_once_and_in_time(
     await refused(await http.get(back, headers=cookies), "did not complete the sign-in")
     back, present = await come_back(http, studio), time.time()
     monkeypatch.setattr("adapters.studio.auth.entra.time.time", lambda: present + 601)
-    await refused(await http.get(back), "too long ago")
+    await refused(await http.get(back), "expired")
 
 
 async def test_a_session_ends_after_a_working_day(
@@ -195,7 +195,7 @@ async def test_a_wrong_client_secret_is_told_to_the_log_and_not_to_the_person(
     http: ClientSession, directory: Directory, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = await start(registration=directory.registration(secret="a wrong one"))
-    await refused(await sign_in(http, running), "log says why")
+    await refused(await sign_in(http, running), "log has the reason")
     assert "AADSTS7000215" in caplog.text
     assert "a wrong one" not in caplog.text
     await running.stop()
@@ -323,7 +323,7 @@ async def test_while_entra_is_away_the_page_says_so(http: ClientSession) -> None
     running = await start(registration=registration)
     response = await http.get(running.url + BEGIN)
     assert response.status == 503
-    assert "be reached at the moment" in await response.text()
+    assert "Entra ID is unavailable" in await response.text()
     (finding,) = await running.adapter.check()
     assert (finding.level, "PARLEY_STUDIO_ENTRA_TENANT" in finding.words) == ("error", True)
     await running.stop()
@@ -419,7 +419,7 @@ async def test_a_person_follows_a_link_signs_in_publishes_by_name_and_leaves(
             )  # on either side of midnight
             assert f"studio/{ADA}" in {line.name for line in lines if line.kind == "person"}
             await page.goto(f"{whole.url}/studio/log")
-            await expect(page.get_by_text("This is for people with the role operator")).to_be_visible()
+            await expect(page.get_by_text("This requires the operator role")).to_be_visible()
             await page.goto(f"{directory.url}/link?to={whole.url}/studio/prompts")
             await page.get_by_role("link", name="go").click()
             await expect(page.get_by_role("heading", name="Prompts")).to_be_visible()

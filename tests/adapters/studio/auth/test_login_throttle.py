@@ -10,6 +10,7 @@ from adapters.shared.client_address import TrustedProxies
 from adapters.shared.http_server import serving
 from adapters.studio import StudioAdapter
 from adapters.studio.auth import login_throttle
+from adapters.studio.auth.guard import Guard
 from adapters.studio.auth.login_throttle import PAUSE_S, WRONG_TOKENS_PER_MINUTE, LoginThrottle
 from adapters.studio.chat import event_streams
 from tests.adapters.studio.conftest import Studio
@@ -82,7 +83,8 @@ async def url() -> AsyncIterator[str]:
         return "accepted"
 
     app = web.Application()
-    async with StudioAdapter(MemoryFeed(), MemoryHistory(), SecretStr(TOKEN)) as adapter:
+    guard = Guard({"operator": SecretStr(TOKEN)})
+    async with StudioAdapter(MemoryFeed(), MemoryHistory(), guard) as adapter:
         app.add_routes(adapter.routes(accept))  # pyright: ignore[reportArgumentType]
         async with serving(app, "127.0.0.1", 0, TrustedProxies(["127.0.0.1"]), 64) as port:
             yield f"http://127.0.0.1:{port}"
@@ -169,6 +171,6 @@ async def test_field_fault_93_one_session_follows_so_many_streams(
         assert (first.status, second.status) == (200, 200)
         refused = await http.get(path)
         assert refused.status == 429
-        assert "too many pages" in (await refused.json())["words"]
+        assert "Too many studio pages" in (await refused.json())["words"]
         first.close()
         second.close()

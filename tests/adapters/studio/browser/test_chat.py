@@ -78,7 +78,7 @@ async def test_what_could_not_be_sent_stays_and_is_sent_again(
     served.engine.away = True
     await page.goto(served.url)
     await say(page, "precious words")
-    await expect(page.get_by_role("alert")).to_contain_text("The message store is away")
+    await expect(page.get_by_role("alert")).to_contain_text("Storage is unavailable")
     await page.reload()
     await expect(page.locator(".question p")).to_have_text("precious words")
     served.engine.away = False
@@ -229,7 +229,7 @@ async def test_with_a_token_one_signs_in_first(page: Page, complaints: Complaint
         await page.get_by_label("Your name").fill("Ada")
         await page.get_by_label("Token").fill("wrong")
         await page.get_by_role("button", name="Sign in").click()
-        await expect(page.get_by_role("alert")).to_have_text("That is not the token.")
+        await expect(page.get_by_role("alert")).to_have_text("The token is incorrect.")
         assert [text for text in complaints if "401" not in text] == []
         complaints.clear()
         await page.get_by_label("Token").fill("a token of some length")

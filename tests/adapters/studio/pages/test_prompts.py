@@ -24,7 +24,7 @@ async def test_what_is_published_is_what_people_get_until_it_is_taken_back(page:
     await page.get_by_role("button", name="Publish …").click()
     await page.get_by_label("Reason").fill("People ask about quux")
     await page.get_by_role("button", name="Publish", exact=True).click()
-    await expect(page.locator("#banner")).to_contain_text("is published for everybody")
+    await expect(page.locator("#banner")).to_contain_text("is published for everyone")
 
     await page.goto(whole.url)
     await say(page, "/summarise quuxify?")
@@ -149,12 +149,12 @@ async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whol
     assert counts is not None
     assert counts.system == theirs.system
     await page.get_by_role("button", name="Publish", exact=True).click()
-    await expect(page.locator("#banner")).to_contain_text("is published for everybody")
+    await expect(page.locator("#banner")).to_contain_text("is published for everyone")
 
     await page.get_by_role("button", name="Publish …").click()
     await page.get_by_label("Reason").fill("Once more: nobody was faster")
     await page.get_by_role("button", name="Publish", exact=True).click()
-    await expect(page.locator("#banner")).to_contain_text("is published for everybody")
+    await expect(page.locator("#banner")).to_contain_text("is published for everyone")
     await page.get_by_role("link", name="Look at its versions").click()
     await page.get_by_role("button", name="Back to the file").click()
     await expect(page.locator(".versions")).to_contain_text("back to the file")

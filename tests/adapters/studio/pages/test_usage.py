@@ -99,7 +99,7 @@ async def test_a_viewer_sees_sums_but_no_words_and_no_people(
     await expect(page.get_by_role("button", name="Run")).to_have_count(0)
     for path in ("log", "feedback", "playground"):
         await page.goto(f"{locked.url}/studio/{path}")
-        await expect(page.get_by_text("yours is a viewer's")).to_be_visible()
+        await expect(page.get_by_text("You signed in with the viewer token")).to_be_visible()
     complaints.clear()
 
 
@@ -110,7 +110,7 @@ async def test_an_editor_may_try_and_publish_but_not_read_conversations(
     await expect(page.get_by_role("link", name="Conversations")).to_have_count(0)
     await open_playground(page, locked)
     await page.goto(f"{locked.url}/studio/log")
-    await expect(page.get_by_text("This is for whoever holds the operator's token")).to_be_visible()
+    await expect(page.get_by_text("This requires the operator role")).to_be_visible()
     complaints.clear()
 
 

@@ -60,7 +60,7 @@ async def test_a_set_up_is_saved_opened_renamed_linked_to_and_deleted(page: Page
 
 async def test_a_link_to_what_is_deleted_says_so(page: Page, whole: Whole, complaints: Complaints) -> None:
     await open_playground(page, whole, "?saved=0123")
-    await expect(page.locator("#banner")).to_have_text(re.compile("not saved any more"))
+    await expect(page.locator("#banner")).to_have_text(re.compile("no longer exists"))
     complaints.clear()
 
 

@@ -1,0 +1,106 @@
+"""The pages of the studio with what they use, and who may sign in to it."""
+
+from typing import TYPE_CHECKING
+
+from adapters.studio import StudioAdapter
+from adapters.studio.auth.guard import Guard
+from adapters.studio.chat.event_streams import Streams
+from adapters.studio.page import Page
+from adapters.studio.pages.conversations import ConversationsPage
+from adapters.studio.pages.deployments import DeploymentsPage
+from adapters.studio.pages.embeddings import EmbeddingsPage
+from adapters.studio.pages.evaluations import EvaluationsPage
+from adapters.studio.pages.feedback import FeedbackPage
+from adapters.studio.pages.images import ImagesPage
+from adapters.studio.pages.live import LivePage
+from adapters.studio.pages.prompts import PromptsPage
+from adapters.studio.pages.usage import UsagePage
+from adapters.studio.playground.playground import PlaygroundPage
+from bot.app.services import Services
+from bot.app.settings import Settings
+from bot.conversation.playground import Playground
+from bot.evals.results import RunStore
+from bot.evals.runner import EvalRunner
+from bot.prompts import loader
+from bot.prompts.assignments import Assignments
+from bot.prompts.editing import PromptEditor
+from bot.storage.prompts.preferences import PreferenceStore
+from bot.storage.prompts.saved_configs import SavedConfigs
+
+if TYPE_CHECKING:
+    from adapters.studio.auth.entra import Entra
+
+
+def studio_adapter(services: Services) -> StudioAdapter:
+    """The studio of this process."""
+    settings, streams = services.settings, Streams()
+    return StudioAdapter(
+        services.storage.event_stream,
+        services.storage.turns,
+        _guard(settings),
+        _pages(services, streams),
+        streams=streams,
+        public_url=settings.parley_public_url or "",
+    )
+
+
+def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
+    """The registry: every page beside the chat, in the order of the menu."""
+    settings, storage, library = services.settings, services.storage, services.library
+    playground = Playground(
+        engine=services.engine,
+        library=library,
+        model_info=services.model_info,
+        charges=storage.charges,
+    )
+    editor = PromptEditor(library)
+    assignments = Assignments(
+        preferences=PreferenceStore(storage.redis), search=storage.search, registry=library.registry
+    )
+    eval_runner = EvalRunner(
+        context=services.eval_context,
+        folder=(settings.parley_prompts or loader.FOLDER) / "evaluations",
+        run_store=RunStore(settings.parley_data_dir / "evaluations"),
+        charges=storage.charges,
+    )
+    return (
+        PlaygroundPage(playground, editor, SavedConfigs(storage.redis), storage.votes),
+        ImagesPage(playground),
+        EmbeddingsPage(library),
+        ConversationsPage(storage.search, storage.turns, editor),
+        LivePage(storage.live_view, streams),
+        FeedbackPage(storage.search, editor, storage.votes),
+        PromptsPage(library.registry, editor, assignments),
+        EvaluationsPage(eval_runner),
+        UsagePage(storage.usage_reports, assignments),
+        DeploymentsPage(services.gateway, services.latency),
+    )
+
+
+def _guard(settings: Settings) -> Guard:
+    return Guard(
+        {
+            "viewer": settings.parley_studio_viewer_token,
+            "editor": settings.parley_studio_editor_token,
+            "operator": settings.parley_studio_token,
+        },
+        _entra(settings),
+    )
+
+
+def _entra(settings: Settings) -> "Entra | None":
+    """Sign-in by Microsoft Entra, where an app is registered for it."""
+    secret = settings.parley_studio_entra_client_secret
+    if secret is None:
+        return None
+    from adapters.studio.auth.entra import Entra, Registration
+
+    return Entra(
+        Registration(
+            tenant=settings.parley_studio_entra_tenant or "",
+            client_id=settings.parley_studio_entra_client_id or "",
+            client_secret=secret,
+            authority=settings.parley_studio_entra_authority,
+            roles=settings.studio_roles,
+        )
+    )
