@@ -116,7 +116,9 @@ async def _kept(tenant: str, person: str | None) -> str:
 
 def _platforms(tenant: str) -> Sequence[str]:
     """Where a tenant of this id may be; the people of the studio are one."""
-    return ("studio",) if tenant == "studio" else ("slack", "teams")
+    from bot.app.platforms import PLATFORMS
+
+    return ("studio",) if tenant == "studio" else [platform.name for platform in PLATFORMS]
 
 
 def _whole(platform: str, tenant: str) -> "AppUninstalled":
