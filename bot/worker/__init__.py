@@ -1,1 +1,1 @@
-"""Workers: each takes waiting events, has them answered, and commits the turns."""
+"""Workers claim pending events, answer them and commit the turns."""

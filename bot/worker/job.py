@@ -1,4 +1,4 @@
-"""A claim that is being worked on: its lease, its post, a request to stop."""
+"""A claim in progress: its lease, its post, and requests to stop."""
 
 import asyncio
 import logging
@@ -16,27 +16,27 @@ from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 
 log = logging.getLogger(__name__)
 
-FORGOTTEN = "_Not answered: everything about the person who asked was deleted before that, at their request._"
+FORGOTTEN = "_Not answered: the person who asked has deleted all their data._"
 _PAUSE_S = 0.3
-_SURE = 0.9
-"""The part of a lease in which one speaks: what is said must also have arrived before the lease ends."""
+_USABLE = 0.9
+"""The part of a lease in which requests are sent to a platform, so that they arrive before it ends."""
 
 
 class Job:
-    """Holds the lease of a claim while it is worked on. `post` is there once there is one; `ended` is true
-    once the commit is made, which ends the lease: what is still to be done then is done without one.
+    """Holds the lease of a claim while it is worked on.
 
-    The methods raise LeaseLost and StateUnavailable, but for `release`.
+    `post` is None until the platform shows one. `ended` is true after the commit, which also ends the lease.
+    The methods raise LeaseLost and StateUnavailable, except `release`.
     """
 
-    def __init__(self, inbox: Inbox, claim: Claim, lease_s: float, asked_at: float) -> None:
-        """`asked_at` is when the claim was asked for, in seconds of the monotonic clock."""
+    def __init__(self, inbox: Inbox, claim: Claim, lease_s: float, requested_at: float) -> None:
+        """`requested_at` is when the claim was requested, in seconds of `time.monotonic()`."""
         self._inbox = inbox
         self._lease_s = lease_s
-        self._asked_at = asked_at
+        self._requested_at = requested_at
         self.progress = telemetry.AnswerProgress()
         self.claim = claim
-        self.lease = Lease(asked_at + lease_s * _SURE)
+        self.lease = Lease(requested_at + lease_s * _USABLE)
         self.stop = Stop()
         self.post: PostedMessage | None = claim.begun
         self.task: asyncio.Task[None] | None = None
@@ -46,13 +46,13 @@ class Job:
         self.apply_stop(claim.stop)
 
     def apply_stop(self, request: str) -> None:
-        """Stop, if the wish is for this event."""
+        """Stop if the request is for this event."""
         event, _, why = request.partition("\n")
         if self.claim.event is not None and self.claim.event.id == event:
             self.stop.request(why)
 
     def running_answer(self) -> RunningAnswer | None:
-        """What somebody who looks may see; None for what is not answered."""
+        """The progress for the live view; None for events that are not answered."""
         event = self.claim.event
         if not isinstance(event, MessageReceived | MessageEdited):
             return None
@@ -66,29 +66,29 @@ class Job:
             template=self.progress.template,
             deployment=self.progress.deployment,
             attempt=self.claim.attempt,
-            for_s=round(time.monotonic() - self._asked_at, 1),
+            for_s=round(time.monotonic() - self._requested_at, 1),
             text=self.progress.text[-TEXT_SHOWN:],
         )
 
     async def hold(self, post: PostedMessage | None = None) -> None:
-        """Keep the lease, in Redis and here."""
-        asked_at = time.monotonic()
+        """Renew the lease, and record the post if one is given."""
+        requested_at = time.monotonic()
         self.apply_stop(await self._inbox.hold(self.claim, post))
-        self.lease.extend(asked_at + self._lease_s * _SURE)
+        self.lease.extend(requested_at + self._lease_s * _USABLE)
 
-    async def accompany(self, alone: bool) -> None:
-        """Note whether anything else runs in this process."""
+    async def record_alone(self, alone: bool) -> None:
+        """Record whether this is the only job of the process."""
         self.alone = alone
         self.apply_stop(await self._inbox.hold(self.claim, alone=alone))
 
     async def forgive(self) -> None:
-        """Somebody else has the lease, and took this process for dead; it is not."""
+        """Tell the inbox that this process did not crash, although another worker has the lease now."""
         if not self._forgiven:
             self._forgiven = True
-            await quietly(self._inbox.forgive(self.claim))
+            await best_effort(self._inbox.forgive(self.claim))
 
     async def renew(self) -> None:
-        """Keep the lease; where it is lost, drop the work."""
+        """Renew the lease; cancel the work if it is lost."""
         try:
             await self.hold()
         except LeaseLost:
@@ -99,54 +99,54 @@ class Job:
             log.warning("A lease could not be renewed: %s", error)
 
     async def release(self, delay_s: float, *, counted: bool = True) -> None:
-        """Give the lease back; here it ends before anybody else can have it."""
+        """Release the claim, to be due again in `delay_s`. `counted`: the attempt counts."""
         self.lease.end(time.monotonic() + delay_s)
-        await quietly(self._inbox.release(self.claim, delay_s, counted=counted))
+        await best_effort(self._inbox.release(self.claim, delay_s, counted=counted))
 
     async def commit(self, commit_request: CommitRequest) -> None:
-        """End the event."""
-        await self.patiently(lambda: self._inbox.commit(self.claim, commit_request))
+        """Commit and end the event."""
+        await self.retry_while_leased(lambda: self._inbox.commit(self.claim, commit_request))
         self.ended = True
         self.lease.keep()
 
-    async def tell(
+    async def show_result(
         self, find: Callable[[str], Adapter], address: Address, reply: Reply
     ) -> PostedMessage | None:
-        """Show the person how it ended, as far as the platform lets us; the post that shows it."""
+        """Try to show the person a reply; returns its post. Errors of the platform are only logged."""
         post = self.post
         try:
             adapter = find(address.conversation)
-            # What an earlier process began is taken over as any answer is: found, and continued.
+            # An earlier attempt may have opened a message: continue that one.
             post = await adapter.open(address, post, True)
             post = await adapter.close(post, reply)
         except Exception as error:
-            log.warning("The person could not be told: %s", error)
+            log.warning("The result could not be shown to the person: %s", error)
         return post
 
     async def withdraw(self, find: Callable[[str], Adapter], event: MessageWithdrawn) -> None:
-        """End what was begun for a message whose author was forgotten meanwhile."""
+        """End a message whose author has since deleted all their data."""
         if event.asked or self.post is not None:
-            await self.tell(find, event.address, Reply(text=FORGOTTEN))
+            await self.show_result(find, event.address, Reply(text=FORGOTTEN))
         await self.commit(CommitRequest())
 
-    async def patiently(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Write down what people see already: again and again while Redis is away and the lease lasts."""
-        told = False
+    async def retry_while_leased(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Store what people already see: retry while Redis is unavailable and the lease lasts."""
+        logged = False
         while True:
             try:
                 return await act()
             except StateUnavailable as error:
                 if time.monotonic() + _PAUSE_S >= self.lease.until:
                     raise
-                if not told:
-                    log.warning("What was shown can't be written down yet: %s", error)
-                told = True
+                if not logged:
+                    log.warning("An answer that is shown can't be stored yet: %s", error)
+                logged = True
             await asyncio.sleep(_PAUSE_S)
 
 
-async def quietly(act: Awaitable[None]) -> None:
-    """Do something that may fail only because the lease or Redis is gone; then the lease runs out."""
+async def best_effort(act: Awaitable[None]) -> None:
+    """Log LeaseLost and StateUnavailable instead of raising them; the lease will expire."""
     try:
         await act
     except (LeaseLost, StateUnavailable) as error:
-        log.warning("Left for later, when the lease has run out: %s", error)
+        log.warning("Skipped until the lease expires: %s", error)

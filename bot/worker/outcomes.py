@@ -1,4 +1,4 @@
-"""Turns that no answer makes: changed by a rating, a deletion, the same question; overtaken, or given up."""
+"""What is committed for each outcome: an answer, a rating, a deletion, a superseded or failed question."""
 
 import logging
 import re
@@ -16,28 +16,28 @@ from bot.storage.usage.charges import charge
 
 log = logging.getLogger(__name__)
 
-GAVE_UP_TEXT = (
-    "Sorry, I could not answer this: something went wrong each time I tried. It is noted for the person who "
-    "runs this bot. Asking in other words may help."
+FAILED_TEXT = (
+    "Sorry, I couldn't answer this after several attempts. Your administrator can see the reason under Dead "
+    "letters. Try to rephrase your question."
 )
-GIVEN_UP = (
-    "Sorry, I can't answer this now: something that I depend on does not work. The person who runs "
-    "this bot can see why in its log. Please try again later."
+UNAVAILABLE_TEXT = (
+    "Sorry, I can't answer this at the moment: a service that I need isn't working. Your administrator can "
+    "see the reason in the log. Try again later."
 )
-OVERTAKEN = "_Not answered by itself: you wrote again._"
+SUPERSEDED_TEXT = "_Not answered separately: you sent another message._"
 
-_SAME = re.compile(r"\n\n_Asked anew at [\d:]+ UTC: the answer is the same\._\Z")
+_SAME = re.compile(r"\n\n_(?:Regenerated|Asked anew) at [\d:]+ UTC: the answer is the same\._\Z")
 
 
 def shown(turn: Turn, post: PostedMessage, attempts: int) -> Turn:
-    """An answer that a post shows: the bytes of its pictures go aside."""
+    """An answered turn with its post, and without the bytes of its images."""
     images = tuple(replace(image, data=b"") for image in turn.reply.images)
     reply = replace(turn.reply, images=images)
     return replace(turn, post=post, attempts=attempts, reply=reply, ended_at=now())
 
 
 def commit_request(builder: TurnBuilder, turn: Turn, place: int | None) -> CommitRequest:
-    """What is written down of an answer that was shown."""
+    """The commit of an answer that was shown."""
     return CommitRequest(
         turn=turn if builder.keep else None,
         place=place,
@@ -51,7 +51,7 @@ def rate(turns: Sequence[Turn], rated: FeedbackGiven) -> CommitRequest:
     """The rated turn with its rating."""
     place = _place(turns, lambda turn: turn.post is not None and turn.post.id == rated.post)
     if place is None:
-        log.info("A rating came for an answer that is no longer kept")
+        log.info("Feedback arrived for an answer that is no longer stored")
         return CommitRequest()
     turn = turns[place]
     ratings = {**turn.ratings, rated.user.id: Rating(good=rated.good, comment=rated.comment)}
@@ -59,12 +59,12 @@ def rate(turns: Sequence[Turn], rated: FeedbackGiven) -> CommitRequest:
 
 
 def delete(turns: Sequence[Turn], deleted: MessageDeleted) -> CommitRequest:
-    """The deleted question's turn, gone."""
+    """The commit that removes the turn of a deleted question."""
     return CommitRequest(place=place_of(turns, deleted.target))
 
 
 def restored(turns: Sequence[Turn], received: MessageReceived) -> MessageReceived | None:
-    """A deleted question that was put back, to be answered anew; None where its answer is still known."""
+    """A question to answer; None if it was deleted and restored while its turn still exists."""
     if not received.restores:
         return received
     if place_of(turns, received.restores) is not None:
@@ -72,32 +72,35 @@ def restored(turns: Sequence[Turn], received: MessageReceived) -> MessageReceive
     return replace(received, id=received.restores, restores="")
 
 
-def overtaken(received: MessageReceived) -> Turn:
-    """A question without an answer of its own: the next prompts see it, and so does who reads the history."""
-    sent = ", ".join(attachment.name for attachment in received.attachments)
+def superseded(received: MessageReceived) -> Turn:
+    """A question without an answer of its own. It stays in the history, for the answer to the next one."""
+    names = ", ".join(attachment.name for attachment in received.attachments)
     text = "\n".join(
-        part for part in (received.text.strip(), f"[sent, and not looked at: {sent}]" if sent else "") if part
+        part for part in (received.text.strip(), f"[attached, not read: {names}]" if names else "") if part
     )
-    return _without(received, Reply(text=OVERTAKEN), "refused", "the same person wrote again", text)
+    reason = "the same person sent another message"
+    return _unanswered(received, Reply(text=SUPERSEDED_TEXT), "refused", reason, text)
 
 
-def given_up(received: MessageReceived, reply: Reply, reason: str) -> Turn:
+def failed(received: MessageReceived, reply: Reply, reason: str) -> Turn:
     """A question that can't be answered."""
-    return _without(received, reply, "failed", reason)
+    return _unanswered(received, reply, "failed", reason)
 
 
-def _without(received: MessageReceived, reply: Reply, outcome: Outcome, reason: str, seen: str = "") -> Turn:
+def _unanswered(
+    received: MessageReceived, reply: Reply, outcome: Outcome, reason: str, question: str = ""
+) -> Turn:
     builder = TurnBuilder(received, now())
-    builder.end(reply, outcome, messages=(say("user", seen),) if seen else (), reason=reason)
+    builder.end(reply, outcome, messages=(say("user", question),) if question else (), reason=reason)
     return builder.done()
 
 
 def retried(turn: Turn, before: Turn) -> Turn:
-    """A turn in the place of another; where both say the same, that is said: nobody would see it."""
+    """A turn that replaces another. If the answer is the same, a note says that it was regenerated."""
     text = turn.reply.text
     if turn.outcome != "answered" or turn.reply.images or _SAME.sub("", before.reply.text) != text:
         return turn
-    words = f"{text}\n\n_Asked anew at {turn.ended_at:%H:%M:%S} UTC: the answer is the same._"
+    words = f"{text}\n\n_Regenerated at {turn.ended_at:%H:%M:%S} UTC: the answer is the same._"
     return replace(turn, reply=replace(turn.reply, text=words))
 
 

@@ -1,77 +1,73 @@
-"""Events whose process ended under them: which is to blame, without hurting those that ran beside it."""
+"""Finds the events that crash or stall worker processes, without penalising others that ran beside them."""
 
 import asyncio
 from collections.abc import Mapping
 
 from bot.storage.queue.inbox import Claim, Inbox
-from bot.worker.job import Job, quietly
+from bot.worker.job import Job, best_effort
 from bot.worker.poller import Poller
 
 LATER_S = 2.0
-"""After which an event is looked at again that has to run alone while another one does."""
+"""Delay for an event that must run alone while another one does so."""
 
 
 class Suspects:
-    """A process that is killed says nothing of why. Each event that it held is a suspect then.
+    """Tracks events whose process ended abruptly. Each event that it held is a suspect.
 
-    One that was lost `limit` times is given up, provided that nothing else ran beside it the last time, or
-    that it is known to have stalled the loop. Else it runs alone next: once it has the process for itself, it
-    either ends or is found guilty. Suspects of a single loss run among others, so that a killed process with
-    many answers is not made up for one by one.
+    An event lost `limit` times goes to the dead letters if it ran alone the last time, or if it is known to
+    have stalled the event loop. Otherwise it runs alone next, which decides. Events lost only once run with
+    others, so that recovery after a killed process with many answers is fast.
     """
 
-    def __init__(self, job: Mapping[str, Job], poller: Poller, attempts: int) -> None:
-        self._jobs = job
+    def __init__(self, jobs: Mapping[str, Job], poller: Poller, attempts: int) -> None:
+        self._jobs = jobs
         self._poller = poller
         self._attempts = attempts
         self._limit = max(2, attempts // 2)
-        self._alone: Job | None = None  # who has the process for itself, or waits for that
+        self._alone: Job | None = None  # runs alone, or waits for that
 
     def verdict(self, claim: Claim) -> str:
-        """Why an event is given up; empty where it is not."""
+        """Why an event goes to the dead letters; empty if it does not."""
         if claim.lost >= self._limit and claim.certain:
-            return (
-                f"The process that worked on it stopped responding or ended abruptly, {claim.lost} times, "
-                "the last time because of this event."
-            )
+            return f"Stalled or crashed the worker process {claim.lost} times."
         if claim.attempt > self._attempts:
-            return "It was tried too often: each attempt ended without a word."
+            return "Failed after several attempts; no error was reported."
         return ""
 
     async def admit(self, job: Job) -> bool:
-        """Let an event begin, alone where it has to be; False where it has to come again later.
+        """Let an event begin, if necessary as soon as it can run alone. False: try again later.
 
         Raises LeaseLost, StateUnavailable.
         """
         for other in self._others(job):
             if other.alone and not other.ended:
-                await other.accompany(alone=False)
+                await other.record_alone(alone=False)
         lost = job.claim.lost
         if lost >= self._limit:
             if self._alone is not None:
                 return False
             self._alone = job
             self._poller.pause()
-            while others := [one.task for one in self._others(job) if one.task is not None]:
+            while others := [other.task for other in self._others(job) if other.task is not None]:
                 await asyncio.wait(others)
         if lost and not self._others(job):
-            await job.accompany(alone=True)
+            await job.record_alone(alone=True)
         return True
 
-    def left(self, job: Job) -> None:
-        """An event has ended, however it did."""
+    def finished(self, job: Job) -> None:
+        """A job has ended, in whatever way."""
         if self._alone is job:
             self._alone = None
-            self._poller.go_on()
+            self._poller.resume()
 
     async def abandon(self, inbox: Inbox, conversation: str) -> None:
-        """Give back what is held, by an inbox of another loop: this conversation stalls the process.
+        """Release all claims, because `conversation` stalls the process; `inbox` belongs to another event loop.
 
-        Where none is known to, all stay suspects, as after any other end.
+        If the conversation is unknown (""), nothing is released and all events become suspects.
         """
         for job in list(self._jobs.values()) if conversation else ():
             stalled = job.claim.conversation == conversation
-            await quietly(inbox.release(job.claim, 0, counted=stalled, stalled=stalled))
+            await best_effort(inbox.release(job.claim, 0, counted=stalled, stalled=stalled))
 
     def _others(self, job: Job) -> list[Job]:
-        return [one for one in self._jobs.values() if one is not job]
+        return [other for other in self._jobs.values() if other is not job]

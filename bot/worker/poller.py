@@ -1,4 +1,4 @@
-"""Which shard is looked at next: wakeups first, then what is known to become due, then a slow sweep."""
+"""Decides which shard to claim from next: by wake-ups, timers and a slow sweep."""
 
 import asyncio
 import logging
@@ -13,37 +13,37 @@ from bot.storage.redis import keys
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
-"""How often all shards are looked at for what a lost wakeup or a dead worker left behind."""
+"""Interval for checking all shards, for lost wake-ups and crashed workers."""
 
 Begin = Callable[[Claim, float], "asyncio.Task[None]"]
-"""Begins to work on a claim that was asked for at a time of `time.monotonic()`: its lease began later."""
+"""Starts a job. The second argument is when the claim was requested (`time.monotonic()`), before its lease began."""
 
 
 class _Outage:
-    """Logs that something fails because Redis is away, and that it works again: each once, not each time."""
+    """Logs the beginning and the end of an outage, once each."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._lasts = False
+        self._down = False
 
-    def noted(self, error: StateUnavailable) -> None:
-        """It failed."""
-        if not self._lasts:
-            log.warning("%s is not possible now: %s", self._what, error)
-        self._lasts = True
+    def failed(self, error: StateUnavailable) -> None:
+        """Redis was unavailable."""
+        if not self._down:
+            log.warning("%s is interrupted: %s", self._what, error)
+        self._down = True
 
-    def over(self) -> None:
-        """It worked."""
-        if self._lasts:
-            log.warning("%s is possible again", self._what)
-        self._lasts = False
+    def succeeded(self) -> None:
+        """Redis was available."""
+        if self._down:
+            log.warning("%s works again", self._what)
+        self._down = False
 
 
 class Poller:
-    """Claims what is due, `places` conversations at once, and hands each claim to `begin`.
+    """Claims due conversations, up to `places` at once, and passes each claim to `begin`.
 
-    An idle worker waits on a wakeup that carries the shard. A shard that has something due later gets a
-    timer. Losing a wakeup or a timer only costs time: the sweep finds what they would have found.
+    An idle worker waits for a wake-up with the number of a shard. A shard with something due later gets a
+    timer. A lost wake-up or timer only costs time, because the sweep makes up for it.
     """
 
     def __init__(self, inbox: Inbox, places: int, *, begin: Begin, stop: Callable[[str], None]) -> None:
@@ -51,18 +51,18 @@ class Poller:
         self._free = asyncio.Semaphore(places)
         self._begin = begin
         self._stop = stop
-        self._due: dict[int, None] = {}  # shards to look at, in order, each once
+        self._due: dict[int, None] = {}  # an ordered set of shards to check
         self._wake = asyncio.Event()
         self._ended = False
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._deaf = _Outage("Listening for nudges")
-        self._idle = _Outage("Claiming")
-        self._unwanted: list[Claim] = []  # claims to give back
-        self._going_on = asyncio.Event()
-        self._going_on.set()
+        self._listening = _Outage("Listening for wake-ups")
+        self._claiming = _Outage("Claiming")
+        self._to_release: list[Claim] = []
+        self._resumed = asyncio.Event()
+        self._resumed.set()
 
     async def run(self, until: asyncio.Event) -> None:
-        """Claim until the event is set. Redis being away is waited out; what else goes wrong is raised."""
+        """Claim until the event is set. Retries while Redis is unavailable; re-raises any other error."""
         watching: list[asyncio.Task[object]] = [
             asyncio.create_task(work()) for work in (until.wait, self._listen, self._sweep)
         ]
@@ -70,10 +70,9 @@ class Poller:
         try:
             await asyncio.wait([claiming, *watching], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # Claiming is not cancelled: a claim that Redis gave and nobody took would be held for its whole
-            # lease.
+            # Claiming is not cancelled, because a claim whose response is lost is held for its whole lease.
             self._ended = True
-            self._going_on.set()
+            self._resumed.set()
             self._wake.set()
             self._free.release()
             await asyncio.wait([claiming])
@@ -82,29 +81,29 @@ class Poller:
             for timer in self._timers.values():
                 timer.cancel()
             await asyncio.wait(watching)
-        for task in (claiming, *watching):  # better a process that ends than one that claims nothing
+        for task in (claiming, *watching):  # end the process rather than keep one that claims nothing
             if not task.cancelled():
                 task.result()
 
     def look(self, shard: int) -> None:
-        """Look at this shard soon."""
+        """Check this shard soon."""
         self._due[shard] = None
         self._wake.set()
 
     def pause(self) -> None:
-        """Claim nothing more for now; a claim that is on its way still comes."""
-        self._going_on.clear()
+        """Start no more claims; one that is already requested may still arrive."""
+        self._resumed.clear()
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Claim again."""
-        self._going_on.set()
+        self._resumed.set()
 
     def give_back(self, claim: Claim) -> None:
-        """Release a claim that Redis went away from, as soon as Redis is there again.
+        """Release a claim as soon as Redis is available again.
 
-        The attempt counts: an event that Redis chokes on each time is given up in the end.
+        The attempt counts, so that an event with which Redis always fails reaches the dead letters.
         """
-        self._unwanted.append(claim)
+        self._to_release.append(claim)
 
     def _look_in(self, shard: int, ms: float) -> None:
         if ms <= 0:
@@ -119,13 +118,13 @@ class Poller:
         self._timers[shard] = loop.call_at(when, self.look, shard)
         return None
 
-    # Both watchers look at `_ended` too: on Python 3.11 a cancellation that meets an answer of Redis is lost.
+    # Both watchers also check `_ended`, because 3.11's `asyncio.wait_for` can swallow a cancellation.
 
     async def _listen(self) -> None:
         while not self._ended:
             try:
                 async for wakeup in self._inbox.wakeups():
-                    self._deaf.over()
+                    self._listening.succeeded()
                     if self._ended:
                         return
                     if isinstance(wakeup, int):
@@ -135,7 +134,7 @@ class Poller:
                     else:
                         self._look_everywhere()
             except StateUnavailable as error:
-                self._deaf.noted(error)
+                self._listening.failed(error)
             await asyncio.sleep(0.5)
 
     def _look_everywhere(self) -> None:
@@ -146,7 +145,7 @@ class Poller:
         while not self._ended:
             await asyncio.sleep(SWEEP_S)
             try:
-                await self._release_unwanted()
+                await self._release_claims()
                 firsts = await self._inbox.due()
             except StateUnavailable:
                 continue
@@ -154,31 +153,31 @@ class Poller:
                 if due_in_ms >= 0:
                     self._look_in(shard, due_in_ms)
 
-    async def _release_unwanted(self) -> None:
-        while self._unwanted:
+    async def _release_claims(self) -> None:
+        while self._to_release:
             try:
-                await self._inbox.release(self._unwanted[0], 0)
-            except LeaseLost:  # it ran out, or what was being written did arrive
-                await self._inbox.forgive(self._unwanted[0])
-            del self._unwanted[0]
+                await self._inbox.release(self._to_release[0], 0)
+            except LeaseLost:  # the lease expired, or the commit had arrived after all
+                await self._inbox.forgive(self._to_release[0])
+            del self._to_release[0]
 
     async def _claim(self) -> None:
         while True:
             await self._free.acquire()
-            await self._going_on.wait()
-            taken = await self._next()
+            await self._resumed.wait()
+            claimed = await self._next()
             if self._ended:
-                if taken is not None:
+                if claimed is not None:
                     with suppress(StateUnavailable):
-                        await self._inbox.release(taken[0], 0, counted=False)
+                        await self._inbox.release(claimed[0], 0, counted=False)
                 return
-            if taken is None:
+            if claimed is None:
                 self._free.release()
             else:
-                self._begin(*taken).add_done_callback(lambda _: self._free.release())
+                self._begin(*claimed).add_done_callback(lambda _: self._free.release())
 
     async def _next(self) -> tuple[Claim, float] | None:
-        """Claim from the shard that has waited longest to be looked at; None when that led to nothing."""
+        """Claim from the first shard in `_due`; None if there was nothing to claim."""
         while not self._due:
             if self._ended:
                 return None
@@ -186,16 +185,16 @@ class Poller:
             await self._wake.wait()
         shard = next(iter(self._due))
         del self._due[shard]
-        asked_at = time.monotonic()
+        requested_at = time.monotonic()
         try:
             claim = await self._inbox.claim(shard)
         except StateUnavailable as error:
-            self._idle.noted(error)
+            self._claiming.failed(error)
             self.look(shard)
             await asyncio.sleep(0.5)
             return None
-        self._idle.over()
+        self._claiming.succeeded()
         more_in_ms = claim.more_in_ms if isinstance(claim, Claim) else claim
         if more_in_ms >= 0:
             self._look_in(shard, more_in_ms)
-        return (claim, asked_at) if isinstance(claim, Claim) else None
+        return (claim, requested_at) if isinstance(claim, Claim) else None

@@ -1,4 +1,4 @@
-"""What happens to the data of a place that the bot was removed from."""
+"""Deletes or keeps the data of a place from which the bot was removed."""
 
 import logging
 
@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 
 
 class Uninstaller:
-    """Deletes what was said there, or keeps it for its retention time, as the operator wants."""
+    """Deletes the data of that place, or keeps it for the retention time, as configured."""
 
     def __init__(self, tenants: Tenants, compaction: Compaction, *, keep: bool = False) -> None:
         self._tenants = tenants

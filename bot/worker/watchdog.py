@@ -1,4 +1,4 @@
-"""Ends a process whose event loop stands still, after saying which event it was that held it up."""
+"""Ends a process whose event loop is blocked, after logging which event blocks it."""
 
 import asyncio
 import contextvars
@@ -18,32 +18,32 @@ log = logging.getLogger(__name__)
 
 EXIT_STATUS = 70  # EX_SOFTWARE of sysexits.h
 _LOOK_S = 1.0
-_GRACE_S = 10.0  # for giving back what is held
+_GRACE_S = 10.0  # for releasing claims
 _conversation: contextvars.ContextVar[str] = contextvars.ContextVar("working_on", default="")
 _of_tasks: "WeakKeyDictionary[asyncio.Task[Any], str]" = WeakKeyDictionary()
 
 Abandon = Callable[[str], Awaitable[None]]
-"""Gives back what the process holds; it is told the conversation that stalls it, or nothing."""
+"""Releases the claims of the process; gets the conversation that blocks it, or "" if that is unknown."""
 
 
 def working_on(conversation: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task for a conversation; what it begins in turn belongs to that, too."""
+    """Create a task for a conversation. Tasks that it creates belong to the conversation, too."""
     context = contextvars.copy_context()
     context.run(_conversation.set, conversation)
     return asyncio.get_running_loop().create_task(work, context=context)
 
 
 def threshold_s(lease_s: float) -> float:
-    """How long a loop may stand still: less than a lease, where that leaves time for a slow machine."""
+    """How long the loop may be blocked: less than a lease, but at least 10 s for slow machines."""
     return min(20.0, max(10.0, lease_s * 2 / 3))
 
 
 class Watchdog:
-    """Watches the running loop from a thread, from entering to leaving.
+    """A context manager that watches the running event loop from a thread.
 
-    Where the loop has answered nothing for `after_s`, the stack is logged, `abandon` is run on a loop of the
-    thread's own, and the process ends with EXIT_STATUS for its supervisor to start it again. Code that holds
-    the interpreter's lock stops the thread, too: then the process ends by faulthandler, after twice the time.
+    If the loop is blocked for `after_s`, the stack is logged, `abandon` runs on the thread's own loop, and
+    the process exits with EXIT_STATUS, to be restarted by its supervisor. Code that holds the GIL blocks the
+    thread, too; then faulthandler ends the process after twice that time.
     """
 
     def __init__(self, abandon: Abandon, after_s: float) -> None:
@@ -80,8 +80,8 @@ class Watchdog:
             self._over.wait(_LOOK_S)
 
     def _is_answered(self) -> bool:
-        """Whether the loop answers in time. Time in which this thread did not run either does not count: the
-        machine was asleep, or the process stopped.
+        """Whether the loop responds in time. Time in which this thread did not run either does not count, as
+        after a suspended machine or process.
         """
         waited_s = 0.0
         while waited_s < self._after_s:
@@ -97,15 +97,15 @@ class Watchdog:
         frame = sys._current_frames().get(self._main)  # pyright: ignore[reportPrivateUsage]
         stack = "".join(traceback.format_stack(frame)) if frame is not None else ""
         log.critical(
-            "Nothing has moved for %.0f s, because of %s. This process ends, to be started again.\n%s",
+            "The event loop was blocked for %.0f s by %s. The process exits and should be restarted.\n%s",
             self._after_s,
-            f"conversation {conversation}" if conversation else "something that is no event",
+            f"conversation {conversation}" if conversation else "something other than an event",
             stack,
         )
         try:
             asyncio.run(asyncio.wait_for(self._abandon_all(conversation), _GRACE_S))
-        except Exception as error:  # the leases run out by themselves
-            log.error("What was being worked on could not be given back: %s", error)
+        except Exception as error:  # the leases will expire
+            log.error("Claims could not be released: %s", error)
         os._exit(EXIT_STATUS)
 
     async def _abandon_all(self, conversation: str) -> None:
@@ -113,7 +113,7 @@ class Watchdog:
 
 
 def _owned(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
-    """A task that is known to belong to the conversation whose task began it."""
+    """A task factory that records the conversation to which a task belongs."""
     task = asyncio.Task(work, loop=loop, **more)
     context: contextvars.Context | None = more.get("context")
     if conversation := context.get(_conversation, "") if context is not None else _conversation.get():

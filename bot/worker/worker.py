@@ -1,6 +1,6 @@
-"""Takes waiting events, one per conversation at a time, has them answered, and writes the turns down.
+"""Answers pending events, one per conversation at a time, and commits the turns.
 
-Every way in which an answer can fail ends here, in one `except` for each branch of the tree of errors.
+All errors end here, in one `except` for each branch of `bot.domain.errors`.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from bot.storage.live.live_view import LiveView, RunningAnswer
 from bot.storage.queue.inbox import Claim, CommitRequest, Inbox
 from bot.storage.usage.charges import Charges
 from bot.worker import outcomes
-from bot.worker.job import Job, quietly
+from bot.worker.job import Job, best_effort
 from bot.worker.poison_messages import LATER_S, Suspects
 from bot.worker.poller import Poller
 from bot.worker.uninstall import Uninstaller
@@ -47,9 +47,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLimits:
-    """How a worker works: `concurrency` turns at once, each event in at most so many `attempts`, under a lease of
-    `lease_s` seconds; `drain_s` is how long running turns may go on after the request to stop, before they are handed
-    over to another worker.
+    """Limits of a worker: `concurrency` turns at once, `attempts` per event, leases of `lease_s` seconds.
+
+    After the request to stop, running turns get `drain_s` seconds; then they are handed over.
     """
 
     concurrency: int
@@ -60,11 +60,11 @@ class WorkerLimits:
 
 _BACKOFF_S = (1, 2, 5, 10, 20, 40, 60)
 _PATIENCE_S = 120.0
-"""The longest that a person is asked to wait for a deployment that says when it is back."""
+"""The longest `retry_after_s` for which an event waits; after a longer one it goes to the dead letters."""
 
 
 class Worker:
-    """Claims and answers until told to stop; then drains."""
+    """Claims and answers events until it is stopped; then drains."""
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class Worker:
 
     async def run(self, until: asyncio.Event) -> None:
         """Work until the event is set, then drain."""
-        beside = [
-            asyncio.create_task(self._keep()),
+        background = [
+            asyncio.create_task(self._renew_leases()),
             asyncio.create_task(self._live_view.publish(self.running_answers)),
         ]
         ended = asyncio.Event()
@@ -100,20 +100,20 @@ class Worker:
             await self._poller.run(until)
             await self._drain()
         finally:
-            for task in beside:
+            for task in background:
                 task.cancel()
             for job in list(self._jobs.values()):
                 if job.task is not None:
                     job.task.cancel()
             ended.set()
-            await asyncio.gather(*beside, settling, return_exceptions=True)
+            await asyncio.gather(*background, settling, return_exceptions=True)
 
     def running_answers(self) -> list[RunningAnswer]:
-        """What is being answered here now."""
+        """The answers in progress, for the live view."""
         return [answer for job in self._jobs.values() if (answer := job.running_answer()) is not None]
 
-    def _begin(self, claim: Claim, asked_at: float) -> asyncio.Task[None]:
-        job = Job(self._inbox, claim, self._limits.lease_s, asked_at)
+    def _begin(self, claim: Claim, requested_at: float) -> asyncio.Task[None]:
+        job = Job(self._inbox, claim, self._limits.lease_s, requested_at)
         self._jobs[claim.conversation] = job
         job.task = working_on(claim.conversation, self._work(job))
         return job.task
@@ -125,7 +125,7 @@ class Worker:
             job.apply_stop(rest)
 
     async def _drain(self) -> None:
-        """Let running turns end within `drain_s`; hand the rest over at once."""
+        """Let running turns end within `drain_s`, then cancel the rest, which releases them."""
         tasks = [job.task for job in self._jobs.values() if job.task is not None]
         if not tasks:
             return
@@ -134,16 +134,15 @@ class Worker:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
 
-    async def _keep(self) -> None:
-        """Renew every lease while its turn runs; drop the turn whose lease is lost."""
+    async def _renew_leases(self) -> None:
         while True:
             await asyncio.sleep(self._limits.lease_s / 3)
-            await asyncio.gather(*(one.renew() for one in self._jobs.values() if not one.ended))
+            await asyncio.gather(*(job.renew() for job in self._jobs.values() if not job.ended))
 
     # -------------------------------------------------------------- one event
 
     async def _work(self, job: Job) -> None:
-        """One attempt at one event, and what its failure means."""
+        """Attempt one event and handle its errors."""
         claim = job.claim
         current_lease.set(job.lease)
         telemetry.progress.set(job.progress)
@@ -160,25 +159,25 @@ class Worker:
         except LeaseLost:
             await job.forgive()
             telemetry.LEASES_LOST.inc()
-            log.warning("Another worker has taken this conversation over")
+            log.warning("Another worker has taken over this conversation")
         except StateUnavailable as error:
-            log.warning("Left for later, when Redis is back: %s", error)
+            log.warning("The attempt is postponed until Redis is available: %s", error)
             job.lease.end(time.monotonic())
             self._poller.give_back(claim)
         except Unavailable as error:
             await self._retry(job, error)
         except ConfigError as error:
-            log.error("This can't be answered until the operator acts: %s", error)
+            log.error("The configuration must be corrected before this can be answered: %s", error)
             await self._give_up(job, str(error))
         except asyncio.CancelledError:
             await job.release(0, counted=False)
             raise
         except Exception as error:
-            log.exception("An attempt failed in an unforeseen way")
+            log.exception("An attempt failed with an unexpected error")
             await self._retry(job, Unavailable(f"{type(error).__name__}: {error}"))
         finally:
             telemetry.RUNNING.dec()
-            self.suspects.left(job)
+            self.suspects.finished(job)
             if self._jobs.get(claim.conversation) is job:
                 del self._jobs[claim.conversation]
 
@@ -186,9 +185,9 @@ class Worker:
         claim = job.claim
         match claim.event:
             case MessageReceived():
-                await self._said(job, claim.event)
+                await self._received(job, claim.event)
             case MessageEdited():
-                await self._answer_again(job, claim.event)
+                await self._edited(job, claim.event)
             case MessageDeleted():
                 await self._engine.changed(claim.conversation, claim.turns)
                 await job.commit(outcomes.delete(claim.turns, claim.event))
@@ -196,26 +195,26 @@ class Worker:
                 await job.commit(outcomes.rate(claim.turns, claim.event))
             case MessageWithdrawn():
                 await job.withdraw(self._adapter, claim.event)
-                await quietly(self._charges.give_back(claim.event.user.tenant, claim.event.id))
+                await best_effort(self._charges.give_back(claim.event.user.tenant, claim.event.id))
             case AppUninstalled():
                 await self._uninstaller.uninstall(claim.event)
                 await job.commit(CommitRequest())
             case None:
                 await self._dead_letter(
-                    job, "It can't be read: another version of Parley may have written it."
+                    job, "The event can't be decoded. It may come from another version of Parley."
                 )
             case _:
                 await job.commit(CommitRequest())
 
-    async def _said(self, job: Job, event: MessageReceived) -> None:
-        """Answer what was said, or what was said before that; or nothing, where people want that."""
+    async def _received(self, job: Job, event: MessageReceived) -> None:
+        """Answer a message or, for the command `again`, an earlier one. Some messages get no answer."""
         turns = job.claim.turns
         received = outcomes.restored(turns, event)
         if received is None or not await self._engine.should_answer(received):
             await job.commit(CommitRequest())
             return
         if received.superseded and self._engine.command(received) is None:
-            await self._pass_over(job, received)
+            await self._skip_superseded(job, received)
             return
         command, post = self._engine.command(received) or (None, "")
         before = find(turns, post) if isinstance(command, AgainCommand) else None
@@ -226,16 +225,16 @@ class Worker:
         job.post = job.post or before.post
         await self._answer(job, before.received, turns[:place], place)
 
-    async def _pass_over(self, job: Job, received: MessageReceived) -> None:
-        """Write down what the same person's next words stand for; an answer that was begun says so."""
-        turn = outcomes.overtaken(replace(received, superseded=False))
+    async def _skip_superseded(self, job: Job, received: MessageReceived) -> None:
+        """Commit a superseded question without an answer. If one was begun, it is replaced with a note."""
+        turn = outcomes.superseded(replace(received, superseded=False))
         if job.post is not None or job.claim.attempt > 1:
-            turn = await self._last_words(job, turn)
+            turn = await self._show(job, turn)
         await job.commit(CommitRequest(turn=turn))
-        await quietly(self._charges.give_back(received.user.tenant, received.id))
+        await best_effort(self._charges.give_back(received.user.tenant, received.id))
 
-    async def _answer_again(self, job: Job, edited: MessageEdited) -> None:
-        """Rerun an edited question with what was said before it, and edit the answer in place."""
+    async def _edited(self, job: Job, edited: MessageEdited) -> None:
+        """Answer an edited question again, with the history before it, and edit the answer in place."""
         turns = job.claim.turns
         place = outcomes.place_of(turns, edited.target)
         if place is None:
@@ -250,7 +249,10 @@ class Worker:
     async def _answer(
         self, job: Job, received: MessageReceived, turns: tuple[Turn, ...], place: int | None
     ) -> None:
-        """Open a post and compose the answer side by side; show it growing; close; write it down."""
+        """Open a post and answer at the same time; show the progress; close the post; commit.
+
+        `place` is the index, from the end, of the turn to replace.
+        """
         adapter = self._adapter(received.address.conversation)
         opening = asyncio.ensure_future(self._open(job, adapter, received.address))
 
@@ -276,7 +278,7 @@ class Worker:
         try:
             builder = await self._engine.answer(received, turns, context, event)
         finally:
-            # Also when the engine failed: a post that was begun is written down, and said what happened on.
+            # Even if the engine failed: the post must be recorded, so that it can show the error.
             await asyncio.wait([opening])
             opening.exception()
         await self._write(job, adapter, builder, opening.result(), place)
@@ -285,7 +287,7 @@ class Worker:
         claim = job.claim
         post = await adapter.open(address, job.post, claim.attempt > 1)
         if post != claim.begun:
-            await job.patiently(lambda: job.hold(post))
+            await job.retry_while_leased(lambda: job.hold(post))
         job.post = post
         return post
 
@@ -301,47 +303,47 @@ class Worker:
         await job.commit(commit_request)
         telemetry.count(turn)
         if commit_request.charge is not None:
-            await quietly(self._charges.settle(commit_request.charge))
+            await best_effort(self._charges.settle(commit_request.charge))
 
     # -------------------------------------------------------------- failures
 
     async def _retry(self, job: Job, error: Unavailable) -> None:
-        """Put the event back for a while, and tell the person how long; give up at the last attempt."""
+        """Release the event for a later attempt, or give up after the last one."""
         claim = job.claim
         reason = type(error).__name__
         if claim.attempt >= self._limits.attempts or (error.retry_after_s or 0) > _PATIENCE_S:
-            log.error("Given up after %d attempts: %s", claim.attempt, error)
+            log.error("Attempt %d failed, giving up: %s", claim.attempt, error)
             await self._give_up(job, str(error))
             return
         delay = error.retry_after_s or _BACKOFF_S[min(claim.attempt, len(_BACKOFF_S)) - 1]
-        log.warning("Attempt %d failed, next in %.1f s: %s", claim.attempt, delay, error)
+        log.warning("Attempt %d failed, retrying in %.1f s: %s", claim.attempt, delay, error)
         telemetry.RETRIES.labels(reason).inc()
         if job.post is not None and not isinstance(error, PlatformUnavailable) and round(delay) >= 2:
-            words = f"_The model is busy. I'll answer in about {round(delay)} seconds._"
-            await self._adapter(claim.conversation).update(job.post, words)
+            notice = f"_The model is busy. I'll retry in about {round(delay)} seconds._"
+            await self._adapter(claim.conversation).update(job.post, notice)
         await job.release(delay)
 
     async def _give_up(self, job: Job, reason: str) -> None:
-        await quietly(self._dead_letter(job, reason, outcomes.GIVEN_UP))
+        await best_effort(self._dead_letter(job, reason, outcomes.UNAVAILABLE_TEXT))
 
-    async def _dead_letter(self, job: Job, reason: str, words: str = outcomes.GAVE_UP_TEXT) -> None:
-        """End an event that can't be answered: tell the person, keep the event and the reason."""
+    async def _dead_letter(self, job: Job, reason: str, text: str = outcomes.FAILED_TEXT) -> None:
+        """Show `text` to the person, and move the event to the dead letters with the reason."""
         claim = job.claim
         turn: Turn | None = None
         if isinstance(claim.event, MessageReceived):
-            turn = await self._last_words(job, outcomes.given_up(claim.event, Reply(text=words), reason))
+            turn = await self._show(job, outcomes.failed(claim.event, Reply(text=text), reason))
         telemetry.DEAD_LETTERS.inc()
         await job.commit(CommitRequest(turn=turn, dead_letter_reason=reason))
         if claim.event is not None:
-            await quietly(self._charges.give_back(claim.event.user.tenant, claim.event.id))
+            await best_effort(self._charges.give_back(claim.event.user.tenant, claim.event.id))
 
-    async def _last_words(self, job: Job, turn: Turn) -> Turn:
-        post = await job.tell(self._adapter, turn.received.address, turn.reply)
+    async def _show(self, job: Job, turn: Turn) -> Turn:
+        post = await job.show_result(self._adapter, turn.received.address, turn.reply)
         return replace(turn, post=post, attempts=job.claim.attempt)
 
     def _adapter(self, conversation: str) -> Adapter:
         name = conversation.partition(":")[0]
         adapter = self._adapters.get(name)
         if adapter is None:
-            raise ConfigError(f"An event came from {name}, which this worker has no settings for.")
+            raise ConfigError(f"An event came from {name}, for which this worker has no settings.")
         return adapter

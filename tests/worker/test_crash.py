@@ -1,4 +1,4 @@
-"""Workers are killed at every step of their way: nothing is lost, nothing is there twice.
+"""Workers are killed at every step: nothing is lost or duplicated.
 
 Every conversation is a scene of its own: a platform, a Redis database, a worker that is doomed at one step,
 and a healthy one that comes after it. All are played at once; the tests look at what is left of them.
@@ -103,9 +103,10 @@ async def outcomes(
 
 
 @pytest.mark.parametrize(("place", "step"), SCENES)
-async def test_field_note_10_a_worker_killed_at_any_step_loses_and_doubles_nothing(
+async def test_a_killed_worker_loses_and_doubles_nothing(
     place: Place, step: Step, outcomes: dict[tuple[Place, Step], Outcome]
 ) -> None:
+    """Field note 10: an answer interrupted by a crash is completed in place."""
     left = outcomes[place, step]
     assert [turn.received.text.split()[-1] for turn in left.turns] == list(QUESTIONS)
     assert {turn.outcome for turn in left.turns} == {"answered"}

@@ -1,4 +1,4 @@
-"""What a person sees, and who is asked, when a deployment struggles: each fault of the simulated Azure."""
+"""What people see and which deployments are called for each fault of the simulated Azure."""
 
 import logging
 from collections.abc import AsyncGenerator
@@ -26,7 +26,7 @@ PRICES = Prices(input_usd=1.0, cached_usd=0.5, output_usd=4.0)
 
 @pytest.fixture
 async def azure() -> AsyncGenerator[AzureSimulator]:
-    """Two deployments, `a` asked first."""
+    """Two deployments; `a` is called first."""
     async with AzureSimulator(deployments={"a": Deployed(), "b": Deployed()}) as simulator:
         yield simulator
 
@@ -35,7 +35,7 @@ async def azure() -> AsyncGenerator[AzureSimulator]:
 async def gateway(
     request: pytest.FixtureRequest, azure: AzureSimulator, bench: Bench
 ) -> AsyncGenerator[Gateway]:
-    """Answers on the bench, by one of the two styles of the API."""
+    """A gateway with one of the two styles of the API."""
     made = tuple(
         deployment(azure, classic=request.param, name=name, order=order, prices=PRICES)
         for order, name in enumerate("ab")
@@ -49,7 +49,7 @@ async def gateway(
 
 
 def asked(azure: AzureSimulator) -> str:
-    """Who was asked, in order."""
+    """The deployments that were called, in order."""
     return "".join(one.deployment for one in azure.journal)
 
 
@@ -66,7 +66,7 @@ def asked(azure: AzureSimulator) -> str:
     ],
 )
 @pytest.mark.usefixtures("gateway")
-async def test_before_the_first_word_another_deployment_steps_in_and_nobody_notices(
+async def test_fallback_before_the_first_token_is_invisible(
     bench: Bench, azure: AzureSimulator, kind: Kind, more: dict[str, Any]
 ) -> None:
     azure.fail(kind, deployment="a", **more)
@@ -86,9 +86,10 @@ async def test_before_the_first_word_another_deployment_steps_in_and_nobody_noti
     ],
 )
 @pytest.mark.usefixtures("gateway")
-async def test_field_note_35_what_only_the_operator_can_mend_is_told_apart_and_told_once(
+async def test_a_configuration_error_is_reported_once(
     bench: Bench, azure: AzureSimulator, kind: Kind, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Field note 35: a missing deployment is no throttling; the operator is told once."""
     azure.fail(kind, deployment="a", times=-1)
     with caplog.at_level(logging.ERROR):
         await bench.answer(*(received(f"hello {n}", event=f"e{n}") for n in range(3)))
@@ -100,9 +101,7 @@ async def test_field_note_35_what_only_the_operator_can_mend_is_told_apart_and_t
 
 @pytest.mark.parametrize("kind", ["dropped", "malformed", "stream_error", "stalled"])
 @pytest.mark.usefixtures("gateway")
-async def test_a_stream_that_breaks_is_gone_on_with_once_and_what_it_cost_is_estimated(
-    bench: Bench, azure: AzureSimulator, kind: Kind
-) -> None:
+async def test_a_broken_stream_is_continued_once(bench: Bench, azure: AzureSimulator, kind: Kind) -> None:
     def answer(messages: list[Any]) -> Answer:
         shown = str(messages[-2]["content"]) if messages[-2]["role"] == "assistant" else ""
         return Answer(text=STORY[len(shown) :] if STORY.startswith(shown) else STORY, chunks=5)
@@ -123,9 +122,7 @@ async def test_a_stream_that_breaks_is_gone_on_with_once_and_what_it_cost_is_est
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_a_stream_that_breaks_twice_keeps_what_was_shown_and_says_so(
-    bench: Bench, azure: AzureSimulator
-) -> None:
+async def test_a_stream_broken_twice_keeps_its_text(bench: Bench, azure: AzureSimulator) -> None:
     azure.answer = lambda messages: Answer(text=STORY, chunks=5)
     azure.interval_s = 0.01
     azure.fail("dropped", times=2, after=3)
@@ -138,9 +135,8 @@ async def test_a_stream_that_breaks_twice_keeps_what_was_shown_and_says_so(
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_field_note_33_a_refused_parameter_is_left_out_and_remembered(
-    bench: Bench, azure: AzureSimulator
-) -> None:
+async def test_a_refused_parameter_is_left_out(bench: Bench, azure: AzureSimulator) -> None:
+    """Field note 33: a parameter that the API refuses is left out from then on."""
     assert azure.deployments is not None
     azure.deployments["a"].refuses = ("stream_options",)
     await bench.answer(received("hello"), received("and more", event="e2"))
@@ -149,7 +145,7 @@ async def test_field_note_33_a_refused_parameter_is_left_out_and_remembered(
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_what_the_api_finds_too_long_is_made_smaller_once(bench: Bench, azure: AzureSimulator) -> None:
+async def test_a_prompt_too_long_is_shortened_once(bench: Bench, azure: AzureSimulator) -> None:
     for number in range(3):
         await bench.answer(received(f"{number} " + "word " * 300, event=f"e{number}"))
     before = len(azure.journal)
@@ -162,9 +158,8 @@ async def test_what_the_api_finds_too_long_is_made_smaller_once(bench: Bench, az
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_field_note_30_what_the_filter_stops_is_told_and_kept_out_of_later_prompts(
-    bench: Bench, azure: AzureSimulator
-) -> None:
+async def test_filtered_content_is_reported_and_not_remembered(bench: Bench, azure: AzureSimulator) -> None:
+    """Field note 30: the person learns the category; later prompts don't contain the turn."""
     azure.fail("blocked", categories=("hate",))
     await bench.answer(received("something bad", event="bad"))
     azure.answer = lambda messages: Answer(text="Well then", finish="content_filter", filtered=("violence",))
@@ -183,22 +178,19 @@ async def test_field_note_30_what_the_filter_stops_is_told_and_kept_out_of_later
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_field_note_36_when_all_cool_down_the_seconds_are_told_and_answers_come_in_order(
-    bench: Bench, azure: AzureSimulator
-) -> None:
+async def test_when_all_deployments_cool_down_people_wait(bench: Bench, azure: AzureSimulator) -> None:
+    """Field note 36: people learn the seconds, and are answered in order."""
     for name in "ab":
         azure.fail("rate_limited", deployment=name, retry_after_s=2.4)
     await bench.answer(received("first", event="e1"), received("second", event="e2"))
     assert bench.room.texts == ["You said: first", "You said: second"]
-    assert any("answer in about 2 seconds" in text for _, text in bench.room.history)
+    assert any("retry in about 2 seconds" in text for _, text in bench.room.history)
     assert asked(azure)[:2] == "ab"
     assert len(azure.journal) == 4
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_an_answer_that_a_person_stopped_is_priced_by_estimate(
-    bench: Bench, azure: AzureSimulator
-) -> None:
+async def test_a_stopped_answer_is_charged_by_estimate(bench: Bench, azure: AzureSimulator) -> None:
     azure.answer = lambda messages: Answer(text=" ".join([STORY] * 100), chunks=500)
     azure.interval_s = 0.05
     await bench.accept(received("count"))
@@ -212,7 +204,7 @@ async def test_an_answer_that_a_person_stopped_is_priced_by_estimate(
     assert dollars(turn).startswith("about $")
 
 
-async def test_a_second_is_asked_beside_one_that_is_silent_and_both_are_paid_for(
+async def test_a_hedged_request_charges_both_deployments(
     bench: Bench, azure: AzureSimulator, gateway: Gateway
 ) -> None:
     gateway.adopt(DeploymentConfig(deployments=gateway.every(), hedge_ms=50), KEYS)

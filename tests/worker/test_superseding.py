@@ -1,4 +1,4 @@
-"""A person writes again while they are answered: by a setting, the running answer stops."""
+"""A person sends another message while they are answered: a setting stops the running answer."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -19,7 +19,7 @@ from tests.support.room import Room
 
 
 class Slow:
-    """Answers "first" never to its end; anything else at once."""
+    """Never finishes the answer to "first"; answers anything else at once."""
 
     def __init__(self, bench: Bench, began: str) -> None:
         self.running = asyncio.Event()
@@ -35,7 +35,8 @@ class Slow:
         yield Delta(text="the next answer")
 
 
-async def test_field_note_03_the_same_person_s_next_message_supersedes_their_answer(bench: Bench) -> None:
+async def test_the_next_message_supersedes_the_answer(bench: Bench) -> None:
+    """Field note 03: by a setting, the next message of the same person stops their answer."""
     slow = Slow(bench, "Once upon")
     await bench.accept(received("first", event="a"))
     async with bench.working():
@@ -48,9 +49,10 @@ async def test_field_note_03_the_same_person_s_next_message_supersedes_their_ans
     assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "Once upon", "second"]
 
 
-async def test_field_note_11_a_question_that_is_changed_while_it_is_answered_is_answered_at_once(
+async def test_editing_restarts_a_running_answer(
     bench: Bench,
 ) -> None:
+    """Field note 11: the edited question is answered at once."""
     slow = Slow(bench, "Once upon")
     await bench.accept(received("first", event="a"))
     async with bench.working():
@@ -65,9 +67,10 @@ async def test_field_note_11_a_question_that_is_changed_while_it_is_answered_is_
     assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["a"]
 
 
-async def test_field_note_11_a_question_that_is_deleted_while_it_is_answered_is_answered_no_further(
+async def test_deleting_stops_a_running_answer(
     bench: Bench,
 ) -> None:
+    """Field note 11: the answer to a deleted question is stopped."""
     slow = Slow(bench, "Once upon")
     await bench.accept(received("first", event="a"))
     async with bench.working():
@@ -80,7 +83,7 @@ async def test_field_note_11_a_question_that_is_deleted_while_it_is_answered_is_
     assert await bench.turns.turns(ROOM) == ()
 
 
-async def test_an_answer_is_stopped_by_whoever_asked_or_has_leave(bench: Bench) -> None:
+async def test_the_author_or_an_operator_stops_answers(bench: Bench) -> None:
     slow = Slow(bench, "Once upon")
     await bench.accept(received("first", event="a"))
     async with bench.working():
@@ -92,7 +95,7 @@ async def test_an_answer_is_stopped_by_whoever_asked_or_has_leave(bench: Bench) 
     assert bench.room.texts == ["Once upon\n\n_Stopped at your request._"]
 
 
-async def test_an_answer_that_was_to_stop_is_not_written_by_the_next_worker_either(bench: Bench) -> None:
+async def test_a_stop_survives_a_worker_change(bench: Bench) -> None:
     slow = Slow(bench, "Once upon")
     await bench.accept(received("first", event="a"))
     async with bench.working(drain_s=0.01):
@@ -105,7 +108,7 @@ async def test_an_answer_that_was_to_stop_is_not_written_by_the_next_worker_eith
     assert bench.room.texts[-2:] == ["_Stopped at your request._", "the next answer"]
 
 
-async def test_a_question_without_any_answer_yet_is_still_seen_by_the_next(bench: Bench) -> None:
+async def test_a_superseded_question_stays_in_the_history(bench: Bench) -> None:
     slow = Slow(bench, "")
     await bench.accept(received("first", event="a"))
     async with bench.working():
@@ -122,9 +125,10 @@ async def supersede(bench: Bench, event: MessageReceived) -> None:
     await bench.inbox.supersede(event)
 
 
-async def test_field_note_03_what_the_same_person_still_waits_for_is_answered_with_their_newest(
+async def test_pending_messages_are_superseded_by_the_newest(
     bench: Bench,
 ) -> None:
+    """Field note 03: pending messages are answered together with the newest."""
     slow = Slow(bench, "Once upon")
     await bench.accept(received("first", event="a"))
     async with bench.working():
@@ -154,7 +158,7 @@ async def test_field_note_03_what_the_same_person_still_waits_for_is_answered_wi
     ]
 
 
-async def test_a_superseded_question_whose_answer_was_begun_elsewhere_is_told_so_there(bench: Bench) -> None:
+async def test_a_begun_superseded_answer_gets_a_note(bench: Bench) -> None:
     slow = Slow(bench, "Once upon")
     await bench.accept(received("first", event="a"))
     async with bench.working(drain_s=0.01):
@@ -163,23 +167,23 @@ async def test_a_superseded_question_whose_answer_was_begun_elsewhere_is_told_so
     await supersede(bench, received("second", event="b"))
     async with bench.working():
         await bench.until(bench.idle)
-    assert bench.room.texts == ["_Not answered by itself: you wrote again._", "the next answer"]
+    assert bench.room.texts == ["_Not answered separately: you sent another message._", "the next answer"]
     assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["a", "b"]
 
 
-async def test_a_file_of_a_superseded_message_is_named_to_the_model(bench: Bench) -> None:
+async def test_files_of_superseded_messages_are_named(bench: Bench) -> None:
     file = Attachment(id="f", name="plan.pdf", mime="application/pdf")
     await bench.accept(replace(received("", event="a"), attachments=(file,)))
     await supersede(bench, received("second", event="b"))
     async with bench.working():
         await bench.until(bench.idle)
     assert [m.text for m in bench.model.prompts[-1].messages if m.role == "user"][-2:] == [
-        "[sent, and not looked at: plan.pdf]",
+        "[attached, not read: plan.pdf]",
         "second",
     ]
 
 
-async def test_nobody_supersedes_another_person_or_what_does_not_run(bench: Bench) -> None:
+async def test_other_people_are_never_superseded(bench: Bench) -> None:
     first, second = received("first", event="a"), received("second", event="b")
     await bench.accept(first, second)
     assert not await bench.inbox.supersede(first), "nothing runs yet"
@@ -191,7 +195,7 @@ async def test_nobody_supersedes_another_person_or_what_does_not_run(bench: Benc
 
 
 @pytest.mark.parametrize(("policy", "answered"), [("queue", ["a", "b", "c", "d"]), ("supersede", ["c", "d"])])
-async def test_by_a_setting_only_the_newest_question_is_answered_and_commands_and_asides_count_for_none(
+async def test_commands_and_asides_supersede_nothing(
     redis: Redis, bench: Bench, folder: Path, policy: str, answered: list[str]
 ) -> None:
     settings = Settings.model_validate(
