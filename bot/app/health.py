@@ -1,4 +1,4 @@
-"""The routes that an orchestrator and Prometheus read: /healthz, /readyz and /metrics."""
+"""The routes for orchestrators and Prometheus: /healthz, /readyz and /metrics."""
 
 import asyncio
 import math
@@ -14,10 +14,10 @@ from bot.storage.queue import backlog
 
 
 class Health:
-    """What one process says about itself.
+    """Health and metrics of a process.
 
-    /healthz answers 200 while the event loop runs; /readyz answers 503 while Redis is away, so that a load
-    balancer sends webhooks elsewhere; /metrics is Prometheus' text format.
+    /healthz returns 200 while the event loop runs. /readyz returns 503 while Redis is unavailable, so that a
+    load balancer sends webhooks elsewhere. /metrics has the text format of Prometheus.
     """
 
     def __init__(self, services: Services) -> None:
@@ -44,7 +44,7 @@ class Health:
         return web.json_response({"status": "ok"})
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        async with self._counting:  # one count at a time, however often somebody asks
+        async with self._counting:  # one count at a time, however many requests there are
             try:
                 waiting = await backlog.count(self._services.storage.redis)
                 telemetry.backlog(waiting.conversations, waiting.oldest_s)

@@ -1,4 +1,4 @@
-"""Takes events in: what every platform does with one before it acknowledges it."""
+"""Accepts events from the platforms before they are acknowledged."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from bot.storage.queue.inbox import Inbox
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Stores events in the inbox, and stops answers that they make useless. Raises StateUnavailable."""
+    """Stores events in the inbox and stops answers that they supersede. Raises StateUnavailable."""
 
     settings: Settings
     inbox: Inbox
     engine: Engine
 
     async def accept(self, event: Event) -> Receipt:
-        """Store an event, and count it."""
+        """Store and count an event."""
         if isinstance(event, MessageReceived) and registry.is_stop(event):
             event = StopRequested(id=event.id, address=event.address, user=event.user, at=event.at)
         adapter = event.address.adapter
@@ -35,9 +35,9 @@ class Intake:
         return receipt
 
     async def _supersede(self, event: Event) -> None:
-        """Stop the answer to a question that was changed or, where the operator wants that, followed by another.
+        """Stop the answer to a question that was edited, deleted or, if so configured, followed by another.
 
-        What is not answered itself, such as a command or a message to somebody else, stops nothing.
+        Commands and messages that are not answered don't stop anything.
         """
         match event:
             case MessageEdited() | MessageDeleted():

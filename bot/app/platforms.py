@@ -1,4 +1,4 @@
-"""The platforms that people reach the bot on. A new one is an adapter, its settings and an entry in PLATFORMS."""
+"""The supported chat platforms. A new one is an adapter, its settings and an entry in PLATFORMS."""
 
 from typing import Protocol
 
@@ -8,19 +8,19 @@ from bot.domain.adapter import Adapter
 
 
 class Platform(Protocol):
-    """A platform: whether it is set up, and the adapter that speaks to it."""
+    """A platform: whether it is configured, and its adapter."""
 
     name: str
     path: str
-    """Where the platform sends its events, below the bot's address."""
+    """The path to which the platform sends events."""
     how_to_set_up: str
 
     def is_set_up(self, settings: Settings) -> bool:
-        """Whether the settings are there; a part of them is an error of `Settings`."""
+        """Whether it is configured. (`Settings` rejects a partial configuration.)"""
         ...
 
     def adapter(self, services: Services) -> Adapter:
-        """The adapter, not yet connected. Raises ConfigError."""
+        """A new adapter, not connected yet. Raises ConfigError."""
         ...
 
 
@@ -29,14 +29,14 @@ class SlackPlatform:
 
     name = "slack"
     path = "/slack/events"
-    how_to_set_up = "not set up: set SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET to connect it"
+    how_to_set_up = "not configured: to use it, set SLACK_BOT_TOKEN and SLACK_SIGNING_SECRET"
 
     def is_set_up(self, settings: Settings) -> bool:
-        """With a token, or with an app that workspaces install."""
+        """With a bot token, or an app that workspaces install."""
         return settings.slack
 
     def adapter(self, services: Services) -> Adapter:
-        """The adapter; its packages are imported only where it is set up."""
+        """A new adapter. Imports the SDK only here, so that it is not needed elsewhere."""
         from adapters.slack import SlackAdapter, SlackCredentials
 
         settings, storage = services.settings, services.storage
@@ -60,14 +60,14 @@ class TeamsPlatform:
 
     name = "teams"
     path = "/api/messages"
-    how_to_set_up = "not set up: set MicrosoftAppId and MicrosoftAppPassword to connect it"
+    how_to_set_up = "not configured: to use it, set MicrosoftAppId and MicrosoftAppPassword"
 
     def is_set_up(self, settings: Settings) -> bool:
-        """With the id of an app."""
+        """With the id of an app, or without authentication."""
         return settings.teams
 
     def adapter(self, services: Services) -> Adapter:
-        """The adapter; its packages are imported only where it is set up."""
+        """A new adapter. Imports the SDK only here, so that it is not needed elsewhere."""
         from adapters.teams import Cloud, Credentials, TeamsAdapter
 
         settings = services.settings

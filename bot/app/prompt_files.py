@@ -1,4 +1,4 @@
-"""Reads prompts/ and holds its templates against commands, tools and texts."""
+"""Loads prompts/ and checks the templates against commands, tools and knowledge files."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +14,7 @@ from bot.tools.registry import DRAW, installed
 
 
 def read_prompts(folder: Path | None) -> LoadedPrompts:
-    """Everything that a folder holds, Parley's own without one. Raises TemplateError."""
+    """Load a folder; None: the bundled one. Raises TemplateError."""
     folder = folder or loader.FOLDER
     texts = retrieval.load(folder)
     found = LoadedPrompts(
@@ -29,10 +29,10 @@ def read_prompts(folder: Path | None) -> LoadedPrompts:
 
 
 def _check(texts: Mapping[str, object], template: Template) -> None:
-    """What a template can't be told from alone: commands, tools, texts. Raises TemplateError."""
+    """Checks that need more than the template itself. Raises TemplateError."""
     retrieval.check([template], texts)
     if word := registry.clash(template):
-        raise TemplateError(f"{template.name}.prompty: /{word} is a command of Parley's own")
+        raise TemplateError(f"{template.name}.prompty: /{word} is a built-in command; choose another word")
     for name in template.tools:
         if name != DRAW and name not in installed():
             raise TemplateError(f"{template.name}.prompty: there is no tool {name!r}")

@@ -1,4 +1,4 @@
-"""The composition root: the only module that knows every service, and the processes that Parley runs as."""
+"""The composition root: connects services and adapters, and runs the processes of Parley."""
 
 import asyncio
 import logging
@@ -33,18 +33,21 @@ _BODY_BYTES = 8 * 1024 * 1024
 
 
 def find_adapters(services: Services) -> list[Adapter]:
-    """The adapters of the platforms that are set up, and the studio where it is safe."""
+    """The adapters of the configured platforms, and the studio if only authorised people can reach it."""
     settings = services.settings
     found = [platform.adapter(services) for platform in PLATFORMS if platform.is_set_up(settings)]
     if settings.studio_is_open:
         found.append(studio_adapter(services))
     else:
-        log.warning("The studio is off: HOST=%s is open to others; set PARLEY_STUDIO_TOKEN.", settings.host)
+        log.warning(
+            "The studio is off, because HOST=%s accepts requests from other machines. Set PARLEY_STUDIO_TOKEN.",
+            settings.host,
+        )
     return found
 
 
 def web_app(services: Services, adapters: Sequence[Adapter]) -> web.Application:
-    """Every route: the platforms', health, metrics."""
+    """The web application with the routes of the adapters, health and metrics."""
     app = web.Application(client_max_size=_BODY_BYTES)
     accept: Accept = services.intake.accept
     for adapter in adapters:
@@ -77,12 +80,12 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
             await stack.enter_async_context(
                 _serving(settings, web_app(services, ()), settings.parley_worker_port)
             )
-        capacity.leave_garbage_collector_little()
+        capacity.freeze_startup_objects()
         await (_work(services, adapters, until) if worker_on else until.wait())
 
 
 async def _work(services: Services, adapters: Sequence[Adapter], until: asyncio.Event) -> None:
-    """Answer until told to stop, watched for a loop that stands still."""
+    """Run a worker until it is stopped, with a watchdog."""
     worker = services.worker(adapters)
 
     async def abandon(conversation: str) -> None:
@@ -103,13 +106,13 @@ def _until_signal() -> asyncio.Event:
 
 @asynccontextmanager
 async def _listening(services: Services, adapters: Sequence[Adapter]) -> AsyncGenerator[None]:
-    """The web server and the adapters' own connections, until the end of the block."""
+    """Run the web server and the adapters' own connections until the block ends."""
     settings = services.settings
     sockets: list[asyncio.Task[None]] = []
     async with _serving(settings, web_app(services, adapters), settings.port) as port:
         try:
             sockets += [asyncio.create_task(adapter.listen(services.intake.accept)) for adapter in adapters]
-            _greet(services, adapters, port)
+            _print_urls(services, adapters, port)
             yield
         finally:
             for task in sockets:
@@ -119,21 +122,21 @@ async def _listening(services: Services, adapters: Sequence[Adapter]) -> AsyncGe
 
 @asynccontextmanager
 async def _serving(settings: Settings, app: web.Application, port: int) -> AsyncGenerator[int]:
-    """A web server until the end of the block; the port that it has. Raises ConfigError when it is taken."""
+    """Run a web server until the block ends; yields its port. Raises ConfigError if the port is in use."""
     async with AsyncExitStack() as stack:
         server = serving(app, settings.host, port, TrustedProxies(settings.trusted_proxies))
         try:
-            taken = await stack.enter_async_context(server)
+            bound = await stack.enter_async_context(server)
         except OSError as error:
             raise ConfigError(
                 f"Can't listen on {settings.host}:{port} ({error.strerror}). "
-                "Is Parley running already? Port 0 takes any free port."
+                "Is Parley already running? Use another PORT; 0 picks a free one."
             ) from None
-        yield taken
+        yield bound
 
 
-def _greet(services: Services, adapters: Sequence[Adapter], port: int) -> None:
-    """Tell the person who started it where everything is."""
+def _print_urls(services: Services, adapters: Sequence[Adapter], port: int) -> None:
+    """Print the URLs of the process and its deployments."""
     host = "localhost" if is_loopback(services.settings.host) else services.settings.host
     at = f"http://{host}:{port}"
     paths = {"studio": "/", **{platform.name: platform.path for platform in PLATFORMS}}
@@ -141,12 +144,12 @@ def _greet(services: Services, adapters: Sequence[Adapter], port: int) -> None:
         f"  {adapter.name:<8} {at}{paths[adapter.name]}" for adapter in adapters if adapter.name in paths
     ]
     lines.append(f"  {'health':<8} {at}/readyz   metrics {at}/metrics")
-    model = ", ".join(one.name for one in services.deployments)
+    model = ", ".join(deployment.name for deployment in services.deployments)
     print("Parley is running.", *lines, f"  {'models':<8} {model}", sep="\n", flush=True)
 
 
 async def chat(settings: Settings, conversation: str) -> None:
-    """Talk in the terminal, by the same engine and the same path, with a memory of its own."""
+    """Chat in the terminal, with a worker and an embedded Redis of its own."""
     telemetry.start_logging(settings.parley_log, "error")
     folder = settings.parley_data_dir / "terminal"
     async with open_services(settings, folder=folder) as services:
@@ -161,10 +164,8 @@ async def chat(settings: Settings, conversation: str) -> None:
 
 
 async def check(settings: Settings) -> list[CheckResult]:
-    """Look at everything that the settings name; each line says how it is and what to do. Never raises."""
-    findings = outdated() or [
-        CheckResult(level="ok", subject="settings", words="every setting that is there can be used")
-    ]
+    """Check everything that is configured. Errors become results with a next step; none is raised."""
+    findings = outdated() or [CheckResult(level="ok", subject="settings", words="valid")]
     try:
         TrustedProxies(settings.trusted_proxies)
         async with open_services(settings) as services:

@@ -1,4 +1,4 @@
-"""Builds the services of a process and opens them: state, models, templates, the engine over them."""
+"""Builds and opens the services of a process: storage, models, templates, engine."""
 
 import asyncio
 import logging
@@ -68,7 +68,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """What is stored in Redis."""
+    """The stores in Redis."""
 
     redis: Redis
     inbox: Inbox
@@ -82,22 +82,22 @@ class Storage:
 
     @property
     def event_stream(self) -> EventStream:
-        """What open pages of the studio show."""
+        """Events for open pages of the studio."""
         return EventStream(self.redis)
 
     @property
     def usage_reports(self) -> UsageReports:
-        """What was used, for reports."""
+        """Usage by day."""
         return UsageReports(self.redis)
 
     @property
     def votes(self) -> Votes:
-        """Which of two answers somebody found better."""
+        """Votes on compared answers."""
         return Votes(self.redis)
 
     @property
     def limiter(self) -> WindowLimiter:
-        """Limits that all processes keep together."""
+        """Rate limits shared by all processes."""
         return WindowLimiter(self.redis)
 
 
@@ -117,17 +117,17 @@ class Services:
 
     @property
     def eval_context(self) -> EvalContext:
-        """What evaluations ask: the active templates, as people get them."""
+        """The context for evaluations of the active templates."""
         return EvalContext(model_info=self.model_info, sources=self.sources, embed=self.gateway.vectors)
 
     @property
     def intake(self) -> Intake:
-        """What takes the events of every platform in."""
+        """The intake for the events of all platforms."""
         return Intake(self.settings, self.storage.inbox, self.engine)
 
     @property
     def deployments(self) -> Sequence[Deployment]:
-        """The deployments that serve now: they may be read again while the process runs."""
+        """The current deployments; they change with `reload`."""
         return self.gateway.every()
 
     @property
@@ -136,7 +136,7 @@ class Services:
         return self.library.registry.templates()
 
     def worker(self, adapters: Sequence[Adapter]) -> Worker:
-        """A worker that answers by these adapters."""
+        """A worker for these adapters."""
         settings, storage = self.settings, self.storage
         return Worker(
             inbox=storage.inbox,
@@ -158,7 +158,7 @@ class Services:
         )
 
     def reload(self) -> None:
-        """Read the deployments again; a file that can't be used leaves them as they are."""
+        """Reload the deployments; if the file is invalid, they stay as they are."""
 
         def read() -> tuple[DeploymentConfig, Mapping[str, SecretStr]]:
             found = find_deployment_config(self.settings)
@@ -169,9 +169,9 @@ class Services:
 
 @asynccontextmanager
 async def open_services(settings: Settings, *, folder: Path | None = None) -> AsyncGenerator[Services]:
-    """Build and open every service; close them in reverse. Raises ConfigError.
+    """Open all services; close them in reverse order at the end. Raises ConfigError.
 
-    With a `folder` the state is an embedded Redis of its own there, whatever REDIS_URL says.
+    With `folder`, an embedded Redis there is used instead of REDIS_URL.
     """
     prompts = read_prompts(settings.parley_prompts)
     found = find_deployment_config(settings)
@@ -218,13 +218,13 @@ async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStac
 def _library(
     prompts: LoadedPrompts, redis: Redis, deployments: Sequence[Deployment], gateway: Gateway
 ) -> AbstractAsyncContextManager[PromptLibrary]:
-    """The templates; examples are chosen by the embedding deployment, where there is one."""
+    """The prompt library, with embeddings for the choice of examples if there is a deployment for them."""
     vectors = EmbeddingCache(redis, _embedder(deployments), gateway.vectors)
     return open_library(prompts, redis, vectors.embed)
 
 
 async def _counts(settings: Settings) -> bool:
-    """Whether texts are counted from now on, by a vocabulary that is at hand."""
+    """Load the tokenizer; whether there is one."""
     tell_packages(settings)
     count = await asyncio.to_thread(tokenizer.load, settings.tiktoken_cache_dir)
     context_window.count_by(count)
@@ -310,7 +310,7 @@ async def _redis(settings: Settings, folder: Path | None, stack: AsyncExitStack)
 
 
 def find_deployment_config(settings: Settings) -> DeploymentConfig:
-    """The deployments that the settings name; the built-in demo model without any. Raises ConfigError."""
+    """The configured deployments; without any, the built-in demo model. Raises ConfigError."""
     endpoint, version = settings.azure_openai_endpoint, settings.openai_api_version
     found = DeploymentConfig(deployments=())
     if settings.parley_deployments is not None:
@@ -333,14 +333,14 @@ def find_deployments(settings: Settings) -> tuple[Deployment, ...]:
 
 
 def _connect(found: DeploymentConfig, redis: Redis, latency: Latency) -> Gateway:
-    """The deployments as one model, in step with every other process on this Redis."""
+    """The deployments as one model; cool-downs are shared with other processes through Redis."""
     keys = secrets(catalog.key_names(found.deployments))
 
-    def took(measure: str, deployment: str, value: float) -> None:
+    def observe(measure: str, deployment: str, value: float) -> None:
         telemetry.deployment(measure, deployment, value)
         latency.took(measure, deployment, value)
 
-    return connect(found, keys, shared=Cooldowns(redis), observe=took)
+    return connect(found, keys, shared=Cooldowns(redis), observe=observe)
 
 
 def _embedder(deployments: Sequence[Deployment]) -> str:

@@ -1,4 +1,4 @@
-"""The only reader of the environment: every setting, its unit, and the reason for its default."""
+"""The settings, their bounds and defaults. Only this module reads the environment."""
 
 import ipaddress
 import os
@@ -21,11 +21,11 @@ _REPLACED = {
     "PARLEY_REQUESTS_PER_MINUTE": "PARLEY_LIMITS=person: 30 requests/minute",
     "PARLEY_DAILY_USD": "PARLEY_LIMITS=person: 30 requests/minute, $2/day",
 }
-"""What was a setting once, and what says the same now."""
+"""Settings that were removed, and their replacements."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to `host`."""
+    """Whether a server bound to `host` accepts only local requests."""
     if host == "localhost":
         return True
     try:
@@ -35,17 +35,17 @@ def is_loopback(host: str) -> bool:
 
 
 def _named(name: str) -> AliasChoices:
-    """An environment name that is not its field's own, and the field's own for tests."""
+    """An environment variable whose name differs from the field; tests use the upper-case form."""
     return AliasChoices(name, name.upper())
 
 
 def _listed(text: str) -> frozenset[str]:
-    """What stands between commas."""
-    return frozenset(one.strip() for one in text.split(",") if one.strip())
+    """The values of a comma-separated list."""
+    return frozenset(value.strip() for value in text.split(",") if value.strip())
 
 
 class Settings(BaseSettings):
-    """What the operator decides. Read from the environment, then from `.env`; empty counts as absent."""
+    """Settings from the environment, then from `.env`. Empty values count as unset."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
@@ -55,11 +55,11 @@ class Settings(BaseSettings):
     slack_bot_token: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
     slack_app_token: SecretStr | None = None
-    slack_client_id: str | None = None  # with the secret, in place of the bot token: many workspaces
+    slack_client_id: str | None = None  # with the secret, instead of the bot token: for many workspaces
     slack_client_secret: SecretStr | None = None
     slack_api_url: str = "https://slack.com/api/"
 
-    # --- Microsoft Teams: the names that the Bot Framework's own samples use
+    # --- Microsoft Teams: names as in the samples of the Bot Framework
     microsoft_app_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppId"))
     microsoft_app_password: SecretStr | None = Field(
         default=None, validation_alias=_named("MicrosoftAppPassword")
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     parley_teams_sensitivity: str = ""
     parley_teams_auth: Literal["on", "off"] = "on"
 
-    # --- Azure OpenAI, or any server that speaks the same
+    # --- Azure OpenAI, or any server with the same API
     azure_openai_endpoint: str | None = None
     azure_openai_api_key: SecretStr | None = None
     openai_api_version: str | None = None
@@ -84,9 +84,9 @@ class Settings(BaseSettings):
     azure_openai_image_deployment: str | None = None
     azure_openai_embedding_deployment: str | None = None
     parley_deployments: Path | None = None
-    tiktoken_cache_dir: Path | None = None  # tiktoken's own name for it
+    tiktoken_cache_dir: Path | None = None  # a variable of tiktoken itself
 
-    # --- where things are
+    # --- storage, network, studio
     redis_url: SecretStr | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 3978
@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     parley_studio_entra_authority: str = "https://login.microsoftonline.com"
     parley_secret_keys: SecretStr | None = None
 
-    # --- how much at once, for how long
+    # --- capacity and times
     parley_concurrency: Annotated[int, Field(ge=1, le=1024)] = 256
     parley_lease_s: Annotated[float, Field(ge=0.2, le=600)] = 30.0
     parley_drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
@@ -123,52 +123,52 @@ class Settings(BaseSettings):
     # --- what people may do
     parley_while_answering: Literal["queue", "supersede"] = "queue"
     parley_model_choice: bool = True
-    parley_on_uninstall: Literal["delete", "keep"] = "delete"  # what people take away, they expect to be gone
+    parley_on_uninstall: Literal["delete", "keep"] = "delete"  # people expect that
     parley_operators: str = ""
 
     # --- limits on people, channels and tenants
     parley_limits: str = limits.DEFAULT
 
-    # --- what is written about it
+    # --- logging
     parley_log: Literal["text", "json"] = "text"
     parley_log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
     def limits(self) -> limits.Limits:
-        """What people, channels and tenants may use."""
+        """The limits on people, channels and tenants."""
         return limits.read(self.parley_limits)
 
     @property
     def operators(self) -> frozenset[str]:
-        """The ids of the people who run this bot."""
+        """The user ids of the operators."""
         return _listed(self.parley_operators)
 
     @property
     def teams_tenants(self) -> frozenset[str]:
-        """The ids of the organisations that are served in Teams; none named means all."""
+        """The ids of the Microsoft tenants that are served; empty: all."""
         return _listed(self.parley_teams_tenants)
 
     @property
     def readers(self) -> tuple[int, dict[str, str]]:
-        """Memory of a process that reads files, in MB; its environment: where libraries are, no secret."""
+        """Memory limit of a file reader process, in MB, and its environment, which has no secrets."""
         return self.parley_document_memory_mb, {
             name: value for name in _FOR_READERS if (value := os.environ.get(name))
         }
 
     @property
     def trusted_proxies(self) -> frozenset[str]:
-        """The addresses and networks of reverse proxies whose X-Forwarded-For is believed."""
+        """The addresses and networks of reverse proxies whose X-Forwarded-For is trusted."""
         return _listed(self.parley_trusted_proxies)
 
     @property
     def studio_is_open(self) -> bool:
-        """Whether there is a studio: people sign in, or only this machine can reach it."""
+        """Whether the studio runs: people sign in, or only local requests are accepted."""
         signs_in = self.parley_studio_token is not None or self.parley_studio_entra_client_id is not None
         return signs_in or is_loopback(self.host)
 
     @property
     def studio_roles(self) -> dict[Literal["viewer", "editor", "operator"], frozenset[str]]:
-        """What at Microsoft Entra stands for each role in the studio."""
+        """The app roles or groups of Microsoft Entra for each role in the studio."""
         return {
             "viewer": _listed(self.parley_studio_entra_viewers),
             "editor": _listed(self.parley_studio_entra_editors),
@@ -177,17 +177,17 @@ class Settings(BaseSettings):
 
     @property
     def slack(self) -> bool:
-        """Whether Slack is set up."""
+        """Whether Slack is configured."""
         return self.slack_bot_token is not None or self.slack_client_id is not None
 
     @property
     def slack_is_limited(self) -> bool:
-        """Whether the API is Slack's own, whose limits all processes keep together; an emulator has none."""
+        """Whether the API is that of Slack, which has rate limits; emulators have none."""
         return (urlsplit(self.slack_api_url).hostname or "").endswith("slack.com")
 
     @property
     def teams(self) -> bool:
-        """Whether Teams is set up."""
+        """Whether Teams is configured."""
         return self.microsoft_app_id is not None or self.parley_teams_auth == "off"
 
     @model_validator(mode="after")
@@ -199,13 +199,13 @@ class Settings(BaseSettings):
         return self
 
     def _studio_problems(self) -> list[str]:
-        lesser = self.parley_studio_editor_token or self.parley_studio_viewer_token
-        if lesser is None or self.parley_studio_token is not None or self.parley_studio_entra_client_id:
+        other = self.parley_studio_editor_token or self.parley_studio_viewer_token
+        if other is None or self.parley_studio_token is not None or self.parley_studio_entra_client_id:
             return []
-        return ["PARLEY_STUDIO_TOKEN (the operator's) is missing, but one for editors or viewers is there."]
+        return ["PARLEY_STUDIO_TOKEN (for operators) is missing, but a token for editors or viewers is set."]
 
     def _entra_problems(self) -> list[str]:
-        """Half a registration at Microsoft Entra, or one that would let in other organisations."""
+        """Problems of an incomplete registration, or of one that would admit other organisations."""
         named = {
             "PARLEY_STUDIO_ENTRA_TENANT": self.parley_studio_entra_tenant,
             "PARLEY_STUDIO_ENTRA_CLIENT_ID": self.parley_studio_entra_client_id,
@@ -216,43 +216,45 @@ class Settings(BaseSettings):
             return []
         problems: list[str] = []
         if missing:
-            problems.append(f"{missing[0]} is missing: signing in by Microsoft Entra needs all three.")
+            problems.append(
+                f"{missing[0]} is missing: sign-in with Microsoft Entra needs tenant, client id and client secret."
+            )
         if (self.parley_studio_entra_tenant or "").lower() in ("common", "organizations", "consumers"):
             problems.append(
-                "PARLEY_STUDIO_ENTRA_TENANT is the id or a domain of your own organisation: "
-                f"{self.parley_studio_entra_tenant} would let others sign in."
+                "PARLEY_STUDIO_ENTRA_TENANT must be the id or a domain of your organisation: "
+                f"{self.parley_studio_entra_tenant} would admit other organisations."
             )
         authority = urlsplit(self.parley_studio_entra_authority)
         if authority.scheme != "https" and not is_loopback(authority.hostname or ""):
-            problems.append("PARLEY_STUDIO_ENTRA_AUTHORITY begins with https://")
+            problems.append("PARLEY_STUDIO_ENTRA_AUTHORITY must begin with https://")
         if self.parley_public_url is None and not is_loopback(self.host):
             problems.append(
-                "PARLEY_PUBLIC_URL is missing: Microsoft Entra sends people back there after signing in."
+                "PARLEY_PUBLIC_URL is missing: Microsoft Entra redirects people there after sign-in."
             )
         return problems
 
     def _slack_problems(self) -> list[str]:
         if (self.slack_client_id is None) != (self.slack_client_secret is None):
             return [
-                "SLACK_CLIENT_ID and SLACK_CLIENT_SECRET belong together. "
-                "Both are on your app's page at Slack, under Basic Information."
+                "SLACK_CLIENT_ID and SLACK_CLIENT_SECRET must be set together. "
+                "Copy both from your Slack app's Basic Information page."
             ]
         if self.slack_client_id is not None and self.slack_bot_token is not None:
             return [
                 "SLACK_BOT_TOKEN is for one workspace, SLACK_CLIENT_ID for all that install the app. "
-                "Keep one of them."
+                "Set only one of them."
             ]
         if not self.slack:
             if self.slack_signing_secret or self.slack_app_token:
                 return [
-                    "SLACK_BOT_TOKEN is missing, but Slack's other settings are there. "
-                    "Copy it from your app's page at Slack, under OAuth & Permissions."
+                    "SLACK_BOT_TOKEN is missing, but other Slack settings are set. "
+                    "Copy it from your Slack app's OAuth & Permissions page."
                 ]
             return []
         if self.slack_signing_secret is None and self.slack_app_token is None:
             return [
-                "SLACK_SIGNING_SECRET is missing (for HTTP), or SLACK_APP_TOKEN (for Socket Mode). "
-                "Both are on your app's page at Slack, under Basic Information."
+                "SLACK_SIGNING_SECRET (for HTTP) or SLACK_APP_TOKEN (for Socket Mode) is missing. "
+                "Copy it from your Slack app's Basic Information page."
             ]
         return []
 
@@ -260,26 +262,26 @@ class Settings(BaseSettings):
         problems: list[str] = []
         if self.parley_teams_auth == "off" and not is_loopback(self.host):
             problems.append(
-                f"PARLEY_TEAMS_AUTH=off lets anybody speak as Teams, and HOST={self.host} is open to others. "
-                "Use HOST=127.0.0.1, or leave PARLEY_TEAMS_AUTH out."
+                f"PARLEY_TEAMS_AUTH=off skips token validation, but HOST={self.host} accepts requests from "
+                "other machines. Use HOST=127.0.0.1, or unset PARLEY_TEAMS_AUTH."
             )
         if self.microsoft_app_id is None:
             if self.microsoft_app_password is not None:
                 problems.append(
-                    "MicrosoftAppId is missing, but MicrosoftAppPassword is there. It is the bot's id."
+                    "MicrosoftAppId is missing, but MicrosoftAppPassword is set. Set it to the bot's application id."
                 )
             return problems
         if self.parley_teams_auth == "off":
             return problems
-        proofs = (self.microsoft_app_password, self.microsoft_app_certificate_path)
-        if self.microsoft_app_type != "UserAssignedMSI" and proofs == (None, None):
+        credentials = (self.microsoft_app_password, self.microsoft_app_certificate_path)
+        if self.microsoft_app_type != "UserAssignedMSI" and credentials == (None, None):
             problems.append(
-                "MicrosoftAppPassword is missing: the client secret of the app MicrosoftAppId. "
-                "MicrosoftAppCertificatePath is the other way."
+                "MicrosoftAppPassword is missing. Set it to the client secret of MicrosoftAppId, "
+                "or set MicrosoftAppCertificatePath."
             )
         if self.microsoft_app_type != "MultiTenant" and self.microsoft_app_tenant_id is None:
             problems.append(
-                f"MicrosoftAppTenantId is missing: MicrosoftAppType={self.microsoft_app_type} needs it."
+                f"MicrosoftAppTenantId is missing, which MicrosoftAppType={self.microsoft_app_type} requires."
             )
         return problems
 
@@ -294,14 +296,15 @@ class Settings(BaseSettings):
                 return []
             return [
                 "AZURE_OPENAI_ENDPOINT is set, but no deployment is named. "
-                "Set AZURE_OPENAI_CHAT_DEPLOYMENT to the name of a chat deployment of that resource."
+                "Set AZURE_OPENAI_CHAT_DEPLOYMENT to the name of a chat deployment in that resource."
             ]
         orphans = [name for name, value in named.items() if value]
         if self.azure_openai_api_key is not None and self.parley_deployments is None:
             orphans.append("AZURE_OPENAI_API_KEY")
         if orphans:
             return [
-                f"AZURE_OPENAI_ENDPOINT is missing, but {orphans[0]} is there. It looks like https://NAME.openai.azure.com."
+                f"AZURE_OPENAI_ENDPOINT is missing, but {orphans[0]} is set. "
+                "It looks like https://NAME.openai.azure.com."
             ]
         return []
 
@@ -314,7 +317,7 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """The settings of this process. Raises ConfigError, in words that never hold a value."""
+    """The settings of this process. Raises ConfigError; its text never contains values."""
     try:
         return Settings()
     except ValidationError as error:
@@ -322,24 +325,24 @@ def load() -> Settings:
 
 
 def secrets(names: Iterable[str]) -> dict[str, SecretStr]:
-    """The secrets of these names, from the environment, then from `.env`: keys that a file refers to."""
+    """The secrets with these names from the environment, then from `.env`."""
     found = {**dotenv_values(".env"), **os.environ}
     return {name: SecretStr(value) for name in names if (value := found.get(name))}
 
 
 def tell_packages(settings: Settings) -> None:
-    """What packages read from the environment themselves, for settings that may stand in `.env`."""
+    """Export settings from `.env` that packages read from the environment themselves."""
     if settings.tiktoken_cache_dir is not None:
         os.environ["TIKTOKEN_CACHE_DIR"] = str(settings.tiktoken_cache_dir)
 
 
 def outdated() -> list[CheckResult]:
-    """A warning for each setting that was replaced and is there still: somebody counts on it in vain."""
+    """A warning for each removed setting that is still set."""
     return [
         CheckResult(
             level="warning",
             subject="settings",
-            words=f"{name} is no setting any more, it does nothing. Instead, write {now} (with your amount)",
+            words=f"{name} was removed and has no effect. Use {now} instead, with your values",
         )
         for name, now in _REPLACED.items()
         if secrets([name])

@@ -1,4 +1,4 @@
-"""The commands of whoever keeps the bot running: what was given up, what is forgotten, how deployments do."""
+"""The operator's commands: dead letters, deletion of data, deployments."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 dead_letters = typer.Typer(no_args_is_help=True, help="List, retry or drop messages that failed repeatedly.")
 _Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="ID...", help="As `parley dead-letters list` shows them.")
+    list[str] | None, typer.Argument(metavar="ID...", help="The ids that `parley dead-letters list` shows.")
 ]
 _All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 
@@ -30,26 +30,26 @@ def dead_letters_list() -> None:
     import textwrap
 
     found = run(_on_dead_letters(lambda queue: queue.all()))
-    for name, one in found.items():
-        attempts = f"{one.attempts} attempt{'s' if one.attempts != 1 else ''}"
-        typer.echo(f"{name}  {one.at:%Y-%m-%d %H:%M} UTC  {attempts}  {one.conversation}")
-        for label, text in (("said", one.words), ("why", one.reason)):
+    for id, letter in found.items():
+        attempts = f"{letter.attempts} attempt{'s' if letter.attempts != 1 else ''}"
+        typer.echo(f"{id}  {letter.at:%Y-%m-%d %H:%M} UTC  {attempts}  {letter.conversation}")
+        for label, text in (("message", letter.words), ("reason", letter.reason)):
             if text:
-                typer.echo(f"{'':12}{label:4}  {textwrap.shorten(text, 90, placeholder=' …')}")
+                typer.echo(f"{'':12}{label:7}  {textwrap.shorten(text, 90, placeholder=' …')}")
     if not found:
         typer.echo("There are no dead letters.")
 
 
 @dead_letters.command("retry")
 def dead_letters_retry(ids: _Ids = None, everything: _All = False) -> None:
-    """Put messages back at the end of their conversations' queues."""
-    _for_each(ids, everything, lambda queue, name: queue.retry(name), "is queued again")
+    """Retry messages: add them to the end of their conversations' queues."""
+    _for_each(ids, everything, lambda queue, id: queue.retry(id), "is queued again")
 
 
 @dead_letters.command("drop")
 def dead_letters_drop(ids: _Ids = None, everything: _All = False) -> None:
     """Delete dead letters."""
-    _for_each(ids, everything, lambda queue, name: queue.drop(name), "is deleted")
+    _for_each(ids, everything, lambda queue, id: queue.drop(id), "is deleted")
 
 
 def _for_each(
@@ -58,17 +58,17 @@ def _for_each(
     act: "Callable[[DeadLetterQueue, str], Awaitable[bool]]",
     done: str,
 ) -> None:
-    """Do something to each; exit with 1 if one of them is not there."""
+    """Apply `act` to each; exit with 1 if one of them does not exist."""
 
     async def to_each(queue: "DeadLetterQueue") -> list[tuple[str, bool]]:
-        return [(name, await act(queue, name)) for name in (await queue.all() if everything else ids or ())]
+        return [(id, await act(queue, id)) for id in (await queue.all() if everything else ids or ())]
 
     if not ids and not everything:
-        raise ConfigError("Give the ids that `parley dead-letters list` shows, or --all.")
+        raise ConfigError("Give ids from `parley dead-letters list`, or --all.")
     results = run(_on_dead_letters(to_each))
-    for name, there in results:
-        typer.echo(f"{name} {done}." if there else f"{name} is not a dead letter.", err=not there)
-    if not all(there for _, there in results):
+    for id, exists in results:
+        typer.echo(f"{id} {done}." if exists else f"{id} is not a dead letter.", err=not exists)
+    if not all(exists for _, exists in results):
         raise typer.Exit(1)
 
 
@@ -81,26 +81,28 @@ async def _on_dead_letters(act: "Callable[[DeadLetterQueue], Awaitable[T]]") -> 
 
 
 def forget(
-    tenant: Annotated[str, typer.Option(help="A Slack workspace, a tenant of Microsoft's, or `studio`.")],
-    person: Annotated[str | None, typer.Option(help="Only this person of it, by their id there.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask first.")] = False,
+    tenant: Annotated[
+        str, typer.Option(help="The id of a Slack workspace or Microsoft tenant, or `studio`.")
+    ],
+    person: Annotated[str | None, typer.Option(help="Only this person, by their id in the tenant.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask for confirmation.")] = False,
 ) -> None:
-    """Delete what is kept of a tenant, or of one of its people.
+    """Delete the stored data of a tenant, or of one person.
 
-    It says how much that is, and asks first.
+    Shows how much that is and asks for confirmation.
 
-    Sums without names stay, and so does what stands in Slack or Teams itself.
+    Totals without names are kept. Messages in Slack and Teams are not deleted.
     """
     if not yes:
-        typer.echo(run(_kept(tenant, person)))
-        whose = f"{person} in {tenant}" if person else f"everybody in {tenant}"
-        typer.confirm(f"Delete what is kept of {whose}? It can't be undone.", abort=True)
-    for line in run(_forgotten(tenant, person)):
+        typer.echo(run(_preview(tenant, person)))
+        whose = f"{person} in {tenant}" if person else f"everyone in {tenant}"
+        typer.confirm(f"Delete the stored data of {whose}? This can't be undone.", abort=True)
+    for line in run(_delete(tenant, person)):
         typer.echo(line)
 
 
-async def _kept(tenant: str, person: str | None) -> str:
-    """How much would be deleted, in words."""
+async def _preview(tenant: str, person: str | None) -> str:
+    """Describe what would be deleted."""
     from bot.app.services import open_services
     from bot.domain.events import User
     from bot.storage.erasure.tenants import Tenants
@@ -109,27 +111,26 @@ async def _kept(tenant: str, person: str | None) -> str:
         if person:
             return f"This deletes: {await services.personal_data.count(User(id=person, tenant=tenant))}."
         tenants = Tenants(services.storage.redis, services.storage.search)
-        found = {name: await tenants.preview(_whole(name, tenant)) for name in _platforms(tenant)}
-    lines = [f"This deletes, of {platform}: {erased}." for platform, erased in found.items() if erased]
-    return "\n".join(lines) or f"No conversations are kept of {tenant}."
+        found = {name: await tenants.preview(_uninstall(name, tenant)) for name in _platforms(tenant)}
+    lines = [f"This deletes from {platform}: {erased}." for platform, erased in found.items() if erased]
+    return "\n".join(lines) or f"No conversations of {tenant} are stored."
 
 
 def _platforms(tenant: str) -> Sequence[str]:
-    """Where a tenant of this id may be; the people of the studio are one."""
+    """The platforms on which a tenant with this id may exist; the studio is a tenant of its own."""
     from bot.app.platforms import PLATFORMS
 
     return ("studio",) if tenant == "studio" else [platform.name for platform in PLATFORMS]
 
 
-def _whole(platform: str, tenant: str) -> "AppUninstalled":
-    """As if a tenant had taken the bot away."""
+def _uninstall(platform: str, tenant: str) -> "AppUninstalled":
+    """The event of a whole tenant that removes the bot."""
     from bot.domain.events import Address, AppUninstalled, User, now
 
-    nowhere = Address(conversation="", event="")
     conversations = "studio:" if platform == "studio" else f"{platform}:{tenant}:"
     return AppUninstalled(
         id="",
-        address=nowhere,
+        address=Address(conversation="", event=""),
         user=User(id="", tenant=tenant),
         at=now(),
         conversation_prefix=conversations,
@@ -137,36 +138,36 @@ def _whole(platform: str, tenant: str) -> "AppUninstalled":
     )
 
 
-async def _forgotten(tenant: str, person: str | None) -> list[str]:
+async def _delete(tenant: str, person: str | None) -> list[str]:
     from bot.app.services import open_services
     from bot.domain.events import User
     from bot.storage.erasure.tenants import Tenants
 
-    gone = list[str]()
+    lines = list[str]()
     async with open_services(load_settings()) as services:
         if person:
-            words = await services.personal_data.forget(User(id=person, tenant=tenant))
+            deleted = await services.personal_data.forget(User(id=person, tenant=tenant))
             await services.storage.compaction.settled()
-            return [words]
+            return [deleted]
         for platform in _platforms(tenant):
             erased = await Tenants(services.storage.redis, services.storage.search).forget(
-                _whole(platform, tenant)
+                _uninstall(platform, tenant)
             )
-            gone += [f"Deleted, of {platform}: {erased}."] if erased else []
-        if gone:
+            lines += [f"Deleted from {platform}: {erased}."] if erased else []
+        if lines:
             await services.storage.compaction.request()
             await services.storage.compaction.settled()
-    return gone or [f"Nothing is kept of {tenant}."]
+    return lines or [f"No data of {tenant} is stored."]
 
 
 # ------------------------------------------------------------------ deployments
 
-deployments = typer.Typer(no_args_is_help=True, help="List the deployments, and try each of them.")
+deployments = typer.Typer(no_args_is_help=True, help="List and test the deployments.")
 
 
 @deployments.command("list")
 def deployments_list() -> None:
-    """List the deployments: model, place, prices, limits, tags."""
+    """List the deployments: model, endpoint, prices, limits, tags."""
     from bot.app import services
     from bot.llm.catalog.listing import listed
 
@@ -175,7 +176,10 @@ def deployments_list() -> None:
 
 @deployments.command("test")
 def deployments_test() -> None:
-    """Ask each deployment for a word: health, time to the first token, price. Exits with 1 if one fails."""
+    """Send a short request to each deployment and show health, time to first token and price.
+
+    Exits with 1 if one fails.
+    """
     from bot.app import services
     from bot.app.settings import secrets
     from bot.llm.catalog import catalog
@@ -189,5 +193,5 @@ def deployments_test() -> None:
 
     probes = run(probe())
     typer.echo(trials(probes))
-    if any(one.finding.level == "error" for one in probes):
+    if any(probe.finding.level == "error" for probe in probes):
         raise typer.Exit(1)

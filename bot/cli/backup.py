@@ -1,4 +1,4 @@
-"""The commands that copy the data directory to a file, and bring such a copy back without answering twice."""
+"""The commands `parley backup` and `parley restore`, which does not answer messages twice."""
 
 import asyncio
 import os
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from bot.storage.redis.client import Redis
 
 _OF_ONE_PROCESS = ("redis.log", "redis.pid", "redis.sock", "redis.starting", "redis.users", "terminal")
-"""What belongs to the processes that run now, not to the data; `terminal` is the memory of `parley chat`."""
-_REASON = (
-    "It was waiting when the backup was made, and may have been answered since. If it was not, retry it."
-)
+"""Not backed up: they belong to running processes. `terminal` has the history of `parley chat`."""
+_REASON = "Pending when the backup was made; it may have been answered since. If not, retry it."
 
 
 def backup(
     file: Annotated[Path, typer.Argument(help="The archive to write; it must not exist yet.")],
 ) -> None:
-    """Copy the data directory to a file while Parley runs.
+    """Back up the data directory to a file, while Parley may be running.
 
-    The file holds what people wrote and, unless PARLEY_SECRET_KEYS is set, the key that seals workspace
-    tokens: keep it as safe as the data directory.
+    The file contains messages and, unless PARLEY_SECRET_KEYS is set, the key that encrypts workspace tokens:
+    protect it like the data directory.
     """
     settings = load_settings()
     if settings.redis_url is not None:
         raise ConfigError(
-            "The data is in the Redis of REDIS_URL: back it up there (docs/operations.md says how)."
+            "The data is in the Redis server at REDIS_URL. Back it up there (see docs/operations.md)."
         )
     if not settings.parley_data_dir.is_dir():
-        raise ConfigError(f"There is nothing to back up: {settings.parley_data_dir} does not exist.")
+        raise ConfigError(
+            f"Nothing to back up: the data directory {settings.parley_data_dir} does not exist."
+        )
     count, size = run(_backup(settings.parley_data_dir, file))
     typer.echo(f"{file}: {count} files, {size / 1e6:.1f} MB.")
 
@@ -58,17 +58,17 @@ async def _backup(folder: Path, file: Path) -> tuple[int, int]:
 
 @asynccontextmanager
 async def _no_rewrite(redis: "Redis") -> AsyncGenerator[None]:
-    """Keep Redis from replacing its append-only files while they are copied.
+    """Prevent Redis from rewriting its append-only files while they are copied.
 
-    Source: "Backing up AOF persistence" in Redis' documentation of persistence.
+    See "Backing up AOF persistence" in Redis' documentation.
     """
     name = "auto-aof-rewrite-percentage"
     percentage = (await redis.call("CONFIG GET", name))[name]
     await redis.call("CONFIG", "SET", name, 0)
     try:
         while True:
-            (received,) = await redis.info()
-            if not received.get("aof_rewrite_in_progress") and not received.get("aof_rewrite_scheduled"):
+            (info,) = await redis.info()
+            if not info.get("aof_rewrite_in_progress") and not info.get("aof_rewrite_scheduled"):
                 break
             await asyncio.sleep(0.1)
         yield
@@ -77,9 +77,9 @@ async def _no_rewrite(redis: "Redis") -> AsyncGenerator[None]:
 
 
 def _archive(folder: Path, file: Path) -> tuple[int, int]:
-    """Write the archive beside its place, then move it there: a broken one is never taken for a whole one."""
+    """Write to a temporary file and rename it, so that an incomplete archive is never mistaken for a backup."""
     if file.exists():
-        raise ConfigError(f"{file} exists already. Name another file.")
+        raise ConfigError(f"{file} already exists. Choose another file name.")
     part = file.with_name(f"{file.name}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -99,10 +99,9 @@ def _archive(folder: Path, file: Path) -> tuple[int, int]:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """The files of the data, relative to the folder.
+    """The files to archive, relative to the folder.
 
-    Each is read to the length that it has when its turn comes: Redis only appends to its files, and when it
-    reads them cuts off a last command that is there in part.
+    They may grow meanwhile: Redis only appends, and discards an incomplete last command when it loads them.
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -114,38 +113,46 @@ def restore(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="A file of `parley backup`. Left out: the Redis of REDIS_URL was restored already."
+            help="A file of `parley backup`. Omit it after restoring the Redis server at REDIS_URL yourself."
         ),
     ] = None,
 ) -> None:
-    """Restore a backup; what waited in it is set aside.
+    """Restore a backup; pending messages move to the dead letters.
 
     FILE is extracted to PARLEY_DATA_DIR, which must be empty.
 
-    What was waiting when the backup was made may have been answered since. So that nobody gets an answer twice, it
-    moves to the dead letters: `parley dead-letters list` shows it, `parley dead-letters retry` has it answered.
+    Messages that were pending in the backup may have been answered since. So that nobody gets an answer twice, they
+    move to the dead letters: see `parley dead-letters list` and `parley dead-letters retry`.
 
-    Stop every other process of Parley first.
+    Stop all other processes of Parley first.
     """
     settings = load_settings()
     if file is None and settings.redis_url is None:
         raise ConfigError("Name the file to restore.")
     if file is not None and settings.redis_url is not None:
-        raise ConfigError("REDIS_URL is set: a file of `parley backup` is for a Redis of Parley's own.")
+        raise ConfigError(
+            "REDIS_URL is set, but a file of `parley backup` can only be restored to the embedded Redis. "
+            "Unset REDIS_URL, or omit the file."
+        )
     if file is not None:
         _extract(file, settings.parley_data_dir)
-    count = run(_set_aside())
-    typer.echo(f"Restored. {count} message{'s' if count != 1 else ''} set aside: `parley dead-letters list`.")
+    count = run(_move_to_dead_letters())
+    typer.echo(
+        f"Restored. {count} pending message{'s' if count != 1 else ''} moved to the dead letters: "
+        "see `parley dead-letters list`."
+    )
 
 
 def _extract(file: Path, folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty. Name another with PARLEY_DATA_DIR, or move it away.")
+        raise ConfigError(
+            f"{folder} is not empty. Move it away, or set PARLEY_DATA_DIR to another directory."
+        )
     try:
         with tarfile.open(file) as archive:
             members = archive.getmembers()
-            if unsafe := next((one for one in members if not _is_plain(one)), None):
-                raise ConfigError(f"{file} is no file of `parley backup`: it holds {unsafe.name!r}.")
+            if unsafe := next((member for member in members if not _is_plain(member)), None):
+                raise ConfigError(f"{file} is not a file of `parley backup`: it contains {unsafe.name!r}.")
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for member in members:
                 target = folder / member.name
@@ -155,16 +162,16 @@ def _extract(file: Path, folder: Path) -> None:
                         shutil.copyfileobj(content, out)
                 target.chmod(0o600)
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise ConfigError(f"{file} can't be restored: {error}.") from None
+        raise ConfigError(f"Can't restore {file}: {error}.") from None
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
-    """Whether it is a regular file below the folder that it is extracted to."""
+    """Whether it is a regular file inside the target folder."""
     path = PurePosixPath(member.name)
     return member.isreg() and not path.is_absolute() and ".." not in path.parts
 
 
-async def _set_aside() -> int:
+async def _move_to_dead_letters() -> int:
     from bot.app.services import open_services
     from bot.storage.queue import backlog
     from bot.storage.queue.inbox import Claim, CommitRequest

@@ -1,4 +1,4 @@
-"""What commands share: the settings, the loop, and the folder of the templates."""
+"""Shared by the commands: settings, event loop, folder of the templates."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,7 +16,7 @@ Folder = Annotated[Path | None, typer.Option(help="The folder of the templates [
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where there is one (not on Windows)."""
+    """Run on uvloop if it is installed (not on Windows)."""
     make: Callable[[], asyncio.AbstractEventLoop] | None = None
     try:
         import uvloop
@@ -36,7 +36,7 @@ def load_settings() -> "Settings":
 
 
 def prompts_folder(folder: Path | None) -> Path:
-    """The folder that was named, else that of the settings, else Parley's own."""
+    """The given folder, else that of the settings, else the bundled one."""
     from bot.prompts import loader
 
     return folder or load_settings().parley_prompts or loader.FOLDER

@@ -1,4 +1,4 @@
-"""The command `parley eval`: templates and deployments held against cases."""
+"""The command `parley eval`, which evaluates templates and deployments."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -24,51 +24,52 @@ _SHOWN = 200  # characters of an answer that failed
 def evaluate(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files of cases [default: evaluations/*.yaml beside the templates]."),
+        typer.Argument(help="Case files [default: evaluations/*.yaml next to the templates]."),
     ] = None,
     template: Annotated[list[str] | None, typer.Option(help="Only this template; can be repeated.")] = None,
     deployment: Annotated[
-        list[str] | None, typer.Option(help="On this deployment, whatever the files say; can be repeated.")
+        list[str] | None,
+        typer.Option(help="Use this deployment instead of those in the files; can be repeated."),
     ] = None,
     published: Annotated[
-        bool, typer.Option("--published", help="The templates in use: what the studio published counts.")
+        bool, typer.Option("--published", help="Use the active templates, with what the studio published.")
     ] = False,
     parallel: Annotated[int, typer.Option(min=1, max=64, help="Answers at the same time.")] = 4,
     least: Annotated[
-        float, typer.Option(min=0, max=100, help="Exit with 1 when fewer percent of the answers pass.")
+        float, typer.Option(min=0, max=100, help="Exit with 1 if less than this percentage passes.")
     ] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Run evaluation cases and compare with the last run.
+    """Run evaluation cases and compare the results with the last run.
 
-    The files hold cases; prompts/README.md says how they are written.
+    See prompts/README.md for the format of case files.
     """
     from bot.evals import results as eval_results
 
     if published and folder is not None:
-        raise ConfigError("--published is about the templates in use; leave --folder out.")
+        raise ConfigError("--published uses the active templates and can't be combined with --folder.")
     where = prompts_folder(folder)
     paths = files or _found(where / "evaluations")
     names = tuple(path.name for path in paths)
     run_store = eval_results.RunStore(load_settings().parley_data_dir / "evaluations")
-    done = run(_run(where, paths, names, template or [], deployment or [], published, parallel))
-    last = run_store.last(done)
-    run_store.save(done)
+    finished = run(_run(where, paths, names, template or [], deployment or [], published, parallel))
+    last = run_store.last(finished)
+    run_store.save(finished)
     if as_json:
         import msgspec
 
-        typer.echo(msgspec.json.format(msgspec.json.encode(done), indent=2).decode())
+        typer.echo(msgspec.json.format(msgspec.json.encode(finished), indent=2).decode())
     else:
-        _print(done, eval_results.compare(done, last))
-    if 100 * done.passed < least * len(done.results):
+        _print(finished, eval_results.compare(finished, last))
+    if 100 * finished.passed < least * len(finished.results):
         raise typer.Exit(1)
 
 
 def _found(folder: Path) -> list[Path]:
     paths = sorted(folder.glob("*.yaml"))
     if not paths:
-        raise ConfigError(f"There are no evaluations: name a file, or write one into {folder}.")
+        raise ConfigError(f"There are no case files. Name a file, or add one to {folder}.")
     return paths
 
 
@@ -87,36 +88,36 @@ async def _run(
     from bot.evals import cases, evaluation
     from bot.evals import results as eval_results
 
-    asked = [case for path in paths for case in cases.read(path)]
+    selected = [case for path in paths for case in cases.read(path)]
     if deployments:
-        asked = [replace(case, deployments=tuple(deployments)) for case in asked]
-    async with _in_use() if published else open_eval_context(folder) as (context, every):
-        chat = [one for one in every if one.capability == "chat"]
-        preferred = dict.fromkeys([*(one.name for one in chat), *(tag for one in chat for tag in one.tags)])
-        jobs = evaluation.jobs(asked, context.templates(), list(preferred))
+        selected = [replace(case, deployments=tuple(deployments)) for case in selected]
+    async with _active() if published else open_eval_context(folder) as (context, every):
+        chat = [deployment for deployment in every if deployment.capability == "chat"]
+        available = [each.name for each in chat] + [tag for each in chat for tag in each.tags]
+        jobs = evaluation.jobs(selected, context.templates(), list(dict.fromkeys(available)))
         jobs = [job for job in jobs if not templates or job.template.name in templates]
         if not jobs:
-            raise ConfigError(f"No case is for {', '.join(templates)}.")
+            raise ConfigError(f"There are no cases for {', '.join(templates)}.")
         began = now()
         results = await _with_progress(jobs, context, parallel)
     return eval_results.Run(at=began, files=names, results=tuple(results), published=published)
 
 
 @asynccontextmanager
-async def _in_use() -> "AsyncGenerator[tuple[EvalContext, Sequence[Deployment]]]":
-    """What people get now. Raises ConfigError where that can't be had."""
+async def _active() -> "AsyncGenerator[tuple[EvalContext, Sequence[Deployment]]]":
+    """The active templates. Raises ConfigError if they can't be read."""
     from bot.app.services import open_services
 
     async with open_services(load_settings()) as services:
         try:
             await services.library.registry.refresh()
         except StateUnavailable as error:
-            raise ConfigError(f"What was published can't be read: {error}") from None
+            raise ConfigError(f"Can't read the published templates: {error}") from None
         yield services.eval_context, services.deployments
 
 
 async def _with_progress(jobs: "Sequence[EvalJob]", context: "EvalContext", parallel: int) -> "list[Result]":
-    """Run the jobs; a terminal shows how far they are, on stderr."""
+    """Run the jobs and show progress on stderr if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -131,7 +132,7 @@ async def _with_progress(jobs: "Sequence[EvalJob]", context: "EvalContext", para
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("Asking", total=len(jobs), failed="")
+        task = progress.add_task("Evaluating", total=len(jobs), failed="")
         failed = 0
 
         def done(result: "Result") -> None:
@@ -143,7 +144,7 @@ async def _with_progress(jobs: "Sequence[EvalJob]", context: "EvalContext", para
 
 
 def _print(run: "Run", change: "RunComparison | None") -> None:
-    """The failures, the table, and what is different from the last time."""
+    """Print the failures, the table, and the comparison with the last run."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)
@@ -160,11 +161,11 @@ def _print_failure(console: "Console", result: "Result") -> None:
 
     where = f" on {result.deployment}" if result.deployment else ""
     console.print(f"[red]failed[/] {escape(result.case)}  {escape(result.version + where)}")
-    console.print(f"  asked     {escape(_short(result.question))}")
+    console.print(f"  question  {escape(_short(result.question))}")
     if result.answer:
-        console.print(f"  answered  {escape(_short(result.answer))}")
-    for words in result.failures:
-        console.print(f"  [red]-[/] {escape(words)}")
+        console.print(f"  answer    {escape(_short(result.answer))}")
+    for failure in result.failures:
+        console.print(f"  [red]-[/] {escape(failure)}")
     console.print()
 
 
@@ -198,12 +199,12 @@ def _print_change(console: "Console", change: "RunComparison") -> None:
 
     before, now = change.passed_before, change.passed_now
     console.print(
-        f"Since {change.at:%Y-%m-%d %H:%M} UTC: {before} of {change.shared} passed then, {now} do now."
+        f"Compared with {change.at:%Y-%m-%d %H:%M} UTC: {now} of {change.shared} passed, {before} before."
     )
     for result in change.broken:
-        console.print(f"  [red]broken[/] {escape(result.case)}  {escape(result.version)}")
+        console.print(f"  [red]newly failed[/] {escape(result.case)}  {escape(result.version)}")
     for result in change.mended:
-        console.print(f"  [green]mended[/] {escape(result.case)}  {escape(result.version)}")
+        console.print(f"  [green]now passes[/]   {escape(result.case)}  {escape(result.version)}")
 
 
 def _short(text: str) -> str:

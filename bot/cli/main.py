@@ -1,4 +1,4 @@
-"""The command line `parley`; each command imports what it needs when it runs, so that `--help` is quick."""
+"""The command line `parley`. Commands import what they need when they run, so that `--help` is fast."""
 
 from enum import StrEnum
 from importlib.metadata import version
@@ -26,33 +26,33 @@ parley = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="One bot for Slack and Microsoft Teams over your own Azure OpenAI deployments, "
+    help="One bot for Slack and Microsoft Teams on your own Azure OpenAI deployments, "
     "with a studio in the browser. Settings are read from the environment and .env (see .env.example).",
 )
-manifest = typer.Typer(no_args_is_help=True, help="Describe the bot to Slack or Teams.")
+manifest = typer.Typer(no_args_is_help=True, help="Create the app manifest for Slack or Teams.")
 parley.add_typer(manifest, name="manifest")
 parley.add_typer(prompts, name="prompts")
 
 
 def main() -> None:
-    """Run a command. What the operator has to mend is said in words on stderr, with exit code 2."""
+    """Run a command. Errors go to stderr; exit code 2: configuration, 1: unavailable, may be retried."""
     try:
         parley()
     except ConfigError as error:
-        _complain(error)
+        _print_error(error)
         raise SystemExit(2) from None
-    except BotError as error:  # Redis or a platform is away: trying again may help
-        _complain(error)
+    except BotError as error:
+        _print_error(error)
         raise SystemExit(1) from None
 
 
-def _complain(error: BotError) -> None:
+def _print_error(error: BotError) -> None:
     for line in str(error).splitlines():
         typer.echo(f"parley: {line}", err=True)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"parley {version('parley')}")
         raise typer.Exit
 
@@ -77,7 +77,7 @@ def serve() -> None:
 
 @parley.command()
 def web() -> None:
-    """Run the web server alone; workers answer."""
+    """Run only the web server. Workers answer the messages."""
     _serve(load_settings(), web=True, worker=False)
 
 
@@ -90,7 +90,7 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Run a worker alone, for web servers on the same Redis."""
+    """Run only a worker, for web servers on the same Redis."""
     settings = load_settings()
     if concurrency is not None:
         settings = settings.model_copy(update={"parley_concurrency": concurrency})
@@ -106,12 +106,12 @@ def _serve(settings: "Settings", *, web: bool, worker: bool) -> None:
 @parley.command()
 def chat(
     conversation: Annotated[
-        str | None, typer.Option(help="A name of yours; the same name goes on where you left off.")
+        str | None, typer.Option(help="A name of your choice; use it again to continue the conversation.")
     ] = None,
 ) -> None:
-    """Talk with the bot in this terminal.
+    """Chat with the bot in this terminal.
 
-    Ctrl-C stops an answer, Ctrl-D ends. Questions can also come from a pipe or a file.
+    Ctrl-C stops an answer, Ctrl-D exits. Questions can also be piped in.
     """
     import uuid
 
@@ -122,9 +122,9 @@ def chat(
 
 @parley.command()
 def check() -> None:
-    """Say what is missing, and what to do about it.
+    """Check the configuration and suggest how to fix it.
 
-    Looks at settings, Redis, templates, deployments and platforms; exits with 1 if there is an error.
+    Checks settings, Redis, templates, deployments and platforms. Exits with 1 if there is an error.
     """
     from bot.app import server
 
@@ -155,17 +155,18 @@ class _Format(StrEnum):
 @manifest.command("slack")
 def manifest_slack(
     url: Annotated[
-        str | None, typer.Option(help="Where Slack reaches Parley, https://... [default: PARLEY_PUBLIC_URL]")
+        str | None,
+        typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]"),
     ] = None,
     socket: Annotated[
         bool | None,
-        typer.Option("--socket/--http", help="Socket Mode, which needs no address of yours, or HTTP."),
+        typer.Option("--socket/--http", help="Socket Mode, which needs no public URL, or HTTP."),
     ] = None,
     many: Annotated[
-        bool, typer.Option("--many", help="For all workspaces that install it, with SLACK_CLIENT_ID.")
+        bool, typer.Option("--many", help="For installation in many workspaces, with SLACK_CLIENT_ID.")
     ] = False,
     assistant: Annotated[
-        bool, typer.Option("--assistant", help="For an app that has the older assistant's pane already.")
+        bool, typer.Option("--assistant", help="For an app that already uses the older assistant view.")
     ] = False,
     form: Annotated[_Format, typer.Option("--format", help="YAML or JSON.")] = _Format.yaml,
 ) -> None:
@@ -181,44 +182,47 @@ def manifest_slack(
     url = url or settings.parley_public_url
     if url is None and not socket:
         raise ConfigError(
-            "Slack has to know where to reach Parley: give --url https://your-host or set PARLEY_PUBLIC_URL. "
-            "With --socket no address is needed."
+            "Slack needs the public URL of Parley: use --url https://your-host, or set PARLEY_PUBLIC_URL. "
+            "With --socket, no URL is needed."
         )
     if url is None and many:
-        raise ConfigError("Workspaces install the app by pages of Parley: give --url https://your-host too.")
+        raise ConfigError(
+            "Workspaces install the app from pages of Parley, which need a URL: use --url https://your-host."
+        )
     many = many or settings.slack_client_id is not None
-    described = describe((url or "").rstrip("/"), socket, many and url is not None, assistant)
-    typer.echo(_dump(described, form))
+    content = describe((url or "").rstrip("/"), socket, many and url is not None, assistant)
+    typer.echo(_dump(content, form))
 
 
-def _dump(described: dict[str, Any], form: _Format) -> str:
+def _dump(content: dict[str, Any], form: _Format) -> str:
     if form is _Format.json:
         import json
 
-        return json.dumps(described, indent=2, ensure_ascii=False)
+        return json.dumps(content, indent=2, ensure_ascii=False)
     import yaml
 
-    return yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=100).rstrip()
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100).rstrip()
 
 
 @manifest.command("teams")
 def manifest_teams(
     app_id: Annotated[
-        str | None, typer.Option(help="The bot's application id [default: MicrosoftAppId]")
+        str | None, typer.Option(help="The application id of the bot [default: MicrosoftAppId]")
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="Where Teams reaches Parley, https://... [default: PARLEY_PUBLIC_URL]")
+        str | None,
+        typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]"),
     ] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("parley-teams.zip"),
     all_messages: Annotated[
         bool,
-        typer.Option("--all-messages", help="Also read what is said without a mention, and before it."),
+        typer.Option("--all-messages", help="Request permission to read messages without a mention."),
     ] = False,
     plain: Annotated[
-        bool, typer.Option("--plain", help="For a Teams that refuses newer manifests than version 1.25.")
+        bool, typer.Option("--plain", help="For tenants that reject manifests newer than version 1.25.")
     ] = False,
 ) -> None:
-    """Write the app package for Teams, a zip file."""
+    """Write the app package for Teams, a ZIP file."""
     from urllib.parse import urlsplit
 
     from adapters.teams.manifest import package
@@ -227,17 +231,17 @@ def manifest_teams(
     settings = load_settings()
     app_id, url = app_id or settings.microsoft_app_id, url or settings.parley_public_url
     if app_id is None:
-        raise ConfigError("The package names the bot: give --app-id or set MicrosoftAppId.")
+        raise ConfigError("The package needs the bot's application id: use --app-id, or set MicrosoftAppId.")
     host = urlsplit(url if "//" in url else f"//{url}").hostname if url else None
     if host is None:
         raise ConfigError(
-            "The package names the bot's host: give --url https://your-host or set PARLEY_PUBLIC_URL."
+            "The package needs the public URL of Parley: use --url https://your-host, or set PARLEY_PUBLIC_URL."
         )
     try:
         out.write_bytes(package(app_id, host, registry.menu(), all_messages=all_messages, plain=plain))
     except OSError as error:
-        raise ConfigError(f"{out} can't be written: {error.strerror}") from None
-    typer.echo(f"Wrote {out}. Upload it in Teams: Apps, Manage your apps, Upload an app.")
+        raise ConfigError(f"Can't write {out}: {error.strerror}") from None
+    typer.echo(f"Wrote {out}. Upload it in Teams: Apps > Manage your apps > Upload an app.")
 
 
 parley.command("eval")(evaluate)
@@ -246,5 +250,5 @@ parley.command()(forget)
 parley.command()(backup)
 parley.command()(restore)
 parley.add_typer(dead_letters, name="dead-letters")
-parley.add_typer(dead_letters, name="buried", hidden=True)  # its name before; goes away with the next release
+parley.add_typer(dead_letters, name="buried", hidden=True)  # the old name; remove it with the next release
 parley.add_typer(deployments, name="deployments")

@@ -1,4 +1,4 @@
-"""Templates and prompts as text, for the people who write them."""
+"""Formats templates and prompts for the terminal."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +14,7 @@ _ADDRESS = Address(conversation="terminal:preview", event="terminal:preview")
 
 
 def question_event(question: str) -> MessageReceived:
-    """A question in a conversation that has just begun."""
+    """A question in a new conversation."""
     user = User(id="you", tenant="local", name="you")
     return MessageReceived(
         id=_ADDRESS.event, address=_ADDRESS, user=user, at=now(), text=question, direct=True
@@ -30,7 +30,7 @@ def token_budget(available: Sequence[Deployment]) -> TokenBudget:
 
 
 def table(templates: Sequence[Template]) -> str:
-    """Two lines for each template: its name and description, and what it is used for."""
+    """Two lines for each template: name and description, and what it matches."""
     width = max(len(template.name) for template in templates)
     lines: list[str] = []
     for template in templates:
@@ -48,16 +48,16 @@ def _used_for(template: Template) -> str:
 
 
 def describe(template: Template) -> str:
-    """One template, as it was understood."""
+    """A template as Parley reads it."""
     facts = {
         "name": template.name,
-        "wording": template.digest,
-        "does": template.description,
-        "makes": "pictures" if template.capability == "image" else "text",
+        "digest": template.digest,
+        "description": template.description,
+        "output": "images" if template.capability == "image" else "text",
         "used for": _used_for(template),
         "deployment": template.deployment,
         "parameters": _set(template.parameters),
-        "holes": ", ".join(f"{name}={value}" for name, value in template.inputs.items()),
+        "inputs": ", ".join(f"{name}={value}" for name, value in template.inputs.items()),
         "pool": f"the {template.shots} nearest of pools/{template.pool}.jsonl" if template.pool else "",
         "tools": ", ".join(template.tools),
         "knowledge": ", ".join(template.knowledge),
@@ -79,7 +79,7 @@ def describe_prompt(prompt: Prompt) -> str:
         "parameters": _set(prompt.parameters),
         "tools": ", ".join(tool.name for tool in prompt.tools),
         "tokens": f"about {prompt.input_tokens}",
-        "left out": "; ".join(f"{one.count} {one.what}: {one.why}" for one in prompt.left_out),
+        "left out": "; ".join(f"{each.count} {each.what}: {each.why}" for each in prompt.left_out),
     }
     return "\n\n".join((*blocks, "\n".join(f"{name:<11} {value}" for name, value in facts.items() if value)))
 
@@ -89,7 +89,7 @@ def _parts(parts: Sequence[object]) -> Iterator[str]:
         if isinstance(part, Text):
             yield part.text
         elif isinstance(part, Image):
-            yield f"[picture: {part.alt or part.mime}]"
+            yield f"[image: {part.alt or part.mime}]"
 
 
 def _block(role: str, text: str) -> str:

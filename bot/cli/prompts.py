@@ -1,4 +1,4 @@
-"""The commands for people who write templates: `parley prompts ...`."""
+"""The commands `parley prompts ...`, for authors of templates."""
 
 import re
 from collections.abc import AsyncGenerator, Sequence
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from bot.domain.turns import Deployment
     from bot.evals.evaluation import EvalContext
 
-prompts = typer.Typer(no_args_is_help=True, help="List, show, try, compare and exchange the templates.")
+prompts = typer.Typer(no_args_is_help=True, help="List, show, check, compare, import and export templates.")
 
 
 class Form(StrEnum):
-    """The forms of a template that other tools read."""
+    """Export formats."""
 
     prompty = "prompty"
     studio = "studio"
     jsonl = "jsonl"
 
 
-# ------------------------------------------------------------------ looking
+# ------------------------------------------------------------------ showing
 
 
 @prompts.command("list")
 def prompts_list(folder: Folder = None) -> None:
-    """List the templates and what each is used for."""
+    """List the templates and what they are used for."""
     from bot.cli import preview
     from bot.prompts import loader
 
@@ -42,7 +42,7 @@ def prompts_list(folder: Folder = None) -> None:
 
 @prompts.command("show")
 def prompts_show(name: str, folder: Folder = None) -> None:
-    """Show one template as Parley understands it."""
+    """Show a template as Parley reads it."""
     from bot.cli import preview
 
     typer.echo(preview.describe(_named(name, prompts_folder(folder))))
@@ -50,15 +50,15 @@ def prompts_show(name: str, folder: Folder = None) -> None:
 
 @prompts.command("render")
 def prompts_render(name: str, question: str, folder: Folder = None) -> None:
-    """Show exactly what would be sent for a question."""
+    """Show the exact prompt for a question."""
     from bot.cli import preview
 
     where = prompts_folder(folder)
-    typer.echo(preview.describe_prompt(run(_composed(where, _named(name, where), question))))
+    typer.echo(preview.describe_prompt(run(_built(where, _named(name, where), question))))
 
 
-async def _composed(folder: Path, template: "Template", question: str) -> "Prompt":
-    """What the first message of a new conversation would send."""
+async def _built(folder: Path, template: "Template", question: str) -> "Prompt":
+    """The prompt for the first message of a new conversation."""
     from bot.cli import preview
     from bot.generation import prompt_builder
 
@@ -75,7 +75,7 @@ async def _composed(folder: Path, template: "Template", question: str) -> "Promp
 
 @asynccontextmanager
 async def open_eval_context(folder: Path) -> "AsyncGenerator[tuple[EvalContext, Sequence[Deployment]]]":
-    """The files and the deployments, without any state: what is published doesn't count here."""
+    """The files and the deployments, without Redis, and so without publications."""
     from bot.app import services
     from bot.app.prompt_files import read_prompts
     from bot.app.settings import secrets
@@ -94,21 +94,21 @@ async def open_eval_context(folder: Path) -> "AsyncGenerator[tuple[EvalContext, 
 
 @prompts.command("diff")
 def prompts_diff(old: str, new: str, folder: Folder = None) -> None:
-    """Show how two templates differ; each is a name, or a .prompty file."""
+    """Compare two templates, each given by name or as a .prompty file."""
     from bot.prompts import formats
 
     where = prompts_folder(folder)
-    typer.echo(formats.diff(_either(old, where), _either(new, where)) or "They say the same.")
+    typer.echo(formats.diff(_named_or_file(old, where), _named_or_file(new, where)) or "No differences.")
 
 
 @prompts.command("lint")
 def prompts_lint(
     folder: Folder = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for doubts, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are warnings.")] = False,
 ) -> None:
-    """Check every template, also for what is seldom meant.
+    """Check all templates and print warnings.
 
-    Mistakes end with exit code 2.
+    Exits with 2 if there are errors.
     """
     from bot.app.prompt_files import read_prompts
     from bot.prompts import lint
@@ -116,16 +116,16 @@ def prompts_lint(
 
     where = prompts_folder(folder)
     files = read_prompts(where)
-    doubts = [(one.name, words) for one in files.templates for words in lint.warnings(one, files.pools)]
-    doubts += [
-        (one.name, f"{{{{{name}}}}} is filled by the file's sample; give it a default under 'inputs'")
-        for one in files.templates
-        for name in read(where / f"{one.name}.prompty").sampled
+    warnings = [(each.name, text) for each in files.templates for text in lint.warnings(each, files.pools)]
+    warnings += [
+        (each.name, f"{{{{{name}}}}} only has a value in 'sample'; add a default under 'inputs'")
+        for each in files.templates
+        for name in read(where / f"{each.name}.prompty").sampled
     ]
-    for name, words in doubts:
-        typer.echo(f"{name}.prompty: {words}")
-    typer.echo(f"{len(files.templates)} templates without a mistake, {len(doubts)} doubts.")
-    if doubts and strict:
+    for name, text in warnings:
+        typer.echo(f"{name}.prompty: {text}")
+    typer.echo(f"{len(files.templates)} valid templates, {len(warnings)} warnings.")
+    if warnings and strict:
         raise typer.Exit(1)
 
 
@@ -139,19 +139,19 @@ def prompts_schema() -> None:
     typer.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
 
 
-# ------------------------------------------------------------------ exchange
+# ------------------------------------------------------------------ import and export
 
 
 @prompts.command("import")
 def prompts_import(
-    file: Annotated[Path, typer.Argument(help="A chat set-up (.json) or chat examples (.jsonl).")],
+    file: Annotated[Path, typer.Argument(help="A chat setup (.json) or chat examples (.jsonl).")],
     name: Annotated[str | None, typer.Option(help="The template's name [default: the file's].")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a template of this name.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing template.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Make a template of a set-up of Azure OpenAI Studio.
+    """Import a chat setup of Azure OpenAI Studio as a template.
 
-    Chat examples, a line of JSON each, can be read too.
+    Chat examples in JSONL can be imported, too.
     """
     from bot.prompts import formats
     from bot.prompts.loader import faults, load, load_pools
@@ -164,40 +164,40 @@ def prompts_import(
     text = formats.to_prompty(template)
     path = where / f"{name}.prompty"
     if path.exists() and not force:
-        raise ConfigError(f"{path} is there already; --force writes over it, --name gives another name.")
-    others = [one for one in load(where) if one.name != name]
+        raise ConfigError(f"{path} already exists. Use --force to overwrite it, or --name for another name.")
+    others = [template for template in load(where) if template.name != name]
     for problem in faults(read_text(text, name), others, load_pools(where)):
         raise problem
     _write(path, text.encode())
     typer.echo(f"Wrote {path}.")
-    for words in _advice(template):
-        typer.echo(f"  {words}")
+    for step in _next_steps(template):
+        typer.echo(f"  {step}")
 
 
-def _advice(template: "Template") -> list[str]:
-    """What an import leaves to do."""
+def _next_steps(template: "Template") -> list[str]:
+    """What to do after an import."""
     match = template.match
-    advice: list[str] = []
+    steps: list[str] = []
     if not (match.default or match.commands or match.prefixes or match.channels):
-        advice.append("Nothing uses it yet: give it a command under metadata.parley.match.")
+        steps.append("Nothing uses this template yet. Add a command under metadata.parley.match.")
     if template.deployment:
-        advice.append(f"It wishes for the deployment {template.deployment!r}: is there one of that name?")
+        steps.append(f"It prefers the deployment {template.deployment!r}. Check that there is one.")
     if template.extra:
         kept = ", ".join(template.extra)
-        advice.append(f"Kept for an export, but not used here: {kept}.")
-    return advice
+        steps.append(f"Not used, but kept for an export: {kept}.")
+    return steps
 
 
 @prompts.command("export")
 def prompts_export(
     name: str,
-    form: Annotated[Form, typer.Option("--format", help="In which form.")] = Form.studio,
+    form: Annotated[Form, typer.Option("--format", help="The format.")] = Form.studio,
     out: Annotated[Path | None, typer.Option(help="The file to write [default: print].")] = None,
     folder: Folder = None,
 ) -> None:
-    """Print a template as a set-up of Azure OpenAI Studio.
+    """Export a template as a chat setup of Azure OpenAI Studio.
 
-    Or, with --format, as chat examples (jsonl), or as .prompty.
+    With --format also as chat examples (jsonl) or .prompty.
     """
     from bot.prompts import formats
 
@@ -223,11 +223,11 @@ def _named(name: str, folder: Path) -> "Template":
 
     loaded = {template.name: template for template in loader.load(folder)}
     if name not in loaded:
-        raise ConfigError(f"There is no template {name!r}; there are: {', '.join(loaded)}.")
+        raise ConfigError(f"There is no template {name!r}. Available: {', '.join(loaded)}.")
     return loaded[name]
 
 
-def _either(name: str, folder: Path) -> "Template":
+def _named_or_file(name: str, folder: Path) -> "Template":
     from bot.prompts import prompty
 
     path = Path(name)
@@ -240,11 +240,11 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
+        raise ConfigError(f"Can't read {path}: {error.strerror}") from None
 
 
 def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror}") from None
+        raise ConfigError(f"Can't write {path}: {error.strerror}") from None

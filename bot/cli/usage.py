@@ -1,4 +1,4 @@
-"""The command `parley usage`: what was used, by whom and by what, as a table, CSV or JSON."""
+"""The command `parley usage`: usage reports as a table, CSV or JSON."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ _COLUMNS = ("answers", "tokens", "pictures", "usd", "unpriced_calls")
 
 
 class By(StrEnum):
-    """What is added up."""
+    """How usage is grouped."""
 
     day = "day"
     person = "person"
@@ -31,21 +31,22 @@ class By(StrEnum):
 
 
 def usage(
-    by: Annotated[By, typer.Option(help="What is added up.")] = By.day,
+    by: Annotated[By, typer.Option(help="Group by.")] = By.day,
     days: Annotated[
-        int | None, typer.Option(min=1, max=_MOST_DAYS, help="The last days, today's too [default: 30].")
+        int | None,
+        typer.Option(min=1, max=_MOST_DAYS, help="Number of days, including today [default: 30]."),
     ] = None,
-    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="A month instead.")] = None,
+    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="A month instead of days.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what was used, by whom and by what, and what it cost.
+    """Show usage and cost, as on the studio's Usage page.
 
-    These are the sums of the studio's Usage page. Days and months are those of UTC. What costs most stands
-    first; days stand in their order. Calls of unknown price are counted, and are no part of the dollars.
+    Days and months are in UTC. Rows are sorted by cost, days by date. Calls with an unknown price are counted
+    separately and not included in the cost.
     """
     if as_csv and as_json:
-        raise ConfigError("Give --csv or --json, not both.")
+        raise ConfigError("Use either --csv or --json, not both.")
     first, last = period(days, month)
     rows = _rows(run(read_lines(first, last)), by)
     if as_json:
@@ -57,19 +58,19 @@ def usage(
 
 
 def period(days: int | None, month: str | None) -> tuple[date, date]:
-    """The first and the last day that are meant."""
+    """The first and last day of the report."""
     from bot.domain.events import now
 
     today = now().date()
     if month is None:
         return today - timedelta(days=(days or 30) - 1), today
     if days is not None:
-        raise ConfigError("Give --days or --month, not both.")
+        raise ConfigError("Use either --days or --month, not both.")
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) or month.startswith("0000"):
-        raise ConfigError(f"--month {month} is no month; it looks like {today:%Y-%m}.")
+        raise ConfigError(f"--month {month} is not valid; use a month like {today:%Y-%m}.")
     first = date.fromisoformat(f"{month}-01")
     if first > today:
-        raise ConfigError(f"{month} has not begun yet.")
+        raise ConfigError(f"{month} is in the future.")
     following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     return max(first, today - timedelta(days=_MOST_DAYS)), min(following - timedelta(days=1), today)
 
@@ -84,7 +85,7 @@ async def read_lines(first: date, last: date) -> "Sequence[UsageRow]":
 
 
 def _rows(lines: "Iterable[UsageRow]", by: By) -> "Sequence[tuple[str, UsageTotals]]":
-    """Each name with its sums: days as they follow, all else by cost, answers, name."""
+    """Names with their totals, sorted by cost, answers and name; days by date."""
     totals: dict[str, UsageTotals] = {}
     for line in lines:
         if line.kind == by:
@@ -96,7 +97,7 @@ def _rows(lines: "Iterable[UsageRow]", by: By) -> "Sequence[tuple[str, UsageTota
 
 
 def _usd(totals: "UsageTotals") -> float | None:
-    """Dollars; None where nothing is known of them."""
+    """The cost in US dollars; None if no price is known."""
     return None if totals.unpriced and not totals.microdollars else totals.microdollars / 1_000_000
 
 
@@ -138,7 +139,7 @@ def _print_csv(rows: "Sequence[tuple[str, UsageTotals]]", by: By) -> None:
 
 
 def _harmless(name: str) -> str:
-    """A name that a spreadsheet does not take for a formula: people choose names of templates and rooms."""
+    """Escape a name that a spreadsheet would take for a formula."""
     return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
 
 
@@ -149,23 +150,23 @@ def _print_table(rows: "Sequence[tuple[str, UsageTotals]]", by: By, first: date,
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_footer=len(rows) > 1)
-    heads = (by.value.capitalize(), "Answers", "Tokens", "Pictures", "Cost")
-    totals = ("All", *_words(_total(rows)))
-    for head, total in zip(heads, totals, strict=True):
-        right = head in ("Answers", "Tokens", "Pictures")
-        table.add_column(head, footer=total, justify="right" if right else "left", overflow="fold")
-    for name, sums in rows:
-        table.add_row(escape(name), *_words(sums))
+    heads = (by.value.capitalize(), "Answers", "Tokens", "Images", "Cost")
+    footers = ("Total", *_cells(_total(rows)))
+    for head, footer in zip(heads, footers, strict=True):
+        right = head in ("Answers", "Tokens", "Images")
+        table.add_column(head, footer=footer, justify="right" if right else "left", overflow="fold")
+    for name, totals in rows:
+        table.add_row(escape(name), *_cells(totals))
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 200  # a pipe has no width: names stay whole
+        console.width = 200  # a pipe has no width; don't wrap names
     console.print(f"{first} to {last} (UTC)", style="dim")
-    console.print(table if rows else "Nothing was used in these days.")
+    console.print(table if rows else "No usage in this period.")
 
 
-def _words(totals: "UsageTotals") -> tuple[str, str, str, str]:
+def _cells(totals: "UsageTotals") -> tuple[str, str, str, str]:
     usd = _usd(totals)
     cost = "unknown" if usd is None else f"${usd:,.4f}"
     if totals.unpriced and usd is not None:
-        cost += f" + {totals.unpriced:,} of unknown price"
+        cost += f" + {totals.unpriced:,} with unknown price"
     return f"{totals.turns:,}", f"{totals.tokens:,}", f"{totals.images:,}", cost

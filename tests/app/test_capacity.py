@@ -20,14 +20,14 @@ MB = 2**20
     ("memory_mb", "expected"), [(None, 256), (64_000, 256), (1024, 256), (512, 256), (256, 84), (128, 4)]
 )
 def test_a_small_container_answers_fewer_at_once(memory_mb: int | None, expected: int) -> None:
-    """Field fault 102: 256 by default, as measured, but never more than there is memory for."""
+    """Field fault 102: 256 by default, as measured, but no more than the memory allows."""
     default = Settings(_env_file=None).parley_concurrency  # pyright: ignore[reportCallIssue]
     assert default == 256
     assert capacity.concurrency(default, None if memory_mb is None else memory_mb * MB) == expected
 
 
 def system(root: Path, **files: str) -> Path:
-    """A file system that says so."""
+    """A file system with these contents."""
     for name, text in files.items():
         path = root / name.replace("__", "/").replace("_dot_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,16 +79,16 @@ MACHINE = "MemTotal:       8000000 kB\nMemFree: 1 kB\n"
         ({"proc__self__cgroup": "0::/../..\nnonsense\n", "proc__meminfo": MACHINE}, 8_000_000 * 1024),
     ],
 )
-def test_the_limit_of_a_container_counts_before_that_of_the_machine(
+def test_a_container_limit_overrides_the_machine(
     files: dict[str, str], expected: int | None, tmp_path: Path
 ) -> None:
-    """Field fault 102: a container sees the memory of its host, and is killed at its own limit."""
+    """Field fault 102: a container sees the memory of its host, but is killed at its own limit."""
     assert capacity.memory_bytes(system(tmp_path, **files)) == expected
 
 
 @pytest.fixture
 def files() -> Iterator[tuple[int, int]]:
-    """A soft limit below the hard one, which comes back."""
+    """A soft limit below the hard one, restored afterwards."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     hard = 4096 if before[1] == resource.RLIM_INFINITY else before[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 100, before[1]))
@@ -96,7 +96,7 @@ def files() -> Iterator[tuple[int, int]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_the_soft_limit_of_files_is_raised_to_the_hard_one(files: tuple[int, int]) -> None:
+def test_the_soft_file_limit_is_raised(files: tuple[int, int]) -> None:
     """Field fault 102: 256 answers at once need more files than the usual soft limit allows."""
     raised = capacity.raise_file_limit()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -105,18 +105,20 @@ def test_the_soft_limit_of_files_is_raised_to_the_hard_one(files: tuple[int, int
     assert hard == files[1]
 
 
-def test_what_does_not_fit_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Field fault 102: what was chosen, and why, is in the log."""
+def test_a_reduced_concurrency_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Field fault 102: the log says what was chosen, and why."""
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(capacity, "memory_bytes", lambda: 256 * MB)
     monkeypatch.setattr(capacity, "raise_file_limit", lambda: 300)
     assert capacity.fit(256) == 84
-    assert "256 MB of memory there is room for 84 answers at once, not PARLEY_CONCURRENCY=256" in caplog.text
+    assert "256 MB of memory are enough for 84 answers at once, not for PARLEY_CONCURRENCY=256" in caplog.text
     assert "may open 300 files, but 84 answers at once may need 508" in caplog.text
 
 
-async def test_more_claims_than_connections_wait_and_all_come_through(redis: Redis) -> None:
-    """Field fault 102: 1,024 commands at once over four connections neither fail nor stand still."""
+async def test_claims_wait_for_connections(redis: Redis) -> None:
+    """Field fault 102: 1,024 concurrent commands over four connections neither fail nor hang."""
     narrow = Redis(redis.url, connections=4)
     try:
         async with asyncio.timeout(60):
@@ -126,10 +128,10 @@ async def test_more_claims_than_connections_wait_and_all_come_through(redis: Red
     assert answers == [str(n).encode() for n in range(1024)]
 
 
-def test_a_full_collection_skips_what_start_up_left() -> None:
+def test_garbage_collection_skips_startup_objects() -> None:
     before = gc.get_freeze_count()
     try:
-        capacity.leave_garbage_collector_little()
+        capacity.freeze_startup_objects()
         assert gc.get_freeze_count() > before + 10_000
         assert len(gc.get_objects()) < 1_000
     finally:

@@ -1,4 +1,4 @@
-"""A worker process on its own port, and what its backlog says to whoever scales workers."""
+"""Health and metrics of web and worker processes, and the backlog for autoscaling."""
 
 import sys
 from pathlib import Path
@@ -19,8 +19,8 @@ def value(metrics: str, name: str) -> float:
     return float(line.split()[1])
 
 
-async def test_a_worker_is_seen_on_a_port_of_its_own(tmp_path: Path) -> None:
-    """Liveness, readiness and metrics of `parley worker`; without Redis it lives and is not ready."""
+async def test_a_worker_has_its_own_health_port(tmp_path: Path) -> None:
+    """Liveness, readiness and metrics of `parley worker`; without Redis it is alive but not ready."""
     server = Server(tmp_path / "redis")
     port = processes.free_port()
     settings = {
@@ -52,8 +52,8 @@ async def test_a_worker_is_seen_on_a_port_of_its_own(tmp_path: Path) -> None:
             server.start()
 
 
-async def test_the_web_process_tells_how_much_waits(tmp_path: Path) -> None:
-    """`parley web` has no worker: what it accepts stays in the backlog, which its metrics show."""
+async def test_the_web_process_reports_the_backlog(tmp_path: Path) -> None:
+    """`parley web` has no worker: accepted events stay in the backlog, which its metrics show."""
     server = Server(tmp_path / "redis")
     port = processes.free_port()
     settings = {"REDIS_URL": server.url, "PORT": str(port), "PARLEY_DATA_DIR": str(tmp_path / "data")}

@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=500_000)
     parser.add_argument("--only", default="", help="words in the name of a text")
     given = parser.parse_args()
-    capacity.leave_garbage_collector_little()  # as the bot does
+    capacity.freeze_startup_objects()  # as the bot does
     asyncio.run(run(given.size, given.only))
 
 

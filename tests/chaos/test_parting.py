@@ -192,5 +192,5 @@ async def test_an_event_that_kills_every_worker_is_buried_with_words_and_the_tal
         async with scene.healthy_worker():
             poisoned, healthy = await scene.answered(2)
         assert (poisoned.outcome, healthy.outcome) == ("failed", "answered")
-        assert "something went wrong each time I tried" in poisoned.reply.text
+        assert "I couldn't answer this after several attempts" in poisoned.reply.text
         assert scene.shown() == [poisoned.reply.text, healthy.reply.text]

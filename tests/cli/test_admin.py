@@ -1,4 +1,4 @@
-"""`parley dead-letters`: what was given up is seen, tried again and dropped from the command line."""
+"""`parley dead-letters`: list, retry and drop."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ def parley(redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
 
 
 async def on(parley: Parley, *arguments: str) -> Result:
-    """Run a command, which has a loop of its own, beside this one."""
+    """Run a command, which has its own event loop, in a thread."""
     result = await asyncio.to_thread(parley, *arguments)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result
@@ -54,23 +54,21 @@ async def waiting(inbox: Inbox, conversation: str) -> str:
     return claim.event.text if isinstance(claim, Claim) and isinstance(claim.event, MessageReceived) else ""
 
 
-async def test_nothing_buried_is_said_as_such(redis: Redis, parley: Parley) -> None:
+async def test_an_empty_list_says_so(redis: Redis, parley: Parley) -> None:
     assert (await on(parley, "list")).output == "There are no dead letters.\n"
 
 
-async def test_the_list_shows_where_when_how_often_why_and_the_first_words(
-    inbox: Inbox, parley: Parley
-) -> None:
+async def test_the_list_shows_reason_attempts_and_text(inbox: Inbox, parley: Parley) -> None:
     await dead_letter(inbox, "slack:T1:C1:1.2", "Please sum up\nthis: " + "word " * 99, "ValueError: boom")
     first, said_, why = (await on(parley, "list")).output.splitlines()
     shape = r"[0-9a-f]{10}  \d{4}-\d\d-\d\d \d\d:\d\d UTC  1 attempt  slack:T1:C1:1\.2"
     assert re.fullmatch(shape, first)
-    assert said_.strip().startswith("said  Please sum up this: word word")
+    assert said_.strip().startswith("message  Please sum up this: word word")
     assert len(said_) < 110
-    assert why.strip() == "why   ValueError: boom"
+    assert why.strip() == "reason   ValueError: boom"
 
 
-async def test_one_is_tried_again_another_is_dropped(inbox: Inbox, parley: Parley) -> None:
+async def test_one_is_retried_another_is_dropped(inbox: Inbox, parley: Parley) -> None:
     await dead_letter(inbox, "test:one", "once more", "it fails")
     await dead_letter(inbox, "test:two", "never mind", "it fails")
     one, two = re.findall(r"^([0-9a-f]{10}) ", (await on(parley, "list")).output, re.MULTILINE)
@@ -83,16 +81,16 @@ async def test_one_is_tried_again_another_is_dropped(inbox: Inbox, parley: Parle
     assert f"{two} is not a dead letter." in again.output
 
 
-async def test_all_are_tried_again_at_once(inbox: Inbox, parley: Parley) -> None:
+async def test_all_are_retried_at_once(inbox: Inbox, parley: Parley) -> None:
     for number in range(3):
         await dead_letter(inbox, f"test:{number}", f"m{number}", "the key is wrong")
     assert (await on(parley, "retry", "--all")).output.count("is queued again.") == 3
     assert [await waiting(inbox, f"test:{number}") for number in range(3)] == ["m0", "m1", "m2"]
 
 
-async def test_without_an_id_it_is_asked_which(redis: Redis, parley: Parley) -> None:
+async def test_an_id_is_required(redis: Redis, parley: Parley) -> None:
     result = await asyncio.to_thread(parley, "drop")
-    assert "Give the ids" in str(result.exception)
+    assert "Give ids" in str(result.exception)
 
 
 async def test_the_old_name_of_the_command_still_works(redis: Redis, parley: Parley) -> None:

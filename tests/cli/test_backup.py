@@ -1,4 +1,4 @@
-"""A backup that is made while people are answered, and restored elsewhere: nothing is posted twice."""
+"""A backup made while people are answered, and restored elsewhere: nothing is posted twice."""
 
 import asyncio
 import sys
@@ -64,8 +64,8 @@ class Bot:
             await end(process, PATIENCE_S)
 
 
-async def test_restoring_into_another_directory_posts_nothing_twice(tmp_path: Path) -> None:
-    """What was answered before the backup, or waited in it and was answered after it, has one answer."""
+async def test_restoring_posts_nothing_twice(tmp_path: Path) -> None:
+    """Messages answered before the backup, or pending in it and answered later, have one answer."""
     old, new, file = tmp_path / "old", tmp_path / "new", tmp_path / "parley.tar.gz"
     both = ["You said: still waiting", "You said: queued behind it"]
     async with SlackSimulator() as slack, AzureSimulator() as azure:
@@ -100,8 +100,8 @@ async def test_restoring_into_another_directory_posts_nothing_twice(tmp_path: Pa
         assert slack.answers(channel, waiting) == both, "answered once, before and after"
 
 
-async def test_what_was_not_answered_is_answered_when_the_operator_retries_it(tmp_path: Path) -> None:
-    """The bot died before it could answer: the message set aside is answered by `parley dead-letters retry`."""
+async def test_a_pending_message_can_be_retried_after_restore(tmp_path: Path) -> None:
+    """A message that was pending in the backup is answered by `parley dead-letters retry`."""
     old, new, file = tmp_path / "old", tmp_path / "new", tmp_path / "parley.tar.gz"
     async with SlackSimulator(retry_pauses_s=()) as slack, AzureSimulator() as azure:
         bot = Bot(slack, azure)
@@ -119,7 +119,7 @@ async def test_what_was_not_answered_is_answered_when_the_operator_retries_it(tm
 
 
 @pytest.mark.parametrize("name", ["../outside", "/outside"])
-async def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name: str) -> None:
+async def test_an_archive_with_unsafe_paths_is_refused(tmp_path: Path, name: str) -> None:
     file = tmp_path / "odd.tar.gz"
     with tarfile.open(file, "w:gz") as archive:
         member = tarfile.TarInfo(name)
@@ -127,11 +127,11 @@ async def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name
     async with SlackSimulator() as slack, AzureSimulator() as azure:
         code, received = await Bot(slack, azure).command(tmp_path / "new", "restore", str(file))
     assert code != 0
-    assert "is no file of `parley backup`" in received
+    assert "is not a file of `parley backup`" in received
     assert not (tmp_path / "outside").exists()
 
 
-async def test_a_backup_never_overwrites_and_a_restore_never_mixes(tmp_path: Path) -> None:
+async def test_backup_and_restore_never_overwrite(tmp_path: Path) -> None:
     file = tmp_path / "parley.tar.gz"
     file.write_bytes(b"mine")
     folder = tmp_path / "data"
@@ -140,7 +140,7 @@ async def test_a_backup_never_overwrites_and_a_restore_never_mixes(tmp_path: Pat
     async with SlackSimulator() as slack, AzureSimulator() as azure:
         bot = Bot(slack, azure)
         code, received = await bot.command(folder, "backup", str(file))
-        assert (code != 0, "exists already" in received) == (True, True)
+        assert (code != 0, "already exists" in received) == (True, True)
         code, received = await bot.command(folder, "restore", str(file))
         assert (code != 0, "is not empty" in received) == (True, True)
     assert file.read_bytes() == b"mine"

@@ -1,4 +1,4 @@
-"""The command line: what it says, what it runs, and how it ends."""
+"""The command line: output, processes, exit codes."""
 
 import io
 import subprocess
@@ -51,7 +51,7 @@ def test_help_names_every_command(parley: Run) -> None:
     assert "..." not in out.split("Commands:")[1]
 
 
-def test_the_version_is_the_package_s(parley: Run) -> None:
+def test_the_version_is_that_of_the_package(parley: Run) -> None:
     assert parley("--version")[1].startswith("parley 0.")
 
 
@@ -63,9 +63,7 @@ def test_help_loads_no_platform_and_no_model() -> None:
     assert heavy & set(run.stdout.split()) == set()
 
 
-def test_what_the_operator_has_to_mend_is_one_line_and_exit_code_2(
-    parley: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_configuration_error_exits_with_2(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLACK_SIGNING_SECRET", "hush")
     code, out, err = parley("serve")
     assert (code, out) == (2, "")
@@ -74,7 +72,7 @@ def test_what_the_operator_has_to_mend_is_one_line_and_exit_code_2(
     assert "hush" not in err
 
 
-def test_what_may_pass_is_one_line_and_exit_code_1(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_error_exits_with_1(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(settings: Settings) -> list[CheckResult]:
         raise StateUnavailable("Redis is away.")
 
@@ -85,7 +83,7 @@ def test_what_may_pass_is_one_line_and_exit_code_1(parley: Run, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("command", "web", "worker"), [("serve", True, True), ("web", True, False), ("worker", False, True)]
 )
-def test_the_processes_are_parts_of_one(
+def test_web_and_worker_are_parts_of_serve(
     parley: Run, monkeypatch: pytest.MonkeyPatch, command: str, web: bool, worker: bool
 ) -> None:
     served: list[tuple[bool, bool, int]] = []
@@ -99,13 +97,13 @@ def test_the_processes_are_parts_of_one(
     assert served == [(web, worker, concurrency)]
 
 
-def test_a_worker_without_a_place_is_refused(parley: Run) -> None:
+def test_a_concurrency_of_zero_is_refused(parley: Run) -> None:
     code, _, err = parley("worker", "--concurrency", "0")
     assert code == 2
     assert "greater than or equal to 1" in err
 
 
-def test_chat_goes_on_with_a_named_conversation(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chat_continues_a_named_conversation(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     names: list[str] = []
 
     async def chat(settings: Settings, conversation: str) -> None:
@@ -119,9 +117,7 @@ def test_chat_goes_on_with_a_named_conversation(parley: Run, monkeypatch: pytest
     assert len(set(names)) == 3
 
 
-def test_check_says_a_line_for_each_finding_and_fails_on_an_error(
-    parley: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_prints_findings_and_fails_on_errors(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     findings = [
         CheckResult(level="ok", subject="redis", words="7.2, embedded"),
         CheckResult(level="warning", subject="slack", words="the scope files:read is missing\nAdd it."),
@@ -145,21 +141,21 @@ def test_check_says_a_line_for_each_finding_and_fails_on_an_error(
 # ------------------------------------------------------------------ manifests
 
 
-def test_the_slack_manifest_names_the_address(parley: Run) -> None:
+def test_the_slack_manifest_has_the_url(parley: Run) -> None:
     code, out, _ = parley("manifest", "slack", "--url", "https://bot.example.org/")
     assert code == 0
     assert "https://bot.example.org/slack/events" in out
     assert yaml.safe_load(out)["settings"]["socket_mode_enabled"] is False
 
 
-def test_the_slack_manifest_for_socket_mode_needs_no_address(parley: Run) -> None:
+def test_a_socket_mode_manifest_needs_no_url(parley: Run) -> None:
     code, out, _ = parley("manifest", "slack", "--socket", "--format", "json")
     assert code == 0
     assert yaml.safe_load(out)["settings"]["socket_mode_enabled"] is True
     assert out.startswith("{")
 
 
-def test_the_slack_manifest_has_the_older_pane_where_that_is_wanted(parley: Run) -> None:
+def test_the_slack_manifest_can_use_the_assistant_view(parley: Run) -> None:
     code, out, _ = parley("manifest", "slack", "--socket", "--assistant")
     assert code == 0
     assert "assistant_view:" in out
@@ -167,7 +163,7 @@ def test_the_slack_manifest_has_the_older_pane_where_that_is_wanted(parley: Run)
     assert "agent_view" not in out
 
 
-def test_a_slack_manifest_without_an_address_is_refused(parley: Run) -> None:
+def test_a_slack_manifest_without_a_url_is_refused(parley: Run) -> None:
     code, _, err = parley("manifest", "slack")
     assert code == 2
     assert "--url" in err
@@ -193,9 +189,7 @@ def test_the_teams_package_is_written(parley: Run, tmp_path: Path) -> None:
         (("--app-id", "x", "--url", "bot.example.org", "--out", "no/such/folder.zip"), "can't be written"),
     ],
 )
-def test_a_teams_package_that_can_t_be_made_is_refused(
-    parley: Run, arguments: tuple[str, ...], words: str
-) -> None:
+def test_an_incomplete_teams_package_is_refused(parley: Run, arguments: tuple[str, ...], words: str) -> None:
     code, _, err = parley("manifest", "teams", *arguments)
     assert code == 2
     assert words in err
@@ -219,20 +213,20 @@ def test_a_template_is_shown(parley: Run) -> None:
     assert "temperature=0.2" in out
 
 
-def test_a_template_that_is_not_there_is_named_with_those_that_are(parley: Run) -> None:
+def test_an_unknown_template_lists_the_available_ones(parley: Run) -> None:
     code, _, err = parley("prompts", "show", "nothing")
     assert code == 2
     assert "assistant" in err
 
 
-def test_a_template_that_is_wrong_is_named_with_its_line(parley: Run, tmp_path: Path) -> None:
+def test_an_invalid_template_is_reported_with_its_line(parley: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.prompty").write_text("---\nnmae: x\n---\nHi.")
     code, _, err = parley("prompts", "list", "--folder", str(tmp_path))
     assert code == 2
     assert "mine.prompty:2: unknown field 'nmae'; did you mean 'name'?" in err
 
 
-def test_what_would_be_sent_is_rendered(parley: Run, tmp_path: Path) -> None:
+def test_a_prompt_is_rendered(parley: Run, tmp_path: Path) -> None:
     (tmp_path / "mine.prompty").write_text(
         "---\nmetadata: {parley: {match: {default: true}}}\nmodel: {options: {temperature: 0}}\n---\n"
         "You talk to {{user_name}} in the {{platform}}.\nuser:\nOne?\nassistant:\nTwo.\n"
@@ -246,14 +240,14 @@ def test_what_would_be_sent_is_rendered(parley: Run, tmp_path: Path) -> None:
     assert "temperature=0" in out
 
 
-def test_the_nearest_examples_of_a_pool_are_rendered(parley: Run) -> None:
+def test_pool_examples_are_rendered(parley: Run) -> None:
     code, out, _ = parley("prompts", "render", "support", "I clicked on a link in a strange e-mail.")
     assert code == 0
     assert "I clicked a link in a strange e-mail and typed in my password." in out
     assert out.count("--- user\n") == 4
 
 
-def test_a_prompt_shows_its_pictures_its_tools_and_what_was_left_out() -> None:
+def test_rendering_shows_images_tools_and_omissions() -> None:
     picture = Message(role="user", parts=(Text(text="brighter"), Image(mime="image/png", alt="a bicycle")))
     text = preview.describe_prompt(
         Prompt(
@@ -271,17 +265,15 @@ def test_a_prompt_shows_its_pictures_its_tools_and_what_was_left_out() -> None:
     assert "seed=7" in text
 
 
-def test_a_template_that_is_used_for_nothing_says_so() -> None:
+def test_a_template_without_match_says_so() -> None:
     assert preview.table([Template(name="idle", digest="1")]) == "idle\n      nothing"
 
 
-def test_a_setting_that_was_replaced_is_told_and_what_stands_in_its_place(
-    parley: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replaced_setting_names_its_replacement(parley: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text("PARLEY_DAILY_USD=5\n", encoding="utf-8")
     monkeypatch.setenv("PARLEY_REQUESTS_PER_MINUTE", "3")
     monkeypatch.setenv("PARLEY_DATA_DIR", "data")
     _, out, _ = parley("check")
-    assert "PARLEY_DAILY_USD is no setting any more, it does nothing" in out
-    assert "PARLEY_REQUESTS_PER_MINUTE is no setting any more" in out
+    assert "PARLEY_DAILY_USD was removed and has no effect" in out
+    assert "PARLEY_REQUESTS_PER_MINUTE was removed" in out
     assert "write PARLEY_LIMITS=person: 30" in " ".join(out.split())

@@ -1,4 +1,4 @@
-"""Templates as they are found in the wild, the schema that editors use, and `parley prompts`."""
+"""Templates of other projects, the JSON schema for editors, and `parley prompts`."""
 
 import json
 import re
@@ -184,14 +184,14 @@ validates = fastjsonschema.compile(schema())
 
 
 @pytest.mark.parametrize("text", WILD.values(), ids=WILD)
-def test_templates_as_they_are_found_in_the_wild_are_read(text: str) -> None:
+def test_templates_of_other_projects_are_read(text: str) -> None:
     read = read_text(text, "wild").template
     assert read.system
     assert read_text(to_prompty(read), "wild").template == read
     validates(matter(text))
 
 
-def test_what_they_say_is_understood() -> None:
+def test_templates_of_other_projects_are_understood() -> None:
     read = {name: read_text(text, "wild").template for name, text in WILD.items()}
     assert read["v1 of the first tutorials"].inputs == {"first_name": "friend"}
     assert read["v1 with the question as its last user message"].examples == ()
@@ -209,13 +209,13 @@ def test_what_they_say_is_understood() -> None:
     assert colours.examples == (Example(user="#ff0000", assistant="red"),)
 
 
-def test_a_picture_that_lies_nowhere_is_refused_in_words() -> None:
+def test_a_missing_image_is_refused() -> None:
     text = "system:\nSay what you see.\n\nuser:\n![a cat](cat.png)\n\nassistant:\nA cat.\n"
     with pytest.raises(TemplateError, match=r"wild.prompty:5: the image cat.png is unknown"):
         read_text(text, "wild")
 
 
-def test_a_link_in_an_example_is_words() -> None:
+def test_a_link_in_an_example_is_text() -> None:
     text = "system:\nHi.\n\nuser:\n[docs](https://example.org/x.png)\n\nassistant:\n`![a](b)` is a picture.\n"
     assert len(read_text(text, "wild").template.examples) == 1
 
@@ -228,13 +228,13 @@ def test_the_published_schema_is_that_of_the_code() -> None:
     assert json.loads(published) == schema(), "parley prompts schema > prompts/prompty.schema.json"
 
 
-def test_an_editor_is_pointed_at_the_schema_by_a_comment() -> None:
+def test_a_comment_points_editors_at_the_schema() -> None:
     comment = "# yaml-language-server: $schema=prompty.schema.json"
     assert comment in (FOLDER / "README.md").read_text(encoding="utf-8")
     assert read_text(f"---\n{comment}\ndescription: d\n---\nHi.", "mine").template.description == "d"
 
 
-def test_the_templates_that_come_with_parley_are_valid() -> None:
+def test_the_bundled_templates_match_the_schema() -> None:
     for path in FOLDER.glob("*.prompty"):
         validates(matter(path.read_text(encoding="utf-8")))
 
@@ -259,7 +259,7 @@ def test_the_templates_that_come_with_parley_are_valid() -> None:
         "inputs: {a: {default: [1]}}",
     ],
 )
-def test_what_the_schema_marks_as_wrong_is_refused_by_parley_too(front: str) -> None:
+def test_schema_errors_are_errors_in_parley(front: str) -> None:
     with pytest.raises(fastjsonschema.JsonSchemaValueException):
         validates(yaml.safe_load(front))
     with pytest.raises(TemplateError):
@@ -287,12 +287,12 @@ def test_what_the_schema_marks_as_wrong_is_refused_by_parley_too(front: str) -> 
         ),
     ],
 )
-def test_what_is_seldom_meant_is_doubted(template: Template, words: str) -> None:
+def test_likely_mistakes_are_warned_about(template: Template, words: str) -> None:
     pools = {"p": (Example(user="Q ", assistant="2"),)}
     assert any(words in doubt for doubt in lint.warnings(template, pools))
 
 
-def test_the_templates_that_come_with_parley_raise_no_doubts() -> None:
+def test_the_bundled_templates_have_no_warnings() -> None:
     assert [doubt for one in load(FOLDER) for doubt in lint.warnings(one, {})] == []
 
 
@@ -330,14 +330,14 @@ def parley(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     return run
 
 
-def test_a_setup_is_imported_used_and_exported_again(parley: Run, folder: Path) -> None:
+def test_a_setup_is_imported_and_exported_again(parley: Run, folder: Path) -> None:
     (folder / "My Bicycles.json").write_text(json.dumps(SETUP), encoding="utf-8")
     code, out, _ = parley("import", "My Bicycles.json")
     assert code == 0
     assert "my-bicycles.prompty" in out
-    assert "give it a command" in out
+    assert "Add a command" in out
     assert "the deployment 'gpt-small'" in out
-    assert "not used here: chatParameters" in out
+    assert "kept for an export: chatParameters" in out
     assert "--- assistant\nChain oil." in parley("show", "my-bicycles")[1]
     exported = json.loads(parley("export", "my-bicycles")[1])
     assert exported["fewShotExamples"] == SETUP["fewShotExamples"]
@@ -351,15 +351,15 @@ def test_chat_examples_are_imported(parley: Run, folder: Path) -> None:
     assert json.loads(parley("export", "mine", "--format", "jsonl")[1]) == line
 
 
-def test_an_import_writes_over_nothing_unless_it_is_forced(parley: Run, folder: Path) -> None:
+def test_an_import_overwrites_only_with_force(parley: Run, folder: Path) -> None:
     (folder / "help.json").write_text(json.dumps(SETUP), encoding="utf-8")
     code, _, err = parley("import", "help.json")
     assert code == 2
-    assert "--force writes over it" in err
+    assert "Use --force to overwrite it" in err
     assert (folder / "help.prompty").read_text(encoding="utf-8") == DEFAULT
 
 
-def test_an_import_that_would_stop_the_start_is_refused(parley: Run, folder: Path) -> None:
+def test_an_import_with_conflicts_is_refused(parley: Run, folder: Path) -> None:
     setup = {**SETUP, "parley": {"match": {"default": True}}}
     (folder / "rival.json").write_text(json.dumps(setup), encoding="utf-8")
     code, _, err = parley("import", "rival.json")
@@ -377,7 +377,7 @@ def test_an_import_that_would_stop_the_start_is_refused(parley: Run, folder: Pat
         (("diff", "help", "gone"), "There is no template 'gone'"),
     ],
 )
-def test_what_can_t_be_done_is_refused_in_words(parley: Run, arguments: tuple[str, ...], words: str) -> None:
+def test_invalid_arguments_are_refused(parley: Run, arguments: tuple[str, ...], words: str) -> None:
     code, _, err = parley(*arguments)
     assert code == 2
     assert words in err
@@ -394,11 +394,11 @@ def test_two_templates_are_compared_by_name_or_file(parley: Run, folder: Path) -
     (other / "help.prompty").write_text(DEFAULT.replace("I help", "I help you"), encoding="utf-8")
     out = parley("diff", "help", "sub/help.prompty")[1]
     assert re.findall(r"^[+-][^+-].*$", out, re.MULTILINE) == ["-I help.", "+I help you."]
-    assert parley("diff", "help", "help.prompty")[1] == "They say the same.\n"
+    assert parley("diff", "help", "help.prompty")[1] == "No differences.\n"
 
 
-def test_lint_names_doubts_and_is_strict_on_demand(parley: Run, folder: Path) -> None:
-    assert parley("lint") == (0, "1 templates without a mistake, 0 doubts.\n", "")
+def test_lint_prints_warnings_and_can_be_strict(parley: Run, folder: Path) -> None:
+    assert parley("lint") == (0, "1 valid templates, 0 warnings.\n", "")
     (folder / "other.prompty").write_text("---\ndescription: d\n---\nHi.", encoding="utf-8")
     code, out, _ = parley("lint")
     assert code == 0
@@ -406,7 +406,7 @@ def test_lint_names_doubts_and_is_strict_on_demand(parley: Run, folder: Path) ->
     assert parley("lint", "--strict")[0] == 1
     sampled = folder / "sampled.prompty"
     sampled.write_text("---\nsample: {name: Jane}\n---\nsystem:\nYou help {{name}}.\n")
-    assert "sampled.prompty: {{name}} is filled by the file's sample" in parley("lint")[1]
+    assert "sampled.prompty: {{name}} only has a value in 'sample'" in parley("lint")[1]
     sampled.unlink()
     (folder / "third.prompty").write_text("---\nnmae: d\n---\nHi.", encoding="utf-8")
     code, _, err = parley("lint")

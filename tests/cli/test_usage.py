@@ -1,4 +1,4 @@
-"""What people and operators are told of use: `/usage`, the line under an answer, `parley usage`."""
+"""Usage for people and operators: `/usage`, the note under an answer, `parley usage`."""
 
 import csv
 import io
@@ -22,7 +22,8 @@ from tests.support.bench import Bench
 from tests.support.room import words
 
 
-async def test_field_note_40_usage_says_what_was_used_and_what_is_left_here(bench: Bench) -> None:
+async def test_usage_shows_what_is_used_and_left(bench: Bench) -> None:
+    """Field note 40: `usage` shows what was used, and the limits in this place."""
     bench.ledger = bench.limited("person: 5 requests/day, $1/month; channel: 100 requests/day")
     asked = [received(event="a", channel="C1"), received(event="b", channel="C1", user=BOB)]
     *_, turn = await bench.answer(*asked, received("/usage", event="c", channel="C1"))
@@ -36,12 +37,12 @@ async def test_field_note_40_usage_says_what_was_used_and_what_is_left_here(benc
     assert text.count("at 00:00 UTC |") == 3
 
 
-async def test_where_no_limit_holds_usage_speaks_of_none(bench: Bench) -> None:
+async def test_usage_without_limits_mentions_none(bench: Bench) -> None:
     (turn,) = await bench.answer(received("/usage"))
     assert "Limits" not in turn.reply.text
 
 
-async def test_calls_of_unknown_price_are_no_dollars_in_what_a_person_is_shown(bench: Bench) -> None:
+async def test_unknown_prices_are_not_shown_as_zero(bench: Bench) -> None:
     bench.model.script = lambda prompt: [*words("hi")[:-1], *unpriced()]
     *_, turn = await bench.answer(received(event="a"), received("/usage", event="b"))
     assert "| Today | 1 | 7 | 3 | 0 | 1 call of unknown price |" in turn.reply.text
@@ -51,7 +52,7 @@ def unpriced() -> list[Delta]:
     return [Delta(usage=Usage(deployment="test", input_tokens=7, output_tokens=3), finish="stop")]
 
 
-async def test_the_line_of_a_budget_that_is_nearly_used_stands_under_one_answer(bench: Bench) -> None:
+async def test_a_nearly_used_budget_is_noted_once(bench: Bench) -> None:
     bench.ledger = bench.limited("person: 4 requests/day; warn: 50%")
     turns = await bench.answer(*(received(event=f"e{number}") for number in range(5)))
     told = ["of 4 used, including this answer" in turn.reply.text for turn in turns]
@@ -61,7 +62,7 @@ async def test_the_line_of_a_budget_that_is_nearly_used_stands_under_one_answer(
     assert "Your questions for today (4) are used up. They reset in " in turns[4].reply.text
 
 
-async def test_an_answer_that_is_asked_for_anew_is_paid_for_anew(bench: Bench) -> None:
+async def test_a_regenerated_answer_is_charged_again(bench: Bench) -> None:
     bench.ledger = bench.limited("person: 9 requests/day")
     await bench.answer(received("first", event="a"))
     await bench.answer(edited("a", "second"))
@@ -72,7 +73,7 @@ async def test_an_answer_that_is_asked_for_anew_is_paid_for_anew(bench: Bench) -
     assert (await bench.ledger.spent("acme", "ada", day, day)).turns == 3
 
 
-async def test_what_was_given_up_holds_no_reservation(bench: Bench) -> None:
+async def test_a_dead_letter_holds_no_reservation(bench: Bench) -> None:
     bench.ledger = bench.limited("person: 9 requests/day, 90k tokens/day")
     bench.attempts = 1
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
@@ -86,7 +87,8 @@ async def no_reservation(bench: Bench) -> bool:
     return not [name async for name in bench.redis.scan("parley:*:held:*")]
 
 
-async def test_field_note_42_who_is_forgotten_is_told_what_a_budget_still_counts(bench: Bench) -> None:
+async def test_forget_explains_what_budgets_still_count(bench: Bench) -> None:
+    """Field note 42: `forget` names what a budget still counts."""
     bench.ledger = bench.limited("person: $1/day, $9/month")
     await bench.answer(received(event="a"), *forgets("b"))
     assert (
@@ -94,7 +96,8 @@ async def test_field_note_42_who_is_forgotten_is_told_what_a_budget_still_counts
     )
 
 
-async def test_field_note_42_what_was_given_up_of_a_person_is_forgotten_too(bench: Bench) -> None:
+async def test_forget_deletes_dead_letters_of_a_person(bench: Bench) -> None:
+    """Field note 42: `forget` also deletes dead letters."""
     bench.attempts = 1
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
     await bench.answer(received("mine", event="a"), received("yours", event="b", user=BOB))
@@ -136,7 +139,7 @@ async def used(bench: Bench) -> Bench:
 
 
 async def printed(used: Bench, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
-    """What the command prints of these days."""
+    """The output of the command for these days."""
     today = now().date()
     lines = await UsageReports(used.redis).rows(today - timedelta(days=1), today)
 
@@ -153,9 +156,7 @@ async def printed(used: Bench, monkeypatch: pytest.MonkeyPatch, *options: str) -
     return result.output
 
 
-async def test_the_operator_s_table_is_ordered_by_cost_and_says_what_is_unknown(
-    used: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_usage_table_is_sorted_by_cost(used: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     table = await printed(used, monkeypatch, "--by", "person")
     rows = [line.split() for line in table.splitlines() if "/" in line]
     assert [row[0] for row in rows] == ["acme/ada", "globex/=zed", "globex/eve"]
@@ -164,9 +165,7 @@ async def test_the_operator_s_table_is_ordered_by_cost_and_says_what_is_unknown(
     assert "test [C1]" in await printed(used, monkeypatch, "--by", "channel")
 
 
-async def test_the_operator_s_json_and_csv_hold_the_same_rows(
-    used: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_json_and_csv_have_the_same_rows(used: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     found = json.loads(await printed(used, monkeypatch, "--by", "deployment", "--json"))
     assert [row["deployment"] for row in found["rows"]] == ["big", "free", "odd"]
     assert [row["usd"] for row in found["rows"]] == [0.75, 0.0, None]
@@ -181,7 +180,7 @@ async def test_the_operator_s_json_and_csv_hold_the_same_rows(
     assert [row[0] for row in days] == ["day", str(today - timedelta(days=1)), str(today)]
 
 
-def test_days_and_months_are_checked() -> None:
+def test_periods_are_validated() -> None:
     today = now().date()
     assert usage.period(None, None) == (today - timedelta(days=29), today)
     assert usage.period(None, f"{today:%Y-%m}") == (today.replace(day=1), today)

@@ -43,7 +43,7 @@ def two(bench: Bench) -> Bench:
 # ------------------------------------------------------------------ help
 
 
-async def test_help_shows_only_what_is_there(bench: Bench) -> None:
+async def test_help_lists_only_available_commands(bench: Bench) -> None:
     await bench.answer(received("/help"))
     (text,) = bench.room.texts
     assert "`/usage`" in text
@@ -51,13 +51,13 @@ async def test_help_shows_only_what_is_there(bench: Bench) -> None:
         assert absent not in text, absent
 
 
-async def test_help_in_a_channel_with_choices_shows_all_of_it(two: Bench) -> None:
+async def test_help_in_a_channel_lists_all_choices(two: Bench) -> None:
     await two.answer(received("/help", channel="C1"))
     (text,) = two.room.texts
     assert [one.name for one in COMMANDS if f"`/{one.name}`" not in text] == []
 
 
-def test_a_template_can_not_claim_a_word_of_the_engine() -> None:
+def test_templates_cannot_claim_built_in_commands() -> None:
     assert clash(replace(PIRATE, match=Match(commands=("ahoy", "usage")))) == "usage"
     assert clash(replace(PIRATE, match=Match(commands=("ahoy",)))) == ""
 
@@ -65,7 +65,7 @@ def test_a_template_can_not_claim_a_word_of_the_engine() -> None:
 # ------------------------------------------------------------------ prompt and model
 
 
-async def test_a_template_chosen_for_a_channel_answers_everybody_there(two: Bench) -> None:
+async def test_a_channel_s_template_answers_everyone_there(two: Bench) -> None:
     await two.answer(
         received("/prompt pirate", event="a", channel="C1"),
         received("hello", event="b", channel="C1", user=BOB),
@@ -74,7 +74,7 @@ async def test_a_template_chosen_for_a_channel_answers_everybody_there(two: Benc
     assert [prompt.messages[0].text for prompt in two.model.prompts] == ["Arr.", UNSAID]
 
 
-async def test_a_template_chosen_in_a_direct_chat_is_of_that_person_everywhere(two: Bench) -> None:
+async def test_a_personal_template_applies_in_all_direct_messages(two: Bench) -> None:
     await two.answer(
         replace(received("prompt pirate", event="a", channel="D1"), direct=True),
         received("hello", event="b", channel="C1"),
@@ -84,19 +84,19 @@ async def test_a_template_chosen_in_a_direct_chat_is_of_that_person_everywhere(t
 
 
 @pytest.mark.parametrize("word", ["auto", "automatic", "default"])
-async def test_a_choice_is_taken_back(two: Bench, word: str) -> None:
+async def test_a_choice_can_be_reset(two: Bench, word: str) -> None:
     back, hi = received(f"prompt {word}", event="b"), received("hi", event="c")
     await two.answer(received("/prompt pirate", event="a"), back, hi)
     assert two.model.prompts[-1].messages[0].text == "You help Ada."
     assert (await two.personal_data.profile(ADA, "")).template == ""
 
 
-async def test_the_words_that_call_a_template_go_before_a_choice(two: Bench) -> None:
+async def test_template_commands_override_a_choice(two: Bench) -> None:
     turns = await two.answer(received("/prompt pirate", event="a"), received("/image a cat", event="b"))
     assert turns[-1].template == DRAW.version
 
 
-async def test_prompt_alone_lists_what_can_be_chosen(two: Bench) -> None:
+async def test_prompt_alone_lists_the_choices(two: Bench) -> None:
     await two.answer(received("prompt"))
     assert "`pirate`: talks like a pirate" in two.room.texts[0]
     assert "`assistant` (the usual)" in two.room.texts[0]
@@ -104,7 +104,7 @@ async def test_prompt_alone_lists_what_can_be_chosen(two: Bench) -> None:
     assert "`assistant` (chosen)" in two.room.texts[-1]
 
 
-async def test_a_chosen_model_answers_and_a_template_with_a_model_of_its_own_keeps_it(two: Bench) -> None:
+async def test_a_template_s_own_model_overrides_a_choice(two: Bench) -> None:
     two.templates = (ASSISTANT, replace(PIRATE, deployment="big", match=Match(commands=("pirate",))))
     await two.answer(
         received("/model small", event="a"),
@@ -114,13 +114,13 @@ async def test_a_chosen_model_answers_and_a_template_with_a_model_of_its_own_kee
     assert [prompt.deployment for prompt in two.model.prompts] == ["small", "big"]
 
 
-async def test_a_model_that_is_not_there_is_refused_with_those_that_are(two: Bench) -> None:
+async def test_an_unknown_model_lists_the_available_ones(two: Bench) -> None:
     (turn,) = await two.answer(received("/model huge"))
     assert turn.outcome == "refused"
     assert "`big`, `small`" in two.room.texts[0]
 
 
-async def test_a_question_that_begins_like_a_command_is_a_question(two: Bench) -> None:
+async def test_a_question_may_begin_like_a_command(two: Bench) -> None:
     questions = ("model railways are fun", "prompt replies please", "compare apples and pears", "stop it")
     await two.answer(*(received(text, event=f"e{number}") for number, text in enumerate(questions)))
     assert tuple(prompt.messages[-1].text for prompt in two.model.prompts) == questions
@@ -129,7 +129,7 @@ async def test_a_question_that_begins_like_a_command_is_a_question(two: Bench) -
 # ------------------------------------------------------------------ compare
 
 
-async def test_compare_asks_several_models_and_names_their_answers(two: Bench) -> None:
+async def test_compare_labels_answers_of_several_models(two: Bench) -> None:
     two.model.script = lambda prompt: words(f"I am {prompt.deployment}.")
     (turn,) = await two.answer(received("/compare who are you?"))
     assert two.room.texts == ["**big**\n\nI am big.\n\n---\n\n**small**\n\nI am small."]
@@ -138,7 +138,7 @@ async def test_compare_asks_several_models_and_names_their_answers(two: Bench) -
     assert "I am small." in turn.messages[-1].text
 
 
-async def test_compare_shows_the_one_that_answers_when_the_other_does_not(two: Bench) -> None:
+async def test_compare_shows_the_one_that_answers(two: Bench) -> None:
     def script(prompt: Prompt) -> list[Delta | Exception]:
         return [ModelUnavailable("key 123 is wrong")] if prompt.deployment == "big" else words("fine")
 
@@ -149,7 +149,7 @@ async def test_compare_shows_the_one_that_answers_when_the_other_does_not(two: B
     assert "123" not in two.room.texts[0]
 
 
-async def test_compare_with_one_model_says_that_there_is_nothing_to_compare(bench: Bench) -> None:
+async def test_compare_needs_two_models(bench: Bench) -> None:
     (turn,) = await bench.answer(received("/compare well?"))
     assert turn.outcome == "refused"
 
@@ -157,7 +157,7 @@ async def test_compare_with_one_model_says_that_there_is_nothing_to_compare(benc
 # ------------------------------------------------------------------ again, sent, stop
 
 
-async def test_again_asks_anew_and_edits_the_answer_in_place(bench: Bench) -> None:
+async def test_again_regenerates_in_place(bench: Bench) -> None:
     answers = iter(("first", "second"))
     bench.model.script = lambda prompt: words(next(answers))
     (turn,) = await bench.answer(received("well?", event="a"), received("/again", event="b"))
@@ -166,7 +166,7 @@ async def test_again_asks_anew_and_edits_the_answer_in_place(bench: Bench) -> No
     assert bench.model.prompts[0].messages == bench.model.prompts[1].messages
 
 
-async def test_again_can_name_the_answer_and_passes_over_commands(bench: Bench) -> None:
+async def test_again_skips_commands(bench: Bench) -> None:
     await bench.answer(
         received("one", event="a"),
         received("two", event="b"),
@@ -179,21 +179,21 @@ async def test_again_can_name_the_answer_and_passes_over_commands(bench: Bench) 
     assert "two" not in " ".join(message.text for message in bench.model.prompts[-1].messages)
 
 
-async def test_again_after_an_edit_asks_the_new_question(bench: Bench) -> None:
+async def test_again_uses_the_edited_question(bench: Bench) -> None:
     await bench.answer(received("old", event="a"), edited("a", "new"), received("try again", event="b"))
     assert bench.model.prompts[-1].messages[-1].text == "new"
 
 
-async def test_an_answer_that_comes_out_the_same_says_so_each_time(bench: Bench) -> None:
+async def test_an_unchanged_answer_says_so(bench: Bench) -> None:
     asked = (received("well?", event="a"), received("again", event="b"), received("again", event="c"))
     (turn,) = await bench.answer(*asked)
     (shown,) = bench.room.texts
-    assert shown.startswith("You said: well?\n\n_Asked anew at ")
+    assert shown.startswith("You said: well?\n\n_Regenerated at ")
     assert shown.count("the answer is the same") == 1
     assert turn.messages[-1].text == "You said: well?", "the model is not told"
 
 
-async def test_only_the_asker_and_operators_have_an_answer_given_anew(bench: Bench) -> None:
+async def test_only_author_and_operators_regenerate(bench: Bench) -> None:
     await bench.answer(received("well?", event="a"), received("again", event="b", user=BOB))
     assert len(bench.model.prompts) == 1
     assert "Only the person who asked" in bench.room.texts[-1]
@@ -202,12 +202,13 @@ async def test_only_the_asker_and_operators_have_an_answer_given_anew(bench: Ben
     assert len(bench.model.prompts) == 2
 
 
-async def test_again_without_a_question_says_so(bench: Bench) -> None:
+async def test_again_needs_a_question(bench: Bench) -> None:
     await bench.answer(received("again"))
     assert "no question" in bench.room.texts[0]
 
 
-async def test_field_note_41_what_did_you_send_shows_messages_model_and_price(bench: Bench) -> None:
+async def test_sent_shows_messages_model_and_price(bench: Bench) -> None:
+    """Field note 41: `sent` shows exactly what was sent."""
     turns = await bench.answer(received("what is up?", event="a"), received("What did you send?", event="b"))
     text = bench.room.texts[-1]
     for part in ("You help Ada.", "what is up?", "assistant@000000000000", "`test`", "$0.0010"):
@@ -216,7 +217,8 @@ async def test_field_note_41_what_did_you_send_shows_messages_model_and_price(be
     assert [turn.id for turn in turns] == ["a"], "what was shown is not kept a second time"
 
 
-async def test_field_note_41_it_says_what_was_left_out_and_why(bench: Bench) -> None:
+async def test_sent_shows_what_was_left_out(bench: Bench) -> None:
+    """Field note 41: `sent` also shows what was left out, and why."""
     bench.context_tokens = 400
     await bench.answer(
         *(received(f"{n} " + "word " * 20, event=f"e{n}") for n in range(12)), received("/sent", event="x")
@@ -225,7 +227,8 @@ async def test_field_note_41_it_says_what_was_left_out_and_why(bench: Bench) -> 
     assert "exceeds its limit" in bench.room.texts[-1]
 
 
-async def test_field_note_41_only_the_asker_and_operators_see_what_was_sent(bench: Bench) -> None:
+async def test_only_author_and_operators_see_sent(bench: Bench) -> None:
+    """Field note 41: prompts contain private messages."""
     await bench.answer(received("my secret", event="a"), received("/sent post of a", event="b", user=BOB))
     assert "my secret" not in bench.room.texts[-1]
     bench.operators = {BOB.id}
@@ -233,24 +236,24 @@ async def test_field_note_41_only_the_asker_and_operators_see_what_was_sent(benc
     assert "my secret" in bench.room.texts[-1]
 
 
-async def test_a_picture_is_sent_by_name_only(bench: Bench) -> None:
+async def test_sent_shows_only_the_names_of_images(bench: Bench) -> None:
     await bench.answer(received("/image a cat", event="a"), received("/sent", event="b"))
     assert "user:\n```\na cat\n```" in bench.room.texts[-1]
     assert "1 image," in bench.room.texts[-1]
 
 
 @pytest.mark.parametrize("text", ["stop", "Stop", " /stop "])
-def test_a_wish_to_stop_is_known_before_it_waits(text: str) -> None:
+def test_a_stop_request_is_recognised_at_once(text: str) -> None:
     assert is_stop(received(text))
 
 
 @pytest.mark.parametrize("text", ["stop words are what?", "stop!", "Stop.", "stop?", "/stop it", "/stop!"])
-def test_field_fault_81_any_other_text_is_no_wish_to_stop(text: str) -> None:
+def test_other_text_is_no_stop_request(text: str) -> None:
     """Field fault 81: "stop!" is a question."""
     assert not is_stop(received(text))
 
 
-async def test_a_comparison_that_is_stopped_keeps_what_was_written(two: Bench) -> None:
+async def test_a_stopped_comparison_keeps_its_text(two: Bench) -> None:
     both = asyncio.Barrier(3)
 
     async def forever(prompt: Prompt) -> AsyncGenerator[Delta]:
@@ -268,7 +271,7 @@ async def test_a_comparison_that_is_stopped_keeps_what_was_written(two: Bench) -
     assert two.room.texts[0].endswith("_Stopped at your request._")
 
 
-async def test_a_reply_says_whether_a_model_wrote_it(two: Bench) -> None:
+async def test_replies_are_marked_as_generated(two: Bench) -> None:
     two.model.script = lambda prompt: words("By me.")
     asked = ("/help", "/usage", "/model nonesuch", "well?", "/compare well?", "/image a cat")
     await two.answer(*(received(text, event=text) for text in asked))
@@ -276,7 +279,7 @@ async def test_a_reply_says_whether_a_model_wrote_it(two: Bench) -> None:
     assert [reply.rate for reply in two.room.replies] == [reply.generated for reply in two.room.replies]
 
 
-async def test_a_filtered_answer_was_written_by_no_model_and_one_that_broke_off_was(bench: Bench) -> None:
+async def test_filtered_answers_are_not_marked_as_generated(bench: Bench) -> None:
     bench.model.script = lambda prompt: words("x", finish="content_filter")
     await bench.answer(received("well?", event="a"))
     bench.model.script = lambda prompt: [Delta(text="Half of"), ModelUnavailable("gone")]
@@ -287,7 +290,7 @@ async def test_a_filtered_answer_was_written_by_no_model_and_one_that_broke_off_
 # ------------------------------------------------------------------ the desk
 
 
-async def test_the_desk_tells_a_person_what_is_theirs(two: Bench) -> None:
+async def test_a_person_sees_their_own_data(two: Bench) -> None:
     await two.answer(received("hello", event="a"))
     await two.preferences.choose(ADA, "", template="pirate", deployment="small")
     profile = await two.personal_data.profile(ADA, "")

@@ -49,7 +49,7 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("text", QUESTIONS)
-async def test_field_fault_81_what_is_not_typed_exactly_is_a_question(bench: Bench, text: str) -> None:
+async def test_only_exact_commands_are_commands(bench: Bench, text: str) -> None:
     """Field fault 81: "Forget!" deleted everything; "again?", "model?" and "stop!" are questions."""
     turns = await bench.answer(received("before", event="a"), received(text, event="b"))
     assert [turn.id for turn in turns] == ["a", "b"]
@@ -58,7 +58,7 @@ async def test_field_fault_81_what_is_not_typed_exactly_is_a_question(bench: Ben
 
 
 @pytest.mark.parametrize("text", ["forget", "Forget"])
-async def test_field_fault_81_the_bare_word_says_how_and_deletes_nothing(bench: Bench, text: str) -> None:
+async def test_forget_alone_deletes_nothing(bench: Bench, text: str) -> None:
     """Field fault 81: one word deleted everything."""
     turns = await bench.answer(
         received("mine", event="a"), received(text, event="b"), received(FORGET_NOW, event="c")
@@ -69,7 +69,7 @@ async def test_field_fault_81_the_bare_word_says_how_and_deletes_nothing(bench: 
 
 
 @pytest.mark.parametrize("text", ["/forget", "forget me", "/forget me", " Forget Me "])
-async def test_field_fault_81_it_says_how_much_and_waits(bench: Bench, text: str) -> None:
+async def test_forget_asks_with_the_number_of_items(bench: Bench, text: str) -> None:
     """Field fault 81: a confirmation with the number of items."""
     mine = (
         received("one", event="a"),
@@ -88,7 +88,7 @@ async def test_field_fault_81_it_says_how_much_and_waits(bench: Bench, text: str
     assert "I deleted 2 answers" in done.text
 
 
-async def test_field_fault_81_nobody_confirms_for_another(bench: Bench) -> None:
+async def test_nobody_confirms_for_another_person(bench: Bench) -> None:
     """Field fault 81: a confirmation is bound to the person."""
     first = (
         received("mine", event="a"),
@@ -100,7 +100,7 @@ async def test_field_fault_81_nobody_confirms_for_another(bench: Bench) -> None:
     assert [turn.id for turn in turns][:2] == ["a", "b"]
 
 
-async def test_field_fault_81_a_confirmation_works_once(bench: Bench) -> None:
+async def test_a_confirmation_works_once(bench: Bench) -> None:
     """Field fault 81: a second press deletes nothing of what was said since."""
     await bench.answer(received("old", event="a"), *forgets("b"))
     turns = await bench.answer(received("new", event="c"), received(FORGET_NOW, event="d"))
@@ -108,7 +108,7 @@ async def test_field_fault_81_a_confirmation_works_once(bench: Bench) -> None:
     assert "nothing to confirm" in bench.room.texts[-1]
 
 
-async def test_field_fault_81_a_confirmation_expires_after_ten_minutes(bench: Bench) -> None:
+async def test_a_confirmation_expires_after_ten_minutes(bench: Bench) -> None:
     """Field fault 81: what was asked long ago is no longer meant."""
     await bench.answer(received("mine", event="a"), received("forget me", event="b"))
     name = keys.of_tenant("confirm", ADA.tenant, "forget", ADA.id)
@@ -119,7 +119,7 @@ async def test_field_fault_81_a_confirmation_expires_after_ten_minutes(bench: Be
     assert "nothing to confirm" in bench.room.texts[-1]
 
 
-async def test_field_fault_81_a_confirmation_survives_a_restart(bench: Bench) -> None:
+async def test_a_confirmation_survives_a_restart(bench: Bench) -> None:
     """Field fault 81: another process asks than the one that deletes."""
     await bench.answer(received("mine", event="a"), received("forget me", event="b"))
     other = Bench(bench.redis)
@@ -127,7 +127,7 @@ async def test_field_fault_81_a_confirmation_survives_a_restart(bench: Bench) ->
     assert "I deleted 1 answer " in other.room.texts[-1]
 
 
-async def test_field_fault_81_an_attempt_that_is_repeated_says_what_the_first_deleted(bench: Bench) -> None:
+async def test_a_repeated_attempt_reports_the_first_deletion(bench: Bench) -> None:
     """Field fault 81: a worker that dies after it deleted leaves the words to the next one."""
     bench.room.broken.add("close")
     await bench.answer(received("mine", event="a"))
@@ -141,12 +141,12 @@ async def test_field_fault_81_an_attempt_that_is_repeated_says_what_the_first_de
     assert "nothing to confirm" in bench.room.texts[-1]
 
 
-async def test_an_unknown_command_is_still_none(bench: Bench) -> None:
+async def test_an_unknown_command_deletes_nothing(bench: Bench) -> None:
     (turn,) = await bench.answer(received("/forgets me"))
     assert turn.outcome == "refused"
 
 
-async def test_field_fault_81_in_a_channel_nothing_changes_for_the_others_by_a_sentence(bench: Bench) -> None:
+async def test_only_the_exact_word_mutes_a_channel(bench: Bench) -> None:
     """Field fault 81: a channel is muted by the exact word alone."""
     bench.model.script = lambda prompt: words("ok")
 

@@ -18,21 +18,21 @@ def overheard(text: str, event: str, conversation: str = "test:room") -> Message
     return received(text, event=event, conversation=conversation, channel="C1", addressed=False, user=BOB)
 
 
-async def test_a_thread_that_it_is_in_is_followed(bench: Bench) -> None:
+async def test_the_bot_follows_its_threads(bench: Bench) -> None:
     await bench.answer(received("hello", event="a", channel="C1"))
     await bench.answer(overheard("and now?", "b"))
     assert bench.room.texts[-1] == "You said: and now?"
 
 
 @pytest.mark.parametrize("word", ["mention-only", "quiet", "mention only"])
-async def test_where_people_want_it_only_what_names_the_bot_is_answered(bench: Bench, word: str) -> None:
+async def test_mention_only_ignores_other_messages(bench: Bench, word: str) -> None:
     await bench.answer(received("hello", event="a", channel="C1"), received(word, event="b", channel="C1"))
     await bench.answer(overheard("not for you", "c"), received("for you", event="d", channel="C1"))
     assert bench.room.texts[2:] == ["You said: for you"]
     assert "not for you" not in " ".join(m.text for m in bench.model.prompts[-1].messages)
 
 
-async def test_quiet_is_for_this_conversation_and_mention_only_for_the_channel(bench: Bench) -> None:
+async def test_quiet_is_per_conversation_mention_only_per_channel(bench: Bench) -> None:
     other = "test:other"
     await bench.answer(
         received("hello", event="a", channel="C1"),
@@ -46,7 +46,7 @@ async def test_quiet_is_for_this_conversation_and_mention_only_for_the_channel(b
     assert "there again" not in " ".join(bench.room.texts)
 
 
-async def test_a_muted_channel_hears_commands_only_until_it_is_followed_again(bench: Bench) -> None:
+async def test_a_muted_channel_answers_commands_only(bench: Bench) -> None:
     await bench.answer(
         received("/mute", event="a", channel="C1"),
         received("a question", event="b", channel="C1"),
@@ -59,7 +59,7 @@ async def test_a_muted_channel_hears_commands_only_until_it_is_followed_again(be
     assert bench.room.texts[-1] == "You said: a question"
 
 
-async def test_what_is_dropped_leaves_no_trace(bench: Bench) -> None:
+async def test_ignored_messages_leave_no_trace(bench: Bench) -> None:
     await bench.answer(
         received("hello", event="a", channel="C1"), received("mention-only", event="b", channel="C1")
     )
@@ -68,7 +68,7 @@ async def test_what_is_dropped_leaves_no_trace(bench: Bench) -> None:
     assert not [text for _, text in bench.room.history if "psst" in text]
 
 
-async def test_in_a_chat_without_threads_it_waits_to_be_named_unless_people_want_more(bench: Bench) -> None:
+async def test_chats_without_threads_need_a_mention(bench: Bench) -> None:
     def chat(text: str, event: str, addressed: bool) -> MessageReceived:
         return replace(received(text, event=event, channel="G1", addressed=addressed), threaded=False)
 
@@ -81,7 +81,7 @@ async def test_in_a_chat_without_threads_it_waits_to_be_named_unless_people_want
     ]
 
 
-async def test_in_a_chat_without_threads_it_sees_what_was_said_since_its_last_answer(bench: Bench) -> None:
+async def test_chats_without_threads_include_messages_since(bench: Bench) -> None:
     def chat(text: str, event: str) -> MessageReceived:
         return replace(received(text, event=event, channel="G1"), threaded=False)
 
@@ -98,7 +98,7 @@ async def test_in_a_chat_without_threads_it_sees_what_was_said_since_its_last_an
     assert "Some time." not in text
 
 
-async def test_manners_are_for_channels(bench: Bench) -> None:
+async def test_participation_modes_are_for_channels(bench: Bench) -> None:
     (turn,) = await bench.answer(replace(received("/mute", channel="D1"), direct=True))
     assert turn.outcome == "refused"
 
@@ -106,7 +106,8 @@ async def test_manners_are_for_channels(bench: Bench) -> None:
 # ------------------------------------------------------------------ the thread before the call
 
 
-async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_before(bench: Bench) -> None:
+async def test_a_mention_in_a_thread_includes_it(bench: Bench) -> None:
+    """Field note 17: the earlier messages of a thread are context."""
     bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
     await bench.answer(received("what shall we do?", channel="C1", event="a"))
     text = bench.model.prompts[0].messages[-1].text
@@ -117,13 +118,14 @@ async def test_field_note_17_a_call_into_a_running_thread_brings_what_was_said_b
     assert bench.model.prompts[1].messages[-1].text == "and then?"
 
 
-async def test_field_note_17_a_bare_call_into_a_thread_is_about_the_thread(bench: Bench) -> None:
+async def test_a_bare_mention_is_about_the_thread(bench: Bench) -> None:
+    """Field note 17: a mention without text in a thread is about the thread."""
     bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
     await bench.answer(received("", channel="C1"))
     assert "on fire" in bench.model.prompts[0].messages[-1].text
 
 
-async def test_a_reset_is_not_undone_by_what_the_thread_still_shows(bench: Bench) -> None:
+async def test_a_reset_hides_earlier_thread_messages(bench: Bench) -> None:
     bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
     await bench.answer(received("what shall we do?", channel="C1", event="a"))
     await bench.answer(received("reset", channel="C1", event="b"))
@@ -133,13 +135,13 @@ async def test_a_reset_is_not_undone_by_what_the_thread_still_shows(bench: Bench
     assert "on fire" in bench.model.prompts[2].messages[-1].text, "unless the thread is what is asked about"
 
 
-async def test_a_direct_chat_has_no_thread_before_it(bench: Bench) -> None:
+async def test_direct_messages_have_no_thread(bench: Bench) -> None:
     bench.room.before = (QuotedMessage(author="Bob", text="elsewhere"),)
     await bench.answer(replace(received("hello"), direct=True))
     assert bench.model.prompts[0].messages[-1].text == "hello"
 
 
-async def test_a_platform_that_does_not_tell_costs_no_answer(bench: Bench) -> None:
+async def test_missing_thread_access_still_answers(bench: Bench) -> None:
     bench.room.broken.add("context")
     await bench.answer(received("hello", channel="C1"))
     assert bench.room.texts == ["You said: hello"]
@@ -156,7 +158,7 @@ async def test_a_platform_that_does_not_tell_costs_no_answer(bench: Bench) -> No
         "can you recap the conversation?",
     ],
 )
-def test_these_ask_for_what_was_said(words: str) -> None:
+def test_these_request_a_summary(words: str) -> None:
     assert is_asked_for(received(words))
 
 
@@ -164,11 +166,11 @@ def test_these_ask_for_what_was_said(words: str) -> None:
     "words",
     ["summarise: the cat sat on the mat", "is this thread safe?", "what was decided in 1815?", "hello"],
 )
-def test_these_ask_for_something_else(words: str) -> None:
+def test_these_request_something_else(words: str) -> None:
     assert not is_asked_for(received(words))
 
 
-async def test_asked_to_sum_up_what_can_not_be_read_it_says_so(bench: Bench) -> None:
+async def test_a_summary_without_access_is_refused(bench: Bench) -> None:
     bench.room.refusal = NotAllowed("I can't see what was said here.")
     (turn,) = await bench.answer(received("summarise this thread", channel="C1", event="a"))
     assert (bench.room.texts, turn.outcome) == (["I can't see what was said here."], "refused")
@@ -176,7 +178,7 @@ async def test_asked_to_sum_up_what_can_not_be_read_it_says_so(bench: Bench) -> 
     assert bench.room.texts[1] == "You said: why is the sky blue?"
 
 
-async def test_asked_to_sum_up_what_it_knows_only_in_part_it_says_so_too(bench: Bench) -> None:
+async def test_a_partial_summary_says_so(bench: Bench) -> None:
     bench.room.refusal = NotAllowed("I can't see what was said here.")
     await bench.answer(received("hello", channel="C1", event="a"))
     await bench.answer(received("summarise this thread", channel="C1", event="b"))
@@ -185,25 +187,25 @@ async def test_asked_to_sum_up_what_it_knows_only_in_part_it_says_so_too(bench: 
     )
 
 
-async def test_asked_to_sum_up_in_a_running_thread_it_reads_what_others_said(bench: Bench) -> None:
+async def test_a_thread_summary_includes_other_people(bench: Bench) -> None:
     await bench.answer(received("hello", channel="C1", event="a"))
     bench.room.before = (QuotedMessage(author="Bob", text="The printer is on fire."),)
     await bench.answer(received("summarise this thread", channel="C1", event="b"))
     assert "The printer is on fire." in bench.model.prompts[1].messages[-1].text
 
 
-async def test_asked_to_sum_up_nothing_it_says_that_there_is_nothing(bench: Bench) -> None:
+async def test_an_empty_thread_is_not_summarized(bench: Bench) -> None:
     await bench.answer(received("summarise this channel", channel="C1", event="a"))
     assert bench.room.texts == ["There is nothing before your message here that I could sum up."]
 
 
-async def test_asked_to_sum_up_while_the_platform_is_away_it_asks_for_patience(bench: Bench) -> None:
+async def test_a_summary_waits_for_the_platform(bench: Bench) -> None:
     bench.room.broken.add("context")
     await bench.answer(received("summarise this thread", channel="C1", event="a"))
     assert "in a minute" in bench.room.texts[0]
 
 
-async def test_of_a_long_thread_the_newest_goes_to_the_model(bench: Bench) -> None:
+async def test_a_long_thread_keeps_its_newest_messages(bench: Bench) -> None:
     bench.context_tokens = 100_000
     bench.room.before = tuple(QuotedMessage(author="Bob", text=f"m{n} " + "x" * 500) for n in range(60))
     await bench.answer(received("sum up", channel="C1"))
@@ -212,7 +214,8 @@ async def test_of_a_long_thread_the_newest_goes_to_the_model(bench: Bench) -> No
     assert 20 < text.count("<message") < 25
 
 
-async def test_field_note_31_a_thread_never_crowds_out_the_question(bench: Bench) -> None:
+async def test_a_thread_never_crowds_out_the_question(bench: Bench) -> None:
+    """Field note 31: quoted messages take at most a part of the prompt."""
     bench.context_tokens = 1000
     bench.room.before = tuple(QuotedMessage(author="Bob", text=f"m{n} " + "x" * 300) for n in range(20))
     (turn,) = await bench.answer(received("sum up", channel="C1"))
@@ -222,7 +225,7 @@ async def test_field_note_31_a_thread_never_crowds_out_the_question(bench: Bench
     assert prompt.input_tokens < 1000
 
 
-async def test_the_room_is_asked_about_only_by_those_who_want_to_know_of_it(bench: Bench) -> None:
+async def test_channel_context_is_read_only_if_wanted(bench: Bench) -> None:
     bench.room.before = (QuotedMessage(author="Bob", text="Lunch at noon?"),)
     await bench.answer(received("hello", event="a", channel="C1"))
     await bench.answer(received("Summarise this channel", event="b", channel="C1"))

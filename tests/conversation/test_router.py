@@ -36,13 +36,13 @@ def test_a_text_chooses_its_template(text: str, name: str, question: str) -> Non
     assert (template.name, rest) == (name, question)
 
 
-def test_a_channel_has_a_template_of_its_own_and_commands_go_before_it() -> None:
+def test_commands_override_a_channel_s_template() -> None:
     there = received("hello", channel="C1")
     assert router.choose(ALL, there)[0] is SUPPORT
     assert router.choose(ALL, replace(there, text="/image a cat"))[0] is DRAW
 
 
-def test_a_command_that_nobody_answers_is_refused_in_words() -> None:
+def test_an_unserved_command_is_refused() -> None:
     with pytest.raises(NotAllowed, match=r"`/frobnicate`.*`/help`"):
         router.choose(ALL, received("/frobnicate now"))
 
@@ -50,18 +50,19 @@ def test_a_command_that_nobody_answers_is_refused_in_words() -> None:
 @pytest.mark.parametrize(
     "picture_request", ["make it brighter", "Same but at night", "now with a hat", "crop the picture"]
 )
-def test_field_note_39_a_change_of_the_last_picture_is_recognised(picture_request: str) -> None:
+def test_edits_of_the_last_image_are_recognised(picture_request: str) -> None:
+    """Field note 39: "make it brighter" is an edit."""
     assert is_change(picture_request)
 
 
 @pytest.mark.parametrize(
     "picture_request", ["a red bicycle", "a cat that sleeps", "paint a house", "make a poster for Ada"]
 )
-def test_a_new_picture_is_no_change(picture_request: str) -> None:
+def test_a_new_image_is_no_edit(picture_request: str) -> None:
     assert not is_change(picture_request)
 
 
-def test_a_tenant_s_usual_template_stands_in_for_the_default_one_alone() -> None:
+def test_a_workspace_template_replaces_only_the_default() -> None:
     assert router.choose(ALL, received("hello"), usual="support")[0] is SUPPORT
     assert router.choose(ALL, received("hello"), chosen="summarise", usual="support")[0] is SUMMARISE
     assert router.choose(ALL, received("/image a cat"), usual="support")[0] is DRAW

@@ -29,7 +29,7 @@ def departed(event: str = "gone", conversations: str = "test:") -> AppUninstalle
     )
 
 
-async def test_what_was_said_is_forgotten_and_the_bot_can_come_back(bench: Bench) -> None:
+async def test_uninstalling_deletes_and_allows_reinstalling(bench: Bench) -> None:
     assert len(await bench.answer(received("hello"))) == 1
     assert await bench.answer(departed()) == ()
     day = now().date()
@@ -39,7 +39,7 @@ async def test_what_was_said_is_forgotten_and_the_bot_can_come_back(bench: Bench
     assert turn.received.text == "hello again"
 
 
-async def test_an_answer_that_is_being_written_there_is_dropped(bench: Bench) -> None:
+async def test_a_running_answer_is_dropped_on_uninstall(bench: Bench) -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
     async def slowly(prompt: Prompt) -> AsyncGenerator[Delta]:
@@ -60,7 +60,7 @@ async def test_an_answer_that_is_being_written_there_is_dropped(bench: Bench) ->
 
 
 @pytest.mark.parametrize(("policy", "left"), [("delete", 0), ("keep", 1)])
-async def test_the_operator_decides_what_a_removal_means(
+async def test_the_operator_can_keep_data(
     redis: Redis, folder: Path, policy: str, left: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     await redis.call("RPUSH", keys.of("turns", ROOM), "a turn")
@@ -76,7 +76,7 @@ async def test_the_operator_decides_what_a_removal_means(
     assert "removed from acme" in caplog.text
 
 
-async def test_an_operator_has_a_tenant_or_a_person_forgotten(
+async def test_an_operator_deletes_a_tenant_or_person(
     redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -98,6 +98,6 @@ async def test_an_operator_has_a_tenant_or_a_person_forgotten(
     assert "This deletes: 0 conversations, 0 answers" in await forget("--person", "ada", answer="n\n")
     assert await redis.call("LLEN", keys.of("inbox", room)) == 1
     assert "Done. I deleted" in await forget("--person", "ada", answer="y\n")
-    assert "Deleted, of slack: conversations 1, answers 0, waiting messages 1," in await forget("--yes")
+    assert "Deleted from slack: conversations 1, answers 0, waiting messages 1," in await forget("--yes")
     assert await forget("--yes") == "Nothing is kept of T1.\n"
     assert await redis.call("LLEN", keys.of("inbox", room)) == 0

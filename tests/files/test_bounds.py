@@ -21,7 +21,7 @@ LARGE = (4200, 4200)
 """Pixels: more than anything that Parley keeps, few enough for a test."""
 
 
-def test_a_template_of_braces_is_read_in_one_pass() -> None:
+def test_braces_are_read_in_one_pass() -> None:
     """Field fault 90: 64 KB of braces in an imported template held the event loop for minutes."""
     assert PLACEHOLDER.findall("{" * 500_000) == []
     assert PLACEHOLDER.findall("{{a" * 200_000) == []

@@ -19,8 +19,6 @@ CHAT = Template(name="assistant", digest="0" * 12, system="Be kind.")
         ("person: $2/day", "gpt-5", 128_000, 16_000),
     ],
 )
-def test_where_a_budget_counts_it_an_answer_has_an_end(
-    limits: str, family: str, gives: int, answer: int | None
-) -> None:
+def test_budgets_limit_the_answer_length(limits: str, family: str, gives: int, answer: int | None) -> None:
     gateway = over((named("a", family=family, output_tokens=gives), Scripted("a")))
     assert ModelInfo(gateway, read(limits)).token_budget(CHAT).answer_tokens == answer

@@ -92,7 +92,7 @@ def test_an_invalid_image_is_reported_with_its_line(folder: Path, address: str, 
     (folder / "notes.png").write_text("just words")
     (folder / "large.png").write_bytes(PNG.ljust(1024 * 1024 + 1))
     (folder / "link.png").symlink_to(folder.parent / "secret.png")
-    with pytest.raises(TemplateError, match=rf"appraise\.prompty:10: the picture .*{words}"):
+    with pytest.raises(TemplateError, match=rf"appraise\.prompty:10: the image .*{words}"):
         load(folder, text(address))
 
 

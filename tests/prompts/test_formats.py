@@ -240,7 +240,7 @@ def test_empty_examples_and_surrounding_blanks_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"{", "not JSON"),
+        (b"{", "not valid JSON"),
         (b"[]", "not a chat setup"),
         (b'{"messages": []}', "not a chat setup"),
         (b"\xff", "not UTF-8"),

@@ -73,7 +73,7 @@ async def test_people_get_what_is_published(services: Services) -> None:
     assert all(turn.template.startswith("motto@") for turn in turns)
 
 
-async def test_an_accepted_example_is_shown_with_the_next_question(services: Services) -> None:
+async def test_an_accepted_example_is_used_next(services: Services) -> None:
     library = services.library
     support = next(one for one in library.registry.templates() if one.name == "support")
     pair = Example(user="The coffee machine blinks red.", assistant="Empty its tray.")
@@ -91,7 +91,7 @@ async def test_an_accepted_example_is_shown_with_the_next_question(services: Ser
     [
         ("tools: [hammer]", "there is no tool 'hammer'"),
         ("knowledge: [handbook]", "there is no knowledge/handbook.md"),
-        ("match: {commands: [help]}", "/help is a command of Parley's own"),
+        ("match: {commands: [help]}", "/help is a built-in command"),
     ],
 )
 async def test_tools_and_knowledge_are_checked_everywhere(

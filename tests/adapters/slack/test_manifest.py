@@ -118,9 +118,12 @@ def test_every_shortcut_opens_something() -> None:
 @pytest.mark.parametrize(
     ("set_up", "words"),
     [
-        ({"slack_client_id": "1.2"}, "belong together"),
+        ({"slack_client_id": "1.2"}, "must be set together"),
         ({"slack_client_id": "1.2", "slack_client_secret": "s", "slack_bot_token": "xoxb"}, "Keep one"),
-        ({"slack_client_id": "1.2", "slack_client_secret": "s"}, "SLACK_SIGNING_SECRET is missing"),
+        (
+            {"slack_client_id": "1.2", "slack_client_secret": "s"},
+            "SLACK_SIGNING_SECRET (for HTTP) or SLACK_APP_TOKEN",
+        ),
     ],
 )
 def test_a_partial_oauth_configuration_is_refused(set_up: dict[str, str], words: str) -> None:

@@ -438,7 +438,7 @@ async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none
     assert "1 message that waited for an answer" in gone
     async with bench.working():
         await bench.until(bench.idle)
-    assert bench.room.texts[0].startswith("_Not answered: everything about the person who asked was deleted")
+    assert bench.room.texts[0].startswith("_Not answered: the person who asked has deleted")
     assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["b"]
 
 

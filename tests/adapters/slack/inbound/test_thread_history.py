@@ -13,7 +13,7 @@ CHANNEL = "C0GENERAL"
 
 
 async def test_a_mention_in_a_thread_includes_earlier_messages(room: Room) -> None:
-    """Field note 17."""
+    """Field note 17: the earlier messages of a thread are context."""
     root = await room.slack.say(CHANNEL, "U0ALICE", "the printer is on fire")
     await room.slack.say(CHANNEL, "U0BOB", "again, <@U0ALICE>?", thread_ts=root)
     author = {"bot_id": "B0ALARM", "bot_profile": {"name": "Alarms"}}

@@ -358,9 +358,9 @@ WHOLE = {
     ("changed", "words"),
     [
         ({"PARLEY_STUDIO_ENTRA_CLIENT_ID": ""}, "PARLEY_STUDIO_ENTRA_CLIENT_ID is missing"),
-        ({"PARLEY_STUDIO_ENTRA_TENANT": "common"}, "would let others sign in"),
+        ({"PARLEY_STUDIO_ENTRA_TENANT": "common"}, "would admit other organisations"),
         ({"HOST": "0.0.0.0"}, "PARLEY_PUBLIC_URL is missing"),
-        ({"PARLEY_STUDIO_ENTRA_AUTHORITY": "http://login.example"}, "begins with https://"),
+        ({"PARLEY_STUDIO_ENTRA_AUTHORITY": "http://login.example"}, "must begin with https://"),
     ],
 )
 def test_half_a_registration_is_refused_at_start(
