@@ -25,7 +25,7 @@ _REASON = "Pending when the backup was made; it may have been answered since. If
 def backup(
     file: Annotated[Path, typer.Argument(help="The archive to write; it must not exist yet.")],
 ) -> None:
-    """Back up the data directory to a file, while Parley may be running.
+    """Back up the data directory to a file; Parley may be running.
 
     The file contains messages and, unless PARLEY_SECRET_KEYS is set, the key that encrypts workspace tokens:
     protect it like the data directory.

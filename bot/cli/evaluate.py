@@ -41,7 +41,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the run as JSON.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Run evaluation cases and compare the results with the last run.
+    """Run evaluation cases and compare with the last run.
 
     See prompts/README.md for the format of case files.
     """

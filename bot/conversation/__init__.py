@@ -1,1 +1,1 @@
-"""From what a person said to a turn: commands, the template that answers, preferences, context."""
+"""From a message to a turn: commands, choice of the template, preferences, thread context."""

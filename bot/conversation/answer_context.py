@@ -1,4 +1,4 @@
-"""What surrounds one answer: how it is shown, where files and the thread come from, how it is stopped."""
+"""The context of one answer: how it is shown and stopped, and where files and thread come from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from bot.llm.protocol import OnPartialImage
 class AnswerContext:
     """How one answer is shown and stopped, and where its files and thread come from.
 
-    `on_partial_image` shows a picture while it is drawn, where the platform can. `given` are pictures that come
-    with the message and need no download. `erasures` is that of the claim.
+    `on_partial_image` shows partial images, if the platform can. `given` are images of the message that need no
+    download. `erasures` is that of the claim.
     """
 
     show: Show
@@ -30,5 +30,5 @@ class AnswerContext:
 
     @property
     def image_progress(self) -> ImageProgress:
-        """Where a picture is shown while it is drawn."""
+        """How image generation shows its progress."""
         return ImageProgress(show=self.show, stop=self.stop, on_partial_image=self.on_partial_image)

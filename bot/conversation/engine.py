@@ -1,4 +1,4 @@
-"""Turns what a person said into a turn: a command, an answer, a comparison, a picture."""
+"""Turns a message into a turn: by a command, an answer, a comparison or an image."""
 
 import dataclasses
 import logging
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """Answers one event at a time; any number of answers may run side by side. Implements `commands.Answering`."""
+    """Answers messages, any number of them concurrently. Implements `commands.command.Answering`."""
 
     def __init__(
         self,
@@ -62,9 +62,7 @@ class Engine:
         )
 
     def for_template(self, template: Template) -> "Engine":
-        """An engine like this one that answers everything by one template: what is tried there is what
-        people get.
-        """
+        """An engine that answers everything with one template, for trying it out."""
         return Engine(
             model_info=self._model_info,
             sources=SingleTemplate(self._sources, template),
@@ -76,7 +74,7 @@ class Engine:
         )
 
     async def should_answer(self, received: MessageReceived) -> bool:
-        """Whether this is answered at all, by the participation mode that people chose for this channel."""
+        """Whether the channel's participation mode lets us answer this message."""
         if received.direct or not received.channel:
             return True
         if received.addressed and self.command(received) is not None:
@@ -89,21 +87,20 @@ class Engine:
         return received.addressed or received.threaded or choice.participation == "follow"
 
     def command(self, received: MessageReceived) -> tuple[Command, str] | None:
-        """The command that was typed, and what came after it; None for a question."""
+        """The command and the text after it; None for a question."""
         return registry.parse(received, self._commands)
 
     def may(self, user: User, turn: Turn) -> bool:
-        """Whether this person may have an answer given anew."""
+        """Whether this person may regenerate an answer."""
         return self._commands.personal_data.may(user, turn)
 
     async def answer(
         self, received: MessageReceived, turns: Sequence[Turn], context: AnswerContext, event: str = ""
     ) -> TurnBuilder:
-        """The turn that answers what was said, not yet shown in full nor written down.
+        """The turn that answers a message; its final text is not shown yet, and nothing is committed.
 
-        `event` is the act that pays for it, where that is another than what was said: an edit, a wish for
-        another answer. A refusal is an answer, in its own words. Raises Unavailable (try again later) and
-        ConfigError.
+        `event` is the id of the event to charge, if that is not the message but an edit or the command `again`.
+        The text of a Refused becomes the answer. Raises Unavailable (retry later) and ConfigError.
         """
         builder = TurnBuilder(received, now(), event=event or received.id, allowance=self._tools.allowance())
         seen = context_window.remembered(turns)
@@ -177,7 +174,7 @@ class Engine:
         turns: Sequence[Turn],
         context: AnswerContext,
     ) -> None:
-        """An answer in pictures or in words, with the files that came."""
+        """Answer with an image or a text, with the extracted files."""
         received = builder.received
         if template.capability == "image":
             pictures = (*context.given, *found.pictures)
@@ -201,7 +198,7 @@ class Engine:
         turns: Sequence[Turn],
         context: AnswerContext,
     ) -> None:
-        """An answer in words; where the prompt was too long after all, by a smaller one."""
+        """Answer with text; if the prompt turns out to be too long, retry once with a smaller one."""
         received = builder.received
         tools = self._offered(builder, template, turns, context.image_progress, found.pictures)
         summary = await self._summarizer.of(received, turns)
@@ -215,10 +212,12 @@ class Engine:
             if builder.text or len(builder.sent) > 1:
                 raise
             budget = reduced_budget(self._token_budget(builder, template), prompt, error)
-            less = await self._build_prompt(builder, template, question, turns, found, tools, summary, budget)
-            if less.input_tokens >= prompt.input_tokens:
+            smaller = await self._build_prompt(
+                builder, template, question, turns, found, tools, summary, budget
+            )
+            if smaller.input_tokens >= prompt.input_tokens:
                 raise
-            await chat.write(builder.instead(less), context.stop)
+            await chat.write(builder.instead(smaller), context.stop)
         self._summarizer.refresh(received, turns, prompt, summary, context.erasures)
 
     def _offered(
@@ -229,7 +228,7 @@ class Engine:
         image_progress: ImageProgress,
         sent: Sequence[Image] = (),
     ) -> dict[str, Tool]:
-        """What the model may call in this turn: the template's tools, as far as they are there."""
+        """The available tools of the template, by name."""
         tools = {
             name: self._tools.functions[name] for name in template.tools if name in self._tools.functions
         }
@@ -237,16 +236,16 @@ class Engine:
         return tools if draw is None else {**tools, DRAW: draw}
 
     async def changed(self, conversation: str, turns: Sequence[Turn]) -> None:
-        """A turn was changed or deleted: a summary of it must not go on telling it."""
+        """Delete the summary of a conversation, because one of its turns was edited or deleted."""
         if any(turn.since or turn.ahead for turn in turns):
             await self._summarizer.forget(conversation)
 
     async def preview(self, received: MessageReceived, turns: Sequence[Turn]) -> Prompt:
-        """Exactly what would be sent to answer this, without sending it. Raises Refused and Unavailable."""
+        """The exact prompt for a message, without sending it. Raises Refused and Unavailable."""
         templates = self._sources.templates(received)
         template, question = router.choose(templates, received, question=registry.is_question(received))
         builder = TurnBuilder(received, now())
-        tools = self._offered(builder, template, turns, ImageProgress(show=_unseen, stop=Stop()))
+        tools = self._offered(builder, template, turns, ImageProgress(show=_show_nothing, stop=Stop()))
         return await self._build_prompt(builder, template, question, turns, tools=tools)
 
     async def _build_prompt(
@@ -282,13 +281,13 @@ class Engine:
     async def compare(
         self, builder: TurnBuilder, question: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
-        """The same question to several deployments, each reserved for."""
+        """Send a question to several deployments; each call is reserved. Raises Refused."""
         names = self._model_info.comparable_deployments()
         if len(names) < 2:
-            raise NotAllowed("There is only one model here, so there is nothing to compare it with.")
+            raise NotAllowed("There is only one model, so there is nothing to compare.")
         if not question:
-            raise NotAllowed("What shall I ask the models? For example: `/compare why is the sky blue?`")
-        template = next(one for one in self._sources.templates(builder.received) if one.match.default)
+            raise NotAllowed("Add a question, for example: `/compare why is the sky blue?`")
+        template = next(each for each in self._sources.templates(builder.received) if each.match.default)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
         budgets = [self._token_budget(builder, replace(template, deployment=name)) for name in names]
@@ -303,10 +302,9 @@ class Engine:
     async def vary(
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
-        """Another picture like one that was drawn."""
+        """Generate variations of an earlier image. Raises Refused and Unavailable."""
         await self._images.vary(builder, rest, turns, context.image_progress)
 
 
-async def _unseen(text: str) -> bool:
-    """Shows nothing: nobody is there to see it."""
+async def _show_nothing(text: str) -> bool:
     return True

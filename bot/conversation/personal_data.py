@@ -1,4 +1,4 @@
-"""What people may see of themselves and delete: usage, what was sent to the model, what is stored about them."""
+"""What people can see and delete of their own data: usage, prompts, stored messages."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
@@ -16,11 +16,11 @@ from bot.storage.redis import keys
 from bot.storage.usage.quota import LimitStatus, PeriodUsage, QuotaLedger
 
 FORGET_NOW = "forget me now"
-"""What a person types to confirm that everything about them is deleted."""
+"""What a person types to confirm the deletion of all their data."""
 
 
 class PersonalData:
-    """Implements `bot.domain.adapter.SelfService`. Every method raises StateUnavailable."""
+    """Implements `bot.domain.adapter.SelfService`. All methods raise StateUnavailable."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class PersonalData:
         operators: Collection[str] = (),
         retention_days: int = 30,
     ) -> None:
-        """`operators` are the ids of users."""
+        """`operators` are user ids."""
         self._preferences = preferences
         self._ledger = ledger
         self._turns = turns
@@ -43,7 +43,7 @@ class PersonalData:
         self._retention_days = retention_days
 
     async def profile(self, user: User, channel: str) -> UserProfile:
-        """What a person may choose here, what is chosen, what they used, and what is remembered of them."""
+        """A person's choices here, their usage, and how much is stored about them."""
         choice = await self._preferences.of(user, channel)
         templates, deployments = self._preferences.templates, self._preferences.deployments
         today = now().date()
@@ -64,66 +64,60 @@ class PersonalData:
     async def choose(
         self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
     ) -> None:
-        """Choose for a channel, or for a person everywhere. Raises NotAllowed for what is not available."""
+        """Choose for a channel or, without one, for a person. Raises NotAllowed if it is not available."""
         await self._preferences.choose(user, channel, template=template, deployment=deployment)
 
     async def usage(self, user: User, channel: str = "") -> str:
-        """What a person used today and this month, and how the limits stand that hold for them here."""
+        """A person's usage today and this month, and the status of the limits that apply here, as Markdown."""
         day, month = await self._ledger.today_and_month(user)
-        head = "| | Answers | Tokens in | Tokens out | Pictures | Cost |\n|---|---|---|---|---|---|"
-        lines = [
-            "What you have used (days and months are those of UTC):",
-            "",
-            head,
-            _row("Today", day),
-            _row("This month", month),
-        ]
+        head = "| | Answers | Input tokens | Output tokens | Images | Cost |\n|---|---|---|---|---|---|"
+        lines = ["Your usage (days and months in UTC):", "", head]
+        lines += [_row("Today", day), _row("This month", month)]
         at = now()
-        standing = [_stands(one, at) for one in await self._ledger.limit_status(user, channel)]
-        if standing:
-            head = "| For | Limit | Used | Left | Anew |\n|---|---|---|---|---|"
-            lines += ["", "Limits that hold here:", "", head, *standing]
+        limit_rows = [_limit_row(status, at) for status in await self._ledger.limit_status(user, channel)]
+        if limit_rows:
+            head = "| For | Limit | Used | Left | Resets |\n|---|---|---|---|---|"
+            lines += ["", "Limits that apply here:", "", head, *limit_rows]
         return "\n".join(lines)
 
     def may(self, user: User, turn: Turn) -> bool:
-        """Whether an answer is this person's: who asked for it, or runs the bot."""
+        """Whether this person asked the question or is an operator."""
         asker = turn.received.user
         return (user.id, user.tenant) == (asker.id, asker.tenant) or user.id in self._operators
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
-        """What was sent for the answer that this post shows, or, without one, for the last answer.
+        """What was sent for the answer in this post or, without one, for the last answer.
 
-        Raises NotAllowed for anybody but the asker and the operators.
+        Raises NotAllowed, except for the person who asked and operators.
         """
         turns = await self._turns.turns(conversation)
         turn = find(turns, post)
         if turn is None:
-            raise NotAllowed("That answer is no longer kept, so I can't say what was sent for it.")
+            raise NotAllowed("This answer is no longer stored, so I can't show what was sent for it.")
         if not self.may(user, turn):
-            raise NotAllowed("Only the person who asked, and those who run this bot, may see what was sent.")
+            raise NotAllowed("Only the person who asked and the operators can see what was sent.")
         return prompt_report.describe(turn, await self._turns.sent(conversation, turn.id))
 
     async def ask_forget(self, user: User, *conversations: str) -> str:
-        """Count what `forget` would delete, and wait for the person's confirmation; in words."""
+        """Describe what `forget` would delete, and wait for the person's confirmation."""
         counted = await self.count(user, *conversations)
         await self._confirmations.ask(user, "forget")
         return (
-            f"This deletes everything that is kept about you, in every conversation: {counted}, your usage "
-            "records and what you chose for yourself. It can't be undone. To delete it, reply "
-            f"`{FORGET_NOW}` within {keys.CONFIRM_S // 60} minutes."
+            f"This deletes all your data, in all conversations: {counted}, your usage records and your "
+            f"preferences. This can't be undone. To confirm, reply `{FORGET_NOW}` within "
+            f"{keys.CONFIRM_S // 60} minutes."
         )
 
     async def confirm_forget(self, user: User, event: str, *conversations: str) -> str:
-        """Delete what is kept about a person who was asked before; what was deleted, in words.
+        """Delete a person's data after `ask_forget`; describes what was deleted.
 
-        A second delivery of the same event gets the same words. Raises NotAllowed where nothing waits for a
-        confirmation.
+        A second delivery of the same event gets the same text. Raises NotAllowed if there is nothing to confirm.
         """
         outcome = await self._confirmations.confirm(user, "forget", event)
         if outcome is None:
             raise NotAllowed(
-                "Nothing was deleted: there is nothing to confirm. A confirmation works once, within "
-                f"{keys.CONFIRM_S // 60} minutes. Type `forget me` to see what would be deleted."
+                "Nothing was deleted, because there is nothing to confirm. A confirmation works once, within "
+                f"{keys.CONFIRM_S // 60} minutes. To start again, send `forget me`."
             )
         if not outcome:
             outcome = await self.forget(user, *conversations, event=event)
@@ -131,91 +125,90 @@ class PersonalData:
         return outcome
 
     async def count(self, user: User, *conversations: str) -> str:
-        """How much `forget` would delete of a person, everywhere, and in these conversations; in words."""
-        kept = await self._erasure.preview(user, *conversations)
-        waiting = kept.waiting - bool(conversations)  # what asks for it waits in its conversation, too
-        counts = [_count(kept.conversations, "conversation"), _count(kept.answers, "answer")]
-        counts.append(_count(kept.pictures, "picture"))
-        counts += [_count(waiting, "waiting message")] if waiting > 0 else []
-        counts += [f"{_count(kept.given_up, 'message')} that I could not answer"] if kept.given_up else []
+        """Describe how much `forget` would delete of a person, including these conversations."""
+        stored = await self._erasure.preview(user, *conversations)
+        waiting = stored.waiting - bool(conversations)  # without the message that asks for this
+        counts = [_count(stored.conversations, "conversation"), _count(stored.answers, "answer")]
+        counts.append(_count(stored.pictures, "image"))
+        counts += [_count(waiting, "pending message")] if waiting > 0 else []
+        counts += [_count(stored.given_up, "dead letter")] if stored.given_up else []
         return ", ".join(counts)
 
     async def forget(self, user: User, *conversations: str, event: str = "") -> str:
-        """Delete what is kept about a person, everywhere, and in these conversations; what was deleted, in
-        words. `event` is the act that asks for it.
+        """Delete a person's data, including these conversations; describes what was deleted.
+
+        `event` is the id of the event that requests it.
         """
         everywhere = dict.fromkeys([*await self._turns.talks(user), *conversations])
-        gone = await self._erasure.forget(user, *conversations, event=event)
+        erasure = await self._erasure.forget(user, *conversations, event=event)
         await self._turns.release(everywhere)
         days = await self._ledger.forget(user)
-        chosen = await self._preferences.forget(user)
-        counted = " and ".join(
-            f"this {one}'s" for one in ("day", "month") if one in self._ledger.counted(user)
+        preferences = await self._preferences.forget(user)
+        periods = " and ".join(
+            f"this {period}'s" for period in ("day", "month") if period in self._ledger.counted(user)
         )
-        return " ".join(
-            one
-            for one in (
-                f"Done. I deleted {_deleted(gone, days, chosen)}.",
-                _edited(gone),
-                f"What {counted} limits count goes when that is over." if counted else "",
-                "Messages that stand in this app are the app's own: delete them here if you want them "
-                "gone too.",
-            )
-            if one
+        sentences = (
+            f"Done. I deleted {_deleted(erasure, days, preferences)}.",
+            _edited(erasure),
+            f"Totals for {periods} limits are kept until they reset." if periods else "",
+            "Messages in this app itself are not deleted. To remove them, too, delete them here.",
         )
+        return " ".join(sentence for sentence in sentences if sentence)
 
 
 def find(turns: Sequence[Turn], post: str = "") -> Turn | None:
-    """The turn that a post shows; without a post, the last that answered a question."""
+    """The turn of a post or, without one, the last turn that is not a command."""
     for turn in reversed(turns):
         if turn.post is not None and turn.post.id == post if post else not turn.template.startswith("/"):
             return turn
     return None
 
 
-def _deleted(gone: PersonErasure, days: int, chosen: bool) -> str:
-    """What was deleted of a person, with the numbers."""
-    conversations = _count(gone.conversations, "conversation")
-    found = [
-        f"{_count(gone.answers, 'answer')} with your questions, in {conversations}",
-        _count(gone.pictures, "picture"),
-        f"{_count(gone.waiting, 'message')} that waited for an answer" if gone.waiting else "",
-        f"{_count(gone.given_up, 'message')} that I could not answer" if gone.given_up else "",
-        f"{_count(gone.examples, 'example')} made from your questions" if gone.examples else "",
-        f"{_count(gone.saved, 'set-up or vote', 'set-ups and votes')} of the studio" if gone.saved else "",
-        "what you chose for yourself" if chosen else "",
+def _deleted(erasure: PersonErasure, days: int, preferences: bool) -> str:
+    """Describe what was deleted, with numbers."""
+    conversations = _count(erasure.conversations, "conversation")
+    items = [
+        f"{_count(erasure.answers, 'answer')} with your questions, in {conversations}",
+        _count(erasure.pictures, "image"),
+        _count(erasure.waiting, "pending message") if erasure.waiting else "",
+        _count(erasure.given_up, "dead letter") if erasure.given_up else "",
+        f"{_count(erasure.examples, 'example')} made from your questions" if erasure.examples else "",
+        f"{_count(erasure.saved, 'saved setup or vote', 'saved setups and votes')} in the studio"
+        if erasure.saved
+        else "",
+        "your preferences" if preferences else "",
         f"{_count(days, 'day')} of usage records",
     ]
-    *most, last = [one for one in found if one]
-    return f"{', '.join(most)} and {last}"
+    *first, last = [item for item in items if item]
+    return f"{', '.join(first)} and {last}"
 
 
-def _edited(gone: PersonErasure) -> str:
-    """What was changed of others."""
-    words = ""
-    if gone.edited:
-        of = _count(gone.edited, "message or answer", "messages and answers")
-        words = f"I removed your words from {of} of other people, and marked the places."
-    if gone.running:
-        being = "1 answer that is" if gone.running == 1 else f"{gone.running} answers that are"
-        words += f" In {being} being written to others right now, that follows as soon as possible."
-    return words.strip()
+def _edited(erasure: PersonErasure) -> str:
+    """Describe what was changed in other people's data."""
+    text = ""
+    if erasure.edited:
+        of = _count(erasure.edited, "message or answer", "messages and answers")
+        text = f"I removed your text from {of} of other people, with a note in its place."
+    if erasure.running:
+        answers = _count(erasure.running, "answer")
+        text += f" In {answers} to other people still in progress, this will be done as soon as possible."
+    return text.strip()
 
 
 def _row(label: str, spent: PeriodUsage) -> str:
     cost = f"${spent.microdollars / 1_000_000:.4f}"
     if spent.unpriced:
-        unknown = f"{_count(spent.unpriced, 'call')} of unknown price"
-        cost = f"{cost} and {unknown}" if spent.microdollars else unknown
+        unknown = f"{_count(spent.unpriced, 'call')} with unknown price"
+        cost = f"{cost} + {unknown}" if spent.microdollars else unknown
     numbers = (spent.turns, spent.input_tokens, spent.output_tokens, spent.images)
     return f"| {label} | {' | '.join(map(str, numbers))} | {cost} |"
 
 
-def _stands(one: LimitStatus, at: datetime) -> str:
-    limit = one.limit
+def _limit_row(status: LimitStatus, at: datetime) -> str:
+    limit = status.limit
     whose = {"person": "you", "channel": "this channel", "tenant": "your organisation"}[limit.scope]
-    amounts = (limit.bare(one.used), limit.bare(one.left))
-    return f"| {' | '.join((whose, str(limit), *amounts, limits.resets_at(limit, at, one.minute_s)))} |"
+    amounts = (limit.bare(status.used), limit.bare(status.left))
+    return f"| {' | '.join((whose, str(limit), *amounts, limits.resets_at(limit, at, status.minute_s)))} |"
 
 
 def _count(number: int, noun: str, several: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Where a template is tried before people meet it: composed and answered by the engine's own path."""
+"""The playground: tries templates before they are published, with the same engine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from bot.prompts.library import PromptLibrary
 from bot.storage.usage.charges import Charges
 
 PERSON = User(id="playground", tenant="studio", name="Playground")
-"""Who asks where nobody is known by name: what is tried costs money, too, and keeps to the same limits."""
+"""The user to whom anonymous use is charged; the usual limits apply."""
 
 ParameterRange = tuple[float, float] | tuple[str, ...]
 
@@ -42,10 +42,7 @@ _REASONING: Mapping[str, ParameterRange] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playground:
-    """Nothing that is tried is stored, but what it cost is counted.
-
-    Its methods raise Refused, Unavailable and ConfigError.
-    """
+    """Stores no conversations, but charges usage. Its methods raise Refused, Unavailable and ConfigError."""
 
     engine: Engine
     library: PromptLibrary
@@ -53,36 +50,36 @@ class Playground:
     charges: Charges
 
     def templates(self) -> Sequence[Template]:
-        """The templates in force, by name."""
+        """The active templates, sorted by name."""
         return self.library.registry.templates()
 
     def deployments(self) -> Sequence[Deployment]:
-        """Every deployment, of every capability."""
+        """All deployments, of all capabilities."""
         return self.model_info.deployments()
 
     def parameter_ranges(self, deployment: Deployment) -> Mapping[str, ParameterRange]:
-        """What each parameter may be that this deployment takes: a range, or some words."""
+        """The parameters that this deployment supports, with their range or their values."""
         family = catalog.families().get(deployment.family)
         if deployment.capability == "image":
-            return _of_pictures(image_options.capabilities_of(deployment.family))
+            return _image_ranges(image_options.capabilities_of(deployment.family))
         refused = family.refuses if family else ()
-        ranges = {name: knob for name, knob in _SAMPLING.items() if name not in refused}
+        ranges = {name: values for name, values in _SAMPLING.items() if name not in refused}
         if "temperature" in refused:
             ranges |= _REASONING
         return {**ranges, "max_output_tokens": (1.0, float(deployment.output_tokens))}
 
     def changes(self, deployment: Deployment) -> tuple[bool, bool]:
-        """Whether it changes a whole picture, and whether it changes the part that a mask leaves open."""
+        """Whether a deployment can edit whole images, and whether it can edit the area of a mask."""
         can = image_options.capabilities_of(deployment.family)
         return can.edits, can.masks
 
     def placeholders(self, text: str) -> Sequence[str]:
-        """The placeholders of a system message that an input has to fill, in order, each once."""
+        """The placeholders of a system message that are not built in, in order and without duplicates."""
         found = (placeholder.strip() for placeholder in PLACEHOLDER.findall(text))
         return list(dict.fromkeys(placeholder for placeholder in found if placeholder not in BUILT_IN))
 
     def example(self, user: str, assistant: str) -> Example:
-        """A few-shot pair with the pictures that its words show. Raises TemplateError."""
+        """An example with the images in its text. Raises TemplateError."""
         try:
             images = example_images.pictures(user, self.library.registry.load_image)
         except ValueError as error:
@@ -92,8 +89,8 @@ class Playground:
     async def preview(
         self, template: Template, past: Sequence[tuple[str, str]], question: str, *, user: User | None = None
     ) -> Prompt:
-        """Exactly what would be sent."""
-        received = _said(question, user)
+        """The exact prompt."""
+        received = _received(question, user)
         return await self._engine_for(template).preview(received, _turns(past, received))
 
     async def run(
@@ -109,10 +106,10 @@ class Playground:
     ) -> tuple[Turn, Sequence[Prompt]]:
         """Answer; `show` gets the whole text so far, and stops the answer by returning False.
 
-        `user` is who asks and whose use it is, the playground itself where nobody is known by name.
-        `picture` is to be changed, where its mask is open; `on_partial_image` gets a picture as far as it is drawn.
+        `user` is charged, or PERSON if it is None. `picture` is an image to edit, in the area of its mask if it
+        has one; `on_partial_image` gets partial images.
         """
-        received = _said(question, user)
+        received = _received(question, user)
         given = () if picture is None else (await self._checked(picture, received.user),)
         context = AnswerContext(
             show=show, fetch=_fetch, stop=Stop(), on_partial_image=on_partial_image, given=given
@@ -127,12 +124,9 @@ class Playground:
         return replace(turn, reply=replace(turn.reply, images=images)), tuple(builder.sent)
 
     async def _checked(self, picture: Image, user: User) -> Image:
-        """The picture and its mask in a kind and a size that models take, as a person's own.
-
-        Raises NotAllowed.
-        """
+        """The image and its mask in a format and size that models accept. Raises NotAllowed."""
         read: list[Image] = []
-        for what, data in (("picture", picture.data), ("mask", picture.mask)):
+        for what, data in (("image", picture.data), ("mask", picture.mask)):
             try:
                 read.append(await self.engine.files.picture(data, user) if data else Image(mime=picture.mime))
             except NotAllowed as refusal:
@@ -142,18 +136,18 @@ class Playground:
 
     def _engine_for(self, template: Template) -> Engine:
         given = dict.fromkeys(self.placeholders(template.system), "") | template.inputs
-        there = tuple(name for name in template.knowledge if name in self.library.texts)
-        return self.engine.for_template(replace(template, inputs=given, knowledge=there))
+        available = tuple(name for name in template.knowledge if name in self.library.texts)
+        return self.engine.for_template(replace(template, inputs=given, knowledge=available))
 
 
-def _of_pictures(can: image_options.ImageCapabilities) -> Mapping[str, ParameterRange]:
-    words: dict[str, tuple[str, ...]] = {
+def _image_ranges(can: image_options.ImageCapabilities) -> Mapping[str, ParameterRange]:
+    values: dict[str, tuple[str, ...]] = {
         "size": (*can.shapes.values(), *can.sizes),
         "quality": can.qualities,
         "style": can.styles,
         "background": ("auto", "opaque", "transparent") if can.transparent else (),
     }
-    ranges: dict[str, ParameterRange] = {name: choice for name, choice in words.items() if len(choice) > 1}
+    ranges: dict[str, ParameterRange] = {name: choice for name, choice in values.items() if len(choice) > 1}
     return {**ranges, "images": (1.0, float(can.most))} if can.most > 1 else ranges
 
 
@@ -161,14 +155,14 @@ def _bytes(pictures: Mapping[str, object], ref: str) -> bytes:
     return getattr(pictures.get(ref), "data", b"")
 
 
-def _said(question: str, user: User | None) -> MessageReceived:
+def _received(question: str, user: User | None) -> MessageReceived:
     id = f"studio:playground:{uuid4().hex}"
     address = Address(conversation="studio:playground", event=id)
     return MessageReceived(id=id, address=address, user=user or PERSON, at=now(), text=question, direct=True)
 
 
 def _turns(past: Sequence[tuple[str, str]], received: MessageReceived) -> list[Turn]:
-    """What was said before, as the engine remembers it."""
+    """The history as turns."""
     return [
         Turn(
             id=f"{received.id}:{number}",
@@ -185,4 +179,4 @@ def _turns(past: Sequence[tuple[str, str]], received: MessageReceived) -> list[T
 
 
 async def _fetch(attachment: Attachment) -> bytes:
-    raise NotAllowed(f"“{attachment.name}” can't be tried here.")
+    raise NotAllowed(f"“{attachment.name}” can't be used in the playground.")

@@ -1,4 +1,4 @@
-"""What people chose: the template and the deployment that answer, and when the bot takes part in a channel."""
+"""Preferences of people and channels: template, deployment, participation mode."""
 
 from collections.abc import Collection
 
@@ -13,9 +13,9 @@ from bot.storage.prompts.preferences import ParticipationMode, Preference, Prefe
 
 
 class Preferences:
-    """What can be chosen, and what was. Every method raises StateUnavailable.
+    """What can be chosen, and the choices made. All methods raise StateUnavailable.
 
-    Without `model_choice` people can't choose a deployment.
+    Without `model_choice`, people can't choose a deployment.
     """
 
     def __init__(
@@ -33,29 +33,29 @@ class Preferences:
 
     @property
     def deployments(self) -> dict[str, str]:
-        """The chat deployments that people may choose between, with what they are."""
+        """The chat deployments that people may choose, with their descriptions."""
         offered = self._model_info.chat_deployments() if self._model_choice else ()
-        return {one.name: _described(one) for one in offered}
+        return {each.name: _described(each) for each in offered}
 
     @property
     def templates(self) -> dict[str, str]:
-        """What each template that answers in words does, by name."""
+        """The chat templates with their descriptions."""
         return {
-            one.name: one.description or one.name
-            for one in self._sources.templates()
-            if one.capability == "chat"
+            each.name: each.description or each.name
+            for each in self._sources.templates()
+            if each.capability == "chat"
         }
 
     @property
     def _default(self) -> str:
-        return next((one.name for one in self._sources.templates() if one.match.default), "")
+        return next((each.name for each in self._sources.templates() if each.match.default), "")
 
     def usual(self, choice: Preference) -> str:
-        """What answers where nothing is chosen."""
+        """The template that is used if none is chosen."""
         return choice.usual if choice.usual in self.templates else self._default
 
     async def effective(self, received: MessageReceived) -> Preference:
-        """What counts for a message, without what is no longer there to be chosen."""
+        """The preferences for a message, without templates and deployments that no longer exist."""
         choice = await self._store.effective(received)
         template = choice.template if choice.template in self.templates else ""
         deployment = choice.deployment if choice.deployment in self.deployments else ""
@@ -65,27 +65,27 @@ class Preferences:
     async def choose(
         self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
     ) -> None:
-        """Choose for a channel, or for a person everywhere. Raises NotAllowed for what is not to be had."""
+        """Choose for a channel or, without one, for a person. Raises NotAllowed if it is not available."""
         if template and template not in self.templates:
             raise NotAllowed(f"There is no template “{template}”. {_listed(self.templates)}")
         if deployment and deployment not in self.deployments:
-            raise NotAllowed(f"There is no model “{deployment}” to choose. {_listed(self.deployments)}")
+            raise NotAllowed(f"There is no model “{deployment}”. {_listed(self.deployments)}")
         await self._store.choose(user, channel, template=template, deployment=deployment)
 
     async def set_participation(self, received: MessageReceived, mode: ParticipationMode) -> None:
-        """How to take part in the channel of a message."""
+        """Set the participation mode of the channel of a message."""
         await self._store.choose(received.user, received.channel, mode=mode)
 
     async def set_quiet(self, received: MessageReceived, quiet: bool) -> None:
-        """Whether to wait for a mention in the conversation of a message."""
+        """Set whether the conversation of a message needs a mention."""
         await self._store.set_quiet(received, quiet)
 
     async def of(self, user: User, channel: str) -> Preference:
-        """What was chosen for a channel, or, without one, by a person."""
+        """The stored choices of a channel or, without one, of a person."""
         return await self._store.of(user, channel)
 
     async def forget(self, user: User) -> bool:
-        """Delete what a person chose for themselves; whether there was anything."""
+        """Delete the choices of a person; returns whether there were any."""
         return await self._store.forget(user)
 
 
@@ -95,4 +95,4 @@ def _described(deployment: Deployment) -> str:
 
 
 def _listed(names: Collection[str]) -> str:
-    return f"There are: {', '.join(f'`{name}`' for name in names)}." if names else "There is no choice here."
+    return f"Available: {', '.join(f'`{name}`' for name in names)}." if names else "There is no choice here."

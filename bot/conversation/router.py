@@ -1,4 +1,4 @@
-"""Which template answers: by command, by the channel's choice, by prefix, else the default one."""
+"""Chooses the template: by command, prefix, choice, channel, workspace, else the default one."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,11 @@ def choose(
     *,
     question: bool = False,
 ) -> tuple[Template, str]:
-    """The template for what was said, and the question without the words that chose it.
+    """The template for a message, and the question without the command or prefix.
 
-    `chosen` is the name of the template that people chose here, `usual` that of their tenant's own default.
-    With `question` a text is none of the commands that it begins like.
-    Exactly one template is the default one (`bot.prompts.loader` sees to it). Raises NotAllowed for a command
-    that no template answers.
+    `chosen` is the template chosen by the channel or person, `usual` that of the workspace. With `question`,
+    commands are ignored. Exactly one template is the default (checked by `bot.prompts.loader`). Raises
+    NotAllowed for an unknown command.
     """
     text = received.text.strip()
     command = received.command
@@ -32,7 +31,7 @@ def choose(
         for template in templates:
             if word in template.match.commands:
                 return template, rest
-        raise NotAllowed(f"I don't know the command `/{word}`. `/help` lists what I can do.")
+        raise NotAllowed(f"Unknown command `/{word}`. Send `/help` for a list of commands.")
     for template in templates:
         for prefix in template.match.prefixes:
             rest = _after(prefix, text)
@@ -51,22 +50,22 @@ def choose(
 
 
 def served_by(template: Template, deployment: str) -> Template:
-    """The template with the deployment that people chose; one that asks for its own keeps it."""
+    """The template with the chosen deployment, unless it names its own."""
     free = template.capability == "chat" and (template.match.default or template.deployment is None)
     return replace(template, deployment=deployment) if deployment and free else template
 
 
 def nothing_said(template: Template) -> str:
-    """What a person is told who called a template and said nothing."""
+    """The reply to a message without a question."""
     if template.capability == "image":
         return NOTHING_SAID
     if template.match.default:
-        return "Hello! Ask me anything, or say `help` to see what I can do."
-    return f"Please say what it is about. This is what I do here: {template.description or template.name}."
+        return "Hello! Ask me anything, or send `help` to see what I can do."
+    return f"Add your question after the command. What it does: {template.description or template.name}."
 
 
 def _after(prefix: str, text: str) -> str | None:
-    """What follows the prefix, if the text starts with it and the prefix ends at a word's end."""
+    """The text after the prefix; None if the text doesn't start with it as a whole word."""
     if not text.casefold().startswith(prefix.casefold()):
         return None
     rest = text[len(prefix) :]

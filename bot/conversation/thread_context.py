@@ -1,4 +1,4 @@
-"""What was said in a thread before the bot was called into it."""
+"""Adds the earlier messages of a thread to a message."""
 
 import asyncio
 import logging
@@ -15,13 +15,13 @@ from bot.generation import context_window
 log = logging.getLogger(__name__)
 
 Context = Callable[[bool], Awaitable[tuple[QuotedMessage, ...]]]
-"""What was said in the thread before the bot was called; told true, in the room around a new thread.
+"""Returns the earlier messages of the thread; with True, for a new thread, those of the channel.
 
-Raises BotError, Refused in words.
+Raises BotError; Refused if the bot has no access.
 """
 
 _PATIENCE_S = 8.0
-"""How long an answer waits for the platform to tell what was said before."""
+"""How long an answer waits for these messages."""
 _QUOTES = 50
 _QUOTED_CHARACTERS = 12_000
 _ASKED = 160
@@ -34,18 +34,18 @@ _NEW_THREAD = re.compile(
     r"\b(?:this|the|our)\b[\w\s]{0,20}\b(?:thread|channel|chat|conversation|discussion)\b|\b(?:here|above)\b",
     re.IGNORECASE,
 )
-_NOTHING = "There is nothing before your message here that I could sum up."
-_AWAY = "I can't read what was said here at the moment. Please ask again in a minute."
-_PARTLY = "I know only what was said to me here; what others said, I could not read."
+_NOTHING = "There are no earlier messages here to summarize."
+_UNAVAILABLE = "I can't read the earlier messages at the moment. Try again in a minute."
+_PARTLY = "I could only read messages addressed to me in this thread."
 
 
 async def nothing_before(include_channel: bool) -> tuple[QuotedMessage, ...]:
-    """For places without a thread."""
+    """For places without threads."""
     return ()
 
 
 def is_asked_for(received: MessageReceived) -> bool:
-    """Whether somebody wants to know what was said here: "summarise this thread", `/summarise`."""
+    """Whether the message requests a summary of this place: "summarise this thread", `/summarise`."""
     text = received.text.strip().removeprefix("/").rstrip(" .!?")
     if received.attachments or len(text) > _ASKED:
         return False
@@ -56,42 +56,41 @@ def is_asked_for(received: MessageReceived) -> bool:
 async def with_thread(
     received: MessageReceived, turns: Sequence[Turn], question: str, context: Context
 ) -> tuple[MessageReceived, tuple[str, ...]]:
-    """What was said, with the thread before it where the bot is new to it, or is asked about nothing else.
+    """The message with the earlier messages as quotes, and notes for the person.
 
-    In a chat without threads, which the bot need not have followed, it is what was said since it answered
-    last. The words are for the person to know. Raises Refused where the thread is what somebody asks about,
-    and there is none to be had.
+    Quotes are added if the bot is new to the thread or a summary is requested; in a chat without threads, they
+    are the messages since its last answer. Raises Refused if a summary is requested but nothing can be read.
     """
-    known, asked = context_window.remembered(turns), is_asked_for(received)
-    anew = any(turn.resets for turn in turns)  # the platform still shows what is not to be seen any more
+    known, summary = context_window.remembered(turns), is_asked_for(received)
+    was_reset = any(turn.resets for turn in turns)  # the platform still has messages from before the reset
     since = bool(known) and received.addressed and not received.threaded
-    if received.direct or received.quotes or ((anew or (question and known)) and not (asked or since)):
+    if received.direct or received.quotes or ((was_reset or (question and known)) and not (summary or since)):
         return received, ()
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            quotes = (await context(asked))[-_QUOTES:]
+            quotes = (await context(summary))[-_QUOTES:]
     except Refused as refused:
-        if asked and not known:
+        if summary and not known:
             raise
-        log.info("What was said before in this thread is not for us to read: %s", refused)
-        return received, (_PARTLY,) if asked else ()
+        log.info("No access to the earlier messages of a thread: %s", refused)
+        return received, (_PARTLY,) if summary else ()
     except (BotError, TimeoutError) as error:
-        log.warning("What was said before in this thread can't be had: %s", error or "it took too long")
-        if asked:
-            raise NotAllowed(_AWAY) from error
+        log.warning("The earlier messages of a thread could not be read: %s", error or "timeout")
+        if summary:
+            raise NotAllowed(_UNAVAILABLE) from error
         return received, ()
-    if asked and not known and not quotes:
+    if summary and not known and not quotes:
         raise NotAllowed(_NOTHING)
-    if since and not asked:
-        quotes = tuple(one for one in quotes if one.at is not None and one.at > known[-1].received.at)
+    if since and not summary:
+        quotes = tuple(quote for quote in quotes if quote.at is not None and quote.at > known[-1].received.at)
     return replace(received, quotes=_newest(quotes)), ()
 
 
 def _newest(quotes: Sequence[QuotedMessage]) -> tuple[QuotedMessage, ...]:
-    """Those that fit, the oldest go first."""
-    include_channel = _QUOTED_CHARACTERS
+    """The newest quotes that fit into _QUOTED_CHARACTERS."""
+    characters_left = _QUOTED_CHARACTERS
     for kept, quote in enumerate(reversed(quotes)):
-        include_channel -= len(quote.text)
-        if include_channel < 0:
+        characters_left -= len(quote.text)
+        if characters_left < 0:
             return tuple(quotes[len(quotes) - kept :])
     return tuple(quotes)

@@ -21,7 +21,7 @@ class MatrixPlatform:
 
     name = "matrix"
     path = "/matrix/events"
-    how_to_set_up = "not set up: set MATRIX_TOKEN to connect it"
+    how_to_set_up = "not configured: to use it, set MATRIX_TOKEN"
 
     def __init__(self, is_there: bool) -> None:
         self._is_there = is_there
@@ -64,7 +64,7 @@ async def test_a_platform_is_one_entry(
         server._greet(services, adapters, 3978)  # pyright: ignore[reportPrivateUsage]
     assert ("matrix   http://localhost:3978/matrix/events" in capsys.readouterr().out) == is_there
     words = [found.words for found in await server.check(settings) if found.subject == "matrix"]
-    assert ("not set up: set MATRIX_TOKEN to connect it" in words) != is_there
+    assert ("not configured: to use it, set MATRIX_TOKEN" in words) != is_there
 
 
 async def test_a_command_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,7 @@ def test_the_teams_package_is_written(parley: Run, tmp_path: Path) -> None:
     [
         ((), "--app-id"),
         (("--app-id", "x"), "--url"),
-        (("--app-id", "x", "--url", "bot.example.org", "--out", "no/such/folder.zip"), "can't be written"),
+        (("--app-id", "x", "--url", "bot.example.org", "--out", "no/such/folder.zip"), "Can't write"),
     ],
 )
 def test_an_incomplete_teams_package_is_refused(parley: Run, arguments: tuple[str, ...], words: str) -> None:
@@ -259,7 +259,7 @@ def test_rendering_shows_images_tools_and_omissions() -> None:
             left_out=(Omission(what="turns", count=3, why="the context is full"),),
         )
     )
-    assert "--- user\nbrighter\n[picture: a bicycle]\n" in text
+    assert "--- user\nbrighter\n[image: a bicycle]\n" in text
     assert "tools       clock\n" in text
     assert "left out    3 turns: the context is full" in text
     assert "seed=7" in text
@@ -276,4 +276,4 @@ def test_a_replaced_setting_names_its_replacement(parley: Run, monkeypatch: pyte
     _, out, _ = parley("check")
     assert "PARLEY_DAILY_USD was removed and has no effect" in out
     assert "PARLEY_REQUESTS_PER_MINUTE was removed" in out
-    assert "write PARLEY_LIMITS=person: 30" in " ".join(out.split())
+    assert "Use PARLEY_LIMITS=person: 30" in " ".join(out.split())

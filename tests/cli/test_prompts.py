@@ -371,9 +371,9 @@ def test_an_import_with_conflicts_is_refused(parley: Run, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("import", "gone.json"), "gone.json can't be read"),
+        (("import", "gone.json"), "Can't read gone.json"),
         (("export", "gone"), "There is no template 'gone'"),
-        (("export", "help", "--out", "no/such/file"), "can't be written"),
+        (("export", "help", "--out", "no/such/file"), "Can't write"),
         (("diff", "help", "gone"), "There is no template 'gone'"),
     ],
 )

@@ -45,7 +45,7 @@ async def test_usage_without_limits_mentions_none(bench: Bench) -> None:
 async def test_unknown_prices_are_not_shown_as_zero(bench: Bench) -> None:
     bench.model.script = lambda prompt: [*words("hi")[:-1], *unpriced()]
     *_, turn = await bench.answer(received(event="a"), received("/usage", event="b"))
-    assert "| Today | 1 | 7 | 3 | 0 | 1 call of unknown price |" in turn.reply.text
+    assert "| Today | 1 | 7 | 3 | 0 | 1 call with unknown price |" in turn.reply.text
 
 
 def unpriced() -> list[Delta]:
@@ -92,7 +92,8 @@ async def test_forget_explains_what_budgets_still_count(bench: Bench) -> None:
     bench.ledger = bench.limited("person: $1/day, $9/month")
     await bench.answer(received(event="a"), *forgets("b"))
     assert (
-        "1 day of usage records. What this day's and this month's limits count goes" in bench.room.texts[-1]
+        "1 day of usage records. Totals for this day's and this month's limits are kept until they reset."
+        in bench.room.texts[-1]
     )
 
 
@@ -102,7 +103,7 @@ async def test_forget_deletes_dead_letters_of_a_person(bench: Bench) -> None:
     bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
     await bench.answer(received("mine", event="a"), received("yours", event="b", user=BOB))
     await bench.answer(*forgets("c"))
-    assert "1 message that I could not answer" in bench.room.texts[-1]
+    assert "1 dead letter" in bench.room.texts[-1]
     left = await DeadLetterQueue(bench.redis).all()
     assert [one.words for one in left.values()] == ["yours"]
 
@@ -161,7 +162,7 @@ async def test_the_usage_table_is_sorted_by_cost(used: Bench, monkeypatch: pytes
     rows = [line.split() for line in table.splitlines() if "/" in line]
     assert [row[0] for row in rows] == ["acme/ada", "globex/=zed", "globex/eve"]
     assert [row[-1] for row in rows] == ["$0.7500", "$0.0000", "unknown"]
-    assert "$0.7500 + 1 of unknown price" in table, "all of them together"
+    assert "$0.7500 + 1 with unknown price" in table, "all of them together"
     assert "test [C1]" in await printed(used, monkeypatch, "--by", "channel")
 
 

@@ -99,7 +99,7 @@ async def test_template_commands_override_a_choice(two: Bench) -> None:
 async def test_prompt_alone_lists_the_choices(two: Bench) -> None:
     await two.answer(received("prompt"))
     assert "`pirate`: talks like a pirate" in two.room.texts[0]
-    assert "`assistant` (the usual)" in two.room.texts[0]
+    assert "`assistant` (default)" in two.room.texts[0]
     await two.answer(received("prompt assistant", event="b"), received("prompt", event="c"))
     assert "`assistant` (chosen)" in two.room.texts[-1]
 
@@ -204,7 +204,7 @@ async def test_only_author_and_operators_regenerate(bench: Bench) -> None:
 
 async def test_again_needs_a_question(bench: Bench) -> None:
     await bench.answer(received("again"))
-    assert "no question" in bench.room.texts[0]
+    assert "no answer to regenerate" in bench.room.texts[0]
 
 
 async def test_sent_shows_messages_model_and_price(bench: Bench) -> None:
@@ -299,5 +299,5 @@ async def test_a_person_sees_their_own_data(two: Bench) -> None:
     assert profile.deployments == (("big", "big-model"), ("small", "small-model"))
     assert (profile.conversations, profile.answers) == (1, 1)
     assert "| Today | 1 |" in profile.usage
-    assert "what you chose" in await two.personal_data.forget(ADA)
+    assert "your preferences" in await two.personal_data.forget(ADA)
     assert (await two.personal_data.profile(ADA, "")).answers == 0

@@ -64,7 +64,7 @@ async def test_forget_alone_deletes_nothing(bench: Bench, text: str) -> None:
         received("mine", event="a"), received(text, event="b"), received(FORGET_NOW, event="c")
     )
     assert turns[0].id == "a"
-    assert "type `forget me`" in bench.room.texts[1]
+    assert "send `forget me`" in bench.room.texts[1]
     assert "nothing to confirm" in bench.room.texts[2]
 
 
@@ -80,7 +80,7 @@ async def test_forget_asks_with_the_number_of_items(bench: Bench, text: str) -> 
     assert [turn.id for turn in turns] == ["a", "b", "c"]
     (asks,) = bench.room.replies[-1:]
     assert (asks.private, asks.confirm, asks.forgotten) == (True, FORGET_NOW, False)
-    assert ": 1 conversation, 2 answers, 1 picture, your usage" in asks.text
+    assert ": 1 conversation, 2 answers, 1 image, your usage" in asks.text
     turns = await bench.answer(received(FORGET_NOW, event="e"))
     assert [turn.id for turn in turns] == ["c"], "only what is theirs"
     done = bench.room.replies[-1]

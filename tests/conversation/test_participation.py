@@ -76,7 +76,7 @@ async def test_chats_without_threads_need_a_mention(bench: Bench) -> None:
     assert bench.room.texts == ["You said: hello"]
     await bench.answer(chat("follow", "c", True), chat("for all", "d", False))
     assert bench.room.texts[1:] == [
-        "From now on I answer everything that is said here. `/mention-only` ends this.",
+        "I'll respond to all messages here. To undo this, send `/mention-only`.",
         "You said: for all",
     ]
 
@@ -182,9 +182,7 @@ async def test_a_partial_summary_says_so(bench: Bench) -> None:
     bench.room.refusal = NotAllowed("I can't see what was said here.")
     await bench.answer(received("hello", channel="C1", event="a"))
     await bench.answer(received("summarise this thread", channel="C1", event="b"))
-    assert bench.room.texts[1].endswith(
-        "_I know only what was said to me here; what others said, I could not read._"
-    )
+    assert bench.room.texts[1].endswith("_I could only read messages addressed to me in this thread._")
 
 
 async def test_a_thread_summary_includes_other_people(bench: Bench) -> None:
@@ -196,7 +194,7 @@ async def test_a_thread_summary_includes_other_people(bench: Bench) -> None:
 
 async def test_an_empty_thread_is_not_summarized(bench: Bench) -> None:
     await bench.answer(received("summarise this channel", channel="C1", event="a"))
-    assert bench.room.texts == ["There is nothing before your message here that I could sum up."]
+    assert bench.room.texts == ["There are no earlier messages here to summarize."]
 
 
 async def test_a_summary_waits_for_the_platform(bench: Bench) -> None:

@@ -126,7 +126,7 @@ async def test_an_image_is_sent_in_its_place(folder: Path, azure: AzureSimulator
             {"type": "text", "text": " worth?"},
         ],
     }
-    assert "[picture: a cup]" in describe_prompt(asked)
+    assert "[image: a cup]" in describe_prompt(asked)
 
 
 def test_an_image_counts_tokens_or_is_described(folder: Path) -> None:
@@ -135,7 +135,7 @@ def test_an_image_counts_tokens_or_is_described(folder: Path) -> None:
     assert IMAGE_TOKENS - 50 < seen.input_tokens - unseen.input_tokens < IMAGE_TOKENS + 50
     assert "What is [image: a cup] worth?" in unseen.messages[1].text
     assert not any(isinstance(part, Image) for part in unseen.messages[1].parts)
-    assert "[picture: a cup]" in describe(template)
+    assert "[image: a cup]" in describe(template)
 
 
 @pytest.mark.parametrize("accepts_images", [True, False])

@@ -57,7 +57,7 @@ async def ask(services: Services, text: str, event: str, channel: str = "") -> s
 
 async def test_people_get_what_is_published(services: Services) -> None:
     publish = services.library.publisher
-    assert "don't know the command `/motto`" in await ask(services, "/motto for Monday", "e1")
+    assert "Unknown command `/motto`" in await ask(services, "/motto for Monday", "e1")
     await publish.publish("motto", MOTTO % "Begin slowly.", author="Ada", reason="wanted")
     assert (await ask(services, "/motto for Monday", "e2")).startswith("Begin slowly.")
     assert "`/motto …` says a motto" in await ask(services, "help", "e3")
@@ -67,7 +67,7 @@ async def test_people_get_what_is_published(services: Services) -> None:
     assert (await ask(services, "/motto for Monday", "e4", "C2")).startswith("Begin slowly.")
     assert (await ask(services, "/motto for Monday", "e5", "C1")).startswith("Begin at once.")
     await publish.roll_back("motto", 0, author="Ada", reason="enough")
-    assert "don't know the command `/motto`" in await ask(services, "/motto for Monday", "e6", "C1")
+    assert "Unknown command `/motto`" in await ask(services, "/motto for Monday", "e6", "C1")
     turns = [one for at in (2, 5) for one in await services.storage.turns.turns(f"test:e{at}")]
     assert len({turn.template for turn in turns}) == 2
     assert all(turn.template.startswith("motto@") for turn in turns)

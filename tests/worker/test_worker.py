@@ -213,7 +213,7 @@ async def test_forget_deletes_a_person_everywhere(bench: Bench, redis: Redis) ->
     turns = await bench.answer(*forgets("c"))
     assert [turn.id for turn in turns] == ["b"]
     assert "2 answers" in bench.room.texts[-1]
-    assert "1 picture " in bench.room.texts[-1]
+    assert "1 image " in bench.room.texts[-1]
     names = [name async for name in redis.scan("parley:*")]
     kept = [name for name in names if keys.kind_of(name) not in ("seen", "lease", "held", "confirm")]
     assert not [name for name in kept if name.endswith((":ada", ":a", ":i"))], kept

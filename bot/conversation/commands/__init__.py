@@ -1,1 +1,1 @@
-"""The commands that people type, the same on every platform. A new one is a class here and an entry in `registry`."""
+"""The commands, the same on all platforms. To add one, add a class here and an entry in `registry`."""

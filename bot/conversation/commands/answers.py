@@ -1,4 +1,4 @@
-"""Commands about answers: other ones, more of them, none, and what was sent for one."""
+"""Commands about answers: compare, again, variations, stop, sent."""
 
 from bot.conversation.commands.command import Command, CommandCall, CommandResult, CommandServices
 from bot.conversation.personal_data import find
@@ -11,11 +11,11 @@ class CompareCommand(Command):
     """`/compare QUESTION`, or `compare: QUESTION`."""
 
     name = "compare"
-    help = "ask several models the same question: `/compare QUESTION`"
+    help = "send a question to several models: `/compare QUESTION`"
     takes_text = True
 
     def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
-        """With a colon: “compare apples and pears” is a question."""
+        """Only with a colon, because “compare apples and pears” is a question."""
         return word == "compare:"
 
     def is_available(self, received: MessageReceived, services: CommandServices) -> bool:
@@ -23,66 +23,66 @@ class CompareCommand(Command):
         return len(services.model_info.comparable_deployments()) > 1
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Answer with every deployment."""
+        """Answer with several deployments."""
         await call.answering.compare(call.builder, call.rest, call.turns, call.context)
         return None
 
 
 class AgainCommand(Command):
-    """`/again`; the worker gives the answer itself anew, and this runs where there is none."""
+    """`/again`. The worker regenerates the answer; this only runs if it can't."""
 
     name = "again"
-    help = "answer the last question anew"
+    help = "regenerate the last answer"
     aliases = ("try again",)
     takes_text = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Say why there is no other answer."""
+        """Explain why the answer can't be regenerated."""
         if find(call.turns, call.rest) is not None:
             raise NotAllowed(
-                "Only the person who asked, and those who run this bot, may have an answer given anew. "
-                "Ask it yourself, and I answer you."
+                "Only the person who asked and the operators can regenerate this answer. "
+                "Ask the question yourself to get your own answer."
             )
-        text = "There is no question here that I could try again."
+        text = "There is no answer to regenerate in this conversation. Ask a question first."
         return CommandResult(Reply(text=text, private=True))
 
 
 class VariationsCommand(Command):
-    """`/variations`, for a number of pictures or the post that shows one."""
+    """`/variations`, with a number of images or the id of the post with the original."""
 
     name = "variations"
-    help = "draw another picture like the last one; `/variations 3` draws three"
+    help = "generate a variation of the last image; `/variations 3` generates three"
     aliases = ("variation",)
     takes_text = True
 
     def is_available(self, received: MessageReceived, services: CommandServices) -> bool:
-        """Where a template for pictures is served."""
+        """If there is an image template with a deployment."""
         templates = services.sources.templates()
-        return any(one.capability == "image" and services.model_info.is_served(one) for one in templates)
+        return any(each.capability == "image" and services.model_info.is_served(each) for each in templates)
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Draw."""
+        """Generate the variations."""
         await call.answering.vary(call.builder, call.rest, call.turns, call.context)
         return None
 
 
 class StopCommand(Command):
-    """`/stop`; what runs is stopped when the message arrives, and this runs where nothing does."""
+    """`/stop`. A running answer is stopped when the message arrives; this only runs if there is none."""
 
     name = "stop"
-    help = "stop writing"
+    help = "stop the answer in progress"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Say that nothing is being written."""
-        text = "I am not writing anything here."
+        """Say that there is nothing to stop."""
+        text = "There is no answer in progress."
         return CommandResult(Reply(text=text, private=True), keep=False)
 
 
 class SentCommand(Command):
-    """`/sent`, for the last answer or that of a post."""
+    """`/sent`, for the last answer or the one in a post."""
 
     name = "sent"
-    help = "what was sent to the model for the last answer"
+    help = "show what was sent to the model for the last answer"
     aliases = ("what did you send", "what did you send?")
     takes_text = True
 

@@ -1,4 +1,4 @@
-"""Commands that choose what answers: a template, a deployment."""
+"""Commands that choose a template or a deployment."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -10,11 +10,11 @@ from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply, UserProfile
 
 _AUTOMATIC = ("auto", "automatic", "default")
-"""Instead of a name: what was chosen is taken back."""
+"""Instead of a name: reset the choice."""
 
 
 class _ChoiceCommand(Command):
-    """`/WORD` lists what can be chosen, `/WORD NAME` chooses it."""
+    """`/WORD` lists the choices, `/WORD NAME` makes one."""
 
     takes_text = True
     noun: ClassVar[str]
@@ -22,15 +22,15 @@ class _ChoiceCommand(Command):
     """The parameter of `Preferences.choose`."""
 
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
-        """What can be chosen, with what it does."""
+        """The choices with their descriptions."""
         raise NotImplementedError
 
     def chosen(self, profile: UserProfile) -> tuple[str, str]:
-        """What was chosen, and what answers where nothing is."""
+        """The current choice, and the default."""
         raise NotImplementedError
 
     def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
-        """Only with a name that can be chosen: “model railways are fun” is something to talk about."""
+        """Only with a known name, because “model railways are fun” is not a command."""
         choices = self.choices(services.preferences)
         return word == self.name and bool(choices) and (rest in choices or rest in _AUTOMATIC)
 
@@ -39,45 +39,45 @@ class _ChoiceCommand(Command):
         return len(self.choices(services.preferences)) > 1
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """List or choose."""
+        """List the choices, or make one."""
         received, preferences = call.received, call.services.preferences
         if not self.is_available(received, call.services):
-            raise NotAllowed(f"There is no choice of {self.noun}s here.")
+            raise NotAllowed(f"There is no other {self.noun} to choose here.")
         if call.rest:
             return CommandResult(Reply(text=await self._choose(call.rest, received, preferences)))
         channel = "" if received.direct else received.channel
         profile = await call.services.personal_data.profile(received.user, channel)
         chosen, usual = self.chosen(profile)
-        signs = {usual: " (the usual)", chosen: " (chosen)"}
+        labels = {usual: " (default)", chosen: " (chosen)"}
         choices = self.choices(preferences).items()
-        lines = [f"- `{one}`{signs.get(one, '')}: {_uncapitalised(what)}" for one, what in choices]
+        lines = [f"- `{name}`{labels.get(name, '')}: {_uncapitalised(what)}" for name, what in choices]
         where = _where(received)
-        head = f"Choose what answers {where} with `/{self.name} NAME`; `/{self.name} auto` takes it back."
+        head = f"Choose a {self.noun} {where} with `/{self.name} NAME`, or reset it with `/{self.name} auto`."
         return CommandResult(Reply(text="\n".join([head, "", *lines]), private=True))
 
     async def _choose(self, name: str, received: MessageReceived, preferences: Preferences) -> str:
-        wanted = "" if name in _AUTOMATIC and name not in self.choices(preferences) else name
+        chosen = "" if name in _AUTOMATIC and name not in self.choices(preferences) else name
         channel = "" if received.direct else received.channel
-        await preferences.choose(received.user, channel, **{self.field: wanted})
+        await preferences.choose(received.user, channel, **{self.field: chosen})
         where = _where(received)
-        if not wanted:
-            return f"Done. The usual {self.noun} answers {where} again."
-        return f"Done. From now on `{name}` answers {where}. `/{self.name} auto` takes it back."
+        if not chosen:
+            return f"Done. The default {self.noun} is used {where} again."
+        return f"Done. From now on, `{name}` is used {where}. To reset this, send `/{self.name} auto`."
 
 
 class PromptCommand(_ChoiceCommand):
     """`/prompt`."""
 
     name = "prompt"
-    help = "choose what I do here: `/prompt NAME`"
+    help = "choose the template used here: `/prompt NAME`"
     noun, field = "template", "template"
 
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
-        """The templates that answer in words."""
+        """The chat templates."""
         return preferences.templates
 
     def chosen(self, profile: UserProfile) -> tuple[str, str]:
-        """The template of the channel or person, and the usual one."""
+        """The template of the channel or person, and the default one."""
         return profile.template, profile.usual
 
 
@@ -85,7 +85,7 @@ class ModelCommand(_ChoiceCommand):
     """`/model`."""
 
     name = "model"
-    help = "choose the model that answers here: `/model NAME`"
+    help = "choose the model used here: `/model NAME`"
     noun, field = "model", "deployment"
 
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
@@ -93,7 +93,7 @@ class ModelCommand(_ChoiceCommand):
         return preferences.deployments
 
     def chosen(self, profile: UserProfile) -> tuple[str, str]:
-        """The deployment of the channel or person; no name stands for the usual one."""
+        """The deployment of the channel or person; the default has no name."""
         return profile.deployment, ""
 
 

@@ -1,4 +1,4 @@
-"""What a command is, and what it gets when it runs."""
+"""The base class of commands, and what they get when they run."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from bot.generation.turn_builder import TurnBuilder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandServices:
-    """What commands read and change."""
+    """The services that commands use."""
 
     sources: PromptSources
     model_info: ModelInfo
@@ -26,24 +26,24 @@ class CommandServices:
 
 
 class Answering(Protocol):
-    """What of the engine a command may use: answers that take the path of any other. Raises Refused."""
+    """The part of the engine that commands may use. Raises Refused."""
 
     async def compare(
         self, builder: TurnBuilder, question: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
-        """End the turn with the answers of several deployments to one question."""
+        """Complete the turn with the answers of several deployments to one question."""
         ...
 
     async def vary(
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
-        """End the turn with another picture like one that was drawn."""
+        """Complete the turn with variations of an earlier image."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandCall:
-    """One use of a command: `rest` is what was typed behind it."""
+    """One use of a command; `rest` is the text after it."""
 
     rest: str
     builder: TurnBuilder
@@ -59,7 +59,7 @@ class CommandCall:
 
 
 class CommandResult(NamedTuple):
-    """What a command led to: what to show, whether the history starts over, whether to keep a record."""
+    """The reply of a command, whether it resets the history, and whether the turn is recorded."""
 
     reply: Reply
     resets: bool = False
@@ -67,11 +67,11 @@ class CommandResult(NamedTuple):
 
 
 class Command:
-    """A command that people type. `help` is what `help` says of it, in Markdown.
+    """A command that people type.
 
-    `menu` is how a platform's own list of commands describes it; empty: it is not listed there. `takes_text`: text
-    may follow; behind any other command it makes a question of the message. `channels_only`: it changes how the bot
-    takes part in a channel.
+    `help` is its line in the reply to `help`, in Markdown. `menu` is its description in a platform's command menu;
+    empty: not listed. `takes_text`: text may follow; otherwise a message with more text is a question.
+    `channels_only`: it only applies to channels.
     """
 
     name: str
@@ -82,19 +82,17 @@ class Command:
     channels_only = False
 
     def typed_exactly(self, text: str) -> str | None:
-        """What counts as typed behind the command where the whole message is `text`, in lower case; None: this is
-        no form of the command.
-        """
+        """The text after the command if `text`, the whole message in lower case, is a form of it; else None."""
         return "" if text in (self.name, *self.aliases) else None
 
     def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
-        """Whether a message without a slash, of the word and something behind it, is this command."""
+        """Whether a message without a slash, consisting of `word` and `rest`, is this command."""
         return False
 
     def is_available(self, received: MessageReceived, services: CommandServices) -> bool:
-        """Whether there is anything that it could do here."""
+        """Whether the command is useful here, and listed by `help`."""
         return not self.channels_only or (bool(received.channel) and not received.direct)
 
     @abstractmethod
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Do it. None: the turn has ended already. Raises StateUnavailable and, in words, Refused."""
+        """Run the command. None: it has completed the turn itself. Raises StateUnavailable and Refused."""

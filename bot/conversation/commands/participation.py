@@ -1,4 +1,4 @@
-"""Commands that say when the bot takes part in a channel."""
+"""Commands that set the participation mode of a channel."""
 
 from typing import ClassVar
 
@@ -11,14 +11,14 @@ from bot.storage.prompts.preferences import ParticipationMode
 class _ParticipationCommand(Command):
     channels_only = True
     mode: ClassVar[ParticipationMode | None]
-    """None: this holds for one conversation of the channel."""
+    """None: only for one conversation of the channel."""
     done: ClassVar[str]
 
     async def run(self, call: CommandCall) -> CommandResult | None:
         """Set the mode."""
         received, preferences = call.received, call.services.preferences
         if received.direct or not received.channel:
-            raise NotAllowed(f"`{self.name}` is for channels: here I answer everything.")
+            raise NotAllowed(f"`{self.name}` only works in channels. In direct messages I answer everything.")
         if self.mode is None:
             await preferences.set_quiet(received, True)
         else:
@@ -29,44 +29,44 @@ class _ParticipationCommand(Command):
         return CommandResult(Reply(text=_EVERYTHING if everything else self.done))
 
 
-_EVERYTHING = "From now on I answer everything that is said here. `/mention-only` ends this."
+_EVERYTHING = "I'll respond to all messages here. To undo this, send `/mention-only`."
 
 
 class FollowCommand(_ParticipationCommand):
     """`/follow`."""
 
     name = "follow"
-    help = "answer what is said in threads that I am in, without being named"
+    help = "respond in my threads without a mention"
     menu = "Answer in this channel's threads without a mention"
     aliases = ("unmute",)
     mode = "follow"
-    done = "From now on I answer what is said in threads of this channel that I am in."
+    done = "I'll respond in my threads in this channel without a mention."
 
 
 class MentionOnlyCommand(_ParticipationCommand):
     """`/mention-only`."""
 
     name = "mention-only"
-    help = "answer in this channel only where I am named"
+    help = "respond in this channel only when mentioned"
     menu = "Answer only when mentioned"
     aliases = ("mention only",)
     mode = "mention"
-    done = "From now on I answer in this channel only where I am named."
+    done = "I'll only respond in this channel when I'm mentioned."
 
 
 class QuietCommand(_ParticipationCommand):
     """`/quiet`."""
 
     name = "quiet"
-    help = "answer in this conversation only where I am named"
+    help = "respond in this conversation only when mentioned"
     mode = None
-    done = "From now on I answer in this conversation only where I am named. `/follow` ends this."
+    done = "I'll only respond in this conversation when I'm mentioned. To undo this, send `/follow`."
 
 
 class MuteCommand(_ParticipationCommand):
     """`/mute`."""
 
     name = "mute"
-    help = "answer nothing in this channel but these commands"
+    help = "respond only to commands in this channel"
     mode = "mute"
-    done = "From now on I answer nothing in this channel but commands. `/follow` ends this."
+    done = "I'll only respond to commands in this channel. To undo this, send `/follow`."

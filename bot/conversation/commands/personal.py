@@ -1,4 +1,4 @@
-"""Commands about oneself: what was used, what is remembered, what is stored."""
+"""Commands about a person's own data: usage, reset, forget."""
 
 from bot.conversation.commands.command import Command, CommandCall, CommandResult
 from bot.conversation.personal_data import FORGET_NOW
@@ -10,11 +10,11 @@ class UsageCommand(Command):
     """`/usage`."""
 
     name = "usage"
-    help = "what you have used today and this month, and what is left"
+    help = "show your usage today and this month, and your limits"
     menu = "Your usage today, and your limits"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Report."""
+        """Show usage and limits."""
         received = call.received
         text = await call.services.personal_data.usage(received.user, channel_of(received))
         return CommandResult(Reply(text=text, private=True))
@@ -24,12 +24,12 @@ class ResetCommand(Command):
     """`/reset`."""
 
     name = "reset"
-    help = "start anew: I no longer see what was said before in this conversation"
+    help = "start over: ignore the earlier messages of this conversation"
     menu = "Start over: ignore earlier messages"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Start over."""
-        text = "Done. This conversation starts anew: I no longer see what was said before."
+        """Reset the history."""
+        text = "Done. I'll ignore the earlier messages of this conversation."
         return CommandResult(Reply(text=text), resets=True)
 
 
@@ -41,18 +41,18 @@ _FORGET = {
 
 
 class ForgetCommand(Command):
-    """`/forget` explains, `forget me` asks, and only what it asks for deletes."""
+    """`/forget` explains, `forget me` asks for confirmation, and only the confirmation deletes."""
 
     name = "forget"
-    help = "delete everything that is kept about you, in every conversation; asks first"
+    help = "delete all your data, in all conversations; asks for confirmation"
     menu = "Delete your data"
 
     def typed_exactly(self, text: str) -> str | None:
-        """It deletes, so nothing else is taken for it: not `forget me!`, and not `forget` in a sentence."""
+        """Only the exact words, because this deletes: not `forget me!`, and not `forget` in a sentence."""
         return _FORGET.get(text)
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Explain, ask, or delete: only the confirmation of the person who was asked deletes."""
+        """Explain, ask for confirmation, or delete."""
         return CommandResult(await self._reply(call), keep=False)
 
     async def _reply(self, call: CommandCall) -> Reply:
@@ -64,5 +64,5 @@ class ForgetCommand(Command):
         if call.rest == "me":
             text = await personal_data.ask_forget(user, conversation)
             return Reply(text=text, private=True, confirm=FORGET_NOW)
-        text = "To delete what I keep about you, in every conversation, type `forget me`. I ask you first."
+        text = "To delete all your data, in all conversations, send `forget me`. I'll ask you to confirm."
         return Reply(text=text, private=True)

@@ -1,4 +1,4 @@
-"""Every command, and how one is told from a question."""
+"""The list of commands, and how they are distinguished from questions."""
 
 from collections.abc import Mapping
 
@@ -28,20 +28,20 @@ class HelpCommand(Command):
     """`/help`."""
 
     name = "help"
-    help = "what I can do"
-    menu = "What I can do, and how to ask"
+    help = "show what I can do"
+    menu = "Show what I can do, and how to ask"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """List what can be done here: only what is there."""
+        """List the templates and commands that are available here."""
         services = call.services
-        lines = ["Ask me anything, in your own words. I remember this conversation.", ""]
+        lines = ["Ask me anything. I remember this conversation.", ""]
         for template in services.sources.templates():
             if template.match.commands and services.model_info.is_served(template):
                 description = template.description[:1].lower() + template.description[1:]
                 lines.append(f"- `/{template.match.commands[0]} …` {description}")
         available = [command for command in COMMANDS if command.is_available(call.received, services)]
         lines += [f"- `/{command.name}` {command.help}" for command in available]
-        lines += ["", "Where a slash is taken by the app itself, the word alone does the same: `help`."]
+        lines += ["", "If your app intercepts slash commands, type the word without the slash: `help`."]
         return CommandResult(Reply(text="\n".join(lines), private=True))
 
 
@@ -66,35 +66,35 @@ COMMANDS: tuple[Command, ...] = (
 
 
 def by_word() -> Mapping[str, Command]:
-    """Every command by its name and its other names."""
+    """The commands by name and alias."""
     return {word: command for command in COMMANDS for word in (command.name, *command.aliases)}
 
 
 def clash(template: Template) -> str:
-    """The word of a command that a template claims for itself; empty when it claims none."""
+    """The first command word of a template that is a built-in command; empty if there is none."""
     return next((word for word in template.match.commands if word in by_word()), "")
 
 
 def menu() -> list[MenuCommand]:
-    """The commands that a platform may list, in the order of `help`."""
-    return [MenuCommand(one.name, one.menu, one.channels_only) for one in COMMANDS if one.menu]
+    """The commands for a platform's command menu, in the order of `help`."""
+    return [MenuCommand(each.name, each.menu, each.channels_only) for each in COMMANDS if each.menu]
 
 
 def is_stop(received: MessageReceived) -> bool:
-    """Whether this is a request to stop, which can't wait behind the answer that it is to stop."""
+    """Whether this is a request to stop, which must not queue behind the answer that it stops."""
     return _typed(received) in ("stop", "/stop")
 
 
 def is_question(received: MessageReceived) -> bool:
-    """Whether a message that begins like a command is a question: `/reset the router, how?`."""
+    """Whether a message that begins with a command is a question, such as `/reset the router, how?`."""
     return received.command is not None and received.command[0] in by_word()
 
 
 def parse(received: MessageReceived, services: CommandServices) -> tuple[Command, str] | None:
-    """The command that was typed, with or without its slash, and the rest; None for a question.
+    """The command, with or without a slash, and the text after it; None for a question.
 
-    A command is typed exactly: "stop!", "usage?" and "/forget about it" are questions. Without a slash, a word with
-    more behind it is a command only where that names something that can be chosen.
+    Commands must be typed exactly: "stop!", "usage?" and "/forget about it" are questions. Without a slash, a word
+    with text after it is a command only if `typed_plainly` says so.
     """
     typed = _typed(received)
     for command in COMMANDS:
@@ -112,5 +112,5 @@ def parse(received: MessageReceived, services: CommandServices) -> tuple[Command
 
 
 def _typed(received: MessageReceived) -> str:
-    """The text as it is compared with a command: without surrounding space, in lower case."""
+    """The text to compare with commands: trimmed and in lower case."""
     return received.text.strip().lower()

@@ -435,7 +435,7 @@ async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none
     """Field fault 94: a pending message is withdrawn, and nobody is left without a word."""
     await bench.accept(asked("mine"), received("yours", event="b", user=BOB))
     gone = await bench.personal_data.forget(ADA)
-    assert "1 message that waited for an answer" in gone
+    assert "1 pending message" in gone
     async with bench.working():
         await bench.until(bench.idle)
     assert bench.room.texts[0].startswith("_Not answered: the person who asked has deleted")
@@ -546,7 +546,7 @@ async def test_field_fault_94_set_ups_and_votes_of_the_studio_go_with_who_made_t
     change = PoolChange(number=1, pool="p", author="Ann Lee (ann@x)", at=now(), reason=f"for {text}")
     await Log(redis).append(change)
     gone = await bench.personal_data.forget(me)
-    assert "1 set-up or vote of the studio" in gone
+    assert "1 saved setup or vote in the studio" in gone
     (left,) = await saved_configs.all()
     assert isinstance(left, SavedConfig)
     assert (left.name, REMOVED in left.setups) == ("yours", True)

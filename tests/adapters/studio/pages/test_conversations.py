@@ -74,7 +74,7 @@ async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, w
 async def test_a_command_that_nobody_knows_is_refused_in_words(page: Page, whole: Whole) -> None:
     await ask(page, whole, "What is 21 * 3? Ocelot.")
     await say(page, "/ocelot")
-    await expect(page.locator(".answer").last).to_contain_text("I don't know the command")
+    await expect(page.locator(".answer").last).to_contain_text("Unknown command")
     await found(page, whole, "/ocelot")
     note = page.locator(".list li .note").first
     await expect(note).to_contain_text("studio · 2 turns")
