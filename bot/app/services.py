@@ -344,4 +344,4 @@ def _connect(found: DeploymentConfig, redis: Redis, latency: Latency) -> Gateway
 
 
 def _embedder(deployments: Sequence[Deployment]) -> str:
-    return next((one.name for one in deployments if one.capability == "embedding"), "")
+    return next((each.name for each in deployments if each.capability == "embedding"), "")

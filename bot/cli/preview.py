@@ -24,8 +24,8 @@ def question_event(question: str) -> MessageReceived:
 def token_budget(available: Sequence[Deployment]) -> TokenBudget:
     """What the smallest of the deployments that may answer takes."""
     return TokenBudget(
-        context_tokens=min((one.context_tokens for one in available), default=8192),
-        output_tokens=min((one.output_tokens for one in available), default=1024),
+        context_tokens=min((each.context_tokens for each in available), default=8192),
+        output_tokens=min((each.output_tokens for each in available), default=1024),
     )
 
 

@@ -26,7 +26,7 @@ UNAVAILABLE_TEXT = (
 )
 SUPERSEDED_TEXT = "_Not answered separately: you sent another message._"
 
-_SAME = re.compile(r"\n\n_(?:Regenerated|Asked anew) at [\d:]+ UTC: the answer is the same\._\Z")
+_SAME = re.compile(r"\n\n_[\w ]{1,20} at [\d:]+ UTC: the answer is the same\._\Z")
 
 
 def shown(turn: Turn, post: PostedMessage, attempts: int) -> Turn:

@@ -1,4 +1,4 @@
-"""The command words: what each does, when a word is a command at all, what help shows."""
+"""The commands: what each does, when a text is a command, what help shows."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -34,7 +34,7 @@ def deployment(name: str) -> Deployment:
 
 @pytest.fixture
 def two(bench: Bench) -> Bench:
-    """A bench with two templates to choose from, and two deployments."""
+    """A bench with two templates and two deployments to choose from."""
     bench.templates = (ASSISTANT, DRAW, PIRATE)
     bench.deployments = (deployment("big"), deployment("small"))
     return bench

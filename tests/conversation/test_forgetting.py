@@ -1,4 +1,4 @@
-"""Forgetting a person: typed exactly, asked again with the number of items, and only what is theirs."""
+"""Deleting a person's data: exact commands, a confirmation with numbers, and only their own data."""
 
 import pytest
 
@@ -101,7 +101,7 @@ async def test_nobody_confirms_for_another_person(bench: Bench) -> None:
 
 
 async def test_a_confirmation_works_once(bench: Bench) -> None:
-    """Field fault 81: a second press deletes nothing of what was said since."""
+    """Field fault 81: a second click does not delete newer messages."""
     await bench.answer(received("old", event="a"), *forgets("b"))
     turns = await bench.answer(received("new", event="c"), received(FORGET_NOW, event="d"))
     assert "c" in [turn.id for turn in turns]
@@ -109,7 +109,7 @@ async def test_a_confirmation_works_once(bench: Bench) -> None:
 
 
 async def test_a_confirmation_expires_after_ten_minutes(bench: Bench) -> None:
-    """Field fault 81: what was asked long ago is no longer meant."""
+    """Field fault 81: an old question must not delete anything."""
     await bench.answer(received("mine", event="a"), received("forget me", event="b"))
     name = keys.of_tenant("confirm", ADA.tenant, "forget", ADA.id)
     assert 590 <= await bench.redis.call("TTL", name) <= 600
@@ -120,7 +120,7 @@ async def test_a_confirmation_expires_after_ten_minutes(bench: Bench) -> None:
 
 
 async def test_a_confirmation_survives_a_restart(bench: Bench) -> None:
-    """Field fault 81: another process asks than the one that deletes."""
+    """Field fault 81: the process that asks need not be the one that deletes."""
     await bench.answer(received("mine", event="a"), received("forget me", event="b"))
     other = Bench(bench.redis)
     assert await other.answer(received(FORGET_NOW, event="c")) == ()
@@ -128,7 +128,7 @@ async def test_a_confirmation_survives_a_restart(bench: Bench) -> None:
 
 
 async def test_a_repeated_attempt_reports_the_first_deletion(bench: Bench) -> None:
-    """Field fault 81: a worker that dies after it deleted leaves the words to the next one."""
+    """Field fault 81: if a worker crashes after deleting, the next one gives the same reply."""
     bench.room.broken.add("close")
     await bench.answer(received("mine", event="a"))
     bench.room.broken.clear()
@@ -147,7 +147,7 @@ async def test_an_unknown_command_deletes_nothing(bench: Bench) -> None:
 
 
 async def test_only_the_exact_word_mutes_a_channel(bench: Bench) -> None:
-    """Field fault 81: a channel is muted by the exact word alone."""
+    """Field fault 81: a sentence must not mute a channel."""
     bench.model.script = lambda prompt: words("ok")
 
     def here(text: str, event: str) -> MessageReceived:

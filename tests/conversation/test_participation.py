@@ -1,4 +1,4 @@
-"""How the bot takes part in channels: where it speaks unasked, and the thread that it is called into."""
+"""Participation in channels: when the bot answers without a mention, and the context of a thread."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Which template answers, and what a wish for a picture refers to."""
+"""The choice of the template, and edits of the last image."""
 
 import pytest
 from msgspec.structs import replace

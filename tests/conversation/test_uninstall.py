@@ -1,4 +1,4 @@
-"""The bot is taken away from a place, or an operator says so: what was said there is forgotten."""
+"""Uninstalling the bot, or `parley forget`, deletes the data of a place."""
 
 import asyncio
 import logging
