@@ -1,1 +1,1 @@
-"""The only package that speaks Redis."""
+"""The only package that uses Redis."""

@@ -1,1 +1,1 @@
-"""What is kept of conversations: turns, summaries, votes."""
+"""Stored conversations: turns, summaries, votes."""

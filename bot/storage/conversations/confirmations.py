@@ -1,4 +1,4 @@
-"""Commands that wait for the confirmation of the person who typed them."""
+"""Commands that wait for a confirmation by their author."""
 
 from bot.domain.events import User
 from bot.storage.redis import keys
@@ -8,21 +8,20 @@ _CONFIRM = Script("confirm")
 
 
 class Confirmations:
-    """One for each person and command: it lasts ten minutes, and works once. Raises StateUnavailable."""
+    """One per person and command, valid for ten minutes and once. Methods raise StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def ask(self, user: User, command: str) -> None:
-        """Wait for a confirmation from now on, whatever came of an earlier one."""
+        """Start waiting for a confirmation; an earlier one is discarded."""
         name = _key(user, command)
         await self._redis.many([("DEL", name), ("HSET", name, "asked", 1), ("EXPIRE", name, keys.CONFIRM_S)])
 
     async def confirm(self, user: User, command: str, event: str) -> str | None:
-        """Use the confirmation: None where none waits, or another event has used it already.
+        """Use the confirmation. None if none is waiting, or another event has used it.
 
-        The event that uses it may do so again, after a crash: it gets what was written down as its outcome,
-        and an empty string before.
+        The same event may use it again after a crash: returns the stored outcome, or "" if there is none yet.
         """
         outcome: bytes | None = await self._redis.run(
             _CONFIRM, [_key(user, command)], [event, keys.CONFIRMED_S]
@@ -30,7 +29,7 @@ class Confirmations:
         return None if outcome is None else outcome.decode()
 
     async def done(self, user: User, command: str, outcome: str) -> None:
-        """Write down what came of it, in words."""
+        """Store the text of the outcome."""
         name = _key(user, command)
         await self._redis.many([("HSET", name, "outcome", outcome), ("EXPIRE", name, keys.CONFIRMED_S)])
 

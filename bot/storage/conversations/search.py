@@ -1,4 +1,4 @@
-"""Finds what was said, in every conversation, newest first; and who has written lately."""
+"""Searches all conversations, newest first."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -10,12 +10,12 @@ from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, literal
 
 _BATCH = 40
-_MOST_LOOKED = 400
-"""Conversations that one search reads: it then says where it stopped, and can be taken up there."""
+_MAX_READ = 400
+"""Conversations that one search reads; its result says where to continue."""
 
 
 class ConversationMatch(NamedTuple):
-    """A conversation with turns that match, newest first; `turns` is how many it has in all."""
+    """A conversation with its matching turns, newest first; `turns` is its total number of turns."""
 
     conversation: str
     matching: Sequence[Turn]
@@ -23,21 +23,21 @@ class ConversationMatch(NamedTuple):
 
 
 class SearchResults(NamedTuple):
-    """What was found, and where to go on: Unix ms of the last conversation that was looked at."""
+    """Matches, and where to continue: Unix ms of the last conversation read, None at the end."""
 
     found: Sequence[ConversationMatch]
     before_ms: int | None
 
 
 class ConversationSearch:
-    """Knows the conversations by the time of their last answer. Every method raises StateUnavailable."""
+    """An index of conversations by their last answer. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis, retention_s: int) -> None:
         self._redis = redis
         self._retention_s = retention_s
 
     async def note(self, answered: Mapping[str, datetime]) -> None:
-        """Remember when conversations were last answered; those past their retention go."""
+        """Record when conversations were last answered; entries past the retention are deleted."""
         at_ms = {name: int(at.timestamp() * 1000) for name, at in answered.items()}
         await self._redis.many(
             [
@@ -48,23 +48,23 @@ class ConversationSearch:
         )
 
     async def forget(self, beginning: str, gone: Callable[[str], bool]) -> None:
-        """Remember no more when these conversations were answered, whose ids begin like this."""
-        place = 0
+        """Remove conversations whose ids have the prefix `beginning` and for which `gone` is true."""
+        cursor = 0
         while True:
-            command = ("ZSCAN", keys.RECENT, place, "MATCH", f"{literal(beginning)}*", "COUNT", 500)
-            place, pairs = await self._redis.call(*command)
+            command = ("ZSCAN", keys.RECENT, cursor, "MATCH", f"{literal(beginning)}*", "COUNT", 500)
+            cursor, pairs = await self._redis.call(*command)
             names = [name for name in (member.decode() for member, _ in pairs) if gone(name)]
             if names:
                 await self._redis.call("ZREM", keys.RECENT, *names)
-            if int(place) == 0:
+            if int(cursor) == 0:
                 return
 
     async def search(
         self, matches: Callable[[Turn], bool], *, before_ms: int | None = None, count: int = 25
     ) -> SearchResults:
-        """Up to `count` conversations with turns that match, the one that was answered last first."""
+        """Up to `count` conversations with matching turns, most recently answered first."""
         found: list[ConversationMatch] = []
-        for _ in range(_MOST_LOOKED // _BATCH):
+        for _ in range(_MAX_READ // _BATCH):
             batch = await self._recent(before_ms)
             stored = [("LRANGE", keys.of("turns", name), 0, -1) for name, _ in batch]
             answers = await self._redis.many(stored) if stored else []
@@ -81,7 +81,7 @@ class ConversationSearch:
         return SearchResults(found, before_ms)
 
     async def turns(self, conversation: str) -> Sequence[Turn]:
-        """Every turn that is kept of a conversation, oldest first."""
+        """All stored turns of a conversation, oldest first."""
         return read_turns(await self._redis.call("LRANGE", keys.of("turns", conversation), 0, -1))
 
     async def _recent(self, before_ms: int | None) -> list[tuple[str, int]]:

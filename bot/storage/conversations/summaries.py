@@ -1,4 +1,4 @@
-"""What a conversation said before the part that prompts still show: a summary, kept with its turns."""
+"""Summaries of the part of a conversation that prompts no longer include."""
 
 import msgspec
 
@@ -9,9 +9,9 @@ _REMEMBER = Script("remember")
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The gist of everything before a turn; `since` is the id of that turn.
+    """A summary of everything before a turn; `since` is the id of that turn.
 
-    `earlier` is the one that prompts go on showing until they begin with that turn.
+    `earlier` is the summary that prompts use until their history begins with that turn.
     """
 
     since: str
@@ -19,13 +19,13 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     earlier: "Summary | None" = None
 
     def before(self, since: str) -> "Summary | None":
-        """This one or the earlier one, where it ends before that turn."""
+        """This summary or the earlier one, whichever ends before the turn `since`."""
         if self.since == since:
             return Summary(since=self.since, text=self.text)
         return self.earlier if self.earlier is not None and self.earlier.since == since else None
 
     def texts(self) -> dict[str, str]:
-        """The text of each, under the turn before which it ends, the newest first."""
+        """The texts by the turn before which they end, newest first."""
         return {self.since: self.text, **(self.earlier.texts() if self.earlier is not None else {})}
 
 
@@ -33,25 +33,23 @@ _decoder = msgspec.json.Decoder(Summary)
 
 
 class SummaryStore:
-    """Keeps summaries. Every method raises StateUnavailable."""
+    """Stores summaries. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis, retention_s: int) -> None:
         self._redis = redis
         self._retention_s = retention_s
 
     async def get(self, conversation: str) -> Summary | None:
-        """The summary of a conversation, if one was made."""
+        """The summary of a conversation, if there is one."""
         stored: bytes | None = await self._redis.call("GET", keys.of("summary", conversation))
         return _decoder.decode(stored) if stored else None
 
     async def put(self, conversation: str, summary: Summary, erasures: str = "0") -> None:
-        """Keep a summary as long as turns are kept; not where something was forgotten since its claim, which
-        knew of so many `erasures`.
-        """
+        """Store a summary for the retention of turns, unless there were erasures since the claim (`erasures`)."""
         names = [keys.of("summary", conversation), keys.of("lease", conversation)]
         packed = msgspec.json.encode(summary)
         await self._redis.run(_REMEMBER, names, [packed, self._retention_s, erasures])
 
     async def forget(self, *conversations: str) -> None:
-        """Delete summaries: what they were made from is no longer to be remembered."""
+        """Delete summaries."""
         await self._redis.many([("DEL", keys.of("summary", conversation)) for conversation in conversations])

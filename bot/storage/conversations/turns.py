@@ -1,4 +1,4 @@
-"""The turns of a conversation, read back: for the studio, for "what did you send", and to be forgotten."""
+"""Reads and deletes the stored turns of conversations."""
 
 import logging
 import zlib
@@ -24,7 +24,7 @@ _image = msgspec.msgpack.Decoder(Image)
 
 
 class ForgetResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What `forget` deleted."""
+    """The amounts that `forget` deleted."""
 
     conversations: int = 0
     turns: int = 0
@@ -32,12 +32,12 @@ class ForgetResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_turns(stored: Iterable[bytes]) -> tuple[Turn, ...]:
-    """Decode turns; one that can't be read (an older format, a broken write) is left out and logged."""
+    """Decode turns; unreadable ones are logged and left out."""
     return tuple(turn for turn in map(_read, stored) if turn is not None)
 
 
 def read_placed(stored: Sequence[bytes]) -> tuple[tuple[Turn, ...], tuple[int, ...]]:
-    """Decode turns, and say where each is stored, counted from the end; the unreadable keep their places."""
+    """Decode turns, with the index of each in the stored list, counted from the end; unreadable ones count, too."""
     read = [
         (place - len(stored), turn) for place, raw in enumerate(stored) if (turn := _read(raw)) is not None
     ]
@@ -45,7 +45,7 @@ def read_placed(stored: Sequence[bytes]) -> tuple[tuple[Turn, ...], tuple[int, .
 
 
 _COMMON_BYTES = 8192
-"""Turns up to this size are kept decoded: the next claim of their conversation brings the same bytes."""
+"""Turns up to this size are cached decoded, because the next claim of the conversation returns the same bytes."""
 
 
 @lru_cache(maxsize=1024)
@@ -57,12 +57,12 @@ def _read(stored: bytes) -> Turn | None:
     try:
         return _known(stored) if len(stored) <= _COMMON_BYTES else _turn.decode(stored)
     except msgspec.MsgspecError as error:
-        log.error("A stored turn can't be read and is left out: %s", error)
+        log.error("Skipped a stored turn that can't be read: %s", error)
         return None
 
 
 def pack_prompts(prompts: Sequence[Prompt]) -> bytes:
-    """What was sent, as it is kept: the JSON of the prompts, without the bytes of pictures, compressed."""
+    """The stored form of sent prompts: compressed JSON without the bytes of images."""
     return zlib.compress(msgspec.json.encode([_without_bytes(prompt) for prompt in prompts]), 1)
 
 
@@ -79,12 +79,12 @@ def _without_bytes(prompt: Prompt) -> Prompt:
 
 
 def pack_image(image: Image) -> bytes:
-    """A picture as it is kept."""
+    """The stored form of an image."""
     return msgspec.msgpack.encode(image)
 
 
 class Turns:
-    """Reads and forgets what commits wrote. Every method raises StateUnavailable."""
+    """Reads and deletes committed turns. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -94,24 +94,24 @@ class Turns:
         return read_turns(await self._redis.call("LRANGE", keys.of("turns", conversation), -count, -1))
 
     async def conversations(self) -> AsyncIterator[str]:
-        """Every conversation that has turns, in no order."""
+        """All conversations with turns, in no particular order."""
         async for name in self._redis.scan("parley:*:turns:*"):
             yield name.split(":turns:", 1)[1]
 
     async def sent(self, conversation: str, turn: str) -> tuple[Prompt, ...]:
-        """Exactly what was sent for a turn, a prompt for each round of tools; empty when no longer kept."""
+        """The prompts of a turn, one per round of tools; empty if no longer stored."""
         stored: bytes | None = await self._redis.call("GET", keys.of("sent", conversation, turn))
         return _prompts.decode(zlib.decompress(stored)) if stored else ()
 
     async def image(self, conversation: str, ref: str) -> Image | None:
-        """A picture of this conversation, with its bytes; None when it is no longer kept."""
+        """An image of this conversation with its bytes; None if no longer stored."""
         stored: bytes | None = await self._redis.call("GET", keys.of("picture", conversation, ref))
         return _image.decode(stored) if stored else None
 
     async def owner(self, conversation: str) -> str | None:
-        """The id of the user whose conversation this is; None while nobody has written in it.
+        """The id of the owner of a conversation; None if nobody has written in it.
 
-        A conversation of an older version has no owner stored: it belongs to whoever began it.
+        Conversations of older versions have no stored owner; theirs is the author of the first message.
         """
         stored, first = await self._redis.many(
             [("GET", keys.of("owner", conversation)), ("LINDEX", keys.of("turns", conversation), 0)]
@@ -122,31 +122,31 @@ class Turns:
         return turn.received.user.id if turn is not None else None
 
     async def release(self, conversations: Iterable[str]) -> None:
-        """Let these conversations be without an owner in a day; until then nobody else can take one over."""
+        """Drop the owners of these conversations after a day; until then nobody else can take them over."""
         commands = [("EXPIRE", keys.of("owner", conversation), keys.DAY_S) for conversation in conversations]
         if commands:
             await self._redis.many(commands)
 
     async def erase(self, conversation: str, turn: Turn) -> None:
-        """Delete what is kept beside a turn: what was sent, and its pictures."""
+        """Delete the sent prompts and images of a turn."""
         names = [keys.of("sent", conversation, turn.id)]
         names += [keys.of("picture", conversation, ref) for ref in refs(turn)]
         await self._redis.call("DEL", *names)
 
     async def talks(self, user: User) -> tuple[str, ...]:
-        """The conversations in which something of this person is kept."""
-        looks = [("SMEMBERS", keys.talks(shard, user.tenant, user.id)) for shard in range(keys.SHARDS)]
-        names = [name.decode() for found in await self._redis.many(looks) for name in found]
-        there = (
+        """The conversations in which turns of this person are stored."""
+        commands = [("SMEMBERS", keys.talks(shard, user.tenant, user.id)) for shard in range(keys.SHARDS)]
+        names = [name.decode() for found in await self._redis.many(commands) for name in found]
+        exist = (
             await self._redis.many([("EXISTS", keys.of("turns", name)) for name in names]) if names else []
         )
-        return tuple(sorted(name for name, kept in zip(names, there, strict=True) if kept))
+        return tuple(sorted(name for name, exists in zip(names, exist, strict=True) if exists))
 
     async def forget(
         self, user: User, conversations: Iterable[str], *, until: datetime | None = None
     ) -> ForgetResult:
-        """Delete what this person said, until a time, and what was answered to it, in these conversations."""
-        _known.cache_clear()  # their words are in it
+        """Delete the turns of this person in these conversations, up to a time if given."""
+        _known.cache_clear()  # it holds the person's text
         total = turns = pictures = 0
         for conversation in conversations:
             removed: list[bytes] = await self._redis.run(
@@ -166,12 +166,12 @@ class Turns:
 
 
 def _iso(at: datetime) -> str:
-    """A time as turns hold it."""
+    """A time in the format of stored turns."""
     return msgspec.json.decode(msgspec.json.encode(at))
 
 
 def refs(turn: Turn) -> list[str]:
-    """The refs of every picture that a turn points at, each once."""
+    """The refs of all images of a turn, without duplicates."""
     parts = [part for message in turn.messages for part in message.parts]
     found = [part.ref for part in (*parts, *turn.reply.images) if isinstance(part, Image) and part.ref]
     return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""Which answer people found better, side by side: kept one by one, so that every count is exact."""
+"""Votes on answers that people compared side by side."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -10,22 +10,22 @@ from bot.domain.events import now
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
-MOST_VOTES = 10_000
-"""How many are kept; the oldest go first."""
+MAX_VOTES = 10_000
+"""The oldest beyond this are deleted."""
 
 Choice = Literal["a", "b", "c", "tie", "none"]
-"""The place of the better answer; tie: all are as good; none: none is good."""
+"""The side with the better answer; `tie`: equally good; `none`: all are bad."""
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
-    """What answered on one side: a template as `name@digest`, and the deployments that served."""
+    """One side of a comparison: a template as `name@digest`, and its deployments."""
 
     template: str
     deployment: str
 
 
 class Vote(msgspec.Struct, frozen=True, kw_only=True):
-    """One person's verdict on one comparison."""
+    """One person's vote on one comparison."""
 
     comparison: str
     voter: str
@@ -36,13 +36,13 @@ class Vote(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def better(self) -> Side | None:
-        """The side that was found better."""
+        """The better side, if one was chosen."""
         place = "abc".find(self.choice) if len(self.choice) == 1 else -1
         return self.sides[place] if 0 <= place < len(self.sides) else None
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """How often something was compared with others, and what came of it."""
+    """How often a template or deployment was compared, and the results."""
 
     name: str
     compared: int = 0
@@ -56,7 +56,7 @@ _vote = msgspec.json.Decoder(Vote)
 
 
 class Votes:
-    """Every method raises StateUnavailable. A vote lives for `keys.VOTE_S`."""
+    """Stores votes for `keys.VOTE_S`. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -64,9 +64,9 @@ class Votes:
     async def cast(
         self, comparison: str, voter: str, author: str, choice: Choice, sides: Sequence[tuple[str, str]]
     ) -> None:
-        """Keep a verdict in place of the one that this person gave on this comparison before.
+        """Store a vote; it replaces an earlier one of this person on this comparison.
 
-        `sides` are pairs of a template as `name@digest` and who served.
+        `sides` are pairs of a template as `name@digest` and its deployments.
         """
         vote = Vote(
             comparison=comparison,
@@ -83,21 +83,21 @@ class Votes:
                 ("HLEN", keys.VOTES),
             ]
         )
-        if answers[-1] > MOST_VOTES:
+        if answers[-1] > MAX_VOTES:
             await self.all()
 
     async def all(self) -> list[Vote]:
-        """Every vote, newest first; those that are too old, or too many, are deleted."""
+        """All votes, newest first; expired and surplus ones are deleted."""
         stored: list[bytes] = await self._redis.call("HVALS", keys.VOTES)
         found = sorted(map(_vote.decode, stored), key=lambda vote: vote.at, reverse=True)
         oldest = now() - timedelta(seconds=keys.VOTE_S)
-        kept = [vote for vote in found[:MOST_VOTES] if vote.at >= oldest]
+        kept = [vote for vote in found[:MAX_VOTES] if vote.at >= oldest]
         if gone := [_field(vote) for vote in found[len(kept) :]]:
             await self._redis.call("HDEL", keys.VOTES, *gone)
         return kept
 
     async def scores(self) -> tuple[list[Score], list[Score]]:
-        """How the deployments stand, and how the templates do."""
+        """The scores of deployments, and of templates."""
         votes = await self.all()
         return count_votes(votes, lambda side: side.deployment), count_votes(
             votes, lambda side: side.template
@@ -105,20 +105,20 @@ class Votes:
 
 
 def count_votes(votes: Sequence[Vote], name: Callable[[Side], str]) -> list[Score]:
-    """The standings, the one that won most first. A vote between equals says nothing of them."""
+    """Scores by number of wins. Votes between equal sides are ignored."""
     counts: dict[str, dict[str, int]] = {}
     for vote in votes:
         names = dict.fromkeys(map(name, vote.sides))
         if len(names) < 2:
             continue
         better = name(vote.better) if vote.better else ""
-        for item in names:
-            column = {"tie": "tied", "none": "none"}.get(vote.choice) or ("won" if item == better else "lost")
-            totals = counts.setdefault(item, {"compared": 0})
+        for side in names:
+            column = {"tie": "tied", "none": "none"}.get(vote.choice) or ("won" if side == better else "lost")
+            totals = counts.setdefault(side, {"compared": 0})
             totals["compared"] += 1
             totals[column] = totals.get(column, 0) + 1
-    found = [Score(name=count, **totals) for count, totals in counts.items()]
-    return sorted(found, key=lambda item: (-item.won, item.lost, item.name))
+    found = [Score(name=side, **totals) for side, totals in counts.items()]
+    return sorted(found, key=lambda score: (-score.won, score.lost, score.name))
 
 
 def _field(vote: Vote) -> str:

@@ -1,1 +1,1 @@
-"""The Redis server that comes with Parley: one for each data directory."""
+"""The embedded Redis server: one per data directory."""

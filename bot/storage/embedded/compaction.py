@@ -1,4 +1,4 @@
-"""Has the embedded Redis write its append-only file anew, so that it holds no more than the data itself."""
+"""Rewrites the append-only file of the embedded Redis, so that deleted data is gone from disk, too."""
 
 import asyncio
 import logging
@@ -11,15 +11,15 @@ from bot.storage.redis.client import Redis
 log = logging.getLogger(__name__)
 
 EVERY_S = 300
-"""At most once in this time: it costs as much as writing all data."""
+"""The minimum interval, because a rewrite writes all data."""
 _PATIENCE_S = 120.0
 _LOOK_S = 0.1
 
 
 class Compaction:
-    """What is asked for stays noted until it is done, also when this process ends: another does it then.
+    """Rewrites on request. Requests are stored, so another process continues after a crash.
 
-    Without an `embedded` server nothing is done: whoever runs another one looks after its files.
+    Does nothing without an `embedded` server, whose operator is responsible for its files.
     """
 
     def __init__(self, redis: Redis, *, embedded: bool) -> None:
@@ -28,7 +28,7 @@ class Compaction:
         self._task: asyncio.Task[None] | None = None
 
     async def request(self) -> None:
-        """Have it done soon, in the background. Raises StateUnavailable."""
+        """Request a rewrite in the background. Raises StateUnavailable."""
         if not self._embedded:
             return
         await self._redis.many([("INCR", keys.COMPACTION), ("EXPIRE", keys.COMPACTION, keys.DAY_S)])
@@ -36,7 +36,7 @@ class Compaction:
             self._task = asyncio.create_task(self._quietly())
 
     async def run(self) -> bool:
-        """Do it now where it was asked for and not done lately; whether it was. Raises StateUnavailable."""
+        """Rewrite if requested and not done recently. Returns whether it was done. Raises StateUnavailable."""
         asked = int(await self._redis.call("GET", keys.COMPACTION) or 0) if self._embedded else 0
         if asked <= 0:
             return False
@@ -44,23 +44,23 @@ class Compaction:
             return False
         if not await self._rewrite():
             return False
-        # What was asked for meanwhile stays: the file may have been begun before that.
+        # Requests from meanwhile stay, because the rewrite may have begun before them.
         done = ("DECRBY", keys.COMPACTION, asked)
         await self._redis.many([done, ("EXPIRE", keys.COMPACTION, keys.DAY_S)])
         return True
 
     async def settled(self) -> None:
-        """Wait for what was begun here: for a process that ends, and with it the server. Never raises."""
+        """Wait for a running rewrite before the process ends, and with it the server. Never raises."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=_PATIENCE_S)
 
     async def close(self) -> None:
-        """Wait for nothing: what was begun here is done again, by whoever is there."""
+        """Cancel a running rewrite; another process repeats it."""
         if self._task is not None:
             await tasks.end(self._task)
 
     async def _rewrite(self) -> bool:
-        """Begin and see it done. A rewrite that was begun before may hold what was deleted since."""
+        """Run a rewrite to its end. A running one is awaited first, because it may contain deleted data."""
         await self._idle()
         await self._redis.call("BGREWRITEAOF")
         received = await self._idle()
@@ -78,4 +78,4 @@ class Compaction:
         try:
             await self.run()
         except (StateUnavailable, TimeoutError) as error:
-            log.warning("The append-only file could not be written anew yet: %s", error or "it took too long")
+            log.warning("The append-only file could not be rewritten yet: %s", error or "timeout")

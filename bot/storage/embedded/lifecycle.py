@@ -1,7 +1,7 @@
 """A private Redis server in the data directory, for when no REDIS_URL is set.
 
-It listens on a unix socket only and keeps an append-only file. Processes that share a data directory share
-the server: the first starts it, each of them starts it again when it ended or hangs, and it ends with the
+It only listens on a unix socket, and keeps an append-only file. Processes that share a data directory share
+the server: the first starts it, each of them restarts it if it ended or hangs, and it ends with the
 last of them, even if that one is killed.
 """
 
@@ -24,16 +24,16 @@ _POLL_S = 0.02
 
 @asynccontextmanager
 async def embedded(folder: Path) -> AsyncGenerator[str]:
-    """The URL of the server of this data directory, running and supervised.
+    """Run and supervise the server of this data directory. Yields its URL.
 
-    Raises ConfigError when it does not start, and ends the block with one when it can't be started again.
+    Raises ConfigError if it does not start, and ends the block with one if it can't be restarted.
     """
     server = Server(folder)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(server.close)
         async with server.starting():
             users = stack.enter_context(open_file(server.folder / "redis.users"))
-            await acquire(users, fcntl.LOCK_SH)  # waits while the watchdog of earlier users ends its server
+            await acquire(users, fcntl.LOCK_SH)  # waits while an earlier watchdog ends its server
             stack.push_async_callback(_leave, server, users)
             await server.ensure(HANG_S)
         await stack.enter_async_context(supervised(server, users))
@@ -44,11 +44,11 @@ async def _leave(server: Server, users: IO[bytes]) -> None:
     """Stop using the server, and wait until it has ended unless others use it."""
     fcntl.flock(users, fcntl.LOCK_UN)
     give_up_at = time.monotonic() + 2 * END_S
-    with suppress(ConfigError):  # the data directory is gone; the watchdog ends the server all the same
+    with suppress(ConfigError):  # the data directory is gone; the watchdog still ends the server
         while await asyncio.to_thread(server.runs):
             if _is_used(users):
                 return
-            if time.monotonic() > give_up_at:  # it has no watchdog any more
+            if time.monotonic() > give_up_at:  # its watchdog is gone
                 await server.end()
                 return
             await asyncio.sleep(_POLL_S)

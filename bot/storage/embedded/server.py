@@ -1,4 +1,4 @@
-"""The embedded Redis server of one data directory: its program, its start, its condition and its end."""
+"""Starts, checks and ends the embedded Redis server of a data directory."""
 
 import asyncio
 import errno
@@ -34,13 +34,13 @@ from bot.storage.redis.client import Redis
 
 LOG = "redis.log"
 Condition = Literal["up", "loading", "silent", "gone"]
-"""`silent`: the process is there and does not answer; `gone`: there is no process."""
+"""`silent`: the process runs but does not answer; `gone`: there is no process."""
 
 _START_S = 60.0
-"""How long a new server may take to answer at all; reading its data is not limited, it answers meanwhile."""
+"""How long a new server may take to answer; loading data takes longer, but it answers meanwhile."""
 _POLL_S = 0.02
-_ROOM_BYTES = 256 * 1024
-"""The free space without which a start is not tried."""
+_FREE_BYTES = 256 * 1024
+"""The disk space that a start requires."""
 _SAYS_FULL = re.compile("|".join(re.escape(os.strerror(number)) for number in FULL))
 _SAYS_DAMAGED = re.compile(
     r"Bad file format|Unrecoverable error reading|Wrong signature|Invalid AOF|AOF manifest|RDB (?:CRC|file)"
@@ -50,13 +50,13 @@ _SAYS_DAMAGED = re.compile(
 
 
 class Server:
-    """Finds, starts and ends the server of a data directory; several processes may do so, in turns.
+    """The server of a data directory, shared by several processes.
 
-    At most one server runs there: it holds a lock on `redis.pid` for as long as it lives.
+    At most one server runs there, which holds a lock on `redis.pid`.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises ConfigError when the directory can't be made."""
+        """Raises ConfigError if the directory can't be created."""
         try:
             self.socket = socket_path(folder)
         except OSError as error:
@@ -68,20 +68,20 @@ class Server:
         self._log_from = 0
 
     async def close(self) -> None:
-        """Close the connection, and let go of a server that others still use."""
+        """Close the connection; a server that others use keeps running."""
         await self._redis.close()
         if self._child is not None and self._child.poll() is None:
             _left.append(self._child)
 
     @asynccontextmanager
     async def starting(self) -> AsyncGenerator[None]:
-        """Within the block no other process starts or ends the server."""
+        """Hold the lock for starting and ending the server."""
         with open_file(self.folder / "redis.starting") as file:
             await acquire(file, fcntl.LOCK_EX)
             yield
 
     async def condition(self) -> Condition:
-        """How the server is. Takes up to 5 s when it does not answer."""
+        """The state of the server. Takes up to 5 s if it does not answer."""
         try:
             output = await self._redis.call("INFO", "persistence")
         except StateUnavailable:
@@ -94,9 +94,9 @@ class Server:
             return not lock(file, fcntl.LOCK_SH)
 
     async def ensure(self, patience_s: float) -> None:
-        """Have a server that takes writes: the one that runs, or a new one. To be called within `starting`.
+        """Ensure that a server accepts writes: the running one, or a new one. Call it within `starting`.
 
-        One that runs and does not answer within `patience_s` is ended first. Raises ConfigError.
+        A running one that does not answer within `patience_s` is ended first. Raises ConfigError.
         """
         runs = await asyncio.to_thread(self.runs)
         if not runs:
@@ -125,16 +125,16 @@ class Server:
         room = self.folder / "redis.room"
         try:
             with room.open("wb", buffering=0) as file:
-                if file.write(bytes(_ROOM_BYTES)) < _ROOM_BYTES:
+                if file.write(bytes(_FREE_BYTES)) < _FREE_BYTES:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
         finally:
             room.unlink(missing_ok=True)
-        (self.folder / "redis.pid").write_bytes(b"")  # never the id of a process that ended long ago
+        (self.folder / "redis.pid").write_bytes(b"")  # never the id of an earlier process
         self.socket.unlink(missing_ok=True)
         with (self.folder / LOG).open("ab") as log:
             self._log_from = log.tell()
-            # A session of its own: Ctrl-C in the terminal must not reach it before the bot has drained.
+            # In its own session, because Ctrl-C in the terminal must not end it before the bot has drained.
             self._child = subprocess.Popen[bytes](
                 [sys.executable, "-I", "-S", watchdog.__file__, *self._arguments(program)],
                 stdin=subprocess.DEVNULL,
@@ -150,8 +150,8 @@ class Server:
             "--unixsocketperm": "700",
             "--dir": str(self.folder),
             "--appendonly": "yes",
-            "--appendfsync": "always",  # with everysec a kill of the server can lose what was acknowledged
-            "--aof-load-truncated": "yes",  # what a crash cut off at the end was not acknowledged
+            "--appendfsync": "always",  # with everysec, a crash can lose acknowledged writes
+            "--aof-load-truncated": "yes",  # a write truncated by a crash was not acknowledged
             "--save": "",
             "--maxmemory-policy": "noeviction",
             "--logfile": str(self.folder / LOG),
@@ -160,7 +160,7 @@ class Server:
         return [*files, program, *(word for pair in settings.items() for word in pair)]
 
     async def _ready(self, patience_s: float) -> bool:
-        """Ask it at least once, until it takes a write: false when it ended, or was silent for so long."""
+        """Wait until the server accepts a write; False if it ended or was silent for `patience_s`."""
         give_up_at = time.monotonic() + patience_s
         while True:
             condition = await self.condition()
@@ -175,16 +175,16 @@ class Server:
                 return False
             await asyncio.sleep(_POLL_S)
 
-    # -------------------------------------------------------------- the end
+    # -------------------------------------------------------------- ending
 
     async def end(self, grace_s: float = watchdog.END_S) -> None:
-        """End the server that holds the lock, by force after `grace_s`. Raises ConfigError when it stays."""
+        """End the server, by force after `grace_s`. Raises ConfigError if it keeps running."""
         for number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, watchdog.END_S)):
             if await self._ended_by(number, wait_s):
                 return await self.reap()
         raise ConfigError(
-            f"The embedded Redis of {self.folder} does not end. Its process id stands in redis.pid there: "
-            "end it, or restart the machine, then start Parley again."
+            f"The embedded Redis of {self.folder} does not end. End the process whose id is in redis.pid "
+            "there, or restart the machine, then start Parley again."
         )
 
     async def _ended_by(self, number: signal.Signals, wait_s: float) -> bool:
@@ -199,13 +199,13 @@ class Server:
         return True
 
     async def reap(self) -> None:
-        """Wait for the watchdog of a server that has ended, where this process started it."""
+        """Wait for the watchdog of an ended server, if this process started it."""
         if self._child is not None:
             await asyncio.to_thread(self._child.wait)
             self._child = None
 
     def _signal(self, number: signal.Signals) -> bool:
-        """Signal the holder of the lock; false while its process id is not written. Raises ConfigError."""
+        """Signal the holder of the lock; False while its process id is unknown. Raises ConfigError."""
         text = (self.folder / "redis.pid").read_text().strip()
         if not text:
             return False
@@ -221,22 +221,22 @@ class Server:
         return True
 
     async def _end_unlocked(self) -> None:
-        """End a server that an older version of Parley left behind. Raises ConfigError when it is not one."""
+        """End a server of an older version of Parley. Raises ConfigError if it is another one."""
         where = await self._redis.call("CONFIG GET", "dir")
         if where.get("dir") != str(self.folder):
             raise ConfigError(
                 f"Another Redis server listens on {self.socket}. "
                 "Stop it, or set PARLEY_DATA_DIR to another directory."
             )
-        with suppress(StateUnavailable):  # the answer is a closed connection
+        with suppress(StateUnavailable):  # the server closes the connection without a response
             await self._redis.call("SHUTDOWN")
         while await self.condition() != "gone":  # noqa: ASYNC110  it is another process
             await asyncio.sleep(_POLL_S)
 
-    # -------------------------------------------------------------- what went wrong
+    # -------------------------------------------------------------- errors
 
     def how_it_ended(self) -> str:
-        """How the server of this process ended, in words, where that is known."""
+        """A text about how the server of this process ended, if known."""
         code = self._child.poll() if self._child is not None else None
         if code is None:
             return "has ended"
@@ -251,7 +251,7 @@ class Server:
         return f": {output[-1]}" if output else ""
 
     def _said(self) -> list[str]:
-        """What the log holds since the last start, without process ids and times."""
+        """The log since the last start, without process ids and times."""
         try:
             with (self.folder / LOG).open("rb") as log:
                 log.seek(self._log_from)
@@ -261,29 +261,29 @@ class Server:
         return [line.split(" # ")[-1].split(" * ")[-1].strip() for line in lines if line.strip()]
 
     def _failure(self, program: str) -> ConfigError:
-        """Why the last start failed."""
+        """The error of the last start."""
         output = self._said()
         if full := next((line for line in output if _SAYS_FULL.search(line)), None):
-            return DiskFull(f"{self.folder} has no room for what Redis has to write: {full}")
+            return DiskFull(f"There is no disk space for Redis in {self.folder}: {full}")
         if damage := next((line for line in output if _SAYS_DAMAGED.search(line)), None):
             return DataLost(_damaged(self.folder, program, damage))
-        last = f"The last line there: {output[-1]}" if output else ""
-        return ConfigError(f"The embedded Redis did not start; {self.folder / LOG} says why. {last}".rstrip())
+        last = f"Its last line: {output[-1]}" if output else ""
+        return ConfigError(f"The embedded Redis did not start. See {self.folder / LOG}. {last}".rstrip())
 
 
 def _damaged(folder: Path, program: str, line: str) -> str:
     manifest = folder / "appendonlydir" / "appendonly.aof.manifest"
     tool = shutil.which("redis-check-aof") or shutil.which("valkey-check-aof")
-    # The server's program is this tool too, when it is called by the tool's name.
+    # The server's program acts as this tool when it is called by the tool's name.
     words = [tool] if tool else ["bash", "-c", 'exec -a valkey-check-aof "$0" "$@"', program]
     return (
         f"The data of the embedded Redis in {folder} is damaged: {line}\n"
-        "Parley has stopped, so that nothing more is lost. Copy that directory first. Then restore a backup, "
-        "or cut the data off at the damage; everything written after it is lost:\n"
+        "Parley has stopped to prevent further loss. First copy the directory. Then restore a backup, or "
+        "truncate the data at the damage, which loses everything after it:\n"
         f"  {shlex.join([*words, '--fix', str(manifest)])}\n"
         "Then start Parley again."
     )
 
 
 _left: list[subprocess.Popen[bytes]] = []
-"""Watchdogs of servers that other processes went on using when this one had closed its `Server`."""
+"""Watchdogs of servers that other processes still use after this one closed its `Server`."""

@@ -1,4 +1,4 @@
-"""Watches the embedded Redis of a data directory and starts it again when it ended or does not answer."""
+"""Watches the embedded Redis of a data directory, and restarts it if it ended or does not answer."""
 
 import asyncio
 import logging
@@ -18,21 +18,21 @@ log = logging.getLogger(__name__)
 
 _CHECK_S = 0.5
 HANG_S = 15.0
-"""How long a server may be silent before it is taken to hang."""
+"""How long a server may be silent before it counts as hanging."""
 _HANG_CHECKS = 3
-"""So many checks in a row must have failed: time alone also passes while the machine stands still."""
+"""Consecutive failed checks for that, because time also passes while the machine is suspended."""
 _ATTEMPTS = 6
 _SPACE_S = 2.0
 _REMIND_S = 60.0
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _MEMORY_S = 60.0
-"""An end that is longer ago does not count for the back-off."""
+"""Earlier restarts don't count for the back-off."""
 
 _troubles: dict[str, str] = {}
 
 
 def trouble(url: str) -> str:
-    """What is wrong with the embedded server of this URL now, in words; empty when nothing is known."""
+    """The current problem of the embedded server of this URL, or empty."""
     return _troubles.get(url, "")
 
 
@@ -40,8 +40,8 @@ def trouble(url: str) -> str:
 async def supervised(server: Server, users: IO[bytes]) -> AsyncGenerator[None]:
     """Keep the server running until the end of the block.
 
-    `users` is the open lock file of those who use it. When a restart is impossible, the task that entered
-    the block is cancelled, and the block ends with a ConfigError that says why.
+    `users` is the open lock file of its users. If a restart is impossible, the task that entered
+    the block is cancelled, and the block ends with a ConfigError with the reason.
     """
     task = cast("asyncio.Task[object]", asyncio.current_task())
     cancellations = task.cancelling()
@@ -69,7 +69,7 @@ async def supervised(server: Server, users: IO[bytes]) -> AsyncGenerator[None]:
 
 
 class Supervisor:
-    """Checks the server every half second; each process that uses a server has one."""
+    """Checks the server every half second; one per process."""
 
     def __init__(self, server: Server, users: IO[bytes]) -> None:
         self._server = server
@@ -79,7 +79,7 @@ class Supervisor:
         self._ends: deque[float] = deque(maxlen=len(_BACKOFF_S))
 
     async def run(self) -> None:
-        """Watch and restart until cancelled. Raises ConfigError when a restart is impossible."""
+        """Watch and restart until cancelled. Raises ConfigError if a restart is impossible."""
         while not _cancelled():
             await asyncio.sleep(_CHECK_S)
             try:
@@ -88,10 +88,10 @@ class Supervisor:
             except ConfigError:
                 raise
             except Exception:
-                log.exception("The embedded Redis could not be checked; it is tried again")
+                log.exception("A check of the embedded Redis failed and will be repeated")
 
     async def _wrong(self) -> str:
-        """What calls for a restart, in words; empty when nothing does."""
+        """The reason for a restart, or empty."""
         await asyncio.to_thread(self._check_folder)
         condition = await self._server.condition()
         if condition == "gone":
@@ -115,21 +115,21 @@ class Supervisor:
         except (FileNotFoundError, NotADirectoryError):
             raise gone(self._server.folder) from None
         except OSError:
-            return  # a network file system that is away for a moment
+            return  # a temporary failure of a network file system
         if not os.path.samestat(there, os.fstat(self._users.fileno())):
             raise gone(self._server.folder)
 
     async def _restore(self, why: str) -> None:
-        """Start the server again, with back-off, however long the disk is full. Raises ConfigError."""
+        """Restart the server with back-off, and wait while the disk is full. Raises ConfigError."""
         began = time.monotonic()
-        self._tell(f"The embedded Redis {why}. It is started again; until then nothing is accepted.")
+        self._report(f"The embedded Redis {why}. Restarting it; until then no events are accepted.")
         failures, reminded_at = 0, -_REMIND_S
         while not _cancelled():
             await asyncio.sleep(self._delay_s())
             try:
                 await asyncio.to_thread(self._check_folder)
                 async with self._server.starting():
-                    # At first without patience: it is known to have ended, or to hang.
+                    # Without patience first, because it is known to have ended or to hang.
                     await self._server.ensure(HANG_S if failures else 0)
                 break
             except DataLost:
@@ -137,29 +137,29 @@ class Supervisor:
             except DiskFull as error:
                 if time.monotonic() - reminded_at >= _REMIND_S:
                     reminded_at = time.monotonic()
-                    self._tell(
-                        f"{error} Nothing is accepted until there is space again; then Redis is started."
+                    self._report(
+                        f"{error} No events are accepted until there is space; then Redis is restarted."
                     )
                 await asyncio.sleep(_SPACE_S)
             except ConfigError as error:
                 failures += 1
                 if failures >= _ATTEMPTS:
                     raise ConfigError(
-                        f"The embedded Redis {why}, and {failures} attempts to start it failed.\n{error}"
+                        f"The embedded Redis {why}, and {failures} attempts to restart it failed.\n{error}"
                     ) from None
-                self._tell(
-                    f"The embedded Redis could not be started, attempt {failures} of {_ATTEMPTS}: {error}"
+                self._report(
+                    f"Could not restart the embedded Redis, attempt {failures} of {_ATTEMPTS}: {error}"
                 )
         _troubles.pop(self._server.url, None)
         telemetry.REDIS_RESTARTS.inc()
-        log.warning("The embedded Redis runs again, after %.1f s.", time.monotonic() - began)
+        log.warning("The embedded Redis is running again after %.1f s.", time.monotonic() - began)
 
-    def _tell(self, words: str) -> None:
+    def _report(self, words: str) -> None:
         _troubles[self._server.url] = words
         log.warning("%s", words)
 
     def _delay_s(self) -> float:
-        """How long to wait before a start: longer with each start of the last minute."""
+        """The delay before a start, which grows with each start of the last minute."""
         now = time.monotonic()
         while self._ends and now - self._ends[0] > _MEMORY_S:
             self._ends.popleft()
@@ -169,6 +169,6 @@ class Supervisor:
 
 
 def _cancelled() -> bool:
-    """Whether this task was told to end: Python 3.11's asyncio.wait_for can lose that (gh-86296)."""
+    """Whether this task was cancelled; Python 3.11's asyncio.wait_for can lose a cancellation (gh-86296)."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -2,8 +2,7 @@
 
 It is started by its path, as `python -I -S watchdog.py USERS PID_FILE PROGRAM ARGUMENT...`, and imports
 nothing of Parley. Processes that use the server hold a shared lock on USERS, which the kernel releases even
-when they are killed. While the server runs, PID_FILE holds its process id and is locked: the server inherits
-the lock.
+if they are killed. While the server runs, PID_FILE contains its process id, and the server holds its lock.
 """
 
 import _thread
@@ -14,14 +13,14 @@ import sys
 import time
 
 END_S = 10.0
-"""How long the server may take to end by itself before it is killed."""
+"""How long the server may take to end before it is killed."""
 _LOCK_S = 30
 _PR_SET_PDEATHSIG = 1
 
 
 def _start(pid_file: int, command: list[str]) -> int:
     """Start the server and return its process id."""
-    import ctypes  # here, because Parley itself imports this module only for its path
+    import ctypes  # here, because Parley imports this module only for its path
 
     library = ctypes.CDLL(None)
     watchdog = os.getpid()
@@ -31,9 +30,9 @@ def _start(pid_file: int, command: list[str]) -> int:
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        # With SIGXFSZ ignored, a file that may not grow is an error in the log rather than a silent death.
+        # Ignoring SIGXFSZ makes a file size limit an error in the log instead of a silent death.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        if sys.platform == "linux":  # if the watchdog itself is killed, nobody is left to end the server
+        if sys.platform == "linux":  # the kernel ends the server if the watchdog is killed
             library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != watchdog:
                 os._exit(1)
@@ -46,20 +45,20 @@ def _start(pid_file: int, command: list[str]) -> int:
 
 
 def _end_when_unused(users: int, server: int) -> None:
-    fcntl.flock(users, fcntl.LOCK_EX)  # kept: who comes now waits until the server has ended
+    fcntl.flock(users, fcntl.LOCK_EX)  # kept, so that new users wait until the server has ended
     os.kill(server, signal.SIGTERM)
     time.sleep(END_S)
     os.kill(server, signal.SIGKILL)
 
 
 def main() -> None:
-    """Exits as the server did: with its code, or with 128 and the number of the signal that killed it."""
+    """Exit with the server's exit code, or with 128 plus the number of the signal that killed it."""
     users_path, pid_path, *command = sys.argv[1:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # it lives as long as the server does
+        signal.signal(number, signal.SIG_IGN)  # the watchdog must outlive the server
     users = os.open(users_path, os.O_RDWR | os.O_CREAT, 0o600)
     pid_file = os.open(pid_path, os.O_RDWR | os.O_CREAT, 0o600)
-    signal.alarm(_LOCK_S)  # a server that still runs holds the lock: then end rather than start a second one
+    signal.alarm(_LOCK_S)  # give up if a running server holds the lock
     fcntl.flock(pid_file, fcntl.LOCK_EX)
     signal.alarm(0)
     server = _start(pid_file, command)

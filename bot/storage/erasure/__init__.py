@@ -1,1 +1,1 @@
-"""Deletes what is kept of a person or a place, everywhere."""
+"""Deletes the data of a person, a conversation or a tenant everywhere."""

@@ -1,4 +1,4 @@
-"""Reads everything that is kept of conversations, step by step, for what one person wrote."""
+"""Collects what one person wrote, from all stored conversations."""
 
 import asyncio
 import re
@@ -17,16 +17,16 @@ from bot.storage.redis.client import Redis
 
 _BATCH = 10
 """Conversations that are read at once."""
-_MOST_TEXT = 20_000
-"""Characters of one file or message that are looked for elsewhere."""
-_MOST_TEXTS = 4_000_000
-"""Characters of one person that are looked for; the newest go first."""
+_MAX_TEXT = 20_000
+"""Characters of one file or message that are searched for elsewhere."""
+_MAX_TEXTS = 4_000_000
+"""Characters per person that are searched for, newest texts first."""
 _FILE = re.compile(r'<file name="([^"]*)">\n(.*?)\n</file>', re.DOTALL)
-"""How a prompt shows a file (`bot.generation.prompt_builder`)."""
+"""The form of a file in a prompt (`bot.generation.prompt_builder`)."""
 
 
 class PersonData(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a person who is to be forgotten: names, texts with their times, conversations."""
+    """A person whose data is being deleted: names, texts with their times, conversations."""
 
     user: User
     began_at: datetime
@@ -36,7 +36,7 @@ class PersonData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored of a conversation."""
+    """The stored turns and waiting events of a conversation."""
 
     name: str
     turns: tuple[bytes, ...]
@@ -44,7 +44,7 @@ class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def conversations(redis: Redis) -> AsyncGenerator[list[StoredConversation]]:
-    """Every conversation that has turns or waiting events, a few at a time, each at least once."""
+    """All conversations with turns or waiting events, in batches, each at least once."""
     batch: dict[str, None] = {}
     async for key in redis.scan("parley:{p*}:*"):
         kind, _, rest = key.split("}:", 1)[1].partition(":")
@@ -58,8 +58,8 @@ async def conversations(redis: Redis) -> AsyncGenerator[list[StoredConversation]
 
 
 async def read(redis: Redis, names: Sequence[str]) -> list[StoredConversation]:
-    """What is stored of these conversations."""
-    commands = [("LRANGE", keys.of(kind, item), 0, -1) for item in names for kind in ("turns", "inbox")]
+    """Read these conversations."""
+    commands = [("LRANGE", keys.of(kind, name), 0, -1) for name in names for kind in ("turns", "inbox")]
     stored = await redis.many(commands) if commands else []
     return [
         StoredConversation(name=name, turns=tuple(stored[2 * n]), events=tuple(stored[2 * n + 1]))
@@ -68,7 +68,7 @@ async def read(redis: Redis, names: Sequence[str]) -> list[StoredConversation]:
 
 
 async def dead_letters(redis: Redis) -> list[tuple[int, bytes, DeadLetter]]:
-    """What was given up: its shard, as it is stored, and read."""
+    """All dead letters: shard, stored bytes, decoded."""
     shards = await redis.many([("LRANGE", keys.dead_letters(shard), 0, -1) for shard in range(keys.SHARDS)])
     decode = msgspec.json.Decoder(DeadLetter).decode
     return [(shard, raw, decode(raw)) for shard, records in enumerate(shards) for raw in records]
@@ -79,17 +79,17 @@ def events_of(stored: Iterable[bytes | str]) -> Iterator[Event]:
     return (event for event in map(read_event, stored) if event is not None)
 
 
-# ------------------------------------------------------------------ what a person wrote
+# ------------------------------------------------------------------ a person's texts
 
 
 async def collect(redis: Redis, found: PersonData, until: datetime | None) -> PersonData:
-    """Add what is kept now: of the person's own acts, until a time, and where others quote them."""
-    gathered = _PersonCollector(found, until)
+    """Add the person's stored texts up to a time, and quotes of them by others."""
+    collector = _PersonCollector(found, until)
     async for batch in conversations(redis):
-        await asyncio.to_thread(gathered.take, batch)
+        await asyncio.to_thread(collector.add, batch)
     for _, _, record in await dead_letters(redis):
-        gathered.acts(record.conversation, events_of([record.event]))
-    return gathered.all()
+        collector.add_events(record.conversation, events_of([record.event]))
+    return collector.all()
 
 
 class _PersonCollector:
@@ -102,7 +102,7 @@ class _PersonCollector:
 
     def all(self) -> PersonData:
         newest = sorted(self._texts.items(), key=lambda item: item[1], reverse=True)
-        left = _MOST_TEXTS
+        left = _MAX_TEXTS
         kept: list[tuple[str, datetime]] = []
         for text, at in newest:
             left -= len(text)
@@ -116,13 +116,13 @@ class _PersonCollector:
             conversations=frozenset(self._conversations),
         )
 
-    def take(self, batch: Sequence[StoredConversation]) -> None:
-        for item in batch:
-            self.acts(item.name, events_of(item.events))
-            for turn in read_turns(item.turns):
-                self._turn(item.name, turn)
+    def add(self, batch: Sequence[StoredConversation]) -> None:
+        for stored in batch:
+            self.add_events(stored.name, events_of(stored.events))
+            for turn in read_turns(stored.turns):
+                self._add_turn(stored.name, turn)
 
-    def acts(self, conversation: str, events: Iterable[Event]) -> None:
+    def add_events(self, conversation: str, events: Iterable[Event]) -> None:
         for event in events:
             if self._is_theirs(event.user, event.at):
                 self._conversations.add(conversation)
@@ -139,7 +139,7 @@ class _PersonCollector:
             elif isinstance(event, MessageReceived):
                 self._quoted(conversation, event)
 
-    def _turn(self, conversation: str, turn: Turn) -> None:
+    def _add_turn(self, conversation: str, turn: Turn) -> None:
         received = turn.received
         rating = turn.ratings.get(self._found.user.id)
         if rating is not None and received.user.tenant == self._found.user.tenant:
@@ -150,7 +150,7 @@ class _PersonCollector:
             return
         self._conversations.add(conversation)
         self._names.add(received.user.name)
-        if not turn.template.startswith("/"):  # the words of a command are nobody's own
+        if not turn.template.startswith("/"):  # commands are not personal
             self._said(received)
         for message in turn.messages:
             if message.role == "user":
@@ -177,21 +177,21 @@ class _PersonCollector:
         return user.is_same(self._found.user) and (self._until is None or at <= self._until)
 
     def _write(self, text: str, at: datetime) -> None:
-        text = text[:_MOST_TEXT].strip()
+        text = text[:_MAX_TEXT].strip()
         if text:
             self._texts[text] = min(at, self._texts.get(text, at))
 
 
-async def spare(redis: Redis, found: PersonData, passages: Passages) -> None:
-    """Look no more for what others of the tenant had written before."""
+async def exclude_common(redis: Redis, found: PersonData, passages: Passages) -> None:
+    """Exclude passages that others of the tenant had written before."""
 
-    def look(batch: Sequence[StoredConversation]) -> None:
-        for item in batch:
-            for turn in read_turns(item.turns):
+    def exclude(batch: Sequence[StoredConversation]) -> None:
+        for stored in batch:
+            for turn in read_turns(stored.turns):
                 user = turn.received.user
                 if user.tenant == found.user.tenant and user.id != found.user.id:
-                    passages.spare(turn.received.text, turn.ended_at, user.id)
+                    passages.exclude(turn.received.text, turn.ended_at, user.id)
 
     if passages:
         async for batch in conversations(redis):
-            await asyncio.to_thread(look, batch)
+            await asyncio.to_thread(exclude, batch)

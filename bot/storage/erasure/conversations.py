@@ -1,4 +1,4 @@
-"""Goes through conversations and takes one person's words out of them, each change in one step."""
+"""Removes one person's text from conversations; each change is atomic."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -35,20 +35,20 @@ _EXCHANGE, _REWRITE, _WITHDRAW, _UNLEARN = (
 )
 _BATCH = 20
 _ATTEMPTS = 5
-"""How often a conversation is read again that others change meanwhile."""
+"""How often a conversation is read again that changes concurrently."""
 
 
 class PersonConversations:
-    """The conversations that hold something of a person. Every method raises StateUnavailable.
+    """The conversations with data of a person. Every method raises StateUnavailable.
 
-    `edited` are the turns and waiting messages of others that were changed, `withdrawn` how many messages of
-    the person will not be answered. `until` is the time after which the person's acts count as new.
+    `edited` are the turns and waiting messages of others that were changed, `withdrawn` the number of the
+    person's messages that will not be answered. Events of the person after `until` are kept.
     """
 
     def __init__(
         self, redis: Redis, found: PersonData, redaction: Redaction, event: str, until: datetime | None
     ) -> None:
-        """`event` is the id of an act of the person that stays."""
+        """`event` is the id of an event of the person that stays."""
         self._redis = redis
         self._user = found.user
         self._event = event
@@ -60,14 +60,14 @@ class PersonConversations:
         self._known: dict[str, KnownText] = {}
 
     async def visit(self) -> None:
-        """Look at every conversation: withdraw what waits of the person, change what others wrote.
+        """Withdraw the person's waiting events and redact the text of others in all conversations.
 
-        What the person does after that is new.
+        Later events of the person are kept.
         """
         begun = now()
         async for batch in conversations(self._redis):
-            for item in batch:
-                await self._visit(item)
+            for stored in batch:
+                await self._visit(stored)
         for shard, raw, record in await dead_letters(self._redis):
             new = self.redaction.record(record.event.encode(), everything=record.conversation in self.names)
             if new != record.event.encode() and any(self._is_near(e) for e in events_of([record.event])):
@@ -77,55 +77,55 @@ class PersonConversations:
         self._until = self._until or begun
 
     async def tidy(self) -> dict[str, int]:
-        """Delete the summaries of the conversations that held something, and change what was sent there.
+        """Delete the summaries of the affected conversations, and redact their sent prompts.
 
-        Returns those in which an answer is being written, with the tokens of their leases.
+        Returns the conversations with a running answer, with the tokens of their leases.
         """
         running = await self._unlearn(sorted(self.names))
         await self._beside(self.names)
         return running
 
     async def written(self, running: dict[str, int]) -> list[str]:
-        """Those of these conversations in which that answer is written down, or was given up, by now."""
-        looks = [("HGET", keys.of("lease", name), "token") for name in running]
-        tokens = await self._redis.many(looks)
+        """Those of these conversations whose answer has been committed or released."""
+        commands = [("HGET", keys.of("lease", name), "token") for name in running]
+        tokens = await self._redis.many(commands)
         return [name for name, token in zip(running, tokens, strict=True) if int(token or 0) != running[name]]
 
     async def again(self, names: Sequence[str]) -> dict[str, int]:
-        """Look at these conversations once more; those in which another old answer is being written: none."""
-        for item in await read(self._redis, names):
-            await self._visit(item)
+        """Process these conversations once more. Returns {}, because no earlier answer is running there now."""
+        for stored in await read(self._redis, names):
+            await self._visit(stored)
         await self._unlearn(names)
         await self._beside(set(names))
         return {}
 
     # -------------------------------------------------------------- turns and waiting events
 
-    async def _visit(self, one: StoredConversation) -> None:
+    async def _visit(self, stored: StoredConversation) -> None:
         for _ in range(_ATTEMPTS):
-            if await self._change(one):
+            if await self._change(stored):
                 return
-            (one,) = await read(self._redis, [one.name])
+            (stored,) = await read(self._redis, [stored.name])
 
-    async def _change(self, one: StoredConversation) -> bool:
-        """Change what is stored; False where somebody else has changed some of it meanwhile."""
-        changes = await asyncio.to_thread(self._changes, one)
-        whole = True
+    async def _change(self, stored: StoredConversation) -> bool:
+        """Redact a conversation; False if some of it has changed concurrently."""
+        changes = await asyncio.to_thread(self._changes, stored)
+        complete = True
         for kind, old, new, id in changes:
-            key = keys.of(kind, one.name)
+            key = keys.of(kind, stored.name)
             if await self._redis.run(_EXCHANGE, [key], [old, new]):
-                self.edited.add((one.name, id))
-                self.names.add(one.name)
+                self.edited.add((stored.name, id))
+                self.names.add(stored.name)
             else:
-                whole = False
-        for raw in one.events:
-            whole &= await self._withdraw(one.name, raw)
-        return whole
+                complete = False
+        for raw in stored.events:
+            complete &= await self._withdraw(stored.name, raw)
+        return complete
 
-    def _changes(self, one: StoredConversation) -> list[tuple[str, bytes, bytes, str]]:
+    def _changes(self, stored: StoredConversation) -> list[tuple[str, bytes, bytes, str]]:
         found: list[tuple[str, bytes, bytes, str]] = []
-        known, everything = self._known.get(one.name, KnownText()), one.name in self.names
-        for raw in one.turns:
+        known, everything = self._known.get(stored.name, KnownText()), stored.name in self.names
+        for raw in stored.turns:
             for turn in read_turns([raw]):
                 if not self._is_theirs(turn.received):
                     known.learn([turn])
@@ -134,12 +134,12 @@ class PersonConversations:
                         found.append(("turns", raw, new, turn.id))
                 elif self._is_near(turn.received):
                     self._note(found, "turns", raw, turn.id, everything)
-        for raw in one.events:
+        for raw in stored.events:
             for event in events_of([raw]):
                 if self._is_near(event) and not event.user.is_same(self._user):
                     self._note(found, "inbox", raw, event.id, everything)
         if found or everything:
-            self._known[one.name] = known
+            self._known[stored.name] = known
         return found
 
     def _note(
@@ -150,7 +150,7 @@ class PersonConversations:
             found.append((kind, raw, new, id))
 
     async def _withdraw(self, name: str, raw: bytes) -> bool:
-        """Put what says nothing in the place of the person's own event."""
+        """Replace the person's own waiting event by an empty one."""
         for event in events_of([raw]):
             if not self._is_theirs(event) or isinstance(
                 event, MessageDeleted | StopRequested | MessageWithdrawn
@@ -158,7 +158,7 @@ class PersonConversations:
                 continue
             if event.id == self._event:
                 continue
-            stand_in = MessageWithdrawn(
+            replacement = MessageWithdrawn(
                 id=event.id,
                 address=event.address,
                 user=msgspec.structs.replace(event.user, name=""),
@@ -166,21 +166,21 @@ class PersonConversations:
                 asked=isinstance(event, MessageReceived) and event.addressed,
             )
             names = [keys.of("inbox", name), keys.of("lease", name)]
-            arguments = [raw, msgspec.json.encode(stand_in), event.id, name, keys.STOPS]
+            arguments = [raw, msgspec.json.encode(replacement), event.id, name, keys.STOPS]
             done = await self._redis.run(_WITHDRAW, names, arguments)
             self.withdrawn += bool(done) and isinstance(
                 event, MessageReceived | MessageEdited | FeedbackGiven
             )
         return True
 
-    def _is_theirs(self, act: Event) -> bool:
-        return act.user.is_same(self._user) and (self._until is None or act.at <= self._until)
+    def _is_theirs(self, event: Event) -> bool:
+        return event.user.is_same(self._user) and (self._until is None or event.at <= self._until)
 
-    def _is_near(self, act: Event) -> bool:
-        """Whether the person's words may be looked for here: in another tenant they are a coincidence."""
-        return act.user.tenant == self._user.tenant or act.address.conversation in self.names
+    def _is_near(self, event: Event) -> bool:
+        """Whether to search the person's text here; in other tenants, matches are coincidences."""
+        return event.user.tenant == self._user.tenant or event.address.conversation in self.names
 
-    # -------------------------------------------------------------- what stands beside turns
+    # -------------------------------------------------------------- summaries, sent prompts, images
 
     async def _unlearn(self, names: Sequence[str]) -> dict[str, int]:
         running: dict[str, int] = {}
@@ -192,21 +192,21 @@ class PersonConversations:
         return running
 
     async def _is_own(self, name: str) -> bool:
-        """Whether what is being answered here is the act that asks for all this, or was withdrawn."""
+        """Whether the running answer is to the erasure request itself, or to a withdrawn event."""
         head: bytes | None = await self._redis.call("LINDEX", keys.of("inbox", name), 0)
         events = events_of([head] if head else [])
         return any(event.id == self._event or isinstance(event, MessageWithdrawn) for event in events)
 
     async def _beside(self, names: Iterable[str]) -> None:
-        """Change what was sent for the turns that stay; delete what belongs to none."""
+        """Redact the sent prompts of remaining turns; delete prompts and images of no turn."""
         wanted, beside = set(names), dict[str, list[tuple[str, str, str]]]()
         async for key in self._redis.scan("parley:{p*}:*"):
             kind, _, rest = key.split("}:", 1)[1].partition(":")
             if kind in ("sent", "picture") and (name := _conversation_of(rest, wanted)) is not None:
                 beside.setdefault(name, []).append((kind, rest[len(name) + 1 :], key))
         for name, found in beside.items():
-            (one,) = await read(self._redis, [name])
-            turns = read_turns(one.turns)
+            (stored,) = await read(self._redis, [name])
+            turns = read_turns(stored.turns)
             known = self._known.setdefault(name, KnownText())
             known.learn(turns)
             await self._sort(found, turns, known)
@@ -214,9 +214,7 @@ class PersonConversations:
     async def _sort(
         self, found: Sequence[tuple[str, str, str]], turns: Sequence[Turn], known: KnownText
     ) -> None:
-        """What was there before its conversation was read, and belongs to no turn of it, can be shown to
-        nobody: it goes. A commit writes the turn and what stands beside it in one step.
-        """
+        """Delete keys without a turn, which are unreachable, because commits write both atomically."""
         ids = {turn.id for turn in turns}
         pictures = {ref for turn in turns for ref in refs(turn)}
         for kind, rest, key in found:
@@ -236,7 +234,7 @@ class PersonConversations:
 
 
 def _conversation_of(rest: str, names: set[str]) -> str | None:
-    """The conversation of these that a key's rest begins with, before an id that may have colons too."""
+    """The conversation with which the rest of a key begins; the id after it may contain colons."""
     at = rest.rfind(":")
     while at >= 0:
         if rest[:at] in names:

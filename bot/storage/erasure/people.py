@@ -1,4 +1,4 @@
-"""Deletes what is kept of one person, everywhere, and takes their words out of what others said."""
+"""Deletes the data of one person everywhere, and redacts their text in the data of others."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import User, now
 from bot.storage.conversations.turns import Turns, read_turns, refs
 from bot.storage.embedded.compaction import Compaction
-from bot.storage.erasure.collection import PersonData, collect, spare
+from bot.storage.erasure.collection import PersonData, collect, exclude_common
 from bot.storage.erasure.conversations import PersonConversations
 from bot.storage.erasure.redaction import Redaction
 from bot.storage.erasure.studio_data import Publications
@@ -25,20 +25,20 @@ from bot.storage.redis.secrets import SecretStore
 log = logging.getLogger(__name__)
 
 SWEEP_S = 15.0
-"""How often it is looked for what another process left unfinished."""
+"""Time between two checks for erasures that another process left unfinished."""
 PATIENCE_S = 20.0
-"""How long answers that are being written are waited for; later they are seen to in the background."""
+"""How long to wait for running answers; later ones are redacted in the background."""
 _RESUMED_S = 120
 _AGAIN_S = 10
 _LOOK_S = 0.1
 _BATCH = 10
-"""Conversations that are read at once: each holds two hundred turns at most."""
+"""Conversations that are read at once; each has at most two hundred turns."""
 
 
 class ErasurePreview(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is kept of a person: what `forget` would delete now.
+    """The amounts that `forget` would delete now.
 
-    `waiting` are messages that are not answered yet, `given_up` those that could not be answered.
+    `waiting` are messages that are not answered yet, `given_up` dead letters.
     """
 
     conversations: int = 0
@@ -49,11 +49,10 @@ class ErasurePreview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PersonErasure(ErasurePreview, frozen=True, kw_only=True):
-    """What was deleted. `edited` are messages and answers of others that held the person's words, `saved` the
-    set-ups and votes of the studio, `examples` those that were made from the person's questions.
+    """The amounts that were deleted. `edited` are messages and answers of others that contained the person's text,
+    `saved` saved configurations and votes of the studio, `examples` those made from the person's questions.
 
-    `running` are answers to others that were begun before and are not written down yet: what they hold of the
-    person's words is removed as soon as they are.
+    `running` are answers to others that are not committed yet; they are redacted as soon as they are.
     """
 
     edited: int = 0
@@ -63,10 +62,10 @@ class PersonErasure(ErasurePreview, frozen=True, kw_only=True):
 
 
 class Erasure:
-    """Every method raises StateUnavailable.
+    """Deletes people's data. Every method raises StateUnavailable.
 
-    What is looked for is kept sealed in the secret store until nothing is left to do, so that another process can
-    go on where one ended, also when the person's own words are deleted already.
+    What to search for is kept encrypted in the secret store until the work is done, so that another process
+    can continue after a crash, even when the person's own text is already deleted.
     """
 
     def __init__(self, redis: Redis, secret_store: SecretStore, compaction: Compaction) -> None:
@@ -80,41 +79,40 @@ class Erasure:
     async def preview(self, user: User, *conversations: str, event: str = "") -> ErasurePreview:
         """Count what would be deleted of a person: everywhere, and in these conversations.
 
-        Reads the person's own conversations only, so it is cheap. `event` is an act that is not counted.
+        Reads only the person's own conversations, so it is cheap. The event with the id `event` is not counted.
         """
         names = list(dict.fromkeys([*await self._turns.talks(user), *conversations]))
-        rooms = answers = pictures = waiting = 0
+        total = answers = pictures = waiting = 0
         for at in range(0, len(names), _BATCH):
             batch = names[at : at + _BATCH]
             commands = [
-                ("LRANGE", keys.of(kind, item), 0, -1) for item in batch for kind in ("turns", "inbox")
+                ("LRANGE", keys.of(kind, name), 0, -1) for name in batch for kind in ("turns", "inbox")
             ]
             stored = await self._redis.many(commands)
             for turns, events in zip(stored[::2], stored[1::2], strict=True):
                 theirs = [turn for turn in read_turns(turns) if turn.received.user.is_same(user)]
-                rooms += bool(theirs)
+                total += bool(theirs)
                 answers += len(theirs)
                 pictures += sum(len(refs(turn)) for turn in theirs)
-                found = [item for item in map(read_event, events) if item is not None]
-                waiting += sum(entry.user.is_same(user) and entry.id != event for entry in found)
+                found = [read for read in map(read_event, events) if read is not None]
+                waiting += sum(read.user.is_same(user) and read.id != event for read in found)
         return ErasurePreview(
-            conversations=rooms,
+            conversations=total,
             answers=answers,
             pictures=pictures,
             waiting=waiting,
             given_up=await self._dead_letters.count_person(user),
         )
 
-    # -------------------------------------------------------------- forgetting
+    # -------------------------------------------------------------- deletion
 
     async def forget(
         self, user: User, *conversations: str, event: str = "", patience_s: float = PATIENCE_S
     ) -> PersonErasure:
-        """Delete what is kept of a person, and take their words out of what is kept of others.
+        """Delete a person's data, and redact their text in the data of others. Idempotent.
 
-        Reads every conversation of the person's tenant once or twice, a few at a time: some seconds for
-        thousands. Safe to repeat. `event` is the act that asks for it, which goes on waiting where it does;
-        `conversations` are looked at as the person's, whoever speaks there.
+        Reads all conversations once or twice, in batches: some seconds for thousands. `event` is the id of
+        the event that requests it, which stays in the inbox; `conversations` count as the person's own.
         """
         found = await self._unfinished(user) or PersonData(user=user, began_at=now())
         names = found.conversations | set(conversations) | set(await self._turns.talks(user))
@@ -128,7 +126,7 @@ class Erasure:
         found = await self._published.collect(found)
         await self._seal(found)
         passages = await asyncio.to_thread(_passages, found)
-        await spare(self._redis, found, passages)
+        await exclude_common(self._redis, found, passages)
         places = PersonConversations(
             self._redis, found, Redaction(found.user, found.names, passages), event, until
         )
@@ -136,7 +134,7 @@ class Erasure:
             given_up=await self._dead_letters.forget_person(found.user),
             saved=await self._published.forget_own(found.user),
             examples=await self._published.forget_examples(
-                lambda item: item.asker.is_same(found.user), {text for text, _ in found.texts}
+                lambda proposal: proposal.asker.is_same(found.user), {text for text, _ in found.texts}
             ),
         )
         await self._published.redact(found, places.redaction)
@@ -158,7 +156,7 @@ class Erasure:
     async def _wait(
         self, places: PersonConversations, running: dict[str, int], patience_s: float
     ) -> dict[str, int]:
-        """Look again at each conversation in which an answer was being written; those where it still is."""
+        """Process conversations again when their running answer is committed; returns those that still run."""
         clock = asyncio.get_running_loop().time
         until = clock() + patience_s
         while running:
@@ -171,10 +169,10 @@ class Erasure:
             await asyncio.sleep(_LOOK_S)
         return running
 
-    # -------------------------------------------------------------- going on after a crash
+    # -------------------------------------------------------------- continuing after a crash
 
     async def resume(self) -> int:
-        """Finish what was begun and left: here, or by a process that ended. How much that was."""
+        """Continue unfinished erasures of this or another process. Returns their number."""
         at = now().timestamp()
         due = await self._redis.call("ZRANGEBYSCORE", keys.ERASURES, "-inf", at, "LIMIT", 0, 10)
         for member in due:
@@ -189,7 +187,7 @@ class Erasure:
 
     @asynccontextmanager
     async def keeping(self) -> "AsyncGenerator[Erasure]":
-        """Until the end of the block, finish what others left, and what was put off."""
+        """Continue unfinished erasures and compactions until the end of the block."""
         task = asyncio.create_task(self._keep())
         try:
             yield self
@@ -203,24 +201,24 @@ class Erasure:
                 await self.resume()
                 await self._compaction.run()
             except StateUnavailable as error:
-                log.debug("What is left to be forgotten can't be looked for: %s", error)
+                log.debug("Can't check for unfinished erasures: %s", error)
             except Exception:
-                log.exception("Something could not be forgotten; it is tried again")
+                log.exception("An erasure failed and will be retried")
             await asyncio.sleep(SWEEP_S)
 
     async def _unfinished(self, user: User) -> PersonData | None:
         try:
             sealed = await self._secrets.get(_name(user))
         except ConfigError as error:
-            log.error("What is left to be forgotten can't be read: %s", error)
+            log.error("An unfinished erasure can't be decrypted: %s", error)
             return None
         return msgspec.msgpack.decode(sealed, type=PersonData) if sealed else None
 
     async def _seal(self, found: PersonData) -> None:
         try:
             await self._secrets.put(_name(found.user), msgspec.msgpack.encode(found), keys.ERASURE_S)
-        except ConfigError as error:  # it is done all the same, but not taken up after a crash
-            log.error("What is to be forgotten can't be sealed: %s", error)
+        except ConfigError as error:  # the erasure goes on, but can't be continued after a crash
+            log.error("An erasure can't be encrypted and stored: %s", error)
         at = (now() + timedelta(seconds=_RESUMED_S)).timestamp()
         await self._redis.call("ZADD", keys.ERASURES, at, _member(found.user))
 

@@ -1,4 +1,4 @@
-"""Takes a person's words out of what is kept of others: turns, events, what was sent for their answers."""
+"""Redacts a person's text in the data of others: turns, events, sent prompts."""
 
 import re
 import zlib
@@ -16,7 +16,7 @@ from bot.storage.erasure.text_matching import REMOVED, Passages
 Json = dict[str, Any]
 
 SOMEBODY = "somebody"
-_NO_WORDS = frozenset(
+_NO_TEXT = frozenset(
     (
         *("id", "conversation", "event", "target", "tenant", "channel", "ref", "by", "restores", "since"),
         *("ahead", "sticky", "type", "role", "mime", "outcome", "template", "deployment", "capability"),
@@ -24,22 +24,22 @@ _NO_WORDS = frozenset(
         "tools",
     )
 )
-"""Fields that hold no words of people's: ids, times, numbers."""
+"""Fields without people's text: ids, times, numbers."""
 _QUOTED = re.compile(r'<message author="([^"]*)">\n(.*?)\n</message>', re.DOTALL)
-"""How a prompt shows what others said before (`bot.generation.prompt_builder.quoted`)."""
+"""The form of quoted messages in a prompt (`bot.generation.prompt_builder.quoted`)."""
 _SUMMARY = re.compile(r"(<summary>\n).*(\n</summary>)", re.DOTALL)
 _FROM = re.compile(r"From (.*):", re.DOTALL)
 
 
 @dataclass(slots=True)
 class KnownText:
-    """What the turns that stay in a conversation say: the only history that their prompts may show."""
+    """The text of the remaining turns of a conversation, the only history that its prompts may contain."""
 
     texts: set[str] = field(default_factory=lambda: {REMOVED})
     calls: set[str] = field(default_factory=set[str])
 
     def learn(self, turns: Iterable[Turn]) -> None:
-        """Add what these turns say."""
+        """Add the text of these turns."""
         for turn in turns:
             for message in turn.messages:
                 self.texts.add(message.text)
@@ -48,10 +48,10 @@ class KnownText:
 
 
 class Redaction:
-    """What is known of one person: their ids, their names, their words.
+    """Removes one person's id, names and text.
 
-    Each method returns the very object that it was given where there was nothing to remove. With
-    `everything` also short passages are removed, as in conversations in which the person took part.
+    Methods return the same object if there is nothing to remove. With `everything`, short passages are
+    removed, too, as in conversations in which the person took part.
     """
 
     def __init__(self, user: User, names: Iterable[str], passages: Passages) -> None:
@@ -60,20 +60,20 @@ class Redaction:
         self._passages = passages
 
     def quotes(self, quote: QuotedMessage) -> bool:
-        """Whether it quotes this person: by the id, or by the name where the platform told no id."""
+        """Whether it quotes this person: by id or, if the platform gives none, by name."""
         return self._theirs(quote.author, quote.by)
 
     def _theirs(self, author: str, by: str) -> bool:
         return by == self._user.id if by else " ".join(author.split()) in self._names
 
     def record(self, stored: bytes, *, everything: bool) -> bytes:
-        """A turn or an event as it is stored."""
+        """Redact a stored turn or event."""
         before: Json = msgspec.json.decode(stored)
         after = self._record(before, everything)
         return stored if after is before else msgspec.json.encode(after)
 
     def answer(self, stored: bytes) -> bytes:
-        """A turn of the person's own, from after they were forgotten: what they said anew stays."""
+        """Redact a newer turn of the person; their own new question stays."""
         before: Json = msgspec.json.decode(stored)
         after = self._record({name: old for name, old in before.items() if name != "said"}, True)
         messages = [
@@ -93,7 +93,7 @@ class Redaction:
         return cast("Json", self.value(record, everything=everything))
 
     def value(self, value: Any, *, everything: bool) -> Any:
-        """Anything that was read from JSON."""
+        """Redact a JSON value."""
         match value:
             case str():
                 return self._text(value, everything)
@@ -112,7 +112,7 @@ class Redaction:
         changed = {
             name: new
             for name, old in value.items()
-            if name not in _NO_WORDS and (new := self.value(old, everything=everything)) is not old
+            if name not in _NO_TEXT and (new := self.value(old, everything=everything)) is not old
         }
         return {**value, **changed} if changed else value
 
@@ -124,7 +124,7 @@ class Redaction:
         return self._passages.redact(text, everything=everything)
 
     def _inner(self, text: str, everything: bool) -> str | None:
-        """A text that is JSON itself, as the arguments of a tool are: words in it may be escaped."""
+        """Redact a text that is JSON itself, such as the arguments of a tool; None if it is not JSON."""
         try:
             before = msgspec.json.decode(text)
         except (msgspec.DecodeError, RecursionError):
@@ -137,13 +137,13 @@ class Redaction:
             return found[0]
         return f'<message author="{SOMEBODY}">\n{REMOVED}\n</message>'
 
-    # -------------------------------------------------------------- what was sent
+    # -------------------------------------------------------------- sent prompts
 
     def prompts(self, packed: bytes, known: KnownText | None, *, everything: bool) -> bytes:
-        """What was sent for an answer to somebody else, as it is stored.
+        """Redact stored prompts of an answer to somebody else.
 
-        With `known` every message of the history goes that no turn says any more: who edits a question leaves
-        no trace of it elsewhere, so that what it was can't be looked for.
+        With `known`, history messages that are in no turn are removed, because they may be earlier versions
+        of edited questions.
         """
         before: list[Json] = msgspec.json.decode(zlib.decompress(packed))
         after = [self._prompt(prompt, known, everything) for prompt in before]
@@ -168,7 +168,7 @@ class Redaction:
         return prompt if all(a is b for a, b in zip(new, old, strict=True)) else {**prompt, "messages": new}
 
     def _instruction(self, message: Json, known: KnownText | None, everything: bool) -> Json:
-        """A system message: it names who asked, or sums up what is no longer shown."""
+        """Redact a system message: the name of the asker, or a summary."""
         text = "".join(part.get("text", "") for part in message["parts"])
         after = text
         asker = _FROM.fullmatch(text)

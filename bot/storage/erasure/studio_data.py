@@ -1,4 +1,4 @@
-"""Takes a person out of what the studio keeps: set-ups, votes, examples that were made from questions."""
+"""Removes a person from the studio's data: saved configurations, votes, examples."""
 
 from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any, cast
@@ -18,7 +18,7 @@ from bot.storage.redis.client import Redis, Script
 
 _EXCHANGE = Script("exchange")
 _STUDIO = "studio"
-"""The tenant of those who sign in to the studio."""
+"""The tenant of the studio's users."""
 _record = msgspec.json.Decoder(Record)
 _proposal = msgspec.json.Decoder(Proposal)
 _saved = msgspec.json.Decoder(SavedConfig)
@@ -26,13 +26,13 @@ _vote = msgspec.json.Decoder(Vote)
 
 
 class Publications:
-    """Every method raises StateUnavailable."""
+    """The studio's stored data. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def collect(self, found: PersonData) -> PersonData:
-        """Add the words of the set-ups that the person saved."""
+        """Add the text of the configurations that the person saved."""
         texts = dict(found.texts)
         if found.user.tenant == _STUDIO:
             for _, stored in _pairs(await self._redis.call("HGETALL", keys.SAVED_CONFIGS)):
@@ -42,7 +42,7 @@ class Publications:
         return replace(found, texts=tuple(texts.items()))
 
     async def forget_own(self, user: User) -> int:
-        """Delete the set-ups that a person saved and the votes that they cast; how much that was."""
+        """Delete a person's saved configurations and votes. Returns their number."""
         if user.tenant != _STUDIO:
             return 0
         saved_configs = await self._fields(keys.SAVED_CONFIGS, _saved, lambda item: item.owner == user.id)
@@ -53,8 +53,8 @@ class Publications:
         return len(saved_configs) + len(votes)
 
     async def forget_examples(self, theirs: Callable[[Proposal], bool], texts: Set[str] = frozenset()) -> int:
-        """Delete the proposals that were made from somebody's questions (`theirs`, or one of these texts),
-        and take those that were accepted out of their pools, in the history too. Returns how many.
+        """Delete proposals made from a person's questions (`theirs`, or one of `texts`), and remove accepted ones
+        from their pools, in the history, too. Returns their number.
         """
         stored: list[bytes] = await self._redis.call("HVALS", keys.PROPOSALS)
         proposals = [
@@ -84,7 +84,7 @@ class Publications:
         return len(proposals)
 
     async def redact(self, found: PersonData, redaction: Redaction) -> None:
-        """Take a person's words out of the set-ups of others, and their name from what was published."""
+        """Redact a person's text in the configurations of others, and their name in published records."""
         for name in (keys.SAVED_CONFIGS, keys.PROPOSALS):
             pairs = await self._redis.call("HGETALL", name)
             for field, stored in _pairs(pairs):
@@ -102,7 +102,7 @@ class Publications:
             await self._amend(nameless)
 
     async def _amend(self, change: Callable[[Record], Record]) -> None:
-        """Change records of the history in their places; every process then reads it anew."""
+        """Change records of the history in place; all processes then reload it."""
         amended = 0
         for stored in await self._redis.call("LRANGE", keys.VERSIONS, 0, -1):
             for record in _read(_record, stored):
@@ -122,7 +122,7 @@ class Publications:
 
 
 def _read(decoder: Any, stored: bytes) -> list[Any]:
-    """What is stored, in a list; nothing where it can't be read: it is of a newer Parley."""
+    """The decoded value in a list; empty if it can't be read, because a newer version wrote it."""
     try:
         return [decoder.decode(stored)]
     except msgspec.MsgspecError:
@@ -130,7 +130,7 @@ def _read(decoder: Any, stored: bytes) -> list[Any]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every text of something that was read from JSON, but for the names of its fields."""
+    """All strings of a JSON value, except for field names."""
     match value:
         case str():
             yield value

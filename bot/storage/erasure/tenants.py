@@ -1,4 +1,4 @@
-"""Forgets everything of a place that the bot was taken away from: a workspace, an organisation, a chat."""
+"""Deletes the data of a workspace, an organisation or a chat from which the bot was removed."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ from bot.storage.usage.reports import UsageReports
 _CLEAR = Script("clear")
 _BESIDE = frozenset({"sent", "picture", "summary", "feed"})
 _BATCH = 10
-"""Conversations that are read at once: each holds two hundred turns at most."""
+"""Conversations that are read at once; each has at most two hundred turns."""
 _NAMES = 200
-"""Keys that are deleted at once."""
+"""Keys that are deleted per round trip."""
 
 
 class TenantErasure(msgspec.Struct, frozen=True, kw_only=True):
-    """What was deleted. `people` are those of whom choices, usage or the list of their talks were kept."""
+    """The amounts that were deleted. `people` are those with stored preferences, usage or conversations."""
 
     conversations: int = 0
     turns: int = 0
@@ -35,7 +35,7 @@ class TenantErasure(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return (
             f"conversations {self.conversations}, answers {self.turns}, waiting messages {self.waiting}, "
-            f"buried messages {self.dead_letters}, proposals {self.proposals}, people {self.people}"
+            f"dead letters {self.dead_letters}, proposals {self.proposals}, people {self.people}"
         )
 
     def __bool__(self) -> bool:
@@ -44,7 +44,7 @@ class TenantErasure(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class _UninstalledPlace:
-    """The conversations of a place. Those of `spared` went on after the bot had come back."""
+    """The conversations to delete. Those in `spared` continued after a reinstallation."""
 
     uninstalled: AppUninstalled
     found: set[str] = field(default_factory=set[str])
@@ -52,20 +52,20 @@ class _UninstalledPlace:
     tenants: set[str] = field(default_factory=set[str])
 
     def holds(self, conversation: str) -> bool:
-        """Whether a conversation is to be forgotten as a whole, with all that stands beside it."""
+        """Whether a conversation is deleted completely."""
         if not conversation.startswith(self.uninstalled.conversation_prefix) or conversation in self.spared:
             return False
         return not self.uninstalled.marks or conversation in self.found
 
     def owns(self, rest: str) -> bool:
-        """The same for what follows the kind in a key: a conversation, and perhaps more."""
+        """The same for the rest of a key after its kind: a conversation, and perhaps more."""
         if self.uninstalled.marks:
             return any(beginning in self.found for beginning in _beginnings(rest))
         return self.holds(rest) and not any(beginning in self.spared for beginning in _beginnings(rest))
 
 
 class Tenants:
-    """Every method raises StateUnavailable."""
+    """Deletes the data of tenants. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis, search: ConversationSearch) -> None:
         self._redis = redis
@@ -74,17 +74,19 @@ class Tenants:
         self._publications, self._dead_letters = Publications(redis), DeadLetterQueue(redis)
 
     async def forget(self, uninstalled: AppUninstalled) -> TenantErasure:
-        """Delete what was said in a place, and what is kept of its people; sums without names stay.
+        """Delete conversations and people's data; usage totals without names stay.
 
-        Safe to repeat, and to be taken up after a crash: that by which a conversation is found goes last.
-        A worker that still answers there loses its lease, so that it can write nothing down any more.
+        Idempotent, also after a crash, because the keys by which a conversation is found are deleted last.
+        A worker that still answers there loses its lease, so it can't commit.
         """
         place = await self._look(uninstalled)
         people = 0
         for tenant in sorted(place.tenants) if uninstalled.whole else ():
             people += await self._forget_people(tenant)
         dead_letters = await self._dead_letters.forget(place.holds)
-        proposals = await self._publications.forget_examples(lambda item: place.holds(item.conversation))
+        proposals = await self._publications.forget_examples(
+            lambda proposal: place.holds(proposal.conversation)
+        )
         await self._search.forget(uninstalled.conversation_prefix, place.holds)
         await self._forget_beside(place)
         turns = waiting = 0
@@ -104,30 +106,28 @@ class Tenants:
         )
 
     async def preview(self, uninstalled: AppUninstalled) -> TenantErasure:
-        """How much `forget` would delete of a place: conversations, answers, and messages that wait or were
-        given up.
-        """
+        """How much `forget` would delete: conversations, answers, waiting messages, dead letters."""
         place = await self._look(uninstalled)
         turns = waiting = 0
         ordered = sorted(place.found)
         for at in range(0, len(ordered), _BATCH):
             commands = [
-                ("LLEN", keys.of(kind, item))
-                for item in ordered[at : at + _BATCH]
+                ("LLEN", keys.of(kind, name))
+                for name in ordered[at : at + _BATCH]
                 for kind in ("turns", "inbox")
             ]
             counts = await self._redis.many(commands)
             turns += sum(counts[::2])
             waiting += sum(counts[1::2])
         given_up = [
-            item for item in (await self._dead_letters.all()).values() if place.holds(item.conversation)
+            letter for letter in (await self._dead_letters.all()).values() if place.holds(letter.conversation)
         ]
         return TenantErasure(
             conversations=len(ordered), turns=turns, waiting=waiting, dead_letters=len(given_up)
         )
 
     async def _look(self, uninstalled: AppUninstalled) -> _UninstalledPlace:
-        """Which conversations it is about."""
+        """Find the conversations to delete."""
         place = _UninstalledPlace(uninstalled, tenants={uninstalled.user.tenant} - {""})
         names: set[str] = set()
         async for _, kind, rest in self._scan(uninstalled.conversation_prefix):
@@ -137,7 +137,7 @@ class Tenants:
         for at in range(0, len(ordered), _BATCH):
             batch = ordered[at : at + _BATCH]
             commands = [
-                ("LRANGE", keys.of(kind, item), 0, -1) for item in batch for kind in ("turns", "inbox")
+                ("LRANGE", keys.of(kind, name), 0, -1) for name in batch for kind in ("turns", "inbox")
             ]
             answers = await self._redis.many(commands)
             for number, conversation in enumerate(batch):
@@ -153,14 +153,14 @@ class Tenants:
         (place.spared if later else place.found).add(conversation)
 
     async def _scan(self, names: str) -> AsyncIterator[tuple[str, str, str]]:
-        """Each key of these rooms, its kind, and what follows that."""
+        """All keys of conversations with this prefix: name, kind, and the rest."""
         async for name in self._redis.scan(f"parley:{{p*}}:*:{literal(names)}*"):
             kind, _, rest = name.split("}:", 1)[1].partition(":")
             if rest.startswith(names):
                 yield name, kind, rest
 
     async def _forget_beside(self, place: _UninstalledPlace) -> None:
-        """What was sent, pictures, summaries, what pages follow: also of turns that are no longer kept."""
+        """Delete sent prompts, images, summaries and event streams, also of turns that are gone."""
         await self._delete(
             name
             async for name, kind, rest in self._scan(place.uninstalled.conversation_prefix)
@@ -168,7 +168,7 @@ class Tenants:
         )
 
     async def _clear(self, conversation: str) -> tuple[int, int]:
-        """Empty a conversation; how many turns and waiting messages it had."""
+        """Empty a conversation. Returns its numbers of turns and waiting messages."""
         shard = keys.shard_of(conversation)
         names = [keys.of(kind, conversation) for kind in ("lease", "inbox", "turns", "summary")]
         names += [keys.ready(shard), keys.waiting(shard)]
@@ -178,7 +178,7 @@ class Tenants:
         return len(turns), int(waiting)
 
     async def _forget_until(self, conversation: str, uninstalled: AppUninstalled) -> int:
-        """Delete the turns from before; a conversation that went on keeps the rest."""
+        """Delete the turns from before the removal; later ones stay."""
         name, gone = keys.of("turns", conversation), 0
         for raw in await self._redis.call("LRANGE", name, 0, -1):
             for turn in read_turns([raw]):
@@ -189,18 +189,18 @@ class Tenants:
         return gone
 
     async def _forget_people(self, tenant: str) -> int:
-        """Delete what is kept of the people of a tenant; how many they were. The tenant's own sums stay."""
+        """Delete the data of a tenant's people. Returns their number. The tenant's totals stay."""
         people: set[str] = set()
         prefix = keys.of_tenant("", tenant)
 
         async def names() -> AsyncIterator[str]:
             async for name in self._redis.scan(literal(prefix) + "*"):
                 kind, _, rest = name.removeprefix(prefix).partition(":")
-                _, _, payer = rest.partition(":")
-                if kind == "tally" or (kind == "spent" and payer.startswith("tenant:")):
+                _, _, owner = rest.partition(":")
+                if kind == "tally" or (kind == "spent" and owner.startswith("tenant:")):
                     continue
-                if kind == "spent" and payer.startswith("person:"):
-                    people.add(payer.removeprefix("person:"))
+                if kind == "spent" and owner.startswith("person:"):
+                    people.add(owner.removeprefix("person:"))
                 yield name
             async for name in self._redis.scan(f"parley:{{p*}}:talks:{literal(tenant)}:*"):
                 people.add(name.split(f":talks:{tenant}:", 1)[1])
@@ -212,25 +212,25 @@ class Tenants:
         return len(people)
 
     async def _delete(self, names: AsyncIterator[str]) -> None:
-        """One command for each key: in a cluster they are in many places."""
+        """Delete keys, one command for each, because in a cluster they are on several nodes."""
         batch: list[str] = []
         async for name in names:
             batch.append(name)
             if len(batch) == _NAMES:
-                await self._redis.many([("DEL", item) for item in batch])
+                await self._redis.many([("DEL", name) for name in batch])
                 batch.clear()
         if batch:
-            await self._redis.many([("DEL", item) for item in batch])
+            await self._redis.many([("DEL", name) for name in batch])
 
 
 def _acts(turns: Iterable[bytes], events: Iterable[bytes]) -> Iterator[BaseEvent]:
-    """Everything that people did in a conversation, as far as it can be read."""
+    """All readable events of a conversation, answered and waiting."""
     yield from (turn.received for turn in read_turns(turns))
     yield from (event for event in map(read_event, events) if event is not None)
 
 
 def _beginnings(rest: str) -> Iterator[str]:
-    """What a conversation's id could be at the start of a key's rest, which has colons of its own."""
+    """The possible conversation ids at the start of the rest of a key, which may contain colons."""
     at = rest.find(":")
     while at >= 0:
         yield rest[:at]

@@ -1,4 +1,4 @@
-"""Recognises in other texts what a person wrote: whole lines, runs of words, names and codes."""
+"""Finds a person's text in other texts: lines, sequences of words, names, codes."""
 
 import re
 import unicodedata
@@ -12,18 +12,18 @@ _CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_CJK}]|(?:(?![{_CJK}])[^\W_])+")
 """A word; in scripts without spaces, one character."""
 _LINE = re.compile(r"[\r\n]+|(?<=[.!?;:])\s+|[。！？；]+")
-"""Where a line or a sentence ends."""
+"""The end of a line or sentence."""
 _CHUNK = re.compile(r"[^\s<>()\[\]{}\"'`*|,;!?…“”«»]+")
-"""What stands between spaces: an address, a code, a file's name."""
-_FEWEST_WORDS = 4
-_MOST_WORDS = 16
+"""A run without spaces: an address, a code, a file name."""
+_MIN_WORDS = 4
+_MAX_WORDS = 16
 _WINDOW_WEIGHT = 20
 _LINE_WEIGHT = 8
 _LONG_WORD = 7
 _COMMON = 3
-"""As many other people who write a word make it a common one."""
-_MOST_NEEDLES = 200_000
-"""Of one person: about 60 MB. The newest texts are read first."""
+"""A passage is common if this many other people use it."""
+_MAX_NEEDLES = 200_000
+"""Per person, about 60 MB. The newest texts are added first."""
 
 Words = tuple[str, ...]
 
@@ -35,9 +35,7 @@ class _Token(NamedTuple):
 
 
 class _Needle:
-    """When the person first wrote it, whether it is looked for outside their own conversations, and who else
-    wrote it.
-    """
+    """A passage: when the person first wrote it, whether to search it in all conversations, who else wrote it."""
 
     __slots__ = ("at", "others", "strong")
 
@@ -48,10 +46,10 @@ class _Needle:
 
 
 class Passages:
-    """The words of one person. Not for use by several threads at once.
+    """The passages of one person. Not thread-safe.
 
-    A match ignores case, punctuation, line breaks and Markdown between the words. What somebody else wrote
-    before the person did is nobody's own, nor is a word that several others use: `spare` takes it out.
+    Matching ignores case, punctuation, line breaks and Markdown. `exclude` removes passages that others wrote
+    before the person, and common ones.
     """
 
     def __init__(self) -> None:
@@ -62,16 +60,16 @@ class Passages:
         return bool(self._needles)
 
     def add(self, text: str, at: datetime) -> None:
-        """Look for what is in this text, which the person wrote at this time."""
-        if REMOVED in text:  # their own copy of what another person has had removed
+        """Add the passages of a text that the person wrote at this time."""
+        if REMOVED in text:  # redacted text of another person
             text = text.replace(REMOVED, "\n")
         text = unicodedata.normalize("NFC", text)
         for words, strong in (
             *_lines(text),
-            *_marks(text),
+            *_identifiers(text),
             *_windows([token.word for token in _tokens(text)]),
         ):
-            if len(self._needles) >= _MOST_NEEDLES:
+            if len(self._needles) >= _MAX_NEEDLES:
                 return
             known = self._needles.get(words)
             if known is None:
@@ -80,24 +78,21 @@ class Passages:
             else:
                 known.at, known.strong = min(known.at, at), known.strong or strong
 
-    def spare(self, text: str, at: datetime, author: str) -> None:
-        """Look no more for what somebody else wrote here before the person did, nor for short passages that
-        several people write.
-        """
+    def exclude(self, text: str, at: datetime, author: str) -> None:
+        """Remove passages that somebody else wrote before the person, and short ones that several people use."""
         words = [token.word for token in _tokens(unicodedata.normalize("NFC", text))]
         for place, first in enumerate(words):
             for needle in list(self._matching(words, place, first, everything=True)):
                 known = self._needles[needle]
-                if len(needle) < _FEWEST_WORDS and author not in known.others:
+                if len(needle) < _MIN_WORDS and author not in known.others:
                     known.others += (author,)
                 if at < known.at or len(known.others) >= _COMMON:
                     del self._needles[needle]
 
     def redact(self, text: str, *, everything: bool) -> str:
-        """The text with the person's words replaced, the text itself where it holds none.
+        """The text with the person's passages replaced; the same object if there are none.
 
-        With `everything` also the shorter ones, which are told from common words only where the person took
-        part in the conversation.
+        With `everything`, short passages are replaced, too; use it where the person took part in the conversation.
         """
         normal = unicodedata.normalize("NFC", text)
         tokens = _tokens(normal)
@@ -134,13 +129,13 @@ def _tokens(text: str) -> list[_Token]:
     return [_Token(found[0].casefold(), *found.span()) for found in _WORD.finditer(text)]
 
 
-def _is_telling(word: str) -> bool:
-    """Whether it is more than a word of courtesy ("thank you very much")."""
+def _is_distinctive(word: str) -> bool:
+    """Whether a word is more than a courtesy ("thank you very much")."""
     return len(word) >= 6 or not word.isascii() or any(letter.isdigit() for letter in word)
 
 
 def _weight(word: str) -> int:
-    """About how much a word says, in letters; a character that is a word says as much as three."""
+    """The information in a word, in letters; a character that is a word counts as three."""
     return 3 if re.match(f"[{_CJK}]", word) else len(word)
 
 
@@ -149,21 +144,21 @@ def _words(text: str) -> Words:
 
 
 def _lines(text: str) -> Iterator[tuple[Words, bool]]:
-    """Whole lines and sentences, the long ones in pieces."""
+    """Lines and sentences; long ones in pieces."""
     for line in (*text.splitlines(), *_LINE.split(text)):
         whole = _words(line)
-        for at in range(0, len(whole), _MOST_WORDS):
-            words = whole[at : at + _MOST_WORDS]
+        for at in range(0, len(whole), _MAX_WORDS):
+            words = whole[at : at + _MAX_WORDS]
             weight = sum(map(_weight, words))
-            if weight >= _LINE_WEIGHT and any(map(_is_telling, words)):
-                yield words, len(words) >= _FEWEST_WORDS and weight >= _WINDOW_WEIGHT
+            if weight >= _LINE_WEIGHT and any(map(_is_distinctive, words)):
+                yield words, len(words) >= _MIN_WORDS and weight >= _WINDOW_WEIGHT
 
 
-def _marks(text: str) -> Iterator[tuple[Words, bool]]:
-    """Addresses, codes, numbers, names of files, words in capitals: what hardly anybody writes by chance."""
+def _identifiers(text: str) -> Iterator[tuple[Words, bool]]:
+    """Addresses, codes, numbers, file names, words in capitals, which are unlikely coincidences."""
     for found in _CHUNK.finditer(text):
         chunk = found[0].strip(".:-_/")
-        words = _words(chunk)[:_MOST_WORDS]
+        words = _words(chunk)[:_MAX_WORDS]
         if not words:
             continue
         digits = sum(letter.isdigit() for letter in chunk)
@@ -182,21 +177,21 @@ def _marks(text: str) -> Iterator[tuple[Words, bool]]:
 
 
 def _windows(words: Sequence[str]) -> Iterator[tuple[Words, bool]]:
-    """The shortest run from each word on that says enough to be recognised by."""
+    """The shortest sequence from each word on that is distinctive."""
     weights = [_weight(word) for word in words]
-    telling = [_tells(word) for word in words]
+    scores = [_distinctiveness(word) for word in words]
     for place in range(len(words)):
-        weight, tells = 0, 0.0
-        for end in range(place, min(place + _MOST_WORDS, len(words))):
+        weight, score = 0, 0.0
+        for end in range(place, min(place + _MAX_WORDS, len(words))):
             weight += weights[end]
-            tells += telling[end]
-            if end - place + 1 >= _FEWEST_WORDS and weight >= _WINDOW_WEIGHT and tells >= 2:
+            score += scores[end]
+            if end - place + 1 >= _MIN_WORDS and weight >= _WINDOW_WEIGHT and score >= 2:
                 yield tuple(words[place : end + 1]), True
                 break
 
 
-def _tells(word: str) -> float:
-    """How much a word tells of a text: short and common ones nothing."""
+def _distinctiveness(word: str) -> float:
+    """How distinctive a word is: 0 for short and common ones."""
     if re.match(f"[{_CJK}]", word):
         return 0.25
     if any(letter.isdigit() for letter in word) or len(word) >= _LONG_WORD:

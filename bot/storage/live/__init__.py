@@ -1,1 +1,1 @@
-"""What is being answered now, for whoever watches."""
+"""Live updates of running answers."""

@@ -1,4 +1,4 @@
-"""What a running answer shows, as a stream that any web process can follow from any point."""
+"""The updates of a running answer, as a stream that any web process can follow from any point."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +11,7 @@ _BLOCK_MS = 20_000
 
 
 class EventStream:
-    """Frames of a channel (a conversation), kept for ten minutes. Every method raises StateUnavailable."""
+    """Frames of a channel (a conversation), stored for ten minutes. Methods raise StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -27,7 +27,7 @@ class EventStream:
         )
 
     async def follow(self, channel: str, after: str) -> AsyncIterator[tuple[str, bytes]]:
-        """Frames after this id, as (id, frame), without end; an empty `after` starts with the oldest kept."""
+        """An endless stream of frames after this id, as (id, frame); an empty `after` starts with the oldest."""
         name, last = keys.of("feed", channel), after or "0"
         while True:
             answer: list[Any] | None = await self._redis.wait(

@@ -1,6 +1,6 @@
-"""What is being answered now: told by each worker, over a channel, for as long as somebody looks.
+"""The live view of running answers: workers publish them on a channel while somebody subscribes.
 
-Nothing of it is kept, and while nobody looks nothing is sent.
+Nothing is stored.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ from bot.storage.redis.client import Redis
 log = logging.getLogger(__name__)
 
 PACE_S = 0.5
-"""Between two tellings of a worker that is looked at."""
-ASK_S = 2.0
-"""Between two looks of somebody who looks."""
-ASKED_S = 3 * ASK_S
-"""For so long after a look a worker goes on telling, and what a worker told counts."""
-MOST_ANSWERS = 100
+"""Time between two reports of a worker."""
+REQUEST_S = 2.0
+"""Time between two requests of a subscriber."""
+REQUEST_TTL_S = 3 * REQUEST_S
+"""How long a worker publishes after a request, and how long its reports are valid."""
+MAX_ANSWERS = 100
 TEXT_SHOWN = 1200
-"""Characters of an answer, its last ones, that travel."""
+"""Characters at the end of an answer that are sent."""
 
 
 class RunningAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A running answer: what somebody said, who answers it by what, for how long, and the text so far."""
+    """A running answer: question, template, deployment, duration, and the text so far."""
 
     conversation: str
     event: str
@@ -50,100 +50,100 @@ class _WorkerReport(msgspec.Struct, frozen=True):
     scenes: tuple[RunningAnswer, ...]
 
 
-_told = msgspec.json.Decoder(_WorkerReport)
+_report = msgspec.json.Decoder(_WorkerReport)
 
 
 class LiveView:
-    """Between the workers, who tell, and the pages that look."""
+    """Connects workers, which publish, with pages, which subscribe."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def publish(self, answers: Callable[[], Sequence[RunningAnswer]]) -> None:
-        """Publish what is being answered while somebody subscribes; until cancelled. Redis being away is waited out."""
-        worker, looked = token_hex(8), _WatchDeadline()
+        """Publish running answers while somebody subscribes, until cancelled. Retries while Redis is unavailable."""
+        worker, deadline = token_hex(8), _WatchDeadline()
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._listen(looked))
-            both.create_task(self._publish(worker, looked, answers))
+            both.create_task(self._listen(deadline))
+            both.create_task(self._publish(worker, deadline, answers))
 
-    async def _listen(self, looked: "_WatchDeadline") -> None:
+    async def _listen(self, deadline: "_WatchDeadline") -> None:
         while not _cancelled():
             try:
-                async with aclosing(self._redis.subscribe(keys.LIVE_VIEW_REQUESTS)) as looks:
-                    async for channel, _ in looks:
+                async with aclosing(self._redis.subscribe(keys.LIVE_VIEW_REQUESTS)) as requests:
+                    async for channel, _ in requests:
                         if _cancelled():
                             return
                         if channel:
-                            looked.again()
+                            deadline.extend()
             except StateUnavailable as error:
-                log.debug("Nobody can look: %s", error)
-            await asyncio.sleep(ASK_S)
+                log.debug("Can't receive requests for the live view: %s", error)
+            await asyncio.sleep(REQUEST_S)
 
     async def _publish(
-        self, worker: str, looked: "_WatchDeadline", answers: Callable[[], Sequence[RunningAnswer]]
+        self, worker: str, deadline: "_WatchDeadline", answers: Callable[[], Sequence[RunningAnswer]]
     ) -> None:
         while not _cancelled():
-            await looked.wait()
-            told = _WorkerReport(worker, tuple(answers())[:MOST_ANSWERS])
+            await deadline.wait()
+            report = _WorkerReport(worker, tuple(answers())[:MAX_ANSWERS])
             try:
-                await self._redis.call("PUBLISH", keys.LIVE_VIEW, msgspec.json.encode(told))
+                await self._redis.call("PUBLISH", keys.LIVE_VIEW, msgspec.json.encode(report))
             except StateUnavailable as error:
-                log.debug("What is being answered can't be told: %s", error)
+                log.debug("Can't publish to the live view: %s", error)
             await asyncio.sleep(PACE_S)
 
     async def subscribe(self) -> AsyncGenerator[tuple[int, tuple[RunningAnswer, ...]]]:
-        """How many workers there are and what they answer, the longest first, again and again.
+        """An endless stream of the number of workers and their running answers, longest first.
 
         Raises StateUnavailable.
         """
-        heard: dict[str, tuple[float, tuple[RunningAnswer, ...]]] = {}
-        looks = 0
-        looking = asyncio.create_task(self._ask())
+        reports: dict[str, tuple[float, tuple[RunningAnswer, ...]]] = {}
+        requests = 0
+        requesting = asyncio.create_task(self._request())
         try:
-            # Our own looks come back to us: so this goes on also when no worker is there.
+            # Subscribing to our own requests keeps the stream going without workers.
             async with aclosing(self._redis.subscribe(keys.LIVE_VIEW, keys.LIVE_VIEW_REQUESTS)) as messages:
                 async for channel, data in messages:
                     now = time.monotonic()
-                    looks += channel == keys.LIVE_VIEW_REQUESTS
+                    requests += channel == keys.LIVE_VIEW_REQUESTS
                     if channel == keys.LIVE_VIEW:
-                        told = _told.decode(data)
-                        heard[told.worker] = now, told.scenes
-                    heard = {name: item for name, item in heard.items() if now - item[0] < ASKED_S}
-                    answers = [answer for _, told in heard.values() for answer in told]
-                    if heard or looks > 1:  # who was asked just now has not told yet
-                        yield len(heard), tuple(sorted(answers, key=lambda answer: -answer.for_s))
+                        report = _report.decode(data)
+                        reports[report.worker] = now, report.scenes
+                    reports = {name: it for name, it in reports.items() if now - it[0] < REQUEST_TTL_S}
+                    answers = [answer for _, running in reports.values() for answer in running]
+                    if reports or requests > 1:  # after the first request, workers have not answered yet
+                        yield len(reports), tuple(sorted(answers, key=lambda answer: -answer.for_s))
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            requesting.cancel()
+            await asyncio.gather(requesting, return_exceptions=True)
 
-    async def _ask(self) -> None:
+    async def _request(self) -> None:
         while not _cancelled():
             try:
                 await self._redis.call("PUBLISH", keys.LIVE_VIEW_REQUESTS, "")
             except StateUnavailable as error:
-                log.debug("Can't look: %s", error)
-            await asyncio.sleep(ASK_S)
+                log.debug("Can't request the live view: %s", error)
+            await asyncio.sleep(REQUEST_S)
 
 
 class _WatchDeadline:
-    """Until when somebody wants to be told."""
+    """The time until which a worker publishes."""
 
     def __init__(self) -> None:
         self._until = 0.0
         self._now = asyncio.Event()
 
-    def again(self) -> None:
-        self._until = time.monotonic() + ASKED_S
+    def extend(self) -> None:
+        self._until = time.monotonic() + REQUEST_TTL_S
         self._now.set()
 
     async def wait(self) -> None:
-        """Until somebody looks."""
+        """Wait until somebody subscribes."""
         if time.monotonic() >= self._until:
             self._now.clear()
         await self._now.wait()
 
 
 def _cancelled() -> bool:
-    """Whether this task was told to end; on Python 3.11 a cancellation can be lost on its way."""
+    """Whether this task was cancelled; Python 3.11's `asyncio.wait_for` can swallow a cancellation."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

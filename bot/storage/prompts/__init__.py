@@ -1,1 +1,1 @@
-"""What people publish, save and choose: versions, proposals, preferences, embeddings."""
+"""Published versions, proposals, preferences, saved configurations, cached embeddings."""

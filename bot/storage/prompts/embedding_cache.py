@@ -1,4 +1,4 @@
-"""Embeddings kept by the text they stand for, so that no text is embedded twice."""
+"""Caches embeddings by their text."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -10,7 +10,7 @@ from bot.storage.redis.client import Redis
 
 
 class EmbeddingCache:
-    """A cache in front of an embedding model. Raises StateUnavailable, and what the model raises."""
+    """A cache for an embedding model. Raises StateUnavailable, and errors of the model."""
 
     def __init__(self, redis: Redis, model: str, embed: Embed) -> None:
         self._redis = redis

@@ -1,4 +1,4 @@
-"""What was chosen for a tenant, a channel, a conversation or a person: template, deployment, manners."""
+"""Preferences of tenants, channels, conversations and people: template, deployment, participation mode."""
 
 from typing import Any, Literal, cast
 
@@ -11,14 +11,14 @@ from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
 ParticipationMode = Literal["", "follow", "mention", "mute"]
-"""How the bot takes part in a channel: `follow` threads that it is in (without a choice, too), answer where
-it is named (`mention`; in a chat without threads without a choice, too), or nothing but commands (`mute`)."""
+"""How the bot participates in a channel: `follow` answers in threads that it is in (the default); `mention`
+answers only where it is mentioned (the default in group chats); `mute` answers only commands."""
 
 
 class Preference(msgspec.Struct, frozen=True, kw_only=True):
-    """What was chosen in one place; empty is not chosen. `quiet` is of one conversation.
+    """The preferences of one scope; empty means not chosen. `quiet` applies to one conversation.
 
-    `usual` is the template that answers in a tenant where nothing closer is chosen or matches.
+    `usual` is the default template of the tenant.
     """
 
     template: str = ""
@@ -29,17 +29,16 @@ class Preference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreferenceStore:
-    """Reads and writes choices. Every method raises StateUnavailable.
+    """Reads and writes preferences. Every method raises StateUnavailable.
 
-    A place is a channel (with everybody in it), a person, everywhere, or a whole tenant.
-    A choice that nobody used for `keys.CHOICE_S` is forgotten.
+    They apply to a channel, a person, or a tenant, and expire after `keys.CHOICE_S` without use.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def effective(self, received: MessageReceived) -> Preference:
-        """What counts for this message: what its channel chose goes before what the person chose."""
+        """The preferences for this message; those of its channel take precedence over the person's."""
         user, conversation = received.user, received.address.conversation
         channel, quiet, person, tenant = await self._read(
             _key(_place(user, "" if received.direct else received.channel)),
@@ -56,7 +55,7 @@ class PreferenceStore:
         )
 
     async def of(self, user: User, channel: str) -> Preference:
-        """What was chosen for a channel, or, without one, by this person."""
+        """The preferences of a channel or, without one, of this person."""
         choice, tenant = await self._read(_key(_place(user, channel)), _key(Place(tenant=user.tenant)))
         return replace(choice, usual=tenant.template)
 
@@ -69,33 +68,33 @@ class PreferenceStore:
         deployment: str | None = None,
         mode: ParticipationMode | None = None,
     ) -> None:
-        """Write choices for a place; an empty one takes the choice back, `None` leaves it."""
+        """Store preferences of a channel or person; an empty one is reset, None leaves it unchanged."""
         chosen = {"deployment": deployment, "manner": mode}
         if template is not None:
             chosen |= {"template": template, "author": ""}
         await self._write(_place(user, channel), chosen)
 
     async def set_quiet(self, received: MessageReceived, quiet: bool) -> None:
-        """Whether to wait for a mention in this conversation."""
+        """Set whether to wait for a mention in this conversation."""
         place = keys.of_tenant("choice", received.user.tenant, "talk", received.address.conversation)
         await self._redis.many(_writing(place, {"quiet": "1" if quiet else ""}))
 
     async def forget(self, user: User) -> bool:
-        """Delete what this person chose for themselves; whether there was anything."""
+        """Delete this person's preferences. Returns whether there were any."""
         place = _place(user, "")
         gone, _ = await self._redis.many(
             [("DEL", _key(place)), ("SREM", _bound(place.tenant), _field(place))]
         )
         return bool(gone)
 
-    # -------------------------------------------------------------- who gets which template
+    # -------------------------------------------------------------- assignments
 
     async def bind(self, place: Place, template: str, author: str) -> None:
-        """Choose a template for a place; an empty one takes the choice back."""
+        """Assign a template to a scope; an empty one removes the assignment."""
         await self._write(place, {"template": template, "author": author if template else ""})
 
     async def bound(self) -> list[Assignment]:
-        """Every template that was chosen for a place, in the order of the places."""
+        """All assignments, sorted by scope."""
         tenants = [item.decode() for item in await self._redis.call("SMEMBERS", keys.ASSIGNMENTS)]
         fields = (
             await self._redis.many([("SMEMBERS", _bound(tenant)) for tenant in tenants]) if tenants else []
@@ -112,7 +111,14 @@ class PreferenceStore:
             for place, (template, author) in zip(places, answers, strict=True)
             if template
         ]
-        return sorted(found, key=lambda item: (item.place.tenant, item.place.scope, item.place.id))
+        return sorted(
+            found,
+            key=lambda assignment: (
+                assignment.place.tenant,
+                assignment.place.scope,
+                assignment.place.id,
+            ),
+        )
 
     async def _read(self, *places: str) -> list[Preference]:
         commands = [("HGETALL", place) for place in places]
@@ -121,7 +127,7 @@ class PreferenceStore:
         return [_choice(answer) for answer in answers[: len(places)]]
 
     async def _write(self, place: Place, chosen: dict[str, Any]) -> None:
-        """The choices, and where there are any: the index names places, what counts stands in their keys."""
+        """Store preferences, and update the index of assignments."""
         commands = _writing(_key(place), chosen)
         if "template" in chosen:
             index = _bound(place.tenant)
@@ -146,7 +152,7 @@ def _place(user: User, channel: str) -> Place:
 
 
 def _field(place: Place) -> str:
-    """A place within its tenant."""
+    """The name of a scope within its tenant."""
     return f"{place.scope}:{place.id}"
 
 

@@ -1,4 +1,4 @@
-"""Set-ups of the playground that were saved for everybody in the organisation."""
+"""Playground configurations saved for everybody in the organisation."""
 
 import logging
 from uuid import uuid4
@@ -14,62 +14,63 @@ from bot.storage.redis.client import Redis
 
 log = logging.getLogger(__name__)
 
-MOST = 200
-"""Saved set-ups; whoever has more wants files."""
-MOST_BYTES = 256 * 1024
-"""Of one."""
-MOST_NAME = 80
+MAX_CONFIGS = 200
+MAX_BYTES = 256 * 1024
+"""The limit for one configuration."""
+MAX_NAME = 80
 _saved = msgspec.json.Decoder(SavedConfig)
 
 
 class SavedConfigs:
-    """Every method raises StateUnavailable. Of two who save under one name at once, both are kept."""
+    """Stores configurations. Two that are saved under one name at once are both kept. Methods raise
+    StateUnavailable.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def all(self) -> list[SavedConfig]:
-        """Every one, the last saved first. One of a newer Parley, which can't be read, is left out."""
+        """All configurations, last saved first. Unreadable ones, of a newer version, are left out."""
         stored: list[bytes] = await self._redis.call("HVALS", keys.SAVED_CONFIGS)
         found = [item for item in map(_read, stored) if item is not None]
-        return sorted(found, key=lambda item: item.at, reverse=True)
+        return sorted(found, key=lambda config: config.at, reverse=True)
 
     async def get(self, id: str) -> SavedConfig | None:
-        """One of them."""
+        """The configuration with this id, or None."""
         stored: bytes | None = await self._redis.call("HGET", keys.SAVED_CONFIGS, id)
         return _read(stored) if stored else None
 
     async def save(
         self, name: str, setups: str, *, author: str, replace: bool, owner: str = ""
     ) -> SavedConfig:
-        """Save under a name. Raises NotAllowed, also for a name that is taken, but to `replace` it."""
+        """Save a configuration. Raises NotAllowed, also if the name is taken, unless `replace` is set."""
         name, others = _named(name), await self.all()
-        if len(setups.encode()) > MOST_BYTES:
-            raise NotAllowed(f"These set-ups are too large to be saved: {MOST_BYTES // 1024} kB fit.")
+        if len(setups.encode()) > MAX_BYTES:
+            raise NotAllowed(f"This configuration is larger than the limit of {MAX_BYTES // 1024} kB.")
         taken = next((other for other in others if other.name == name), None)
         if taken is not None and not replace:
-            raise NotAllowed(f"There is “{name}” already, saved by {taken.author}.")
-        if taken is None and len(others) >= MOST:
-            raise NotAllowed(f"{MOST} set-ups are saved already. Delete one that nobody needs any more.")
+            raise NotAllowed(f"“{name}” already exists, saved by {taken.author}. Choose another name.")
+        if taken is None and len(others) >= MAX_CONFIGS:
+            raise NotAllowed(f"The limit of {MAX_CONFIGS} saved configurations is reached. Delete one first.")
         id = taken.id if taken is not None else uuid4().hex
         return await self._put(
             SavedConfig(id=id, name=name, author=author, at=now(), setups=setups, owner=owner)
         )
 
     async def rename(self, id: str, name: str) -> SavedConfig:
-        """Give it another name. Raises NotAllowed."""
+        """Rename a configuration. Raises NotAllowed."""
         name, others = _named(name), {item.id: item for item in await self.all()}
         if id not in others:
-            raise NotAllowed("That set-up was deleted meanwhile.")
+            raise NotAllowed("This configuration has been deleted.")
         if any(other.name == name for other in others.values() if other.id != id):
-            raise NotAllowed(f"There is “{name}” already.")
+            raise NotAllowed(f"“{name}” already exists. Choose another name.")
         return await self._put(changed(others[id], name=name))
 
     async def delete(self, id: str) -> SavedConfig | None:
-        """Delete one; what it was."""
-        gone = await self.get(id)
+        """Delete a configuration, and return it."""
+        deleted = await self.get(id)
         await self._redis.call("HDEL", keys.SAVED_CONFIGS, id)
-        return gone
+        return deleted
 
     async def _put(self, saved: SavedConfig) -> SavedConfig:
         await self._redis.call("HSET", keys.SAVED_CONFIGS, saved.id, msgspec.json.encode(saved))
@@ -78,8 +79,8 @@ class SavedConfigs:
 
 def _named(name: str) -> str:
     name = " ".join(name.split())
-    if not 0 < len(name) <= MOST_NAME:
-        raise NotAllowed(f"A name has 1 to {MOST_NAME} characters.")
+    if not 0 < len(name) <= MAX_NAME:
+        raise NotAllowed(f"Enter a name of 1 to {MAX_NAME} characters.")
     return name
 
 
@@ -87,5 +88,5 @@ def _read(stored: bytes) -> SavedConfig | None:
     try:
         return _saved.decode(stored)
     except msgspec.MsgspecError as error:
-        log.error("A saved set-up can't be read and is left out: %s", error)
+        log.error("Skipped a saved configuration that can't be read: %s", error)
         return None

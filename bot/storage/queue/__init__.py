@@ -1,1 +1,1 @@
-"""The inbox of events, what workers claim of it, and dead letters."""
+"""The inbox of events, claims, backlog, dead letters."""

@@ -1,4 +1,4 @@
-"""What waits in all shards: counted for whoever scales workers, and made due for whoever sets it aside."""
+"""Counts the backlog of all shards for scaling workers, and makes all events due for a restore."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ _BACKLOG = Script("backlog")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """Conversations that wait for a worker, and for how long the one due longest has waited, in seconds."""
+    """Conversations waiting for a worker, and the longest waiting time in seconds."""
 
     conversations: int
     oldest_s: float
 
 
 async def count(redis: Redis) -> Backlog:
-    """How much is due and held by no worker; shards of a node that is away are left out.
+    """Count conversations that are due and not claimed, without shards of unavailable nodes.
 
     Raises StateUnavailable.
     """
@@ -31,9 +31,9 @@ async def count(redis: Redis) -> Backlog:
 
 
 async def make_due(redis: Redis) -> Sequence[int]:
-    """Make everything due now, also what is leased or backs off. The shards in which something waits.
+    """Make all events due, also leased and backed-off ones. Returns the shards with events.
 
-    For a Redis that no worker uses. Raises StateUnavailable.
+    Only for a Redis that no worker uses. Raises StateUnavailable.
     """
     waiting = await redis.many([("ZRANGE", keys.ready(shard), 0, -1) for shard in range(keys.SHARDS)])
     for shard, conversations in enumerate(waiting):

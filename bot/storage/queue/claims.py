@@ -1,4 +1,4 @@
-"""What a worker takes from the inbox, and what it puts in the place of that."""
+"""What a worker claims from the inbox, and what it commits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from bot.storage.usage.charges import Charge
 
 @dataclass(slots=True, kw_only=True)
 class Claim:
-    """A conversation held by this worker, its oldest waiting event, and what was said before.
+    """A conversation claimed by this worker, with its oldest waiting event and newest turns.
 
-    `event` is None when the stored event can't be read (`raw` has it); `stop` is a wish to stop that came
-    before; `erasures` tells whether something was forgotten here since; `more_in_ms` is when the shard has
-    something else due, -1 for never. `lost` counts the holders before this one that ended without a word;
-    `certain` is whether the last one ended because of the event.
+    `event` is None if the stored event can't be read (`raw` holds it); `stop` is an earlier stop request;
+    `erasures` is the number of erasures so far, to detect later ones; `more_in_ms` is when the shard has
+    something else due, -1 for never. `lost` counts earlier workers that ended without releasing; `certain` says
+    whether the last one ended because of the event.
     """
 
     conversation: str
@@ -42,11 +42,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitRequest:
-    """What a commit writes. `place` is the index, in the claim's turns, of the one to replace; None appends.
+    """What a commit writes. `place` is the index in the claim's turns of the one to replace; None appends.
 
-    Without a turn the event ends with nothing kept, or, with a place, with that turn removed. `sent` is
-    stored as it is; `pictures` by their refs; `dead_letter_reason` is why the event was given up; `charge` is what is
-    owed for it, until it is settled.
+    Without a turn, the event ends without a record or, with a `place`, that turn is removed. `sent` is stored as
+    it is, `pictures` by their refs. `dead_letter_reason` moves the event to the dead letters. `charge` is
+    pending until it is settled.
     """
 
     turn: Turn | None = None

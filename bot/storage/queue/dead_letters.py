@@ -1,4 +1,4 @@
-"""Events that were given up: kept with the reason, until the operator has them tried again or drops them."""
+"""Dead letters: events that failed permanently, with the reason, until an operator retries or drops them."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,7 +15,7 @@ _event = msgspec.json.Decoder(Event)
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that was given up at `at`, after `attempts`; `event` is its JSON as it was stored."""
+    """An event that failed permanently at `at`, after `attempts`; `event` is its stored JSON."""
 
     conversation: str
     at: datetime
@@ -25,7 +25,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def words(self) -> str:
-        """What the person wrote; empty for an act without words, and for one that can't be read."""
+        """The person's text; empty for events without text, and unreadable ones."""
         event = read_event(self.event)
         return event.text if isinstance(event, MessageReceived | MessageEdited) else ""
 
@@ -34,7 +34,7 @@ _record = msgspec.json.Decoder(DeadLetter)
 
 
 def read_event(stored: bytes | str) -> Event | None:
-    """A stored event; None when it can't be read (an older or a newer format)."""
+    """Decode a stored event; None if it can't be read (another version wrote it)."""
     try:
         return _event.decode(stored)
     except msgspec.MsgspecError:
@@ -42,18 +42,18 @@ def read_event(stored: bytes | str) -> Event | None:
 
 
 class DeadLetterQueue:
-    """What is buried, by ids that stay the same. Every method raises StateUnavailable."""
+    """The dead letters, by stable ids. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def all(self) -> dict[str, DeadLetter]:
-        """Everything that is buried, by its id, the oldest first."""
+        """All dead letters by id, oldest first."""
         found = {_id(stored): _record.decode(stored) for stored in await self._stored()}
         return dict(sorted(found.items(), key=lambda item: item[1].at))
 
     async def retry(self, wanted: str) -> bool:
-        """Put an event back at the tail of its conversation's inbox; False when it is not buried."""
+        """Append an event to its conversation's inbox again; False if there is none with this id."""
         stored = await self._find(wanted)
         if stored is None:
             return False
@@ -80,7 +80,7 @@ class DeadLetterQueue:
         return answer == 1
 
     async def drop(self, wanted: str) -> bool:
-        """Delete what is buried under this id; False when there is nothing."""
+        """Delete a dead letter; False if there is none with this id."""
         stored = await self._find(wanted)
         if stored is None:
             return False
@@ -88,15 +88,15 @@ class DeadLetterQueue:
         return bool(await self._redis.call("LREM", keys.dead_letters(shard), 1, stored))
 
     async def forget(self, gone: Callable[[str], bool]) -> int:
-        """Delete what is buried of these conversations; how much that was."""
+        """Delete the dead letters of these conversations. Returns their number."""
         return await self._forget(lambda record: gone(record.conversation))
 
     async def forget_person(self, user: User) -> int:
-        """Delete what is buried of one person; how much that was."""
+        """Delete the dead letters of one person. Returns their number."""
         return await self._forget(lambda record: _by(user, record))
 
     async def count_person(self, user: User) -> int:
-        """How much is buried of one person."""
+        """The number of dead letters of one person."""
         return sum(_by(user, _record.decode(stored)) for stored in await self._stored())
 
     async def _forget(self, test: Callable[[DeadLetter], bool]) -> int:
@@ -123,5 +123,5 @@ def _by(user: User, record: DeadLetter) -> bool:
 
 
 def _id(stored: bytes) -> str:
-    """Ten hex digits over the record, which holds its conversation and moment: no two are alike."""
+    """Ten hex digits over the record, which is unique by its conversation and time."""
     return sha256(stored).hexdigest()[:10]

@@ -1,7 +1,7 @@
-"""The inbox: events written down before anyone is thanked, and answered one at a time per conversation.
+"""The inbox: events are stored before they are acknowledged, and answered one at a time per conversation.
 
 A conversation sits in its shard's sorted set `ready` with the time at which it is next due. Claiming moves
-that time forward by the lease, so waiting, leased, backing off and crashed are one number, on Redis' clock.
+that time forward by the lease, so one score encodes waiting, leased and backing off, on Redis' clock.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -39,12 +39,12 @@ _json = msgspec.json.Encoder()
 class Inbox:
     """Accept, claim, hold, release, commit. Every method raises StateUnavailable.
 
-    `limit` bounds the events that wait in one conversation, `tenant_limit` those of one tenant. Each shard
-    counts what waits there by tenant, and takes events up to the tenant's even share of the limit; for one
-    beyond that all shards are added up. So a tenant may use its whole limit in a few shards, never has twice
-    the limit waiting (but for events that arrive while it is added up), and accepting stays one step in one
-    slot. What was said can be said again; a deletion, an edit or a rating that came to nothing would go
-    unnoticed: a conversation has as much room again for them, whatever the tenant has waiting.
+    `limit` is the maximum number of waiting messages per conversation, `tenant_limit` per tenant. Each shard
+    counts waiting events by tenant, and accepts them up to the tenant's even share; beyond that, the counts of
+    all shards are added up. So a tenant may use its limit in a few shards, stays below twice the limit (except
+    for concurrent events), and accepting is one script in one slot. People can repeat a message, but would not
+    notice a lost deletion, edit or rating: for those, the conversation's limit is doubled and the tenant's
+    does not apply.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class Inbox:
         self._retention_s = retention_s
         self._window = window
         self._keep = keep
-        self._unanswered: dict[int, str] = {}  # tickets of claims whose answers were lost, by shard
+        self._unanswered: dict[int, str] = {}  # tickets of claims without a response, by shard
 
     @asynccontextmanager
     async def elsewhere(self) -> AsyncGenerator["Inbox"]:
-        """The same inbox for the running loop, over a connection of its own."""
+        """The same inbox for another event loop, with its own connection."""
         inbox = copy(self)
         inbox._redis = Redis(self._redis.url)
         try:
@@ -78,15 +78,15 @@ class Inbox:
             await inbox._redis.close()
 
     async def accept(self, event: Event) -> Receipt:
-        """Write an event down, once for all its deliveries."""
+        """Store an event, once for all its deliveries."""
         if isinstance(event, StopRequested):
             return await self.stop(event)
         receipt = await self._accept(
             event, self._tenant_limit // keys.SHARDS if isinstance(event, MessageReceived) else -1
         )
         if receipt == "share":
-            looks = [("HGET", keys.waiting(shard), event.user.tenant) for shard in range(keys.SHARDS)]
-            if sum(int(count or 0) for count in await self._redis.many(looks)) >= self._tenant_limit:
+            counts = [("HGET", keys.waiting(shard), event.user.tenant) for shard in range(keys.SHARDS)]
+            if sum(int(count or 0) for count in await self._redis.many(counts)) >= self._tenant_limit:
                 return "busy"
             receipt = await self._accept(event, -1)
         return msgspec.convert(receipt, Receipt)
@@ -123,10 +123,10 @@ class Inbox:
         return answer.decode()
 
     async def stop(self, event: StopRequested, *, leave: bool = False) -> Receipt:
-        """Stop the answer that is due in this conversation; without `leave` only for the person who asked.
+        """Stop the current answer of this conversation; without `leave`, only the asker may.
 
-        The wish outlives its worker, and ends with the answer that it is for. A second delivery, or a wish
-        for an answer that is there already, is a `duplicate` and stops nothing.
+        The request survives a crash of the worker, and ends with the answer. A second delivery, or a request for
+        a complete answer, is a `duplicate` and stops nothing.
         """
         conversation, user = event.address.conversation, event.user
         answer: bytes = await self._redis.run(
@@ -152,10 +152,10 @@ class Inbox:
         return msgspec.convert(answer.decode(), Receipt)
 
     async def supersede(self, event: MessageReceived | MessageEdited | MessageDeleted) -> bool:
-        """Stop the answer that runs in this conversation for the same person; whether there was one.
+        """Stop the running answer to the same person in this conversation. Returns whether there was one.
 
-        What they asked before and still waits is marked `superseded`. What is edited or deleted stops only
-        its own.
+        Their earlier waiting questions are marked `superseded`. An edit or deletion stops only the answer to
+        its own message.
         """
         conversation = event.address.conversation
         names = [keys.of("lease", conversation), keys.of("inbox", conversation)]
@@ -165,17 +165,17 @@ class Inbox:
         return bool(await self._redis.run(_SUPERSEDE, names, arguments))
 
     async def claim(self, shard: int) -> Claim | int:
-        """The oldest due conversation of a shard, or the ms until one is due (-1: none is waiting).
+        """Claim the longest due conversation of a shard, or return the ms until one is due (-1: none).
 
-        When Redis goes away before it has answered, what it may have given is given by the next claim.
+        If the response is lost, the next call returns the same claim.
         """
         ticket = self._unanswered.pop(shard, None)
-        again, ticket = ticket is not None, ticket or token_hex(8)
+        repeated, ticket = ticket is not None, ticket or token_hex(8)
         try:
             answer: list[Any] = await self._redis.run(
                 _CLAIM,
                 [keys.ready(shard)],
-                [keys.shard_prefix(shard), self._lease_ms, self._window, keys.LEASE_S, ticket, int(again)],
+                [keys.shard_prefix(shard), self._lease_ms, self._window, keys.LEASE_S, ticket, int(repeated)],
             )
         except StateUnavailable:
             self._unanswered[shard] = ticket
@@ -206,10 +206,9 @@ class Inbox:
     async def hold(
         self, claim: Claim, begun: PostedMessage | None = None, *, alone: bool | None = None
     ) -> str:
-        """Renew the lease, and note the post begun under it. The wish to stop, where there is one.
+        """Renew the lease, and record the post. Returns the stop request, if any. Raises LeaseLost.
 
-        `alone` notes whether nothing else runs in the process: then the event is to blame for its end.
-        Raises LeaseLost.
+        `alone` records whether nothing else runs in the process; then a crash is attributed to the event.
         """
         company = "" if alone is None else "alone" if alone else "1"
         answer: bytes | None = await self._redis.run(
@@ -224,8 +223,9 @@ class Inbox:
     async def release(
         self, claim: Claim, delay_s: float, *, counted: bool = True, stalled: bool = False
     ) -> None:
-        """Put the event back: due again after the delay. An uncounted attempt was no fault of the event's;
-        `stalled` says that it held its process up. Raises LeaseLost.
+        """Return the event to the inbox, due after the delay. Raises LeaseLost.
+
+        Attempts that did not fail because of the event are not `counted`; `stalled` says that it blocked its process.
         """
         answer: int = await self._redis.run(
             _RELEASE,
@@ -244,31 +244,15 @@ class Inbox:
             raise LeaseLost(claim.conversation)
 
     async def forgive(self, claim: Claim) -> None:
-        """The lease was lost, and this process is there all the same: the event did not end it."""
+        """Record that this process lost its lease but did not crash, so the event is not to blame."""
         await self._redis.run(_FORGIVE, [keys.of("lease", claim.conversation)], [claim.token])
 
     async def commit(self, claim: Claim, request: CommitRequest) -> None:
-        """End the event with what it led to, in one step. Raises LeaseLost when another worker took over.
-
-        Said again, because the answer was lost, it changes nothing more and is no error.
-        """
-        conversation, turn, charge = claim.conversation, request.turn, request.charge
-        user = turn.received.user if turn else None
-        names = [
-            keys.of("lease", conversation),
-            keys.ready(claim.shard),
-            keys.of("inbox", conversation),
-            keys.of("turns", conversation),
-            keys.dead_letters(claim.shard),
-            keys.waiting(claim.shard),
-            keys.pending_charges(claim.shard),
-            keys.talks(claim.shard, user.tenant, user.id) if user else keys.talks(claim.shard, "", ""),
-            keys.of("sent", conversation, turn.id if turn else ""),
-            *(keys.of("picture", conversation, ref) for ref in request.pictures),
-        ]
+        """End the event with its results, atomically and idempotently. Raises LeaseLost if another worker took over."""
+        turn, charge = request.turn, request.charge
         arguments = [
             claim.token,
-            conversation,
+            claim.conversation,
             keys.WAKEUPS,
             claim.shard,
             _json.encode(turn) if turn else "",
@@ -288,24 +272,40 @@ class Inbox:
             request.sent,
             *request.pictures.values(),
         ]
-        if await self._redis.run(_COMMIT, names, arguments) == 0:
-            raise LeaseLost(conversation)
+        if await self._redis.run(_COMMIT, _commit_keys(claim, request), arguments) == 0:
+            raise LeaseLost(claim.conversation)
 
     async def due(self) -> Sequence[int]:
-        """The sweep: for each shard, the ms until something is due there; -1 where nothing waits."""
+        """For each shard, the ms until something is due; -1 if nothing is waiting."""
         answers = await self._redis.each(_DUE, [keys.ready(shard) for shard in range(keys.SHARDS)])
         return [-1 if answer is None else int(answer) for answer in answers]
 
     async def wakeups(self) -> AsyncGenerator[int | str]:
-        """Shards in which something became due, and conversations whose answer should stop, with the wish.
+        """Shards in which something became due, and stop requests.
 
-        A wish to stop is the event that it is for and, on a second line, why: `asked`, `said`, `edited` or
-        `deleted`.
-
-        Losing one is harmless. The first item is "": from here on nothing is missed.
+        A stop request has three lines: the conversation, the event whose answer to stop, and the reason: `asked`,
+        `said`, `edited` or `deleted`. Losing an item is harmless. The first item, "", says that the
+        subscription has started.
         """
         async for channel, data in self._redis.subscribe(keys.WAKEUPS, keys.STOPS):
             yield int(data) if channel == keys.WAKEUPS else data
+
+
+def _commit_keys(claim: Claim, request: CommitRequest) -> list[str]:
+    conversation, turn = claim.conversation, request.turn
+    user = turn.received.user if turn else None
+    return [
+        keys.of("lease", conversation),
+        keys.ready(claim.shard),
+        keys.of("inbox", conversation),
+        keys.of("turns", conversation),
+        keys.dead_letters(claim.shard),
+        keys.waiting(claim.shard),
+        keys.pending_charges(claim.shard),
+        keys.talks(claim.shard, user.tenant, user.id) if user else keys.talks(claim.shard, "", ""),
+        keys.of("sent", conversation, turn.id if turn else ""),
+        *(keys.of("picture", conversation, ref) for ref in request.pictures),
+    ]
 
 
 def _dead_letter(claim: Claim, reason: str) -> DeadLetter:

@@ -1,1 +1,1 @@
-"""The connection to Redis, its keys, and the secrets that are kept there."""
+"""The connection to Redis, its keys, and the secret store."""

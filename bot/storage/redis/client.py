@@ -1,4 +1,4 @@
-"""The connection to Redis: pools, scripts, health, and one mapping of its errors."""
+"""The connection to Redis: pools, scripts, checks, and the mapping of errors."""
 
 import asyncio
 import random
@@ -20,22 +20,22 @@ Key: TypeAlias = str | bytes
 Argument: TypeAlias = str | bytes | int | float
 
 BASELINE = (6, 2)
-"""The oldest Redis that has every command in use (ZADD with GT, GETEX, effects replication of scripts)."""
+"""The oldest Redis with all commands in use (ZADD with GT, GETEX, effects replication of scripts)."""
 
 _PASSING = re.compile(
     r"(?:^|-)(OOM|READONLY|LOADING|MISCONF|NOREPLICAS|CLUSTERDOWN|TRYAGAIN|MASTERDOWN|BUSY)\b"
 )
-"""Answers that tell a state of the server, which passes, from a mistake in a script. Redis 6.2 puts a
-script's own words around the code."""
+"""Error codes of temporary states of the server, unlike errors in a script. Redis 6.2 wraps the codes in the
+script's own text."""
 
 
 def literal(text: str) -> str:
-    """Text as the part of a pattern for `scan` that matches nothing but itself."""
+    """Text escaped for a pattern of `scan`."""
     return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 class Script:
-    """A Lua script of bot/storage/scripts: called by digest, sent again when the server forgot it."""
+    """A Lua script of bot/storage/scripts, called by digest, and sent again if the server does not know it."""
 
     def __init__(self, name: str) -> None:
         self.body = files("bot.storage").joinpath("scripts", f"{name}.lua").read_text("utf-8")
@@ -44,42 +44,42 @@ class Script:
 
 @contextmanager
 def mapped() -> Generator[None]:
-    """Turn the driver's errors into StateUnavailable; a failing script is a fault of ours, and stays."""
+    """Map errors of the driver to StateUnavailable; errors in scripts are bugs and are re-raised."""
     try:
         yield
     except ResponseError as error:
-        # The driver cuts the codes that it knows off the text, and keeps them aside.
+        # The driver moves the codes that it knows from the text to `status_code`.
         if _PASSING.search(f"{error.status_code or ''} {error}".lstrip()):
-            raise StateUnavailable(f"Redis can't take writes now: {error}") from error
+            raise StateUnavailable(f"Redis does not accept writes: {error}") from error
         raise
     except (RedisError, RedisClusterException, OSError) as error:
-        raise StateUnavailable(f"Redis is away: {error}") from error
+        raise StateUnavailable(f"Redis is unavailable: {error}") from error
     except RuntimeError as error:
-        # What uvloop says of a connection that broke just before something is written to it.
+        # uvloop's error for a connection that broke just before a write.
         if "handler is closed" not in str(error):
             raise
-        raise StateUnavailable(f"Redis is away: {error}") from error
+        raise StateUnavailable(f"Redis is unavailable: {error}") from error
 
 
 class Redis:
-    """One server, a cluster, or a master that sentinels name (`bot.storage.redis.urls`), behind one small face.
+    """One server, a cluster, or a master behind sentinels (`bot.storage.redis.urls`).
 
-    At most `connections` commands run at once, to each node of a cluster; more wait their turn. What gets no
-    answer within `timeout_s` seconds raises StateUnavailable.
+    At most `connections` commands run at once, per node of a cluster; others wait. Commands without a response
+    within `timeout_s` seconds raise StateUnavailable.
     """
 
     def __init__(self, url: str, *, connections: int = 64, timeout_s: float = urls.TIMEOUT_S) -> None:
         self.url = url
         self._free = asyncio.Semaphore(connections)
-        # Over the number: what a cluster's client asks for itself.
+        # Spare connections for the cluster client's own commands.
         self._client = urls.connect(
             url, connections=connections + 8, timeout_s=timeout_s, connect_timeout_s=timeout_s
         )
-        # Followers of event streams and wakeups block for seconds; they must not take a connection from a turn.
+        # Separate connections for blocking reads, so that they don't starve turns.
         self._waiting = urls.connect(url, connections=1024, timeout_s=None, connect_timeout_s=timeout_s)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         await urls.close(self._client)
         await urls.close(self._waiting)
 
@@ -95,9 +95,9 @@ class Redis:
                     return await self._client.execute_command("EVAL", script.body, len(keys), *keys, *args)
 
     async def each(self, script: Script, keys: Sequence[str]) -> list[Any]:
-        """Run a script that answers for each of its keys, over keys of any slots: one round trip to a server.
+        """Run a script that returns a result per key, over keys of any slots, in one round trip.
 
-        In a cluster it is one for each node, and the answer for a node that is away is None. Raises
+        In a cluster there is one round trip per node, and the results of an unavailable node are None. Raises
         StateUnavailable.
         """
         if not isinstance(self._client, RedisCluster):
@@ -110,11 +110,11 @@ class Redis:
         parts = await asyncio.gather(*(self._each_of(node, script, own) for node, own in nodes.items()))
         answers = {key: answer for part in parts for key, answer in part.items()}
         if not answers:
-            raise StateUnavailable("Redis is away: no node of the cluster answers")
+            raise StateUnavailable("Redis is unavailable: no node of the cluster answers")
         return [answers.get(key) for key in keys]
 
     async def _each_of(self, node: Any, script: Script, keys: Sequence[str]) -> dict[str, Any]:
-        """The keys of one node, in a pipeline; a key that is not there (any more) is looked for."""
+        """Run the script for the keys of one node in a pipeline; keys that have moved are retried."""
         commands: list[Any] = [
             PipelineCommand(n, "EVALSHA", script.digest, 1, key) for n, key in enumerate(keys)
         ]
@@ -123,7 +123,7 @@ class Redis:
                 await node.execute_pipeline(commands)
         results: dict[str, Any] = {key: command.result for key, command in zip(keys, commands, strict=True)}
         away = [key for key, result in results.items() if not isinstance(result, list | ResponseError)]
-        # Of a node that is away one key is enough: asking for it has the client look who is there instead.
+        # One key of an unavailable node is enough to make the client refresh its view of the cluster.
         again = [key for key, result in results.items() if isinstance(result, ResponseError)] + away[:1]
         answers: dict[str, Any] = {key: item[0] for key, item in results.items() if isinstance(item, list)}
         for key in again:
@@ -143,7 +143,7 @@ class Redis:
             return await self._waiting.execute_command(*command)
 
     async def many(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Run commands in one round trip (one for each node of a cluster). Raises StateUnavailable."""
+        """Run commands in one round trip (one per node of a cluster). Raises StateUnavailable."""
         with mapped():
             async with self._free:
                 pipe = self._client.pipeline(transaction=False)
@@ -152,15 +152,15 @@ class Redis:
                 return cast(list[Any], await pipe.execute())
 
     async def scan(self, pattern: str) -> AsyncIterator[str]:
-        """The names of all keys that match, found step by step. Raises StateUnavailable."""
+        """The names of all matching keys, incrementally. Raises StateUnavailable."""
         with mapped():
             async for name in self._client.scan_iter(match=pattern, count=500):
                 yield name.decode()
 
     async def subscribe(self, *channels: str) -> AsyncGenerator[tuple[str, str]]:
-        """(channel, text) as published; the first item of each subscription is ("", ""): listening has begun.
+        """Published messages as (channel, text); the first item, ("", ""), says that the subscription has started.
 
-        Raises StateUnavailable when the connection breaks.
+        Raises StateUnavailable if the connection breaks.
         """
         async with aclosing(await self._listener(channels)) as listener:
             yield "", ""
@@ -173,7 +173,7 @@ class Redis:
                     yield message["channel"].decode(), message["data"].decode()
 
     async def _listener(self, channels: Sequence[str]) -> Any:
-        """A subscription that has begun; in a cluster on any node that answers: each has every message."""
+        """Subscribe; in a cluster on any node, because each receives all messages."""
         nodes: list[Any] = [None]
         with mapped():
             if isinstance(self._waiting, RedisCluster):
@@ -189,27 +189,29 @@ class Redis:
                     await listener.aclose()
                     if left == 0:
                         raise
-        raise StateUnavailable("Redis is away: the cluster has no nodes")
+        raise StateUnavailable("Redis is unavailable: the cluster has no nodes")
 
     async def risks(self) -> list[CheckResult]:
-        """What could lose something that was acknowledged: eviction, what is not on disk. Never raises:
-        a process that starts while Redis is away says so, and waits for it.
-        """
+        """Warnings about settings that can lose acknowledged data: eviction, persistence. Never raises."""
         try:
             return _risks(await self.info())
         except StateUnavailable as error:
-            return [CheckResult(level="warning", subject="redis", words=f"{error}. Waiting for it.")]
+            return [
+                CheckResult(
+                    level="warning", subject="redis", words=f"{error}. Waiting until it is available."
+                )
+            ]
 
     async def check(self) -> list[CheckResult]:
-        """What `parley check` says of Redis. Never raises."""
+        """The check of `parley check`. Never raises."""
         try:
             servers_info = await self.info()
         except StateUnavailable as error:
-            words = f"{error}. Is REDIS_URL right, and the server running?"
+            words = f"{error}. Check REDIS_URL, and that the server is running."
             return [CheckResult(level="error", subject="redis", words=words)]
         version = min((str(item.get("redis_version", "0.0")) for item in servers_info), key=_numbers)
         if _numbers(version) < BASELINE:
-            words = f"version {version} is too old: Parley needs {BASELINE[0]}.{BASELINE[1]} or newer"
+            words = f"version {version} is too old; Parley requires {BASELINE[0]}.{BASELINE[1]} or newer"
             return [CheckResult(level="error", subject="redis", words=words), *_risks(servers_info)]
         nodes = f", a cluster of {len(servers_info)}" if isinstance(self._client, RedisCluster) else ""
         return [
@@ -218,9 +220,9 @@ class Redis:
         ]
 
     async def info(self) -> list[dict[str, Any]]:
-        """What the server says of itself; in a cluster, each master. Raises StateUnavailable.
+        """The INFO of the server or, in a cluster, of each master. Raises StateUnavailable.
 
-        `appendfsync` is added; it is empty where the server does not let its settings be read.
+        `appendfsync` is added; it is empty if the server does not allow reading its settings.
         """
         if not isinstance(self._client, RedisCluster):
             return [await self._info()]
@@ -243,25 +245,23 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _risks(servers: Sequence[dict[str, Any]]) -> list[CheckResult]:
-    words: dict[str, None] = {}  # said once, however many nodes it is true of
+    words: dict[str, None] = {}  # without duplicates for several nodes
     for servers_info in servers:
         policy = str(servers_info.get("maxmemory_policy", "noeviction"))
         if policy != "noeviction":
-            lost = (
-                "history and the memory of what was answered" if "volatile" in policy else "waiting messages"
-            )
+            lost = "history and the record of handled events" if "volatile" in policy else "waiting messages"
             words[f"maxmemory-policy is {policy}: {lost} can be evicted. Set it to noeviction."] = None
         if not servers_info.get("aof_enabled"):
-            words["there is no append-only file: a restart of Redis loses messages. Set appendonly yes."] = (
+            words["There is no append-only file: a restart of Redis loses messages. Set appendonly yes."] = (
                 None
             )
         elif servers_info.get("appendfsync") == "":
-            words["whether it syncs each write can't be read here: appendfsync should be always."] = None
+            words["appendfsync can't be read here. Make sure that it is always."] = None
         elif servers_info.get("appendfsync") != "always":
             sync = servers_info["appendfsync"]
             lost = "the last second" if sync == "everysec" else "half a minute"
             words[
-                f"appendfsync is {sync}: when the server or its machine dies, {lost} of what was "
-                "acknowledged can be lost. Set it to always."
+                f"appendfsync is {sync}: a crash of the server or its machine can lose {lost} of "
+                "acknowledged messages. Set it to always."
             ] = None
     return [CheckResult(level="warning", subject="redis", words=text) for text in words]

@@ -1,4 +1,4 @@
-"""Secrets that adapters keep for all processes: encrypted at rest, under keys that can be rotated."""
+"""The secret store: encrypted at rest, shared by all processes, with keys that can be rotated."""
 
 import asyncio
 import logging
@@ -23,11 +23,11 @@ KEY_FILE = "secret.key"
 
 
 class SecretStore:
-    """Keeps bytes under names. Every method raises StateUnavailable, and ConfigError for a bad key.
+    """Stores bytes under names. Every method raises StateUnavailable, and ConfigError for an invalid key.
 
-    `secrets` are Fernet keys with commas between them: the first encrypts, all of them decrypt, so a key is
-    rotated by putting a new one in front. Without any, a key file that only this user may read is made in
-    `folder` when it is first needed; processes on other machines then need a copy of it.
+    `secrets` are comma-separated Fernet keys: the first encrypts, all of them decrypt, so a key is rotated by
+    prepending a new one. Without any, a key file that only this user may read is created in `folder` on first
+    use; processes on other machines need a copy of it.
     """
 
     def __init__(self, redis: Redis, secrets: SecretStr | None, folder: Path) -> None:
@@ -37,25 +37,25 @@ class SecretStore:
         self._ready: MultiFernet | None = None
 
     async def get(self, name: str) -> bytes | None:
-        """What is kept under a name; None also, with a word in the log, when no key opens it."""
+        """The value under a name; None if there is none or, with an error in the log, no key decrypts it."""
         return await self._open(name, await self._redis.call("GET", keys.secret(name)))
 
     async def put(self, name: str, value: bytes, life_s: int | None = None) -> None:
-        """Keep something, for so long, or until it is deleted."""
+        """Store a value for `life_s` seconds, or until it is deleted."""
         sealed = (await self._cipher()).encrypt(value)
         life = ("EX", life_s) if life_s is not None else ()
         await self._redis.call("SET", keys.secret(name), sealed, *life)
 
     async def take(self, name: str) -> bytes | None:
-        """Get and delete in one step: for what may be used once."""
+        """Get and delete a value atomically, for one-time use."""
         return await self._open(name, await self._redis.call("GETDEL", keys.secret(name)))
 
     async def delete(self, name: str) -> None:
-        """Delete what is kept under a name."""
+        """Delete the value under a name."""
         await self._redis.call("DEL", keys.secret(name))
 
     async def names(self, prefix: str) -> list[str]:
-        """The names that begin like this, in order."""
+        """The names with this prefix, sorted."""
         start = len(keys.secret(""))
         return sorted([name[start:] async for name in self._redis.scan(literal(keys.secret(prefix)) + "*")])
 
@@ -67,7 +67,7 @@ class SecretStore:
         try:
             return (await self._cipher()).decrypt(sealed)
         except InvalidToken:
-            log.error("No key of PARLEY_SECRET_KEYS opens what is kept as %s; was a key dropped?", name)
+            log.error("No key of PARLEY_SECRET_KEYS decrypts %s. Add the key that was removed.", name)
             return None
 
     async def _cipher(self) -> "MultiFernet":
@@ -77,7 +77,7 @@ class SecretStore:
 
 
 def cipher(secrets: SecretStr | None, folder: Path) -> "MultiFernet":
-    """The cipher over these keys, or over the key file of this folder. Raises ConfigError."""
+    """The cipher with these keys, or with the key file of this folder. Raises ConfigError."""
     from cryptography.fernet import Fernet, MultiFernet
 
     text = secrets.get_secret_value() if secrets is not None else _key_file(folder / KEY_FILE)
@@ -86,19 +86,19 @@ def cipher(secrets: SecretStr | None, folder: Path) -> "MultiFernet":
     except ValueError:
         where = "PARLEY_SECRET_KEYS" if secrets is not None else str(folder / KEY_FILE)
         raise ConfigError(
-            f"{where} can't be used: a key is 32 random bytes in URL-safe Base64, as this prints: python -c "
+            f"{where} is invalid. Use 32 random bytes in URL-safe Base64, as printed by: python -c "
             '"from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
         ) from None
 
 
 def _key_file(path: Path) -> str:
-    """The key in this file, which is made whole or not at all. Raises ConfigError."""
+    """The key in this file, which is created atomically if missing. Raises ConfigError."""
     from cryptography.fernet import Fernet
 
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            # mkstemp makes it readable for this user alone; a link does not replace another process' file.
+            # mkstemp makes it private; a link does not replace the file of another process.
             number, name = tempfile.mkstemp(dir=path.parent)
             try:
                 with os.fdopen(number, "wb") as file:
@@ -110,5 +110,5 @@ def _key_file(path: Path) -> str:
         return path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"The key file {path} can't be used: {error}. PARLEY_SECRET_KEYS replaces it."
+            f"The key file {path} can't be used: {error}. Fix it, or set PARLEY_SECRET_KEYS."
         ) from None

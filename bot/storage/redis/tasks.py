@@ -1,4 +1,4 @@
-"""Ending a task that may be waiting for Redis."""
+"""Ends tasks that may be waiting for Redis."""
 
 import asyncio
 from typing import Any
@@ -7,9 +7,9 @@ _PAUSE_S = 0.2
 
 
 async def end(task: asyncio.Task[Any]) -> None:
-    """Cancel a task until it ends; what it raises is dropped.
+    """Cancel a task repeatedly until it ends; its exception is dropped.
 
-    On Python 3.11 `asyncio.timeout` and `wait_for`, which redis-py uses, can lose a cancellation that meets the answer
+    On Python 3.11, `asyncio.timeout` and `wait_for`, which redis-py uses, can lose a cancellation
     (python/cpython#86296).
     """
     while not task.done():

@@ -1,4 +1,4 @@
-"""What a REDIS_URL stands for: one server, a cluster, or the master that sentinels name."""
+"""Parses REDIS_URL: one server, a cluster, or a master behind sentinels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _FORMS = """\
   redis://HOST:6379/0                           one server (unix:///PATH: by its socket)
   redis+cluster://HOST:6379,HOST:6379           a cluster, by any of its nodes
   redis+sentinel://HOST:26379,HOST:26379/NAME/0 the master of that name, by its sentinels
-rediss instead of redis speaks TLS; USER:PASSWORD@ goes before the first host."""
+Write rediss instead of redis for TLS, and USER:PASSWORD@ before the first host."""
 _SCHEMES = (
     "redis",
     "rediss",
@@ -34,7 +34,7 @@ _FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 @dataclass(frozen=True, slots=True)
 class _Url:
-    """A REDIS_URL, read. `options` are the driver's own for a connection."""
+    """A parsed REDIS_URL. `options` are the driver's options of a connection."""
 
     kind: str
     hosts: tuple[tuple[str, int], ...]
@@ -50,10 +50,10 @@ class _Url:
 def connect(
     url: str, *, connections: int, timeout_s: float | None = TIMEOUT_S, connect_timeout_s: float = TIMEOUT_S
 ) -> Any:
-    """A client for this URL that has not connected yet; commands fail after `timeout_s` seconds,
-    attempts to connect after `connect_timeout_s`. Raises ConfigError.
+    """A client for this URL, not yet connected. Commands time out after `timeout_s` seconds, connecting after
+    `connect_timeout_s`. Raises ConfigError.
 
-    More than `connections` commands at once are an error of the caller's.
+    The caller must not run more than `connections` commands at once.
     """
     read = _read(url)
     options: dict[str, Any] = {
@@ -65,10 +65,10 @@ def connect(
     }
     _check(read, options)
     if read.kind == "cluster":
-        # One retry: a connection that was closed while it was idle is noticed only when it is used.
+        # One retry, because a connection that was closed while idle fails on its next use.
         return RedisCluster(
             startup_nodes=[ClusterNode(host, port) for host, port in read.hosts],
-            require_full_coverage=False,  # without one node the others' conversations go on
+            require_full_coverage=False,  # the conversations of other nodes go on if one is missing
             max_connections=connections,
             retry=Retry(NoBackoff(), 1),
             ssl=read.tls,
@@ -83,9 +83,9 @@ def connect(
 
 
 async def close(client: Any) -> None:
-    """Close every connection of a client, its sentinels' too."""
+    """Close all connections of a client and its sentinels."""
     await client.aclose()
-    if isinstance(client, RedisCluster):  # which by itself closes nothing while it looks for its nodes
+    if isinstance(client, RedisCluster):  # it closes nothing while it discovers its nodes
         await client.nodes_manager.aclose()
         await client.nodes_manager.aclose("startup_nodes")
     sentinels: Sentinel | None = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
@@ -108,21 +108,21 @@ def _by_sentinel(url: _Url, options: dict[str, Any], connections: int) -> Any:
             "ssl": url.tls,
             "socket_connect_timeout": TIMEOUT_S,
             "socket_timeout": TIMEOUT_S,
-            "retry": Retry(NoBackoff(), 0),  # there are others to ask
+            "retry": Retry(NoBackoff(), 0),  # the next sentinel is asked instead
         },
     )
     db = int(number[0]) if number else 0
     return sentinels.master_for(name, max_connections=connections, ssl=url.tls, db=db, **options)
 
 
-# ------------------------------------------------------------------ reading
+# ------------------------------------------------------------------ parsing
 
 
 def _read(url: str) -> _Url:
-    """Parse a URL. What is said of one that can't be read holds nothing of it: it may hold a password."""
+    """Parse a URL. Errors contain nothing of it, because it may contain a password."""
     scheme, _, rest = url.partition("://")
     if scheme not in _SCHEMES or not rest:
-        _refuse("it has no scheme that Parley knows")
+        _refuse("its scheme is unknown")
     kind = scheme.partition("+")[2]
     parts = urlsplit(url)
     user, _, hosts = parts.netloc.rpartition("@")
@@ -133,7 +133,7 @@ def _read(url: str) -> _Url:
     try:
         options: dict[str, Any] = dict(parse_url(url if not kind else single))
     except ValueError:
-        _refuse("an option after the ? has a value that it can't have")
+        _refuse("an option after the ? has an invalid value")
     connection = options.pop("connection_class", Connection)
     if kind:
         options = {name: value for name, value in options.items() if name not in ("host", "port")}
@@ -148,8 +148,7 @@ def _host(text: str) -> tuple[str, int]:
         host, port = None, 0
     if not host:
         _refuse(
-            "a host or its port is wrong. In a password, characters like / ? # @ : "
-            "are written as %2F %3F %23 %40 %3A"
+            "a host or port is invalid. In a password, write characters like / ? # @ : as %2F %3F %23 %40 %3A"
         )
     return host, port
 
@@ -158,7 +157,7 @@ def _check_shape(scheme: str, kind: str, hosts: tuple[tuple[str, int], ...], pat
     if scheme == "unix":
         return
     if not hosts:
-        _refuse("it names no host")
+        _refuse("it has no host")
     if kind == "cluster" and path not in ((), ("0",)):
         _refuse("a cluster has no numbered databases")
     if kind == "sentinel" and not path:
@@ -167,21 +166,21 @@ def _check_shape(scheme: str, kind: str, hosts: tuple[tuple[str, int], ...], pat
     if len(number) > 1 or not all(step.isdecimal() for step in number):
         _refuse("the database at its end is not a number")
     if not kind and len(hosts) > 1:
-        _refuse("redis:// takes one host; several are for redis+cluster:// and redis+sentinel://")
+        _refuse("redis:// takes one host; use redis+cluster:// or redis+sentinel:// for several")
 
 
 def _check(url: _Url, options: Mapping[str, Any]) -> None:
-    """Have the driver look at the options before anything waits for them."""
+    """Validate the options with the driver."""
     plain = {name: value for name, value in options.items() if not name.startswith("sentinel_")}
     try:
         url.connection(**plain)
     except (TypeError, ValueError, RedisError):
         given = ", ".join(sorted(set(url.options) - {"host", "port", "path", "db", "username", "password"}))
-        _refuse(f"among its options ({given}) is one that is unknown here, or that has a value it can't have")
+        _refuse(f"one of its options ({given}) is unknown or has an invalid value")
     for name in _FILES:
         if name in options and not Path(options[name]).is_file():
-            _refuse(f"{name} names a file that is not there: {options[name]}")
+            _refuse(f"the file of {name} does not exist: {options[name]}")
 
 
 def _refuse(why: str) -> NoReturn:
-    raise ConfigError(f"REDIS_URL can't be read: {why}.\nIt has one of these forms:\n{_FORMS}")
+    raise ConfigError(f"REDIS_URL is invalid: {why}.\nUse one of these forms:\n{_FORMS}")

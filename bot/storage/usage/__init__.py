@@ -1,1 +1,1 @@
-"""What was used and what may be: quotas, charges, reports, rate limits, latency."""
+"""Quotas, charges, usage reports, rate limits, latency."""

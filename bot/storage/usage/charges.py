@@ -1,4 +1,4 @@
-"""What committed turns cost: settled at once, or, when a worker died before that, by any that comes next."""
+"""Charges of committed turns: settled at once or, after a crash of the worker, by any other."""
 
 import asyncio
 import logging
@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 _SETTLE = Script("settle")
 TIDY_S = 0.5
-"""How often what was settled is taken off what is owed, for all turns of that time in one step."""
+"""Interval for removing settled charges from the pending ones, in batches."""
 SWEEP_S = 20.0
-"""How often what others left owing is looked for."""
+"""Interval for settling charges that other workers left pending."""
 _TENANTS_KNOWN = 10_000
 
 
 class Charge(Frozen):
-    """What one event cost, and who pays. `at` is in UTC, to the day and month of which it counts.
+    """The cost of one event, and to whom it is charged. `at` (UTC) decides the day and month.
 
-    `turns` is how many answers it counts as: none for work that no person asked for. `channel` is empty in
-    one-to-one chats; `place` is how the place stands in usage reports.
+    `turns` is the number of answers that it counts as: 0 for background work. `channel` is empty in
+    one-on-one chats; `place` is the channel's name in usage reports.
     """
 
     event: str
@@ -49,14 +49,14 @@ _decoder = msgspec.json.Decoder(Charge)
 
 
 def channel_of(received: MessageReceived) -> str:
-    """The channel whose limits hold for a message; empty in one-to-one chats."""
+    """The channel whose limits apply to a message; empty in one-on-one chats."""
     return "" if received.direct else received.channel
 
 
 def charge_of(
     received: MessageReceived, event: str, template: str, usage: Sequence[Usage], *, turns: int = 1
 ) -> Charge:
-    """What an event cost until now. It differs from what was said when that was answered anew."""
+    """The charge for an event until now. `event` differs from `received` when an answer is regenerated."""
     channel = channel_of(received)
     return Charge(
         event=event,
@@ -73,14 +73,14 @@ def charge_of(
 
 
 def charge(turn: Turn, event: str = "") -> Charge:
-    """What a turn cost."""
+    """The charge for a turn."""
     turns = int(bool(turn.usage) or turn.outcome == "answered")
     template = turn.template.partition("@")[0] or "none"
     return charge_of(turn.received, event or turn.id, template, turn.usage, turns=turns)
 
 
 class Charges:
-    """Settling is idempotent by the event, for as long as a reservation is remembered (`keys.HELD_S`)."""
+    """Settles charges, idempotently per event for `keys.HELD_S`."""
 
     def __init__(self, redis: Redis, search: ConversationSearch) -> None:
         self._redis = redis
@@ -88,10 +88,10 @@ class Charges:
         self._settled: list[Charge] = []
         self._tenants: set[str] = set()
 
-    async def settle(self, one: Charge) -> None:
-        """Turn what an event reserved into what it cost. Raises StateUnavailable."""
-        await self._pay(one.tenant, one.event, _encode(one))
-        self._settled.append(one)
+    async def settle(self, charge: Charge) -> None:
+        """Replace the reservation of an event by its cost. Raises StateUnavailable."""
+        await self._settle(charge.tenant, charge.event, _encode(charge))
+        self._settled.append(charge)
 
     async def book(self, turn: Turn) -> None:
         """Count what a turn cost that no worker commits: of the playground, of an evaluation."""
@@ -99,10 +99,10 @@ class Charges:
         await self.tidy()
 
     async def give_back(self, tenant: str, event: str) -> None:
-        """Drop the reservation of an event that nobody works on any more. Raises StateUnavailable."""
-        await self._pay(tenant, event, b"")
+        """Drop an abandoned reservation. Raises StateUnavailable."""
+        await self._settle(tenant, event, b"")
 
-    async def _pay(self, tenant: str, event: str, record: bytes) -> None:
+    async def _settle(self, tenant: str, event: str, record: bytes) -> None:
         await self._redis.run(
             _SETTLE,
             [keys.of_tenant("held", tenant, event), keys.of_tenant("holds", tenant)],
@@ -110,7 +110,7 @@ class Charges:
         )
 
     async def run(self, ended: asyncio.Event) -> None:
-        """Keep the books tidy until the event is set. Redis being away is waited out."""
+        """Process pending and settled charges until `ended` is set. Retries while Redis is unavailable."""
         rounds = 0
         while not ended.is_set():
             try:
@@ -120,7 +120,7 @@ class Charges:
             except StateUnavailable:
                 pass
             except Exception:
-                log.exception("The books can't be kept tidy; it is tried again")
+                log.exception("Processing of pending charges failed and will be retried")
             rounds += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), TIDY_S)
@@ -128,8 +128,9 @@ class Charges:
             await self.tidy()
 
     async def tidy(self) -> None:
-        """Take what was settled off what is owed, and note whose conversations it was. Raises
-        StateUnavailable: then it is done the next time.
+        """Remove settled charges from the pending ones, and index their conversations.
+
+        Raises StateUnavailable; then the next call does it.
         """
         done, self._settled = self._settled, []
         if not done:
@@ -164,18 +165,20 @@ class Charges:
         self._tenants |= new
 
     async def sweep(self) -> int:
-        """Settle what is owed still: a worker died, or Redis was away. How much that was.
+        """Settle pending charges left by a crash or an outage. Returns their number.
 
-        What a living worker settles just now is settled once all the same. Raises StateUnavailable.
+        Charges that another worker settles at the same time count once. Raises StateUnavailable.
         """
-        looks = [("HVALS", keys.pending_charges(shard)) for shard in range(keys.SHARDS)]
-        pending: Sequence[bytes] = [record for records in await self._redis.many(looks) for record in records]
+        commands = [("HVALS", keys.pending_charges(shard)) for shard in range(keys.SHARDS)]
+        pending: Sequence[bytes] = [
+            record for records in await self._redis.many(commands) for record in records
+        ]
         found = [item for item in map(_read, pending) if item is not None]
         for entry in found:
             await self.settle(entry)
         await self.tidy()
         if found:
-            log.info("Settled %d turns that were still owing", len(found))
+            log.info("Settled %d pending charges", len(found))
         return len(found)
 
 
@@ -183,5 +186,5 @@ def _read(record: bytes) -> Charge | None:
     try:
         return _decoder.decode(record)
     except msgspec.MsgspecError as error:
-        log.error("A bill can't be read, and is left to the version that wrote it: %s", error)
+        log.error("Skipped a pending charge that can't be read, left to the version that wrote it: %s", error)
         return None

@@ -1,4 +1,4 @@
-"""What all processes know together of deployments: who cools down, whose limits are near, what is refused."""
+"""Shared state of deployments: cool-downs, rate limits, refused parameters."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,9 +11,9 @@ _MS = 1000
 
 
 class CooldownDecision(NamedTuple):
-    """Which candidate may be asked (`None`: none), after how long (of none: until one may be, at the least).
+    """The chosen candidate (None: none is free), and the wait in seconds (for none: at least until one is free).
 
-    For each candidate: how long it cools down, and the parameters that its model refuses.
+    For each candidate: its remaining cool-down, and the parameters that its model refuses.
     """
 
     chosen: int | None
@@ -23,9 +23,9 @@ class CooldownDecision(NamedTuple):
 
 
 class Cooldowns:
-    """One round trip for each question, whatever there is to tell with it. Raises StateUnavailable.
+    """One round trip per decision. Methods raise StateUnavailable.
 
-    A deployment is any name that is the same in every process.
+    Deployments are identified by names that are the same in all processes.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -39,11 +39,11 @@ class Cooldowns:
         rests_s: Mapping[str, float],
         refused: Mapping[str, Collection[str]],
     ) -> CooldownDecision:
-        """Choose the first candidate that is free, else the one that is free soonest, and charge it.
+        """Choose the first free candidate, else the one that is free soonest, and charge it.
 
-        `charges` are for each candidate the cost and the slack of its requests, then of its tokens, in
-        seconds (see `bot.llm.routing.rate_limits`). None is chosen that cools down, or that is free only after
-        `longest_s`. What is told, cool-downs and refused parameters, counts before the choice.
+        `charges` are, per candidate, cost and slack of its requests, then of its tokens, in seconds (see
+        `bot.llm.routing.rate_limits`). Candidates that cool down, or are free only after `longest_s`, are not
+        chosen. Reported cool-downs (`rests_s`) and `refused` parameters apply before the choice.
         """
         others = [*dict.fromkeys((*rests_s, *refused))]
         args: list[str | float] = [len(candidates), longest_s * _MS, keys.PACE_S * _MS, keys.REFUSED_S * _MS]

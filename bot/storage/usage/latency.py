@@ -1,4 +1,4 @@
-"""How long deployments took, hour by hour (UTC): counted in memory, written down now and then."""
+"""Latency of deployments per hour (UTC), counted in memory and stored periodically."""
 
 import asyncio
 import logging
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 
 FLUSH_S = 10.0
 MEASURES = {"first_delta_seconds": "first", "call_seconds": "whole"}
-"""Of the gateway's measures, those that are kept: to the first token, and to the end."""
-_LEAST_S = 0.01
+"""The measures of the router that are stored: to the first token, and to the end."""
+_MIN_S = 0.01
 _STEP = 1.2
-_MOST = 60
-"""Steps: a time is known to about a tenth, from 10 ms to 10 minutes."""
+_MAX_STEP = 60
+"""Logarithmic buckets from 10 ms to 10 minutes, exact to about 10 %."""
 _MARK = "\x1f"
 
 
 class HourlyLatency(msgspec.Struct, frozen=True, kw_only=True):
-    """What a deployment took in one hour: half of its `count` calls at most `p50_s`, 95 % at most `p95_s`."""
+    """The latency of a deployment in one hour: number of calls, median and 95th percentile in seconds."""
 
     hour: datetime
     deployment: str
@@ -40,21 +40,21 @@ class HourlyLatency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency:
-    """`read` raises StateUnavailable; `took` never does anything but count."""
+    """Counts latencies. `read` raises StateUnavailable; `took` only counts in memory."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._counts: Counter[tuple[str, str]] = Counter()
 
     def took(self, measure: str, deployment: str, seconds: float) -> None:
-        """Count a measure of the gateway, if it is one that is kept."""
+        """Count a measure of the router, if it is one of MEASURES."""
         if measure in MEASURES:
             field = _MARK.join((deployment, MEASURES[measure], str(_step(seconds))))
             self._counts[keys.latency(now()), field] += 1
 
     @asynccontextmanager
     async def keeping(self) -> AsyncGenerator[Self]:
-        """Write down what was counted, every few seconds and at the end."""
+        """Store the counts every few seconds, and at the end of the block."""
         writing = asyncio.create_task(self._keep())
         try:
             yield self
@@ -76,10 +76,10 @@ class Latency:
         try:
             await self._redis.many([*added, *kept])
         except StateUnavailable as error:
-            log.debug("How long deployments took is not written down: %s", error)
+            log.debug("Latencies could not be stored: %s", error)
 
     async def read(self, hours: int) -> Sequence[HourlyLatency]:
-        """What was taken in the last hours, this one included, oldest first."""
+        """The latencies of the last hours, including this one, oldest first."""
         last = now().replace(minute=0, second=0, microsecond=0)
         times = [last - timedelta(hours=back) for back in range(hours - 1, -1, -1)]
         answers = await self._redis.many([("HGETALL", keys.latency(hour)) for hour in times])
@@ -104,14 +104,14 @@ class Latency:
 
 
 def _step(seconds: float) -> int:
-    return min(_MOST, max(0, math.ceil(math.log(max(seconds, _LEAST_S) / _LEAST_S, _STEP))))
+    return min(_MAX_STEP, max(0, math.ceil(math.log(max(seconds, _MIN_S) / _MIN_S, _STEP))))
 
 
 def _share(counted: Counter[int], share: float) -> float:
-    """The time within which this share of the calls ended, in seconds."""
+    """The time in seconds within which this share of the calls ended."""
     left, step = share * counted.total(), 0
     for step in sorted(counted):
         left -= counted[step]
         if left <= 0:
             break
-    return round(_LEAST_S * _STEP**step, 3)
+    return round(_MIN_S * _STEP**step, 3)

@@ -1,4 +1,4 @@
-"""Limits that all processes keep together, for platforms that count calls a minute."""
+"""Rate limits shared by all processes, for platforms that limit calls per minute."""
 
 import logging
 
@@ -12,20 +12,21 @@ _TAKE = Script("limit")
 
 
 class WindowLimiter:
-    """So many places in any 60 seconds, under one name, for all processes."""
+    """A sliding window of 60 seconds per name, shared by all processes."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def take(self, name: str, per_minute: int, *, keep: int = 0) -> float:
-        """Take a place in the minute, but none of the last `keep`: 0.0, or the seconds until there is one.
+        """Count a call, unless only the last `keep` of the minute are left.
 
-        Never raises: with Redis away it lets everybody through, and the platform's own limit counts.
+        Returns 0.0, or the seconds until a call is allowed. Never raises: while Redis is unavailable, all calls
+        are allowed, and only the platform's own limit applies.
         """
-        places = max(per_minute, 1)
-        arguments = [places, max(places - keep, 1)]
+        calls = max(per_minute, 1)
+        arguments = [calls, max(calls - keep, 1)]
         try:
             return int(await self._redis.run(_TAKE, [keys.limit(name)], arguments)) / 1000
         except StateUnavailable as error:
-            log.warning("A limit is not kept, its counter is away: %s", error)
+            log.warning("A shared rate limit is not enforced: %s", error)
             return 0.0

@@ -1,6 +1,6 @@
-"""Who may ask, and what was used: limits looked at and reserved before the call, sums kept after it.
+"""Quotas: limits are checked, and usage is reserved, before a call.
 
-Money is in micro-dollars (millionths of a US dollar); days and months are UTC, a minute begins with its first
+Money is in micro-dollars (millionths of a US dollar); days and months are UTC; a minute begins with its first
 question. A reservation belongs to an event, so a second attempt at the same event reserves nothing more.
 """
 
@@ -19,17 +19,17 @@ from bot.storage.usage import reports
 from bot.storage.usage.charges import Charge, Charges, channel_of
 
 OUTPUT_TOKENS = 1000
-"""What an answer is taken to have, where no template says how long it may be."""
+"""The assumed length of an answer if the template sets no maximum."""
 
 _ADMIT, _ENDING = Script("admit"), Script("ending")
 _HOLD_MS = 3_600_000
-"""How long a reservation outlives its last attempt, should nobody settle it: more than all attempts take."""
+"""How long a reservation stays without being settled; longer than all attempts take."""
 _FORMS: Mapping[Period, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 _FIELDS: Mapping[Measure, str] = {"requests": "turns", "tokens": "tokens", "dollars": "microdollars"}
 
 
 class PeriodUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody used in a stretch of time. `unpriced` counts calls whose price is unknown."""
+    """Usage in a period. `unpriced` counts calls whose price is unknown."""
 
     turns: int = 0
     tokens: int = 0
@@ -40,7 +40,7 @@ class PeriodUsage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def input_tokens(self) -> int:
-        """The part of the tokens that was sent."""
+        """The tokens of the prompts."""
         return self.tokens - self.output_tokens
 
     def __add__(self, other: "PeriodUsage") -> "PeriodUsage":
@@ -49,23 +49,21 @@ class PeriodUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call may take at most, about; `usd` is None where the price is unknown."""
+    """An upper estimate of a call; `usd` is None if the price is unknown."""
 
     tokens: int = 0
     usd: float | None = None
 
 
 def estimate(prompt: Prompt, usd: float | None, picture_tokens: int = 0) -> Estimate:
-    """What a prompt may take: what it holds, and what its model may write, or draw in so many tokens."""
+    """The estimate for a prompt: its tokens plus the maximum output; images count `picture_tokens`."""
     written = prompt.parameters.max_output_tokens or OUTPUT_TOKENS
     output = picture_tokens if prompt.capability == "image" else written
     return Estimate(tokens=prompt.input_tokens + output, usd=usd)
 
 
 class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a limit stands: `used` holds what is set aside for answers being written; the minute ends in
-    `minute_s`.
-    """
+    """The state of a limit: `used` includes reservations; the current minute ends in `minute_s` seconds."""
 
     limit: Limit
     used: int
@@ -78,7 +76,7 @@ class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuotaLedger:
-    """Admission and sums per person, channel and tenant. Every method raises StateUnavailable."""
+    """Reservations and usage per person, channel and tenant. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis, charges: Charges, limits: Limits | None = None) -> None:
         self._redis = redis
@@ -94,55 +92,54 @@ class QuotaLedger:
         more: bool = False,
         told: bool = True,
     ) -> str:
-        """Reserve what an event may take. Raises RateLimited or BudgetSpent.
+        """Reserve the estimates for an event. Raises RateLimited or BudgetSpent.
 
-        `more` adds to the reservation of an event, and is not another request. Returns the words to be told
-        of a budget that is used up but for a part, once in its period; without `told` nobody is told.
+        `more` adds to an existing reservation, and counts no request. Returns a warning when most of a budget is
+        used, once per period and only if `told`, else "".
         """
-        user, at = received.user, now()
+        user, channel, at = received.user, channel_of(received), now()
         tokens = sum(item.tokens for item in estimates)
         microdollars = round(sum(item.usd or 0.0 for item in estimates) * 1_000_000)
-        limits = self._limits(user, channel_of(received))
+        limits = self._limits(user, channel)
         answer: list[Any] = await self._redis.run(
             _ADMIT,
             [keys.of_tenant("held", user.tenant, event), keys.of_tenant("holds", user.tenant)],
             [
                 *(keys.of_tenant("", user.tenant), event, int(more), tokens, microdollars),
-                *(user.id, channel_of(received), f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
+                *(user.id, channel, f"{at:%Y-%m-%d}", f"{at:%Y-%m}"),
                 *(_HOLD_MS, keys.HELD_S, keys.SPENT_S),
-                *(each for limit in limits for each in self._told(limit, told)),
+                *(argument for limit in limits for argument in self._arguments(limit, told)),
             ],
         )
-        refusing, used, wait_ms, telling, told_of = map(int, answer[:5])
-        late: list[bytes] = answer[5:]
-        for abandoned in late:
-            await self._charges.give_back(user.tenant, abandoned.decode())
-        if refusing and late:  # what stood in the way may be free now
+        refusing, used, wait_ms, warned, warned_used = map(int, answer[:5])
+        abandoned: list[bytes] = answer[5:]
+        for reservation in abandoned:
+            await self._charges.give_back(user.tenant, reservation.decode())
+        if refusing and abandoned:  # their reservations are free now
             return await self.reserve(received, event, estimates, more=more, told=told)
         if refusing:
             limit = limits[refusing - 1]
             asked = {"requests": 1, "tokens": tokens, "dollars": microdollars}[limit.measure]
-            left = limit.most - used
-            raise refusal(limit, left=left, asked=asked, at=at, minute_s=-(-wait_ms // 1000))
-        known = 0 < telling <= len(limits)  # the setting may have changed since the first attempt
-        return warning(limits[telling - 1], told_of, at) if known else ""
+            raise refusal(limit, left=limit.most - used, asked=asked, at=at, minute_s=-(-wait_ms // 1000))
+        known = 0 < warned <= len(limits)  # the setting may have changed since the first attempt
+        return warning(limits[warned - 1], warned_used, at) if known else ""
 
     def _limits(self, user: User, channel: str) -> tuple[Limit, ...]:
         return self.limits.of(person=user.id, channel=channel, tenant=user.tenant)
 
-    def _told(self, limit: Limit, told: bool) -> tuple[str, str, str, int, int]:
-        """A limit as the script reads it."""
-        quiet = int(limit.most * self.limits.share) if told else limit.most
-        return limit.scope, _FIELDS[limit.measure], limit.period, limit.most, quiet
+    def _arguments(self, limit: Limit, told: bool) -> tuple[str, str, str, int, int]:
+        """A limit as arguments of the script."""
+        threshold = int(limit.most * self.limits.share) if told else limit.most
+        return limit.scope, _FIELDS[limit.measure], limit.period, limit.most, threshold
 
-    async def settle(self, one: Charge) -> None:
-        """Turn an event's reservation into what it really cost. Settling twice counts once."""
-        await self._charges.settle(one)
+    async def settle(self, charge: Charge) -> None:
+        """Replace the reservation of an event by its cost. Idempotent."""
+        await self._charges.settle(charge)
 
-    # -------------------------------------------------------------- sums
+    # -------------------------------------------------------------- usage
 
     async def limit_status(self, user: User, channel: str) -> Sequence[LimitStatus]:
-        """How every limit stands that holds for a person in a channel (empty: one-to-one)."""
+        """The state of all limits that apply to a person in a channel (empty: one-on-one)."""
         at, limits = now(), self._limits(user, channel)
         ids = {"person": user.id, "channel": channel, "tenant": ""}
         commands: list[tuple[str, ...]] = []
@@ -161,24 +158,24 @@ class QuotaLedger:
         ]
 
     async def spent(self, tenant: str, user: str | None, first: date, last: date) -> PeriodUsage:
-        """What a tenant, or one of its people, used from the first to the last of these days."""
+        """The usage of a tenant, or of one of its people, from `first` to `last`, inclusive."""
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
         names = [_counter_key(tenant, user, f"{day}") for day in days]
         answers = await self._redis.many([("HGETALL", name) for name in names])
         return sum(map(_spent, answers), PeriodUsage())
 
     async def today_and_month(self, user: User) -> tuple[PeriodUsage, PeriodUsage]:
-        """What a person used on this day and in this month."""
+        """A person's usage today and this month."""
         at = now()
         names = [_counter_key(user.tenant, user.id, period) for period in (f"{at:%Y-%m-%d}", f"{at:%Y-%m}")]
         today, month = await self._redis.many([("HGETALL", name) for name in names])
         return _spent(today), _spent(month)
 
     async def forget(self, user: User) -> int:
-        """Delete what is kept of one person by name; the tenant's sums stay. Returns the number of days.
+        """Delete the usage of one person; the tenant's totals stay. Returns the number of days.
 
-        Where people have limits, the sums that these still count by go when their day and month are over:
-        a budget is not to be had anew by being forgotten.
+        Totals that current limits need expire at the end of their day or month, because deleting data must
+        not reset a budget.
         """
         at = now()
         days = [at.date() - timedelta(days=n) for n in range(keys.SPENT_S // keys.DAY_S + 1)]
@@ -201,7 +198,7 @@ class QuotaLedger:
         return sum(bool(gone[name]) for name in names[: len(days)])
 
     def counted(self, user: User) -> frozenset[Period]:
-        """The periods, longer than a minute, by which a person's use is limited."""
+        """The periods, longer than a minute, of the limits for a person."""
         return frozenset(
             limit.period
             for limit in self._limits(user, "")

@@ -1,4 +1,4 @@
-"""What was used on each day (UTC), by tenant, template, deployment, channel and person: sums, no words."""
+"""Daily usage (UTC) by tenant, template, deployment, channel and person."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -11,11 +11,11 @@ from bot.storage.redis.client import Redis
 
 _MARK = "\x1f"
 _BATCH = 500
-"""Days of tenants that are read at once."""
+"""Days of tenants that are read per round trip."""
 
 
 class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """`microdollars` leaves out the calls whose price is unknown; `unpriced` counts them."""
+    """Usage totals. `microdollars` excludes calls whose price is unknown; `unpriced` counts them."""
 
     turns: int = 0
     tokens: int = 0
@@ -29,7 +29,7 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What one thing used on one day; `kind` is day, tenant, template, deployment, channel or person."""
+    """The usage of one item on one day; `kind` is day, tenant, template, deployment, channel or person."""
 
     day: date
     kind: str
@@ -38,18 +38,13 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageReports:
-    """Written when a turn is settled (`settle.lua`), for those who look after the bot.
-
-    Every method raises StateUnavailable.
-    """
+    """Reads the usage that `settle.lua` writes. Every method raises StateUnavailable."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def rows(self, first: date, last: date) -> Sequence[UsageRow]:
-        """What was used from the first to the last of these days, oldest first; of one day one line for each
-        kind and name, in their order.
-        """
+        """The usage from `first` to `last`, inclusive, sorted by day, kind and name."""
         days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
         tenants = await self._redis.many([("SMEMBERS", keys.tenants_of(day)) for day in days])
         pages = [(day, name.decode()) for day, names in zip(days, tenants, strict=True) for name in names]
@@ -68,28 +63,28 @@ class UsageReports:
         ]
 
     async def forget(self, tenant: str) -> None:
-        """Name none of a tenant's people any more, on any day that is kept; the other sums stay."""
+        """Delete the rows of a tenant's people on all days; other totals stay."""
         beginning = _MARK.join(("person", "")).encode()
         last = now().date()
         for age in range(keys.SPENT_S // keys.DAY_S + 1):
             name = keys.daily_totals(tenant, last - timedelta(days=age))
-            fields = [item for item in await self._redis.call("HKEYS", name) if item.startswith(beginning)]
+            fields = [field for field in await self._redis.call("HKEYS", name) if field.startswith(beginning)]
             if fields:
                 await self._redis.call("HDEL", name, *fields)
 
 
 def person(user: User) -> str:
-    """How a person stands in usage reports."""
+    """A person's name in usage reports."""
     return f"{user.tenant}/{user.id}"
 
 
 def fields_of(user: User) -> list[str]:
-    """The fields of a person, to be forgotten."""
+    """The fields of a person."""
     return [_MARK.join(("person", person(user), measure)) for measure in UsageTotals.__struct_fields__]
 
 
 def _entries(tenant: str, pairs: dict[bytes, bytes]) -> Iterable[tuple[str, str, UsageTotals]]:
-    """What stands on the page of a tenant's day; its whole is the tenant's own line too."""
+    """The entries of a tenant's day; its total is also the tenant's entry."""
     found: dict[tuple[str, str], dict[str, int]] = {}
     for field, amount in pairs.items():
         kind, name, measure = field.decode().split(_MARK)

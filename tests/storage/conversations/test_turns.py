@@ -38,7 +38,7 @@ async def keep(redis: Redis, conversation: str, event: str, user: User = ADA) ->
     await inbox.commit(claim, CommitRequest(turn=turn, sent=pack_prompts([prompt]), pictures=pictures))
 
 
-async def test_what_was_kept_beside_a_turn_is_read_back(redis: Redis) -> None:
+async def test_sent_prompts_and_images_are_read_back(redis: Redis) -> None:
     await keep(redis, "test:a", "e1")
     turns = Turns(redis)
     assert await turns.image("test:a", "ref of e1") == PICTURE
@@ -48,14 +48,15 @@ async def test_what_was_kept_beside_a_turn_is_read_back(redis: Redis) -> None:
     assert await turns.sent("test:a", "another") == ()
 
 
-async def test_every_conversation_is_found_in_whichever_slot_it_is(redis: Redis) -> None:
+async def test_conversations_are_found_in_every_slot(redis: Redis) -> None:
     names = {f"test:{number}:with:colons" for number in range(30)}
     for name in names:
         await keep(redis, name, "e1")
     assert {name async for name in Turns(redis).conversations()} == names
 
 
-async def test_field_note_42_a_person_is_forgotten_in_every_slot(redis: Redis) -> None:
+async def test_a_person_is_deleted_in_every_slot(redis: Redis) -> None:
+    """Field note 42."""
     names = [f"test:{number}" for number in range(10)]
     for name in names:
         await keep(redis, name, "hers")
@@ -71,7 +72,7 @@ async def test_field_note_42_a_person_is_forgotten_in_every_slot(redis: Redis) -
     assert (await turns.forget(ADA, names)).turns == 0
 
 
-async def test_a_turn_that_can_not_be_read_is_left_out_and_logged(
+async def test_an_unreadable_turn_is_skipped_and_logged(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     await keep(redis, "test:a", "e1")

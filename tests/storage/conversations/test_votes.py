@@ -14,7 +14,7 @@ LARGE, SMALL = ("assistant@aaaaaaaaaaaa", "chat-large"), ("assistant@aaaaaaaaaaa
 TERSE = ("assistant@unsaved-12345678", "chat-large")
 
 
-async def test_the_last_vote_of_a_person_on_a_comparison_counts(redis: Redis) -> None:
+async def test_the_last_vote_of_a_person_counts(redis: Redis) -> None:
     box = Votes(redis)
     await box.cast("one", "ada", "Ada", "a", [LARGE, SMALL])
     await box.cast("one", "ada", "Ada", "b", [LARGE, SMALL])
@@ -29,7 +29,7 @@ async def test_the_last_vote_of_a_person_on_a_comparison_counts(redis: Redis) ->
     assert templates == []
 
 
-async def test_ties_and_none_are_counted_apart_and_templates_against_templates(redis: Redis) -> None:
+async def test_ties_and_none_are_counted_separately(redis: Redis) -> None:
     box = Votes(redis)
     await box.cast("one", "ada", "Ada", "tie", [LARGE, TERSE])
     await box.cast("two", "ada", "Ada", "none", [LARGE, TERSE])
@@ -47,7 +47,7 @@ async def test_ties_and_none_are_counted_apart_and_templates_against_templates(r
     ]
 
 
-async def test_old_votes_and_those_beyond_the_most_go(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expired_and_surplus_votes_are_deleted(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     box = Votes(redis)
     then = now() - timedelta(seconds=keys.VOTE_S + 60)
     monkeypatch.setattr(votes, "now", lambda: then)
@@ -55,7 +55,7 @@ async def test_old_votes_and_those_beyond_the_most_go(redis: Redis, monkeypatch:
     monkeypatch.undo()
     assert await box.all() == []
     assert await redis.call("HLEN", keys.VOTES) == 0
-    monkeypatch.setattr(votes, "MOST_VOTES", 3)
+    monkeypatch.setattr(votes, "MAX_VOTES", 3)
     for number in range(5):
         await box.cast(str(number), "ada", "Ada", "a", [LARGE, SMALL])
     assert [vote.comparison for vote in await box.all()] == ["4", "3", "2"]

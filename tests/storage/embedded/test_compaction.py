@@ -21,7 +21,7 @@ def in_files(folder: Path, text: str) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
-async def test_field_fault_120_a_forgotten_question_is_in_no_file(folder: Path) -> None:
+async def test_a_deleted_question_is_in_no_file(folder: Path) -> None:
     """Field fault 120: after `forget`, question and answer were still in the append-only file."""
     async with embedded(folder) as url:
         redis = Redis(url)
@@ -41,10 +41,8 @@ async def test_field_fault_120_a_forgotten_question_is_in_no_file(folder: Path) 
         await redis.close()
 
 
-async def test_field_fault_120_rewriting_is_not_done_too_often_but_in_the_end(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Field fault 120: what came too soon after the last rewrite is done later, by any process."""
+async def test_rewrites_are_delayed_but_not_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 120: A request soon after the last rewrite is served later, by any process."""
     monkeypatch.setattr(compaction, "EVERY_S", 600)
     async with embedded(folder) as url:
         redis = Redis(url)
@@ -64,7 +62,7 @@ async def test_field_fault_120_rewriting_is_not_done_too_often_but_in_the_end(
         await redis.close()
 
 
-async def test_another_server_s_files_are_left_to_who_runs_it(redis: Redis) -> None:
+async def test_external_servers_are_not_rewritten(redis: Redis) -> None:
     """Field fault 120: managed servers refuse it, and replicas and backups are not ours."""
     tidying = Compaction(redis, embedded=False)
     await tidying.request()

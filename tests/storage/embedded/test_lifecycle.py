@@ -25,7 +25,7 @@ async def call(url: str, *command: str) -> object:
         await redis.close()
 
 
-async def test_what_was_written_survives_a_restart(folder: Path) -> None:
+async def test_data_survives_a_restart(folder: Path) -> None:
     async with embedded(folder) as url:
         await call(url, "SET", "parley:x", "kept")
     with pytest.raises(StateUnavailable):
@@ -34,7 +34,7 @@ async def test_what_was_written_survives_a_restart(folder: Path) -> None:
         assert await call(url, "GET", "parley:x") == b"kept"
 
 
-async def test_processes_of_one_directory_share_a_server_and_the_last_one_stops_it(folder: Path) -> None:
+async def test_the_last_process_of_a_directory_ends_it(folder: Path) -> None:
     async with embedded(folder) as first:
         pid = await call(first, "CONFIG", "GET", "dir")
         async with embedded(folder) as second:
@@ -45,7 +45,7 @@ async def test_processes_of_one_directory_share_a_server_and_the_last_one_stops_
         await call(first, "PING")
 
 
-async def test_two_that_start_at_the_same_time_start_one_server(folder: Path) -> None:
+async def test_two_concurrent_starts_start_one_server(folder: Path) -> None:
     async with embedded(folder) as server, asyncio.timeout(PATIENCE_S):
         await call(server, "SET", "parley:x", "1")
         others = [embedded(folder) for _ in range(4)]
@@ -81,7 +81,7 @@ async def user(folder: Path) -> asyncio.subprocess.Process:
     return process
 
 
-async def test_the_server_of_a_process_that_was_killed_is_taken_over(folder: Path) -> None:
+async def test_the_server_of_a_killed_process_is_adopted(folder: Path) -> None:
     killed = await user(folder)
     await call(f"unix://{socket_path(folder)}", "SET", "parley:x", "kept")
     killed.send_signal(signal.SIGKILL)
@@ -92,7 +92,7 @@ async def test_the_server_of_a_process_that_was_killed_is_taken_over(folder: Pat
         await call(url, "PING")
 
 
-async def test_the_server_outlives_the_process_that_started_it_while_another_uses_it(folder: Path) -> None:
+async def test_the_server_outlives_the_process_that_started_it(folder: Path) -> None:
     starter = await user(folder)
     async with embedded(folder) as url:
         before = await call(url, "INFO", "server")
@@ -106,7 +106,7 @@ async def test_the_server_outlives_the_process_that_started_it_while_another_use
         await call(url, "PING")
 
 
-async def test_it_has_no_risks_and_listens_to_nobody_else(folder: Path) -> None:
+async def test_it_has_no_risks_and_no_network_port(folder: Path) -> None:
     async with embedded(folder) as url:
         redis = Redis(url)
         assert await redis.risks() == []
@@ -115,7 +115,7 @@ async def test_it_has_no_risks_and_listens_to_nobody_else(folder: Path) -> None:
         assert os.stat(socket_path(folder)).st_mode & 0o077 == 0
 
 
-async def test_a_directory_whose_name_is_too_long_for_a_socket_has_it_elsewhere(tmp_path: Path) -> None:
+async def test_a_long_directory_name_has_another_socket(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30)
     async with embedded(folder) as url:
         assert await call(url, "PING")
@@ -123,7 +123,7 @@ async def test_a_directory_whose_name_is_too_long_for_a_socket_has_it_elsewhere(
     assert not str(url).startswith(f"unix://{folder}")
 
 
-async def test_a_server_that_can_not_start_says_where_it_is_written_why(folder: Path) -> None:
+async def test_a_failed_start_names_its_log(folder: Path) -> None:
     socket_path(folder)  # makes the directory
     (folder / "appendonlydir").write_text("in the way")
     with pytest.raises(ConfigError, match=r"redis\.log says why"):
@@ -157,7 +157,7 @@ async def until_it_answers(url: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_server_that_an_older_parley_left_behind_is_replaced(folder: Path) -> None:
+async def test_the_server_of_an_older_version_is_replaced(folder: Path) -> None:
     """Field fault 94b: it is ended in order, its data stay, and the new one has a watchdog."""
     async with foreign(folder, where=folder) as old:
         await call(f"unix://{socket_path(folder)}", "SET", "parley:x", "kept")
@@ -167,7 +167,7 @@ async def test_a_server_that_an_older_parley_left_behind_is_replaced(folder: Pat
             assert (folder / "redis.pid").read_text().strip() != str(old.pid)
 
 
-async def test_a_server_of_somebody_else_is_left_alone(folder: Path, tmp_path: Path) -> None:
+async def test_a_foreign_server_is_left_alone(folder: Path, tmp_path: Path) -> None:
     """Field fault 94b: only a server of this data directory may be ended."""
     async with foreign(folder, where=tmp_path) as other:
         with pytest.raises(ConfigError, match="Another Redis server listens"):
@@ -177,7 +177,7 @@ async def test_a_server_of_somebody_else_is_left_alone(folder: Path, tmp_path: P
         assert await answers(f"unix://{socket_path(folder)}")
 
 
-async def test_a_server_that_does_not_answer_at_the_start_is_replaced(
+async def test_a_hanging_server_is_replaced_at_the_start(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Field fault 94b: an earlier process was killed while its server hung."""
@@ -193,8 +193,8 @@ async def test_a_server_that_does_not_answer_at_the_start_is_replaced(
         assert int((folder / "redis.pid").read_text()) != hung
 
 
-async def test_all_that_share_a_server_go_on_when_it_was_killed(folder: Path) -> None:
-    """Field fault 94b: whichever process notices first starts it again, and there is one."""
+async def test_all_users_survive_a_killed_server(folder: Path) -> None:
+    """Field fault 94b: whichever process notices first restarts it, and there is one."""
     other = await user(folder)
     async with embedded(folder) as url:
         await call(url, "SET", "parley:x", "kept")

@@ -177,7 +177,7 @@ class Chatter:
         return [event for room in self.conversations for event in await self._bot.turns(room)]
 
 
-async def test_a_killed_redis_is_started_again_and_nothing_acknowledged_is_missing(bot: Bot) -> None:
+async def test_a_killed_redis_restarts_without_loss(bot: Bot) -> None:
     """Field fault 94b: the embedded Redis was never restarted."""
     chatter = Chatter(bot)
     for kills in range(1, 5):
@@ -195,8 +195,8 @@ async def test_a_killed_redis_is_started_again_and_nothing_acknowledged_is_missi
     assert len(lines) < 4 * 25, "a line for each change, not for each try"
 
 
-async def test_a_redis_that_hangs_is_started_again(bot: Bot) -> None:
-    """Field fault 94b: one that is stopped or stuck answers nobody, and does not end either."""
+async def test_a_hanging_redis_is_restarted(bot: Bot) -> None:
+    """Field fault 94b: a stopped or stuck server does not answer, and does not end either."""
     chatter = Chatter(bot)
     await chatter.speak(1)
     os.kill(bot.server(), signal.SIGSTOP)
@@ -252,11 +252,11 @@ async def test_a_full_disk_is_waited_out(small_disk: Path, tmp_path: Path) -> No
         await until(bot.ready, "it recovers by itself")
         await chatter.speak(1)
         await chatter.answered()
-        assert bot.output().count("Nothing is accepted until there is space again") <= 4
+        assert bot.output().count("No events are accepted until there is space") <= 4
 
 
-async def test_what_a_crash_cut_off_at_the_end_of_the_data_is_no_obstacle(bot: Bot) -> None:
-    """Field fault 94b: the last write before a crash may be half there; it was not acknowledged."""
+async def test_a_truncated_last_write_is_tolerated(bot: Bot) -> None:
+    """Field fault 94b: the last write before a crash may be incomplete; it was not acknowledged."""
     chatter = Chatter(bot)
     await chatter.speak(1)
     await chatter.answered()
@@ -277,8 +277,8 @@ def append_only_file(folder: Path) -> Path:
     return max((folder / "appendonlydir").glob("*.incr.aof"))
 
 
-async def test_damaged_data_ends_the_process_with_the_next_step(bot: Bot) -> None:
-    """Field fault 94b: a restart that can't succeed is not tried for ever."""
+async def test_damaged_data_ends_the_process_with_instructions(bot: Bot) -> None:
+    """Field fault 94b: a restart that can't succeed is not retried for ever."""
     await Chatter(bot).speak(1)
     os.kill(bot.server(), signal.SIGSTOP)
     file = append_only_file(bot.folder)
@@ -295,8 +295,8 @@ async def test_damaged_data_ends_the_process_with_the_next_step(bot: Bot) -> Non
 
 
 @pytest.mark.parametrize("obstacle", ["socket", "directory"])
-async def test_an_impossible_restart_ends_the_process_with_the_reason(bot: Bot, obstacle: str) -> None:
-    """Field fault 94b: the socket's place is taken, or the data directory is gone."""
+async def test_an_impossible_restart_ends_the_process(bot: Bot, obstacle: str) -> None:
+    """Field fault 94b: the path of the socket is taken, or the data directory is gone."""
     server = bot.server()
     if obstacle == "directory":
         shutil.rmtree(bot.folder)
@@ -333,7 +333,7 @@ async def test_a_killed_parley_leaves_no_redis_running(bot: Bot) -> None:
 
 @needs_proc
 async def test_an_ordinary_end_drains_before_redis_ends(bot: Bot) -> None:
-    """Field fault 94b: what is being answered at SIGTERM is written down, then Redis syncs and ends."""
+    """Field fault 94b: running answers are committed at SIGTERM, then Redis syncs and ends."""
     chatter = Chatter(bot)
     await chatter.speak(1)
     server = bot.server()
@@ -346,7 +346,7 @@ async def test_an_ordinary_end_drains_before_redis_ends(bot: Bot) -> None:
     await chatter.answered()
 
 
-async def test_redis_is_started_again_also_while_the_bot_drains(bot: Bot) -> None:
+async def test_redis_is_restarted_while_the_bot_drains(bot: Bot) -> None:
     """Field fault 94b: a service manager may signal all processes of a service at once."""
     chatter = Chatter(bot)
     await chatter.speak(2)
@@ -364,7 +364,7 @@ async def test_redis_is_started_again_also_while_the_bot_drains(bot: Bot) -> Non
     await chatter.answered()
 
 
-async def test_the_operator_s_commands_use_the_server_that_runs(bot: Bot) -> None:
+async def test_operator_commands_use_the_running_server(bot: Bot) -> None:
     """Field fault 94b: they neither start a second server on the data nor end the one in use."""
     server = bot.server()
     command = await start(

@@ -348,8 +348,8 @@ async def examples_of_a_pool(bench: Bench, text: str) -> Then:
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
 @pytest.mark.parametrize("name", SITUATIONS)
-async def test_field_fault_94_nothing_that_a_person_wrote_stays(bench: Bench, name: str, text: str) -> None:
-    """Field fault 94: a canary string is nowhere in Redis after `forget`, whoever quoted it."""
+async def test_nothing_that_a_person_wrote_stays(bench: Bench, name: str, text: str) -> None:
+    """Field fault 94: A canary string is nowhere in Redis after `forget`, whoever quoted it."""
     then = await SITUATIONS[name](bench, text)
     assert await traces(bench.redis, text, bench.secret)
     await asyncio.gather(bench.personal_data.forget(ADA, "test:forget"), *([then()] if then else []))
@@ -364,8 +364,8 @@ async def test_field_fault_94_nothing_that_a_person_wrote_stays(bench: Bench, na
 # ------------------------------------------------------------------ what stays, and what is said
 
 
-async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(bench: Bench) -> None:
-    """Field fault 94: where others quoted it, it is removed and marked as removed; all else stays."""
+async def test_others_data_stays_with_redactions_marked(bench: Bench) -> None:
+    """Field fault 94: where others quoted it, it is replaced by a marker; everything else stays."""
     text = TEXTS["code"]
     quotes = (
         QuotedMessage(author="Countess", text=f"I say {text}", by=ADA.id),
@@ -396,8 +396,8 @@ async def test_field_fault_94_what_others_said_stays_and_the_places_are_marked(b
     assert "0 answers" in await bench.personal_data.forget(ADA, ROOM)
 
 
-async def test_field_fault_94_another_organisation_s_words_are_a_coincidence(bench: Bench) -> None:
-    """Field fault 94: only the person's own tenant is changed."""
+async def test_other_organisations_are_not_searched(bench: Bench) -> None:
+    """Field fault 94: Only the person's own tenant is changed."""
     text, eve = TEXTS["code"], User(id="ada", tenant="globex", name="Ada")
     await bench.answer(asked(text))
     await bench.answer(received(f"My {text} is fine.", event="e", user=eve, conversation=OTHER))
@@ -406,8 +406,8 @@ async def test_field_fault_94_another_organisation_s_words_are_a_coincidence(ben
     assert turn.received.text == f"My {text} is fine."
 
 
-async def test_field_fault_94_what_others_wrote_before_is_nobody_s_own(bench: Bench) -> None:
-    """Field fault 94: the words of others stay where they had them first."""
+async def test_earlier_text_of_others_stays(bench: Bench) -> None:
+    """Field fault 94: text of others stays where they wrote it first."""
     text = TEXTS["a passage"]
     await bench.answer(received(text, event="b", user=BOB, conversation=OTHER))
     await bench.answer(asked(text))
@@ -416,8 +416,8 @@ async def test_field_fault_94_what_others_wrote_before_is_nobody_s_own(bench: Be
     assert turn.received.text == text
 
 
-async def test_field_fault_94_what_several_others_write_too_is_a_common_word(bench: Bench) -> None:
-    """Field fault 94: forgetting takes no vocabulary out of other people's conversations."""
+async def test_passages_of_several_people_are_common(bench: Bench) -> None:
+    """Field fault 94: deletion does not remove common words from other people's conversations."""
     await bench.answer(received("Is gpt-4o-mini good? Thank you very much.", event="a"))
     for name in ("bob", "carl", "dora"):
         user = User(id=name, tenant="acme")
@@ -431,8 +431,8 @@ async def test_field_fault_94_what_several_others_write_too_is_a_common_word(ben
     assert turn.received.text == "Thank you very much."
 
 
-async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none(bench: Bench) -> None:
-    """Field fault 94: a pending message is withdrawn, and nobody is left without a word."""
+async def test_people_learn_of_withdrawn_questions(bench: Bench) -> None:
+    """Field fault 94: A waiting message is withdrawn, and its author is told."""
     await bench.accept(asked("mine"), received("yours", event="b", user=BOB))
     gone = await bench.personal_data.forget(ADA)
     assert "1 pending message" in gone
@@ -442,8 +442,8 @@ async def test_field_fault_94_who_waits_for_an_answer_is_told_that_there_is_none
     assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["b"]
 
 
-async def test_field_fault_94_an_answer_that_is_being_written_is_stopped_and_not_kept(bench: Bench) -> None:
-    """Field fault 94: a question that is being answered right now is caught too, by the worker itself."""
+async def test_a_running_answer_is_stopped_and_not_stored(bench: Bench) -> None:
+    """Field fault 94: the worker itself detects it."""
     text, begun = TEXTS["code"], asyncio.Event()
 
     async def slowly(prompt: Prompt) -> AsyncGenerator[Delta]:
@@ -461,10 +461,8 @@ async def test_field_fault_94_an_answer_that_is_being_written_is_stopped_and_not
     assert "you deleted your data" in bench.room.texts[0]
 
 
-async def test_field_fault_94_what_a_process_left_another_finishes(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Field fault 94: a crash after the person's own words are gone leaves nothing to others unseen."""
+async def test_another_process_finishes_an_erasure(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 94: after a crash, the data of others is still redacted."""
     text = TEXTS["a passage"]
     await bench.answer(asked(text))
     bench.model.script = lambda prompt: words(f"She says: {text}")
@@ -489,8 +487,8 @@ async def test_field_fault_94_what_a_process_left_another_finishes(
     assert await bench.erasure.resume() == 0
 
 
-async def test_field_fault_94_what_is_looked_for_is_sealed(bench: Bench) -> None:
-    """Field fault 94: while an answer of others is waited for, nothing can be read in Redis."""
+async def test_the_search_data_is_encrypted(bench: Bench) -> None:
+    """Field fault 94: while an answer to others is awaited, nothing can be read in Redis."""
     text = TEXTS["code"]
     await bench.answer(asked(text))
     claim = await held(bench, received("Go on", event="b", user=BOB))
@@ -504,8 +502,8 @@ async def test_field_fault_94_what_is_looked_for_is_sealed(bench: Bench) -> None
     assert await traces(bench.redis, text, bench.secret) == set()
 
 
-async def test_field_fault_94_a_change_meets_its_turn_where_others_went_before_it(bench: Bench) -> None:
-    """Field fault 94: a commit that replaces a turn finds it by its id, or writes nothing."""
+async def test_a_replaced_turn_is_found_by_its_id(bench: Bench) -> None:
+    """Field fault 94: A commit that replaces a turn finds it by its id, or writes nothing."""
     await bench.answer(
         received("yours", event="b", user=BOB), asked("mine"), received("last", event="c", user=BOB)
     )
@@ -518,8 +516,8 @@ async def test_field_fault_94_a_change_meets_its_turn_where_others_went_before_i
     assert [(turn.id, turn.reason) for turn in await bench.turns.turns(ROOM)] == [("b", "rated"), ("c", "")]
 
 
-async def test_field_fault_94_a_forgotten_turn_is_not_written_anew_by_a_change(bench: Bench) -> None:
-    """Field fault 94: an operator has an answer given anew while its asker is forgotten."""
+async def test_a_deleted_turn_is_not_written_again(bench: Bench) -> None:
+    """Field fault 94: an operator regenerates an answer while its asker's data is deleted."""
     await bench.answer(asked("mine"), received("last", event="c", user=BOB))
     await bench.accept(received("again", event="again", user=BOB))
     claim = await bench.inbox.claim(keys.shard_of(ROOM))
@@ -530,8 +528,8 @@ async def test_field_fault_94_a_forgotten_turn_is_not_written_anew_by_a_change(b
     assert not await bench.redis.call("EXISTS", keys.of("sent", ROOM, "a"))
 
 
-async def test_field_fault_94_set_ups_and_votes_of_the_studio_go_with_who_made_them(redis: Redis) -> None:
-    """Field fault 94: saved prompts are a person's own; those of others stay, without the person's words."""
+async def test_studio_data_is_deleted_with_its_author(redis: Redis) -> None:
+    """Field fault 94: saved prompts are personal data; those of others stay, without the person's text."""
     from bot.storage.prompts.versions import Versions as Log
 
     bench, text = Bench(redis), TEXTS["code"]
@@ -554,8 +552,8 @@ async def test_field_fault_94_set_ups_and_votes_of_the_studio_go_with_who_made_t
     assert await traces(redis, "Ann Lee", bench.secret) == set()
 
 
-async def test_field_fault_94_a_pool_is_read_anew_where_an_example_was_taken_out(bench: Bench) -> None:
-    """Field fault 94: no process shows a forgotten example in a later prompt."""
+async def test_pools_are_reloaded_after_an_erasure(bench: Bench) -> None:
+    """Field fault 94: no process shows a deleted example in a later prompt."""
     from bot.prompts.registry import TemplateRegistry
 
     await examples_of_a_pool(bench, TEXTS["code"])
@@ -567,8 +565,8 @@ async def test_field_fault_94_a_pool_is_read_anew_where_an_example_was_taken_out
     assert [item.user for item in registry.pools()["p"]] == ["hello"]
 
 
-def test_field_fault_94_recognising_takes_time_in_proportion_to_the_text() -> None:
-    """Field fault 94: a long text of few words is looked through in one pass."""
+def test_matching_is_linear_in_the_text() -> None:
+    """Field fault 94: A long text of few words is searched in one pass."""
 
     class Counted(Passages):
         steps = 0

@@ -143,7 +143,7 @@ def totals_of(tenant: str) -> list[str]:
     return sorted([*totals, keys.daily_totals(tenant, today.date()), keys.tenants_of(today.date())])
 
 
-async def test_everything_of_a_tenant_goes_and_nothing_of_another(services: FakeServices) -> None:
+async def test_only_the_data_of_the_tenant_is_deleted(services: FakeServices) -> None:
     await services.live(HERE, ADA)
     await services.live(THERE, EVE)
     others = await services.traces("TBOLT")
@@ -161,7 +161,7 @@ async def test_everything_of_a_tenant_goes_and_nothing_of_another(services: Fake
     assert [item.conversation for item in (await DeadLetterQueue(services.redis).all()).values()] == [THERE]
 
 
-async def test_forgetting_again_finds_nothing_and_a_new_installation_begins_anew(
+async def test_a_second_deletion_finds_nothing(
     services: FakeServices,
 ) -> None:
     await services.live(HERE, ADA)
@@ -172,7 +172,7 @@ async def test_forgetting_again_finds_nothing_and_a_new_installation_begins_anew
     assert await services.turns.sent(HERE, "e2")
 
 
-async def test_what_was_said_after_the_bot_came_back_stays(services: FakeServices) -> None:
+async def test_messages_after_a_reinstallation_stay(services: FakeServices) -> None:
     await services.answer(HERE, ADA, event="old")
     departed = gone()
     await services.answer(HERE, ADA, event="new")
@@ -185,14 +185,14 @@ async def test_what_was_said_after_the_bot_came_back_stays(services: FakeService
     assert await services.turns.image("test:TACME:C2:2", "ref of new too") is not None
 
 
-async def test_what_was_sent_goes_also_where_its_turn_is_no_longer_kept(services: FakeServices) -> None:
+async def test_sent_prompts_without_turns_are_deleted(services: FakeServices) -> None:
     await services.answer(HERE, ADA)
     await services.redis.call("DEL", keys.of("turns", HERE))
     await services.tenants.forget(gone())
     assert await services.names(HERE) == []
 
 
-async def test_a_worker_that_still_answers_there_can_write_nothing_down(services: FakeServices) -> None:
+async def test_a_running_worker_can_commit_nothing(services: FakeServices) -> None:
     await services.inbox.accept(received(event="late", conversation=HERE, user=ADA))
     claim = await services.claim(HERE)
     await services.tenants.forget(gone())
@@ -203,10 +203,10 @@ async def test_a_worker_that_still_answers_there_can_write_nothing_down(services
     assert await services.names(HERE) == []
 
 
-async def test_a_crash_in_the_middle_is_made_good_by_the_next_attempt(
+async def test_the_next_attempt_completes_after_a_crash(
     services: FakeServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis goes away at every step in turn; whatever was left is found by the last attempt."""
+    """Redis fails at every step in turn; the last attempt deletes the rest."""
     conversations = [f"test:TACME:C{number}:1" for number in range(3)]
     for room in conversations:
         await services.live(room, ADA)
@@ -234,7 +234,7 @@ async def test_a_crash_in_the_middle_is_made_good_by_the_next_attempt(
     assert await services.traces("TACME") == totals_of("TACME")
 
 
-async def test_an_organisation_is_all_tenants_that_it_was_installed_for(services: FakeServices) -> None:
+async def test_an_organisation_includes_all_its_tenants(services: FakeServices) -> None:
     await services.live(HERE, ADA, enterprise="E1")
     await services.live(THERE, EVE, enterprise="E1")
     await services.live("test:TOWN:C1:1", User(id="own", tenant="TOWN"), enterprise="")
@@ -250,7 +250,7 @@ async def test_an_organisation_is_all_tenants_that_it_was_installed_for(services
     await services.inbox.commit(claim, CommitRequest())
 
 
-async def test_of_one_chat_only_that_chat_is_forgotten(services: FakeServices) -> None:
+async def test_of_one_chat_only_that_chat_is_deleted(services: FakeServices) -> None:
     await services.live(HERE, ADA)
     await services.answer("test:TACME:C2:1", ADA)
     erased = await services.tenants.forget(gone("TACME", conversation_prefix=HERE, whole=False))
@@ -259,7 +259,7 @@ async def test_of_one_chat_only_that_chat_is_forgotten(services: FakeServices) -
     assert (await services.choices.of(ADA, "")).template == "translate"
 
 
-async def test_signs_of_a_pattern_in_a_name_are_only_signs(services: FakeServices) -> None:
+async def test_pattern_characters_in_names_are_literal(services: FakeServices) -> None:
     await services.answer("test:TACME:C1:1", ADA)
     for name in ("test:TAC*:", "test:TACM[E]:", "test:TACM?:"):
         assert (
@@ -271,7 +271,7 @@ async def test_signs_of_a_pattern_in_a_name_are_only_signs(services: FakeService
     ).conversations == 1
 
 
-async def test_what_cannot_be_read_is_forgotten_too(services: FakeServices) -> None:
+async def test_unreadable_data_is_deleted_too(services: FakeServices) -> None:
     await services.answer(HERE, ADA)
     await services.redis.call("RPUSH", keys.of("turns", HERE), '{"of": "the future"}')
     await services.redis.call("RPUSH", keys.of("inbox", HERE), "not JSON")
@@ -280,8 +280,8 @@ async def test_what_cannot_be_read_is_forgotten_too(services: FakeServices) -> N
     assert await services.names(HERE) == []
 
 
-async def test_field_fault_94_a_tenant_s_words_are_in_no_pool_and_on_no_page(services: FakeServices) -> None:
-    """Field fault 94: a tenant is forgotten as completely as a person."""
+async def test_a_tenants_text_leaves_pools_and_pages(services: FakeServices) -> None:
+    """Field fault 94: A tenant is deleted as completely as a person."""
     turn = await services.answer(HERE, ADA)
     await EventStream(services.redis).publish(HERE, b'{"text": "seventeen elephants"}')
     example = Example(user="seventeen elephants", assistant="dance")

@@ -12,7 +12,7 @@ from tests.support.patience import PATIENCE_S
 Frames = AsyncGenerator[tuple[str, bytes]]
 
 
-async def test_frames_are_followed_from_the_oldest_and_as_they_come(redis: Redis) -> None:
+async def test_frames_are_followed_from_the_oldest(redis: Redis) -> None:
     event_stream = EventStream(redis)
     await event_stream.publish("test:room", b"one")
     async with (

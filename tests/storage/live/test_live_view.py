@@ -42,8 +42,8 @@ async def telling(redis: Redis, *answers: Callable[[], Sequence[RunningAnswer]])
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_view, "PACE_S", 0.02)
-    monkeypatch.setattr(live_view, "ASK_S", 0.05)
-    monkeypatch.setattr(live_view, "ASKED_S", 0.3)
+    monkeypatch.setattr(live_view, "REQUEST_S", 0.05)
+    monkeypatch.setattr(live_view, "REQUEST_TTL_S", 0.3)
 
 
 async def seen(redis: Redis, wanted: tuple[int, list[str]]) -> None:
@@ -54,7 +54,7 @@ async def seen(redis: Redis, wanted: tuple[int, list[str]]) -> None:
                 return
 
 
-async def test_every_worker_tells_what_it_answers_the_longest_first(redis: Redis) -> None:
+async def test_every_worker_publishes_its_answers_longest_first(redis: Redis) -> None:
     one, other = [answer("a", 2.0)], [answer("b", 5.0)]
     async with telling(redis, lambda: one, lambda: other):
         await seen(redis, (2, ["b", "a"]))
@@ -62,7 +62,7 @@ async def test_every_worker_tells_what_it_answers_the_longest_first(redis: Redis
         await seen(redis, (2, ["b"]))
 
 
-async def test_while_nobody_looks_nothing_is_told(redis: Redis) -> None:
+async def test_without_subscribers_nothing_is_published(redis: Redis) -> None:
     asked = 0
 
     def answers() -> list[RunningAnswer]:
@@ -71,7 +71,7 @@ async def test_while_nobody_looks_nothing_is_told(redis: Redis) -> None:
         return []
 
     async with telling(redis, answers):
-        await asyncio.sleep(live_view.ASKED_S)
+        await asyncio.sleep(live_view.REQUEST_TTL_S)
         assert asked == 0
         await seen(redis, (1, []))
         assert asked > 0
@@ -79,10 +79,10 @@ async def test_while_nobody_looks_nothing_is_told(redis: Redis) -> None:
             before = -1
             while before != asked:  # nobody looks any more: it falls silent
                 before = asked
-                await asyncio.sleep(live_view.ASKED_S)
+                await asyncio.sleep(live_view.REQUEST_TTL_S)
 
 
-async def test_a_worker_that_has_gone_is_no_longer_counted(redis: Redis) -> None:
+async def test_a_worker_that_ended_is_not_counted(redis: Redis) -> None:
     async with asyncio.timeout(PATIENCE_S), aclosing(LiveView(redis).subscribe()) as states:
         async with telling(redis, lambda: [answer("a")]):
             async for workers, _ in states:
@@ -94,5 +94,5 @@ async def test_a_worker_that_has_gone_is_no_longer_counted(redis: Redis) -> None
                 break
 
 
-async def test_where_no_worker_is_that_is_said(redis: Redis) -> None:
+async def test_without_workers_an_empty_list_is_sent(redis: Redis) -> None:
     await seen(redis, (0, []))

@@ -17,7 +17,7 @@ class Model:
         return [[float(len(text)), 0.5] for text in texts]
 
 
-async def test_vectors_come_back_in_the_order_of_their_texts_and_are_made_once(redis: Redis) -> None:
+async def test_vectors_are_in_order_and_cached(redis: Redis) -> None:
     model = Model()
     vectors = EmbeddingCache(redis, "model", model.embed)
     texts = [f"{'x' * number}" for number in range(40)]
@@ -26,7 +26,7 @@ async def test_vectors_come_back_in_the_order_of_their_texts_and_are_made_once(r
     assert [sorted(map(len, texts)) for texts in model.asked] == [[*range(30)], [*range(30, 40)]]
 
 
-async def test_a_text_that_is_there_twice_is_embedded_once(redis: Redis) -> None:
+async def test_a_repeated_text_is_embedded_once(redis: Redis) -> None:
     model = Model()
     assert await EmbeddingCache(redis, "model", model.embed).embed(["a", "bb", "a"]) == [
         [1.0, 0.5],

@@ -19,7 +19,7 @@ async def test_a_channels_choice_goes_before_a_persons(redis: Redis) -> None:
     assert (await store.effective(replace(here, direct=True))).template == "support"
 
 
-async def test_an_empty_choice_takes_it_back_and_none_leaves_it(redis: Redis) -> None:
+async def test_an_empty_choice_resets_and_none_keeps(redis: Redis) -> None:
     store = PreferenceStore(redis)
     await store.choose(ADA, "C1", template="support", deployment="mini", mode="mention")
     await store.choose(ADA, "C1", template="")
@@ -35,13 +35,13 @@ async def test_quiet_is_of_one_conversation(redis: Redis) -> None:
     assert not (await store.effective(received())).quiet
 
 
-async def test_tenants_with_the_same_channel_do_not_share_choices(redis: Redis) -> None:
+async def test_tenants_with_equal_channels_share_no_choices(redis: Redis) -> None:
     store = PreferenceStore(redis)
     await store.choose(ADA, "C1", template="support")
     assert await store.of(replace(ADA, tenant="other"), "C1") == Preference()
 
 
-async def test_forgetting_a_person_takes_their_own_choices(redis: Redis) -> None:
+async def test_deleting_a_person_deletes_their_choices(redis: Redis) -> None:
     store = PreferenceStore(redis)
     await store.choose(ADA, "", template="support")
     assert await store.forget(ADA)
@@ -49,7 +49,7 @@ async def test_forgetting_a_person_takes_their_own_choices(redis: Redis) -> None
     assert not await store.forget(ADA)
 
 
-async def test_what_a_tenant_has_is_the_usual_one_of_its_people(redis: Redis) -> None:
+async def test_a_tenants_template_is_the_default(redis: Redis) -> None:
     store = PreferenceStore(redis)
     await store.bind(Place(tenant=ADA.tenant), "support", "Eve")
     assert await store.effective(received(channel="C1")) == Preference(usual="support")
@@ -59,7 +59,7 @@ async def test_what_a_tenant_has_is_the_usual_one_of_its_people(redis: Redis) ->
     assert await store.effective(received(channel="C1")) == Preference()
 
 
-async def test_every_place_is_listed_with_who_gave_it(redis: Redis) -> None:
+async def test_every_assignment_is_listed_with_its_author(redis: Redis) -> None:
     store = PreferenceStore(redis)
     channel = Place(tenant=ADA.tenant, scope="channel", id="19:a@thread.tacv2;messageid=1")
     person = Place(tenant=ADA.tenant, scope="person", id=BOB.id)

@@ -3,12 +3,12 @@
 import pytest
 
 from bot.domain.errors import NotAllowed
-from bot.storage.prompts.saved_configs import MOST, MOST_BYTES, SavedConfigs
+from bot.storage.prompts.saved_configs import MAX_BYTES, MAX_CONFIGS, SavedConfigs
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
 
-async def test_what_is_saved_is_found_by_its_id_with_who_saved_it_and_when(redis: Redis) -> None:
+async def test_a_saved_configuration_is_found_by_its_id(redis: Redis) -> None:
     saved_configs = SavedConfigs(redis)
     first = await saved_configs.save("  Friendly   support ", "[1]", author="Ada", replace=False)
     second = await saved_configs.save("Terse", "[2]", author="Bob", replace=False)
@@ -18,7 +18,7 @@ async def test_what_is_saved_is_found_by_its_id_with_who_saved_it_and_when(redis
     assert await saved_configs.get("unknown") is None
 
 
-async def test_a_name_that_is_taken_is_replaced_only_by_who_says_so(redis: Redis) -> None:
+async def test_a_taken_name_is_replaced_only_on_request(redis: Redis) -> None:
     saved_configs = SavedConfigs(redis)
     first = await saved_configs.save("Terse", "[1]", author="Ada", replace=False)
     with pytest.raises(NotAllowed, match="saved by Ada"):
@@ -28,7 +28,7 @@ async def test_a_name_that_is_taken_is_replaced_only_by_who_says_so(redis: Redis
     assert await saved_configs.all() == [second]
 
 
-async def test_a_set_up_is_renamed_and_deleted(redis: Redis) -> None:
+async def test_a_configuration_is_renamed_and_deleted(redis: Redis) -> None:
     saved_configs = SavedConfigs(redis)
     saved = await saved_configs.save("Terse", "[1]", author="Ada", replace=False)
     await saved_configs.save("Wordy", "[2]", author="Ada", replace=False)
@@ -38,7 +38,7 @@ async def test_a_set_up_is_renamed_and_deleted(redis: Redis) -> None:
     assert (renamed.id, renamed.name, renamed.at) == (saved.id, "Laconic", saved.at)
     assert await saved_configs.delete(saved.id) == renamed
     assert await saved_configs.delete(saved.id) is None
-    with pytest.raises(NotAllowed, match="deleted meanwhile"):
+    with pytest.raises(NotAllowed, match="has been deleted"):
         await saved_configs.rename(saved.id, "Terse")
 
 
@@ -50,11 +50,11 @@ async def test_a_name_has_a_length(redis: Redis, name: str) -> None:
 
 async def test_their_number_and_size_are_capped(redis: Redis) -> None:
     saved_configs = SavedConfigs(redis)
-    with pytest.raises(NotAllowed, match="too large"):
-        await saved_configs.save("Huge", "x" * (MOST_BYTES + 1), author="Ada", replace=False)
+    with pytest.raises(NotAllowed, match="larger than the limit"):
+        await saved_configs.save("Huge", "x" * (MAX_BYTES + 1), author="Ada", replace=False)
     saved = await saved_configs.save("One", "[]", author="Ada", replace=False)
     raw = await redis.call("HGET", keys.SAVED_CONFIGS, saved.id)
-    for number in range(MOST - 1):
+    for number in range(MAX_CONFIGS - 1):
         await redis.call(
             "HSET", keys.SAVED_CONFIGS, f"id{number}", raw.replace(saved.id.encode(), b"id%d" % number)
         )
@@ -62,7 +62,7 @@ async def test_their_number_and_size_are_capped(redis: Redis) -> None:
         await saved_configs.save("One too many", "[]", author="Ada", replace=False)
 
 
-async def test_one_that_can_not_be_read_hides_no_other(redis: Redis) -> None:
+async def test_an_unreadable_configuration_hides_no_other(redis: Redis) -> None:
     saved_configs = SavedConfigs(redis)
     saved = await saved_configs.save("One", "[]", author="Ada", replace=False)
     await redis.call("HSET", keys.SAVED_CONFIGS, "new", b'{"of": "a newer Parley"}')

@@ -31,7 +31,7 @@ async def test_records_are_read_back_in_order(redis: Redis) -> None:
     assert await versions.since(3) == (3, [])
 
 
-async def test_a_record_that_was_checked_against_an_older_state_is_not_written(redis: Redis) -> None:
+async def test_an_outdated_record_is_not_written(redis: Redis) -> None:
     versions = Versions(redis)
     assert await versions.append(version(1))
     assert not await versions.append(version(1))
@@ -43,9 +43,7 @@ async def test_a_lost_log_is_noticed(redis: Redis) -> None:
     assert await Versions(redis).since(5) == (0, [])
 
 
-async def test_a_record_of_a_newer_parley_is_left_out_and_counted(
-    redis: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_record_of_a_newer_version_is_skipped(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     versions = Versions(redis)
     await versions.append(version(1))
     await redis.call("RPUSH", keys.VERSIONS, b'{"type": "weather"}')
@@ -55,7 +53,7 @@ async def test_a_record_of_a_newer_parley_is_left_out_and_counted(
     assert "can't be read" in caplog.text
 
 
-async def test_listeners_are_told(redis: Redis) -> None:
+async def test_listeners_are_notified(redis: Redis) -> None:
     versions = Versions(redis)
     told = aiter(versions.wakeups())
     await anext(told)

@@ -6,7 +6,7 @@ from bot.storage.redis.client import Redis
 from tests.support.acts import received
 
 
-async def test_the_backlog_is_what_is_due_and_held_by_nobody(redis: Redis) -> None:
+async def test_the_backlog_is_due_and_unclaimed(redis: Redis) -> None:
     inbox = Inbox(redis, lease_s=300, limit=3, retention_s=3600)
     assert (await backlog.count(redis)).conversations == 0
     for number in range(5):

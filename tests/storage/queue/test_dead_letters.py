@@ -35,9 +35,7 @@ async def dead_letter(
     await inbox.commit(await claimed(inbox, conversation), CommitRequest(dead_letter_reason=reason))
 
 
-async def test_what_is_buried_is_listed_with_its_reason_the_oldest_first(
-    inbox: Inbox, queue: DeadLetterQueue
-) -> None:
+async def test_dead_letters_are_listed_oldest_first(inbox: Inbox, queue: DeadLetterQueue) -> None:
     for number in range(5):
         await dead_letter(inbox, f"test:{number}", event=f"e{number}", reason=f"reason {number}")
     found = await queue.all()
@@ -48,16 +46,14 @@ async def test_what_is_buried_is_listed_with_its_reason_the_oldest_first(
     assert len(found) == 5, "and are different"
 
 
-async def test_an_act_without_words_is_listed_too(inbox: Inbox, queue: DeadLetterQueue) -> None:
+async def test_an_event_without_text_is_listed_too(inbox: Inbox, queue: DeadLetterQueue) -> None:
     await inbox.accept(rated("post"))
     await inbox.commit(await claimed(inbox, ROOM), CommitRequest(dead_letter_reason="no such post"))
     (letter,) = (await queue.all()).values()
     assert letter.words == ""
 
 
-async def test_what_is_tried_again_waits_at_the_tail_although_it_was_seen(
-    inbox: Inbox, queue: DeadLetterQueue, redis: Redis
-) -> None:
+async def test_a_retried_event_waits_at_the_tail(inbox: Inbox, queue: DeadLetterQueue, redis: Redis) -> None:
     await dead_letter(inbox, event="poison")
     await inbox.accept(received(event="later"))
     (dead_letters,) = await queue.all()
@@ -74,16 +70,14 @@ async def test_what_is_tried_again_waits_at_the_tail_although_it_was_seen(
     assert await queue.all() == {}
 
 
-async def test_what_is_tried_again_wakes_a_conversation_that_rests(
-    inbox: Inbox, queue: DeadLetterQueue
-) -> None:
+async def test_a_retried_event_wakes_its_conversation(inbox: Inbox, queue: DeadLetterQueue) -> None:
     await dead_letter(inbox)
     (dead_letters,) = await queue.all()
     await queue.retry(dead_letters)
     assert (await claimed(inbox, ROOM)).event is not None
 
 
-async def test_nothing_is_tried_again_or_dropped_twice(inbox: Inbox, queue: DeadLetterQueue) -> None:
+async def test_nothing_is_retried_or_dropped_twice(inbox: Inbox, queue: DeadLetterQueue) -> None:
     await dead_letter(inbox, event="a")
     await dead_letter(inbox, event="b")
     first, second = await queue.all()
@@ -95,9 +89,7 @@ async def test_nothing_is_tried_again_or_dropped_twice(inbox: Inbox, queue: Dead
     assert await queue.all() == {}
 
 
-async def test_what_fails_again_is_buried_again_under_another_id(
-    inbox: Inbox, queue: DeadLetterQueue
-) -> None:
+async def test_another_failure_gets_another_id(inbox: Inbox, queue: DeadLetterQueue) -> None:
     await dead_letter(inbox)
     (first,) = await queue.all()
     await queue.retry(first)
@@ -106,7 +98,7 @@ async def test_what_fails_again_is_buried_again_under_another_id(
     assert second != first
 
 
-async def test_an_event_that_can_not_be_read_goes_back_as_it_was(
+async def test_an_unreadable_event_is_retried_unchanged(
     inbox: Inbox, queue: DeadLetterQueue, redis: Redis
 ) -> None:
     await inbox.accept(received())

@@ -56,14 +56,15 @@ async def answer(inbox: Inbox, claim: Claim) -> None:
     await inbox.commit(claim, CommitRequest(turn=turn_for(claim)))
 
 
-async def test_what_is_accepted_is_claimed_with_its_text(inbox: Inbox) -> None:
+async def test_an_accepted_event_is_claimed_with_its_text(inbox: Inbox) -> None:
     assert await inbox.accept(received("what is up?")) == "accepted"
     claim = await claimed(inbox)
     assert isinstance(claim.event, MessageReceived)
     assert (claim.event.text, claim.attempt, claim.begun, claim.turns) == ("what is up?", 1, None, ())
 
 
-async def test_field_note_01_every_further_delivery_of_an_act_is_a_duplicate(inbox: Inbox) -> None:
+async def test_a_redelivery_is_a_duplicate(inbox: Inbox) -> None:
+    """Field note 01."""
     receipts = await asyncio.gather(*(inbox.accept(received()) for _ in range(5)))
     assert sorted(receipts) == ["accepted", *["duplicate"] * 4]
     await answer(inbox, await claimed(inbox))
@@ -71,8 +72,8 @@ async def test_field_note_01_every_further_delivery_of_an_act_is_a_duplicate(inb
     assert await inbox.claim(SHARD) == -1
 
 
-async def test_field_note_02_seen_and_stored_are_one_step(inbox: Inbox, redis: Redis) -> None:
-    """An act that could not be stored, because the inbox is full, is not marked as seen."""
+async def test_seen_and_stored_are_one_step(inbox: Inbox, redis: Redis) -> None:
+    """Field note 02: an event that could not be stored, because the inbox is full, is not marked as seen."""
     for number in range(3):
         await inbox.accept(received(event=f"e{number}"))
     assert await inbox.accept(received(event="one too many")) == "busy"
@@ -80,7 +81,8 @@ async def test_field_note_02_seen_and_stored_are_one_step(inbox: Inbox, redis: R
     assert await inbox.accept(received(event="one too many")) == "accepted"
 
 
-async def test_field_note_11_a_deletion_is_taken_where_a_question_no_longer_is(redis: Redis) -> None:
+async def test_a_deletion_is_accepted_by_a_full_inbox(redis: Redis) -> None:
+    """Field note 11."""
     inbox = Inbox(redis, lease_s=30, limit=2, retention_s=60, tenant_limit=2)
     receipts = [await inbox.accept(received(event=f"e{number}")) for number in range(3)]
     receipts += [await inbox.accept(deleted(f"e{number}", event=f"d{number}")) for number in range(3)]
@@ -89,7 +91,8 @@ async def test_field_note_11_a_deletion_is_taken_where_a_question_no_longer_is(r
     assert await inbox.accept(deleted("e9", event="d9", conversation="test:other")) == "accepted"
 
 
-async def test_field_note_03_a_second_message_waits_its_turn(inbox: Inbox) -> None:
+async def test_a_second_message_waits_its_turn(inbox: Inbox) -> None:
+    """Field note 03."""
     await inbox.accept(received("first", event="a"))
     claim = await claimed(inbox)
     assert await inbox.accept(received("second", event="b")) == "accepted"
@@ -101,7 +104,7 @@ async def test_field_note_03_a_second_message_waits_its_turn(inbox: Inbox) -> No
     assert [turn.id for turn in following.turns] == ["a"]
 
 
-async def test_conversations_of_one_shard_are_held_side_by_side(inbox: Inbox) -> None:
+async def test_conversations_of_one_shard_are_claimed_independently(inbox: Inbox) -> None:
     others = [f"test:{n}" for n in range(500) if keys.shard_of(f"test:{n}") == SHARD][:2]
     for conversation in (ROOM, *others):
         await inbox.accept(received(conversation=conversation, event=conversation))
@@ -109,7 +112,8 @@ async def test_conversations_of_one_shard_are_held_side_by_side(inbox: Inbox) ->
     assert sorted(held) == sorted((ROOM, *others))
 
 
-async def test_field_note_04_a_stale_holder_can_write_nothing(redis: Redis) -> None:
+async def test_a_stale_worker_can_write_nothing(redis: Redis) -> None:
+    """Field note 04."""
     inbox = short(redis)
     await inbox.accept(received())
     stale = await claimed(inbox)
@@ -128,17 +132,18 @@ async def test_field_note_04_a_stale_holder_can_write_nothing(redis: Redis) -> N
     assert [turn.reply.text for turn in turns] == ["fresh"]
 
 
-async def test_field_note_04_a_renewed_lease_keeps_others_away(redis: Redis) -> None:
+async def test_a_renewed_lease_keeps_others_away(redis: Redis) -> None:
+    """Field note 04."""
     await short(redis).accept(received())
     claim = await claimed(short(redis))
     await Inbox(redis, lease_s=30, limit=3, retention_s=3600).hold(claim)
     assert not isinstance(await short(redis).claim(SHARD), Claim)
 
 
-async def test_field_note_05_a_message_that_comes_while_the_last_is_ended_is_not_stranded(
+async def test_a_message_during_a_commit_is_not_stranded(
     inbox: Inbox,
 ) -> None:
-    """Whatever the order of the two steps, the later message is due."""
+    """Field note 05: whatever the order of the two steps, the later message is due."""
     for number in range(40):
         await inbox.accept(received(event=f"a{number}"))
         claim = await claimed(inbox)
@@ -147,9 +152,7 @@ async def test_field_note_05_a_message_that_comes_while_the_last_is_ended_is_not
         assert await inbox.claim(SHARD) == -1
 
 
-async def test_a_commit_whose_answer_was_lost_may_be_said_again_and_changes_nothing_more(
-    redis: Redis, inbox: Inbox
-) -> None:
+async def test_a_repeated_commit_changes_nothing(redis: Redis, inbox: Inbox) -> None:
     for event in ("a", "b", "c"):
         await inbox.accept(received(event=event))
     claim = await claimed(inbox)
@@ -165,14 +168,15 @@ async def test_a_commit_whose_answer_was_lost_may_be_said_again_and_changes_noth
         await answer(inbox, claim)  # long ago: what it wrote stands there, but nobody knows that any more
 
 
-async def test_field_note_10_the_post_of_an_attempt_that_died_comes_with_the_next_claim(redis: Redis) -> None:
+async def test_the_post_of_a_crashed_attempt_is_claimed(redis: Redis) -> None:
+    """Field note 10."""
     inbox = short(redis)
     await inbox.accept(received())
     await inbox.hold(await claimed(inbox), PostedMessage(id="p1", data={"ts": "1"}))
     assert (await claimed(inbox)).begun == PostedMessage(id="p1", data={"ts": "1"})
 
 
-async def test_what_is_released_is_due_after_its_delay_and_the_attempt_is_counted(inbox: Inbox) -> None:
+async def test_a_released_event_is_due_after_its_delay(inbox: Inbox) -> None:
     await inbox.accept(received())
     await inbox.release(await claimed(inbox), 60)
     wait_ms = await inbox.claim(SHARD)
@@ -183,16 +187,14 @@ async def test_what_is_released_is_due_after_its_delay_and_the_attempt_is_counte
     assert {ms for shard, ms in enumerate(due) if shard != SHARD} == {-1}
 
 
-async def test_what_is_handed_over_is_due_at_once_and_not_counted(inbox: Inbox) -> None:
+async def test_a_handover_is_due_at_once_and_uncounted(inbox: Inbox) -> None:
     await inbox.accept(received())
     await inbox.release(await claimed(inbox), 0, counted=False)
     assert (await claimed(inbox)).attempt == 1
 
 
 @pytest.mark.parametrize("addressed", [True, False])
-async def test_a_message_that_does_not_name_the_bot_counts_only_where_the_bot_takes_part(
-    inbox: Inbox, addressed: bool
-) -> None:
+async def test_unaddressed_messages_count_only_where_participating(inbox: Inbox, addressed: bool) -> None:
     expected = "accepted" if addressed else "ignored"
     assert await inbox.accept(received(event="a", addressed=addressed)) == expected
     if addressed:
@@ -205,7 +207,7 @@ async def test_an_ignored_message_is_not_remembered_as_seen(inbox: Inbox) -> Non
     assert await inbox.accept(received(event="a", addressed=True)) == "accepted"
 
 
-async def test_a_wish_to_stop_reaches_the_holder_by_its_lease_and_by_a_nudge(inbox: Inbox) -> None:
+async def test_a_stop_request_arrives_by_lease_and_wakeup(inbox: Inbox) -> None:
     await inbox.accept(received())
     claim = await claimed(inbox)
     assert (claim.stop, await inbox.hold(claim)) == ("", "")
@@ -221,7 +223,7 @@ async def test_a_wish_to_stop_reaches_the_holder_by_its_lease_and_by_a_nudge(inb
     assert (after.stop, await inbox.hold(after)) == ("", ""), "a wish ends with its answer"
 
 
-async def test_a_wish_to_stop_outlives_the_worker_that_it_reached(inbox: Inbox) -> None:
+async def test_a_stop_request_survives_its_worker(inbox: Inbox) -> None:
     await inbox.accept(received())
     first = await claimed(inbox)
     await inbox.accept(stopped())
@@ -229,7 +231,7 @@ async def test_a_wish_to_stop_outlives_the_worker_that_it_reached(inbox: Inbox) 
     assert (await claimed(inbox)).stop == "e1\nasked"
 
 
-async def test_a_wish_to_stop_that_comes_twice_stops_one_answer(inbox: Inbox) -> None:
+async def test_a_repeated_stop_request_stops_one_answer(inbox: Inbox) -> None:
     await inbox.accept(received(event="a"))
     await inbox.accept(received(event="b"))
     claim = await claimed(inbox)
@@ -239,7 +241,7 @@ async def test_a_wish_to_stop_that_comes_twice_stops_one_answer(inbox: Inbox) ->
     assert (await claimed(inbox)).stop == ""
 
 
-async def test_a_wish_to_stop_stops_no_other_answer_than_the_one_it_names(inbox: Inbox) -> None:
+async def test_a_stop_request_stops_only_its_answer(inbox: Inbox) -> None:
     def named(target: str) -> StopRequested:
         return replace(stopped(), id=f"stop {target}", target=target)
 
@@ -256,7 +258,7 @@ async def test_a_wish_to_stop_stops_no_other_answer_than_the_one_it_names(inbox:
     assert await inbox.hold(claim) == "b\nasked"
 
 
-async def test_an_accepted_event_nudges_its_shard(inbox: Inbox) -> None:
+async def test_an_accepted_event_wakes_its_shard(inbox: Inbox) -> None:
     wakeups: AsyncGenerator[int | str] = inbox.wakeups()
     async with aclosing(wakeups):
         await anext(wakeups)
@@ -264,7 +266,7 @@ async def test_an_accepted_event_nudges_its_shard(inbox: Inbox) -> None:
         assert await anext(wakeups) == SHARD
 
 
-async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: Redis) -> None:
+async def test_a_turn_is_replaced_or_removed(inbox: Inbox, redis: Redis) -> None:
     for event in ("a", "b", "c"):
         await inbox.accept(received(event=event))
         await answer(inbox, await claimed(inbox))
@@ -283,7 +285,7 @@ async def test_a_turn_is_replaced_or_removed_at_its_place(inbox: Inbox, redis: R
     assert [turn.id for turn in await turns.turns(ROOM)] == ["b", "c"]
 
 
-async def test_an_event_given_up_is_kept_with_its_reason(inbox: Inbox, redis: Redis) -> None:
+async def test_a_dead_letter_is_stored_with_its_reason(inbox: Inbox, redis: Redis) -> None:
     await inbox.accept(received("poison"))
     await inbox.commit(await claimed(inbox), CommitRequest(dead_letter_reason="it always fails"))
     (record,) = await redis.call("LRANGE", keys.dead_letters(SHARD), 0, -1)
@@ -301,7 +303,7 @@ async def test_only_the_newest_turns_are_kept(redis: Redis) -> None:
     assert [turn.id for turn in (await claimed(inbox)).turns] == ["e3", "e4"]
 
 
-async def test_an_event_that_can_not_be_read_is_claimed_as_such(inbox: Inbox, redis: Redis) -> None:
+async def test_an_unreadable_event_is_claimed_as_such(inbox: Inbox, redis: Redis) -> None:
     await inbox.accept(received())
     await redis.call("LSET", keys.of("inbox", ROOM), 0, '{"type":"of the future"}')
     claim = await claimed(inbox)
@@ -309,13 +311,14 @@ async def test_an_event_that_can_not_be_read_is_claimed_as_such(inbox: Inbox, re
     assert claim.raw == b'{"type":"of the future"}'
 
 
-async def test_scripts_that_the_server_forgot_are_sent_again(inbox: Inbox, redis: Redis) -> None:
+async def test_unknown_scripts_are_sent_again(inbox: Inbox, redis: Redis) -> None:
     await inbox.accept(received(event="a"))
     await redis.call("SCRIPT FLUSH")
     assert await inbox.accept(received(event="b")) == "accepted"
 
 
-async def test_field_note_32_redis_away_is_said_as_such() -> None:
+async def test_an_outage_of_redis_is_state_unavailable() -> None:
+    """Field note 32."""
     client = Redis("redis://127.0.0.1:1")
     with pytest.raises(StateUnavailable):
         await Inbox(client, lease_s=30, limit=3, retention_s=3600).accept(received())
@@ -334,7 +337,7 @@ class Flaky(Redis):
         return answer
 
 
-async def test_a_claim_whose_answer_was_lost_is_given_again_and_not_counted_twice(redis: Redis) -> None:
+async def test_a_lost_claim_is_returned_again(redis: Redis) -> None:
     flaky = Flaky(redis.url)
     inbox = Inbox(flaky, lease_s=30, limit=3, retention_s=3600)
     await inbox.accept(received())
@@ -350,7 +353,7 @@ async def test_a_claim_whose_answer_was_lost_is_given_again_and_not_counted_twic
     await flaky.close()
 
 
-async def test_a_claim_whose_answer_was_lost_is_not_taken_from_who_has_it_now(redis: Redis) -> None:
+async def test_a_lost_claim_is_not_taken_from_others(redis: Redis) -> None:
     flaky = Flaky(redis.url)
     loser = Inbox(flaky, lease_s=0, limit=3, retention_s=3600)
     await loser.accept(received())
@@ -371,7 +374,7 @@ def conversations(count: int, shard: int | None = None) -> list[str]:
     return list(itertools.islice((n for n in names if shard in (None, keys.shard_of(n))), count))
 
 
-async def test_a_tenant_may_have_so_many_events_waiting_in_one_shard(redis: Redis) -> None:
+async def test_a_tenants_events_are_limited_per_shard(redis: Redis) -> None:
     inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
     names = conversations(71, SHARD)
     receipts = [await inbox.accept(received(event=name, conversation=name)) for name in names]
@@ -382,17 +385,15 @@ async def test_a_tenant_may_have_so_many_events_waiting_in_one_shard(redis: Redi
     assert await inbox.accept(received(event=names[-1], conversation=names[-1])) == "accepted"
 
 
-async def test_a_tenant_may_have_so_many_events_waiting_in_all_shards(redis: Redis) -> None:
-    """At least the limit, and less than twice the limit, wherever they fall."""
+async def test_a_tenants_events_are_limited_in_total(redis: Redis) -> None:
+    """At least the limit, and less than twice the limit, wherever they are."""
     inbox = Inbox(redis, lease_s=30, limit=3, tenant_limit=70, retention_s=3600)
     receipts = [await inbox.accept(received(event=name, conversation=name)) for name in conversations(200)]
     assert set(receipts[:70]) == {"accepted"}
     assert 70 <= receipts.count("accepted") < 140
 
 
-async def test_a_count_of_waiting_events_that_went_astray_ends_when_its_shard_is_empty(
-    inbox: Inbox, redis: Redis
-) -> None:
+async def test_a_wrong_count_ends_with_an_empty_shard(inbox: Inbox, redis: Redis) -> None:
     await inbox.accept(received(event="a"))
     await redis.call("HINCRBY", keys.waiting(SHARD), ADA.tenant, 100)
     await answer(inbox, await claimed(inbox))
@@ -408,9 +409,7 @@ async def test_answered_events_are_not_counted_as_waiting(inbox: Inbox, redis: R
     assert await redis.call("HGETALL", keys.waiting(SHARD)) == {ADA.tenant.encode(): b"1"}
 
 
-async def test_a_stored_turn_that_can_not_be_read_does_not_shift_the_others(
-    inbox: Inbox, redis: Redis
-) -> None:
+async def test_an_unreadable_turn_does_not_shift_others(inbox: Inbox, redis: Redis) -> None:
     for event in ("a", "b", "c"):
         await inbox.accept(received(event=event))
         await answer(inbox, await claimed(inbox))

@@ -61,7 +61,7 @@ async def test_conversations_are_claimed_as_they_become_due(inbox: Inbox) -> Non
             assert (await claims.get()).conversation == name
 
 
-async def test_what_no_nudge_told_of_is_found_by_the_sweep(redis: Redis) -> None:
+async def test_the_sweep_finds_events_without_wakeups(redis: Redis) -> None:
     inbox = Deaf(redis, lease_s=30, limit=20, retention_s=3600)
     async with claiming(inbox) as claims:
         await inbox.accept(received(event="first"))
@@ -70,7 +70,7 @@ async def test_what_no_nudge_told_of_is_found_by_the_sweep(redis: Redis) -> None
         assert (await claims.get()).conversation == "test:other"
 
 
-async def test_what_is_put_back_for_later_is_claimed_when_it_is_due(redis: Redis) -> None:
+async def test_a_delayed_event_is_claimed_when_due(redis: Redis) -> None:
     inbox = Deaf(redis, lease_s=30, limit=20, retention_s=3600)
     await inbox.accept(received())
     claim = await inbox.claim(keys.shard_of("test:room"))
@@ -91,7 +91,7 @@ async def test_no_more_is_claimed_than_there_are_places(inbox: Inbox) -> None:
         assert sum(ms == 0 for ms in due) == 3
 
 
-async def test_two_workers_share_what_is_due_and_none_is_claimed_twice(inbox: Inbox) -> None:
+async def test_two_workers_claim_nothing_twice(inbox: Inbox) -> None:
     names = {f"test:{number}" for number in range(8)}
     async with claiming(inbox) as first, claiming(inbox) as second:
         for name in names:
@@ -100,8 +100,8 @@ async def test_two_workers_share_what_is_due_and_none_is_claimed_twice(inbox: In
         assert {claim.conversation for claim in got} == names
 
 
-async def test_a_rota_that_fails_ends_with_its_error(inbox: Inbox) -> None:
-    """Rather than that a process lives on and claims nothing."""
+async def test_a_poller_that_fails_ends_with_its_error(inbox: Inbox) -> None:
+    """Otherwise the process would run on and claim nothing."""
 
     def begin(claim: Claim, asked_at: float) -> asyncio.Task[None]:
         raise RuntimeError("boom")

@@ -36,7 +36,7 @@ async def test_a_redis_that_keeps_everything_has_no_risks(tmp_path: Path) -> Non
         assert finding.words.endswith(" answers")
 
 
-async def test_without_persistence_the_check_says_what_a_restart_loses(tmp_path: Path) -> None:
+async def test_missing_persistence_is_explained(tmp_path: Path) -> None:
     async with redis_with(tmp_path) as redis:
         (risk,) = await redis.risks()
         assert (risk.level, risk.subject) == ("warning", "redis")
@@ -45,28 +45,24 @@ async def test_without_persistence_the_check_says_what_a_restart_loses(tmp_path:
 
 
 @pytest.mark.parametrize(("setting", "lost"), [("everysec", "the last second"), ("no", "half a minute")])
-async def test_what_is_written_to_disk_later_is_named_with_what_it_may_lose(
-    tmp_path: Path, setting: str, lost: str
-) -> None:
+async def test_delayed_syncs_are_explained(tmp_path: Path, setting: str, lost: str) -> None:
     async with redis_with(tmp_path, *KEPT, "--appendfsync", setting) as redis:
         (risk,) = await redis.risks()
         assert (risk.level, risk.subject) == ("warning", "redis")
-        assert risk.words.startswith(f"appendfsync is {setting}: when the server or its machine dies, {lost}")
+        assert risk.words.startswith(f"appendfsync is {setting}: a crash of the server or its machine can lose {lost}")
 
 
-async def test_a_managed_redis_that_hides_its_settings_is_told_what_can_t_be_known(tmp_path: Path) -> None:
+async def test_hidden_settings_of_a_managed_redis_are_explained(tmp_path: Path) -> None:
     async with redis_with(tmp_path, *KEPT, "--rename-command", "CONFIG", "") as redis:
         (risk,) = await redis.risks()
-        assert "can't be read here: appendfsync should be always" in risk.words
+        assert "appendfsync can't be read here" in risk.words
 
 
 @pytest.mark.parametrize(
     ("policy", "lost"),
-    [("allkeys-lru", "waiting messages"), ("volatile-ttl", "history and the memory of what was answered")],
+    [("allkeys-lru", "waiting messages"), ("volatile-ttl", "history and the record of handled events")],
 )
-async def test_an_evicting_policy_is_named_with_what_it_may_evict(
-    tmp_path: Path, policy: str, lost: str
-) -> None:
+async def test_an_evicting_policy_is_explained(tmp_path: Path, policy: str, lost: str) -> None:
     async with redis_with(tmp_path, *DURABLE, "--maxmemory-policy", policy) as redis:
         (risk,) = await redis.risks()
         assert risk.words == f"maxmemory-policy is {policy}: {lost} can be evicted. Set it to noeviction."
@@ -84,12 +80,12 @@ async def test_the_risks_of_a_cluster_are_said_once(tmp_path: Path) -> None:
     assert said_[1:] == [
         "maxmemory-policy is allkeys-lfu",
         "appendfsync is no",
-        "there is no append-only file",
+        "There is no append-only file",
     ]
 
 
-async def test_a_full_redis_takes_nothing_and_says_so(tmp_path: Path) -> None:
-    """So that the platform delivers again, rather than that the bot seems broken."""
+async def test_a_full_redis_is_state_unavailable(tmp_path: Path) -> None:
+    """So that the platform delivers again."""
     async with redis_with(tmp_path, *DURABLE, "--maxmemory", "1") as redis:
         with pytest.raises(StateUnavailable, match="can't take writes"):
             await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(received())
@@ -97,22 +93,22 @@ async def test_a_full_redis_takes_nothing_and_says_so(tmp_path: Path) -> None:
             await redis.call("SET", "parley:x", 1)
 
 
-async def test_a_replica_takes_nothing_and_says_so(tmp_path: Path) -> None:
+async def test_a_replica_is_state_unavailable(tmp_path: Path) -> None:
     async with redis_with(tmp_path, "--replicaof", f"{servers.HOST} {servers.free_port()}") as redis:
         with pytest.raises(StateUnavailable):
             await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(received())
 
 
-async def test_a_mistake_in_a_script_is_not_taken_for_redis_being_away(redis: Redis) -> None:
+async def test_a_script_error_is_not_an_outage(redis: Redis) -> None:
     wrong = Script("due")
     wrong.body, wrong.digest = "return redis.call('GET')", "0" * 40
     with pytest.raises(ResponseError):
         await redis.run(wrong, ["parley:{p00}:x"], [])
 
 
-async def test_the_check_says_that_redis_is_away() -> None:
+async def test_the_check_reports_an_outage() -> None:
     redis = Redis(f"redis://{servers.HOST}:{servers.free_port()}")
     (finding,) = await redis.check()
     await redis.close()
     assert finding.level == "error"
-    assert "Is REDIS_URL right" in finding.words
+    assert "Check REDIS_URL" in finding.words

@@ -58,7 +58,7 @@ async def accepted(inbox: Inbox, shard: int, event: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_conversations_and_their_scripts_are_spread_over_all_nodes(
+async def test_conversations_are_spread_over_all_nodes(
     inbox: Inbox, redis: Redis, nodes: list[Server]
 ) -> None:
     await redis.call("SCRIPT FLUSH")
@@ -71,7 +71,7 @@ async def test_conversations_and_their_scripts_are_spread_over_all_nodes(
     assert (await redis.check())[0].words.endswith("a cluster of 3")
 
 
-async def test_a_listener_on_one_node_hears_the_nudges_of_all(inbox: Inbox) -> None:
+async def test_a_listener_receives_wakeups_of_all_nodes(inbox: Inbox) -> None:
     wakeups: AsyncGenerator[int | str] = inbox.wakeups()
     async with aclosing(wakeups), asyncio.timeout(PATIENCE_S):
         assert await anext(wakeups) == ""
@@ -117,9 +117,7 @@ def listeners(node: Server) -> int:
     return count
 
 
-async def test_without_one_node_the_others_conversations_go_on_and_its_own_are_there_afterwards(
-    inbox: Inbox, nodes: list[Server]
-) -> None:
+async def test_other_nodes_work_while_one_is_missing(inbox: Inbox, nodes: list[Server]) -> None:
     gone, living = shard_on(1), shard_on(2)
     await inbox.accept(received("kept", event="kept", conversation=ROOMS[gone]))
     with dead(nodes, 1):

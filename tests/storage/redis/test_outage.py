@@ -61,7 +61,8 @@ async def answered(bench: Bench, *events: str) -> None:
     await bench.until(there)
 
 
-async def test_field_note_32_a_worker_resumes_when_redis_is_back(bench: Bench, server: Server) -> None:
+async def test_a_worker_resumes_after_an_outage(bench: Bench, server: Server) -> None:
+    """Field note 32."""
     async with bench.working():
         await bench.accept(received(event="a"))
         await answered(bench, "a")
@@ -73,9 +74,8 @@ async def test_field_note_32_a_worker_resumes_when_redis_is_back(bench: Bench, s
         await answered(bench, "a", "b")
 
 
-async def test_field_note_32_what_waited_while_redis_was_away_is_answered(
-    bench: Bench, server: Server
-) -> None:
+async def test_events_from_before_an_outage_are_answered(bench: Bench, server: Server) -> None:
+    """Field note 32."""
     await bench.accept(received(event="a"), received(event="b"))
     server.stop(kill=True)
     async with bench.working():
@@ -85,10 +85,8 @@ async def test_field_note_32_what_waited_while_redis_was_away_is_answered(
         await answered(bench, "a", "b")
 
 
-async def test_an_answer_during_which_redis_goes_away_is_written_down_once(
-    bench: Bench, server: Server
-) -> None:
-    """Long before its lease has run out."""
+async def test_an_answer_during_an_outage_is_committed_once(bench: Bench, server: Server) -> None:
+    """Long before its lease has expired."""
     broken = False
 
     async def breaking(prompt: Prompt) -> AsyncGenerator[Delta]:
@@ -111,8 +109,8 @@ async def test_an_answer_during_which_redis_goes_away_is_written_down_once(
     assert bench.room.texts == ["here I am", "here I am"]
 
 
-async def test_a_claim_that_broke_on_its_way_is_not_lost(bench: Bench, server: Server) -> None:
-    """Redis is killed again and again while conversations are claimed; each event is answered once."""
+async def test_an_interrupted_claim_is_not_lost(bench: Bench, server: Server) -> None:
+    """Redis is killed repeatedly while conversations are claimed; each event is answered once."""
     conversations = [f"test:{number}" for number in range(60)]
     async with bench.working():
         for number, room in enumerate(conversations):

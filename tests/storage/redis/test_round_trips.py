@@ -84,7 +84,7 @@ async def settled(redis: Redis, turns: int) -> bool:
 
 
 async def test_a_turn_takes_few_round_trips_to_redis(redis_server: str) -> None:
-    """From the event's arrival to its cost; what is done once a second for all turns together is not counted."""
+    """From the event's arrival to its charge, without what is done once a second for all turns."""
     # What the test itself looks at does not go over the wire.
     aside = Redis(redis_server, timeout_s=PATIENCE_S)
     await aside.call("FLUSHALL")

@@ -18,7 +18,7 @@ def secrets(*names: str) -> SecretStr:
     return SecretStr(", ".join(names))
 
 
-async def test_what_is_put_comes_back_and_can_not_be_read_in_redis(redis: Redis, folder: Path) -> None:
+async def test_a_stored_secret_is_encrypted(redis: Redis, folder: Path) -> None:
     secret_store = SecretStore(redis, None, folder)
     await secret_store.put("slack/T1", b"xoxb-hush")
     assert await secret_store.get("slack/T1") == b"xoxb-hush"
@@ -29,13 +29,13 @@ async def test_what_is_put_comes_back_and_can_not_be_read_in_redis(redis: Redis,
     await secret_store.delete("slack/T1")
 
 
-async def test_another_process_reads_it_by_the_same_key_file(redis: Redis, folder: Path) -> None:
+async def test_another_process_uses_the_same_key_file(redis: Redis, folder: Path) -> None:
     await SecretStore(redis, None, folder).put("one", b"1")
     assert await SecretStore(redis, None, folder).get("one") == b"1"
     await redis.call("DEL", keys.secret("one"))
 
 
-async def test_a_rotated_key_still_opens_what_the_old_one_sealed(redis: Redis, folder: Path) -> None:
+async def test_a_rotated_key_still_decrypts(redis: Redis, folder: Path) -> None:
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     await SecretStore(redis, secrets(old), folder).put("one", b"1")
     rotated = SecretStore(redis, secrets(new, old), folder)
@@ -47,21 +47,21 @@ async def test_a_rotated_key_still_opens_what_the_old_one_sealed(redis: Redis, f
     await rotated.delete("one")
 
 
-async def test_what_may_be_used_once_is_taken_once(redis: Redis, folder: Path) -> None:
+async def test_a_one_time_value_is_taken_once(redis: Redis, folder: Path) -> None:
     secret_store = SecretStore(redis, None, folder)
     await secret_store.put("state", b"nonce", life_s=60)
     assert await redis.call("TTL", keys.secret("state")) > 0
     assert [await secret_store.take("state"), await secret_store.take("state")] == [b"nonce", None]
 
 
-async def test_names_are_found_by_their_beginning_to_the_letter(redis: Redis, folder: Path) -> None:
+async def test_names_are_found_by_their_exact_prefix(redis: Redis, folder: Path) -> None:
     secret_store = SecretStore(redis, None, folder)
     for name in ("team*:b", "team*:a", "teams:c"):
         await secret_store.put(name, b"x", life_s=60)
     assert await secret_store.names("team*:") == ["team*:a", "team*:b"]
 
 
-async def test_a_key_that_is_none_is_refused_without_being_shown(redis: Redis, folder: Path) -> None:
+async def test_an_invalid_key_is_refused_without_showing_it(redis: Redis, folder: Path) -> None:
     with pytest.raises(ConfigError, match="PARLEY_SECRET_KEYS") as refusal:
         await SecretStore(redis, secrets("my-password"), folder).put("one", b"1")
     assert "my-password" not in str(refusal.value)

@@ -7,7 +7,7 @@ from bot.storage.redis import tasks
 
 
 async def test_a_task_that_loses_a_cancellation_ends() -> None:
-    """On Python 3.11 a cancellation that meets an answer of Redis can be lost."""
+    """On Python 3.11 a cancellation can be lost when a response of Redis arrives."""
     begun = asyncio.Event()
 
     async def deaf_once() -> None:
@@ -23,7 +23,7 @@ async def test_a_task_that_loses_a_cancellation_ends() -> None:
     assert task.cancelled()
 
 
-async def test_what_a_task_raised_is_dropped() -> None:
+async def test_the_exception_of_a_task_is_dropped() -> None:
     async def broken() -> None:
         raise ValueError("broken")
 

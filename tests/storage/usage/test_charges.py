@@ -76,9 +76,7 @@ async def worker(redis: Redis) -> Worker:
     return Worker(redis)
 
 
-async def test_a_worker_that_dies_after_the_commit_leaves_its_bill_to_the_next(
-    worker: Worker, redis: Redis
-) -> None:
+async def test_a_crash_after_the_commit_leaves_a_charge(worker: Worker, redis: Redis) -> None:
     for room in ROOMS:
         await worker.commit(room)
     assert await worker.status() == 1_500_000, "set aside, and nobody is there to settle it"
@@ -95,7 +93,7 @@ async def test_a_worker_that_dies_after_the_commit_leaves_its_bill_to_the_next(
     )
 
 
-async def test_a_worker_that_dies_after_settling_is_not_paid_twice(worker: Worker, redis: Redis) -> None:
+async def test_a_crash_after_settling_charges_once(worker: Worker, redis: Redis) -> None:
     written = await worker.commit()
     assert written.charge is not None
     await worker.charges.settle(written.charge)
@@ -104,7 +102,7 @@ async def test_a_worker_that_dies_after_settling_is_not_paid_twice(worker: Worke
     assert (await worker.status(), await worker.pending()) == (10_000, 0)
 
 
-async def test_a_bill_is_struck_off_once_it_is_settled(worker: Worker) -> None:
+async def test_a_settled_charge_is_removed(worker: Worker) -> None:
     written = await worker.commit()
     assert written.charge is not None
     await worker.charges.settle(written.charge)
@@ -112,9 +110,7 @@ async def test_a_bill_is_struck_off_once_it_is_settled(worker: Worker) -> None:
     assert (await worker.status(), await worker.pending()) == (10_000, 0)
 
 
-async def test_a_worker_that_dies_before_the_commit_leaves_a_reservation_that_the_next_takes_over(
-    worker: Worker, redis: Redis
-) -> None:
+async def test_a_retry_adopts_the_reservation(worker: Worker, redis: Redis) -> None:
     await worker.admit()
     another = Worker(redis)
     await another.ledger.reserve(received(event="e in test:room"), "e in test:room", [Estimate(usd=0.5)])
@@ -126,7 +122,7 @@ async def test_a_worker_that_dies_before_the_commit_leaves_a_reservation_that_th
     assert await another.status() == 10_000
 
 
-async def test_a_commit_whose_answer_was_lost_is_followed_by_its_settlement(
+async def test_a_lost_commit_response_is_settled(
     worker: Worker, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await worker.admit()
@@ -148,7 +144,7 @@ async def test_a_commit_whose_answer_was_lost_is_followed_by_its_settlement(
     assert await worker.status() == 10_000
 
 
-async def test_a_worker_that_was_overtaken_commits_and_bills_nothing(worker: Worker, redis: Redis) -> None:
+async def test_an_overtaken_worker_commits_and_charges_nothing(worker: Worker, redis: Redis) -> None:
     await worker.admit()
     slow = await worker.claim()
     await worker.inbox.release(slow, 0)
@@ -158,8 +154,8 @@ async def test_a_worker_that_was_overtaken_commits_and_bills_nothing(worker: Wor
     assert await worker.pending() == 0
 
 
-async def test_field_note_42_a_conversation_is_found_as_soon_as_a_turn_stands_in_it(worker: Worker) -> None:
-    """Also when the worker dies right after the commit, and for turns that cost nothing."""
+async def test_a_committed_conversation_is_searchable_at_once(worker: Worker) -> None:
+    """Field note 42: also after a crash right after the commit, and for turns without cost."""
     for room in ROOMS:
         await worker.admit(room)
         turn = worker.written(room).turn
@@ -170,9 +166,7 @@ async def test_field_note_42_a_conversation_is_found_as_soon_as_a_turn_stands_in
     assert await worker.turns.talks(ADA) == ()
 
 
-async def test_redis_going_away_while_the_books_are_tidied_loses_no_bill(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_outage_loses_no_charge(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     written = await worker.commit()
     assert written.charge is not None
     await worker.charges.settle(written.charge)
@@ -189,9 +183,7 @@ async def test_redis_going_away_while_the_books_are_tidied_loses_no_bill(
     assert await worker.pending() == 0
 
 
-async def test_a_bill_of_another_version_does_not_keep_the_others_from_being_settled(
-    worker: Worker, redis: Redis
-) -> None:
+async def test_a_charge_of_another_version_blocks_nothing(worker: Worker, redis: Redis) -> None:
     await worker.commit()
     await redis.call("HSET", keys.pending_charges(0), "strange", b"{}")
     await redis.call("EXPIRE", keys.pending_charges(0), 60)
@@ -199,8 +191,8 @@ async def test_a_bill_of_another_version_does_not_keep_the_others_from_being_set
     assert await worker.status() == 10_000
 
 
-async def test_what_is_paid_for_anew_is_booked_anew(worker: Worker) -> None:
-    """A summary is made a second time for a question that was answered anew."""
+async def test_a_regenerated_answer_is_charged_again(worker: Worker) -> None:
+    """A summary is created a second time for a regenerated answer."""
     asked = received(event="e")
     for _ in range(2):
         await worker.ledger.reserve(asked, "e:summary", [Estimate(usd=0.5)], more=True)

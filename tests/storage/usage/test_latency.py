@@ -19,7 +19,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     return times
 
 
-async def test_half_and_95_of_100_calls_are_known_to_about_a_tenth(redis: Redis) -> None:
+async def test_percentiles_are_exact_to_a_tenth(redis: Redis) -> None:
     kept = Latency(redis)
     async with kept.keeping():
         for number in range(1, 101):
@@ -31,7 +31,7 @@ async def test_half_and_95_of_100_calls_are_known_to_about_a_tenth(redis: Redis)
     assert took.p95_s == pytest.approx(0.95, rel=0.2)
 
 
-async def test_processes_add_up_and_hours_stand_apart(redis: Redis, clock: list[datetime]) -> None:
+async def test_processes_add_up_and_hours_are_separate(redis: Redis, clock: list[datetime]) -> None:
     mine, other = Latency(redis), Latency(redis)
     async with mine.keeping(), other.keeping():
         mine.took("call_seconds", "chat", 2.0)
@@ -46,7 +46,7 @@ async def test_processes_add_up_and_hours_stand_apart(redis: Redis, clock: list[
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, 1e-9, 1e9])
-async def test_what_no_clock_should_say_is_counted_at_the_edge(redis: Redis, seconds: float) -> None:
+async def test_impossible_times_are_counted_at_the_edge(redis: Redis, seconds: float) -> None:
     kept = Latency(redis)
     async with kept.keeping():
         kept.took("call_seconds", "chat", seconds)

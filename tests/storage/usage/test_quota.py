@@ -51,7 +51,7 @@ async def verdicts(*asked: Awaitable[str]) -> list[str]:
     return sorted("ok" if isinstance(answer, str) else type(answer).__name__ for answer in answers)
 
 
-async def test_questions_of_a_minute_are_counted_for_each_person(redis: Redis) -> None:
+async def test_questions_of_a_minute_are_counted_per_person(redis: Redis) -> None:
     till = Till(redis, "person: 2 requests/minute")
     assert await verdicts(*(till.admit(f"e{n}") for n in range(5))) == ["RateLimited"] * 3 + ["ok"] * 2
     await till.admit("bob's", user=BOB)
@@ -60,7 +60,7 @@ async def test_questions_of_a_minute_are_counted_for_each_person(redis: Redis) -
         await till.admit("another")
 
 
-async def test_tokens_of_a_minute_are_reserved_and_then_counted(redis: Redis) -> None:
+async def test_tokens_of_a_minute_are_reserved_then_counted(redis: Redis) -> None:
     till = Till(redis, "channel: 1k tokens/minute")
     await till.admit("e0", Estimate(tokens=900), channel="C1")
     with pytest.raises(RateLimited, match=r"1,000 tokens a minute are allowed in this channel"):
@@ -73,7 +73,8 @@ async def test_tokens_of_a_minute_are_reserved_and_then_counted(redis: Redis) ->
         await till.admit("e3", Estimate(tokens=5000), channel="C1")
 
 
-async def test_field_note_37_what_is_reserved_can_not_be_spent_twice(redis: Redis) -> None:
+async def test_reserved_amounts_can_not_be_spent_twice(redis: Redis) -> None:
+    """Field note 37."""
     till = Till(redis, "person: $0.05/day")
     price = Estimate(usd=0.02)
     assert await verdicts(*(till.admit(f"e{n}", price) for n in range(5))) == ["BudgetSpent"] * 3 + ["ok"] * 2
@@ -86,7 +87,8 @@ async def test_field_note_37_what_is_reserved_can_not_be_spent_twice(redis: Redi
         await till.admit("e10", Estimate(usd=0.01))
 
 
-async def test_field_note_40_a_channel_s_budget_is_everybody_s_in_it(redis: Redis) -> None:
+async def test_a_channels_budget_is_shared(redis: Redis) -> None:
+    """Field note 40."""
     till = Till(redis, "person: unlimited; channel: $1/month; channel C9: unlimited; tenant: 4 requests/day")
     await till.admit("a", Estimate(usd=0.75), channel="C1")
     with pytest.raises(BudgetSpent, match=r"This channel's budget for this month .*on 1 \w+ at 00:00 UTC"):
@@ -97,7 +99,7 @@ async def test_field_note_40_a_channel_s_budget_is_everybody_s_in_it(redis: Redi
         await till.admit("f", channel="C2")
 
 
-async def test_what_one_limit_refuses_is_reserved_under_none(redis: Redis) -> None:
+async def test_a_refused_call_reserves_nothing(redis: Redis) -> None:
     till = Till(redis, "person: 9 requests/minute; channel: $0.02/day; tenant: $5/month")
     for event in ("a", "b"):
         await till.admit(event, channel="C1")
@@ -111,7 +113,7 @@ async def test_what_one_limit_refuses_is_reserved_under_none(redis: Redis) -> No
     ]
 
 
-async def test_an_unknown_price_counts_as_a_question_and_tokens_and_as_no_dollars(redis: Redis) -> None:
+async def test_an_unknown_price_counts_no_dollars(redis: Redis) -> None:
     till = Till(redis, "person: $1/day, 10k tokens/day, 3 requests/day")
     await till.admit("a", Estimate(tokens=500))
     await till.settle("a", Usage(deployment="d", input_tokens=400))
@@ -122,7 +124,7 @@ async def test_an_unknown_price_counts_as_a_question_and_tokens_and_as_no_dollar
     assert (today.microdollars, today.unpriced) == (0, 1)
 
 
-async def test_a_person_is_told_once_that_most_of_a_budget_is_used(redis: Redis) -> None:
+async def test_a_person_is_warned_once(redis: Redis) -> None:
     till = Till(redis, "person: $0.10/day; warn: 50%")
     assert [await till.admit(f"e{n}", Estimate(usd=0.02)) for n in range(2)] == ["", ""]
     words = await till.admit("e2", Estimate(usd=0.02))
@@ -133,9 +135,7 @@ async def test_a_person_is_told_once_that_most_of_a_budget_is_used(redis: Redis)
     assert await till.admit("e3", Estimate(usd=0.02)) == ""
 
 
-async def test_a_reservation_that_nobody_settles_is_given_back_in_time(
-    redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_abandoned_reservation_is_released(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     till = Till(redis, "person: $0.05/day")
     monkeypatch.setattr(quota, "_HOLD_MS", -1)  # past its time at once
     await till.admit("abandoned", Estimate(usd=0.05))
@@ -146,7 +146,7 @@ async def test_a_reservation_that_nobody_settles_is_given_back_in_time(
     assert dollars.used == 70_000
 
 
-async def test_what_was_spent_is_added_up_by_person_and_tenant_over_days(redis: Redis) -> None:
+async def test_usage_adds_up_by_person_and_tenant(redis: Redis) -> None:
     till = Till(redis, "")
     for person, event in ((ADA, "a"), (BOB, "b"), (ADA, "c")):
         await till.admit(event, user=person)
@@ -160,7 +160,7 @@ async def test_what_was_spent_is_added_up_by_person_and_tenant_over_days(redis: 
     assert once.input_tokens == 100
 
 
-async def test_the_books_say_the_same_as_the_ledger_by_everything_that_is_asked_for(redis: Redis) -> None:
+async def test_reports_and_quotas_agree(redis: Redis) -> None:
     till = Till(redis, "")
     other = User(id="eve", tenant="globex")
     for person, event in ((ADA, "a"), (BOB, "b"), (other, "c")):
@@ -185,7 +185,8 @@ async def test_the_books_say_the_same_as_the_ledger_by_everything_that_is_asked_
     assert (found["tenant", "acme"].unpriced, found["deployment", "d"].images) == (2, 3)
 
 
-async def test_field_note_42_a_person_is_forgotten_and_the_tenant_s_sums_stay(redis: Redis) -> None:
+async def test_deleting_a_person_keeps_the_tenants_totals(redis: Redis) -> None:
+    """Field note 42."""
     till = Till(redis, "tenant: 9 requests/day; person: 9 requests/minute")
     await till.admit("a")
     await till.settle("a", *USAGE)
@@ -197,7 +198,8 @@ async def test_field_note_42_a_person_is_forgotten_and_the_tenant_s_sums_stay(re
     assert "person" not in {line.kind for line in await UsageReports(redis).rows(today, today)}
 
 
-async def test_field_note_42_a_budget_is_not_to_be_had_anew_by_being_forgotten(redis: Redis) -> None:
+async def test_deleting_data_resets_no_budget(redis: Redis) -> None:
+    """Field note 42."""
     till = Till(redis, "person: $0.02/day")
     await till.admit("a")
     await till.settle("a", *USAGE)
@@ -247,9 +249,10 @@ async def crowd(tills: Sequence[Till], cost: Usage) -> int:
         ("tenant: 23 requests/minute; person: 100 requests/minute", 23),
     ],
 )
-async def test_field_note_37_two_hundred_messages_at_once_never_take_more_than_was_reserved_for_them(
+async def test_concurrent_messages_stay_within_the_budget(
     redis: Redis, redis_url: str, limits: str, most: int
 ) -> None:
+    """Field note 37."""
     others = [Redis(redis_url, timeout_s=PATIENCE_S) for _ in range(3)]
     try:
         tills = [Till(item, limits) for item in (redis, *others)]
@@ -265,7 +268,7 @@ async def test_field_note_37_two_hundred_messages_at_once_never_take_more_than_w
             assert status.used <= status.limit.most, status
 
 
-async def test_field_fault_117_what_limits_count_of_a_forgotten_person_ends_with_its_period(
+async def test_counters_of_a_deleted_person_expire(
     redis: Redis,
 ) -> None:
     """Field fault 117: `forget` kept the day's counter 400 days after the next question."""
