@@ -21,11 +21,12 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 1024 * 1024
 _PATH = "/studio/playground/saved"
 Name = Annotated[str, msgspec.Meta(max_length=200)]
+Configs = Annotated[list[PlaygroundConfig], msgspec.Meta(min_length=1, max_length=3)]
 
 
 class _SaveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
-    setups: Annotated[list[PlaygroundConfig], msgspec.Meta(min_length=1, max_length=3)]
+    configs: Configs = msgspec.field(name="setups")
     replace: bool = False
 
 
@@ -63,9 +64,9 @@ class SavedConfigRoutes:
         if body.replace:
             name = " ".join(body.name.split())
             _demand(person, next((one for one in await self._saved_configs.all() if one.name == name), None))
-        setups = msgspec.json.encode(body.setups).decode()
+        configs = msgspec.json.encode(body.configs).decode()
         saved = await self._saved_configs.save(
-            body.name, setups, author=person.author, replace=body.replace, owner=person.id
+            body.name, configs, author=person.author, replace=body.replace, owner=person.id
         )
         log.info("%s saved the setup %r in the studio", person.audited, saved.name)
         return web.json_response(_card(saved))
