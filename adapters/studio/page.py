@@ -17,7 +17,8 @@ class Route:
     """An address of a page, and what answers it.
 
     `page` is a GET that answers with HTML, `form` the POST of an HTML form; `get` and `post` come from a script
-    and answer with JSON. `role` is what it takes, where that is not the role of the page.
+    and answer with JSON. `role` is what it takes, where that is not the role of the page. A handler may raise
+    HttpError, and NotAllowed and TemplateError, which are answered as 409 with their text.
     """
 
     kind: Literal["page", "form", "get", "post"]

@@ -22,6 +22,7 @@ NAMES_THAT_STAY = {
     "bot/files/documents.py": {"office"},  # Microsoft Office
     "bot/prompts/front_matter.py": {"shots"},  # a key of prompt files
     "bot/domain/prompts.py": {"shots"},
+    "adapters/studio/playground/config.py": {"shots"},
 }
 TEXTS_THAT_STAY = {
     "bot/cli/main.py": {"buried"},  # the old name of a command

@@ -22,7 +22,7 @@ from adapters.studio.auth.login_throttle import WRONG_TOKENS_PER_MINUTE as WRONG
 from adapters.studio.auth.login_throttle import LoginThrottle
 from adapters.studio.auth.session import ROLES, Person, Role, allowed
 from adapters.studio.web.rendering import draw, html_page
-from bot.domain.errors import BotError, StateUnavailable
+from bot.domain.errors import BotError, NotAllowed, StateUnavailable, TemplateError
 from bot.domain.turns import CheckResult
 
 if TYPE_CHECKING:
@@ -135,11 +135,9 @@ class Guard:
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 response = await self._answer(request, handler, need, page=page)
-            except HttpError as error:
-                response = _page_of(error) if page else error.response()
-            except StateUnavailable:
-                error = HttpError(503, STORAGE_UNAVAILABLE, 2)
-                response = _page_of(error) if page else error.response()
+            except (HttpError, NotAllowed, StateUnavailable, TemplateError) as error:
+                refusal = _http_error(error)
+                response = _page_of(refusal) if page else refusal.response()
             if not response.prepared:
                 for name, value in SAFE_HEADERS.items():
                     response.headers.setdefault(name, value)
@@ -152,7 +150,7 @@ class Guard:
     async def _answer(
         self, request: web.Request, handler: Handler, need: Role | None, *, page: bool
     ) -> web.StreamResponse:
-        """Raises HttpError for what is refused, and what the handler raises."""
+        """Raises HttpError for a refused request, and what the handler raises."""
         _check_address(request)
         self._check_place(request)
         if request.method == "POST":
@@ -289,6 +287,17 @@ def _sign_in_from(request: web.Request) -> str:
     """The sign-in page, which leads back to the page that was requested."""
     to = str(request.rel_url) if request.method == "GET" else "/"
     return SIGN_IN if to == "/" else f"{SIGN_IN}?{urlencode({'to': to})}"
+
+
+def _http_error(error: BotError) -> HttpError:
+    """What a handler raised, as a refused request; a handler that needs another status raises HttpError."""
+    match error:
+        case HttpError():
+            return error
+        case StateUnavailable():
+            return HttpError(503, STORAGE_UNAVAILABLE, 2)
+        case _:
+            return HttpError(409, str(error))
 
 
 def _page_of(error: HttpError) -> web.Response:

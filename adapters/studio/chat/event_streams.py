@@ -1,4 +1,4 @@
-"""Server-sent events to open pages: one response each, until the page closes or the server stops."""
+"""Streams to open pages: server-sent events until the page closes or the server stops, and lines of JSON."""
 
 import asyncio
 import logging
@@ -73,6 +73,14 @@ class Streams:
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def open_json_lines(request: web.Request) -> web.StreamResponse:
+    """A response that streams lines of JSON; proxies are told not to buffer it."""
+    headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    return response
 
 
 async def _pump(response: web.StreamResponse, frames: AsyncIterator[tuple[str, bytes]]) -> None:

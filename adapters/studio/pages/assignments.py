@@ -11,7 +11,6 @@ from adapters.studio.auth.guard import HttpError, person_of
 from adapters.studio.auth.session import allowed
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Route
-from bot.domain.errors import NotAllowed
 from bot.domain.publications import Place, Scope
 from bot.prompts.assignments import Assignments
 
@@ -57,22 +56,16 @@ class AssignmentForms:
             place = _read(form.get("place", ""))
         if place.scope not in SCOPES:
             raise HttpError(400, "Choose a workspace, a channel or a person.")
-        await self._bind(request, place, name)
+        await self._assignments.bind(place, name, author=person_of(request).author)
         log.info("%s assigned the prompt %s to %s", person_of(request).audited, name, _value(place))
         return _back_to(name)
 
     async def _remove(self, request: web.Request) -> web.Response:
         name, form = request.match_info["name"], await form_of(request)
         place = _read(form.get("place", ""))
-        await self._bind(request, place, "")
+        await self._assignments.bind(place, "", author=person_of(request).author)
         log.info("%s unassigned the prompt %s from %s", person_of(request).audited, name, _value(place))
         return _back_to(name)
-
-    async def _bind(self, request: web.Request, place: Place, template: str) -> None:
-        try:
-            await self._assignments.bind(place, template, author=person_of(request).author)
-        except NotAllowed as error:
-            raise HttpError(409, str(error)) from None
 
 
 def _back_to(name: str) -> web.Response:

@@ -14,7 +14,7 @@ from bot.llm.routing.router import Gateway
 from bot.storage.usage.latency import HourlyLatency, Latency
 
 PERIODS = {24: "24 hours", 168: "7 days"}
-MEASURES = {"first": "First token", "whole": "Whole answer"}
+MEASURES = {"first": "Time to first token", "whole": "Total time"}
 
 
 class DeploymentsPage(Page):

@@ -9,12 +9,12 @@ import msgspec
 from aiohttp import web
 
 from adapters.studio.auth.guard import (
-    SAFE_HEADERS,
     STORAGE_UNAVAILABLE,
     HttpError,
     person_of,
 )
 from adapters.studio.auth.session import allowed
+from adapters.studio.chat.event_streams import open_json_lines
 from adapters.studio.chat.frames import rendered
 from adapters.studio.chat.requests import json_of
 from adapters.studio.page import Page, Route, render
@@ -75,8 +75,7 @@ class EvaluationsPage(Page):
     async def _start(self, request: web.Request) -> web.StreamResponse:
         """Stream the progress as lines of JSON; closing the page cancels the run."""
         start = await json_of(request, _StartRequest)
-        headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
+        response = await open_json_lines(request)
         progress = _Progress()
         work = asyncio.create_task(
             self._runner.run(
@@ -85,7 +84,6 @@ class EvaluationsPage(Page):
         )
         work.add_done_callback(lambda _: progress.changed.set())
         try:
-            await response.prepare(request)
             while not work.done():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CHECK_S):

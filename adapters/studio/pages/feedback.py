@@ -10,7 +10,6 @@ from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.pages.conversations import before
 from adapters.studio.playground.prompt_report import turn_row
-from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.turns import Turn
 from bot.prompts.editing import PromptEditor
 from bot.storage.conversations.search import ConversationSearch
@@ -69,23 +68,17 @@ class FeedbackPage(Page):
         turn = next((one for one in turns if one.id == form.get("turn")), None)
         if turn is None:
             raise HttpError(404, "This answer is no longer available.")
-        try:
-            await self._editor.propose(turn, form.get("pool", ""), author=person.author)
-        except NotAllowed as error:
-            raise HttpError(409, str(error)) from None
+        await self._editor.propose(turn, form.get("pool", ""), author=person.author)
         log.info("answer %s was proposed as an example by %s", turn.id, person.audited)
         return web.Response(status=303, headers={"Location": self.path})
 
     async def _review(self, request: web.Request) -> web.Response:
         form, person = await form_of(request), person_of(request)
         id, reviewer = form.get("id", ""), person.author
-        try:
-            if form.get("verdict") == "accept":
-                user, assistant = form.get("user", ""), form.get("assistant", "")
-                await self._editor.accept(id, reviewer=reviewer, user=user, assistant=assistant)
-            else:
-                await self._editor.reject(id, reviewer=reviewer)
-        except (NotAllowed, TemplateError) as error:
-            raise HttpError(409, str(error)) from None
+        if form.get("verdict") == "accept":
+            user, assistant = form.get("user", ""), form.get("assistant", "")
+            await self._editor.accept(id, reviewer=reviewer, user=user, assistant=assistant)
+        else:
+            await self._editor.reject(id, reviewer=reviewer)
         log.info("proposal %r was reviewed by %s", id, person.audited)
         return web.Response(status=303, headers={"Location": self.path})

@@ -10,7 +10,8 @@ import msgspec
 from aiohttp import web
 
 from adapters.shared.http_body import parse_as
-from adapters.studio.auth.guard import SAFE_HEADERS, HttpError, person_of
+from adapters.studio.auth.guard import HttpError, person_of
+from adapters.studio.chat.event_streams import open_json_lines
 from adapters.studio.chat.frames import milliseconds, partial_image_frame
 from adapters.studio.chat.requests import body_of
 from adapters.studio.page import Page, Route, render
@@ -69,9 +70,7 @@ class ImagesPage(Page):
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         """Stream lines of JSON: partial images, then the images, or why there are none."""
         asked = await _read(request)
-        headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
+        response = await open_json_lines(request)
         lines = _Lines(response)
         template = msgspec.structs.replace(PLAIN, deployment=asked.deployment, parameters=asked.parameters)
         given = Image(mime="image/png", data=asked.picture, mask=asked.mask, alt=asked.alt)

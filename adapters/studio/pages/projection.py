@@ -62,9 +62,9 @@ def _strongest(matrix: Sequence[Sequence[float]]) -> tuple[float, list[float]]:
     axis = [1.0 + n for n in range(len(matrix))]
     value = 0.0
     for _ in range(_ROUNDS):
-        turned = [sum(map(mul, row, axis)) for row in matrix]
-        value = sum(one * one for one in turned) ** 0.5
+        product = [sum(map(mul, row, axis)) for row in matrix]
+        value = sum(one * one for one in product) ** 0.5
         if value < 1e-9:
             return 0.0, [0.0] * len(matrix)
-        axis = [one / value for one in turned]
+        axis = [one / value for one in product]
     return value, axis

@@ -13,7 +13,6 @@ from adapters.studio.page import Page, Route, render
 from adapters.studio.pages.assignments import AssignmentForms
 from adapters.studio.playground.publishing import audience
 from adapters.studio.web.highlight import code
-from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.prompts import Template
 from bot.domain.publications import ActiveTemplate, Version
 from bot.prompts.assignments import Assignments
@@ -90,10 +89,7 @@ class PromptsPage(Page):
             raise HttpError(400, "Unknown version.")
         to = f"version {number}" if int(number) else "the file"
         reason = form.get("reason", "")[:500] or f"rolled back to {to}"
-        try:
-            await self._editor.roll_back(name, int(number), author=person.author, reason=reason)
-        except (NotAllowed, TemplateError) as error:
-            raise HttpError(409, str(error)) from None
+        await self._editor.roll_back(name, int(number), author=person.author, reason=reason)
         log.info("%s rolled the prompt %s back to version %s", person.audited, name, number)
         return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}"})
 

@@ -104,7 +104,7 @@ def template_of(setup: PlaygroundConfig, playground: Playground) -> Template:
         deployment=setup.deployment or None,
         inputs={placeholder: setup.inputs.get(placeholder, "") for placeholder in placeholders},
         past_messages=setup.past_messages,
-        **_said(setup.rest),
+        **_set_fields(setup.rest),
     )
     return template if template == found else msgspec.structs.replace(template, digest="unsaved")
 
@@ -115,7 +115,7 @@ def tokens_of(example: Example) -> int:
     return sum(map(count_tokens, (user, say("assistant", example.assistant))))
 
 
-def _said(rest: ImportedExtras) -> dict[str, Any]:
+def _set_fields(rest: ImportedExtras) -> dict[str, Any]:
     """The fields that a file set."""
     fields = {name: getattr(rest, name) for name in ImportedExtras.__struct_fields__}
     return {name: value for name, value in fields.items() if value != getattr(ImportedExtras(), name)}

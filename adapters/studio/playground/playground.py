@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import SAFE_HEADERS, HttpError, person_of
+from adapters.studio.auth.guard import HttpError, person_of
+from adapters.studio.chat.event_streams import open_json_lines
 from adapters.studio.chat.frames import milliseconds, rendered, text_frame
 from adapters.studio.chat.growing_text import GrowingHtml
 from adapters.studio.chat.requests import body_of
@@ -129,9 +130,7 @@ class PlaygroundPage(Page):
         if not asked.question.strip():
             raise HttpError(400, "Enter a message.")
         template = template_of(asked.setup, self._playground)
-        headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
+        response = await open_json_lines(request)
         lines = _FrameWriter(response)
         user = self._user(request)
         work = asyncio.create_task(

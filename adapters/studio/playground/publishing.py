@@ -66,17 +66,14 @@ class PublishRoutes:
         if (words := _conflict(body.setup, active)) and not body.replace:
             return web.json_response({"overtaken": words, "page": f"/studio/prompts/{body.name}"})
         template = msgspec.structs.replace(template_of(body.setup, self._playground), name=body.name)
-        try:
-            version = await self._editor.publish(
-                template,
-                author=person.author,
-                reason=body.reason,
-                percent=body.percent,
-                channels=[one.strip() for one in body.channels if one.strip()],
-                after=active.version.number if active.version else 0,
-            )
-        except (NotAllowed, TemplateError) as error:
-            raise HttpError(409, str(error)) from None
+        version = await self._editor.publish(
+            template,
+            author=person.author,
+            reason=body.reason,
+            percent=body.percent,
+            channels=[one.strip() for one in body.channels if one.strip()],
+            after=active.version.number if active.version else 0,
+        )
         log.info("%s published version %d of the prompt %s", person.audited, version.number, body.name)
         words = f"Version {version.number} of “{body.name}” is published {audience(version)}."
         now = self._editor.active(body.name).template
@@ -87,10 +84,7 @@ class PublishRoutes:
         body = await json_of(request, _ExportRequest, MOST_FILE_BYTES)
         template = template_of(body.setup, self._playground)
         form = body.form if body.form in FORMATS else FORMATS[0]
-        try:
-            text = await asyncio.to_thread(self._editor.write, template, form)
-        except (NotAllowed, TemplateError) as error:
-            raise HttpError(409, str(error)) from None
+        text = await asyncio.to_thread(self._editor.write, template, form)
         return web.json_response({"text": text, "file": f"{template.name}.{form}"})
 
     async def _import(self, request: web.Request) -> web.Response:

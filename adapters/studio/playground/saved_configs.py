@@ -13,7 +13,6 @@ from adapters.studio.chat.frames import milliseconds
 from adapters.studio.chat.requests import json_of
 from adapters.studio.page import Route
 from adapters.studio.playground.config import PlaygroundConfig
-from bot.domain.errors import NotAllowed
 from bot.domain.publications import SavedConfig
 from bot.storage.prompts.saved_configs import SavedConfigs
 
@@ -22,11 +21,12 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 1024 * 1024
 _PATH = "/studio/playground/saved"
 Name = Annotated[str, msgspec.Meta(max_length=200)]
+Configs = Annotated[list[PlaygroundConfig], msgspec.Meta(min_length=1, max_length=3)]
 
 
 class _SaveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
-    setups: Annotated[list[PlaygroundConfig], msgspec.Meta(min_length=1, max_length=3)]
+    configs: Configs = msgspec.field(name="setups")
     replace: bool = False
 
 
@@ -64,23 +64,17 @@ class SavedConfigRoutes:
         if body.replace:
             name = " ".join(body.name.split())
             _demand(person, next((one for one in await self._saved_configs.all() if one.name == name), None))
-        setups = msgspec.json.encode(body.setups).decode()
-        try:
-            saved = await self._saved_configs.save(
-                body.name, setups, author=person.author, replace=body.replace, owner=person.id
-            )
-        except NotAllowed as error:
-            raise HttpError(409, str(error)) from None
+        configs = msgspec.json.encode(body.configs).decode()
+        saved = await self._saved_configs.save(
+            body.name, configs, author=person.author, replace=body.replace, owner=person.id
+        )
         log.info("%s saved the setup %r in the studio", person.audited, saved.name)
         return web.json_response(_card(saved))
 
     async def _rename(self, request: web.Request) -> web.Response:
         body, person = await json_of(request, _RenameRequest, MOST_BYTES), person_of(request)
         _demand(person, await self._saved_configs.get(request.match_info["id"]))
-        try:
-            saved = await self._saved_configs.rename(request.match_info["id"], body.name)
-        except NotAllowed as error:
-            raise HttpError(409, str(error)) from None
+        saved = await self._saved_configs.rename(request.match_info["id"], body.name)
         log.info("%s renamed a setup in the studio to %r", person.audited, saved.name)
         return web.json_response(_card(saved))
 

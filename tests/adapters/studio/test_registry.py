@@ -13,6 +13,7 @@ from adapters.studio.auth.guard import Guard, HttpError, person_of
 from adapters.studio.auth.session import ROLES
 from adapters.studio.page import Page, Route, render
 from bot.domain.adapter import Receipt
+from bot.domain.errors import NotAllowed
 from bot.domain.events import Event
 from tests.adapters.studio.stand_ins import MemoryFeed, MemoryHistory
 
@@ -36,6 +37,7 @@ class CounterPage(Page):
             Route("page", self.path, self._show),
             Route("form", self.path, self._add),
             Route("get", "/studio/counter/missing", self._missing),
+            Route("form", "/studio/counter/lower", self._lower),
             Route("post", "/studio/counter/reset", self._reset, "operator"),
         ]
 
@@ -48,6 +50,9 @@ class CounterPage(Page):
 
     async def _missing(self, request: web.Request) -> web.Response:
         raise HttpError(404, "There is no such counter.")
+
+    async def _lower(self, request: web.Request) -> web.Response:
+        raise NotAllowed("Counters only go up.")
 
     async def _reset(self, request: web.Request) -> web.Response:
         self.count = 0
@@ -102,6 +107,13 @@ async def test_a_route_may_take_a_higher_role_than_its_page(client: Client) -> N
     assert (await client.post("/studio/counter/reset", headers=SCRIPT)).status == 403
     await sign_in(client, "operator")
     assert (await client.post("/studio/counter/reset", headers=SCRIPT)).status == 200
+
+
+async def test_what_a_handler_is_refused_is_shown_as_a_page(client: Client) -> None:
+    await sign_in(client, "editor")
+    answer = await client.post("/studio/counter/lower", data={})
+    assert (answer.status, answer.content_type) == (409, "text/html")
+    assert "Counters only go up." in await answer.text()
 
 
 async def test_routes_for_scripts_refuse_in_json_and_need_our_header(client: Client) -> None:

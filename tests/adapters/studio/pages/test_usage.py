@@ -67,8 +67,8 @@ async def test_how_long_a_deployment_took_is_drawn_by_the_hour(page: Page, locke
         elsewhere.took("first_delta_seconds", "demo-chat", 0.4)
         elsewhere.took("call_seconds", "demo-chat", 2.0)
     await page.get_by_role("link", name="7 days").click()
-    await expect(page.get_by_role("img", name="First token, by the hour")).to_be_visible()
-    await expect(page.get_by_role("img", name="Whole answer, by the hour")).to_be_visible()
+    await expect(page.get_by_role("img", name="Time to first token, by the hour")).to_be_visible()
+    await expect(page.get_by_role("img", name="Total time, by the hour")).to_be_visible()
     await expect(page.get_by_text("Nothing was asked of it in these 7 days")).to_have_count(2)
 
 
