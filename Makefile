@@ -5,8 +5,8 @@
 # make venv       only the virtual environment for development, .venv (PYTHON=... chooses the Python)
 # make docs       builds the documentation site, build/docs/site; a broken link is an error
 # make lock       resolves the lock files again, with uv; what they pin stays unless it no longer fits
-# make lint       reports with ruff          make format     rewrites with ruff
-# make types      pyright, strict            make imports    who may import whom
+# make lint       ruff and oxlint report     make format     rewrites with ruff
+# make types      pyright and tsc, strict    make imports    who may import whom
 # make emulators  drives Parley through third-party emulators of Slack, Teams and Azure OpenAI
 # make bench      turns a second, memory     make chaos      kills processes at random, counts what is
 #                                            lost or duplicated (minutes; CHAOS="--events 5000 --kills 200")
@@ -48,7 +48,9 @@ test: venv
 check: venv docs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@.ci/javascript.sh lint
 	@$(BIN)/pyright
+	@.ci/javascript.sh types
 	@$(BIN)/lint-imports --no-logo
 	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(SUITE) --cov --cov-report=term
 	@$(BIN)/python -m pytest -m installs tests/project/test_install.py
@@ -61,6 +63,7 @@ installs: venv
 lint: venv
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@.ci/javascript.sh lint
 
 .PHONY: format
 format: venv
@@ -70,6 +73,7 @@ format: venv
 .PHONY: types
 types: venv
 	@$(BIN)/pyright
+	@.ci/javascript.sh types
 
 .PHONY: imports
 imports: venv
@@ -107,4 +111,5 @@ lock:
 .PHONY: clean
 clean:
 	@rm -rf .venv .venv-docs .coverage* .pytest_cache .hypothesis .ruff_cache .import_linter_cache .grimp_cache dist build
+	@rm -rf .ci/javascript/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

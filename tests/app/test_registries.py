@@ -61,7 +61,7 @@ async def test_a_platform_is_one_entry(
     async with open_services(settings) as services:
         adapters = server.find_adapters(services)
         assert ("matrix" in {adapter.name for adapter in adapters}) == is_there
-        server._greet(services, adapters, 3978)  # pyright: ignore[reportPrivateUsage]
+        server._print_urls(services, adapters, 3978)  # pyright: ignore[reportPrivateUsage]
     assert ("matrix   http://localhost:3978/matrix/events" in capsys.readouterr().out) == is_there
     words = [found.words for found in await server.check(settings) if found.subject == "matrix"]
     assert ("not configured: to use it, set MATRIX_TOKEN" in words) != is_there

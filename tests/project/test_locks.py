@@ -1,5 +1,6 @@
 """The lock files against pyproject.toml, and against what the locked packages themselves require."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -187,6 +188,16 @@ def test_the_development_lock_holds_the_other_one() -> None:
     wanted, there = _hashes(run), _hashes(dev)
     assert len(wanted) > 80
     assert {name: there.get(name) for name in wanted} == wanted
+
+
+def test_the_lock_of_the_script_s_tools_pins_them_and_names_no_host() -> None:
+    folder = ROOT / ".ci" / "javascript"
+    wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+    locked: dict[str, Any] = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))[
+        "packages"
+    ]
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all("resolved" not in one and (not name or "integrity" in one) for name, one in locked.items())
 
 
 def _hashes(lock: str) -> dict[tuple[str, str], set[str]]:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-IN_NAMES = frozenset(
-    """anew atelier ballot bench bill bills bury buried canvas catalogue desk easel examiner fleet glimpse graveyard
-    heed heeds holes house knobs manner manners nearness nudge office opening paper payers press reception recollect
-    recollection rivals room rooms roster rota said scene seam serving setups sheet shelf shots sketch stage surfaces
-    tally thank turned vault whisper wish wishes wording workbench""".split()
-)
+_NAMES = """
+    anew atelier ballot bench bill bills bury buried canvas catalogue desk easel examiner fleet glimpse
+    graveyard heed heeds holes house knobs manner manners nearness nudge office opening paper payers press
+    reception recollect recollection rivals room rooms roster rota said scene seam serving setups sheet shelf
+    shots sketch stage surfaces tally thank turned vault whisper wish wishes wording workbench
+"""
+IN_NAMES = frozenset(_NAMES.split())
 IN_TEXTS = re.compile(
     r"\b(anew|atelier|bur(y|ied)|catalogue|desk|easel|heed(s|ed)?|is away|manners?|nobody|nudge[ds]?|of late|"
     r"roster|rota|shelf|thank(s|ed)|whoever|wish(es|ed)?)\b",
@@ -57,9 +58,10 @@ def texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Strings of more than one word that are no docstrings."""
     described = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described:
-            if " " in node.value.strip():
-                yield node.lineno, node.value
+        if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+            continue
+        if " " in node.value.strip() and id(node) not in described:
+            yield node.lineno, node.value
 
 
 def stays(allowed: dict[str, set[str]], path: str, word: str) -> bool:

@@ -1,245 +1,246 @@
-// The playground's panel: a set-up in a form, and what is sent, message by message.
+// The playground's panel: a configuration as a form, and what is sent, message by message.
 
-import { icon, make } from "./turn_view.js";
+import { $, make, tokens, tool } from "./dom.js";
 
-const $ = (id) => document.getElementById(id);
-const BUILT_IN = ["user_name", "date", "channel", "platform"];
-const NAMES = {
-  temperature: "Temperature",
-  top_p: "Top P",
-  presence_penalty: "Presence penalty",
-  frequency_penalty: "Frequency penalty",
-  max_output_tokens: "Longest answer, in tokens",
-  reasoning_effort: "Reasoning effort",
-  verbosity: "Verbosity",
-};
-const HELP = {
-  temperature: "Higher is freer, lower is more alike from answer to answer.",
-  top_p: "Only the likeliest words, up to this share. Change this or the temperature, not both.",
-  presence_penalty: "Above 0: new subjects. Below: stay with what was said.",
-  frequency_penalty: "Above 0: fewer repeated words.",
-  max_output_tokens: "The answer is cut there.",
+/** @import { Config, Example, ParameterRange, PlaygroundFacts, PromptReport, TemplateCard } from "./types.js" */
+
+const BUILT_IN = new Set(["user_name", "date", "channel", "platform"]);
+/** @type {Record<string, [label: string, help?: string]>} */
+const PARAMETERS = {
+  temperature: ["Temperature", "Higher values give more varied answers; lower values more consistent ones."],
+  top_p: ["Top P", "Only the most likely tokens, up to this probability. Change this or the temperature, not both."],
+  presence_penalty: ["Presence penalty", "Positive: introduce new topics. Negative: stay on topic."],
+  frequency_penalty: ["Frequency penalty", "Positive: repeat the same words less often."],
+  max_output_tokens: ["Max output tokens", "The answer is cut off at this length."],
+  reasoning_effort: ["Reasoning effort"],
+  verbosity: ["Verbosity"],
 };
 
-const option = (value, words) => make("option", { value }, words);
+const option = (/** @type {string} */ value, label = value) => make("option", { value }, label);
 
-/** The names between double braces that a variable has to fill. */
-const holes = (text) => [
-  ...new Set([...text.matchAll(/\{\{(.*?)\}\}/g)].map((found) => found[1].trim())),
-].filter((name) => name && !BUILT_IN.includes(name));
+/** The names between double braces that a variable has to fill. @param {string} text */
+function variablesOf(text) {
+  const names = Array.from(text.matchAll(/\{\{(.*?)\}\}/g), ([, name = ""]) => name.trim());
+  return [...new Set(names)].filter((name) => name && !BUILT_IN.has(name));
+}
 
-/** What the form does not show: as the template has it, or a file that was imported over it. */
+/** What the form does not show: as the template has it, or an imported file. @param {TemplateCard} template @param {Config["rest"]} rest */
 function about(template, rest) {
   const pool = rest.pool ? `${rest.shots ?? 0} nearest of the pool “${rest.pool}”` : template.pool;
-  const [tools, knowledge] = [rest.tools ?? template.tools, rest.knowledge ?? template.knowledge].map((names) => names.join(", "));
+  const [tools, knowledge] = [(rest.tools ?? template.tools).join(", "), (rest.knowledge ?? template.knowledge).join(", ")];
   return [rest.description || template.description, pool, tools && `tools: ${tools}`, knowledge && `knowledge: ${knowledge}`].filter(Boolean).join(" · ");
 }
 
-export class Panel {
-  #setup;
+export class ConfigPanel {
+  #config;
   #facts;
   #changed;
 
-  /** `changed()` is called after each change that the person made to the set-up in hand. */
-  constructor(facts, changed) {
+  /** @param {PlaygroundFacts} facts @param {Config} config @param {() => void} changed after each change that the person makes */
+  constructor(facts, config, changed) {
     this.#facts = facts;
+    this.#config = config;
     this.#changed = changed;
-    $("template").append(...facts.templates.map(({ name }) => option(name, name)));
-    $("deployment").append(option("", "Whichever serves"), ...facts.deployments.map(({ name, model }) => option(name, model && model !== name ? `${name} (${model})` : name)));
+    const deployments = facts.deployments.map(({ name, model }) => option(name, model && model !== name ? `${name} (${model})` : name));
+    $("template").append(...facts.templates.map(({ name }) => option(name)));
+    $("deployment").append(option("", "Automatic"), ...deployments);
     $("template").addEventListener("change", () => this.#choose($("template").value));
-    $("reset").addEventListener("click", () => this.#choose(this.#setup.template));
-    $("deployment").addEventListener("change", () => {
-      this.#setup.deployment = $("deployment").value;
-      this.#parameters();
-      changed();
+    $("reset").addEventListener("click", () => this.#choose(this.#config.template));
+    this.#bind($("deployment"), (value) => {
+      this.#config.deployment = value;
+      this.#showParameters();
     });
-    $("system").addEventListener("input", () => {
-      this.#setup.system = $("system").value;
-      this.#variables();
-      changed();
+    this.#bind($("system"), (value) => {
+      this.#config.system = value;
+      this.#showVariables();
     });
-    $("past").addEventListener("input", () => {
-      this.#setup.past_messages = $("past").value === "" ? null : Math.max(0, Math.round(Number($("past").value)));
-      changed();
-    });
+    this.#bind($("past"), (value) => (this.#config.past_messages = value === "" ? null : Math.max(0, Math.round(Number(value)))));
     $("add-example").addEventListener("click", () => {
-      this.#setup.examples.push({ user: "", assistant: "" });
-      this.#examples();
-      $("examples").lastChild.querySelector("textarea").focus();
+      this.#config.examples.push({ user: "", assistant: "" });
+      this.#showExamples();
+      $("examples").lastElementChild?.querySelector("textarea")?.focus();
     });
-    $("examples").addEventListener("click", (event) => this.#move(event.target.closest("button")));
     $("setup").addEventListener("submit", (event) => event.preventDefault());
+    this.show(config);
   }
 
-  /** Show a set-up; the form changes the very object. */
-  show(setup) {
-    this.#setup = setup;
-    const template = this.#facts.templates.find(({ name }) => name === setup.template);
-    $("template").value = setup.template;
-    $("deployment").value = setup.deployment;
-    $("about").textContent = template ? about(template, setup.rest ?? {}) : "";
-    $("system").value = setup.system;
-    $("past").value = setup.past_messages ?? "";
-    this.#variables();
-    this.#examples();
-    this.#parameters();
+  /** Show a configuration; the form changes the very object. @param {Config} config */
+  show(config) {
+    this.#config = config;
+    const template = this.#template(config.template);
+    $("template").value = config.template;
+    $("deployment").value = config.deployment;
+    $("about").textContent = template ? about(template, config.rest) : "";
+    $("system").value = config.system;
+    $("past").value = String(config.past_messages ?? "");
+    this.#showVariables();
+    this.#showExamples();
+    this.#showParameters();
   }
 
-  /** The tokens that were counted: of the system message, and of each whole example. */
-  weigh(system, examples) {
-    const whole = this.#setup.examples.map(({ user, assistant }) => Boolean(user.trim() && assistant.trim()));
-    let at = 0;
-    [...$("examples").children].forEach((item, place) => {
-      item.querySelector("output").textContent = whole[place] ? tokens(examples[at++]) : "needs both sides";
+  /** Show counted tokens: of the system message, and of each complete example. @param {number | undefined} system @param {number[]} examples */
+  showTokens(system, examples) {
+    const counted = [...examples];
+    const outputs = $("examples").querySelectorAll("output");
+    this.#config.examples.forEach(({ user, assistant }, at) => {
+      const count = user.trim() && assistant.trim() ? counted.shift() : undefined;
+      const output = outputs[at];
+      if (output) output.textContent = count === undefined ? "incomplete" : tokens(count);
     });
     $("cost-system").textContent = system === undefined ? "" : tokens(system);
     $("cost-examples").textContent = examples.length ? tokens(examples.reduce((a, b) => a + b)) : "";
   }
 
+  /** @param {string} name */
+  #template(name) {
+    return this.#facts.templates.find((one) => one.name === name);
+  }
+
+  /** @param {string} name */
   #choose(name) {
-    const { setup } = this.#facts.templates.find((one) => one.name === name);
-    Object.assign(this.#setup, structuredClone(setup));
-    this.show(this.#setup);
+    Object.assign(this.#config, structuredClone(this.#template(name)?.setup));
+    this.show(this.#config);
     this.#changed();
   }
 
-  #variables() {
-    const names = holes(this.#setup.system);
-    $("variables").hidden = names.length === 0;
-    const shown = [...$("variables").querySelectorAll("input")].map((input) => input.name);
-    if (String(shown) === String(names)) {
-      for (const input of $("variables").querySelectorAll("input")) input.value = this.#setup.inputs[input.name] ?? "";
-      return;
-    }
-    const fields = names.map((name) => {
-      const input = make("input", { name, value: this.#setup.inputs[name] ?? "" });
-      input.addEventListener("input", () => {
-        this.#setup.inputs[name] = input.value;
-        this.#changed();
-      });
-      return make("label", {}, name, input);
+  /**
+   * Call `set` with the value of a field at each input.
+   * @template {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field
+   * @param {Field} field @param {(value: string) => void} set
+   */
+  #bind(field, set) {
+    field.addEventListener("input", () => {
+      set(field.value);
+      this.#changed();
     });
-    $("variables").replaceChildren(make("legend", {}, "Variables"), ...fields);
+    return field;
   }
 
-  #examples() {
-    const { examples } = this.#setup;
-    const button = (action, name, label, disabled) => {
-      const made = make("button", { type: "button", class: "icon", "data-do": action, "aria-label": label, title: label }, icon(name));
-      made.disabled = disabled;
-      return made;
-    };
-    const items = examples.map((example, place) => {
-      const field = (key, label) => {
-        const box = make("textarea", { rows: 2, "aria-label": `Example ${place + 1}: ${label}`, placeholder: label });
-        box.value = example[key];
-        box.addEventListener("input", () => {
-          example[key] = box.value;
-          this.#changed();
-        });
-        return box;
-      };
-      const head = make(
-        "div",
-        {},
-        make("b", {}, `Example ${place + 1}`),
-        make("output", {}),
-        button("up", "up", `Move example ${place + 1} up`, place === 0),
-        button("down", "down", `Move example ${place + 1} down`, place === examples.length - 1),
-        button("remove", "bin", `Remove example ${place + 1}`, false),
-      );
-      return make("li", {}, head, field("user", "What the person says"), field("assistant", "The ideal answer"));
+  #showVariables() {
+    const { inputs, system } = this.#config;
+    const names = variablesOf(system);
+    $("variables").hidden = names.length === 0;
+    const fields = $("variables").querySelectorAll("input");
+    if (String(Array.from(fields, ({ name }) => name)) === String(names)) {
+      for (const field of fields) field.value = inputs[field.name] ?? ""; // the one that has the focus keeps it
+      return;
+    }
+    const labels = names.map((name) => {
+      const field = make("input", { name, value: inputs[name] ?? "" });
+      return make("label", {}, name, this.#bind(field, (value) => (this.#config.inputs[name] = value)));
     });
-    $("examples").replaceChildren(...items);
+    $("variables").replaceChildren(make("legend", {}, "Variables"), ...labels);
+  }
+
+  #showExamples() {
+    const { examples } = this.#config;
+    $("examples").replaceChildren(...examples.map((example, at) => this.#example(example, at, at === examples.length - 1)));
     $("no-examples").hidden = examples.length > 0;
   }
 
-  #move(button) {
-    if (!button) return;
-    const { examples } = this.#setup;
-    const from = [...$("examples").children].indexOf(button.closest("li"));
-    const action = button.dataset.do;
-    const [taken] = examples.splice(from, 1);
-    const to = from + (action === "up" ? -1 : 1);
-    if (action !== "remove") examples.splice(to, 0, taken);
-    this.#examples();
-    const place = action === "remove" ? Math.min(from, examples.length - 1) : to;
-    const next = $("examples").children[place];
-    (next?.querySelector(`[data-do=${action}]:enabled`) ?? next?.querySelector("textarea") ?? $("add-example")).focus();
+  /** @param {Example} example @param {number} at @param {boolean} last */
+  #example(example, at, last) {
+    const name = `Example ${at + 1}`;
+    /** @param {"user" | "assistant"} side @param {string} label */
+    const field = (side, label) => {
+      const box = make("textarea", { rows: 2, "aria-label": `${name}: ${label}`, placeholder: label, value: example[side] });
+      return this.#bind(box, (value) => (example[side] = value));
+    };
+    const head = make(
+      "div",
+      {},
+      make("b", {}, name),
+      make("output"),
+      tool("up", `Move ${name.toLowerCase()} up`, { disabled: at === 0, onclick: () => this.#move(at, "up") }),
+      tool("down", `Move ${name.toLowerCase()} down`, { disabled: last, onclick: () => this.#move(at, "down") }),
+      tool("bin", `Remove ${name.toLowerCase()}`, { onclick: () => this.#move(at, "bin") }),
+    );
+    return make("li", {}, head, field("user", "User"), field("assistant", "Assistant"));
+  }
+
+  /** Move or remove an example; the button's neighbour gets the focus. @param {number} from @param {"up" | "down" | "bin"} action */
+  #move(from, action) {
+    const { examples } = this.#config;
+    const to = { up: from - 1, down: from + 1, bin: Math.min(from, examples.length - 2) }[action];
+    const taken = examples.splice(from, 1);
+    if (action !== "bin") examples.splice(to, 0, ...taken);
+    this.#showExamples();
+    const next = $("examples").children[to];
+    /** @type {HTMLElement | null | undefined} */
+    const button = next?.querySelector(`[data-do=${action}]:enabled`);
+    (button ?? next?.querySelector("textarea") ?? $("add-example")).focus();
     this.#changed();
   }
 
-  #parameters() {
+  #showParameters() {
     const { deployments } = this.#facts;
-    const deployment = deployments.find(({ name }) => name === this.#setup.deployment) ?? deployments[0];
-    const fields = Object.entries(deployment?.knobs ?? {}).map(([name, knob]) =>
-      typeof knob[0] === "number" ? this.#range(name, knob) : this.#words(name, knob),
-    );
-    if (deployment?.knobs.temperature) fields.push(this.#stop());
+    const { knobs = {} } = deployments.find(({ name }) => name === this.#config.deployment) ?? deployments[0] ?? {};
+    const fields = Object.entries(knobs).map(([name, range]) => this.#parameter(name, range));
+    if (knobs.temperature) fields.push(this.#stop());
     $("parameters").replaceChildren(make("legend", {}, "Parameters"), ...fields);
   }
 
+  /** @param {string} name @param {ParameterRange} range */
+  #parameter(name, range) {
+    const [label, help = ""] = PARAMETERS[name] ?? [name];
+    const [low, high] = range;
+    if (typeof low === "number" && typeof high === "number") return this.#number(name, label, help, low, high);
+    const select = make("select", {}, option("", "Default"), ...range.map((one) => option(String(one))));
+    select.value = String(this.#config.parameters[name] ?? "");
+    return make("label", {}, label, this.#bind(select, (value) => this.#set(name, value || null)));
+  }
+
+  /** @param {string} name @param {Config["parameters"][string]} value null leaves the choice to the deployment */
   #set(name, value) {
-    if (value === null || Number.isNaN(value)) delete this.#setup.parameters[name];
-    else this.#setup.parameters[name] = value;
-    this.#changed();
+    if (value === null) delete this.#config.parameters[name];
+    else this.#config.parameters[name] = value;
   }
 
-  /** A slider and a number that mean the same; an empty number leaves the choice to the deployment. */
-  #range(name, [low, high]) {
+  /** A slider and a number that mean the same. @param {string} name @param {string} label @param {string} help @param {number} low @param {number} high */
+  #number(name, label, help, low, high) {
     const whole = high > 10;
-    const limits = { min: low, max: high, step: whole ? 1 : 0.05 };
-    const number = make("input", { type: "number", ...limits, step: whole ? 1 : "any", placeholder: "default", "aria-label": NAMES[name] ?? name });
-    const slider = make("input", { type: "range", ...limits, "aria-label": `${NAMES[name] ?? name}, slider` });
-    const value = this.#setup.parameters[name];
-    number.value = value ?? "";
-    slider.value = value ?? (name === "top_p" || name === "temperature" ? 1 : whole ? high : 0);
-    slider.addEventListener("input", () => {
-      number.value = slider.value;
-      this.#set(name, Number(slider.value));
+    const [given, limits] = [this.#config.parameters[name], { min: low, max: high }];
+    const unset = name === "top_p" || name === "temperature" ? 1 : whole ? high : 0;
+    const number = make("input", { type: "number", ...limits, step: whole ? 1 : "any", placeholder: "default", "aria-label": label, value: String(given ?? "") });
+    const slider = make("input", { type: "range", ...limits, step: whole ? 1 : 0.05, "aria-label": `${label}, slider`, value: String(given ?? unset) });
+    this.#bind(slider, (value) => {
+      number.value = value;
+      this.#set(name, Number(value));
     });
-    number.addEventListener("input", () => {
-      const given = number.value === "" ? null : Math.min(high, Math.max(low, Number(number.value)));
-      if (given !== null) slider.value = given;
-      this.#set(name, whole && given !== null ? Math.round(given) : given);
+    this.#bind(number, (text) => {
+      const value = Math.min(high, Math.max(low, whole ? Math.round(Number(text)) : Number(text)));
+      if (text !== "") slider.value = String(value);
+      this.#set(name, text === "" ? null : value);
     });
-    number.addEventListener("change", () => (number.value = this.#setup.parameters[name] ?? ""));
-    return make("div", { class: "knob", title: HELP[name] ?? "" }, make("span", {}, NAMES[name] ?? name), number, slider);
-  }
-
-  #words(name, choices) {
-    const select = make("select", {}, option("", "default"), ...choices.map((one) => option(one, one)));
-    select.value = this.#setup.parameters[name] ?? "";
-    select.addEventListener("change", () => this.#set(name, select.value || null));
-    return make("label", {}, NAMES[name] ?? name, select);
+    number.addEventListener("change", () => (number.value = String(this.#config.parameters[name] ?? "")));
+    return make("div", { class: "knob", title: help }, make("span", {}, label), number, slider);
   }
 
   #stop() {
-    const input = make("input", { placeholder: "none; several with | between" });
-    input.value = (this.#setup.parameters.stop ?? []).join("|");
-    input.addEventListener("input", () => {
-      const given = input.value.split("|").filter(Boolean).slice(0, 4);
+    const { stop } = this.#config.parameters;
+    const input = make("input", { placeholder: "none; separate several with |", value: Array.isArray(stop) ? stop.join("|") : "" });
+    this.#bind(input, (value) => {
+      const given = value.split("|").filter(Boolean).slice(0, 4);
       this.#set("stop", given.length ? given : null);
     });
     return make("label", {}, "Stop sequences", input);
   }
 }
 
-export const tokens = (count) => `${count.toLocaleString("en")} token${count === 1 ? "" : "s"}`;
+const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "Tool" };
 
-const ROLES = { system: "System", user: "Person", assistant: "Answer", tool: "Tool" };
-
-/** What was sent, or would be: messages with their tokens, parameters, and what was left out and why. */
-export function sentView(sent, title) {
-  const facts = [sent.template, sent.deployment, ...Object.entries(sent.parameters).map(([name, value]) => `${name} ${value}`), sent.tools.length ? `tools ${sent.tools.join(", ")}` : ""];
+/** What was sent, or would be: messages with their tokens, parameters, and what was left out and why. @param {PromptReport} sent @param {string} title */
+export function promptView(sent, title) {
+  const parameters = Object.entries(sent.parameters).map(([name, value]) => `${name} ${value}`);
+  const facts = [`about ${tokens(sent.tokens)}`, sent.template, sent.deployment, ...parameters, sent.tools.length ? `tools ${sent.tools.join(", ")}` : ""];
   const messages = sent.messages.map(({ role, text, tokens: count, example }) => {
-    const head = make("div", {}, make("b", {}, ROLES[role] + (example ? ", in an example" : "")), make("output", {}, tokens(count)));
+    const head = make("div", {}, make("b", {}, ROLES[role] + (example ? " (example)" : "")), make("output", {}, tokens(count)));
     return make("li", { "data-role": role }, head, make("pre", {}, text));
   });
   const left = sent.left_out.map((words) => make("li", {}, words));
   return [
     make("h2", {}, title),
-    make("p", { class: "note" }, [`about ${tokens(sent.tokens)}`, ...facts].filter(Boolean).join(" · ")),
+    make("p", { class: "note" }, facts.filter(Boolean).join(" · ")),
     ...(left.length ? [make("div", { class: "left" }, make("b", {}, "Left out"), make("ul", {}, ...left))] : []),
     make("ol", { class: "messages" }, ...messages),
   ];

@@ -1,40 +1,42 @@
 // Starting an evaluation, and how far it is.
 
-import { lines } from "./api.js";
+import { lines, wordsOf } from "./api.js";
+import { $ } from "./dom.js";
 
-const $ = (id) => document.getElementById(id);
+/** @import { EvaluationFrame } from "./types.js" */
+
+const form = $("start");
+/** @type {AbortController | undefined} */
 let control;
 
-$("start")?.addEventListener("submit", async (event) => {
+/** Follows a run to its end; what went wrong, in words. @param {AbortSignal} signal */
+async function follow(signal) {
+  const files = [...document.querySelectorAll("[name=file]:checked")].map((box) => box.getAttribute("value"));
+  /** @type {AsyncIterable<EvaluationFrame>} */
+  const frames = lines("/studio/evaluations", { files, deployment: $("deployment").value }, signal);
+  for await (const frame of frames) {
+    if (frame.kind === "failed") return frame.words;
+    if (frame.kind === "done") {
+      location.assign(frame.page);
+      return "";
+    }
+    $("progress").max = frame.of;
+    $("progress").value = frame.answered;
+    $("state").textContent = `${frame.answered} of ${frame.of}${frame.failed ? `, ${frame.failed} failed` : ""}`;
+  }
+  return signal.aborted ? "Stopped. The results were discarded." : "Connection lost. The run was stopped.";
+}
+
+form?.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (control) return control.abort();
-  const files = [...document.querySelectorAll("[name=file]:checked")].map(({ value }) => value);
   control = new AbortController();
   $("run").textContent = "Stop";
   $("trouble").textContent = "";
   $("progress").hidden = false;
   $("progress").removeAttribute("value");
-  $("state").textContent = "Asking …";
-  let ended = false;
-  try {
-    for await (const frame of lines("/studio/evaluations", { files, deployment: $("deployment").value }, control.signal)) {
-      if (frame.kind === "progress") {
-        $("progress").max = frame.of;
-        $("progress").value = frame.answered;
-        $("state").textContent = `${frame.answered} of ${frame.of}${frame.failed ? `, ${frame.failed} failed` : ""}`;
-      } else if (frame.kind === "done") {
-        ended = true;
-        location.assign(frame.page);
-      } else {
-        ended = true;
-        $("trouble").textContent = frame.words;
-      }
-    }
-    if (!ended && !control.signal.aborted) $("trouble").textContent = "The connection was lost, and the run ended with it.";
-  } catch (error) {
-    $("trouble").textContent = error.message;
-  }
-  if (control.signal.aborted) $("trouble").textContent = "Stopped: nothing of this run is kept.";
+  $("state").textContent = "Running…";
+  $("trouble").textContent = await follow(control.signal).catch(wordsOf);
   control = undefined;
   $("run").textContent = "Run";
   $("progress").hidden = true;

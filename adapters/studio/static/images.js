@@ -1,134 +1,134 @@
-// The images playground: the options of the chosen deployment, the pictures of this visit, and their changes.
+// The images playground: the options of the chosen deployment, the images of this visit, and their changes.
 
-import { Easel } from "./mask_editor.js";
-import { icon, make } from "./turn_view.js";
-import { lines } from "./api.js";
+import { lines, wordsOf } from "./api.js";
+import { $, icon, make, onEnter, tool } from "./dom.js";
+import { MaskEditor } from "./mask_editor.js";
 
-const $ = (id) => document.getElementById(id);
-const facts = JSON.parse($("facts")?.textContent ?? "[]");
-const NAMES = { size: "Size", quality: "Quality", style: "Style", background: "Background", images: "How many" };
-const easel = facts.length ? new Easel($("original"), $("marks"), $("marked")) : null;
+/** @import { ImageDeployment, ImageFrame } from "./types.js" */
 
-const deployment = () => facts.find(({ name }) => name === $("deployment").value);
+/** @type {ImageDeployment[]} */
+const deployments = JSON.parse($("facts")?.textContent ?? "[]");
+/** @type {Record<string, string>} */
+const NAMES = { size: "Size", quality: "Quality", style: "Style", background: "Background", images: "Number of images" };
 
-function options() {
-  const fields = Object.entries(deployment().knobs).map(([name, knob]) => {
-    const choices = typeof knob[0] === "number" ? Array.from({ length: knob[1] }, (_, n) => String(n + 1)) : knob;
-    const select = make("select", { "data-name": name }, make("option", { value: "" }, "default"), ...choices.map((one) => make("option", {}, one)));
-    return make("label", {}, NAMES[name] ?? name, select);
+/** What a deployment can change of an image, said before it is asked: as a whole, with a mask. @param {ImageDeployment} deployment */
+function abilities({ name, whole, masked }) {
+  if (whole && masked) return "Paint over the area to change. Without a selection, the whole image may change.";
+  if (whole) return `${name} changes the whole image; it doesn’t support a selected area.`;
+  if (masked) return `${name} only changes a selected area. Paint over the area to change.`;
+  return `${name} can’t edit images. Choose another deployment.`;
+}
+
+function showOptions() {
+  const deployment = deployments.find(({ name }) => name === $("deployment").value);
+  if (!deployment) return;
+  const fields = Object.entries(deployment.knobs).map(([name, range]) => {
+    const [, most] = range;
+    const choices = typeof most === "number" ? Array.from({ length: most }, (_, n) => String(n + 1)) : range;
+    const options = choices.map((one) => make("option", {}, String(one)));
+    return make("label", {}, NAMES[name] ?? name, make("select", { name }, make("option", { value: "" }, "Default"), ...options));
   });
-  $("options").replaceChildren($("options").firstElementChild, ...fields);
-  able();
+  $("parameters").replaceChildren(...fields);
+  $("able").textContent = abilities(deployment);
 }
 
-/** What the chosen deployment can do with a picture, said before it is asked. */
-function able() {
-  const { name, whole, masked } = deployment();
-  const words = {
-    "true true": "Paint over the part that shall change, and say what shall be there. Without marks the whole picture may change.",
-    "true false": `${name} changes the whole picture: it takes no marks.`,
-    "false true": `${name} changes only what is marked: paint over the part that shall change.`,
-    "false false": `${name} can't change a picture, it only draws new ones. Choose another deployment.`,
-  };
-  $("able").textContent = words[`${whole} ${masked}`];
+function parameters() {
+  const chosen = [...$("parameters").querySelectorAll("select")].filter(({ value }) => value);
+  return Object.fromEntries(chosen.map(({ name, value }) => [name, name === "images" ? Number(value) : value]));
 }
 
-function chosen() {
-  const found = {};
-  for (const select of $("options").querySelectorAll("[data-name]")) {
-    if (select.value) found[select.dataset.name] = select.dataset.name === "images" ? Number(select.value) : select.value;
+/** @param {{ src: string, alt: string }} image @param {string} prompt @param {string} cost @param {() => void} onEdit */
+function card({ src, alt }, prompt, cost, onEdit) {
+  const save = make("a", { href: src, download: "image", class: "icon", "aria-label": "Download image", title: "Download" }, icon("down"));
+  const caption = make("figcaption", {}, make("span", {}, prompt), make("span", { class: "note" }, cost));
+  const tools = make("div", { class: "picture-tools" }, tool("edit", "Edit image", { onclick: onEdit }), save);
+  return make("li", {}, make("figure", {}, make("img", { src, alt }), caption), tools);
+}
+
+/** Generates, and shows what comes. Throws an Error whose message is for the person. @param {MaskEditor} editor */
+async function generate(editor) {
+  const prompt = $("prompt").value;
+  const request = { prompt, deployment: $("deployment").value, parameters: parameters(), ...(editor.used ? editor.request() : {}) };
+  const partial = make("li", { class: "partial" });
+  /** @type {AsyncIterable<ImageFrame>} */
+  const frames = lines("/studio/images", request);
+  try {
+    for await (const frame of frames) {
+      if (frame.kind === "failed") throw new Error(frame.words);
+      $("none").hidden = true;
+      if (frame.kind === "sketch") {
+        const { src, width, height } = frame;
+        partial.replaceChildren(make("img", { src, width, height, alt: `${prompt} (in progress)` }));
+        $("gallery").prepend(partial);
+        continue;
+      }
+      for (const { src, alt } of frame.images) {
+        const image = { src, alt: alt || prompt };
+        $("gallery").prepend(card(image, prompt, frame.cost, () => edit(editor, src, image.alt)));
+      }
+      return;
+    }
+    throw new Error("Connection lost before the image was finished. Please try again.");
+  } finally {
+    partial.remove();
   }
-  return found;
 }
 
-async function change(src, alt) {
+/** @param {MaskEditor} editor @param {string | File} source @param {string} alt */
+async function edit(editor, source, alt) {
   $("trouble").textContent = "";
   try {
-    await easel.take(src, alt);
+    await editor.load(source, alt);
   } catch (error) {
-    $("trouble").textContent = error.message;
+    $("trouble").textContent = wordsOf(error);
     return;
   }
-  $("change").hidden = false;
-  $("asked").textContent = "What shall be different?";
-  $("draw").textContent = "Change";
   $("prompt").value = "";
-  $("prompt").focus();
+  showMode(editor);
   $("change").scrollIntoView({ block: "nearest" });
 }
 
-function leave() {
-  easel.leave();
-  $("change").hidden = true;
-  $("asked").textContent = "What shall be drawn?";
-  $("draw").textContent = "Draw";
+/** Whether an image is edited, or a new one generated. @param {MaskEditor} editor */
+function showMode({ used }) {
+  $("change").hidden = !used;
+  $("asked").textContent = used ? "Describe the change" : "Prompt";
+  $("draw").textContent = used ? "Apply change" : "Generate";
   $("prompt").focus();
 }
 
-function show({ images, cost }, prompt) {
-  for (const { src, alt } of images) {
-    const save = make("a", { href: src, download: "picture", class: "icon", "aria-label": "Download the picture", title: "Download" }, icon("down"));
-    const more = make("button", { type: "button", class: "icon", "aria-label": "Change this picture", title: "Change this picture" }, icon("edit"));
-    more.addEventListener("click", () => change(src, alt || prompt));
-    const caption = make("figcaption", {}, make("span", {}, prompt), make("span", { class: "note" }, cost));
-    $("gallery").prepend(make("li", {}, make("figure", {}, make("img", { src, alt: alt || prompt }), caption), make("div", { class: "picture-tools" }, more, save)));
-  }
-}
+/** @param {"brush" | "left" | "top" | "width" | "height"} id */
+const percent = (id) => $(id).valueAsNumber / 100;
 
-async function draw() {
-  const prompt = $("prompt").value;
-  const wish = { prompt, deployment: $("deployment").value, parameters: chosen(), ...(easel.used ? easel.wish() : {}) };
-  const sketch = make("li", { class: "sketch" });
-  try {
-    for await (const frame of lines("/studio/images", wish, new AbortController().signal)) {
-      if (frame.kind === "sketch") {
-        const { src, width, height } = frame;
-        sketch.replaceChildren(make("img", { src, width, height, alt: `${prompt} (still being drawn)` }));
-        $("gallery").prepend(sketch);
-        $("none").hidden = true;
-      } else if (frame.kind === "failed") throw new Error(frame.words);
-      else {
-        sketch.remove();
-        $("none").hidden = true;
-        show(frame, prompt);
-        return;
-      }
-    }
-    throw new Error("The connection broke off before the picture was done. Please try again.");
-  } finally {
-    sketch.remove();
-  }
-}
-
-if (facts.length) {
-  options();
-  $("deployment").addEventListener("change", options);
-  $("prompt").addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    $("wish").requestSubmit();
+/** @param {MaskEditor} editor */
+function start(editor) {
+  const form = $("image-form");
+  showOptions();
+  $("deployment").addEventListener("change", showOptions);
+  onEnter($("prompt"), () => form.requestSubmit());
+  $("brush").addEventListener("input", () => (editor.brush = percent("brush")));
+  $("rectangle").addEventListener("click", () => {
+    editor.rectangle(percent("left"), percent("top"), percent("width"), percent("height"));
   });
-  $("brush").addEventListener("input", () => (easel.brush = $("brush").valueAsNumber / 100));
-  $("rectangle").addEventListener("click", () => easel.rectangle(...["left", "top", "width", "height"].map((id) => $(id).valueAsNumber / 100)));
-  $("unmark").addEventListener("click", () => easel.unmark());
-  $("leave").addEventListener("click", leave);
+  $("unmark").addEventListener("click", () => editor.clear());
+  $("new-image").addEventListener("click", () => {
+    editor.leave();
+    showMode(editor);
+  });
   $("own").addEventListener("change", async () => {
-    const [file] = $("own").files;
+    const file = $("own").files?.[0];
     $("own").value = "";
-    if (file) await change(file, file.name);
+    if (file) await edit(editor, file, file.name);
   });
-  $("wish").addEventListener("submit", async (event) => {
+  form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if ($("draw").disabled) return;
     $("trouble").textContent = "";
-    $("state").textContent = easel.used ? "Changing …" : "Drawing …";
+    $("state").textContent = editor.used ? "Editing…" : "Generating…";
     $("draw").disabled = true;
-    try {
-      await draw();
-    } catch (error) {
-      $("trouble").textContent = error.message;
-    }
+    await generate(editor).catch((error) => ($("trouble").textContent = wordsOf(error)));
     $("state").textContent = "";
     $("draw").disabled = false;
   });
 }
+
+if (deployments.length) start(new MaskEditor($("original"), $("marks"), $("marked")));

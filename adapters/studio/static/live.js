@@ -1,91 +1,96 @@
 // Answers that are being written now, in every conversation; asked for only while the page is looked at.
 
-import { make } from "./turn_view.js";
+import { follow } from "./api.js";
+import { $, make } from "./dom.js";
 
-const $ = (id) => document.getElementById(id);
+/** @import { RunningAnswer } from "./types.js" */
+
 const KEPT_DONE = 10; // answers that have ended since the page was opened
-const rows = new Map(); // by the id of what was said
-let source;
-let timer;
-let failures = 0;
+/** @type {Map<string, Row>} */
+const rows = new Map(); // by event
+let unfollow = () => {};
 
 class Row {
-  constructor(scene) {
-    this.head = make("p", { class: "note" });
-    this.asked = make("p", {});
-    this.text = make("pre", { tabindex: "0", "aria-label": "The answer so far" });
-    this.foot = make("p", { class: "note" });
-    this.element = make("li", { class: "record" }, this.head, make("div", { class: "question" }, this.asked), this.text, this.foot);
-    this.show(scene);
+  done = false;
+  #head = make("p", { class: "note" });
+  #asked = make("p");
+  #text = make("pre", { tabindex: 0, "aria-label": "The answer so far" });
+  #foot = make("p", { class: "note" });
+  element = make("li", { class: "record" }, this.#head, make("div", { class: "question" }, this.#asked), this.#text, this.#foot);
+
+  /** @param {RunningAnswer} answer */
+  constructor(answer) {
+    this.show(answer);
   }
 
-  show(scene) {
-    this.scene = scene;
-    this.began = performance.now() - scene.for_s * 1000;
-    const place = scene.channel ? `${scene.adapter} ${scene.channel}` : scene.adapter;
-    const tries = scene.attempt > 1 ? [`attempt ${scene.attempt}`] : [];
-    this.head.replaceChildren(make("b", {}, scene.person), ` · ${[place, scene.template.split("@")[0], scene.deployment, ...tries].filter(Boolean).join(" · ")}`);
-    this.asked.textContent = scene.asked || "(no words)";
-    if (this.text.textContent !== scene.text) {
-      this.text.textContent = scene.text;
-      this.text.scrollTop = this.text.scrollHeight;
+  /** @param {RunningAnswer} answer */
+  show(answer) {
+    this.answer = answer;
+    this.began = performance.now() - answer.for_s * 1000;
+    const { adapter, channel, template, deployment, attempt } = answer;
+    const facts = [channel ? `${adapter} ${channel}` : adapter, template.replace(/@.*/, ""), deployment, attempt > 1 ? `attempt ${attempt}` : ""];
+    this.#head.replaceChildren(make("b", {}, answer.person), ` · ${facts.filter(Boolean).join(" · ")}`);
+    this.#asked.textContent = answer.asked || "(no text)";
+    if (this.#text.textContent !== answer.text) {
+      this.#text.textContent = answer.text;
+      this.#text.scrollTop = this.#text.scrollHeight;
     }
     this.count();
   }
 
+  get #seconds() {
+    return `${Math.round((performance.now() - (this.began ?? 0)) / 1000)} s`;
+  }
+
   count() {
-    if (this.element.dataset.done) return;
-    const doing = this.scene.text ? "Writing" : this.scene.deployment ? "Reading the answer" : "Waiting for the model";
-    this.foot.textContent = `${doing} · ${Math.round((performance.now() - this.began) / 1000)} s`;
+    if (this.done) return;
+    const state = this.answer?.text ? "Writing" : this.answer?.deployment ? "Reading the response" : "Waiting for the model";
+    this.#foot.textContent = `${state} · ${this.#seconds}`;
   }
 
   end() {
-    this.element.dataset.done = "true";
-    const seconds = Math.round((performance.now() - this.began) / 1000);
-    const link = make("a", { href: `/studio/log/${encodeURIComponent(this.scene.conversation)}` }, "Open the conversation");
-    this.foot.replaceChildren(`Ended after ${seconds} s · `, link);
+    this.done = true;
+    const link = make("a", { href: `/studio/log/${encodeURIComponent(this.answer?.conversation ?? "")}` }, "Open conversation");
+    this.#foot.replaceChildren(`Finished after ${this.#seconds} · `, link);
   }
 }
 
-function show({ workers, scenes }) {
-  const here = new Set(scenes.map(({ event }) => event));
-  for (const scene of scenes) {
-    const known = rows.get(scene.event);
-    if (known && !known.element.dataset.done) known.show(scene);
+/** @param {number} count @param {string} noun */
+const some = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** @param {{ workers: number, scenes: RunningAnswer[] }} state */
+function show({ workers, scenes: answers }) {
+  for (const answer of answers) {
+    const known = rows.get(answer.event);
+    if (known && !known.done) known.show(answer);
     else {
       known?.element.remove();
-      const row = new Row(scene);
-      rows.set(scene.event, row);
+      const row = new Row(answer);
+      rows.set(answer.event, row);
       $("scenes").prepend(row.element);
     }
   }
-  for (const [event, row] of rows) if (!here.has(event) && !row.element.dataset.done) row.end();
-  const done = [...rows].filter(([, row]) => row.element.dataset.done);
+  const here = new Set(answers.map(({ event }) => event));
+  for (const [event, row] of rows) if (!here.has(event) && !row.done) row.end();
+  const done = [...rows].filter(([, row]) => row.done);
   for (const [event, row] of done.slice(0, Math.max(0, done.length - KEPT_DONE))) {
     row.element.remove();
     rows.delete(event);
   }
-  const [answers, by] = [scenes.length === 1 ? "1 answer is" : `${scenes.length} answers are`, workers === 1 ? "1 worker" : `${workers} workers`];
-  const state = scenes.length ? `${answers} being written by ${by}.` : `Nothing is being written; ${by} ${workers === 1 ? "waits" : "wait"} for questions.`;
-  $("state").textContent = workers ? state : "No worker tells anything: is one running?";
+  const words = `${some(answers.length, "answer")} in progress, ${some(workers, "worker")} running.`;
+  $("state").textContent = workers ? words : "No updates from a worker. Is “parley worker” running?";
   $("nobody").hidden = rows.size > 0;
 }
 
 function open() {
-  clearTimeout(timer);
-  source?.close();
-  source = undefined;
+  unfollow();
+  unfollow = () => {};
   if (document.hidden) return;
-  source = new EventSource("/studio/live/events");
-  source.onmessage = ({ data }) => {
-    failures = 0;
-    show(JSON.parse(data));
-  };
-  source.onerror = () => {
-    source.close();
-    $("state").textContent = "The connection is lost. Trying again …";
-    timer = setTimeout(open, Math.min(15, 2 ** failures++) * 1000);
-  };
+  unfollow = follow(
+    () => "/studio/live/events",
+    show,
+    (connected) => connected || ($("state").textContent = "Connection lost. Trying again…"),
+  );
 }
 
 document.addEventListener("visibilitychange", open);

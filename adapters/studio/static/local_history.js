@@ -1,48 +1,49 @@
-// What this browser remembers of the person: which conversations there are, and what was typed but not answered yet.
+// What this browser remembers of the person: which conversations there are, and which messages have no answer yet.
+
+import { store, stored } from "./dom.js";
+
+/** @import { Remembered } from "./types.js" */
 
 const KEY = `parley.conversations.${document.body.dataset.person}`;
 const SHARED = "parley.conversations"; // an older version had one list for all who used this browser
 const MOST = 100;
 
+/** @param {string} key @returns {Remembered[]} */
 function read(key) {
-  try {
-    const kept = JSON.parse(localStorage.getItem(key) ?? "[]");
-    return Array.isArray(kept) ? kept : [];
-  } catch {
-    return [];
-  }
+  const kept = stored(key);
+  return Array.isArray(kept) ? kept : [];
 }
 
-/** { id, title, at, pending: {event: {text, at, sent}} } each, the newest first. */
+/** @param {Remembered[]} all */
+const write = (all) => store(KEY, all);
+
+/** All of them, the newest first. */
 export const conversations = () => read(KEY);
 
 /** What an older version listed here, the first time that this person comes; some of it may be theirs. */
 export function inherited() {
   if (localStorage.getItem(KEY) !== null) return [];
-  keep([]);
+  write([]);
   return read(SHARED);
 }
 
+/** @param {string} id */
 export const recall = (id) => conversations().find((each) => each.id === id);
 
-/** Change what is remembered of a conversation; one that isn't known yet is put on top. */
+/**
+ * Change what is remembered of a conversation; one that isn't known yet is put on top.
+ * @param {string} id @param {(one: Remembered) => void} change
+ */
 export function remember(id, change) {
   const all = conversations();
   let one = all.find((each) => each.id === id);
   if (!one) all.unshift((one = { id, title: "", at: Date.now(), pending: {} }));
   change(one);
   all.sort((a, b) => b.at - a.at);
-  keep(all.slice(0, MOST));
+  write(all.slice(0, MOST));
 }
 
-export const forgetAll = () => keep([]);
+export const forgetAll = () => write([]);
 
-export const forget = (id) => keep(conversations().filter((each) => each.id !== id));
-
-function keep(all) {
-  try {
-    localStorage.setItem(KEY, JSON.stringify(all));
-  } catch {
-    // A full or forbidden store: the page works on, and the list lasts as long as the page.
-  }
-}
+/** @param {string} id */
+export const forget = (id) => write(conversations().filter((each) => each.id !== id));

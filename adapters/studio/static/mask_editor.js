@@ -1,9 +1,10 @@
-// A picture that is to be changed, and the marks on it: by brush, with mouse, pen or finger, or by numbers.
+// An image that is to be changed, and the area selected on it: by brush, with mouse, pen or finger, or by numbers.
 
 const MOST_BYTES = 20 * 1024 * 1024;
-const SIDE = 1536; // pixels: what the models of today give back
-const KINDS = ["image/png", "image/jpeg", "image/webp"];
+const MOST_SIDE = 1536; // pixels: what the models of today give back
+const KINDS = new Set(["image/png", "image/jpeg", "image/webp"]);
 
+/** @param {string} src */
 async function decoded(src) {
   const image = new Image();
   image.src = src;
@@ -11,107 +12,128 @@ async function decoded(src) {
   return image;
 }
 
-const base64 = (canvas) => canvas.toDataURL("image/png").split(",")[1];
+/** @param {HTMLCanvasElement} canvas */
+function contextOf(canvas) {
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("This browser can’t draw on a canvas.");
+  return context;
+}
 
-export class Easel {
+/** @param {string} url of data */
+const base64 = (url) => url.replace(/^[^,]*,/, "");
+
+export class MaskEditor {
   used = false;
   brush = 0.09; // of the longer side
   #image;
-  #marks;
-  #told;
+  #mask; // painted where the image may change
+  #status;
   #alt = "";
+  /** @type {[number, number] | null} */
   #last = null;
-  #some = false; // something is marked
+  #selected = false;
 
-  constructor(image, marks, told) {
-    [this.#image, this.#marks, this.#told] = [image, marks, told];
-    marks.addEventListener("pointerdown", (event) => {
+  /** @param {HTMLImageElement} image @param {HTMLCanvasElement} mask @param {HTMLElement} status */
+  constructor(image, mask, status) {
+    this.#image = image;
+    this.#mask = mask;
+    this.#status = status;
+    mask.addEventListener("pointerdown", (event) => {
       event.preventDefault();
-      marks.setPointerCapture(event.pointerId);
+      mask.setPointerCapture(event.pointerId);
       this.#last = this.#at(event);
       this.#stroke(this.#last);
     });
-    marks.addEventListener("pointermove", (event) => this.#last && this.#stroke(this.#at(event)));
-    for (const end of ["pointerup", "pointercancel"]) marks.addEventListener(end, () => (this.#last = null));
+    mask.addEventListener("pointermove", (event) => this.#last && this.#stroke(this.#at(event)));
+    for (const end of ["pointerup", "pointercancel"]) mask.addEventListener(end, () => (this.#last = null));
   }
 
-  /** Take a picture of the gallery, or a file. Throws an Error whose message is for the person. */
-  async take(source, alt) {
-    const file = source instanceof Blob;
-    if (file && !KINDS.includes(source.type)) throw new Error("That is no picture that can be changed: choose a PNG, a JPEG or a WebP.");
-    if (file && source.size > MOST_BYTES) throw new Error("That picture is larger than 20 MB. Choose a smaller one.");
-    const loaded = await (file ? createImageBitmap(source) : decoded(source)).catch(() => {
-      throw new Error("That picture can’t be opened: it seems to be damaged.");
+  /**
+   * Load an image by its address, or a file. Throws an Error whose message is for the person.
+   * @param {string | File} source @param {string} alt
+   */
+  async load(source, alt) {
+    if (source instanceof File) {
+      if (!KINDS.has(source.type)) throw new Error("Unsupported file type. Choose a PNG, JPEG or WebP image.");
+      if (source.size > MOST_BYTES) throw new Error("The image is larger than 20 MB. Choose a smaller one.");
+    }
+    const loaded = await (source instanceof File ? createImageBitmap(source) : decoded(source)).catch(() => {
+      throw new Error("The image can’t be opened. The file may be damaged.");
     });
-    const share = Math.min(1, SIDE / Math.max(loaded.width, loaded.height));
-    const sheet = document.createElement("canvas");
-    sheet.width = Math.round(loaded.width * share);
-    sheet.height = Math.round(loaded.height * share);
-    sheet.getContext("2d").drawImage(loaded, 0, 0, sheet.width, sheet.height);
-    this.#image.src = sheet.toDataURL("image/png");
+    const scale = Math.min(1, MOST_SIDE / Math.max(loaded.width, loaded.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.round(loaded.width * scale);
+    canvas.height = Math.round(loaded.height * scale);
+    contextOf(canvas).drawImage(loaded, 0, 0, canvas.width, canvas.height);
+    this.#image.src = canvas.toDataURL("image/png");
     this.#image.alt = this.#alt = alt;
-    [this.#marks.width, this.#marks.height] = [sheet.width, sheet.height];
+    [this.#mask.width, this.#mask.height] = [canvas.width, canvas.height];
     this.used = true;
-    this.unmark();
+    this.clear();
   }
 
   leave() {
     this.used = false;
     this.#image.removeAttribute("src");
-    this.unmark();
+    this.clear();
   }
 
-  unmark() {
-    this.#marks.getContext("2d").clearRect(0, 0, this.#marks.width, this.#marks.height);
-    this.#some = false;
-    this.#told.textContent = "Nothing is marked.";
+  clear() {
+    contextOf(this.#mask).clearRect(0, 0, this.#mask.width, this.#mask.height);
+    this.#select(false);
   }
 
-  /** Mark a rectangle; its sides are shares of the picture's. */
+  /**
+   * Select a rectangle; its numbers are shares of the image's width and height.
+   * @param {number} left @param {number} top @param {number} width @param {number} height
+   */
   rectangle(left, top, width, height) {
-    const [across, down] = [this.#marks.width, this.#marks.height];
-    const pen = this.#pen();
-    pen.fillRect(left * across, top * down, width * across, height * down);
-    this.#note();
+    const { width: across, height: down } = this.#mask;
+    this.#pen().fillRect(left * across, top * down, width * across, height * down);
+    this.#select(true);
   }
 
-  /** What the server is asked to change: the picture, and a mask that is transparent where it is marked. */
-  wish() {
-    const sheet = document.createElement("canvas");
-    [sheet.width, sheet.height] = [this.#marks.width, this.#marks.height];
-    const pen = sheet.getContext("2d");
-    pen.fillRect(0, 0, sheet.width, sheet.height);
+  /** What the server is asked to change: the image, and a mask that is transparent where it is selected. */
+  request() {
+    const { width, height } = this.#mask;
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [width, height];
+    const pen = contextOf(canvas);
+    pen.fillRect(0, 0, width, height);
     pen.globalCompositeOperation = "destination-out";
-    pen.drawImage(this.#marks, 0, 0);
-    const picture = this.#image.src.split(",")[1];
-    return { picture, alt: this.#alt.slice(0, 4000), ...(this.#some ? { mask: base64(sheet) } : {}) };
+    pen.drawImage(this.#mask, 0, 0);
+    const mask = this.#selected ? { mask: base64(canvas.toDataURL("image/png")) } : {};
+    return { picture: base64(this.#image.src), alt: this.#alt.slice(0, 4000), ...mask };
   }
 
   #pen() {
-    const pen = this.#marks.getContext("2d");
+    const pen = contextOf(this.#mask);
     pen.fillStyle = pen.strokeStyle = "rgb(236 64 122)";
     pen.lineCap = pen.lineJoin = "round";
-    pen.lineWidth = this.brush * Math.max(this.#marks.width, this.#marks.height);
+    pen.lineWidth = this.brush * Math.max(this.#mask.width, this.#mask.height);
     return pen;
   }
 
+  /** @param {PointerEvent} event @returns {[number, number]} */
   #at({ clientX, clientY }) {
-    const box = this.#marks.getBoundingClientRect();
-    return [((clientX - box.left) / box.width) * this.#marks.width, ((clientY - box.top) / box.height) * this.#marks.height];
+    const box = this.#mask.getBoundingClientRect();
+    return [((clientX - box.left) / box.width) * this.#mask.width, ((clientY - box.top) / box.height) * this.#mask.height];
   }
 
+  /** @param {[number, number]} to */
   #stroke(to) {
     const pen = this.#pen();
     pen.beginPath();
-    pen.moveTo(...this.#last);
+    pen.moveTo(...(this.#last ?? to));
     pen.lineTo(...to);
     pen.stroke();
     this.#last = to;
-    this.#note();
+    this.#select(true);
   }
 
-  #note() {
-    this.#some = true;
-    this.#told.textContent = "What is marked will change; everything else stays.";
+  /** @param {boolean} selected */
+  #select(selected) {
+    this.#selected = selected;
+    this.#status.textContent = selected ? "Only the selected area will change." : "No area selected.";
   }
 }

@@ -1,8 +1,9 @@
 // The menu on a narrow page: a drawer that opens and closes.
 
-const $ = (id) => document.getElementById(id);
+import { $ } from "./dom.js";
+
 const rail = $("rail");
-const narrow = matchMedia("(max-width: 760px)");
+export const narrow = matchMedia("(max-width: 760px)");
 
 export function fold() {
   if (!rail.classList.contains("shown")) return;
@@ -11,7 +12,8 @@ export function fold() {
   $("unfold").focus();
 }
 
-$("rename")?.addEventListener("submit", ({ target }) => (target.elements.to.value = location.pathname + location.search + location.hash));
+const rename = $("rename");
+rename?.addEventListener("submit", () => rename.to.setAttribute("value", location.pathname + location.search + location.hash));
 $("fold").addEventListener("click", fold);
 $("scrim").addEventListener("click", fold);
 $("unfold").addEventListener("click", () => {

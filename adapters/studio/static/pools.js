@@ -1,28 +1,27 @@
-// Examples from a pool into the set-up: the nearest to a question first, each with what it costs.
+// Examples from a pool: the nearest to a question first, each with what it costs.
 
-import { tokens } from "./config_panel.js";
-import { icon, make } from "./turn_view.js";
-import { ask } from "./api.js";
+import { ask, wordsOf } from "./api.js";
+import { $, closable, icon, make, tokens } from "./dom.js";
 
-const $ = (id) => document.getElementById(id);
+/** @import { Playground, PoolExamples } from "./types.js" */
 
-/** `hand()` is the set-up in hand, `question()` what examples should be near to, `changed()` tells of an addition. */
-export function pools(hand, question, changed) {
-  const sheet = $("pool");
-  let asking = new AbortController();
+/** @param {Playground} playground */
+export function pools({ config, changed, question }) {
+  const dialog = closable($("pool"));
+  let control = new AbortController();
 
   async function list() {
-    asking.abort();
-    const { signal } = (asking = new AbortController());
+    control.abort();
+    const { signal } = (control = new AbortController());
     try {
-      const body = { pool: $("pool-name").value, question: $("pool-question").value };
-      show(await ask("/studio/playground/pool", body, signal));
+      show(await ask("/studio/playground/pool", { pool: $("pool-name").value, question: $("pool-question").value }, signal));
       $("pool-words").textContent = "";
     } catch (error) {
-      if (error.name !== "AbortError") $("pool-words").textContent = error.message;
+      if (!signal.aborted) $("pool-words").textContent = wordsOf(error);
     }
   }
 
+  /** @param {PoolExamples} found */
   function show({ pools: names, pool, total, examples }) {
     $("pool-name").replaceChildren(...names.map((name) => make("option", {}, name)));
     $("pool-name").value = pool;
@@ -32,37 +31,37 @@ export function pools(hand, question, changed) {
     $("pool-list").replaceChildren(...examples.map(item));
   }
 
+  /** @param {PoolExamples["examples"][number]} example */
   function item({ user, assistant, near, tokens: count }) {
-    const there = () => hand().examples.some((one) => one.user === user && one.assistant === assistant);
     const add = make("button", { type: "button", class: "plain", "aria-label": `Add “${user.slice(0, 60)}”` });
     const label = () => {
-      add.replaceChildren(...(there() ? ["Added"] : [icon("plus"), "Add"]));
-      add.disabled = there();
+      add.disabled = config().examples.some((one) => one.user === user && one.assistant === assistant);
+      add.replaceChildren(...(add.disabled ? ["Added"] : [icon("plus"), "Add"]));
     };
+    label();
+    const facts = [tokens(count), near === null ? "" : `similarity ${near.toFixed(2)}`].filter(Boolean).join(" · ");
+    const row = make("li", {}, make("div", {}, make("b", {}, user), make("p", {}, assistant), make("span", { class: "note" }, facts)), add);
     add.addEventListener("click", () => {
-      hand().examples.push({ user, assistant });
+      config().examples.push({ user, assistant });
       changed();
       label();
-      (add.closest("li").nextElementSibling ?? add.closest("li").previousElementSibling)?.querySelector("button:enabled")?.focus();
+      const next = row.nextElementSibling ?? row.previousElementSibling;
+      next?.querySelector("button")?.focus();
     });
-    label();
-    const facts = [tokens(count), near === null ? "" : `similarity ${near.toFixed(2)}`];
-    return make("li", {}, make("div", {}, make("b", {}, user), make("p", {}, assistant), make("span", { class: "note" }, facts.filter(Boolean).join(" · "))), add);
+    return row;
   }
 
   $("from-pool").addEventListener("click", () => {
     $("pool-question").value = question();
-    sheet.showModal();
+    dialog.showModal();
     list();
   });
-  sheet.addEventListener("click", (event) => {
-    if (event.target === sheet || event.target.closest("[data-close]")) sheet.close();
-  });
   $("pool-name").addEventListener("change", list);
-  let soon;
+  /** @type {number | undefined} */
+  let timer;
   $("pool-question").addEventListener("input", () => {
-    clearTimeout(soon);
-    soon = setTimeout(list, 250);
+    clearTimeout(timer);
+    timer = setTimeout(list, 250);
   });
-  sheet.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+  $("pool-fields").addEventListener("submit", (event) => event.preventDefault());
 }

@@ -1,33 +1,34 @@
-// Publishing, importing and exporting the set-up in hand.
+// Publishing, importing and exporting a configuration.
 
-import { make } from "./turn_view.js";
-import { ask } from "./api.js";
+import { ask, wordsOf } from "./api.js";
+import { $, closable, make } from "./dom.js";
 
-const $ = (id) => document.getElementById(id);
+/** @import { Playground } from "./types.js" */
 
-/** `hand()` is the set-up in hand, `take(setup)` replaces it, `say(words)` tells the person something. */
-export function keeping(hand, take, say) {
-  const sheet = $("publish");
+/** @param {Playground} playground */
+export function publishing({ config, changed, notify }) {
+  const dialog = closable($("publish"));
+  const words = $("publish-words");
   let replace = false; // the person was told that somebody else published meanwhile
+
   $("open-publish").addEventListener("click", () => {
-    $("publish-name").value = hand().template;
-    $("publish-words").textContent = "";
+    $("publish-name").value = config().template;
+    words.textContent = "";
     replace = false;
-    sheet.showModal();
+    dialog.showModal();
     $("publish-reason").focus();
   });
-  sheet.addEventListener("click", (event) => {
-    if (event.target === sheet || event.target.closest("[data-close]")) sheet.close();
-  });
   $("publish-for").addEventListener("change", () => {
-    for (const kind of ["percent", "channels"]) $(`publish-${kind}-label`).hidden = $("publish-for").value !== kind;
+    const audience = $("publish-for").value;
+    $("publish-percent-label").hidden = audience !== "percent";
+    $("publish-channels-label").hidden = audience !== "channels";
   });
-  sheet.querySelector("form").addEventListener("submit", async (event) => {
+  dialog.querySelector("form")?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const audience = $("publish-for").value;
     try {
       const done = await ask("/studio/playground/publish", {
-        setup: hand(),
+        setup: config(),
         name: $("publish-name").value,
         replace,
         reason: $("publish-reason").value,
@@ -36,28 +37,30 @@ export function keeping(hand, take, say) {
       });
       if (done.overtaken) {
         replace = true;
-        $("publish-words").replaceChildren(done.overtaken, " ", make("a", { href: done.page, target: "_blank" }, "Its versions"));
+        words.replaceChildren(done.overtaken, " ", make("a", { href: done.page, target: "_blank" }, "View versions"));
         return;
       }
-      hand().base = done.base;
-      sheet.close();
-      say(done.words, make("a", { href: done.page }, "Look at its versions"));
+      config().base = done.base;
+      dialog.close();
+      notify(done.words, make("a", { href: done.page }, "View versions"));
     } catch (error) {
-      $("publish-words").textContent = error.message;
+      words.textContent = wordsOf(error);
     }
   });
 
   $("import").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", async () => {
-    const [file] = $("file").files;
+    const file = $("file").files?.[0];
     $("file").value = "";
     if (!file) return;
     try {
-      const { setup } = await ask("/studio/playground/import", { template: hand().template, base: hand().base, file: file.name, text: await file.text() });
-      take(setup);
-      say(`“${file.name}” is in the set-up now.`);
+      const { template, base } = config();
+      const { setup } = await ask("/studio/playground/import", { template, base, file: file.name, text: await file.text() });
+      Object.assign(config(), setup);
+      changed();
+      notify(`Imported “${file.name}”.`);
     } catch (error) {
-      say(error.message);
+      notify(wordsOf(error));
     }
   });
 
@@ -65,12 +68,12 @@ export function keeping(hand, take, say) {
     const form = $("export").value;
     $("export").value = "";
     try {
-      const { text, file } = await ask("/studio/playground/export", { setup: hand(), form });
-      const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/plain" })), download: file });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+      const { text, file } = await ask("/studio/playground/export", { setup: config(), form });
+      const href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+      make("a", { href, download: file }).click();
+      setTimeout(() => URL.revokeObjectURL(href), 10_000);
     } catch (error) {
-      say(error.message);
+      notify(wordsOf(error));
     }
   });
 }

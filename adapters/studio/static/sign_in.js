@@ -1,22 +1,24 @@
-// The way in: what stands after the # of a link is not sent to the server, and comes along from here.
+// Signing in: what stands after the # of a link is not sent to the server, and is carried along from here.
 
-const onward = document.getElementById("onward");
+/** @type {HTMLAnchorElement | null} */
+const onward = document.querySelector("#onward");
 if (onward) location.replace(onward.href + location.hash);
 
-const way = document.querySelector("[data-to]")?.dataset.to;
-if (way && location.hash) {
-  const field = document.querySelector("[name=to]");
-  if (field) field.value = way + location.hash;
-  const link = document.getElementById("entra");
+const to = document.querySelector("form")?.dataset.to;
+if (to && location.hash) {
+  document.querySelector("[name=to]")?.setAttribute("value", to + location.hash);
+  /** @type {HTMLAnchorElement | null} */
+  const link = document.querySelector("#entra");
   if (link) {
     const url = new URL(link.href);
-    url.searchParams.set("to", way + location.hash);
+    url.searchParams.set("to", to + location.hash);
     link.href = url.href;
   }
 }
 
 // Whoever leaves this browser for good leaves no list of chats in it.
-const leave = document.getElementById("leave");
+/** @type {HTMLFormElement | null} */
+const leave = document.querySelector("#leave");
 leave?.addEventListener("submit", () => {
   for (const key of Object.keys(localStorage)) if (key.startsWith("parley.") && key.endsWith(`.${leave.dataset.person}`)) localStorage.removeItem(key);
 });

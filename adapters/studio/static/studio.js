@@ -1,26 +1,33 @@
-// The page: which conversation is shown, what the person does, and what comes back.
+// The chat: which conversation is shown, what the person does, and what comes back.
 
 import { conversations, forget, forgetAll, inherited, recall, remember } from "./local_history.js";
-import { fold } from "./nav.js";
-import { Turn, copy, icon, make } from "./turn_view.js";
-import { Stream, history as kept, newId, post } from "./api.js";
+import { $, closest, composer, make, tool } from "./dom.js";
+import { RequestError, followConversation, history as load, newId, post, wordsOf } from "./api.js";
+import { Turn } from "./turn_view.js";
+import { fold, narrow } from "./nav.js";
 
-const $ = (id) => document.getElementById(id);
-const [thread, turnsElement, words, send] = ["thread", "turns", "words", "send"].map($);
-const MOST_PATIENCE_MS = 10 * 60 * 1000; // as long as the server keeps what it was writing
-const narrow = matchMedia("(max-width: 760px)");
+/** @import { ChatFrame } from "./types.js" */
+
+const thread = $("thread");
+const turnsElement = $("turns");
+const words = $("words");
+const PENDING_MS = 10 * 60 * 1000; // as long as the server keeps what it was writing
 
 let conversation = ""; // empty until the first message of a new chat
-let turns = new Map(); // event -> Turn
-let ended = new Map(); // event -> Unix ms at which the turn in the history ended
-let stream;
+/** @type {Map<string, Turn>} */
+let turns = new Map(); // by event
+/** @type {Map<string, number>} */
+let ended = new Map(); // Unix ms at which the turn in the history ended, by event
+let unfollow = () => {};
 let pinned = true; // the newest line stays in view
+/** @type {Set<string>} */
 const typed = new Set(); // events of this page: what they ask to confirm is asked here, and in no other window
 
 // ------------------------------------------------------------------ conversations
 
+/** @param {string} id */
 async function show(id) {
-  stream?.close();
+  unfollow();
   conversation = id;
   turns = new Map();
   ended = new Map();
@@ -29,72 +36,96 @@ async function show(id) {
   pinned = true;
   refresh();
   if (!id) return;
-  thread.setAttribute("aria-busy", "true");
+  thread.ariaBusy = "true";
   try {
-    for (const { asked, closed, good } of await kept(id)) {
-      if (conversation !== id) return;
+    const past = await load(id);
+    if (conversation !== id) return;
+    for (const { asked, closed, good } of past) {
       ended.set(closed.event, closed.at);
-      const turn = slot(asked.event);
+      const turn = turnOf(asked.event);
       turn.ask(asked.text);
       turn.finish(closed, good);
     }
   } catch (error) {
     if (conversation !== id) return;
-    if (error.status === 404) {
+    if (error instanceof RequestError && error.status === 404) {
       forget(id);
-      fresh();
+      startNew();
       return banner(error.message);
     }
-    banner(`${error.message} Trying again…`);
+    banner(`${wordsOf(error)} Trying again…`);
     setTimeout(() => conversation === id && show(id), 3000);
     return;
   } finally {
-    thread.removeAttribute("aria-busy");
+    thread.ariaBusy = null;
   }
-  const first = turns.values().next().value;
+  const [first] = turns.values();
   if (first && !recall(id)) remember(id, (one) => (one.title = titleOf(first.words)));
-  bringBack(id);
+  restorePending(id);
   refresh();
   follow(id);
 }
 
-/** What was typed here and is in no turn yet: still on its way, or never sent. */
-function bringBack(id) {
+/** What was typed here and is in no turn yet: still on its way, or never sent. @param {string} id */
+function restorePending(id) {
   for (const [event, { text, at, sent }] of Object.entries(recall(id)?.pending ?? {})) {
-    if (turns.has(event) || (sent && Date.now() - at > MOST_PATIENCE_MS)) {
+    if (turns.has(event) || (sent && Date.now() - at > PENDING_MS)) {
       remember(id, (one) => delete one.pending[event]);
       continue;
     }
-    const turn = slot(event);
+    const turn = turnOf(event);
     turn.ask(text);
     if (sent) turn.begin();
-    else turn.fail("The page was closed before it got away.");
+    else turn.fail("The page was closed first.");
   }
 }
 
+/** @param {string} id */
 function follow(id) {
-  stream = new Stream(id, take, (stands) => {
-    if (stands) $("banner").hidden = true;
-    else banner("The connection is lost. Trying again…");
+  unfollow = followConversation(id, take, (connected) => {
+    if (connected) $("banner").hidden = true;
+    else banner("Connection lost. Trying again…");
   });
 }
 
-const titleOf = (text) => text.trim().split("\n")[0].slice(0, 120);
+/** @param {string} text */
+const titleOf = (text) => text.trim().replace(/\n.*/s, "").slice(0, 120);
 
-function slot(event) {
-  let turn = turns.get(event);
-  if (!turn) {
-    turn = new Turn(event);
-    turns.set(event, turn);
-    turnsElement.append(turn.element);
-  }
+/** The turn of an event, a new one at the end if there is none. @param {string} event */
+function turnOf(event) {
+  const there = turns.get(event);
+  if (there) return there;
+  /** @type {Turn} */
+  const turn = new Turn(
+    event,
+    {
+      like: () => rate(turn, true),
+      dislike: () => rate(turn, false),
+      again: () => {
+        words.focus();
+        if (turn.post) regenerate(turn, turn.words);
+        else say(turn.words, event);
+      },
+      vary: () => {
+        words.focus();
+        if (!writing()) say(`/variations ${turn.post}`);
+      },
+      enlarge: (button) => enlarge(button.querySelector("img")),
+    },
+    (text) => (!text.trim() || text === turn.words ? turn.ask(turn.words) : regenerate(turn, text)),
+  );
+  turns.set(event, turn);
+  turnsElement.append(turn.element);
   return turn;
 }
 
-/** A frame of the feed; one that is older than what the history showed changes nothing. */
+/**
+ * A frame of the stream; one that is older than what the history showed changes nothing.
+ * @param {ChatFrame} frame
+ */
 function take(frame) {
   if (frame.at <= (ended.get(frame.event) ?? 0)) return;
-  const turn = slot(frame.event);
+  const turn = turnOf(frame.event);
   if (frame.kind === "said") {
     turn.ask(frame.text);
     if (!turn.post && !turn.open) turn.begin();
@@ -103,19 +134,20 @@ function take(frame) {
   } else if (frame.kind === "text") {
     turn.write(frame);
   } else if (frame.kind === "sketch") {
-    turn.sketch(frame);
+    turn.showPartialImage(frame);
   } else if (frame.kind === "done") {
     turn.finish(frame);
     if (recall(conversation)) remember(conversation, (one) => delete one.pending[frame.event]);
     $("spoken").textContent = turn.body.innerText;
     if (frame.forgotten) forgotten(frame.event);
-    if (frame.confirm && typed.has(frame.event)) askAgain(turn, frame.confirm);
+    if (frame.confirm && typed.has(frame.event)) confirmFirst(turn, frame.confirm);
   }
   refresh();
 }
 
 // ------------------------------------------------------------------ what the person does
 
+/** @param {string} text */
 function say(text, event = newId()) {
   if (!text.trim()) return;
   if (!conversation) {
@@ -124,7 +156,7 @@ function say(text, event = newId()) {
     follow(conversation);
   }
   const id = conversation;
-  const turn = slot(event);
+  const turn = turnOf(event);
   typed.add(event);
   turnsElement.append(turn.element);
   turn.ask(text);
@@ -137,29 +169,31 @@ function say(text, event = newId()) {
   pinned = true;
   refresh();
   post(id, "messages", { id: event, text })
-    .then(() => remember(id, (one) => one.pending[event] && (one.pending[event].sent = true)))
+    .then(() => remember(id, ({ pending: { [event]: pending } }) => pending && (pending.sent = true)))
     .catch((error) => {
-      turn.fail(error.message);
+      turn.fail(wordsOf(error));
       refresh();
     });
 }
 
-/** Ask before what can't be undone; whoever closes this has changed nothing. */
-function askAgain(turn, confirm) {
+/**
+ * Ask before what can't be undone; whoever closes this has changed nothing.
+ * @param {Turn} turn @param {string} command what is said to confirm it
+ */
+function confirmFirst(turn, command) {
   const box = $("confirm");
   $("confirm-words").replaceChildren(...turn.body.cloneNode(true).childNodes);
-  $("delete").onclick = () => {
-    box.close();
-    say(confirm);
+  const closed = () => {
+    if (box.returnValue === "delete") say(command);
+    words.focus();
   };
+  box.returnValue = "";
+  box.addEventListener("close", closed, { once: true });
   box.showModal();
   $("keep").focus();
 }
 
-$("keep").addEventListener("click", () => $("confirm").close());
-$("confirm").addEventListener("close", () => words.focus());
-
-/** Nothing is kept of this person any more: this page does not go on showing it. */
+/** Everything about this person was deleted: this page does not go on showing it. @param {string} event */
 function forgotten(event) {
   forgetAll();
   for (const [id, turn] of turns) {
@@ -170,27 +204,21 @@ function forgotten(event) {
 }
 
 function stop() {
-  if (!writing()) return;
-  post(conversation, "stop", { id: newId() }).catch((error) => banner(error.message));
+  if (writing()) post(conversation, "stop", { id: newId() }).catch((error) => banner(wordsOf(error)));
 }
 
+/** @param {Turn} turn @param {boolean} good */
 function rate(turn, good) {
-  const pressed = turn.tools.querySelector("[aria-pressed=true]")?.dataset.do;
+  const before = turn.good;
   turn.rate(good);
   post(conversation, "rating", { id: newId(), post: turn.post, good }).catch((error) => {
-    turn.rate(pressed ? pressed === "like" : null);
-    banner(error.message);
+    turn.rate(before);
+    banner(wordsOf(error));
   });
 }
 
-function edit(turn) {
-  const text = turn.question.querySelector("textarea").value;
-  if (!text.trim() || text === turn.words) return turn.ask(turn.words);
-  redo(turn, text);
-}
-
-/** Have a question answered anew, in its place. */
-function redo(turn, text) {
+/** Have a question answered again, in its place. @param {Turn} turn @param {string} text */
+function regenerate(turn, text) {
   const id = conversation;
   turn.ask(text);
   turn.begin(turn.post);
@@ -199,83 +227,27 @@ function redo(turn, text) {
   post(id, "edit", { id: newId(), target: turn.event, text }).catch(async (error) => {
     await show(id);
     turns.get(turn.event)?.edit(text);
-    banner(error.message);
+    banner(wordsOf(error));
   });
 }
 
+/** @param {HTMLImageElement | null} image */
 function enlarge(image) {
-  const box = $("lightbox");
-  Object.assign(box.querySelector("img"), { src: image.src, alt: image.alt });
-  box.querySelector("figcaption").textContent = image.alt;
-  box.querySelector("a").href = image.src;
-  box.showModal();
+  if (!image) return;
+  const { src, alt } = image;
+  $("large").replaceChildren(make("img", { src, alt }), make("figcaption", {}, alt));
+  $("download").href = src;
+  $("lightbox").showModal();
 }
 
-turnsElement.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-do]");
-  if (!button) return;
-  const turn = turns.get(button.closest("article").dataset.event);
-  const code = button.closest(".code");
-  const actions = {
-    copy: () => copy(button, code ? code.querySelector("pre").textContent : turn.text),
-    like: () => rate(turn, true),
-    dislike: () => rate(turn, false),
-    again: () => {
-      words.focus();
-      if (turn.post) redo(turn, turn.words);
-      else say(turn.words, turn.event);
-    },
-    vary: () => {
-      words.focus();
-      if (!writing()) say(`/variations ${turn.post}`);
-    },
-    edit: () => turn.edit(),
-    cancel: () => turn.ask(turn.words),
-    save: () => edit(turn),
-    enlarge: () => enlarge(button.querySelector("img")),
-  };
-  actions[button.dataset.do]();
-});
-
-$("lightbox").addEventListener("click", (event) => {
-  if (!event.target.closest("img, a, figcaption")) $("lightbox").close();
-});
-
-$("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const text = words.value;
-  if (!text.trim()) return stop();
-  words.value = "";
-  say(text);
-});
-
-words.addEventListener("input", refresh);
-words.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    if (words.value.trim()) $("composer").requestSubmit();
-  }
-});
-
-turnsElement.addEventListener("keydown", (event) => {
-  const turn = event.target.matches("textarea") && turns.get(event.target.closest("article").dataset.event);
-  if (!turn || event.isComposing) return;
-  if (event.key === "Enter" && !event.shiftKey) {
-    event.preventDefault();
-    edit(turn);
-  } else if (event.key === "Escape") {
-    event.stopPropagation();
-    turn.ask(turn.words);
-    words.focus();
-  }
-});
+$("lightbox").addEventListener("click", (event) => closest(event, "img, a, figcaption") || $("lightbox").close());
 
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop();
 });
 
 $("welcome").addEventListener("click", (event) => {
-  const prompt = event.target.closest("[data-prompt]")?.dataset.prompt;
+  const prompt = closest(event, "[data-prompt]")?.dataset.prompt;
   if (!prompt) return;
   words.focus();
   say(prompt);
@@ -283,54 +255,61 @@ $("welcome").addEventListener("click", (event) => {
 
 // ------------------------------------------------------------------ the list of conversations
 
-function fresh() {
+function startNew() {
   if (location.hash) history.pushState(null, "", location.pathname);
   show("");
   fold();
   words.focus();
 }
 
-$("new").addEventListener("click", fresh);
-$("new-small").addEventListener("click", fresh);
-$("conversations").addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  const id = event.target.closest("li")?.dataset.id;
-  if (!button || !id) return;
-  if (button.dataset.do === "bin") {
-    const next = event.target.closest("li").nextElementSibling;
-    forget(id);
-    if (id === conversation) fresh();
-    else refresh();
-    (next && $("conversations").querySelector(`[data-id="${next.dataset.id}"] button`))?.focus();
-    return;
-  }
+$("new").addEventListener("click", startNew);
+$("new-small").addEventListener("click", startNew);
+
+/** @param {string} id */
+function open(id) {
   if (id !== conversation) {
     history.pushState(null, "", `#${id}`);
     show(id);
   }
   fold();
-});
+}
+
+/** @param {string} id @param {string} [next] the conversation that gets the focus */
+function remove(id, next) {
+  forget(id);
+  if (id === conversation) startNew();
+  else refresh();
+  if (next) shownButton(next)?.focus();
+}
+
+/** @param {string} id @returns {HTMLElement | null} */
+const shownButton = (id) => $("conversations").querySelector(`[data-id="${id}"] button`);
+
+let listed = "";
 
 function listConversations() {
-  const items = conversations().map(({ id, title }) => {
-    const open = make("button", { type: "button", title }, title || "Conversation");
-    if (id === conversation) open.setAttribute("aria-current", "page");
-    const label = `Take “${title}” off this list`;
-    const bin = make("button", { type: "button", class: "icon", "data-do": "bin", "aria-label": label, title: label }, icon("bin"));
-    return make("li", { "data-id": id }, open, bin);
+  const all = conversations();
+  $("none").hidden = all.length > 0;
+  const state = JSON.stringify([conversation, all.map(({ id, title }) => [id, title])]);
+  if (state === listed) return; // the focus stays where it is
+  listed = state;
+  const items = all.map(({ id, title }, at) => {
+    const current = id === conversation && "page";
+    const button = make("button", { type: "button", title, "aria-current": current, onclick: () => open(id) }, title || "Conversation");
+    const bin = tool("bin", `Remove “${title}”`, { onclick: () => remove(id, all[at + 1]?.id) });
+    return make("li", { "data-id": id }, button, bin);
   });
-  const list = make("ul", {}, ...items);
-  const shown = $("conversations");
-  if (shown.innerHTML !== list.innerHTML) shown.replaceChildren(...items);
-  $("none").hidden = items.length > 0;
+  $("conversations").replaceChildren(...items);
 }
 
 /** Of the list that an older version kept for all who used this browser, take what is this person's. */
 async function adopt() {
-  for (const { id, title, at } of inherited()) {
-    const theirs = await kept(id).catch(() => []);
-    if (theirs.length) remember(id, (one) => Object.assign(one, { title, at }));
-  }
+  await Promise.all(
+    inherited().map(async ({ id, title, at }) => {
+      const theirs = await load(id).catch(() => []);
+      if (theirs.length) remember(id, (one) => Object.assign(one, { title, at }));
+    }),
+  );
   listConversations();
 }
 
@@ -338,26 +317,25 @@ async function adopt() {
 
 const writing = () => [...turns.values()].some((turn) => turn.open);
 
+/** @param {string} text */
 function banner(text) {
   $("banner").textContent = text;
   $("banner").hidden = false;
 }
 
+const refreshComposer = composer({ send: say, stop, writing, typed: () => refresh() });
+
 function refresh() {
-  const empty = !words.value.trim();
-  const stops = empty && writing();
-  const action = stops ? "Stop" : "Send";
-  if (send.getAttribute("aria-label") !== action) {
-    send.setAttribute("aria-label", action);
-    send.replaceChildren(icon(action.toLowerCase()));
-  }
-  send.disabled = empty && !stops;
-  words.style.height = "auto";
-  words.style.height = `${words.scrollHeight}px`;
+  refreshComposer();
+  const title = recall(conversation)?.title || "New chat";
   $("welcome").hidden = Boolean(conversation);
-  $("title").textContent = recall(conversation)?.title || "New chat";
-  document.title = `${$("title").textContent} · Parley studio`;
+  $("title").textContent = title;
+  document.title = `${title} · Parley studio`;
   listConversations();
+  scroll();
+}
+
+function scroll() {
   if (pinned) thread.scrollTop = thread.scrollHeight;
 }
 
@@ -365,14 +343,14 @@ thread.addEventListener("scroll", () => {
   pinned = thread.scrollHeight - thread.scrollTop - thread.clientHeight < 60;
   $("latest").hidden = pinned;
 });
-new ResizeObserver(() => pinned && (thread.scrollTop = thread.scrollHeight)).observe(turnsElement);
+new ResizeObserver(scroll).observe(turnsElement);
 $("latest").addEventListener("click", () => {
   pinned = true;
   thread.scrollTo({ top: thread.scrollHeight, behavior: "smooth" });
 });
 
-const place = () => show(/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : "");
-addEventListener("popstate", place);
-place();
+const showAddressed = () => show(/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : "");
+addEventListener("popstate", showAddressed);
+showAddressed();
 adopt();
 if (!narrow.matches) words.focus();

@@ -1,60 +1,60 @@
 // Which of the answers side by side is better: one vote for each comparison, which can be changed.
 
-import { make } from "./turn_view.js";
-import { ask, newId } from "./api.js";
+import { ask, newId, wordsOf } from "./api.js";
+import { make } from "./dom.js";
 
-const CHOICES = { a: "A", b: "B", c: "C", tie: "As good", none: "None is good" };
+/** @import { Run } from "./types.js" */
 
-export class Ballot {
-  #runs = []; // the answers that are compared
+const CHOICES = { a: "A", b: "B", c: "C", tie: "Tie", none: "Both are bad" };
+const QUESTION = "Which answer is better?";
+
+/** @param {(Run | null)[]} runs */
+const ids = (runs) => runs.map((run) => run?.id).join();
+
+export class Votes {
+  /** @type {(Run | null)[]} */
+  #runs = []; // what is compared
   #comparison = "";
   #choice = "";
+  #words = make("span", {}, QUESTION);
+  #buttons = make("div", { class: "segments", role: "group", "aria-label": QUESTION });
+  element = make("div", { id: "votes", class: "row" }, this.#words, this.#buttons);
 
-  /** `say(words)` tells the person something. */
-  constructor(below, say) {
-    this.say = say;
-    this.words = make("span", {}, "Which answer is better?");
-    this.buttons = make("div", { class: "segments", role: "group", "aria-label": "Which answer is better?" });
-    this.element = make("div", { id: "ballot", class: "row" }, this.words, this.buttons);
-    this.buttons.addEventListener("click", (event) => {
-      const choice = event.target.closest("button")?.dataset.choice;
-      if (choice) this.#vote(choice);
-    });
-    below.after(this.element);
+  /** @param {(words: string) => void} notify */
+  constructor(notify) {
+    this.notify = notify;
   }
 
-  /** `runs` are the newest answers, one for each side: { id, setup, served } once it is there, else nothing. */
+  /** The newest answers, one for each side; null where there is none yet. @param {(Run | null)[]} runs */
   show(runs) {
     this.element.hidden = runs.length < 2;
-    const key = (some) => some.map((run) => run?.id ?? "").join();
-    if (key(runs) !== key(this.#runs)) {
+    if (ids(runs) !== ids(this.#runs)) {
       this.#comparison = newId();
       this.#choice = "";
-      this.words.textContent = "Which answer is better?";
+      this.#words.textContent = QUESTION;
     }
     this.#runs = runs;
-    const whole = runs.every(Boolean);
+    const held = [...this.#buttons.children].findIndex((button) => button === document.activeElement);
     const choices = Object.entries(CHOICES).filter(([choice]) => choice.length > 1 || "abc".indexOf(choice) < runs.length);
-    const held = document.activeElement?.dataset.choice;
-    this.buttons.replaceChildren(
-      ...choices.map(([choice, name]) => {
-        const button = make("button", { type: "button", "data-choice": choice, "aria-pressed": String(choice === this.#choice) }, name);
-        button.disabled = !whole;
-        return button;
-      }),
-    );
-    if (held) this.buttons.querySelector(`[data-choice=${held}]`)?.focus();
+    const disabled = !runs.every(Boolean);
+    const buttons = choices.map(([choice, name]) => {
+      const label = choice === "none" && runs.length > 2 ? "All are bad" : name;
+      return make("button", { type: "button", "aria-pressed": String(choice === this.#choice), disabled, onclick: () => this.#vote(choice) }, label);
+    });
+    this.#buttons.replaceChildren(...buttons);
+    buttons[held]?.focus();
   }
 
+  /** @param {string} choice */
   async #vote(choice) {
-    const sides = this.#runs.map(({ setup, served }) => ({ setup, served }));
+    const sides = this.#runs.map((run) => ({ setup: run?.setup, served: run?.served }));
     try {
       await ask("/studio/playground/vote", { comparison: this.#comparison, choice, sides });
       this.#choice = choice;
-      this.words.textContent = "Counted under Feedback.";
+      this.#words.textContent = "Saved. See Feedback.";
       this.show(this.#runs);
     } catch (error) {
-      this.say(error.message);
+      this.notify(wordsOf(error));
     }
   }
 }

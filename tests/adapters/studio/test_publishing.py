@@ -63,14 +63,14 @@ async def street(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Str
 
 
 async def add_example(page: Page, user: str, assistant: str) -> None:
-    await page.get_by_role("button", name="Add an example").click()
+    await page.get_by_role("button", name="Add example").click()
     last = await page.locator("#examples > li").count()
-    await page.get_by_label(f"Example {last}: What the person says").fill(user)
-    await page.get_by_label(f"Example {last}: The ideal answer").fill(assistant)
+    await page.get_by_label(f"Example {last}: User").fill(user)
+    await page.get_by_label(f"Example {last}: Assistant").fill(assistant)
 
 
 async def publish(page: Page, reason: str) -> None:
-    await page.get_by_role("button", name="Publish …").click()
+    await page.get_by_role("button", name="Publish…").click()
     await page.get_by_label("Reason").fill(reason)
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#banner")).to_contain_text("is published for everyone")
@@ -83,14 +83,14 @@ async def test_what_is_published_reaches_slack_until_it_is_rolled_back(page: Pag
     await publish(page, "People ask about zorblaxes")
     assert "A zorblax is a blue gadget." in await street.answer("zorblax?")
 
-    await page.get_by_role("link", name="Look at its versions").click()
-    await page.get_by_role("button", name="Back to the file").click()
-    await expect(page.locator(".versions")).to_contain_text("back to the file")
+    await page.get_by_role("link", name="View versions").click()
+    await page.get_by_role("button", name="Revert to file").click()
+    await expect(page.locator(".versions")).to_contain_text("reverted to file")
     assert "blue gadget" not in await street.answer("zorblax?")
 
-    await page.get_by_role("button", name=re.compile("Make version")).click()
+    await page.get_by_role("button", name=re.compile("Publish version")).click()
     assert "A zorblax is a blue gadget." in await street.answer("zorblax?")
-    await page.get_by_role("button", name="Back to the file").click()
+    await page.get_by_role("button", name="Revert to file").click()
 
 
 async def test_a_set_up_of_azure_s_studio_answers_in_slack(
@@ -106,7 +106,7 @@ async def test_a_set_up_of_azure_s_studio_answers_in_slack(
     await street.playground(page, "support")
     await page.locator("#file").set_input_files(file)
     await expect(page.get_by_label("System message")).to_have_value("You are the concierge.")
-    await page.get_by_role("button", name="Publish …").click()
+    await page.get_by_role("button", name="Publish…").click()
     await page.get_by_role("textbox", name="Name", exact=True).fill("concierge")
     await page.get_by_label("Reason").fill("From Azure OpenAI Studio")
     await page.get_by_role("button", name="Publish", exact=True).click()
@@ -125,33 +125,33 @@ async def test_a_template_is_given_to_a_channel_a_person_and_a_workspace(page: P
         await page.goto(who)
         while not await page.locator(f"option[value='{channel}']").count():
             await page.reload()
-    await expect(page.get_by_text("It was chosen nowhere yet")).to_be_visible()
+    await expect(page.get_by_text("Not assigned yet")).to_be_visible()
 
-    await page.get_by_label("Give it to").select_option(channel)
-    await page.get_by_role("button", name="Give", exact=True).click()
+    await page.get_by_label("Assign to").select_option(channel)
+    await page.get_by_role("button", name="Assign", exact=True).click()
     row = page.locator(".bound li")
     await expect(row).to_contain_text(f"channel {GENERAL}")
     assert "Quuxified" in await street.answer("quuxify?")
-    await row.get_by_role("button", name="Take back").click()
+    await row.get_by_role("button", name="Remove").click()
     await expect(row).to_have_count(0)
     assert "Quuxified" not in await street.answer("quuxify?")
 
-    await page.get_by_label("Give it to").select_option(f"person {street.slack.workspace.team} U0ADA")
-    await page.get_by_role("button", name="Give", exact=True).click()
+    await page.get_by_label("Assign to").select_option(f"person {street.slack.workspace.team} U0ADA")
+    await page.get_by_role("button", name="Assign", exact=True).click()
     await expect(row).to_contain_text("person Ada (U0ADA)")
     assert "Quuxified" in await street.answer("quuxify?")
-    await page.locator(".bound").get_by_role("button", name="Take back").click()
+    await page.locator(".bound").get_by_role("button", name="Remove").click()
 
-    await page.get_by_text("Not in the list?").click()
-    await page.get_by_label("Workspace or organisation").fill(street.slack.workspace.team)
-    await page.get_by_role("button", name="Give", exact=True).click()
+    await page.get_by_text("Not listed?").click()
+    await page.get_by_label("Workspace or organization").fill(street.slack.workspace.team)
+    await page.get_by_role("button", name="Assign", exact=True).click()
     await expect(row).to_contain_text("everyone in")
     assert "Quuxified" in await street.answer("quuxify?")
     assert "Done" in await street.answer("prompt assistant")
     assert "Quuxified" not in await street.answer("quuxify?"), "a channel's own choice goes before"
     assert "Done" in await street.answer("prompt default")
     assert "Quuxified" in await street.answer("quuxify?")
-    await page.locator(".bound").get_by_role("button", name="Take back").click()
+    await page.locator(".bound").get_by_role("button", name="Remove").click()
     await expect(row).to_have_count(0)
 
     await page.goto(f"{street.url}/studio/usage?by=turns")

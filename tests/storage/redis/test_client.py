@@ -49,7 +49,9 @@ async def test_delayed_syncs_are_explained(tmp_path: Path, setting: str, lost: s
     async with redis_with(tmp_path, *KEPT, "--appendfsync", setting) as redis:
         (risk,) = await redis.risks()
         assert (risk.level, risk.subject) == ("warning", "redis")
-        assert risk.words.startswith(f"appendfsync is {setting}: a crash of the server or its machine can lose {lost}")
+        assert risk.words.startswith(
+            f"appendfsync is {setting}: a crash of the server or its machine can lose {lost}"
+        )
 
 
 async def test_hidden_settings_of_a_managed_redis_are_explained(tmp_path: Path) -> None:

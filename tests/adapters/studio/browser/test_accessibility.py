@@ -68,12 +68,12 @@ async def test_axe_finds_nothing_serious_on_any_page(page: Page, whole: Whole, s
 
 async def test_axe_finds_nothing_serious_in_a_playground_at_work(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
-    await page.get_by_role("button", name="Add an example").click()
+    await page.get_by_role("button", name="Add example").click()
     await page.get_by_role("button", name="Compare").click()
     await say(page, "What is 37 * 3?")
     await expect(page.locator(".cost")).to_have_count(2)
     assert await faults(page) == []
-    await page.get_by_role("tab", name="What is sent").click()
+    await page.get_by_role("tab", name="Prompt").click()
     await expect(page.locator("#sent li").first).to_be_visible()
     assert await faults(page) == []
     await page.get_by_role("button", name="View code").click()
@@ -101,7 +101,7 @@ async def test_the_first_view_is_small_and_does_not_jump(page: Page, whole: Whol
 async def test_the_whole_menu_is_reached_by_keyboard(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/usage")
     await page.keyboard.press("Tab")
-    await expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
     for place in range(await links.count()):
         await page.keyboard.press("Tab")
@@ -127,6 +127,6 @@ async def test_a_playground_at_work_fits_a_phone(page: Page, whole: Whole) -> No
     await expect(page.locator(".cost")).to_have_count(2)
     assert await page.evaluate("() => document.documentElement.scrollWidth") <= 390
     assert await faults(page) == []
-    await page.get_by_role("button", name="Show the set-up").click()
+    await page.get_by_role("button", name="Show configuration").click()
     assert await faults(page) == []
     assert await page.evaluate("() => document.documentElement.scrollWidth") <= 390

@@ -18,7 +18,7 @@ async def say(page: Page, text: str) -> None:
 async def test_the_empty_page_teaches_and_a_suggestion_is_sent_by_a_click(page: Page, served: Studio) -> None:
     await page.goto(served.url)
     await expect(page.get_by_role("heading", name="What can I do for you?")).to_be_visible()
-    await page.get_by_role("button", name="Draw a picture").click()
+    await page.get_by_role("button", name="Create an image").click()
     await expect(page.get_by_role("img", name="a red bicycle")).to_be_visible()
     await expect(page.get_by_role("heading", name="What can I do for you?")).to_be_hidden()
 
@@ -31,7 +31,7 @@ async def test_a_typed_message_is_answered_while_one_reads(page: Page, served: S
     await expect(answer.locator("strong")).to_have_text("good morning")
     await expect(answer).to_have_attribute("aria-busy", "true")
     served.engine.guard.set()
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     assert (await answer.inner_text()).count("You said: good morning.") == 1
     await expect(page.locator("#spoken")).to_contain_text("You said: good morning.")
     await expect(page.get_by_label("Message", exact=True)).to_be_focused()
@@ -42,7 +42,7 @@ async def test_a_reload_shows_the_conversation_and_the_answer_that_is_being_writ
 ) -> None:
     await page.goto(served.url)
     await say(page, "first")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     served.engine.guard.clear()
     await say(page, "second")
     await expect(page.locator(".writing strong")).to_have_text("second")
@@ -50,7 +50,7 @@ async def test_a_reload_shows_the_conversation_and_the_answer_that_is_being_writ
     await expect(page.locator(".question p")).to_have_text(["first", "second"])
     await expect(page.locator(".writing strong")).to_have_text("second")
     served.engine.guard.set()
-    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
+    await expect(page.get_by_role("button", name="Copy answer")).to_have_count(2)
     await page.reload()
     await expect(page.locator(".question p")).to_have_text(["first", "second"])
     await expect(page.locator(".answer strong")).to_have_text(["first", "second"])
@@ -82,7 +82,7 @@ async def test_what_could_not_be_sent_stays_and_is_sent_again(
     await page.reload()
     await expect(page.locator(".question p")).to_have_text("precious words")
     served.engine.away = False
-    await page.get_by_role("button", name="Send again").click()
+    await page.get_by_role("button", name="Retry").click()
     await expect(page.locator(".answer strong")).to_have_text("precious words")
     await expect(page.get_by_role("alert")).to_have_count(0)
     await expect(page.locator("article")).to_have_count(1)
@@ -110,11 +110,11 @@ async def test_after_a_lost_connection_the_rest_of_the_answer_comes(
     await say(page, "hold on")
     await expect(page.locator(".writing strong")).to_have_text("hold on")
     await served.event_stream.leave()
-    await expect(page.get_by_text("The connection is lost")).to_be_visible()
+    await expect(page.get_by_text("Connection lost")).to_be_visible()
     served.event_stream.away = False
     served.engine.guard.set()
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
-    await expect(page.get_by_text("The connection is lost")).to_be_hidden()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
+    await expect(page.get_by_text("Connection lost")).to_be_hidden()
     assert (await page.locator(".answer").inner_text()).count("You said: hold on.") == 1
     complaints.clear()
 
@@ -124,12 +124,12 @@ async def test_a_late_frame_of_a_worker_that_was_overtaken_changes_nothing(
 ) -> None:
     await page.goto(served.url)
     await say(page, "hello")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     ((channel, frames),) = served.event_stream.frames.items()
     late = next(frame for frame in frames if b'"kind":"text"' in frame)
     await served.event_stream.publish(channel, late)
     await say(page, "still there?")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
+    await expect(page.get_by_role("button", name="Copy answer")).to_have_count(2)
     await expect(page.locator("[aria-busy]")).to_have_count(0)
 
 
@@ -137,9 +137,9 @@ async def test_code_and_answers_are_copied(page: Page, served: Studio) -> None:
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.goto(served.url)
     await say(page, "/code")
-    await page.get_by_role("button", name="Copy the answer").click()
+    await page.get_by_role("button", name="Copy answer").click()
     assert "```python" in await page.evaluate("navigator.clipboard.readText()")
-    await page.get_by_role("button", name="Copy the code").click()
+    await page.get_by_role("button", name="Copy code").click()
     assert await page.evaluate("navigator.clipboard.readText()") == 'print("hello")\n'
 
 
@@ -158,17 +158,17 @@ async def test_field_note_11_an_edited_question_is_answered_anew_in_its_place(
 ) -> None:
     await page.goto(served.url)
     await say(page, "helo")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     await say(page, "second")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
-    await page.get_by_role("button", name="Edit the message").first.click()
+    await expect(page.get_by_role("button", name="Copy answer")).to_have_count(2)
+    await page.get_by_role("button", name="Edit message").first.click()
     await page.keyboard.press("Escape")
     await expect(page.locator(".question p")).to_have_text(["helo", "second"])
-    await page.get_by_role("button", name="Edit the message").first.click()
+    await page.get_by_role("button", name="Edit message").first.click()
     await page.locator("article textarea").fill("hello")
-    await page.get_by_role("button", name="Ask again").click()
+    await page.get_by_role("button", name="Save and resend").click()
     await expect(page.locator(".answer strong")).to_have_text(["hello", "second"])
-    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(2)
+    await expect(page.get_by_role("button", name="Copy answer")).to_have_count(2)
     await page.reload()
     await expect(page.locator(".question p")).to_have_text(["hello", "second"])
     await expect(page.locator(".answer strong")).to_have_text(["hello", "second"])
@@ -195,7 +195,7 @@ async def test_conversations_are_listed_switched_and_taken_off_the_list(page: Pa
     await expect(page.locator(".answer strong")).to_have_text("about apples")
     await page.go_back()
     await expect(page.locator(".answer strong")).to_have_text("about pears")
-    await page.get_by_role("button", name="Take “about pears” off this list").click()
+    await page.get_by_role("button", name="Remove “about pears”").click()
     await expect(page.get_by_role("heading", name="What can I do for you?")).to_be_visible()
     await expect(page.locator("#conversations li")).to_have_count(1)
 
@@ -203,7 +203,7 @@ async def test_conversations_are_listed_switched_and_taken_off_the_list(page: Pa
 async def test_hostile_markup_is_shown_as_words(page: Page, served: Studio) -> None:
     await page.goto(served.url)
     await say(page, "<img src=x onerror=alert(1)><script>alert(2)</script>")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     await expect(page.locator(".answer strong")).to_contain_text("<script>alert(2)</script>")
     assert await page.locator("article img, article script").count() == 0
 
@@ -214,9 +214,9 @@ async def test_on_a_phone_the_list_is_a_drawer_and_nothing_is_wider_than_the_scr
     await page.set_viewport_size({"width": 360, "height": 740})
     await page.goto(served.url)
     await say(page, "/code")
-    await expect(page.get_by_role("button", name="Copy the code")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy code")).to_be_visible()
     assert await page.evaluate("document.documentElement.scrollWidth") == 360
-    await page.get_by_role("button", name="Open the menu").click()
+    await page.get_by_role("button", name="Open menu").click()
     await expect(page.get_by_role("button", name="New chat").first).to_be_in_viewport()
     await page.keyboard.press("Escape")
     await expect(page.locator("#rail")).not_to_have_class(re.compile("shown"))

@@ -42,7 +42,7 @@ async def test_a_person_opens_the_page_and_talks_to_the_demo_model(page: Page, a
     box = page.get_by_label("Message", exact=True)
     await box.fill("Hello, who are you?")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     await expect(page.locator(".answer")).to_contain_text("demo model")
 
     await box.fill("/image a red bicycle")

@@ -47,7 +47,7 @@ async def sign_in(page: Page, whole: Whole, role: str, name: str, to: str = "/")
 
 async def ask(page: Page, text: str, answers: int) -> None:
     await say(page, text)
-    await expect(page.get_by_role("button", name="Copy the answer")).to_have_count(answers)
+    await expect(page.get_by_role("button", name="Copy answer")).to_have_count(answers)
 
 
 async def test_field_fault_81_and_118_two_people_see_and_delete_only_what_is_theirs(
@@ -67,9 +67,9 @@ async def test_field_fault_81_and_118_two_people_see_and_delete_only_what_is_the
         await ask(vic, "Forget!", 1)
         await expect(vic.get_by_role("dialog")).to_have_count(0)
         await ask(vic, "forget me", 2)
-        box = vic.get_by_role("dialog", name="Delete everything about you?")
+        box = vic.get_by_role("dialog", name="Delete all your data?")
         await expect(box).to_contain_text("1 conversation, 1 answer, 0 pictures")
-        await expect(vic.get_by_role("button", name="Keep it")).to_be_focused()
+        await expect(vic.get_by_role("button", name="Cancel")).to_be_focused()
         assert await faults(vic) == []
         await vic.keyboard.press("Escape")
         await expect(box).to_be_hidden()

@@ -44,14 +44,14 @@ async def test_a_conversation_is_found_by_its_words_and_shows_what_was_sent(
         await expect(page.locator(".record .answer")).to_contain_text("51")
     assert "was read in the studio" in caplog.text
     assert "orcupine" not in caplog.text
-    await page.get_by_role("link", name="Show what was sent").click()
+    await page.get_by_role("link", name="View prompt").click()
     await expect(page.locator(".messages li[data-role=system]")).to_contain_text("You are Parley")
     await expect(page.locator(".messages li[data-role=user]")).to_contain_text("Porcupine")
 
 
 async def test_words_that_nobody_said_are_not_found(page: Page, whole: Whole) -> None:
     await search(page, whole, "xylophonist")
-    await expect(page.get_by_text("Nothing with “xylophonist” was found")).to_be_visible()
+    await expect(page.get_by_text("No results for “xylophonist”")).to_be_visible()
 
 
 async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, whole: Whole) -> None:
@@ -63,9 +63,9 @@ async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, w
         await page.goto(f"{whole.url}/studio/feedback?rated=good")
         while not await record.count():
             await page.reload()
-    await record.get_by_role("button", name="Propose as an example").click()
-    await page.get_by_label("The ideal answer").fill("Fifty-seven, said the armadillo.")
-    await page.get_by_role("button", name="Accept into the pool").click()
+    await record.get_by_role("button", name="Propose as example").click()
+    await page.get_by_label("Assistant").fill("Fifty-seven, said the armadillo.")
+    await page.get_by_role("button", name="Accept").click()
     await expect(page.get_by_text("To review")).to_have_count(0)
     pool = whole.services.library.registry.pools()["support"]
     assert any(one.assistant == "Fifty-seven, said the armadillo." for one in pool)
@@ -92,8 +92,8 @@ async def test_an_answer_is_watched_while_it_is_written(
 ) -> None:
     with caplog.at_level("INFO", logger="adapters.studio.pages.live"):
         await page.goto(f"{whole.url}/studio/log")
-        await page.get_by_role("link", name="Being answered").click()
-        await expect(page.get_by_text("Nothing is being answered at this moment")).to_be_visible()
+        await page.get_by_role("link", name="In progress").click()
+        await expect(page.get_by_text("No answers in progress")).to_be_visible()
     assert "were watched in the studio" in caplog.text
     asker = await context.new_page()
     await asker.goto(whole.url)
@@ -101,9 +101,9 @@ async def test_an_answer_is_watched_while_it_is_written(
     row = page.locator("#scenes li").filter(has_text="Tell me about pangolins.")
     await expect(row).to_contain_text("assistant · demo-chat")
     await expect(row.locator("pre")).to_contain_text("demo model")
-    await expect(row).to_contain_text("Ended after")
+    await expect(row).to_contain_text("Finished after")
     await asker.close()
-    await row.get_by_role("link", name="Open the conversation").click()
+    await row.get_by_role("link", name="Open conversation").click()
     await expect(page.locator(".record .question")).to_contain_text("Tell me about pangolins.")
 
 
@@ -113,10 +113,10 @@ async def test_pictures_are_shown_small_and_opening_one_is_logged(
     await ask(page, whole, "/image a yellow kite")
     await found(page, whole, "yellow kite")
     await page.get_by_role("link", name="yellow kite").click()
-    picture = page.get_by_role("list", name="Pictures of the answer").get_by_role("img")
+    picture = page.get_by_role("list", name="Images in the answer").get_by_role("img")
     width = "image => image.decode().then(() => image.naturalWidth)"
     assert 0 < await picture.evaluate(width) <= 320
-    link = page.get_by_role("list", name="Pictures of the answer").get_by_role("link")
+    link = page.get_by_role("list", name="Images in the answer").get_by_role("link")
     with caplog.at_level("INFO", logger="adapters.studio.pages.conversations"):
         answer = await page.request.get(whole.url + (await link.get_attribute("href") or ""))
     assert answer.headers["content-type"] == "image/png"

@@ -27,14 +27,14 @@ async def test_a_run_is_started_watched_and_read(page: Page, whole: Whole) -> No
     await page.get_by_role("button", name="Run").click()
     await expect(page.get_by_role("progressbar")).to_be_visible()
     await expect(page.get_by_role("heading", name="Evaluation", exact=True)).to_be_visible()
-    await expect(page.get_by_text("the templates in use · started by the studio's operator")).to_be_visible()
+    await expect(page.get_by_text("active versions · started by the studio's operator")).to_be_visible()
     await expect(page.get_by_role("row", name="translate demo-chat 3/3 100 %")).to_be_visible()
     await page.locator("summary", has_text="into the language that was named").click()
     case = page.locator("details[open]")
     await expect(case.locator(".question")).to_contain_text("Could you send me the figures by Friday?")
     await expect(case.locator(".answer")).to_contain_text("Freitag")
     await page.get_by_role("link", name="All runs").click()
-    await expect(page.get_by_role("row", name="translate 3/3 nothing to compare")).to_be_visible()
+    await expect(page.get_by_role("row", name="translate 3/3 no earlier run")).to_be_visible()
     await page.goto(f"{whole.url}/studio/usage?by=turns")
     await expect(page.get_by_role("row", name="studio/evaluation")).to_be_visible()
 
@@ -61,7 +61,7 @@ async def test_what_failed_stands_first_with_the_reason(page: Page, whole: Whole
     await page.goto(f"{whole.url}/studio/evaluations")
     await expect(page.get_by_role("row", name="mine 1/2 1 broken")).to_be_visible()
     await page.goto(f"{whole.url}/studio/evaluations/{last.id}")
-    await expect(page.get_by_text("2 of 2 passed then, 1 do now")).to_be_visible()
+    await expect(page.get_by_text("2 of 2 cases passed then, 1 pass now")).to_be_visible()
     first = page.locator("main details").first
     await expect(first).to_have_attribute("open", "")
     await expect(first).to_contain_text("does not sing")
@@ -85,7 +85,7 @@ async def test_a_run_that_is_stopped_keeps_nothing(page: Page, whole: Whole) -> 
     await page.get_by_role("button", name="Run").click()
     await expect(page.get_by_role("progressbar")).to_be_visible()
     await page.get_by_role("button", name="Stop").click()
-    await expect(page.get_by_role("alert")).to_contain_text("nothing of this run is kept")
+    await expect(page.get_by_role("alert")).to_contain_text("The results were discarded")
     await expect(page.get_by_role("button", name="Run")).to_be_visible()
     assert list(folder.glob("*.json")) == before
 

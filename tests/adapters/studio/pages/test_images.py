@@ -23,9 +23,9 @@ _PIXELS = """async image => {
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_wish_becomes_a_picture_in_the_gallery(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/images")
-    await expect(page.get_by_text("The pictures of this visit are shown here")).to_be_visible()
-    await page.get_by_label("How many").select_option("2")
-    await page.get_by_label("What shall be drawn?").fill("a green boat")
+    await expect(page.get_by_text("Images appear here")).to_be_visible()
+    await page.get_by_label("Number of images").select_option("2")
+    await page.get_by_label("Prompt").fill("a green boat")
     await page.keyboard.press("Enter")
     pictures = page.get_by_role("img", name="a green boat")
     await expect(pictures).to_have_count(2)
@@ -38,16 +38,16 @@ async def test_a_wish_becomes_a_picture_in_the_gallery(page: Page, whole: Whole)
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_part_of_a_picture_is_marked_and_nothing_else_changes(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/images")
-    await page.get_by_label("What shall be drawn?").fill("a green boat")
+    await page.get_by_label("Prompt").fill("a green boat")
     await page.keyboard.press("Enter")
-    await page.get_by_role("button", name="Change this picture").click()
-    await expect(page.get_by_label("What shall be different?")).to_be_focused()
-    for name, value in (("From the left", 0), ("From the top", 0), ("Width", 30), ("Height", 30)):
+    await page.get_by_role("button", name="Edit image").click()
+    await expect(page.get_by_label("Describe the change")).to_be_focused()
+    for name, value in (("Left", 0), ("Top", 0), ("Width", 30), ("Height", 30)):
         await page.get_by_label(name).fill(str(value))
-    await page.get_by_role("button", name="Mark it").click()
-    await expect(page.get_by_text("What is marked will change")).to_be_visible()
-    await page.get_by_label("What shall be different?").fill("a yellow sun")
-    await page.get_by_role("button", name="Change", exact=True).click()
+    await page.get_by_role("button", name="Select area").click()
+    await expect(page.get_by_text("Only the selected area will change")).to_be_visible()
+    await page.get_by_label("Describe the change").fill("a yellow sun")
+    await page.get_by_role("button", name="Apply change").click()
     pictures = page.locator(".gallery figure img")
     await expect(pictures).to_have_count(2)
     changed, before = [await pictures.nth(n).evaluate(_PIXELS) for n in (0, 1)]
@@ -61,9 +61,9 @@ async def test_a_picture_of_one_s_own_is_painted_over_and_what_is_none_is_refuse
     page: Page, whole: Whole
 ) -> None:
     await page.goto(f"{whole.url}/studio/images")
-    own = page.get_by_label("Change a picture of your own")
+    own = page.get_by_label("Upload an image to edit")
     await own.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
-    await expect(page.get_by_role("alert")).to_contain_text("choose a PNG")
+    await expect(page.get_by_role("alert")).to_contain_text("Choose a PNG")
     await own.set_input_files({"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"})
     await expect(page.get_by_role("alert")).to_contain_text("damaged")
     await own.set_input_files({"name": "red.png", "mimeType": "image/png", "buffer": red_picture()})
@@ -74,10 +74,10 @@ async def test_a_picture_of_one_s_own_is_painted_over_and_what_is_none_is_refuse
     await page.mouse.down()
     await page.mouse.move(box["x"] + 80, box["y"] + 40, steps=4)
     await page.mouse.up()
-    await expect(page.get_by_text("What is marked will change")).to_be_visible()
-    await page.get_by_role("button", name="Remove the marks").click()
-    await expect(page.get_by_text("Nothing is marked.")).to_be_visible()
-    await page.get_by_label("What shall be different?").fill("make it darker")
+    await expect(page.get_by_text("Only the selected area will change")).to_be_visible()
+    await page.get_by_role("button", name="Clear selection").click()
+    await expect(page.get_by_text("No area selected.")).to_be_visible()
+    await page.get_by_label("Describe the change").fill("make it darker")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("img", name="red.png; make it darker")).to_be_visible()
 
@@ -91,16 +91,16 @@ async def test_a_picture_in_the_chat_grows_is_varied_beside_and_drawn_again_in_i
     words = page.get_by_role("textbox", name="Message")
     await words.fill("/image a green boat")
     await words.press("Enter")
-    await expect(page.get_by_role("img", name="a green boat (still being drawn)")).to_be_visible()
+    await expect(page.get_by_role("img", name="a green boat (in progress)")).to_be_visible()
     drawn = page.get_by_role("img", name="a green boat", exact=True)
     await expect(drawn).to_have_count(1)
-    await expect(page.locator(".sketch")).to_have_count(0)
-    await page.get_by_role("button", name="Draw a variation").click()
+    await expect(page.locator(".partial")).to_have_count(0)
+    await page.get_by_role("button", name="Create a variation").click()
     await expect(drawn).to_have_count(2)
     await expect(page.get_by_text("/variations", exact=True)).to_be_visible()
     before = await drawn.first.get_attribute("src")
-    await page.get_by_role("button", name="Draw it again, in its place").last.click()
-    await expect(page.locator(".sketch")).to_have_count(1)
+    await page.get_by_role("button", name="Regenerate").last.click()
+    await expect(page.locator(".partial")).to_have_count(1)
     await expect(drawn).to_have_count(2)
     assert await drawn.first.get_attribute("src") == before
     await page.reload()
@@ -112,7 +112,7 @@ async def test_a_picture_in_the_chat_grows_is_varied_beside_and_drawn_again_in_i
 async def test_texts_are_compared_in_a_matrix_and_on_a_plane(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/embeddings")
     texts = "reset my password\nforgot my password\nwhen does the canteen open"
-    await page.get_by_label("Texts, one on each line").fill(texts)
+    await page.get_by_label("Texts, one per line").fill(texts)
     await page.get_by_role("button", name="Compare").click()
     await expect(page.get_by_role("img", name="The texts on a plane").locator("circle")).to_have_count(3)
     cells = [float(text) for text in await page.locator(".matrix td").all_inner_texts()]
@@ -125,7 +125,7 @@ async def test_texts_are_compared_in_a_matrix_and_on_a_plane(page: Page, whole: 
 async def test_a_pool_shows_its_nearest_examples_for_a_question(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/embeddings")
     await page.get_by_label("Question").fill("I forgot my password")
-    await page.get_by_role("button", name="Show the nearest examples").click()
+    await page.get_by_role("button", name="Find similar examples").click()
     await expect(page.locator(".nearest li").first).to_contain_text("password")
     shown = [float(text) for text in await page.locator(".nearest .tag").all_inner_texts()]
     assert shown == sorted(shown, reverse=True)
@@ -135,7 +135,7 @@ async def test_a_pool_shows_its_nearest_examples_for_a_question(page: Page, whol
 @pytest.mark.asyncio(loop_scope="session")
 async def test_a_single_text_is_refused_in_words(page: Page, whole: Whole, complaints: Complaints) -> None:
     await page.goto(f"{whole.url}/studio/embeddings")
-    await page.get_by_label("Texts, one on each line").fill("alone")
+    await page.get_by_label("Texts, one per line").fill("alone")
     await page.get_by_role("button", name="Compare").click()
     await expect(page.get_by_role("alert")).to_contain_text("from 2 to 20")
 

@@ -17,11 +17,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 async def test_what_is_published_is_what_people_get_until_it_is_taken_back(page: Page, whole: Whole) -> None:
     await open_playground(page, whole, "?template=summarise")
-    await page.get_by_role("button", name="Add an example").click()
+    await page.get_by_role("button", name="Add example").click()
     last = await page.locator("#examples li").count()
-    await page.get_by_label(f"Example {last}: What the person says").fill("quuxify?")
-    await page.get_by_label(f"Example {last}: The ideal answer").fill("Quuxified by the studio.")
-    await page.get_by_role("button", name="Publish …").click()
+    await page.get_by_label(f"Example {last}: User").fill("quuxify?")
+    await page.get_by_label(f"Example {last}: Assistant").fill("Quuxified by the studio.")
+    await page.get_by_role("button", name="Publish…").click()
     await page.get_by_label("Reason").fill("People ask about quux")
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#banner")).to_contain_text("is published for everyone")
@@ -33,14 +33,14 @@ async def test_what_is_published_is_what_people_get_until_it_is_taken_back(page:
     await page.goto(f"{whole.url}/studio/prompts")
     await page.get_by_role("link", name="summarise").click()
     await expect(page.locator(".versions")).to_contain_text("People ask about quux")
-    await page.get_by_text("What changed").click()
+    await page.get_by_text("Changes").click()
     await expect(page.locator(".versions .h-gi").filter(has_text="Quuxified")).to_be_visible()
-    await page.get_by_role("button", name="Back to the file").click()
-    await expect(page.locator(".versions")).to_contain_text("back to the file")
+    await page.get_by_role("button", name="Revert to file").click()
+    await expect(page.locator(".versions")).to_contain_text("reverted to file")
     await expect(page.locator(".column > .body")).not_to_contain_text("Quuxified")
     await page.goto(whole.url)
     await say(page, "/summarise quuxify?")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     await expect(page.locator(".answer")).not_to_contain_text("Quuxified")
 
 
@@ -49,7 +49,7 @@ async def test_a_version_without_a_reason_is_refused_in_words(
 ) -> None:
     await open_playground(page, whole)
     await page.get_by_label("System message").fill("Hello {{")
-    await page.get_by_role("button", name="Publish …").click()
+    await page.get_by_role("button", name="Publish…").click()
     await page.get_by_label("Reason").fill(" ")
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#publish-words")).not_to_be_empty()
@@ -70,7 +70,7 @@ async def test_a_set_up_of_azure_s_studio_comes_in_and_goes_out(
     await open_playground(page, whole)
     await page.locator("#file").set_input_files(file)
     await expect(page.get_by_label("System message")).to_have_value("You are Xbot.")
-    await expect(page.get_by_label("Example 1: The ideal answer")).to_have_value("Hello from Xbot")
+    await expect(page.get_by_label("Example 1: Assistant")).to_have_value("Hello from Xbot")
     await expect(page.get_by_label("Temperature", exact=True)).to_have_value("0.4")
     await expect(page.get_by_label("Past messages included")).to_have_value("6")
     async with page.expect_download() as coming:
@@ -112,10 +112,10 @@ Be brief.
     await expect(page.get_by_label("System message")).to_have_value("Be brief.")
     await expect(page.locator("#about")).to_have_text("From a file · 2 nearest of the pool “support”")
     await page.get_by_label("Message", exact=True).fill("The office Wi-Fi is gone")
-    await page.get_by_role("tab", name="What is sent").click()
+    await page.get_by_role("tab", name="Prompt").click()
     await expect(page.locator("#sent li")).to_have_count(6)
     async with page.expect_download() as coming:
-        await page.get_by_role("tab", name="Set-up").click()
+        await page.get_by_role("tab", name="Configuration").click()
         await page.get_by_label("Export").select_option("prompty")
     exported = await asyncio.to_thread(Path(await (await coming.value).path()).read_text)
     assert "pool: support" in exported
@@ -140,7 +140,7 @@ async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whol
     assert theirs is not None
     theirs = replace(theirs, system="Translate into prose.")
     await PromptEditor(whole.services.library).publish(theirs, author="Bob", reason="Prose is plainer")
-    await page.get_by_role("button", name="Publish …").click()
+    await page.get_by_role("button", name="Publish…").click()
     await page.get_by_label("Reason").fill("Verse")
     await page.get_by_role("button", name="Publish", exact=True).click()
     told = page.locator("#publish-words")
@@ -151,13 +151,13 @@ async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whol
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#banner")).to_contain_text("is published for everyone")
 
-    await page.get_by_role("button", name="Publish …").click()
+    await page.get_by_role("button", name="Publish…").click()
     await page.get_by_label("Reason").fill("Once more: nobody was faster")
     await page.get_by_role("button", name="Publish", exact=True).click()
     await expect(page.locator("#banner")).to_contain_text("is published for everyone")
-    await page.get_by_role("link", name="Look at its versions").click()
-    await page.get_by_role("button", name="Back to the file").click()
-    await expect(page.locator(".versions")).to_contain_text("back to the file")
+    await page.get_by_role("link", name="View versions").click()
+    await page.get_by_role("button", name="Revert to file").click()
+    await expect(page.locator(".versions")).to_contain_text("reverted to file")
 
 
 async def test_a_trial_ends_where_the_version_in_force_stays(page: Page, whole: Whole) -> None:
@@ -168,12 +168,12 @@ async def test_a_trial_ends_where_the_version_in_force_stays(page: Page, whole: 
     await press.publish(kept, author="Bob", reason="Plainer")
     await press.publish(replace(template, system="Sing."), author="Bob", reason="Song", percent=10)
     await page.goto(f"{whole.url}/studio/prompts/translate")
-    await expect(page.locator(".versions .tag.warm")).to_have_text("on trial")
-    await page.get_by_role("button", name="End the trial").click()
+    await expect(page.locator(".versions .tag.warm")).to_have_text("trial")
+    await page.get_by_role("button", name="End trial").click()
     await expect(page.locator(".versions .tag.warm")).to_have_count(0)
     held = whole.services.library.registry.active("translate")
     assert held.trial is None
     assert held.template is not None
     assert held.template.system == kept.system
-    await page.get_by_role("button", name="Back to the file").click()
-    await expect(page.locator(".versions")).to_contain_text("back to the file")
+    await page.get_by_role("button", name="Revert to file").click()
+    await expect(page.locator(".versions")).to_contain_text("reverted to file")

@@ -61,7 +61,7 @@ async def test_an_answer_and_a_trial_are_booked(page: Page, whole: Whole) -> Non
 async def test_how_long_a_deployment_took_is_drawn_by_the_hour(page: Page, locked: Whole) -> None:
     await sign_in(page, locked, "operator")
     await page.goto(f"{locked.url}/studio/deployments")
-    await expect(page.get_by_text("Nothing was asked of it in these 24 hours")).to_have_count(3)
+    await expect(page.get_by_text("No requests in the last 24 hours")).to_have_count(3)
     elsewhere = Latency(locked.services.storage.redis)
     async with elsewhere.keeping():
         elsewhere.took("first_delta_seconds", "demo-chat", 0.4)
@@ -69,13 +69,13 @@ async def test_how_long_a_deployment_took_is_drawn_by_the_hour(page: Page, locke
     await page.get_by_role("link", name="7 days").click()
     await expect(page.get_by_role("img", name="Time to first token, by the hour")).to_be_visible()
     await expect(page.get_by_role("img", name="Total time, by the hour")).to_be_visible()
-    await expect(page.get_by_text("Nothing was asked of it in these 7 days")).to_have_count(2)
+    await expect(page.get_by_text("No requests in the last 7 days")).to_have_count(2)
 
 
 async def test_each_deployment_is_tried_by_a_click(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/deployments")
     await expect(page.locator(".versions > li")).to_have_count(3)
-    await page.get_by_role("button", name="Try each now").click()
+    await page.get_by_role("button", name="Test all").click()
     await expect(page.locator(".alert.ok")).to_have_count(3)
 
 
@@ -86,7 +86,7 @@ async def test_a_viewer_sees_sums_but_no_words_and_no_people(
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
     await expect(links).to_have_text(["Chat", "Prompts", "Evaluations", "Usage", "Deployments"])
     await say(page, "What is 2 + 3?")
-    await expect(page.get_by_role("button", name="Copy the answer")).to_be_visible()
+    await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
     templates = page.get_by_role("heading", name="Templates")
     async with asyncio.timeout(PATIENCE_S):  # an answer is shown a moment before it is booked
         await page.goto(f"{locked.url}/studio/usage")
@@ -95,7 +95,7 @@ async def test_a_viewer_sees_sums_but_no_words_and_no_people(
     await expect(templates).to_be_visible()
     await expect(page.get_by_role("heading", name="People")).to_have_count(0)
     await page.goto(f"{locked.url}/studio/evaluations")
-    await expect(page.get_by_text("Nothing was evaluated yet. An editor can start a run")).to_be_visible()
+    await expect(page.get_by_text("No runs yet. Editors can start a run")).to_be_visible()
     await expect(page.get_by_role("button", name="Run")).to_have_count(0)
     for path in ("log", "feedback", "playground"):
         await page.goto(f"{locked.url}/studio/{path}")
@@ -143,10 +143,10 @@ async def test_unknown_prices_are_said_and_a_long_list_has_pages(
     await sign_in(page, locked, "operator")
     await page.goto(f"{locked.url}/studio/usage")
     await expect(page.locator(".tiles")).to_contain_text("unknown (1 call)")
-    await expect(page.get_by_text("nothing, as far as prices are known")).to_be_visible()
+    await expect(page.get_by_text("none with a known price")).to_be_visible()
     await page.get_by_role("link", name=f"All {PAGE_ROWS + 5}").click()
     await expect(page.locator(".bars tbody tr")).to_have_count(PAGE_ROWS)
     await page.get_by_role("link", name="Next").click()
     await expect(page.locator(".bars tbody th")).to_have_text(people[PAGE_ROWS:])
-    await page.get_by_role("link", name="Show everything").click()
+    await page.get_by_role("link", name="Show all tables").click()
     await expect(page.locator(".bars tbody tr")).to_have_count(10)

@@ -35,16 +35,16 @@ async def test_an_answer_streams_and_says_who_gave_it_and_what_was_sent(page: Pa
     await say(page, "What is 12 * 12?")
     await expect(page.locator(".answer")).to_contain_text("144")
     await expect(page.locator(".cost")).to_contain_text("demo")
-    await page.get_by_role("button", name="Show what was sent").click()
+    await page.get_by_role("button", name="View prompt").click()
     sent = page.locator("#sent")
-    await expect(sent.get_by_role("heading")).to_have_text("What was sent for this answer")
+    await expect(sent.get_by_role("heading")).to_have_text("Prompt of this answer")
     await expect(sent.locator("li[data-role=user]")).to_contain_text("What is 12 * 12?")
     await expect(sent.locator("li[data-role=system]")).to_contain_text("You are talking with the user")
 
 
 async def test_what_will_be_sent_is_shown_while_one_types(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
-    await page.get_by_role("tab", name="What is sent").click()
+    await page.get_by_role("tab", name="Prompt").click()
     await page.get_by_label("Message", exact=True).fill("a question not yet asked")
     last = page.locator("#sent .messages li").last
     await expect(last).to_contain_text("a question not yet asked")
@@ -53,10 +53,10 @@ async def test_what_will_be_sent_is_shown_while_one_types(page: Page, whole: Who
 
 async def test_an_example_changes_the_answer_and_shows_its_cost(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
-    await page.get_by_role("button", name="Add an example").click()
-    await page.get_by_label("Example 1: What the person says").fill("zorblax?")
-    await expect(page.locator("#examples output")).to_have_text("needs both sides")
-    await page.get_by_label("Example 1: The ideal answer").fill("A zorblax is a blue gadget.")
+    await page.get_by_role("button", name="Add example").click()
+    await page.get_by_label("Example 1: User").fill("zorblax?")
+    await expect(page.locator("#examples output")).to_have_text("incomplete")
+    await page.get_by_label("Example 1: Assistant").fill("A zorblax is a blue gadget.")
     await expect(page.locator("#examples output")).to_have_text(re.compile(r"\d+ tokens"))
     await say(page, "zorblax?")
     await expect(page.locator(".answer")).to_contain_text("A zorblax is a blue gadget.")
@@ -65,12 +65,12 @@ async def test_an_example_changes_the_answer_and_shows_its_cost(page: Page, whol
 async def test_examples_are_put_in_order_by_keyboard(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     for number in (1, 2):
-        await page.get_by_role("button", name="Add an example").click()
-        await page.get_by_label(f"Example {number}: What the person says").fill(f"question {number}")
+        await page.get_by_role("button", name="Add example").click()
+        await page.get_by_label(f"Example {number}: User").fill(f"question {number}")
     await page.get_by_role("button", name="Move example 2 up").press("Enter")
-    await expect(page.get_by_label("Example 1: What the person says")).to_have_value("question 2")
+    await expect(page.get_by_label("Example 1: User")).to_have_value("question 2")
     await page.get_by_role("button", name="Remove example 1").press("Enter")
-    await expect(page.get_by_label("Example 1: What the person says")).to_have_value("question 1")
+    await expect(page.get_by_label("Example 1: User")).to_have_value("question 1")
     await expect(page.locator("#examples li")).to_have_count(1)
 
 
@@ -79,7 +79,7 @@ async def test_a_hole_becomes_a_variable_that_is_filled_in(page: Page, whole: Wh
     await page.get_by_label("System message").fill("You speak for {{company}}. Today is {{date}}.")
     await page.get_by_label("company").fill("Contoso")
     await expect(page.locator("#variables label")).to_have_count(1)
-    await page.get_by_role("tab", name="What is sent").click()
+    await page.get_by_role("tab", name="Prompt").click()
     await expect(page.locator("#sent li[data-role=system]")).to_contain_text(
         "You speak for Contoso. Today is 2"
     )
@@ -93,9 +93,9 @@ async def test_an_answer_is_asked_again_and_a_message_is_changed(page: Page, who
     await expect(page.locator(".answer")).to_have_count(2)
     await expect(page.locator(".answer").last).to_contain_text("7")
     await page.locator("article").first.hover()
-    await page.get_by_role("button", name="Edit the message").first.click()
+    await page.get_by_role("button", name="Edit message").first.click()
     await page.locator(".editor textarea").fill("What is 5 + 6?")
-    await page.get_by_role("button", name="Ask again", exact=True).first.click()
+    await page.get_by_role("button", name="Save and resend").first.click()
     await expect(page.locator(".answer")).to_have_count(1)
     await expect(page.locator(".answer")).to_contain_text("11")
 
@@ -108,8 +108,8 @@ async def test_two_set_ups_answer_side_by_side(page: Page, whole: Whole) -> None
     first, second = page.locator(".side").first, page.locator(".side").last
     await expect(first.locator(".answer")).to_contain_text("42")
     await expect(second.get_by_text("B · translate")).to_be_visible()
-    await expect(second.get_by_role("button", name="Copy the answer")).to_be_visible()
-    await page.get_by_role("button", name="Close set-up B").click()
+    await expect(second.get_by_role("button", name="Copy answer")).to_be_visible()
+    await page.get_by_role("button", name="Close configuration B").click()
     await expect(page.locator(".side")).to_have_count(1)
 
 
@@ -130,7 +130,7 @@ async def test_the_set_up_is_still_there_after_a_reload_until_it_is_reset(page: 
     await page.get_by_label("System message").fill("Half a thought")
     await page.reload()
     await expect(page.get_by_label("System message")).to_have_value("Half a thought")
-    await page.get_by_role("button", name="Back to the template").click()
+    await page.get_by_role("button", name="Reset to template").click()
     await expect(page.get_by_label("System message")).to_have_value(re.compile("You are Parley"))
 
 

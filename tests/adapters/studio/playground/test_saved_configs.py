@@ -21,9 +21,9 @@ async def test_a_set_up_is_saved_opened_renamed_linked_to_and_deleted(page: Page
     await system.fill("Speak like a pirate.")
     await page.get_by_role("button", name="Compare").click()
     await page.get_by_role("button", name="Saved", exact=True).click()
-    await expect(sheet.get_by_text("Nothing is saved yet")).to_be_visible()
+    await expect(sheet.get_by_text("Nothing saved yet")).to_be_visible()
     assert await faults(page) == []
-    await page.get_by_label("Save what is open as").fill("Pirates")
+    await page.get_by_label("Save current configurations as").fill("Pirates")
     await page.keyboard.press("Enter")
     await expect(page.locator("#banner")).to_contain_text("Saved as “Pirates”")
 
@@ -39,13 +39,13 @@ async def test_a_set_up_is_saved_opened_renamed_linked_to_and_deleted(page: Page
 
     await system.fill("Speak like a sailor.")
     await page.get_by_role("button", name="Saved", exact=True).click()
-    await expect(page.get_by_label("Save what is open as")).to_have_value("Pirates")
+    await expect(page.get_by_label("Save current configurations as")).to_have_value("Pirates")
     await page.get_by_role("button", name="Replace").click()
     await page.get_by_role("button", name="Saved", exact=True).click()
     await sheet.get_by_role("button", name="Rename “Pirates”").click()
     await page.get_by_label("New name of “Pirates”").fill("Sailors")
     await page.keyboard.press("Enter")
-    await sheet.get_by_role("button", name="Copy a link to “Sailors”").click()
+    await sheet.get_by_role("button", name="Copy link to “Sailors”").click()
     id = await sheet.locator("li").get_attribute("data-id")
 
     await page.evaluate("localStorage.clear()")
@@ -54,8 +54,8 @@ async def test_a_set_up_is_saved_opened_renamed_linked_to_and_deleted(page: Page
     await expect(page).to_have_url(re.compile("/studio/playground$"))
     await page.get_by_role("button", name="Saved", exact=True).click()
     await sheet.get_by_role("button", name="Delete “Sailors”").click()
-    await sheet.get_by_role("button", name="Delete for everybody").click()
-    await expect(sheet.get_by_text("Nothing is saved yet")).to_be_visible()
+    await sheet.get_by_role("button", name="Delete for everyone").click()
+    await expect(sheet.get_by_text("Nothing saved yet")).to_be_visible()
 
 
 async def test_a_link_to_what_is_deleted_says_so(page: Page, whole: Whole, complaints: Complaints) -> None:

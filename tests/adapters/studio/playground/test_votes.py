@@ -22,7 +22,7 @@ async def test_a_vote_is_given_changed_and_counted_once(page: Page, whole: Whole
     await say(page, "What is 41 + 1?")
     await expect(page.locator(".cost")).to_have_count(2)
     await ballot.get_by_role("button", name="A", exact=True).click()
-    await expect(page.locator("#ballot")).to_contain_text("Counted")
+    await expect(page.locator("#votes")).to_contain_text("Saved. See Feedback.")
     better = ballot.get_by_role("button", name="B", exact=True)
     await better.click()
     await expect(better).to_have_attribute("aria-pressed", "true")

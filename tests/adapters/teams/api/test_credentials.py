@@ -132,7 +132,7 @@ async def test_a_bot_without_a_token_waits(rig: Rig) -> None:
         Credentials.checked(APP_ID, SecretStr("wrong")), cloud=rig.teams.cloud, backoff_s=0
     ) as adapter:
         received = await rig.asked("a:alice")
-        with pytest.raises(PlatformUnavailable, match="refuses"):
+        with pytest.raises(PlatformUnavailable, match="rejected"):
             await adapter.open(received.address, None, retry=False)
 
 
@@ -177,10 +177,10 @@ def test_an_unusable_certificate_is_a_config_error(tmp_path: Path, registered: x
     with pytest.raises(ConfigError, match="can't be read"):
         Credentials.checked(APP_ID, certificate_path=path)
     path.write_text("nothing")
-    with pytest.raises(ConfigError, match="no PEM file"):
+    with pytest.raises(ConfigError, match="is not a PEM file"):
         Credentials.checked(APP_ID, certificate_path=path)
     path.write_bytes(registered.public_bytes(Encoding.PEM))
-    with pytest.raises(ConfigError, match="no PEM file"):
+    with pytest.raises(ConfigError, match="is not a PEM file"):
         Credentials.checked(APP_ID, certificate_path=path)
     key = ec.generate_private_key(ec.SECP256R1())
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
