@@ -185,7 +185,7 @@ def test_an_unusable_certificate_is_a_config_error(tmp_path: Path, registered: x
     key = ec.generate_private_key(ec.SECP256R1())
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     path.write_bytes(secret + registered.public_bytes(Encoding.PEM))
-    with pytest.raises(ConfigError, match="not RSA"):
+    with pytest.raises(ConfigError, match="not an RSA key"):
         Credentials.checked(APP_ID, certificate_path=path)
 
 
