@@ -231,7 +231,7 @@ async def test_a_plain_wish_for_a_picture_calls_the_tool_where_it_is_there() -> 
 
     call = (await received("Draw me a red bicycle!", spec))[0].call
     assert call is not None
-    assert call.arguments == '{"wish": "a red bicycle"}'
+    assert call.arguments == '{"description": "a red bicycle"}'
     for text, tools in (("Draw me a red bicycle!", ()), ("what is a drawing?", (spec,))):
         assert all(delta.call is None for delta in await received(text, *tools))
 
