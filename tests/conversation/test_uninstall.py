@@ -99,5 +99,5 @@ async def test_an_operator_deletes_a_tenant_or_person(
     assert await redis.call("LLEN", keys.of("inbox", room)) == 1
     assert "Done. I deleted" in await forget("--person", "ada", answer="y\n")
     assert "Deleted from slack: conversations 1, answers 0, waiting messages 1," in await forget("--yes")
-    assert await forget("--yes") == "Nothing is kept of T1.\n"
+    assert await forget("--yes") == "No data of T1 is stored.\n"
     assert await redis.call("LLEN", keys.of("inbox", room)) == 0
