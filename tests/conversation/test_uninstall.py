@@ -94,7 +94,9 @@ async def test_an_operator_deletes_a_tenant_or_person(
 
     refused = await forget(answer="n\n")
     assert "Aborted" in refused
-    assert "from slack: conversations 1, answers 0, waiting messages 1," in refused, "field fault 81: how much"
+    assert "from slack: conversations 1, answers 0, waiting messages 1," in refused, (
+        "field fault 81: how much"
+    )
     assert "This deletes: 0 conversations, 0 answers" in await forget("--person", "ada", answer="n\n")
     assert await redis.call("LLEN", keys.of("inbox", room)) == 1
     assert "Done. I deleted" in await forget("--person", "ada", answer="y\n")
