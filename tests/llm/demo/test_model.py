@@ -236,6 +236,16 @@ async def test_a_plain_wish_for_a_picture_calls_the_tool_where_it_is_there() -> 
         assert all(delta.call is None for delta in await received(text, *tools))
 
 
+async def test_an_earlier_image_is_edited() -> None:
+    """The description that the prompt builder puts in place of an image is found."""
+    messages = (say("user", "[image: a bicycle]"), say("assistant", "Nice."), say("user", "make it blue"))
+    spec = ToolSpec(name="draw", description="Draw.", schema={})
+    prompt = Prompt(template="t", capability="chat", messages=messages, tools=(spec,))
+    call = (await anext(DemoModel(pace_s=0).chat(prompt))).call
+    assert call is not None
+    assert '"change_last_picture": true' in call.arguments
+
+
 async def test_it_streams_by_the_word_and_counts() -> None:
     deltas = [delta async for delta in DemoModel(pace_s=0).chat(asks("thanks"))]
     assert text_of(deltas).startswith("You're welcome!\n\n>")
