@@ -78,7 +78,7 @@ async def serve(settings: Settings, *, web_on: bool = True, worker_on: bool = Tr
             await stack.enter_async_context(_listening(services, adapters))
         elif settings.parley_worker_port is not None:
             await stack.enter_async_context(
-                _serving(settings, web_app(services, ()), settings.parley_worker_port)
+                _web_server(settings, web_app(services, ()), settings.parley_worker_port)
             )
         capacity.freeze_startup_objects()
         await (_work(services, adapters, until) if worker_on else until.wait())
@@ -109,7 +109,7 @@ async def _listening(services: Services, adapters: Sequence[Adapter]) -> AsyncGe
     """Run the web server and the adapters' own connections until the block ends."""
     settings = services.settings
     sockets: list[asyncio.Task[None]] = []
-    async with _serving(settings, web_app(services, adapters), settings.port) as port:
+    async with _web_server(settings, web_app(services, adapters), settings.port) as port:
         try:
             sockets += [asyncio.create_task(adapter.listen(services.intake.accept)) for adapter in adapters]
             _print_urls(services, adapters, port)
@@ -121,7 +121,7 @@ async def _listening(services: Services, adapters: Sequence[Adapter]) -> AsyncGe
 
 
 @asynccontextmanager
-async def _serving(settings: Settings, app: web.Application, port: int) -> AsyncGenerator[int]:
+async def _web_server(settings: Settings, app: web.Application, port: int) -> AsyncGenerator[int]:
     """Run a web server until the block ends; yields its port. Raises ConfigError if the port is in use."""
     async with AsyncExitStack() as stack:
         server = serving(app, settings.host, port, TrustedProxies(settings.trusted_proxies))

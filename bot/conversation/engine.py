@@ -181,7 +181,7 @@ class Engine:
             await self._images.draw(builder, template, question, pictures, turns, context.image_progress)
             return
         if not (question or found.pictures or found.documents or received.quotes):
-            builder.end(Reply(text=router.nothing_said(template)))
+            builder.end(Reply(text=router.reply_without_question(template)))
             return
         if not found.pictures and self._model_info.accepts_images(template):
             pictures = await image_generation.recalled(self._sources, received, question, turns)

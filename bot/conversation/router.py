@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Template
-from bot.generation.image_options import NOTHING_SAID
+from bot.generation.image_options import NO_DESCRIPTION
 
 
 def choose(
@@ -55,10 +55,10 @@ def served_by(template: Template, deployment: str) -> Template:
     return replace(template, deployment=deployment) if deployment and free else template
 
 
-def nothing_said(template: Template) -> str:
+def reply_without_question(template: Template) -> str:
     """The reply to a message without a question."""
     if template.capability == "image":
-        return NOTHING_SAID
+        return NO_DESCRIPTION
     if template.match.default:
         return "Hello! Ask me anything, or send `help` to see what I can do."
     return f"Add your question after the command. What it does: {template.description or template.name}."

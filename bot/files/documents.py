@@ -134,14 +134,14 @@ def _slides(data: bytes) -> Iterator[str]:
         yield "\n".join(line for line in lines if line.strip())
 
 
-def _sheet(data: bytes) -> Iterator[str]:
+def _spreadsheet(data: bytes) -> Iterator[str]:
     import openpyxl  # pyright: ignore[reportMissingModuleSource]
 
     book: Any = cast(Any, openpyxl).load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     try:
-        for sheet in book.worksheets:
-            yield f"[sheet {sheet.title}]"
-            for row in sheet.iter_rows(values_only=True):
+        for worksheet in book.worksheets:
+            yield f"[sheet {worksheet.title}]"
+            for row in worksheet.iter_rows(values_only=True):
                 cells = ["" if cell is None else str(cell) for cell in row]
                 if any(cells):
                     yield _row(cells)
@@ -180,7 +180,7 @@ _READERS: Mapping[Kind, Callable[[bytes], Iterator[str]]] = {
     "pdf": _pdf,
     "word": _word,
     "slides": _slides,
-    "sheet": _sheet,
+    "sheet": _spreadsheet,
     "html": _html,
     "text": _plain,
 }

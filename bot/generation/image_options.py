@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from bot.domain.prompts import Parameters
 
-NOTHING_SAID = "Describe the image that you want, for example: `/image a red bicycle`."
+NO_DESCRIPTION = "Describe the image that you want, for example: `/image a red bicycle`."
 """The reply to an image request without a description."""
 
 Shapes = Mapping[str, str]

@@ -14,7 +14,7 @@ from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
 from bot.generation import image_generation, image_prompt
 from bot.generation.completion import Show
-from bot.generation.image_options import NOTHING_SAID, is_change
+from bot.generation.image_options import NO_DESCRIPTION, is_change
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import TokenBudget
 from bot.generation.prompt_sources import PromptSources
@@ -60,7 +60,7 @@ class ImageGeneration:
         if not pictures and is_change(request):
             pictures = await image_generation.last_picture(self.sources, builder.received, turns)
         if not request and not pictures:
-            builder.end(Reply(text=NOTHING_SAID))
+            builder.end(Reply(text=NO_DESCRIPTION))
             return
         await self._generate(builder, template, request, pictures, image_progress)
 
@@ -94,12 +94,12 @@ class ImageGeneration:
         if template is None or family is None:
             return None
 
-        async def draw(wish: ImageRequest, change_last_picture: bool = False) -> str:
+        async def draw(description: ImageRequest, change_last_picture: bool = False) -> str:
             """Generate an image that was asked for, or edit the one just sent, else the last one here."""
             pictures = await self._image_to_edit(builder, turns, sent) if change_last_picture else ()
             budget = self._token_budget(builder, template)
             prompt, notes = image_generation.build_image_prompt(
-                template, builder.received, wish, pictures, budget, family
+                template, builder.received, description, pictures, budget, family
             )
             prompt, notes = _allowed(prompt, notes, builder)
             try:

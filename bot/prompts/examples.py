@@ -46,20 +46,20 @@ async def choose_why(
 ) -> list[ChosenExample]:
     """The examples that `choose` returns, in order, with the reason for each."""
     own = [ChosenExample(example, "part of the template") for example in template.examples]
-    shots = min(template.shots, len(pool))
-    if shots == 0:
+    count = min(template.shots, len(pool))
+    if count == 0:
         return own
-    if shots == len(pool):
+    if count == len(pool):
         return own + [ChosenExample(example, "the whole pool is used") for example in pool]
     try:
         ranked = await rank(pool, question, embed)
     except (Unavailable, NotAllowed) as error:
         _log_once(template.name, error)
         why = "first in the pool (no embeddings)"
-        return own + [ChosenExample(example, why) for example in pool[:shots]]
+        return own + [ChosenExample(example, why) for example in pool[:count]]
     return own + [
         ChosenExample(example, "similar to the question", similarity)
-        for example, similarity in ranked[:shots]
+        for example, similarity in ranked[:count]
     ]
 
 

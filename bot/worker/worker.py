@@ -254,17 +254,17 @@ class Worker:
         `place` is the index, from the end, of the turn to replace.
         """
         adapter = self._adapter(received.address.conversation)
-        opening = asyncio.ensure_future(self._open(job, adapter, received.address))
+        opened = asyncio.ensure_future(self._open(job, adapter, received.address))
 
         async def show(text: str) -> bool:
             job.progress.text = text
             return await adapter.update(
-                opening.result() if opening.done() else await asyncio.shield(opening), text
+                opened.result() if opened.done() else await asyncio.shield(opened), text
             )
 
         async def on_partial_image(picture: Image) -> None:
             if isinstance(adapter, PartialImageSink):
-                await adapter.show_partial_image(await asyncio.shield(opening), picture)
+                await adapter.show_partial_image(await asyncio.shield(opened), picture)
 
         context = AnswerContext(
             show=show,
@@ -279,9 +279,9 @@ class Worker:
             builder = await self._engine.answer(received, turns, context, event)
         finally:
             # Even if the engine failed: the post must be recorded, so that it can show the error.
-            await asyncio.wait([opening])
-            opening.exception()
-        await self._write(job, adapter, builder, opening.result(), place)
+            await asyncio.wait([opened])
+            opened.exception()
+        await self._write(job, adapter, builder, opened.result(), place)
 
     async def _open(self, job: Job, adapter: Adapter, address: Address) -> PostedMessage:
         claim = job.claim

@@ -94,10 +94,12 @@ async def test_an_operator_deletes_a_tenant_or_person(
 
     refused = await forget(answer="n\n")
     assert "Aborted" in refused
-    assert "of slack: conversations 1, answers 0, waiting messages 1," in refused, "field fault 81: how much"
+    assert "from slack: conversations 1, answers 0, waiting messages 1," in refused, (
+        "field fault 81: how much"
+    )
     assert "This deletes: 0 conversations, 0 answers" in await forget("--person", "ada", answer="n\n")
     assert await redis.call("LLEN", keys.of("inbox", room)) == 1
     assert "Done. I deleted" in await forget("--person", "ada", answer="y\n")
     assert "Deleted from slack: conversations 1, answers 0, waiting messages 1," in await forget("--yes")
-    assert await forget("--yes") == "Nothing is kept of T1.\n"
+    assert await forget("--yes") == "No data of T1 is stored.\n"
     assert await redis.call("LLEN", keys.of("inbox", room)) == 0

@@ -282,7 +282,7 @@ def pen(bench: Bench) -> Bench:
 
 
 async def test_a_chat_model_calls_the_draw_tool(pen: Bench) -> None:
-    pen.model.script = artist(wish="a red bicycle --landscape")
+    pen.model.script = artist(description="a red bicycle --landscape")
     (turn,) = await pen.answer(received("I would love to see a red bicycle"))
     chat, picture_, again = pen.model.prompts
     assert [tool.name for tool in chat.tools] == ["draw"]
@@ -300,7 +300,7 @@ async def test_a_chat_model_calls_the_draw_tool(pen: Bench) -> None:
 async def test_the_tool_edits_the_last_image(pen: Bench) -> None:
     """Field note 39: "make it brighter" edits the last image of this conversation."""
     await pen.answer(received("/image a red bicycle", event="a"))
-    pen.model.script = artist(wish="make it blue", change_last_picture=True)
+    pen.model.script = artist(description="make it blue", change_last_picture=True)
     await pen.answer(received("could it be blue?", event="b"))
     given = [part for part in pen.model.prompts[2].messages[-1].parts if isinstance(part, Image)]
     assert [image.data for image in given] == [pen.model.pictures[0].data]
@@ -311,7 +311,7 @@ async def test_the_tool_edits_the_image_just_sent(pen: Bench) -> None:
     await pen.answer(received("/image a red bicycle", event="a"))
     pen.room.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
-    pen.model.script = artist(wish="make it blue", change_last_picture=True)
+    pen.model.script = artist(description="make it blue", change_last_picture=True)
     await pen.answer(replace(received("could this be blue?", event="b"), attachments=(photo,)))
     assert given(pen.model.prompts[2]) == [data]
     await pen.answer(received("and now that one?", event="c"))
@@ -319,7 +319,7 @@ async def test_the_tool_edits_the_image_just_sent(pen: Bench) -> None:
 
 
 async def test_the_model_learns_that_there_is_no_image(pen: Bench) -> None:
-    pen.model.script = artist(wish="make it blue", change_last_picture=True)
+    pen.model.script = artist(description="make it blue", change_last_picture=True)
     await pen.answer(received("could it be blue?"))
     assert "Here you are: no. There is no image" in pen.room.texts[0]
 
@@ -332,7 +332,7 @@ async def test_the_tool_needs_an_image_deployment(pen: Bench) -> None:
 
 async def test_tool_images_count_against_the_same_budget(pen: Bench) -> None:
     pen.ledger = pen.limited("person: $0.025/day")
-    pen.model.script = artist(wish="a cat")
+    pen.model.script = artist(description="a cat")
     await pen.answer(received("a cat, please", event="a"))
     assert "Here you are: no. Your budget for today" in pen.room.texts[0]
     with pytest.raises(BotError):
@@ -340,7 +340,7 @@ async def test_tool_images_count_against_the_same_budget(pen: Bench) -> None:
 
 
 async def test_sent_shows_the_prompt_of_the_image(pen: Bench) -> None:
-    pen.model.script = artist(wish="a cat")
+    pen.model.script = artist(description="a cat")
     pen.model.pictures = (replace(pen.model.pictures[0], alt="A tabby cat on a sill"),)
     await pen.answer(received("a cat, please", event="a"), received("/sent", event="b"))
     text = pen.room.texts[-1]

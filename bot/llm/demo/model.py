@@ -249,12 +249,12 @@ def _drawn_by_tool(prompt: Prompt) -> str | None:
         return None
     question = prompt.messages[-1].text.strip()
     if found := _REQUEST.fullmatch(question):
-        return json.dumps({"wish": found[1].rstrip(" .!?")})
-    pictured = any("[a picture: " in message.text for message in prompt.messages[:-1]) or "draw" in {
+        return json.dumps({"description": found[1].rstrip(" .!?")})
+    pictured = any("[image: " in message.text for message in prompt.messages[:-1]) or "draw" in {
         part.name for message in prompt.messages for part in message.parts if isinstance(part, ToolCall)
     }
     if pictured and (found := _CHANGE.fullmatch(question)):
-        return json.dumps({"wish": found[1], "change_last_picture": True})
+        return json.dumps({"description": found[1], "change_last_picture": True})
     return None
 
 

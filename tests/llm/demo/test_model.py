@@ -231,9 +231,19 @@ async def test_a_plain_wish_for_a_picture_calls_the_tool_where_it_is_there() -> 
 
     call = (await received("Draw me a red bicycle!", spec))[0].call
     assert call is not None
-    assert call.arguments == '{"wish": "a red bicycle"}'
+    assert call.arguments == '{"description": "a red bicycle"}'
     for text, tools in (("Draw me a red bicycle!", ()), ("what is a drawing?", (spec,))):
         assert all(delta.call is None for delta in await received(text, *tools))
+
+
+async def test_an_earlier_image_is_edited() -> None:
+    """The description that the prompt builder puts in place of an image is found."""
+    messages = (say("user", "[image: a bicycle]"), say("assistant", "Nice."), say("user", "make it blue"))
+    spec = ToolSpec(name="draw", description="Draw.", schema={})
+    prompt = Prompt(template="t", capability="chat", messages=messages, tools=(spec,))
+    call = (await anext(DemoModel(pace_s=0).chat(prompt))).call
+    assert call is not None
+    assert '"change_last_picture": true' in call.arguments
 
 
 async def test_it_streams_by_the_word_and_counts() -> None:
