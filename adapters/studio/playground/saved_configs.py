@@ -56,7 +56,7 @@ class SavedConfigRoutes:
     async def _open(self, request: web.Request) -> web.Response:
         saved = await self._saved_configs.get(request.match_info["id"])
         if saved is None:
-            raise HttpError(404, "This saved setup no longer exists.")
+            raise HttpError(404, "This saved configuration no longer exists.")
         return web.json_response({**_card(saved), "setups": msgspec.json.decode(saved.setups)})
 
     async def _save(self, request: web.Request) -> web.Response:
@@ -68,14 +68,14 @@ class SavedConfigRoutes:
         saved = await self._saved_configs.save(
             body.name, configs, author=person.author, replace=body.replace, owner=person.id
         )
-        log.info("%s saved the setup %r in the studio", person.audited, saved.name)
+        log.info("%s saved the configuration %r in the studio", person.audited, saved.name)
         return web.json_response(_card(saved))
 
     async def _rename(self, request: web.Request) -> web.Response:
         body, person = await json_of(request, _RenameRequest, MOST_BYTES), person_of(request)
         _demand(person, await self._saved_configs.get(request.match_info["id"]))
         saved = await self._saved_configs.rename(request.match_info["id"], body.name)
-        log.info("%s renamed a setup in the studio to %r", person.audited, saved.name)
+        log.info("%s renamed a configuration in the studio to %r", person.audited, saved.name)
         return web.json_response(_card(saved))
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -83,7 +83,7 @@ class SavedConfigRoutes:
         _demand(person, await self._saved_configs.get(request.match_info["id"]))
         gone = await self._saved_configs.delete(request.match_info["id"])
         if gone is not None:
-            log.info("%s deleted the setup %r in the studio", person.audited, gone.name)
+            log.info("%s deleted the configuration %r in the studio", person.audited, gone.name)
         return web.json_response({})
 
 
