@@ -215,8 +215,8 @@ def test_it_says_who_it_is(received: str) -> None:
 
 def test_a_picture_or_nothing_gets_a_sensible_answer() -> None:
     picture = Message(role="user", parts=(Image(mime="image/png", data=b"x"),))
-    assert "picture" in reply(Prompt(template="a", capability="chat", messages=(picture,)))
-    assert "Yes?" in reply(Prompt(template="a", capability="chat", messages=(say("user", ""),)))
+    assert "an image" in reply(Prompt(template="a", capability="chat", messages=(picture,)))
+    assert "Ask me something" in reply(Prompt(template="a", capability="chat", messages=(say("user", ""),)))
     result = Message(role="tool", parts=(ToolResult(id="c", text="3 °C"),))
     assert "3 °C" in reply(Prompt(template="a", capability="chat", messages=(say("user", "weather"), result)))
 
