@@ -1,4 +1,4 @@
-"""A model is one protocol: what it is asked, and what a call of it can end in."""
+"""The model protocol, and the errors of its calls."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
@@ -8,54 +8,52 @@ from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import Delta, Usage
 
 OnPartialImage = Callable[[Image], Awaitable[None]]
-"""Is shown a picture as far as it is drawn, each time there is more of it."""
+"""Called with each partial image."""
 
 
 class DeploymentBroken(ConfigError):
-    """This deployment answers nobody until its operator mends it; others may serve in its place."""
+    """This deployment fails until its operator fixes it; other deployments may serve instead."""
 
 
 class ServiceFault(ModelUnavailable):
-    """The service itself said that it failed: when it rests for that, it rests for every process.
+    """The service returned an error, so its cool-down is shared with all processes.
 
-    Where it could not be reached at all, the fault may be this process' own, and the others are not told.
+    Connection errors are not shared, because they may be local to this process.
     """
 
 
 class AnswerTimeout(ModelUnavailable):
-    """The whole answer took longer than it may: it is not gone on with."""
+    """The whole answer took too long; it is not continued."""
 
 
 class ImageInterrupted(ModelUnavailable):
-    """A drawing that was watched broke off: it is begun once more, and then told to the person.
+    """An image stream broke off. It is retried once, then reported to the person.
 
-    `spent` is what each time cost, about.
+    `spent` is the estimated usage of each attempt.
     """
 
     spent: tuple[Usage, ...] = ()
 
 
 class Model(Protocol):
-    """Something that answers, draws and embeds: a deployment, or a gateway over many.
+    """Answers, creates images and embeds: a deployment, or a gateway over many.
 
     Every method raises ContentFiltered, TooLong, NotAllowed, ModelUnavailable or ConfigError.
     """
 
     def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer; the last delta carries the usage.
+        """Stream an answer; the last delta has the usage.
 
-        Where calls were left, or broke off, before they said what they cost, a delta before it has an
-        estimate of each.
+        Earlier deltas have estimates for calls that were cancelled or broke off.
         """
         ...
 
     async def draw(
         self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
     ) -> tuple[tuple[Image, ...], Usage]:
-        """Draw the last user message; pictures in that message are edited instead.
+        """Create images from the last user message, or edit the images in it.
 
-        A model that can't show what it has so far never calls `on_partial_image`. Raises ImageInterrupted when a
-        drawing that could be watched broke off.
+        Models without partial images never call `on_partial_image`. Raises ImageInterrupted if a stream broke off.
         """
         ...
 

@@ -19,7 +19,7 @@ async def azure() -> AsyncGenerator[AzureSimulator]:
 
 @pytest.mark.parametrize("full", ["PARLEY_INBOX_LIMIT", "PARLEY_TENANT_LIMIT"])
 @pytest.mark.parametrize("place", PLACES)
-async def test_who_asks_where_too_much_waits_is_told_so_and_is_heard_later(
+async def test_a_full_inbox_is_explained_and_recovers(
     place: Place, full: str, redis: Redis, redis_url: str, azure: AzureSimulator, tmp_path: Path
 ) -> None:
     async with Scene(place, redis_url, tmp_path, azure, {full: "1"}).open() as scene:

@@ -13,7 +13,8 @@ from tests.chaos.storm import storm
 from tests.chaos.talks import SHARES
 
 
-async def test_field_notes_01_to_11_nothing_is_lost_and_nothing_is_there_twice(tmp_path: Path) -> None:
+async def test_nothing_is_lost_and_nothing_is_doubled(tmp_path: Path) -> None:
+    """Field notes 01 to 11."""
     report = await storm(Options(shares={**SHARES, "question": 12}), tmp_path)
     assert not report.failures(), report.table()
     assert report.tally.accepted.total() >= report.options.events

@@ -11,7 +11,7 @@ from tests.chaos import nursery
 from tests.support.processes import Process, start
 
 
-async def test_a_process_that_can_not_begin_is_told_of_at_once(tmp_path: Path) -> None:
+async def test_a_process_that_fails_to_start_is_reported(tmp_path: Path) -> None:
     async def fail(command: list[str], env: dict[str, str], **pipes: Any) -> Process:
         return await start([sys.executable, "-c", "raise SystemExit(1)"], env, **pipes)
 

@@ -72,7 +72,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_what_uvloop_says_of_a_broken_connection_means_that_redis_is_away() -> None:
+async def test_uvloops_broken_connection_means_redis_is_unavailable() -> None:
     async def write_to_a_broken_connection() -> None:
         async with Proxy([]) as network:
             _, writer = await asyncio.open_connection("127.0.0.1", network.port)
@@ -90,9 +90,8 @@ async def test_what_uvloop_says_of_a_broken_connection_means_that_redis_is_away(
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_field_note_32_without_redis_the_platform_is_asked_to_deliver_again(
-    place: Place, ground: Ground
-) -> None:
+async def test_without_redis_the_platform_delivers_again(place: Place, ground: Ground) -> None:
+    """Field note 32."""
     async with ground.scene(place).open() as scene, scene.healthy_worker():
         ground.network.cut()
         asking = asyncio.create_task(scene.ask("alpha"))
@@ -105,21 +104,21 @@ async def test_field_note_32_without_redis_the_platform_is_asked_to_deliver_agai
         assert scene.platform.statuses[-1] == 200
 
 
-async def test_a_worker_that_starts_while_redis_is_away_waits_for_it(ground: Ground) -> None:
+async def test_a_worker_waits_for_redis_at_the_start(ground: Ground) -> None:
     async with ground.scene("slack").open() as scene:
         await scene.ask("alpha")
         ground.network.cut()
         log = ground.folder / "early.log"
         worker = await ground.nursery.parley(["worker"], scene.env, log)
-        await until(lambda: log.exists() and "Waiting for it" in log.read_text())
+        await until(lambda: log.exists() and "Waiting until it is available" in log.read_text())
         ground.network.mend()
         await scene.answered(1)
         worker.signal(signal.SIGTERM)
         assert await worker.end() == 0
 
 
-async def test_a_worker_that_is_asked_to_go_hands_its_answer_over_at_once(ground: Ground) -> None:
-    """The lease lasts for ten minutes, so who goes on can only have been given it."""
+async def test_a_stopping_worker_hands_its_answer_over(ground: Ground) -> None:
+    """The lease lasts for ten minutes, so the next worker must have been given it."""
     settings = {"PARLEY_LEASE_S": "600", "PARLEY_DRAIN_S": "0"}
     async with ground.scene("slack", **settings).open() as scene:
         await scene.ask("alpha")
@@ -135,7 +134,7 @@ async def test_a_worker_that_is_asked_to_go_hands_its_answer_over_at_once(ground
         assert turn.attempts == 1
 
 
-async def test_a_worker_that_is_asked_to_go_ends_what_it_runs_and_another_takes_what_is_new(
+async def test_a_stopping_worker_finishes_while_another_claims(
     ground: Ground,
 ) -> None:
     ground.azure.interval_s = 1.0
@@ -160,7 +159,8 @@ async def test_a_worker_that_is_asked_to_go_ends_what_it_runs_and_another_takes_
         other.signal(signal.SIGKILL)
 
 
-async def test_field_note_10_a_half_written_answer_never_shrinks_before_its_reader(ground: Ground) -> None:
+async def test_a_partial_answer_never_shrinks(ground: Ground) -> None:
+    """Field note 10."""
     ground.azure.interval_s = 0.08
     async with ground.scene("slack").open() as scene:
         await scene.ask("alpha")
@@ -180,9 +180,7 @@ async def test_field_note_10_a_half_written_answer_never_shrinks_before_its_read
 @pytest.mark.parametrize(
     ("place", "attempts"), [("slack", 1), ("slack", 2), ("personal", 1), ("personal", 2), ("group", 1)]
 )
-async def test_an_event_that_kills_every_worker_is_buried_with_words_and_the_talk_goes_on(
-    place: Place, attempts: int, ground: Ground
-) -> None:
+async def test_a_deadly_event_becomes_a_dead_letter(place: Place, attempts: int, ground: Ground) -> None:
     async with ground.scene(place, PARLEY_ATTEMPTS=str(attempts), PARLEY_LEASE_S="60").open() as scene:
         await scene.ask("poison")
         await scene.ask("beta")

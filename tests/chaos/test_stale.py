@@ -79,9 +79,10 @@ async def outcomes(
 
 
 @pytest.mark.parametrize(("place", "step"), SCENES)
-async def test_field_note_04_a_worker_that_slept_over_its_lease_changes_nothing(
+async def test_a_worker_that_overslept_changes_nothing(
     place: Place, step: Step, outcomes: dict[tuple[Place, Step], Outcome]
 ) -> None:
+    """Field note 04."""
     left = outcomes[place, step]
     assert [turn.received.text.split()[-1] for turn in left.turns] == ["alpha", "beta"]
     assert left.turns[0].reply.text in left.before

@@ -56,7 +56,7 @@ def counted(talk: Talk, *turns: Turn) -> Tally:
     return tally
 
 
-def test_what_is_as_it_must_be_is_not_counted(talk: Talk) -> None:
+def test_correct_results_are_not_counted(talk: Talk) -> None:
     first, second = acted(talk, "question", 0), acted(talk, "question", 1)
     edit = acted(talk, "edit", 2, second)
     acted(talk, "rating", 3, first, good=False)
@@ -65,7 +65,7 @@ def test_what_is_as_it_must_be_is_not_counted(talk: Talk) -> None:
     assert tally == Tally(accepted=tally.accepted, answered=2, outcomes=tally.outcomes, attempts=2)
 
 
-def test_a_lost_a_doubled_and_a_displaced_turn_are_seen(talk: Talk) -> None:
+def test_lost_doubled_and_misplaced_turns_are_found(talk: Talk) -> None:
     first, second, third = (acted(talk, "question", number) for number in range(3))
     tally = counted(talk, turn_of(second), turn_of(first), turn_of(second))
     assert tally.lost == [third.name]
@@ -73,7 +73,7 @@ def test_a_lost_a_doubled_and_a_displaced_turn_are_seen(talk: Talk) -> None:
     assert tally.disordered == [first.name]
 
 
-def test_what_was_never_thanked_for_and_what_nobody_said_are_seen(talk: Talk) -> None:
+def test_unacknowledged_and_invented_messages_are_found(talk: Talk) -> None:
     act = acted(talk, "question", 0)
     act.acked_at = None
     stranger = replace(turn_of(act), id="elsewhere")
@@ -92,15 +92,13 @@ def test_what_was_never_thanked_for_and_what_nobody_said_are_seen(talk: Talk) ->
         ("rating", {"a": Rating(good=True), "b": Rating(good=True)}, "not rated once, as last"),
     ],
 )
-def test_a_second_thought_that_came_to_nothing_is_seen(
-    kind: Kind, left: dict[str, Rating], words: str, talk: Talk
-) -> None:
+def test_ineffective_edits_are_found(kind: Kind, left: dict[str, Rating], words: str, talk: Talk) -> None:
     act = acted(talk, "question", 0)
     acted(talk, kind, 1, act)
     assert words in " ".join(counted(talk, turn_of(act, ratings=left)).wrong)
 
 
-def test_a_command_a_picture_and_a_file_without_their_effect_are_seen(talk: Talk) -> None:
+def test_commands_images_and_files_without_effect_are_found(talk: Talk) -> None:
     command, picture, file = (
         acted(talk, "command", 0, word="reset"),
         acted(talk, "picture", 1),
@@ -123,7 +121,7 @@ def told(talk: Talk, **marks: set[str]) -> list[str]:
     return remembered_wrongly(town, talk, [turn for turn in turns if turn.id != "gone"])
 
 
-def test_what_was_deleted_edited_or_reset_is_in_no_later_prompt(talk: Talk) -> None:
+def test_later_prompts_contain_nothing_deleted(talk: Talk) -> None:
     first, second = acted(talk, "question", 0), acted(talk, "question", 1)
     acted(talk, "deletion", 2, first)
     acted(talk, "edit", 3, second)
@@ -149,7 +147,7 @@ def test_what_was_answered_is_in_later_prompts(talk: Talk) -> None:
     assert told(talk, q00002={"q00002"}) == []
 
 
-def test_the_last_answer_to_a_question_that_was_deleted_may_stay_and_what_was_begun_before_it_is_seen(
+def test_an_answer_to_a_deleted_question_may_stay(
     talk: Talk,
 ) -> None:
     for number, act in enumerate([acted(talk, "question", 0), acted(talk, "question", 1)], 2):
@@ -160,7 +158,7 @@ def test_the_last_answer_to_a_question_that_was_deleted_may_stay_and_what_was_be
     assert screens.drafts == [("1", "q00000 take 1")]
 
 
-def test_what_is_on_the_screen_too_often_too_early_or_otherwise_is_seen(talk: Talk) -> None:
+def test_wrong_screens_are_found(talk: Talk) -> None:
     act, other = acted(talk, "question", 0), acted(talk, "question", 1)
     whole = "q00000 take 1 q00000w00"
     screens = Screens()
@@ -171,7 +169,7 @@ def test_what_is_on_the_screen_too_often_too_early_or_otherwise_is_seen(talk: Ta
     assert len(screens.otherwise) == 1
 
 
-def test_pictures_and_words_for_one_alone_that_come_twice_are_seen(talk: Talk) -> None:
+def test_doubled_images_and_private_messages_are_found(talk: Talk) -> None:
     act = acted(talk, "command", 0, word="help")
     turn = replace(turn_of(act), post=None)
     screens = Screens()
@@ -183,7 +181,7 @@ def test_pictures_and_words_for_one_alone_that_come_twice_are_seen(talk: Talk) -
     assert screens.drawn == [turn.id] * 2
 
 
-def test_what_an_edit_found_unanswered_may_be_in_no_prompt_before_it(talk: Talk) -> None:
+def test_edits_of_waiting_questions_leave_no_trace(talk: Talk) -> None:
     first, _ = acted(talk, "question", 0), acted(talk, "question", 1)
     acted(talk, "edit", 2, first)
     talk.done_at = [2.1]

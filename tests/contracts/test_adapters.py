@@ -56,7 +56,7 @@ async def text_shown(platform: Platform) -> str:
 # ------------------------------------------------------------------ what comes in
 
 
-async def test_a_message_becomes_one_said_with_its_words_and_its_author(platform: Platform) -> None:
+async def test_a_message_becomes_an_event(platform: Platform) -> None:
     received = await asked(platform, "What is the capital of France?")
     assert len(platform.self_service.events) == 1
     assert received.text == "What is the capital of France?"
@@ -73,7 +73,7 @@ async def test_a_command_is_its_words(platform: Platform) -> None:
 
 
 @by_http
-async def test_every_delivery_of_a_message_is_the_same_event(platform: Platform) -> None:
+async def test_every_delivery_is_the_same_event(platform: Platform) -> None:
     await platform.say("once", 1)
     await platform.say("once", 1)
     await platform.say("once", 2)
@@ -84,7 +84,7 @@ async def test_every_delivery_of_a_message_is_the_same_event(platform: Platform)
 
 
 @by_http
-async def test_the_platform_is_thanked_when_the_message_is_written_down(platform: Platform) -> None:
+async def test_a_message_is_stored_before_it_is_acknowledged(platform: Platform) -> None:
     status = await platform.say("hello")
     platform.self_service.order.append("thanked")
     assert 200 <= status < 300
@@ -92,7 +92,7 @@ async def test_the_platform_is_thanked_when_the_message_is_written_down(platform
 
 
 @by_http
-async def test_with_the_store_away_the_platform_keeps_the_message(platform: Platform) -> None:
+async def test_without_storage_the_platform_keeps_the_message(platform: Platform) -> None:
     platform.self_service.away = True
     assert await platform.say("hello") == 503
     platform.self_service.away = False
@@ -164,7 +164,7 @@ async def test_a_failing_platform_never_breaks_an_update(platform: Platform) -> 
 
 
 @in_place
-async def test_what_a_failing_platform_did_not_take_is_shown_in_the_end(platform: Platform) -> None:
+async def test_an_answer_survives_temporary_platform_errors(platform: Platform) -> None:
     received = await asked(platform)
     post = await platform.adapter.open(received.address, None, retry=False)
     platform.outage(True)
@@ -178,7 +178,7 @@ async def test_what_a_failing_platform_did_not_take_is_shown_in_the_end(platform
 
 
 @pytest.mark.parametrize("kind", [OnSlack, OnTeams])
-async def test_a_platform_that_refuses_for_good_is_said_so_in_the_errors_that_the_worker_knows(
+async def test_permanent_platform_errors_are_config_errors(
     kind: type[OnSlack | OnTeams],
 ) -> None:
     async with kind() as platform:
@@ -199,7 +199,8 @@ async def test_a_platform_that_refuses_for_good_is_said_so_in_the_errors_that_th
 
 
 @in_place
-async def test_field_note_10_another_process_completes_what_was_begun(platform: Platform) -> None:
+async def test_another_process_completes_an_answer(platform: Platform) -> None:
+    """Field note 10."""
     received = await asked(platform)
     begun = await platform.adapter.open(received.address, None, retry=False)
     await platform.adapter.update(begun, "alpha-1")
@@ -231,7 +232,8 @@ async def test_two_answers_at_once_do_not_mix(platform: Platform) -> None:
     assert (text.count("alpha-1"), text.count("beta-2")) == (1, 1)
 
 
-async def test_field_note_14_a_very_long_answer_is_shown_whole(platform: Platform) -> None:
+async def test_a_very_long_answer_is_complete(platform: Platform) -> None:
+    """Field note 14."""
     received = await asked(platform)
     words = [f"word-{number:05d}" for number in range(9000)]
     paragraphs = [" ".join(words[at : at + 60]) for at in range(0, len(words), 60)]
@@ -240,7 +242,8 @@ async def test_field_note_14_a_very_long_answer_is_shown_whole(platform: Platfor
     assert [word for word in words if text.count(word) != 1] == []
 
 
-async def test_field_note_14_code_stays_code(platform: Platform) -> None:
+async def test_code_stays_code(platform: Platform) -> None:
+    """Field note 14."""
     received = await asked(platform)
     code = "def ask():\n    if True:\n        return 'x_y_z' * 2"
     await answer(
@@ -260,7 +263,8 @@ async def test_pictures_are_shown_with_their_descriptions(platform: Platform) ->
     assert await platform.pictures() == ["a red bicycle"]
 
 
-async def test_field_note_16_what_a_model_writes_harms_nobody(platform: Platform) -> None:
+async def test_model_output_is_harmless(platform: Platform) -> None:
+    """Field note 16."""
     received = await asked(platform)
     hostile = (
         "safe-1 <script>alert(1)</script> <!channel> <!here|here> @here @channel @everyone <@U0000001> "

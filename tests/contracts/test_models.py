@@ -71,7 +71,7 @@ def prompt(*received: str, capability: Capability = "chat", **more: Any) -> Prom
     return Prompt(template="assistant", capability=capability, messages=messages, **more)
 
 
-async def test_an_answer_is_streamed_and_ends_with_its_usage(models: Models) -> None:
+async def test_an_answer_streams_and_ends_with_usage(models: Models) -> None:
     deltas = [delta async for delta in models["chat"].chat(prompt("my name is Zoë"))]
     assert "Zoë" in "".join(delta.text for delta in deltas)
     assert all(delta.usage is None for delta in deltas[:-1])
@@ -104,7 +104,7 @@ async def test_answers_may_be_asked_for_at_once(models: Models) -> None:
         assert f"Name{n}" in first + rest
 
 
-async def test_a_drawing_is_a_picture_with_words_for_those_who_cannot_see_it(models: Models) -> None:
+async def test_an_image_has_alt_text(models: Models) -> None:
     wish = prompt("a red bicycle", capability="image", parameters=Parameters(size="1024x1024"))
     pictures, usage = await models["image"].draw(wish)
     assert [picture.mime for picture in pictures] == ["image/png"]

@@ -12,12 +12,19 @@ from bot.domain.turns import Delta, Deployment, Prices
 from bot.llm.catalog.catalog import locate
 from bot.llm.openai.client import Clients
 from bot.llm.openai.model import AzureModel, Timeouts
+from bot.llm.routing import attempts
 from tests.simulators.azure import AzureSimulator
 
 API_VERSION = "2024-10-21"
 KEY = SecretStr("simulated-key")
 
 Connect = Callable[..., AzureModel]
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry at once."""
+    monkeypatch.setattr(attempts, "PAUSE_S", 0.0)
 
 
 @pytest.fixture

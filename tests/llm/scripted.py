@@ -88,7 +88,7 @@ def named(name: str, capability: Capability = "chat", **more: Any) -> Deployment
 def over(
     *models: tuple[Deployment, Scripted], clock: Callable[[], float] | None = None, **more: Any
 ) -> Gateway:
-    return Gateway(models, clock=clock or Clock(), pause_s=0.0, **more)
+    return Gateway(models, clock=clock or Clock(), **more)
 
 
 async def told(gateway: Gateway, **more: Any) -> str:

@@ -36,14 +36,15 @@ async def whole(town: Town, channel: str, thread: str, count: int = 1) -> list[M
     return ended()
 
 
-async def test_a_mention_in_a_channel_is_answered_in_its_thread(town: Town) -> None:
+async def test_a_mention_is_answered_in_its_thread(town: Town) -> None:
     ts = await town.slack.say(GENERAL, "U0ADA", "<@U0BOT> what is up?")
     (answer,) = await whole(town, GENERAL, ts)
     assert answer["markdown"] == "You said: what is up?"
     assert answer["thread_ts"] == ts
 
 
-async def test_field_note_01_a_mention_that_arrives_as_two_events_is_answered_once(town: Town) -> None:
+async def test_a_mention_with_two_events_is_answered_once(town: Town) -> None:
+    """Field note 01."""
     town.slack.times = 3
     try:
         ts = await town.slack.say(GENERAL, "U0ADA", "<@U0BOT> only once, please")
@@ -56,7 +57,7 @@ async def test_field_note_01_a_mention_that_arrives_as_two_events_is_answered_on
     assert follow
 
 
-async def test_a_follow_up_in_the_thread_needs_no_mention_and_is_remembered(town: Town) -> None:
+async def test_a_follow_up_needs_no_mention(town: Town) -> None:
     ts = await town.slack.say(GENERAL, "U0ADA", "<@U0BOT> my name is Ada")
     await whole(town, GENERAL, ts)
     await town.slack.say(GENERAL, "U0ADA", "what is my name?", ts)
@@ -69,7 +70,7 @@ async def test_a_follow_up_in_the_thread_needs_no_mention_and_is_remembered(town
     ]
 
 
-async def test_a_thread_that_the_bot_was_not_called_into_is_left_alone(town: Town) -> None:
+async def test_other_threads_are_left_alone(town: Town) -> None:
     ts = await town.slack.say(GENERAL, "U0ADA", "lunch?")
     await town.slack.say(GENERAL, "U0BOB", "yes", ts)
     other = await town.slack.say(GENERAL, "U0ADA", "<@U0BOT> hello")
@@ -96,7 +97,7 @@ async def test_a_wish_for_a_picture_gets_a_picture(town: Town) -> None:
     assert "style" not in asked.body, "field note 38: gpt-image knows no style"
 
 
-async def test_a_template_s_few_shot_pairs_go_before_the_question(town: Town) -> None:
+async def test_few_shot_examples_precede_the_question(town: Town) -> None:
     channel = direct(town)
     ts = await town.slack.say(channel, "U0ADA", "/translate guten Tag")
     await whole(town, channel, ts)
@@ -107,7 +108,8 @@ async def test_a_template_s_few_shot_pairs_go_before_the_question(town: Town) ->
     assert sent[-1]["content"] == "guten Tag"
 
 
-async def test_field_note_11_an_edited_question_changes_its_answer(town: Town) -> None:
+async def test_an_edited_question_changes_its_answer(town: Town) -> None:
+    """Field note 11."""
     channel = direct(town)
     ts = await town.slack.say(channel, "U0ADA", "old")
     await whole(town, channel, ts)
@@ -116,7 +118,8 @@ async def test_field_note_11_an_edited_question_changes_its_answer(town: Town) -
     assert town.slack.answers(channel, ts) == ["You said: new"]
 
 
-async def test_field_note_30_a_filtered_question_is_answered_in_plain_words(town: Town) -> None:
+async def test_a_filtered_question_is_explained(town: Town) -> None:
+    """Field note 30."""
     channel = direct(town)
     town.azure.fail("blocked")
     ts = await town.slack.say(channel, "U0ADA", "something bad")
@@ -127,7 +130,8 @@ async def test_field_note_30_a_filtered_question_is_answered_in_plain_words(town
     assert "something bad" not in str(town.azure.journal[-1].body["messages"])
 
 
-async def test_field_note_36_a_busy_model_is_waited_for_and_the_person_knows(town: Town) -> None:
+async def test_a_busy_model_is_waited_for(town: Town) -> None:
+    """Field note 36."""
     channel = direct(town)
     town.azure.fail("rate_limited", retry_after_s=3)
     ts = await town.slack.say(channel, "U0ADA", "patience")
@@ -149,20 +153,20 @@ async def test_a_personal_chat_in_teams_is_answered_streamed(town: Town) -> None
 
 
 @pytest.mark.parametrize("kind", ["v2", "tacv2"])
-async def test_a_group_in_teams_gets_one_message_in_its_thread(town: Town, kind: str) -> None:
+async def test_a_teams_group_gets_one_threaded_message(town: Town, kind: str) -> None:
     received = await town.teams.say(fresh("19:room-") + f"@thread.{kind}", "ada", "hello", mention=True)
     answer = await town.teams.answered(received.conversation)
     assert answer.text == "You said: hello"
     assert len(town.teams.answers(received.conversation)) == 1
 
 
-async def test_in_a_group_in_teams_what_is_yours_is_shown_to_you_alone(town: Town) -> None:
+async def test_private_answers_in_teams_groups_stay_private(town: Town) -> None:
     group = fresh("19:room-") + "@thread.v2"
     await town.teams.say(group, "ada", "usage", mention=True)
     assert (await town.teams.answered(group)).only == "29:ada"
 
 
-async def test_a_thread_that_teams_does_not_show_is_not_summed_up_by_guessing(town: Town) -> None:
+async def test_an_unreadable_teams_thread_is_not_guessed(town: Town) -> None:
     group = fresh("19:room-") + "@thread.v2"
     await town.teams.say(group, "ada", "summarise this thread", mention=True)
     assert "paste the text" in (await town.teams.answered(group)).text
@@ -185,7 +189,8 @@ async def test_a_conversation_survives_a_kill(town: Town) -> None:
     assert "remember 42" in str(town.azure.journal[-1].body["messages"])
 
 
-async def test_field_note_10_a_kill_in_the_middle_of_an_answer_completes_it_in_place(town: Town) -> None:
+async def test_a_killed_answer_is_completed_in_place(town: Town) -> None:
+    """Field note 10."""
     channel = direct(town)
     fault = town.azure.fail("stalled", times=-1)
     ts = await town.slack.say(channel, "U0ADA", "a long story")

@@ -1,1 +1,1 @@
-"""Which deployments there are, what is known of their models, and how they are."""
+"""Deployments, model families, and probes."""

@@ -1,4 +1,4 @@
-"""Model families as data: what is known by a name, what a call costs, where an endpoint is."""
+"""Model families and prices, and the base URLs of endpoints."""
 
 import re
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ AZURE_HOSTS = (".azure.com", ".azure.us", ".azure.cn", ".microsoft.com")
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of the models whose name holds `name`; see families.yaml for the units."""
+    """The models whose name contains `name`; see families.yaml for the units."""
 
     name: str
     capability: Capability
@@ -33,7 +33,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cached: float | None = None
     cost: float | None = None
     image: float | None = None
-    picture_input: float | None = None  # pictures that are sent to be edited
+    picture_input: float | None = None  # images that are sent to be edited
     refuses: tuple[str, ...] = ()
     pictures: Literal["dalle", "gpt-image"] | None = None
     dimensions: int | None = None
@@ -51,14 +51,14 @@ class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 @cache
 def families() -> dict[str, Family]:
-    """Every known family by its name, read once from families.yaml."""
+    """All families by name, read once from families.yaml."""
     raw = yaml.safe_load((Path(__file__).parent / "families.yaml").read_text("utf-8"))
     return {family.name: family for family in msgspec.convert(raw, list[Family])}
 
 
 @cache
 def guess(text: str, capability: Capability | None = None) -> Family | None:
-    """The family whose name stands in a model's or deployment's name as whole words; the longest wins."""
+    """The family whose name occurs in a model's or deployment's name as whole words; the longest wins."""
     found = [
         family
         for family in families().values()
@@ -69,15 +69,15 @@ def guess(text: str, capability: Capability | None = None) -> Family | None:
 
 
 def family_of(text: str, capability: Capability) -> Family:
-    """`guess`, or the family with the safe defaults of a model that nobody knows."""
+    """`guess`, or the family with safe defaults for unknown models."""
     return guess(text, capability) or families()[f"unknown-{capability}"]
 
 
 def retail(model: str, capability: Capability) -> Prices | None:
-    """The prices of a model by its own name; `None` where no family is that very model.
+    """The prices of a model by its exact name; `None` if no family is that model.
 
-    A date, a version or a fine-tuning may follow the name; another word makes it another model
-    (gpt-5-pro is none of gpt-5's price).
+    A date, a version or a fine-tuning suffix may follow the name; another word makes it another model
+    (gpt-5-pro does not have gpt-5's price).
     """
     family = guess(model, capability)
     if family is None:
@@ -87,9 +87,9 @@ def retail(model: str, capability: Capability) -> Prices | None:
 
 
 def usd(prices: Prices, usage: Usage) -> float | None:
-    """What a call cost. Cached tokens are a part of the input, at their own price.
+    """The cost of a call. Cached tokens are part of the input, at their own price.
 
-    `None` where a price is unknown, or where the deployment counted nothing.
+    `None` if a price is unknown, or the deployment reported no tokens.
     """
     if usage.images and prices.image_usd is not None:
         return usage.images * prices.image_usd
@@ -109,16 +109,14 @@ def usd(prices: Prices, usage: Usage) -> float | None:
 
 
 def locate(endpoint: str, api_version: str | None) -> tuple[str, Literal["azure", "v1"]]:
-    """The address that requests start from, and the wire that is spoken there.
+    """The base URL of an endpoint, and the form of its requests. Raises ConfigError.
 
-    An Azure resource is given with or without `/openai/...`, as the portal shows it. Any other address with
-    a path (`http://127.0.0.1:11434/v1`) is an OpenAI-compatible base URL. Raises ConfigError.
+    An Azure resource may be given with or without `/openai/...`, as the portal shows it. Any other URL with a
+    path (`http://127.0.0.1:11434/v1`) is an OpenAI-compatible base URL.
     """
     parts = urlsplit(endpoint.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"The endpoint {endpoint!r} is no address; it looks like https://NAME.openai.azure.com"
-        )
+        raise ConfigError(f"The endpoint {endpoint!r} is not a URL such as https://NAME.openai.azure.com")
     origin = f"{parts.scheme}://{parts.netloc}"
     path = parts.path.rstrip("/")
     azure = parts.hostname.endswith(AZURE_HOSTS)
@@ -134,7 +132,7 @@ def locate(endpoint: str, api_version: str | None) -> tuple[str, Literal["azure"
 
 
 def host_of(endpoint: str) -> str:
-    """The host and port of an endpoint, without the name and password that an address may hold."""
+    """The host and port of an endpoint, without a user name and password."""
     return urlsplit(endpoint).netloc.rpartition("@")[2]
 
 
@@ -144,5 +142,5 @@ def is_azure(endpoint: str) -> bool:
 
 
 def key_names(deployments: Iterable[Deployment]) -> tuple[str, ...]:
-    """The environment variables that hold the keys, in order, each once."""
+    """The environment variables with the keys, in order, without duplicates."""
     return tuple(dict.fromkeys(d.key_env or DEFAULT_KEY_ENV for d in deployments if d.wire != "offline"))

@@ -1,4 +1,4 @@
-"""Which deployments there are: from a file, with the line of every mistake, or from a few settings."""
+"""Reads deployments from a file, reporting the line of errors, or from a few settings."""
 
 import difflib
 import re
@@ -17,14 +17,13 @@ from bot.domain.turns import Deployment, Prices
 from bot.llm.catalog.catalog import family_of, guess, locate, retail
 
 Policy = Literal["ordered", "weighted", "least_busy", "cheapest"]
-"""Who is asked first. `ordered`: the lower `order`, then by weight. `weighted`: by weight alone.
-`least_busy`: who has the fewest calls running in this process, for its weight. `cheapest`: who answers this
-prompt for the least money."""
+"""The routing policy. `ordered`: by lowest `order`, then weight. `weighted`: by weight alone. `least_busy`: fewest
+running calls in this process, relative to weight. `cheapest`: lowest cost of this prompt."""
 
 
 class DeploymentConfig(Frozen):
-    """The deployments, and how they share the work. `hedge_ms`: how long the first may stay silent before a
-    second is asked beside it; `None` is never.
+    """The deployments, and the routing policy. After `hedge_ms` without a first token, a second deployment is asked,
+    too; `None` disables that.
     """
 
     deployments: tuple[Deployment, ...]
@@ -37,7 +36,7 @@ _Dollars: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class _Prices(msgspec.Struct, forbid_unknown_fields=True):
-    """As `Prices`, but never below zero, and without names that mean nothing."""
+    """Like `Prices`, but not negative, and without unknown fields."""
 
     input_usd: _Dollars | None = None
     cached_usd: _Dollars | None = None
@@ -46,7 +45,7 @@ class _Prices(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One deployment as a file states it; what is left out comes from the family."""
+    """One deployment of a file; missing values come from the family."""
 
     name: str
     capability: Capability | None = None
@@ -66,7 +65,7 @@ class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _SharedSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What stands beside the list: how the work is shared, and what holds for every entry."""
+    """The fields next to the list: policy, and defaults for all entries."""
 
     policy: Policy = "ordered"
     hedge_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] | None = None
@@ -80,7 +79,7 @@ _SHARED = ("endpoint", "api_version", "key_env", "region")
 
 
 class _FieldError(ConfigError):
-    """A mistake in one field of an entry."""
+    """An error in one field of an entry."""
 
     def __init__(self, field: str, words: str) -> None:
         super().__init__(words)
@@ -89,13 +88,13 @@ class _FieldError(ConfigError):
 
 def _deployment(entry: _Entry) -> Deployment:
     if not entry.name.strip():
-        raise _FieldError("name", "`name` is empty; it is the name of the deployment in the Azure portal")
+        raise _FieldError("name", "`name` is empty; set it to the deployment name in the Azure portal")
     if not entry.endpoint:
-        raise _FieldError("name", "`endpoint` is missing; it looks like https://NAME.openai.azure.com")
+        raise _FieldError("name", "`endpoint` is missing; set it, for example https://NAME.openai.azure.com")
     known = guess(entry.model or entry.name, entry.capability)
     capability = entry.capability or (known.capability if known else None)
     if capability is None:
-        words = "`capability` is missing and the name doesn't tell: chat, image or embedding"
+        words = "`capability` is missing and can't be derived from the name; set chat, image or embedding"
         raise _FieldError("name", words)
     family = known or family_of("", capability)
     try:
@@ -184,14 +183,14 @@ def load(path: Path, endpoint: str | None = None, api_version: str | None = None
     read = _read(path)
     entries = read.body.pop("deployments", None)
     if not isinstance(entries, list):
-        raise ConfigError(f"{path}: must hold a list called `deployments`")
+        raise ConfigError(f"{path}: must contain a list `deployments`")
     try:
         head = msgspec.convert(read.body, _SharedSettings)
     except msgspec.ValidationError as error:
         at, words = _explain(str(error), _SharedSettings)
         raise ConfigError(f"{path}{read.line(at)}: {words}") from None
     if not entries:
-        raise ConfigError(f"{path}: no deployments in it; they stand in a list called `deployments`")
+        raise ConfigError(f"{path}: the list `deployments` is empty")
     given = {name: value for name in _SHARED if (value := getattr(head, name)) is not None}
     shared = {"endpoint": endpoint, "api_version": api_version, **given}
     found: list[Deployment] = []
@@ -199,7 +198,7 @@ def load(path: Path, endpoint: str | None = None, api_version: str | None = None
         found.append(_entry(path, read, shared, index, raw))
         if any((d.name, d.endpoint) == (found[-1].name, found[-1].endpoint) for d in found[:-1]):
             line = read.line(("deployments", index))
-            words = "the same name at the same endpoint stands in this file before"
+            words = "duplicate: an earlier entry has the same name and endpoint"
             raise ConfigError(f"{path}{line}, deployment {found[-1].name!r}: {words}")
     return DeploymentConfig(deployments=tuple(found), policy=head.policy, hedge_ms=head.hedge_ms)
 
@@ -213,7 +212,7 @@ def _entry(path: Path, read: _ParsedFile, shared: dict[str, Any], index: int, ra
         at, words = _explain(str(error), _Entry)
     except _FieldError as error:
         at, words = (error.field,), str(error)
-    # a field that only the head has is mended there
+    # the error is in the head if only the head has the field
     where = at if at and at[0] in shared and at[0] not in known else ("deployments", index, *at)
     raise ConfigError(f"{path}{read.line(where)}, deployment {known.get('name') or index + 1!r}: {words}")
 
@@ -236,12 +235,12 @@ def _read(path: Path) -> _ParsedFile:
     except (tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: {error}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: must hold a list called `deployments`")
+        raise ConfigError(f"{path}: must contain a list `deployments`")
     return _ParsedFile(cast("dict[str, Any]", raw), tree, lines)
 
 
 def _line(node: yaml.Node, path: _Path) -> int:
-    """The line, from 1, of what stands at this path, or of the nearest thing around it."""
+    """The line, from 1, of the node at this path, or of its nearest ancestor."""
     line = node.start_mark.line + 1
     for step in path:
         if isinstance(node, yaml.MappingNode):
@@ -258,7 +257,7 @@ def _line(node: yaml.Node, path: _Path) -> int:
 
 
 def _explain(message: str, shape: type[msgspec.Struct]) -> tuple[_Path, str]:
-    """Where the mistake is, and what it is, from msgspec's words."""
+    """Path and text of an error, from msgspec's message."""
     words, _, place = message.partition(" - at `$")
     steps = re.findall(r"\.(\w+)|\[(\d+)\]", place)
     path: list[str | int] = [name or int(number) for name, number in steps]
@@ -267,9 +266,9 @@ def _explain(message: str, shape: type[msgspec.Struct]) -> tuple[_Path, str]:
         return path, f"{'.'.join(map(str, path))}: {words}" if path else words
     name = unknown[1]
     if "key" in name.lower() and name != "key_env":
-        received = f"{name!r} is unknown; a key never stands in this file: `key_env` names its variable"
-        return [*path, name], received
+        hint = f"{name!r} is unknown; keys are not allowed in this file: `key_env` names a variable"
+        return [*path, name], hint
     near = difflib.get_close_matches(
         name, [*shape.__struct_fields__, *Prices.__struct_fields__, "deployments"], n=1
     )
-    return [*path, name], f"{name!r} is unknown" + (f"; is {near[0]!r} meant?" if near else "")
+    return [*path, name], f"{name!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else "")

@@ -1,4 +1,4 @@
-"""Deployments as tables, for the operator."""
+"""Tables of deployments for operators."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,21 +9,21 @@ from bot.llm.catalog.probe import ProbeResult
 
 
 def listed(config: DeploymentConfig) -> str:
-    """One line for each deployment, and how they share the work."""
+    """A table of deployments, and the routing policy."""
     head = ("NAME", "FOR", "MODEL", "AT", "ORDER", "CONTEXT", "$ PER MILLION TOKENS", "LIMITS", "TAGS")
     rows = [_row(deployment) for deployment in config.deployments]
-    hedge = f"; a second is asked after {config.hedge_ms} ms of silence" if config.hedge_ms else ""
+    hedge = f"; hedged after {config.hedge_ms} ms without a first token" if config.hedge_ms else ""
     return f"{_table(head, rows)}\n\npolicy: {config.policy}{hedge}"
 
 
 def trials(probes: Sequence[ProbeResult]) -> str:
-    """One line for each deployment, and below it what is to be done."""
+    """A table of probe results, and hints below it."""
     head = ("NAME", "FOR", "AT", "HEALTH", "FIRST TOKEN", "PRICE")
     rows = [
         (
             probe.deployment.name,
             probe.deployment.capability,
-            host_of(probe.deployment.endpoint) or "here",
+            host_of(probe.deployment.endpoint) or "built-in",
             probe.finding.level,
             "-" if probe.first_s is None else f"{probe.first_s:.2f} s",
             _price(probe),
@@ -36,48 +36,50 @@ def trials(probes: Sequence[ProbeResult]) -> str:
     return "\n\n".join([_table(head, rows), *notes])
 
 
-def _row(one: Deployment) -> tuple[str, ...]:
-    model = one.model or f"({one.family})"
-    host = host_of(one.endpoint) or "here"
+def _row(deployment: Deployment) -> tuple[str, ...]:
+    model = deployment.model or f"({deployment.family})"
+    host = host_of(deployment.endpoint) or "built-in"
     return (
-        one.name,
-        one.capability,
+        deployment.name,
+        deployment.capability,
         model,
-        f"{host} ({one.region})" if one.region else host,
-        f"{one.order}, weight {one.weight}" if one.weight != 1 else str(one.order),
-        f"{one.context_tokens} + {one.output_tokens}" if one.output_tokens else str(one.context_tokens),
-        _prices(one),
-        _limits(one),
-        " ".join(one.tags),
+        f"{host} ({deployment.region})" if deployment.region else host,
+        f"{deployment.order}, weight {deployment.weight}"
+        if deployment.weight != 1
+        else str(deployment.order),
+        " + ".join(str(tokens) for tokens in (deployment.context_tokens, deployment.output_tokens) if tokens),
+        _prices(deployment),
+        _limits(deployment),
+        " ".join(deployment.tags),
     )
 
 
-def _prices(one: Deployment) -> str:
-    """Input / cached input / output, and a picture; a question mark is a price that nobody knows."""
-    prices = one.prices
-    if one.capability == "image" and prices.image_usd is not None:
-        return f"{_dollars(prices.image_usd)} a picture"
+def _prices(deployment: Deployment) -> str:
+    """Input / cached input / output, or per image; a question mark is an unknown price."""
+    prices = deployment.prices
+    if deployment.capability == "image" and prices.image_usd is not None:
+        return f"{_dollars(prices.image_usd)} per image"
     parts = [prices.input_usd, prices.cached_usd, prices.output_usd]
-    return " / ".join(map(_dollars, parts[:1] if one.capability == "embedding" else parts))
+    return " / ".join(map(_dollars, parts[:1] if deployment.capability == "embedding" else parts))
 
 
 def _dollars(usd: float | None) -> str:
     return "?" if usd is None else f"{usd:g}"
 
 
-def _limits(one: Deployment) -> str:
-    limits = ((one.requests_per_minute, "requests/min"), (one.tokens_per_minute, "tokens/min"))
+def _limits(deployment: Deployment) -> str:
+    limits = ((deployment.requests_per_minute, "requests/min"), (deployment.tokens_per_minute, "tokens/min"))
     return ", ".join(f"{limit} {what}" for limit, what in limits if limit)
 
 
-def _price(one: ProbeResult) -> str:
-    if one.first_s is None:
+def _price(result: ProbeResult) -> str:
+    if result.first_s is None:
         return "-"
-    if one.usd is None:
+    if result.usd is None:
         return "unknown"
-    if one.usd < 1e-6:
-        return "< $0.000001" if one.usd else "free"
-    return f"${one.usd:.6f}"
+    if result.usd < 1e-6:
+        return "< $0.000001" if result.usd else "free"
+    return f"${result.usd:.6f}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

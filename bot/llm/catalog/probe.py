@@ -1,4 +1,4 @@
-"""One small call to a deployment: whether it answers, how soon, and at what price."""
+"""Probes a deployment with one small call: health, latency, price."""
 
 import math
 import time
@@ -15,24 +15,24 @@ PING = Prompt(
     template="check",
     capability="chat",
     messages=(say("user", "ping"),),
-    # reasoning models refuse a limit below 16 tokens
+    # reasoning models reject limits below 16 tokens
     parameters=Parameters(max_output_tokens=16),
 )
 
 
 @runtime_checkable
 class Checkable(Protocol):
-    """A model that can say how it is."""
+    """A model with a health check."""
 
     async def check(self) -> CheckResult:
-        """Whether it answers; never raises."""
+        """Check whether it answers. Never raises."""
         ...
 
 
 class ProbeResult(Frozen):
-    """What came of it: `first_s` is until the first token, or until another answer was whole.
+    """The result of a probe: `first_s` is the time to the first token, or to a complete answer of another kind.
 
-    `usd` is the price of the call. `None` is unknown, or that there was no answer.
+    `usd` is the price of the call. `None` means unknown, or no answer.
     """
 
     deployment: Deployment
@@ -42,7 +42,7 @@ class ProbeResult(Frozen):
 
 
 async def probe(deployment: Deployment, model: Model) -> ProbeResult:
-    """Ask for a word or a vector; a picture is too dear, so only whether one could be drawn. Never raises."""
+    """Request a word or a vector; image deployments are only checked, because images cost too much. Never raises."""
     began = time.monotonic()
     if deployment.capability == "image":
         finding = well(deployment)
@@ -71,24 +71,22 @@ async def probe(deployment: Deployment, model: Model) -> ProbeResult:
 
 
 def well(deployment: Deployment) -> CheckResult:
-    """It answered."""
+    """The result of a deployment that answered."""
     host = host_of(deployment.endpoint)
-    words = f"answers at {host}" if host else "the built-in demo answers"
+    words = f"answers at {host}" if host else "the built-in demo model answers"
     return CheckResult(level="ok", subject=f"deployment {deployment.name}", words=words)
 
 
 def unwell(deployment: Deployment, error: BotError) -> CheckResult:
-    """It did not: what is the matter, and what to do."""
+    """The result of a deployment that failed, with what to do."""
     subject = f"deployment {deployment.name}"
     if isinstance(error, ModelUnavailable) and error.retry_after_s is not None:
         words = (
-            f"{error} ({math.ceil(error.retry_after_s)} s): it is there, but at its limits. Raise them in "
-        )
-        words += (
-            "the Azure portal if this stays so, and state them as requests_per_minute and tokens_per_minute."
+            f"{error} ({math.ceil(error.retry_after_s)} s): its rate limit is reached. If this persists, raise the "
+            "limit in the Azure portal, and set requests_per_minute and tokens_per_minute."
         )
         return CheckResult(level="warning", subject=subject, words=words)
     if isinstance(error, ModelUnavailable):
-        words = f"{error}; if this stays so, check the endpoint and the way to it"
+        words = f"{error}; if this persists, check the endpoint and the network"
         return CheckResult(level="error", subject=subject, words=words)
     return CheckResult(level="error", subject=subject, words=str(error))

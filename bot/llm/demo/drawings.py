@@ -1,4 +1,4 @@
-"""Pictures by rule, for the demo model: a few nouns and colours, or an abstract one, above the wish."""
+"""Rule-based images of the demo model: a few nouns and colours, or an abstract image, with the prompt as a caption."""
 
 import io
 import math
@@ -14,17 +14,17 @@ from bot.llm.demo.figures import ALSO, THINGS, Thing
 from bot.llm.demo.shapes import COLOURS, INK, Colour, Pen, dark
 from bot.llm.openai import edit_mask
 
-# The shortest and longest edge, in pixels: a caption must be readable, and nobody should wait.
+# Shortest and longest edge in pixels, for readable captions and short waits.
 EDGES = (256, 1024)
 USUAL = (768, 768)
 
-# What may be opened to be edited: people's pictures are scaled to a quarter of it before.
+# The maximum pixels of an image to edit; people's images are scaled to a quarter of it.
 MAX_PIXELS = 16_777_216
 
-# How often a picture is shown before it is done.
+# Partial images.
 STEPS = 2
 
-# Drawn larger and then made smaller, so that edges are smooth.
+# Drawn larger and scaled down for smooth edges.
 _SCALE = 2
 
 _GROUND = (150, 196, 120)
@@ -48,7 +48,7 @@ class Figure(NamedTuple):
 
 
 def draw(request: str, size: str | None = None, variant: int = 0) -> bytes:
-    """A PNG of the wish. The same wish, size and variant give the same bytes."""
+    """A PNG of the request. The same request, size and variant give the same bytes."""
     width, height = _edges(size)
     canvas = Pillow.new("RGB", (width * _SCALE, height * _SCALE), _BACKGROUND)
     strip = max(28, height // 14) * _SCALE
@@ -65,10 +65,10 @@ def draw(request: str, size: str | None = None, variant: int = 0) -> bytes:
 
 
 def understood(request: str) -> list[Figure]:
-    """The things in a wish that can be drawn, at most four, each in the colour said just before it."""
+    """The known things in a request, at most four, each in the colour named before it."""
     words = re.findall(r"[a-z]+", request.lower())
     found: list[Figure] = []
-    since = 0  # a colour belongs to the next thing only
+    since = 0  # a colour applies to the next thing only
     for at, word in enumerate(words):
         name = next((n for n in _singulars(word) if n in THINGS or n in ALSO), None)
         if name is None:
@@ -84,19 +84,19 @@ def understood(request: str) -> list[Figure]:
 
 
 def edited(data: bytes, request: str, mask: bytes = b"") -> bytes:
-    """The picture, changed as far as the wish is understood: brightness, colours, blur, turns, mirrors.
+    """The image, edited as far as the request is understood: brightness, colours, blur, rotation, mirroring.
 
-    With a mask nothing changes but what it leaves open; things that the wish names are drawn there. Raises
-    NotAllowed, in words, when the bytes are no picture.
+    With a mask, only its open area changes; things named in the request are drawn there. Raises NotAllowed if
+    the bytes are not an image.
     """
     try:
         with Pillow.open(io.BytesIO(data)) as opened:
             if opened.width * opened.height > MAX_PIXELS:
-                raise NotAllowed("That picture is too large for me to change.")
+                raise NotAllowed("That image is too large to edit. Send a smaller one.")
             opened.draft("RGB", (EDGES[1], EDGES[1]))
             picture = ImageOps.exif_transpose(opened).convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, Pillow.DecompressionBombError):
-        raise NotAllowed("I can't open that picture. PNG, JPEG, GIF and WebP work.") from None
+        raise NotAllowed("I can't open that image. Send a PNG, JPEG, GIF or WebP.") from None
     picture.thumbnail((EDGES[1], EDGES[1]))
     if mask:
         return _png(_changed_within(picture, request, edit_mask.opening(mask, picture.size)))
@@ -104,7 +104,7 @@ def edited(data: bytes, request: str, mask: bytes = b"") -> bytes:
 
 
 def _changed_within(picture: Pillow.Image, request: str, opening: Pillow.Image) -> Pillow.Image:
-    """The picture with something else where the mask is open: the things of the wish, or a change."""
+    """The image with the open area of the mask changed."""
     figures = understood(request)
     if not figures:
         changed = ImageOps.fit(_changed(picture, request.lower()), picture.size)
@@ -120,7 +120,7 @@ def _changed_within(picture: Pillow.Image, request: str, opening: Pillow.Image) 
 
 
 def unfinished(data: bytes, step: int) -> bytes:
-    """A picture as it looks before it is done, at one of `STEPS`: pencilled, then washed with colour."""
+    """A partial image at one of `STEPS`: outlines, then with a wash of colour."""
     with Pillow.open(io.BytesIO(data)) as opened:
         picture = opened.convert("RGB")
     lines = ImageOps.invert(
@@ -177,7 +177,7 @@ def _landscape(
     seed: random.Random,
     variant: int,
 ) -> None:
-    """The first time by day; drawn once more, the hour and the side that one looks from are others."""
+    """A landscape by day; variants have another time of day and perspective."""
     width, height = area
     pen = ImageDraw.Draw(canvas)
     words = set(re.findall(r"[a-z]+", request.lower()))
@@ -209,7 +209,7 @@ def _landscape(
 def _figures_row(
     pen: ImageDraw.ImageDraw, area: tuple[int, int], horizon: int, figures: list[Figure], shadow: Colour
 ) -> None:
-    """The things that stand or swim, side by side; what stands is lit from above and has a shadow."""
+    """Things side by side; those on the ground have light from above and a shadow."""
     width, height = area
     for at, figure in enumerate(figures):
         half = min(height * 0.36, width * 0.46 / len(figures))
@@ -271,7 +271,7 @@ def _hsv(hue: float, saturation: float, value: float) -> Colour:
     return round((red + rest) * 255), round((green + rest) * 255), round((blue + rest) * 255)
 
 
-# ------------------------------------------------------------------ words and bytes
+# ------------------------------------------------------------------ text and bytes
 
 
 def _caption(canvas: Pillow.Image, strip: int, request: str) -> None:
@@ -287,7 +287,7 @@ def _caption(canvas: Pillow.Image, strip: int, request: str) -> None:
 
 def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     try:
-        return ImageFont.truetype("DejaVuSans.ttf", size)  # more alphabets than Pillow's own
+        return ImageFont.truetype("DejaVuSans.ttf", size)  # covers more scripts than Pillow's own
     except OSError:
         return ImageFont.load_default(size)
 

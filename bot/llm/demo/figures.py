@@ -41,7 +41,7 @@ def car(pen: Pen, colour: Colour) -> None:
         pen.circle(x, 0.6, 0.11, (190, 195, 200))
 
 
-def services(pen: Pen, colour: Colour) -> None:
+def house(pen: Pen, colour: Colour) -> None:
     """Walls, a roof, a chimney, a door, two windows."""
     pen.box(0.35, -0.85, 0.55, -0.3, dark(COLOURS["brown"]))
     pen.shape((-0.95, -0.1), (0.0, -0.9), (0.95, -0.1), fill=COLOURS["brown"])
@@ -230,14 +230,14 @@ def bird(pen: Pen, colour: Colour) -> None:
 
 
 def rainbow(pen: Pen, colour: Colour) -> None:
-    """Seven bands; the outermost is of the colour that was asked for."""
+    """Seven bands; the outermost has the requested colour."""
     bands = (colour, *(COLOURS[name] for name in ("red", "orange", "yellow", "green", "blue", "purple")))
     for band, shade in enumerate(bands):
         pen.arc(0, 0.6, 1.0 - band * 0.08, 180, 360, shade, 0.085)
 
 
 class Thing(NamedTuple):
-    """How a thing is drawn, the colour that it has when nobody says, and where it belongs."""
+    """How a thing is drawn, its default colour, and where it belongs."""
 
     draw: Callable[[Pen, Colour], None]
     colour: str
@@ -247,7 +247,7 @@ class Thing(NamedTuple):
 THINGS: dict[str, Thing] = {
     "bicycle": Thing(bicycle, "blue", "ground"),
     "car": Thing(car, "red", "ground"),
-    "house": Thing(services, "orange", "ground"),
+    "house": Thing(house, "orange", "ground"),
     "tree": Thing(tree, "green", "ground"),
     "cat": Thing(cat, "orange", "ground"),
     "dog": Thing(dog, "brown", "ground"),
@@ -266,7 +266,7 @@ THINGS: dict[str, Thing] = {
     "rainbow": Thing(rainbow, "pink", "sky"),
 }
 
-# Other words for the same things; plurals are understood without being listed.
+# Synonyms; plurals are recognized without being listed.
 ALSO: dict[str, str] = {
     "bike": "bicycle",
     "cycle": "bicycle",

@@ -1,4 +1,4 @@
-"""The built-in demo model: no key and no network, and it says so."""
+"""The built-in demo model, which needs no key and no network, and says so."""
 
 import asyncio
 import json
@@ -20,40 +20,40 @@ from bot.llm.demo import drawings, rules
 from bot.llm.openai import images
 from bot.llm.protocol import OnPartialImage
 
-# A person reads about four words a second; a fast model writes ten times that.
+# People read about four words per second; fast models write ten times that.
 PACE_S = 0.03
 
-# A step of a drawing takes as long as so many words.
+# The duration of a partial image, in words.
 _STEP_WORDS = 25
 
-# Wishes of which it is known how often they were drawn.
+# Requests whose number of variants is remembered.
 _MOST_REQUESTS = 1000
 
 DIMENSIONS = 256
 
-# What of a text makes its vector: as much as embedding models read.
+# Characters of a text that are embedded, as with embedding models.
 MAX_CHARACTERS = 32_000
 
-# How near a question must be to an example's (cosine of `vector`): nearly the same, and of one subject.
+# Thresholds for the cosine similarity to an example's question: nearly the same, and on the same subject.
 SAME = 0.85
 NEAR = 0.45
 
 INTRODUCTION = (
-    "> **This is the demo model**: no key, no network, only plain rules and this prompt's examples. To talk "
-    "to your own Azure OpenAI, put `AZURE_OPENAI_ENDPOINT`, `AZURE_OPENAI_API_KEY` and "
-    "`AZURE_OPENAI_CHAT_DEPLOYMENT` into `.env` and start Parley again."
+    "> **This is the demo model**. It needs no key and no network, and only uses simple rules and this "
+    "prompt's examples. To use your own Azure OpenAI deployments, set `AZURE_OPENAI_ENDPOINT`, "
+    "`AZURE_OPENAI_API_KEY` and `AZURE_OPENAI_CHAT_DEPLOYMENT` in `.env` and restart Parley."
 )
 
 ABILITIES = (
-    "I'm only the demo model, so I have no knowledge of my own to answer that with. What I can do: sums "
-    "(`17 * 23`), dates (`what day is it in 10 days?`), remember what you tell me (`my name is Ada`), "
-    "shorten a text (`summarise: ...`), make lists (`list: milk, bread, tea`), count (`how many words: ...`) "
-    "and draw (`/image a red bicycle`)."
+    "I'm only the demo model, so I can't answer that. I can do sums "
+    "(`17 * 23`), dates (`what day is it in 10 days?`), remember facts (`my name is Ada`), "
+    "summarise a text (`summarise: ...`), make lists (`list: milk, bread, tea`), count (`how many words: ...`) "
+    "and create images (`/image a red bicycle`)."
 )
 
 
 def deployments() -> tuple[Deployment, ...]:
-    """What is served when nothing else is set up: chat, pictures and vectors, at no cost."""
+    """The deployments of the demo model: chat, images and embeddings, free of charge."""
     free = Prices(input_usd=0.0, cached_usd=0.0, output_usd=0.0, image_usd=0.0)
     capabilities: tuple[Capability, ...] = ("chat", "image", "embedding")
     return tuple(
@@ -74,7 +74,7 @@ def deployments() -> tuple[Deployment, ...]:
 
 
 class DemoModel:
-    """Answers from the prompt's examples and by rule, word by word, `pace_s` apart (0: at once)."""
+    """Answers from the prompt's examples and by rules, one word per `pace_s` seconds (0: at once)."""
 
     def __init__(self, deployment: Deployment | None = None, *, pace_s: float = PACE_S) -> None:
         self.deployment = deployment or deployments()[0]
@@ -82,9 +82,9 @@ class DemoModel:
         self._drawn = Counter[str]()
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer, a word per delta; the first one of a conversation says whose it is.
+        """Stream an answer, one word per delta; the first answer of a conversation says that it is a demo.
 
-        A plain wish for a picture calls the tool `draw`, where it is there.
+        A simple request for an image calls the tool `draw`, if available.
         """
         if (request := _drawn_by_tool(prompt)) is not None:
             yield Delta(call=ToolCall(id="draw", name="draw", arguments=request))
@@ -110,11 +110,11 @@ class DemoModel:
     async def draw(
         self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
     ) -> tuple[tuple[Image, ...], Usage]:
-        """Draw the last user message's words, or change the pictures in it; one picture can be watched."""
+        """Create images from the last user message, or edit the images in it; with partial images for one image."""
         request = images.asked_for(prompt)
         given = images.given(prompt)
         if not request:
-            raise NotAllowed("Please say what the picture should show.")
+            raise NotAllowed("Please describe the image that you want.")
         if given and not prompt.vary:
             made = [await asyncio.to_thread(drawings.edited, item.data, request, item.mask) for item in given]
         else:
@@ -130,7 +130,7 @@ class DemoModel:
         return pictures, self._usage(input_tokens=tokens(request), images=len(pictures))
 
     def _variants(self, request: str, count: int) -> range:
-        """A wish that is drawn once more is drawn in another way, as by any model."""
+        """Variants for a repeated request, as with any model."""
         if len(self._drawn) >= _MOST_REQUESTS:
             self._drawn.clear()
         first = self._drawn[request]
@@ -138,21 +138,21 @@ class DemoModel:
         return range(first, first + count)
 
     async def _show_steps(self, picture: Image, on_partial_image: OnPartialImage) -> None:
-        """Show the picture as if it were being drawn: its outlines first, then with a wash of colour."""
+        """Show partial images: outlines first, then with a wash of colour."""
         for step in range(drawings.STEPS):
             unfinished = await asyncio.to_thread(drawings.unfinished, picture.data, step)
             await on_partial_image(msgspec.structs.replace(picture, data=unfinished))
             await asyncio.sleep(self._pace_s * _STEP_WORDS)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
-        """One vector per text: the same text gives the same vector, similar texts near ones."""
+        """One vector per text: equal for equal texts, close for similar ones."""
         vectors = [list(vector(text)) for text in texts]
         return vectors, self._usage(input_tokens=sum(tokens(text) for text in texts))
 
     async def check(self) -> CheckResult:
-        """It is always there; whether that is well is for the operator to say."""
+        """Always healthy; the message points to real deployments."""
         subject = f"deployment {self.deployment.name}"
-        words = "the built-in demo answers; set AZURE_OPENAI_ENDPOINT to use your own deployments"
+        words = "the built-in demo model answers; set AZURE_OPENAI_ENDPOINT to use your own deployments"
         return CheckResult(level="warning", subject=subject, words=words)
 
     def _usage(self, input_tokens: int = 0, output_tokens: int = 0, images: int = 0) -> Usage:
@@ -165,16 +165,16 @@ class DemoModel:
         )
 
 
-# ------------------------------------------------------------------ what it says
+# ------------------------------------------------------------------ answers
 
 
 def reply(prompt: Prompt) -> str:
-    """The whole answer to a prompt."""
+    """The complete answer to a prompt."""
     talk = [message for message in prompt.messages if message.role != "system"]
     shots, history = talk[: prompt.examples], talk[prompt.examples :]
     talked = [_parted(message.text) for message in history if message.role == "user" and message.text.strip()]
     question, given = talked.pop() if talked else ("", "")
-    if prompt.template.startswith("rewrite@"):  # a wish for a picture (`bot.generation.image_prompt`)
+    if prompt.template.startswith("rewrite@"):  # an image prompt to rewrite (`bot.generation.image_prompt`)
         nearest, likeness = nearest_example(question, shots)
         return nearest[1] if nearest and likeness >= SAME else question
     context = [words for words, _ in talked if words]
@@ -193,7 +193,7 @@ _SHORT = 160
 
 
 def _parted(text: str) -> tuple[str, str]:
-    """What a person asks, and what others said, or files hold, that came with it: never a question."""
+    """A person's question, and quoted messages or files that came with it, which are never questions."""
     given = [
         f"{found[2]}: {found[3]}" if found[1] == "message" else found[3] for found in _DATA.finditer(text)
     ]
@@ -213,17 +213,17 @@ def _answer(
         results = [part.text for part in history[-1].parts if isinstance(part, ToolResult)]
         if called == ["draw"] and not any(getattr(part, "failed", False) for part in history[-1].parts):
             return "Here it is."
-        return "The tool answered:\n\n" + "\n\n".join(results)
+        return "The tool returned:\n\n" + "\n\n".join(results)
     seen = len(images.given(prompt))
     if seen and not question:
-        return f"I received {'a picture' if seen == 1 else f'{seen} pictures'}, but the demo model can't see."
+        return f"I received {'an image' if seen == 1 else f'{seen} images'}, but the demo model can't process images."
     sums_up = prompt.template.startswith("summar")
     if given and (rules.asks_summary(question) or (sums_up and len(question) <= _SHORT)):
         return rules.shortened(given)
     if given and not question:
-        return f"The demo model can only make shorter what came with this:\n\n{rules.shortened(given)}"
+        return f"The demo model can only summarise the attached text:\n\n{rules.shortened(given)}"
     if not question:
-        return "Yes? Ask me something, or say `help`."
+        return "Ask me something, or send `help`."
     nearest, likeness = nearest_example(question, shots)
     if nearest and likeness >= SAME:
         return nearest[1]
@@ -233,7 +233,7 @@ def _answer(
         return rules.shortened(question)
     if nearest and likeness >= NEAR:
         shown = nearest[0].strip()
-        return f"The nearest thing that I was shown is “{shown}”, and the answer to that is:\n\n{nearest[1]}"
+        return f"The most similar example is “{shown}”, with this answer:\n\n{nearest[1]}"
     return ABILITIES
 
 
@@ -244,7 +244,7 @@ _CHANGE = re.compile(r"(?:please,? )?(make it .+)", re.I | re.S)
 
 
 def _drawn_by_tool(prompt: Prompt) -> str | None:
-    """The arguments for the tool `draw` when the question is a plain wish for a picture."""
+    """The arguments for the tool `draw` if the question is a simple request for an image."""
     if not any(tool.name == "draw" for tool in prompt.tools) or prompt.messages[-1].role != "user":
         return None
     question = prompt.messages[-1].text.strip()
@@ -259,7 +259,7 @@ def _drawn_by_tool(prompt: Prompt) -> str | None:
 
 
 def nearest_example(question: str, shots: Sequence[Message]) -> tuple[tuple[str, str] | None, float]:
-    """The few-shot pair whose question is nearest, and how near it is (1: the same)."""
+    """The few-shot example with the most similar question, and its similarity (1: equal)."""
     pairs = [
         (asked.text, answered.text)
         for asked, answered in pairwise(shots)
@@ -278,13 +278,13 @@ def nearest_example(question: str, shots: Sequence[Message]) -> tuple[tuple[str,
 
 
 def tokens(text: str) -> int:
-    """About as many as a tokenizer counts in English: four bytes each."""
+    """An estimate for English: four bytes per token."""
     return (len(text.encode()) + 3) // 4
 
 
 @lru_cache(maxsize=256)
 def vector(text: str) -> tuple[float, ...]:
-    """Words, and the three-letter pieces of words, hashed into a vector of length 1."""
+    """Words and their trigrams, hashed into a vector of length 1."""
     numbers = [0.0] * DIMENSIONS
     words = re.findall(r"\w+", text[:MAX_CHARACTERS].lower()) or [text.strip().lower()]
     for word in words:

@@ -1,4 +1,4 @@
-"""What the demo model can answer by rule: sums, dates, what was said before, and texts made shorter."""
+"""Rules of the demo model: sums, dates, earlier messages, summaries."""
 
 import ast
 import operator
@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-# What a sum may grow to: beyond, powers would keep the process busy for minutes.
+# The limit of results; larger powers would take minutes.
 MAX_RESULT_BITS = 256
 
-# What is asked is looked for in no more characters than this.
+# Characters of a question that are searched.
 MAX_QUESTION = 500
 
 Rule = Callable[[str, Sequence[str]], str | None]
-"""Takes the question and what the person said before it, oldest first; no answer is `None`."""
+"""Called with the question and the person's earlier messages, oldest first; None if the rule does not apply."""
 
 
 # ------------------------------------------------------------------ sums
@@ -40,7 +40,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
 
 
 def arithmetic(question: str, statements: Sequence[str]) -> str | None:
-    """`What is 12 * (3 + 4)?`, also with words for the signs and per cents."""
+    """`What is 12 * (3 + 4)?`, also with operators in words, and per cent."""
     if len(question) > MAX_QUESTION:
         return None
     text = question.lower().replace("×", "*").replace("÷", "/").replace("−", "-")
@@ -66,7 +66,7 @@ def arithmetic(question: str, statements: Sequence[str]) -> str | None:
 
 
 def _value(node: ast.expr) -> float:
-    """The value of a sum; ValueError for whatever else it is, or when it grows too large."""
+    """The value of a sum. Raises ValueError for anything else, or if it is too large."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -89,7 +89,7 @@ def _value(node: ast.expr) -> float:
 
 
 def calendar(question: str, statements: Sequence[str]) -> str | None:
-    """What day it is, or will be in so many days or weeks; what time it is."""
+    """The current date and time, or the date in some days or weeks."""
     text = question.lower()
     today = datetime.now(UTC)
     if re.search(r"\bwhat('s| is)? (the )?time\b", text):
@@ -108,7 +108,7 @@ def calendar(question: str, statements: Sequence[str]) -> str | None:
     return f"{words} {when:%A}, {when.day} {when:%B %Y} (UTC)."
 
 
-# ------------------------------------------------------------------ what was said before
+# ------------------------------------------------------------------ earlier messages
 
 _FACT = re.compile(
     r"\b(?:remember(?: that)? )?(?:"
@@ -123,7 +123,7 @@ _FACT = re.compile(
 
 
 def facts(statements: Sequence[str]) -> dict[str, str]:
-    """What the person told of themselves, by what it is about; the later word holds."""
+    """Facts that the person stated, by subject; later ones win."""
     known: dict[str, str] = {}
     for text in statements:
         for found in _FACT.finditer(text):
@@ -144,7 +144,7 @@ def facts(statements: Sequence[str]) -> dict[str, str]:
 
 
 def memory(question: str, statements: Sequence[str]) -> str | None:
-    """What the person told before: `what is my name?`, `where do I live?`, `what do you know about me?`."""
+    """Answers about facts: `what is my name?`, `where do I live?`, `what do you know about me?`."""
     text = question.lower()
     known = facts(statements)
     if re.search(r"\bwho am i\b|\bmy name\b.*\?|\bwhat('s| is) my name\b|\bdo you know my name\b", text):
@@ -168,7 +168,7 @@ def memory(question: str, statements: Sequence[str]) -> str | None:
         return f"You told me: you {match} {known[match]}." if match else "You haven't told me that yet."
     if re.search(r"\bwhat (do|did) you (know|remember|learn)\b|\bwhat have i told you\b", text):
         if not known:
-            return "Nothing yet: tell me something, such as your name."
+            return "Nothing yet. Tell me something, such as your name."
         return "You told me:\n\n" + "\n".join(f"- {_sentence(what, value)}" for what, value in known.items())
     return _said(text, statements)
 
@@ -190,7 +190,7 @@ def _said(text: str, statements: Sequence[str]) -> str | None:
 
 
 def told(question: str, statements: Sequence[str]) -> str | None:
-    """A nod to something that the person tells of themselves, so that they know it was taken in."""
+    """Acknowledges a fact that the person states."""
     if question.rstrip().endswith("?"):
         return None
     known = facts([question])
@@ -237,22 +237,22 @@ _ASKS_COUNT = re.compile(r"\bhow many (words|letters|characters|lines|sentences)
 
 
 def asks_summary(question: str) -> bool:
-    """Whether something is to be summed up that isn't in the question itself."""
+    """Whether a summary of something else than the question is requested."""
     asked = _ASKS_SUMMARY.match(question)
     return asked is not None and not question[asked.end() :].strip()
 
 
 def summary(question: str, statements: Sequence[str]) -> str | None:
-    """The sentences that say most, in their order, when a text is given to be summarised."""
+    """Summarises a given text."""
     asked = _ASKS_SUMMARY.match(question)
     if not asked:
         return None
     text = question[asked.end() :].strip() or (statements[-1] if statements else "")
-    return shortened(text) if text else "Paste the text after the word “summarise”, and I'll shorten it."
+    return shortened(text) if text else "Paste the text after the word “summarise”."
 
 
 def shortened(text: str, sentences: int = 3) -> str:
-    """The sentences whose words come up most often, in their order, as a list."""
+    """The sentences with the most frequent words, in order, as a list."""
     all_of_it = [item.strip() for item in re.split(r"(?<=[.!?])\s+|\n+", text) if item.strip()]
     if len(all_of_it) <= sentences:
         return "\n".join(f"- {item}" for item in all_of_it)
@@ -267,7 +267,7 @@ def shortened(text: str, sentences: int = 3) -> str:
 
 
 def listing(question: str, statements: Sequence[str]) -> str | None:
-    """Things that are separated by commas or lines, as a list."""
+    """Items separated by commas or line breaks, as a list."""
     asked = _ASKS_LIST.match(question)
     if not asked:
         return None
@@ -280,7 +280,7 @@ def listing(question: str, statements: Sequence[str]) -> str | None:
 
 
 def counting(question: str, statements: Sequence[str]) -> str | None:
-    """How many words, letters, lines or sentences a text has."""
+    """Counts words, letters, lines or sentences of a text."""
     asked = _ASKS_COUNT.search(question)
     text = question[asked.end() :].strip() if asked else ""
     if not asked or not text:
@@ -312,7 +312,7 @@ def greeting(question: str, statements: Sequence[str]) -> str | None:
 
 
 def about(question: str, statements: Sequence[str]) -> str | None:
-    """What it is, when it is asked about itself."""
+    """Answers questions about the bot itself."""
     text = question.strip().lower().rstrip("!.? ")
     if not re.fullmatch(
         r"(who|what) are you|what can you do( for me)?|(what|who) is parley|help( me)?", text
@@ -329,7 +329,7 @@ _OF_TEXTS: tuple[Rule, ...] = (counting, summary, listing, arithmetic)
 
 
 def answer(question: str, statements: Sequence[str]) -> str | None:
-    """What the first rule that fits says. Only the rules about texts read the whole of a long question."""
+    """The answer of the first rule that applies. Only rules about texts read long questions completely."""
     for rule in RULES:
         asked = question if rule in _OF_TEXTS else question[:MAX_QUESTION]
         if (found := rule(asked, statements)) is not None:

@@ -1,4 +1,4 @@
-"""Lines and shapes in a square, with the colours that have names."""
+"""Shapes in a unit square, and named colours."""
 
 from PIL import ImageDraw
 
@@ -25,7 +25,7 @@ GLASS: Colour = (205, 228, 240)
 
 
 class Pen:
-    """Draws in a square of its own: (0, 0) is its middle, 1 its edge, y grows downwards."""
+    """Draws in a square: (0, 0) is its centre, 1 its edge, y grows downwards."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, x: float, y: float, half: float) -> None:
         self._draw = draw
@@ -80,12 +80,12 @@ class Pen:
 
 
 def dark(colour: Colour, by: float = 0.75) -> Colour:
-    """The colour in the shade."""
+    """A darker colour."""
     return (round(colour[0] * by), round(colour[1] * by), round(colour[2] * by))
 
 
 def light(colour: Colour) -> Colour:
-    """The colour half way to white."""
+    """A lighter colour, half way to white."""
     return (
         round(colour[0] + (255 - colour[0]) * 0.5),
         round(colour[1] + (255 - colour[1]) * 0.5),

@@ -1,1 +1,1 @@
-"""Azure OpenAI, and servers that speak its language: requests, streams, images, errors."""
+"""Azure OpenAI and compatible servers: requests, streams, images, errors."""

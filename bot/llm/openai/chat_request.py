@@ -1,4 +1,4 @@
-"""A prompt as the JSON that a chat deployment is sent."""
+"""Builds the JSON request of a chat deployment from a prompt."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from bot.domain.prompts import Image, Message, Part, Prompt, Text, ToolCall, Too
 from bot.domain.turns import Deployment
 from bot.llm.catalog.catalog import host_of, is_azure
 
-# What a request can do without: a model that refuses one of these is asked again without it.
+# Optional parameters: if a model refuses one, the request is repeated without it.
 OPTIONAL = frozenset(
     {
         "max_tokens",
@@ -39,14 +39,14 @@ OPTIONAL = frozenset(
 
 
 def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) -> dict[str, Any]:
-    """The request for a streamed answer, without the parameters that this deployment refused before."""
+    """The body of a streaming request, without parameters that this deployment has refused."""
     asked = prompt.parameters
     body: dict[str, Any] = {
         "model": deployment.name,
         "messages": [wired for message in prompt.messages for wired in _message(message)],
         "stream": True,
         "stream_options": {"include_usage": True},
-        # the newer name is for models that refuse the older one, which every server knows
+        # the newer name is only used for models that refuse the older one, which all servers know
         "max_completion_tokens" if "max_tokens" in refused else "max_tokens": asked.max_output_tokens,
         "temperature": asked.temperature,
         "top_p": asked.top_p,
@@ -70,10 +70,10 @@ def chat_body(prompt: Prompt, deployment: Deployment, refused: Collection[str]) 
 
 
 def cache_key(sticky: str, deployment: Deployment) -> str | None:
-    """What tells the provider which requests begin alike: the conversation, as a hash that names nobody.
+    """The prompt cache key: an anonymous hash of the conversation, whose requests begin alike.
 
-    Only for those that document it (https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching):
-    another server may refuse what it does not know.
+    Only for providers that document it (https://learn.microsoft.com/azure/foundry/openai/how-to/prompt-caching),
+    because other servers may refuse unknown parameters.
     """
     documented = is_azure(deployment.endpoint) or host_of(deployment.endpoint) == "api.openai.com"
     if not sticky or deployment.wire != "v1" or not documented:
@@ -82,17 +82,17 @@ def cache_key(sticky: str, deployment: Deployment) -> str | None:
 
 
 def without(body: dict[str, Any], refused: Collection[str]) -> dict[str, Any]:
-    """The body without what is not set and what the deployment refused."""
+    """The body without unset and refused parameters."""
     return {name: value for name, value in body.items() if value is not None and name not in refused}
 
 
 def data_url(image: Image) -> str:
-    """A picture as a `data:` address."""
+    """An image as a `data:` URL."""
     return f"data:{image.mime};base64,{base64.b64encode(image.data).decode()}"
 
 
 def _message(message: Message) -> Iterator[dict[str, Any]]:
-    """One message as the service's; the results of several tools are a message each."""
+    """One message in the service's format; each tool result is a message of its own."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     for result in results:
         yield {"role": "tool", "tool_call_id": result.id, "content": result.text}
@@ -110,7 +110,7 @@ def _message(message: Message) -> Iterator[dict[str, Any]]:
 
 
 def _content(role: str, parts: Sequence[Part]) -> str | list[dict[str, Any]] | None:
-    """Text as a string; with pictures, a list. Only a user's message may hold pictures: others name them."""
+    """Text as a string, or a list with images. Only user messages may contain images; others describe them."""
     shown = role == "user" and any(isinstance(part, Image) and part.data for part in parts)
     if not shown:
         text = "".join(_words(part) for part in parts)

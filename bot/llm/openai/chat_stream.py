@@ -1,4 +1,4 @@
-"""The bytes of a chat stream, decoded into deltas with only the fields that are needed."""
+"""Decodes the bytes of a chat stream into deltas."""
 
 import msgspec
 
@@ -9,14 +9,14 @@ from bot.llm.openai.content_filter import blocked, note, note_prompt
 from bot.llm.openai.errors import in_stream
 from bot.llm.protocol import AnswerTimeout
 
-# One event of a chat stream is some hundred bytes; of a server that sends the whole answer at once, some
-# hundred thousand. A larger one is not a chat stream.
+# Events of chat streams have some hundred bytes, or some hundred thousand if a server sends the whole answer at
+# once. A larger one is not a chat stream.
 MAX_EVENT_BYTES = 2**20
 
-# All events of one answer: 128,000 tokens with what the content filter notes of each are half of it.
+# All events of one answer; 128,000 tokens with content filter annotations take half of it.
 MAX_STREAM_BYTES = 256 * 2**20
 
-# What the arguments of all tool calls of one answer have at most, in characters.
+# The maximum length of the arguments of all tool calls of one answer, in characters.
 MAX_ARGUMENTS = 2**20
 
 _NAME_CHARACTERS = 256  # of a tool, a call or a model; services allow 64
@@ -27,22 +27,22 @@ _MOST_NOTES = 50  # of the content filter, which knows a dozen categories
 
 
 class EventParser:
-    """Splits bytes, however they are cut, into the data of server-sent events.
+    """Splits chunks of bytes into the data of server-sent events.
 
-    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation; the names
-    and ids of events are not used by any model server, so only `data` is kept.
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation; model servers
+    use no event names and ids, so only `data` is kept.
     """
 
     def __init__(self, most_bytes: int | None = None) -> None:
-        """`most_bytes` is how long a line may be, unless it is a chat's."""
+        """`most_bytes` is the maximum length of a line; by default that of chat streams."""
         self._most_bytes = most_bytes or MAX_EVENT_BYTES
-        self._tail = bytearray()  # of a line that has no end yet
+        self._tail = bytearray()  # of an incomplete line
         self._data: list[bytes] = []
         self._data_bytes = 0
         self._after_cr = False
 
     def feed(self, read: bytes) -> list[bytes]:
-        """The data of every event that is complete now. Raises ModelUnavailable if one has no end."""
+        """The data of all events that are complete now. Raises ModelUnavailable if one is too long."""
         if self._after_cr or b"\r" in read:
             read = self._newlines(read)
         first, *more = read.split(b"\n")
@@ -57,10 +57,10 @@ class EventParser:
 
     def _check(self) -> None:
         if len(self._tail) + self._data_bytes > self._most_bytes:
-            raise ModelUnavailable("The model's stream has an event without an end")
+            raise ModelUnavailable("The model's stream has an event that is too long")
 
     def _line(self, line: bytes, found: list[bytes]) -> None:
-        """Take up one whole line; an empty one ends an event."""
+        """Process a complete line; an empty one ends an event."""
         if line.startswith(b"data:"):
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             self._data_bytes += len(line)
@@ -70,11 +70,11 @@ class EventParser:
             self._data_bytes = 0
 
     def end(self) -> list[bytes]:
-        """The data of a last event that no empty line ended."""
+        """The data of a last event without an empty line after it."""
         return self.feed(b"\n\n")
 
     def _newlines(self, read: bytes) -> bytes:
-        """CR and CRLF as LF, also where a read ended between the two."""
+        """Normalize CR and CRLF to LF, also across chunks."""
         if self._after_cr and read.startswith(b"\n"):
             read = read[1:]
         self._after_cr = read.endswith(b"\r")
@@ -96,7 +96,7 @@ class _Call(msgspec.Struct):
 
 
 class _PartialToolCall(msgspec.Struct):
-    """A tool call, as far as it came."""
+    """A tool call that is still being received."""
 
     id: str = ""
     name: str = ""
@@ -129,17 +129,17 @@ class ChatUsage(msgspec.Struct):
 
     @property
     def cached_tokens(self) -> int:
-        """The part of the prompt that was read from the cache."""
+        """The prompt tokens that were read from the cache."""
         return (self.prompt_tokens_details.cached_tokens or 0) if self.prompt_tokens_details else 0
 
 
 def sane(count: int) -> int:
-    """A count of tokens: never below nothing, nor more than anything has, which no sum would survive."""
+    """A token count, limited to plausible values, because totals would overflow otherwise."""
     return max(0, min(count, 10**9))
 
 
 def loose(raw: msgspec.Raw | bytes) -> object:
-    """JSON of any shape; None where it is nested too deeply to be read."""
+    """JSON of any shape; None if it is nested too deeply."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
@@ -158,9 +158,9 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 
 
 class ChatStream:
-    """Gathers the chunks of one answer: `read` gives what may be shown, the rest is known at the end.
+    """Collects the chunks of one answer: `read` returns text, the rest is complete at the end.
 
-    Both the first chunk, without choices, and the last, with nothing but the usage, are normal.
+    The first chunk may have no choices, and the last one only the usage.
     """
 
     def __init__(self) -> None:
@@ -168,7 +168,7 @@ class ChatStream:
         self._calls: dict[int, _PartialToolCall] = {}
         self._dropped = 0
         self._last_dropped: int | None = None
-        self._arguments = 0  # characters that the calls have together
+        self._arguments = 0  # characters of all calls
         self._read_bytes = 0
         self._noted = b""  # the filter's last annotation; most chunks carry the same
         self._stopped: object = None
@@ -180,17 +180,17 @@ class ChatStream:
         self.failed: BotError | None = None
 
     def read(self, data: bytes) -> str:
-        """The text in one read of the socket; what went wrong after that text is in `failed`.
+        """The text in a chunk of bytes; an error after that text is in `failed`.
 
-        Raises ModelUnavailable when the bytes are no events at all, AnswerTimeout when there are too many.
+        Raises ModelUnavailable if the bytes are not events, AnswerTimeout if there are too many.
         """
         self._read_bytes += len(data)
         if self._read_bytes > MAX_STREAM_BYTES:
-            raise AnswerTimeout("The model's answer has no end")
+            raise AnswerTimeout("The model's answer is too long")
         return self._take(self._events.feed(data))
 
     def end(self) -> str:
-        """Text that came without an ending. An answer that was cut off has `failed`."""
+        """The text of a last incomplete event. An interrupted answer sets `failed`."""
         text = self._take(self._events.end())
         if not self._done and self.finish is None and not self.failed:
             self.failed = ModelUnavailable(
@@ -199,7 +199,7 @@ class ChatStream:
         return text
 
     def calls(self) -> list[Delta]:
-        """The tool calls, whole, and how many more there were."""
+        """The complete tool calls, and the number of dropped ones."""
         deltas = [
             Delta(
                 call=ToolCall(
@@ -211,7 +211,7 @@ class ChatStream:
         return [*deltas, Delta(dropped=self._dropped)] if self._dropped else deltas
 
     def check(self) -> None:
-        """Raises ContentFiltered when the filter ended the answer."""
+        """Raises ContentFiltered if the content filter ended the answer."""
         if self.finish == "content_filter":
             raise blocked("answer", self._stopped, self.filter)
 
@@ -224,7 +224,7 @@ class ChatStream:
             try:
                 chunk = _decode(data)
             except (msgspec.DecodeError, RecursionError):
-                self.failed = ModelUnavailable("The model sent something that is no answer")
+                self.failed = ModelUnavailable("The model sent an invalid answer")
                 break
             if chunk.error and bytes(chunk.error) != b"null":
                 self.failed = in_stream(loose(chunk.error))
@@ -236,10 +236,10 @@ class ChatStream:
             if chunk.prompt_filter_results:
                 note_prompt(self.filter, loose(chunk.prompt_filter_results))
             for choice in chunk.choices or ():
-                if not choice.index:  # one answer was asked for; others would be written into it
+                if not choice.index:  # only one answer was requested
                     self._choose(choice, text)
             if self._arguments > MAX_ARGUMENTS:
-                self.failed = ModelUnavailable("The model's tool calls have no end")
+                self.failed = ModelUnavailable("The model's tool calls are too long")
                 break
         return "".join(text)
 
@@ -272,7 +272,7 @@ class ChatStream:
     def _gather(self, call: _Call) -> None:
         held = self._calls.get(call.index)
         if held is None and len(self._calls) >= MAX_TOOL_CALLS:
-            # Counted only: each begins with an index of its own, and its fragments follow one another.
+            # Only counted: each has its own index, and its fragments are consecutive.
             self._dropped += call.index != self._last_dropped
             self._last_dropped = call.index
             return

@@ -1,4 +1,4 @@
-"""What the deployments share: one pool of connections, and one Entra identity where there is no key."""
+"""Clients that deployments share: one connection pool, and one Entra identity."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -15,18 +15,18 @@ from bot.llm.openai.model import AzureModel, Timeouts
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
-# Of a refusal: it is a sentence or two, and what the content filter found.
+# The limit for error bodies: a sentence or two, and content filter results.
 MAX_REFUSAL_BYTES = 64 * 1024
 
-# Sent to servers that want no key: the SDK insists on one.
+# Sent to servers without a key, because the SDK requires one.
 NO_KEY = "no-key"
 
 
 class Clients:
-    """Opens models, and is closed once, after the last of them.
+    """Creates models; close it after the last of them.
 
-    `credential` stands in for the machine's own identity (DefaultAzureCredential), which is only ever
-    shown to Microsoft's hosts.
+    `credential` replaces the machine's own identity (DefaultAzureCredential), which is only sent to
+    Microsoft's hosts.
     """
 
     def __init__(
@@ -39,24 +39,24 @@ class Clients:
         self._timeout = httpx2.Timeout(
             slowest_s, connect=self.limits.connect_s, pool=2 * self.limits.connect_s
         )
-        # aiohttp below: half of the CPU of httpx2's own transport (tests/benchmarks/stream_parse.py)
-        # and nothing is compressed: of a reply that unpacks to a large one, too much would be held at once
+        # aiohttp takes half of the CPU of httpx2's own transport (tests/benchmarks/stream_parse.py),
+        # and compression is off, because decompressed bodies could exceed the memory
         self._http = openai.DefaultAioHttpClient(
             timeout=self._timeout,
             headers={"Accept-Encoding": "identity"},
             event_hooks={"response": [_bound]},
-            # more than answers can be written at once (PARLEY_CONCURRENCY): who waits for a connection fails
+            # above the maximum of PARLEY_CONCURRENCY, because waiting for a connection counts as a failure
             limits=httpx2.Limits(max_connections=4096, max_keepalive_connections=256),
         )
 
     async def aclose(self) -> None:
-        """Close the connections, and the identity if it is ours."""
+        """Close the connections, and the identity unless it was given."""
         await self._http.aclose()
         if self._own is not None:
             await self._own.close()
 
     def connect(self, deployment: Deployment, key: SecretStr | None) -> AzureModel:
-        """A model of one deployment, with its key; without one, by Entra."""
+        """The model of a deployment, with its key or, without one, with Entra."""
         return AzureModel(deployment, self._client(deployment, key), self._http, self.limits)
 
     def _client(self, deployment: Deployment, key: SecretStr | None) -> openai.AsyncOpenAI:
@@ -81,7 +81,7 @@ class Clients:
         )
 
     def _token(self, deployment: Deployment) -> Callable[[], Awaitable[str]] | None:
-        """A source of Entra tokens for this deployment, `None` where none may be sent."""
+        """A source of Entra tokens for this deployment; `None` if none may be sent to it."""
         credential = self._given or (self._identity() if is_azure(deployment.endpoint) else None)
         if credential is None:
             return None
@@ -91,7 +91,7 @@ class Clients:
 
     def _identity(self) -> "AsyncTokenCredential":
         if self._own is None:
-            # 20 MB and a third of a second: only for those who sign in without a key
+            # lazy: 20 MB and a third of a second
             from azure.identity.aio import DefaultAzureCredential
 
             self._own = DefaultAzureCredential()
@@ -99,7 +99,7 @@ class Clients:
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """The beginning of a body; the rest is never read."""
+    """The start of a body; the rest is not read."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, most_bytes: int) -> None:
         self._stream = stream
@@ -117,13 +117,13 @@ class _Bounded(httpx2.AsyncByteStream):
 
 
 async def _bound(response: httpx2.Response) -> None:
-    """Bound the body of a refusal, which the SDK reads to its end, whatever that is."""
+    """Limit the body of an error, which the SDK reads completely."""
     if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _Bounded(response.stream, MAX_REFUSAL_BYTES)
 
 
 def scope(deployment: Deployment) -> str:
-    """The audience of the tokens: by the wire, and by the cloud that the endpoint is in."""
+    """The audience of the tokens, by the kind and the cloud of the endpoint."""
     host = urlsplit(deployment.endpoint).hostname or ""
     for cloud in (".azure.us", ".azure.cn"):
         if host.endswith(cloud):

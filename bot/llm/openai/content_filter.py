@@ -1,4 +1,4 @@
-"""The content filter's verdicts: what it stopped, what it only noted, and the words for the person."""
+"""Results of the content filter, and messages about them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
@@ -11,18 +11,18 @@ _PLAIN = {
     "violence": "violence",
     "self_harm": "self-harm",
     "profanity": "profanity",
-    "jailbreak": "an attempt to get round the rules",
+    "jailbreak": "an attempt to bypass the rules",
     "indirect_attack": "hidden instructions in a document",
     "protected_material_text": "text under copyright",
     "protected_material_code": "code under a licence",
     "custom_blocklists": "a word on this organisation's blocklist",
 }
-_LONGEST = 60  # of a category that nobody knows
+_MAX_CATEGORY = 60  # characters of an unknown category
 _SEVERITIES = ("safe", "detected", "low", "medium", "high")
 
 
 class Verdict(NamedTuple):
-    """One category: `severity` is low, medium or high, or `detected` where the filter knows no more."""
+    """One category: `severity` is low, medium or high, or `detected` for filters without severities."""
 
     category: str
     severity: str
@@ -30,19 +30,19 @@ class Verdict(NamedTuple):
 
     @property
     def plain(self) -> str:
-        """The category in a person's words."""
-        return _PLAIN.get(self.category, self.category[:_LONGEST].replace("_", " "))
+        """The category in plain language."""
+        return _PLAIN.get(self.category, self.category[:_MAX_CATEGORY].replace("_", " "))
 
     @property
     def words(self) -> str:
-        """The category, and how severe it was where that is known."""
+        """The category, with its severity if known."""
         return self.plain if self.severity == "detected" else f"{self.plain} ({self.severity} severity)"
 
 
 def verdicts(results: object) -> Iterator[Verdict]:
-    """What of an annotation is more than safe.
+    """The categories of an annotation that aren't safe.
 
-    The shapes: https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter-annotations
+    Formats: https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter-annotations
     """
     for category, verdict in record(results).items():
         received = record(verdict)
@@ -54,16 +54,16 @@ def verdicts(results: object) -> Iterator[Verdict]:
 
 
 def note(notes: dict[str, str], where: str, results: object) -> None:
-    """Keep what was noted, as {"answer violence": "medium, stopped"}; of the same category the worst."""
+    """Add annotations as {"answer violence": "medium, stopped"}; the worst per category."""
     for verdict in verdicts(results):
-        name = f"{where} {verdict.category[:_LONGEST]}"
+        name = f"{where} {verdict.category[:_MAX_CATEGORY]}"
         received = f"{verdict.severity}, stopped" if verdict.stopped else verdict.severity
         if _rank(received) > _rank(notes.get(name, "safe")):
             notes[name] = received
 
 
 def note_prompt(notes: dict[str, str], results: object) -> None:
-    """As `note`, for the annotations of a prompt, a list with one for each message that was looked at."""
+    """Like `note`, for the annotations of a prompt, a list with one per message."""
     for item in cast("list[object]", results) if isinstance(results, list) else []:
         received = record(item)
         note(
@@ -72,20 +72,20 @@ def note_prompt(notes: dict[str, str], results: object) -> None:
 
 
 def blocked(what: str, results: object, notes: Mapping[str, str] | None = None) -> ContentFiltered:
-    """What the person is told when the filter stopped the question, the answer or the picture."""
+    """The message to the person if the filter stopped the question, the answer or the image."""
     stopped = [verdict for verdict in verdicts(results) if verdict.stopped][: len(_PLAIN)]
     because = f" It found: {', '.join(item.words for item in stopped)}." if stopped else ""
     kept = dict(notes or {})
     note(kept, what, results)
     return ContentFiltered(
-        f"The content filter stopped this {what}.{because} Please try it in other words.",
+        f"The content filter stopped this {what}.{because} Please rephrase your message.",
         tuple(item.plain for item in stopped),
         kept,
     )
 
 
 def is_filter(code: str, body: Mapping[str, Any]) -> bool:
-    """Whether an error is the content filter's; pictures spell its code in three ways."""
+    """Whether an error is from the content filter; images use three spellings of its code."""
     inner = _inner(body).get("code")
     return inner == "ResponsibleAIPolicyViolation" or code in (
         "content_filter",
@@ -102,7 +102,7 @@ def results_of(body: Mapping[str, Any]) -> object:
 
 
 def record(value: object) -> dict[str, Any]:
-    """A JSON object, or an empty one in place of anything else."""
+    """A JSON object; empty for anything else."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 

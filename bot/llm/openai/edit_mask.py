@@ -1,4 +1,4 @@
-"""Masks: pictures that are transparent where another picture may be changed."""
+"""Masks: images that are transparent where another image may be changed."""
 
 import io
 
@@ -8,13 +8,13 @@ from PIL import ImageOps
 from bot.domain.errors import NotAllowed
 
 MOST_PIXELS = 16_777_216
-"""Four times what people's pictures are scaled to."""
+"""Four times the size to which people's images are scaled."""
 
 
 def fitted(mask: bytes, picture: bytes) -> bytes:
-    """The mask in the size of its picture, as the service wants it: a PNG with nothing half transparent.
+    """The mask as a PNG in the size of its image, without partial transparency, as the service requires.
 
-    Blocks. Raises NotAllowed, in words, for what is no mask.
+    Blocks. Raises NotAllowed if it is not a mask.
     """
     with Pillow.open(io.BytesIO(picture)) as opened:
         size = opened.size
@@ -26,17 +26,17 @@ def fitted(mask: bytes, picture: bytes) -> bytes:
 
 
 def opening(mask: bytes, size: tuple[int, int]) -> Pillow.Image:
-    """Where the picture may be changed, as white on black. Raises NotAllowed."""
+    """The area that may be changed, as white on black. Raises NotAllowed."""
     try:
         with Pillow.open(io.BytesIO(mask), formats=["PNG"]) as opened:
             if opened.width * opened.height > MOST_PIXELS:
-                raise NotAllowed("The mask has too many pixels. Make it as large as its picture.")
+                raise NotAllowed("The mask has too many pixels. Use the size of the image.")
             alpha = opened.convert("RGBA").getchannel("A")
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
-        raise NotAllowed("The mask is no picture that I can read. It has to be a PNG.") from None
+        raise NotAllowed("The mask can't be read. Use a PNG.") from None
     marked = Pillow.eval(
         ImageOps.fit(alpha, size, Pillow.Resampling.NEAREST), lambda shade: 255 * (shade < 128)
     )
     if marked.getbbox() is None:
-        raise NotAllowed("Nothing is marked in the picture. Mark the part that shall change.")
+        raise NotAllowed("No area is selected. Select the area to change.")
     return marked

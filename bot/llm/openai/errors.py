@@ -1,4 +1,4 @@
-"""Every failure of a model call, as one of the house's errors with words for whom it concerns."""
+"""Maps failures of model calls to Parley's errors, with messages for people and operators."""
 
 import math
 import re
@@ -19,7 +19,7 @@ from bot.llm.catalog.catalog import host_of
 from bot.llm.openai.content_filter import blocked, is_filter, record, results_of
 from bot.llm.protocol import DeploymentBroken, ServiceFault
 
-# What the network and the services do on a bad day: waiting helps.
+# Temporary errors of networks and services.
 AWAY: tuple[type[Exception], ...] = (
     openai.APIConnectionError,
     openai.APITimeoutError,
@@ -40,13 +40,13 @@ AWAY: tuple[type[Exception], ...] = (
     OSError,
 )
 
-# The sign-in is refused: another deployment may have its own.
+# Authentication failures; other deployments may have their own credentials.
 SIGN_IN: tuple[type[Exception], ...] = (
     azure.ClientAuthenticationError,
     openai.OAuthError,
 )
 
-# Settings, or the way the SDK is used: only a person can mend them.
+# Configuration errors, which an operator must fix.
 SETTINGS: tuple[type[Exception], ...] = (
     openai.LengthFinishReasonError,
     openai.ContentFilterFinishReasonError,
@@ -58,18 +58,18 @@ SETTINGS: tuple[type[Exception], ...] = (
     azure.DeserializationError,
 )
 
-# Refusals with a status: `_by_status` reads them.
+# Errors with a status, handled by `_by_status`.
 STATUS: tuple[type[Exception], ...] = (openai.APIStatusError,)
 
 
 def mapped(error: Exception, deployment: Deployment) -> BotError:
-    """The house's error for whatever a call to this deployment raised."""
+    """Parley's error for any exception of a call to this deployment."""
     if isinstance(error, BotError):
         return error
     where = f"deployment {deployment.name!r} at {host_of(deployment.endpoint)}"
     if isinstance(error, SIGN_IN):
         return DeploymentBroken(
-            f"The {where} can't be signed in to with Entra: {_first_line(error)} "
+            f"Authentication with Entra failed for the {where}: {_first_line(error)} "
             f"Run `az login`, give the bot a managed identity with the role Cognitive Services OpenAI User, "
             f"or set {deployment.key_env or 'AZURE_OPENAI_API_KEY'}."
         )
@@ -81,7 +81,7 @@ def mapped(error: Exception, deployment: Deployment) -> BotError:
         return ModelUnavailable(f"The {where} can't be reached ({type(error).__name__})")
     if isinstance(error, openai.APIError):
         return in_stream(error.body)
-    return ConfigError(f"The {where} failed in an unknown way: {type(error).__name__}: {_first_line(error)}")
+    return ConfigError(f"The {where} failed: {type(error).__name__}: {_first_line(error)}")
 
 
 def _by_status(error: openai.APIStatusError, deployment: Deployment, where: str) -> BotError:
@@ -90,7 +90,7 @@ def _by_status(error: openai.APIStatusError, deployment: Deployment, where: str)
     message = str(body.get("message") or error.message)
     if status == 429 and code != "insufficient_quota":
         wait_s = retry_after_s(error.response.headers)
-        return ModelUnavailable(f"The {where} asks to wait", 1.0 if wait_s is None else wait_s)
+        return ModelUnavailable(f"The {where} is rate-limited", 1.0 if wait_s is None else wait_s)
     if status in (408, 409, 424, 425) or status >= 500:
         return ServiceFault(f"The {where} failed with status {status}", retry_after_s(error.response.headers))
     if broken := _broken(status, code, message, deployment):
@@ -103,13 +103,13 @@ _RETIRED_WORDS = re.compile(r"\b(deprecated|retired)\b", re.IGNORECASE)
 
 
 def _broken(status: int, code: str, message: str, deployment: Deployment) -> str:
-    """What is the matter with a deployment that answers nobody, and what to do; empty: nothing."""
+    """The permanent problem of a deployment, and what to do; empty if there is none."""
     if status == 401:
         key = deployment.key_env or "AZURE_OPENAI_API_KEY"
         return f"did not accept the key. Check {key} and that the key belongs to this endpoint."
     if status == 403:
         return (
-            "may not be used: ask for access to this model, or check the role of the identity "
+            "denied access. Request access to this model, or check the role of the identity "
             "(Cognitive Services OpenAI User) and the network rules of the resource."
         )
     if status == 410 or code in _RETIRED or (status == 404 and _RETIRED_WORDS.search(message)):
@@ -118,10 +118,10 @@ def _broken(status: int, code: str, message: str, deployment: Deployment) -> str
         return "has no quota left. Raise the quota or the billing limit."
     if status == 404:
         if code == "model_not_found" and "access" in message:
-            return "does not exist, or this key has no access to it. Check the name, and who may use it."
+            return "does not exist, or this key has no access to it. Check the name and the permissions."
         if code in ("DeploymentNotFound", "model_not_found"):
             return "does not exist. Check the name in the Azure portal; a new one takes up to 5 minutes."
-        return "was not found: check the endpoint and OPENAI_API_VERSION."
+        return "was not found. Check the endpoint and OPENAI_API_VERSION."
     return ""
 
 
@@ -130,9 +130,9 @@ def _refused(status: int, code: str, message: str, body: dict[str, Any], where: 
         return blocked("question", results_of(body))
     too_long = code in ("context_length_exceeded", "string_above_max_length")
     if status == 413 or too_long or "maximum context length" in message:
-        words = "That is more text than the model can read at once. Please ask with less of it."
+        words = "Your message is too long for the model. Please shorten it."
         return TooLong(words, _number(_LIMIT, message), _number(_ASKED, message))
-    return ConfigError(f"The {where} refused the request ({status} {code[:100]}): {message[:300]}")
+    return ConfigError(f"The {where} rejected the request ({status} {code[:100]}): {message[:300]}")
 
 
 _LIMIT = re.compile(r"(?:maximum context length is|configured limit of) (\d+) tokens")
@@ -145,21 +145,21 @@ def _number(pattern: re.Pattern[str], message: str) -> int | None:
 
 
 def in_stream(error: object, what: str = "answer") -> BotError:
-    """The error that a stream ended with, from the `error` object in it; `what` was being streamed."""
+    """The error for an `error` object in a stream of an answer, or of another `what`."""
     body = record(error)
     code = str(body.get("code") or body.get("type") or "")
     if is_filter(code, body):
         return blocked(what, results_of(body))
     if code == "context_length_exceeded":
-        return TooLong("The answer did not fit into the model's context any more. Please ask with less text.")
-    return ModelUnavailable(f"The model broke off its {what} ({code[:100] or 'no reason given'})")
+        return TooLong("The answer exceeds the model's context. Please shorten your message.")
+    return ModelUnavailable(f"The model's {what} broke off ({code[:100] or 'no reason given'})")
 
 
 # ------------------------------------------------------------------ waiting
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The wait that a response asks for: `retry-after-ms`, else `retry-after` in seconds or as a date."""
+    """The wait requested by a response: `retry-after-ms`, else `retry-after` in seconds or as a date."""
     milliseconds, value = headers.get("retry-after-ms", ""), headers.get("retry-after", "")
     for text, unit in ((milliseconds, 0.001), (value, 1.0)):
         with suppress(ValueError):
@@ -171,7 +171,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _wait_s(asked_s: float) -> float | None:
-    """A wait that can be kept to: at most a day, then it is seen what became of it."""
+    """A valid wait, capped at a day."""
     return min(max(0.0, asked_s), _LONGEST_WAIT_S) if math.isfinite(asked_s) else None
 
 
@@ -182,10 +182,10 @@ _SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
 
 
 def spent_for_s(headers: Mapping[str, str]) -> float:
-    """For how long a deployment has nothing left of its limits, in seconds; 0: it has.
+    """Seconds until a used-up rate limit resets; 0 if it is not used up.
 
-    OpenAI writes `x-ratelimit-reset-tokens: 6m0s`, others plain seconds; where nothing is written, a second
-    is as good a guess as any. https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
+    OpenAI sends `x-ratelimit-reset-tokens: 6m0s`, others plain seconds; without the header, a second is
+    assumed. https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
     """
     longest = 0.0
     for kind in ("requests", "tokens"):
@@ -216,7 +216,7 @@ _REFUSAL_CODES = ("unsupported_parameter", "unsupported_value", "unknown_paramet
 
 
 def refused_parameter(error: openai.BadRequestError) -> str | None:
-    """The parameter that a 400 says the model does not take; old API versions say it in words only."""
+    """The parameter that the model refused with a 400; old API versions only name it in the message."""
     body = record(error.body)
     if body.get("code") in _REFUSAL_CODES and isinstance(body.get("param"), str):
         return str(body["param"]).partition(".")[0]

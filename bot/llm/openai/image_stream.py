@@ -1,4 +1,4 @@
-"""The stream of a picture that is being drawn: what there is of it so far, and at last the whole."""
+"""The stream of an image: partial images, then the complete one."""
 
 import msgspec
 
@@ -17,11 +17,11 @@ from bot.llm.protocol import ImageInterrupted
 
 MIME = "text/event-stream"
 
-# A picture as base64 is a third longer than its bytes; beside it there are some words.
+# Base64 is a third longer than the image; the event has some other fields.
 _MAX_EVENT_BYTES = MAX_IMAGE_BYTES * 4 // 3 + 64 * 1024
 
 
-# Two are asked for; whoever sends more is not shown for ever.
+# Two partial images are requested; more are limited.
 _MOST_UNFINISHED = 8
 
 
@@ -37,10 +37,7 @@ _decode = msgspec.json.Decoder(_Event).decode
 
 
 class ImageStream:
-    """Gathers the events of one drawing, or of one change of a picture: they differ in name only.
-
-    `failed` is what went wrong, once something did.
-    """
+    """Collects the events of a generated or edited image. `failed` is the error, if any."""
 
     def __init__(self) -> None:
         self._events = EventParser(_MAX_EVENT_BYTES)
@@ -50,18 +47,18 @@ class ImageStream:
         self.failed: BotError | None = None
 
     def read(self, data: bytes) -> list[str]:
-        """The unfinished pictures in one read of the socket, as base64. Raises ModelUnavailable."""
+        """The partial images in a chunk of bytes, as base64. Raises ModelUnavailable."""
         self._read_bytes += len(data)
         if self._read_bytes > MAX_RESPONSE_BYTES:
-            raise ImageInterrupted("The model's drawing has no end.")
+            raise ImageInterrupted("The model's image stream is too long.")
         return self._take(self._events.feed(data))
 
     def end(self) -> None:
-        """Take what came without an ending. A drawing that was cut off has `failed`."""
+        """Process a last incomplete event. An interrupted stream sets `failed`."""
         self._take(self._events.end())
         if not self.made.data and not self.failed:
             self.failed = ImageInterrupted(
-                "The connection to the model broke off before the picture was done."
+                "The connection to the model broke off before the image was complete."
             )
 
     def _take(self, events: list[bytes]) -> list[str]:
@@ -72,7 +69,7 @@ class ImageStream:
             try:
                 event = _decode(data)
             except (msgspec.DecodeError, RecursionError):
-                self.failed = ImageInterrupted("The model sent something that is no picture.")
+                self.failed = ImageInterrupted("The model sent an invalid image.")
                 break
             if event.error and bytes(event.error) != b"null":
                 failed = in_stream(loose(event.error), "picture")

@@ -1,4 +1,4 @@
-"""Pictures on the wire: what a family of models is asked for, and what came back, checked."""
+"""Builds requests for images, and checks the responses."""
 
 import base64
 from collections.abc import Collection, Iterable
@@ -15,11 +15,11 @@ from bot.llm.openai import edit_mask
 from bot.llm.openai.chat_request import without
 from bot.llm.openai.chat_stream import sane
 
-# The largest size of the newest models is 8,294,400 pixels: far below this as PNG, and as base64.
+# The largest images of the newest models, 8,294,400 pixels, are far below this as PNG and base64.
 MAX_IMAGE_BYTES = 32 * 2**20
 MAX_RESPONSE_BYTES = 160 * 2**20
 
-# The service allows ten; more than four in one answer nobody can look at.
+# The service allows ten; more than four per answer are not useful.
 MAX_IMAGES = 4
 
 _REVISED = 4000
@@ -27,7 +27,7 @@ _REVISED = 4000
 # Each costs about 100 tokens of output: https://platform.openai.com/docs/guides/image-generation#streaming
 PARTIAL_IMAGES = 2
 
-# The most that a picture of 1024x1536 costs by its quality; nobody tells what `auto` chooses:
+# The maximum tokens of a 1024x1536 image by quality; what `auto` chooses is not documented:
 # https://platform.openai.com/docs/guides/image-generation#cost-and-latency
 _TOKENS = {"low": 408, "medium": 1584, "standard": 1584}
 _MOST_TOKENS = 6240
@@ -36,11 +36,11 @@ _USUAL_PIXELS = 1024 * 1536
 Way = Literal["generations", "edits", "variations"]
 
 _LIKE = (
-    "Draw another picture like this one: the same subject in the same style, with a composition of its own. "
+    "Create another image like this one: the same subject in the same style, with a different composition. "
     "What it shows: {}"
 )
 
-# Where Azure keeps generated pictures for a day.
+# Where Azure stores generated images for a day.
 BLOB_HOST = ".blob.core.windows.net"
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -52,7 +52,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 
 
 class ImageItem(msgspec.Struct):
-    """A picture as it came, and the words that the model made of the wish."""
+    """An image of a response, and the prompt as revised by the model."""
 
     b64_json: str | None = None
     url: str | None = None
@@ -65,7 +65,7 @@ class _ImageTokenDetails(msgspec.Struct):
 
 
 class ImageUsage(msgspec.Struct):
-    """What the pictures took, in tokens."""
+    """The tokens of the images."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -73,45 +73,45 @@ class ImageUsage(msgspec.Struct):
 
 
 class ImagesResponse(msgspec.Struct):
-    """The body of a response: pictures as base64 or as addresses, and what they cost, where it says so."""
+    """The body of a response: images as base64 or URLs, and their usage, if reported."""
 
     data: list[ImageItem] = []
     usage: ImageUsage | None = None
 
 
 def words_of(one: ImageItem) -> str:
-    """The words that the model made of the wish, as many as anybody reads."""
+    """The prompt as revised by the model, shortened."""
     return (one.revised_prompt or "")[:_REVISED]
 
 
 def request_text(prompt: Prompt) -> str:
-    """What is to be drawn: the template's wording, then the last user message's words.
+    """The image prompt: the template's text, then the last user message.
 
-    Raises NotAllowed when there are none.
+    Raises NotAllowed if it is empty.
     """
     asked = asked_for(prompt)
     if not asked:
-        raise NotAllowed("Please say what the picture should show.")
+        raise NotAllowed("Please describe the image that you want.")
     system = "\n".join(message.text.strip() for message in prompt.messages if message.role == "system")
     return f"{system}\n\n{asked}".strip()
 
 
 def asked_for(prompt: Prompt) -> str:
-    """The words of the last user message."""
+    """The text of the last user message."""
     return next((m.text for m in reversed(prompt.messages) if m.role == "user"), "").strip()
 
 
 def given(prompt: Prompt) -> tuple[Image, ...]:
-    """The pictures in the last user message: they are edited."""
+    """The images in the last user message, which are edited."""
     last = next((message for message in reversed(prompt.messages) if message.role == "user"), None)
     return tuple(part for part in last.parts if isinstance(part, Image) and part.data) if last else ()
 
 
 def way_of(prompt: Prompt, family: Family) -> Way:
-    """Which of the service's calls serves a prompt.
+    """The API call that serves a prompt.
 
-    A family without a call for variations changes the picture into another one like it, or, where it can't
-    change any, draws the words anew.
+    Families without variations edit the image into a similar one or, without edits, generate a new image from
+    the text.
     """
     if not given(prompt):
         return "generations"
@@ -127,10 +127,10 @@ def image_body(
     refused: Collection[str],
     watched: bool = False,
 ) -> dict[str, Any]:
-    """The request, in the shape of the family: DALL-E's or gpt-image's.
+    """The request in the format of the family: DALL-E or gpt-image.
 
-    A deployment whose name hides its model is learnt: what it refused before is left out. `watched`: somebody
-    wants to see it grow, which gpt-image shows of one picture at a time.
+    Parameters that the deployment has refused are left out. `watched` requests partial images, which gpt-image
+    supports for one image at a time.
     """
     asked, way = prompt.parameters, way_of(prompt, family)
     words = request_text(prompt)
@@ -160,9 +160,9 @@ def image_body(
 
 
 def form_files(prompt: Prompt, family: Family) -> list[tuple[str, tuple[str, bytes, str]]]:
-    """The pictures that are changed or varied, and the first one's mask, as the files of a form. Blocks.
+    """The images to edit, and the mask of the first one, as files of a form. Blocks.
 
-    Raises NotAllowed for a mask that is none.
+    Raises NotAllowed for an invalid mask.
     """
     if way_of(prompt, family) == "generations":
         return []
@@ -180,50 +180,50 @@ def form_files(prompt: Prompt, family: Family) -> list[tuple[str, tuple[str, byt
 
 
 def kind(data: bytes) -> str:
-    """The MIME type, by the first bytes. Raises ModelUnavailable when they are no picture's."""
+    """The MIME type, by the first bytes. Raises ModelUnavailable if it is not an image."""
     if len(data) > MAX_IMAGE_BYTES:
-        raise ModelUnavailable("The picture that came back is too large")
+        raise ModelUnavailable("The returned image is too large")
     for magic, mime in _MAGIC:
         if data.startswith(magic):
             return mime
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
-    raise ModelUnavailable("What came back is no picture")
+    raise ModelUnavailable("The response is not an image")
 
 
 def decoded(encoded: str, alt: str) -> Image:
-    """A picture from base64. Raises ModelUnavailable."""
+    """An image from base64. Raises ModelUnavailable."""
     if len(encoded) > MAX_IMAGE_BYTES * 4 // 3 + 4:
-        raise ModelUnavailable("The picture that came back is too large")
+        raise ModelUnavailable("The returned image is too large")
     try:
         data = base64.b64decode(encoded, validate=True)
     except ValueError:
-        raise ModelUnavailable("What came back is no picture") from None
+        raise ModelUnavailable("The response is not an image") from None
     return Image(mime=kind(data), data=data, alt=alt)
 
 
 def allowed(url: str, endpoint: str) -> str:
-    """The address of a generated picture, if it may be fetched: on the endpoint's host, or Azure's store.
+    """The URL of a generated image, if it is on the endpoint's host or in Azure's storage.
 
-    Raises ConfigError: a model's answer must not send the bot to other places.
+    Raises ConfigError otherwise, because a response must not direct the bot to other hosts.
     """
     try:
         there, home = urlsplit(url), urlsplit(endpoint)
     except ValueError:
-        raise ModelUnavailable("What came back in place of a picture is no address") from None
+        raise ModelUnavailable("The response has an invalid image URL") from None
     if (there.scheme, there.netloc) == (home.scheme, home.netloc):
         return url
     if there.scheme == "https" and (there.hostname or "").endswith(BLOB_HOST) and is_azure(endpoint):
         return url
     raise ConfigError(
-        f"The picture's address is on {there.hostname}, which is not the deployment's: not fetched"
+        f"The image URL is on {there.hostname}, which is not the deployment's host, so it was not fetched"
     )
 
 
 def spent(made: ImagesResponse, deployment: Deployment, prices: Prices, picture_usd: float | None) -> Usage:
-    """What the pictures cost: by the tokens that were counted, else by the picture, else unknown.
+    """The usage of images: by counted tokens, else per image, else unknown.
 
-    `picture_usd` is the price of a million tokens of pictures that were sent to be edited.
+    `picture_usd` is the price per million tokens of images that were sent to be edited.
     """
     counted = made.usage or ImageUsage()
     details = counted.input_tokens_details or _ImageTokenDetails()
@@ -238,8 +238,8 @@ def spent(made: ImagesResponse, deployment: Deployment, prices: Prices, picture_
 
 
 def most(prompt: Prompt, deployment: Deployment) -> Usage:
-    """What the pictures of a prompt cost at most, about: by the picture where they have a price, else by the
-    tokens that the largest ones of their quality take; unknown without either.
+    """An upper estimate of a prompt's images: per image if there is a price, else by the tokens of the largest ones
+    of their quality; unknown without either.
     """
     asked, prices = prompt.parameters, deployment.prices
     number = min(asked.images or 1, MAX_IMAGES)
@@ -256,7 +256,7 @@ def most(prompt: Prompt, deployment: Deployment) -> Usage:
 
 
 def together(usage: Usage, lost: Iterable[Usage]) -> Usage:
-    """What pictures cost with those before them that broke off, and that nobody saw; unknown if one is."""
+    """The usage of images including earlier interrupted ones; unknown if one of them is."""
     for item in lost:
         usd = None if usage.usd is None or item.usd is None else usage.usd + item.usd
         usage = msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""One deployment of Azure OpenAI, or of any server that speaks its language, as a model."""
+"""The model of one deployment on Azure OpenAI or a compatible server."""
 
 import asyncio
 import base64
@@ -23,16 +23,16 @@ from bot.llm.openai.chat_stream import ChatStream, ChatUsage, sane
 from bot.llm.openai.transport import Transport
 from bot.llm.protocol import ImageInterrupted, OnPartialImage
 
-# https://learn.microsoft.com/azure/ai-foundry/openai/reference: the most inputs of one embeddings request.
+# The maximum inputs of an embeddings request (https://learn.microsoft.com/azure/ai-foundry/openai/reference).
 MAX_INPUTS = 2048
 
 _GATHER_S = 0.05
-"""A stream that goes on for longer than this is read at most this often: each read costs the loop more than
-its tokens do, and no platform shows text faster."""
+"""The minimum interval between reads of a longer stream, because each read costs the event loop more than its
+tokens, and no platform shows text faster."""
 
 
 class Timeouts(Frozen):
-    """How long a deployment may take, in seconds. A reasoning model thinks before its first token."""
+    """Timeouts of a deployment in seconds. Reasoning models think before their first token."""
 
     connect_s: float = 5.0
     first_token_s: float = 120.0
@@ -54,9 +54,9 @@ class _Vectors(msgspec.Struct):
 
 
 class AzureModel:
-    """A deployment; what it refuses is learnt from its answers, and kept as long as this object lives.
+    """A deployment. Refused parameters are learnt from its responses, and kept in this object.
 
-    `client` and `http` are as in Calls, and belong to the caller.
+    `client` and `http` are as in Transport, and belong to the caller.
     """
 
     def __init__(
@@ -71,17 +71,17 @@ class AzureModel:
         self.family = known or family_of(deployment.family, deployment.capability)
         self._calls = Transport(deployment, client, http)
         self._limits = limits or Timeouts()
-        if deployment.model:  # a name is only a hint, and may be wrong
+        if deployment.model:  # a deployment name is only a hint
             self._calls.refused.update(self.family.refuses)
 
     @property
     def refused(self) -> set[str]:
-        """The parameters that this deployment does not take, as far as is known."""
+        """The parameters that this deployment is known to refuse."""
         return self._calls.refused
 
     @property
     def on_spent(self) -> Callable[[float], None] | None:
-        """Called with the seconds until its limits are renewed, when an answer says they are used up."""
+        """Called with the seconds until the rate limit resets, when a response says that it is used up."""
         return self._calls.on_spent
 
     @on_spent.setter
@@ -89,7 +89,7 @@ class AzureModel:
         self._calls.on_spent = hear
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer; what one read of the socket brought is one delta."""
+        """Stream an answer, one delta per read of the socket."""
         loop = asyncio.get_running_loop()
         limits, refused = self._limits, self._calls.refused
         ends_at = loop.time() + limits.whole_s
@@ -126,7 +126,7 @@ class AzureModel:
     async def draw(
         self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
     ) -> tuple[tuple[Image, ...], Usage]:
-        """Draw the last user message, or edit the pictures in it."""
+        """Create images from the last user message, or edit the images in it."""
         within_s, refused = self._limits.picture_s, self._calls.refused
         watched = on_partial_image is not None
         files = await asyncio.to_thread(images.form_files, prompt, self.family)
@@ -146,8 +146,8 @@ class AzureModel:
                 response, images.ImagesResponse, images.MAX_RESPONSE_BYTES, within_s
             )
         if not made.data:
-            raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent no picture")
-        shown = made.data[: images.MAX_IMAGES]  # whatever else came was not asked for
+            raise ModelUnavailable(f"The deployment {self.deployment.name!r} returned no image")
+        shown = made.data[: images.MAX_IMAGES]  # more were not requested
         pictures = tuple([await self._picture(text, images.words_of(text) or asked) for text in shown])
         usage = images.spent(made, self.deployment, self._prices(""), self.family.picture_input)
         return pictures, usage
@@ -155,7 +155,7 @@ class AzureModel:
     async def _watch(
         self, response: httpx2.Response, on_partial_image: OnPartialImage, alt: str
     ) -> images.ImagesResponse:
-        """Follow a drawing to its end, and show what there is of it on the way."""
+        """Read an image stream, and show its partial images."""
         ends_at = asyncio.get_running_loop().time() + self._limits.picture_s
         drawing = image_stream.ImageStream()
         try:
@@ -182,25 +182,25 @@ class AzureModel:
         return Image(mime=images.kind(data), data=data, alt=alt)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
-        """One vector per text, in their order."""
+        """One vector per text, in order."""
         vectors: list[list[float]] = []
         counted, model = ChatUsage(), ""
         within_s, refused = self._limits.embedding_s, self._calls.refused
         for at in range(0, len(texts), MAX_INPUTS):
-            # an empty text is refused; a blank says as little
+            # empty texts are refused, so a space is sent instead
             batch = [text or " " for text in texts[at : at + MAX_INPUTS]]
             body = {"model": self.deployment.name, "input": batch, "encoding_format": "base64"}
             response = await self._calls.ask("/embeddings", partial(without, body, refused), within_s)
             found = await self._calls.decode(response, _Vectors, images.MAX_RESPONSE_BYTES, within_s)
             if len(found.data) != len(batch):
-                raise ModelUnavailable(f"The deployment {self.deployment.name!r} sent too few vectors")
+                raise ModelUnavailable(f"The deployment {self.deployment.name!r} returned too few vectors")
             vectors += [_unit(item.embedding) for item in sorted(found.data, key=lambda item: item.index)]
             counted.prompt_tokens += found.usage.prompt_tokens if found.usage else 0
             model = found.model
         return vectors, self._usage(counted, model)
 
     async def check(self) -> CheckResult:
-        """Whether the deployment answers, by the cheapest call there is: a word, a vector, no picture."""
+        """Check the deployment with the cheapest call: a word, a vector, no image."""
         if self.deployment.capability != "image":
             return (await probe(self.deployment, self)).finding
         try:
@@ -220,7 +220,7 @@ class AzureModel:
         return msgspec.structs.replace(usage, usd=usd(self._prices(model), usage))
 
     def _prices(self, model: str) -> Prices:
-        """The prices that were stated, else those of the model that answered, if it said which it is."""
+        """The configured prices, else those of the model that answered, if it reported its name."""
         stated = self.deployment.prices
         if self.deployment.model or stated != self.family.prices:
             return stated
@@ -235,6 +235,6 @@ def _unit(embedding: list[float] | str) -> list[float]:
         try:
             embedding = array("f", base64.b64decode(embedding)).tolist()
         except ValueError:
-            raise ModelUnavailable("What came back is no vector") from None
+            raise ModelUnavailable("The response has an invalid vector") from None
     length = math.sqrt(sum(number * number for number in embedding)) or 1.0
     return [number / length for number in embedding]

@@ -1,4 +1,4 @@
-"""Requests to one deployment: sent through the SDK, without what it refuses, read within caps and times."""
+"""Requests to one deployment through the SDK: without refused parameters, with size limits and timeouts."""
 
 import asyncio
 import logging
@@ -23,18 +23,18 @@ Files = list[tuple[str, tuple[str, bytes, str]]]
 
 T = TypeVar("T")
 
-# A model that refuses more parameters than this, one after another, refuses the request.
+# A model that refuses more parameters than this in sequence is given up.
 MAX_LESSONS = 8
 
 _CHECK_S = 30.0
 
 
 class Transport:
-    """The way to a deployment. `refused` are the parameters that it does not take, learnt as they are met;
-    `on_spent` is called with the seconds until its limits are renewed, when an answer says they are used up.
+    """Sends requests to a deployment. `refused` are parameters that it has refused; `on_spent` is called with the
+    seconds until its rate limit resets, when a response says that it is used up.
 
-    `client` is an AsyncAzureOpenAI for the classic paths, an AsyncOpenAI for v1, with `max_retries=0`; `http`
-    fetches what has an address of its own. Every method raises a BotError and nothing else.
+    `client` is an AsyncAzureOpenAI for classic paths, an AsyncOpenAI for v1, with `max_retries=0`; `http`
+    fetches image URLs. Every method raises only BotErrors.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Transport:
     async def ask(
         self, path: str, body: Callable[[], dict[str, Any]], within_s: float, files: Files | None = None
     ) -> httpx2.Response:
-        """Send `body()`, and again without each optional parameter that a 400 names; an open response."""
+        """Send `body()`, repeatedly without optional parameters that a 400 names. Returns an open response."""
         for _ in range(MAX_LESSONS):
             try:
                 async with asyncio.timeout(within_s):
@@ -64,22 +64,22 @@ class Transport:
                 if param not in OPTIONAL or param in self.refused:
                     raise mapped(error, self._deployment) from error
                 self.refused.add(param)
-                log.info("deployment %s does not take %s: left out from now on", self._deployment.name, param)
+                log.info("Deployment %s refuses %s; it is left out from now on", self._deployment.name, param)
             except BotError:
                 raise
             except Exception as error:
                 raise mapped(error, self._deployment) from error
         raise ConfigError(
-            f"The deployment {self._deployment.name!r} refuses too much: {', '.join(sorted(self.refused))}"
+            f"The deployment {self._deployment.name!r} refuses too many parameters: {', '.join(sorted(self.refused))}"
         )
 
     async def read(self, reads: AsyncIterator[bytes], due: float, ends_at: float) -> bytes | None:
-        """What the socket brings next, `None` at its end.
+        """The next bytes, or `None` at the end.
 
         Raises ModelUnavailable after `due`, AnswerTimeout after `ends_at` (both on the loop's clock).
         """
         overlong = AnswerTimeout(f"The answer of {self._deployment.name!r} took too long")
-        # what is there already is read without a pause, so that no time-out would end it
+        # available data is read without a pause, so no timeout would end it
         if asyncio.get_running_loop().time() >= ends_at:
             raise overlong
         try:
@@ -93,19 +93,19 @@ class Transport:
             raise mapped(error, self._deployment) from error
 
     async def decode(self, response: httpx2.Response, shape: type[T], cap: int, within_s: float) -> T:
-        """The body as JSON of this shape; megabytes of it are decoded off the loop."""
+        """The body as JSON of this type; large bodies are decoded in a thread."""
         data = await self._body(response, cap, within_s)
         try:
             return await asyncio.to_thread(msgspec.json.decode, data, type=shape)
         except (msgspec.DecodeError, RecursionError):
-            raise ModelUnavailable(f"The deployment {self._deployment.name!r} sent no answer") from None
+            raise ModelUnavailable(
+                f"The deployment {self._deployment.name!r} returned an invalid response"
+            ) from None
 
     async def fetch(self, address: str, cap: int, within_s: float) -> bytes:
-        """The bytes at an address, without the key and without following it elsewhere."""
+        """The bytes at a URL, without sending the key or following redirects."""
         if self._http is None:
-            raise ConfigError(
-                f"The deployment {self._deployment.name!r} sends addresses in place of pictures"
-            )
+            raise ConfigError(f"The deployment {self._deployment.name!r} returns URLs instead of images")
         try:
             request = self._http.build_request("GET", address)
             response = await self._http.send(request, stream=True, follow_redirects=False)
@@ -113,11 +113,11 @@ class Transport:
             raise mapped(error, self._deployment) from error
         data = await self._body(response, cap, within_s)
         if not response.is_success:
-            raise ModelUnavailable(f"The picture could not be fetched (status {response.status_code})")
+            raise ModelUnavailable(f"The image could not be fetched (status {response.status_code})")
         return data
 
     async def refuses_nothing(self, path: str) -> None:
-        """Ask for nothing at all: a deployment that is there refuses that with a 400, and nothing is paid."""
+        """Send an empty request, which an existing deployment rejects with a 400, free of charge."""
         try:
             async with asyncio.timeout(_CHECK_S):
                 response = await self._post(path, {"model": self._deployment.name, "prompt": ""}, [])
@@ -128,7 +128,7 @@ class Transport:
             raise mapped(error, self._deployment) from error
 
     async def _post(self, path: str, body: dict[str, Any], files: Files) -> httpx2.Response:
-        """One request through the SDK's client, past its transforms and its objects for each chunk."""
+        """Send a request through the SDK's client, without its transforms and its objects for each chunk."""
         if files:
             reply = await self._client.post(
                 self._prefix + path,
@@ -156,7 +156,7 @@ class Transport:
                 async for data in response.aiter_bytes():
                     held += data
                     if len(held) > cap:
-                        raise ModelUnavailable(f"The deployment {self._deployment.name!r} sent too much")
+                        raise ModelUnavailable(f"The response of {self._deployment.name!r} is too large")
         except BotError:
             raise
         except Exception as error:

@@ -1,1 +1,1 @@
-"""Many deployments as one model: which is asked, how often, and which steps in."""
+"""Many deployments as one model: routing, retries, rate limits, circuit breakers."""

@@ -1,4 +1,4 @@
-"""The deployments that one prompt is tried with, one after another."""
+"""The attempts of one prompt with several deployments."""
 
 import asyncio
 import math
@@ -9,18 +9,18 @@ from bot.domain.errors import BotError, ConfigError, ModelUnavailable
 from bot.llm.routing.candidates import Candidate, RequestLoad
 from bot.llm.routing.rate_limits import RateLimiter
 
-# How often one prompt is tried, or once with each deployment if they are more, before the event waits.
+# Attempts per prompt, or one per deployment if there are more, before the event waits.
 ATTEMPTS = 3
 
-# Between two attempts at the same deployments, in seconds: for a load balancer to look elsewhere.
+# Seconds before all deployments are tried again.
 PAUSE_S = 0.3
 
 HeldBack = Callable[[Candidate, float], None]
-"""Is told that a request is held back from a deployment for so many seconds."""
+"""Called with the seconds that a request waits for the rate limit of a deployment."""
 
 
 class Attempts:
-    """Who is asked next. `candidates` are ranked; those in `tried` are asked when the others have been."""
+    """Chooses the next deployment. `candidates` are ranked; those in `tried` come last."""
 
     def __init__(
         self,
@@ -29,32 +29,32 @@ class Attempts:
         load: RequestLoad,
         *,
         held: HeldBack,
-        pause_s: float = PAUSE_S,
         tried: Sequence[Candidate] = (),
     ) -> None:
         self._pool = candidates
         self._limiter = limiter
         self._load = load
         self._held = held
-        self._pause_s = pause_s
         self._left = max(ATTEMPTS, len(candidates))
         self._tried = list(tried)
 
     async def next(self) -> Candidate:
-        """The next one, when it may be asked; raises when there is none, or when it was tried enough."""
+        """The next candidate, after waiting for its rate limit. Raises ModelUnavailable or ConfigError if there is
+        none, or after ATTEMPTS.
+        """
         while True:
             free = self._free()
             if not free or not self._left:
-                raise self._nobody()
+                raise self._unavailable()
             fresh = [candidate for candidate in free if candidate not in self._tried]
             if not fresh:
-                await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.5))
+                await asyncio.sleep(PAUSE_S * random.uniform(0.5, 1.5))
                 self._tried.clear()
                 continue
             candidate, wait_s = await self._limiter.take(fresh, self._load)
             if candidate is None:
-                raise self._nobody(fresh, wait_s)
-            if candidate.breaker.wait_s():  # somebody else tries it, since we asked
+                raise self._unavailable(fresh, wait_s)
+            if candidate.breaker.wait_s():  # another task is testing it meanwhile
                 continue
             self._ask(candidate)
             if wait_s:
@@ -63,14 +63,14 @@ class Attempts:
             return candidate
 
     def larger(self, refused: Candidate) -> bool:
-        """Leave out all that take no more than the one that found a prompt too long; whether any is left."""
+        """Keep only candidates with a larger context than the one that refused. Returns whether any is left."""
         self._pool = [
             candidate for candidate in self._pool if candidate.context_tokens > refused.context_tokens
         ]
         return bool(self._pool)
 
     async def spare(self) -> Candidate | None:
-        """One that was not tried yet and may be asked at once."""
+        """An untried candidate that may be asked immediately."""
         fresh = [candidate for candidate in self._free() if candidate not in self._tried]
         if not fresh or not self._left:
             return None
@@ -88,11 +88,11 @@ class Attempts:
         self._tried.append(candidate)
         candidate.breaker.asked()
 
-    def _nobody(self, held: Sequence[Candidate] = (), held_s: float = 0.0) -> BotError:
+    def _unavailable(self, held: Sequence[Candidate] = (), held_s: float = 0.0) -> BotError:
         working = [candidate for candidate in self._pool if not candidate.broken]
         if not working:
             return ConfigError(self._pool[0].broken)
         wait_s = min(held_s if candidate in held else candidate.breaker.wait_s() for candidate in working)
         if not wait_s:
-            return ModelUnavailable("The model does not answer at the moment.")
-        return ModelUnavailable(f"The model is busy; it is free again in {math.ceil(wait_s)} s.", wait_s)
+            return ModelUnavailable("The model is not available at the moment.")
+        return ModelUnavailable(f"The model is busy. Try again in {math.ceil(wait_s)} s.", wait_s)

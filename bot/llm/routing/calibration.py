@@ -1,4 +1,4 @@
-"""How estimates of tokens compare with what deployments count, and what an uncounted call cost, about."""
+"""Calibrates token estimates by what deployments count, and estimates the cost of uncounted calls."""
 
 from collections.abc import Sequence
 
@@ -11,41 +11,41 @@ from bot.llm.routing.continuation import CHARACTERS_PER_TOKEN
 
 
 class Calibration:
-    """What is learnt of each deployment, from its answers to this process and from a conversation's turns."""
+    """A factor per deployment, learnt from its answers to this process and from stored turns."""
 
     def __init__(self) -> None:
         self._factors: dict[str, float] = {}
 
     def learn(self, messages: Sequence[Message], estimate: int, usage: Usage) -> None:
-        """Compare what was counted with what was estimated; pictures are counted too differently."""
+        """Compare counted with estimated tokens, except for prompts with images, which are counted differently."""
         pictured = any(isinstance(part, Image) for message in messages for part in message.parts)
         if pictured or usage.estimated or not usage.input_tokens or not estimate:
             return
         seen = min(max(usage.input_tokens / estimate, 0.4), 2.0)
         known = self._factors.get(usage.deployment, seen)
-        # More than was thought counts at once, less by and by: too long a prompt is refused.
+        # Increases apply at once, decreases gradually, because too long prompts are refused.
         self._factors[usage.deployment] = seen if seen > known else known + (seen - known) * 0.1
 
     def recall(self, turns: Sequence[Turn]) -> None:
-        """Learn of the deployments that this process knows nothing of yet from what they counted before."""
+        """Learn from stored turns about deployments that this process has not used yet."""
         for turn in reversed(turns):
             counted = next((usage for usage in turn.usage if not usage.estimated), None)
             if counted is not None and counted.deployment not in self._factors:
                 self.learn(turn.messages, turn.input_tokens, counted)
 
     def tokens(self, deployment: str, estimate: int) -> int:
-        """What an estimate comes to as this deployment counts."""
+        """An estimate in tokens of this deployment."""
         return round(estimate * self._factors.get(deployment, 1.0))
 
     def context_tokens(self, deployment: str, tokens: int) -> int:
-        """So many tokens of a deployment, in tokens as they are estimated; a twentieth is left free."""
+        """Tokens of a deployment in estimated tokens, minus a margin of 5 %."""
         factor = self._factors.get(deployment)
         return tokens if factor is None else int(tokens / (factor * 1.05))
 
     def spent(self, deployment: Deployment, prompt: Prompt, characters: int = 0) -> Usage:
-        """What a call cost, about, that ended after so much of its answer, before it was counted.
+        """The estimated usage of a call that ended after `characters` of its answer without being counted.
 
-        Nothing is taken to be cached, and what a model thought before its first word is not in it.
+        It assumes no cached tokens, and excludes reasoning tokens.
         """
         usage = Usage(
             deployment=deployment.name,

@@ -1,4 +1,4 @@
-"""What came of a call: for the breaker, for the other processes, for the operator."""
+"""Records the results of calls: for circuit breakers, other processes, and operators."""
 
 import logging
 from collections.abc import Callable
@@ -12,17 +12,16 @@ from bot.llm.routing.rate_limits import RateLimiter
 
 log = logging.getLogger(__name__)
 
-# A deployment that only its operator can mend is tried again after so many seconds.
+# Seconds before a deployment is tried again that only its operator can fix.
 BROKEN_REST_S = 300.0
 
 Observe = Callable[[str, str, float], None]
-"""Takes a measure, a deployment's name and a value. The measures: `first_delta_seconds`, `call_seconds`,
-`failures` (1 for each), `rest_seconds` (how long the deployment is left alone) and `held_seconds` (how long a
-request was held back from its limits)."""
+"""Called with a measure, a deployment's name and a value. The measures are `first_delta_seconds`, `call_seconds`,
+`failures` (1 each), `rest_seconds` (cool-downs) and `held_seconds` (waits for rate limits)."""
 
 
 class CallStats:
-    """Takes down how each call ended."""
+    """Records how each call ended."""
 
     def __init__(self, limiter: RateLimiter, observe: Observe | None, clock: Callable[[], float]) -> None:
         self._limiter = limiter
@@ -30,19 +29,19 @@ class CallStats:
         self.clock = clock
 
     def listen(self, candidate: Candidate) -> None:
-        """Hear from a deployment's own headers that its limits are used up."""
+        """Subscribe to rate limits that a deployment reports in its headers."""
         if isinstance(candidate.model, LearningModel):
             candidate.model.on_spent = lambda seconds: self._limiter.rest(candidate, seconds)
 
     def answered(self, candidate: Candidate, measure: str, began: float) -> None:
-        """It answered, or refused for a reason of the prompt's."""
+        """Record an answer, or a refusal because of the prompt."""
         candidate.breaker.succeeded()
         candidate.broken = ""
         self._limiter.learnt(candidate)
         self.took(candidate, measure, began)
 
     def failed(self, candidate: Candidate, error: ModelUnavailable | DeploymentBroken) -> None:
-        """It did not answer: it rests, and the operator is told once of what is theirs to mend."""
+        """Record a failure: the deployment cools down, and what the operator must fix is logged once."""
         name = candidate.deployment.name
         self._observe("failures", name, 1.0)
         if isinstance(error, DeploymentBroken):
@@ -54,25 +53,25 @@ class CallStats:
             candidate.breaker.failed(error.retry_after_s)
             if error.retry_after_s is not None or isinstance(error, ServiceFault):
                 self._limiter.rest(candidate, candidate.breaker.wait_s())
-            log.warning("deployment %s did not answer: %s", name, error)
+            log.warning("Deployment %s failed: %s", name, error)
         if rest_s := candidate.breaker.wait_s():
             self._observe("rest_seconds", name, rest_s)
 
     def too_long(self, candidate: Candidate, prompt: Prompt, error: TooLong) -> None:
-        """It takes less than was thought, or counts more: both are learnt."""
+        """Learn from a refusal that the context is smaller, or the token count higher, than assumed."""
         if error.limit_tokens:
             candidate.takes_only(error.limit_tokens)
         counted = Usage(deployment=candidate.deployment.name, input_tokens=error.asked_tokens or 0)
         candidate.calibration.learn(prompt.messages, prompt.input_tokens, counted)
 
     def took(self, candidate: Candidate, measure: str, began: float) -> None:
-        """How long something took since `began`, on `clock`."""
+        """Record the time since `began`, on `clock`."""
         self._observe(measure, candidate.deployment.name, self.clock() - began)
 
     def held(self, candidate: Candidate, seconds: float) -> None:
-        """A request waits for so long, so that a limit is not hit."""
+        """Record the wait of a request for a rate limit."""
         self._observe("held_seconds", candidate.deployment.name, seconds)
 
 
 def _unobserved(measure: str, deployment: str, value: float) -> None:
-    """Nobody counts."""
+    """Ignore a measure."""

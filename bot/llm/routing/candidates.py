@@ -1,4 +1,4 @@
-"""A deployment as somebody to ask, and in which order they are asked."""
+"""Candidates for a request, and their ranking."""
 
 import hashlib
 import logging
@@ -20,16 +20,15 @@ from bot.llm.routing.circuit_breaker import CircuitBreaker
 
 log = logging.getLogger(__name__)
 
-# How many more calls than the least busy one a deployment may have running before a conversation that has its
-# prompt in the cache there goes elsewhere.
+# Extra running calls that a deployment may have before a conversation leaves it, and its prompt cache.
 HOME_CALLS = 2
 
-# What an answer is taken to be long when nobody limits it, in tokens.
+# The assumed length of an answer without a maximum, in tokens.
 USUAL_OUTPUT_TOKENS = 1000
 
 
 class RequestLoad(NamedTuple):
-    """What is about to be asked: what to stay near, and the tokens that go in and may come out."""
+    """A request: its affinity key, and its input and maximum output tokens."""
 
     sticky: str = ""
     input_tokens: int = 0
@@ -37,12 +36,12 @@ class RequestLoad(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """What providers count against a limit when a request comes in."""
+        """The tokens that providers count against rate limits."""
         return self.input_tokens + self.output_tokens
 
 
 def load_of(prompt: Prompt) -> RequestLoad:
-    """What a prompt asks of whoever serves it."""
+    """The load of a prompt."""
     if prompt.capability != "chat":
         return RequestLoad(prompt.sticky)
     output_tokens = prompt.parameters.max_output_tokens or USUAL_OUTPUT_TOKENS
@@ -50,7 +49,7 @@ def load_of(prompt: Prompt) -> RequestLoad:
 
 
 class DeploymentState(NamedTuple):
-    """How a deployment is: for how long it rests yet, what only its operator can mend, what runs here."""
+    """The state of a deployment: remaining cool-down, what its operator must fix, calls running in this process."""
 
     deployment: Deployment
     rest_s: float
@@ -60,21 +59,21 @@ class DeploymentState(NamedTuple):
 
 @runtime_checkable
 class LearningModel(Protocol):
-    """A model that learns which parameters it must not send, and hears when its limits are used up."""
+    """A model that learns which parameters its deployment refuses, and when its rate limit is reached."""
 
     @property
     def refused(self) -> set[str]:
-        """The parameters; whoever knows of more adds them."""
+        """The refused parameters; callers may add some."""
         ...
 
     on_spent: Callable[[float], None] | None
-    """Called with the seconds until the limits are renewed."""
+    """Called with the seconds until the rate limit resets."""
 
 
 class Candidate:
-    """A deployment, its model, and whether it may be asked now. `running` are the calls of this process.
+    """A deployment with its model and circuit breaker. `running` counts calls of this process.
 
-    `id` is the same in every process: name and host, for one deployment may be reached by two wires.
+    `id` is equal in all processes: name and host, because one deployment may have two kinds of endpoints.
     """
 
     def __init__(
@@ -91,17 +90,17 @@ class Candidate:
         self.calibration = calibration or Calibration()
         self.id = f"{deployment.name}@{urlsplit(deployment.endpoint).hostname or 'here'}"
         self.breaker = CircuitBreaker(clock)
-        self.broken = ""  # what only the operator can mend, once it was said
+        self.broken = ""  # what the operator must fix, once it was logged
         self.running = 0
-        self.context_tokens = deployment.context_tokens  # less, where it said so
-        # what of its lessons the other processes need not be told
+        self.context_tokens = deployment.context_tokens  # less if it reported a smaller limit
+        # refused parameters that the other processes already know
         self.taught: set[str] = set(model.refused) if isinstance(model, LearningModel) else set()
 
     def draw(self, sticky: str) -> float:
-        """Lower is asked first: a draw in which weight counts.
+        """A weighted random rank; the lowest is asked first.
 
-        It is the same for the same `sticky` (weighted rendezvous hashing), so that a conversation stays
-        with the deployment that holds its prompt in the cache, also when others come and go.
+        It is stable for the same `sticky` (weighted rendezvous hashing), so that a conversation stays with the
+        deployment that has its prompt in the cache, even when others are added or removed.
         """
         seed = f"{sticky}|{self.deployment.name}|{self.deployment.endpoint}".encode()
         drawn = (
@@ -112,30 +111,30 @@ class Candidate:
         return self.deployment.weight / math.log((drawn + 1) / (2**48 + 2))
 
     def price(self, load: RequestLoad) -> float:
-        """What this deployment would take for it, in US dollars; unknown prices come last."""
+        """The price of a load in US dollars; infinite if unknown."""
         input_tokens = max(self.counted(load).input_tokens, 1)
         asked = Usage(deployment="", input_tokens=input_tokens, output_tokens=load.output_tokens)
         price = usd(self.deployment.prices, asked)
         return math.inf if price is None else price
 
     def fits(self, load: RequestLoad) -> bool:
-        """Whether the model can read and write so much."""
+        """Whether a load fits into the context."""
         return self.counted(load).tokens <= self.context_tokens
 
     def counted(self, load: RequestLoad) -> RequestLoad:
-        """A load as this deployment counts it."""
+        """A load in tokens of this deployment."""
         return load._replace(input_tokens=self.calibration.tokens(self.deployment.name, load.input_tokens))
 
     def takes_only(self, limit_tokens: int) -> None:
-        """It said that it takes less than was stated; said once to the operator, who can state it."""
+        """Record a context that is smaller than configured, and log it once."""
         if limit_tokens < self.context_tokens:
             self.context_tokens = limit_tokens
-            words = "deployment %s takes %d tokens only: state that as its context_tokens (or its model)"
+            words = "Deployment %s only accepts %d tokens. Set its context_tokens (or its model) accordingly"
             log.warning(words, self.deployment.name, limit_tokens)
 
 
 def rank(candidates: Sequence[Candidate], policy: Policy, load: RequestLoad) -> list[Candidate]:
-    """Who is asked, the first first. Those that can't read so much are left out, unless nobody can."""
+    """Candidates in the order in which they are asked. Those with too small a context are excluded, unless all are."""
     available = [candidate for candidate in candidates if candidate.fits(load)] or candidates
     drawn = sorted(available, key=lambda candidate: candidate.draw(load.sticky))
     if policy == "ordered":

@@ -1,20 +1,20 @@
-"""When a deployment may be asked again."""
+"""The circuit breaker of a deployment."""
 
 import time
 from collections.abc import Callable
 
-# After so many failures in a row a deployment rests; one success clears them.
+# Consecutive failures that open the circuit; one success resets the count.
 PATIENCE = 3
 
-# The rest in seconds: it doubles while the deployment keeps failing.
+# Exponential back-off while open, in seconds.
 REST_S = 5.0
 LONGEST_REST_S = 60.0
 
 
 class CircuitBreaker:
-    """One moment before which a deployment is left alone: it asked to wait, or it failed too often.
+    """Open until a point in time, because the deployment asked to wait or failed too often.
 
-    After a rest one caller tries it, and the others wait for what comes of that.
+    After that, one caller tests the deployment while the others wait.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -23,22 +23,22 @@ class CircuitBreaker:
         self._failures = 0
 
     def wait_s(self) -> float:
-        """Seconds until the deployment may be asked; 0: now."""
+        """Seconds until the deployment may be asked; 0 if it may be asked now."""
         return max(0.0, self._until - self._clock())
 
     def asked(self) -> None:
-        """Somebody asks it now; where it failed too often, nobody else does for a moment."""
+        """Record a call; after too many failures, it keeps other callers away for a moment."""
         if self._failures >= PATIENCE:
             self._until = self._clock() + REST_S
 
     def succeeded(self) -> None:
-        """It answered. A rest that it asked for itself, by another call, is kept to."""
+        """Record a success. A cool-down that the deployment asked for stays."""
         if self._failures >= PATIENCE:
             self._until = 0.0
         self._failures = 0
 
     def failed(self, retry_after_s: float | None = None) -> None:
-        """It did not answer; `retry_after_s` is what it asked for, and is kept to."""
+        """Record a failure; `retry_after_s` is the wait that the deployment asked for."""
         if retry_after_s is not None:
             self.rest(retry_after_s)
             return
@@ -47,5 +47,5 @@ class CircuitBreaker:
             self.rest(min(REST_S * 2 ** (self._failures - PATIENCE), LONGEST_REST_S))
 
     def rest(self, seconds: float) -> None:
-        """Leave it alone for so long."""
+        """Open the circuit for `seconds`."""
         self._until = max(self._until, self._clock() + seconds)

@@ -1,4 +1,4 @@
-"""Makes the models of deployments, and opens what they share when the first of them needs it."""
+"""Creates the models of deployments, and their shared clients on first use."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """Opens models; is closed once, after the last of them. `credential` is as in Clients."""
+    """Creates models; close it after the last of them. `credential` is as in Clients."""
 
     def __init__(
         self, limits: "Timeouts | None" = None, credential: "AsyncTokenCredential | None" = None
@@ -25,19 +25,19 @@ class Connections:
         self._clients: Clients | None = None
 
     def open(self, deployment: Deployment, key: SecretStr | None) -> Model:
-        """The model of a deployment, with its key; without one, by Entra."""
+        """The model of a deployment, with its key or, without one, with Entra."""
         if deployment.wire == "offline":
-            # it draws with fonts, 3 MB: only for those who try Parley
+            # imported lazily, because it loads 3 MB of fonts
             from bot.llm.demo.model import DemoModel
 
             return DemoModel(deployment)
         if self._clients is None:
-            from bot.llm.openai.client import Clients  # 45 MB: only for those who have a deployment
+            from bot.llm.openai.client import Clients  # lazy: 45 MB
 
             self._clients = Clients(self._limits, self._credential)
         return self._clients.connect(deployment, key)
 
     async def aclose(self) -> None:
-        """Close what was opened."""
+        """Close the shared clients."""
         if self._clients is not None:
             await self._clients.aclose()

@@ -1,4 +1,4 @@
-"""Goes on with an answer that broke off, so that it reads as one."""
+"""Continues an answer that broke off, without a visible seam."""
 
 from msgspec.structs import replace
 
@@ -10,15 +10,15 @@ GO_ON = (
     "word begins. Repeat nothing, and say nothing about the interruption."
 )
 
-# English, and most languages, have four characters to a token, or fewer.
+# English and most languages have at most four characters per token.
 CHARACTERS_PER_TOKEN = 4
 
 _LAST_WORDS = 4_000
-"""Characters at the end of a message in which a repetition may begin; beside it, only the whole message counts."""
+"""Characters at the end of a message in which a repetition may begin, unless it repeats the whole message."""
 
 
 def go_on(prompt: Prompt, shown: str) -> Prompt:
-    """The prompt that asks a model to finish what another call began."""
+    """The prompt that asks a model to continue an interrupted answer."""
     return replace(
         prompt,
         messages=(*prompt.messages, say("assistant", shown), say("user", GO_ON)),
@@ -27,10 +27,10 @@ def go_on(prompt: Prompt, shown: str) -> Prompt:
 
 
 class ContinuationDeduper:
-    """Takes away what the second part of an answer repeats of the first.
+    """Removes what the second part of an answer repeats of the first.
 
-    Models asked to go on often begin with the last words again, or with the whole message. Text is held back
-    only as long as it could still be such a repetition; every character of it is compared about once.
+    Models that continue often repeat the last words, or the whole message. Text is held back only while it
+    could be such a repetition; every character is compared about once.
     """
 
     def __init__(self, shown: str) -> None:
@@ -38,11 +38,11 @@ class ContinuationDeduper:
         self._last = shown[-_LAST_WORDS:]
         self._held: list[str] = []
         self._length = 0
-        self._whole = True  # what is held may be the whole message again
+        self._whole = True  # the held text may repeat the whole message
         self._done = False
 
     def feed(self, text: str) -> str:
-        """What of this may be shown now."""
+        """The text that may be shown now."""
         if self._done:
             return text
         self._whole = self._whole and self._shown.startswith(text, self._length)
@@ -53,7 +53,7 @@ class ContinuationDeduper:
         return self.end()
 
     def end(self) -> str:
-        """What was held back, without what it repeats."""
+        """The held text without its repetition."""
         held, self._done = "".join(self._held), True
         self._held.clear()
         if self._shown and held.startswith(self._shown):
@@ -64,6 +64,6 @@ class ContinuationDeduper:
         return held
 
     def _starts_a_word(self, length: int) -> bool:
-        """Whether the last characters begin a word: “th” after “oo” is no repetition of “tooth”'s end."""
+        """Whether the last `length` characters start a word: “th” after “oo” does not repeat the end of “tooth”."""
         at = len(self._shown) - length
         return at == 0 or not (self._shown[at - 1].isalnum() and self._shown[at].isalnum())

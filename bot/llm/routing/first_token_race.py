@@ -1,4 +1,4 @@
-"""Begins an answer with the first deployment that says something, and asks a second one if that is slow."""
+"""Starts an answer with the first deployment that sends a token, and asks a second one if it is slow."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -14,7 +14,7 @@ from bot.llm.routing.candidates import Candidate
 
 
 class StartedAnswer:
-    """An answer that has begun; to be closed."""
+    """An answer with its first delta; close it."""
 
     def __init__(self, candidate: Candidate, first: Delta, rest: AsyncGenerator[Delta], began: float) -> None:
         self.candidate = candidate
@@ -23,19 +23,19 @@ class StartedAnswer:
         self._rest = rest
 
     async def deltas(self) -> AsyncIterator[Delta]:
-        """The whole answer. Raises what the model raises."""
+        """The whole answer. Raises errors of the model."""
         yield self._first
         async for delta in self._rest:
             yield delta
 
     async def aclose(self) -> None:
-        """Stop listening."""
+        """Stop the stream."""
         self.candidate.running -= 1
         await self._rest.aclose()
 
 
 class FirstTokenRace:
-    """The beginning of one answer. `lost` are the deployments that were asked too, and were slower."""
+    """The start of one answer. `lost` are the slower deployments that were asked, too."""
 
     def __init__(self, attempts: Attempts, prompt: Prompt, stats: CallStats, hedge_s: float | None) -> None:
         self._attempts = attempts
@@ -45,9 +45,9 @@ class FirstTokenRace:
         self.lost: list[Candidate] = []
 
     async def first(self) -> StartedAnswer:
-        """The first answer that begins. Raises a refusal, or what Attempts raises when nobody is left.
+        """The first answer that starts. Raises a refusal, or the error of Attempts if no candidate is left.
 
-        What is too long for one is asked of those that take more.
+        Prompts that are too long for one deployment are sent to those with a larger context.
         """
         while True:
             candidate = await self._attempts.next()
@@ -64,14 +64,14 @@ class FirstTokenRace:
                 return started
 
     async def _begin(self, candidate: Candidate) -> StartedAnswer | None:
-        """The answer of one deployment; `None` when it did not begin one, which is taken down."""
+        """Start the answer of one deployment; `None` after a failure, which is recorded."""
         began = self._stats.clock()
         stream = cast("AsyncGenerator[Delta]", candidate.model.chat(self._prompt))
         candidate.running += 1
         try:
             first = await anext(stream, None)
             if first is None:
-                raise ModelUnavailable("The model said nothing at all")
+                raise ModelUnavailable("The model returned an empty answer")
         except BaseException as error:
             candidate.running -= 1
             await stream.aclose()
@@ -85,7 +85,7 @@ class FirstTokenRace:
         return StartedAnswer(candidate, first, stream, began)
 
     async def _race(self, candidate: Candidate) -> StartedAnswer | None:
-        """As `_begin`, but after `hedge_s` of silence another is asked too, and the first to speak wins."""
+        """Like `_begin`, but after `hedge_s` without a token a second deployment is asked; the first token wins."""
         asked = {asyncio.create_task(self._begin(candidate)): candidate}
         waiting, patience_s = set(asked), self._hedge_s
         won: StartedAnswer | None = None
@@ -105,15 +105,15 @@ class FirstTokenRace:
                     refusal = refusal or task.exception()
                     won = won or (None if task.exception() else task.result())
         finally:
-            await self._leave(asked, won)
+            await self._cancel_others(asked, won)
         if won is None and refusal is not None:
             raise refusal
         return won
 
-    async def _leave(
+    async def _cancel_others(
         self, asked: dict[asyncio.Task[StartedAnswer | None], Candidate], won: StartedAnswer | None
     ) -> None:
-        """Cancel who was slower, and close what they began."""
+        """Cancel the slower calls, and close their answers."""
         for task in asked:
             task.cancel()
         results = await asyncio.gather(*asked, return_exceptions=True)

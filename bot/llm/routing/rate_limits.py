@@ -1,4 +1,4 @@
-"""Holds requests back before a deployment's limits are hit, in step with every other process."""
+"""Delays requests to stay within the rate limits of deployments, together with all other processes."""
 
 import asyncio
 import logging
@@ -11,25 +11,24 @@ from bot.llm.routing.candidates import Candidate, LearningModel, RequestLoad
 
 log = logging.getLogger(__name__)
 
-# How long a request is held back before it is told to come again, in seconds.
+# The longest delay of a request in seconds; beyond it, the event waits in the inbox.
 HELD_S = 5.0
 
-# How long it is believed that nothing has changed elsewhere; and how long the others are not asked when they
-# could not be reached.
+# How long the shared state is cached, and how long it is not requested after an error.
 FRESH_S = 1.0
 
-# What an answer may wait for the word of the others.
+# The longest wait for the shared state.
 ANSWER_S = 0.5
 
-# The part of a minute's limit that may be used at once; the rest is spread over the minute. Together they are
-# the limit, so that no minute, wherever it begins, has more than that. Azure looks at 1 to 10 s at a time:
+# The share of a minute's limit that may be used at once; the rest is spread over the minute, so that no sliding
+# minute exceeds the limit. Azure evaluates periods of 1 to 10 s:
 # https://learn.microsoft.com/azure/ai-foundry/openai/how-to/quota#understanding-rate-limits
 BURST = 0.1
 
 
 class BucketCost(NamedTuple):
-    """What a request takes from a bucket, as time: until that much has run in again (`cost_s`), and how far
-    from full the bucket may be when it is taken (`slack_s`).
+    """The cost of a request as time: until the bucket has refilled it (`cost_s`), and how far from full the bucket
+    may be (`slack_s`).
     """
 
     cost_s: float = 0.0
@@ -37,7 +36,7 @@ class BucketCost(NamedTuple):
 
 
 def bucket_cost(per_minute: int | None, amount: float) -> BucketCost:
-    """What so much of a limit costs. What is more than a burst waits for a full bucket, and leaves a debt."""
+    """The cost of an amount of a limit. More than a burst waits for a full bucket, and leaves a debt."""
     if per_minute is None or not amount:
         return BucketCost()
     rate = per_minute * (1 - BURST) / 60
@@ -46,22 +45,22 @@ def bucket_cost(per_minute: int | None, amount: float) -> BucketCost:
 
 
 class Bucket:
-    """One limit of one deployment, as this process alone knows it: the moment at which it is full again."""
+    """One limit of one deployment in this process: the time at which it is full again."""
 
     def __init__(self) -> None:
         self._full_at = 0.0
 
     def wait_s(self, now: float, charge: BucketCost) -> float:
-        """Until so much may be taken."""
+        """Seconds until the charge may be taken."""
         return max(0.0, self._full_at - now - charge.slack_s)
 
     def take(self, now: float, charge: BucketCost) -> None:
-        """Take it, also when that has to be waited for."""
+        """Take the charge, even if the caller has to wait for it."""
         self._full_at = max(self._full_at, now) + charge.cost_s
 
 
 class SharedLimiter(Protocol):
-    """What all processes know together; see `bot.storage.usage.cooldowns`. Raises StateUnavailable."""
+    """State shared by all processes; see `bot.storage.usage.cooldowns`. Raises StateUnavailable."""
 
     async def take(
         self,
@@ -71,16 +70,15 @@ class SharedLimiter(Protocol):
         rests_s: Mapping[str, float],
         refused: Mapping[str, Collection[str]],
     ) -> tuple[int | None, float, list[float], list[frozenset[str]]]:
-        """Choose and charge a candidate: which, the wait, and of each its cool-down and what it refuses."""
+        """Choose and charge a candidate. Returns index, wait, and of each the cool-down and refused parameters."""
         ...
 
 
 class RateLimiter:
-    """Who may be asked now, by what this process knows and by what the others have told.
+    """Decides which deployment may be asked, by local and shared state.
 
-    The others are asked at most once for each call to a model, and not at all for a deployment without
-    limits while this process heard of them a second ago. When they can't be reached, this process goes by
-    what it knows itself. `clock` is in seconds.
+    The shared state is requested at most once per call to a model, and not for deployments without limits
+    while it is cached. When it is unavailable, only local state is used. `clock` is in seconds.
     """
 
     def __init__(
@@ -89,22 +87,19 @@ class RateLimiter:
         self._shared = shared
         self._clock = clock
         self._fresh_until = self._away_until = float("-inf")
-        self._rests: dict[str, float] = {}  # told to nobody yet: until when, on our clock
+        self._rests: dict[str, float] = {}  # not shared yet: until when, on our clock
         self._lessons: dict[str, set[str]] = {}
         self._buckets: dict[str, tuple[Bucket, Bucket]] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
-        """Tell what is still to be told."""
+        """Send what has not been shared yet."""
         await asyncio.gather(*self._sending)
 
     async def take(
         self, candidates: Sequence[Candidate], load: RequestLoad, longest_s: float = HELD_S
     ) -> tuple[Candidate | None, float]:
-        """The first of these that may be asked, and in how many seconds; else None, and when to come again.
-
-        Its place is taken, so whoever comes later waits longer.
-        """
+        """The first free candidate and its wait in seconds, which is charged; else None and when to try again."""
         charges = [_bucket_costs(candidate, load) for candidate in candidates]
         if self._to_ask(charges[0]):
             answer = await self._ask(candidates, charges, longest_s)
@@ -119,14 +114,14 @@ class RateLimiter:
         return candidates[chosen], least
 
     def rest(self, candidate: Candidate, seconds: float) -> None:
-        """Leave a deployment alone for so long, here and everywhere."""
+        """Cool down a deployment for `seconds`, in all processes."""
         candidate.breaker.rest(seconds)
         if self._shared is not None and seconds > 0:
             self._rests[candidate.id] = max(self._rests.get(candidate.id, 0.0), self._clock() + seconds)
             self._send_soon()
 
     def learnt(self, candidate: Candidate) -> None:
-        """Tell the others what this model was found to refuse."""
+        """Share the parameters that this model was found to refuse."""
         if isinstance(candidate.model, LearningModel) and (
             more := candidate.model.refused - candidate.taught
         ):
@@ -135,14 +130,14 @@ class RateLimiter:
                 self._lessons.setdefault(candidate.id, set()).update(more)
                 self._send_soon()
 
-    # -------------------------------------------------------------- what the others know
+    # -------------------------------------------------------------- shared state
 
     def _to_ask(self, first: Sequence[BucketCost]) -> bool:
-        """Whether the others have to be asked: to tell them something, for a limit, or after a while."""
+        """Whether to request the shared state: to share something, for a limit, or because the cache is old."""
         now = self._clock()
         if self._shared is None or now < self._away_until:
             return False
-        limited = any(item.cost_s for item in first)
+        limited = any(charge.cost_s for charge in first)
         return bool(limited or self._rests or self._lessons) or now >= self._fresh_until
 
     async def _ask(
@@ -151,7 +146,7 @@ class RateLimiter:
         charges: Sequence[tuple[BucketCost, BucketCost]],
         longest_s: float,
     ) -> tuple[Candidate | None, float] | None:
-        """What the others say, in one round trip that also tells them; `None` when they can't be reached."""
+        """Exchange shared state in one round trip; `None` if it is unavailable."""
         if self._shared is None:
             return None
         now = self._clock()
@@ -167,7 +162,7 @@ class RateLimiter:
                     lessons,
                 )
         except (StateUnavailable, TimeoutError) as error:
-            log.warning("deployments are paced by this process alone: %s", error or "Redis is slow")
+            log.warning("Rate limits of deployments are not shared: %s", error or "Redis is slow")
             self._rests, self._lessons = {**rests, **self._rests}, {**lessons, **self._lessons}
             self._away_until = self._clock() + FRESH_S
             return None
@@ -183,7 +178,7 @@ class RateLimiter:
         return candidates[chosen], wait_s
 
     def _send_soon(self) -> None:
-        """Tell what there is to tell, unless the next question, which mostly follows at once, does."""
+        """Share in the background, unless the next request, which usually follows at once, does."""
         task = asyncio.get_running_loop().create_task(self._send())
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -192,7 +187,7 @@ class RateLimiter:
         if self._rests or self._lessons:
             await self._ask((), (), 0.0)
 
-    # -------------------------------------------------------------- what this process knows
+    # -------------------------------------------------------------- local state
 
     def _wait_s(self, candidate: Candidate, charges: Sequence[BucketCost]) -> float:
         now = self._clock()
@@ -208,7 +203,7 @@ class RateLimiter:
 
 
 def _bucket_costs(candidate: Candidate, load: RequestLoad) -> tuple[BucketCost, BucketCost]:
-    """What one request takes from the limits of a deployment: of its requests, and of its tokens."""
+    """The costs of one request: of the request limit, and of the token limit."""
     deployment = candidate.deployment
     requests = bucket_cost(deployment.requests_per_minute, 1)
     return requests, bucket_cost(deployment.tokens_per_minute, candidate.counted(load).tokens)

@@ -1,4 +1,4 @@
-"""Reads the deployments anew while answers are being written."""
+"""Reloads the deployments while the process is running."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -13,27 +13,27 @@ from bot.llm.routing.router import Gateway
 log = logging.getLogger(__name__)
 
 Read = Callable[[], tuple[DeploymentConfig, Mapping[str, SecretStr]]]
-"""The deployments and their keys, as they are stated now. Raises ConfigError."""
+"""Reads the current deployments and their keys. Raises ConfigError."""
 
 
 def reload(gateway: Gateway, read: Read) -> None:
-    """Serve by what is stated now; what can't be used changes nothing, and is said in the log.
+    """Use the current deployments; an invalid configuration is logged and changes nothing.
 
-    Vectors that are kept were made by one model, so another one serves only after the next start.
+    Cached vectors are of one model, so a change of embedding deployments waits for the next start.
     """
     try:
         config, keys = read()
     except ConfigError as error:
-        log.error("the deployments stay as they were: %s", error)
+        log.error("The deployments were not reloaded: %s", error)
         return
     before = gateway.deployments("embedding")
     after = tuple(deployment for deployment in config.deployments if deployment.capability == "embedding")
-    if {item.name for item in before} != {item.name for item in after}:
-        log.warning("the embedding deployments change at the next start: kept vectors are another model's")
+    if {old.name for old in before} != {new.name for new in after}:
+        log.warning("Restart Parley to change embedding deployments: cached vectors are of another model")
         others = tuple(
             deployment for deployment in config.deployments if deployment.capability != "embedding"
         )
         config = replace(config, deployments=(*others, *before))
     gateway.adopt(config, keys)
     names = ", ".join(deployment.name for deployment in config.deployments)
-    log.info("the deployments were read anew (%s): %s", config.policy, names)
+    log.info("Reloaded the deployments (%s): %s", config.policy, names)

@@ -1,4 +1,4 @@
-"""Many deployments as one model: who serves, who steps in, and how an answer that broke off goes on."""
+"""Many deployments as one model: routing, fallback, and continuation of interrupted answers."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ from bot.llm.catalog.deployments import DeploymentConfig, Policy
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
 from bot.llm.openai import images
 from bot.llm.protocol import AnswerTimeout, DeploymentBroken, ImageInterrupted, Model, OnPartialImage
-from bot.llm.routing.attempts import PAUSE_S, Attempts
+from bot.llm.routing.attempts import Attempts
 from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats, Observe
 from bot.llm.routing.candidates import Candidate, DeploymentState, RequestLoad, load_of, rank
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NOT_SET_UP: Mapping[Capability, tuple[str, str]] = {
-    "chat": ("No chat model is set up here.", "AZURE_OPENAI_CHAT_DEPLOYMENT"),
-    "image": ("Pictures are not set up here.", "AZURE_OPENAI_IMAGE_DEPLOYMENT"),
-    "embedding": ("Searching by meaning is not set up here.", "AZURE_OPENAI_EMBEDDING_DEPLOYMENT"),
+    "chat": ("No chat model is set up.", "AZURE_OPENAI_CHAT_DEPLOYMENT"),
+    "image": ("Image generation isn't set up.", "AZURE_OPENAI_IMAGE_DEPLOYMENT"),
+    "embedding": ("Semantic search isn't set up.", "AZURE_OPENAI_EMBEDDING_DEPLOYMENT"),
 }
-"""What a person reads where nothing serves a capability, and the setting that mends it."""
+"""The message if no deployment serves a capability, and the setting to add."""
 
-# After so many characters more of an answer it is told what it has cost so far.
-_TOLD_CHARACTERS = 400
+# Characters of an answer between two estimates of its cost so far.
+_ESTIMATE_CHARACTERS = 400
 
-# A deployment that is free again within this is waited for, rather than show less to a smaller one.
+# Deployments that are free again within this many seconds are awaited instead of truncating for a smaller one.
 _SOON_S = 4.0
 
 T = TypeVar("T")
@@ -54,9 +54,8 @@ T = TypeVar("T")
 class Gateway:
     """Many deployments as one model; an async context manager that closes `connections`.
 
-    Retries and fallback happen before the first delta only: what a person has begun to read is never begun
-    again, but once gone on with. `clock` is in seconds and never goes back; `shared` is what the other
-    processes know.
+    Retries and fallback only happen before the first delta; a visible answer is never restarted, but continued
+    once. `clock` is monotonic, in seconds; `shared` is state shared by all processes.
     """
 
     def __init__(
@@ -69,14 +68,12 @@ class Gateway:
         connections: Connections | None = None,
         observe: Observe | None = None,
         clock: Callable[[], float] = time.monotonic,
-        pause_s: float = PAUSE_S,
     ) -> None:
         self.policy: Policy = policy
         self._hedge_s = hedge_s
         self._connections = connections
         self._limiter = RateLimiter(shared, clock)
         self._stats = CallStats(self._limiter, observe, clock)
-        self._pause_s = pause_s
         self._unknown_preferences: set[str] = set()
         self.calibration = Calibration()
         self._pool = [
@@ -96,20 +93,20 @@ class Gateway:
             await self._connections.aclose()
 
     def deployments(self, capability: Capability, preferred: str | None = None) -> tuple[Deployment, ...]:
-        """Which deployments may serve. Empty where none is set up."""
+        """The deployments for a capability; empty if none is set up."""
         return tuple(candidate.deployment for candidate in self._candidates(capability, preferred))
 
     def every(self) -> tuple[Deployment, ...]:
-        """All that serve now, in the order in which they were stated."""
+        """All deployments, in configured order."""
         return tuple(candidate.deployment for candidate in self._pool)
 
     def next_asked(
         self, capability: Capability, preferred: str | None, sticky: str = ""
     ) -> Deployment | None:
-        """Who will be asked, as far as is known before there is a prompt: what that must fit into.
+        """The deployment that will probably be asked, whose context the prompt must fit into.
 
-        The one with the largest context where the cheapest that fits is chosen. Its `context_tokens` are what
-        it said that it takes, where that is less than was stated.
+        With the policy `cheapest`, it is the one with the largest context. `context_tokens` is the limit that it
+        reported, if less than configured.
         """
         available = [
             candidate for candidate in self._candidates(capability, preferred) if not candidate.broken
@@ -124,9 +121,9 @@ class Gateway:
         return replace(first.deployment, context_tokens=first.context_tokens)
 
     def adopt(self, config: DeploymentConfig, keys: Mapping[str, SecretStr]) -> None:
-        """Serve by this roster from now on. Answers that are being written end where they began.
+        """Use these deployments from now on. Running answers end with the deployment that started them.
 
-        A deployment that stays as it was keeps what was learnt of it.
+        Unchanged deployments keep what was learnt about them.
         """
         connections = self._connections = self._connections or Connections()
         kept: list[Candidate] = []
@@ -150,7 +147,7 @@ class Gateway:
     # -------------------------------------------------------------- the model
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
-        """Stream an answer from the first deployment that begins one; if it breaks off, go on once."""
+        """Stream an answer from the first deployment that starts one; if it breaks off, continue it once."""
         asked, shown = prompt, ""
         tried: list[Candidate] = []
         broke: ModelUnavailable | None = None
@@ -179,11 +176,11 @@ class Gateway:
             )
             if last:
                 raise broke
-            log.warning("an answer broke off after %d characters; it is gone on with", len(shown))
+            log.warning("An answer broke off after %d characters; continuing it", len(shown))
             asked, tried = go_on(prompt, shown), [started.candidate]
 
     def _too_long(self, prompt: Prompt, error: ModelUnavailable) -> TooLong | None:
-        """Where those that take so much are away, and others that take less are not: what fits into these."""
+        """The limits of available smaller deployments, if those with a sufficient context are unavailable."""
         load = load_of(prompt)
         available = self._candidates("chat", prompt.deployment)
         free = [
@@ -195,7 +192,9 @@ class Gateway:
         if soon or not free or len(free) == len(available):
             return None
         widest = max(free, key=lambda candidate: candidate.context_tokens)
-        words = "The model that can read so much is away for the moment. Please ask with less text, or later."
+        words = (
+            "The model for long texts is temporarily unavailable. Please send less text, or try again later."
+        )
         return TooLong(words, widest.context_tokens, widest.counted(load).tokens)
 
     def _race(self, prompt: Prompt, tried: Sequence[Candidate]) -> FirstTokenRace:
@@ -207,18 +206,18 @@ class Gateway:
     async def _part(
         self, started: StartedAnswer, prompt: Prompt, deduper: ContinuationDeduper
     ) -> AsyncGenerator[Delta]:
-        """One call's part of an answer, without what it repeats of the part before."""
-        deployment, heard, told = started.candidate.deployment, 0, -_TOLD_CHARACTERS
+        """One call's part of an answer, without repetitions of the part before."""
+        deployment, received, estimated = started.candidate.deployment, 0, -_ESTIMATE_CHARACTERS
         try:
             async with aclosing(started):
                 async for delta in started.deltas():
                     if delta.usage is not None:
                         self.calibration.learn(prompt.messages, prompt.input_tokens, delta.usage)
-                    heard += len(delta.text)
+                    received += len(delta.text)
                     text = deduper.feed(delta.text) if delta.text else deduper.end()
-                    if heard - told >= _TOLD_CHARACTERS and delta.usage is None:
-                        told = heard
-                        spent = self.calibration.spent(deployment, prompt, heard)
+                    if received - estimated >= _ESTIMATE_CHARACTERS and delta.usage is None:
+                        estimated = received
+                        spent = self.calibration.spent(deployment, prompt, received)
                         yield replace(delta, text=text, so_far=spent)
                     elif text or not delta.text:
                         yield delta if text == delta.text else replace(delta, text=text)
@@ -233,8 +232,8 @@ class Gateway:
     async def draw(
         self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
     ) -> tuple[tuple[Image, ...], Usage]:
-        """Pictures from the first deployment that makes them; what broke off is begun once more, and its
-        price, by estimate, is in that of the pictures.
+        """Images from the first deployment that creates them. An interrupted stream is retried once, and its
+        estimated cost is added.
         """
         lost: list[Usage] = []
 
@@ -255,7 +254,7 @@ class Gateway:
         return pictures, images.together(usage, lost)
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
-        """Vectors from the first deployment that makes them; all of one call are from one model."""
+        """Vectors from the first deployment that answers; all of one call are of one model."""
         load = RequestLoad(input_tokens=sum(map(len, texts)) // CHARACTERS_PER_TOKEN)
         return await self._call(
             self._attempts("embedding", None, load), lambda candidate: candidate.model.embed(texts)
@@ -300,23 +299,22 @@ class Gateway:
         candidates = self._candidates(capability, preferred)
         if not candidates:
             words, setting = NOT_SET_UP[capability]
-            raise NotAllowed(f"{words} Please ask the person who runs this bot to set {setting}.")
+            raise NotAllowed(f"{words} Ask the administrator of this bot to set {setting}.")
         return Attempts(
             rank(candidates, self.policy, load),
             self._limiter,
             load,
             held=self._stats.held,
-            pause_s=self._pause_s,
             tried=tried,
         )
 
     def _candidates(self, capability: Capability, preferred: str | None) -> list[Candidate]:
-        """Who may serve. A wish that something answers to is kept to, for a tag may say where data may go;
-        one that nothing answers to is a leftover from elsewhere, and said once.
+        """The candidates for a capability. A preference that matches is binding, because a tag may restrict where data
+        may go; one that matches nothing is ignored and logged once.
         """
         available = [candidate for candidate in self._pool if candidate.deployment.capability == capability]
         if available and capability == "embedding":
-            # vectors of different models can't be compared: the first one's family serves, or nobody
+            # vectors of different models can't be compared, so only the first one's family serves
             family = min(available, key=lambda candidate: candidate.deployment.order).deployment.family
             available = [candidate for candidate in available if candidate.deployment.family == family]
         if not preferred or not available:
@@ -324,13 +322,13 @@ class Gateway:
         matching = [r for r in available if preferred == r.deployment.name or preferred in r.deployment.tags]
         if not matching and preferred not in self._unknown_preferences:
             self._unknown_preferences.add(preferred)
-            log.warning("no %s deployment is called or tagged %r: any other serves", capability, preferred)
+            log.warning("No %s deployment has the name or tag %r; using any other", capability, preferred)
         return matching or available
 
-    # -------------------------------------------------------------- being well
+    # -------------------------------------------------------------- health
 
     async def check(self) -> list[CheckResult]:
-        """How each deployment is, and which capability nothing serves."""
+        """Check each deployment, and report capabilities without one."""
         probes = [
             candidate.model.check() for candidate in self._pool if isinstance(candidate.model, Checkable)
         ]
@@ -344,7 +342,7 @@ class Gateway:
         return findings
 
     def states(self) -> list[DeploymentState]:
-        """How each deployment is now, in the order in which they are asked."""
+        """The state of each deployment, by capability and order."""
         candidates = sorted(
             self._pool, key=lambda candidate: (candidate.deployment.capability, candidate.deployment.order)
         )
@@ -356,7 +354,7 @@ class Gateway:
         ]
 
     async def probe(self) -> list[ProbeResult]:
-        """A small call to each deployment, all at once, in their order."""
+        """Probe all deployments concurrently; results are in their order."""
         return await asyncio.gather(
             *(probe(candidate.deployment, candidate.model) for candidate in self._pool)
         )
@@ -371,9 +369,9 @@ def connect(
     observe: Observe | None = None,
     credential: "AsyncTokenCredential | None" = None,
 ) -> Gateway:
-    """A gateway over these deployments; `keys` are by the name of their environment variable.
+    """A gateway over these deployments; `keys` are by name of their environment variable.
 
-    A deployment whose key is not among them is signed in to with Entra.
+    Deployments without a key use Entra.
     """
     config = (
         deployments

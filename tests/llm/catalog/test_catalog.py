@@ -28,7 +28,8 @@ ENDPOINT = "https://name.openai.azure.com"
         ("", None),
     ],
 )
-def test_field_note_33_a_name_is_a_hint(text: str, family: str | None) -> None:
+def test_a_name_is_a_hint(text: str, family: str | None) -> None:
+    """Field note 33."""
     found = guess(text)
     assert (found.name if found else None) == family
 
@@ -38,7 +39,7 @@ def test_an_unknown_model_has_safe_defaults() -> None:
     assert (family.name, family.context, family.prices) == ("unknown-chat", 16000, Prices())
 
 
-def test_every_family_can_be_found_by_its_own_name() -> None:
+def test_every_family_is_found_by_its_name() -> None:
     for name in families():
         if not name.startswith("unknown-"):
             assert family_of(name, families()[name].capability).name == name
@@ -68,7 +69,7 @@ def test_every_family_can_be_found_by_its_own_name() -> None:
         ("https://api.openai.com", None, "https://api.openai.com/v1/", "v1"),
     ],
 )
-def test_an_endpoint_may_be_given_as_people_have_it(
+def test_endpoints_are_accepted_in_all_usual_forms(
     endpoint: str, version: str | None, base: str, wire: str
 ) -> None:
     assert locate(endpoint, version) == (base, wire)
@@ -76,7 +77,7 @@ def test_an_endpoint_may_be_given_as_people_have_it(
 
 @pytest.mark.parametrize("endpoint", ["name.openai.azure.com", "", "ftp://x", "https://"])
 def test_what_is_no_address_is_said(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match="no address"):
+    with pytest.raises(ConfigError, match="is not a URL"):
         locate(endpoint, None)
 
 

@@ -42,7 +42,7 @@ deployments:
 """
 
 
-def test_a_file_holds_what_its_entries_say_and_the_family_the_rest(tmp_path: Path) -> None:
+def test_missing_fields_come_from_the_family(tmp_path: Path) -> None:
     path = tmp_path / "deployments.yaml"
     path.write_text(FILE)
     fast, second, vectors = load(path).deployments
@@ -57,7 +57,7 @@ def test_a_file_holds_what_its_entries_say_and_the_family_the_rest(tmp_path: Pat
     assert key_names((fast, second, vectors)) == ("AZURE_OPENAI_API_KEY", "OTHER_KEY")
 
 
-def test_a_file_says_how_the_work_is_shared_and_what_each_may_take(tmp_path: Path) -> None:
+def test_a_file_sets_policy_and_limits(tmp_path: Path) -> None:
     path = tmp_path / "deployments.yaml"
     path.write_text(
         "policy: cheapest\nhedge_ms: 800\nregion: swedencentral\ndeployments:\n"
@@ -71,7 +71,7 @@ def test_a_file_says_how_the_work_is_shared_and_what_each_may_take(tmp_path: Pat
     assert (second.region, second.requests_per_minute) == ("eastus2", None)
 
 
-def test_a_file_that_says_nothing_of_it_is_served_in_order(tmp_path: Path) -> None:
+def test_the_default_policy_is_ordered(tmp_path: Path) -> None:
     path = tmp_path / "deployments.yaml"
     path.write_text("deployments:\n  - name: gpt-4o\n")
     found = load(path, ENDPOINT)
@@ -87,7 +87,7 @@ def test_a_toml_file_says_the_same(tmp_path: Path) -> None:
     assert (only.name, only.family, only.order) == ("gpt-4o", "gpt-4o", 2)
 
 
-def test_the_settings_stand_in_for_what_a_file_leaves_out(tmp_path: Path) -> None:
+def test_settings_fill_in_missing_fields(tmp_path: Path) -> None:
     path = tmp_path / "d.yaml"
     path.write_text("deployments:\n  - name: gpt-4o\n")
     (only,) = load(path, ENDPOINT, "2024-10-21").deployments
@@ -107,16 +107,16 @@ def test_the_settings_stand_in_for_what_a_file_leaves_out(tmp_path: Path) -> Non
         ("deployments:\n  - name: gpt-4o\n    tags:\n      - eu\n      - 7\n", ["line 5", "tags"]),
         ("deployments:\n  - name: gpt-4o\n    tokens_per_minute: 0\n", ["line 3", "tokens_per_minute"]),
         ("deployments:\n  - name: gpt-4o\n    api_key: x\n", ["line 3", "key_env"]),
-        ("deployments:\n  - name: gpt-4o\n    endpoint: nowhere\n", ["line 3", "no address"]),
-        ("# head\nendpoint: nowhere\ndeployments:\n  - name: gpt-4o\n", ["line 2", "no address"]),
+        ("deployments:\n  - name: gpt-4o\n    endpoint: nowhere\n", ["line 3", "is not a URL"]),
+        ("# head\nendpoint: nowhere\ndeployments:\n  - name: gpt-4o\n", ["line 2", "is not a URL"]),
         ("deployments:\n  - name: gpt-4o\npolicy: fair\n", ["line 3", "policy", "fair"]),
         ("hedge_ms: 0\ndeployments:\n  - name: gpt-4o\n", ["line 1", "hedge_ms"]),
         ("deployments:\n  - name: house\n", ["line 2", "capability"]),
         ("deployments:\n  - name: gpt-4o\n    weight: 0\n", ["weight"]),
         ("deployments:\n  - name: ''\n    capability: chat\n", ["name"]),
         ("deployments:\n  - just text\n", ["line 2", "name"]),
-        ("deployments:\n  - name: gpt-4o\n  - name: gpt-4o\n", ["line 3", "before"]),
-        ("deployments: []\n", ["no deployments"]),
+        ("deployments:\n  - name: gpt-4o\n  - name: gpt-4o\n", ["line 3", "duplicate"]),
+        ("deployments: []\n", ["is empty"]),
         ("deployments: {}\n", ["list"]),
         ("- name: a\n", ["list"]),
         ("endpiont: x\ndeployments: []\n", ["endpiont"]),
@@ -132,7 +132,7 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, text: str, words: lis
         assert word in str(caught.value)
 
 
-def test_a_mistake_in_toml_is_named_with_its_line(tmp_path: Path) -> None:
+def test_an_error_in_toml_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "d.toml"
     path.write_text('[[deployments]]\nname = "gpt-4o"\n\n[[deployments]]\nname = "b"\n')
     with pytest.raises(ConfigError, match=r"line 4, deployment 'b'.*capability"):
@@ -153,7 +153,7 @@ def test_an_entry_without_an_endpoint_is_said(tmp_path: Path) -> None:
         load(path)
 
 
-def test_the_commented_example_can_be_used_as_it_is() -> None:
+def test_the_commented_example_is_valid() -> None:
     found = load(DOCS / "deployments.example.yaml")
     assert found.policy == "ordered"
     assert {deployment.capability for deployment in found.deployments} == {"chat", "image", "embedding"}
@@ -162,7 +162,7 @@ def test_the_commented_example_can_be_used_as_it_is() -> None:
     assert all(deployment.prices.input_usd is not None for deployment in found.deployments)
 
 
-def test_every_field_is_documented_and_shown_in_the_example() -> None:
+def test_every_field_is_documented_in_the_example() -> None:
     guide = (DOCS / "deployments.md").read_text("utf-8")
     example = (DOCS / "deployments.example.yaml").read_text("utf-8")
     for name in (*FIELDS, *Prices.__struct_fields__, *get_args(Policy), "policy", "hedge_ms"):

@@ -68,13 +68,13 @@ async def test_the_list_shows_what_each_is_and_takes(azure: AzureSimulator, tmp_
         f"gpt-4o chat (gpt-4o) {host} (swedencentral) 1, weight 2 128000 + 16384 "
         "2.5 / 1.25 / 10 60 requests/min, 30000 tokens/min best eu"
     )
-    assert "0.04 a picture" in cells(text, "gpt-image-2")
-    assert "policy: cheapest; a second is asked after 900 ms of silence" in text
+    assert "0.04 per image" in cells(text, "gpt-image-2")
+    assert "policy: cheapest; hedged after 900 ms without a first token" in text
     assert len(azure.journal) == 0
     assert "simulated-key" not in text
 
 
-async def test_the_test_asks_each_over_both_styles_of_api(azure: AzureSimulator, tmp_path: Path) -> None:
+async def test_both_styles_of_api_are_probed(azure: AzureSimulator, tmp_path: Path) -> None:
     azure.deployments = BEHIND
     code, text = await parley(tmp_path, azure, "test")
     assert code == 0
@@ -104,15 +104,14 @@ async def tried(azure: AzureSimulator) -> str:
     ("kind", "words"),
     [
         ("unauthorized", "did not accept the key. Check AZURE_OPENAI_API_KEY"),
-        ("forbidden", "ask for access to this model"),
+        ("forbidden", "Request access to this model"),
         ("deployment_not_found", "does not exist. Check the name in the Azure portal"),
         ("gone", "is retired. Deploy a newer model"),
-        ("server_error", "check the endpoint and the way to it"),
+        ("server_error", "check the endpoint and the network"),
     ],
 )
-async def test_field_note_35_what_is_the_matter_is_told_apart(
-    azure: AzureSimulator, kind: Kind, words: str
-) -> None:
+async def test_different_problems_are_distinguished(azure: AzureSimulator, kind: Kind, words: str) -> None:
+    """Field note 35."""
     azure.fail(kind, deployment="gpt-4o", times=-1)
     text = await tried(azure)
     assert cells(text, "gpt-4o").endswith(" error - -")
@@ -136,9 +135,7 @@ async def test_one_that_fails_makes_the_command_fail(azure: AzureSimulator, tmp_
     assert cells(text, "gpt-image-2").endswith(" error - -")
 
 
-async def test_a_file_with_a_mistake_is_one_line_and_exit_code_2(
-    azure: AzureSimulator, tmp_path: Path
-) -> None:
+async def test_an_invalid_file_exits_with_code_2(azure: AzureSimulator, tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text("deployments:\n  - {name: gpt-4o, ordre: 1}\n")
     code, text = await parley(tmp_path, azure, "test", PARLEY_DEPLOYMENTS=str(other))
@@ -164,14 +161,14 @@ async def test_the_first_token_is_timed_not_the_last(azure: AzureSimulator, conn
     assert probed.first_s >= 0.2
 
 
-async def test_a_price_that_nobody_knows_is_not_said_to_be_nothing() -> None:
+async def test_an_unknown_price_is_not_zero() -> None:
     found = await probe(named("a"), Scripted("a"))
     assert found.usd is None
     assert "unknown" in trials([found])
     assert "? / ? / ?" in listed(DeploymentConfig(deployments=(named("a", prices=Prices()),)))
 
 
-def test_a_name_and_password_in_an_endpoint_are_not_shown() -> None:
+def test_credentials_in_an_endpoint_are_not_shown() -> None:
     entry = named("a", endpoint="http://me:secret@host:8080/v1/")
     assert "secret" not in listed(DeploymentConfig(deployments=(entry,)))
     finding = CheckResult(level="ok", subject="deployment a", words="answers")

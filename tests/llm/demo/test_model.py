@@ -50,24 +50,26 @@ QUOTED = quoted(
 
 @pytest.mark.parametrize("template", ["assistant", "summarise"])
 @pytest.mark.parametrize("question", ["summarise this channel", "Summarise", "sum up the thread"])
-def test_field_note_31_what_others_said_is_summed_up_and_never_answered(question: str, template: str) -> None:
+def test_quoted_messages_are_summarised_and_never_answered(question: str, template: str) -> None:
+    """Field note 31."""
     received = reply(prompt("hi", f"{QUOTED}\n\n{question}", template=template))
     assert "= **5**" not in received
     assert "- Bob: The release is on Friday." in received
     assert "follow as data" not in received
 
 
-def test_field_note_31_only_the_askers_words_are_the_question() -> None:
+def test_only_the_askers_text_is_the_question() -> None:
+    """Field note 31."""
     assert answer(f"{QUOTED}\n\nwhat is 4 + 4?").startswith("4 + 4 = **8**")
     assert "Cy" not in answer(f"{QUOTED}\n\nhello", "what is my name?")
-    assert answer(QUOTED).startswith("The demo model can only make shorter what came with this:\n\n- Bob:")
+    assert answer(QUOTED).startswith("The demo model can only summarise the attached text:\n\n- Bob:")
     assert answer(f"{QUOTED}\n\nWhere is the coffee machine?", shots=SHOTS) == "On the second floor."
 
 
 # ------------------------------------------------------------------ honesty
 
 
-def test_its_first_answer_says_what_it_is_and_how_to_connect_azure() -> None:
+def test_the_first_answer_explains_how_to_connect_azure() -> None:
     for words in (
         "demo model",
         "AZURE_OPENAI_ENDPOINT",
@@ -85,7 +87,7 @@ def test_examples_are_not_taken_for_a_conversation() -> None:
     assert "second floor" not in reply(prompt("what did I say so far?", shots=SHOTS))
 
 
-def test_what_it_cannot_answer_it_says_with_what_it_can() -> None:
+def test_unanswerable_questions_get_suggestions() -> None:
     assert answer("Who wrote Faust?") == ABILITIES
 
 
@@ -96,7 +98,7 @@ def test_an_example_is_answered_as_it_was_shown() -> None:
     assert answer("How do I reset my password", shots=SHOTS) == "Open Settings, then Security."
 
 
-def test_the_nearest_example_is_named_when_it_is_not_the_same() -> None:
+def test_the_most_similar_example_is_named() -> None:
     received = answer("where can I find the coffee machine please", shots=SHOTS)
     assert "On the second floor." in received
     assert "Where is the coffee machine?" in received
@@ -133,7 +135,7 @@ def test_the_later_word_holds() -> None:
     assert answer("my name is Ada", "call me Bo", "what is my name?") == "Your name is Bo."
 
 
-def test_what_it_was_not_told_it_does_not_know() -> None:
+def test_it_only_knows_what_it_was_told() -> None:
     assert answer("what is my name?") == "You haven't told me your name yet."
     assert answer("what is my favourite food?") == "You haven't told me your favourite food yet."
 
@@ -213,8 +215,8 @@ def test_it_says_who_it_is(received: str) -> None:
 
 def test_a_picture_or_nothing_gets_a_sensible_answer() -> None:
     picture = Message(role="user", parts=(Image(mime="image/png", data=b"x"),))
-    assert "picture" in reply(Prompt(template="a", capability="chat", messages=(picture,)))
-    assert "Yes?" in reply(Prompt(template="a", capability="chat", messages=(say("user", ""),)))
+    assert "an image" in reply(Prompt(template="a", capability="chat", messages=(picture,)))
+    assert "Ask me something" in reply(Prompt(template="a", capability="chat", messages=(say("user", ""),)))
     result = Message(role="tool", parts=(ToolResult(id="c", text="3 °C"),))
     assert "3 °C" in reply(Prompt(template="a", capability="chat", messages=(say("user", "weather"), result)))
 
@@ -222,7 +224,7 @@ def test_a_picture_or_nothing_gets_a_sensible_answer() -> None:
 # ------------------------------------------------------------------ streaming, counting, comparing
 
 
-async def test_a_plain_wish_for_a_picture_calls_the_tool_where_it_is_there() -> None:
+async def test_an_image_request_calls_the_tool_if_available() -> None:
     spec = ToolSpec(name="draw", description="Draw.", schema={})
 
     async def received(text: str, *tools: ToolSpec) -> list[Delta]:
@@ -258,7 +260,7 @@ async def test_it_streams_by_the_word_and_counts() -> None:
     assert deltas[-1].finish == "stop"
 
 
-async def test_it_keeps_to_the_length_that_is_asked_for() -> None:
+async def test_it_respects_the_maximum_length() -> None:
     short = asks("thanks", parameters=Parameters(max_output_tokens=3))
     deltas = [delta async for delta in DemoModel(pace_s=0).chat(short)]
     assert deltas[-1].finish == "length"
@@ -329,7 +331,7 @@ def test_every_thing_can_be_drawn(name: str) -> None:
         ("a car, a blue car and a car", ["car", "car"]),
     ],
 )
-def test_a_wish_is_read_for_what_can_be_drawn(picture_request: str, things: list[str]) -> None:
+def test_a_request_is_searched_for_known_things(picture_request: str, things: list[str]) -> None:
     assert [figure.name for figure in understood(picture_request)] == things
 
 
@@ -339,7 +341,7 @@ def test_a_colour_belongs_to_the_next_thing_only() -> None:
     assert bird.colour == COLOURS["blue"]
 
 
-def test_the_same_wish_gives_the_same_picture_and_another_another() -> None:
+def test_equal_requests_give_equal_images() -> None:
     assert draw("quarterly results", "256x256") == draw("quarterly results", "256x256")
     assert draw("quarterly results", "256x256") != draw("quarterly losses", "256x256")
     assert draw("quarterly results", "256x256", 1) != draw("quarterly results", "256x256", 0)
@@ -366,12 +368,13 @@ async def test_several_pictures_differ() -> None:
     assert usage.images == 2
 
 
-def test_a_wish_in_any_script_or_length_is_drawn() -> None:
+def test_requests_in_any_script_or_length_work() -> None:
     for picture_request in ("ein grünes Fahrrad 🚲 " * 50, "自転車", "\n"):
         assert opened(draw(picture_request, "256x256")).size == (256, 256)
 
 
-async def test_field_note_39_make_it_brighter_changes_the_given_picture() -> None:
+async def test_make_it_brighter_changes_the_given_image() -> None:
+    """Field note 39."""
     data = draw("a cat", "256x256")
     asked = Message(role="user", parts=(Text(text="make it brighter"), Image(mime="image/png", data=data)))
     pictures, _ = await DemoModel().draw(Prompt(template="draw", capability="image", messages=(asked,)))
@@ -403,7 +406,7 @@ async def test_nothing_to_draw_is_a_question_back() -> None:
         await DemoModel().draw(asks(" ", "image"))
 
 
-async def test_a_wish_that_is_drawn_again_is_drawn_in_another_way() -> None:
+async def test_a_repeated_request_gives_a_variant() -> None:
     model = DemoModel(deployments()[1])
     picture_request = asks("a red bicycle", "image", Parameters(size="256x256"))
     first, _ = await model.draw(picture_request)
@@ -442,7 +445,7 @@ def test_a_mask_is_kept_to(picture_request: str) -> None:
         assert changed.crop(edge).tobytes() == before.crop(edge).tobytes()
 
 
-def test_a_wish_for_a_picture_is_rewritten_as_an_example_shows_or_not_at_all() -> None:
+def test_an_image_prompt_is_rewritten_only_by_examples() -> None:
     shots = (say("user", "a dog"), say("assistant", "A brown dog, seen from the side."))
     requests = [
         prompt(picture_request, shots=shots, template="rewrite@123")

@@ -81,10 +81,8 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-async def test_a_stream_without_an_end_is_given_up_and_the_next_deployment_answers(
-    kind: str, azure: AzureSimulator, clients: Clients
-) -> None:
-    """Field fault 93: arguments of tools and `data:` lines without an end accumulated without a bound."""
+async def test_an_endless_stream_fails_over(kind: str, azure: AzureSimulator, clients: Clients) -> None:
+    """Tool arguments and `data:` lines without an end accumulated without a limit."""
     azure.instead["hostile"] = FLOODS[kind]
     first = deployment(azure, name="hostile", order=0)
     tracemalloc.start()
@@ -100,8 +98,8 @@ async def test_a_stream_without_an_end_is_given_up_and_the_next_deployment_answe
     assert await told(gateway) == "second says hello"
 
 
-def test_no_more_calls_are_kept_than_may_ever_run_and_the_others_are_counted() -> None:
-    """Field fault 91: 10,000 calls in one answer are read without keeping them."""
+def test_surplus_tool_calls_are_only_counted() -> None:
+    """10,000 calls in one answer are read without storing them."""
     answer = ChatStream()
     for n in range(MANY):
         answer.read(call(n, "{"))
@@ -133,8 +131,8 @@ def test_names_ids_and_models_have_a_bound() -> None:
     assert max(len(delta.call.id), len(delta.call.name), len(answer.model)) <= 256
 
 
-def test_an_answer_without_an_end_is_not_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Field fault 93: however small its events are, an answer has a last one."""
+def test_an_endless_answer_is_not_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small its events are, an answer must end."""
     monkeypatch.setattr(chat_stream, "MAX_STREAM_BYTES", 100_000)
     answer, data = ChatStream(), azure_wire.event({"choices": [{"delta": {"content": "x"}}]})
     answer.read(data * (90_000 // len(data)))
@@ -142,8 +140,8 @@ def test_an_answer_without_an_end_is_not_gone_on_with(monkeypatch: pytest.Monkey
         answer.read(data * (20_000 // len(data)))
 
 
-def test_an_event_may_be_as_long_as_allowed_however_it_is_cut() -> None:
-    """Field fault 93: the bound is of the event, not of the reads that it came in."""
+def test_the_limit_of_events_ignores_chunk_boundaries() -> None:
+    """The limit applies to the event, not to the reads."""
     text = "x" * (chat_stream.MAX_EVENT_BYTES - 1000)
     data = azure_wire.event({"choices": [{"delta": {"content": text}}]}) + END
     for size in (len(data), 65536, 1000):
@@ -152,8 +150,8 @@ def test_an_event_may_be_as_long_as_allowed_however_it_is_cut() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 4096])
-def test_many_small_events_in_a_row_are_no_long_one(size: int) -> None:
-    """Field fault 93: what is complete no longer counts."""
+def test_many_small_events_are_not_a_long_one(size: int) -> None:
+    """Complete events no longer count."""
     events = EventParser(most_bytes=50)
     sent = b"data: " + b"x" * 40 + b"\n\n"
     found = [
@@ -162,8 +160,8 @@ def test_many_small_events_in_a_row_are_no_long_one(size: int) -> None:
     assert found == [b"x" * 40] * 20
 
 
-def test_only_the_choice_that_was_asked_for_is_read() -> None:
-    """Field fault 93: a server that sends several answers at once had them woven into one."""
+def test_only_the_requested_choice_is_read() -> None:
+    """The choices of a server that sends several were mixed."""
     choices = [{"index": n, "delta": {"content": f"answer {n}. "}} for n in range(1000)]
     answer = ChatStream()
     assert answer.read(azure_wire.event({"choices": choices}) + END) == "answer 0. "
@@ -221,10 +219,10 @@ async def test_nothing_is_asked_for_that_is_compressed(azure: AzureSimulator, co
     assert azure.journal[-1].headers["accept-encoding"] == "identity"
 
 
-async def test_a_compressed_refusal_is_cut_before_it_is_unpacked(
+async def test_a_compressed_error_is_cut_before_decompression(
     azure: AzureSimulator, connect: Connect
 ) -> None:
-    """Field fault 93: a server that compresses all the same fills nothing either."""
+    """A server that compresses anyway can't fill the memory either."""
     bomb = gzip.compress(b"x" * (512 * 2**20), 1)
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -248,20 +246,20 @@ async def test_vectors_without_an_end_are_given_up(
     """Field fault 93: bodies that come whole have a bound as well."""
     monkeypatch.setattr(images, "MAX_RESPONSE_BYTES", 2**20)
     azure.instead["chat"] = endless(b"0," * 30_000, b'{"data":[{"embedding":[')
-    with pytest.raises(ModelUnavailable, match="sent too much"):
+    with pytest.raises(ModelUnavailable, match="is too large"):
         await connect(capability="embedding").embed(["text"])
 
 
-async def test_a_body_nested_without_an_end_is_no_answer(azure: AzureSimulator, connect: Connect) -> None:
-    """Field fault 93: depth is a size, too."""
+async def test_a_deeply_nested_body_is_invalid(azure: AzureSimulator, connect: Connect) -> None:
+    """Depth is a size, too."""
     azure.instead["chat"] = sends(b'{"x":' + b"[" * 100_000, mime="application/json")
-    with pytest.raises(ModelUnavailable, match="sent no answer"):
+    with pytest.raises(ModelUnavailable, match="an invalid response"):
         await connect(capability="embedding").embed(["text"])
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "1e308", "-1", "1.2.3", "9" * 400])
-def test_a_wait_without_an_end_is_not_kept_to(value: str) -> None:
-    """Field fault 93: `retry-after: inf` left a deployment alone for ever, and ended in an overflow."""
+def test_an_infinite_wait_is_ignored(value: str) -> None:
+    """`retry-after: inf` disabled a deployment for ever, and overflowed."""
     assert 0 <= (retry_after_s({"retry-after": value}) or 0.0) <= 86_400
     assert 0 <= (retry_after_s({"retry-after-ms": value}) or 0.0) <= 86_400
     headers = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": value}
@@ -282,10 +280,8 @@ def pictures(*encoded: str) -> bytes:
 PAINTER = {"name": "paint", "capability": "image", "family": "gpt-image-1"}
 
 
-async def test_no_more_pictures_are_taken_than_were_asked_for(
-    azure: AzureSimulator, connect: Connect
-) -> None:
-    """Field fault 91: a service that sends a thousand pictures shows as many as an answer may have."""
+async def test_surplus_images_are_dropped(azure: AzureSimulator, connect: Connect) -> None:
+    """A thousand images are cut to what an answer may have."""
     azure.instead["paint"] = sends(
         pictures(*[base64.b64encode(PNG).decode()] * 1000), mime="application/json"
     )
@@ -298,14 +294,14 @@ async def test_no_more_pictures_are_taken_than_were_asked_for(
     ("body", "words"),
     [
         (pictures("A" * 100_000), "too large"),
-        (pictures("no base64!"), "no picture"),
-        (json.dumps({"data": [{"url": "http://[::"}]}).encode(), "no address"),
+        (pictures("no base64!"), "not an image"),
+        (json.dumps({"data": [{"url": "http://[::"}]}).encode(), "invalid image URL"),
     ],
 )
-async def test_a_picture_that_is_none_is_the_deployment_s_fault(
+async def test_an_invalid_image_fails_over(
     body: bytes, words: str, azure: AzureSimulator, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Field fault 93: the next deployment can be asked, so it is no error of the operator's."""
+    """The next deployment can be asked, so it is no error for the operator."""
     monkeypatch.setattr(images, "MAX_IMAGE_BYTES", 50_000)
     azure.instead["paint"] = sends(body, mime="application/json")
     with pytest.raises(ModelUnavailable, match=words):
@@ -337,5 +333,5 @@ async def test_a_drawing_without_an_end_is_given_up(
 
     async def on_partial_image(picture: Image) -> None: ...
 
-    with pytest.raises(ImageInterrupted, match="no end"):
+    with pytest.raises(ImageInterrupted, match="too long"):
         await connect(**PAINTER).draw(asks("a cat", "image"), on_partial_image)

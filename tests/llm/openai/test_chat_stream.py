@@ -30,7 +30,8 @@ def failure(answer: ChatStream) -> BotError:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000, None])
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n", b"\r"])
-def test_field_note_34_a_stream_reads_the_same_however_it_is_cut(size: int | None, newline: bytes) -> None:
+def test_chunk_boundaries_do_not_matter(size: int | None, newline: bytes) -> None:
+    """Field note 34."""
     text, answer = read(recorded("chat_stream.sse").replace(b"\n", newline), size)
     assert text == "Grüezi, 世界 🌍"
     assert answer.failed is None
@@ -63,7 +64,7 @@ def test_tool_calls_are_put_together_from_their_fragments(size: int | None) -> N
     assert answer.finish == "tool_calls"
 
 
-def test_a_filtered_answer_keeps_its_text_and_names_the_category() -> None:
+def test_a_filtered_answer_keeps_its_text() -> None:
     text, answer = read(recorded("chat_stream_filtered.sse"))
     assert text == "The battle began"
     with pytest.raises(ContentFiltered, match="violence") as caught:
@@ -73,7 +74,7 @@ def test_a_filtered_answer_keeps_its_text_and_names_the_category() -> None:
     assert answer.counted.prompt_tokens == 20
 
 
-def test_comments_names_and_data_of_several_lines_are_read_as_the_standard_says() -> None:
+def test_server_sent_events_follow_the_standard() -> None:
     events = EventParser()
     sent = b": keep-alive\n\nevent: message\nid: 7\ndata: one\ndata: two\n\ndata:three\n\nretry: 5\n\n"
     assert events.feed(sent) == [b"one\ntwo", b"three"]
@@ -85,13 +86,13 @@ def test_a_last_event_without_its_empty_line_counts() -> None:
     assert (text, answer.finish, answer.failed) == ("x", "stop", None)
 
 
-def test_a_stream_that_ends_without_a_reason_was_cut() -> None:
+def test_a_stream_without_finish_reason_was_interrupted() -> None:
     text, answer = read(b'data: {"choices":[{"delta":{"content":"half of"}}]}\n\n')
     assert text == "half of"
     assert isinstance(answer.failed, ModelUnavailable)
 
 
-def test_an_error_in_the_stream_comes_after_the_text_before_it() -> None:
+def test_an_error_comes_after_the_text_before_it() -> None:
     first = b'data: {"choices":[{"delta":{"content":"so far"}}]}\n\n'
     answer = ChatStream()
     text = answer.read(first + b'data: {"error":{"code":"server_error","message":"sorry"}}\n\n')

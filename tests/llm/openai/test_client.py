@@ -51,9 +51,7 @@ class Identity:
     ("classic", "expected"),
     [(True, "https://cognitiveservices.azure.com/.default"), (False, "https://ai.azure.com/.default")],
 )
-async def test_without_a_key_entra_signs_in_for_the_wires_audience(
-    azure: AzureSimulator, classic: bool, expected: str
-) -> None:
+async def test_without_a_key_entra_is_used(azure: AzureSimulator, classic: bool, expected: str) -> None:
     identity = Identity()
     clients = Clients(credential=identity)
     model = clients.connect(deployment(azure, classic=classic), None)
@@ -66,7 +64,7 @@ async def test_without_a_key_entra_signs_in_for_the_wires_audience(
     assert not identity.closed  # it belongs to who gave it
 
 
-async def test_an_identity_that_is_refused_is_for_the_operator(azure: AzureSimulator) -> None:
+async def test_a_rejected_identity_is_a_config_error(azure: AzureSimulator) -> None:
     clients = Clients(credential=Identity(CredentialUnavailableError("az login was never run")))
     _, error = await heard(clients.connect(deployment(azure), None).chat(asks("Hello")))
     await clients.aclose()
@@ -84,7 +82,7 @@ async def test_a_key_wins_over_an_identity(azure: AzureSimulator) -> None:
     assert identity.scopes == []
 
 
-async def test_the_machines_identity_is_shown_to_nobody_but_microsoft(azure: AzureSimulator) -> None:
+async def test_the_identity_is_only_sent_to_microsoft(azure: AzureSimulator) -> None:
     azure.key = None
     clients = Clients()
     deltas, _ = await heard(clients.connect(deployment(azure), None).chat(asks("Hello")))

@@ -54,7 +54,7 @@ def test_of_many_notes_the_worst_is_kept() -> None:
     assert noted(stopped, high) == {"answer hate": "high, stopped"}
 
 
-def test_the_notes_of_a_question_are_told_apart_from_those_of_the_answer() -> None:
+def test_annotations_distinguish_question_and_answer() -> None:
     notes = noted({"hate": {"severity": "low"}})
     note_prompt(
         notes, [{"prompt_index": 0, "content_filter_results": {"hate": {"severity": "medium"}}}, "odd"]
@@ -63,7 +63,7 @@ def test_the_notes_of_a_question_are_told_apart_from_those_of_the_answer() -> No
     assert notes == {"answer hate": "low", "question hate": "medium"}
 
 
-def test_the_person_is_told_category_and_severity_in_plain_words() -> None:
+def test_category_and_severity_are_in_plain_language() -> None:
     error = blocked(
         "question",
         {
@@ -75,14 +75,14 @@ def test_the_person_is_told_category_and_severity_in_plain_words() -> None:
     )
     assert str(error) == (
         "The content filter stopped this question. It found: self-harm (medium severity), "
-        "an attempt to get round the rules, brand new. Please try it in other words."
+        "an attempt to bypass the rules, brand new. Please rephrase your message."
     )
-    assert error.categories == ("self-harm", "an attempt to get round the rules", "brand new")
+    assert error.categories == ("self-harm", "an attempt to bypass the rules", "brand new")
     assert error.notes["question self_harm"] == "medium, stopped"
     assert error.notes["question hate"] == "low"
 
 
-def test_a_filter_that_gives_no_reason_is_still_told() -> None:
+def test_a_block_without_a_reason_is_reported() -> None:
     assert str(blocked("picture", None)).startswith("The content filter stopped this picture. Please")
 
 
@@ -90,7 +90,7 @@ def test_a_filter_that_gives_no_reason_is_still_told() -> None:
 
 
 @pytest.mark.parametrize("async_filter", [False, True])
-async def test_what_was_only_noted_comes_with_the_last_delta(
+async def test_annotations_come_with_the_last_delta(
     azure: AzureSimulator, connect: Connect, async_filter: bool
 ) -> None:
     azure.async_filter = async_filter
@@ -136,7 +136,7 @@ async def test_a_stopped_answer_carries_all_that_was_noted(azure: AzureSimulator
     assert error.notes == {"question violence": "low", "answer violence": "medium, stopped"}
 
 
-async def test_a_stopped_picture_is_told_in_the_same_words(azure: AzureSimulator, connect: Connect) -> None:
+async def test_a_blocked_image_has_the_same_message(azure: AzureSimulator, connect: Connect) -> None:
     azure.fail("blocked", categories=("sexual",))
     with pytest.raises(ContentFiltered, match="sexual content") as caught:
         await connect(capability="image", family="gpt-image").draw(asks("a cat", "image"))
@@ -153,7 +153,7 @@ async def test_what_was_noted_is_kept_on_the_turn(bench: Bench) -> None:
     assert (turn.outcome, turn.filter) == ("answered", {"answer violence": "low"})
 
 
-async def test_what_was_stopped_is_kept_on_the_turn_and_out_of_later_prompts(bench: Bench) -> None:
+async def test_blocked_text_is_recorded_but_not_in_prompts(bench: Bench) -> None:
     stopped = blocked("question", {"violence": {"filtered": True, "severity": "high"}})
     bench.model.script = lambda prompt: [stopped]
     (turn,) = await bench.answer(received("A story"))

@@ -84,7 +84,7 @@ def made(kind: type[Exception]) -> Exception:
 
 
 @pytest.mark.parametrize("kind", LISTED, ids=lambda kind: kind.__name__)
-def test_each_of_them_becomes_an_error_of_the_house(kind: type[Exception]) -> None:
+def test_every_sdk_error_is_mapped(kind: type[Exception]) -> None:
     error = mapped(made(kind), DEPLOYMENT)
     expected = {
         AWAY: ModelUnavailable,
@@ -95,7 +95,7 @@ def test_each_of_them_becomes_an_error_of_the_house(kind: type[Exception]) -> No
     assert any(kind in group and isinstance(error, expected[group]) for group in expected)
 
 
-def test_an_error_of_the_house_stays_as_it_is() -> None:
+def test_own_errors_stay_unchanged() -> None:
     error = NotAllowed("no")
     assert mapped(error, DEPLOYMENT) is error
 
@@ -126,17 +126,18 @@ def test_recorded_refusals_become_what_they_are() -> None:
     assert type(answered(400, recorded("unsupported_parameter.json"))) is ConfigError
 
 
-def test_field_note_30_a_blocked_question_names_its_categories_in_plain_words() -> None:
+def test_a_blocked_question_names_its_categories() -> None:
+    """Field note 30."""
     error = answered(400, recorded("blocked_prompt.json"))
     assert isinstance(error, ContentFiltered)
-    assert error.categories == ("an attempt to get round the rules", "violence")
+    assert error.categories == ("an attempt to bypass the rules", "violence")
     assert "question" in str(error)
 
 
 @pytest.mark.parametrize(
     "code", ["content_filter", "contentFilter", "content_policy_violation", "moderation_blocked"]
 )
-def test_the_filter_of_pictures_spells_its_code_in_many_ways(code: str) -> None:
+def test_all_filter_codes_of_images_are_recognised(code: str) -> None:
     assert isinstance(answered(400, {"error": {"code": code, "message": "no"}}), ContentFiltered)
 
 
@@ -149,14 +150,15 @@ def test_a_blocklist_is_a_category_too() -> None:
 
 
 @pytest.mark.parametrize("status", [408, 409, 424, 500, 502, 503, 504])
-def test_a_bad_day_of_the_service_is_waited_out(status: int) -> None:
+def test_temporary_errors_are_waited_out(status: int) -> None:
     error = answered(status, {"error": {"code": "x", "message": "x"}}, {"retry-after": "3"})
     assert isinstance(error, ModelUnavailable)
     assert error.retry_after_s == 3
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_field_note_35_a_deployment_that_is_gone_is_not_throttling(status: int) -> None:
+def test_a_retired_deployment_is_not_rate_limiting(status: int) -> None:
+    """Field note 35."""
     assert isinstance(answered(status, {"error": {"code": "x", "message": "x"}}), DeploymentBroken)
 
 
@@ -168,7 +170,7 @@ def test_field_note_35_a_deployment_that_is_gone_is_not_throttling(status: int) 
             403,
             "PermissionDenied",
             "The principal lacks the required data action",
-            "ask for access to this model",
+            "Request access to this model",
         ),
         (
             404,
@@ -189,9 +191,8 @@ def test_field_note_35_a_deployment_that_is_gone_is_not_throttling(status: int) 
         (429, "insufficient_quota", "You exceeded your current quota", "no quota left"),
     ],
 )
-def test_field_note_35_what_only_the_operator_can_mend_is_told_apart(
-    status: int, code: str, message: str, words: str
-) -> None:
+def test_permanent_errors_are_config_errors(status: int, code: str, message: str, words: str) -> None:
+    """Field note 35."""
     error = answered(status, {"error": {"code": code, "message": message}})
     assert isinstance(error, DeploymentBroken)
     assert words in str(error)
@@ -202,11 +203,11 @@ def test_money_that_ran_out_is_not_throttling() -> None:
     assert isinstance(answered(429, body), DeploymentBroken)
 
 
-def test_a_body_that_is_too_large_is_too_long() -> None:
+def test_an_oversized_body_is_too_long() -> None:
     assert isinstance(answered(413, "Request Entity Too Large"), TooLong)
 
 
-def test_other_refusals_are_for_the_operator_and_cut_short() -> None:
+def test_other_errors_are_shortened_for_the_operator() -> None:
     error = answered(422, {"error": {"code": "x", "message": "y" * 1000}})
     assert type(error) is ConfigError
     assert len(str(error)) < 500
@@ -273,6 +274,6 @@ def test_used_up_limits_are_read_from_the_headers(headers: dict[str, str], expec
         ("not JSON", None),
     ],
 )
-def test_the_refused_parameter_is_read_from_code_or_words(body: Any, expected: str | None) -> None:
+def test_the_refused_parameter_is_recognised(body: Any, expected: str | None) -> None:
     response = httpx2.Response(400, request=REQUEST)
     assert refused_parameter(openai.BadRequestError("x", response=response, body=body)) == expected

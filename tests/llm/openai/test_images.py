@@ -36,9 +36,8 @@ def wish(text: str = "a red bicycle", **more: object) -> Prompt:
     return asks(text, "image", Parameters(**more))  # pyright: ignore[reportArgumentType]
 
 
-async def test_field_note_38_gpt_image_is_asked_without_style_or_format(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_gpt_image_gets_no_style_or_format(azure: AzureSimulator, connect: Connect) -> None:
+    """Field note 38."""
     azure.deployments = {"pictures": Deployed(model="gpt-image-2", pictures="gpt-image")}
     family = families()["gpt-image-2"]
     model = connect(name="pictures", capability="image", family=family.name, prices=family.prices)
@@ -60,9 +59,10 @@ async def test_field_note_38_gpt_image_is_asked_without_style_or_format(
 
 
 @pytest.mark.parametrize("classic", [True, False])
-async def test_field_note_38_dalle_keeps_its_own_shape(
+async def test_dalle_keeps_its_own_request_format(
     azure: AzureSimulator, connect: Connect, classic: bool
 ) -> None:
+    """Field note 38."""
     azure.deployments = {"pictures": Deployed(model="dall-e-3", pictures="dalle")}
     model = connect(
         classic=classic,
@@ -78,9 +78,8 @@ async def test_field_note_38_dalle_keeps_its_own_shape(
     assert (usage.images, usage.usd) == (1, 0.04)
 
 
-async def test_field_note_33_a_name_that_hides_dalle_is_learnt(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_a_hidden_dalle_deployment_is_learnt(azure: AzureSimulator, connect: Connect) -> None:
+    """Field note 33."""
     azure.deployments = {"pictures": Deployed(pictures="dalle")}
     model = connect(name="pictures", capability="image", family="unknown-image")
     pictures, usage = await model.draw(wish())
@@ -114,7 +113,7 @@ async def test_a_blocked_wish_is_told_to_the_person(azure: AzureSimulator, conne
 
 
 async def test_nothing_to_draw_is_a_question_back(connect: Connect) -> None:
-    with pytest.raises(NotAllowed, match="what the picture should show"):
+    with pytest.raises(NotAllowed, match="describe the image"):
         await connect(capability="image").draw(wish(" "))
 
 
@@ -128,7 +127,7 @@ async def test_nothing_to_draw_is_a_question_back(connect: Connect) -> None:
         "",
     ],
 )
-def test_a_picture_is_fetched_from_the_deployments_own_places_only(url: str) -> None:
+def test_images_are_only_fetched_from_allowed_hosts(url: str) -> None:
     with pytest.raises(ConfigError, match="not fetched"):
         images.allowed(url, "http://127.0.0.1:8000/")
 
@@ -164,12 +163,12 @@ def test_the_first_bytes_say_what_it_is(data: bytes, mime: str) -> None:
 
 @pytest.mark.parametrize("data", [b"<html>sign in</html>", b"", b"RIFF____WAVE"])
 def test_what_is_no_picture_is_not_shown(data: bytes) -> None:
-    with pytest.raises(ModelUnavailable, match="no picture"):
+    with pytest.raises(ModelUnavailable, match="not an image"):
         images.kind(data)
 
 
 def test_broken_base64_is_no_picture() -> None:
-    with pytest.raises(ModelUnavailable, match="no picture"):
+    with pytest.raises(ModelUnavailable, match="not an image"):
         images.decoded("%%%", "x")
 
 
@@ -181,7 +180,7 @@ def test_a_picture_beyond_the_cap_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_body_beyond_the_cap_is_not_read(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_RESPONSE_BYTES", 100)
-    with pytest.raises(ModelUnavailable, match="too much"):
+    with pytest.raises(ModelUnavailable, match="too large"):
         await connect(capability="image").draw(wish())
 
 
@@ -211,9 +210,7 @@ def drawn_by_gpt_image(azure: AzureSimulator, connect: Connect, **more: object) 
 
 
 @pytest.mark.parametrize("edit", [False, True])
-async def test_a_picture_can_be_watched_while_gpt_image_draws_it(
-    azure: AzureSimulator, connect: Connect, edit: bool
-) -> None:
+async def test_gpt_image_shows_partial_images(azure: AzureSimulator, connect: Connect, edit: bool) -> None:
     model, watcher = drawn_by_gpt_image(azure, connect), Watcher()
     asked = Message(role="user", parts=(Text(text="a cat"), *((PICTURE,) if edit else ())))
     prompt = Prompt(template="draw", capability="image", messages=(asked,))
@@ -234,9 +231,7 @@ async def test_several_pictures_and_dalle_are_not_watched(azure: AzureSimulator,
     assert not any("stream" in asked.body for asked in azure.journal)
 
 
-async def test_a_deployment_that_refuses_to_stream_draws_all_the_same(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_a_deployment_without_streaming_still_works(azure: AzureSimulator, connect: Connect) -> None:
     model, watcher = drawn_by_gpt_image(azure, connect, refuses=("stream", "partial_images")), Watcher()
     pictures, _ = await model.draw(wish(), watcher)
     assert (len(pictures), watcher.seen) == (1, [])
@@ -244,11 +239,11 @@ async def test_a_deployment_that_refuses_to_stream_draws_all_the_same(
 
 
 @pytest.mark.parametrize("kind", ["dropped", "malformed", "stream_error"])
-async def test_a_drawing_that_breaks_off_is_begun_once_more(
+async def test_an_interrupted_image_is_retried_once(
     azure: AzureSimulator, connect: Connect, kind: Kind
 ) -> None:
     model, watcher = drawn_by_gpt_image(azure, connect), Watcher()
-    gateway = Gateway([(model.deployment, model)], pause_s=0.0)
+    gateway = Gateway([(model.deployment, model)])
     azure.fail(kind, after=1)
     (picture,), usage = await gateway.draw(wish(), watcher)
     assert picture.data
@@ -272,15 +267,13 @@ async def test_a_drawing_that_breaks_off_is_begun_once_more(
         (Prices(input_usd=5.0), Parameters(), None),
     ],
 )
-def test_what_pictures_may_cost_at_most_is_reserved_by_the_picture_or_by_tokens(
-    prices: Prices, asked: Parameters, usd: float | None
-) -> None:
+def test_the_maximum_cost_of_images_is_reserved(prices: Prices, asked: Parameters, usd: float | None) -> None:
     spent = images.most(asks("a cat", "image", asked), replace(deployments()[1], prices=prices))
     assert spent.usd == (None if usd is None else pytest.approx(usd))
     assert (spent.images, spent.estimated) == (0, True)
 
 
-def test_pictures_are_paid_with_those_that_broke_off_before_them() -> None:
+def test_interrupted_images_are_charged() -> None:
     drawn, lost = Usage(deployment="a", images=1, usd=0.04), Usage(deployment="a", usd=0.03, estimated=True)
     assert images.together(drawn, []) == drawn
     both = images.together(drawn, [lost])
@@ -288,7 +281,7 @@ def test_pictures_are_paid_with_those_that_broke_off_before_them() -> None:
     assert images.together(drawn, [replace(lost, usd=None)]).usd is None
 
 
-def test_the_filter_can_stop_a_drawing_that_has_begun() -> None:
+def test_the_filter_can_stop_a_running_stream() -> None:
     blocked: dict[str, object] = {"type": "error", "error": {"code": "moderation_blocked", "message": "no"}}
     canvas = ImageStream()
     assert canvas.read(azure_wire.event({"type": "image_generation.partial_image", "b64_json": "eA=="})) == [
@@ -307,14 +300,12 @@ def given(text: str, *pictures: Image, vary: bool = False) -> Prompt:
     return Prompt(template="draw", capability="image", messages=(asked,), vary=vary)
 
 
-async def test_gpt_image_varies_a_picture_by_changing_it_into_another_one_like_it(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_gpt_image_varies_images_by_editing(azure: AzureSimulator, connect: Connect) -> None:
     await drawn_by_gpt_image(azure, connect).draw(given("a red bicycle", PICTURE, vary=True))
     asked = azure.journal[-1]
     assert "/images/edits" in asked.path
     assert asked.body["image[]"] == [PICTURE.data]
-    assert asked.body["prompt"].startswith("Draw another picture like this one")
+    assert asked.body["prompt"].startswith("Create another image like this one")
     assert asked.body["prompt"].endswith("What it shows: a red bicycle")
 
 
@@ -325,7 +316,7 @@ async def test_gpt_image_varies_a_picture_by_changing_it_into_another_one_like_i
         ("dall-e-3", "/images/generations", {"model", "prompt", "response_format"}),
     ],
 )
-async def test_dalle_2_has_a_call_for_variations_and_dalle_3_draws_the_words_anew(
+async def test_variations_depend_on_the_dalle_version(
     azure: AzureSimulator, connect: Connect, family: str, path: str, fields: set[str]
 ) -> None:
     azure.deployments = {"pictures": Deployed(model=family, pictures="dalle")}
@@ -337,9 +328,7 @@ async def test_dalle_2_has_a_call_for_variations_and_dalle_3_draws_the_words_ane
     assert len(pictures) == 1
 
 
-async def test_a_mask_is_sent_in_the_size_of_its_picture_and_open_where_it_was_marked(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_a_mask_is_scaled_to_its_image(azure: AzureSimulator, connect: Connect) -> None:
     mask = Pillow.new("RGBA", (32, 32), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (0, 0, 16, 32))
     await drawn_by_gpt_image(azure, connect).draw(
@@ -351,10 +340,10 @@ async def test_a_mask_is_sent_in_the_size_of_its_picture_and_open_where_it_was_m
 
 
 @pytest.mark.parametrize("mask", [b"no picture", as_png(Pillow.new("RGBA", (8, 8), (0, 0, 0, 255)))])
-async def test_a_mask_that_leaves_nothing_open_is_refused_in_words(
+async def test_a_mask_without_an_open_area_is_refused(
     azure: AzureSimulator, connect: Connect, mask: bytes
 ) -> None:
-    with pytest.raises(NotAllowed, match=r"mask is no picture|Nothing is marked"):
+    with pytest.raises(NotAllowed, match=r"mask can.t be read|No area is selected"):
         await drawn_by_gpt_image(azure, connect).draw(
             given("a hat", msgspec.structs.replace(PICTURE, mask=mask))
         )

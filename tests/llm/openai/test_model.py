@@ -22,9 +22,7 @@ from tests.simulators.azure import REASONING, Answer, AzureSimulator, Deployed, 
 # ------------------------------------------------------------------ what is sent
 
 
-async def test_the_classic_wire_puts_the_deployment_into_the_path(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_classic_paths_contain_the_deployment(azure: AzureSimulator, connect: Connect) -> None:
     deltas = [delta async for delta in connect(name="my chat/1").chat(asks("Hello"))]
     assert text_of(deltas) == "You said: Hello"
     asked = azure.journal[-1]
@@ -64,7 +62,7 @@ async def test_only_the_parameters_that_are_set_are_sent(azure: AzureSimulator, 
     assert not {"top_p", "tools", "verbosity", "max_completion_tokens"} & set(body)
 
 
-def test_requests_of_one_conversation_share_a_cache_key_that_names_nobody(azure: AzureSimulator) -> None:
+def test_the_cache_key_of_a_conversation_is_anonymous(azure: AzureSimulator) -> None:
     here = deployment(azure, classic=False)
     on_azure = replace(here, endpoint="https://acme.openai.azure.com/openai/v1/")
     keys = [
@@ -152,9 +150,8 @@ async def test_a_price_that_nobody_knows_is_none(azure: AzureSimulator, clients:
     assert deltas[-1].usage.usd is None
 
 
-async def test_field_note_33_the_model_that_answers_sets_the_price_not_the_deployments_name(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_the_answering_model_sets_the_price(azure: AzureSimulator, connect: Connect) -> None:
+    """Field note 33."""
     azure.deployments = {"gpt-5": Deployed(model="gpt-4o-mini-2024-07-18")}
     hinted = connect(
         name="gpt-5", family="gpt-5", prices=Prices(input_usd=1.25, cached_usd=0.125, output_usd=10.0)
@@ -190,9 +187,8 @@ async def test_a_reader_who_leaves_early_closes_the_stream(azure: AzureSimulator
 # ------------------------------------------------------------------ what is learnt
 
 
-async def test_field_note_33_what_a_model_refuses_is_learnt_once(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_refused_parameters_are_learnt_once(azure: AzureSimulator, connect: Connect) -> None:
+    """Field note 33."""
     azure.deployments = {"chat": Deployed(model="gpt-5-2025-08-07", refuses=REASONING)}
     model = connect()
     parameters = Parameters(max_output_tokens=100, temperature=0.3, top_p=0.9)
@@ -206,9 +202,10 @@ async def test_field_note_33_what_a_model_refuses_is_learnt_once(
 
 
 @pytest.mark.parametrize("code", ["unsupported_value", "unknown_parameter", "in words only"])
-async def test_field_note_33_every_wording_of_a_refusal_is_understood(
+async def test_all_forms_of_parameter_refusals_are_recognised(
     azure: AzureSimulator, connect: Connect, code: str
 ) -> None:
+    """Field note 33."""
     azure.fail("unsupported", param="seed", code=code)
     deltas = [d async for d in connect().chat(asks("Hello", parameters=Parameters(seed=1)))]
     assert text_of(deltas) == "You said: Hello"
@@ -224,7 +221,7 @@ async def test_a_stated_reasoning_model_needs_no_lesson(azure: AzureSimulator, c
     assert len(azure.journal) == 1
 
 
-async def test_what_no_request_can_do_without_is_not_dropped(azure: AzureSimulator, connect: Connect) -> None:
+async def test_required_parameters_are_not_dropped(azure: AzureSimulator, connect: Connect) -> None:
     azure.fail("unsupported", param="messages")
     with pytest.raises(ConfigError, match="messages"):
         await anext(connect().chat(asks("Hello")))
@@ -277,9 +274,8 @@ async def test_a_busy_deployment_says_for_how_long(
     assert error.retry_after_s == expected
 
 
-async def test_field_note_30_a_filtered_answer_ends_after_what_was_said(
-    azure: AzureSimulator, connect: Connect
-) -> None:
+async def test_a_filtered_answer_ends_after_its_text(azure: AzureSimulator, connect: Connect) -> None:
+    """Field note 30."""
     azure.answer = lambda messages: Answer(text="The battle began", filtered=("violence", "self_harm"))
     deltas, error = await heard(connect().chat(asks("A story")))
     assert text_of(deltas) == "The battle began"
@@ -391,9 +387,7 @@ async def test_a_check_says_what_to_do(azure: AzureSimulator, connect: Connect, 
     assert "Azure portal" in finding.words
 
 
-async def test_a_check_of_an_endpoint_that_is_not_there_says_where_to_look(
-    azure: AzureSimulator, clients: Clients
-) -> None:
+async def test_a_missing_endpoint_is_explained(azure: AzureSimulator, clients: Clients) -> None:
     finding = await clients.connect(deployment(azure, endpoint="http://127.0.0.1:9/"), KEY).check()
     assert finding.level == "error"
     assert "check the endpoint" in finding.words

@@ -54,7 +54,7 @@ async def test_what_is_cheap_depends_on_what_is_asked() -> None:
     assert await told(gateway, input_tokens=100, parameters=long) == "writer says hello"
 
 
-async def test_a_prompt_that_nobody_can_read_is_still_asked_for() -> None:
+async def test_an_oversized_prompt_is_still_sent() -> None:
     gateway = over((named("a", context_tokens=100), Scripted("a")), policy="cheapest")
     assert await told(gateway, input_tokens=5_000) == "a says hello"
 
@@ -78,7 +78,7 @@ async def test_what_is_done_is_no_longer_busy() -> None:
     assert sorted(model.asked for _, model in models) == [0, HOME_CALLS + 5]
 
 
-async def test_a_conversation_leaves_its_deployment_only_when_that_is_much_busier() -> None:
+async def test_a_conversation_leaves_a_much_busier_deployment() -> None:
     models = [(named(name), Scripted(name)) for name in ("a", "b")]
     gateway = over(*models, policy="least_busy")
     async with AsyncExitStack() as stack:
@@ -92,7 +92,7 @@ async def test_a_conversation_leaves_its_deployment_only_when_that_is_much_busie
 
 
 @pytest.mark.parametrize("policy", ["ordered", "weighted", "cheapest", "least_busy"])
-async def test_a_conversation_stays_with_its_deployment_under_every_policy(policy: Policy) -> None:
+async def test_conversations_keep_their_deployment_under_every_policy(policy: Policy) -> None:
     gateway = over(*((named(f"d{n}"), Scripted(f"d{n}")) for n in range(4)), policy=policy)
     for sticky in ("slack:a", "slack:b", "slack:c"):
         assert len({await told(gateway, sticky=sticky) for _ in range(5)}) == 1

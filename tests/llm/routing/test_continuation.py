@@ -46,12 +46,12 @@ def test_what_is_said_twice_is_shown_once(shown: str, pieces: list[str], whole: 
     assert joined(shown, *pieces) == whole
 
 
-def test_text_is_held_back_only_while_it_could_be_a_repetition() -> None:
+def test_text_is_held_only_during_possible_repetitions() -> None:
     deduper = ContinuationDeduper("The cat sat on")
     assert [deduper.feed(piece) for piece in ("sat", " on", " the", " mat")] == ["", "", " the", " mat"]
 
 
-async def test_an_answer_that_breaks_off_goes_on_where_it_stopped() -> None:
+async def test_an_interrupted_answer_is_continued() -> None:
     first = Scripted("a", after=AWAY)
     second = Scripted("b")
     second.says = ["says ", "hello ", "again"]
@@ -63,7 +63,7 @@ async def test_an_answer_that_breaks_off_goes_on_where_it_stopped() -> None:
     assert (wish.role, wish.text) == ("user", GO_ON)
 
 
-async def test_the_same_deployment_goes_on_when_there_is_no_other() -> None:
+async def test_the_same_deployment_continues_without_others() -> None:
     class Once(Scripted):
         async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
             self.after = None if self.asked else AWAY
@@ -76,7 +76,7 @@ async def test_the_same_deployment_goes_on_when_there_is_no_other() -> None:
     assert only.asked == 2
 
 
-async def test_it_goes_on_once_and_then_what_was_shown_stays() -> None:
+async def test_an_answer_is_continued_only_once() -> None:
     first, second, third = Scripted("a", after=AWAY), Scripted("b", after=AWAY), Scripted("c")
     second.says = ["and ", "on"]
     gateway = over((named("a", order=0), first), (named("b", order=1), second), (named("c", order=2), third))
@@ -86,7 +86,7 @@ async def test_it_goes_on_once_and_then_what_was_shown_stays() -> None:
     assert third.asked == 0
 
 
-async def test_text_that_is_still_held_back_is_shown_when_the_second_part_breaks_off() -> None:
+async def test_held_text_is_shown_after_a_second_interruption() -> None:
     first, second = Scripted("a", after=AWAY), Scripted("b", after=AWAY)
     first.says, second.says = ["the cat ", "sat"], ["cat", " sat"]
     gateway = over((named("a", order=0), first), (named("b", order=1), second))
@@ -106,7 +106,7 @@ async def test_a_model_that_counts_nothing_loses_no_text() -> None:
     assert await told(gateway) == "over the the"
 
 
-async def test_when_nobody_can_go_on_the_break_is_what_is_told() -> None:
+async def test_without_a_continuation_the_first_error_counts() -> None:
     refuses = Scripted("b", before=[ContentFiltered("no", ("hate",))])
     gateway = over((named("a", order=0), Scripted("a", after=AWAY)), (named("b", order=1), refuses))
     deltas, error = await heard(gateway.chat(asks("Hello")))
@@ -114,7 +114,7 @@ async def test_when_nobody_can_go_on_the_break_is_what_is_told() -> None:
     assert error is AWAY
 
 
-async def test_an_answer_that_took_too_long_is_not_gone_on_with() -> None:
+async def test_an_answer_after_a_timeout_is_not_continued() -> None:
     other = Scripted("b")
     endless = Scripted("a", after=AnswerTimeout("too long"))
     gateway = over((named("a", order=0), endless), (named("b", order=1), other))
@@ -123,7 +123,7 @@ async def test_an_answer_that_took_too_long_is_not_gone_on_with() -> None:
     assert other.asked == 0
 
 
-async def test_every_call_is_counted_also_the_one_that_said_no_price() -> None:
+async def test_every_call_is_charged() -> None:
     priced = named("a", order=0, prices=Prices(input_usd=1.0, output_usd=10.0))
     gateway = over((priced, Scripted("a", after=AWAY)), (named("b", order=1), Scripted("b")))
     deltas, error = await heard(gateway.chat(replace(asks("Hello"), input_tokens=100)))
@@ -155,7 +155,7 @@ async def test_a_broken_stream_of_azure_is_mended(azure: AzureSimulator, kind: K
     assert len(azure.journal) == 2
 
 
-async def test_a_stream_of_azure_that_breaks_twice_leaves_what_was_shown(azure: AzureSimulator) -> None:
+async def test_two_interruptions_of_azure_keep_the_text(azure: AzureSimulator) -> None:
     azure.answer = lambda messages: Answer(text="one two three four five", chunks=5)
     azure.interval_s = 0.01
     azure.fail("dropped", after=2, times=-1)

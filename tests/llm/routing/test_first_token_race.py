@@ -30,7 +30,7 @@ def silent(name: str) -> Scripted:
     return model
 
 
-async def test_the_second_answers_when_the_first_is_slow_and_the_first_is_left() -> None:
+async def test_the_faster_deployment_wins() -> None:
     slow, quick = silent("a"), Scripted("b")
     assert await told(hedged(slow, quick)) == "b says hello"
     assert (slow.left, quick.asked) == (1, 1)
@@ -62,7 +62,7 @@ async def test_both_are_counted() -> None:
     ]
 
 
-async def test_one_that_fails_leaves_the_answer_to_the_other() -> None:
+async def test_the_other_answers_after_a_failure() -> None:
     slow, failing = silent("a"), Scripted("b", before=[AWAY])
     answer = asyncio.create_task(told(hedged(slow, failing)))
     await failing.met.wait()
@@ -91,7 +91,7 @@ async def test_a_refusal_by_one_ends_the_race() -> None:
     assert slow.left == 1
 
 
-async def test_a_reader_who_leaves_while_two_are_asked_leaves_both() -> None:
+async def test_cancelling_cancels_both_calls() -> None:
     first, second = silent("a"), silent("b")
     stream = cast("Any", hedged(first, second).chat(asks("Hello")))
     async with aclosing(stream):
@@ -103,7 +103,7 @@ async def test_a_reader_who_leaves_while_two_are_asked_leaves_both() -> None:
     assert (first.left, second.left) == (1, 1)
 
 
-async def test_who_was_left_is_not_held_to_have_failed() -> None:
+async def test_a_cancelled_call_is_no_failure() -> None:
     slow, quick = silent("a"), Scripted("b")
     gateway = hedged(slow, quick)
     for _ in range(5):

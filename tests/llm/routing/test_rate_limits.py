@@ -53,7 +53,7 @@ class Counted:
 @pytest.mark.parametrize(
     ("per_minute", "amount"), [(60, 1), (6, 1), (1000, 1), (30_000, 700), (30_000, 2_900)]
 )
-def test_no_minute_has_more_than_its_limit_wherever_it_begins(per_minute: int, amount: int) -> None:
+def test_no_sliding_minute_exceeds_the_limit(per_minute: int, amount: int) -> None:
     bucket, now, served = Bucket(), 1000.0, list[float]()
     dice = random.Random(7)
     while now < 1600:
@@ -68,7 +68,7 @@ def test_no_minute_has_more_than_its_limit_wherever_it_begins(per_minute: int, a
     assert sum(amount for _ in served) > per_minute * 3  # and it is made use of
 
 
-def test_a_request_that_is_larger_than_a_burst_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
+def test_a_large_request_waits_and_leaves_a_debt() -> None:
     bucket, large = Bucket(), bucket_cost(6_000, 3_000)
     assert bucket.wait_s(0.0, large) == 0
     bucket.take(0.0, large)
@@ -98,7 +98,8 @@ async def test_a_request_goes_where_there_is_room() -> None:
     assert tight.asked == 2
 
 
-async def test_field_note_36_at_the_limit_the_seconds_are_told_and_nothing_is_sent() -> None:
+async def test_at_the_limit_nothing_is_sent() -> None:
+    """Field note 36."""
     clock = Clock()
     model = Scripted("a")
     gateway = over((named("a", tokens_per_minute=10_000), model), clock=clock)
@@ -138,7 +139,7 @@ def shared(
     return over(*models, clock=clock, shared=counted), counted
 
 
-async def test_a_deployment_that_sent_one_process_away_is_skipped_by_all(redis: Redis) -> None:
+async def test_a_cool_down_applies_to_all_processes(redis: Redis) -> None:
     busy, other = Scripted("a", before=[ModelUnavailable("429", 20.0)]), Scripted("b")
     models = ((named("a", order=0), busy), (named("b", order=1), other))
     (first, _), (second, _) = shared(redis, *models), shared(redis, *models)
@@ -147,18 +148,18 @@ async def test_a_deployment_that_sent_one_process_away_is_skipped_by_all(redis: 
     assert busy.asked == 1
 
 
-async def test_when_all_cool_down_everywhere_every_process_tells_the_seconds(redis: Redis) -> None:
+async def test_when_all_cool_down_the_wait_is_known(redis: Redis) -> None:
     model = Scripted("a", before=[ModelUnavailable("429", 30.0)])
     (first, _), (second, _) = shared(redis, (named("a"), model)), shared(redis, (named("a"), model))
     async with first:
         with pytest.raises(ModelUnavailable):
             await told(first)
-    with pytest.raises(ModelUnavailable, match=r"free again in (29|30) s"):
+    with pytest.raises(ModelUnavailable, match=r"Try again in (29|30) s"):
         await told(second)
     assert model.asked == 1
 
 
-async def test_the_others_are_asked_at_most_once_a_call_and_not_at_all_when_there_is_nothing_to_ask(
+async def test_shared_state_is_requested_sparingly(
     redis: Redis,
 ) -> None:
     clock = Clock()
@@ -181,7 +182,7 @@ async def test_the_others_are_asked_at_most_once_a_call_and_not_at_all_when_ther
     assert len(counted.asked) == 12
 
 
-async def test_a_cool_down_is_told_with_the_next_question(redis: Redis) -> None:
+async def test_the_next_request_shares_a_cool_down(redis: Redis) -> None:
     models = (
         (named("a", order=0), Scripted("a", before=[ModelUnavailable("429", 20.0)])),
         (named("b", order=1), Scripted("b")),
@@ -192,9 +193,7 @@ async def test_a_cool_down_is_told_with_the_next_question(redis: Redis) -> None:
     assert len(counted.asked) == 2  # one for each of the two calls
 
 
-async def test_without_redis_each_process_goes_by_what_it_knows(
-    redis: Redis, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_without_redis_local_state_counts(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     busy = Scripted("a", before=[ModelUnavailable("429", 20.0)])
     gateway, counted = shared(
@@ -208,7 +207,7 @@ async def test_without_redis_each_process_goes_by_what_it_knows(
         assert await told(gateway) == "b says hello"
     assert busy.asked == 1
     assert len(counted.asked) == 1  # and is not asked again for every message
-    assert "by this process alone" in caplog.text
+    assert "are not shared" in caplog.text
     counted.away = False
     clock.at += FRESH_S
     await told(gateway)
@@ -218,7 +217,7 @@ async def test_without_redis_each_process_goes_by_what_it_knows(
         await told(other)
 
 
-async def test_what_one_process_learnt_a_new_one_knows_at_once(redis: Redis) -> None:
+async def test_a_new_process_knows_refused_parameters(redis: Redis) -> None:
     class Learning(Scripted):
         async def embed(self, texts: Sequence[str]):  # type: ignore[no-untyped-def]
             self.refused.add("encoding_format")
@@ -245,9 +244,7 @@ async def test_two_processes_together_never_hit_the_limit(azure: AzureSimulator,
     assert azure.turned_away == 0
 
 
-async def test_a_limit_that_nobody_stated_is_read_from_the_headers(
-    azure: AzureSimulator, redis: Redis
-) -> None:
+async def test_unconfigured_limits_are_read_from_headers(azure: AzureSimulator, redis: Redis) -> None:
     azure.deployments = {"a": Deployed(requests=1), "b": Deployed()}
     made = [deployment(azure, name="a", order=0), deployment(azure, name="b", order=1)]
     async with router.connect(made, KEYS, shared=Cooldowns(redis)) as first:
@@ -268,7 +265,7 @@ async def test_retry_after_is_obeyed_by_every_process(azure: AzureSimulator, red
     assert [asked.deployment for asked in azure.journal].count("a") == 1
 
 
-async def test_of_many_who_ask_at_once_one_tries_a_deployment_that_kept_failing(redis: Redis) -> None:
+async def test_one_caller_tests_a_failing_deployment(redis: Redis) -> None:
     clock = Clock()
     failing = Scripted("a", before=[AWAY] * (PATIENCE + 1))
     gateway, _ = shared(
@@ -282,9 +279,7 @@ async def test_of_many_who_ask_at_once_one_tries_a_deployment_that_kept_failing(
     assert failing.asked == PATIENCE + 1
 
 
-async def test_a_deployment_that_says_that_it_fails_is_left_alone_by_all(
-    azure: AzureSimulator, redis: Redis
-) -> None:
+async def test_a_reported_failure_applies_to_all_processes(azure: AzureSimulator, redis: Redis) -> None:
     azure.fail("server_error", deployment="a", times=-1)
     made = [deployment(azure, name="a", order=0), deployment(azure, name="b", order=1)]
     async with router.connect(made, KEYS, shared=Cooldowns(redis)) as first:

@@ -1,4 +1,4 @@
-"""Deployments are read anew without a restart, and no answer is dropped for it."""
+"""Deployments are reloaded without a restart, and without dropping answers."""
 
 import asyncio
 import signal
@@ -31,7 +31,7 @@ def adopt(gateway: Gateway, config: DeploymentConfig) -> None:
     reload(gateway, lambda: (config, KEYS))
 
 
-async def test_an_answer_that_is_being_written_ends_where_it_began(azure: AzureSimulator) -> None:
+async def test_running_answers_keep_their_deployment(azure: AzureSimulator) -> None:
     azure.answer = lambda messages: Answer(text="one two three", chunks=3)
     azure.interval_s = 0.02
     old, new = deployment(azure, name="old"), deployment(azure, name="new")
@@ -52,7 +52,7 @@ async def test_policy_and_hedge_are_read_anew_too(azure: AzureSimulator) -> None
         assert gateway.policy == "cheapest"
 
 
-async def test_what_was_learnt_of_a_deployment_that_stays_is_kept(azure: AzureSimulator) -> None:
+async def test_unchanged_deployments_keep_what_was_learnt(azure: AzureSimulator) -> None:
     azure.fail("rate_limited", deployment="a", times=-1, retry_after_s=60)
     a, b, c = (deployment(azure, name=name, order=n) for n, name in enumerate("abc"))
     async with router.connect([a, b], KEYS) as gateway:
@@ -71,7 +71,7 @@ async def test_a_new_key_is_used(azure: AzureSimulator) -> None:
         assert await told(gateway) == "You said: Hello"
 
 
-async def test_a_bad_file_keeps_the_old_deployments_and_says_why(
+async def test_an_invalid_file_changes_nothing(
     azure: AzureSimulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "deployments.yaml"
@@ -79,12 +79,12 @@ async def test_a_bad_file_keeps_the_old_deployments_and_says_why(
     async with router.connect([deployment(azure)], KEYS) as gateway:
         reload(gateway, lambda: (load(path, azure.endpoint), KEYS))
         assert await told(gateway) == "You said: Hello"
-    assert "stay as they were" in caplog.text
+    assert "were not reloaded" in caplog.text
     assert "line 3" in caplog.text
     assert "weight" in caplog.text
 
 
-async def test_vectors_of_another_model_wait_for_the_next_start(
+async def test_new_embedding_models_wait_for_a_restart(
     azure: AzureSimulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     small = deployment(azure, name="small", capability="embedding", family="text-embedding-3-small")
@@ -96,7 +96,7 @@ async def test_vectors_of_another_model_wait_for_the_next_start(
     assert "next start" in caplog.text
 
 
-async def test_the_demo_model_makes_room_for_a_real_one(azure: AzureSimulator) -> None:
+async def test_a_real_deployment_replaces_the_demo(azure: AzureSimulator) -> None:
     from bot.llm.demo.model import deployments
 
     async with router.connect(deployments(), {}) as gateway:
@@ -104,9 +104,7 @@ async def test_the_demo_model_makes_room_for_a_real_one(azure: AzureSimulator) -
         assert await told(gateway) == "You said: Hello"
 
 
-async def test_what_people_choose_from_and_the_studio_shows_changes_with_the_file(
-    redis: Redis, azure: AzureSimulator, tmp_path: Path
-) -> None:
+async def test_choices_follow_the_file(redis: Redis, azure: AzureSimulator, tmp_path: Path) -> None:
     path = tmp_path / "deployments.yaml"
     path.write_text(f"endpoint: {azure.endpoint}\ndeployments: [{{name: old, capability: chat}}]\n")
     settings = Settings.model_validate({"redis_url": redis.url, "parley_deployments": path})
@@ -121,9 +119,7 @@ async def test_what_people_choose_from_and_the_studio_shows_changes_with_the_fil
         assert [state.deployment.name for state in services.gateway.states()] == ["new", "newer"]
 
 
-async def test_a_running_process_reads_its_file_anew_when_it_is_told_to(
-    azure: AzureSimulator, tmp_path: Path
-) -> None:
+async def test_a_running_process_reloads_on_request(azure: AzureSimulator, tmp_path: Path) -> None:
     azure.deployments = {"old": Deployed(), "new": Deployed()}
     path = tmp_path / "deployments.yaml"
 
@@ -148,10 +144,10 @@ async def test_a_running_process_reads_its_file_anew_when_it_is_told_to(
         await line(process.stdout, "Parley is running")
         write("deployments:\n  - {name: new, capability: chat, odrer: 1}\n")
         process.send_signal(signal.SIGHUP)
-        assert "order" in await line(process.stderr, "stay as they were")
+        assert "order" in await line(process.stderr, "were not reloaded")
         write("policy: weighted\ndeployments:\n  - {name: new, capability: chat}\n")
         process.send_signal(signal.SIGHUP)
-        assert "new" in await line(process.stderr, "read anew (weighted)")
+        assert "new" in await line(process.stderr, "Reloaded the deployments (weighted)")
     finally:
         await processes.end(process)
 

@@ -49,7 +49,7 @@ async def test_weight_shares_the_conversations() -> None:
     assert 0.7 < heavy.asked / 400 < 0.9
 
 
-async def test_most_conversations_stay_where_they_are_when_a_deployment_is_added() -> None:
+async def test_adding_a_deployment_moves_few_conversations() -> None:
     three = [(named(f"d{n}"), Scripted(f"d{n}")) for n in range(3)]
     before, after = over(*three), over(*three, (named("d3"), Scripted("d3")))
     moved = Counter(
@@ -70,7 +70,7 @@ async def test_a_wish_is_a_name_or_a_tag() -> None:
     assert await told(gateway, deployment="eu") == "b says hello"
 
 
-async def test_a_wish_that_something_answers_to_is_not_served_elsewhere() -> None:
+async def test_a_matching_preference_is_binding() -> None:
     eu = msgspec.structs.replace(named("b"), tags=("eu",))
     elsewhere = Scripted("a")
     gateway = over((named("a"), elsewhere), (eu, Scripted("b", before=[AWAY] * 9)))
@@ -79,7 +79,7 @@ async def test_a_wish_that_something_answers_to_is_not_served_elsewhere() -> Non
     assert elsewhere.asked == 0
 
 
-async def test_a_wish_that_nothing_answers_to_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unknown_preference_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     gateway = over((named("a"), Scripted("a")))
     for _ in range(2):
         assert await told(gateway, deployment="gpt-35-turbo") == "a says hello"
@@ -90,7 +90,7 @@ async def test_a_wish_that_nothing_answers_to_is_said_once(caplog: pytest.LogCap
     ("capability", "name"),
     [("chat", "AZURE_OPENAI_CHAT_DEPLOYMENT"), ("image", "AZURE_OPENAI_IMAGE_DEPLOYMENT")],
 )
-async def test_what_is_not_set_up_is_said_with_the_way_to_it(capability: Capability, name: str) -> None:
+async def test_missing_capabilities_name_their_setting(capability: Capability, name: str) -> None:
     gateway = over((named("vectors", "embedding"), Scripted("vectors")))
     with pytest.raises(NotAllowed, match=name):
         await (told(gateway) if capability == "chat" else gateway.draw(asks("a cat", "image")))
@@ -107,7 +107,7 @@ async def test_vectors_of_different_models_are_never_mixed() -> None:
     assert [d.name for d in gateway.deployments("embedding")] == ["small"]
 
 
-async def test_who_may_serve_is_known_before_a_prompt_is_made() -> None:
+async def test_candidates_are_known_before_the_prompt() -> None:
     gateway = over((named("a", context_tokens=1000), Scripted("a")), (named("p", "image"), Scripted("p")))
     assert [d.context_tokens for d in gateway.deployments("chat", "a")] == [1000]
     assert gateway.deployments("embedding") == ()
@@ -145,7 +145,7 @@ def sized(model: Scripted, context_tokens: int, order: int) -> tuple[Deployment,
     return named(model.name, context_tokens=context_tokens, order=order), model
 
 
-async def test_what_one_finds_too_long_is_asked_of_one_that_takes_more() -> None:
+async def test_a_long_prompt_moves_to_larger_contexts() -> None:
     small, large = Scripted("b"), Scripted("c")
     refusing = Scripted("a", before=[TooLong("long")])
     gateway = over(sized(refusing, 16_000, 0), sized(small, 16_000, 1), sized(large, 100_000, 2))
@@ -153,7 +153,7 @@ async def test_what_one_finds_too_long_is_asked_of_one_that_takes_more() -> None
     assert small.asked == 0
 
 
-async def test_a_limit_that_was_told_with_a_refusal_is_kept_to_and_said_once(
+async def test_a_reported_limit_is_kept_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refusing = Scripted("a", before=[TooLong("long", limit_tokens=4000, asked_tokens=LONG)] * 2)
@@ -161,7 +161,7 @@ async def test_a_limit_that_was_told_with_a_refusal_is_kept_to_and_said_once(
     for _ in range(2):
         assert await told(gateway, input_tokens=LONG) == "b says hello"
     assert refusing.asked == 1
-    assert caplog.text.count("deployment a takes 4000 tokens only") == 1
+    assert caplog.text.count("Deployment a only accepts 4000 tokens") == 1
     believed = gateway.next_asked("chat", None)
     assert believed is not None
     assert (believed.name, believed.context_tokens) == ("a", 4000)
@@ -173,7 +173,7 @@ async def test_what_is_too_long_for_all_is_said() -> None:
         await told(gateway, input_tokens=LONG)
 
 
-async def test_a_count_that_was_told_with_a_refusal_is_learnt() -> None:
+async def test_a_reported_token_count_is_learnt() -> None:
     refusing = Scripted("a", before=[TooLong("long", limit_tokens=16_000, asked_tokens=2 * LONG)])
     gateway = over(sized(refusing, 16_000, 0))
     with pytest.raises(TooLong):
@@ -181,7 +181,7 @@ async def test_a_count_that_was_told_with_a_refusal_is_learnt() -> None:
     assert gateway.calibration.context_tokens("a", 16_000) < 8_000
 
 
-async def test_when_those_that_can_read_it_are_away_what_fits_into_the_others_is_told() -> None:
+async def test_unavailable_large_contexts_report_smaller_limits() -> None:
     large, small = Scripted("a", before=[AWAY] * 9), Scripted("b")
     gateway = over(sized(large, 100_000, 0), sized(small, 4_000, 1))
     with pytest.raises(TooLong) as caught:
@@ -190,14 +190,14 @@ async def test_when_those_that_can_read_it_are_away_what_fits_into_the_others_is
     assert (caught.value.asked_tokens or 0) > LONG
 
 
-async def test_those_that_can_read_it_are_waited_for_when_that_is_soon() -> None:
+async def test_large_contexts_are_awaited_briefly() -> None:
     large = Scripted("a", before=[ModelUnavailable("429", 3.0)])
     gateway = over(sized(large, 100_000, 0), sized(Scripted("b"), 4_000, 1))
     with pytest.raises(ModelUnavailable, match="3 s"):
         await told(gateway, input_tokens=LONG)
 
 
-async def test_a_prompt_is_made_for_the_deployment_that_will_be_asked() -> None:
+async def test_the_prompt_fits_the_next_deployment() -> None:
     models = [named(f"d{n}", context_tokens=1000 * (n + 1)) for n in range(3)]
     gateway = over(*((model, Scripted(model.name)) for model in models), policy="weighted")
     for sticky in ("slack:a", "slack:b", "slack:c", "slack:d"):
@@ -211,7 +211,7 @@ async def test_a_prompt_is_made_for_the_deployment_that_will_be_asked() -> None:
     assert over().next_asked("chat", None) is None
 
 
-async def test_a_stream_tells_what_it_has_cost_so_far() -> None:
+async def test_a_stream_reports_its_cost_so_far() -> None:
     model = Scripted("a")
     model.says = ["x" * 400, "y" * 10, "z" * 400]
     deltas = [delta async for delta in over((named("a"), model)).chat(asks("Hello"))]
@@ -242,7 +242,7 @@ async def test_an_answer_of_nothing_is_no_answer() -> None:
 # ------------------------------------------------------------------ waiting
 
 
-async def test_a_deployment_that_asks_to_wait_is_left_alone_for_so_long() -> None:
+async def test_a_requested_wait_is_respected() -> None:
     clock = Clock()
     busy = Scripted("a", before=[ModelUnavailable("429", 20.0)])
     gateway = over((named("a", order=0), busy), (named("b", order=1), Scripted("b")), clock=clock)
@@ -253,7 +253,8 @@ async def test_a_deployment_that_asks_to_wait_is_left_alone_for_so_long() -> Non
     assert await told(gateway) == "a says hello"
 
 
-async def test_field_note_36_when_all_cool_down_the_seconds_are_told() -> None:
+async def test_when_all_cool_down_the_wait_is_known() -> None:
+    """Field note 36."""
     clock = Clock()
     gateway = over(
         (named("a"), Scripted("a", before=[ModelUnavailable("429", 30.0)])),
@@ -268,7 +269,7 @@ async def test_field_note_36_when_all_cool_down_the_seconds_are_told() -> None:
     assert await told(gateway) == "b says hello"
 
 
-async def test_a_late_success_does_not_cut_a_rest_short() -> None:
+async def test_a_late_success_keeps_the_cool_down() -> None:
     model = Scripted("a")
     gateway = over((named("a"), model))
     slow = gateway.chat(asks("Hello"))
@@ -282,7 +283,7 @@ async def test_a_late_success_does_not_cut_a_rest_short() -> None:
         await told(gateway)
 
 
-async def test_a_deployment_that_keeps_failing_rests_and_is_tried_by_one() -> None:
+async def test_a_failing_deployment_is_tested_by_one_call() -> None:
     clock = Clock()
     failing = Scripted("a", before=[AWAY] * 4)
     gateway = over((named("a", order=0), failing), (named("b", order=1), Scripted("b")), clock=clock)
@@ -298,9 +299,10 @@ async def test_a_deployment_that_keeps_failing_rests_and_is_tried_by_one() -> No
 # ------------------------------------------------------------------ broken
 
 
-async def test_field_note_35_the_operator_is_told_once_and_traffic_moves_on(
+async def test_permanent_errors_are_logged_once_and_bypassed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """Field note 35."""
     clock = Clock()
     gone = Scripted("a", before=[DeploymentBroken("The deployment 'a' is retired.")] * 2)
     gateway = over((named("a", order=0), gone), (named("b", order=1), Scripted("b")), clock=clock)
@@ -342,14 +344,14 @@ async def test_what_happens_is_observed() -> None:
     ]
 
 
-async def test_the_demo_deployments_serve_everything_and_say_what_they_are() -> None:
+async def test_the_demo_serves_all_capabilities() -> None:
     async with router.connect(deployments(), {}) as gateway:
         findings = await gateway.check()
         assert {finding.level for finding in findings} == {"warning"}
         assert await told(gateway)
 
 
-async def test_a_check_names_every_deployment_and_what_is_missing(azure: AzureSimulator) -> None:
+async def test_a_check_names_deployments_and_gaps(azure: AzureSimulator) -> None:
     azure.deployments = {"chat": Deployed()}
     made = (deployment(azure), deployment(azure, name="pictures", capability="image"))
     async with router.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}) as gateway:
@@ -370,9 +372,10 @@ async def test_each_deployment_has_its_own_key(azure: AzureSimulator) -> None:
     assert [asked.headers["api-key"] for asked in azure.journal] == ["key-of-a", "key-of-b"]
 
 
-async def test_field_note_36_people_are_answered_in_time_when_one_region_is_busy(
+async def test_people_are_answered_while_a_region_is_busy(
     azure: AzureSimulator,
 ) -> None:
+    """Field note 36."""
     azure.fail("rate_limited", deployment="a", times=-1, retry_after_s=30)
     made = (deployment(azure, name="a", order=0), deployment(azure, name="b", order=1))
     async with router.connect(made, {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}) as gateway:

@@ -126,7 +126,7 @@ async def test_a_long_directory_name_has_another_socket(tmp_path: Path) -> None:
 async def test_a_failed_start_names_its_log(folder: Path) -> None:
     socket_path(folder)  # makes the directory
     (folder / "appendonlydir").write_text("in the way")
-    with pytest.raises(ConfigError, match=r"redis\.log says why"):
+    with pytest.raises(ConfigError, match=r"See .*redis\.log"):
         async with embedded(folder):
             pass
 

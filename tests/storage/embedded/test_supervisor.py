@@ -191,7 +191,7 @@ async def test_a_killed_redis_restarts_without_loss(bot: Bot) -> None:
         await until(restarted, "Redis is started again")
     await chatter.answered()
     lines = [line for line in bot.output().splitlines() if "[warning" in line]
-    assert len([line for line in lines if "runs again" in line]) == 4
+    assert len([line for line in lines if "is running again" in line]) == 4
     assert len(lines) < 4 * 25, "a line for each change, not for each try"
 
 
@@ -359,7 +359,7 @@ async def test_redis_is_restarted_while_the_bot_drains(bot: Bot) -> None:
     assert bot.process is not None
     bot.process.terminate()
     assert await bot.ended() == 0
-    assert "runs again" in bot.output()
+    assert "is running again" in bot.output()
     await bot.begin()
     await chatter.answered()
 

@@ -58,7 +58,7 @@ async def test_their_number_and_size_are_capped(redis: Redis) -> None:
         await redis.call(
             "HSET", keys.SAVED_CONFIGS, f"id{number}", raw.replace(saved.id.encode(), b"id%d" % number)
         )
-    with pytest.raises(NotAllowed, match="saved already"):
+    with pytest.raises(NotAllowed, match="limit of"):
         await saved_configs.save("One too many", "[]", author="Ada", replace=False)
 
 

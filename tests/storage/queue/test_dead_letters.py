@@ -1,4 +1,4 @@
-"""Events that were given up can be seen, tried again, and dropped, each once."""
+"""Dead letters can be listed, retried and dropped, each once."""
 
 import pytest
 

@@ -89,9 +89,9 @@ async def test_the_risks_of_a_cluster_are_said_once(tmp_path: Path) -> None:
 async def test_a_full_redis_is_state_unavailable(tmp_path: Path) -> None:
     """So that the platform delivers again."""
     async with redis_with(tmp_path, *DURABLE, "--maxmemory", "1") as redis:
-        with pytest.raises(StateUnavailable, match="can't take writes"):
+        with pytest.raises(StateUnavailable, match="does not accept writes"):
             await Inbox(redis, lease_s=30, limit=3, retention_s=3600).accept(received())
-        with pytest.raises(StateUnavailable, match="can't take writes"):
+        with pytest.raises(StateUnavailable, match="does not accept writes"):
             await redis.call("SET", "parley:x", 1)
 
 
