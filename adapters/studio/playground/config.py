@@ -75,7 +75,7 @@ def read_try(body: bytes) -> TryRequest:
     try:
         return parse_as(body, TryRequest)
     except Malformed as error:
-        raise HttpError(400, f"This setup is not valid: {error}.") from None
+        raise HttpError(400, f"This configuration is not valid: {error}.") from None
 
 
 def template_of(setup: PlaygroundConfig, playground: Playground) -> Template:

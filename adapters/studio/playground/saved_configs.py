@@ -56,7 +56,7 @@ class SavedConfigRoutes:
     async def _open(self, request: web.Request) -> web.Response:
         saved = await self._saved_configs.get(request.match_info["id"])
         if saved is None:
-            raise HttpError(404, "This saved setup no longer exists.")
+            raise HttpError(404, "This saved configuration no longer exists.")
         return web.json_response({**_card(saved), "setups": msgspec.json.decode(saved.setups)})
 
     async def _save(self, request: web.Request) -> web.Response:
