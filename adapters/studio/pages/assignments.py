@@ -69,7 +69,9 @@ class AssignmentForms:
 
 
 def _back_to(name: str) -> web.Response:
-    return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}#who"})
+    return web.Response(
+        status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}#assignments"}
+    )
 
 
 def _value(place: Place) -> str:

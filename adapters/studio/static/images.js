@@ -92,6 +92,7 @@ async function edit(editor, source, alt) {
 function showMode({ used }) {
   $("change").hidden = !used;
   $("asked").textContent = used ? "Describe the change" : "Prompt";
+  $("prompt").placeholder = used ? "Make the sky darker" : "Describe the image: a red bicycle by the sea in the evening";
   $("draw").textContent = used ? "Apply change" : "Generate";
   $("prompt").focus();
 }

@@ -61,14 +61,14 @@ async def test_field_fault_81_and_118_two_people_see_and_delete_only_what_is_the
         await sign_in(vic, locked, "viewer", "Vic")
         await expect(vic.get_by_text("secret")).to_have_count(0)
         await vic.goto(f"{locked.url}/{chat}")
-        await expect(vic.locator("#banner")).to_contain_text("somebody else's")
+        await expect(vic.locator("#banner")).to_contain_text("someone else")
         await expect(vic.locator(".question")).to_have_count(0)
 
         await ask(vic, "Forget!", 1)
         await expect(vic.get_by_role("dialog")).to_have_count(0)
         await ask(vic, "forget me", 2)
         box = vic.get_by_role("dialog", name="Delete all your data?")
-        await expect(box).to_contain_text("1 conversation, 1 answer, 0 pictures")
+        await expect(box).to_contain_text("1 conversation, 1 answer, 0 images")
         await expect(vic.get_by_role("button", name="Cancel")).to_be_focused()
         assert await faults(vic) == []
         await vic.keyboard.press("Escape")
