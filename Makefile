@@ -17,7 +17,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 # Tests run side by side: most of them wait for a process, a browser or a clock.
-SUITE := $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not installs"
+SUITE := $(BIN)/python -m pytest -n 4 --dist worksteal -m "not installs"
 
 .PHONY: help
 help:

@@ -51,19 +51,22 @@ def evaluate(
         raise ConfigError("--published uses the active templates and can't be combined with --folder.")
     where = prompts_folder(folder)
     paths = files or _found(where / "evaluations")
-    names = tuple(path.name for path in paths)
     run_store = eval_results.RunStore(load_settings().parley_data_dir / "evaluations")
-    finished = run(_run(where, paths, names, template or [], deployment or [], published, parallel))
+    finished = run(_run(where, paths, template or [], deployment or [], published, parallel))
     last = run_store.last(finished)
     run_store.save(finished)
     if as_json:
-        import msgspec
-
-        typer.echo(msgspec.json.format(msgspec.json.encode(finished), indent=2).decode())
+        _print_json(finished)
     else:
         _print(finished, eval_results.compare(finished, last))
     if 100 * finished.passed < least * len(finished.results):
         raise typer.Exit(1)
+
+
+def _print_json(finished: "Run") -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(finished), indent=2).decode())
 
 
 def _found(folder: Path) -> list[Path]:
@@ -76,7 +79,6 @@ def _found(folder: Path) -> list[Path]:
 async def _run(
     folder: Path,
     paths: Sequence[Path],
-    names: tuple[str, ...],
     templates: Sequence[str],
     deployments: Sequence[str],
     published: bool,
@@ -100,7 +102,9 @@ async def _run(
             raise ConfigError(f"There are no cases for {', '.join(templates)}.")
         began = now()
         results = await _with_progress(jobs, context, parallel)
-    return eval_results.Run(at=began, files=names, results=tuple(results), published=published)
+    return eval_results.Run(
+        at=began, files=tuple(path.name for path in paths), results=tuple(results), published=published
+    )
 
 
 @asynccontextmanager

@@ -104,13 +104,12 @@ def read(text: str, usual: Parameters, family: str) -> ImageOptions:
     def unable(what: str) -> None:
         notes.append(f"This model can't generate images {what}, so I ignored that option.")
 
-    shape, size = asked.get("shape"), asked.get("size")
-    if shape is not None:
-        if shape in can.shapes:
-            chosen = replace(chosen, size=can.shapes[shape])
-        else:
-            unable(f"in {shape} format")
-    if size is not None:
+    shape = asked.get("shape")
+    if shape is not None and shape in can.shapes:
+        chosen = replace(chosen, size=can.shapes[shape])
+    elif shape is not None:
+        unable(f"in {shape} format")
+    if (size := asked.get("size")) is not None:
         if size in can.sizes or size in can.shapes.values() or (can.free and _fits(size)):
             chosen = replace(chosen, size=size)
         else:

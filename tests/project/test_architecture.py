@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 500
 MOST_FUNCTION_LINES = 40
+MOST_CONSTRUCTOR_PARAMETERS = 7
 MOST_MODULES = 15
 BANNED_NAMES = {"core", "utils", "helpers", "common", "base", "manager", "handler", "service", "misc"}
 SKIPPED = {
@@ -54,13 +55,6 @@ def code() -> list[Parsed]:
 def size(text: str) -> int:
     """Lines that aren't empty."""
     return sum(bool(line.strip()) for line in text.splitlines())
-
-
-def body_size(text: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines of a function that aren't empty, without its docstring."""
-    lines = ast.get_source_segment(text, function) or ""
-    documented = ast.get_docstring(function, clean=False)
-    return size(lines) - (size(documented) if documented else 0)
 
 
 def uses(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -116,15 +110,46 @@ def test_packages_are_small() -> None:
     assert {str(folder): size for folder, size in sizes.items() if size > MOST_MODULES} == {}
 
 
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def lines_of(node: ast.stmt) -> int:
+    """Lines of a definition, with its signature and its docstring."""
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
 def test_functions_are_short(code: list[Parsed]) -> None:
     long = [
-        f"{path}:{node.lineno} {node.name}: {body_size(text, node)}"
-        for path, text, tree in code
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and body_size(text, node) > MOST_FUNCTION_LINES
+        f"{path}:{node.lineno} {node.name}: {lines_of(node)}"
+        for path, _, tree in code
+        for node in functions(tree)
+        if lines_of(node) > MOST_FUNCTION_LINES
     ]
     assert long == [], f"more than {MOST_FUNCTION_LINES} lines: name a part of what they do"
+
+
+def test_class_names_are_unique(code: list[Parsed]) -> None:
+    places: dict[str, list[str]] = {}
+    for path, _, tree in code:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{path}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_constructors_take_few_parameters(code: list[Parsed]) -> None:
+    """Constructors that are written out; the fields of a value are not counted."""
+    long = [
+        f"{path}:{node.lineno}"
+        for path, _, tree in code
+        for node in functions(tree)
+        if node.name == "__init__"
+        and len(node.args.args) + len(node.args.kwonlyargs) - 1 > MOST_CONSTRUCTOR_PARAMETERS
+    ]
+    assert long == [], "group what belongs together into a value with a name"
 
 
 def test_a_module_says_in_one_sentence_what_it_is(code: list[Parsed]) -> None:

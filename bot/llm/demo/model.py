@@ -171,14 +171,14 @@ class DemoModel:
 def reply(prompt: Prompt) -> str:
     """The complete answer to a prompt."""
     talk = [message for message in prompt.messages if message.role != "system"]
-    shots, history = talk[: prompt.examples], talk[prompt.examples :]
+    examples, history = talk[: prompt.examples], talk[prompt.examples :]
     talked = [_parted(message.text) for message in history if message.role == "user" and message.text.strip()]
     question, given = talked.pop() if talked else ("", "")
     if prompt.template.startswith("rewrite@"):  # an image prompt to rewrite (`bot.generation.image_prompt`)
-        nearest, likeness = nearest_example(question, shots)
+        nearest, likeness = nearest_example(question, examples)
         return nearest[1] if nearest and likeness >= SAME else question
     context = [words for words, _ in talked if words]
-    answer = _answer(prompt, question, given, context, shots, history)
+    answer = _answer(prompt, question, given, context, examples, history)
     if any(message.role == "assistant" for message in history):
         return answer
     return f"{answer}\n\n{INTRODUCTION}"
@@ -205,7 +205,7 @@ def _answer(
     question: str,
     given: str,
     context: list[str],
-    shots: Sequence[Message],
+    examples: Sequence[Message],
     history: Sequence[Message],
 ) -> str:
     if history and history[-1].role == "tool":
@@ -224,7 +224,7 @@ def _answer(
         return f"The demo model can only summarise the attached text:\n\n{rules.shortened(given)}"
     if not question:
         return "Ask me something, or send `help`."
-    nearest, likeness = nearest_example(question, shots)
+    nearest, likeness = nearest_example(question, examples)
     if nearest and likeness >= SAME:
         return nearest[1]
     if found := rules.answer(question, context):
@@ -258,11 +258,11 @@ def _drawn_by_tool(prompt: Prompt) -> str | None:
     return None
 
 
-def nearest_example(question: str, shots: Sequence[Message]) -> tuple[tuple[str, str] | None, float]:
+def nearest_example(question: str, examples: Sequence[Message]) -> tuple[tuple[str, str] | None, float]:
     """The few-shot example with the most similar question, and its similarity (1: equal)."""
     pairs = [
         (asked.text, answered.text)
-        for asked, answered in pairwise(shots)
+        for asked, answered in pairwise(examples)
         if asked.role == "user" and answered.role == "assistant"
     ]
     best, likeness = None, 0.0

@@ -50,19 +50,17 @@ def arithmetic(question: str, statements: Sequence[str]) -> str | None:
     found = re.search(r"[-(]*\d[\d\s.,()+*/%^-]*[+*/%^-][\d\s.,()+*/%^-]*[\d)]", text)
     if not found:
         return None
-    wording = found[0].replace(",", "").replace("^", "**").strip()
-    if re.fullmatch(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}", wording):
+    phrase = found[0].replace(",", "").replace("^", "**").strip()
+    if re.fullmatch(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}", phrase):
         return None  # a date
-    if re.fullmatch(r"\d+(-\d+)+", wording) and not re.match(
-        r"\W*(\d|what|how much|calculate|compute)", text
-    ):
+    if re.fullmatch(r"\d+(-\d+)+", phrase) and not re.match(r"\W*(\d|what|how much|calculate|compute)", text):
         return None  # a telephone number, a part number
     try:
-        value = _value(ast.parse(wording, mode="eval").body)
+        value = _value(ast.parse(phrase, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, RecursionError):
         return None
     shown = f"{value:,}" if isinstance(value, int) else f"{value:,.6f}".rstrip("0").rstrip(".")
-    return f"{re.sub(r'[*]{2}', '^', wording)} = **{shown}**"
+    return f"{re.sub(r'[*]{2}', '^', phrase)} = **{shown}**"
 
 
 def _value(node: ast.expr) -> float:
@@ -170,10 +168,10 @@ def memory(question: str, statements: Sequence[str]) -> str | None:
         if not known:
             return "Nothing yet. Tell me something, such as your name."
         return "You told me:\n\n" + "\n".join(f"- {_sentence(what, value)}" for what, value in known.items())
-    return _said(text, statements)
+    return _repeat(text, statements)
 
 
-def _said(text: str, statements: Sequence[str]) -> str | None:
+def _repeat(text: str, statements: Sequence[str]) -> str | None:
     if not re.search(
         r"\bwhat (did|have) i (just )?(say|said|write|ask)\b|\brepeat (that|what i said)\b", text
     ):

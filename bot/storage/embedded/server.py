@@ -122,14 +122,14 @@ class Server:
 
     def _spawn(self, program: str) -> None:
         """Raises OSError."""
-        room = self.folder / "redis.room"
+        probe = self.folder / "redis.room"
         try:
-            with room.open("wb", buffering=0) as file:
+            with probe.open("wb", buffering=0) as file:
                 if file.write(bytes(_FREE_BYTES)) < _FREE_BYTES:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(file.fileno())
         finally:
-            room.unlink(missing_ok=True)
+            probe.unlink(missing_ok=True)
         (self.folder / "redis.pid").write_bytes(b"")  # never the id of an earlier process
         self.socket.unlink(missing_ok=True)
         with (self.folder / LOG).open("ab") as log:
@@ -247,10 +247,10 @@ class Server:
         return f"was ended by {name}{hint}"
 
     def _last_words(self) -> str:
-        output = self._said()
+        output = self._last_output()
         return f": {output[-1]}" if output else ""
 
-    def _said(self) -> list[str]:
+    def _last_output(self) -> list[str]:
         """The log since the last start, without process ids and times."""
         try:
             with (self.folder / LOG).open("rb") as log:
@@ -262,7 +262,7 @@ class Server:
 
     def _failure(self, program: str) -> ConfigError:
         """The error of the last start."""
-        output = self._said()
+        output = self._last_output()
         if full := next((line for line in output if _SAYS_FULL.search(line)), None):
             return DiskFull(f"There is no disk space for Redis in {self.folder}: {full}")
         if damage := next((line for line in output if _SAYS_DAMAGED.search(line)), None):

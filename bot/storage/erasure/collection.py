@@ -129,7 +129,7 @@ class _PersonCollector:
                 self._names.add(event.user.name)
                 match event:
                     case MessageReceived():
-                        self._said(event)
+                        self._collect_message(event)
                     case MessageEdited():
                         self._write(event.text, event.at)
                     case FeedbackGiven():
@@ -151,14 +151,14 @@ class _PersonCollector:
         self._conversations.add(conversation)
         self._names.add(received.user.name)
         if not turn.template.startswith("/"):  # commands are not personal
-            self._said(received)
+            self._collect_message(received)
         for message in turn.messages:
             if message.role == "user":
                 for name, text in _FILE.findall(message.text):
                     self._write(name, received.at)
                     self._write(text, received.at)
 
-    def _said(self, received: MessageReceived) -> None:
+    def _collect_message(self, received: MessageReceived) -> None:
         self._write(received.text, received.at)
         for attachment in received.attachments:
             self._write(attachment.name, received.at)
