@@ -173,6 +173,21 @@ class Prompt(Frozen):
     vary: bool = False  # create a variation of the image in the last message, instead of editing it
 
 
+_IMAGE_TYPES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+
+
+def image_type(data: bytes) -> str:
+    """The MIME type by the first bytes: PNG, JPEG, GIF or WebP; empty for anything else."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((mime for magic, mime in _IMAGE_TYPES if data.startswith(magic)), "")
+
+
 class Embed(Protocol):
     """Turns texts into vectors of length 1, one for each text, in order. Raises Unavailable and NotAllowed."""
 

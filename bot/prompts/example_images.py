@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from msgspec.structs import replace
 
-from bot.domain.prompts import Example, Image, Part, Text
+from bot.domain.prompts import Example, Image, Part, Text, image_type
 
 PICTURE = re.compile(r"(?<!`)!\[([^\[\]\n]*)\]\(([^()\n]+)\)")
 
@@ -21,7 +21,6 @@ LoadImage = Callable[[str], bytes]
 """Returns the bytes of the image at an address. Raises ValueError with a text to be put after the address."""
 
 _DATA = re.compile(r"data:image/[a-z]+;base64,(.*)")
-_MAGIC = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
 
 def beside(folder: Path) -> LoadImage:
@@ -125,11 +124,8 @@ def _data(address: str, load_image: LoadImage) -> bytes:
 def _mime_type(data: bytes) -> str:
     """The MIME type, by the first bytes."""
     _check_size(len(data))
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    for magic, mime in _MAGIC:
-        if data.startswith(magic):
-            return mime
+    if mime := image_type(data):
+        return mime
     raise ValueError("has an unsupported format: use PNG, JPEG, GIF or WebP")
 
 

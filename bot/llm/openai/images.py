@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from bot.domain.errors import ConfigError, ModelUnavailable, NotAllowed
-from bot.domain.prompts import Image, Prompt
+from bot.domain.prompts import Image, Prompt, image_type
 from bot.domain.turns import Deployment, Prices, Usage
 from bot.llm.catalog.catalog import Family, is_azure
 from bot.llm.openai import edit_mask
@@ -42,13 +42,6 @@ _LIKE = (
 
 # Where Azure stores generated images for a day.
 BLOB_HOST = ".blob.core.windows.net"
-
-_MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
 
 
 class ImageItem(msgspec.Struct):
@@ -183,12 +176,9 @@ def kind(data: bytes) -> str:
     """The MIME type, by the first bytes. Raises ModelUnavailable if it is not an image."""
     if len(data) > MAX_IMAGE_BYTES:
         raise ModelUnavailable("The returned image is too large")
-    for magic, mime in _MAGIC:
-        if data.startswith(magic):
-            return mime
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    raise ModelUnavailable("The response is not an image")
+    if not (mime := image_type(data)):
+        raise ModelUnavailable("The response is not an image")
+    return mime
 
 
 def decoded(encoded: str, alt: str) -> Image:
