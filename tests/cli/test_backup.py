@@ -87,7 +87,7 @@ async def test_restoring_posts_nothing_twice(tmp_path: Path) -> None:
 
         code, received = await bot.command(new, "restore", str(file))
         assert code == 0, received
-        assert "2 messages set aside" in received, received
+        assert "2 pending messages moved to the dead letters" in received, received
         code, listed = await bot.command(new, "dead-letters", "list")
         assert "still waiting" in listed
         assert "queued behind it" in listed

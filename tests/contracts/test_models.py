@@ -126,7 +126,7 @@ async def test_a_given_picture_is_changed(models: Models) -> None:
 
 async def test_nothing_to_draw_is_refused_in_words(models: Models) -> None:
     drawing: Awaitable[object] = models["image"].draw(prompt("", capability="image"))
-    with pytest.raises(NotAllowed, match="picture"):
+    with pytest.raises(NotAllowed, match="image"):
         await drawing
 
 

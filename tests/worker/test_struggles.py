@@ -80,7 +80,7 @@ async def test_fallback_before_the_first_token_is_invisible(
     ("kind", "words"),
     [
         ("unauthorized", "did not accept the key"),
-        ("forbidden", "may not be used"),
+        ("forbidden", "denied access"),
         ("deployment_not_found", "does not exist"),
         ("gone", "is retired"),
     ],

@@ -400,7 +400,7 @@ async def test_others_are_not_trusted() -> None:
 
 
 def test_an_invalid_proxy_address_is_explained() -> None:
-    with pytest.raises(ConfigError, match="PARLEY_TRUSTED_PROXIES: proxy is no IP address"):
+    with pytest.raises(ConfigError, match="PARLEY_TRUSTED_PROXIES: proxy is not an IP address"):
         TrustedProxies(["proxy"])
 
 

@@ -69,7 +69,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Generator[Steps]:
     """Count steps, with all work done in this thread."""
     steps = Steps()
     with monkeypatch.context() as patched:
-        patched.setattr(sys.modules["adapters.shared.markdown.aside"], "MOST_CHARACTERS", sys.maxsize)
+        patched.setattr(sys.modules["adapters.shared.markdown.aside"], "MAX_CHARACTERS", sys.maxsize)
         for module, name in LIMITS:
             patched.setattr(module, name, getattr(module, name) // 10)
         for module, name in (

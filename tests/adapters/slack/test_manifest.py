@@ -119,10 +119,10 @@ def test_every_shortcut_opens_something() -> None:
     ("set_up", "words"),
     [
         ({"slack_client_id": "1.2"}, "must be set together"),
-        ({"slack_client_id": "1.2", "slack_client_secret": "s", "slack_bot_token": "xoxb"}, "Keep one"),
+        ({"slack_client_id": "1.2", "slack_client_secret": "s", "slack_bot_token": "xoxb"}, "Set only one"),
         (
             {"slack_client_id": "1.2", "slack_client_secret": "s"},
-            "SLACK_SIGNING_SECRET (for HTTP) or SLACK_APP_TOKEN",
+            r"SLACK_SIGNING_SECRET \(for HTTP\) or SLACK_APP_TOKEN",
         ),
     ],
 )

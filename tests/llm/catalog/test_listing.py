@@ -141,7 +141,7 @@ async def test_an_invalid_file_exits_with_code_2(azure: AzureSimulator, tmp_path
     code, text = await parley(tmp_path, azure, "test", PARLEY_DEPLOYMENTS=str(other))
     assert code == 2
     assert text.startswith(
-        f"parley: {other}, line 2, deployment 'gpt-4o': 'ordre' is unknown; is 'order' meant?"
+        f"parley: {other}, line 2, deployment 'gpt-4o': 'ordre' is unknown; did you mean 'order'?"
     )
 
 

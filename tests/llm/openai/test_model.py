@@ -246,7 +246,7 @@ async def failed(model: AzureModel) -> BotError:
         ("forbidden", DeploymentBroken, "role"),
         ("deployment_not_found", DeploymentBroken, "does not exist"),
         ("gone", DeploymentBroken, "retired"),
-        ("too_long", TooLong, "less"),
+        ("too_long", TooLong, "shorten"),
         ("blocked", ContentFiltered, "violence"),
     ],
 )

@@ -93,7 +93,7 @@ async def test_new_embedding_models_wait_for_a_restart(
         adopt(gateway, DeploymentConfig(deployments=(deployment(azure), large)))
         assert [item.name for item in gateway.deployments("embedding")] == ["small"]
         assert await told(gateway) == "You said: Hello"
-    assert "next start" in caplog.text
+    assert "Restart Parley" in caplog.text
 
 
 async def test_a_real_deployment_replaces_the_demo(azure: AzureSimulator) -> None:

@@ -63,13 +63,15 @@ async def test_questions_of_a_minute_are_counted_per_person(redis: Redis) -> Non
 async def test_tokens_of_a_minute_are_reserved_then_counted(redis: Redis) -> None:
     till = Till(redis, "channel: 1k tokens/minute")
     await till.admit("e0", Estimate(tokens=900), channel="C1")
-    with pytest.raises(RateLimited, match=r"1,000 tokens a minute are allowed in this channel"):
+    with pytest.raises(RateLimited, match=r"The limit in this channel is 1,000 tokens per minute"):
         await till.admit("e1", Estimate(tokens=200), channel="C1")
     await till.admit("e1", Estimate(tokens=200), channel="C2")
     await till.admit("e1b", Estimate(tokens=2000))  # no limit holds in a one-to-one chat
     await till.settle("e0", Usage(deployment="d", input_tokens=50), channel="C1")
     await till.admit("e2", Estimate(tokens=900), channel="C1")
-    with pytest.raises(BudgetSpent, match="up to 5,000 tokens, but the limit is 1,000 tokens per minute"):
+    with pytest.raises(
+        BudgetSpent, match="up to 5,000 tokens, but the limit in this channel is 1,000 tokens per minute"
+    ):
         await till.admit("e3", Estimate(tokens=5000), channel="C1")
 
 
