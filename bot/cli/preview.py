@@ -6,8 +6,6 @@ import msgspec
 
 from bot.domain.events import Address, MessageReceived, User, now
 from bot.domain.prompts import Image, Parameters, Prompt, Template, Text
-from bot.domain.turns import Deployment
-from bot.generation.prompt_builder import TokenBudget
 from bot.prompts import example_images
 
 _ADDRESS = Address(conversation="terminal:preview", event="terminal:preview")
@@ -18,14 +16,6 @@ def question_event(question: str) -> MessageReceived:
     user = User(id="you", tenant="local", name="you")
     return MessageReceived(
         id=_ADDRESS.event, address=_ADDRESS, user=user, at=now(), text=question, direct=True
-    )
-
-
-def token_budget(available: Sequence[Deployment]) -> TokenBudget:
-    """What the smallest of the deployments that may answer takes."""
-    return TokenBudget(
-        context_tokens=min((each.context_tokens for each in available), default=8192),
-        output_tokens=min((each.output_tokens for each in available), default=1024),
     )
 
 

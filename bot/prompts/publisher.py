@@ -120,23 +120,6 @@ class Publisher:
 
         return await self._append(create)
 
-    async def roll_back_pool(self, pool: str, number: int, *, author: str, reason: str) -> PoolChange:
-        """Restore a pool as it was after a change; 0 is the file."""
-        changes = await self.pool_history(pool)
-        if number and number not in [change.number for change in changes]:
-            raise NotAllowed(f"There is no change {number} of the pool “{pool}”.")
-        target = self._registry.pool_after(
-            pool, reversed([change for change in changes if change.number <= number])
-        )
-        current = self._registry.pools().get(pool, ())
-        return await self.change_pool(
-            pool,
-            added=[example for example in target if example not in current],
-            removed=[example for example in current if example not in target],
-            author=author,
-            reason=reason,
-        )
-
     # -------------------------------------------------------------- checks
 
     def _check_latest(self, name: str, after: int | None) -> None:

@@ -72,10 +72,6 @@ class TemplateRegistry:
         """The pools by name."""
         return self._pools
 
-    def pool_after(self, name: str, changes: Iterable[PoolChange]) -> tuple[Example, ...]:
-        """The pool's file with these changes, oldest first."""
-        return _changed(self._file_pools.get(name, ()), changes)
-
     def active(self, name: str) -> ActiveTemplate:
         """The active version of a template and where it comes from; empty for an unknown name."""
         chosen = {template.name: template for template in self._active}

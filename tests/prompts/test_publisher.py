@@ -383,20 +383,6 @@ async def test_a_pool_grows_and_shrinks(redis: Redis, editor: Publishing) -> Non
     assert other.registry.pools()["filed"] == (more,)
 
 
-async def test_a_pool_can_be_rolled_back(editor: Publishing) -> None:
-    more = replace(PAIR, user="three?")
-    await change(editor, "filed", (more,))
-    await change(editor, "filed", (), (PAIR,))
-    back = editor.publisher.roll_back_pool
-    await back("filed", 1, author="Bob", reason="worse")
-    assert set(editor.registry.pools()["filed"]) == {PAIR, more}
-    await back("filed", 0, author="Bob", reason="worse")
-    assert editor.registry.pools()["filed"] == (PAIR,)
-    assert [one.number for one in await editor.publisher.pool_history("filed")] == [4, 3, 2, 1]
-    with pytest.raises(NotAllowed, match="no change 9"):
-        await back("filed", 9, author="Bob", reason="worse")
-
-
 async def test_a_template_can_use_a_new_pool(editor: Publishing) -> None:
     await change(editor, "fresh", (PAIR,))
     await editor.publish("new", "I am new.", "pool: fresh, shots: 1")

@@ -1,1 +1,0 @@
-"""Training data for fine-tuning."""
