@@ -125,7 +125,7 @@ class Engine:
         turns: Sequence[Turn],
         context: AnswerContext,
     ) -> None:
-        builder.template = f"/{command.name}"
+        builder.template = "" if command.is_answer else f"/{command.name}"
         call = CommandCall(
             rest=rest,
             builder=builder,

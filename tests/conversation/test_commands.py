@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from bot.conversation.commands.registry import COMMANDS, clash, is_stop
+from bot.conversation.personal_data import find
 from bot.domain.errors import ModelUnavailable
 from bot.domain.prompts import Match, Prompt, Template
 from bot.domain.turns import Delta, Deployment
@@ -301,3 +302,10 @@ async def test_a_person_sees_their_own_data(two: Bench) -> None:
     assert "| Today | 1 |" in profile.usage
     assert "your preferences" in await two.personal_data.forget(ADA)
     assert (await two.personal_data.profile(ADA, "")).answers == 0
+
+
+@pytest.mark.parametrize(("text", "template"), [("/compare why?", ""), ("/prompt nothing", "/prompt")])
+async def test_again_repeats_a_refused_comparison(bench: Bench, text: str, template: str) -> None:
+    (turn,) = await bench.answer(received(text))
+    assert (turn.outcome, turn.template) == ("refused", template)
+    assert (find([turn]) is None) == bool(template)

@@ -13,6 +13,7 @@ class CompareCommand(Command):
     name = "compare"
     help = "send a question to several models: `/compare QUESTION`"
     takes_text = True
+    is_answer = True
 
     def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
         """Only with a colon, because “compare apples and pears” is a question."""
@@ -54,6 +55,7 @@ class VariationsCommand(Command):
     help = "generate a variation of the last image; `/variations 3` generates three"
     aliases = ("variation",)
     takes_text = True
+    is_answer = True
 
     def is_available(self, received: MessageReceived, services: CommandServices) -> bool:
         """If there is an image template with a deployment."""

@@ -71,7 +71,7 @@ class Command:
 
     `help` is its line in the reply to `help`, in Markdown. `menu` is its description in a platform's command menu;
     empty: not listed. `takes_text`: text may follow; otherwise a message with more text is a question.
-    `channels_only`: it only applies to channels.
+    `is_answer`: its turn is an answer that `again` regenerates. `channels_only`: it only applies to channels.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Command:
     menu: str = ""
     aliases: tuple[str, ...] = ()
     takes_text = False
+    is_answer = False
     channels_only = False
 
     def typed_exactly(self, text: str) -> str | None:
