@@ -1,11 +1,11 @@
--- Write an event down, once. "Seen", "stored" and "due" are one step: a crash can fall between none of them.
+-- Store an event once. Marking it as seen, storing it and making it due are one step, so that no crash can separate them.
 -- KEYS seen, inbox, ready, turns, waiting, owner
 -- ARGV event, conversation, addressed (1 or 0), limit, seen life s, channel, shard, tenant,
---      share (most that the tenant may have waiting in this shard; -1: any number), waiting life s,
---      owner (the one user who may act here; '': anybody may), owner life s
+--      share (maximum number of the tenant's pending events in this shard; -1: unlimited), waiting life s,
+--      owner (the only user who may act here; '': anyone may), owner life s
 if ARGV[11] ~= '' then
   local owner = redis.call('GET', KEYS[6])
-  if not owner then -- an older version stored no owner: the conversation belongs to whoever began it
+  if not owner then -- an older version stored no owner: the conversation belongs to the user who started it
     local ok, turn = pcall(cjson.decode, redis.call('LINDEX', KEYS[4], 0) or '')
     owner = ok and turn.said and turn.said.user.id or ARGV[11]
   end
@@ -22,11 +22,11 @@ if ARGV[3] == '0' and waiting == 0 and redis.call('EXISTS', KEYS[4]) == 0 then
   return 'ignored'
 end
 if waiting >= tonumber(ARGV[4]) then
-  return 'busy' -- not marked as seen: the same act, delivered later, is welcome
+  return 'busy' -- not marked as seen: the same event may be delivered again later
 end
 local share = tonumber(ARGV[9])
 if share >= 0 and tonumber(redis.call('HGET', KEYS[5], ARGV[8]) or 0) >= share then
-  return 'share' -- what the tenant has in the other shards decides
+  return 'share' -- the caller counts the tenant's events in the other shards
 end
 redis.call('SET', KEYS[1], 1, 'EX', ARGV[5])
 redis.call('RPUSH', KEYS[2], ARGV[1])

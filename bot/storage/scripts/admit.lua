@@ -1,11 +1,11 @@
--- Let an event in: every limit that holds for its person, channel and tenant is looked at, and what it may use is
--- reserved for each of them, in one step.
+-- Reserve what an event may use against every limit of its person, channel and tenant, in one step; refuse it if a limit
+-- would be exceeded.
 -- KEYS held, holds
--- ARGV prefix of the tenant's keys, event, more (1: add to what the event has reserved; not another request),
---      tokens, micro-dollars, person, channel or '', day, month, ms that a reservation is kept, life of held s,
---      life of spent s, then of each limit: scope, measure, period, most, most that nobody is told of
--- Returns {limit that refuses (0: let in), what is used and set aside of it, ms until its minute is over,
---          limit to be told of (0: none), what is used and set aside of it, event whose reservation is past its time...}
+-- ARGV prefix of the tenant's keys, event, more (1: add to the event's reservation; it is the same request),
+--      tokens, micro-dollars, person, channel or '', day, month, lifetime of a reservation in ms, life of held s,
+--      life of spent s, then of each limit: scope, measure, period, maximum, amount from which a warning is due
+-- Returns {limit that refuses (0: none), its used and reserved amount, ms until its minute ends,
+--          limit to warn of (0: none), its used and reserved amount, event whose reservation has expired...}
 local prefix, event, more = ARGV[1], ARGV[2], ARGV[3] == '1'
 local asks = { turns = more and 0 or 1, tokens = tonumber(ARGV[4]), microdollars = tonumber(ARGV[5]) }
 local ids = { person = ARGV[6], tenant = '' }
@@ -21,7 +21,7 @@ local function counter(scope, period)
   end
   return prefix .. 'spent:' .. periods[period] .. ':' .. scope .. ':' .. ids[scope]
 end
-local function lives(name) -- what only counts until a period is over, as its person was forgotten, ends then
+local function lives(name) -- counters of a person whose data was deleted end with their period
   local ends = redis.call('HGET', name, 'ends')
   if ends then
     redis.call('EXPIREAT', name, ends)
@@ -64,7 +64,7 @@ for i = 13, #ARGV, 5 do
 end
 
 if known[1] then
-  redis.call('DEL', KEYS[1]) -- it was settled, and costs once more
+  redis.call('DEL', KEYS[1]) -- it was settled, and is charged again
 end
 for scope in pairs(ids) do
   for period in pairs(periods) do

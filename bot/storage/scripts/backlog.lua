@@ -1,5 +1,5 @@
--- Count, without taking anything, what is due in each shard and held by no worker.
--- KEYS ready...    Returns for each key {conversations due, ms that the one due longest has waited}.
+-- Count the due conversations of each shard that no worker has claimed.
+-- KEYS ready...    Returns for each key {conversations due, ms that the earliest has waited}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer = {}

@@ -1,11 +1,11 @@
--- Take the conversation of this shard that has been due longest, under a lease.
+-- Claim the conversation of this shard that has been due longest, under a lease.
 -- KEYS ready
 -- ARGV prefix of the shard's keys, lease ms, turns to return, lease life s, ticket, again (1 or 0)
--- `again` says that the answer to this ticket did not arrive: what was taken by it is given once more.
--- Returns {conversation, token, attempt, post or false, wish to stop or false, erasures there or false, event, waited ms,
---          due (next, ms from now or -1), how often its holder was lost, whether it was certainly to blame, turn...}.
--- A holder is lost that neither released nor committed: `open` is there still, as 1, or as what it said of itself.
--- When nothing is due: {false, ms until the earliest is due or -1}.
+-- `again`: the reply to this ticket was lost; the claim that it made is returned once more.
+-- Returns {conversation, token, attempt, post or false, stop request or false, number of erasures or false, event, waited ms,
+--          due (ms until the next one, or -1), number of lost workers, whether the event was certainly the cause, turn...}.
+-- A worker is lost if it neither released nor committed: `open` is still set, to 1 or to what the worker reported.
+-- If nothing is due: {false, ms until the earliest is due, or -1}.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function until_next()
@@ -55,5 +55,5 @@ while true do
     redis.call('EXPIRE', lease, ARGV[4])
     return held(conversation, event, now - tonumber(due[2]))
   end
-  redis.call('ZREM', KEYS[1], conversation) -- nothing waits here: heal, and look again
+  redis.call('ZREM', KEYS[1], conversation) -- no pending event: remove the entry and continue
 end

@@ -1,6 +1,6 @@
--- Empty a conversation: what was said, what waits, the summary. Whoever answers there holds its lease no longer.
+-- Delete a conversation's turns, pending events and summary. A worker that is answering there loses its lease.
 -- KEYS lease, inbox, turns, summary, ready, waiting    ARGV conversation
--- Returns {number of events that waited, turn...}.
+-- Returns {number of pending events, turn...}.
 local events = redis.call('LRANGE', KEYS[2], 0, -1)
 for _, raw in ipairs(events) do
   local ok, event = pcall(cjson.decode, raw)
@@ -18,6 +18,6 @@ redis.call('ZREM', KEYS[5], ARGV[1])
 if redis.call('EXISTS', KEYS[1]) == 1 then
   redis.call('HINCRBY', KEYS[1], 'token', 1)
   redis.call('HDEL', KEYS[1], 'ticket', 'attempt', 'post', 'stop')
-  redis.call('HINCRBY', KEYS[1], 'erasures', 1) -- no summary is kept that was begun before
+  redis.call('HINCRBY', KEYS[1], 'erasures', 1) -- summaries that were started before are dropped
 end
 return answer

@@ -1,12 +1,12 @@
--- Write a turn and end its event: the turn, what was sent, its pictures, the head of the inbox and the lease change in
--- one step, and only for the holder of the lease.
+-- Store a turn and complete its event: the turn, its prompts, its images, the head of the inbox and the lease change in one
+-- step, and only for the holder of the lease.
 -- KEYS lease, ready, inbox, turns, buried, waiting, owed, talks of the person, sent, picture...
 -- ARGV token, conversation, channel, shard, turn or '', place ('' appends, else an index counted from the end),
---      turns to keep, retention s, buried record or '', buried life s, tenant or '', event that is billed or '', its bill,
+--      turns to keep, retention s, dead letter or '', its life s, tenant or '', event to charge or '', its charge,
 --      life of owed s, life of talks s, id of the turn at the place or '', sent, picture...
--- An empty turn with a place removes the turn that stands there. Where turns were forgotten since the claim, the place is
--- looked for by the id; what is gone is not written anew. Of an event that was withdrawn nothing is kept.
--- Returns 0 when the lease is another's, 2 when this very commit was made before, else 1.
+-- An empty turn with a place removes the turn there. If turns were erased since the claim, the place is found by id, and an
+-- erased turn is not stored again. Nothing of a withdrawn event is stored.
+-- Returns 0 if the lease belongs to another worker, 2 if this commit was made before, else 1.
 local lease = redis.call('HMGET', KEYS[1], 'token', 'committed', 'withdrawn')
 if lease[1] ~= ARGV[1] then
   return lease[2] == ARGV[1] and 2 or 0
@@ -60,13 +60,13 @@ redis.call('LPOP', KEYS[3])
 if ARGV[11] ~= '' and redis.call('HINCRBY', KEYS[6], ARGV[11], -1) <= 0 then
   redis.call('HDEL', KEYS[6], ARGV[11])
 end
-redis.call('HINCRBY', KEYS[1], 'token', 1) -- nobody writes under this lease any more
-redis.call('HSET', KEYS[1], 'committed', ARGV[1]) -- a commit that is repeated is known
+redis.call('HINCRBY', KEYS[1], 'token', 1) -- nothing more can be stored under this lease
+redis.call('HSET', KEYS[1], 'committed', ARGV[1]) -- a repeated commit is recognized
 redis.call('HDEL', KEYS[1], 'attempt', 'post', 'stop', 'withdrawn', 'open', 'lost', 'certain')
 if redis.call('LLEN', KEYS[3]) == 0 then
   redis.call('ZREM', KEYS[2], ARGV[2])
   if redis.call('EXISTS', KEYS[2]) == 0 then
-    redis.call('DEL', KEYS[6]) -- nothing waits in this shard: a count that went astray ends here
+    redis.call('DEL', KEYS[6]) -- no pending events in this shard: a wrong count is corrected here
   end
 else
   local time = redis.call('TIME')

@@ -1,6 +1,6 @@
--- Use a confirmation that waits, once for all deliveries of the event that confirms.
+-- Use a pending confirmation, once however often the confirming event is delivered.
 -- KEYS confirmation    ARGV event, life s
--- Returns false where none waits or another event has used it, else what came of it ('' before it is done).
+-- Returns false if none is pending or another event has used it, else its result ('' before there is one).
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return false
 end

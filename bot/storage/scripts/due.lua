@@ -1,5 +1,5 @@
--- Look, without taking anything, when each shard has something due.
--- KEYS ready...    Returns for each key the ms until its earliest is due, -1 when it has none.
+-- Read when each shard is next due, without claiming anything.
+-- KEYS ready...    Returns for each key the ms until its earliest conversation is due, -1 if there is none.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer = {}

@@ -1,6 +1,6 @@
--- Let the sums of a person who was forgotten end with their period, whatever is added to them until then.
--- KEYS sums    ARGV when the period is over, Unix s
--- Returns whether there are any, 0 or 1.
+-- Let the counters of a person whose data was deleted expire at the end of their period, whatever is added until then.
+-- KEYS sums    ARGV end of the period, Unix s
+-- Returns 1 if there are any counters, else 0.
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end

@@ -1,6 +1,6 @@
--- Put an element of a list in the place of another, or take it out, if it is there still as it was read.
--- KEYS list    ARGV old, new ('': takes it out)
--- Returns 0 when it is not there, else 1.
+-- Replace or remove an element of a list, if it has not changed since it was read.
+-- KEYS list    ARGV old, new ('': remove it)
+-- Returns 0 if it was not found, else 1.
 local place = redis.call('LPOS', KEYS[1], ARGV[1])
 if not place then
   return 0

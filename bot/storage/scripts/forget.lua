@@ -1,5 +1,5 @@
--- Take out of a conversation every turn of one person, in one step, and return them.
--- KEYS turns, talks of the person    ARGV user id, tenant, conversation, until (ISO 8601 in UTC; '': all of them)
+-- Remove all turns of one person from a conversation, in one step, and return them.
+-- KEYS turns, talks of the person    ARGV user id, tenant, conversation, until (ISO 8601 in UTC; '': all turns)
 local gone, left = {}, false
 for _, raw in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
   local ok, turn = pcall(cjson.decode, raw)

@@ -1,4 +1,4 @@
--- A holder that was taken for lost is there: the event that it held did not end it.
+-- A worker that was taken for lost is alive: its event did not end it.
 -- KEYS lease    ARGV token that it held
 local lease = redis.call('HMGET', KEYS[1], 'token', 'lost')
 if tonumber(lease[1] or 0) > tonumber(ARGV[1]) and tonumber(lease[2] or 0) > 0 then

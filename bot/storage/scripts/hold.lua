@@ -1,8 +1,8 @@
--- Keep a lease, and write down the post that was begun under it.
+-- Renew a lease, and store the post that was started under it.
 -- KEYS lease, ready
--- ARGV token, conversation, lease ms, post or '', company ('alone': nothing else runs in the process; '1': something does;
---      '': as before)
--- Returns false when the lease is another's, else the wish to stop: an event and why, in two lines, or ''.
+-- ARGV token, conversation, lease ms, post or '', company ('alone': no other turn runs in the process; '1': others do;
+--      '': unchanged)
+-- Returns false if the lease belongs to another worker, else the stop request: event and reason in two lines, or ''.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
   return false
 end

@@ -1,6 +1,6 @@
--- Take a place in the sliding minute.
--- KEYS limit    ARGV places in a minute, those of them that may be taken now
--- The list holds when the newest places were taken, in ms. Returns 0, or the ms until there is a place.
+-- Take a place in a sliding window of one minute.
+-- KEYS limit    ARGV places per minute, places that may be taken now
+-- The list has the times at which the newest places were taken, in ms. Returns 0, or the ms until a place is free.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local oldest = redis.call('LINDEX', KEYS[1], ARGV[2] - 1)

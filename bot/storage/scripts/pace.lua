@@ -1,6 +1,6 @@
--- Choose a deployment that neither cools down nor is at its limits, and charge its buckets, in one step.
+-- Choose a deployment that is neither cooling down nor at its rate limits, and charge its token buckets, in one step.
 -- KEYS  two of each deployment: a hash (until: the end of its cool-down; requests, tokens: when that bucket is full
---       again; in ms) and a set (parameters that its model refuses); first the candidates, as they are preferred
+--       again; in ms) and a set (parameters that its model refuses); first the candidates, in order of preference
 -- ARGV  how many candidates, longest wait ms, life of a hash ms, life of a set ms; then of each candidate: cost and
 --       slack ms of its requests, of its tokens; then of each other: cool-down ms, refused parameters by comma
 -- Returns {chosen (0: none), ms to wait (for none: until one is free), then of each candidate: cool-down ms, refused}

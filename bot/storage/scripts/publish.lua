@@ -1,6 +1,6 @@
--- Append a record to the log of what was published, if nothing else was appended since it was checked.
+-- Append a record to the log of publications, if nothing was appended since the writer read it.
 -- KEYS log
--- ARGV records that the writer has seen, record, channel
+-- ARGV number of records that the writer has read, record, channel
 if redis.call('LLEN', KEYS[1]) ~= tonumber(ARGV[1]) then
   return 0
 end

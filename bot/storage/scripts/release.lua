@@ -1,13 +1,13 @@
--- Give a lease back without an answer: the event stays at the head and is due again after a while.
+-- Release a lease without an answer: the event stays at the head of the inbox and is due again after the delay.
 -- KEYS lease, ready
--- ARGV token, conversation, delay ms, attempts to take off (0 or 1), channel, shard, stalled (1: it held its process up,
---      which counts as a lost holder)
--- Returns 0 when the lease is another's, else 1.
+-- ARGV token, conversation, delay ms, attempts to subtract (0 or 1), channel, shard, stalled (1: it blocked its
+--      process, which counts as a lost worker)
+-- Returns 0 if the lease belongs to another worker, else 1.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
   return 0
 end
 redis.call('HINCRBY', KEYS[1], 'token', 1)
-redis.call('HDEL', KEYS[1], 'ticket') -- nobody works on it now
+redis.call('HDEL', KEYS[1], 'ticket') -- no worker has it now
 if ARGV[4] ~= '0' then
   redis.call('HINCRBY', KEYS[1], 'attempt', -1)
 end

@@ -1,5 +1,5 @@
--- Keep a summary, unless something was forgotten in its conversation since it was begun.
--- KEYS summary, lease    ARGV summary, life s, erasures that were known then
+-- Store a summary, unless turns of its conversation were erased since it was started.
+-- KEYS summary, lease    ARGV summary, life s, number of erasures when it was started
 if (redis.call('HGET', KEYS[2], 'erasures') or '0') ~= ARGV[3] then
   return 0
 end

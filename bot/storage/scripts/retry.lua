@@ -1,6 +1,6 @@
--- Put a buried event back at the tail of its conversation's inbox, as if it had just been accepted.
+-- Move a dead letter to the tail of its conversation's inbox, as if it had just been accepted.
 -- KEYS buried, inbox, ready, waiting    ARGV record, event, conversation, tenant or '', waiting life s, channel, shard
--- Returns 0 when the record is gone, else 1.
+-- Returns 0 if the dead letter is gone, else 1.
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then
   return 0
 end

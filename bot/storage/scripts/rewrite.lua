@@ -1,4 +1,4 @@
--- Put a value in the place of another, if it is there still as it was read; it lives as long as that would have.
+-- Replace a value if it has not changed since it was read; the expiry stays.
 -- KEYS string    ARGV old, new
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0

@@ -1,8 +1,8 @@
--- Turn what an event reserved into what it cost, once, and write that into the books.
+-- Replace an event's reservation by its cost, once, and add it to the usage counters.
 -- KEYS held, holds
--- ARGV prefix of the tenant's keys, event, bill (JSON of bot.storage.usage.charges.Bill; '' only gives the reservation back),
+-- ARGV prefix of the tenant's keys, event, charge (JSON of bot.storage.usage.charges.Charge; '' only releases the reservation),
 --      life of spent s, life of held s
--- Returns 0 when it was settled before, else 1.
+-- Returns 0 if it was settled before, else 1.
 local prefix = ARGV[1]
 local held, flat = {}, redis.call('HGETALL', KEYS[1])
 for i = 1, #flat, 2 do
@@ -42,7 +42,7 @@ if held.day then
   for scope, id in pairs(ids) do
     for _, period in ipairs({ held.day, held.month }) do
       local name = prefix .. 'spent:' .. period .. ':' .. scope .. ':' .. id
-      if redis.call('EXISTS', name) == 1 then -- else its person was forgotten meanwhile
+      if redis.call('EXISTS', name) == 1 then -- else the person's data was deleted meanwhile
         for _, measure in ipairs({ 'turns', 'tokens', 'microdollars' }) do
           add(name, 'held_' .. measure, -tonumber(held[measure] or 0))
         end
@@ -70,7 +70,7 @@ for scope, id in pairs(payers) do
     for field, amount in pairs(whole) do
       add(name, field, amount)
     end
-    local ends = redis.call('HGET', name, 'ends') -- its person was forgotten: see admit.lua
+    local ends = redis.call('HGET', name, 'ends') -- the person's data was deleted: see admit.lua
     if ends then
       redis.call('EXPIREAT', name, ends)
     else

@@ -1,9 +1,11 @@
--- Ask the worker that answers here to stop, once for all deliveries of the wish. Whoever is not the one who asked
--- needs leave. The wish names the event at the head, and holds for no other: it outlives the worker, not the answer.
+-- Ask the worker of a conversation to stop, once however often the request is delivered. Anyone but the asker needs
+-- permission. The request names the event at the head of the inbox and applies to no other: it outlives the worker, but
+-- not the answer.
 -- KEYS seen, lease, inbox, owner
--- ARGV user, tenant, conversation, channel, lease life s, leave (1 or 0), event that it is for ('': what is
---      answered now), seen life s, owner (the one user who may act here; '': anybody may)
--- Returns 'denied' where the conversation is somebody else's, 'ignored' when somebody else asked, 'duplicate' when there is nothing (any more) to stop, else 'accepted'.
+-- ARGV user, tenant, conversation, channel, lease life s, permission (1 or 0), event to stop ('': the
+--      one that is being answered), seen life s, owner (the only user who may act here; '': anyone may)
+-- Returns 'denied' if the conversation belongs to another user, 'ignored' if another user asked the question, 'duplicate'
+-- if there is nothing left to stop, else 'accepted'.
 local owner = redis.call('GET', KEYS[4])
 if ARGV[9] ~= '' and owner and owner ~= ARGV[9] then
   return 'denied'
@@ -17,7 +19,7 @@ if ARGV[6] == '0' and (head.user.id ~= ARGV[1] or head.user.tenant ~= ARGV[2]) t
 end
 if ARGV[7] ~= '' and ARGV[7] ~= head.id then
   local begun, post = pcall(cjson.decode, redis.call('HGET', KEYS[2], 'post') or '')
-  if not begun or not post.data or post.data.event ~= ARGV[7] then -- where an answer is given anew, only its post tells
+  if not begun or not post.data or post.data.event ~= ARGV[7] then -- for a regenerated answer only its post is known
     return 'duplicate'
   end
 end

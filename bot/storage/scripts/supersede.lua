@@ -1,7 +1,7 @@
--- Let an act of a person stand in the place of what they asked before: stop the answer that runs to the same person, and
--- mark what of theirs waits before it. What was asked is left alone where it is this very event, or not the target.
--- KEYS lease, inbox    ARGV event, user, tenant, conversation, channel, target ('': whatever they asked), why
--- The wish to stop names the event that is stopped: a late word stops nothing that came after it.
+-- Replace a person's earlier messages by a new event: stop the answer that is being written to the same person, and mark
+-- their messages that are still waiting. The event itself, and events that are not the target, are left alone.
+-- KEYS lease, inbox    ARGV event, user, tenant, conversation, channel, target ('': any message), reason
+-- The stop request names the event that it stops, so that a late request stops nothing newer.
 local stopped = 0
 for at, waiting in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
   local ok, said = pcall(cjson.decode, waiting)

@@ -1,4 +1,4 @@
--- Delete the summary of a conversation and what its open pages follow, and let no summary be kept that was begun before.
+-- Delete a conversation's summary and its stream of the studio, and drop summaries that were started before.
 -- KEYS summary, feed, lease    ARGV life of lease s
 -- Returns the token under which the conversation is being answered, 0 when it is not.
 redis.call('DEL', KEYS[1], KEYS[2])

@@ -1,7 +1,6 @@
--- Put what says nothing in the place of an event that waits. If it is being answered, the answer is stopped, and its
--- commit writes nothing down.
--- KEYS inbox, lease    ARGV event as it was read, what stands for it, its id, conversation, channel
--- Returns 0 when the event waits no longer, else 1.
+-- Replace a pending event by an empty one. If it is being answered, the answer is stopped and its commit stores nothing.
+-- KEYS inbox, lease    ARGV event as it was read, its replacement, its id, conversation, channel
+-- Returns 0 if the event is no longer pending, else 1.
 local place = redis.call('LPOS', KEYS[1], ARGV[1])
 if not place then
   return 0
