@@ -16,6 +16,7 @@ MOST_LINES = 500
 MOST_FUNCTION_LINES = 40
 MOST_CONSTRUCTOR_PARAMETERS = 7
 MOST_MODULES = 15
+MOST_WORDS_OF_A_TEST = 8
 BANNED_NAMES = {"core", "utils", "helpers", "common", "base", "manager", "handler", "service", "misc"}
 SKIPPED = {
     ".git",
@@ -131,6 +132,18 @@ def test_functions_are_short(code: list[Parsed]) -> None:
     assert long == [], f"more than {MOST_FUNCTION_LINES} lines: name a part of what they do"
 
 
+def test_names_of_tests_are_short() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in files("tests")
+        if path.name.startswith("test_")
+        for node in functions(ast.parse(path.read_text(encoding="utf-8")))
+        if node.name.startswith("test_")
+        and len(node.name.removeprefix("test_").split("_")) > MOST_WORDS_OF_A_TEST
+    ]
+    assert long == [], f"more than {MOST_WORDS_OF_A_TEST} words: the rest belongs into the docstring"
+
+
 def test_class_names_are_unique(code: list[Parsed]) -> None:
     places: dict[str, list[str]] = {}
     for path, _, tree in code:
@@ -152,7 +165,7 @@ def test_constructors_take_few_parameters(code: list[Parsed]) -> None:
     assert long == [], "group what belongs together into a value with a name"
 
 
-def test_a_module_says_in_one_sentence_what_it_is(code: list[Parsed]) -> None:
+def test_every_module_has_a_docstring(code: list[Parsed]) -> None:
     silent = [str(path) for path, _, tree in code if not ast.get_docstring(tree)]
     assert silent == [], "without a docstring"
 

@@ -16,7 +16,7 @@ NEEDED_S = 20
 """PARLEY_DRAIN_S; whoever stops a process must wait longer."""
 
 
-def test_every_metric_is_explained_with_its_type_and_labels() -> None:
+def test_every_metric_is_documented() -> None:
     text = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", text, re.MULTILINE)
     explained = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
@@ -70,7 +70,7 @@ def test_compose_runs_web_and_worker_without_privileges() -> None:
     )
 
 
-def test_the_chart_s_values_are_of_its_schema_and_every_value_is_used() -> None:
+def test_chart_values_match_the_schema_and_are_used() -> None:
     import json
 
     import fastjsonschema
@@ -89,7 +89,7 @@ def test_autoscaling_reads_the_backlog_metric() -> None:
         assert "parley_backlog_conversations" in (DEPLOY / path).read_text(encoding="utf-8")
 
 
-def test_the_unit_waits_for_the_drain_and_lets_parley_end_its_redis() -> None:
+def test_the_systemd_unit_waits_for_the_drain() -> None:
     unit = (DEPLOY / "systemd" / "parley.service").read_text(encoding="utf-8")
     options = dict(
         line.split("=", 1) for line in unit.splitlines() if "=" in line and not line.startswith("#")

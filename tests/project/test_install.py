@@ -127,7 +127,7 @@ def test_the_wheel_holds_everything_and_no_secrets(wheel: Path, tmp_path: Path) 
 
 
 @pytest.mark.installs
-def test_every_module_can_be_imported_without_the_packages_for_development(installed: Installed) -> None:
+def test_every_module_imports_without_development_packages(installed: Installed) -> None:
     """Field fault 95: running Parley needs the run lock, and nothing of the other one."""
     code = """
 import importlib, pkgutil, sys

@@ -161,7 +161,7 @@ def test_the_lock_satisfies_every_requirement_with_its_extras(name: str, env: En
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_a_package_that_is_left_out_of_the_lock_is_missed(name: str) -> None:
+def test_a_package_missing_from_the_lock_is_reported(name: str) -> None:
     """Field fault 95: the check itself sees each package that goes missing."""
     env = ENVIRONMENTS[2]
     locked = pins((ROOT / name).read_text(encoding="utf-8"), env)
@@ -170,7 +170,7 @@ def test_a_package_that_is_left_out_of_the_lock_is_missed(name: str) -> None:
         assert walk(name, rest, env)[0], left_out
 
 
-def test_an_extra_that_is_left_out_of_the_lock_is_missed() -> None:
+def test_an_extra_missing_from_the_lock_is_reported() -> None:
     """Field fault 95: msal -> PyJWT[crypto], and the like."""
     env = ENVIRONMENTS[2]
     locked = pins((ROOT / "requirements-dev.lock").read_text(encoding="utf-8"), env)
@@ -190,7 +190,7 @@ def test_the_development_lock_holds_the_other_one() -> None:
     assert {name: there.get(name) for name in wanted} == wanted
 
 
-def test_the_lock_of_the_script_s_tools_pins_them_and_names_no_host() -> None:
+def test_the_javascript_lock_is_pinned_without_hosts() -> None:
     folder = ROOT / ".ci" / "javascript"
     wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))["devDependencies"]
     locked: dict[str, Any] = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))[

@@ -37,7 +37,7 @@ def test_the_example_documents_every_setting_and_nothing_else() -> None:
     assert set(documented()) == names()
 
 
-def test_each_setting_of_the_example_has_words_above_it() -> None:
+def test_each_example_setting_has_a_comment() -> None:
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     wordless = [
         line
@@ -107,7 +107,7 @@ def test_the_example_of_the_prompts_readme_loads(tmp_path: Path) -> None:
     assert [one.user for one in haiku.examples] == ["rain"]
 
 
-def test_the_image_is_built_from_the_lock_and_runs_without_root() -> None:
+def test_the_image_uses_the_lock_without_root() -> None:
     """Field fault 95: a container runs what the lock pins, as nobody in particular, and holds no settings."""
     text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     steps = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
@@ -129,7 +129,7 @@ def test_the_image_is_built_from_the_lock_and_runs_without_root() -> None:
     assert {one for one in settings if not one.startswith("PYTHON")} <= names()
 
 
-def test_the_image_is_built_from_nothing_but_what_it_needs() -> None:
+def test_the_image_copies_only_what_it_needs() -> None:
     """Field fault 95: neither .env nor data can get into an image."""
     rules = [
         line

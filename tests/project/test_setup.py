@@ -106,9 +106,7 @@ def checkout(tmp_path: Path, empty: Path) -> Checkout:
 
 
 @pytest.mark.parametrize("shell", [("sh",), ("dash",), ("bash", "--posix"), ("busybox", "sh")])
-def test_each_lock_installs_what_is_missing_and_then_nothing(
-    checkout: Checkout, shell: tuple[str, ...]
-) -> None:
+def test_each_lock_installs_only_what_is_missing(checkout: Checkout, shell: tuple[str, ...]) -> None:
     """Field fault 95: one lock to run, one to develop; the second adds to the first."""
     if shutil.which(shell[0]) is None:
         pytest.skip(f"there is no {shell[0]} on this machine")
@@ -261,7 +259,7 @@ def test_a_package_that_was_tampered_with_is_refused(checkout: Checkout) -> None
     assert not checkout.has("alpha")
 
 
-def test_without_a_python_it_says_where_to_get_one(checkout: Checkout) -> None:
+def test_a_missing_python_is_explained(checkout: Checkout) -> None:
     """Field fault 95: a machine without a Python, or with one that is too old."""
     script(checkout.python, "exit 1")
     code, received = checkout.install()
@@ -274,7 +272,7 @@ def test_without_a_python_it_says_where_to_get_one(checkout: Checkout) -> None:
     assert not (checkout.folder / ".venv").exists()
 
 
-def test_a_python_that_can_t_make_environments_is_named_with_the_package(checkout: Checkout) -> None:
+def test_a_missing_venv_package_is_named(checkout: Checkout) -> None:
     """Field fault 95: Debian's python3 without python3-venv."""
     real = checkout.python.read_text(encoding="utf-8").removeprefix("#!/bin/sh\n")
     script(checkout.python, f'case "$*" in *ensurepip*) exit 1 ;; esac\n{real}')

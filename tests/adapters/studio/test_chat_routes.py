@@ -89,7 +89,7 @@ async def whole_answer(http: ClientSession, studio: Studio) -> dict[str, Any]:
     raise AssertionError("the feed ended early")
 
 
-async def test_a_message_is_written_down_as_the_person_s_own(http: ClientSession, studio: Studio) -> None:
+async def test_a_message_is_recorded_under_its_sender(http: ClientSession, studio: Studio) -> None:
     response = await say(http, studio, "/image a red bicycle")
     assert response.status == 202
     (received,) = studio.engine.events
@@ -100,9 +100,7 @@ async def test_a_message_is_written_down_as_the_person_s_own(http: ClientSession
     assert len(received.user.id) == 32
 
 
-async def test_a_resent_message_is_the_same_event_and_is_shown_once(
-    http: ClientSession, studio: Studio
-) -> None:
+async def test_a_resent_message_is_shown_once(http: ClientSession, studio: Studio) -> None:
     await say(http, studio, "once")
     assert await (await say(http, studio, "once")).json() == {"receipt": "duplicate"}
     await whole_answer(http, studio)
@@ -110,9 +108,7 @@ async def test_a_resent_message_is_the_same_event_and_is_shown_once(
     assert kinds.count("said") == kinds.count("open") == kinds.count("done") == 1
 
 
-async def test_the_feed_resumes_after_the_last_frame_that_was_seen(
-    http: ClientSession, studio: Studio
-) -> None:
+async def test_the_feed_resumes_after_the_last_frame(http: ClientSession, studio: Studio) -> None:
     await say(http, studio, "words")
     await whole_answer(http, studio)
     async with frames(http, studio) as event_stream:
@@ -122,7 +118,7 @@ async def test_the_feed_resumes_after_the_last_frame_that_was_seen(
         assert [await anext(event_stream) for _ in range(2)] == seen[1:]
 
 
-async def test_the_steps_of_an_answer_add_up_to_its_html(http: ClientSession, studio: Studio) -> None:
+async def test_text_frames_add_up_to_the_html(http: ClientSession, studio: Studio) -> None:
     await say(http, studio, "😀 **bold** and `code` 😀")
     done = await whole_answer(http, studio)
     shown = "".encode("utf-16-le")
@@ -134,7 +130,7 @@ async def test_the_steps_of_an_answer_add_up_to_its_html(http: ClientSession, st
     assert done["html"].startswith(text[:30])
 
 
-def test_a_step_keeps_what_is_common_and_counts_as_javascript_does() -> None:
+def test_a_text_frame_counts_utf_16_units() -> None:
     step = text_frame("e", "p", 0, "<p>😀 ab</p>", "<p>😀 abc</p>")
     assert (step.keep, step.html) == (8, "c</p>")
 
@@ -145,7 +141,7 @@ def test_aligned_columns_need_no_inline_style() -> None:
     assert "style=" not in html
 
 
-async def test_history_is_shown_as_safe_html_with_its_pictures(
+async def test_history_is_safe_html_with_images(
     http: ClientSession, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reply = Reply(
@@ -173,7 +169,7 @@ async def test_history_is_shown_as_safe_html_with_its_pictures(
     await refused(await http.get(room(studio, "/images/0af3", "d" * 32)), 404)
 
 
-async def test_a_picture_is_waited_for_until_its_turn_is_written_down(
+async def test_an_image_request_waits_for_its_turn(
     http: ClientSession, studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chat, "PICTURE_PATIENCE_S", PATIENCE_S)
@@ -237,7 +233,7 @@ async def test_malformed_messages_are_refused_in_words(
     assert studio.engine.events == []
 
 
-async def test_ids_that_the_page_would_not_make_are_refused(http: ClientSession, studio: Studio) -> None:
+async def test_malformed_ids_are_refused(http: ClientSession, studio: Studio) -> None:
     await refused(await http.get(room(studio, conversation="C" * 32)), 400)
     await refused(await http.get(room(studio, "/events?after=%2A")), 400)
 
@@ -283,7 +279,7 @@ async def test_without_a_token_only_loopback_names_are_answered(
     assert response.status in (400, 403)
 
 
-async def test_without_a_token_nobody_comes_in_through_a_proxy(http: ClientSession, studio: Studio) -> None:
+async def test_without_a_token_proxied_requests_are_refused(http: ClientSession, studio: Studio) -> None:
     headers = {"X-Forwarded-For": "203.0.113.9"}
     response = await http.get(studio.url, headers=headers)
     assert response.status == 403
@@ -300,15 +296,13 @@ async def test_every_answer_carries_the_content_policy(http: ClientSession, stud
         assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_the_page_is_not_sent_again_while_it_is_the_same(http: ClientSession, studio: Studio) -> None:
+async def test_an_unchanged_page_is_304(http: ClientSession, studio: Studio) -> None:
     first = await http.get(studio.url)
     again = await http.get(studio.url, headers={"If-None-Match": first.headers["ETag"]})
     assert again.status == 304
 
 
-async def test_the_whole_page_is_small_and_asks_for_nothing_outside(
-    http: ClientSession, studio: Studio
-) -> None:
+async def test_the_page_is_small_and_self_contained(http: ClientSession, studio: Studio) -> None:
     total = 0
     for path in (
         "/",
@@ -327,7 +321,7 @@ async def locked() -> AsyncIterator[Studio]:
     await running.stop()
 
 
-async def test_with_a_token_strangers_are_sent_to_the_sign_in(http: ClientSession, locked: Studio) -> None:
+async def test_with_a_token_strangers_must_sign_in(http: ClientSession, locked: Studio) -> None:
     page = await http.get(locked.url, allow_redirects=False)
     assert (page.status, page.headers["Location"]) == (303, "/studio/sign-in")
     for path in ("", "/events", "/images/x"):
@@ -350,7 +344,7 @@ async def test_a_made_up_cookie_opens_nothing(http: ClientSession, locked: Studi
     await refused(await http.get(room(locked), headers={"Cookie": f"{COOKIE}={value}"}), 401)
 
 
-async def test_an_expired_cookie_and_one_of_an_old_token_open_nothing(
+async def test_expired_and_outdated_cookies_are_refused(
     http: ClientSession, locked: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = {"token": TOKEN}
@@ -420,9 +414,7 @@ async def test_a_long_answer_carries_everything_now_and_then(
     assert [number for number, keep in enumerate(keeps) if keep == 0] == [0, WHOLE_EVERY]
 
 
-async def test_a_picture_that_is_being_drawn_travels_small_and_with_the_size_of_the_whole(
-    studio: Studio,
-) -> None:
+async def test_a_partial_image_is_sent_small(studio: Studio) -> None:
     address = Address(conversation=f"studio:{C}", event=f"studio:{C}:{M}", data={"message": M})
     post = await studio.adapter.open(address, None, False)
     half = io.BytesIO()

@@ -76,7 +76,7 @@ async def publish(page: Page, reason: str) -> None:
     await expect(page.locator("#banner")).to_contain_text("is published for everyone")
 
 
-async def test_what_is_published_reaches_slack_until_it_is_rolled_back(page: Page, street: Street) -> None:
+async def test_a_published_prompt_reaches_slack_until_reverted(page: Page, street: Street) -> None:
     assert "blue gadget" not in await street.answer("zorblax?")
     await street.playground(page, "assistant")
     await add_example(page, "zorblax?", "A zorblax is a blue gadget.")
@@ -93,9 +93,7 @@ async def test_what_is_published_reaches_slack_until_it_is_rolled_back(page: Pag
     await page.get_by_role("button", name="Revert to file").click()
 
 
-async def test_a_set_up_of_azure_s_studio_answers_in_slack(
-    page: Page, street: Street, tmp_path: Path
-) -> None:
+async def test_an_azure_setup_answers_in_slack(page: Page, street: Street, tmp_path: Path) -> None:
     setup = {
         "systemPrompt": "You are the concierge.",
         "fewShotExamples": [{"userInput": "Where is the pool?", "chatbotResponse": "On the roof."}],
@@ -114,7 +112,7 @@ async def test_a_set_up_of_azure_s_studio_answers_in_slack(
     assert "On the roof." in await street.answer("/concierge Where is the pool?")
 
 
-async def test_a_template_is_given_to_a_channel_a_person_and_a_workspace(page: Page, street: Street) -> None:
+async def test_a_template_is_assigned_to_each_audience(page: Page, street: Street) -> None:
     await street.playground(page, "summarise")
     await add_example(page, "quuxify?", "Quuxified, in one line.")
     await publish(page, "Quux")

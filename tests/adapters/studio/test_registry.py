@@ -84,7 +84,7 @@ async def menu(client: Client, path: str = "/") -> list[tuple[str, str]]:
     return re.findall(r'<a href="([^"]+)"( aria-current="page")?><svg', html)
 
 
-async def test_a_page_of_the_registry_is_in_the_menu_and_answers(client: Client) -> None:
+async def test_a_registered_page_is_listed_and_answers(client: Client) -> None:
     await sign_in(client, "editor")
     assert await menu(client) == [("/", ' aria-current="page"'), ("/studio/counter", "")]
     assert await menu(client, "/studio/counter") == [("/", ""), ("/studio/counter", ' aria-current="page"')]
@@ -102,21 +102,21 @@ async def test_a_page_of_the_registry_is_guarded(client: Client) -> None:
     assert "requires the editor role" in await refused.text()
 
 
-async def test_a_route_may_take_a_higher_role_than_its_page(client: Client) -> None:
+async def test_a_route_may_require_a_higher_role(client: Client) -> None:
     await sign_in(client, "editor")
     assert (await client.post("/studio/counter/reset", headers=SCRIPT)).status == 403
     await sign_in(client, "operator")
     assert (await client.post("/studio/counter/reset", headers=SCRIPT)).status == 200
 
 
-async def test_what_a_handler_is_refused_is_shown_as_a_page(client: Client) -> None:
+async def test_a_refusal_is_shown_as_a_page(client: Client) -> None:
     await sign_in(client, "editor")
     answer = await client.post("/studio/counter/lower", data={})
     assert (answer.status, answer.content_type) == (409, "text/html")
     assert "Counters only go up." in await answer.text()
 
 
-async def test_routes_for_scripts_refuse_in_json_and_need_our_header(client: Client) -> None:
+async def test_script_routes_answer_json_and_require_a_header(client: Client) -> None:
     await sign_in(client, "operator")
     missing = await client.get("/studio/counter/missing")
     assert (missing.status, await missing.json()) == (404, {"words": "There is no such counter."})

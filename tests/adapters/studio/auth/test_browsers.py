@@ -105,13 +105,13 @@ async def written(http: ClientSession, *texts: str, place: str = ROOM) -> bool:
 # ------------------------------------------------------------------ who somebody is
 
 
-async def test_field_fault_81_two_people_with_one_token_and_one_name_are_two(people: People) -> None:
+async def test_people_sharing_token_and_name_are_distinct(people: People) -> None:
     """Field fault 81: with tokens, all people were one user `me`."""
     ada, namesake = await people.signed_in(), await people.signed_in()
     assert await who(ada) != await who(namesake)
 
 
-async def test_a_browser_that_signs_in_again_under_its_name_is_the_same_person(people: People) -> None:
+async def test_signing_in_again_gives_the_same_person(people: People) -> None:
     http = await people.signed_in(name="Ada")
     before = await who(http)
     page = await (await http.post("/studio/sign-out")).text()
@@ -133,7 +133,7 @@ async def test_a_browser_can_forget_who_used_it(people: People) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "\x00\u202e", "\n"])
-async def test_a_sign_in_without_a_name_asks_for_it(people: People, name: str) -> None:
+async def test_sign_in_requires_a_name(people: People, name: str) -> None:
     http = await people.browser()
     form = {"token": TOKENS["parley_studio_token"], "name": name}
     response = await http.post("/studio/sign-in", data=form)
@@ -142,7 +142,7 @@ async def test_a_sign_in_without_a_name_asks_for_it(people: People, name: str) -
     assert COOKIE not in response.cookies
 
 
-async def test_a_name_is_one_line_without_signs_that_steer(
+async def test_control_characters_are_removed_from_names(
     people: People, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -153,7 +153,7 @@ async def test_a_name_is_one_line_without_signs_that_steer(
     assert "x" * 61 not in page
 
 
-async def test_the_identity_can_not_be_chosen_or_changed_by_the_page(people: People) -> None:
+async def test_the_page_cannot_forge_an_identity(people: People) -> None:
     ada = await people.signed_in(name="Ada")
     cookies = {one.key: one for one in ada.cookie_jar}
     for name in (COOKIE, browsers.COOKIE):
@@ -170,9 +170,7 @@ async def test_the_identity_can_not_be_chosen_or_changed_by_the_page(people: Peo
     assert await who(other) != await who(ada)
 
 
-async def test_field_fault_81_a_name_can_be_changed_and_the_person_stays(
-    people: People, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_renaming_keeps_the_identity(people: People, caplog: pytest.LogCaptureFixture) -> None:
     """Field fault 81: one identity per sign-in; the log says which."""
     caplog.set_level(logging.INFO)
     http = await people.signed_in(role="operator", name="Ada")
@@ -186,7 +184,7 @@ async def test_field_fault_81_a_name_can_be_changed_and_the_person_stays(
     assert (await http.post("/studio/name", data={"name": " "})).status == 400
 
 
-async def test_field_fault_118_on_an_open_machine_each_browser_is_a_person(unlocked: Whole) -> None:
+async def test_without_sign_in_each_browser_is_a_person(unlocked: Whole) -> None:
     """Field fault 118: two people on one machine saw each other's chats."""
     async with AsyncExitStack() as stack:
         people = People(stack, unlocked)
@@ -207,7 +205,7 @@ async def test_field_fault_118_on_an_open_machine_each_browser_is_a_person(unloc
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor", "operator"])
-async def test_field_fault_118_a_conversation_is_its_owners_alone(people: People, role: str) -> None:
+async def test_only_the_owner_can_access_a_conversation(people: People, role: str) -> None:
     """Field fault 118: whoever knew the id read a chat, edited, reset, rated, stopped and followed it."""
     ada, bob = await people.signed_in(), await people.signed_in(role, "Bob")
     assert (await send(ada, "my secret")).status == 202
@@ -234,9 +232,7 @@ async def test_field_fault_118_a_conversation_is_its_owners_alone(people: People
     assert ("my secret" in page) == (role == "operator"), "operators have their own, logged view"
 
 
-async def test_field_fault_118_who_waits_at_an_unused_id_sees_nothing_of_its_owner(
-    people: People,
-) -> None:
+async def test_waiting_at_an_unused_id_reveals_nothing(people: People) -> None:
     """Field fault 118: a chat was followed live by whoever knew its id."""
     ada, bob = await people.signed_in(), await people.signed_in(name="Bob")
     async with bob.get(f"{ROOM}/events") as waiting:
@@ -246,9 +242,7 @@ async def test_field_fault_118_who_waits_at_an_unused_id_sees_nothing_of_its_own
     assert b"secret" not in seen
 
 
-async def test_field_fault_118_a_conversation_of_an_older_version_is_whose_it_was(
-    people: People, locked: Whole
-) -> None:
+async def test_conversations_of_older_versions_keep_their_owner(people: People, locked: Whole) -> None:
     """Field fault 118: what `me` wrote is everybody's no more; operators read it in Conversations."""
     ada, bob = await people.signed_in("operator"), await people.signed_in(name="Bob")
     await send(ada, "mine")
@@ -268,7 +262,7 @@ async def test_field_fault_118_a_conversation_of_an_older_version_is_whose_it_wa
     assert "mine" in await (await ada.get(f"/studio/log/studio:{C}")).text()
 
 
-async def test_field_fault_118_somebody_elses_saved_set_up_stays(people: People) -> None:
+async def test_only_the_owner_changes_a_saved_configuration(people: People) -> None:
     """Field fault 118: drafts on the server are their owner's to change; all editors may open them."""
     ada, bob = await people.signed_in("editor"), await people.signed_in("editor", "Bob")
     operator = await people.signed_in("operator", "Olga")
@@ -290,7 +284,7 @@ async def test_field_fault_118_somebody_elses_saved_set_up_stays(people: People)
     assert (await operator.post(f"{path}/{id}/delete", json={}, headers=WRITE)).status == 200
 
 
-async def test_field_fault_81_a_viewer_deletes_nothing_of_others(people: People) -> None:
+async def test_a_viewer_deletes_only_their_own_data(people: People) -> None:
     """Field fault 81: a viewer typed "Forget!", and 158 answers of the operator were gone."""
     operator, viewer = await people.signed_in("operator", "Olga"), await people.signed_in(name="Vic")
     await send(operator, "of the operator")

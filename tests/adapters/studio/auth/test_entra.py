@@ -61,7 +61,7 @@ async def refused(response: ClientResponse, words: str) -> None:
     assert COOKIE not in response.cookies
 
 
-async def test_a_person_of_the_tenant_comes_in_by_name(http: ClientSession, studio: Studio) -> None:
+async def test_a_tenant_member_signs_in_by_name(http: ClientSession, studio: Studio) -> None:
     stranger = await http.get(studio.url, allow_redirects=False)
     assert (stranger.status, stranger.headers["Location"]) == (303, "/studio/sign-in")
     assert "Sign in with Microsoft" in await (await http.get(studio.url)).text()
@@ -71,9 +71,7 @@ async def test_a_person_of_the_tenant_comes_in_by_name(http: ClientSession, stud
     assert "Editor" in page
 
 
-async def test_cookies_are_out_of_reach_of_scripts_and_other_sites(
-    http: ClientSession, studio: Studio
-) -> None:
+async def test_cookies_are_httponly_and_samesite(http: ClientSession, studio: Studio) -> None:
     begun = await http.get(studio.url + BEGIN, allow_redirects=False)
     pending = begun.cookies[PENDING]
     assert (pending["httponly"], pending["samesite"], pending["max-age"]) == (True, "Lax", "600")
@@ -127,7 +125,7 @@ async def test_another_process_ends_what_one_began(
     ],
     ids=lambda changed: "-".join(f"{name} {str(value)[:8]}" for name, value in changed.items()),
 )
-async def test_a_token_that_is_not_for_this_sign_in_is_refused(
+async def test_a_token_with_wrong_claims_is_refused(
     http: ClientSession, studio: Studio, directory: Directory, changed: dict[str, Any]
 ) -> None:
     directory.changed = changed
@@ -141,18 +139,14 @@ async def test_a_token_that_somebody_else_signed_is_refused(
     await refused(await sign_in(http, studio), "could not be verified")
 
 
-async def test_a_tenant_that_is_not_the_one_of_the_settings_is_refused(
-    http: ClientSession, directory: Directory
-) -> None:
+async def test_another_tenant_is_refused(http: ClientSession, directory: Directory) -> None:
     other = TENANT.replace("1", "7")
     running = await start(registration=directory.registration(tenant=other))
     await refused(await sign_in(http, running), "could not be verified")
     await running.stop()
 
 
-async def test_an_answer_that_this_browser_did_not_ask_for_is_refused(
-    http: ClientSession, studio: Studio
-) -> None:
+async def test_an_unsolicited_sign_in_response_is_refused(http: ClientSession, studio: Studio) -> None:
     back = await come_back(http, studio)
     await refused(await http.get(back.update_query(state="forged")), "begun in another window")
     http.cookie_jar.clear()
@@ -191,7 +185,7 @@ async def test_a_new_client_secret_signs_everybody_out(
     await other.stop()
 
 
-async def test_a_wrong_client_secret_is_told_to_the_log_and_not_to_the_person(
+async def test_a_wrong_client_secret_is_only_logged(
     http: ClientSession, directory: Directory, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = await start(registration=directory.registration(secret="a wrong one"))
@@ -211,7 +205,7 @@ async def test_a_name_is_one_line_wherever_it_stands(
     assert "Eve [error] forged [2J <b> (ada@contoso.example) signed in" in caplog.text
 
 
-async def test_who_has_no_role_is_told_whom_to_ask(
+async def test_a_person_without_a_role_is_refused(
     http: ClientSession, studio: Studio, directory: Directory
 ) -> None:
     directory.person["roles"] = ["Something.Else"]
@@ -229,7 +223,7 @@ async def test_who_has_no_role_is_told_whom_to_ask(
         ({"roles": None, "groups": ["other", "group-of-editors"]}, "Editor"),
     ],
 )
-async def test_roles_and_groups_say_what_a_person_may_do(
+async def test_app_roles_and_groups_determine_the_role(
     http: ClientSession, studio: Studio, directory: Directory, claims: dict[str, Any], role: str
 ) -> None:
     directory.person |= claims
@@ -246,7 +240,7 @@ async def test_what_entra_refuses_is_said_in_its_words(
     assert "Trace ID" not in await response.text()
 
 
-async def test_where_a_person_was_going_is_where_they_arrive(
+async def test_sign_in_returns_to_the_requested_page(
     http: ClientSession, studio: Studio, directory: Directory
 ) -> None:
     begun = await http.get(
@@ -275,11 +269,11 @@ def test_no_link_leads_to_another_site(to: str | None) -> None:
     assert way(to) == "/"
 
 
-def test_a_long_way_loses_what_stands_after_its_hash() -> None:
+def test_a_long_return_path_loses_its_fragment() -> None:
     assert way("/studio/playground#s=" + "x" * 3000) == "/studio/playground"
 
 
-async def test_the_way_is_kept_through_the_sign_in_by_token(http: ClientSession) -> None:
+async def test_token_sign_in_returns_to_the_requested_page(http: ClientSession) -> None:
     running = await start(token="a token of some length")
     stranger = await http.get(running.url + "/?q=1", allow_redirects=False)
     assert stranger.headers["Location"] == "/studio/sign-in?to=%2F%3Fq%3D1"
@@ -294,9 +288,7 @@ async def test_the_way_is_kept_through_the_sign_in_by_token(http: ClientSession)
     await running.stop()
 
 
-async def test_a_link_on_another_site_comes_again_with_the_cookie(
-    http: ClientSession, studio: Studio
-) -> None:
+async def test_a_cross_site_link_reloads_with_the_cookie(http: ClientSession, studio: Studio) -> None:
     """A browser leaves a strict cookie at home when another site leads here."""
     session = (await sign_in(http, studio)).cookies[COOKIE].value
     http.cookie_jar.clear()
@@ -309,9 +301,7 @@ async def test_a_link_on_another_site_comes_again_with_the_cookie(
     assert (response.status, response.headers["Location"]) == (303, "/x")
 
 
-async def test_without_a_public_address_only_this_machine_s_names_are_sent_to_entra(
-    http: ClientSession, studio: Studio
-) -> None:
+async def test_without_public_url_only_local_hosts_reach_entra(http: ClientSession, studio: Studio) -> None:
     response = await http.get(studio.url + BEGIN, headers={"Host": "evil.example"}, allow_redirects=False)
     assert response.status == 403
     assert "PARLEY_PUBLIC_URL" in await response.text()
@@ -386,7 +376,7 @@ def test_roles_are_read_with_commas_between_them(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_person_follows_a_link_signs_in_publishes_by_name_and_leaves(
+async def test_a_person_signs_in_publishes_and_signs_out(
     page: Page, tmp_path: Path, complaints: Complaints
 ) -> None:
     async with open_directory() as directory:

@@ -43,7 +43,7 @@ def wrong(table: LoginThrottle, address: str, count: int = WRONG_TOKENS_PER_MINU
         table.wrong(address)
 
 
-def test_field_fault_93_wrong_tokens_slow_down_their_sender_alone(clock: Clock) -> None:
+def test_wrong_tokens_slow_down_only_their_sender(clock: Clock) -> None:
     """Field fault 93: ten wrong tokens locked out the right one for everybody."""
     table = LoginThrottle()
     wrong(table, "192.0.2.1", WRONG_TOKENS_PER_MINUTE - 1)
@@ -61,7 +61,7 @@ def test_field_fault_93_wrong_tokens_slow_down_their_sender_alone(clock: Clock) 
 
 
 @pytest.mark.usefixtures("clock")
-def test_field_fault_93_a_network_of_ipv6_is_one_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ipv6_network_is_one_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     """Field fault 93: who has 2^64 addresses has no 2^64 attempts, and can't fill the memory."""
     table = LoginThrottle()
     for number in range(WRONG_TOKENS_PER_MINUTE):
@@ -90,7 +90,7 @@ async def url() -> AsyncIterator[str]:
             yield f"http://127.0.0.1:{port}"
 
 
-async def test_field_fault_93_the_right_token_works_from_elsewhere(url: str, clock: Clock) -> None:
+async def test_the_right_token_works_from_another_address(url: str, clock: Clock) -> None:
     """Field fault 93: and from the same address after the time that the answer names."""
 
     async def try_token(http: ClientSession, token: str, client: str) -> ClientResponse:
@@ -113,7 +113,7 @@ async def test_field_fault_93_the_right_token_works_from_elsewhere(url: str, clo
 
 
 @pytest.mark.parametrize("origin", ["http://[::", "http://a:99999", "http://a:b", "http://[v1"])
-async def test_field_fault_93_an_origin_that_is_no_address_is_400(
+async def test_an_invalid_origin_is_400(
     studio: Studio, origin: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Field fault 93: `Origin: http://[::` was answered 500."""
@@ -129,8 +129,8 @@ async def test_field_fault_93_an_origin_that_is_no_address_is_400(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_field_fault_56_a_lone_surrogate_costs_no_message(studio: Studio) -> None:
-    """Field fault 56, in the studio."""
+async def test_a_lone_surrogate_is_replaced(studio: Studio) -> None:
+    """Field fault 56: a lone surrogate in a message becomes U+FFFD."""
     async with ClientSession() as http:
         body = b'{"id": "%s", "text": "hello \\ud800"}' % M.encode()
         path = f"{studio.url}/studio/conversations/{C}/messages"
@@ -148,9 +148,7 @@ async def test_field_fault_56_a_lone_surrogate_costs_no_message(studio: Studio) 
     ],
     ids=["not JSON", "an upload", "nested", "large"],
 )
-async def test_field_fault_93_each_fault_of_a_body_has_its_status(
-    studio: Studio, body: bytes, mime: str, status: int
-) -> None:
+async def test_each_invalid_body_has_its_status(studio: Studio, body: bytes, mime: str, status: int) -> None:
     """Field fault 93: 400, 413 or 415, never 500."""
     async with ClientSession() as http:
         path = f"{studio.url}/studio/conversations/{C}/messages"
@@ -159,9 +157,7 @@ async def test_field_fault_93_each_fault_of_a_body_has_its_status(
         assert (await answer.json())["words"]
 
 
-async def test_field_fault_93_one_session_follows_so_many_streams(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_event_streams_per_session_are_limited(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     """Field fault 93: open event streams must leave connections to others."""
     monkeypatch.setattr(event_streams, "MOST_OF_ONE", 2)
     path = f"{studio.url}/studio/conversations/{C}/events"

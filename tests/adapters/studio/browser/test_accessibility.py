@@ -66,7 +66,7 @@ async def test_axe_finds_nothing_serious_on_any_page(page: Page, whole: Whole, s
     assert {where: what for where, what in found.items() if what} == {}
 
 
-async def test_axe_finds_nothing_serious_in_a_playground_at_work(page: Page, whole: Whole) -> None:
+async def test_axe_finds_nothing_in_a_busy_playground(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await page.get_by_role("button", name="Add example").click()
     await page.get_by_role("button", name="Compare").click()
@@ -81,7 +81,7 @@ async def test_axe_finds_nothing_serious_in_a_playground_at_work(page: Page, who
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_the_first_view_is_small_and_does_not_jump(page: Page, whole: Whole, path: str) -> None:
+async def test_pages_load_small_and_without_layout_shift(page: Page, whole: Whole, path: str) -> None:
     sizes: list[int] = []
 
     async def weigh(response: Any) -> None:

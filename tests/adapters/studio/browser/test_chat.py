@@ -15,7 +15,7 @@ async def say(page: Page, text: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_the_empty_page_teaches_and_a_suggestion_is_sent_by_a_click(page: Page, served: Studio) -> None:
+async def test_a_suggestion_is_sent_with_a_click(page: Page, served: Studio) -> None:
     await page.goto(served.url)
     await expect(page.get_by_role("heading", name="What can I do for you?")).to_be_visible()
     await page.get_by_role("button", name="Create an image").click()
@@ -37,9 +37,7 @@ async def test_a_typed_message_is_answered_while_one_reads(page: Page, served: S
     await expect(page.get_by_label("Message", exact=True)).to_be_focused()
 
 
-async def test_a_reload_shows_the_conversation_and_the_answer_that_is_being_written(
-    page: Page, served: Studio
-) -> None:
+async def test_a_reload_keeps_the_streaming_answer(page: Page, served: Studio) -> None:
     await page.goto(served.url)
     await say(page, "first")
     await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
@@ -56,7 +54,7 @@ async def test_a_reload_shows_the_conversation_and_the_answer_that_is_being_writ
     await expect(page.locator(".answer strong")).to_have_text(["first", "second"])
 
 
-async def test_shift_enter_starts_a_new_line_and_escape_stops_the_answer(page: Page, served: Studio) -> None:
+async def test_shift_enter_breaks_lines_and_escape_stops(page: Page, served: Studio) -> None:
     served.engine.guard.clear()
     await page.goto(served.url)
     box = page.get_by_label("Message", exact=True)
@@ -72,7 +70,7 @@ async def test_shift_enter_starts_a_new_line_and_escape_stops_the_answer(page: P
     await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
 
-async def test_what_could_not_be_sent_stays_and_is_sent_again(
+async def test_an_unsent_message_is_kept_and_retried(
     page: Page, served: Studio, complaints: Complaints
 ) -> None:
     served.engine.away = True
@@ -90,7 +88,7 @@ async def test_what_could_not_be_sent_stays_and_is_sent_again(
     complaints.clear()
 
 
-async def test_a_busy_conversation_says_so_and_keeps_the_words(
+async def test_a_busy_conversation_keeps_the_message(
     page: Page, served: Studio, complaints: Complaints
 ) -> None:
     served.engine.busy = True
@@ -102,7 +100,7 @@ async def test_a_busy_conversation_says_so_and_keeps_the_words(
     complaints.clear()
 
 
-async def test_after_a_lost_connection_the_rest_of_the_answer_comes(
+async def test_an_answer_resumes_after_a_lost_connection(
     page: Page, served: Studio, complaints: Complaints
 ) -> None:
     served.engine.guard.clear()
@@ -119,9 +117,7 @@ async def test_after_a_lost_connection_the_rest_of_the_answer_comes(
     complaints.clear()
 
 
-async def test_a_late_frame_of_a_worker_that_was_overtaken_changes_nothing(
-    page: Page, served: Studio
-) -> None:
+async def test_a_late_frame_changes_nothing(page: Page, served: Studio) -> None:
     await page.goto(served.url)
     await say(page, "hello")
     await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
@@ -143,7 +139,7 @@ async def test_code_and_answers_are_copied(page: Page, served: Studio) -> None:
     assert await page.evaluate("navigator.clipboard.readText()") == 'print("hello")\n'
 
 
-async def test_an_answer_is_rated_and_the_rating_is_remembered(page: Page, served: Studio) -> None:
+async def test_a_rating_survives_a_reload(page: Page, served: Studio) -> None:
     await page.goto(served.url)
     await say(page, "rate me")
     good = page.get_by_role("button", name="Good answer")
@@ -153,9 +149,8 @@ async def test_an_answer_is_rated_and_the_rating_is_remembered(page: Page, serve
     await expect(good).to_have_attribute("aria-pressed", "true")
 
 
-async def test_field_note_11_an_edited_question_is_answered_anew_in_its_place(
-    page: Page, served: Studio
-) -> None:
+async def test_an_edited_message_is_answered_again_in_place(page: Page, served: Studio) -> None:
+    """Field note 11: editing a question runs it again and edits its answer."""
     await page.goto(served.url)
     await say(page, "helo")
     await expect(page.get_by_role("button", name="Copy answer")).to_be_visible()
@@ -184,7 +179,7 @@ async def test_a_picture_opens_large_and_closes_again(page: Page, served: Studio
     await expect(large).to_be_hidden()
 
 
-async def test_conversations_are_listed_switched_and_taken_off_the_list(page: Page, served: Studio) -> None:
+async def test_conversations_are_listed_switched_and_removed(page: Page, served: Studio) -> None:
     await page.goto(served.url)
     await say(page, "about apples")
     await expect(page.locator(".answer strong")).to_have_text("about apples")
@@ -208,9 +203,7 @@ async def test_hostile_markup_is_shown_as_words(page: Page, served: Studio) -> N
     assert await page.locator("article img, article script").count() == 0
 
 
-async def test_on_a_phone_the_list_is_a_drawer_and_nothing_is_wider_than_the_screen(
-    page: Page, served: Studio
-) -> None:
+async def test_the_chat_fits_a_phone_screen(page: Page, served: Studio) -> None:
     await page.set_viewport_size({"width": 360, "height": 740})
     await page.goto(served.url)
     await say(page, "/code")

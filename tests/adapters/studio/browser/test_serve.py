@@ -37,7 +37,7 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     assert process.returncode == 0
 
 
-async def test_a_person_opens_the_page_and_talks_to_the_demo_model(page: Page, address: str) -> None:
+async def test_a_person_talks_to_the_demo_model(page: Page, address: str) -> None:
     await page.goto(address)
     box = page.get_by_label("Message", exact=True)
     await box.fill("Hello, who are you?")

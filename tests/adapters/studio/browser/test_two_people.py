@@ -50,9 +50,7 @@ async def ask(page: Page, text: str, answers: int) -> None:
     await expect(page.get_by_role("button", name="Copy answer")).to_have_count(answers)
 
 
-async def test_field_fault_81_and_118_two_people_see_and_delete_only_what_is_theirs(
-    chromium: Browser, locked: Whole
-) -> None:
+async def test_people_see_and_delete_only_their_own(chromium: Browser, locked: Whole) -> None:
     """Field faults 81 and 118: a viewer's "Forget!" deleted the operator's chats, which all could read."""
     async with browsing(chromium) as olga, browsing(chromium) as vic:
         await sign_in(olga, locked, "operator", "Olga")
@@ -86,9 +84,7 @@ async def test_field_fault_81_and_118_two_people_see_and_delete_only_what_is_the
         await expect(olga.locator("#conversations li")).to_have_count(1)
 
 
-async def test_field_fault_118_one_browser_shows_each_person_their_own_list(
-    chromium: Browser, locked: Whole
-) -> None:
+async def test_one_browser_lists_each_persons_own_conversations(chromium: Browser, locked: Whole) -> None:
     """Field fault 118: two people on one browser saw each other's chats."""
     async with browsing(chromium) as page:
         await sign_in(page, locked, "viewer", "Ada")
@@ -116,9 +112,7 @@ async def test_a_name_is_changed_in_the_menu(chromium: Browser, locked: Whole) -
         assert page.url == before
 
 
-async def test_the_list_of_an_older_version_gives_each_person_what_is_theirs(
-    chromium: Browser, locked: Whole
-) -> None:
+async def test_an_older_list_keeps_only_own_conversations(chromium: Browser, locked: Whole) -> None:
     async with browsing(chromium) as page:
         await sign_in(page, locked, "viewer", "Ada")
         await ask(page, "mine", 1)

@@ -33,7 +33,7 @@ async def found(page: Page, whole: Whole, words: str) -> None:
             await page.reload()
 
 
-async def test_a_conversation_is_found_by_its_words_and_shows_what_was_sent(
+async def test_search_finds_a_conversation_and_its_prompt(
     page: Page, whole: Whole, caplog: pytest.LogCaptureFixture
 ) -> None:
     await ask(page, whole, "What is 17 * 3? Porcupine.")
@@ -54,7 +54,7 @@ async def test_words_that_nobody_said_are_not_found(page: Page, whole: Whole) ->
     await expect(page.get_by_text("No results for “xylophonist”")).to_be_visible()
 
 
-async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, whole: Whole) -> None:
+async def test_a_good_answer_becomes_an_example_after_review(page: Page, whole: Whole) -> None:
     await ask(page, whole, "What is 19 * 3? Armadillo.")
     await page.get_by_role("button", name="Good answer").click()
     await expect(page.get_by_role("button", name="Good answer")).to_have_attribute("aria-pressed", "true")
@@ -71,7 +71,7 @@ async def test_a_well_rated_answer_becomes_an_example_after_review(page: Page, w
     assert any(one.assistant == "Fifty-seven, said the armadillo." for one in pool)
 
 
-async def test_a_command_that_nobody_knows_is_refused_in_words(page: Page, whole: Whole) -> None:
+async def test_an_unknown_command_is_listed_as_refused(page: Page, whole: Whole) -> None:
     await ask(page, whole, "What is 21 * 3? Ocelot.")
     await say(page, "/ocelot")
     await expect(page.locator(".answer").last).to_contain_text("Unknown command")
@@ -107,7 +107,7 @@ async def test_an_answer_is_watched_while_it_is_written(
     await expect(page.locator(".record .question")).to_contain_text("Tell me about pangolins.")
 
 
-async def test_pictures_are_shown_small_and_opening_one_is_logged(
+async def test_images_are_thumbnails_and_opening_is_logged(
     page: Page, whole: Whole, caplog: pytest.LogCaptureFixture
 ) -> None:
     await ask(page, whole, "/image a yellow kite")

@@ -91,7 +91,7 @@ async def test_a_run_that_is_stopped_keeps_nothing(page: Page, whole: Whole) -> 
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_one_run_at_a_time_and_not_too_large(
+async def test_evaluation_runs_are_single_and_limited(
     whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = EvalRunner(

@@ -36,7 +36,7 @@ async def test_a_wish_becomes_a_picture_in_the_gallery(page: Page, whole: Whole)
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_part_of_a_picture_is_marked_and_nothing_else_changes(page: Page, whole: Whole) -> None:
+async def test_only_the_selected_area_changes(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/images")
     await page.get_by_label("Prompt").fill("a green boat")
     await page.keyboard.press("Enter")
@@ -57,9 +57,7 @@ async def test_a_part_of_a_picture_is_marked_and_nothing_else_changes(page: Page
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_picture_of_one_s_own_is_painted_over_and_what_is_none_is_refused(
-    page: Page, whole: Whole
-) -> None:
+async def test_an_uploaded_image_is_edited_or_refused(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/images")
     own = page.get_by_label("Upload an image to edit")
     await own.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
@@ -84,9 +82,7 @@ async def test_a_picture_of_one_s_own_is_painted_over_and_what_is_none_is_refuse
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_picture_in_the_chat_grows_is_varied_beside_and_drawn_again_in_its_place(
-    page: Page, whole: Whole
-) -> None:
+async def test_a_chat_image_is_varied_and_regenerated(page: Page, whole: Whole) -> None:
     await page.goto(whole.url)
     words = page.get_by_role("textbox", name="Message")
     await words.fill("/image a green boat")
@@ -109,7 +105,7 @@ async def test_a_picture_in_the_chat_grows_is_varied_beside_and_drawn_again_in_i
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_texts_are_compared_in_a_matrix_and_on_a_plane(page: Page, whole: Whole) -> None:
+async def test_embedded_texts_are_compared(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/embeddings")
     texts = "reset my password\nforgot my password\nwhen does the canteen open"
     await page.get_by_label("Texts, one per line").fill(texts)
@@ -122,7 +118,7 @@ async def test_texts_are_compared_in_a_matrix_and_on_a_plane(page: Page, whole: 
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_pool_shows_its_nearest_examples_for_a_question(page: Page, whole: Whole) -> None:
+async def test_a_pool_shows_examples_similar_to_a_question(page: Page, whole: Whole) -> None:
     await page.goto(f"{whole.url}/studio/embeddings")
     await page.get_by_label("Question").fill("I forgot my password")
     await page.get_by_role("button", name="Find similar examples").click()
@@ -140,7 +136,7 @@ async def test_a_single_text_is_refused_in_words(page: Page, whole: Whole, compl
     await expect(page.get_by_role("alert")).to_contain_text("from 2 to 20")
 
 
-def test_no_dot_of_a_plane_hides_another_while_there_is_room() -> None:
+def test_dots_on_the_plane_do_not_overlap() -> None:
     places = apart([(0.0, 0.0), (1.0, 1.0), *[(0.0, 0.0)] * 10], 0.1, 0.2)
     assert places[:2] == [(0.0, 0.0), (1.0, 1.0)]
     for (left, up), (x, y) in combinations(places, 2):

@@ -15,7 +15,7 @@ from tests.adapters.studio.playground.test_playground import open_playground, sa
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_what_is_published_is_what_people_get_until_it_is_taken_back(page: Page, whole: Whole) -> None:
+async def test_a_published_prompt_applies_until_reverted(page: Page, whole: Whole) -> None:
     await open_playground(page, whole, "?template=summarise")
     await page.get_by_role("button", name="Add example").click()
     last = await page.locator("#examples li").count()
@@ -44,9 +44,7 @@ async def test_what_is_published_is_what_people_get_until_it_is_taken_back(page:
     await expect(page.locator(".answer")).not_to_contain_text("Quuxified")
 
 
-async def test_a_version_without_a_reason_is_refused_in_words(
-    page: Page, whole: Whole, complaints: Complaints
-) -> None:
+async def test_publishing_requires_a_reason(page: Page, whole: Whole, complaints: Complaints) -> None:
     await open_playground(page, whole)
     await page.get_by_label("System message").fill("Hello {{")
     await page.get_by_role("button", name="Publish…").click()
@@ -56,9 +54,7 @@ async def test_a_version_without_a_reason_is_refused_in_words(
     complaints.clear()
 
 
-async def test_a_set_up_of_azure_s_studio_comes_in_and_goes_out(
-    page: Page, whole: Whole, tmp_path: Path
-) -> None:
+async def test_an_azure_setup_is_imported_and_exported(page: Page, whole: Whole, tmp_path: Path) -> None:
     setup = {
         "systemPrompt": "You are Xbot.",
         "fewShotExamples": [{"userInput": "Hi", "chatbotResponse": "Hello from Xbot"}],
@@ -82,7 +78,7 @@ async def test_a_set_up_of_azure_s_studio_comes_in_and_goes_out(
     assert exported["savedBy"] == setup["savedBy"]
 
 
-async def test_a_file_that_is_no_set_up_is_refused_in_words(
+async def test_an_invalid_setup_file_is_refused(
     page: Page, whole: Whole, tmp_path: Path, complaints: Complaints
 ) -> None:
     (tmp_path / "x.json").write_text("[1, 2")
@@ -92,9 +88,7 @@ async def test_a_file_that_is_no_set_up_is_refused_in_words(
     complaints.clear()
 
 
-async def test_a_prompty_comes_in_with_its_pool_and_all_else_that_it_says(
-    page: Page, whole: Whole, tmp_path: Path
-) -> None:
+async def test_a_prompty_is_imported_with_its_pool(page: Page, whole: Whole, tmp_path: Path) -> None:
     text = """---
 description: From a file
 metadata:
@@ -122,7 +116,7 @@ Be brief.
     assert "description: From a file" in exported
 
 
-async def test_a_file_that_needs_what_is_not_here_is_refused_in_words(
+async def test_a_file_naming_a_missing_pool_is_refused(
     page: Page, whole: Whole, tmp_path: Path, complaints: Complaints
 ) -> None:
     file = tmp_path / "mine.prompty"
@@ -133,7 +127,7 @@ async def test_a_file_that_needs_what_is_not_here_is_refused_in_words(
     complaints.clear()
 
 
-async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whole: Whole) -> None:
+async def test_publishing_warns_before_overwriting_a_newer_version(page: Page, whole: Whole) -> None:
     await open_playground(page, whole, "?template=translate")
     await page.get_by_label("System message").fill("Translate into verse.")
     theirs = whole.services.library.registry.active("translate").template
@@ -160,7 +154,7 @@ async def test_who_was_overtaken_is_told_before_they_go_over_it(page: Page, whol
     await expect(page.locator(".versions")).to_contain_text("reverted to file")
 
 
-async def test_a_trial_ends_where_the_version_in_force_stays(page: Page, whole: Whole) -> None:
+async def test_ending_a_trial_keeps_the_active_version(page: Page, whole: Whole) -> None:
     press = PromptEditor(whole.services.library)
     template = whole.services.library.registry.active("translate").template
     assert template is not None

@@ -58,7 +58,7 @@ async def test_an_answer_and_a_trial_are_booked(page: Page, whole: Whole) -> Non
     await expect(templates).to_contain_text("assistant")
 
 
-async def test_how_long_a_deployment_took_is_drawn_by_the_hour(page: Page, locked: Whole) -> None:
+async def test_deployment_latency_is_charted_by_the_hour(page: Page, locked: Whole) -> None:
     await sign_in(page, locked, "operator")
     await page.goto(f"{locked.url}/studio/deployments")
     await expect(page.get_by_text("No requests in the last 24 hours")).to_have_count(3)
@@ -79,9 +79,7 @@ async def test_each_deployment_is_tried_by_a_click(page: Page, whole: Whole) -> 
     await expect(page.locator(".alert.ok")).to_have_count(3)
 
 
-async def test_a_viewer_sees_sums_but_no_words_and_no_people(
-    page: Page, locked: Whole, complaints: Complaints
-) -> None:
+async def test_a_viewer_sees_totals_but_no_people(page: Page, locked: Whole, complaints: Complaints) -> None:
     await sign_in(page, locked, "viewer")
     links = page.get_by_role("navigation", name="Pages").get_by_role("link")
     await expect(links).to_have_text(["Chat", "Prompts", "Evaluations", "Usage", "Deployments"])
@@ -103,9 +101,7 @@ async def test_a_viewer_sees_sums_but_no_words_and_no_people(
     complaints.clear()
 
 
-async def test_an_editor_may_try_and_publish_but_not_read_conversations(
-    page: Page, locked: Whole, complaints: Complaints
-) -> None:
+async def test_an_editor_cannot_read_conversations(page: Page, locked: Whole, complaints: Complaints) -> None:
     await sign_in(page, locked, "editor")
     await expect(page.get_by_role("link", name="Conversations")).to_have_count(0)
     await open_playground(page, locked)
@@ -122,13 +118,13 @@ async def test_an_operator_signs_out(page: Page, locked: Whole) -> None:
     await expect(page.get_by_label("Token")).to_be_visible()
 
 
-async def test_where_nothing_has_a_price_no_highest_bar_is_made_up() -> None:
+async def test_a_chart_without_prices_has_no_top() -> None:
     free = UsageRow(day=DAY, kind="day", name="", totals=UsageTotals(turns=3, unpriced=3))
     assert chart([free], DAY, 7, "cost")["top"] == ""
     assert chart([free], DAY, 7, "turns")["top"] == "3"
 
 
-async def test_unknown_prices_are_said_and_a_long_list_has_pages(
+async def test_unknown_prices_are_shown_and_people_paged(
     page: Page, locked: Whole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     totals = UsageTotals(turns=1, tokens=9, unpriced=1)

@@ -30,7 +30,7 @@ async def test_the_menu_leads_to_the_playground_and_back(page: Page, whole: Whol
     await expect(page.get_by_role("heading", name="What can I do for you?")).to_be_visible()
 
 
-async def test_an_answer_streams_and_says_who_gave_it_and_what_was_sent(page: Page, whole: Whole) -> None:
+async def test_an_answer_shows_its_deployment_and_prompt(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await say(page, "What is 12 * 12?")
     await expect(page.locator(".answer")).to_contain_text("144")
@@ -42,7 +42,7 @@ async def test_an_answer_streams_and_says_who_gave_it_and_what_was_sent(page: Pa
     await expect(sent.locator("li[data-role=system]")).to_contain_text("You are talking with the user")
 
 
-async def test_what_will_be_sent_is_shown_while_one_types(page: Page, whole: Whole) -> None:
+async def test_the_prompt_is_previewed_while_typing(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await page.get_by_role("tab", name="Prompt").click()
     await page.get_by_label("Message", exact=True).fill("a question not yet asked")
@@ -51,7 +51,7 @@ async def test_what_will_be_sent_is_shown_while_one_types(page: Page, whole: Who
     await expect(page.locator("#weight")).to_contain_text(re.compile(r"about [\d,]+ tokens"))
 
 
-async def test_an_example_changes_the_answer_and_shows_its_cost(page: Page, whole: Whole) -> None:
+async def test_an_example_changes_the_answer(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await page.get_by_role("button", name="Add example").click()
     await page.get_by_label("Example 1: User").fill("zorblax?")
@@ -74,7 +74,7 @@ async def test_examples_are_put_in_order_by_keyboard(page: Page, whole: Whole) -
     await expect(page.locator("#examples li")).to_have_count(1)
 
 
-async def test_a_hole_becomes_a_variable_that_is_filled_in(page: Page, whole: Whole) -> None:
+async def test_a_placeholder_becomes_a_variable(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await page.get_by_label("System message").fill("You speak for {{company}}. Today is {{date}}.")
     await page.get_by_label("company").fill("Contoso")
@@ -85,7 +85,7 @@ async def test_a_hole_becomes_a_variable_that_is_filled_in(page: Page, whole: Wh
     )
 
 
-async def test_an_answer_is_asked_again_and_a_message_is_changed(page: Page, whole: Whole) -> None:
+async def test_a_message_is_edited_and_an_answer_regenerated(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await say(page, "What is 2 + 2?")
     await expect(page.locator(".cost")).to_have_count(1)
@@ -125,7 +125,7 @@ async def test_a_link_carries_the_whole_set_up(page: Page, whole: Whole) -> None
     await expect(page.get_by_label("System message")).to_have_value("Speak like a pirate. Ünïcödé too.")
 
 
-async def test_the_set_up_is_still_there_after_a_reload_until_it_is_reset(page: Page, whole: Whole) -> None:
+async def test_the_configuration_survives_a_reload_until_reset(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await page.get_by_label("System message").fill("Half a thought")
     await page.reload()
@@ -134,7 +134,7 @@ async def test_the_set_up_is_still_there_after_a_reload_until_it_is_reset(page: 
     await expect(page.get_by_label("System message")).to_have_value(re.compile("You are Parley"))
 
 
-async def test_the_code_that_would_send_it_is_shown_in_two_languages(page: Page, whole: Whole) -> None:
+async def test_view_code_shows_python_and_curl(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await page.get_by_label("Temperature", exact=True).fill("0.3")
     await page.get_by_label("Message", exact=True).fill("It's a 'quoted' question")
@@ -147,7 +147,7 @@ async def test_the_code_that_would_send_it_is_shown_in_two_languages(page: Page,
     await expect(body).to_contain_text('"temperature": 0.3')
 
 
-async def test_an_answer_that_takes_long_is_stopped_and_kept_so_far(page: Page, whole: Whole) -> None:
+async def test_a_stopped_answer_keeps_its_text(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     await say(page, "Tell me about the demo " * 60)
     await page.get_by_role("button", name="Stop").click()
@@ -155,7 +155,7 @@ async def test_an_answer_that_takes_long_is_stopped_and_kept_so_far(page: Page, 
     await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
 
 
-async def test_a_set_up_of_a_template_that_is_gone_is_left_out(page: Page, whole: Whole) -> None:
+async def test_a_configuration_of_a_missing_template_is_dropped(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     old = json.dumps([{"template": "no-such", "system": "x", "examples": []}])
     await page.evaluate(

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 PATH = "/studio/playground/saved"
 
 
-async def test_a_set_up_is_saved_opened_renamed_linked_to_and_deleted(page: Page, whole: Whole) -> None:
+async def test_a_configuration_is_saved_opened_renamed_and_deleted(page: Page, whole: Whole) -> None:
     await open_playground(page, whole)
     system, sheet = page.get_by_label("System message"), page.locator("#saved")
     await system.fill("Speak like a pirate.")

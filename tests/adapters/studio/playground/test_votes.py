@@ -48,9 +48,7 @@ async def test_a_vote_is_given_changed_and_counted_once(page: Page, whole: Whole
         {"more": 1},
     ],
 )
-async def test_a_vote_that_the_page_would_not_send_is_refused(
-    page: Page, whole: Whole, change: dict[str, Any]
-) -> None:
+async def test_an_invalid_vote_is_refused(page: Page, whole: Whole, change: dict[str, Any]) -> None:
     side = {"setup": {"template": "assistant"}, "served": "demo-chat"}
     body = {"comparison": "0" * 32, "choice": "a", "sides": [side, side], **change}
     answer = await page.request.post(

@@ -29,7 +29,7 @@ def shapes(svg: str, tag: str) -> list[Element]:
     return list(fromstring(svg).iter(tag))
 
 
-def test_a_drawing_is_shapes_and_words_without_script_style_or_address() -> None:
+def test_a_chart_is_only_shapes_and_text() -> None:
     for svg in every_drawing("Cost"):
         root = fromstring(svg)
         assert {one.tag for one in root.iter()} <= {"svg", "g", "rect", "path", "circle", "text", "title"}
@@ -40,7 +40,7 @@ def test_a_drawing_is_shapes_and_words_without_script_style_or_address() -> None
         assert "pygal" not in svg.lower()
 
 
-def test_a_drawing_has_a_name_and_takes_the_width_it_is_given() -> None:
+def test_a_chart_is_labelled_and_scales() -> None:
     for svg in every_drawing("Cost by day"):
         root = fromstring(svg)
         assert (root.get("role"), root.get("aria-label")) == ("img", "Cost by day")
@@ -57,7 +57,7 @@ def test_words_in_a_drawing_are_data() -> None:
     assert [one.text for one in shapes(every_drawing(RUDE)[2], "text")] == [RUDE, "2"]
 
 
-def test_a_bar_is_as_high_as_its_value_and_says_it() -> None:
+def test_bars_are_proportional_and_labelled() -> None:
     svg = bars("Answers", [Bar(0.0, "none"), Bar(2.0, "two"), Bar(4.0, "four")])
     none, two, four = (float(one.attrib["height"]) for one in shapes(svg, "rect"))
     assert none == 0
@@ -83,7 +83,7 @@ def test_the_figures_of_usage_stand_beside_their_bars() -> None:
     assert "the highest: 4" in drawn["svg"]
 
 
-def test_an_hour_is_an_area_of_its_own_and_its_figures_stand_beside_it() -> None:
+def test_each_hour_has_an_area_and_figures() -> None:
     last = now().replace(minute=0, second=0, microsecond=0)
     took = [
         HourlyLatency(
@@ -100,7 +100,7 @@ def test_an_hour_is_an_area_of_its_own_and_its_figures_stand_beside_it() -> None
     assert drawn["ups"] == ("1.00 s", "0.50 s", "0 s")
 
 
-def test_the_drawing_package_is_loaded_for_those_who_look_only() -> None:
+def test_the_chart_package_is_loaded_lazily() -> None:
     code = "import sys, bot.app.server; print('pygal' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
