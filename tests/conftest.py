@@ -9,7 +9,7 @@ from bot.files.process_pool import ProcessPool
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support import servers
-from tests.support.bench import Bench
+from tests.support.harness import Harness
 from tests.support.patience import PATIENCE_S
 
 PERMANENT = {kind.name for kind in keys.KINDS if kind.permanent}
@@ -74,8 +74,8 @@ async def pool() -> AsyncGenerator[ProcessPool]:
 
 
 @pytest.fixture
-async def bench(redis: Redis) -> AsyncGenerator[Bench]:
+async def harness(redis: Redis) -> AsyncGenerator[Harness]:
     """A worker over an empty Redis."""
-    made = Bench(redis)
+    made = Harness(redis)
     yield made
     await made.files.pool.close()

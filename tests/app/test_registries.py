@@ -12,8 +12,8 @@ from bot.conversation.commands.command import Command, CommandCall, CommandResul
 from bot.domain.turns import Reply
 from bot.storage.redis.client import Redis
 from tests.support.acts import received
-from tests.support.bench import Bench
-from tests.support.room import Room
+from tests.support.fake_adapter import FakeAdapter
+from tests.support.harness import Harness
 
 
 class MatrixPlatform:
@@ -29,8 +29,8 @@ class MatrixPlatform:
     def is_set_up(self, settings: Settings) -> bool:
         return self._is_there
 
-    def adapter(self, services: object) -> Room:
-        room = Room()
+    def adapter(self, services: object) -> FakeAdapter:
+        room = FakeAdapter()
         room.name = "matrix"
         return room
 
@@ -67,10 +67,10 @@ async def test_a_platform_is_one_entry(
     assert ("not configured: to use it, set MATRIX_TOKEN" in words) != is_there
 
 
-async def test_a_command_is_one_entry(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_command_is_one_entry(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "COMMANDS", (*registry.COMMANDS, PingCommand()))
     messages = ("/ping", "ping", "Are you there?", "/help", "ping of death")
-    turns = await bench.answer(*(received(text, event=str(at)) for at, text in enumerate(messages)))
+    turns = await harness.answer(*(received(text, event=str(at)) for at, text in enumerate(messages)))
     *pings, listed, question = turns
     assert [turn.reply.text for turn in pings] == ["Yes."] * 3
     assert "- `/ping` say whether I am there" in listed.reply.text

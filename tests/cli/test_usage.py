@@ -18,15 +18,15 @@ from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.usage.charges import Charge
 from bot.storage.usage.reports import UsageReports, UsageRow
 from tests.support.acts import BOB, edited, forgets, received
-from tests.support.bench import Bench
-from tests.support.room import words
+from tests.support.fake_adapter import words
+from tests.support.harness import Harness
 
 
-async def test_usage_shows_what_is_used_and_left(bench: Bench) -> None:
+async def test_usage_shows_what_is_used_and_left(harness: Harness) -> None:
     """Field note 40: `usage` shows what was used, and the limits in this place."""
-    bench.ledger = bench.limited("person: 5 requests/day, $1/month; channel: 100 requests/day")
+    harness.ledger = harness.limited("person: 5 requests/day, $1/month; channel: 100 requests/day")
     asked = [received(event="a", channel="C1"), received(event="b", channel="C1", user=BOB)]
-    *_, turn = await bench.answer(*asked, received("/usage", event="c", channel="C1"))
+    *_, turn = await harness.answer(*asked, received("/usage", event="c", channel="C1"))
     assert turn.reply.private
     text = turn.reply.text
     assert "| Today | 1 | 10 |" in text
@@ -37,14 +37,14 @@ async def test_usage_shows_what_is_used_and_left(bench: Bench) -> None:
     assert text.count("at 00:00 UTC |") == 3
 
 
-async def test_usage_without_limits_mentions_none(bench: Bench) -> None:
-    (turn,) = await bench.answer(received("/usage"))
+async def test_usage_without_limits_mentions_none(harness: Harness) -> None:
+    (turn,) = await harness.answer(received("/usage"))
     assert "Limits" not in turn.reply.text
 
 
-async def test_unknown_prices_are_not_shown_as_zero(bench: Bench) -> None:
-    bench.model.script = lambda prompt: [*words("hi")[:-1], *unpriced()]
-    *_, turn = await bench.answer(received(event="a"), received("/usage", event="b"))
+async def test_unknown_prices_are_not_shown_as_zero(harness: Harness) -> None:
+    harness.model.script = lambda prompt: [*words("hi")[:-1], *unpriced()]
+    *_, turn = await harness.answer(received(event="a"), received("/usage", event="b"))
     assert "| Today | 1 | 7 | 3 | 0 | 1 call with unknown price |" in turn.reply.text
 
 
@@ -52,9 +52,9 @@ def unpriced() -> list[Delta]:
     return [Delta(usage=Usage(deployment="test", input_tokens=7, output_tokens=3), finish="stop")]
 
 
-async def test_a_nearly_used_budget_is_noted_once(bench: Bench) -> None:
-    bench.ledger = bench.limited("person: 4 requests/day; warn: 50%")
-    turns = await bench.answer(*(received(event=f"e{number}") for number in range(5)))
+async def test_a_nearly_used_budget_is_noted_once(harness: Harness) -> None:
+    harness.ledger = harness.limited("person: 4 requests/day; warn: 50%")
+    turns = await harness.answer(*(received(event=f"e{number}") for number in range(5)))
     told = ["of 4 used, including this answer" in turn.reply.text for turn in turns]
     assert told == [False, False, True, False, False]
     assert turns[2].reply.text.endswith("at 00:00 UTC._")
@@ -62,49 +62,49 @@ async def test_a_nearly_used_budget_is_noted_once(bench: Bench) -> None:
     assert "Your questions for today (4) are used up. They reset in " in turns[4].reply.text
 
 
-async def test_a_regenerated_answer_is_charged_again(bench: Bench) -> None:
-    bench.ledger = bench.limited("person: 9 requests/day")
-    await bench.answer(received("first", event="a"))
-    await bench.answer(edited("a", "second"))
-    await bench.answer(received("again", event="b"))
-    (requests,) = await bench.ledger.limit_status(BOB, "")
+async def test_a_regenerated_answer_is_charged_again(harness: Harness) -> None:
+    harness.ledger = harness.limited("person: 9 requests/day")
+    await harness.answer(received("first", event="a"))
+    await harness.answer(edited("a", "second"))
+    await harness.answer(received("again", event="b"))
+    (requests,) = await harness.ledger.limit_status(BOB, "")
     assert requests.used == 0
     day = now().date()
-    assert (await bench.ledger.spent("acme", "ada", day, day)).turns == 3
+    assert (await harness.ledger.spent("acme", "ada", day, day)).turns == 3
 
 
-async def test_a_dead_letter_holds_no_reservation(bench: Bench) -> None:
-    bench.ledger = bench.limited("person: 9 requests/day, 90k tokens/day")
-    bench.attempts = 1
-    bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
-    (turn,) = await bench.answer(received())
+async def test_a_dead_letter_holds_no_reservation(harness: Harness) -> None:
+    harness.ledger = harness.limited("person: 9 requests/day, 90k tokens/day")
+    harness.attempts = 1
+    harness.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
+    (turn,) = await harness.answer(received())
     assert turn.outcome == "failed"
-    await bench.until(lambda: no_reservation(bench))
-    assert [one.used for one in await bench.ledger.limit_status(received().user, "")] == [0, 0]
+    await harness.until(lambda: no_reservation(harness))
+    assert [one.used for one in await harness.ledger.limit_status(received().user, "")] == [0, 0]
 
 
-async def no_reservation(bench: Bench) -> bool:
-    return not [name async for name in bench.redis.scan("parley:*:held:*")]
+async def no_reservation(harness: Harness) -> bool:
+    return not [name async for name in harness.redis.scan("parley:*:held:*")]
 
 
-async def test_forget_explains_what_budgets_still_count(bench: Bench) -> None:
+async def test_forget_explains_what_budgets_still_count(harness: Harness) -> None:
     """Field note 42: `forget` names what a budget still counts."""
-    bench.ledger = bench.limited("person: $1/day, $9/month")
-    await bench.answer(received(event="a"), *forgets("b"))
+    harness.ledger = harness.limited("person: $1/day, $9/month")
+    await harness.answer(received(event="a"), *forgets("b"))
     assert (
         "1 day of usage records. Totals for this day's and this month's limits are kept until they reset."
-        in bench.room.texts[-1]
+        in harness.adapter.texts[-1]
     )
 
 
-async def test_forget_deletes_dead_letters_of_a_person(bench: Bench) -> None:
+async def test_forget_deletes_dead_letters_of_a_person(harness: Harness) -> None:
     """Field note 42: `forget` also deletes dead letters."""
-    bench.attempts = 1
-    bench.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
-    await bench.answer(received("mine", event="a"), received("yours", event="b", user=BOB))
-    await bench.answer(*forgets("c"))
-    assert "1 dead letter" in bench.room.texts[-1]
-    left = await DeadLetterQueue(bench.redis).all()
+    harness.attempts = 1
+    harness.model.script = lambda prompt: [ZeroDivisionError("a fault of ours")]
+    await harness.answer(received("mine", event="a"), received("yours", event="b", user=BOB))
+    await harness.answer(*forgets("c"))
+    assert "1 dead letter" in harness.adapter.texts[-1]
+    left = await DeadLetterQueue(harness.redis).all()
     assert [one.words for one in left.values()] == ["yours"]
 
 
@@ -112,7 +112,7 @@ async def test_forget_deletes_dead_letters_of_a_person(bench: Bench) -> None:
 
 
 @pytest.fixture
-async def used(bench: Bench) -> Bench:
+async def used(harness: Harness) -> Harness:
     """Two people of two tenants over two days; prices known, unknown and free."""
     uses = {
         ("acme", "ada", 0): Usage(deployment="big", input_tokens=100, usd=0.5),
@@ -121,7 +121,7 @@ async def used(bench: Bench) -> Bench:
         ("globex", "=zed", 0): Usage(deployment="free", images=2, usd=0.0),
     }
     for (tenant, person, ago), one in uses.items():
-        await bench.charges.settle(
+        await harness.charges.settle(
             Charge(
                 event=f"{person} {ago}",
                 tenant=tenant,
@@ -135,11 +135,11 @@ async def used(bench: Bench) -> Bench:
                 usage=(one,),
             )
         )
-    await bench.charges.tidy()
-    return bench
+    await harness.charges.tidy()
+    return harness
 
 
-async def printed(used: Bench, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
+async def printed(used: Harness, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
     """The output of the command for these days."""
     today = now().date()
     lines = await UsageReports(used.redis).rows(today - timedelta(days=1), today)
@@ -157,7 +157,7 @@ async def printed(used: Bench, monkeypatch: pytest.MonkeyPatch, *options: str) -
     return result.output
 
 
-async def test_the_usage_table_is_sorted_by_cost(used: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_usage_table_is_sorted_by_cost(used: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     table = await printed(used, monkeypatch, "--by", "person")
     rows = [line.split() for line in table.splitlines() if "/" in line]
     assert [row[0] for row in rows] == ["acme/ada", "globex/=zed", "globex/eve"]
@@ -166,7 +166,7 @@ async def test_the_usage_table_is_sorted_by_cost(used: Bench, monkeypatch: pytes
     assert "test [C1]" in await printed(used, monkeypatch, "--by", "channel")
 
 
-async def test_json_and_csv_have_the_same_rows(used: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_json_and_csv_have_the_same_rows(used: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     found = json.loads(await printed(used, monkeypatch, "--by", "deployment", "--json"))
     assert [row["deployment"] for row in found["rows"]] == ["big", "free", "odd"]
     assert [row["usd"] for row in found["rows"]] == [0.75, 0.0, None]

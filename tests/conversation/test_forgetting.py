@@ -6,8 +6,8 @@ from bot.conversation.personal_data import FORGET_NOW
 from bot.domain.events import MessageReceived
 from bot.storage.redis import keys
 from tests.support.acts import ADA, BOB, forgets, received
-from tests.support.bench import ROOM, Bench
-from tests.support.room import words
+from tests.support.fake_adapter import words
+from tests.support.harness import CONVERSATION, Harness
 
 QUESTIONS = [
     "Forget!",
@@ -49,113 +49,113 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("text", QUESTIONS)
-async def test_only_exact_commands_are_commands(bench: Bench, text: str) -> None:
+async def test_only_exact_commands_are_commands(harness: Harness, text: str) -> None:
     """Field fault 81: "Forget!" deleted everything; "again?", "model?" and "stop!" are questions."""
-    turns = await bench.answer(received("before", event="a"), received(text, event="b"))
+    turns = await harness.answer(received("before", event="a"), received(text, event="b"))
     assert [turn.id for turn in turns] == ["a", "b"]
-    assert bench.model.prompts[-1].messages[-1].text == text
+    assert harness.model.prompts[-1].messages[-1].text == text
     assert not any(turn.resets for turn in turns)
 
 
 @pytest.mark.parametrize("text", ["forget", "Forget"])
-async def test_forget_alone_deletes_nothing(bench: Bench, text: str) -> None:
+async def test_forget_alone_deletes_nothing(harness: Harness, text: str) -> None:
     """Field fault 81: one word deleted everything."""
-    turns = await bench.answer(
+    turns = await harness.answer(
         received("mine", event="a"), received(text, event="b"), received(FORGET_NOW, event="c")
     )
     assert turns[0].id == "a"
-    assert "send `forget me`" in bench.room.texts[1]
-    assert "nothing to confirm" in bench.room.texts[2]
+    assert "send `forget me`" in harness.adapter.texts[1]
+    assert "nothing to confirm" in harness.adapter.texts[2]
 
 
 @pytest.mark.parametrize("text", ["/forget", "forget me", "/forget me", " Forget Me "])
-async def test_forget_asks_with_the_number_of_items(bench: Bench, text: str) -> None:
+async def test_forget_asks_with_the_number_of_items(harness: Harness, text: str) -> None:
     """Field fault 81: a confirmation with the number of items."""
     mine = (
         received("one", event="a"),
         received("/image x", event="b"),
         received("yours", event="c", user=BOB),
     )
-    turns = await bench.answer(*mine, received(text, event="d"))
+    turns = await harness.answer(*mine, received(text, event="d"))
     assert [turn.id for turn in turns] == ["a", "b", "c"]
-    (asks,) = bench.room.replies[-1:]
+    (asks,) = harness.adapter.replies[-1:]
     assert (asks.private, asks.confirm, asks.forgotten) == (True, FORGET_NOW, False)
     assert ": 1 conversation, 2 answers, 1 image, your usage" in asks.text
-    turns = await bench.answer(received(FORGET_NOW, event="e"))
+    turns = await harness.answer(received(FORGET_NOW, event="e"))
     assert [turn.id for turn in turns] == ["c"], "only what is theirs"
-    done = bench.room.replies[-1]
+    done = harness.adapter.replies[-1]
     assert (done.private, done.forgotten) == (True, True)
     assert "I deleted 2 answers" in done.text
 
 
-async def test_nobody_confirms_for_another_person(bench: Bench) -> None:
+async def test_nobody_confirms_for_another_person(harness: Harness) -> None:
     """Field fault 81: a confirmation is bound to the person."""
     first = (
         received("mine", event="a"),
         received("theirs", event="b", user=BOB),
         received("forget me", event="c"),
     )
-    turns = await bench.answer(*first, received(FORGET_NOW, event="d", user=BOB))
-    assert "nothing to confirm" in bench.room.texts[-1]
+    turns = await harness.answer(*first, received(FORGET_NOW, event="d", user=BOB))
+    assert "nothing to confirm" in harness.adapter.texts[-1]
     assert [turn.id for turn in turns][:2] == ["a", "b"]
 
 
-async def test_a_confirmation_works_once(bench: Bench) -> None:
+async def test_a_confirmation_works_once(harness: Harness) -> None:
     """Field fault 81: a second click does not delete newer messages."""
-    await bench.answer(received("old", event="a"), *forgets("b"))
-    turns = await bench.answer(received("new", event="c"), received(FORGET_NOW, event="d"))
+    await harness.answer(received("old", event="a"), *forgets("b"))
+    turns = await harness.answer(received("new", event="c"), received(FORGET_NOW, event="d"))
     assert "c" in [turn.id for turn in turns]
-    assert "nothing to confirm" in bench.room.texts[-1]
+    assert "nothing to confirm" in harness.adapter.texts[-1]
 
 
-async def test_a_confirmation_expires_after_ten_minutes(bench: Bench) -> None:
+async def test_a_confirmation_expires_after_ten_minutes(harness: Harness) -> None:
     """Field fault 81: an old question must not delete anything."""
-    await bench.answer(received("mine", event="a"), received("forget me", event="b"))
+    await harness.answer(received("mine", event="a"), received("forget me", event="b"))
     name = keys.of_tenant("confirm", ADA.tenant, "forget", ADA.id)
-    assert 590 <= await bench.redis.call("TTL", name) <= 600
-    await bench.redis.call("PEXPIRE", name, 0)
-    turns = await bench.answer(received(FORGET_NOW, event="c"))
+    assert 590 <= await harness.redis.call("TTL", name) <= 600
+    await harness.redis.call("PEXPIRE", name, 0)
+    turns = await harness.answer(received(FORGET_NOW, event="c"))
     assert turns[0].id == "a"
-    assert "nothing to confirm" in bench.room.texts[-1]
+    assert "nothing to confirm" in harness.adapter.texts[-1]
 
 
-async def test_a_confirmation_survives_a_restart(bench: Bench) -> None:
+async def test_a_confirmation_survives_a_restart(harness: Harness) -> None:
     """Field fault 81: the process that asks need not be the one that deletes."""
-    await bench.answer(received("mine", event="a"), received("forget me", event="b"))
-    other = Bench(bench.redis)
+    await harness.answer(received("mine", event="a"), received("forget me", event="b"))
+    other = Harness(harness.redis)
     assert await other.answer(received(FORGET_NOW, event="c")) == ()
-    assert "I deleted 1 answer " in other.room.texts[-1]
+    assert "I deleted 1 answer " in other.adapter.texts[-1]
 
 
-async def test_a_repeated_attempt_reports_the_first_deletion(bench: Bench) -> None:
+async def test_a_repeated_attempt_reports_the_first_deletion(harness: Harness) -> None:
     """Field fault 81: if a worker crashes after deleting, the next one gives the same reply."""
-    bench.room.broken.add("close")
-    await bench.answer(received("mine", event="a"))
-    bench.room.broken.clear()
-    await bench.answer(received("mine", event="a2"), received("forget me", event="b"))
-    before = await bench.personal_data.confirm_forget(ADA, "c", ROOM)
-    await bench.answer(received("later", event="d"))
-    assert await bench.personal_data.confirm_forget(ADA, "c", ROOM) == before
-    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["d"]
-    await bench.answer(received(FORGET_NOW, event="e"))
-    assert "nothing to confirm" in bench.room.texts[-1]
+    harness.adapter.broken.add("close")
+    await harness.answer(received("mine", event="a"))
+    harness.adapter.broken.clear()
+    await harness.answer(received("mine", event="a2"), received("forget me", event="b"))
+    before = await harness.personal_data.confirm_forget(ADA, "c", CONVERSATION)
+    await harness.answer(received("later", event="d"))
+    assert await harness.personal_data.confirm_forget(ADA, "c", CONVERSATION) == before
+    assert [turn.id for turn in await harness.turns.turns(CONVERSATION)] == ["d"]
+    await harness.answer(received(FORGET_NOW, event="e"))
+    assert "nothing to confirm" in harness.adapter.texts[-1]
 
 
-async def test_an_unknown_command_deletes_nothing(bench: Bench) -> None:
-    (turn,) = await bench.answer(received("/forgets me"))
+async def test_an_unknown_command_deletes_nothing(harness: Harness) -> None:
+    (turn,) = await harness.answer(received("/forgets me"))
     assert turn.outcome == "refused"
 
 
-async def test_only_the_exact_word_mutes_a_channel(bench: Bench) -> None:
+async def test_only_the_exact_word_mutes_a_channel(harness: Harness) -> None:
     """Field fault 81: a sentence must not mute a channel."""
-    bench.model.script = lambda prompt: words("ok")
+    harness.model.script = lambda prompt: words("ok")
 
     def here(text: str, event: str) -> MessageReceived:
         return received(text, event=event, channel="C1")
 
-    await bench.answer(
+    await harness.answer(
         here("mute it, please", "a"), here("mute!", "b"), here("/mute all", "c"), here("hi", "d")
     )
-    assert bench.room.texts == ["ok"] * 4
-    await bench.answer(here("mute", "e"), here("hi", "f"))
-    assert len(bench.room.texts) == 5
+    assert harness.adapter.texts == ["ok"] * 4
+    await harness.answer(here("mute", "e"), here("hi", "f"))
+    assert len(harness.adapter.texts) == 5

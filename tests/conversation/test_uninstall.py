@@ -18,7 +18,7 @@ from bot.storage.queue.inbox import Inbox
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support.acts import received
-from tests.support.bench import ROOM, Bench
+from tests.support.harness import CONVERSATION, Harness
 
 
 def departed(event: str = "gone", conversations: str = "test:") -> AppUninstalled:
@@ -29,17 +29,17 @@ def departed(event: str = "gone", conversations: str = "test:") -> AppUninstalle
     )
 
 
-async def test_uninstalling_deletes_and_allows_reinstalling(bench: Bench) -> None:
-    assert len(await bench.answer(received("hello"))) == 1
-    assert await bench.answer(departed()) == ()
+async def test_uninstalling_deletes_and_allows_reinstalling(harness: Harness) -> None:
+    assert len(await harness.answer(received("hello"))) == 1
+    assert await harness.answer(departed()) == ()
     day = now().date()
-    assert (await bench.ledger.spent("acme", "ada", day, day)).turns == 0
-    assert (await bench.ledger.spent("acme", None, day, day)).turns == 1
-    (turn,) = await bench.answer(received("hello again", event="e2"))
+    assert (await harness.ledger.spent("acme", "ada", day, day)).turns == 0
+    assert (await harness.ledger.spent("acme", None, day, day)).turns == 1
+    (turn,) = await harness.answer(received("hello again", event="e2"))
     assert turn.received.text == "hello again"
 
 
-async def test_a_running_answer_is_dropped_on_uninstall(bench: Bench) -> None:
+async def test_a_running_answer_is_dropped_on_uninstall(harness: Harness) -> None:
     begun, go = asyncio.Event(), asyncio.Event()
 
     async def slowly(prompt: Prompt) -> AsyncGenerator[Delta]:
@@ -48,14 +48,14 @@ async def test_a_running_answer_is_dropped_on_uninstall(bench: Bench) -> None:
         await go.wait()
         yield Delta(text=", yes", finish="stop", usage=Usage(deployment="test"))
 
-    bench.model.script = slowly
-    await bench.accept(received("slow"))
-    async with bench.working():
+    harness.model.script = slowly
+    await harness.accept(received("slow"))
+    async with harness.working():
         await begun.wait()
-        await bench.accept(departed())
-        await bench.until(bench.idle)
+        await harness.accept(departed())
+        await harness.until(harness.idle)
         go.set()
-    kept = {keys.kind_of(name) async for name in bench.redis.scan(f"parley:*:{ROOM}*")}
+    kept = {keys.kind_of(name) async for name in harness.redis.scan(f"parley:*:{CONVERSATION}*")}
     assert kept == {"seen", "lease"}, "neither of them holds a word"
 
 
@@ -63,8 +63,8 @@ async def test_a_running_answer_is_dropped_on_uninstall(bench: Bench) -> None:
 async def test_the_operator_can_keep_data(
     redis: Redis, folder: Path, policy: str, left: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await redis.call("RPUSH", keys.of("turns", ROOM), "a turn")
-    await redis.call("EXPIRE", keys.of("turns", ROOM), 60)
+    await redis.call("RPUSH", keys.of("turns", CONVERSATION), "a turn")
+    await redis.call("EXPIRE", keys.of("turns", CONVERSATION), 60)
     settings = Settings.model_validate(
         {"redis_url": redis.url, "parley_data_dir": folder, "parley_on_uninstall": policy}
     )
@@ -72,7 +72,7 @@ async def test_the_operator_can_keep_data(
         async with open_services(settings) as services:
             uninstaller = services.worker([])._uninstaller  # pyright: ignore[reportPrivateUsage]
             await uninstaller.uninstall(departed())
-    assert await redis.call("LLEN", keys.of("turns", ROOM)) == left
+    assert await redis.call("LLEN", keys.of("turns", CONVERSATION)) == left
     assert "removed from acme" in caplog.text
 
 

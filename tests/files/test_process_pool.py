@@ -20,8 +20,8 @@ from bot.files.frames import ExtractedText, ScaledImage
 from bot.files.process_pool import ProcessPool
 from tests.support import processes
 from tests.support.acts import ADA, BOB
-from tests.support.bench import Bench
 from tests.support.documents import pdf, picture, word
+from tests.support.harness import Harness
 from tests.support.hostile_documents import HOSTILE
 
 LONG_S = 60
@@ -250,17 +250,17 @@ async def test_a_process_that_cannot_start_is_explained(monkeypatch: pytest.Monk
     await pool.close()
 
 
-async def test_a_draining_worker_does_not_wait_for_files(bench: Bench) -> None:
+async def test_a_draining_worker_does_not_wait_for_files(harness: Harness) -> None:
     """Field fault 90: SIGTERM did not end the bot while a document was being read."""
     from tests.support.acts import received
 
-    bench.room.files["bomb"] = endless()
-    pool = bench.files.pool
+    harness.adapter.files["bomb"] = endless()
+    pool = harness.files.pool
     pool._seconds = 600  # pyright: ignore[reportPrivateUsage]
     busy = pool._busy  # pyright: ignore[reportPrivateUsage]
-    await bench.accept(replace(received("sum up"), attachments=(attached("bomb"),)))
+    await harness.accept(replace(received("sum up"), attachments=(attached("bomb"),)))
     async with asyncio.timeout(LONG_S):
-        async with bench.working(drain_s=0.1):
-            await bench.until(lambda: bool(busy))  # one that waits for work may be there before
+        async with harness.working(drain_s=0.1):
+            await harness.until(lambda: bool(busy))  # one that waits for work may be there before
             pids = [one.process.pid for one in busy]
         await until(lambda: all(map(gone, pids)))

@@ -6,10 +6,10 @@ from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta, Usage
 from bot.generation.turn_builder import ToolCallAllowance
 from tests.support.acts import received
-from tests.support.bench import Bench
+from tests.support.harness import Harness
 
 
-async def test_an_answer_is_cut_at_its_length_limit(bench: Bench) -> None:
+async def test_an_answer_is_cut_at_its_length_limit(harness: Harness) -> None:
     """Field fault 92: the stream is closed there, the text so far is shown, and a note says so."""
     read: list[str] = []
 
@@ -19,23 +19,23 @@ async def test_an_answer_is_cut_at_its_length_limit(bench: Bench) -> None:
             yield Delta(text=sign * 600)
         yield Delta(usage=Usage(deployment="test"), finish="stop")
 
-    bench.allowance = ToolCallAllowance(characters=1000)
-    bench.model.script = endless
-    (turn,) = await bench.answer(received("write a book"))
+    harness.allowance = ToolCallAllowance(characters=1000)
+    harness.model.script = endless
+    (turn,) = await harness.answer(received("write a book"))
     assert turn.reply.text.startswith("a" * 600 + "b" * 400 + "\n\n")
     assert "limit of 1,000 characters" in turn.reply.text
     assert "continue" in turn.reply.text, "the next step"
     assert read == ["a", "b"], "nothing more is read, nor paid for"
 
 
-async def test_an_answer_of_exactly_the_limit_is_whole(bench: Bench) -> None:
+async def test_an_answer_of_exactly_the_limit_is_whole(harness: Harness) -> None:
     """Field fault 92: nothing is cut, so there is no note."""
 
     async def fitting(_: Prompt) -> AsyncGenerator[Delta]:
         yield Delta(text="a" * 1000)
         yield Delta(usage=Usage(deployment="test"), finish="stop")
 
-    bench.allowance = ToolCallAllowance(characters=1000)
-    bench.model.script = fitting
-    (turn,) = await bench.answer(received("write a page"))
+    harness.allowance = ToolCallAllowance(characters=1000)
+    harness.model.script = fitting
+    (turn,) = await harness.answer(received("write a page"))
     assert turn.reply.text == "a" * 1000

@@ -15,8 +15,8 @@ from bot.generation import context_window
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.llm.routing.calibration import Calibration
 from tests.support.acts import deleted, forgets, received
-from tests.support.bench import ROOM, Bench
-from tests.support.room import Puppet, words
+from tests.support.fake_adapter import ScriptedModel, words
+from tests.support.harness import CONVERSATION, Harness
 
 WEIGHT = 2 * (context_window.MESSAGE_TOKENS + 10)
 
@@ -132,11 +132,11 @@ def test_a_new_process_calibrates_from_stored_turns() -> None:
 # ------------------------------------------------------------------ in conversations
 
 
-def chats(model: Puppet) -> list[Prompt]:
+def chats(model: ScriptedModel) -> list[Prompt]:
     return [prompt for prompt in model.prompts if not prompt.template.startswith("summary@")]
 
 
-def summaries(model: Puppet) -> list[Prompt]:
+def summaries(model: ScriptedModel) -> list[Prompt]:
     return [prompt for prompt in model.prompts if prompt.template.startswith("summary@")]
 
 
@@ -146,46 +146,46 @@ def summing_up(prompt: Prompt) -> list[Delta | Exception]:
     return words("fine")
 
 
-async def long_talk(bench: Bench, count: int, start: int = 0) -> None:
+async def long_talk(harness: Harness, count: int, start: int = 0) -> None:
     for number in range(start, start + count):
-        await bench.answer(received(f"{number} " + "word " * 20, event=f"e{number}"))
+        await harness.answer(received(f"{number} " + "word " * 20, event=f"e{number}"))
 
 
 async def test_truncated_turns_are_summarized_in_the_background(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
     """Field note 29: the model and the person learn that the history was summarized."""
-    bench.context_tokens = 500
-    bench.model.script = summing_up
-    await long_talk(bench, 12)
-    assert summaries(bench.model)
-    told = [prompt.messages[3].text for prompt in chats(bench.model) if prompt.since]
+    harness.context_tokens = 500
+    harness.model.script = summing_up
+    await long_talk(harness, 12)
+    assert summaries(harness.model)
+    told = [prompt.messages[3].text for prompt in chats(harness.model) if prompt.since]
     assert "<summary>\nSummary of " in told[-1]
-    assert "0 word word" in summaries(bench.model)[0].messages[-1].text
-    assert "Summary of " in summaries(bench.model)[-1].messages[-1].text, (
+    assert "0 word word" in summaries(harness.model)[0].messages[-1].text
+    assert "Summary of " in summaries(harness.model)[-1].messages[-1].text, (
         "the summary before goes into the next"
     )
 
 
-async def test_the_prefix_is_unchanged_until_the_next_cut(bench: Bench) -> None:
-    bench.context_tokens = 700
-    bench.model.script = summing_up
-    await long_talk(bench, 20)
+async def test_the_prefix_is_unchanged_until_the_next_cut(harness: Harness) -> None:
+    harness.context_tokens = 700
+    harness.model.script = summing_up
+    await long_talk(harness, 20)
     same = changed = 0
-    for before, after in pairwise(chats(bench.model)):
+    for before, after in pairwise(chats(harness.model)):
         if after.messages[: len(before.messages)] == before.messages:
             same += 1
         else:
             changed += 1
-    assert changed == len({prompt.since for prompt in chats(bench.model) if prompt.since})
+    assert changed == len({prompt.since for prompt in chats(harness.model) if prompt.since})
     assert same > changed
 
 
-async def test_a_summary_is_used_only_after_the_cut(bench: Bench) -> None:
-    bench.context_tokens = 700
-    bench.model.script = summing_up
-    await long_talk(bench, 20)
-    for before, after in pairwise(chats(bench.model)):
+async def test_a_summary_is_used_only_after_the_cut(harness: Harness) -> None:
+    harness.context_tokens = 700
+    harness.model.script = summing_up
+    await long_talk(harness, 20)
+    for before, after in pairwise(chats(harness.model)):
         told = "Summary of " in "".join(
             message.text for message in after.messages if message.role == "system"
         )
@@ -194,20 +194,20 @@ async def test_a_summary_is_used_only_after_the_cut(bench: Bench) -> None:
             assert after.messages[: len(before.messages)] == before.messages
 
 
-async def test_an_image_does_not_move_the_first_turn(bench: Bench) -> None:
-    bench.context_tokens = 700
-    bench.model.script = summing_up
-    await long_talk(bench, 15)
-    await bench.answer(received("/image a boat", event="boat"))
-    await long_talk(bench, 1, start=15)
-    before, picture, after = chats(bench.model)[-3:]
+async def test_an_image_does_not_move_the_first_turn(harness: Harness) -> None:
+    harness.context_tokens = 700
+    harness.model.script = summing_up
+    await long_talk(harness, 15)
+    await harness.answer(received("/image a boat", event="boat"))
+    await long_talk(harness, 1, start=15)
+    before, picture, after = chats(harness.model)[-3:]
     assert picture.capability == "image"
     assert before.since
     assert after.since == before.since
 
 
-async def test_a_failed_summary_is_retried_next_turn(bench: Bench) -> None:
-    bench.context_tokens = 500
+async def test_a_failed_summary_is_retried_next_turn(harness: Harness) -> None:
+    harness.context_tokens = 500
     fail = True
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
@@ -215,60 +215,60 @@ async def test_a_failed_summary_is_retried_next_turn(bench: Bench) -> None:
             return [ModelUnavailable("away")]
         return summing_up(prompt)
 
-    bench.model.script = script
-    await long_talk(bench, 8)
-    assert await bench.memory.get(ROOM) is None
+    harness.model.script = script
+    await long_talk(harness, 8)
+    assert await harness.memory.get(CONVERSATION) is None
     fail = False
-    await long_talk(bench, 1, start=8)
-    assert await bench.memory.get(ROOM) is not None
+    await long_talk(harness, 1, start=8)
+    assert await harness.memory.get(CONVERSATION) is not None
 
 
-async def test_summaries_omit_deleted_messages(bench: Bench) -> None:
-    bench.context_tokens = 500
-    bench.model.script = summing_up
-    await long_talk(bench, 10)
-    assert await bench.memory.get(ROOM) is not None
-    await bench.answer(deleted("e0"))
-    assert await bench.memory.get(ROOM) is None
-    await long_talk(bench, 2, start=10)
-    assert await bench.memory.get(ROOM) is not None
-    await bench.answer(*forgets("f"))
-    assert await bench.memory.get(ROOM) is None
+async def test_summaries_omit_deleted_messages(harness: Harness) -> None:
+    harness.context_tokens = 500
+    harness.model.script = summing_up
+    await long_talk(harness, 10)
+    assert await harness.memory.get(CONVERSATION) is not None
+    await harness.answer(deleted("e0"))
+    assert await harness.memory.get(CONVERSATION) is None
+    await long_talk(harness, 2, start=10)
+    assert await harness.memory.get(CONVERSATION) is not None
+    await harness.answer(*forgets("f"))
+    assert await harness.memory.get(CONVERSATION) is None
 
 
-async def test_a_summary_is_charged_but_is_no_answer(bench: Bench) -> None:
-    bench.context_tokens = 500
-    bench.model.script = summing_up
-    await long_talk(bench, 10)
-    await bench.answer(received("/usage", event="u"))
-    made = len(bench.model.prompts)
-    assert f"| Today | 10 | {10 * made} |" in bench.room.texts[-1]
+async def test_a_summary_is_charged_but_is_no_answer(harness: Harness) -> None:
+    harness.context_tokens = 500
+    harness.model.script = summing_up
+    await long_talk(harness, 10)
+    await harness.answer(received("/usage", event="u"))
+    made = len(harness.model.prompts)
+    assert f"| Today | 10 | {10 * made} |" in harness.adapter.texts[-1]
 
 
 async def test_a_prompt_that_is_too_long_shrinks_once(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
-    await long_talk(bench, 10)
-    before = len(chats(bench.model)[-1].messages)
+    await long_talk(harness, 10)
+    before = len(chats(harness.model)[-1].messages)
     refusals = [TooLong("too long", limit_tokens=200, asked_tokens=400)]
-    bench.model.script = lambda prompt: [refusals.pop()] if refusals else words("fine")
-    await long_talk(bench, 2, start=10)
-    first, second, later = chats(bench.model)[-3:]
+    harness.model.script = lambda prompt: [refusals.pop()] if refusals else words("fine")
+    await long_talk(harness, 2, start=10)
+    first, second, later = chats(harness.model)[-3:]
     assert len(second.messages) < before < len(first.messages)
     assert second.left_out
-    assert "it read less of it than usual" in bench.room.texts[-2]
-    assert "it read less of it" not in bench.room.texts[-1]
+    assert "it read less of it than usual" in harness.adapter.texts[-2]
+    assert "it read less of it" not in harness.adapter.texts[-1]
     assert later.since == ""
     assert len(later.messages) > len(first.messages)
-    sent = await bench.turns.sent(ROOM, "e10")
+    sent = await harness.turns.sent(CONVERSATION, "e10")
     assert [len(one.messages) for one in sent] == [len(second.messages)]
 
 
-async def test_a_prompt_too_long_twice_is_explained(bench: Bench) -> None:
-    await long_talk(bench, 3)
-    bench.model.script = lambda prompt: [TooLong("Too long, please say less.")]
-    await bench.answer(received("more", event="e3"))
-    assert bench.room.texts[-1].startswith("Too long, please say less.")
+async def test_a_prompt_too_long_twice_is_explained(harness: Harness) -> None:
+    await long_talk(harness, 3)
+    harness.model.script = lambda prompt: [TooLong("Too long, please say less.")]
+    await harness.answer(received("more", event="e3"))
+    assert harness.adapter.texts[-1].startswith("Too long, please say less.")
 
 
 # ------------------------------------------------------------------ what changes from question to question
@@ -296,10 +296,10 @@ def asked_by(name: str, number: int) -> Turn:
 
 def test_people_of_one_channel_share_a_prefix() -> None:
     first, second = asked_by("Ada", 1), asked_by("Ben\nEvil", 2)
-    room = TokenBudget(context_tokens=8000, output_tokens=500)
+    budget = TokenBudget(context_tokens=8000, output_tokens=500)
     prompts = [
-        build_prompt(dataclasses.replace(inputs("?"), received=first.received), room),
-        build_prompt(dataclasses.replace(inputs("?", [first]), received=second.received), room),
+        build_prompt(dataclasses.replace(inputs("?"), received=first.received), budget),
+        build_prompt(dataclasses.replace(inputs("?", [first]), received=second.received), budget),
     ]
     before, after = (prompt.messages for prompt in prompts)
     assert before[0] == after[0]
@@ -318,11 +318,11 @@ def test_in_direct_messages_the_template_names_the_user() -> None:
 
 def test_pool_examples_follow_the_cached_history() -> None:
     pool = Example(user="near?", assistant="near!")
-    room = TokenBudget(context_tokens=8000, output_tokens=500)
-    fresh = build_prompt(inputs("?", examples=(*TEMPLATE.examples, pool)), room)
+    budget = TokenBudget(context_tokens=8000, output_tokens=500)
+    fresh = build_prompt(inputs("?", examples=(*TEMPLATE.examples, pool)), budget)
     assert [message.text for message in fresh.messages[1:5]] == ["a", "b", "near?", "near!"]
     assert fresh.examples == 4
-    later = build_prompt(inputs("?", [turn(1)], examples=(*TEMPLATE.examples, pool)), room)
+    later = build_prompt(inputs("?", [turn(1)], examples=(*TEMPLATE.examples, pool)), budget)
     assert [message.role for message in later.messages] == [
         *("system", "user", "assistant", "user", "assistant", "system", "user"),
     ]
@@ -331,7 +331,9 @@ def test_pool_examples_follow_the_cached_history() -> None:
 
 
 def test_the_template_overrides_the_default_answer_length() -> None:
-    room = TokenBudget(context_tokens=8000, output_tokens=500, answer_tokens=200)
+    budget = TokenBudget(context_tokens=8000, output_tokens=500, answer_tokens=200)
     own = replace(TEMPLATE, parameters=replace(TEMPLATE.parameters, max_output_tokens=300))
-    prompts = [build_prompt(dataclasses.replace(inputs("?"), template=one), room) for one in (TEMPLATE, own)]
+    prompts = [
+        build_prompt(dataclasses.replace(inputs("?"), template=one), budget) for one in (TEMPLATE, own)
+    ]
     assert [one.parameters.max_output_tokens for one in prompts] == [200, 300]

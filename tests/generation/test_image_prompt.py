@@ -10,8 +10,8 @@ from bot.domain.turns import Delta
 from bot.generation import context_window
 from bot.prompts import formats, prompty
 from tests.support.acts import received
-from tests.support.bench import ASSISTANT, DRAW, Bench
-from tests.support.room import echo, words
+from tests.support.fake_adapter import echo, words
+from tests.support.harness import ASSISTANT, DRAW, Harness
 
 FULLER = "An oil painting of a red bicycle that leans on a harbour wall."
 PAINTER = replace(
@@ -23,14 +23,14 @@ PAINTER = replace(
 
 
 @pytest.fixture
-def painting(bench: Bench) -> Bench:
+def painting(harness: Harness) -> Harness:
     """A bench whose image requests are rewritten."""
-    bench.templates = (ASSISTANT, PAINTER)
-    bench.model.script = lambda prompt: words(FULLER)
-    return bench
+    harness.templates = (ASSISTANT, PAINTER)
+    harness.model.script = lambda prompt: words(FULLER)
+    return harness
 
 
-async def test_a_request_is_rewritten_before_generating(painting: Bench) -> None:
+async def test_a_request_is_rewritten_before_generating(painting: Harness) -> None:
     (turn,) = await painting.answer(received("/image a red bicycle --landscape"))
     asked, drawn = painting.model.prompts
     assert [message.text for message in asked.messages] == [
@@ -44,23 +44,23 @@ async def test_a_request_is_rewritten_before_generating(painting: Bench) -> None
     assert [message.text for message in drawn.messages] == [FULLER]
     assert drawn.parameters.size == "1536x1024"
     assert drawn.input_tokens == sum(map(context_window.count_tokens, drawn.messages))
-    assert painting.room.texts == ["a red bicycle"]
+    assert painting.adapter.texts == ["a red bicycle"]
     assert [message.text for message in turn.messages] == ["a red bicycle", ""]
     assert [usage.deployment for usage in turn.usage] == ["test", "test-image"]
 
 
-async def test_the_rewritten_request_is_kept_and_shown(painting: Bench) -> None:
+async def test_the_rewritten_request_is_kept_and_shown(painting: Harness) -> None:
     painting.model.pictures = (replace(painting.model.pictures[0], alt=""),)
     (turn,) = await painting.answer(received("/image a red bicycle", event="a"), received("/sent", event="b"))
     assert turn.reply.images[0].alt == FULLER
-    sent = painting.room.texts[-1]
+    sent = painting.adapter.texts[-1]
     assert f"- Image prompt: {FULLER}" in sent
     assert "Call 1 of 2" in sent
     assert "Describe it as an oil painting." in sent
 
 
 async def test_rewriting_is_reserved_together_with_the_image(
-    painting: Bench,
+    painting: Harness,
 ) -> None:
     painting.ledger = painting.limited("person: $0.015/day")  # each of the two calls may take $0.01
     (turn,) = await painting.answer(received("/image a red bicycle"))
@@ -78,7 +78,7 @@ async def test_rewriting_is_reserved_together_with_the_image(
     ],
 )
 async def test_a_failed_rewrite_uses_the_original_request(
-    painting: Bench, deltas: list[Delta | Exception]
+    painting: Harness, deltas: list[Delta | Exception]
 ) -> None:
     painting.model.script = lambda prompt: deltas
     (turn,) = await painting.answer(received("/image a red bicycle"))
@@ -86,13 +86,13 @@ async def test_a_failed_rewrite_uses_the_original_request(
     assert [message.text for message in painting.model.prompts[-1].messages] == ["a red bicycle"]
 
 
-async def test_a_rewrite_that_is_too_long_is_cut(painting: Bench) -> None:
+async def test_a_rewrite_that_is_too_long_is_cut(painting: Harness) -> None:
     painting.model.script = lambda prompt: words("é" * 3000)
     await painting.answer(received("/image a red bicycle"))
     assert painting.model.prompts[-1].messages[-1].text == "é" * 500
 
 
-async def test_edits_and_variations_are_not_rewritten(painting: Bench) -> None:
+async def test_edits_and_variations_are_not_rewritten(painting: Harness) -> None:
     await painting.answer(
         received("/image a red bicycle", event="a"),
         received("/image make it blue", event="b"),
@@ -103,7 +103,7 @@ async def test_edits_and_variations_are_not_rewritten(painting: Bench) -> None:
 
 
 async def test_quotes_reach_the_rewriter_but_not_the_image(
-    painting: Bench,
+    painting: Harness,
 ) -> None:
     quotes = (QuotedMessage(author="Bob", text="I want a poster"),)
     await painting.answer(replace(received("/image a red bicycle"), quotes=quotes))
@@ -112,14 +112,14 @@ async def test_quotes_reach_the_rewriter_but_not_the_image(
     assert [message.text for message in drawn.messages] == [FULLER]
 
 
-async def test_the_image_model_gets_only_the_request(bench: Bench) -> None:
+async def test_the_image_model_gets_only_the_request(harness: Harness) -> None:
     quotes = (QuotedMessage(author="Bob", text="I want a poster"),)
-    await bench.answer(replace(received("/image a red bicycle"), quotes=quotes))
-    assert [message.text for message in bench.model.prompts[0].messages] == ["a red bicycle"]
-    assert bench.room.texts == ["a red bicycle"]
+    await harness.answer(replace(received("/image a red bicycle"), quotes=quotes))
+    assert [message.text for message in harness.model.prompts[0].messages] == ["a red bicycle"]
+    assert harness.adapter.texts == ["a red bicycle"]
 
 
-async def test_a_rewrite_does_not_move_the_first_turn(painting: Bench) -> None:
+async def test_a_rewrite_does_not_move_the_first_turn(painting: Harness) -> None:
     painting.context_tokens = 700
 
     def talk(prompt: Prompt) -> list[Delta | Exception]:

@@ -14,9 +14,9 @@ from bot.generation import image_generation, image_options
 from bot.llm.protocol import ImageInterrupted, OnPartialImage
 from bot.storage.usage.quota import Estimate
 from tests.support.acts import received, stopped
-from tests.support.bench import ASSISTANT, DRAW, ROOM, Bench
 from tests.support.documents import picture
-from tests.support.room import Room, Script, words
+from tests.support.fake_adapter import FakeAdapter, Script, words
+from tests.support.harness import ASSISTANT, CONVERSATION, DRAW, Harness
 
 USUAL = Parameters(size="1024x1024")
 
@@ -72,12 +72,12 @@ def test_each_family_has_its_own_shapes() -> None:
     )
 
 
-async def test_options_are_sent_and_ignored_ones_reported(bench: Bench) -> None:
-    bench.family = "dall-e-3"
-    await bench.answer(received("/image a red bicycle --landscape --transparent"))
-    (prompt,) = bench.model.prompts
+async def test_options_are_sent_and_ignored_ones_reported(harness: Harness) -> None:
+    harness.family = "dall-e-3"
+    await harness.answer(received("/image a red bicycle --landscape --transparent"))
+    (prompt,) = harness.model.prompts
     assert (prompt.messages[-1].text, prompt.parameters.size) == ("a red bicycle", "1792x1024")
-    assert bench.room.texts[0].startswith(
+    assert harness.adapter.texts[0].startswith(
         "a red bicycle\n\n_This model can't generate images on a transparent"
     )
 
@@ -90,82 +90,82 @@ def given(prompt: Prompt) -> list[bytes]:
 
 
 async def test_a_variation_is_a_new_answer(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
-    await bench.answer(received("/image a red bicycle", event="a"), received("variations", event="b"))
-    first, second = bench.model.prompts
+    await harness.answer(received("/image a red bicycle", event="a"), received("variations", event="b"))
+    first, second = harness.model.prompts
     assert (first.vary, second.vary, second.capability) == (False, True, "image")
-    assert given(second) == [bench.model.pictures[0].data]
-    assert bench.room.texts == ["a red bicycle", f"Another one: {bench.model.pictures[0].alt}"]
-    assert [reply.rate for reply in bench.room.replies] == [True, True]
+    assert given(second) == [harness.model.pictures[0].data]
+    assert harness.adapter.texts == ["a red bicycle", f"Another one: {harness.model.pictures[0].alt}"]
+    assert [reply.rate for reply in harness.adapter.replies] == [True, True]
 
 
-async def test_several_variations_of_an_older_image(bench: Bench) -> None:
-    await bench.answer(received("/image a cat", event="a"))
-    bench.model.pictures = (Image(mime="image/png", data=b"dog", alt="a dog"),)
-    await bench.answer(
+async def test_several_variations_of_an_older_image(harness: Harness) -> None:
+    await harness.answer(received("/image a cat", event="a"))
+    harness.model.pictures = (Image(mime="image/png", data=b"dog", alt="a dog"),)
+    await harness.answer(
         received("/image a dog", event="b"),
         received("/variations post of a", event="c"),
         received("/variations 3", event="d"),
     )
-    _, _, older, last = bench.model.prompts
+    _, _, older, last = harness.model.prompts
     assert given(older) != given(last) == [b"dog"]
     assert (older.parameters.images, last.parameters.images) == (None, 3)
 
 
-async def test_a_redelivered_click_makes_one_variation(bench: Bench) -> None:
+async def test_a_redelivered_click_makes_one_variation(harness: Harness) -> None:
     click = received("/variations", event="click")
-    turns = await bench.answer(received("/image a cat", event="a"), click, click)
-    assert len(turns) == len(bench.model.prompts) == 2
+    turns = await harness.answer(received("/image a cat", event="a"), click, click)
+    assert len(turns) == len(harness.model.prompts) == 2
 
 
-async def test_a_variation_can_be_varied_and_regenerated(bench: Bench) -> None:
-    turns = await bench.answer(
+async def test_a_variation_can_be_varied_and_regenerated(harness: Harness) -> None:
+    turns = await harness.answer(
         received("/image a cat", event="a"),
         received("/variations", event="b"),
         received("/again post of b", event="c"),
     )
     assert [turn.id for turn in turns] == ["a", "b"]
-    assert [prompt.vary for prompt in bench.model.prompts] == [False, True, True]
+    assert [prompt.vary for prompt in harness.model.prompts] == [False, True, True]
 
 
-async def test_without_an_image_there_is_nothing_to_vary(bench: Bench) -> None:
-    await bench.answer(received("/variations", event="a"))
-    bench.templates = (ASSISTANT,)
-    await bench.answer(received("/variations", event="b"))
-    assert "Request one: `/image" in bench.room.texts[0]
-    assert "Image generation isn't set up" in bench.room.texts[1]
+async def test_without_an_image_there_is_nothing_to_vary(harness: Harness) -> None:
+    await harness.answer(received("/variations", event="a"))
+    harness.templates = (ASSISTANT,)
+    await harness.answer(received("/variations", event="b"))
+    assert "Request one: `/image" in harness.adapter.texts[0]
+    assert "Image generation isn't set up" in harness.adapter.texts[1]
 
 
 # ------------------------------------------------------------------ what a family can't change
 
 
-async def test_a_model_without_editing_generates_a_new_image(bench: Bench) -> None:
-    bench.family = "dall-e-3"
-    bench.model.pictures = (replace(bench.model.pictures[0], alt="a red bicycle at the sea"),)
-    await bench.answer(
+async def test_a_model_without_editing_generates_a_new_image(harness: Harness) -> None:
+    harness.family = "dall-e-3"
+    harness.model.pictures = (replace(harness.model.pictures[0], alt="a red bicycle at the sea"),)
+    await harness.answer(
         received("/image a red bicycle", event="a"), received("/image make it blue", event="b")
     )
-    prompt = bench.model.prompts[-1]
+    prompt = harness.model.prompts[-1]
     assert (prompt.messages[-1].text, given(prompt)) == ("a red bicycle at the sea, make it blue", [])
-    assert "so I generated a new one" in bench.room.texts[-1]
+    assert "so I generated a new one" in harness.adapter.texts[-1]
 
 
-async def test_an_uploaded_image_is_never_regenerated_unseen(bench: Bench) -> None:
-    bench.family = "dall-e-3"
-    bench.room.files["f"] = picture()
+async def test_an_uploaded_image_is_never_regenerated_unseen(harness: Harness) -> None:
+    harness.family = "dall-e-3"
+    harness.adapter.files["f"] = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
-    (turn,) = await bench.answer(replace(received("/image make it brighter"), attachments=(photo,)))
-    assert (turn.outcome, bench.model.prompts) == ("refused", [])
-    assert "can't edit images" in bench.room.texts[0]
+    (turn,) = await harness.answer(replace(received("/image make it brighter"), attachments=(photo,)))
+    assert (turn.outcome, harness.model.prompts) == ("refused", [])
+    assert "can't edit images" in harness.adapter.texts[0]
 
 
-async def test_an_edit_keeps_shape_and_description(bench: Bench) -> None:
-    bench.model.pictures = (Image(mime="image/png", data=picture(size=(300, 200)), alt="a red bicycle"),)
-    await bench.answer(received("/image a red bicycle", event="a"))
-    bench.model.pictures = (replace(bench.model.pictures[0], alt="make it blue"),)
-    (_, turn) = await bench.answer(received("/image make it blue", event="b"))
-    assert bench.model.prompts[-1].parameters.size == "1536x1024"
+async def test_an_edit_keeps_shape_and_description(harness: Harness) -> None:
+    harness.model.pictures = (Image(mime="image/png", data=picture(size=(300, 200)), alt="a red bicycle"),)
+    await harness.answer(received("/image a red bicycle", event="a"))
+    harness.model.pictures = (replace(harness.model.pictures[0], alt="make it blue"),)
+    (_, turn) = await harness.answer(received("/image make it blue", event="b"))
+    assert harness.model.prompts[-1].parameters.size == "1536x1024"
     assert turn.reply.images[0].alt == "a red bicycle; make it blue"
 
 
@@ -173,40 +173,40 @@ async def test_an_edit_keeps_shape_and_description(bench: Bench) -> None:
 
 
 async def test_elapsed_seconds_are_shown_while_generating(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_generation, "_TICK_S", 0.001)
-    draw = bench.model.draw
+    draw = harness.model.draw
 
     async def slow(prompt: Prompt, on_partial_image: object) -> object:
-        await bench.until(lambda: any("(0 s)_" in text for _, text in bench.room.history))
+        await harness.until(lambda: any("(0 s)_" in text for _, text in harness.adapter.history))
         return await draw(prompt)
 
-    monkeypatch.setattr(bench.model, "draw", slow)
-    await bench.answer(received("/image a cat"))
-    assert bench.room.history[1][1] == "_Generating: a cat…_"
-    assert bench.room.texts == ["a cat"]
+    monkeypatch.setattr(harness.model, "draw", slow)
+    await harness.answer(received("/image a cat"))
+    assert harness.adapter.history[1][1] == "_Generating: a cat…_"
+    assert harness.adapter.texts == ["a cat"]
 
 
-async def test_image_generation_can_be_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_image_generation_can_be_stopped(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     drawing_now = asyncio.Event()
 
     async def forever(prompt: Prompt, on_partial_image: object) -> object:
         drawing_now.set()
         return await asyncio.Event().wait()
 
-    monkeypatch.setattr(bench.model, "draw", forever)
-    await bench.accept(received("/image a cat"))
-    async with bench.working():
+    monkeypatch.setattr(harness.model, "draw", forever)
+    await harness.accept(received("/image a cat"))
+    async with harness.working():
         await drawing_now.wait()
-        await bench.accept(stopped(ROOM))
-        await bench.until(bench.idle)
-    assert bench.room.texts == ["_Stopped at your request._"]
-    (turn,) = await bench.turns.turns(ROOM)
+        await harness.accept(stopped(CONVERSATION))
+        await harness.until(harness.idle)
+    assert harness.adapter.texts == ["_Stopped at your request._"]
+    (turn,) = await harness.turns.turns(CONVERSATION)
     assert [(one.usd, one.estimated) for one in turn.usage] == [(None, True)]
 
 
-class Gallery(Room):
+class Gallery(FakeAdapter):
     """A room that also shows partial images."""
 
     def __init__(self) -> None:
@@ -218,11 +218,11 @@ class Gallery(Room):
 
 
 async def test_partial_images_are_shown_where_supported(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     half = Image(mime="image/png", data=b"half")
     watched: list[bool] = []
-    draw = bench.model.draw
+    draw = harness.model.draw
 
     async def in_steps(prompt: Prompt, on_partial_image: OnPartialImage | None = None) -> object:
         watched.append(on_partial_image is not None)
@@ -230,19 +230,19 @@ async def test_partial_images_are_shown_where_supported(
             await on_partial_image(half)
         return await draw(prompt)
 
-    monkeypatch.setattr(bench.model, "draw", in_steps)
-    await bench.answer(received("/image a cat", event="a"))
-    bench.room = gallery = Gallery()
-    turns = await bench.answer(received("/image a dog", event="b"))
+    monkeypatch.setattr(harness.model, "draw", in_steps)
+    await harness.answer(received("/image a cat", event="a"))
+    harness.adapter = gallery = Gallery()
+    turns = await harness.answer(received("/image a dog", event="b"))
     assert watched == [False, True]
     assert gallery.sketches == [("post of b", half)]
-    kept = await bench.turns.image(ROOM, turns[-1].reply.images[0].ref)
+    kept = await harness.turns.image(CONVERSATION, turns[-1].reply.images[0].ref)
     assert kept is not None
-    assert kept.data == bench.model.pictures[0].data
+    assert kept.data == harness.model.pictures[0].data
 
 
 async def test_an_image_interrupted_twice_names_a_next_step(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = Usage(deployment="test-image", usd=0.03, estimated=True)
 
@@ -251,10 +251,10 @@ async def test_an_image_interrupted_twice_names_a_next_step(
         error.spent = (lost, lost)
         raise error
 
-    monkeypatch.setattr(bench.model, "draw", torn)
-    (turn,) = await bench.answer(received("/image a cat"))
+    monkeypatch.setattr(harness.model, "draw", torn)
+    (turn,) = await harness.answer(received("/image a cat"))
     assert (turn.outcome, turn.reason, turn.messages) == ("failed", "The connection broke.", ())
-    assert bench.room.texts[0].endswith("Send `again` to retry.")
+    assert harness.adapter.texts[0].endswith("Send `again` to retry.")
     assert turn.usage == (lost, lost)
 
 
@@ -275,13 +275,13 @@ def artist(**arguments: object) -> Script:
 
 
 @pytest.fixture
-def pen(bench: Bench) -> Bench:
+def pen(harness: Harness) -> Harness:
     """A bench whose chat template has the tool `draw`."""
-    bench.templates = (replace(ASSISTANT, tools=("draw",)), DRAW)
-    return bench
+    harness.templates = (replace(ASSISTANT, tools=("draw",)), DRAW)
+    return harness
 
 
-async def test_a_chat_model_calls_the_draw_tool(pen: Bench) -> None:
+async def test_a_chat_model_calls_the_draw_tool(pen: Harness) -> None:
     pen.model.script = artist(description="a red bicycle --landscape")
     (turn,) = await pen.answer(received("I would love to see a red bicycle"))
     chat, picture_, again = pen.model.prompts
@@ -289,15 +289,15 @@ async def test_a_chat_model_calls_the_draw_tool(pen: Bench) -> None:
     assert (picture_.capability, picture_.messages[-1].text) == ("image", "a red bicycle")
     assert picture_.parameters.size == "1536x1024"
     assert again.messages[-1].text == ""
-    assert pen.room.replies[0].text.startswith("Here you are: yes.")
-    (image,) = pen.room.replies[0].images
+    assert pen.adapter.replies[0].text.startswith("Here you are: yes.")
+    (image,) = pen.adapter.replies[0].images
     assert image.data
-    stored = await pen.turns.image(ROOM, turn.reply.images[0].ref)
+    stored = await pen.turns.image(CONVERSATION, turn.reply.images[0].ref)
     assert stored is not None
     assert [usage.images for usage in turn.usage] == [0, 1, 0]
 
 
-async def test_the_tool_edits_the_last_image(pen: Bench) -> None:
+async def test_the_tool_edits_the_last_image(pen: Harness) -> None:
     """Field note 39: "make it brighter" edits the last image of this conversation."""
     await pen.answer(received("/image a red bicycle", event="a"))
     pen.model.script = artist(description="make it blue", change_last_picture=True)
@@ -306,10 +306,10 @@ async def test_the_tool_edits_the_last_image(pen: Bench) -> None:
     assert [image.data for image in given] == [pen.model.pictures[0].data]
 
 
-async def test_the_tool_edits_the_image_just_sent(pen: Bench) -> None:
+async def test_the_tool_edits_the_image_just_sent(pen: Harness) -> None:
     pen.accepts_images = True
     await pen.answer(received("/image a red bicycle", event="a"))
-    pen.room.files["f"] = data = picture()
+    pen.adapter.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
     pen.model.script = artist(description="make it blue", change_last_picture=True)
     await pen.answer(replace(received("could this be blue?", event="b"), attachments=(photo,)))
@@ -318,32 +318,32 @@ async def test_the_tool_edits_the_image_just_sent(pen: Bench) -> None:
     assert given(pen.model.prompts[5]) == [pen.model.pictures[0].data]
 
 
-async def test_the_model_learns_that_there_is_no_image(pen: Bench) -> None:
+async def test_the_model_learns_that_there_is_no_image(pen: Harness) -> None:
     pen.model.script = artist(description="make it blue", change_last_picture=True)
     await pen.answer(received("could it be blue?"))
-    assert "Here you are: no. There is no image" in pen.room.texts[0]
+    assert "Here you are: no. There is no image" in pen.adapter.texts[0]
 
 
-async def test_the_tool_needs_an_image_deployment(pen: Bench) -> None:
+async def test_the_tool_needs_an_image_deployment(pen: Harness) -> None:
     pen.family = None
     await pen.answer(received("draw me a cat"))
     assert pen.model.prompts[0].tools == ()
 
 
-async def test_tool_images_count_against_the_same_budget(pen: Bench) -> None:
+async def test_tool_images_count_against_the_same_budget(pen: Harness) -> None:
     pen.ledger = pen.limited("person: $0.025/day")
     pen.model.script = artist(description="a cat")
     await pen.answer(received("a cat, please", event="a"))
-    assert "Here you are: no. Your budget for today" in pen.room.texts[0]
+    assert "Here you are: no. Your budget for today" in pen.adapter.texts[0]
     with pytest.raises(BotError):
         await pen.ledger.reserve(received(), "later", [Estimate(usd=0.025)])
 
 
-async def test_sent_shows_the_prompt_of_the_image(pen: Bench) -> None:
+async def test_sent_shows_the_prompt_of_the_image(pen: Harness) -> None:
     pen.model.script = artist(description="a cat")
     pen.model.pictures = (replace(pen.model.pictures[0], alt="A tabby cat on a sill"),)
     await pen.answer(received("a cat, please", event="a"), received("/sent", event="b"))
-    text = pen.room.texts[-1]
+    text = pen.adapter.texts[-1]
     assert "Call 2 of 3" in text
     assert "- Image prompt: A tabby cat on a sill" in text
     assert text.count("You help Ada.") == 1
@@ -352,11 +352,11 @@ async def test_sent_shows_the_prompt_of_the_image(pen: Bench) -> None:
 # ------------------------------------------------------------------ models that see
 
 
-async def test_a_vision_model_gets_earlier_images_again(bench: Bench) -> None:
-    bench.accepts_images = True
-    bench.room.files["f"] = data = picture()
+async def test_a_vision_model_gets_earlier_images_again(harness: Harness) -> None:
+    harness.accepts_images = True
+    harness.adapter.files["f"] = data = picture()
     photo = Attachment(id="f", name="photo.png", mime="image/png")
-    await bench.answer(
+    await harness.answer(
         replace(received("what is this?", event="a"), attachments=(photo,)),
         received("and on the left?", event="b"),
         received("thanks", event="c"),
@@ -366,24 +366,24 @@ async def test_a_vision_model_gets_earlier_images_again(bench: Bench) -> None:
     )
     seen = [
         [part.data for part in prompt.messages[-1].parts if isinstance(part, Image)]
-        for prompt in bench.model.prompts
+        for prompt in harness.model.prompts
     ]
     assert seen == [[data], [data], [data], [data], [], [data]]
 
 
 async def test_a_recalled_image_is_stored_once(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
-    bench.accepts_images = True
-    await bench.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
-    turns = await bench.answer(received("and now?", event="c"))
+    harness.accepts_images = True
+    await harness.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
+    turns = await harness.answer(received("and now?", event="c"))
     (question, _) = turns[1].messages
     assert not [part for part in question.parts if isinstance(part, Image)]
-    second, third = bench.model.prompts[1:]
+    second, third = harness.model.prompts[1:]
     assert third.messages[: len(second.messages) - 1] == second.messages[:-1]
 
 
-async def test_a_model_without_vision_gets_image_descriptions(bench: Bench) -> None:
-    await bench.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
-    assert "[image: " in bench.model.prompts[1].messages[-2].text
-    assert not [part for part in bench.model.prompts[1].messages[-1].parts if isinstance(part, Image)]
+async def test_a_model_without_vision_gets_image_descriptions(harness: Harness) -> None:
+    await harness.answer(received("/image a cat", event="a"), received("what is in the picture?", event="b"))
+    assert "[image: " in harness.model.prompts[1].messages[-2].text
+    assert not [part for part in harness.model.prompts[1].messages[-1].parts if isinstance(part, Image)]

@@ -20,17 +20,17 @@ from bot.storage.usage.quota import Estimate
 from bot.tools import registry
 from bot.tools.registry import Tool, paid
 from tests.support.acts import received
-from tests.support.bench import ASSISTANT, DRAW, Bench
-from tests.support.room import Script, words
+from tests.support.fake_adapter import Script, words
+from tests.support.harness import ASSISTANT, DRAW, Harness
 
 NOT_RUN = "not run: at most 8 tool calls per round and 24 per answer"
 
 
 @pytest.fixture
-def pen(bench: Bench) -> Bench:
+def pen(harness: Harness) -> Harness:
     """A bench whose chat template has the tools `draw` and `dice`."""
-    bench.templates = (replace(ASSISTANT, tools=("draw", "dice")), DRAW)
-    return bench
+    harness.templates = (replace(ASSISTANT, tools=("draw", "dice")), DRAW)
+    return harness
 
 
 def draws(count: int, rounds: int = 1, description: str = "a cat", **more: object) -> Script:
@@ -59,8 +59,8 @@ def once(*calls: ToolCall) -> Script:
     return script
 
 
-def drawn(bench: Bench) -> list[Prompt]:
-    return [prompt for prompt in bench.model.prompts if prompt.capability == "image"]
+def drawn(harness: Harness) -> list[Prompt]:
+    return [prompt for prompt in harness.model.prompts if prompt.capability == "image"]
 
 
 def parts(prompt: Prompt, kind: type[ToolCall] | type[ToolResult]) -> list[ToolCall | ToolResult]:
@@ -74,7 +74,7 @@ def results(prompt: Prompt) -> list[ToolResult]:
 # ------------------------------------------------------------------ how many
 
 
-async def test_of_two_hundred_calls_eight_run(pen: Bench) -> None:
+async def test_of_two_hundred_calls_eight_run(pen: Harness) -> None:
     """Field fault 91: one answer requested 200 images, and all were generated and charged."""
     pen.model.script = draws(200)
     (turn,) = await pen.answer(received("cats"))
@@ -92,7 +92,7 @@ async def test_of_two_hundred_calls_eight_run(pen: Bench) -> None:
     assert "192 tool calls were not run. The limits are 8 at a time and 24" in turn.reply.text
 
 
-async def test_an_answer_makes_at_most_twenty_four_calls(pen: Bench) -> None:
+async def test_an_answer_makes_at_most_twenty_four_calls(pen: Harness) -> None:
     """Field fault 91: calls add up over all rounds; after the last allowed one no tools are offered."""
     pen.model.script = draws(8, rounds=5)
     (turn,) = await pen.answer(received("cats"))
@@ -102,7 +102,7 @@ async def test_an_answer_makes_at_most_twenty_four_calls(pen: Bench) -> None:
     assert turn.reply.text == "done"
 
 
-async def test_the_limits_are_settings(pen: Bench) -> None:
+async def test_the_limits_are_settings(pen: Harness) -> None:
     """Field fault 91: the operator can set other limits."""
     pen.allowance = ToolCallAllowance(2, 3)
     pen.model.script = draws(5, rounds=5)
@@ -111,7 +111,7 @@ async def test_the_limits_are_settings(pen: Bench) -> None:
     assert "2 at a time and 3 per answer" in turn.reply.text
 
 
-async def test_calls_made_up_for_later_are_not_mentioned(pen: Bench) -> None:
+async def test_calls_made_up_for_later_are_not_mentioned(pen: Harness) -> None:
     """Field fault 91: a model that requests the rest again leaves nothing out."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
@@ -128,7 +128,7 @@ async def test_calls_made_up_for_later_are_not_mentioned(pen: Bench) -> None:
     assert turn.reply.text == "done"
 
 
-async def test_each_image_counts_as_a_call(pen: Bench) -> None:
+async def test_each_image_counts_as_a_call(pen: Harness) -> None:
     """Field fault 91: eight calls for four images each give eight images, not thirty-two."""
     pen.model.script = draws(8, description="a cat --n 4")
     await pen.answer(received("cats", event="a"))
@@ -140,7 +140,7 @@ async def test_each_image_counts_as_a_call(pen: Bench) -> None:
     assert [prompt.parameters.images for prompt in drawn(pen)] == [4, 4]
 
 
-async def test_ten_thousand_calls_do_not_block(pen: Bench) -> None:
+async def test_ten_thousand_calls_do_not_block(pen: Harness) -> None:
     """Field fault 91: 10,000 calls in one answer blocked the event loop."""
 
     async def flood() -> AsyncGenerator[Delta]:
@@ -163,7 +163,7 @@ async def test_ten_thousand_calls_do_not_block(pen: Bench) -> None:
     assert sum(one.text == "6 of 6" for one in results(pen.model.prompts[-1])) == 8
 
 
-async def test_the_last_round_runs_no_tools(pen: Bench) -> None:
+async def test_the_last_round_runs_no_tools(pen: Harness) -> None:
     """Field fault 91: calls made although no tools were offered are not charged."""
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
@@ -178,9 +178,9 @@ async def test_the_last_round_runs_no_tools(pen: Bench) -> None:
 # ------------------------------------------------------------------ money
 
 
-async def test_concurrent_reservations_never_exceed_a_limit(bench: Bench) -> None:
+async def test_concurrent_reservations_never_exceed_a_limit(harness: Harness) -> None:
     """Field fault 91: each call is reserved separately and atomically."""
-    ledger = bench.limited("person: $1.00/day")
+    ledger = harness.limited("person: $1.00/day")
     await ledger.reserve(received(), "a", [Estimate(usd=0.01)])
 
     async def reserve() -> bool:
@@ -194,7 +194,7 @@ async def test_concurrent_reservations_never_exceed_a_limit(bench: Bench) -> Non
     assert answers == {True: 33, False: 167}
 
 
-async def test_images_beyond_the_budget_are_not_generated(pen: Bench) -> None:
+async def test_images_beyond_the_budget_are_not_generated(pen: Harness) -> None:
     """Field fault 91: the model and the person learn which limit it was, once."""
     pen.ledger = pen.limited("person: $0.08/day")  # a round may take $0.01, a picture $0.02
     pen.model.script = draws(8)
@@ -206,7 +206,7 @@ async def test_images_beyond_the_budget_are_not_generated(pen: Bench) -> None:
     assert len(turn.reply.images) == 3
 
 
-async def test_tokens_of_images_are_reserved(pen: Bench) -> None:
+async def test_tokens_of_images_are_reserved(pen: Harness) -> None:
     """Field fault 91: an image takes thousands of tokens, which a token limit must reserve."""
     pen.picture_tokens = 4000
     pen.ledger = pen.limited("person: 15k tokens/day")
@@ -215,7 +215,7 @@ async def test_tokens_of_images_are_reserved(pen: Bench) -> None:
     assert len(drawn(pen)) == 3
 
 
-async def test_a_paid_tool_is_reserved_and_charged(bench: Bench) -> None:
+async def test_a_paid_tool_is_reserved_and_charged(harness: Harness) -> None:
     """Field fault 91: what a package's tool costs counts against the same limits."""
     ran: list[int] = []
 
@@ -225,16 +225,16 @@ async def test_a_paid_tool_is_reserved_and_charged(bench: Bench) -> None:
         ran.append(number)
         return "found"
 
-    bench.templates = (replace(ASSISTANT, tools=("look_up",)),)
-    bench.tools = {"look_up": Tool(look_up)}
-    bench.ledger = bench.limited("person: $0.19/day")  # three calls, beside a round of $0.01 and one more
+    harness.templates = (replace(ASSISTANT, tools=("look_up",)),)
+    harness.tools = {"look_up": Tool(look_up)}
+    harness.ledger = harness.limited("person: $0.19/day")  # three calls, beside a round of $0.01 and one more
     calls = [ToolCall(id=f"c{n}", name="look_up", arguments=f'{{"number":{n}}}') for n in range(5)]
-    bench.model.script = once(*calls)
-    (turn,) = await bench.answer(received("look"))
+    harness.model.script = once(*calls)
+    (turn,) = await harness.answer(received("look"))
     assert len(set(ran)) == 3
     assert [one.usd for one in turn.usage if one.deployment == "tool look_up"] == [0.05] * 3
     assert turn.reply.text.count("may take up to") == 1
-    told = results(bench.model.prompts[-1])
+    told = results(harness.model.prompts[-1])
     assert sorted(one.text[:21] for one in told) == ["Your budget for today"] * 2 + ["found"] * 3
 
 
@@ -266,9 +266,9 @@ def test_an_invalid_price_is_refused(usd: float) -> None:
         "x" * 100_000,
     ],
 )
-async def test_invalid_arguments_are_reported_to_the_model(bench: Bench, arguments: str) -> None:
+async def test_invalid_arguments_are_reported_to_the_model(harness: Harness, arguments: str) -> None:
     """Field fault 91: the answer continues after any arguments."""
-    (result,) = await registry.run_all(bench.tools, [ToolCall(id="c", name="dice", arguments=arguments)])
+    (result,) = await registry.run_all(harness.tools, [ToolCall(id="c", name="dice", arguments=arguments)])
     assert result.failed
     assert result.text.startswith("Invalid arguments")
     assert len(result.text) < 500
@@ -287,13 +287,13 @@ async def test_arguments_nested_too_deeply_are_reported(caplog: pytest.LogCaptur
     assert caplog.records == []
 
 
-async def test_invalid_names_and_ids_are_repaired(bench: Bench) -> None:
+async def test_invalid_names_and_ids_are_repaired(harness: Harness) -> None:
     """Field fault 91: the API rejects a request that repeats a model's invalid names."""
     odd = ["", "no such tool", "x" * 1000, "dice\n", "рулетка"]
     calls = [ToolCall(id="same", name=name, arguments='{"sides":6}') for name in odd]
-    bench.model.script = once(*calls, ToolCall(id="", name="dice", arguments='{"sides":6}'))
-    await bench.answer(received("roll"))
-    last = bench.model.prompts[-1]
+    harness.model.script = once(*calls, ToolCall(id="", name="dice", arguments='{"sides":6}'))
+    await harness.answer(received("roll"))
+    last = harness.model.prompts[-1]
     deployment = Deployment(
         name="d",
         capability="chat",
@@ -381,7 +381,7 @@ async def test_a_refusal_of_a_tool_is_bounded() -> None:
     assert len(result.text) < 20_100
 
 
-async def test_a_request_that_is_too_long_is_refused(pen: Bench) -> None:
+async def test_a_request_that_is_too_long_is_refused(pen: Harness) -> None:
     """Field fault 91: image descriptions are bounded, too."""
     pen.model.script = draws(1, description="a" * 5000)
     await pen.answer(received("a cat"))

@@ -26,7 +26,7 @@ from bot.storage.redis.client import Redis
 from tests.llm.conftest import Connect, azure, clients, connect
 from tests.simulators.azure import AzureSimulator
 from tests.support.acts import received
-from tests.support.bench import Bench
+from tests.support.harness import Harness
 
 __all__ = ["azure", "clients", "connect"]
 
@@ -140,15 +140,15 @@ def test_an_image_counts_tokens_or_is_described(folder: Path) -> None:
 
 @pytest.mark.parametrize("accepts_images", [True, False])
 async def test_example_images_are_sent_but_not_stored(
-    folder: Path, bench: Bench, accepts_images: bool
+    folder: Path, harness: Harness, accepts_images: bool
 ) -> None:
-    bench.templates, bench.accepts_images = (load(folder, text()),), accepts_images
-    (turn,) = await bench.answer(received("And this?"))
-    example = bench.model.prompts[-1].messages[1]
+    harness.templates, harness.accepts_images = (load(folder, text()),), accepts_images
+    (turn,) = await harness.answer(received("And this?"))
+    example = harness.model.prompts[-1].messages[1]
     assert [part.data for part in example.parts if isinstance(part, Image)] == (
         [PNG] if accepts_images else []
     )
-    (kept,) = await bench.turns.sent(turn.received.address.conversation, turn.id)
+    (kept,) = await harness.turns.sent(turn.received.address.conversation, turn.id)
     assert all(part.data == b"" for part in kept.messages[1].parts if isinstance(part, Image))
     assert "a cup" in str(kept.messages[1])
 
@@ -187,14 +187,14 @@ async def test_publishing_keeps_the_images_of_files(folder: Path, redis: Redis) 
         assert now.examples == template.examples
     library = cast(Any, SimpleNamespace(registry=registry))
     nothing = cast(Any, None)
-    bench = Playground(engine=nothing, library=library, model_info=nothing, charges=nothing)
+    harness = Playground(engine=nothing, library=library, model_info=nothing, charges=nothing)
     page = msgspec.convert(setup_of(template), PlaygroundConfig)
-    assert template_of(page, bench).examples == template.examples
+    assert template_of(page, harness).examples == template.examples
     reworded = replace(page, examples=[ExamplePair("Or ![this](cup.png)?", "Three.")])
-    (pair,) = template_of(reworded, bench).examples
+    (pair,) = template_of(reworded, harness).examples
     assert pair.images == (Image(mime="image/png", data=PNG, alt="this"),)
     assert tokens_of(pair) > IMAGE_TOKENS
     with pytest.raises(HttpError, match=r"the image mug\.png is unknown"):
-        template_of(replace(page, examples=[ExamplePair("![](mug.png)", "Four.")]), bench)
+        template_of(replace(page, examples=[ExamplePair("![](mug.png)", "Four.")]), harness)
     with pytest.raises(TemplateError, match="is unknown"):
         read_text(published.replace("cup.png", "mug.png"), "appraise", registry.load_image)

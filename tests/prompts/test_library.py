@@ -13,8 +13,8 @@ from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example
 from bot.domain.publications import Trial
 from tests.support.acts import received
+from tests.support.fake_adapter import FakeAdapter
 from tests.support.patience import PATIENCE_S
-from tests.support.room import Room
 
 MOTTO = """---
 description: Says a motto
@@ -46,7 +46,7 @@ async def until(true: Callable[[], object]) -> None:
 
 async def ask(services: Services, text: str, event: str, channel: str = "") -> str:
     """The answer of a worker."""
-    room, stop = Room(), asyncio.Event()
+    room, stop = FakeAdapter(), asyncio.Event()
     work = asyncio.create_task(services.worker([room]).run(stop))
     await services.intake.accept(received(text, event=event, conversation=f"test:{event}", channel=channel))
     await until(lambda: room.replies)

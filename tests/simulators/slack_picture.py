@@ -11,7 +11,7 @@ from playwright.async_api import async_playwright
 
 from adapters.slack.adapter import SlackAdapter
 from bot.domain.turns import Reply, Source
-from tests.adapters.slack.conftest import Engine, Room, listening, new_adapter
+from tests.adapters.slack.conftest import Engine, FakeAdapter, listening, new_adapter
 from tests.simulators.slack import SlackSimulator
 
 BROWSER = Path(__file__).parents[2] / ".ci" / "browser.sh"
@@ -61,7 +61,7 @@ async def draw(path: Path) -> None:
 async def _answer(slack: SlackSimulator, adapter: SlackAdapter) -> None:
     engine = Engine()
     runner, slack.bot_url = await listening(adapter, engine)
-    room = Room(slack, adapter, engine)
+    room = FakeAdapter(slack, adapter, engine)
     received = await room.asked(QUESTION, CHANNEL)
     reply = Reply(text=ANSWER, sources=SOURCES, rate=True, generated=True)
     await adapter.close(await room.open(received), reply)

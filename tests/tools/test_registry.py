@@ -20,9 +20,9 @@ from bot.domain.turns import Delta
 from bot.tools import registry
 from bot.tools.registry import Tool
 from tests.support.acts import received
-from tests.support.bench import ASSISTANT, Bench
+from tests.support.fake_adapter import words
+from tests.support.harness import ASSISTANT, Harness
 from tests.support.patience import PATIENCE_S
-from tests.support.room import words
 
 GOOD = '''
 async def hours(place: str, day: str = "today") -> str:
@@ -60,11 +60,11 @@ def call(name: str, **arguments: object) -> ToolCall:
 # ------------------------------------------------------------------ packages
 
 
-async def test_a_package_brings_a_tool(package: Package, bench: Bench) -> None:
+async def test_a_package_brings_a_tool(package: Package, harness: Harness) -> None:
     package(GOOD)
     assert registry.check().words == "draw: built in; hours: When an office is open."
-    bench.tools = registry.installed()
-    bench.templates = (replace(ASSISTANT, tools=("hours",)),)
+    harness.tools = registry.installed()
+    harness.templates = (replace(ASSISTANT, tools=("hours",)),)
 
     def script(prompt: Prompt) -> list[Delta | Exception]:
         last = prompt.messages[-1].parts[0]
@@ -72,14 +72,14 @@ async def test_a_package_brings_a_tool(package: Package, bench: Bench) -> None:
             return words(last.text)
         return [Delta(call=call("hours", place="Bern")), *words(finish="tool_calls")]
 
-    bench.model.script = script
-    await bench.answer(received("When can I come?", event="a"))
-    assert [spec.name for spec in bench.model.prompts[0].tools] == ["hours"]
-    assert bench.room.texts == ["Bern: 8 to 18, today"]
-    bench.templates = (replace(ASSISTANT, tools=()),)
-    bench.model.script = lambda prompt: words(f"{len(prompt.tools)} tools")
-    await bench.answer(received("And now?", event="b"))
-    assert bench.room.texts[-1] == "0 tools"
+    harness.model.script = script
+    await harness.answer(received("When can I come?", event="a"))
+    assert [spec.name for spec in harness.model.prompts[0].tools] == ["hours"]
+    assert harness.adapter.texts == ["Bern: 8 to 18, today"]
+    harness.templates = (replace(ASSISTANT, tools=()),)
+    harness.model.script = lambda prompt: words(f"{len(prompt.tools)} tools")
+    await harness.answer(received("And now?", event="b"))
+    assert harness.adapter.texts[-1] == "0 tools"
 
 
 def test_parley_check_lists_the_tools_of_packages(package: Package, tmp_path: Path) -> None:
@@ -215,16 +215,16 @@ async def test_calls_run_concurrently_and_unknown_ones_fail() -> None:
     assert [one.text for one in results] == ["met", "There is no tool 'gone'.", "met"]
 
 
-async def test_after_five_rounds_the_model_must_answer(bench: Bench) -> None:
+async def test_after_five_rounds_the_model_must_answer(harness: Harness) -> None:
     def script(prompt: Prompt) -> list[Delta | Exception]:
         if prompt.tools:
             return [Delta(call=call("dice", sides=6)), *words(finish="tool_calls")]
         return words("enough")
 
-    bench.model.script = script
-    await bench.answer(received("roll"))
-    assert [bool(prompt.tools) for prompt in bench.model.prompts] == [True] * 4 + [False]
-    assert bench.room.texts == ["enough"]
+    harness.model.script = script
+    await harness.answer(received("roll"))
+    assert [bool(prompt.tools) for prompt in harness.model.prompts] == [True] * 4 + [False]
+    assert harness.adapter.texts == ["enough"]
 
 
 def rolling(prompt: Prompt) -> list[Delta | Exception]:
@@ -235,27 +235,27 @@ def rolling(prompt: Prompt) -> list[Delta | Exception]:
     return [Delta(text="Let me roll it. "), Delta(call=call("dice", sides=6)), *words(finish="tool_calls")]
 
 
-async def test_each_round_is_reserved_with_tool_results(bench: Bench) -> None:
-    bench.ledger = bench.limited("person: $0.025/day")  # each call may take $0.01
-    bench.model.script = rolling
-    (turn,) = await bench.answer(received("roll a die"))
-    first, second = bench.model.prompts
+async def test_each_round_is_reserved_with_tool_results(harness: Harness) -> None:
+    harness.ledger = harness.limited("person: $0.025/day")  # each call may take $0.01
+    harness.model.script = rolling
+    (turn,) = await harness.answer(received("roll a die"))
+    first, second = harness.model.prompts
     assert second.input_tokens > first.input_tokens
     assert turn.reply.text.startswith("Let me roll it. It shows 6 of 6.")
 
 
-async def test_a_budget_spent_between_rounds_ends_the_answer(bench: Bench) -> None:
-    bench.ledger = bench.limited("person: $0.015/day")
-    bench.model.script = rolling
-    (turn,) = await bench.answer(received("roll a die"))
-    assert len(bench.model.prompts) == 1
+async def test_a_budget_spent_between_rounds_ends_the_answer(harness: Harness) -> None:
+    harness.ledger = harness.limited("person: $0.015/day")
+    harness.model.script = rolling
+    (turn,) = await harness.answer(received("roll a die"))
+    assert len(harness.model.prompts) == 1
     assert (turn.outcome, len(turn.usage)) == ("answered", 1)
     assert turn.reply.text.startswith("Let me roll it.\n\n_Your budget for today")
 
 
-async def test_without_any_text_the_refusal_is_the_answer(bench: Bench) -> None:
-    bench.ledger = bench.limited("person: $0.015/day")
-    bench.model.script = lambda prompt: rolling(prompt)[1:]
-    (turn,) = await bench.answer(received("roll a die"))
+async def test_without_any_text_the_refusal_is_the_answer(harness: Harness) -> None:
+    harness.ledger = harness.limited("person: $0.015/day")
+    harness.model.script = lambda prompt: rolling(prompt)[1:]
+    (turn,) = await harness.answer(received("roll a die"))
     assert (turn.outcome, len(turn.usage)) == ("refused", 1)
     assert turn.reply.text.startswith("Your budget for today")

@@ -26,9 +26,9 @@ from tests.chaos.scene import KEY, Scene
 from tests.simulators.azure import AzureSimulator
 from tests.simulators.azure_wire import Answer, last_user_text
 from tests.support.acts import received
-from tests.support.bench import Bench
+from tests.support.fake_adapter import words
+from tests.support.harness import Harness
 from tests.support.processes import start
-from tests.support.room import words
 
 TOOLS = '''
 import os, signal, time
@@ -157,10 +157,10 @@ async def claimed(inbox: Inbox) -> list[Claim]:
     return claims
 
 
-async def test_events_lost_together_are_tried_alone(redis: Redis, bench: Bench) -> None:
+async def test_events_lost_together_are_tried_alone(redis: Redis, harness: Harness) -> None:
     """Field fault 92: events that run beside a poison message are not dead-lettered with it."""
     dying = Inbox(redis, lease_s=0.3, limit=20, retention_s=3600)
-    await bench.accept(*map(hello, ROOMS))
+    await harness.accept(*map(hello, ROOMS))
     for lost in range(2):
         assert [claim.lost for claim in await claimed(dying)] == [lost] * len(ROOMS)
     together, most = 0, 0
@@ -174,20 +174,20 @@ async def test_events_lost_together_are_tried_alone(redis: Redis, bench: Bench) 
         for delta in words("Here."):
             yield delta
 
-    bench.attempts = 5
-    bench.model.script = answer
-    async with bench.working():
-        await bench.until(bench.idle)
-    turns = [(await bench.turns.turns(room))[0] for room in ROOMS]
+    harness.attempts = 5
+    harness.model.script = answer
+    async with harness.working():
+        await harness.until(harness.idle)
+    turns = [(await harness.turns.turns(room))[0] for room in ROOMS]
     assert [turn.outcome for turn in turns] == ["answered"] * len(ROOMS)
     assert most == 1
     assert await DeadLetterQueue(redis).all() == {}
 
 
-async def test_a_surviving_worker_clears_the_suspicion(redis: Redis, bench: Bench) -> None:
+async def test_a_surviving_worker_clears_the_suspicion(redis: Redis, harness: Harness) -> None:
     """Field fault 92: a stopped process or an unavailable Redis is no fault of the event."""
     inbox = Inbox(redis, lease_s=0.3, limit=20, retention_s=3600)
-    await bench.accept(*map(hello, ROOMS))
+    await harness.accept(*map(hello, ROOMS))
     first, second = await claimed(inbox), await claimed(inbox)
     assert [claim.lost for claim in second] == [1, 1, 1]
     for claim in first:
@@ -197,20 +197,20 @@ async def test_a_surviving_worker_clears_the_suspicion(redis: Redis, bench: Benc
     assert [claim.lost for claim in await claimed(inbox)] == [0, 0, 0]
 
 
-async def test_handovers_and_retries_are_not_losses(redis: Redis, bench: Bench) -> None:
+async def test_handovers_and_retries_are_not_losses(redis: Redis, harness: Harness) -> None:
     """Field fault 92: neither SIGTERM nor an error makes an event a suspect."""
     inbox = Inbox(redis, lease_s=30, limit=20, retention_s=3600)
-    await bench.accept(*map(hello, ROOMS))
+    await harness.accept(*map(hello, ROOMS))
     for counted in (True, False, True):
         for claim in await claimed(inbox):
             assert (claim.lost, claim.certain) == (0, False)
             await inbox.release(claim, 0, counted=counted)
 
 
-async def test_a_stall_counts_at_once(redis: Redis, bench: Bench) -> None:
+async def test_a_stall_counts_at_once(redis: Redis, harness: Harness) -> None:
     """Field fault 92: the process logs which event blocks it before it ends."""
     inbox = Inbox(redis, lease_s=30, limit=20, retention_s=3600)
-    await bench.accept(*map(hello, ROOMS))
+    await harness.accept(*map(hello, ROOMS))
     for claim in await claimed(inbox):
         stalled = claim.conversation == ROOMS[0]
         await inbox.release(claim, 0, counted=stalled, stalled=stalled)

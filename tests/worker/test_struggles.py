@@ -17,7 +17,7 @@ from bot.storage.usage.cooldowns import Cooldowns
 from tests.llm.conftest import deployment
 from tests.simulators.azure import Answer, AzureSimulator, Deployed, Kind
 from tests.support.acts import received, stopped
-from tests.support.bench import ROOM, Bench
+from tests.support.harness import CONVERSATION, Harness
 
 KEYS = {"AZURE_OPENAI_API_KEY": SecretStr("simulated-key")}
 STORY = "one two three four five"
@@ -33,7 +33,7 @@ async def azure() -> AsyncGenerator[AzureSimulator]:
 
 @pytest.fixture(params=[True, False], ids=["classic", "v1"])
 async def gateway(
-    request: pytest.FixtureRequest, azure: AzureSimulator, bench: Bench
+    request: pytest.FixtureRequest, azure: AzureSimulator, harness: Harness
 ) -> AsyncGenerator[Gateway]:
     """A gateway with one of the two styles of the API."""
     made = tuple(
@@ -42,9 +42,9 @@ async def gateway(
     )
     limits = Timeouts(first_token_s=2.0, between_tokens_s=1.0)
     async with router.connect(
-        DeploymentConfig(deployments=made), KEYS, limits=limits, shared=Cooldowns(bench.redis)
+        DeploymentConfig(deployments=made), KEYS, limits=limits, shared=Cooldowns(harness.redis)
     ) as opened:
-        bench.gateway = opened
+        harness.gateway = opened
         yield opened
 
 
@@ -67,11 +67,11 @@ def asked(azure: AzureSimulator) -> str:
 )
 @pytest.mark.usefixtures("gateway")
 async def test_fallback_before_the_first_token_is_invisible(
-    bench: Bench, azure: AzureSimulator, kind: Kind, more: dict[str, Any]
+    harness: Harness, azure: AzureSimulator, kind: Kind, more: dict[str, Any]
 ) -> None:
     azure.fail(kind, deployment="a", **more)
-    (turn,) = await bench.answer(received("hello"))
-    assert bench.room.texts == ["You said: hello"]
+    (turn,) = await harness.answer(received("hello"))
+    assert harness.adapter.texts == ["You said: hello"]
     assert asked(azure) == "ab"
     assert [one.deployment for one in turn.usage] == ["b"]
 
@@ -87,13 +87,13 @@ async def test_fallback_before_the_first_token_is_invisible(
 )
 @pytest.mark.usefixtures("gateway")
 async def test_a_configuration_error_is_reported_once(
-    bench: Bench, azure: AzureSimulator, kind: Kind, words: str, caplog: pytest.LogCaptureFixture
+    harness: Harness, azure: AzureSimulator, kind: Kind, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Field note 35: a missing deployment is no throttling; the operator is told once."""
     azure.fail(kind, deployment="a", times=-1)
     with caplog.at_level(logging.ERROR):
-        await bench.answer(*(received(f"hello {n}", event=f"e{n}") for n in range(3)))
-    assert bench.room.texts == [f"You said: hello {n}" for n in range(3)]
+        await harness.answer(*(received(f"hello {n}", event=f"e{n}") for n in range(3)))
+    assert harness.adapter.texts == [f"You said: hello {n}" for n in range(3)]
     (record,) = [one for one in caplog.records if one.levelno >= logging.ERROR]
     assert words in record.getMessage()
     assert asked(azure) == "abbb"
@@ -101,7 +101,7 @@ async def test_a_configuration_error_is_reported_once(
 
 @pytest.mark.parametrize("kind", ["dropped", "malformed", "stream_error", "stalled"])
 @pytest.mark.usefixtures("gateway")
-async def test_a_broken_stream_is_continued_once(bench: Bench, azure: AzureSimulator, kind: Kind) -> None:
+async def test_a_broken_stream_is_continued_once(harness: Harness, azure: AzureSimulator, kind: Kind) -> None:
     def answer(messages: list[Any]) -> Answer:
         shown = str(messages[-2]["content"]) if messages[-2]["role"] == "assistant" else ""
         return Answer(text=STORY[len(shown) :] if STORY.startswith(shown) else STORY, chunks=5)
@@ -109,25 +109,25 @@ async def test_a_broken_stream_is_continued_once(bench: Bench, azure: AzureSimul
     azure.answer = answer
     azure.interval_s = 0.01
     azure.fail(kind, deployment="a", after=3)
-    (turn,) = await bench.answer(received("count"))
-    assert bench.room.texts == [STORY]
+    (turn,) = await harness.answer(received("count"))
+    assert harness.adapter.texts == [STORY]
     assert asked(azure) == "ab"
     broken, whole = turn.usage
     assert (broken.deployment, broken.estimated, whole.deployment, whole.estimated) == ("a", True, "b", False)
     assert broken.input_tokens > 0
     assert broken.output_tokens > 0
     assert (broken.usd or 0) > 0
-    await bench.answer(received("/sent", event="s"))
-    assert "Also called: `a`: about" in bench.room.texts[-1]
+    await harness.answer(received("/sent", event="s"))
+    assert "Also called: `a`: about" in harness.adapter.texts[-1]
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_a_stream_broken_twice_keeps_its_text(bench: Bench, azure: AzureSimulator) -> None:
+async def test_a_stream_broken_twice_keeps_its_text(harness: Harness, azure: AzureSimulator) -> None:
     azure.answer = lambda messages: Answer(text=STORY, chunks=5)
     azure.interval_s = 0.01
     azure.fail("dropped", times=2, after=3)
-    (turn,) = await bench.answer(received("count"))
-    (text,) = bench.room.texts
+    (turn,) = await harness.answer(received("count"))
+    (text,) = harness.adapter.texts
     assert text.startswith("one two")
     assert "The answer is incomplete" in text
     assert turn.outcome == "failed"
@@ -135,38 +135,40 @@ async def test_a_stream_broken_twice_keeps_its_text(bench: Bench, azure: AzureSi
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_a_refused_parameter_is_left_out(bench: Bench, azure: AzureSimulator) -> None:
+async def test_a_refused_parameter_is_left_out(harness: Harness, azure: AzureSimulator) -> None:
     """Field note 33: a parameter that the API refuses is left out from then on."""
     assert azure.deployments is not None
     azure.deployments["a"].refuses = ("stream_options",)
-    await bench.answer(received("hello"), received("and more", event="e2"))
-    assert bench.room.texts == ["You said: hello", "You said: and more"]
+    await harness.answer(received("hello"), received("and more", event="e2"))
+    assert harness.adapter.texts == ["You said: hello", "You said: and more"]
     assert ["stream_options" in one.body for one in azure.journal] == [True, False, False]
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_a_prompt_too_long_is_shortened_once(bench: Bench, azure: AzureSimulator) -> None:
+async def test_a_prompt_too_long_is_shortened_once(harness: Harness, azure: AzureSimulator) -> None:
     for number in range(3):
-        await bench.answer(received(f"{number} " + "word " * 300, event=f"e{number}"))
+        await harness.answer(received(f"{number} " + "word " * 300, event=f"e{number}"))
     before = len(azure.journal)
     azure.fail("too_long")
-    await bench.answer(received("And now?", event="now"))
+    await harness.answer(received("And now?", event="now"))
     first, second = list(azure.journal)[before:]
     assert len(second.body["messages"]) < len(first.body["messages"])
-    assert bench.room.texts[-1].startswith("You said: And now?")
-    assert "it read less of it than usual" in bench.room.texts[-1]
+    assert harness.adapter.texts[-1].startswith("You said: And now?")
+    assert "it read less of it than usual" in harness.adapter.texts[-1]
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_filtered_content_is_reported_and_not_remembered(bench: Bench, azure: AzureSimulator) -> None:
+async def test_filtered_content_is_reported_and_not_remembered(
+    harness: Harness, azure: AzureSimulator
+) -> None:
     """Field note 30: the person learns the category; later prompts don't contain the turn."""
     azure.fail("blocked", categories=("hate",))
-    await bench.answer(received("something bad", event="bad"))
+    await harness.answer(received("something bad", event="bad"))
     azure.answer = lambda messages: Answer(text="Well then", finish="content_filter", filtered=("violence",))
-    await bench.answer(received("something worse", event="worse"))
+    await harness.answer(received("something worse", event="worse"))
     azure.answer = lambda messages: "fine"
-    turns = await bench.answer(received("something good", event="good"))
-    question, answer, last = bench.room.texts
+    turns = await harness.answer(received("something good", event="good"))
+    question, answer, last = harness.adapter.texts
     assert "hate (" in question
     assert "violence (" in answer
     assert last == "fine"
@@ -178,38 +180,38 @@ async def test_filtered_content_is_reported_and_not_remembered(bench: Bench, azu
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_when_all_deployments_cool_down_people_wait(bench: Bench, azure: AzureSimulator) -> None:
+async def test_when_all_deployments_cool_down_people_wait(harness: Harness, azure: AzureSimulator) -> None:
     """Field note 36: people learn the seconds, and are answered in order."""
     for name in "ab":
         azure.fail("rate_limited", deployment=name, retry_after_s=2.4)
-    await bench.answer(received("first", event="e1"), received("second", event="e2"))
-    assert bench.room.texts == ["You said: first", "You said: second"]
-    assert any("retry in about 2 seconds" in text for _, text in bench.room.history)
+    await harness.answer(received("first", event="e1"), received("second", event="e2"))
+    assert harness.adapter.texts == ["You said: first", "You said: second"]
+    assert any("retry in about 2 seconds" in text for _, text in harness.adapter.history)
     assert asked(azure)[:2] == "ab"
     assert len(azure.journal) == 4
 
 
 @pytest.mark.usefixtures("gateway")
-async def test_a_stopped_answer_is_charged_by_estimate(bench: Bench, azure: AzureSimulator) -> None:
+async def test_a_stopped_answer_is_charged_by_estimate(harness: Harness, azure: AzureSimulator) -> None:
     azure.answer = lambda messages: Answer(text=" ".join([STORY] * 100), chunks=500)
     azure.interval_s = 0.05
-    await bench.accept(received("count"))
-    async with bench.working():
-        await bench.until(lambda: "one two" in "".join(bench.room.texts))
-        await bench.accept(stopped())
-        await bench.until(bench.idle)
-    (turn,) = await bench.turns.turns(ROOM)
+    await harness.accept(received("count"))
+    async with harness.working():
+        await harness.until(lambda: "one two" in "".join(harness.adapter.texts))
+        await harness.accept(stopped())
+        await harness.until(harness.idle)
+    (turn,) = await harness.turns.turns(CONVERSATION)
     assert turn.usage
     assert all(one.estimated and (one.usd or 0) > 0 for one in turn.usage)
     assert dollars(turn).startswith("about $")
 
 
 async def test_a_hedged_request_charges_both_deployments(
-    bench: Bench, azure: AzureSimulator, gateway: Gateway
+    harness: Harness, azure: AzureSimulator, gateway: Gateway
 ) -> None:
     gateway.adopt(DeploymentConfig(deployments=gateway.every(), hedge_ms=50), KEYS)
     azure.fail("slow", deployment="a", first_s=30.0)
-    (turn,) = await bench.answer(received("hello"))
-    assert bench.room.texts == ["You said: hello"]
+    (turn,) = await harness.answer(received("hello"))
+    assert harness.adapter.texts == ["You said: hello"]
     assert {(one.deployment, one.estimated) for one in turn.usage} >= {("b", False)}
     assert asked(azure).startswith("ab")

@@ -14,17 +14,17 @@ from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta
 from bot.storage.redis.client import Redis
 from tests.support.acts import BOB, deleted, edited, received, stopped
-from tests.support.bench import ROOM, Bench
-from tests.support.room import Room
+from tests.support.fake_adapter import FakeAdapter
+from tests.support.harness import CONVERSATION, Harness
 
 
 class Slow:
     """Never finishes the answer to "first"; answers anything else at once."""
 
-    def __init__(self, bench: Bench, began: str) -> None:
+    def __init__(self, harness: Harness, began: str) -> None:
         self.running = asyncio.Event()
         self._began = began
-        bench.model.script = self
+        harness.model.script = self
 
     async def __call__(self, prompt: Prompt) -> AsyncGenerator[Delta]:
         if prompt.messages[-1].text == "first":
@@ -35,168 +35,171 @@ class Slow:
         yield Delta(text="the next answer")
 
 
-async def test_the_next_message_supersedes_the_answer(bench: Bench) -> None:
+async def test_the_next_message_supersedes_the_answer(harness: Harness) -> None:
     """Field note 03: by a setting, the next message of the same person stops their answer."""
-    slow = Slow(bench, "Once upon")
-    await bench.accept(received("first", event="a"))
-    async with bench.working():
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working():
         await slow.running.wait()
         second = received("second", event="b")
-        await bench.accept(second)
-        assert await bench.inbox.supersede(second)
-        await bench.until(bench.idle)
-    assert bench.room.texts == ["Once upon\n\n_Stopped: you sent a new message._", "the next answer"]
-    assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "Once upon", "second"]
+        await harness.accept(second)
+        assert await harness.inbox.supersede(second)
+        await harness.until(harness.idle)
+    assert harness.adapter.texts == ["Once upon\n\n_Stopped: you sent a new message._", "the next answer"]
+    assert [m.text for m in harness.model.prompts[-1].messages[3:]] == ["first", "Once upon", "second"]
 
 
 async def test_editing_restarts_a_running_answer(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
     """Field note 11: the edited question is answered at once."""
-    slow = Slow(bench, "Once upon")
-    await bench.accept(received("first", event="a"))
-    async with bench.working():
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working():
         await slow.running.wait()
         other = edited("another", "what?", event="x")
-        assert not await bench.inbox.supersede(other), "that question is not being answered"
+        assert not await harness.inbox.supersede(other), "that question is not being answered"
         changed = edited("a", "second")
-        await bench.accept(changed)
-        assert await bench.inbox.supersede(changed)
-        await bench.until(bench.idle)
-    assert bench.room.texts == ["the next answer"]
-    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["a"]
+        await harness.accept(changed)
+        assert await harness.inbox.supersede(changed)
+        await harness.until(harness.idle)
+    assert harness.adapter.texts == ["the next answer"]
+    assert [turn.id for turn in await harness.turns.turns(CONVERSATION)] == ["a"]
 
 
 async def test_deleting_stops_a_running_answer(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
     """Field note 11: the answer to a deleted question is stopped."""
-    slow = Slow(bench, "Once upon")
-    await bench.accept(received("first", event="a"))
-    async with bench.working():
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working():
         await slow.running.wait()
         gone = deleted("a")
-        await bench.accept(gone)
-        assert await bench.inbox.supersede(gone)
-        await bench.until(bench.idle)
-    assert bench.room.texts == ["Once upon\n\n_Stopped: you deleted your question._"]
-    assert await bench.turns.turns(ROOM) == ()
+        await harness.accept(gone)
+        assert await harness.inbox.supersede(gone)
+        await harness.until(harness.idle)
+    assert harness.adapter.texts == ["Once upon\n\n_Stopped: you deleted your question._"]
+    assert await harness.turns.turns(CONVERSATION) == ()
 
 
-async def test_the_author_or_an_operator_stops_answers(bench: Bench) -> None:
-    slow = Slow(bench, "Once upon")
-    await bench.accept(received("first", event="a"))
-    async with bench.working():
+async def test_the_author_or_an_operator_stops_answers(harness: Harness) -> None:
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working():
         await slow.running.wait()
         wish = replace(stopped(), user=BOB)
-        assert await bench.inbox.stop(wish) == "ignored"
-        assert await bench.inbox.stop(wish, leave=True) == "accepted"
-        await bench.until(bench.idle)
-    assert bench.room.texts == ["Once upon\n\n_Stopped at your request._"]
+        assert await harness.inbox.stop(wish) == "ignored"
+        assert await harness.inbox.stop(wish, leave=True) == "accepted"
+        await harness.until(harness.idle)
+    assert harness.adapter.texts == ["Once upon\n\n_Stopped at your request._"]
 
 
-async def test_a_stop_survives_a_worker_change(bench: Bench) -> None:
-    slow = Slow(bench, "Once upon")
-    await bench.accept(received("first", event="a"))
-    async with bench.working(drain_s=0.01):
+async def test_a_stop_survives_a_worker_change(harness: Harness) -> None:
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working(drain_s=0.01):
         await slow.running.wait()
-    assert await bench.inbox.stop(stopped()) == "accepted"
-    await bench.accept(received("second", event="b"))
-    assert await bench.inbox.stop(stopped()) == "duplicate"
-    async with bench.working():
-        await bench.until(bench.idle)
-    assert bench.room.texts[-2:] == ["_Stopped at your request._", "the next answer"]
+    assert await harness.inbox.stop(stopped()) == "accepted"
+    await harness.accept(received("second", event="b"))
+    assert await harness.inbox.stop(stopped()) == "duplicate"
+    async with harness.working():
+        await harness.until(harness.idle)
+    assert harness.adapter.texts[-2:] == ["_Stopped at your request._", "the next answer"]
 
 
-async def test_a_superseded_question_stays_in_the_history(bench: Bench) -> None:
-    slow = Slow(bench, "")
-    await bench.accept(received("first", event="a"))
-    async with bench.working():
+async def test_a_superseded_question_stays_in_the_history(harness: Harness) -> None:
+    slow = Slow(harness, "")
+    await harness.accept(received("first", event="a"))
+    async with harness.working():
         await slow.running.wait()
         second = received("second", event="b")
-        await bench.accept(second)
-        await bench.inbox.supersede(second)
-        await bench.until(bench.idle)
-    assert [m.text for m in bench.model.prompts[-1].messages[3:]] == ["first", "second"]
+        await harness.accept(second)
+        await harness.inbox.supersede(second)
+        await harness.until(harness.idle)
+    assert [m.text for m in harness.model.prompts[-1].messages[3:]] == ["first", "second"]
 
 
-async def supersede(bench: Bench, event: MessageReceived) -> None:
-    await bench.accept(event)
-    await bench.inbox.supersede(event)
+async def supersede(harness: Harness, event: MessageReceived) -> None:
+    await harness.accept(event)
+    await harness.inbox.supersede(event)
 
 
 async def test_pending_messages_are_superseded_by_the_newest(
-    bench: Bench,
+    harness: Harness,
 ) -> None:
     """Field note 03: pending messages are answered together with the newest."""
-    slow = Slow(bench, "Once upon")
-    await bench.accept(received("first", event="a"))
-    async with bench.working():
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working():
         await slow.running.wait()
         other = replace(received("mine", event="x"), user=BOB)
-        await bench.accept(other)
+        await harness.accept(other)
         for event in (
             received("second", event="b"),
             received("usage", event="c"),
             received("third", event="d"),
         ):
-            await supersede(bench, event)
-        await bench.until(bench.idle)
-    turns = await bench.turns.turns(ROOM)
+            await supersede(harness, event)
+        await harness.until(harness.idle)
+    turns = await harness.turns.turns(CONVERSATION)
     assert [turn.id for turn in turns] == ["a", "x", "b", "c", "d"], "nothing is lost"
     assert [turn.outcome for turn in turns] == ["answered", "answered", "refused", "answered", "answered"]
-    stopped, mine, _, third = bench.room.texts
+    stopped, mine, _, third = harness.adapter.texts
     assert (stopped, mine, third) == (
         "Once upon\n\n_Stopped: you sent a new message._",
         "the next answer",
         "the next answer",
     )
-    assert [m.text for m in bench.model.prompts[-1].messages if m.role == "user"][-3:] == [
+    assert [m.text for m in harness.model.prompts[-1].messages if m.role == "user"][-3:] == [
         "mine",
         "second",
         "third",
     ]
 
 
-async def test_a_begun_superseded_answer_gets_a_note(bench: Bench) -> None:
-    slow = Slow(bench, "Once upon")
-    await bench.accept(received("first", event="a"))
-    async with bench.working(drain_s=0.01):
+async def test_a_begun_superseded_answer_gets_a_note(harness: Harness) -> None:
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working(drain_s=0.01):
         await slow.running.wait()
-        await bench.until(lambda: bool(bench.room.texts))
-    await supersede(bench, received("second", event="b"))
-    async with bench.working():
-        await bench.until(bench.idle)
-    assert bench.room.texts == ["_Not answered separately: you sent another message._", "the next answer"]
-    assert [turn.id for turn in await bench.turns.turns(ROOM)] == ["a", "b"]
+        await harness.until(lambda: bool(harness.adapter.texts))
+    await supersede(harness, received("second", event="b"))
+    async with harness.working():
+        await harness.until(harness.idle)
+    assert harness.adapter.texts == [
+        "_Not answered separately: you sent another message._",
+        "the next answer",
+    ]
+    assert [turn.id for turn in await harness.turns.turns(CONVERSATION)] == ["a", "b"]
 
 
-async def test_files_of_superseded_messages_are_named(bench: Bench) -> None:
+async def test_files_of_superseded_messages_are_named(harness: Harness) -> None:
     file = Attachment(id="f", name="plan.pdf", mime="application/pdf")
-    await bench.accept(replace(received("", event="a"), attachments=(file,)))
-    await supersede(bench, received("second", event="b"))
-    async with bench.working():
-        await bench.until(bench.idle)
-    assert [m.text for m in bench.model.prompts[-1].messages if m.role == "user"][-2:] == [
+    await harness.accept(replace(received("", event="a"), attachments=(file,)))
+    await supersede(harness, received("second", event="b"))
+    async with harness.working():
+        await harness.until(harness.idle)
+    assert [m.text for m in harness.model.prompts[-1].messages if m.role == "user"][-2:] == [
         "[attached, not read: plan.pdf]",
         "second",
     ]
 
 
-async def test_other_people_are_never_superseded(bench: Bench) -> None:
+async def test_other_people_are_never_superseded(harness: Harness) -> None:
     first, second = received("first", event="a"), received("second", event="b")
-    await bench.accept(first, second)
-    assert not await bench.inbox.supersede(first), "nothing runs yet"
-    slow = Slow(bench, "Once upon")
-    async with bench.working(drain_s=0.01):
+    await harness.accept(first, second)
+    assert not await harness.inbox.supersede(first), "nothing runs yet"
+    slow = Slow(harness, "Once upon")
+    async with harness.working(drain_s=0.01):
         await slow.running.wait()
-        assert not await bench.inbox.supersede(replace(second, user=BOB))
-        assert not await bench.inbox.supersede(first), "a second delivery of the event itself"
+        assert not await harness.inbox.supersede(replace(second, user=BOB))
+        assert not await harness.inbox.supersede(first), "a second delivery of the event itself"
 
 
 @pytest.mark.parametrize(("policy", "answered"), [("queue", ["a", "b", "c", "d"]), ("supersede", ["c", "d"])])
 async def test_commands_and_asides_supersede_nothing(
-    redis: Redis, bench: Bench, folder: Path, policy: str, answered: list[str]
+    redis: Redis, harness: Harness, folder: Path, policy: str, answered: list[str]
 ) -> None:
     settings = Settings.model_validate(
         {"redis_url": redis.url, "parley_data_dir": folder, "parley_while_answering": policy}
@@ -206,8 +209,8 @@ async def test_commands_and_asides_supersede_nothing(
         for event in events:
             await services.intake.accept(replace(event, channel="C1"))
         stop = asyncio.Event()
-        work = asyncio.create_task(services.worker([Room()]).run(stop))
-        await bench.until(bench.idle)
+        work = asyncio.create_task(services.worker([FakeAdapter()]).run(stop))
+        await harness.until(harness.idle)
         stop.set()
         await work
 
@@ -221,5 +224,7 @@ async def test_commands_and_asides_supersede_nothing(
             received("Bob, did you see that?", event="aside", addressed=False),
             received("usage", event="d"),
         )
-        shown = [turn.id for turn in await services.storage.turns.turns(ROOM) if turn.outcome == "answered"]
+        shown = [
+            turn.id for turn in await services.storage.turns.turns(CONVERSATION) if turn.outcome == "answered"
+        ]
     assert shown == ["0", *answered]

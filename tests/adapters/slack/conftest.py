@@ -39,7 +39,7 @@ class Engine:
 
 
 @dataclass
-class Room:
+class FakeAdapter:
     """A simulated workspace, an adapter, and an engine."""
 
     slack: SlackSimulator
@@ -84,7 +84,7 @@ def new_adapter(slack: SlackSimulator, **more: Any) -> SlackAdapter:
 
 
 @asynccontextmanager
-async def room_with(**more: Any) -> AsyncGenerator[Room]:
+async def room_with(**more: Any) -> AsyncGenerator[FakeAdapter]:
     """A workspace, and an adapter with the arguments `more`."""
     engine = Engine()
     async with (
@@ -92,11 +92,11 @@ async def room_with(**more: Any) -> AsyncGenerator[Room]:
         new_adapter(slack, **more) as adapter,
     ):
         runner, slack.bot_url = await listening(adapter, engine)
-        yield Room(slack, adapter, engine)
+        yield FakeAdapter(slack, adapter, engine)
         await runner.cleanup()
 
 
 @pytest.fixture
-async def room() -> AsyncIterator[Room]:
+async def room() -> AsyncIterator[FakeAdapter]:
     async with room_with() as room:
         yield room

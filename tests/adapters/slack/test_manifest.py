@@ -21,7 +21,7 @@ from adapters.slack.manifest import (
     manifest,
 )
 from bot.app.settings import Settings
-from tests.adapters.slack.conftest import Room
+from tests.adapters.slack.conftest import FakeAdapter
 from tests.simulators.slack import ALL_SCOPES
 
 # These methods need no scope.
@@ -131,13 +131,13 @@ def test_a_partial_oauth_configuration_is_refused(set_up: dict[str, str], words:
         Settings.model_validate(set_up)
 
 
-async def test_check_finds_everything_well(room: Room) -> None:
+async def test_check_finds_everything_well(room: FakeAdapter) -> None:
     findings = await room.adapter.check()
     assert [finding.level for finding in findings] == ["ok", "ok"]
     assert "parley" in findings[0].words
 
 
-async def test_check_names_each_missing_scope_and_use(room: Room) -> None:
+async def test_check_names_each_missing_scope_and_use(room: FakeAdapter) -> None:
     room.slack.scopes = "chat:write,im:history"
     _, scopes = await room.adapter.check()
     assert scopes.level == "error"
@@ -147,7 +147,7 @@ async def test_check_names_each_missing_scope_and_use(room: Room) -> None:
 
 
 @pytest.mark.parametrize("app_token", ["xapp-simulated", "xapp-wrong"])
-async def test_check_tries_the_app_token(room: Room, app_token: str) -> None:
+async def test_check_tries_the_app_token(room: FakeAdapter, app_token: str) -> None:
     adapter = SlackAdapter(
         SlackCredentials(SecretStr(room.slack.bot_token), None, SecretStr(app_token)),
         api_url=room.slack.api_url,
@@ -158,7 +158,7 @@ async def test_check_tries_the_app_token(room: Room, app_token: str) -> None:
     assert app_token not in finding.words
 
 
-async def test_check_explains_a_wrong_token(room: Room) -> None:
+async def test_check_explains_a_wrong_token(room: FakeAdapter) -> None:
     adapter = SlackAdapter(
         SlackCredentials(SecretStr("xoxb-wrong"), SecretStr("s")), api_url=room.slack.api_url
     )

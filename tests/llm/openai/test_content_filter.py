@@ -10,7 +10,7 @@ from bot.llm.openai.content_filter import blocked, note, note_prompt
 from tests.llm.conftest import Connect, asks, heard, text_of
 from tests.simulators.azure import Answer, AzureSimulator
 from tests.support.acts import received
-from tests.support.bench import Bench
+from tests.support.harness import Harness
 
 SAFE = {"hate": {"filtered": False, "severity": "safe"}, "jailbreak": {"filtered": False, "detected": False}}
 
@@ -146,17 +146,17 @@ async def test_a_blocked_image_has_the_same_message(azure: AzureSimulator, conne
 # ------------------------------------------------------------------ kept on the turn
 
 
-async def test_what_was_noted_is_kept_on_the_turn(bench: Bench) -> None:
+async def test_what_was_noted_is_kept_on_the_turn(harness: Harness) -> None:
     last = Delta(usage=Usage(deployment="a"), finish="stop", filter={"answer violence": "low"})
-    bench.model.script = lambda prompt: [Delta(text="The battle began"), last]
-    (turn,) = await bench.answer(received("A story"))
+    harness.model.script = lambda prompt: [Delta(text="The battle began"), last]
+    (turn,) = await harness.answer(received("A story"))
     assert (turn.outcome, turn.filter) == ("answered", {"answer violence": "low"})
 
 
-async def test_blocked_text_is_recorded_but_not_in_prompts(bench: Bench) -> None:
+async def test_blocked_text_is_recorded_but_not_in_prompts(harness: Harness) -> None:
     stopped = blocked("question", {"violence": {"filtered": True, "severity": "high"}})
-    bench.model.script = lambda prompt: [stopped]
-    (turn,) = await bench.answer(received("A story"))
+    harness.model.script = lambda prompt: [stopped]
+    (turn,) = await harness.answer(received("A story"))
     assert (turn.outcome, turn.messages) == ("refused", ())
     assert turn.filter == {"question violence": "high, stopped"}
-    assert "violence (high severity)" in bench.room.texts[0]
+    assert "violence (high severity)" in harness.adapter.texts[0]

@@ -11,7 +11,7 @@ from bot.storage.embedded.lifecycle import embedded
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support.acts import ADA, BOB, received
-from tests.support.bench import Bench
+from tests.support.harness import Harness
 
 CANARY = "zebra-canary-4711"
 
@@ -25,16 +25,16 @@ async def test_a_deleted_question_is_in_no_file(folder: Path) -> None:
     """Field fault 120: after `forget`, question and answer were still in the append-only file."""
     async with embedded(folder) as url:
         redis = Redis(url)
-        bench = Bench(redis)
+        harness = Harness(redis)
         tidying = Compaction(redis, embedded=True)
-        bench.erasure = type(bench.erasure)(redis, bench.secret_store, tidying)
-        await bench.answer(received(f"Remember {CANARY}.", event="a"))
+        harness.erasure = type(harness.erasure)(redis, harness.secret_store, tidying)
+        await harness.answer(received(f"Remember {CANARY}.", event="a"))
         quotes = (QuotedMessage(author="Ada", text=CANARY, by=ADA.id),)
-        await bench.accept(received("Why?", event="b", user=BOB))
-        await bench.redis.call("SET", "other", f"{quotes}")
+        await harness.accept(received("Why?", event="b", user=BOB))
+        await harness.redis.call("SET", "other", f"{quotes}")
         assert in_files(folder, CANARY)
         await redis.call("DEL", "other")
-        await bench.personal_data.forget(ADA)
+        await harness.personal_data.forget(ADA)
         await tidying.settled()
         assert in_files(folder, CANARY) == []
         assert int(await redis.call("GET", keys.COMPACTION)) == 0

@@ -9,7 +9,7 @@ from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 from tests.support.acts import ADA, rated, received
 
-ROOM = "test:room"
+CONVERSATION = "test:room"
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def claimed(inbox: Inbox, conversation: str) -> Claim:
 
 
 async def dead_letter(
-    inbox: Inbox, conversation: str = ROOM, *, event: str = "e1", reason: str = "it fails"
+    inbox: Inbox, conversation: str = CONVERSATION, *, event: str = "e1", reason: str = "it fails"
 ) -> None:
     await inbox.accept(received(f"words of {event}", event=event, conversation=conversation))
     await inbox.commit(await claimed(inbox, conversation), CommitRequest(dead_letter_reason=reason))
@@ -48,7 +48,7 @@ async def test_dead_letters_are_listed_oldest_first(inbox: Inbox, queue: DeadLet
 
 async def test_an_event_without_text_is_listed_too(inbox: Inbox, queue: DeadLetterQueue) -> None:
     await inbox.accept(rated("post"))
-    await inbox.commit(await claimed(inbox, ROOM), CommitRequest(dead_letter_reason="no such post"))
+    await inbox.commit(await claimed(inbox, CONVERSATION), CommitRequest(dead_letter_reason="no such post"))
     (letter,) = (await queue.all()).values()
     assert letter.words == ""
 
@@ -58,10 +58,10 @@ async def test_a_retried_event_waits_at_the_tail(inbox: Inbox, queue: DeadLetter
     await inbox.accept(received(event="later"))
     (dead_letters,) = await queue.all()
     assert await queue.retry(dead_letters)
-    assert await redis.call("HGET", keys.waiting(keys.shard_of(ROOM)), ADA.tenant) == b"2"
+    assert await redis.call("HGET", keys.waiting(keys.shard_of(CONVERSATION)), ADA.tenant) == b"2"
     order: list[str] = []
     for _ in range(2):
-        claim = await claimed(inbox, ROOM)
+        claim = await claimed(inbox, CONVERSATION)
         assert isinstance(claim.event, MessageReceived)
         assert claim.attempt == 1, "attempts are counted anew"
         order.append(claim.event.id)
@@ -74,7 +74,7 @@ async def test_a_retried_event_wakes_its_conversation(inbox: Inbox, queue: DeadL
     await dead_letter(inbox)
     (dead_letters,) = await queue.all()
     await queue.retry(dead_letters)
-    assert (await claimed(inbox, ROOM)).event is not None
+    assert (await claimed(inbox, CONVERSATION)).event is not None
 
 
 async def test_nothing_is_retried_or_dropped_twice(inbox: Inbox, queue: DeadLetterQueue) -> None:
@@ -93,7 +93,7 @@ async def test_another_failure_gets_another_id(inbox: Inbox, queue: DeadLetterQu
     await dead_letter(inbox)
     (first,) = await queue.all()
     await queue.retry(first)
-    await inbox.commit(await claimed(inbox, ROOM), CommitRequest(dead_letter_reason="it fails"))
+    await inbox.commit(await claimed(inbox, CONVERSATION), CommitRequest(dead_letter_reason="it fails"))
     (second,) = await queue.all()
     assert second != first
 
@@ -102,9 +102,11 @@ async def test_an_unreadable_event_is_retried_unchanged(
     inbox: Inbox, queue: DeadLetterQueue, redis: Redis
 ) -> None:
     await inbox.accept(received())
-    await redis.call("LSET", keys.of("inbox", ROOM), 0, '{"type":"of the future"}')
-    await inbox.commit(await claimed(inbox, ROOM), CommitRequest(dead_letter_reason="it can't be read"))
+    await redis.call("LSET", keys.of("inbox", CONVERSATION), 0, '{"type":"of the future"}')
+    await inbox.commit(
+        await claimed(inbox, CONVERSATION), CommitRequest(dead_letter_reason="it can't be read")
+    )
     ((dead_letters, record),) = (await queue.all()).items()
     assert record.words == ""
     await queue.retry(dead_letters)
-    assert (await claimed(inbox, ROOM)).raw == b'{"type":"of the future"}'
+    assert (await claimed(inbox, CONVERSATION)).raw == b'{"type":"of the future"}'

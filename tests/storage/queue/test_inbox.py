@@ -18,8 +18,8 @@ from bot.storage.redis import keys
 from bot.storage.redis.client import Argument, Key, Redis, Script
 from tests.support.acts import ADA, deleted, rated, received, stopped
 
-ROOM = "test:room"
-SHARD = keys.shard_of(ROOM)
+CONVERSATION = "test:room"
+SHARD = keys.shard_of(CONVERSATION)
 
 
 @pytest.fixture
@@ -106,10 +106,10 @@ async def test_a_second_message_waits_its_turn(inbox: Inbox) -> None:
 
 async def test_conversations_of_one_shard_are_claimed_independently(inbox: Inbox) -> None:
     others = [f"test:{n}" for n in range(500) if keys.shard_of(f"test:{n}") == SHARD][:2]
-    for conversation in (ROOM, *others):
+    for conversation in (CONVERSATION, *others):
         await inbox.accept(received(conversation=conversation, event=conversation))
     held = [(await claimed(inbox)).conversation for _ in range(3)]
-    assert sorted(held) == sorted((ROOM, *others))
+    assert sorted(held) == sorted((CONVERSATION, *others))
 
 
 async def test_a_stale_worker_can_write_nothing(redis: Redis) -> None:
@@ -128,7 +128,7 @@ async def test_a_stale_worker_can_write_nothing(redis: Redis) -> None:
         with pytest.raises(LeaseLost):
             await act
     await inbox.commit(fresh, CommitRequest(turn=turn_for(fresh, "fresh")))
-    turns = await Turns(redis).turns(ROOM)
+    turns = await Turns(redis).turns(CONVERSATION)
     assert [turn.reply.text for turn in turns] == ["fresh"]
 
 
@@ -215,7 +215,7 @@ async def test_a_stop_request_arrives_by_lease_and_wakeup(inbox: Inbox) -> None:
     async with aclosing(wakeups):
         assert await anext(wakeups) == ""
         await inbox.accept(stopped())
-        assert await anext(wakeups) == f"{ROOM}\ne1\nasked"
+        assert await anext(wakeups) == f"{CONVERSATION}\ne1\nasked"
     assert await inbox.hold(claim) == "e1\nasked"
     await answer(inbox, claim)
     await inbox.accept(received(event="next"))
@@ -275,14 +275,14 @@ async def test_a_turn_is_replaced_or_removed(inbox: Inbox, redis: Redis) -> None
     replaced = replace(claim.turns[-2], reply=Reply(text="again"))
     await inbox.commit(claim, CommitRequest(turn=replaced, place=-2))
     turns = Turns(redis)
-    assert [(turn.id, turn.reply.text) for turn in await turns.turns(ROOM)] == [
+    assert [(turn.id, turn.reply.text) for turn in await turns.turns(CONVERSATION)] == [
         ("a", "answer"),
         ("b", "again"),
         ("c", "answer"),
     ]
     await inbox.accept(rated("p", event="d"))
     await inbox.commit(await claimed(inbox), CommitRequest(place=-3))
-    assert [turn.id for turn in await turns.turns(ROOM)] == ["b", "c"]
+    assert [turn.id for turn in await turns.turns(CONVERSATION)] == ["b", "c"]
 
 
 async def test_a_dead_letter_is_stored_with_its_reason(inbox: Inbox, redis: Redis) -> None:
@@ -298,14 +298,14 @@ async def test_only_the_newest_turns_are_kept(redis: Redis) -> None:
     for number in range(5):
         await inbox.accept(received(event=f"e{number}"))
         await answer(inbox, await claimed(inbox))
-    assert [turn.id for turn in await Turns(redis).turns(ROOM)] == ["e2", "e3", "e4"]
+    assert [turn.id for turn in await Turns(redis).turns(CONVERSATION)] == ["e2", "e3", "e4"]
     await inbox.accept(received(event="next"))
     assert [turn.id for turn in (await claimed(inbox)).turns] == ["e3", "e4"]
 
 
 async def test_an_unreadable_event_is_claimed_as_such(inbox: Inbox, redis: Redis) -> None:
     await inbox.accept(received())
-    await redis.call("LSET", keys.of("inbox", ROOM), 0, '{"type":"of the future"}')
+    await redis.call("LSET", keys.of("inbox", CONVERSATION), 0, '{"type":"of the future"}')
     claim = await claimed(inbox)
     assert claim.event is None
     assert claim.raw == b'{"type":"of the future"}'
@@ -347,7 +347,7 @@ async def test_a_lost_claim_is_returned_again(redis: Redis) -> None:
             await inbox.claim(SHARD)
     flaky.broken = False
     claim = await claimed(inbox)
-    assert (claim.conversation, claim.attempt, claim.token) == (ROOM, 1, 1)
+    assert (claim.conversation, claim.attempt, claim.token) == (CONVERSATION, 1, 1)
     await answer(inbox, claim)
     assert await inbox.claim(SHARD) == -1
     await flaky.close()
@@ -413,12 +413,12 @@ async def test_an_unreadable_turn_does_not_shift_others(inbox: Inbox, redis: Red
     for event in ("a", "b", "c"):
         await inbox.accept(received(event=event))
         await answer(inbox, await claimed(inbox))
-    await redis.call("LSET", keys.of("turns", ROOM), 1, "written by another version")
+    await redis.call("LSET", keys.of("turns", CONVERSATION), 1, "written by another version")
     await inbox.accept(rated("p", event="r"))
     claim = await claimed(inbox)
     assert [turn.id for turn in claim.turns] == ["a", "c"]
     again = replace(claim.turns[-2], reply=Reply(text="again"))
     await inbox.commit(claim, CommitRequest(turn=again, place=-2))
-    stored: list[bytes] = await redis.call("LRANGE", keys.of("turns", ROOM), 0, -1)
+    stored: list[bytes] = await redis.call("LRANGE", keys.of("turns", CONVERSATION), 0, -1)
     assert b'"again"' in stored[0]
     assert stored[1] == b"written by another version"

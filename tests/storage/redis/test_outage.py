@@ -13,9 +13,9 @@ from bot.domain.turns import Delta
 from bot.storage.redis.client import Redis
 from tests.support import servers
 from tests.support.acts import received
-from tests.support.room import words
+from tests.support.fake_adapter import words
 from tests.support.servers import Server
-from tests.worker.test_worker import ROOM, Bench
+from tests.worker.test_worker import CONVERSATION, Harness
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def server(tmp_path: Path) -> Generator[Server]:
 
 
 @pytest.fixture
-async def bench(server: Server) -> AsyncGenerator[Bench]:
+async def harness(server: Server) -> AsyncGenerator[Harness]:
     redis = Redis(server.url)
-    yield Bench(redis)
+    yield Harness(redis)
     await redis.close()
 
 
@@ -38,54 +38,54 @@ def back(server: Server) -> None:
     server.ready()
 
 
-async def accepted(bench: Bench, event: Event) -> None:
+async def accepted(harness: Harness, event: Event) -> None:
     """Deliver until it is taken, as platforms do."""
 
     async def taken() -> bool:
         with suppress(StateUnavailable):
-            await bench.inbox.accept(event)
+            await harness.inbox.accept(event)
             return True
         return False
 
-    await bench.until(taken)
+    await harness.until(taken)
 
 
-async def answered(bench: Bench, *events: str) -> None:
+async def answered(harness: Harness, *events: str) -> None:
     """Wait until the history holds exactly these, in order."""
 
     async def there() -> bool:
         with suppress(StateUnavailable):
-            return [turn.id for turn in await bench.turns.turns(ROOM)] == [*events]
+            return [turn.id for turn in await harness.turns.turns(CONVERSATION)] == [*events]
         return False
 
-    await bench.until(there)
+    await harness.until(there)
 
 
-async def test_a_worker_resumes_after_an_outage(bench: Bench, server: Server) -> None:
+async def test_a_worker_resumes_after_an_outage(harness: Harness, server: Server) -> None:
     """Field note 32."""
-    async with bench.working():
-        await bench.accept(received(event="a"))
-        await answered(bench, "a")
+    async with harness.working():
+        await harness.accept(received(event="a"))
+        await answered(harness, "a")
         server.stop(kill=True)
         with pytest.raises(StateUnavailable):
-            await bench.accept(received(event="b"))
+            await harness.accept(received(event="b"))
         back(server)
-        await accepted(bench, received(event="b"))
-        await answered(bench, "a", "b")
+        await accepted(harness, received(event="b"))
+        await answered(harness, "a", "b")
 
 
-async def test_events_from_before_an_outage_are_answered(bench: Bench, server: Server) -> None:
+async def test_events_from_before_an_outage_are_answered(harness: Harness, server: Server) -> None:
     """Field note 32."""
-    await bench.accept(received(event="a"), received(event="b"))
+    await harness.accept(received(event="a"), received(event="b"))
     server.stop(kill=True)
-    async with bench.working():
+    async with harness.working():
         with pytest.raises(StateUnavailable):
-            await bench.inbox.due()
+            await harness.inbox.due()
         back(server)
-        await answered(bench, "a", "b")
+        await answered(harness, "a", "b")
 
 
-async def test_an_answer_during_an_outage_is_committed_once(bench: Bench, server: Server) -> None:
+async def test_an_answer_during_an_outage_is_committed_once(harness: Harness, server: Server) -> None:
     """Long before its lease has expired."""
     broken = False
 
@@ -98,32 +98,32 @@ async def test_an_answer_during_an_outage_is_committed_once(bench: Bench, server
             assert isinstance(delta, Delta)
             yield delta
 
-    bench.model.script = breaking
-    await bench.accept(received(event="a"), received(event="b"))
-    async with bench.working():
-        await bench.until(lambda: broken)
+    harness.model.script = breaking
+    await harness.accept(received(event="a"), received(event="b"))
+    async with harness.working():
+        await harness.until(lambda: broken)
         with pytest.raises(StateUnavailable):
-            await bench.inbox.due()
+            await harness.inbox.due()
         back(server)
-        await answered(bench, "a", "b")
-    assert bench.room.texts == ["here I am", "here I am"]
+        await answered(harness, "a", "b")
+    assert harness.adapter.texts == ["here I am", "here I am"]
 
 
-async def test_an_interrupted_claim_is_not_lost(bench: Bench, server: Server) -> None:
+async def test_an_interrupted_claim_is_not_lost(harness: Harness, server: Server) -> None:
     """Redis is killed repeatedly while conversations are claimed; each event is answered once."""
     conversations = [f"test:{number}" for number in range(60)]
-    async with bench.working():
+    async with harness.working():
         for number, room in enumerate(conversations):
             if number % 20 == 10:
                 server.stop(kill=True)
                 back(server)
-            await accepted(bench, received(event=f"of {room}", conversation=room))
-        await bench.until(lambda: len(bench.model.prompts) >= len(conversations))
+            await accepted(harness, received(event=f"of {room}", conversation=room))
+        await harness.until(lambda: len(harness.model.prompts) >= len(conversations))
         for room in conversations:
-            await bench.until(lambda room=room: _one(bench, room))
+            await harness.until(lambda room=room: _one(harness, room))
 
 
-async def _one(bench: Bench, room: str) -> bool:
-    turns = await bench.turns.turns(room)
+async def _one(harness: Harness, room: str) -> bool:
+    turns = await harness.turns.turns(room)
     assert len(turns) <= 1
     return bool(turns)

@@ -12,7 +12,7 @@ from bot.storage.redis.client import Redis, Script
 from tests.support.acts import ADA, received
 from tests.support.patience import PATIENCE_S
 from tests.support.servers import HOST
-from tests.worker.test_worker import Bench
+from tests.worker.test_worker import Harness
 
 LIMIT = 7
 SHARED = ("due", "ZADD + ZREMRANGEBYSCORE", "HDEL")
@@ -91,15 +91,15 @@ async def test_a_turn_takes_few_round_trips_to_redis(redis_server: str) -> None:
     wire = Wire(urlsplit(redis_server).path)
     async with wire.listening() as url:
         redis = Redis(url, timeout_s=PATIENCE_S)
-        bench = Bench(redis)
-        async with bench.working():
-            await bench.accept(received("warm up", event="first"))
-            await bench.until(lambda: settled(aside, 1))
+        harness = Harness(redis)
+        async with harness.working():
+            await harness.accept(received("warm up", event="first"))
+            await harness.until(lambda: settled(aside, 1))
             # A worker that starts looks at every shard; when it only sweeps, it has done with that.
-            await bench.until(lambda: wire.trips[-2:] == ["due", "due"])
+            await harness.until(lambda: wire.trips[-2:] == ["due", "due"])
             wire.trips.clear()
-            await bench.accept(received("what is up?", event="second"))
-            await bench.until(lambda: settled(aside, 2))
+            await harness.accept(received("what is up?", event="second"))
+            await harness.until(lambda: settled(aside, 2))
             trips = [trip for trip in wire.trips if not trip.startswith(SHARED)]
         await redis.close()
     await aside.close()

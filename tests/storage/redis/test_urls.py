@@ -19,7 +19,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.servers import HOST, Server, free_port
 from tests.support.tls import Authority, terminator
 
-ROOM = "test:room"
+CONVERSATION = "test:room"
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ async def works(url: str) -> None:
         async with aclosing(wakeups), asyncio.timeout(PATIENCE_S):
             assert await anext(wakeups) == ""
             assert await inbox.accept(received("hello")) == "accepted"
-            assert await anext(wakeups) == keys.shard_of(ROOM)
-        assert isinstance(await inbox.claim(keys.shard_of(ROOM)), Claim)
+            assert await anext(wakeups) == keys.shard_of(CONVERSATION)
+        assert isinstance(await inbox.claim(keys.shard_of(CONVERSATION)), Claim)
         assert len([name async for name in redis.scan("parley:*")]) >= 3
         assert (await redis.check())[0].level == "ok"
 
@@ -149,7 +149,7 @@ async def test_when_the_master_dies_its_successor_is_found(tmp_path: Path) -> No
                 with pytest.raises(StateUnavailable):
                     await inbox.accept(received(event="b"))
                 await _accepted(inbox, received(event="b"))
-                claim = await inbox.claim(keys.shard_of(ROOM))
+                claim = await inbox.claim(keys.shard_of(CONVERSATION))
                 assert isinstance(claim, Claim)
                 assert claim.event is not None
                 assert claim.event.id == "a", "what was accepted before is there"

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.shared import edit_throttle
 from bot.domain.turns import Reply
-from tests.adapters.slack.conftest import Room
+from tests.adapters.slack.conftest import FakeAdapter
 
 TICK_S = 0.1
 """Time between two deltas of the model."""
@@ -51,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def test_five_seconds_are_one_start_appends_one_stop(room: Room, clock: Clock) -> None:
+async def test_five_seconds_are_one_start_appends_one_stop(room: FakeAdapter, clock: Clock) -> None:
     """Field note 12: one start, one stop, and one append per second."""
     received = await room.asked()
     post = await room.open(received)

@@ -6,22 +6,22 @@ from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import MessageReceived, PostedMessage
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
-from tests.adapters.slack.conftest import Room, new_adapter
+from tests.adapters.slack.conftest import FakeAdapter, new_adapter
 
 
-async def typed(room: Room, command: str, text: str, channel: str = "C0GENERAL") -> MessageReceived:
+async def typed(room: FakeAdapter, command: str, text: str, channel: str = "C0GENERAL") -> MessageReceived:
     await room.slack.command(channel, "U0ALICE", command, text)
     return room.engine.received[-1]
 
 
-def ephemerals(room: Room) -> list[str]:
+def ephemerals(room: FakeAdapter) -> list[str]:
     """The ephemeral messages after the acknowledgement."""
     received = room.slack.workspace.ephemeral
     return [m["markdown"] for m in received if "Working" not in m["markdown"]]
 
 
 async def test_a_command_is_answered_by_its_response_url(
-    room: Room,
+    room: FakeAdapter,
 ) -> None:
     """Field note 17."""
     received = await typed(room, "/image", "why is payload a word?")
@@ -36,7 +36,7 @@ async def test_a_command_is_answered_by_its_response_url(
     assert [m for m in room.slack.workspace.messages.values() if m.get("bot_id")] == []
 
 
-async def test_a_long_command_answer_goes_beyond_five_responses(room: Room) -> None:
+async def test_a_long_command_answer_goes_beyond_five_responses(room: FakeAdapter) -> None:
     received = await typed(room, "/image", "tell me everything")
     text = "\n\n".join("word " * 1_000 for _ in range(14))
     await room.adapter.close(await room.open(received), Reply(text=text))
@@ -46,7 +46,7 @@ async def test_a_long_command_answer_goes_beyond_five_responses(room: Room) -> N
     assert room.slack.calls["chat.postEphemeral"] == 2
 
 
-async def test_an_expired_response_url_falls_back_to_ephemeral(room: Room) -> None:
+async def test_an_expired_response_url_falls_back_to_ephemeral(room: FakeAdapter) -> None:
     received = await typed(room, "/image", "why?")
     address = received.address.data | {"response_url": received.address.data["response_url"] + "gone"}
     post = await room.open(received)
@@ -57,7 +57,7 @@ async def test_an_expired_response_url_falls_back_to_ephemeral(room: Room) -> No
     assert room.slack.calls["chat.postEphemeral"] == 1
 
 
-async def test_without_membership_a_command_is_answered_by_dm(room: Room) -> None:
+async def test_without_membership_a_command_is_answered_by_dm(room: FakeAdapter) -> None:
     received = await typed(room, "/image", "why?", channel="C0OTHER")
     address = received.address.data | {"response_url": received.address.data["response_url"] + "gone"}
     post = await room.open(received)
@@ -69,7 +69,7 @@ async def test_without_membership_a_command_is_answered_by_dm(room: Room) -> Non
 
 
 @pytest.mark.parametrize(("channel", "shown_in"), [("C0GENERAL", "C0GENERAL"), ("C0OTHER", "D0ALICE")])
-async def test_an_image_from_a_command_is_uploaded(room: Room, channel: str, shown_in: str) -> None:
+async def test_an_image_from_a_command_is_uploaded(room: FakeAdapter, channel: str, shown_in: str) -> None:
     received = await typed(room, "/image", "a red bicycle", channel=channel)
     assert received.text == "/image a red bicycle"
     picture = Image(mime="image/png", data=b"picture", alt="A red bicycle")
@@ -80,7 +80,7 @@ async def test_an_image_from_a_command_is_uploaded(room: Room, channel: str, sho
 
 
 async def test_a_failed_response_continues_where_it_stopped(
-    room: Room,
+    room: FakeAdapter,
 ) -> None:
     """It raises PlatformUnavailable; the parts that were sent are not sent again."""
     received = await typed(room, "/image", "why?")
@@ -93,7 +93,7 @@ async def test_a_failed_response_continues_where_it_stopped(
     assert ephemerals(room) == ["Because."]
 
 
-async def test_commands_of_two_people_share_nothing(room: Room) -> None:
+async def test_commands_of_two_people_share_nothing(room: FakeAdapter) -> None:
     """Field note 20."""
     await room.slack.command("C0GENERAL", "U0ALICE", "/image", "mine")
     await room.slack.command("C0GENERAL", "U0BOB", "/image", "yours")
@@ -105,7 +105,7 @@ async def test_commands_of_two_people_share_nothing(room: Room) -> None:
     assert read == {"U0ALICE": "for Alice", "U0BOB": "for Bob"}
 
 
-async def test_a_rating_of_a_command_answer_names_it(room: Room) -> None:
+async def test_a_rating_of_a_command_answer_names_it(room: FakeAdapter) -> None:
     received = await typed(room, "/image", "why?")
     post = await room.adapter.close(await room.open(received), Reply(text="Because.", rate=True))
     message = room.slack.workspace.ephemeral[-1] | {"text": "Because."}
@@ -115,7 +115,7 @@ async def test_a_rating_of_a_command_answer_names_it(room: Room) -> None:
     assert rated.address.conversation == received.address.conversation
 
 
-async def test_a_slash_command_confirms_with_a_button(room: Room) -> None:
+async def test_a_slash_command_confirms_with_a_button(room: FakeAdapter) -> None:
     """Field fault 81: `/parley forget` asks before it deletes."""
     received = await typed(room, "/parley", "forget")
     assert received.text == "/forget"

@@ -14,7 +14,7 @@ from bot.domain.errors import ConfigError, PlatformUnavailable
 from bot.domain.events import MessageReceived, PostedMessage
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Source
-from tests.adapters.slack.conftest import Engine, Room, listening, new_adapter
+from tests.adapters.slack.conftest import Engine, FakeAdapter, listening, new_adapter
 from tests.simulators.slack import SlackSimulator
 
 PICTURE = b"\x89PNG" + b"picture" * 300_000
@@ -33,13 +33,13 @@ def _quick() -> object:
         yield
 
 
-async def grow(room: Room, received: MessageReceived, post: PostedMessage, text: str) -> None:
+async def grow(room: FakeAdapter, received: MessageReceived, post: PostedMessage, text: str) -> None:
     """Update the answer and wait until the text is visible."""
     assert await room.adapter.update(post, text)
     await room.slack.until(lambda: room.shown(received) == [text])
 
 
-async def test_an_answer_is_streamed_from_start_to_end(room: Room) -> None:
+async def test_an_answer_is_streamed_from_start_to_end(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Be")
@@ -56,7 +56,7 @@ async def test_an_answer_is_streamed_from_start_to_end(room: Room) -> None:
 
 
 @pytest.mark.parametrize("begun", ["Because it is ", "Because it is\n\n", "Because it is *"])
-async def test_trailing_white_space_in_streams_needs_no_edit(room: Room, begun: str) -> None:
+async def test_trailing_white_space_in_streams_needs_no_edit(room: FakeAdapter, begun: str) -> None:
     received = await room.asked()
     post = await room.open(received)
     await room.adapter.update(post, begun)
@@ -66,7 +66,7 @@ async def test_trailing_white_space_in_streams_needs_no_edit(room: Room, begun: 
     assert room.slack.calls["chat.update"] == 0
 
 
-async def test_complete_answers_are_not_kept_in_memory(room: Room) -> None:
+async def test_complete_answers_are_not_kept_in_memory(room: FakeAdapter) -> None:
     text = "A long answer. " * 200
 
     async def ask() -> None:
@@ -88,7 +88,7 @@ async def test_complete_answers_are_not_kept_in_memory(room: Room) -> None:
     assert held() == before
 
 
-async def test_an_answer_without_partial_text_is_one_post(room: Room) -> None:
+async def test_an_answer_without_partial_text_is_one_post(room: FakeAdapter) -> None:
     received = await room.asked()
     done = await room.answer(received, "Because.")
     assert room.shown(received) == ["Because."]
@@ -97,7 +97,7 @@ async def test_an_answer_without_partial_text_is_one_post(room: Room) -> None:
     assert done.data["messages"] == done.id.rpartition(":")[2]
 
 
-async def test_closing_again_changes_nothing(room: Room) -> None:
+async def test_closing_again_changes_nothing(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     await room.adapter.update(post, "Bec")
@@ -114,7 +114,7 @@ async def test_closing_again_changes_nothing(room: Room) -> None:
 @pytest.mark.parametrize(
     "code", ["unknown_method", "channel_type_not_supported", "missing_recipient_team_id"]
 )
-async def test_without_native_streams_answers_are_edited(room: Room, code: str) -> None:
+async def test_without_native_streams_answers_are_edited(room: FakeAdapter, code: str) -> None:
     """Field note 12."""
     room.slack.fault("chat.startStream", "error", count=99, code=code)
     received = await room.asked()
@@ -127,7 +127,7 @@ async def test_without_native_streams_answers_are_edited(room: Room, code: str) 
     assert room.slack.calls["chat.startStream"] == 1, "a refusal is remembered"
 
 
-async def test_a_rate_limited_start_falls_back_to_edits(room: Room) -> None:
+async def test_a_rate_limited_start_falls_back_to_edits(room: FakeAdapter) -> None:
     """Field note 12: the limited method is not called again until it is allowed."""
     room.slack.fault("chat.startStream", "limited", seconds=60)
     for _ in range(2):
@@ -139,7 +139,7 @@ async def test_a_rate_limited_start_falls_back_to_edits(room: Room) -> None:
     assert room.slack.calls["chat.startStream"] == 1
 
 
-async def test_rate_limited_edits_end_in_one_last_edit(room: Room) -> None:
+async def test_rate_limited_edits_end_in_one_last_edit(room: FakeAdapter) -> None:
     """Field note 12."""
     room.slack.fault("chat.startStream", "error", code="unknown_method")
     received = await room.asked()
@@ -153,7 +153,7 @@ async def test_rate_limited_edits_end_in_one_last_edit(room: Room) -> None:
     assert room.slack.calls["chat.update"] <= 3
 
 
-async def test_a_closed_stream_is_completed_by_another_message(room: Room) -> None:
+async def test_a_closed_stream_is_completed_by_another_message(room: FakeAdapter) -> None:
     """Field note 12: the new message holds only the rest."""
     received = await room.asked()
     post = await room.open(received)
@@ -167,7 +167,7 @@ async def test_a_closed_stream_is_completed_by_another_message(room: Room) -> No
     )
 
 
-async def test_a_stream_closed_early_continues_in_another_message(room: Room) -> None:
+async def test_a_stream_closed_early_continues_in_another_message(room: FakeAdapter) -> None:
     """Field note 12."""
     received = await room.asked()
     post = await room.open(received)
@@ -182,7 +182,7 @@ async def test_a_stream_closed_early_continues_in_another_message(room: Room) ->
     assert room.slack.calls["chat.startStream"] == 1
 
 
-async def test_a_late_failing_stop_completes_the_same_message(room: Room) -> None:
+async def test_a_late_failing_stop_completes_the_same_message(room: FakeAdapter) -> None:
     """Field note 08."""
     received = await room.asked()
     post = await room.open(received)
@@ -192,7 +192,7 @@ async def test_a_late_failing_stop_completes_the_same_message(room: Room) -> Non
     assert room.shown(received) == ["Because it is so."]
 
 
-async def test_an_append_of_unknown_outcome_is_not_doubled(room: Room) -> None:
+async def test_an_append_of_unknown_outcome_is_not_doubled(room: FakeAdapter) -> None:
     """Field note 08."""
     received = await room.asked()
     post = await room.open(received)
@@ -205,7 +205,7 @@ async def test_an_append_of_unknown_outcome_is_not_doubled(room: Room) -> None:
 
 
 @pytest.mark.parametrize("method", ["chat.startStream", "chat.postMessage"])
-async def test_a_post_of_unknown_outcome_is_found_again(room: Room, method: str) -> None:
+async def test_a_post_of_unknown_outcome_is_found_again(room: FakeAdapter, method: str) -> None:
     """Field note 08."""
     received = await room.asked()
     post = await room.open(received)
@@ -218,7 +218,7 @@ async def test_a_post_of_unknown_outcome_is_found_again(room: Room, method: str)
 
 
 @pytest.mark.parametrize("kind", ["error", "500", "drop", "limited"])
-async def test_the_last_edit_is_retried_until_visible(room: Room, kind: str) -> None:
+async def test_the_last_edit_is_retried_until_visible(room: FakeAdapter, kind: str) -> None:
     """Field note 09."""
     room.slack.fault("chat.startStream", "error", code="unknown_method")
     received = await room.asked()
@@ -229,7 +229,7 @@ async def test_the_last_edit_is_retried_until_visible(room: Room, kind: str) -> 
     assert room.shown(received) == ["Because it is so."]
 
 
-async def test_ok_false_is_a_failure(room: Room) -> None:
+async def test_ok_false_is_a_failure(room: FakeAdapter) -> None:
     """Field note 09."""
     received = await room.asked()
     post = await room.open(received)
@@ -239,7 +239,7 @@ async def test_ok_false_is_a_failure(room: Room) -> None:
     assert room.shown(received) == []
 
 
-async def test_a_long_outage_of_slack_is_platform_unavailable(room: Room) -> None:
+async def test_a_long_outage_of_slack_is_platform_unavailable(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     room.slack.fault("*", "500", count=99)
@@ -247,7 +247,7 @@ async def test_a_long_outage_of_slack_is_platform_unavailable(room: Room) -> Non
         await room.adapter.close(post, Reply(text="Because."))
 
 
-async def test_a_rate_limited_stop_is_retried_in_background(room: Room) -> None:
+async def test_a_rate_limited_stop_is_retried_in_background(room: FakeAdapter) -> None:
     """The text is complete at once; the stream is ended later."""
     received = await room.asked()
     post = await room.open(received)
@@ -263,7 +263,7 @@ async def test_a_rate_limited_stop_is_retried_in_background(room: Room) -> None:
 # ------------------------------------------------------------------ crashes
 
 
-async def test_an_interrupted_answer_is_completed_in_place(room: Room) -> None:
+async def test_an_interrupted_answer_is_completed_in_place(room: FakeAdapter) -> None:
     """Field note 10."""
     received = await room.asked()
     begun = await room.open(received)
@@ -276,7 +276,7 @@ async def test_an_interrupted_answer_is_completed_in_place(room: Room) -> None:
     assert room.shown(received) == ["Since it is so."]
 
 
-async def test_an_abandoned_attempt_stops_writing(room: Room) -> None:
+async def test_an_abandoned_attempt_stops_writing(room: FakeAdapter) -> None:
     received = await room.asked()
     begun = await room.open(received)
     await grow(room, received, begun, "Because")
@@ -294,7 +294,7 @@ async def test_an_abandoned_attempt_stops_writing(room: Room) -> None:
 
 
 @pytest.mark.parametrize("streams", [True, False])
-async def test_an_unrecorded_message_is_found_by_its_metadata(room: Room, streams: bool) -> None:
+async def test_an_unrecorded_message_is_found_by_its_metadata(room: FakeAdapter, streams: bool) -> None:
     """Field note 10."""
     if not streams:
         room.slack.fault("chat.startStream", "error", code="unknown_method")
@@ -307,7 +307,7 @@ async def test_an_unrecorded_message_is_found_by_its_metadata(room: Room, stream
     assert room.shown(received) == ["Since it is so."]
 
 
-async def test_a_crash_after_the_end_finds_the_answer(room: Room) -> None:
+async def test_a_crash_after_the_end_finds_the_answer(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Because it")
@@ -320,7 +320,7 @@ async def test_a_crash_after_the_end_finds_the_answer(room: Room) -> None:
     assert room.shown(received) == ["Short."], "messages that are no longer needed are deleted"
 
 
-async def test_answers_to_other_questions_stay_untouched(room: Room) -> None:
+async def test_answers_to_other_questions_stay_untouched(room: FakeAdapter) -> None:
     first = await room.asked()
     thread_ts = first.address.data["thread"]
     second = await room.asked("<@U0BOT> and why that?", thread_ts=thread_ts)
@@ -334,7 +334,7 @@ async def test_answers_to_other_questions_stay_untouched(room: Room) -> None:
     assert room.shown(first) == ["Because.", "Since."]
 
 
-async def test_an_edited_question_changes_the_answer_in_place(room: Room) -> None:
+async def test_an_edited_question_changes_the_answer_in_place(room: FakeAdapter) -> None:
     """Field note 11."""
     received = await room.asked()
     done = await room.answer(received, "Because.")
@@ -373,7 +373,7 @@ RAW = re.compile(r"[*`|#]|\]\(|\[(?![ x]\])")
 
 
 @pytest.mark.parametrize("streams", [True, False])
-async def test_partial_text_shows_no_open_markdown(room: Room, streams: bool) -> None:
+async def test_partial_text_shows_no_open_markdown(room: FakeAdapter, streams: bool) -> None:
     """Field note 15."""
     if not streams:
         room.slack.fault("chat.startStream", "error", code="unknown_method")
@@ -399,7 +399,7 @@ def words_of(text: str) -> list[str]:
     return [node.content for node in tree.walk() if node.type == "text"]
 
 
-async def test_a_long_answer_is_split_within_limits(room: Room) -> None:
+async def test_a_long_answer_is_split_within_limits(room: FakeAdapter) -> None:
     """Field note 14."""
     received = await room.asked()
     post = await room.open(received)
@@ -412,7 +412,7 @@ async def test_a_long_answer_is_split_within_limits(room: Room) -> None:
     assert not [answer for _, _, answer in room.slack.log if answer.get("error")]
 
 
-async def test_code_fences_are_balanced_across_streamed_messages(room: Room) -> None:
+async def test_code_fences_are_balanced_across_streamed_messages(room: FakeAdapter) -> None:
     """Field note 14."""
     code = "Look:\n\n```python\n" + "\n".join(f"line_{n} = {n}" for n in range(1_500)) + "\n```"
     received = await room.asked()
@@ -427,14 +427,14 @@ async def test_code_fences_are_balanced_across_streamed_messages(room: Room) -> 
     assert "line_1499 = 1499" in room.shown(received)[-1]
 
 
-async def test_a_refusal_for_size_leads_to_smaller_messages(room: Room) -> None:
+async def test_a_refusal_for_size_leads_to_smaller_messages(room: FakeAdapter) -> None:
     room.slack.fault("chat.postMessage", "error", code="msg_blocks_too_long")
     received = await room.asked()
     await room.answer(received, LONG[:10_000])
     assert len(room.shown(received)) == 2
 
 
-async def test_model_output_notifies_nobody(room: Room) -> None:
+async def test_model_output_notifies_nobody(room: FakeAdapter) -> None:
     """Field note 16."""
     received = await room.asked()
     post = await room.open(received)
@@ -450,7 +450,7 @@ async def test_model_output_notifies_nobody(room: Room) -> None:
         assert "<!channel" not in str(args)
 
 
-async def test_only_the_asker_sees_a_private_reply(room: Room) -> None:
+async def test_only_the_asker_sees_a_private_reply(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     done = await room.adapter.close(post, Reply(text="You spent 3 cents.", private=True))
@@ -461,7 +461,7 @@ async def test_only_the_asker_sees_a_private_reply(room: Room) -> None:
     assert message["thread_ts"] == received.address.data["thread"]
 
 
-async def test_images_are_uploaded_once_with_alt_text(room: Room) -> None:
+async def test_images_are_uploaded_once_with_alt_text(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     reply = Reply(text="", images=(Image(mime="image/png", data=PICTURE, alt="A red bicycle"),))
@@ -474,7 +474,7 @@ async def test_images_are_uploaded_once_with_alt_text(room: Room) -> None:
     assert room.slack.workspace.files[file["id"]]["content"] == PICTURE
 
 
-async def test_a_new_image_replaces_the_previous_one(room: Room) -> None:
+async def test_a_new_image_replaces_the_previous_one(room: FakeAdapter) -> None:
     received = await room.asked()
     first = Reply(text="Here.", images=(Image(mime="image/png", data=b"one", alt="One"),))
     second = Reply(text="Here.", images=(Image(mime="image/png", data=b"two", alt="Two"),))
@@ -486,7 +486,7 @@ async def test_a_new_image_replaces_the_previous_one(room: Room) -> None:
     assert len(room.slack.thread("C0GENERAL", received.address.data["thread"])) == 2
 
 
-async def test_sources_are_a_line_below_the_answer(room: Room) -> None:
+async def test_sources_are_a_line_below_the_answer(room: FakeAdapter) -> None:
     received = await room.asked()
     sources = (Source(title="A <b> & c", url="https://example.com/a|b"), Source(title="A book"))
     await room.adapter.close(await room.open(received), Reply(text="Because.", sources=sources))
@@ -495,7 +495,7 @@ async def test_sources_are_a_line_below_the_answer(room: Room) -> None:
     assert line["text"] == "Sources: <https://example.com/a%7Cb|A &lt;b&gt; &amp; c>, A book"
 
 
-async def test_stopping_the_stream_stops_the_engine(room: Room) -> None:
+async def test_stopping_the_stream_stops_the_engine(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Because")
@@ -509,7 +509,7 @@ async def test_stopping_the_stream_stops_the_engine(room: Room) -> None:
     assert room.shown(received) == ["Because it (stopped)"]
 
 
-async def test_without_the_event_streams_are_not_stoppable(room: Room) -> None:
+async def test_without_the_event_streams_are_not_stoppable(room: FakeAdapter) -> None:
     room.slack.workspace.subscribed_to_stops = False
     for _ in range(2):
         received = await room.asked()
@@ -519,7 +519,7 @@ async def test_without_the_event_streams_are_not_stoppable(room: Room) -> None:
     assert room.slack.calls["chat.startStream"] == 3
 
 
-async def test_a_deleted_answer_is_posted_again(room: Room) -> None:
+async def test_a_deleted_answer_is_posted_again(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "Because")
@@ -529,7 +529,7 @@ async def test_a_deleted_answer_is_posted_again(room: Room) -> None:
     assert room.shown(received) == ["Because."]
 
 
-async def test_the_thinking_status_only_appears_after_a_moment(room: Room) -> None:
+async def test_the_thinking_status_only_appears_after_a_moment(room: FakeAdapter) -> None:
     with mock.patch("adapters.slack.adapter.STATUS_AFTER_S", 0.01):
         received = await room.asked()
         post = await room.open(received)
@@ -546,7 +546,7 @@ async def test_under_real_rate_limits_every_answer_appears_once() -> None:
     async with SlackSimulator(limits=limits) as slack, new_adapter(slack) as adapter:
         engine = Engine()
         runner, slack.bot_url = await listening(adapter, engine)
-        room = Room(slack, adapter, engine)
+        room = FakeAdapter(slack, adapter, engine)
         questions = [await room.asked() for _ in range(4)]
         posts = [await room.open(received) for received in questions]
         for text in ("One", "One two", "One two three"):
@@ -561,7 +561,7 @@ async def test_under_real_rate_limits_every_answer_appears_once() -> None:
 # ------------------------------------------------------------------ unusual behaviour of Slack
 
 
-async def test_a_message_still_streaming_is_ended_first(room: Room) -> None:
+async def test_a_message_still_streaming_is_ended_first(room: FakeAdapter) -> None:
     received = await room.asked()
     begun = await room.open(received)
     await grow(room, received, begun, "Because it")
@@ -577,7 +577,7 @@ async def test_a_message_still_streaming_is_ended_first(room: Room) -> None:
     assert message["streaming"] is False
 
 
-async def test_a_surplus_message_that_cannot_be_deleted_stays(room: Room) -> None:
+async def test_a_surplus_message_that_cannot_be_deleted_stays(room: FakeAdapter) -> None:
     received = await room.asked()
     done = await room.adapter.close(await room.open(received), Reply(text=LONG))
     room.slack.fault("chat.delete", "error", count=99, code="cant_delete_message")
@@ -586,7 +586,7 @@ async def test_a_surplus_message_that_cannot_be_deleted_stays(room: Room) -> Non
     assert done.data["messages"] == done.id.rpartition(":")[2]
 
 
-async def test_an_ended_unrepairable_stream_is_continued(room: Room) -> None:
+async def test_an_ended_unrepairable_stream_is_continued(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     await grow(room, received, post, "The first half.")
@@ -596,7 +596,7 @@ async def test_an_ended_unrepairable_stream_is_continued(room: Room) -> None:
     assert room.shown(received) == ["The first half.", "The second half."]
 
 
-async def test_a_failed_upload_is_retried(room: Room) -> None:
+async def test_a_failed_upload_is_retried(room: FakeAdapter) -> None:
     received = await room.asked()
     room.slack.fault("files.completeUploadExternal", "500")
     reply = Reply(text="Here.", images=(Image(mime="image/jpeg", data=b"picture", alt="A bicycle"),))
@@ -606,7 +606,7 @@ async def test_a_failed_upload_is_retried(room: Room) -> None:
     assert picture["files"][0]["name"].endswith(".jpg")
 
 
-async def test_an_image_is_shared_once_despite_lost_responses(room: Room) -> None:
+async def test_an_image_is_shared_once_despite_lost_responses(room: FakeAdapter) -> None:
     received = await room.asked()
     room.slack.fault("files.completeUploadExternal", "drop_after")
     reply = Reply(text="Here.", images=(Image(mime="image/png", data=b"picture", alt="A bicycle"),))
@@ -618,7 +618,7 @@ async def test_an_image_is_shared_once_despite_lost_responses(room: Room) -> Non
     assert room.slack.calls["files.completeUploadExternal"] == 1
 
 
-async def test_an_unreadable_thread_is_platform_unavailable(room: Room) -> None:
+async def test_an_unreadable_thread_is_platform_unavailable(room: FakeAdapter) -> None:
     received = await room.asked()
     room.slack.fault("conversations.replies", "error", count=99, code="thread_not_found")
     with pytest.raises(PlatformUnavailable, match="thread_not_found"):

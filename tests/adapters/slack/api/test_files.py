@@ -7,13 +7,13 @@ import pytest
 from adapters.slack.api import files
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused, TooLong
 from bot.domain.events import Attachment
-from tests.adapters.slack.conftest import Room
+from tests.adapters.slack.conftest import FakeAdapter
 
 PNG = b"\x89PNG\r\n\x1a\n picture"
 PAGE = b"<!DOCTYPE html><html>mine</html>"
 
 
-def upload(room: Room, content: bytes, mime: str = "image/png", **more: Any) -> dict[str, Any]:
+def upload(room: FakeAdapter, content: bytes, mime: str = "image/png", **more: Any) -> dict[str, Any]:
     """An uploaded file, as an event describes it."""
     url = f"{room.slack.workspace.origin}/files/F1"
     file = {"id": "F1", "name": "photo.png", "mimetype": mime, "size": len(content), **more}
@@ -21,24 +21,24 @@ def upload(room: Room, content: bytes, mime: str = "image/png", **more: Any) -> 
     return file | {"url_private_download": url}
 
 
-async def attachment(room: Room, content: bytes = PNG, mime: str = "image/png") -> Attachment:
+async def attachment(room: FakeAdapter, content: bytes = PNG, mime: str = "image/png") -> Attachment:
     file = upload(room, content, mime)
     (found,) = (await room.asked("<@U0BOT> what is this?", files=[file])).attachments
     return found
 
 
-async def test_a_file_is_fetched_with_the_token(room: Room) -> None:
+async def test_a_file_is_fetched_with_the_token(room: FakeAdapter) -> None:
     assert await room.adapter.fetch(await attachment(room)) == PNG
 
 
-async def test_an_image_without_text_is_a_question(room: Room) -> None:
+async def test_an_image_without_text_is_a_question(room: FakeAdapter) -> None:
     """Field note 17."""
     received = await room.asked("<@U0BOT>", files=[upload(room, PNG)])
     assert received.text == ""
     assert [a.mime for a in received.attachments] == ["image/png"]
 
 
-async def test_a_sign_in_page_is_not_the_file(room: Room) -> None:
+async def test_a_sign_in_page_is_not_the_file(room: FakeAdapter) -> None:
     """Field note 18."""
     found = await attachment(room)
     room.slack.scopes = "chat:write"
@@ -46,12 +46,12 @@ async def test_a_sign_in_page_is_not_the_file(room: Room) -> None:
         await room.adapter.fetch(found)
 
 
-async def test_an_html_file_of_a_person_is_accepted(room: Room) -> None:
+async def test_an_html_file_of_a_person_is_accepted(room: FakeAdapter) -> None:
     """Field note 18."""
     assert await room.adapter.fetch(await attachment(room, PAGE, "text/html")) == PAGE
 
 
-async def test_a_sign_in_page_has_a_different_size(room: Room) -> None:
+async def test_a_sign_in_page_has_a_different_size(room: FakeAdapter) -> None:
     """Field note 18."""
     found = await attachment(room, PAGE, "text/html")
     room.slack.scopes = "chat:write"
@@ -70,7 +70,7 @@ async def test_a_sign_in_page_has_a_different_size(room: Room) -> None:
         "https://files.slack.com@evil.example/F1",
     ],
 )
-async def test_the_token_goes_to_hosts_of_slack_only(room: Room, url: str) -> None:
+async def test_the_token_goes_to_hosts_of_slack_only(room: FakeAdapter, url: str) -> None:
     with pytest.raises(NotAllowed, match="outside Slack"):
         await room.adapter.fetch(Attachment(id="F1", name="x", mime="image/png", data={"url": url}))
 
@@ -80,7 +80,7 @@ def test_slacks_own_hosts_are_trusted(url: str) -> None:
     assert files._trusted(url, "https://slack.com/api/")  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_a_redirect_is_not_followed(room: Room) -> None:
+async def test_a_redirect_is_not_followed(room: FakeAdapter) -> None:
     url = f"{room.slack.workspace.origin}/redirect"
     with pytest.raises(NotAllowed, match="sign-in page"):
         await room.adapter.fetch(Attachment(id="F1", name="x", mime="image/png", data={"url": url}))
@@ -89,7 +89,7 @@ async def test_a_redirect_is_not_followed(room: Room) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_file_over_the_limit_is_refused(
-    room: Room, monkeypatch: pytest.MonkeyPatch, announced: bool
+    room: FakeAdapter, monkeypatch: pytest.MonkeyPatch, announced: bool
 ) -> None:
     monkeypatch.setattr(files, "FILE_LIMIT_BYTES", 10)
     found = await attachment(room)
@@ -99,7 +99,7 @@ async def test_a_file_over_the_limit_is_refused(
         await room.adapter.fetch(found)
 
 
-async def test_a_slack_connect_file_is_looked_up_first(room: Room) -> None:
+async def test_a_slack_connect_file_is_looked_up_first(room: FakeAdapter) -> None:
     upload(room, PNG)
     file = {"id": "F1", "mode": "file_access", "file_access": "check_file_info"}
     (found,) = (await room.asked("<@U0BOT> and this?", files=[file])).attachments
@@ -108,14 +108,14 @@ async def test_a_slack_connect_file_is_looked_up_first(room: Room) -> None:
     assert room.slack.calls["files.info"] == 1
 
 
-async def test_a_deleted_file_is_refused_with_an_explanation(room: Room) -> None:
+async def test_a_deleted_file_is_refused_with_an_explanation(room: FakeAdapter) -> None:
     found = await attachment(room)
     room.slack.workspace.files.clear()
     with pytest.raises(Refused, match="upload it again"):
         await room.adapter.fetch(found)
 
 
-async def test_a_failed_download_is_platform_unavailable(room: Room) -> None:
+async def test_a_failed_download_is_platform_unavailable(room: FakeAdapter) -> None:
     found = await attachment(room)
     room.slack.fault("files", "drop", count=9)
     with pytest.raises(PlatformUnavailable):

@@ -14,12 +14,12 @@ from bot.domain.turns import Reply
 from bot.storage.redis.client import Redis
 from bot.storage.redis.secrets import SecretStore
 from bot.storage.usage.limits import WindowLimiter
-from tests.adapters.slack.conftest import Room, new_adapter, room_with
+from tests.adapters.slack.conftest import FakeAdapter, new_adapter, room_with
 from tests.simulators.slack_rules import SLACK_LIMITS
 
 
 @pytest.fixture
-async def shared(redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Room]:
+async def shared(redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeAdapter]:
     """A workspace that allows two streams and five edits per minute."""
     monkeypatch.setattr(stream, "APPEND_INTERVAL_S", 0.01)
     monkeypatch.setattr(stream, "EDIT_INTERVAL_S", 0.01)
@@ -29,24 +29,24 @@ async def shared(redis: Redis, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield room
 
 
-async def grow(room: Room, received: MessageReceived, post: PostedMessage, text: str) -> None:
+async def grow(room: FakeAdapter, received: MessageReceived, post: PostedMessage, text: str) -> None:
     await room.adapter.update(post, text)
     await room.slack.until(lambda: room.shown(received) == [text])
 
 
-def shown_first_by(room: Room, received: MessageReceived) -> str:
+def shown_first_by(room: FakeAdapter, received: MessageReceived) -> str:
     """The method that started the answer to a question."""
     thread = received.address.data["thread"]
     calls = [(method, args) for method, args, answer in room.slack.log if answer["ok"]]
     return next(m for m, args in calls if m.startswith("chat.") and args.get("thread_ts") == thread)
 
 
-async def test_workers_share_the_rate_limits_of_a_minute(shared: Room, redis: Redis) -> None:
+async def test_workers_share_the_rate_limits_of_a_minute(shared: FakeAdapter, redis: Redis) -> None:
     """Field note 12: two answers stream, three are edited, the rest posted; two edits are reserved."""
     began: list[str] = []
     async with new_adapter(shared.slack, limiter=WindowLimiter(redis)) as other:
         for number in range(7):
-            room = shared if number % 2 else Room(shared.slack, other, shared.engine)
+            room = shared if number % 2 else FakeAdapter(shared.slack, other, shared.engine)
             received = await room.asked(f"<@U0BOT> question {number}")
             post = await room.open(received)
             if number < 5:
@@ -62,7 +62,7 @@ async def test_workers_share_the_rate_limits_of_a_minute(shared: Room, redis: Re
 
 
 async def test_calls_are_counted_once_and_refused_locally(
-    shared: Room, monkeypatch: pytest.MonkeyPatch, redis: Redis
+    shared: FakeAdapter, monkeypatch: pytest.MonkeyPatch, redis: Redis
 ) -> None:
     """Field note 12: no call is made while the limit is used up."""
     asked: list[str] = []
@@ -88,7 +88,7 @@ async def test_calls_are_counted_once_and_refused_locally(
 
 @pytest.mark.parametrize("same_process", [True, False])
 async def test_a_stream_awaiting_its_stop_keeps_its_owner(
-    shared: Room, redis: Redis, folder: Path, same_process: bool
+    shared: FakeAdapter, redis: Redis, folder: Path, same_process: bool
 ) -> None:
     shared.slack.fault("chat.stopStream", "limited", seconds=60)
     first = await shared.asked()
@@ -103,7 +103,7 @@ async def test_a_stream_awaiting_its_stop_keeps_its_owner(
     assert shared.shown(first) == ["The first answer.", "The second answer."]
 
 
-async def edited(room: Room, text: str = "Because") -> tuple[MessageReceived, PostedMessage]:
+async def edited(room: FakeAdapter, text: str = "Because") -> tuple[MessageReceived, PostedMessage]:
     """An answer that grows by edits."""
     room.slack.workspace.stream_channels = lambda channel: False
     received = await room.asked()
@@ -113,7 +113,7 @@ async def edited(room: Room, text: str = "Because") -> tuple[MessageReceived, Po
     return received, post
 
 
-async def test_partial_text_leaves_calls_for_completion(shared: Room) -> None:
+async def test_partial_text_leaves_calls_for_completion(shared: FakeAdapter) -> None:
     """Field note 12: the last two of five edits are reserved for complete answers of any worker."""
     received, post = await edited(shared)
     text = "Because"
@@ -133,7 +133,7 @@ async def test_partial_text_leaves_calls_for_completion(shared: Room) -> None:
 
 @pytest.mark.parametrize("messages", [1, 2])
 async def test_a_delayed_last_edit_becomes_a_new_message(
-    shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
+    shared: FakeAdapter, monkeypatch: pytest.MonkeyPatch, messages: int
 ) -> None:
     """Field note 12."""
     monkeypatch.setattr(blocks, "MESSAGE_LIMIT", 30)
@@ -155,7 +155,7 @@ async def test_a_delayed_last_edit_becomes_a_new_message(
 
 @pytest.mark.parametrize("messages", [1, 2])
 async def test_a_delayed_edit_when_regenerating_becomes_a_message(
-    shared: Room, monkeypatch: pytest.MonkeyPatch, messages: int
+    shared: FakeAdapter, monkeypatch: pytest.MonkeyPatch, messages: int
 ) -> None:
     """Field note 11."""
     monkeypatch.setattr(blocks, "MESSAGE_LIMIT", 30)
@@ -175,7 +175,7 @@ async def test_a_delayed_edit_when_regenerating_becomes_a_message(
 
 
 async def test_a_replacement_of_unknown_outcome_is_looked_up(
-    shared: Room, monkeypatch: pytest.MonkeyPatch
+    shared: FakeAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "REPLACE_AFTER_S", 0.5)
     received, post = await edited(shared)

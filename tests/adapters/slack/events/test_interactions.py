@@ -8,13 +8,13 @@ from adapters.slack.answers import stream
 from bot.domain.events import FeedbackGiven, MessageReceived, StopRequested
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
-from tests.adapters.slack.conftest import Room
+from tests.adapters.slack.conftest import FakeAdapter
 from tests.simulators.slack_methods import Message
 
 CHANNEL = "C0GENERAL"
 
 
-async def answered(room: Room) -> tuple[MessageReceived, Message]:
+async def answered(room: FakeAdapter) -> tuple[MessageReceived, Message]:
     """A rated answer to a question, and the message that shows it."""
     received = await room.asked()
     await room.adapter.close(await room.open(received), Reply(text="Because.", rate=True))
@@ -22,7 +22,7 @@ async def answered(room: Room) -> tuple[MessageReceived, Message]:
     return received, message
 
 
-async def test_try_again_is_a_command_in_its_conversation(room: Room) -> None:
+async def test_try_again_is_a_command_in_its_conversation(room: FakeAdapter) -> None:
     received, message = await answered(room)
     delivery = await room.slack.press_button(message, CHANNEL, "U0BOB", "again")
     assert (delivery.status, delivery.body) == (200, "")
@@ -35,7 +35,7 @@ async def test_try_again_is_a_command_in_its_conversation(room: Room) -> None:
 
 
 async def test_only_the_asker_sees_the_sent_prompt(
-    room: Room,
+    room: FakeAdapter,
 ) -> None:
     """Field note 41."""
     received, message = await answered(room)
@@ -49,14 +49,14 @@ async def test_only_the_asker_sees_the_sent_prompt(
     assert room.shown(received) == ["Because."]
 
 
-async def test_two_presses_differ_and_a_redelivery_does_not(room: Room) -> None:
+async def test_two_presses_differ_and_a_redelivery_does_not(room: FakeAdapter) -> None:
     _, message = await answered(room)
     await room.slack.press_button(message, CHANNEL, "U0ALICE", "again")
     await room.slack.press_button(message, CHANNEL, "U0ALICE", "again")
     assert len({received.id for received in room.engine.received}) == 3
 
 
-async def test_buttons_of_a_command_answer_use_its_conversation(room: Room) -> None:
+async def test_buttons_of_a_command_answer_use_its_conversation(room: FakeAdapter) -> None:
     await room.slack.command("C0OTHER", "U0ALICE", "/image", "a bicycle")
     received = room.engine.received[-1]
     await room.adapter.close(await room.open(received), Reply(text="Here.", rate=True))
@@ -68,7 +68,7 @@ async def test_buttons_of_a_command_answer_use_its_conversation(room: Room) -> N
     assert room.slack.workspace.ephemeral[-1]["markdown"] == "Here is another."
 
 
-async def test_a_bad_rating_opens_a_comment_form(room: Room) -> None:
+async def test_a_bad_rating_opens_a_comment_form(room: FakeAdapter) -> None:
     received, message = await answered(room)
     await room.slack.press(message, CHANNEL, "U0BOB", good=False)
     await room.slack.until(lambda: "U0BOB" in room.slack.workspace.views.forms)
@@ -80,7 +80,7 @@ async def test_a_bad_rating_opens_a_comment_form(room: Room) -> None:
     assert second.user.id == "U0BOB"
 
 
-async def test_a_good_rating_or_empty_comment_adds_nothing(room: Room) -> None:
+async def test_a_good_rating_or_empty_comment_adds_nothing(room: FakeAdapter) -> None:
     _, message = await answered(room)
     await room.slack.press(message, CHANNEL, "U0ALICE", good=True)
     await room.slack.press(message, CHANNEL, "U0BOB", good=False)
@@ -91,7 +91,7 @@ async def test_a_good_rating_or_empty_comment_adds_nothing(room: Room) -> None:
     assert len([event for event in room.engine.events if isinstance(event, FeedbackGiven)]) == 2
 
 
-async def test_an_unfinished_edited_answer_has_a_stop_button(room: Room) -> None:
+async def test_an_unfinished_edited_answer_has_a_stop_button(room: FakeAdapter) -> None:
     room.slack.fault("chat.startStream", "error", code="unknown_method")
     with mock.patch.object(stream, "EDIT_INTERVAL_S", 0.01):
         received = await room.asked()
@@ -113,7 +113,7 @@ async def test_an_unfinished_edited_answer_has_a_stop_button(room: Room) -> None
 
 
 @pytest.mark.parametrize("action", ["again", "sent", "stop", "feedback"])
-async def test_a_button_with_a_foreign_value_is_ignored(room: Room, action: str) -> None:
+async def test_a_button_with_a_foreign_value_is_ignored(room: FakeAdapter, action: str) -> None:
     pressed = {"action_id": action, "value": '{"conversation": "elsewhere"}', "action_ts": "1.1"}
     delivery = await room.slack.act(
         {
@@ -127,7 +127,7 @@ async def test_a_button_with_a_foreign_value_is_ignored(room: Room, action: str)
     assert room.engine.events == []
 
 
-async def test_an_image_has_a_button_for_variations(room: Room) -> None:
+async def test_an_image_has_a_button_for_variations(room: FakeAdapter) -> None:
     received = await room.asked()
     image = Image(mime="image/png", data=b"\x89PNG\r\n\x1a\n picture", alt="a cat")
     await room.adapter.close(await room.open(received), Reply(text="a cat", images=(image,), rate=True))
@@ -138,7 +138,7 @@ async def test_an_image_has_a_button_for_variations(room: Room) -> None:
     assert asked.address.conversation == received.address.conversation
 
 
-async def test_a_button_confirms_a_command_for_its_asker(room: Room) -> None:
+async def test_a_button_confirms_a_command_for_its_asker(room: FakeAdapter) -> None:
     """Field fault 81: platforms with buttons show a button."""
     asked = await room.asked()
     reply = Reply(text="This deletes 3 answers.", private=True, confirm="forget me now")

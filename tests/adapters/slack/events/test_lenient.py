@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from adapters.slack import SlackAdapter, SlackCredentials
 from adapters.slack.events.lenient import tidy
 from bot.domain.events import MessageReceived
-from tests.adapters.slack.conftest import Engine, Room
+from tests.adapters.slack.conftest import Engine, FakeAdapter
 from tests.simulators.slack import SlackSimulator
 
 TS = "1700000000.000100"
@@ -32,7 +32,7 @@ def mention(**changed: Any) -> dict[str, Any]:
     return {"type": "event_callback", "team_id": "T0SIM", "event_id": "Ev1", "event": {**event, **changed}}
 
 
-async def deliver(room: Room, payload: Any, raw: bytes | None = None) -> int:
+async def deliver(room: FakeAdapter, payload: Any, raw: bytes | None = None) -> int:
     body = raw if raw is not None else json.dumps(payload).encode()
     status, _ = await room.slack.post(body, room.slack.signed(body))
     return status
@@ -47,14 +47,14 @@ async def deliver(room: Room, payload: Any, raw: bytes | None = None) -> int:
         (b"hi \xed\xa0\x80", "hi \ufffd\ufffd\ufffd"),
     ],
 )
-async def test_a_lone_surrogate_does_not_lose_the_event(room: Room, escaped: bytes, read: str) -> None:
+async def test_a_lone_surrogate_does_not_lose_the_event(room: FakeAdapter, escaped: bytes, read: str) -> None:
     """Field fault 56: it was answered 400, and the event was lost."""
     body = json.dumps(mention(text="<@U0BOT> X")).encode().replace(b"X", escaped)
     assert await deliver(room, None, body) == 200
     assert [received.text for received in room.engine.received] == [read]
 
 
-async def test_surrogates_in_names_and_forms_are_removed(room: Room) -> None:
+async def test_surrogates_in_names_and_forms_are_removed(room: FakeAdapter) -> None:
     """Field fault 56: wherever they are."""
     body = json.dumps({**mention(), "\ud800": ["\udfff"], "team_domain": "\ud800"}).encode()
     assert await deliver(room, None, body) == 200
@@ -94,7 +94,7 @@ async def test_surrogates_in_names_and_forms_are_removed(room: Room) -> None:
     ],
     ids=repr,
 )
-async def test_a_field_of_wrong_type_counts_as_missing(room: Room, changed: dict[str, Any]) -> None:
+async def test_a_field_of_wrong_type_counts_as_missing(room: FakeAdapter, changed: dict[str, Any]) -> None:
     """Field fault 56: the rest of the message is still read."""
     assert await deliver(room, mention(**changed)) == 200
     (received,) = room.engine.received
@@ -121,7 +121,7 @@ async def test_a_field_of_wrong_type_counts_as_missing(room: Room, changed: dict
     ids=lambda changed: repr(changed)[:30],
 )
 async def test_invalid_payloads_are_acknowledged_and_ignored(
-    room: Room, changed: dict[str, Any], caplog: pytest.LogCaptureFixture
+    room: FakeAdapter, changed: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Field fault 56: they were answered 500, and Slack delivered them again and again."""
     assert await deliver(room, mention(**changed)) == 200
@@ -130,7 +130,7 @@ async def test_invalid_payloads_are_acknowledged_and_ignored(
 
 
 @pytest.mark.parametrize("levels", [200, 5000, 100_000])
-async def test_deep_nesting_is_400(room: Room, levels: int) -> None:
+async def test_deep_nesting_is_400(room: FakeAdapter, levels: int) -> None:
     """Field fault 56: it was answered 500."""
     body = b'{"type": "event_callback", "event": ' + b'{"a":' * levels + b"1" + b"}" * levels + b"}"
     assert await deliver(room, None, body) == 400
@@ -139,7 +139,7 @@ async def test_deep_nesting_is_400(room: Room, levels: int) -> None:
 @pytest.mark.parametrize(
     "authorizations", [[], {}, "all", [None], [7], [{"team_id": 5}], [[]], None], ids=repr
 )
-async def test_invalid_authorizations_do_not_lose_the_event(room: Room, authorizations: Any) -> None:
+async def test_invalid_authorizations_do_not_lose_the_event(room: FakeAdapter, authorizations: Any) -> None:
     """Field fault 56: Bolt reads them before the bot does."""
     assert await deliver(room, {**mention(), "authorizations": authorizations}) == 200
     assert len(room.engine.received) == 1
@@ -147,7 +147,7 @@ async def test_invalid_authorizations_do_not_lose_the_event(room: Room, authoriz
 
 @pytest.mark.parametrize("payload", SHORTCUTS, ids=lambda payload: payload["type"])
 async def test_a_shortcut_without_a_trigger_is_logged(
-    room: Room, payload: dict[str, Any], caplog: pytest.LogCaptureFixture
+    room: FakeAdapter, payload: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Field fault 56: it ended in "Task exception was never retrieved"."""
     complaints: list[Any] = []
@@ -167,14 +167,16 @@ async def test_a_shortcut_without_a_trigger_is_logged(
 @pytest.mark.parametrize(
     "body", [b"payload=%7B", b"payload=[]", b"a=b", b"payload", b"&" * 5000, b"%zz=%"], ids=repr
 )
-async def test_an_invalid_form_is_400(room: Room, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_form_is_400(
+    room: FakeAdapter, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     """Field fault 56: it logs one warning without the body."""
     assert await deliver(room, None, body) == 400
     (warned,) = [record for record in caplog.records if "malformed request" in record.message]
     assert warned.levelname == "WARNING"
 
 
-async def test_a_command_without_response_url_is_accepted(room: Room) -> None:
+async def test_a_command_without_response_url_is_accepted(room: FakeAdapter) -> None:
     """Field fault 56: it is answered in another way."""
     form = b"command=/image&text=a+cat&team_id=T0SIM&channel_id=C0GENERAL&user_id=U0ALICE&trigger_id=1.2"
     assert await deliver(room, None, form) == 200

@@ -13,7 +13,7 @@ from adapters.slack.inbound import home_and_modals
 from bot.domain.errors import ConfigError, NotAllowed, StateUnavailable
 from bot.domain.events import QuotedMessage, User
 from bot.domain.turns import Reply, UserProfile
-from tests.adapters.slack.conftest import Room, room_with
+from tests.adapters.slack.conftest import FakeAdapter, room_with
 
 CHANNEL = "C0GENERAL"
 TABLE = "Used:\n\n| | Answers |\n|---|---|\n| Today | **3** |"
@@ -71,7 +71,7 @@ class FakePreferences:
 
 
 @pytest.fixture
-async def home() -> AsyncIterator[tuple[Room, FakePreferences]]:
+async def home() -> AsyncIterator[tuple[FakeAdapter, FakePreferences]]:
     """Open the Home tab."""
     self_service = FakePreferences()
     async with room_with(self_service=self_service) as room:
@@ -80,13 +80,13 @@ async def home() -> AsyncIterator[tuple[Room, FakePreferences]]:
         yield room, self_service
 
 
-def read(room: Room) -> str:
+def read(room: FakeAdapter) -> str:
     """The Home tab that was published last."""
     return str(room.slack.workspace.views.homes["U0ALICE"]["blocks"])
 
 
 async def test_the_home_tab_shows_settings_usage_and_data(
-    home: tuple[Room, FakePreferences],
+    home: tuple[FakeAdapter, FakePreferences],
 ) -> None:
     room, _ = home
     shown = read(room)
@@ -102,7 +102,7 @@ async def test_the_home_tab_shows_settings_usage_and_data(
 
 
 async def test_a_choice_in_the_home_tab_is_stored(
-    home: tuple[Room, FakePreferences],
+    home: tuple[FakeAdapter, FakePreferences],
 ) -> None:
     room, self_service = home
     await room.slack.choose_at_home("U0ALICE", "choose_template", "pirate")
@@ -112,7 +112,7 @@ async def test_a_choice_in_the_home_tab_is_stored(
     assert self_service.shown.template == ""
 
 
-async def test_a_refused_choice_is_explained(home: tuple[Room, FakePreferences]) -> None:
+async def test_a_refused_choice_is_explained(home: tuple[FakeAdapter, FakePreferences]) -> None:
     room, self_service = home
     await room.slack.choose_at_home("U0ALICE", "choose_deployment", "large")
     await room.slack.until(lambda: "Large is for engineers." in read(room))
@@ -120,7 +120,7 @@ async def test_a_refused_choice_is_explained(home: tuple[Room, FakePreferences])
 
 
 async def test_deleting_data_first_shows_the_amount(
-    home: tuple[Room, FakePreferences],
+    home: tuple[FakeAdapter, FakePreferences],
 ) -> None:
     """Field fault 81: the confirmation says how many items are deleted."""
     room, self_service = home
@@ -139,7 +139,7 @@ async def test_deleting_data_first_shows_the_amount(
     assert "0 answers in 0 conversations" in read(room)
 
 
-async def test_without_redis_the_home_tab_says_so(home: tuple[Room, FakePreferences]) -> None:
+async def test_without_redis_the_home_tab_says_so(home: tuple[FakeAdapter, FakePreferences]) -> None:
     """Field note 32."""
     room, self_service = home
     self_service.away = True
@@ -149,7 +149,7 @@ async def test_without_redis_the_home_tab_says_so(home: tuple[Room, FakePreferen
     await room.slack.until(lambda: home_and_modals.HOME_AWAY in read(room))
 
 
-async def test_without_self_service_the_home_tab_is_empty(room: Room) -> None:
+async def test_without_self_service_the_home_tab_is_empty(room: FakeAdapter) -> None:
     await room.slack.open_home("U0ALICE", tab="home")
     await room.slack.until(lambda: room.slack.workspace.views.homes)
     assert home_and_modals.HOME_EMPTY in read(room)
@@ -167,7 +167,7 @@ def test_markdown_becomes_mrkdwn_in_views() -> None:
 # ------------------------------------------------------------------ older assistants
 
 
-async def test_an_assistant_thread_gets_prompts_and_a_title(room: Room) -> None:
+async def test_an_assistant_thread_gets_prompts_and_a_title(room: FakeAdapter) -> None:
     thread = await room.slack.start_assistant("U0ALICE")
     await room.slack.until(lambda: room.slack.workspace.prompts)
     (prompts,) = room.slack.workspace.prompts
@@ -183,7 +183,7 @@ async def test_an_assistant_thread_gets_prompts_and_a_title(room: Room) -> None:
 # ------------------------------------------------------------------ questions by commands and forms
 
 
-async def test_a_question_about_a_message_quotes_it(room: Room) -> None:
+async def test_a_question_about_a_message_quotes_it(room: FakeAdapter) -> None:
     text = "the printer, <@U0ALICE>, is on fire" + " really" * 1_000
     ts = await room.slack.say(CHANNEL, "U0BOB", text)
     await room.slack.shortcut_at(CHANNEL, ts, "U0ALICE", "ask_about")
@@ -198,7 +198,7 @@ async def test_a_question_about_a_message_quotes_it(room: Room) -> None:
     assert room.slack.answers(CHANNEL, ts) == ["Run."]
 
 
-async def test_without_membership_only_the_asker_sees_the_answer(room: Room) -> None:
+async def test_without_membership_only_the_asker_sees_the_answer(room: FakeAdapter) -> None:
     ts = await room.slack.say("C0OTHER", "U0ALICE", "the printer is on fire")
     await room.slack.shortcut_at("C0OTHER", ts, "U0ALICE", "ask_about")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
@@ -211,7 +211,7 @@ async def test_without_membership_only_the_asker_sees_the_answer(room: Room) -> 
 
 
 async def test_a_question_from_the_shortcut_is_a_dm(
-    room: Room,
+    room: FakeAdapter,
 ) -> None:
     await room.slack.shortcut("U0ALICE", "ask")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
@@ -233,7 +233,7 @@ async def test_a_question_from_the_shortcut_is_a_dm(
     assert follow_up.address.conversation == received.address.conversation
 
 
-async def test_ask_is_public_where_the_bot_is_member(room: Room) -> None:
+async def test_ask_is_public_where_the_bot_is_member(room: FakeAdapter) -> None:
     said_at_once = await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why, <@U0BOB>?")
     (received,) = room.engine.received
     assert said_at_once == {"text": ""}
@@ -245,7 +245,7 @@ async def test_ask_is_public_where_the_bot_is_member(room: Room) -> None:
     assert await room.adapter.context(received.address) == ()
 
 
-async def test_without_membership_ask_is_ephemeral(room: Room) -> None:
+async def test_without_membership_ask_is_ephemeral(room: FakeAdapter) -> None:
     said_at_once = await room.slack.command("C0OTHER", "U0ALICE", "/ask", "why?")
     assert "Working on it" in said_at_once["text"]
     (received,) = room.engine.received
@@ -253,13 +253,13 @@ async def test_without_membership_ask_is_ephemeral(room: Room) -> None:
     assert room.slack.workspace.ephemeral[-1]["markdown"] == "Because."
 
 
-async def test_ask_without_text_opens_the_form(room: Room) -> None:
+async def test_ask_without_text_opens_the_form(room: FakeAdapter) -> None:
     await room.slack.command(CHANNEL, "U0ALICE", "/ask")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
     assert room.engine.events == []
 
 
-async def test_a_posted_question_is_deleted_if_not_stored(room: Room) -> None:
+async def test_a_posted_question_is_deleted_if_not_stored(room: FakeAdapter) -> None:
     """Field note 02."""
     room.engine.error = StateUnavailable("Redis is away")
     await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why?")
@@ -268,7 +268,7 @@ async def test_a_posted_question_is_deleted_if_not_stored(room: Room) -> None:
     assert not room.slack.workspace.messages
 
 
-async def test_a_form_that_cannot_be_stored_stays_open(room: Room) -> None:
+async def test_a_form_that_cannot_be_stored_stays_open(room: FakeAdapter) -> None:
     await room.slack.shortcut("U0ALICE", "ask")
     await room.slack.until(lambda: room.slack.workspace.views.forms)
     room.slack.fault("chat.postMessage", "500")
@@ -278,14 +278,14 @@ async def test_a_form_that_cannot_be_stored_stays_open(room: Room) -> None:
     assert room.engine.events == []
 
 
-async def test_a_busy_conversation_deletes_the_posted_question(room: Room) -> None:
+async def test_a_busy_conversation_deletes_the_posted_question(room: FakeAdapter) -> None:
     room.engine.receipt = "busy"
     told = await room.slack.command(CHANNEL, "U0ALICE", "/ask", "why?")
     assert "try again in a moment" in told["text"]
     await room.slack.until(lambda: not room.slack.workspace.messages)
 
 
-async def test_an_expired_form_is_only_logged(room: Room) -> None:
+async def test_an_expired_form_is_only_logged(room: FakeAdapter) -> None:
     with mock.patch("tests.simulators.slack_views.TRIGGER_LIFE_S", -1.0):
         delivery = await room.slack.shortcut("U0ALICE", "ask")
     assert delivery.status == 200
@@ -306,7 +306,9 @@ async def test_an_expired_form_is_only_logged(room: Room) -> None:
         ("missing_scope", "parley check"),
     ],
 )
-async def test_a_permanent_refusal_gives_a_hint_without_retry(room: Room, code: str, what: str) -> None:
+async def test_a_permanent_refusal_gives_a_hint_without_retry(
+    room: FakeAdapter, code: str, what: str
+) -> None:
     received = await room.asked()
     post = await room.open(received)
     room.slack.fault("chat.postMessage", "error", count=99, code=code)
@@ -318,7 +320,7 @@ async def test_a_permanent_refusal_gives_a_hint_without_retry(room: Room, code: 
 # ------------------------------------------------------------------ the simulator's page
 
 
-async def test_the_simulator_draws_what_people_see(home: tuple[Room, FakePreferences]) -> None:
+async def test_the_simulator_draws_what_people_see(home: tuple[FakeAdapter, FakePreferences]) -> None:
     room, _ = home
     received = await room.asked("<@U0BOT> which fruit?")
     table = "| Fruit | Price |\n|---|---|\n| **Pear** | 2 |"

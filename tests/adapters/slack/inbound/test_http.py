@@ -18,7 +18,7 @@ from adapters.slack.inbound import socket_mode
 from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, StopRequested
 from bot.domain.turns import Reply
-from tests.adapters.slack.conftest import Engine, Room, listening
+from tests.adapters.slack.conftest import Engine, FakeAdapter, listening
 from tests.simulators.slack import SlackSimulator
 
 MENTION = "<@U0BOT> hello"
@@ -29,14 +29,14 @@ def body_of(payload: Any) -> bytes:
     return json.dumps(payload).encode()
 
 
-async def test_a_mention_is_accepted_and_acknowledged(room: Room) -> None:
+async def test_a_mention_is_accepted_and_acknowledged(room: FakeAdapter) -> None:
     received = await room.asked("<@U0BOT> why, <@U0BOB>?")
     assert (received.text, received.addressed, received.user.id) == ("why, @bob?", True, "U0ALICE")
     assert {delivery.status for delivery in room.slack.deliveries} == {200}
     assert {delivery.body for delivery in room.slack.deliveries} == {""}
 
 
-async def test_two_deliveries_of_a_mention_have_one_id(room: Room) -> None:
+async def test_two_deliveries_of_a_mention_have_one_id(room: FakeAdapter) -> None:
     """Field note 01."""
     await room.slack.say("C0GENERAL", "U0ALICE", MENTION)
     assert len(room.slack.deliveries) == 2
@@ -44,7 +44,7 @@ async def test_two_deliveries_of_a_mention_have_one_id(room: Room) -> None:
     assert len(room.engine.events) == 1
 
 
-async def test_redeliveries_are_accepted_like_first_deliveries(room: Room) -> None:
+async def test_redeliveries_are_accepted_like_first_deliveries(room: FakeAdapter) -> None:
     """Field note 06."""
     room.engine.error = StateUnavailable("Redis is away")
     await room.slack.say("C0GENERAL", "U0ALICE", MENTION)
@@ -56,7 +56,7 @@ async def test_redeliveries_are_accepted_like_first_deliveries(room: Room) -> No
     assert max(delivery.retry for delivery in room.slack.deliveries) >= 1
 
 
-async def test_many_shuffled_deliveries_have_one_id_each(room: Room) -> None:
+async def test_many_shuffled_deliveries_have_one_id_each(room: FakeAdapter) -> None:
     """Field note 06."""
     room.slack.times, room.slack.shuffle = 3, random.Random(7)
     for number in range(5):
@@ -67,7 +67,7 @@ async def test_many_shuffled_deliveries_have_one_id_each(room: Room) -> None:
     assert len(room.slack.deliveries) == 30
 
 
-async def test_without_redis_slack_delivers_again(room: Room) -> None:
+async def test_without_redis_slack_delivers_again(room: FakeAdapter) -> None:
     """Field note 32."""
     room.engine.error = StateUnavailable("Redis is away")
     received = await room.slack.command("C0GENERAL", "U0ALICE", "/image", "why?")
@@ -75,7 +75,7 @@ async def test_without_redis_slack_delivers_again(room: Room) -> None:
     assert received == {"text": ""}
 
 
-async def test_link_previews_are_ignored_and_edits_are_edits(room: Room) -> None:
+async def test_link_previews_are_ignored_and_edits_are_edits(room: FakeAdapter) -> None:
     """Field note 07."""
     ts = await room.slack.say("C0GENERAL", "U0ALICE", "<@U0BOT> see https://example.com")
     await room.slack.unfurl("C0GENERAL", ts)
@@ -93,7 +93,7 @@ async def test_link_previews_are_ignored_and_edits_are_edits(room: Room) -> None
     assert edited.text == "see https://example.com/2"
 
 
-async def test_the_bots_own_messages_and_edits_are_ignored(room: Room) -> None:
+async def test_the_bots_own_messages_and_edits_are_ignored(room: FakeAdapter) -> None:
     room.slack.echoes = True
     received = await room.asked()
     post = await room.answer(received, "Because. <@U0BOT>")
@@ -104,14 +104,14 @@ async def test_the_bots_own_messages_and_edits_are_ignored(room: Room) -> None:
     assert room.engine.events == [received]
 
 
-async def test_a_reply_without_mention_is_not_addressed(room: Room) -> None:
+async def test_a_reply_without_mention_is_not_addressed(room: FakeAdapter) -> None:
     received = await room.asked()
     again = await room.asked("and then?", thread_ts=received.address.data["thread"])
     assert again.addressed is False
     assert again.address.conversation == received.address.conversation
 
 
-async def test_a_direct_message_is_addressed(room: Room) -> None:
+async def test_a_direct_message_is_addressed(room: FakeAdapter) -> None:
     received = await room.asked("hello", channel=room.slack.workspace.direct("U0ALICE"))
     assert received.addressed
     assert received.direct
@@ -119,13 +119,13 @@ async def test_a_direct_message_is_addressed(room: Room) -> None:
     assert room.shown(received) == ["Hello."]
 
 
-async def test_a_channel_message_without_mention_is_ignored(room: Room) -> None:
+async def test_a_channel_message_without_mention_is_ignored(room: FakeAdapter) -> None:
     await room.slack.say("C0GENERAL", "U0ALICE", "good morning")
     assert [delivery.status for delivery in room.slack.deliveries] == [200]
     assert room.engine.events == []
 
 
-async def test_a_rating_reaches_the_engine_with_its_post(room: Room) -> None:
+async def test_a_rating_reaches_the_engine_with_its_post(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.adapter.close(await room.open(received), Reply(text="Because.", rate=True))
     (message,) = room.slack.thread("C0GENERAL", received.address.data["thread"])
@@ -136,7 +136,7 @@ async def test_a_rating_reaches_the_engine_with_its_post(room: Room) -> None:
     assert rated.address.conversation == received.address.conversation
 
 
-async def test_the_stop_button_reaches_the_engine(room: Room) -> None:
+async def test_the_stop_button_reaches_the_engine(room: FakeAdapter) -> None:
     received = await room.asked()
     post = await room.open(received)
     await room.adapter.update(post, "Because")
@@ -148,7 +148,7 @@ async def test_the_stop_button_reaches_the_engine(room: Room) -> None:
     assert stopped.address.conversation == received.address.conversation
 
 
-async def test_the_messages_tab_gets_prompts_without_a_thread(room: Room) -> None:
+async def test_the_messages_tab_gets_prompts_without_a_thread(room: FakeAdapter) -> None:
     """Field note 19."""
     await room.slack.open_home("U0ALICE", tab="home")
     await room.slack.open_home("U0ALICE")
@@ -159,7 +159,7 @@ async def test_the_messages_tab_gets_prompts_without_a_thread(room: Room) -> Non
     assert room.engine.events == []
 
 
-async def test_a_busy_conversation_gets_an_ephemeral_message(room: Room) -> None:
+async def test_a_busy_conversation_gets_an_ephemeral_message(room: FakeAdapter) -> None:
     room.engine.receipt = "busy"
     await room.slack.say("C0GENERAL", "U0ALICE", MENTION)
     await room.slack.until(lambda: room.slack.workspace.ephemeral)
@@ -168,7 +168,7 @@ async def test_a_busy_conversation_gets_an_ephemeral_message(room: Room) -> None
     assert "try again in a moment" in received["text"]
 
 
-async def test_names_that_arrive_late_are_ids(room: Room) -> None:
+async def test_names_that_arrive_late_are_ids(room: FakeAdapter) -> None:
     room.slack.fault("users.info", "500", count=9)
     received = await room.asked("<@U0BOT> ask <@U0BOB>")
     assert received.text == "ask @U0BOB"
@@ -180,7 +180,7 @@ async def test_names_that_arrive_late_are_ids(room: Room) -> None:
     assert room.slack.calls["users.info"] == calls, "a name that is known is not asked for again"
 
 
-async def test_a_refused_name_is_not_requested_each_time(room: Room) -> None:
+async def test_a_refused_name_is_not_requested_each_time(room: FakeAdapter) -> None:
     room.slack.fault("users.info", "error", count=9, code="missing_scope")
     for number in range(3):
         await room.slack.say("C0GENERAL", "U0ALICE", f"<@U0BOT> {number}")
@@ -190,7 +190,7 @@ async def test_a_refused_name_is_not_requested_each_time(room: Room) -> None:
 # ------------------------------------------------------------------ invalid input
 
 
-async def refused(room: Room, body: bytes, headers: dict[str, str]) -> int:
+async def refused(room: FakeAdapter, body: bytes, headers: dict[str, str]) -> int:
     status, received = await room.slack.post(body, headers)
     assert room.engine.events == []
     assert SECRET_WORDS not in received
@@ -211,7 +211,7 @@ BAD_HEADERS: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("what", list(BAD_HEADERS))
 async def test_an_unsigned_request_is_401_and_not_logged(
-    room: Room, caplog: pytest.LogCaptureFixture, what: str
+    room: FakeAdapter, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
     """Nothing of its body is in the log."""
     caplog.set_level(logging.DEBUG)
@@ -222,12 +222,12 @@ async def test_an_unsigned_request_is_401_and_not_logged(
 
 
 @pytest.mark.parametrize("age_s", [301, -301])
-async def test_an_expired_request_is_401(room: Room, age_s: int) -> None:
+async def test_an_expired_request_is_401(room: FakeAdapter, age_s: int) -> None:
     body = body_of(room.slack.envelope({"type": "app_mention"}))
     assert await refused(room, body, room.slack.signed(body, at_s=time.time() - age_s)) == 401
 
 
-async def test_a_changed_body_is_401(room: Room) -> None:
+async def test_a_changed_body_is_401(room: FakeAdapter) -> None:
     body = body_of(room.slack.envelope({"type": "app_mention"}))
     assert await refused(room, body + b" ", room.slack.signed(body)) == 401
 
@@ -237,19 +237,19 @@ async def test_a_changed_body_is_401(room: Room) -> None:
     [b"{", b'{"type": ', b'["a", "list"]', b'"words"', b"payload=%7B", b"payload=5", b"{\xff}", b"a=\xff"],
     ids=repr,
 )
-async def test_a_signed_but_malformed_body_is_400(room: Room, body: bytes) -> None:
+async def test_a_signed_but_malformed_body_is_400(room: FakeAdapter, body: bytes) -> None:
     headers = room.slack.signed(body)
     if body.startswith((b"[", b'"')):
         headers["Content-Type"] = "application/json"
     assert await refused(room, body, headers) == 400
 
 
-async def test_an_oversized_body_is_413(room: Room) -> None:
+async def test_an_oversized_body_is_413(room: FakeAdapter) -> None:
     body = b"x" * (1024 * 1024 + 1)
     assert await refused(room, body, room.slack.signed(body)) == 413
 
 
-async def test_an_oversized_body_of_unannounced_length_is_413(room: Room) -> None:
+async def test_an_oversized_body_of_unannounced_length_is_413(room: FakeAdapter) -> None:
     async def endless() -> AsyncIterator[bytes]:
         for _ in range(40):
             yield b"x" * 64 * 1024
@@ -284,19 +284,19 @@ async def test_an_oversized_body_of_unannounced_length_is_413(room: Room) -> Non
     ],
     ids=lambda payload: json.dumps(payload)[:60],
 )
-async def test_an_unknown_payload_is_200_never_404(room: Room, payload: dict[str, Any]) -> None:
+async def test_an_unknown_payload_is_200_never_404(room: FakeAdapter, payload: dict[str, Any]) -> None:
     body = body_of(payload)
     assert await refused(room, body, room.slack.signed(body)) == 200
 
 
-async def test_the_verification_of_a_new_url_is_answered(room: Room) -> None:
+async def test_the_verification_of_a_new_url_is_answered(room: FakeAdapter) -> None:
     body = body_of({"type": "url_verification", "token": "t", "challenge": "3eZbrw1aB"})
     status, received = await room.slack.post(body, room.slack.signed(body))
     assert status == 200
     assert json.loads(received) == {"challenge": "3eZbrw1aB"}
 
 
-async def test_a_certificate_check_is_200(room: Room) -> None:
+async def test_a_certificate_check_is_200(room: FakeAdapter) -> None:
     body = b"ssl_check=1&token=t"
     assert await refused(room, body, room.slack.signed(body)) == 200
 
@@ -345,11 +345,11 @@ async def test_a_secret_or_an_app_token_is_required() -> None:
         SlackAdapter(SlackCredentials(SecretStr("xoxb")))
 
 
-async def test_listening_without_an_app_token_returns_at_once(room: Room) -> None:
+async def test_listening_without_an_app_token_returns_at_once(room: FakeAdapter) -> None:
     await room.adapter.listen(room.engine.accept)
 
 
-async def test_the_route_is_where_the_manifest_says(room: Room) -> None:
+async def test_the_route_is_where_the_manifest_says(room: FakeAdapter) -> None:
     (route,) = room.adapter.routes(room.engine.accept)
     assert isinstance(route, web.RouteDef)
     assert (route.method, route.path) == ("POST", "/slack/events")

@@ -7,12 +7,12 @@ import pytest
 from adapters.slack.inbound import thread_history
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
 from bot.domain.events import QuotedMessage
-from tests.adapters.slack.conftest import Room
+from tests.adapters.slack.conftest import FakeAdapter
 
 CHANNEL = "C0GENERAL"
 
 
-async def test_a_mention_in_a_thread_includes_earlier_messages(room: Room) -> None:
+async def test_a_mention_in_a_thread_includes_earlier_messages(room: FakeAdapter) -> None:
     """Field note 17: the earlier messages of a thread are context."""
     root = await room.slack.say(CHANNEL, "U0ALICE", "the printer is on fire")
     await room.slack.say(CHANNEL, "U0BOB", "again, <@U0ALICE>?", thread_ts=root)
@@ -27,14 +27,14 @@ async def test_a_mention_in_a_thread_includes_earlier_messages(room: Room) -> No
     )
 
 
-async def test_the_bots_own_messages_are_left_out(room: Room) -> None:
+async def test_the_bots_own_messages_are_left_out(room: FakeAdapter) -> None:
     first = await room.asked("<@U0BOT> hello")
     await room.answer(first, "Hello.")
     again = await room.asked("<@U0BOT> and now?", thread_ts=first.address.data["thread"])
     assert [quote.text for quote in await room.adapter.context(again.address)] == ["hello"]
 
 
-async def test_the_root_of_a_thread_has_no_history(room: Room) -> None:
+async def test_the_root_of_a_thread_has_no_history(room: FakeAdapter) -> None:
     received = await room.asked()
     assert await room.adapter.context(received.address) == ()
     await room.slack.command("C0OTHER", "U0ALICE", "/image", "a bicycle")
@@ -42,7 +42,7 @@ async def test_the_root_of_a_thread_has_no_history(room: Room) -> None:
     assert room.slack.calls["conversations.replies"] == 0
 
 
-async def test_only_the_newest_messages_come_with_file_names(room: Room) -> None:
+async def test_only_the_newest_messages_come_with_file_names(room: FakeAdapter) -> None:
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
     for number in range(70):
         room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text=f"number {number}")
@@ -58,7 +58,7 @@ async def test_only_the_newest_messages_come_with_file_names(room: Room) -> None
     assert quotes[-1].text == "[with plan.pdf]"
 
 
-async def test_a_rate_limited_thread_is_read_partly(room: Room) -> None:
+async def test_a_rate_limited_thread_is_read_partly(room: FakeAdapter) -> None:
     """Field note 13."""
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
     received = await room.asked("<@U0BOT> sum up", thread_ts=root)
@@ -69,7 +69,9 @@ async def test_a_rate_limited_thread_is_read_partly(room: Room) -> None:
 @pytest.mark.parametrize(
     ("code", "error"), [("missing_scope", ConfigError), ("thread_not_found", PlatformUnavailable)]
 )
-async def test_an_unreadable_thread_raises_the_reason(room: Room, code: str, error: type[Exception]) -> None:
+async def test_an_unreadable_thread_raises_the_reason(
+    room: FakeAdapter, code: str, error: type[Exception]
+) -> None:
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
     received = await room.asked("<@U0BOT> sum up", thread_ts=root)
     room.slack.fault("conversations.replies", "error", code=code)
@@ -78,7 +80,7 @@ async def test_an_unreadable_thread_raises_the_reason(room: Room, code: str, err
 
 
 async def test_channel_messages_are_included_on_request(
-    room: Room,
+    room: FakeAdapter,
 ) -> None:
     root = await room.slack.say("C0GENERAL", "U0ALICE", "Lunch at noon?")
     await room.slack.say("C0GENERAL", "U0BOB", "In a thread, unseen", thread_ts=root)
@@ -95,7 +97,7 @@ async def test_channel_messages_are_included_on_request(
     assert [quote.author for quote in told] == ["alice", "bob", "alice"]
 
 
-async def test_without_membership_a_channel_is_not_allowed(room: Room) -> None:
+async def test_without_membership_a_channel_is_not_allowed(room: FakeAdapter) -> None:
     await room.slack.command("C0OTHER", "U0ALICE", "/parley", "summarise")
     with pytest.raises(NotAllowed, match="/invite"):
         await room.adapter.context(room.engine.received[-1].address, True)

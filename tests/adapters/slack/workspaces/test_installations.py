@@ -23,7 +23,7 @@ from bot.domain.turns import Reply
 from bot.storage.redis.client import Redis
 from bot.storage.redis.secrets import SecretStore
 from bot.storage.usage.limits import WindowLimiter
-from tests.adapters.slack.conftest import Engine, Room, listening
+from tests.adapters.slack.conftest import Engine, FakeAdapter, listening
 from tests.simulators.slack import SlackSimulator
 
 DIRECT = "D0ALICE"
@@ -43,17 +43,17 @@ def adapter_for_many(slack: SlackSimulator, redis: Redis, folder: Path) -> Slack
 
 
 @pytest.fixture
-async def town(redis: Redis, folder: Path) -> AsyncIterator[Room]:
+async def town(redis: Redis, folder: Path) -> AsyncIterator[FakeAdapter]:
     """An app without installations."""
     engine = Engine()
     async with SlackSimulator(retry_pauses_s=()) as slack, adapter_for_many(slack, redis, folder) as adapter:
         runner, slack.bot_url = await listening(adapter, engine)
         slack.workspace.direct("U0ALICE")
-        yield Room(slack, adapter, engine)
+        yield FakeAdapter(slack, adapter, engine)
         await runner.cleanup()
 
 
-def grant(town: Room, code: str, team: str, token: str, **more: Any) -> None:
+def grant(town: FakeAdapter, code: str, team: str, token: str, **more: Any) -> None:
     """Make Slack exchange `code` for `token`."""
     town.slack.teams[token] = team or more["enterprise"]["id"]
     town.slack.workspace.grants[code] = {
@@ -66,7 +66,7 @@ def grant(town: Room, code: str, team: str, token: str, **more: Any) -> None:
     } | more
 
 
-async def install(town: Room, code: str, *, state: str | None = None) -> tuple[int, str]:
+async def install(town: FakeAdapter, code: str, *, state: str | None = None) -> tuple[int, str]:
     """Install the app with a browser; returns status and text of the last page."""
     jar = aiohttp.CookieJar(unsafe=True)
     at = town.slack.bot_url.removesuffix("/slack/events")
@@ -89,7 +89,7 @@ def installations_of(adapter: SlackAdapter) -> Installations:
     return found
 
 
-async def hear(town: Room, team: str, text: str, **more: Any) -> None:
+async def hear(town: FakeAdapter, team: str, text: str, **more: Any) -> None:
     """Send the app a message from a workspace."""
     ts = town.slack.workspace.add(DIRECT, {"user": "U0ALICE"}, None, text=text, markdown=text)["ts"]
     event = {"type": "message", "user": "U0ALICE", "text": text, "ts": ts, "event_ts": ts}
@@ -100,12 +100,12 @@ async def hear(town: Room, team: str, text: str, **more: Any) -> None:
     await town.slack.post(body, town.slack.signed(body))
 
 
-def uninstalls(town: Room) -> list[AppUninstalled]:
+def uninstalls(town: FakeAdapter) -> list[AppUninstalled]:
     """The uninstall events that the engine received."""
     return [event for event in town.engine.events if isinstance(event, AppUninstalled)]
 
 
-async def test_an_installed_workspace_is_answered_with_its_token(town: Room) -> None:
+async def test_an_installed_workspace_is_answered_with_its_token(town: FakeAdapter) -> None:
     for team in ("T1", "T2"):
         grant(town, f"code of {team}", team, f"xoxb-{team}")
         status, page = await install(town, f"code of {team}")
@@ -119,7 +119,7 @@ async def test_an_installed_workspace_is_answered_with_its_token(town: Room) -> 
         assert set(town.slack.callers) == {(team, "chat.postMessage")}
 
 
-async def test_tokens_are_encrypted_in_storage(town: Room, redis: Redis) -> None:
+async def test_tokens_are_encrypted_in_storage(town: FakeAdapter, redis: Redis) -> None:
     grant(town, "a code", "T1", "xoxb-T1")
     await install(town, "a code")
     kept = [await redis.call("GET", name) async for name in redis.scan("parley:*installation*")]
@@ -128,35 +128,35 @@ async def test_tokens_are_encrypted_in_storage(town: Room, redis: Redis) -> None
 
 
 @pytest.mark.parametrize("state", ["", "guessed", "\ud800"])
-async def test_an_installation_from_another_browser_is_refused(town: Room, state: str) -> None:
+async def test_an_installation_from_another_browser_is_refused(town: FakeAdapter, state: str) -> None:
     grant(town, "a code", "T1", "xoxb-T1")
     status, page = await install(town, "a code", state=state.encode(errors="replace").decode())
     assert (status, "start again" in page) == (400, True)
     assert town.slack.calls["oauth.v2.access"] == 0
 
 
-async def test_a_refused_or_declined_installation_changes_nothing(town: Room) -> None:
+async def test_a_refused_or_declined_installation_changes_nothing(town: FakeAdapter) -> None:
     status, page = await install(town, "a wrong code")
     assert (status, "invalid_code" in page) == (400, True)
     status, page = await install(town, "")
     assert (status, "Nothing was changed" in page) == (200, True)
 
 
-async def test_an_outage_during_installation_is_temporary(town: Room) -> None:
+async def test_an_outage_during_installation_is_temporary(town: FakeAdapter) -> None:
     town.slack.fault("oauth.v2.access", "500")
     status, page = await install(town, "a code")
     assert (status, "try again" in page) == (503, True)
 
 
 async def test_events_without_an_installation_are_acknowledged_and_ignored(
-    town: Room, caplog: pytest.LogCaptureFixture
+    town: FakeAdapter, caplog: pytest.LogCaptureFixture
 ) -> None:
     await hear(town, "T9", "hello")
     assert town.engine.events == []
     assert "not installed in the Slack workspace T9" in caplog.text
 
 
-async def test_an_organisation_wide_installation_serves_all_workspaces(town: Room) -> None:
+async def test_an_organisation_wide_installation_serves_all_workspaces(town: FakeAdapter) -> None:
     grant(town, "a code", "", "xoxb-E1", enterprise={"id": "E1", "name": "Everybody"})
     await install(town, "a code")
     await hear(town, "T5", "hello", enterprise_id="E1", is_enterprise_install=True)
@@ -177,7 +177,7 @@ async def test_an_organisation_wide_installation_serves_all_workspaces(town: Roo
     ],
 )
 async def test_uninstalling_deletes_the_token(
-    town: Room, redis: Redis, kind: str, more: dict[str, Any], left: int
+    town: FakeAdapter, redis: Redis, kind: str, more: dict[str, Any], left: int
 ) -> None:
     grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
     await install(town, "a code")
@@ -190,7 +190,7 @@ async def test_uninstalling_deletes_the_token(
     assert told == [("slack:T0SIM:", "T0SIM", True)] * (1 - left)
 
 
-async def test_an_uninstall_that_is_not_stored_comes_again(town: Room, redis: Redis) -> None:
+async def test_an_uninstall_that_is_not_stored_comes_again(town: FakeAdapter, redis: Redis) -> None:
     grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
     await install(town, "a code")
     town.engine.receipt = "busy"
@@ -200,7 +200,7 @@ async def test_an_uninstall_that_is_not_stored_comes_again(town: Room, redis: Re
         assert len([name async for name in redis.scan("parley:*installation*")]) == 1
 
 
-async def test_a_late_uninstall_keeps_the_new_installation(town: Room, redis: Redis) -> None:
+async def test_a_late_uninstall_keeps_the_new_installation(town: FakeAdapter, redis: Redis) -> None:
     grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
     await install(town, "a code")
     late = town.slack.envelope({"type": "app_uninstalled"}) | {"event_time": int(time.time()) - 60}
@@ -211,7 +211,9 @@ async def test_a_late_uninstall_keeps_the_new_installation(town: Room, redis: Re
     assert len([name async for name in redis.scan("parley:*installation*")]) == 1
 
 
-async def test_uninstalling_an_organisation_deletes_all_its_workspaces(town: Room, redis: Redis) -> None:
+async def test_uninstalling_an_organisation_deletes_all_its_workspaces(
+    town: FakeAdapter, redis: Redis
+) -> None:
     grant(town, "a code", "", "xoxb-E1", enterprise={"id": "E1", "name": "Everybody"})
     await install(town, "a code")
     granted = {"team_id": "T5", "enterprise_id": "E1", "is_enterprise_install": True}
@@ -223,7 +225,7 @@ async def test_uninstalling_an_organisation_deletes_all_its_workspaces(town: Roo
     assert not [name async for name in redis.scan("parley:*installation*")]
 
 
-async def test_an_answer_without_installation_is_a_config_error(town: Room) -> None:
+async def test_an_answer_without_installation_is_a_config_error(town: FakeAdapter) -> None:
     grant(town, "a code", town.slack.workspace.team, "xoxb-T0SIM")
     await install(town, "a code")
     await hear(town, town.slack.workspace.team, "hello")
@@ -235,12 +237,12 @@ async def test_an_answer_without_installation_is_a_config_error(town: Room) -> N
 # ------------------------------------------------------------------ rotation
 
 
-def expiring(town: Room, refresh: str, token: str, in_s: float) -> dict[str, Any]:
+def expiring(town: FakeAdapter, refresh: str, token: str, in_s: float) -> dict[str, Any]:
     town.slack.teams[token] = "T1"
     return {"refresh_token": refresh, "expires_in": in_s, "access_token": token}
 
 
-async def test_one_process_renews_an_expiring_token(town: Room, redis: Redis, folder: Path) -> None:
+async def test_one_process_renews_an_expiring_token(town: FakeAdapter, redis: Redis, folder: Path) -> None:
     grant(town, "a code", "T1", "old", **expiring(town, "refresh 1", "old", 60))
     await install(town, "a code")
     town.slack.workspace.grants["refresh 1"] = expiring(town, "refresh 2", "new", 43_200)
@@ -254,7 +256,7 @@ async def test_one_process_renews_an_expiring_token(town: Room, redis: Redis, fo
     assert (await stores[0].find("T1", "")).refresh_token == "refresh 2"
 
 
-async def test_an_expired_token_waits_for_its_renewal(town: Room, redis: Redis, folder: Path) -> None:
+async def test_an_expired_token_waits_for_its_renewal(town: FakeAdapter, redis: Redis, folder: Path) -> None:
     grant(town, "a code", "T1", "old", **expiring(town, "refresh 1", "old", -1))
     await install(town, "a code")
     town.slack.workspace.grants["refresh 1"] = expiring(town, "refresh 2", "new", 43_200)
@@ -265,21 +267,23 @@ async def test_an_expired_token_waits_for_its_renewal(town: Room, redis: Redis, 
     assert {installation.bot_token for installation in found} == {"new"}
 
 
-async def test_a_refused_renewal_is_a_config_error(town: Room) -> None:
+async def test_a_refused_renewal_is_a_config_error(town: FakeAdapter) -> None:
     grant(town, "a code", "T1", "old", **expiring(town, "refresh 1", "old", 60))
     await install(town, "a code")
     with pytest.raises(ConfigError, match=r"invalid_refresh_token.*/slack/install"):
         await installations_of(town.adapter).find("T1", "")
 
 
-async def test_a_valid_token_is_used_during_an_outage(town: Room) -> None:
+async def test_a_valid_token_is_used_during_an_outage(town: FakeAdapter) -> None:
     grant(town, "a code", "T1", "old", **expiring(town, "refresh 1", "old", 60))
     await install(town, "a code")
     town.slack.fault("oauth.v2.access", "500")
     assert (await installations_of(town.adapter).find("T1", "")).bot_token == "old"
 
 
-async def test_a_renewed_token_reaches_known_workspaces(town: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_renewed_token_reaches_known_workspaces(
+    town: FakeAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(workspace, "INSTALLATION_HOLDS_S", 0.0)
     grant(town, "a code", "T1", "old")
     await install(town, "a code")
@@ -295,7 +299,7 @@ async def test_a_renewed_token_reaches_known_workspaces(town: Room, monkeypatch:
 # ------------------------------------------------------------------ checks
 
 
-async def test_check_lists_installations(town: Room) -> None:
+async def test_check_lists_installations(town: FakeAdapter) -> None:
     (nobody,) = await town.adapter.check()
     assert (nobody.level, "/slack/install" in nobody.words) == ("warning", True)
     grant(town, "a code", "T1", "xoxb-T1")

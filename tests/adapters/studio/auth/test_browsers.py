@@ -23,7 +23,7 @@ TOKENS = {
 }
 WRITE = {"X-Parley": "studio"}
 C, M, N = "c" * 32, "a" * 32, "b" * 32
-ROOM = f"/studio/conversations/{C}"
+CONVERSATION = f"/studio/conversations/{C}"
 
 
 @pytest.fixture
@@ -68,11 +68,11 @@ async def people(locked: Whole) -> AsyncIterator[People]:
         yield People(stack, locked)
 
 
-async def send(http: ClientSession, text: str, id: str = M, place: str = ROOM) -> ClientResponse:
+async def send(http: ClientSession, text: str, id: str = M, place: str = CONVERSATION) -> ClientResponse:
     return await http.post(f"{place}/messages", json={"id": id, "text": text}, headers=WRITE)
 
 
-async def answer(http: ClientSession, event: str = M, place: str = ROOM) -> str:
+async def answer(http: ClientSession, event: str = M, place: str = CONVERSATION) -> str:
     """What an answer says, once it is whole."""
     async with http.get(f"{place}/events") as response:
         async for line in response.content:
@@ -89,12 +89,12 @@ async def who(http: ClientSession) -> str:
     return id
 
 
-async def turns(http: ClientSession, place: str = ROOM) -> list[str]:
+async def turns(http: ClientSession, place: str = CONVERSATION) -> list[str]:
     body = await (await http.get(place)).json()
     return [turn["asked"]["text"] for turn in body["turns"]]
 
 
-async def written(http: ClientSession, *texts: str, place: str = ROOM) -> bool:
+async def written(http: ClientSession, *texts: str, place: str = CONVERSATION) -> bool:
     """Until exactly these questions are kept: an answer is shown a moment before it is written down."""
     async with asyncio.timeout(2 * PATIENCE_S):
         while await turns(http, place) != [*texts]:  # noqa: ASYNC110 - the page has no event for it
@@ -161,7 +161,7 @@ async def test_the_page_cannot_forge_an_identity(people: People) -> None:
     expires, who_, signature = cookies[COOKIE].value.split(".")
     for forged in (f"{expires}.{who_[:-4]}AAAA.{signature}", f"{expires}..{signature}", f"{expires}.{who_}"):
         http = await people.browser()
-        answer = await http.get(ROOM, headers={"Cookie": f"{COOKIE}={forged}"})
+        answer = await http.get(CONVERSATION, headers={"Cookie": f"{COOKIE}={forged}"})
         assert answer.status == 401
     other = await people.browser()
     forged = f"{await who(ada)}{'A' * 11}.QWRh"  # the id is known, not what it is made from
@@ -195,9 +195,9 @@ async def test_without_sign_in_each_browser_is_a_person(unlocked: Whole) -> None
         assert await who(one) == await who(one) != await who(other)
         assert (await send(one, "mine")).status == 202
         assert await answer(one)
-        assert (await other.get(ROOM)).status == 404
+        assert (await other.get(CONVERSATION)).status == 404
         embedded = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
-        response = await (await people.browser()).get(ROOM, headers=embedded)
+        response = await (await people.browser()).get(CONVERSATION, headers=embedded)
         assert browsers.COOKIE not in response.cookies
 
 
@@ -212,7 +212,7 @@ async def test_only_the_owner_can_access_a_conversation(people: People, role: st
     assert await answer(ada)
     assert await written(ada, "my secret")
     for path in ("", "/events", "/images/x"):
-        assert (await bob.get(ROOM + path)).status == 404, path
+        assert (await bob.get(CONVERSATION + path)).status == 404, path
     bodies = {
         "messages": {"id": N, "text": "reset"},
         "edit": {"id": N, "target": M, "text": "changed"},
@@ -220,7 +220,7 @@ async def test_only_the_owner_can_access_a_conversation(people: People, role: st
         "rating": {"id": N, "post": f"{C}.{M}", "good": False},
     }
     for path, body in bodies.items():
-        response = await bob.post(f"{ROOM}/{path}", json=body, headers=WRITE)
+        response = await bob.post(f"{CONVERSATION}/{path}", json=body, headers=WRITE)
         assert response.status == 404, path
         assert "belongs to someone else" in (await response.json())["words"]
     assert (await send(bob, "stop", "d" * 32)).status == 404
@@ -235,7 +235,7 @@ async def test_only_the_owner_can_access_a_conversation(people: People, role: st
 async def test_waiting_at_an_unused_id_reveals_nothing(people: People) -> None:
     """Field fault 118: a chat was followed live by whoever knew its id."""
     ada, bob = await people.signed_in(), await people.signed_in(name="Bob")
-    async with bob.get(f"{ROOM}/events") as waiting:
+    async with bob.get(f"{CONVERSATION}/events") as waiting:
         assert waiting.status == 200
         await send(ada, "my secret")
         seen = b"".join([line async for line in waiting.content if not line.startswith(b":")])
@@ -250,14 +250,14 @@ async def test_conversations_of_older_versions_keep_their_owner(people: People, 
     assert await written(ada, "mine")
     redis = locked.services.storage.redis
     await redis.call("DEL", keys.of("owner", f"studio:{C}"))
-    assert (await bob.get(ROOM)).status == 404
+    assert (await bob.get(CONVERSATION)).status == 404
     assert (await send(bob, "also mine", N)).status == 404
     assert await turns(ada) == ["mine"]
     name = keys.of("turns", f"studio:{C}")
     (stored,) = await redis.call("LRANGE", name, 0, -1)
     await redis.call("LSET", name, 0, stored.replace((await who(ada)).encode(), b"me"))
     for one in (ada, bob):
-        assert (await one.get(ROOM)).status == 404
+        assert (await one.get(CONVERSATION)).status == 404
         assert (await send(one, "also mine", N)).status == 404
     assert "mine" in await (await ada.get(f"/studio/log/studio:{C}")).text()
 

@@ -1,4 +1,4 @@
-"""A worker at work for tests: over a real Redis, a room that can be read, a model that obeys."""
+"""A worker at work for tests: over a real Redis, with an adapter that can be read and a scripted model."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -41,10 +41,10 @@ from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import Tool
 from bot.worker.uninstall import Uninstaller
 from bot.worker.worker import Worker, WorkerLimits
+from tests.support.fake_adapter import FakeAdapter, ScriptedModel
 from tests.support.patience import PATIENCE_S
-from tests.support.room import Puppet, Room
 
-ROOM = "test:room"
+CONVERSATION = "test:room"
 
 ASSISTANT = Template(
     name="assistant",
@@ -64,14 +64,14 @@ async def dice(sides: int) -> str:
     return f"{sides} of {sides}"
 
 
-class BenchSources:
-    """Templates of a bench, with their own examples and nothing else. Implements PromptSources."""
+class HarnessSources:
+    """Templates of a harness, with their own examples and nothing else. Implements PromptSources."""
 
-    def __init__(self, bench: "Bench") -> None:
-        self._bench = bench
+    def __init__(self, harness: "Harness") -> None:
+        self._harness = harness
 
     def templates(self, received: MessageReceived | None = None) -> tuple[Template, ...]:
-        return self._bench.templates
+        return self._harness.templates
 
     async def examples(self, template: Template, question: str) -> tuple[Example, ...]:
         return template.examples
@@ -80,21 +80,21 @@ class BenchSources:
         return ()
 
     async def image(self, conversation: str, ref: str) -> Image | None:
-        return await self._bench.turns.image(conversation, ref)
+        return await self._harness.turns.image(conversation, ref)
 
 
-class BenchModels(ModelInfo):
-    """Deployments of a bench, with prices and sizes that a test can foresee."""
+class HarnessModels(ModelInfo):
+    """Deployments of a harness, with prices and sizes that a test can foresee."""
 
-    def __init__(self, bench: "Bench") -> None:
-        self._bench = bench
+    def __init__(self, harness: "Harness") -> None:
+        self._harness = harness
 
     @property
     def model(self) -> Model:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self._bench.gateway or self._bench.model
+        return self._harness.gateway or self._harness.model
 
     def chat_deployments(self) -> tuple[Deployment, ...]:
-        return tuple(one for one in self._bench.deployments if one.capability == "chat")
+        return tuple(one for one in self._harness.deployments if one.capability == "chat")
 
     def cheap_deployment(self) -> str | None:
         return None
@@ -103,19 +103,19 @@ class BenchModels(ModelInfo):
         return True
 
     def token_budget(self, template: Template, sticky: str = "") -> TokenBudget:
-        return TokenBudget(context_tokens=self._bench.context_tokens, output_tokens=100)
+        return TokenBudget(context_tokens=self._harness.context_tokens, output_tokens=100)
 
     def recall_counts(self, turns: Sequence[Turn]) -> None:
         pass
 
     def family(self, template: Template) -> str | None:
-        return self._bench.family
+        return self._harness.family
 
     def accepts_images(self, template: Template) -> bool:
-        return self._bench.accepts_images
+        return self._harness.accepts_images
 
     def image_tokens(self, prompt: Prompt) -> int:
-        return self._bench.picture_tokens
+        return self._harness.picture_tokens
 
     def estimate_usd(self, prompt: Prompt) -> float | None:
         if prompt.template == "summary@parley":
@@ -123,14 +123,14 @@ class BenchModels(ModelInfo):
         return 0.02 if prompt.capability == "image" else 0.01
 
 
-class Bench:
+class Harness:
     """A worker at work over a real Redis, a room and a puppet."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self.room = Room()
+        self.adapter = FakeAdapter()
         self.files = AttachmentReader()
-        self.model = Puppet()
+        self.model = ScriptedModel()
         self.gateway: Model | None = None  # answers in the puppet's place
         self.turns = Turns(redis)
         self.charges = Charges(redis, ConversationSearch(redis, 3600))
@@ -150,8 +150,8 @@ class Bench:
         self.inbox = Inbox(redis, lease_s=self.lease_s, limit=20, retention_s=3600)
         self.secret = Fernet.generate_key()
         self.secret_store = SecretStore(redis, SecretStr(self.secret.decode()), Path())
-        self.sources = BenchSources(self)
-        self.model_info = BenchModels(self)
+        self.sources = HarnessSources(self)
+        self.model_info = HarnessModels(self)
         self.erasure = Erasure(redis, self.secret_store, Compaction(redis, embedded=False))
 
     def limited(self, limits: str) -> QuotaLedger:
@@ -198,7 +198,7 @@ class Bench:
                 Compaction(self.redis, embedded=False),
             ),
             live_view=LiveView(self.redis),
-            adapters={"test": self.room},
+            adapters={"test": self.adapter},
             limits=WorkerLimits(concurrency=4, attempts=self.attempts, lease_s=self.lease_s, drain_s=drain_s),
         )
 
@@ -233,4 +233,4 @@ class Bench:
         await self.accept(*events)
         async with self.working():
             await self.until(self.idle)
-        return await self.turns.turns(ROOM)
+        return await self.turns.turns(CONVERSATION)

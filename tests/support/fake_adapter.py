@@ -1,4 +1,4 @@
-"""A platform and a model for tests of the worker: a room whose messages can be read, a model that obeys."""
+"""A platform and a model for tests of the worker: an adapter whose messages can be read, and a scripted model."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from bot.domain.turns import CheckResult, Delta, Reply, Usage
 from bot.llm.protocol import OnPartialImage
 
 
-class Room:
+class FakeAdapter:
     """An adapter whose platform is a dictionary: `shown` is what a person sees, by post.
 
     `broken` names the methods that fail (`open`, `close`); `history` is every text that was ever shown.
@@ -107,7 +107,7 @@ def echo(prompt: Prompt) -> list[Delta | Exception]:
     return words(f"You said: {prompt.messages[-1].text}")
 
 
-class Puppet:
+class ScriptedModel:
     """A model that does what its script says, and keeps every prompt that it was sent."""
 
     def __init__(self, script: Script = echo) -> None:
