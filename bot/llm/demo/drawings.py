@@ -124,7 +124,6 @@ def _with_figures(picture: Pillow.Image, opening: Pillow.Image, figures: list[Fi
 _CHANGES: tuple[tuple[str, Callable[[Pillow.Image], Pillow.Image]], ...] = (
     ("brighter lighter bright light", lambda picture: ImageEnhance.Brightness(picture).enhance(1.4)),
     ("darker dark night", lambda picture: ImageEnhance.Brightness(picture).enhance(0.6)),
-    ("contrast", lambda picture: ImageEnhance.Contrast(picture).enhance(1.5)),
     ("colourful colorful vivid", lambda picture: ImageEnhance.Color(picture).enhance(1.8)),
     ("blur blurred softer", lambda picture: picture.filter(ImageFilter.GaussianBlur(picture.width / 120))),
     ("mirror mirrored flip flipped", ImageOps.mirror),
@@ -158,7 +157,8 @@ def _landscape(area: tuple[int, int], figures: list[Figure], words: list[str], v
     top, low = _NIGHT if night else _SKIES[variant % len(_SKIES)]
     ground = dark(_WATER if wet else _GROUND, 0.6 if night else 1.0)
     canvas = Pillow.new("RGB", area, ground)
-    canvas.paste(ImageOps.colorize(Pillow.linear_gradient("L").resize((width, horizon)), top, low))
+    sky = ImageOps.colorize(Pillow.linear_gradient("L"), top, low)
+    canvas.paste(sky.transform((width, horizon), Pillow.Transform.EXTENT, (0, 0, *sky.size)))
     pen = ImageDraw.Draw(canvas)
     for n in range(60 if night else 0):
         x, y = n * 0.618 % 1 * width, n * 0.271 % 1 * horizon  # multiples of such numbers are spread evenly
@@ -197,9 +197,8 @@ def _abstract(area: tuple[int, int], seed: random.Random) -> Pillow.Image:
     canvas = Pillow.new("RGB", area, f"hsv({hue}, 10%, 97%)")
     pen = ImageDraw.Draw(canvas, "RGBA")
     for _ in range(9):
-        shade = ImageColor.getrgb(
-            f"hsv({hue + seed.choice((0, 20, 40, 180))}, {seed.randrange(45, 75)}%, 85%)"
-        )
+        near = hue + seed.choice((0, 20, 40, 180))
+        shade = ImageColor.getrgb(f"hsv({near}, {seed.randrange(45, 75)}%, 85%)")
         x, y = width * seed.uniform(0.2, 0.8), height * seed.uniform(0.2, 0.8)
         r = height * seed.uniform(0.1, 0.3)
         pen.ellipse((x - r, y - r, x + r, y + r), (*shade, 175))

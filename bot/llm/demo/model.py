@@ -88,16 +88,16 @@ class DemoModel:
             return
         words = re.findall(r"\s*\S+\s*", reply(prompt))
         allowed = prompt.parameters.max_output_tokens or self.deployment.output_tokens
-        said = ""
+        spoken = ""
         for word in words:
-            if tokens(said) >= allowed:
+            if tokens(spoken) >= allowed:
                 break
-            said += word
+            spoken += word
             yield Delta(text=word)
             if self._pace_s:
                 await asyncio.sleep(self._pace_s * random.uniform(0.67, 1.33))
-        finish = "stop" if said == "".join(words) else "length"
-        yield Delta(usage=self._usage(asked, tokens(said)), finish=finish)
+        finish = "stop" if spoken == "".join(words) else "length"
+        yield Delta(usage=self._usage(asked, tokens(spoken)), finish=finish)
 
     async def draw(
         self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
@@ -114,10 +114,11 @@ class DemoModel:
             variants = itertools.islice(self._variants, count)
             made = [await asyncio.to_thread(drawings.draw, request, size, variant) for variant in variants]
         pictures = tuple(Image(mime="image/png", data=data, alt=request) for data in made)
-        for step in range(drawings.STEPS if on_partial_image and len(pictures) == 1 else 0):
-            unfinished = await asyncio.to_thread(drawings.unfinished, made[0], step)
-            await on_partial_image(msgspec.structs.replace(pictures[0], data=unfinished))
-            await asyncio.sleep(self._pace_s * _STEP_WORDS)
+        if on_partial_image is not None and len(pictures) == 1:
+            for step in range(drawings.STEPS):
+                unfinished = await asyncio.to_thread(drawings.unfinished, made[0], step)
+                await on_partial_image(msgspec.structs.replace(pictures[0], data=unfinished))
+                await asyncio.sleep(self._pace_s * _STEP_WORDS)
         return pictures, self._usage(tokens(request), images=len(pictures))
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[list[float]], Usage]:
@@ -143,8 +144,8 @@ def reply(prompt: Prompt) -> str:
     """The complete answer to a prompt."""
     talk = [message for message in prompt.messages if message.role != "system"]
     examples, history = talk[: prompt.examples], talk[prompt.examples :]
-    said = [_parted(message.text) for message in history if message.role == "user" and message.text.strip()]
-    question, given = said.pop() if said else ("", "")
+    spoken = [_parted(message.text) for message in history if message.role == "user" and message.text.strip()]
+    question, given = spoken.pop() if spoken else ("", "")
     if prompt.template.startswith("rewrite@"):  # an image prompt to rewrite (`bot.generation.image_prompt`)
         likeness, _, rewritten = nearest_example(question, examples)
         return rewritten if likeness >= SAME else question
@@ -152,7 +153,7 @@ def reply(prompt: Prompt) -> str:
         answer = _with_results(history)
     else:
         answer = _about_data(prompt, question, given) or _answer(
-            prompt, question, examples, [words for words, _ in said if words]
+            prompt, question, examples, [words for words, _ in spoken if words]
         )
     first = all(message.role != "assistant" for message in history)
     return f"{answer}\n\n{INTRODUCTION}" if first else answer
@@ -221,9 +222,9 @@ def _image_request(prompt: Prompt) -> str | None:
     question = prompt.messages[-1].text.strip()
     if found := _REQUEST.fullmatch(question):
         return json.dumps({"description": found[1].rstrip(" .!?")})
-    parts = [part for message in prompt.messages[:-1] for part in message.parts]
-    pictured = any("[image: " in message.text for message in prompt.messages[:-1]) or any(
-        isinstance(part, ToolCall) and part.name == "draw" for part in parts
+    pictured = any(
+        "[image: " in message.text or any(getattr(part, "name", "") == "draw" for part in message.parts)
+        for message in prompt.messages[:-1]
     )
     if pictured and (found := _CHANGE.fullmatch(question)):
         return json.dumps({"description": found[1], "change_last_picture": True})

@@ -25,7 +25,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+    ast.Div: lambda a, b: a / b,
     ast.Mod: operator.mod,
 }
 
@@ -147,7 +147,7 @@ def _repeat(text: str, statements: Sequence[str]) -> str | None:
     if "first" in text:
         return f"The first thing you said was: “{statements[0]}”"
     if re.search(r"\b(so far|all|everything)\b", text):
-        return "You said:\n\n" + "\n".join(f"{n}. {said}" for n, said in enumerate(statements, 1))
+        return "You said:\n\n" + "\n".join(f"{n}. {one}" for n, one in enumerate(statements, 1))
     return f"You said: “{statements[-1]}”"
 
 
