@@ -41,6 +41,8 @@ _LINK_IMAGE_OR_HTML = re.compile(
     re.I,
 )
 """Links, which stay (`kept`); else the start of a remote image, or of HTML."""
+_EXTENDS = re.compile(r"<[a-z/!?]|```|~~~", re.I)
+"""What may go on to the end of the text that is parsed with it: HTML, and code that the parser does not see end."""
 _BATCH = 200
 """Blocks that are parsed together."""
 _UNCHANGED = "x"
@@ -187,31 +189,36 @@ def to_teams(text: str) -> str:
 def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
     """Batches of blocks, to save calls of the parser: the source to parse, in pieces, and the lines to show.
 
-    A block that stays unchanged is parsed as a paragraph of one letter. HTML is parsed alone, because it would
-    extend to the end of the batch.
+    In a batch each block means what it means alone: a blank line precedes it, and nothing before it could extend
+    into it. A block that stays unchanged is parsed as a paragraph of one letter, or not at all.
     """
     source: list[str] = []
     lines: list[str] = []
+    apart = True
     for block in blocks(text):
-        alone = block.lstrip(" ").startswith("<")
-        if alone or len(source) > _BATCH:
-            yield source, lines
-            source, lines = [], []
+        changes, extends = _REWRITTEN.search(block), _EXTENDS.search(block)
         bare = block.rstrip("\n")
         breaks = len(block) - len(bare)
-        if breaks > 1 and not _REWRITTEN.search(block):
-            source.append(_UNCHANGED + "\n" * breaks)
-            lines += [bare, *[""] * (breaks - 1)]
-        else:
-            source.append(block)
-            lines += block.split("\n")[: -1 if breaks else None]
-        if alone:
+        if not (apart and len(source) < _BATCH and (not extends if changes else breaks > 1)):
             yield source, lines
             source, lines = [], []
+        if changes:
+            source.append(block)
+            lines += block.split("\n")[: -1 if breaks else None]
+            apart = breaks > 1 and not extends
+        elif breaks > 1:
+            source.append(_UNCHANGED + "\n" * breaks)
+            lines += [bare, *[""] * (breaks - 1)]
+            apart = True
+        else:
+            yield [], [block]
+            apart = True
     yield source, lines
 
 
 def _rewritten(source: str, lines: list[str]) -> str:
+    if not source:
+        return "".join(lines)
     tree = parse(source)
     if "<" in source or "!" in source:
         _sanitize_runs(tree, lines)

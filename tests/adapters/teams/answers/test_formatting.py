@@ -1,7 +1,10 @@
 """Formatting of replies for Teams."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from adapters.shared.markdown import blocks
 from adapters.teams.answers.formatting import TEXT_LIMIT, growing, is_plain, messages, to_teams, utf16
 from bot.domain.turns import Reply
 
@@ -132,3 +135,30 @@ def test_text_without_markup_is_plain(text: str) -> None:
 )
 def test_markdown_is_not_plain(text: str) -> None:
     assert not is_plain(text)
+
+
+PIECES = (
+    "# head\n",
+    "para!\n\n",
+    "- [ ] task\n",
+    "2. two\n",
+    "> quote\n",
+    "| a | b |\n|---|--:|\n| 1 | <b> |\n",
+    "title\n---\n",
+    "***\n",
+    "```\ncode # |\n```\n",
+    "~~~\n",
+    "<script>\n",
+    "text <i>x</i>\n",
+    "![p](http://x/y)\n",
+    "[r]: http://a\n\n",
+    "\n",
+    "    code\n",
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_blocks_mean_together_what_they_mean_alone(text: str) -> None:
+    """Field fault 92: blocks are parsed together to save calls, and a stream shows them one by one."""
+    assert to_teams(text) == "".join(map(to_teams, blocks(text)))
