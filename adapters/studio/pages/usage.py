@@ -102,7 +102,7 @@ def _cost(microdollars: int, unpriced: int) -> str:
     calls = f"{unpriced:,} {'call' if unpriced == 1 else 'calls'}"
     if not microdollars:
         return f"unknown ({calls})"
-    return f"{words(microdollars / 1e6, 'cost')} + {calls} of unknown price"
+    return f"{words(microdollars / 1e6, 'cost')} + {calls} with unknown price"
 
 
 def _tiles(days: Sequence[UsageTotals]) -> list[tuple[str, str]]:

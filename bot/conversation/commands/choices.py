@@ -1,5 +1,6 @@
 """Commands that choose a template or a deployment."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -21,13 +22,13 @@ class _ChoiceCommand(Command):
     field: ClassVar[str]
     """The parameter of `Preferences.choose`."""
 
+    @abstractmethod
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
         """The choices with their descriptions."""
-        raise NotImplementedError
 
+    @abstractmethod
     def chosen(self, profile: UserProfile) -> tuple[str, str]:
         """The current choice, and the default."""
-        raise NotImplementedError
 
     def typed_plainly(self, word: str, rest: str, services: CommandServices) -> bool:
         """Only with a known name, because “model railways are fun” is not a command."""

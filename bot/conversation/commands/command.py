@@ -1,6 +1,6 @@
 """The base class of commands, and what they get when they run."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -66,7 +66,7 @@ class CommandResult(NamedTuple):
     keep: bool = True
 
 
-class Command:
+class Command(ABC):
     """A command that people type.
 
     `help` is its line in the reply to `help`, in Markdown. `menu` is its description in a platform's command menu;
