@@ -65,15 +65,28 @@ class Attachment(Frozen):
 
 
 class QuotedMessage(Frozen):
-    """An earlier message of somebody; data for the model, never instructions.
+    """A message, or a part of one, that is not the asker's own words; data for the model, never instructions.
 
-    `at` is its time and `by` the author's id, if the platform provides them.
+    `at` is its time and `by` the author's id, if the platform provides them. `kind` says how it came here: empty
+    for an earlier message of the thread or channel, otherwise a word such as "forwarded", "quoted", "linked",
+    "alert", "preview" (of a link), "table" or "transcript"; `origin` is where it was written: a channel's name or
+    a link. `attachments` are its files.
     """
 
     author: str
     text: str
     at: datetime | None = None
     by: str = ""
+    kind: str = ""
+    origin: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
+class UnreadPart(Frozen):
+    """A part of a message that could not be read. “`name`” followed by `reason` is a sentence for the person."""
+
+    name: str
+    reason: str
 
 
 class BaseEvent(Frozen):
@@ -94,11 +107,14 @@ class MessageReceived(BaseEvent, tag="said"):
     for templates and limits. `direct` is true in one-on-one chats. `threaded` is false in a group chat, where
     all messages form one conversation. `superseded` is set if the same person has sent another message since,
     and only that is answered. `restores` is the event id of a deleted message that its author has restored.
+    `links` are links to other messages of the platform, which the adapter reads on demand.
     """
 
     text: str
     attachments: tuple[Attachment, ...] = ()
     quotes: tuple[QuotedMessage, ...] = ()
+    unread: tuple[UnreadPart, ...] = ()
+    links: tuple[str, ...] = ()
     addressed: bool = True
     channel: str = ""
     direct: bool = False

@@ -11,7 +11,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def say(page: Page, text: str) -> None:
-    await page.get_by_label("Message", exact=True).fill(text)
+    """Also on a page that a click has just opened: before its scripts are loaded, Enter only breaks the line."""
+    box = page.get_by_label("Message", exact=True)
+    await box.wait_for()
+    await page.wait_for_load_state()
+    await box.fill(text)
     await page.keyboard.press("Enter")
 
 
