@@ -16,6 +16,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 BIN := .venv/bin
+# The tests start Python hundreds of times; without compiled files each start compiles a thousand modules.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests run side by side: most of them wait for a process, a browser or a clock.
 SUITE := $(BIN)/python -m pytest -n 4 --dist worksteal -m "not installs"
 

@@ -91,7 +91,7 @@ def checkout(tmp_path: Path, empty: Path) -> Checkout:
         shutil.copy2(ROOT / ".ci" / name, folder / ".ci" / name)
     for name in NEEDED:
         (path / name).symlink_to(shutil.which(name) or name)
-    copy = f'"{shutil.which("cp")}" -R "{empty}" "$3"'
+    copy = f'"{shutil.which("cp")}" -pR "{empty}" "$3"'  # with its times: compiled files stay valid
     script(path / "python3", f'[ "$1 $2" = "-m venv" ] && exec {copy}\nexec "{BASE}" "$@"')
     (folder / "backend.py").write_text(wheels.BACKEND, encoding="utf-8")
     (folder / "pyproject.toml").write_text(
