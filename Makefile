@@ -54,6 +54,7 @@ check: venv docs
 	@$(BIN)/pyright
 	@.ci/javascript.sh types
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m pytest --collect-only -qq >/dev/null || true  # compiles the tests once, not in each process
 	@browser="$$(.ci/browser.sh)" && PARLEY_CHROMIUM="$$browser" $(SUITE) --cov --cov-report=term
 	@$(BIN)/python -m pytest -m installs tests/project/test_install.py
 

@@ -18,7 +18,12 @@ from tests.fuzz.bombardment import bombard
 from tests.fuzz.requests import JSON
 from tests.fuzz.target import EXPECTED, Complaints, Target, listening, running
 
-pytestmark = [pytest.mark.fuzz, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.fuzz,
+    pytest.mark.no_cover,  # it would take twice as long, and what is covered has tests of its own
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(900),
+]
 
 SHARES, IN_EACH, BY_HYPOTHESIS, RAW = 8, 2250, 1000, 1000
 
