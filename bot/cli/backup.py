@@ -62,15 +62,13 @@ async def _no_rewrite(redis: "Redis") -> AsyncGenerator[None]:
 
     See "Backing up AOF persistence" in Redis' documentation.
     """
+    from bot.storage.embedded import compaction
+
     name = "auto-aof-rewrite-percentage"
     percentage = (await redis.call("CONFIG GET", name))[name]
     await redis.call("CONFIG", "SET", name, 0)
     try:
-        while True:
-            (info,) = await redis.info()
-            if not info.get("aof_rewrite_in_progress") and not info.get("aof_rewrite_scheduled"):
-                break
-            await asyncio.sleep(0.1)
+        await compaction.no_rewrite(redis)
         yield
     finally:
         await redis.call("CONFIG", "SET", name, percentage)

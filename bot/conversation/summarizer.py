@@ -107,7 +107,7 @@ class Summarizer:
                 text += delta.text
                 usage += [delta.usage] if delta.usage is not None else []
         finally:
-            await self._ledger.settle(charge_of(received, event, "summary", usage, turns=0))
+            await self._ledger.charges.settle(charge_of(received, event, "summary", usage, turns=0))
         return cut(text.strip(), _KEPT_BYTES)
 
 
