@@ -135,10 +135,8 @@ def restore(
     if file is not None:
         _extract(file, settings.parley_data_dir)
     count = run(_move_to_dead_letters())
-    typer.echo(
-        f"Restored. {count} pending message{'s' if count != 1 else ''} moved to the dead letters: "
-        "see `parley dead-letters list`."
-    )
+    messages = f"{count} pending message{'s' if count != 1 else ''}"
+    typer.echo(f"Restored. {messages} moved to the dead letters: see `parley dead-letters list`.")
 
 
 def _extract(file: Path, folder: Path) -> None:

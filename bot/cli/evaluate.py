@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli.console import Folder, load_settings, prompts_folder, run
+from bot.cli.console import Folder, load_settings, print_json, prompts_folder, run
 from bot.cli.prompts import open_eval_context
 from bot.domain.errors import ConfigError, StateUnavailable
 
@@ -56,17 +56,11 @@ def evaluate(
     last = run_store.last(finished)
     run_store.save(finished)
     if as_json:
-        _print_json(finished)
+        print_json(finished)
     else:
         _print(finished, eval_results.compare(finished, last))
     if 100 * finished.passed < least * len(finished.results):
         raise typer.Exit(1)
-
-
-def _print_json(finished: "Run") -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.format(msgspec.json.encode(finished), indent=2).decode())
 
 
 def _found(folder: Path) -> list[Path]:

@@ -11,8 +11,9 @@ from bot.domain.errors import NotAllowed
 from bot.domain.prompts import Example, Match, Template
 from bot.domain.publications import ActiveTemplate, Proposal, Trial, Version
 from bot.domain.turns import Turn
+from bot.prompts import formats
 from bot.prompts.example_images import LoadImage
-from bot.prompts.formats import from_jsonl, from_studio, to_jsonl, to_prompty, to_studio
+from bot.prompts.formats import to_prompty
 from bot.prompts.library import PromptLibrary
 from bot.prompts.prompty import read_text
 
@@ -81,9 +82,7 @@ class PromptEditor:
 
     def write(self, template: Template, form: str) -> str:
         """Export a template as prompty, json (a chat setup of Azure OpenAI Studio) or jsonl."""
-        if form == "jsonl":
-            return to_jsonl(template)
-        return to_studio(template).decode() if form == "json" else to_prompty(template)
+        return formats.write(template, form)
 
     # -------------------------------------------------------------- from answers to examples
 
@@ -112,4 +111,4 @@ def _read(file: str, data: bytes, name: str, load_image: LoadImage) -> Template:
             return read_text(data.decode(), name, load_image).template
         except UnicodeDecodeError:
             raise NotAllowed(f"“{file}” is not a text file. Save it as UTF-8.") from None
-    return from_jsonl(data, name) if file.endswith(".jsonl") else from_studio(data, name)
+    return formats.read(file, data, name)

@@ -1,7 +1,7 @@
 """Converts templates to and from `.prompty` text, chat setups of Azure OpenAI Studio, and chat JSONL."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
 
 import msgspec
@@ -367,4 +367,13 @@ def _json(value: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
-READERS: Mapping[str, Callable[[bytes, str], Template]] = {"studio": from_studio, "jsonl": from_jsonl}
+def read(file: str, data: bytes, name: str) -> Template:
+    """The template of chat examples (`file` ends in .jsonl) or of a chat setup. Raises TemplateError."""
+    return from_jsonl(data, name) if file.endswith(".jsonl") else from_studio(data, name)
+
+
+def write(template: Template, form: str) -> str:
+    """The template as prompty, jsonl, or else as a chat setup of Azure OpenAI Studio. Raises TemplateError."""
+    if form == "jsonl":
+        return to_jsonl(template)
+    return to_prompty(template) if form == "prompty" else to_studio(template).decode()
