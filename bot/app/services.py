@@ -107,11 +107,9 @@ class Services:
 
     @property
     def templates(self) -> Sequence[Template]:
-        """The active templates."""
         return self.library.registry.templates()
 
     def worker(self, adapters: Sequence[Adapter]) -> Worker:
-        """A worker for these adapters."""
         settings, storage = self.settings, self.storage
         return Worker(
             inbox=storage.inbox,

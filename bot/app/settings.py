@@ -40,7 +40,6 @@ def _named(name: str) -> AliasChoices:
 
 
 def _listed(text: str) -> frozenset[str]:
-    """The values of a comma-separated list."""
     return frozenset(value.strip() for value in text.split(",") if value.strip())
 
 
@@ -135,7 +134,6 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> limits.Limits:
-        """The limits on people, channels and tenants."""
         return limits.read(self.parley_limits)
 
     @property

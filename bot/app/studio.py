@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 
 def studio_adapter(services: Services) -> StudioAdapter:
-    """The studio of this process."""
     settings, streams = services.settings, Streams()
     return StudioAdapter(
         EventStream(services.storage.redis),

@@ -102,7 +102,6 @@ def forget(
 
 
 async def _preview(tenant: str, person: str | None) -> str:
-    """Describe what would be deleted."""
     from bot.app.services import open_services
     from bot.domain.events import User
     from bot.storage.erasure.tenants import Tenants

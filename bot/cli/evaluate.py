@@ -89,8 +89,7 @@ async def _run(
         selected = [replace(case, deployments=tuple(deployments)) for case in selected]
     async with _active() if published else open_eval_context(folder) as (context, every):
         chat = [deployment for deployment in every if deployment.capability == "chat"]
-        available = [each.name for each in chat] + [tag for each in chat for tag in each.tags]
-        jobs = evaluation.jobs(selected, context.templates(), list(dict.fromkeys(available)))
+        jobs = evaluation.jobs(selected, context.templates(), chat)
         jobs = [job for job in jobs if not templates or job.template.name in templates]
         if not jobs:
             raise ConfigError(f"There are no cases for {', '.join(templates)}.")

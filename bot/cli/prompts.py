@@ -171,7 +171,6 @@ def prompts_import(
 
 
 def _next_steps(template: "Template") -> list[str]:
-    """What to do after an import."""
     match = template.match
     steps: list[str] = []
     if not (match.default or match.commands or match.prefixes or match.channels):

@@ -67,7 +67,6 @@ def period(days: int | None, month: str | None) -> tuple[date, date]:
 
 
 async def read_lines(first: date, last: date) -> "Sequence[UsageRow]":
-    """The usage rows of these days."""
     from bot.app.services import open_services
     from bot.storage.usage.reports import UsageReports
 

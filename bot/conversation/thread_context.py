@@ -87,7 +87,6 @@ async def with_thread(
 
 
 def _newest(quotes: Sequence[QuotedMessage]) -> tuple[QuotedMessage, ...]:
-    """The newest quotes that fit into _QUOTED_CHARACTERS."""
     characters_left = _QUOTED_CHARACTERS
     for kept, quote in enumerate(reversed(quotes)):
         characters_left -= len(quote.text)

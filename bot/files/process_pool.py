@@ -59,7 +59,6 @@ class _Reader:
 
     @property
     def usable(self) -> bool:
-        """Whether it may read another file."""
         ended = self.process.poll() is not None
         return not ended and self.files < _FILES_EACH and self.peak_bytes < _RETIRED_BYTES
 
@@ -138,7 +137,6 @@ class ProcessPool:
 
     @property
     def pids(self) -> list[int]:
-        """The ids of the running processes."""
         return [reader.process.pid for reader in (*self._busy, *self._idle)]
 
     def warm(self) -> None:

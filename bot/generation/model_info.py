@@ -37,7 +37,6 @@ class ModelInfo:
         return self._gateway.every()
 
     def chat_deployments(self) -> tuple[Deployment, ...]:
-        """The chat deployments."""
         return self._gateway.deployments("chat")
 
     def comparable_deployments(self) -> tuple[str, ...]:

@@ -30,7 +30,6 @@ class Stop:
             self._cancel()
 
     def then(self, cancel: Callable[[], object] | None) -> None:
-        """Set what cancels the current work."""
         self._cancel = cancel
 
 
@@ -110,7 +109,6 @@ class TurnBuilder:
         reason: str = "",
         resets: bool = False,
     ) -> None:
-        """Complete the turn."""
         left_out: tuple[Omission, ...] = self.sent[0].left_out if self.sent else ()
         since, ahead = self._begins()
         self.turn = Turn(

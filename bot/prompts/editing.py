@@ -64,7 +64,6 @@ class PromptEditor:
         return await self.library.publisher.roll_back(name, number, author=author, reason=reason)
 
     def text(self, template: Template) -> str:
-        """The template as `.prompty`."""
         return to_prompty(template)
 
     def diff(self, old: str, new: str) -> str:
@@ -101,7 +100,6 @@ class PromptEditor:
         )
 
     async def reject(self, id: str, *, reviewer: str) -> Proposal:
-        """Reject a proposal."""
         return await self.library.review.reject(id, reviewer=reviewer)
 
 

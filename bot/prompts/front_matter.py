@@ -118,7 +118,6 @@ class MappingReader:
         return self._data.lines.get(key, self._line)
 
     def error(self, key: str, words: str) -> TemplateError:
-        """An error about a field."""
         return self._source.error(self.line(key), f"{words} (in {self._where})" if self._where else words)
 
     def any(self, key: str) -> object:

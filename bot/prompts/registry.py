@@ -70,7 +70,6 @@ class TemplateRegistry:
         return tuple(chosen.values())
 
     def pools(self) -> Mapping[str, Sequence[Example]]:
-        """The pools by name."""
         return self._pools
 
     def active(self, name: str) -> ActiveTemplate:

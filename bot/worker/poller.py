@@ -27,13 +27,11 @@ class _Outage:
         self._down = False
 
     def failed(self, error: StateUnavailable) -> None:
-        """Redis was unavailable."""
         if not self._down:
             log.warning("%s is interrupted: %s", self._what, error)
         self._down = True
 
     def succeeded(self) -> None:
-        """Redis was available."""
         if self._down:
             log.warning("%s works again", self._what)
         self._down = False
@@ -95,7 +93,6 @@ class Poller:
         self._resumed.clear()
 
     def resume(self) -> None:
-        """Claim again."""
         self._resumed.set()
 
     def give_back(self, claim: Claim) -> None:

@@ -25,8 +25,6 @@ from bot.domain.turns import Reply
 
 
 class HelpCommand(Command):
-    """`/help`."""
-
     name = "help"
     help = "show what I can do"
     menu = "Show what I can do, and how to ask"

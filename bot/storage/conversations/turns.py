@@ -79,7 +79,6 @@ def _without_bytes(prompt: Prompt) -> Prompt:
 
 
 def pack_image(image: Image) -> bytes:
-    """The stored form of an image."""
     return msgspec.msgpack.encode(image)
 
 

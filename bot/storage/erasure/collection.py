@@ -58,7 +58,6 @@ async def conversations(redis: Redis) -> AsyncGenerator[list[StoredConversation]
 
 
 async def read(redis: Redis, names: Sequence[str]) -> list[StoredConversation]:
-    """Read these conversations."""
     commands = [("LRANGE", keys.of(kind, name), 0, -1) for name in names for kind in ("turns", "inbox")]
     stored = await redis.many(commands)
     return [

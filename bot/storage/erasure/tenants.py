@@ -117,7 +117,6 @@ class Tenants:
         )
 
     async def _look(self, uninstalled: AppUninstalled) -> _UninstalledPlace:
-        """Find the conversations to delete."""
         place = _UninstalledPlace(uninstalled, tenants={uninstalled.user.tenant} - {""})
         names: set[str] = set()
         async for _, kind, rest in self._scan(uninstalled.conversation_prefix):

@@ -126,8 +126,6 @@ class LiveView:
 
 
 class _WatchDeadline:
-    """The time until which a worker publishes."""
-
     def __init__(self) -> None:
         self._until = 0.0
         self._now = asyncio.Event()

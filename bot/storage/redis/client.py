@@ -79,7 +79,6 @@ class Redis:
         self._waiting = urls.connect(url, connections=1024, timeout_s=None, connect_timeout_s=timeout_s)
 
     async def close(self) -> None:
-        """Close all connections."""
         await urls.close(self._client)
         await urls.close(self._waiting)
 

@@ -203,12 +203,10 @@ def waiting(shard: int) -> str:
 
 
 def dead_letters(shard: int) -> str:
-    """The dead letters of a shard."""
     return f"{shard_prefix(shard)}buried"
 
 
 def secret(name: str) -> str:
-    """A secret of an adapter."""
     return f"parley:{{vault}}:vault:{name}"
 
 

@@ -51,7 +51,6 @@ class SecretStore:
         return await self._open(name, await self._redis.call("GETDEL", keys.secret(name)))
 
     async def delete(self, name: str) -> None:
-        """Delete the value under a name."""
         await self._redis.call("DEL", keys.secret(name))
 
     async def names(self, prefix: str) -> list[str]:

@@ -72,7 +72,6 @@ def charge_of(
 
 
 def charge(turn: Turn, event: str = "") -> Charge:
-    """The charge for a turn."""
     turns = int(bool(turn.usage) or turn.outcome == "answered")
     template = turn.template.partition("@")[0] or "none"
     return charge_of(turn.received, event or turn.id, template, turn.usage, turns=turns)

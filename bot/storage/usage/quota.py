@@ -62,7 +62,6 @@ class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def left(self) -> int:
-        """What may still be used."""
         return max(self.limit.most - self.used, 0)
 
 
@@ -119,7 +118,6 @@ class QuotaLedger:
         return self.limits.of(person=user.id, channel=channel, tenant=user.tenant)
 
     def _arguments(self, limit: Limit, told: bool) -> tuple[str, str, str, int, int]:
-        """A limit as arguments of the script."""
         threshold = int(limit.most * self.limits.share) if told else limit.most
         return limit.scope, _FIELDS[limit.measure], limit.period, limit.most, threshold
 
@@ -152,7 +150,6 @@ class QuotaLedger:
         return sum(map(_spent, answers), PeriodUsage())
 
     async def today_and_month(self, user: User) -> tuple[PeriodUsage, PeriodUsage]:
-        """A person's usage today and this month."""
         at = now()
         names = [_counter_key(user.tenant, user.id, period) for period in (f"{at:%Y-%m-%d}", f"{at:%Y-%m}")]
         today, month = await self._redis.many([("HGETALL", name) for name in names])

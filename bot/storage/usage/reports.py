@@ -75,12 +75,10 @@ class UsageReports:
 
 
 def person(user: User) -> str:
-    """A person's name in usage reports."""
     return f"{user.tenant}/{user.id}"
 
 
 def fields_of(user: User) -> list[str]:
-    """The fields of a person."""
     return [_MARK.join(("person", person(user), measure)) for measure in UsageTotals.__struct_fields__]
 
 
