@@ -77,11 +77,7 @@ class _FrontMatterLoader(yaml.SafeLoader):
         return self.construct_object(node, deep=True)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _construct(loader: _FrontMatterLoader, node: yaml.MappingNode) -> object:
-    return loader.construct_mapping(node)
-
-
-_FrontMatterLoader.add_constructor("tag:yaml.org,2002:map", _construct)
+_FrontMatterLoader.add_constructor("tag:yaml.org,2002:map", _FrontMatterLoader.construct_mapping)
 
 
 class MappingReader:

@@ -148,7 +148,8 @@ class TemplateRegistry:
 
     def _take(self, record: Record) -> None:
         if isinstance(record, PoolChange):
-            self._pools[record.pool] = _changed(self._pools.get(record.pool, ()), [record])
+            kept = [each for each in self._pools.get(record.pool, ()) if each not in record.removed]
+            self._pools[record.pool] = tuple(dict.fromkeys((*kept, *record.added)))
         elif record.trial is not None:
             self._trial_versions[record.name] = record
         else:
@@ -203,13 +204,6 @@ class TemplateRegistry:
                 log.error("Version %d can't be read and is ignored: %s", version.number, error)
                 self._loaded[version.number] = None
         return self._loaded[version.number]
-
-
-def _changed(pool: Iterable[Example], changes: Iterable[PoolChange]) -> tuple[Example, ...]:
-    for change in changes:
-        remaining = [example for example in pool if example not in change.removed]
-        pool = dict.fromkeys((*remaining, *change.added))
-    return tuple(pool)
 
 
 def _takes_part(received: MessageReceived, trial: Trial, name: str) -> bool:

@@ -48,7 +48,7 @@ class ProposalReview:
         existing = await self.proposals.get(id)
         if existing is not None:
             return existing
-        if len(await self.all("proposed")) >= MOST_WAITING:
+        if len(await self.waiting()) >= MOST_WAITING:
             raise NotAllowed(f"{MOST_WAITING} proposals await review. Review some of them first.")
         proposal = Proposal(
             id=id,
@@ -63,24 +63,23 @@ class ProposalReview:
         await self.proposals.put(proposal)
         return proposal
 
-    async def all(self, state: State | None = None) -> list[Proposal]:
-        """Proposals, newest first: all of them, or those in one state."""
-        return [each for each in await self.proposals.all() if state is None or each.state == state]
+    async def waiting(self) -> list[Proposal]:
+        """Proposals that await review, newest first."""
+        return [each for each in await self.proposals.all() if each.state == "proposed"]
 
-    async def accept(self, id: str, *, reviewer: str, example: Example | None = None) -> Proposal:
-        """Publish a proposal into its pool, or the reviewer's version of it (`example`)."""
+    async def accept(self, id: str, *, reviewer: str, example: Example) -> Proposal:
+        """Publish the reviewer's version of a proposal into its pool."""
         proposal = await self._pending(id)
-        example = example or proposal.example
         await self.registry.refresh()
         # An interrupted review may have published it already.
         if example not in self.registry.pools().get(proposal.pool, ()):
             reason = f"from an answer that {proposal.author} proposed"
             await self.publisher.change_pool(proposal.pool, added=[example], author=reviewer, reason=reason)
-        return await self._reviewed(proposal, "accepted", reviewer, example=example)
+        return await self._reviewed(replace(proposal, example=example), "accepted", reviewer)
 
-    async def reject(self, id: str, *, reviewer: str, reason: str = "") -> Proposal:
-        """Reject a proposal. It stays listed, so that it is not proposed again."""
-        return await self._reviewed(await self._pending(id), "rejected", reviewer, reason=reason[:500])
+    async def reject(self, id: str, *, reviewer: str) -> Proposal:
+        """Reject a proposal. It stays stored, so that it is not proposed again."""
+        return await self._reviewed(await self._pending(id), "rejected", reviewer)
 
     async def _pending(self, id: str) -> Proposal:
         proposal = await self.proposals.get(id)
@@ -90,22 +89,7 @@ class ProposalReview:
             raise NotAllowed(f"{proposal.reviewer} has already {proposal.state} this proposal.")
         return proposal
 
-    async def _reviewed(
-        self,
-        proposal: Proposal,
-        state: State,
-        reviewer: str,
-        *,
-        example: Example | None = None,
-        reason: str = "",
-    ) -> Proposal:
-        reviewed = replace(
-            proposal,
-            state=state,
-            reviewer=reviewer,
-            reviewed_at=now(),
-            example=example or proposal.example,
-            reason=reason,
-        )
+    async def _reviewed(self, proposal: Proposal, state: State, reviewer: str) -> Proposal:
+        reviewed = replace(proposal, state=state, reviewer=reviewer, reviewed_at=now())
         await self.proposals.put(reviewed)
         return reviewed
