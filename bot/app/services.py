@@ -1,7 +1,6 @@
 """Builds and opens the services of a process: storage, models, templates, engine."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -57,8 +56,6 @@ from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import installed
 from bot.worker.uninstall import Uninstaller
 from bot.worker.worker import Worker, WorkerLimits
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

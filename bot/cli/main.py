@@ -142,12 +142,10 @@ def _print_finding(finding: "CheckResult", width: int) -> None:
 @manifest.command("slack")
 def manifest_slack(
     url: Annotated[
-        str | None,
-        typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]"),
+        str | None, typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]")
     ] = None,
     socket: Annotated[
-        bool | None,
-        typer.Option("--socket/--http", help="Socket Mode, which needs no public URL, or HTTP."),
+        bool | None, typer.Option("--socket/--http", help="Socket Mode, which needs no public URL, or HTTP.")
     ] = None,
     many: Annotated[
         bool, typer.Option("--many", help="For installation in many workspaces, with SLACK_CLIENT_ID.")
@@ -197,13 +195,11 @@ def manifest_teams(
         str | None, typer.Option(help="The application id of the bot [default: MicrosoftAppId]")
     ] = None,
     url: Annotated[
-        str | None,
-        typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]"),
+        str | None, typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]")
     ] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("parley-teams.zip"),
     all_messages: Annotated[
-        bool,
-        typer.Option("--all-messages", help="Request permission to read messages without a mention."),
+        bool, typer.Option("--all-messages", help="Request permission to read messages without a mention.")
     ] = False,
     plain: Annotated[
         bool, typer.Option("--plain", help="For tenants that reject manifests newer than version 1.25.")

@@ -24,8 +24,7 @@ By = Literal["day", "person", "channel", "tenant", "deployment", "template"]
 def usage(
     by: Annotated[By, typer.Option(help="Group by.")] = "day",
     days: Annotated[
-        int | None,
-        typer.Option(min=1, max=_MOST_DAYS, help="Number of days, including today [default: 30]."),
+        int | None, typer.Option(min=1, max=_MOST_DAYS, help="Number of days, including today [default: 30].")
     ] = None,
     month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="A month instead of days.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,

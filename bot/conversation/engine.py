@@ -1,7 +1,6 @@
 """Turns a message into a turn: by a command, an answer, a comparison or an image."""
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +32,6 @@ from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.storage.conversations.summaries import Summary
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import DRAW, Tool
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,21 +105,11 @@ class Engine:
         return builder
 
     async def _run(
-        self,
-        command: Command,
-        rest: str,
-        builder: TurnBuilder,
-        turns: Sequence[Turn],
-        context: AnswerContext,
+        self, command: Command, rest: str, builder: TurnBuilder, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
         builder.template = "" if command.is_answer else f"/{command.name}"
         call = CommandCall(
-            rest=rest,
-            builder=builder,
-            turns=turns,
-            context=context,
-            services=self.commands,
-            answering=self,
+            rest=rest, builder=builder, turns=turns, context=context, services=self.commands, answering=self
         )
         result = await command.run(call)
         if result is not None:
@@ -290,7 +277,6 @@ class Engine:
     async def vary(
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
-        """Generate variations of an earlier image. Raises Refused and Unavailable."""
         await self._images.vary(builder, rest, turns, context.image_progress)
 
 

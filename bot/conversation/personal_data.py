@@ -36,7 +36,6 @@ class PersonalData:
     retention_days: int = 30
 
     async def profile(self, user: User, channel: str) -> UserProfile:
-        """A person's choices here, their usage, and how much is stored about them."""
         choice = await self.preferences.store.of(user, channel)
         templates, deployments = self.preferences.templates, self.preferences.deployments
         today = now().date()
@@ -57,7 +56,6 @@ class PersonalData:
     async def choose(
         self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
     ) -> None:
-        """Choose for a channel or, without one, for a person. Raises NotAllowed if it is not available."""
         await self.preferences.choose(user, channel, template=template, deployment=deployment)
 
     async def usage(self, user: User, channel: str = "") -> str:
@@ -91,7 +89,6 @@ class PersonalData:
         return prompt_report.describe(turn, await self.turns.sent(conversation, turn.id))
 
     async def ask_forget(self, user: User, *conversations: str) -> str:
-        """Describe what `forget` would delete, and wait for the person's confirmation."""
         counted = await self.count(user, *conversations)
         await self.confirmations.ask(user, "forget")
         return (
@@ -101,10 +98,6 @@ class PersonalData:
         )
 
     async def confirm_forget(self, user: User, event: str, *conversations: str) -> str:
-        """Delete a person's data after `ask_forget`; describes what was deleted.
-
-        A second delivery of the same event gets the same text. Raises NotAllowed if there is nothing to confirm.
-        """
         outcome = await self.confirmations.confirm(user, "forget", event)
         if outcome is None:
             raise NotAllowed(

@@ -199,11 +199,7 @@ def _limit(scope: Scope, piece: str) -> Limit:
 
 # ------------------------------------------------------------------ messages
 
-_WHOSE: Mapping[Scope, str] = {
-    "person": "Your",
-    "channel": "This channel's",
-    "tenant": "Your organisation's",
-}
+_WHOSE: Mapping[Scope, str] = {"person": "Your", "channel": "This channel's", "tenant": "Your organisation's"}
 _WHERE: Mapping[Scope, str] = {"person": "", "channel": " in this channel", "tenant": " in your organisation"}
 _WHEN: Mapping[Period, str] = {"minute": "a minute", "day": "today", "month": "this month"}
 

@@ -18,13 +18,7 @@ from bot.domain.events import (
 )
 from bot.domain.turns import Turn
 from bot.storage.conversations.turns import read_turns, refs
-from bot.storage.erasure.collection import (
-    PersonData,
-    StoredConversation,
-    conversations,
-    events_of,
-    read,
-)
+from bot.storage.erasure.collection import PersonData, StoredConversation, conversations, events_of, read
 from bot.storage.erasure.redaction import KnownText, Redaction
 from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.redis import keys
