@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate
 
 import msgspec
 
@@ -101,13 +102,8 @@ class _PersonCollector:
 
     def all(self) -> PersonData:
         newest = sorted(self._texts.items(), key=lambda item: item[1], reverse=True)
-        left = _MAX_TEXTS
-        kept: list[tuple[str, datetime]] = []
-        for text, at in newest:
-            left -= len(text)
-            if left < 0:
-                break
-            kept.append((text, at))
+        lengths = accumulate(len(text) for text, _ in newest)
+        kept = [item for item, length in zip(newest, lengths, strict=True) if length <= _MAX_TEXTS]
         return msgspec.structs.replace(
             self._found,
             names=frozenset(self._names),
