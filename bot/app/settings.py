@@ -4,7 +4,7 @@ import ipaddress
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -34,9 +34,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _named(name: str) -> AliasChoices:
-    """An environment variable whose name differs from the field; tests use the upper-case form."""
-    return AliasChoices(name, name.upper())
+def _named(name: str, default: str | None = None) -> Any:
+    """A field whose environment variable has another name; tests use the upper-case form."""
+    return Field(default=default, validation_alias=AliasChoices(name, name.upper()))
 
 
 def _listed(text: str) -> frozenset[str]:
@@ -59,17 +59,13 @@ class Settings(BaseSettings):
     slack_api_url: str = "https://slack.com/api/"
 
     # --- Microsoft Teams: names as in the samples of the Bot Framework
-    microsoft_app_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppId"))
-    microsoft_app_password: SecretStr | None = Field(
-        default=None, validation_alias=_named("MicrosoftAppPassword")
+    microsoft_app_id: str | None = _named("MicrosoftAppId")
+    microsoft_app_password: SecretStr | None = _named("MicrosoftAppPassword")
+    microsoft_app_type: Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"] = _named(
+        "MicrosoftAppType", "MultiTenant"
     )
-    microsoft_app_type: Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"] = Field(
-        default="MultiTenant", validation_alias=_named("MicrosoftAppType")
-    )
-    microsoft_app_tenant_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppTenantId"))
-    microsoft_app_certificate_path: Path | None = Field(
-        default=None, validation_alias=_named("MicrosoftAppCertificatePath")
-    )
+    microsoft_app_tenant_id: str | None = _named("MicrosoftAppTenantId")
+    microsoft_app_certificate_path: Path | None = _named("MicrosoftAppCertificatePath")
     parley_teams_cloud: Literal["public", "us-government"] = "public"
     parley_teams_tenants: str = ""
     parley_teams_sensitivity: str = ""

@@ -56,18 +56,15 @@ def jobs(
     for case in cases:
         for preferred in (*case.deployments, *([case.judge] if case.judge else [])):
             if preferred not in available:
-                raise ConfigError(
-                    f"{case.id}: there is no deployment {preferred!r}. Available: {', '.join(available)}."
-                )
+                words = f"there is no deployment {preferred!r}. Available: {', '.join(available)}."
+                raise ConfigError(f"{case.id}: {words}")
         for name in case.templates:
             if name not in templates:
-                raise ConfigError(
-                    f"{case.id}: there is no template {name!r}. Available: {', '.join(templates)}."
-                )
+                words = f"there is no template {name!r}. Available: {', '.join(templates)}."
+                raise ConfigError(f"{case.id}: {words}")
             if templates[name].capability != "chat":
-                raise ConfigError(
-                    f"{case.id}: {name} generates images. Only chat templates can be evaluated."
-                )
+                words = f"{name} generates images. Only chat templates can be evaluated."
+                raise ConfigError(f"{case.id}: {words}")
             found += [EvalJob(case, templates[name], deployment) for deployment in case.deployments or ("",)]
     return found
 

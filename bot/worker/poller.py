@@ -128,15 +128,12 @@ class Poller:
                         self.look(wakeup)
                     elif wakeup:
                         self._stop(wakeup)
-                    else:
-                        self._look_everywhere()
+                    else:  # wake-ups from before the subscription were lost
+                        for shard in range(keys.SHARDS):
+                            self.look(shard)
             except StateUnavailable as error:
                 self._listening.failed(error)
             await asyncio.sleep(0.5)
-
-    def _look_everywhere(self) -> None:
-        for shard in range(keys.SHARDS):
-            self.look(shard)
 
     async def _sweep(self) -> None:
         while not self._ended:

@@ -49,7 +49,7 @@ class _ChoiceCommand(Command):
         chosen, usual = self.chosen(profile)
         labels = {usual: " (default)", chosen: " (chosen)"}
         choices = self.choices(preferences).items()
-        lines = [f"- `{name}`{labels.get(name, '')}: {_uncapitalised(what)}" for name, what in choices]
+        lines = [f"- `{name}`{labels.get(name, '')}: {uncapitalised(what)}" for name, what in choices]
         where = _where(received)
         head = f"Choose a {self.noun} {where} with `/{self.name} NAME`, or reset it with `/{self.name} auto`."
         return CommandResult(Reply(text="\n".join([head, "", *lines]), private=True))
@@ -93,5 +93,6 @@ def _where(received: MessageReceived) -> str:
     return "in this channel" if channel_of(received) else "for you"
 
 
-def _uncapitalised(text: str) -> str:
+def uncapitalised(text: str) -> str:
+    """The text with its first letter in lower case."""
     return text[:1].lower() + text[1:]

@@ -183,11 +183,8 @@ class QuotaLedger:
 
     def counted(self, user: User) -> frozenset[Period]:
         """The periods, longer than a minute, of the limits for a person."""
-        return frozenset(
-            limit.period
-            for limit in self._limits(user, "")
-            if limit.scope == "person" and limit.period != "minute"
-        )
+        limits = [limit for limit in self._limits(user, "") if limit.scope == "person"]
+        return frozenset(limit.period for limit in limits if limit.period != "minute")
 
 
 def _counter_key(tenant: str, user: str | None, period: str) -> str:
