@@ -46,7 +46,8 @@ def fit(configured: int) -> int:
         )
     else:
         log.info("Up to %d answers run at once", chosen)
-    if files is not None and files < (needed := files_for(chosen)):
+    needed = _FILES_AT_REST + _FILES_PER_ANSWER * chosen
+    if files is not None and files < needed:
         log.warning(
             "This process may open %d files, but %d answers at once may need %d. Raise the limit "
             "(ulimit -n, or LimitNOFILE= of systemd), or lower PARLEY_CONCURRENCY.",
@@ -64,11 +65,6 @@ def freeze_startup_objects() -> None:
     """
     gc.collect()
     gc.freeze()
-
-
-def files_for(answers: int) -> int:
-    """How many files and connections this number of concurrent answers may need."""
-    return _FILES_AT_REST + _FILES_PER_ANSWER * answers
 
 
 def raise_file_limit() -> int | None:

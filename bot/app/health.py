@@ -25,7 +25,6 @@ class Health:
         self._counting = asyncio.Lock()
 
     def routes(self) -> Sequence[web.AbstractRouteDef]:
-        """The three routes."""
         return (
             web.get("/healthz", self._alive),
             web.get("/readyz", self._ready),

@@ -30,7 +30,7 @@ def read_prompts(folder: Path | None) -> LoadedPrompts:
 
 def _check(texts: Mapping[str, object], template: Template) -> None:
     """Checks that need more than the template itself. Raises TemplateError."""
-    retrieval.check([template], texts)
+    retrieval.check(template, texts)
     if word := registry.clash(template):
         raise TemplateError(f"{template.name}.prompty: /{word} is a built-in command; choose another word")
     for name in template.tools:

@@ -18,7 +18,7 @@ from bot.app.services import Services, open_services
 from bot.app.settings import Settings, is_loopback, outdated
 from bot.app.studio import studio_adapter
 from bot.domain import telemetry
-from bot.domain.adapter import Accept, Adapter
+from bot.domain.adapter import Adapter
 from bot.domain.errors import ConfigError
 from bot.domain.turns import CheckResult
 from bot.tools import registry
@@ -49,10 +49,8 @@ def find_adapters(services: Services) -> list[Adapter]:
 def web_app(services: Services, adapters: Sequence[Adapter]) -> web.Application:
     """The web application with the routes of the adapters, health and metrics."""
     app = web.Application(client_max_size=_BODY_BYTES)
-    accept: Accept = services.intake.accept
     for adapter in adapters:
-        app.router.add_routes(adapter.routes(accept))
-
+        app.router.add_routes(adapter.routes(services.intake.accept))
     app.router.add_routes(Health(services).routes())
     return app
 
@@ -180,12 +178,7 @@ async def check(settings: Settings) -> list[CheckResult]:
                     findings += await adapter.check()
     except ConfigError as error:
         findings.append(CheckResult(level="error", subject="start", words=str(error)))
-    return findings + _absent(settings)
-
-
-def _absent(settings: Settings) -> list[CheckResult]:
-    return [
-        CheckResult(level="ok", subject=platform.name, words=platform.how_to_set_up)
-        for platform in PLATFORMS
-        if not platform.is_set_up(settings)
+    absent = [platform for platform in PLATFORMS if not platform.is_set_up(settings)]
+    return findings + [
+        CheckResult(level="ok", subject=each.name, words=each.how_to_set_up) for each in absent
     ]

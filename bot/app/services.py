@@ -1,9 +1,8 @@
 """Builds and opens the services of a process: storage, models, templates, engine."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,23 +29,20 @@ from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_sources import PublishedPrompts
 from bot.generation.tool_calls import ToolSet
 from bot.generation.turn_builder import ToolCallAllowance
-from bot.knowledge.retrieval import Retriever
 from bot.llm.catalog import catalog, deployments
 from bot.llm.catalog.deployments import DeploymentConfig
 from bot.llm.demo import model
 from bot.llm.routing.reload import reload
 from bot.llm.routing.router import Gateway, connect
-from bot.prompts.library import LoadedPrompts, PromptLibrary, open_library
+from bot.prompts.library import PromptLibrary, open_library
 from bot.storage.conversations.confirmations import Confirmations
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.summaries import SummaryStore
 from bot.storage.conversations.turns import Turns
-from bot.storage.conversations.votes import Votes
 from bot.storage.embedded.compaction import Compaction
 from bot.storage.embedded.lifecycle import embedded
 from bot.storage.erasure.people import Erasure
 from bot.storage.erasure.tenants import Tenants
-from bot.storage.live.event_stream import EventStream
 from bot.storage.live.live_view import LiveView
 from bot.storage.prompts.embedding_cache import EmbeddingCache
 from bot.storage.prompts.preferences import PreferenceStore
@@ -56,14 +52,10 @@ from bot.storage.redis.secrets import SecretStore
 from bot.storage.usage.charges import Charges
 from bot.storage.usage.cooldowns import Cooldowns
 from bot.storage.usage.latency import Latency
-from bot.storage.usage.limits import WindowLimiter
 from bot.storage.usage.quota import QuotaLedger
-from bot.storage.usage.reports import UsageReports
 from bot.tools.registry import installed
 from bot.worker.uninstall import Uninstaller
 from bot.worker.worker import Worker, WorkerLimits
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,26 +71,6 @@ class Storage:
     live_view: LiveView
     compaction: Compaction
     secret_store: SecretStore
-
-    @property
-    def event_stream(self) -> EventStream:
-        """Events for open pages of the studio."""
-        return EventStream(self.redis)
-
-    @property
-    def usage_reports(self) -> UsageReports:
-        """Usage by day."""
-        return UsageReports(self.redis)
-
-    @property
-    def votes(self) -> Votes:
-        """Votes on compared answers."""
-        return Votes(self.redis)
-
-    @property
-    def limiter(self) -> WindowLimiter:
-        """Rate limits shared by all processes."""
-        return WindowLimiter(self.redis)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +104,9 @@ class Services:
 
     @property
     def templates(self) -> Sequence[Template]:
-        """The active templates."""
         return self.library.registry.templates()
 
     def worker(self, adapters: Sequence[Adapter]) -> Worker:
-        """A worker for these adapters."""
         settings, storage = self.settings, self.storage
         return Worker(
             inbox=storage.inbox,
@@ -180,10 +150,10 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
         latency = await stack.enter_async_context(Latency(storage.redis).keeping())
         gateway = await stack.enter_async_context(_connect(found, storage.redis, latency))
         model_info = ModelInfo(gateway, settings.limits, counts=await _counts(settings))
-        library = await stack.enter_async_context(
-            _library(prompts, storage.redis, found.deployments, gateway)
-        )
-        sources = PublishedPrompts(library, Retriever(library.texts, library.embed), storage.turns)
+        embedder = next((each.name for each in found.deployments if each.capability == "embedding"), "")
+        vectors = EmbeddingCache(storage.redis, embedder, gateway.vectors)
+        library = await stack.enter_async_context(open_library(prompts, storage.redis, vectors.embed))
+        sources = PublishedPrompts(library, storage.turns)
         commands = await _command_services(settings, storage, sources, model_info, stack)
         yield Services(
             settings=settings,
@@ -200,27 +170,26 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
 
 async def _storage(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> Storage:
     redis = await _redis(settings, folder, stack)
-    search = ConversationSearch(redis, _retention_s(settings))
+    retention_s = _retention_s(settings)
+    search = ConversationSearch(redis, retention_s)
     charges = Charges(redis, search)
     return Storage(
         redis=redis,
-        inbox=_inbox(settings, redis),
+        inbox=Inbox(
+            redis,
+            lease_s=settings.parley_lease_s,
+            limit=settings.parley_inbox_limit,
+            tenant_limit=settings.parley_tenant_limit,
+            retention_s=retention_s,
+        ),
         turns=Turns(redis),
         search=search,
         charges=charges,
         ledger=QuotaLedger(redis, charges, settings.limits),
         live_view=LiveView(redis),
-        compaction=Compaction(redis, embedded=_is_embedded(settings, folder)),
+        compaction=Compaction(redis, embedded=folder is not None or settings.redis_url is None),
         secret_store=SecretStore(redis, settings.parley_secret_keys, settings.parley_data_dir),
     )
-
-
-def _library(
-    prompts: LoadedPrompts, redis: Redis, deployments: Sequence[Deployment], gateway: Gateway
-) -> AbstractAsyncContextManager[PromptLibrary]:
-    """The prompt library, with embeddings for the choice of examples if there is a deployment for them."""
-    vectors = EmbeddingCache(redis, _embedder(deployments), gateway.vectors)
-    return open_library(prompts, redis, vectors.embed)
 
 
 async def _counts(settings: Settings) -> bool:
@@ -240,10 +209,7 @@ async def _command_services(
 ) -> CommandServices:
     erasing = Erasure(storage.redis, storage.secret_store, storage.compaction).keeping()
     preferences = Preferences(
-        sources,
-        model_info,
-        PreferenceStore(storage.redis),
-        model_choice=settings.parley_model_choice,
+        sources, model_info, PreferenceStore(storage.redis), model_choice=settings.parley_model_choice
     )
     personal_data = PersonalData(
         preferences=preferences,
@@ -281,26 +247,12 @@ async def _engine(
     )
 
 
-def _inbox(settings: Settings, redis: Redis) -> Inbox:
-    return Inbox(
-        redis,
-        lease_s=settings.parley_lease_s,
-        limit=settings.parley_inbox_limit,
-        tenant_limit=settings.parley_tenant_limit,
-        retention_s=_retention_s(settings),
-    )
-
-
 def _retention_s(settings: Settings) -> int:
     return settings.parley_retention_days * 86_400
 
 
-def _is_embedded(settings: Settings, folder: Path | None) -> bool:
-    return folder is not None or settings.redis_url is None
-
-
 async def _redis(settings: Settings, folder: Path | None, stack: AsyncExitStack) -> Redis:
-    if settings.redis_url is None or _is_embedded(settings, folder):
+    if settings.redis_url is None or folder is not None:
         url = await stack.enter_async_context(embedded(folder or settings.parley_data_dir))
     else:
         url = settings.redis_url.get_secret_value()
@@ -327,11 +279,6 @@ def find_deployment_config(settings: Settings) -> DeploymentConfig:
     return found if found.deployments else DeploymentConfig(deployments=model.deployments())
 
 
-def find_deployments(settings: Settings) -> tuple[Deployment, ...]:
-    """The deployments of `find_deployment_config`. Raises ConfigError."""
-    return find_deployment_config(settings).deployments
-
-
 def _connect(found: DeploymentConfig, redis: Redis, latency: Latency) -> Gateway:
     """The deployments as one model; cool-downs are shared with other processes through Redis."""
     keys = secrets(catalog.key_names(found.deployments))
@@ -341,7 +288,3 @@ def _connect(found: DeploymentConfig, redis: Redis, latency: Latency) -> Gateway
         latency.took(measure, deployment, value)
 
     return connect(found, keys, shared=Cooldowns(redis), observe=observe)
-
-
-def _embedder(deployments: Sequence[Deployment]) -> str:
-    return next((each.name for each in deployments if each.capability == "embedding"), "")

@@ -2,9 +2,9 @@
 
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -34,13 +34,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _named(name: str) -> AliasChoices:
-    """An environment variable whose name differs from the field; tests use the upper-case form."""
-    return AliasChoices(name, name.upper())
+def _named(name: str, default: str | None = None) -> Any:
+    """A field whose environment variable has another name; tests use the upper-case form."""
+    return Field(default=default, validation_alias=AliasChoices(name, name.upper()))
 
 
 def _listed(text: str) -> frozenset[str]:
-    """The values of a comma-separated list."""
     return frozenset(value.strip() for value in text.split(",") if value.strip())
 
 
@@ -60,17 +59,13 @@ class Settings(BaseSettings):
     slack_api_url: str = "https://slack.com/api/"
 
     # --- Microsoft Teams: names as in the samples of the Bot Framework
-    microsoft_app_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppId"))
-    microsoft_app_password: SecretStr | None = Field(
-        default=None, validation_alias=_named("MicrosoftAppPassword")
+    microsoft_app_id: str | None = _named("MicrosoftAppId")
+    microsoft_app_password: SecretStr | None = _named("MicrosoftAppPassword")
+    microsoft_app_type: Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"] = _named(
+        "MicrosoftAppType", "MultiTenant"
     )
-    microsoft_app_type: Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"] = Field(
-        default="MultiTenant", validation_alias=_named("MicrosoftAppType")
-    )
-    microsoft_app_tenant_id: str | None = Field(default=None, validation_alias=_named("MicrosoftAppTenantId"))
-    microsoft_app_certificate_path: Path | None = Field(
-        default=None, validation_alias=_named("MicrosoftAppCertificatePath")
-    )
+    microsoft_app_tenant_id: str | None = _named("MicrosoftAppTenantId")
+    microsoft_app_certificate_path: Path | None = _named("MicrosoftAppCertificatePath")
     parley_teams_cloud: Literal["public", "us-government"] = "public"
     parley_teams_tenants: str = ""
     parley_teams_sensitivity: str = ""
@@ -135,7 +130,6 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> limits.Limits:
-        """The limits on people, channels and tenants."""
         return limits.read(self.parley_limits)
 
     @property
@@ -198,13 +192,12 @@ class Settings(BaseSettings):
             raise ValueError("\n".join(problems))
         return self
 
-    def _studio_problems(self) -> list[str]:
+    def _studio_problems(self) -> Iterator[str]:
         other = self.parley_studio_editor_token or self.parley_studio_viewer_token
-        if other is None or self.parley_studio_token is not None or self.parley_studio_entra_client_id:
-            return []
-        return ["PARLEY_STUDIO_TOKEN (for operators) is missing, but a token for editors or viewers is set."]
+        if other and self.parley_studio_token is None and not self.parley_studio_entra_client_id:
+            yield "PARLEY_STUDIO_TOKEN (for operators) is missing, but a token for editors or viewers is set."
 
-    def _entra_problems(self) -> list[str]:
+    def _entra_problems(self) -> Iterator[str]:
         """Problems of an incomplete registration, or of one that would admit other organisations."""
         named = {
             "PARLEY_STUDIO_ENTRA_TENANT": self.parley_studio_entra_tenant,
@@ -213,107 +206,91 @@ class Settings(BaseSettings):
         }
         missing = [name for name, value in named.items() if value is None]
         if len(missing) == len(named):
-            return []
-        problems: list[str] = []
+            return
         if missing:
-            problems.append(
-                f"{missing[0]} is missing: sign-in with Microsoft Entra needs tenant, client id and client secret."
-            )
+            yield f"{missing[0]} is missing: sign-in with Microsoft Entra needs tenant, client id and client secret."
         if (self.parley_studio_entra_tenant or "").lower() in ("common", "organizations", "consumers"):
-            problems.append(
+            yield (
                 "PARLEY_STUDIO_ENTRA_TENANT must be the id or a domain of your organisation: "
                 f"{self.parley_studio_entra_tenant} would admit other organisations."
             )
         authority = urlsplit(self.parley_studio_entra_authority)
         if authority.scheme != "https" and not is_loopback(authority.hostname or ""):
-            problems.append("PARLEY_STUDIO_ENTRA_AUTHORITY must begin with https://")
+            yield "PARLEY_STUDIO_ENTRA_AUTHORITY must begin with https://"
         if self.parley_public_url is None and not is_loopback(self.host):
-            problems.append(
-                "PARLEY_PUBLIC_URL is missing: Microsoft Entra redirects people there after sign-in."
-            )
-        return problems
+            yield "PARLEY_PUBLIC_URL is missing: Microsoft Entra redirects people there after sign-in."
 
-    def _slack_problems(self) -> list[str]:
+    def _slack_problems(self) -> Iterator[str]:
         if (self.slack_client_id is None) != (self.slack_client_secret is None):
-            return [
+            yield (
                 "SLACK_CLIENT_ID and SLACK_CLIENT_SECRET must be set together. "
                 "Copy both from your Slack app's Basic Information page."
-            ]
-        if self.slack_client_id is not None and self.slack_bot_token is not None:
-            return [
+            )
+        elif self.slack_client_id is not None and self.slack_bot_token is not None:
+            yield (
                 "SLACK_BOT_TOKEN is for one workspace, SLACK_CLIENT_ID for all that install the app. "
                 "Set only one of them."
-            ]
-        if not self.slack:
+            )
+        elif not self.slack:
             if self.slack_signing_secret or self.slack_app_token:
-                return [
+                yield (
                     "SLACK_BOT_TOKEN is missing, but other Slack settings are set. "
                     "Copy it from your Slack app's OAuth & Permissions page."
-                ]
-            return []
-        if self.slack_signing_secret is None and self.slack_app_token is None:
-            return [
+                )
+        elif self.slack_signing_secret is None and self.slack_app_token is None:
+            yield (
                 "SLACK_SIGNING_SECRET (for HTTP) or SLACK_APP_TOKEN (for Socket Mode) is missing. "
                 "Copy it from your Slack app's Basic Information page."
-            ]
-        return []
+            )
 
-    def _teams_problems(self) -> list[str]:
-        problems: list[str] = []
+    def _teams_problems(self) -> Iterator[str]:
         if self.parley_teams_auth == "off" and not is_loopback(self.host):
-            problems.append(
+            yield (
                 f"PARLEY_TEAMS_AUTH=off skips token validation, but HOST={self.host} accepts requests from "
                 "other machines. Use HOST=127.0.0.1, or unset PARLEY_TEAMS_AUTH."
             )
         if self.microsoft_app_id is None:
             if self.microsoft_app_password is not None:
-                problems.append(
-                    "MicrosoftAppId is missing, but MicrosoftAppPassword is set. Set it to the bot's application id."
-                )
-            return problems
+                yield "MicrosoftAppId is missing, but MicrosoftAppPassword is set. Set it to the bot's application id."
+            return
         if self.parley_teams_auth == "off":
-            return problems
+            return
         credentials = (self.microsoft_app_password, self.microsoft_app_certificate_path)
         if self.microsoft_app_type != "UserAssignedMSI" and credentials == (None, None):
-            problems.append(
+            yield (
                 "MicrosoftAppPassword is missing. Set it to the client secret of MicrosoftAppId, "
                 "or set MicrosoftAppCertificatePath."
             )
         if self.microsoft_app_type != "MultiTenant" and self.microsoft_app_tenant_id is None:
-            problems.append(
-                f"MicrosoftAppTenantId is missing, which MicrosoftAppType={self.microsoft_app_type} requires."
-            )
-        return problems
+            yield f"MicrosoftAppTenantId is missing, which MicrosoftAppType={self.microsoft_app_type} requires."
 
-    def _model_problems(self) -> list[str]:
+    def _model_problems(self) -> Iterator[str]:
         named = {
             "AZURE_OPENAI_CHAT_DEPLOYMENT": self.azure_openai_chat_deployment,
             "AZURE_OPENAI_IMAGE_DEPLOYMENT": self.azure_openai_image_deployment,
             "AZURE_OPENAI_EMBEDDING_DEPLOYMENT": self.azure_openai_embedding_deployment,
         }
-        if self.azure_openai_endpoint is not None:
-            if any(named.values()) or self.parley_deployments is not None:
-                return []
-            return [
-                "AZURE_OPENAI_ENDPOINT is set, but no deployment is named. "
-                "Set AZURE_OPENAI_CHAT_DEPLOYMENT to the name of a chat deployment in that resource."
-            ]
         orphans = [name for name, value in named.items() if value]
+        if self.azure_openai_endpoint is not None:
+            if not orphans and self.parley_deployments is None:
+                yield (
+                    "AZURE_OPENAI_ENDPOINT is set, but no deployment is named. "
+                    "Set AZURE_OPENAI_CHAT_DEPLOYMENT to the name of a chat deployment in that resource."
+                )
+            return
         if self.azure_openai_api_key is not None and self.parley_deployments is None:
             orphans.append("AZURE_OPENAI_API_KEY")
         if orphans:
-            return [
+            yield (
                 f"AZURE_OPENAI_ENDPOINT is missing, but {orphans[0]} is set. "
                 "It looks like https://NAME.openai.azure.com."
-            ]
-        return []
+            )
 
-    def _limit_problems(self) -> list[str]:
+    def _limit_problems(self) -> Iterator[str]:
         try:
             limits.read(self.parley_limits)
         except ConfigError as error:
-            return [f"PARLEY_LIMITS: {error}."]
-        return []
+            yield f"PARLEY_LIMITS: {error}."
 
 
 def load() -> Settings:

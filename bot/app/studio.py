@@ -24,18 +24,20 @@ from bot.evals.runner import EvalRunner
 from bot.prompts import loader
 from bot.prompts.assignments import Assignments
 from bot.prompts.editing import PromptEditor
+from bot.storage.conversations.votes import Votes
+from bot.storage.live.event_stream import EventStream
 from bot.storage.prompts.preferences import PreferenceStore
 from bot.storage.prompts.saved_configs import SavedConfigs
+from bot.storage.usage.reports import UsageReports
 
 if TYPE_CHECKING:
     from adapters.studio.auth.entra import Entra
 
 
 def studio_adapter(services: Services) -> StudioAdapter:
-    """The studio of this process."""
     settings, streams = services.settings, Streams()
     return StudioAdapter(
-        services.storage.event_stream,
+        EventStream(services.storage.redis),
         services.storage.turns,
         _guard(settings),
         _pages(services, streams),
@@ -47,11 +49,9 @@ def studio_adapter(services: Services) -> StudioAdapter:
 def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
     """The registry: every page beside the chat, in the order of the menu."""
     settings, storage, library = services.settings, services.storage, services.library
+    votes = Votes(storage.redis)
     playground = Playground(
-        engine=services.engine,
-        library=library,
-        model_info=services.model_info,
-        charges=storage.charges,
+        engine=services.engine, library=library, model_info=services.model_info, charges=storage.charges
     )
     editor = PromptEditor(library)
     assignments = Assignments(
@@ -64,15 +64,15 @@ def _pages(services: Services, streams: Streams) -> tuple[Page, ...]:
         charges=storage.charges,
     )
     return (
-        PlaygroundPage(playground, editor, SavedConfigs(storage.redis), storage.votes),
+        PlaygroundPage(playground, editor, SavedConfigs(storage.redis), votes),
         ImagesPage(playground),
         EmbeddingsPage(library),
-        ConversationsPage(storage.search, storage.turns, editor),
+        ConversationsPage(storage.search, storage.turns, library.registry),
         LivePage(storage.live_view, streams),
-        FeedbackPage(storage.search, editor, storage.votes),
+        FeedbackPage(storage.search, library.review, votes),
         PromptsPage(library.registry, editor, assignments),
         EvaluationsPage(eval_runner),
-        UsagePage(storage.usage_reports, assignments),
+        UsagePage(UsageReports(storage.redis), assignments),
         DeploymentsPage(services.gateway, services.latency),
     )
 

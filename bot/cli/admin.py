@@ -102,7 +102,6 @@ def forget(
 
 
 async def _preview(tenant: str, person: str | None) -> str:
-    """Describe what would be deleted."""
     from bot.app.services import open_services
     from bot.domain.events import User
     from bot.storage.erasure.tenants import Tenants
@@ -149,10 +148,9 @@ async def _delete(tenant: str, person: str | None) -> list[str]:
             deleted = await services.personal_data.forget(User(id=person, tenant=tenant))
             await services.storage.compaction.settled()
             return [deleted]
+        tenants = Tenants(services.storage.redis, services.storage.search)
         for platform in _platforms(tenant):
-            erased = await Tenants(services.storage.redis, services.storage.search).forget(
-                _uninstall(platform, tenant)
-            )
+            erased = await tenants.forget(_uninstall(platform, tenant))
             lines += [f"Deleted from {platform}: {erased}."] if erased else []
         if lines:
             await services.storage.compaction.request()

@@ -62,15 +62,13 @@ async def _no_rewrite(redis: "Redis") -> AsyncGenerator[None]:
 
     See "Backing up AOF persistence" in Redis' documentation.
     """
+    from bot.storage.embedded import compaction
+
     name = "auto-aof-rewrite-percentage"
     percentage = (await redis.call("CONFIG GET", name))[name]
     await redis.call("CONFIG", "SET", name, 0)
     try:
-        while True:
-            (info,) = await redis.info()
-            if not info.get("aof_rewrite_in_progress") and not info.get("aof_rewrite_scheduled"):
-                break
-            await asyncio.sleep(0.1)
+        await compaction.no_rewrite(redis)
         yield
     finally:
         await redis.call("CONFIG", "SET", name, percentage)
@@ -137,10 +135,8 @@ def restore(
     if file is not None:
         _extract(file, settings.parley_data_dir)
     count = run(_move_to_dead_letters())
-    typer.echo(
-        f"Restored. {count} pending message{'s' if count != 1 else ''} moved to the dead letters: "
-        "see `parley dead-letters list`."
-    )
+    messages = f"{count} pending message{'s' if count != 1 else ''}"
+    typer.echo(f"Restored. {messages} moved to the dead letters: see `parley dead-letters list`.")
 
 
 def _extract(file: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Shared by the commands: settings, event loop, folder of the templates."""
+"""Shared by the commands: settings, event loop, folder of the templates, JSON."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -40,3 +40,10 @@ def prompts_folder(folder: Path | None) -> Path:
     from bot.prompts import loader
 
     return folder or load_settings().parley_prompts or loader.FOLDER
+
+
+def print_json(value: object) -> None:
+    """Print a value that msgspec can encode."""
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.cli.console import Folder, load_settings, prompts_folder, run
+from bot.cli.console import Folder, load_settings, print_json, prompts_folder, run
 from bot.cli.prompts import open_eval_context
 from bot.domain.errors import ConfigError, StateUnavailable
 
@@ -56,17 +56,11 @@ def evaluate(
     last = run_store.last(finished)
     run_store.save(finished)
     if as_json:
-        _print_json(finished)
+        print_json(finished)
     else:
         _print(finished, eval_results.compare(finished, last))
     if 100 * finished.passed < least * len(finished.results):
         raise typer.Exit(1)
-
-
-def _print_json(finished: "Run") -> None:
-    import msgspec
-
-    typer.echo(msgspec.json.format(msgspec.json.encode(finished), indent=2).decode())
 
 
 def _found(folder: Path) -> list[Path]:
@@ -95,8 +89,7 @@ async def _run(
         selected = [replace(case, deployments=tuple(deployments)) for case in selected]
     async with _active() if published else open_eval_context(folder) as (context, every):
         chat = [deployment for deployment in every if deployment.capability == "chat"]
-        available = [each.name for each in chat] + [tag for each in chat for tag in each.tags]
-        jobs = evaluation.jobs(selected, context.templates(), list(dict.fromkeys(available)))
+        jobs = evaluation.jobs(selected, context.templates(), chat)
         jobs = [job for job in jobs if not templates or job.template.name in templates]
         if not jobs:
             raise ConfigError(f"There are no cases for {', '.join(templates)}.")

@@ -1,9 +1,8 @@
 """The command line `parley`. Commands import what they need when they run, so that `--help` is fast."""
 
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -38,17 +37,10 @@ def main() -> None:
     """Run a command. Errors go to stderr; exit code 2: configuration, 1: unavailable, may be retried."""
     try:
         parley()
-    except ConfigError as error:
-        _print_error(error)
-        raise SystemExit(2) from None
     except BotError as error:
-        _print_error(error)
-        raise SystemExit(1) from None
-
-
-def _print_error(error: BotError) -> None:
-    for line in str(error).splitlines():
-        typer.echo(f"parley: {line}", err=True)
+        for line in str(error).splitlines():
+            typer.echo(f"parley: {line}", err=True)
+        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
 
 
 def _version(requested: bool) -> None:
@@ -147,20 +139,13 @@ def _print_finding(finding: "CheckResult", width: int) -> None:
 # ------------------------------------------------------------------ manifests
 
 
-class _Format(StrEnum):
-    yaml = "yaml"
-    json = "json"
-
-
 @manifest.command("slack")
 def manifest_slack(
     url: Annotated[
-        str | None,
-        typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]"),
+        str | None, typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]")
     ] = None,
     socket: Annotated[
-        bool | None,
-        typer.Option("--socket/--http", help="Socket Mode, which needs no public URL, or HTTP."),
+        bool | None, typer.Option("--socket/--http", help="Socket Mode, which needs no public URL, or HTTP.")
     ] = None,
     many: Annotated[
         bool, typer.Option("--many", help="For installation in many workspaces, with SLACK_CLIENT_ID.")
@@ -168,7 +153,7 @@ def manifest_slack(
     assistant: Annotated[
         bool, typer.Option("--assistant", help="For an app that already uses the older assistant view.")
     ] = False,
-    form: Annotated[_Format, typer.Option("--format", help="YAML or JSON.")] = _Format.yaml,
+    form: Annotated[Literal["yaml", "json"], typer.Option("--format", help="YAML or JSON.")] = "yaml",
 ) -> None:
     """Print the app manifest for Slack.
 
@@ -194,8 +179,8 @@ def manifest_slack(
     typer.echo(_dump(content, form))
 
 
-def _dump(content: dict[str, Any], form: _Format) -> str:
-    if form is _Format.json:
+def _dump(content: dict[str, Any], form: str) -> str:
+    if form == "json":
         import json
 
         return json.dumps(content, indent=2, ensure_ascii=False)
@@ -210,13 +195,11 @@ def manifest_teams(
         str | None, typer.Option(help="The application id of the bot [default: MicrosoftAppId]")
     ] = None,
     url: Annotated[
-        str | None,
-        typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]"),
+        str | None, typer.Option(help="The public URL of Parley, https://... [default: PARLEY_PUBLIC_URL]")
     ] = None,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("parley-teams.zip"),
     all_messages: Annotated[
-        bool,
-        typer.Option("--all-messages", help="Request permission to read messages without a mention."),
+        bool, typer.Option("--all-messages", help="Request permission to read messages without a mention.")
     ] = False,
     plain: Annotated[
         bool, typer.Option("--plain", help="For tenants that reject manifests newer than version 1.25.")

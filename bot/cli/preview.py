@@ -12,7 +12,6 @@ _ADDRESS = Address(conversation="terminal:preview", event="terminal:preview")
 
 
 def question_event(question: str) -> MessageReceived:
-    """A question in a new conversation."""
     user = User(id="you", tenant="local", name="you")
     return MessageReceived(
         id=_ADDRESS.event, address=_ADDRESS, user=user, at=now(), text=question, direct=True
@@ -61,7 +60,6 @@ def describe(template: Template) -> str:
 
 
 def describe_prompt(prompt: Prompt) -> str:
-    """A prompt, message by message."""
     blocks = [_block(message.role, "\n".join(_parts(message.parts))) for message in prompt.messages]
     facts = {
         "template": prompt.template,

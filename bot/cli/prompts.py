@@ -3,9 +3,8 @@
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,13 +19,7 @@ if TYPE_CHECKING:
 prompts = typer.Typer(no_args_is_help=True, help="List, show, check, compare, import and export templates.")
 
 
-class Form(StrEnum):
-    """Export formats."""
-
-    prompty = "prompty"
-    studio = "studio"
-    jsonl = "jsonl"
-
+Form = Literal["prompty", "studio", "jsonl"]
 
 # ------------------------------------------------------------------ showing
 
@@ -85,7 +78,7 @@ async def open_eval_context(folder: Path) -> "AsyncGenerator[tuple[EvalContext, 
     from bot.llm.catalog import catalog
     from bot.llm.routing.router import connect
 
-    deployments = services.find_deployments(load_settings())
+    deployments = services.find_deployment_config(load_settings()).deployments
     files = read_prompts(folder)
     async with connect(deployments, secrets(catalog.key_names(deployments))) as gateway:
         sources = FilePrompts(files=files, embed=gateway.vectors)
@@ -159,8 +152,11 @@ def prompts_import(
 
     where = prompts_folder(folder)
     name = name or re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")
-    read = formats.from_jsonl if file.suffix == ".jsonl" else formats.from_studio
-    template = read(_bytes(file), name)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"Can't read {file}: {error.strerror}") from None
+    template = formats.read(file.name, data, name)
     text = formats.to_prompty(template)
     path = where / f"{name}.prompty"
     if path.exists() and not force:
@@ -175,7 +171,6 @@ def prompts_import(
 
 
 def _next_steps(template: "Template") -> list[str]:
-    """What to do after an import."""
     match = template.match
     steps: list[str] = []
     if not (match.default or match.commands or match.prefixes or match.channels):
@@ -191,7 +186,7 @@ def _next_steps(template: "Template") -> list[str]:
 @prompts.command("export")
 def prompts_export(
     name: str,
-    form: Annotated[Form, typer.Option("--format", help="The format.")] = Form.studio,
+    form: Annotated[Form, typer.Option("--format", help="The format.")] = "studio",
     out: Annotated[Path | None, typer.Option(help="The file to write [default: print].")] = None,
     folder: Folder = None,
 ) -> None:
@@ -202,17 +197,12 @@ def prompts_export(
     from bot.prompts import formats
 
     template = _named(name, prompts_folder(folder))
-    write = {
-        Form.prompty: lambda: formats.to_prompty(template).encode(),
-        Form.studio: lambda: formats.to_studio(template),
-        Form.jsonl: lambda: formats.to_jsonl(template).encode(),
-    }
-    data = write[form]()
+    text = formats.write(template, form)
     if out is None:
-        typer.echo(data.decode().rstrip("\n"))
-        return
-    _write(out, data)
-    typer.echo(f"Wrote {out}.")
+        typer.echo(text.rstrip("\n"))
+    else:
+        _write(out, text.encode())
+        typer.echo(f"Wrote {out}.")
 
 
 # ------------------------------------------------------------------ files
@@ -231,16 +221,8 @@ def _named_or_file(name: str, folder: Path) -> "Template":
     from bot.prompts import prompty
 
     path = Path(name)
-    return (
-        prompty.read(path).template if path.suffix == ".prompty" and path.is_file() else _named(name, folder)
-    )
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"Can't read {path}: {error.strerror}") from None
+    is_file = path.suffix == ".prompty" and path.is_file()
+    return prompty.read(path).template if is_file else _named(name, folder)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -4,12 +4,11 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from bot.cli.console import load_settings, run
+from bot.cli.console import load_settings, print_json, run
 from bot.domain.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,22 +18,13 @@ _MOST_DAYS = 400
 _COLUMNS = ("answers", "tokens", "pictures", "usd", "unpriced_calls")
 
 
-class By(StrEnum):
-    """How usage is grouped."""
-
-    day = "day"
-    person = "person"
-    channel = "channel"
-    tenant = "tenant"
-    deployment = "deployment"
-    template = "template"
+By = Literal["day", "person", "channel", "tenant", "deployment", "template"]
 
 
 def usage(
-    by: Annotated[By, typer.Option(help="Group by.")] = By.day,
+    by: Annotated[By, typer.Option(help="Group by.")] = "day",
     days: Annotated[
-        int | None,
-        typer.Option(min=1, max=_MOST_DAYS, help="Number of days, including today [default: 30]."),
+        int | None, typer.Option(min=1, max=_MOST_DAYS, help="Number of days, including today [default: 30].")
     ] = None,
     month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="A month instead of days.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
@@ -76,7 +66,6 @@ def period(days: int | None, month: str | None) -> tuple[date, date]:
 
 
 async def read_lines(first: date, last: date) -> "Sequence[UsageRow]":
-    """The usage rows of these days."""
     from bot.app.services import open_services
     from bot.storage.usage.reports import UsageReports
 
@@ -89,9 +78,9 @@ def _rows(lines: "Iterable[UsageRow]", by: By) -> "Sequence[tuple[str, UsageTota
     totals: dict[str, UsageTotals] = {}
     for line in lines:
         if line.kind == by:
-            name = str(line.day) if by is By.day else line.name
+            name = str(line.day) if by == "day" else line.name
             totals[name] = totals[name] + line.totals if name in totals else line.totals
-    if by is By.day:
+    if by == "day":
         return sorted(totals.items())
     return sorted(totals.items(), key=lambda row: (-row[1].microdollars, -row[1].turns, row[0]))
 
@@ -102,11 +91,8 @@ def _usd(totals: "UsageTotals") -> float | None:
 
 
 def _values(totals: "UsageTotals") -> Mapping[str, Any]:
-    return dict(
-        zip(
-            _COLUMNS, (totals.turns, totals.tokens, totals.images, _usd(totals), totals.unpriced), strict=True
-        )
-    )
+    values = (totals.turns, totals.tokens, totals.images, _usd(totals), totals.unpriced)
+    return dict(zip(_COLUMNS, values, strict=True))
 
 
 def _total(rows: "Sequence[tuple[str, UsageTotals]]") -> "UsageTotals":
@@ -116,23 +102,21 @@ def _total(rows: "Sequence[tuple[str, UsageTotals]]") -> "UsageTotals":
 
 
 def _print_json(rows: "Sequence[tuple[str, UsageTotals]]", by: By, first: date, last: date) -> None:
-    import msgspec
-
     found = {
-        "by": by.value,
+        "by": by,
         "first": first,
         "last": last,
-        "rows": [{by.value: name, **_values(totals)} for name, totals in rows],
+        "rows": [{by: name, **_values(totals)} for name, totals in rows],
         "total": _values(_total(rows)),
     }
-    typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+    print_json(found)
 
 
 def _print_csv(rows: "Sequence[tuple[str, UsageTotals]]", by: By) -> None:
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow((by.value, *_COLUMNS))
+    writer.writerow((by, *_COLUMNS))
     for name, totals in rows:
         values = {**_values(totals), "usd": "" if _usd(totals) is None else f"{_usd(totals):.6f}"}
         writer.writerow((_harmless(name), *values.values()))
@@ -150,7 +134,7 @@ def _print_table(rows: "Sequence[tuple[str, UsageTotals]]", by: By, first: date,
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_footer=len(rows) > 1)
-    heads = (by.value.capitalize(), "Answers", "Tokens", "Images", "Cost")
+    heads = (by.capitalize(), "Answers", "Tokens", "Images", "Cost")
     footers = ("Total", *_cells(_total(rows)))
     for head, footer in zip(heads, footers, strict=True):
         right = head in ("Answers", "Tokens", "Images")

@@ -7,7 +7,7 @@ from bot.conversation.thread_context import Context, nothing_before
 from bot.domain.prompts import Image
 from bot.files.attachments import Fetch
 from bot.generation.completion import Show
-from bot.generation.images import ImageProgress
+from bot.generation.image_generation import ImageProgress
 from bot.generation.turn_builder import Stop
 from bot.llm.protocol import OnPartialImage
 
@@ -30,5 +30,4 @@ class AnswerContext:
 
     @property
     def image_progress(self) -> ImageProgress:
-        """How image generation shows its progress."""
         return ImageProgress(show=self.show, stop=self.stop, on_partial_image=self.on_partial_image)

@@ -1,8 +1,8 @@
 """Turns a message into a turn: by a command, an answer, a comparison or an image."""
 
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from msgspec.structs import replace
@@ -21,7 +21,8 @@ from bot.domain.turns import Reply, Turn
 from bot.files.attachments import NOTHING, AttachmentReader, ExtractedFiles
 from bot.generation import comparison, context_window, image_generation
 from bot.generation.completion import Chat
-from bot.generation.images import ImageGeneration, ImageProgress
+from bot.generation.image_generation import ImageProgress
+from bot.generation.images import ImageGeneration
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt, reduced_budget
 from bot.generation.prompt_sources import PromptSources, SingleTemplate
@@ -32,45 +33,31 @@ from bot.storage.conversations.summaries import Summary
 from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import DRAW, Tool
 
-log = logging.getLogger(__name__)
 
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """Answers messages, any number of them concurrently. Implements `commands.command.Answering`."""
 
-    def __init__(
-        self,
-        *,
-        model_info: ModelInfo,
-        sources: PromptSources,
-        commands: CommandServices,
-        ledger: QuotaLedger,
-        summarizer: Summarizer,
-        tools: ToolSet,
-        files: AttachmentReader,
-    ) -> None:
-        self._model_info = model_info
-        self._sources = sources
-        self._commands = commands
-        self._ledger = ledger
-        self._summarizer = summarizer
-        self._tools = tools
-        self.files = files
-        self._reservations = Reservations(ledger, model_info)
-        self._images = ImageGeneration(
-            model_info=model_info, sources=sources, reservations=self._reservations
-        )
+    model_info: ModelInfo
+    sources: PromptSources
+    commands: CommandServices
+    ledger: QuotaLedger
+    summarizer: Summarizer
+    tools: ToolSet
+    files: AttachmentReader
 
     def for_template(self, template: Template) -> "Engine":
         """An engine that answers everything with one template, for trying it out."""
-        return Engine(
-            model_info=self._model_info,
-            sources=SingleTemplate(self._sources, template),
-            commands=self._commands,
-            ledger=self._ledger,
-            summarizer=self._summarizer,
-            tools=self._tools,
-            files=self.files,
+        return dataclasses.replace(self, sources=SingleTemplate(self.sources, template))
+
+    @property
+    def _reservations(self) -> Reservations:
+        return Reservations(self.ledger, self.model_info)
+
+    @property
+    def _images(self) -> ImageGeneration:
+        return ImageGeneration(
+            model_info=self.model_info, sources=self.sources, reservations=self._reservations
         )
 
     async def should_answer(self, received: MessageReceived) -> bool:
@@ -79,7 +66,7 @@ class Engine:
             return True
         if received.addressed and self.command(received) is not None:
             return True
-        choice = await self._commands.preferences.effective(received)
+        choice = await self.commands.preferences.effective(received)
         if choice.participation == "mute":
             return False
         if choice.quiet or choice.participation == "mention":
@@ -88,11 +75,11 @@ class Engine:
 
     def command(self, received: MessageReceived) -> tuple[Command, str] | None:
         """The command and the text after it; None for a question."""
-        return registry.parse(received, self._commands)
+        return registry.parse(received, self.commands)
 
     def may(self, user: User, turn: Turn) -> bool:
         """Whether this person may regenerate an answer."""
-        return self._commands.personal_data.may(user, turn)
+        return self.commands.personal_data.may(user, turn)
 
     async def answer(
         self, received: MessageReceived, turns: Sequence[Turn], context: AnswerContext, event: str = ""
@@ -102,7 +89,7 @@ class Engine:
         `event` is the id of the event to charge, if that is not the message but an edit or the command `again`.
         The text of a Refused becomes the answer. Raises Unavailable (retry later) and ConfigError.
         """
-        builder = TurnBuilder(received, now(), event=event or received.id, allowance=self._tools.allowance())
+        builder = TurnBuilder(received, now(), event=event or received.id, allowance=self.tools.allowance())
         seen = context_window.remembered(turns)
         builder.before, builder.ahead = (seen[-1].since, seen[-1].ahead) if seen else ("", "")
         try:
@@ -118,21 +105,11 @@ class Engine:
         return builder
 
     async def _run(
-        self,
-        command: Command,
-        rest: str,
-        builder: TurnBuilder,
-        turns: Sequence[Turn],
-        context: AnswerContext,
+        self, command: Command, rest: str, builder: TurnBuilder, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
         builder.template = "" if command.is_answer else f"/{command.name}"
         call = CommandCall(
-            rest=rest,
-            builder=builder,
-            turns=turns,
-            context=context,
-            services=self._commands,
-            answering=self,
+            rest=rest, builder=builder, turns=turns, context=context, services=self.commands, answering=self
         )
         result = await command.run(call)
         if result is not None:
@@ -140,16 +117,16 @@ class Engine:
             builder.end(result.reply, resets=result.resets)
 
     async def _answer(self, builder: TurnBuilder, turns: Sequence[Turn], context: AnswerContext) -> None:
-        choice = await self._commands.preferences.effective(builder.received)
+        choice = await self.commands.preferences.effective(builder.received)
         template, question = router.choose(
-            self._sources.templates(builder.received),
+            self.sources.templates(builder.received),
             builder.received,
             choice.template,
             choice.usual,
             question=registry.is_question(builder.received),
         )
         template = router.served_by(template, choice.deployment)
-        self._model_info.recall_counts(turns)
+        self.model_info.recall_counts(turns)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
         builder.received, notes = await with_thread(builder.received, turns, question, context.read_thread)
@@ -183,8 +160,8 @@ class Engine:
         if not (question or found.pictures or found.documents or received.quotes):
             builder.end(Reply(text=router.reply_without_question(template)))
             return
-        if not found.pictures and self._model_info.accepts_images(template):
-            pictures = await image_generation.recalled(self._sources, received, question, turns)
+        if not found.pictures and self.model_info.accepts_images(template):
+            pictures = await image_generation.recalled(self.sources, received, question, turns)
             builder.recalled = frozenset(image.ref for image in pictures)
             found = dataclasses.replace(found, pictures=pictures)
         await self._chat(builder, template, question, found, turns, context)
@@ -201,11 +178,11 @@ class Engine:
         """Answer with text; if the prompt turns out to be too long, retry once with a smaller one."""
         received = builder.received
         tools = self._offered(builder, template, turns, context.image_progress, found.pictures)
-        summary = await self._summarizer.of(received, turns)
+        summary = await self.summarizer.of(received, turns)
         prompt = await self._build_prompt(builder, template, question, turns, found, tools, summary)
         await self._reservations.reserve(builder, prompt)
         calls = ToolCalls(tools, builder, self._reservations)
-        chat = Chat(self._model_info.model, calls, builder, context.show, self._reservations)
+        chat = Chat(self.model_info.model, calls, builder, context.show, self._reservations)
         try:
             await chat.write(prompt, context.stop)
         except TooLong as error:
@@ -218,7 +195,7 @@ class Engine:
             if smaller.input_tokens >= prompt.input_tokens:
                 raise
             await chat.write(builder.instead(smaller), context.stop)
-        self._summarizer.refresh(received, turns, prompt, summary, context.erasures)
+        self.summarizer.refresh(received, turns, prompt, summary, context.erasures)
 
     def _offered(
         self,
@@ -229,20 +206,18 @@ class Engine:
         sent: Sequence[Image] = (),
     ) -> dict[str, Tool]:
         """The available tools of the template, by name."""
-        tools = {
-            name: self._tools.functions[name] for name in template.tools if name in self._tools.functions
-        }
+        tools = {name: self.tools.functions[name] for name in template.tools if name in self.tools.functions}
         draw = self._images.tool(builder, turns, image_progress, sent) if DRAW in template.tools else None
         return tools if draw is None else {**tools, DRAW: draw}
 
     async def changed(self, conversation: str, turns: Sequence[Turn]) -> None:
         """Delete the summary of a conversation, because one of its turns was edited or deleted."""
         if any(turn.since or turn.ahead for turn in turns):
-            await self._summarizer.forget(conversation)
+            await self.summarizer.forget(conversation)
 
     async def preview(self, received: MessageReceived, turns: Sequence[Turn]) -> Prompt:
         """The exact prompt for a message, without sending it. Raises Refused and Unavailable."""
-        templates = self._sources.templates(received)
+        templates = self.sources.templates(received)
         template, question = router.choose(templates, received, question=registry.is_question(received))
         builder = TurnBuilder(received, now())
         tools = self._offered(builder, template, turns, ImageProgress(show=_show_nothing, stop=Stop()))
@@ -264,30 +239,30 @@ class Engine:
             received=builder.received,
             question=question,
             turns=turns if template.capability == "chat" else (),
-            examples=await self._sources.examples(template, question),
-            passages=await self._sources.passages(template, question),
+            examples=await self.sources.examples(template, question),
+            passages=await self.sources.passages(template, question),
             pictures=found.pictures,
             documents=found.documents,
             left_out=found.left_out,
             summaries=summary.texts() if summary is not None else {},
             tools=[tool.spec for tool in (tools or {}).values()],
-            accepts_images=self._model_info.accepts_images(template),
+            accepts_images=self.model_info.accepts_images(template),
         )
         return build_prompt(inputs, budget or self._token_budget(builder, template))
 
     def _token_budget(self, builder: TurnBuilder, template: Template) -> TokenBudget:
-        return self._model_info.token_budget(template, builder.received.address.conversation)
+        return self.model_info.token_budget(template, builder.received.address.conversation)
 
     async def compare(
         self, builder: TurnBuilder, question: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
         """Send a question to several deployments; each call is reserved. Raises Refused."""
-        names = self._model_info.comparable_deployments()
+        names = self.model_info.comparable_deployments()
         if len(names) < 2:
             raise NotAllowed("There is only one model, so there is nothing to compare.")
         if not question:
             raise NotAllowed("Add a question, for example: `/compare why is the sky blue?`")
-        template = next(each for each in self._sources.templates(builder.received) if each.match.default)
+        template = next(each for each in self.sources.templates(builder.received) if each.match.default)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
         budgets = [self._token_budget(builder, replace(template, deployment=name)) for name in names]
@@ -297,12 +272,11 @@ class Engine:
         )
         sent = comparison.prompts(prompt, names)
         await self._reservations.reserve(builder, *sent)
-        await comparison.Comparison(self._model_info.model, builder, context.show).write(sent, context.stop)
+        await comparison.Comparison(self.model_info.model, builder, context.show).write(sent, context.stop)
 
     async def vary(
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
-        """Generate variations of an earlier image. Raises Refused and Unavailable."""
         await self._images.vary(builder, rest, turns, context.image_progress)
 
 

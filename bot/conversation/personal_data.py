@@ -1,6 +1,7 @@
 """What people can see and delete of their own data: usage, prompts, stored messages."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bot.conversation.preferences import Preferences
@@ -19,62 +20,52 @@ FORGET_NOW = "forget me now"
 """What a person types to confirm the deletion of all their data."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalData:
-    """Implements `bot.domain.adapter.SelfService`. All methods raise StateUnavailable."""
+    """Implements `bot.domain.adapter.SelfService`. All methods raise StateUnavailable.
 
-    def __init__(
-        self,
-        *,
-        preferences: Preferences,
-        ledger: QuotaLedger,
-        turns: Turns,
-        confirmations: Confirmations,
-        erasure: Erasure,
-        operators: Collection[str] = (),
-        retention_days: int = 30,
-    ) -> None:
-        """`operators` are user ids."""
-        self._preferences = preferences
-        self._ledger = ledger
-        self._turns = turns
-        self._confirmations = confirmations
-        self._erasure = erasure
-        self._operators = frozenset(operators)
-        self._retention_days = retention_days
+    `operators` are user ids.
+    """
+
+    preferences: Preferences
+    ledger: QuotaLedger
+    turns: Turns
+    confirmations: Confirmations
+    erasure: Erasure
+    operators: Collection[str] = ()
+    retention_days: int = 30
 
     async def profile(self, user: User, channel: str) -> UserProfile:
-        """A person's choices here, their usage, and how much is stored about them."""
-        choice = await self._preferences.of(user, channel)
-        templates, deployments = self._preferences.templates, self._preferences.deployments
+        choice = await self.preferences.store.of(user, channel)
+        templates, deployments = self.preferences.templates, self.preferences.deployments
         today = now().date()
-        kept = await self._ledger.spent(
-            user.tenant, user.id, today - timedelta(days=self._retention_days), today
+        kept = await self.ledger.spent(
+            user.tenant, user.id, today - timedelta(days=self.retention_days), today
         )
         return UserProfile(
             templates=tuple(templates.items()),
             template=choice.template,
-            usual=self._preferences.usual(choice),
+            usual=self.preferences.usual(choice),
             deployments=tuple(deployments.items()) if len(deployments) > 1 else (),
             deployment=choice.deployment,
             usage=await self.usage(user, channel),
-            conversations=len(await self._turns.talks(user)),
+            conversations=len(await self.turns.talks(user)),
             answers=kept.turns,
         )
 
     async def choose(
         self, user: User, channel: str, *, template: str | None = None, deployment: str | None = None
     ) -> None:
-        """Choose for a channel or, without one, for a person. Raises NotAllowed if it is not available."""
-        await self._preferences.choose(user, channel, template=template, deployment=deployment)
+        await self.preferences.choose(user, channel, template=template, deployment=deployment)
 
     async def usage(self, user: User, channel: str = "") -> str:
         """A person's usage today and this month, and the status of the limits that apply here, as Markdown."""
-        day, month = await self._ledger.today_and_month(user)
+        day, month = await self.ledger.today_and_month(user)
         head = "| | Answers | Input tokens | Output tokens | Images | Cost |\n|---|---|---|---|---|---|"
         lines = ["Your usage (days and months in UTC):", "", head]
         lines += [_row("Today", day), _row("This month", month)]
         at = now()
-        limit_rows = [_limit_row(status, at) for status in await self._ledger.limit_status(user, channel)]
+        limit_rows = [_limit_row(status, at) for status in await self.ledger.limit_status(user, channel)]
         if limit_rows:
             head = "| For | Limit | Used | Left | Resets |\n|---|---|---|---|---|"
             lines += ["", "Limits that apply here:", "", head, *limit_rows]
@@ -82,26 +73,24 @@ class PersonalData:
 
     def may(self, user: User, turn: Turn) -> bool:
         """Whether this person asked the question or is an operator."""
-        asker = turn.received.user
-        return (user.id, user.tenant) == (asker.id, asker.tenant) or user.id in self._operators
+        return user.is_same(turn.received.user) or user.id in self.operators
 
     async def sent(self, user: User, conversation: str, post: str) -> str:
         """What was sent for the answer in this post or, without one, for the last answer.
 
         Raises NotAllowed, except for the person who asked and operators.
         """
-        turns = await self._turns.turns(conversation)
+        turns = await self.turns.turns(conversation)
         turn = find(turns, post)
         if turn is None:
             raise NotAllowed("This answer is no longer stored, so I can't show what was sent for it.")
         if not self.may(user, turn):
             raise NotAllowed("Only the person who asked and the operators can see what was sent.")
-        return prompt_report.describe(turn, await self._turns.sent(conversation, turn.id))
+        return prompt_report.describe(turn, await self.turns.sent(conversation, turn.id))
 
     async def ask_forget(self, user: User, *conversations: str) -> str:
-        """Describe what `forget` would delete, and wait for the person's confirmation."""
         counted = await self.count(user, *conversations)
-        await self._confirmations.ask(user, "forget")
+        await self.confirmations.ask(user, "forget")
         return (
             f"This deletes all your data, in all conversations: {counted}, your usage records and your "
             f"preferences. This can't be undone. To confirm, reply `{FORGET_NOW}` within "
@@ -109,11 +98,7 @@ class PersonalData:
         )
 
     async def confirm_forget(self, user: User, event: str, *conversations: str) -> str:
-        """Delete a person's data after `ask_forget`; describes what was deleted.
-
-        A second delivery of the same event gets the same text. Raises NotAllowed if there is nothing to confirm.
-        """
-        outcome = await self._confirmations.confirm(user, "forget", event)
+        outcome = await self.confirmations.confirm(user, "forget", event)
         if outcome is None:
             raise NotAllowed(
                 "Nothing was deleted, because there is nothing to confirm. A confirmation works once, within "
@@ -121,12 +106,12 @@ class PersonalData:
             )
         if not outcome:
             outcome = await self.forget(user, *conversations, event=event)
-            await self._confirmations.done(user, "forget", outcome)
+            await self.confirmations.done(user, "forget", outcome)
         return outcome
 
     async def count(self, user: User, *conversations: str) -> str:
         """Describe how much `forget` would delete of a person, including these conversations."""
-        stored = await self._erasure.preview(user, *conversations)
+        stored = await self.erasure.preview(user, *conversations)
         waiting = stored.waiting - bool(conversations)  # without the message that asks for this
         counts = [_count(stored.conversations, "conversation"), _count(stored.answers, "answer")]
         counts.append(_count(stored.pictures, "image"))
@@ -139,13 +124,13 @@ class PersonalData:
 
         `event` is the id of the event that requests it.
         """
-        everywhere = dict.fromkeys([*await self._turns.talks(user), *conversations])
-        erasure = await self._erasure.forget(user, *conversations, event=event)
-        await self._turns.release(everywhere)
-        days = await self._ledger.forget(user)
-        preferences = await self._preferences.forget(user)
+        everywhere = dict.fromkeys([*await self.turns.talks(user), *conversations])
+        erasure = await self.erasure.forget(user, *conversations, event=event)
+        await self.turns.release(everywhere)
+        days = await self.ledger.forget(user)
+        preferences = await self.preferences.store.forget(user)
         periods = " and ".join(
-            f"this {period}'s" for period in ("day", "month") if period in self._ledger.counted(user)
+            f"this {period}'s" for period in ("day", "month") if period in self.ledger.counted(user)
         )
         sentences = (
             f"Done. I deleted {_deleted(erasure, days, preferences)}.",
@@ -165,7 +150,6 @@ def find(turns: Sequence[Turn], post: str = "") -> Turn | None:
 
 
 def _deleted(erasure: PersonErasure, days: int, preferences: bool) -> str:
-    """Describe what was deleted, with numbers."""
     conversations = _count(erasure.conversations, "conversation")
     items = [
         f"{_count(erasure.answers, 'answer')} with your questions, in {conversations}",

@@ -10,8 +10,8 @@ from bot.conversation.answer_context import AnswerContext
 from bot.conversation.engine import Engine
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.events import Address, Attachment, MessageReceived, User, now
-from bot.domain.prompts import Example, Image, Prompt, Template, say
-from bot.domain.turns import Deployment, Reply, Turn
+from bot.domain.prompts import Example, Image, Prompt, Template
+from bot.domain.turns import Deployment, Turn, past_turn
 from bot.generation import image_options
 from bot.generation.completion import Show
 from bot.generation.model_info import ModelInfo
@@ -89,7 +89,6 @@ class Playground:
     async def preview(
         self, template: Template, past: Sequence[tuple[str, str]], question: str, *, user: User | None = None
     ) -> Prompt:
-        """The exact prompt."""
         received = _received(question, user)
         return await self._engine_for(template).preview(received, _turns(past, received))
 
@@ -162,18 +161,8 @@ def _received(question: str, user: User | None) -> MessageReceived:
 
 
 def _turns(past: Sequence[tuple[str, str]], received: MessageReceived) -> list[Turn]:
-    """The history as turns."""
     return [
-        Turn(
-            id=f"{received.id}:{number}",
-            received=received,
-            template="",
-            messages=(say("user", question), say("assistant", answer)),
-            reply=Reply(text=answer),
-            outcome="answered",
-            began_at=received.at,
-            ended_at=received.at,
-        )
+        past_turn(received, question, answer, f"{received.id}:{number}")
         for number, (question, answer) in enumerate(past)
     ]
 

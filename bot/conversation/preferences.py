@@ -1,6 +1,7 @@
 """Preferences of people and channels: template, deployment, participation mode."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
@@ -9,32 +10,25 @@ from bot.domain.events import MessageReceived, User
 from bot.domain.turns import Deployment
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_sources import PromptSources
-from bot.storage.prompts.preferences import ParticipationMode, Preference, PreferenceStore
+from bot.storage.prompts.preferences import Preference, PreferenceStore
 
 
+@dataclass(frozen=True, slots=True)
 class Preferences:
     """What can be chosen, and the choices made. All methods raise StateUnavailable.
 
     Without `model_choice`, people can't choose a deployment.
     """
 
-    def __init__(
-        self,
-        sources: PromptSources,
-        model_info: ModelInfo,
-        store: PreferenceStore,
-        *,
-        model_choice: bool = True,
-    ) -> None:
-        self._sources = sources
-        self._model_info = model_info
-        self._store = store
-        self._model_choice = model_choice
+    sources: PromptSources
+    model_info: ModelInfo
+    store: PreferenceStore
+    model_choice: bool = True
 
     @property
     def deployments(self) -> dict[str, str]:
         """The chat deployments that people may choose, with their descriptions."""
-        offered = self._model_info.chat_deployments() if self._model_choice else ()
+        offered = self.model_info.chat_deployments() if self.model_choice else ()
         return {each.name: _described(each) for each in offered}
 
     @property
@@ -42,13 +36,13 @@ class Preferences:
         """The chat templates with their descriptions."""
         return {
             each.name: each.description or each.name
-            for each in self._sources.templates()
+            for each in self.sources.templates()
             if each.capability == "chat"
         }
 
     @property
     def _default(self) -> str:
-        return next((each.name for each in self._sources.templates() if each.match.default), "")
+        return next((each.name for each in self.sources.templates() if each.match.default), "")
 
     def usual(self, choice: Preference) -> str:
         """The template that is used if none is chosen."""
@@ -56,7 +50,7 @@ class Preferences:
 
     async def effective(self, received: MessageReceived) -> Preference:
         """The preferences for a message, without templates and deployments that no longer exist."""
-        choice = await self._store.effective(received)
+        choice = await self.store.effective(received)
         template = choice.template if choice.template in self.templates else ""
         deployment = choice.deployment if choice.deployment in self.deployments else ""
         usual = choice.usual if choice.usual in self.templates else ""
@@ -70,23 +64,7 @@ class Preferences:
             raise NotAllowed(f"There is no template “{template}”. {_listed(self.templates)}")
         if deployment and deployment not in self.deployments:
             raise NotAllowed(f"There is no model “{deployment}”. {_listed(self.deployments)}")
-        await self._store.choose(user, channel, template=template, deployment=deployment)
-
-    async def set_participation(self, received: MessageReceived, mode: ParticipationMode) -> None:
-        """Set the participation mode of the channel of a message."""
-        await self._store.choose(received.user, received.channel, mode=mode)
-
-    async def set_quiet(self, received: MessageReceived, quiet: bool) -> None:
-        """Set whether the conversation of a message needs a mention."""
-        await self._store.set_quiet(received, quiet)
-
-    async def of(self, user: User, channel: str) -> Preference:
-        """The stored choices of a channel or, without one, of a person."""
-        return await self._store.of(user, channel)
-
-    async def forget(self, user: User) -> bool:
-        """Delete the choices of a person; returns whether there were any."""
-        return await self._store.forget(user)
+        await self.store.choose(user, channel, template=template, deployment=deployment)
 
 
 def _described(deployment: Deployment) -> str:

@@ -1,6 +1,6 @@
 """Chooses the template: by command, prefix, choice, channel, workspace, else the default one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -37,16 +37,13 @@ def choose(
             rest = _after(prefix, text)
             if rest is not None:
                 return template, rest
-    for template in templates:
-        if template.name == chosen:
-            return template, text
-    for template in templates:
-        if received.channel and received.channel in template.match.channels:
-            return template, text
-    for template in templates:
-        if template.name == usual:
-            return template, text
-    return next(template for template in templates if template.match.default), text
+    tests: tuple[Callable[[Template], bool], ...] = (
+        lambda template: template.name == chosen,
+        lambda template: bool(received.channel) and received.channel in template.match.channels,
+        lambda template: template.name == usual,
+        lambda template: template.match.default,
+    )
+    return next(template for test in tests for template in templates if test(template)), text
 
 
 def served_by(template: Template, deployment: str) -> Template:

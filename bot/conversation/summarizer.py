@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from itertools import accumulate
 
 from bot.domain.errors import BotError
 from bot.domain.events import MessageReceived
@@ -107,7 +108,7 @@ class Summarizer:
                 text += delta.text
                 usage += [delta.usage] if delta.usage is not None else []
         finally:
-            await self._ledger.settle(charge_of(received, event, "summary", usage, turns=0))
+            await self._ledger.charges.settle(charge_of(received, event, "summary", usage, turns=0))
         return cut(text.strip(), _KEPT_BYTES)
 
 
@@ -132,13 +133,9 @@ def _transcript(turns: Sequence[Turn], since: str, summary: Summary | None) -> s
     begin = ids.index(summary.since) if summary is not None and summary.since in ids[:end] else 0
     lines = [f"Summary of the messages before:\n{summary.text}"] if summary is not None else []
     texts = [_line(message, turn) for turn in seen[begin:end] for message in turn.messages if message.text]
-    bytes_left = _MOST_BYTES
-    kept: list[str] = []
-    for text in reversed(texts):
-        bytes_left -= len(text.encode())
-        if bytes_left < 0:
-            break
-        kept.append(text)
+    newest = texts[::-1]
+    lengths = accumulate(len(text.encode()) for text in newest)
+    kept = [text for text, length in zip(newest, lengths, strict=True) if length <= _MOST_BYTES]
     return "\n\n".join([*lines, *reversed(kept)])
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate
 
 from msgspec.structs import replace
 
@@ -87,10 +88,6 @@ async def with_thread(
 
 
 def _newest(quotes: Sequence[QuotedMessage]) -> tuple[QuotedMessage, ...]:
-    """The newest quotes that fit into _QUOTED_CHARACTERS."""
-    characters_left = _QUOTED_CHARACTERS
-    for kept, quote in enumerate(reversed(quotes)):
-        characters_left -= len(quote.text)
-        if characters_left < 0:
-            return tuple(quotes[len(quotes) - kept :])
-    return tuple(quotes)
+    lengths = accumulate(len(quote.text) for quote in reversed(quotes))
+    kept = sum(length <= _QUOTED_CHARACTERS for length in lengths)
+    return tuple(quotes[len(quotes) - kept :])

@@ -216,7 +216,7 @@ class Secrets(Protocol):
         ...
 
     async def names(self, prefix: str) -> list[str]:
-        """The names with this prefix."""
+        """The names with this prefix, sorted."""
         ...
 
 

@@ -43,7 +43,6 @@ class Address(Frozen):
 
     @property
     def adapter(self) -> str:
-        """The name of the adapter."""
         return self.conversation.partition(":")[0]
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -87,9 +88,7 @@ class Limits:
             f"{scope}: {', '.join(map(str, limits)) or 'unlimited'}" for scope, limits in self._all()
         )
         findings = [CheckResult(level="ok", subject="limits", words=words or "no limits are set")]
-        unknown = list(
-            dict.fromkeys(deployment.name for deployment in deployments if not _priced(deployment))
-        )
+        unknown = list(dict.fromkeys(each.name for each in deployments if not _priced(each)))
         if unknown and any(limit.measure == "dollars" for limit in self.every):
             words = (
                 f"PARLEY_LIMITS limits dollars, but the price of {', '.join(unknown)} is unknown, so its "
@@ -167,9 +166,8 @@ def _limits(scope: Scope, text: str) -> tuple[Limit, ...]:
     if pieces == ["unlimited"]:
         return ()
     limits = tuple(_limit(scope, piece) for piece in pieces)
-    kinds = [(limit.measure, limit.period) for limit in limits]
-    for measure, period in kinds:
-        if kinds.count((measure, period)) > 1:
+    for (measure, period), count in Counter((limit.measure, limit.period) for limit in limits).items():
+        if count > 1:
             raise ConfigError(f"{scope} has two limits of {measure} per {period}; keep one of them")
     return limits
 
@@ -199,11 +197,7 @@ def _limit(scope: Scope, piece: str) -> Limit:
 
 # ------------------------------------------------------------------ messages
 
-_WHOSE: Mapping[Scope, str] = {
-    "person": "Your",
-    "channel": "This channel's",
-    "tenant": "Your organisation's",
-}
+_WHOSE: Mapping[Scope, str] = {"person": "Your", "channel": "This channel's", "tenant": "Your organisation's"}
 _WHERE: Mapping[Scope, str] = {"person": "", "channel": " in this channel", "tenant": " in your organisation"}
 _WHEN: Mapping[Period, str] = {"minute": "a minute", "day": "today", "month": "this month"}
 

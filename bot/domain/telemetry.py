@@ -4,6 +4,7 @@ import logging
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -20,80 +21,44 @@ from bot.domain.turns import Turn
 
 registry = CollectorRegistry()
 
-EVENTS = Counter("parley_events", "Events received, by receipt.", ("adapter", "receipt"), registry=registry)
-TURNS = Counter("parley_turns", "Turns, by outcome.", ("adapter", "outcome"), registry=registry)
-TOKENS = Counter(
-    "parley_tokens", "Tokens, by deployment and kind.", ("deployment", "kind"), registry=registry
-)
-MICRODOLLARS = Counter(
-    "parley_microdollars", "Known cost in millionths of a US dollar.", ("deployment",), registry=registry
-)
-RETRIES = Counter("parley_retries", "Events put back to wait, by reason.", ("reason",), registry=registry)
-LEASES_LOST = Counter(
-    "parley_leases_lost", "Turns dropped because another worker had taken over.", registry=registry
-)
-DEAD_LETTERS = Counter("parley_buried", "Events moved to the dead letters.", registry=registry)
-BACKLOG = Gauge(
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_counter, _gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+_histogram = partial(Histogram, registry=registry, buckets=_SECONDS)
+
+EVENTS = _counter("parley_events", "Events received, by receipt.", ("adapter", "receipt"))
+TURNS = _counter("parley_turns", "Turns, by outcome.", ("adapter", "outcome"))
+TOKENS = _counter("parley_tokens", "Tokens, by deployment and kind.", ("deployment", "kind"))
+MICRODOLLARS = _counter("parley_microdollars", "Known cost in millionths of a US dollar.", ("deployment",))
+RETRIES = _counter("parley_retries", "Events put back to wait, by reason.", ("reason",))
+LEASES_LOST = _counter("parley_leases_lost", "Turns dropped because another worker had taken over.")
+DEAD_LETTERS = _counter("parley_buried", "Events moved to the dead letters.")
+BACKLOG = _gauge(
     "parley_backlog_conversations",
     "Conversations that are due and not claimed. NaN while Redis is unavailable.",
-    registry=registry,
 )
-BACKLOG_SECONDS = Gauge(
+BACKLOG_SECONDS = _gauge(
     "parley_backlog_oldest_seconds",
     "Waiting time of the conversation that has been due longest. NaN while Redis is unavailable.",
-    registry=registry,
 )
-REDIS_RESTARTS = Counter(
-    "parley_redis_restarts",
-    "Restarts of the embedded Redis.",
-    registry=registry,
+REDIS_RESTARTS = _counter("parley_redis_restarts", "Restarts of the embedded Redis.")
+RUNNING = _gauge("parley_turns_running", "Turns being answered in this process.")
+ACCEPT_SECONDS = _histogram(
+    "parley_accept_seconds", "From a parsed request to its stored event.", ("adapter",)
 )
-RUNNING = Gauge("parley_turns_running", "Turns being answered in this process.", registry=registry)
-_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-ACCEPT_SECONDS = Histogram(
-    "parley_accept_seconds",
-    "From a parsed request to its stored event.",
-    ("adapter",),
-    registry=registry,
-    buckets=_SECONDS,
-)
-WAIT_SECONDS = Histogram(
-    "parley_wait_seconds",
-    "From an event to its claim by a worker.",
-    registry=registry,
-    buckets=_SECONDS,
-)
-FIRST_SECONDS = Histogram(
-    "parley_first_text_seconds",
-    "From the claim of an event to its first text.",
-    registry=registry,
-    buckets=_SECONDS,
-)
-TURN_SECONDS = Histogram(
-    "parley_turn_seconds",
-    "From the claim of an event to its committed turn.",
-    registry=registry,
-    buckets=_SECONDS,
-)
-DEPLOYMENT_FAILURES = Counter(
-    "parley_deployment_failures",
-    "Failed calls of deployments.",
-    ("deployment",),
-    registry=registry,
-)
-DEPLOYMENT_SECONDS = Histogram(
+WAIT_SECONDS = _histogram("parley_wait_seconds", "From an event to its claim by a worker.")
+FIRST_SECONDS = _histogram("parley_first_text_seconds", "From the claim of an event to its first text.")
+TURN_SECONDS = _histogram("parley_turn_seconds", "From the claim of an event to its committed turn.")
+DEPLOYMENT_FAILURES = _counter("parley_deployment_failures", "Failed calls of deployments.", ("deployment",))
+DEPLOYMENT_SECONDS = _histogram(
     "parley_deployment_seconds",
     "Seconds to the first delta of a call, to its end, and of cool-downs.",
     ("deployment", "stretch"),
-    registry=registry,
-    buckets=_SECONDS,
 )
-CONNECTIONS = Gauge("parley_http_connections", "Open connections to the web server.", registry=registry)
-CONNECTIONS_CLOSED = Counter(
+CONNECTIONS = _gauge("parley_http_connections", "Open connections to the web server.")
+CONNECTIONS_CLOSED = _counter(
     "parley_http_connections_closed",
     "Connections that the web server closed or refused, by reason.",
     ("reason",),
-    registry=registry,
 )
 METRICS_TYPE = CONTENT_TYPE_LATEST
 

@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import field
 
 from bot.domain.events import Frozen, MessageReceived, PostedMessage
-from bot.domain.prompts import Capability, Image, Message, Omission, ToolCall
+from bot.domain.prompts import Capability, Image, Message, Omission, ToolCall, say
 
 Outcome = Literal["answered", "refused", "failed"]
 
@@ -143,6 +143,20 @@ class Turn(Frozen):
     ahead: str = ""
     ratings: dict[str, Rating] = {}
     filter: dict[str, str] = {}
+
+
+def past_turn(received: MessageReceived, question: str, answer: str, id: str = "") -> Turn:
+    """An earlier question with its answer, for the history of `received`."""
+    return Turn(
+        id=id,
+        received=received,
+        template="",
+        messages=(say("user", question), say("assistant", answer)),
+        reply=Reply(text=answer),
+        outcome="answered",
+        began_at=received.at,
+        ended_at=received.at,
+    )
 
 
 class CheckResult(Frozen):

@@ -2,15 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from bot.domain.errors import BotError, ConfigError
 from bot.domain.events import Address, MessageReceived, User, now
-from bot.domain.prompts import Embed, Prompt, Template, say
-from bot.domain.turns import Reply, Turn, Usage
+from bot.domain.prompts import Embed, Prompt, Template
+from bot.domain.turns import Deployment, Usage, past_turn
 from bot.evals import checks
 from bot.evals.cases import Case
 from bot.evals.results import Result
@@ -31,7 +31,6 @@ class EvalContext:
     embed: Embed
 
     def templates(self) -> Mapping[str, Template]:
-        """The active templates by name."""
         return {template.name: template for template in self.sources.templates()}
 
 
@@ -45,35 +44,29 @@ class EvalJob:
 
 
 def jobs(
-    cases: Sequence[Case], templates: Mapping[str, Template], deployments: Sequence[str]
+    cases: Sequence[Case], templates: Mapping[str, Template], deployments: Sequence[Deployment]
 ) -> list[EvalJob]:
     """A job for each case, template and deployment.
 
-    `deployments` are the available names and tags. Raises ConfigError for an unknown template or deployment.
+    `deployments` are the available ones. Raises ConfigError for an unknown template or deployment.
     """
-    return list(_jobs(cases, templates, deployments))
-
-
-def _jobs(
-    cases: Sequence[Case], templates: Mapping[str, Template], deployments: Sequence[str]
-) -> Iterator[EvalJob]:
+    found: list[EvalJob] = []
+    names = [each.name for each in deployments] + [tag for each in deployments for tag in each.tags]
+    available = list(dict.fromkeys(names))
     for case in cases:
         for preferred in (*case.deployments, *([case.judge] if case.judge else [])):
-            if preferred not in deployments:
-                raise ConfigError(
-                    f"{case.id}: there is no deployment {preferred!r}. Available: {', '.join(deployments)}."
-                )
+            if preferred not in available:
+                words = f"there is no deployment {preferred!r}. Available: {', '.join(available)}."
+                raise ConfigError(f"{case.id}: {words}")
         for name in case.templates:
             if name not in templates:
-                raise ConfigError(
-                    f"{case.id}: there is no template {name!r}. Available: {', '.join(templates)}."
-                )
+                words = f"there is no template {name!r}. Available: {', '.join(templates)}."
+                raise ConfigError(f"{case.id}: {words}")
             if templates[name].capability != "chat":
-                raise ConfigError(
-                    f"{case.id}: {name} generates images. Only chat templates can be evaluated."
-                )
-            for deployment in case.deployments or ("",):
-                yield EvalJob(case, templates[name], deployment)
+                words = f"{name} generates images. Only chat templates can be evaluated."
+                raise ConfigError(f"{case.id}: {words}")
+            found += [EvalJob(case, templates[name], deployment) for deployment in case.deployments or ("",)]
+    return found
 
 
 async def run(
@@ -131,22 +124,9 @@ async def _prompt(job: EvalJob, context: EvalContext) -> Prompt:
             template=template,
             received=received,
             question=case.question,
-            turns=[_turn(received, user, assistant) for user, assistant in case.history],
+            turns=[past_turn(received, user, assistant) for user, assistant in case.history],
             examples=await context.sources.examples(template, case.question),
             passages=await context.sources.passages(template, case.question),
         ),
         context.model_info.token_budget(template),
-    )
-
-
-def _turn(received: MessageReceived, user: str, assistant: str) -> Turn:
-    return Turn(
-        id="",
-        received=received,
-        template="",
-        messages=(say("user", user), say("assistant", assistant)),
-        reply=Reply(text=assistant),
-        outcome="answered",
-        began_at=received.at,
-        ended_at=received.at,
     )

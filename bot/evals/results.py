@@ -88,7 +88,6 @@ class RunComparison(Frozen):
 
 
 def total(results: Sequence[Result]) -> SummaryRow:
-    """One row over all results."""
     return _row("", "", results)
 
 

@@ -42,7 +42,6 @@ class EvalRunner:
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def files(self) -> Sequence[str]:
-        """The names of the case files."""
         return [path.name for path in sorted(self.folder.glob("*.yaml"))]
 
     def models(self) -> Sequence[str]:
@@ -95,8 +94,7 @@ class EvalRunner:
         if deployment:
             selected = [replace(case, deployments=(deployment,)) for case in selected]
         available = self.context.model_info.chat_deployments()
-        names = [each.name for each in available] + [tag for each in available for tag in each.tags]
-        jobs = evaluation.jobs(selected, self.context.templates(), list(dict.fromkeys(names)))
+        jobs = evaluation.jobs(selected, self.context.templates(), available)
         if len(jobs) > MOST_ANSWERS:
             raise TemplateError(
                 f"This run would have {len(jobs)} answers; the limit is {MOST_ANSWERS}. Choose fewer files."

@@ -162,7 +162,9 @@ class AttachmentReader:
             text_left -= len(found.text.encode())
             read.append(Document(name=attachment.name, text=found.text))
             if (more := found.characters - len(found.text)) > 0:
-                left_out.append(_left_out(attachment.name, more))
+                what = f"or more characters of “{attachment.name}”"
+                why = "the file exceeds its share of the prompt"
+                left_out.append(Omission(what=what, count=more, why=why))
                 notes.append(
                     f"Only the first {len(found.text):,} characters of “{attachment.name}” were read."
                 )
@@ -182,11 +184,6 @@ class AttachmentReader:
                 raise NotAllowed("is larger than 20 MB. Send a smaller file.")
             found = await self.pool.read(data, attachment.mime, text_bytes)
             return found if isinstance(found, ExtractedText) else Image(mime=found.mime, data=found.data)
-
-
-def _left_out(name: str, characters: int) -> Omission:
-    why = "the file exceeds its share of the prompt"
-    return Omission(what=f"or more characters of “{name}”", count=characters, why=why)
 
 
 @asynccontextmanager

@@ -172,7 +172,6 @@ def _plain(data: bytes) -> Iterator[str]:
 
 
 def _row(cells: Iterable[str]) -> str:
-    """A table row as one line."""
     return " | ".join(" ".join(cell.split()) for cell in cells)
 
 

@@ -16,21 +16,8 @@ from typing import IO, TypeVar
 
 import bot
 from bot.domain.errors import NotAllowed
-from bot.files.frames import (
-    ASKED,
-    ASKING,
-    BROKEN,
-    DATA,
-    HEADER,
-    MEASURED,
-    PICTURE,
-    REFUSED,
-    TEXT,
-    UNCHANGED,
-    ExtractedText,
-    ScaledImage,
-    frame,
-)
+from bot.files import frames
+from bot.files.frames import ExtractedText, ScaledImage
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +59,6 @@ class _Reader:
 
     @property
     def usable(self) -> bool:
-        """Whether it may read another file."""
         ended = self.process.poll() is not None
         return not ended and self.files < _FILES_EACH and self.peak_bytes < _RETIRED_BYTES
 
@@ -82,16 +68,18 @@ class _Reader:
         if source is None or sink is None:
             raise EOFError
         self.files += 1
-        source.write(frame(ASKED, ASKING.pack(text_bytes), mime.encode("utf-8", "replace")[:200]))
-        source.write(HEADER.pack(DATA, len(data)))
+        source.write(
+            frames.frame(frames.ASKED, frames.ASKING.pack(text_bytes), mime.encode("utf-8", "replace")[:200])
+        )
+        source.write(frames.HEADER.pack(frames.DATA, len(data)))
         source.write(data)
         source.flush()
-        kind, size = HEADER.unpack(_exactly(sink, HEADER.size))
-        if not MEASURED.size <= size <= MEASURED.size + _most_bytes(kind, text_bytes):
+        kind, size = frames.HEADER.unpack(_exactly(sink, frames.HEADER.size))
+        if not frames.MEASURED.size <= size <= frames.MEASURED.size + _most_bytes(kind, text_bytes):
             raise _InvalidAnswer
         answer = _exactly(sink, size)
-        self.peak_bytes, characters = MEASURED.unpack_from(answer)
-        return _parse_answer(kind, answer[MEASURED.size :], characters, data)
+        self.peak_bytes, characters = frames.MEASURED.unpack_from(answer)
+        return _parse_answer(kind, answer[frames.MEASURED.size :], characters, data)
 
     def kill(self) -> None:
         """Kill the process, which also ends a pending `ask`."""
@@ -149,7 +137,6 @@ class ProcessPool:
 
     @property
     def pids(self) -> list[int]:
-        """The ids of the running processes."""
         return [reader.process.pid for reader in (*self._busy, *self._idle)]
 
     def warm(self) -> None:
@@ -279,24 +266,24 @@ class ProcessPool:
 
 def _most_bytes(kind: bytes, text_bytes: int) -> int:
     """The limit for the payload of an answer of this type, in bytes."""
-    return {TEXT: text_bytes, PICTURE: _PICTURE_BYTES}.get(kind, _WORDS_BYTES)
+    return {frames.TEXT: text_bytes, frames.PICTURE: _PICTURE_BYTES}.get(kind, _WORDS_BYTES)
 
 
 def _parse_answer(kind: bytes, payload: bytes, characters: int, data: bytes) -> ScaledImage | ExtractedText:
     """Parse an answer about the file `data`. Raises NotAllowed and _InvalidAnswer."""
     try:
-        if kind == TEXT:
+        if kind == frames.TEXT:
             return ExtractedText(payload.decode(), characters)
-        if kind == REFUSED:
+        if kind == frames.REFUSED:
             raise NotAllowed(payload.decode())
-        if kind == BROKEN:
+        if kind == frames.BROKEN:
             name = payload.decode()
             log.warning("A file could not be read (%s)", name)
             raise NotAllowed(_TOO_LARGE if name == "MemoryError" else _DAMAGED)
-        length = len(payload) if kind == UNCHANGED else 1 + payload[0]
-        mime = payload[0 if kind == UNCHANGED else 1 : length].decode()
+        length = len(payload) if kind == frames.UNCHANGED else 1 + payload[0]
+        mime = payload[0 if kind == frames.UNCHANGED else 1 : length].decode()
     except (UnicodeDecodeError, IndexError):
         raise _InvalidAnswer from None
-    if kind not in (UNCHANGED, PICTURE) or mime not in _MIMES:
+    if kind not in (frames.UNCHANGED, frames.PICTURE) or mime not in _MIMES:
         raise _InvalidAnswer
-    return ScaledImage(mime, data if kind == UNCHANGED else payload[length:])
+    return ScaledImage(mime, data if kind == frames.UNCHANGED else payload[length:])

@@ -10,22 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bot.domain.errors import NotAllowed
-from bot.files import contents
-from bot.files.frames import (
-    ASKED,
-    ASKING,
-    BROKEN,
-    DATA,
-    HEADER,
-    MEASURED,
-    PICTURE,
-    REFUSED,
-    TEXT,
-    UNCHANGED,
-    ScaledImage,
-    cut,
-    frame,
-)
+from bot.files import contents, frames
+from bot.files.frames import ScaledImage, cut
 
 _OPEN_FILES = 64
 _FILE_BYTES = 1024 * 1024
@@ -87,13 +73,13 @@ def restrict(memory_bytes: int) -> None:
 
 def serve(source: BinaryIO, sink: BinaryIO, seconds: float) -> None:
     """Answer one file after another until the input ends."""
-    while (request := _receive(source, ASKED)) is not None:
-        data = _receive(source, DATA)
+    while (request := _receive(source, frames.ASKED)) is not None:
+        data = _receive(source, frames.DATA)
         if data is None:
             return
-        (text_bytes,) = ASKING.unpack_from(request)
+        (text_bytes,) = frames.ASKING.unpack_from(request)
         _set_timer(seconds)
-        answer = answer_to(data, request[ASKING.size :].decode(), text_bytes, seconds * _TEXT_SHARE)
+        answer = answer_to(data, request[frames.ASKING.size :].decode(), text_bytes, seconds * _TEXT_SHARE)
         del data
         sink.write(answer)
         sink.flush()
@@ -107,14 +93,16 @@ def answer_to(data: bytes, mime: str, text_bytes: int, time_s: float) -> bytes:
         if isinstance(found, ScaledImage):
             kind = found.mime.encode()
             if found.data is data:
-                return frame(UNCHANGED, _measured(), kind)
-            return frame(PICTURE, _measured(), bytes([len(kind)]), kind, found.data)
-        return frame(TEXT, _measured(len(found)), cut(found, text_bytes).encode("utf-8", "replace"))
+                return frames.frame(frames.UNCHANGED, _measured(), kind)
+            return frames.frame(frames.PICTURE, _measured(), bytes([len(kind)]), kind, found.data)
+        return frames.frame(
+            frames.TEXT, _measured(len(found)), cut(found, text_bytes).encode("utf-8", "replace")
+        )
     except NotAllowed as refusal:
-        return frame(REFUSED, _measured(), str(refusal).encode())
+        return frames.frame(frames.REFUSED, _measured(), str(refusal).encode())
     except Exception as error:  # each library has its own errors for damaged files
         name = "MemoryError" if _is_out_of_memory(error) else type(error).__name__
-    return frame(BROKEN, _measured(), name.encode())
+    return frames.frame(frames.BROKEN, _measured(), name.encode())
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
@@ -129,10 +117,10 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _receive(source: BinaryIO, kind: bytes) -> bytes | None:
-    header = source.read(HEADER.size)
-    if len(header) < HEADER.size:
+    header = source.read(frames.HEADER.size)
+    if len(header) < frames.HEADER.size:
         return None
-    found, size = HEADER.unpack(header)
+    found, size = frames.HEADER.unpack(header)
     if found != kind:
         return None
     payload = source.read(size)
@@ -155,7 +143,7 @@ def _set_timer(seconds: float) -> None:
 
 
 def _measured(characters: int = 0) -> bytes:
-    return MEASURED.pack(_peak_bytes(), characters)
+    return frames.MEASURED.pack(_peak_bytes(), characters)
 
 
 def _peak_bytes() -> int:

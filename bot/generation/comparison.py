@@ -65,9 +65,8 @@ class Comparison:
         except BotError as error:
             self._failed += 1
             log.warning("Comparison: deployment %s failed: %s", name, error)
-            why = (
-                str(error) if isinstance(error, Refused) else "This deployment is unavailable at the moment."
-            )
+            unavailable = "This deployment is unavailable at the moment."
+            why = str(error) if isinstance(error, Refused) else unavailable
             self._texts[name] = f"{self._texts[name]}\n\n_{why}_".strip()
 
     def _whole(self) -> str:

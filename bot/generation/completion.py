@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import cast
 
 from msgspec.structs import replace
@@ -80,26 +81,19 @@ async def counted(deltas: AsyncIterator[Delta], prompt: Prompt, usage: list[Usag
         raise
 
 
+@dataclass(frozen=True, slots=True)
 class Chat:
     """One answer. The first model call is already reserved; `reserve` is called before each further one."""
 
-    def __init__(
-        self,
-        model: Model,
-        tools: ToolCalls,
-        builder: TurnBuilder,
-        show: Show,
-        reservations: Reservations,
-    ) -> None:
-        self._model = model
-        self._tools = tools
-        self._builder = builder
-        self._show = show
-        self._reservations = reservations
+    model: Model
+    tools: ToolCalls
+    builder: TurnBuilder
+    show: Show
+    reservations: Reservations
 
     async def write(self, prompt: Prompt, stop: Stop) -> None:
         """Stream, run tools, stream again, and complete the turn. Raises Refused and Unavailable."""
-        builder = self._builder
+        builder = self.builder
         try:
             messages = await until_stopped(self._rounds(prompt), stop)
         except ModelUnavailable as error:
@@ -108,7 +102,7 @@ class Chat:
             log.warning("The stream of an answer broke after %d characters: %s", len(builder.text), error)
             self._end(prompt, (), note=_BROKEN, outcome="failed", reason=str(error))
             return
-        self._tools.note()
+        self.tools.note()
         if messages is None:
             self._end(prompt, (), note=stopped(stop), keep_question=stop.why in _SUPERSEDED)
         else:
@@ -121,18 +115,18 @@ class Chat:
         """Stream until the model makes no more tool calls; returns the tool calls and their results."""
         tool_messages: tuple[Message, ...] = ()
         for rounds_left in reversed(range(ROUNDS)):
-            offered = prompt.tools if rounds_left and self._builder.allowance.left else ()
+            offered = prompt.tools if rounds_left and self.builder.allowance.left else ()
             sent = replace(prompt, messages=prompt.messages + tool_messages, tools=offered)
             if tool_messages:
                 added_tokens = sum(map(context_window.count_tokens, tool_messages))
                 sent = replace(sent, input_tokens=prompt.input_tokens + added_tokens)
                 if not await self._reserved(sent):
                     break
-            self._builder.sent.append(sent)
-            calls, dropped = await self._stream(self._model.chat(sent))
+            self.builder.sent.append(sent)
+            calls, dropped = await self._stream(self.model.chat(sent))
             if not calls or not rounds_left:  # no further call would read the results
                 break
-            tool_messages += await self._tools.run(calls, dropped)
+            tool_messages += await self.tools.run(calls, dropped)
         return tool_messages
 
     async def _reserved(self, sent: Prompt) -> bool:
@@ -141,11 +135,11 @@ class Chat:
         Raises Refused if there is no answer yet.
         """
         try:
-            await self._reservations.reserve(self._builder, sent, more=True)
+            await self.reservations.reserve(self.builder, sent, more=True)
         except Refused as refusal:
-            if not (self._builder.text.strip() or self._builder.drawn):
+            if not (self.builder.text.strip() or self.builder.drawn):
                 raise
-            self._builder.notes.append(str(refusal))
+            self.builder.notes.append(str(refusal))
             return False
         return True
 
@@ -154,7 +148,7 @@ class Chat:
 
         Returns the tool calls, and the number of calls dropped beyond MAX_TOOL_CALLS.
         """
-        builder = self._builder
+        builder = self.builder
         calls: list[ToolCall] = []
         dropped = 0
         # Close the connection at once when we stop early, not when the generator is collected.
@@ -165,7 +159,7 @@ class Chat:
                         telemetry.FIRST_SECONDS.observe((now() - builder.began_at).total_seconds())
                     characters_left = builder.allowance.characters - len(builder.text)
                     builder.text += delta.text[:characters_left]
-                    if not await self._show(builder.text):
+                    if not await self.show(builder.text):
                         builder.finish = "stopped"
                         break
                     if len(delta.text) > characters_left:
@@ -193,7 +187,7 @@ class Chat:
         keep_question: bool = False,
     ) -> None:
         """Complete the turn. `keep_question`: keep the question in the history even without an answer."""
-        builder = self._builder
+        builder = self.builder
         text = builder.text.strip()
         if not text and not note and not builder.drawn:
             raise ModelUnavailable("The model returned an empty answer.")

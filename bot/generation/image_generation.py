@@ -5,6 +5,7 @@ import io
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_promp
 from bot.generation.prompt_sources import PromptSources
 from bot.generation.turn_builder import Stop, TurnBuilder
 from bot.llm.protocol import ImageInterrupted, Model, OnPartialImage
+from bot.storage.conversations.turns import refs
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +41,20 @@ _ABOUT = re.compile(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageProgress:
+    """How progress and partial images are shown, and how generation is stopped."""
+
+    show: Show
+    stop: Stop
+    on_partial_image: OnPartialImage | None = None
+
+
 async def draw(
     model: Model,
     builder: TurnBuilder,
     prompt: Prompt,
-    show: Show,
-    stop: Stop,
-    on_partial_image: OnPartialImage | None = None,
+    image_progress: ImageProgress,
     rewrite: Rewrite | None = None,
 ) -> None:
     """Generate images for the last message of the prompt and complete the turn with them.
@@ -60,19 +69,19 @@ async def draw(
         nonlocal images
         sent = prompt
         if rewrite is not None:
-            await show(f"_Writing an image prompt for “{words}”…_")
+            await image_progress.show(f"_Writing an image prompt for “{words}”…_")
             sent = await rewrite(prompt)
-        images = await drawn(model, builder, sent, show, on_partial_image, words)
+        images = await drawn(model, builder, sent, image_progress, words)
         return ()
 
     try:
-        done = await until_stopped(work(), stop)
+        done = await until_stopped(work(), image_progress.stop)
     except ImageInterrupted as error:
         log.warning("Image generation was interrupted twice: %s", error)
         builder.end(Reply(text=_BROKEN), "failed", reason=str(error))
         return
     if done is None:
-        builder.end(Reply(text=stopped(stop)))
+        builder.end(Reply(text=stopped(image_progress.stop)))
         return
     references = tuple(replace(image, data=b"") for image in images)
     messages = (builder.kept(request), Message(role="assistant", parts=references))
@@ -85,8 +94,7 @@ async def drawn(
     model: Model,
     builder: TurnBuilder,
     prompt: Prompt,
-    show: Show,
-    on_partial_image: OnPartialImage | None = None,
+    image_progress: ImageProgress,
     original_request: str = "",
 ) -> tuple[Image, ...]:
     """Make one call to the image model and add the images, with refs, to the turn builder.
@@ -95,9 +103,9 @@ async def drawn(
     """
     builder.sent.append(prompt)
     words = prompt.messages[-1].text.strip()
-    ticking = asyncio.create_task(_tick(builder, original_request or words, show))
+    ticking = asyncio.create_task(_tick(builder, original_request or words, image_progress.show))
     try:
-        made, usage = await model.draw(prompt, on_partial_image)
+        made, usage = await model.draw(prompt, image_progress.on_partial_image)
     except ImageInterrupted as error:
         builder.usage += error.spent or (_unknown(prompt),)
         raise
@@ -171,7 +179,7 @@ async def recalled(
     sources: PromptSources, received: MessageReceived, question: str, turns: Sequence[Turn]
 ) -> tuple[Image, ...]:
     """The newest images of the conversation, if the question mentions images or a recent turn has one."""
-    recent = any(_refs(turn) for turn in context_window.remembered(turns)[-_RECENT_TURNS:])
+    recent = any(refs(turn) for turn in context_window.remembered(turns)[-_RECENT_TURNS:])
     if not recent and not _ABOUT.search(question):
         return ()
     return await _stored(sources, received, turns)
@@ -180,15 +188,9 @@ async def recalled(
 async def _stored(
     sources: PromptSources, received: MessageReceived, turns: Sequence[Turn]
 ) -> tuple[Image, ...]:
-    refs = list(dict.fromkeys(ref for turn in context_window.remembered(turns) for ref in _refs(turn)))
-    found = [await sources.image(received.address.conversation, ref) for ref in refs[-_RECALLED:]]
+    known = list(dict.fromkeys(ref for turn in context_window.remembered(turns) for ref in refs(turn)))
+    found = [await sources.image(received.address.conversation, ref) for ref in known[-_RECALLED:]]
     return tuple(image for image in found if image is not None)
-
-
-def _refs(turn: Turn) -> list[str]:
-    parts = [part for message in turn.messages for part in message.parts]
-    found = [part.ref for part in (*parts, *turn.reply.images) if isinstance(part, Image) and part.ref]
-    return list(dict.fromkeys(found))
 
 
 def ref_of(event: str, number: int, kind: str = "out") -> str:
@@ -213,10 +215,8 @@ def build_image_prompt(
 
     Raises NotAllowed if a person's own image is to be edited by a model that can't do so.
     """
-    can, found = (
-        image_options.capabilities_of(family),
-        image_options.read(request, template.parameters, family),
-    )
+    can = image_options.capabilities_of(family)
+    found = image_options.read(request, template.parameters, family)
     words, notes, parameters = found.words, found.notes, found.parameters
     if pictures and parameters.size == template.parameters.size:
         parameters = replace(parameters, size=_size_like(pictures[0], can) or parameters.size)

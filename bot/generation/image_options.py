@@ -81,7 +81,11 @@ class ImageOptions:
 _ALIASES = {"wide": "landscape", "tall": "portrait", "hd": "high", "best": "high"}
 _NUMBERS = {"two": 2, "three": 3, "four": 4}
 _FLAG = re.compile(r"(?:^|\s)--(\w+)(?:[ =]([\w.]+))?(?=[\s,;.!?]|$)")
-_BARE = ("square", "landscape", "portrait", "wide", "tall", "transparent", "hd")
+_BARE = {
+    **dict.fromkeys(("square", "landscape", "portrait", "wide", "tall"), "shape"),
+    "transparent": "background",
+    "hd": "quality",
+}
 _VALUED = ("size", "shape", "quality", "style", "n", "number", "background")
 # In running text only what can't be the subject: "in landscape format" is an option, "a landscape" is not.
 _SHAPE = re.compile(
@@ -144,7 +148,7 @@ def _options(text: str) -> tuple[dict[str, str], str]:
     def flag(found: re.Match[str]) -> str:
         name, value = found[1].lower(), (found[2] or "").lower()
         if name in _BARE:
-            asked[_option(name)] = _ALIASES.get(name, name)
+            asked[_BARE[name]] = _ALIASES.get(name, name)
             return f" {found[2]}" if found[2] else ""
         if name in _VALUED and value:
             asked["n" if name == "number" else name] = _ALIASES.get(value, value)
@@ -163,10 +167,6 @@ def _options(text: str) -> tuple[dict[str, str], str]:
         asked["n"] = str(_NUMBERS.get(found[1].lower(), found[1]))
         words = words.strip()[found.end() :]
     return asked, words.strip()
-
-
-def _option(bare: str) -> str:
-    return {"transparent": "background", "hd": "quality"}.get(bare, "shape")
 
 
 def _fits(size: str) -> bool:

@@ -13,30 +13,20 @@ from bot.domain.events import MessageReceived
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
 from bot.generation import image_generation, image_prompt
-from bot.generation.completion import Show
+from bot.generation.image_generation import ImageProgress
 from bot.generation.image_options import NO_DESCRIPTION, is_change
 from bot.generation.model_info import ModelInfo
 from bot.generation.prompt_builder import TokenBudget
 from bot.generation.prompt_sources import PromptSources
 from bot.generation.reservations import Reservations
-from bot.generation.turn_builder import Stop, TurnBuilder
+from bot.generation.turn_builder import TurnBuilder
 from bot.llm.openai.images import MAX_IMAGES
-from bot.llm.protocol import OnPartialImage
 from bot.tools.registry import DRAW, Tool
 
 _TIMEOUT_S = 180.0
 """For one call of the tool `draw`."""
 ImageRequest = Annotated[str, msgspec.Meta(max_length=4000)]
 """The description in a tool call; current image models accept at least 4000 characters."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageProgress:
-    """How progress and partial images are shown, and how generation is stopped."""
-
-    show: Show
-    stop: Stop
-    on_partial_image: OnPartialImage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +97,7 @@ class ImageGeneration:
             except (RateLimited, BudgetSpent) as refusal:
                 builder.allowance.refuse(refusal)
                 raise
-            images = await image_generation.drawn(
-                self.model_info.model, builder, prompt, image_progress.show, image_progress.on_partial_image
-            )
+            images = await image_generation.drawn(self.model_info.model, builder, prompt, image_progress)
             result = f"Images generated: {len(images)}. They appear under your answer; don't describe or link them."
             return " ".join((result, *notes))
 
@@ -153,15 +141,7 @@ class ImageGeneration:
         model = self.model_info.model
         rewrite = None if rewriting is None else partial(image_prompt.rewritten, model, builder, rewriting)
         await self.reservations.reserve(builder, *([rewriting] if rewriting is not None else []), prompt)
-        await image_generation.draw(
-            model,
-            builder,
-            prompt,
-            image_progress.show,
-            image_progress.stop,
-            image_progress.on_partial_image,
-            rewrite,
-        )
+        await image_generation.draw(model, builder, prompt, image_progress, rewrite)
 
 
 def _allowed(prompt: Prompt, notes: tuple[str, ...], builder: TurnBuilder) -> tuple[Prompt, tuple[str, ...]]:

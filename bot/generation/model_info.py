@@ -37,7 +37,6 @@ class ModelInfo:
         return self._gateway.every()
 
     def chat_deployments(self) -> tuple[Deployment, ...]:
-        """The chat deployments."""
         return self._gateway.deployments("chat")
 
     def comparable_deployments(self) -> tuple[str, ...]:
@@ -86,10 +85,9 @@ class ModelInfo:
 
     def image_tokens(self, prompt: Prompt) -> int:
         """About the most tokens that the images of a prompt can cost; 0 if they are priced per image."""
-        available = (
-            self._gateway.deployments("image", prompt.deployment) if prompt.capability == "image" else ()
-        )
-        return images.most(prompt, available[0]).output_tokens if available else 0
+        available = self._gateway.deployments("image", prompt.deployment)
+        wanted = prompt.capability == "image" and available
+        return images.most(prompt, available[0]).output_tokens if wanted else 0
 
     def estimate_usd(self, prompt: Prompt) -> float | None:
         """About the most that a prompt can cost; None if the price is unknown."""

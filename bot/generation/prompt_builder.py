@@ -8,6 +8,7 @@ question to question come after the history, so that the provider's prompt cache
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import msgspec
 
@@ -152,12 +153,8 @@ def _past(inputs: PromptInputs, turn: Turn) -> Turn:
 def _question(inputs: PromptInputs, budget_tokens: int) -> tuple[Message, Omission | None]:
     """The question, preceded by files and by the newest messages of others that fit into `budget_tokens`."""
     text, quotes = inputs.question, inputs.received.quotes
-    kept = 0
-    for quote in reversed(quotes):
-        budget_tokens -= count_text_tokens(quote.author + quote.text) + MESSAGE_TOKENS
-        if budget_tokens < 0:
-            break
-        kept += 1
+    costs = (count_text_tokens(quote.author + quote.text) + MESSAGE_TOKENS for quote in reversed(quotes))
+    kept = sum(cost <= budget_tokens for cost in accumulate(costs))
     dropped = len(quotes) - kept
     if kept:
         text = f"{quoted(quotes[dropped:])}\n\n{text}".strip()
@@ -225,13 +222,8 @@ def _pair(example: Example, accepts_images: bool) -> tuple[Message, Message]:
 
 def _passages(passages: Sequence[str], budget_tokens: int) -> tuple[list[Message], Omission | None]:
     """The best passages that fit into half of the budget; the other half is for the history."""
-    kept: list[str] = []
-    spent = MESSAGE_TOKENS
-    for passage in passages:
-        spent += count_text_tokens(passage)
-        if spent > budget_tokens // 2:
-            break
-        kept.append(passage)
+    spent = accumulate(map(count_text_tokens, passages))
+    kept = passages[: sum(MESSAGE_TOKENS + tokens <= budget_tokens // 2 for tokens in spent)]
     dropped = len(passages) - len(kept)
     why = "they would take more than half of the tokens left after the question and the examples"
     omitted = Omission(what="passages", count=dropped, why=why) if dropped else None
@@ -269,8 +261,5 @@ def _summary(inputs: PromptInputs, shown: TruncatedHistory) -> str:
 def _notice(summary: str) -> str:
     """Part of the cached prefix: it must not change until the history is truncated again."""
     words = "The oldest messages of this conversation are no longer included."
-    if not summary:
-        return words
-    return (
-        f"{words} A summary of them follows as data:\n<summary>\n{_harmless(summary, 'summary')}\n</summary>"
-    )
+    fenced = f"<summary>\n{_harmless(summary, 'summary')}\n</summary>"
+    return f"{words} A summary of them follows as data:\n{fenced}" if summary else words

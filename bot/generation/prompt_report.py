@@ -13,8 +13,8 @@ def describe(turn: Turn, prompts: Sequence[Prompt]) -> str:
     """The report on a turn, for its author or an operator; `prompts` has one entry per model call."""
     lines = [f"**Sent for “{_short(turn.received.text)}”**", "", *_facts(turn)]
     if not prompts:
-        lines += ["", _nothing(turn)]
-        return "\n".join(lines)
+        nothing = "The messages are no longer stored." if turn.usage else "Nothing was sent to a model."
+        return "\n".join([*lines, "", nothing])
     for number, prompt in enumerate(prompts, 1):
         head = f"Call {number} of {len(prompts)}" if len(prompts) > 1 else "Messages"
         seen = [prior for prior in prompts[: number - 1] if prior.capability == prompt.capability == "chat"]
@@ -51,22 +51,13 @@ def _usage(usage: Usage) -> str:
     noun = "image" if usage.images == 1 else "images"
     images = f", {usage.images} {noun}" if usage.images else ""
     price = "price unknown" if usage.usd is None else f"${usage.usd:.4f}"
-    counts = (
-        f"{usage.input_tokens} input tokens{cached}, {usage.output_tokens} output tokens{images}, {price}"
-    )
+    tokens = f"{usage.input_tokens} input tokens{cached}, {usage.output_tokens} output tokens"
+    name, counts = f"`{usage.deployment}`", f"{tokens}{images}, {price}"
     if usage.estimated and usage.images:
-        return (
-            f"Answered by `{usage.deployment}`: about {counts} (estimated: includes an interrupted attempt)"
-        )
+        return f"Answered by {name}: about {counts} (estimated: includes an interrupted attempt)"
     if usage.estimated:
-        return f"Also called: `{usage.deployment}`: about {counts} (estimated: interrupted)"
-    return f"Answered by `{usage.deployment}`: {counts}"
-
-
-def _nothing(turn: Turn) -> str:
-    if turn.usage:
-        return "The messages are no longer stored."
-    return "Nothing was sent to a model."
+        return f"Also called: {name}: about {counts} (estimated: interrupted)"
+    return f"Answered by {name}: {counts}"
 
 
 def _message(message: Message) -> list[str]:

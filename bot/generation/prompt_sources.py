@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bot.domain.events import MessageReceived
 from bot.domain.prompts import Embed, Example, Image, Match, Template
-from bot.knowledge.retrieval import Retriever
+from bot.knowledge.retrieval import retrieve
 from bot.prompts import examples
 from bot.prompts.library import LoadedPrompts, PromptLibrary
 from bot.storage.conversations.turns import Turns
@@ -39,23 +39,18 @@ class PublishedPrompts:
     """The files of prompts/ with the publications. Implements PromptSources."""
 
     library: PromptLibrary
-    retriever: Retriever
     turns: Turns
 
     def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
-        """The active templates; for a message, with the trials of its conversation."""
         return self.library.registry.templates(received)
 
     async def examples(self, template: Template, question: str) -> Sequence[Example]:
-        """The few-shot examples for a question."""
         return await self.library.choose(template, question)
 
     async def passages(self, template: Template, question: str) -> Sequence[str]:
-        """The passages of the template's knowledge files that are nearest to a question."""
-        return await self.retriever.retrieve(template, question)
+        return await retrieve(template, self.library.texts, question, self.library.embed)
 
     async def image(self, conversation: str, ref: str) -> Image | None:
-        """A stored image of a conversation."""
         return await self.turns.image(conversation, ref)
 
 
@@ -67,21 +62,17 @@ class FilePrompts:
     embed: Embed
 
     def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
-        """The templates of the files."""
         return self.files.templates
 
     async def examples(self, template: Template, question: str) -> Sequence[Example]:
-        """The few-shot examples for a question."""
         pool = self.files.pools.get(template.pool or "", ())
         return await examples.choose(template, pool, question, self.embed)
 
     async def passages(self, template: Template, question: str) -> Sequence[str]:
-        """The passages of the template's knowledge files that are nearest to a question."""
-        return await Retriever(self.files.texts, self.embed).retrieve(template, question)
+        return await retrieve(template, self.files.texts, question, self.embed)
 
     async def image(self, conversation: str, ref: str) -> Image | None:
-        """None: there is no storage."""
-        return None
+        return None  # there is no storage
 
 
 class SingleTemplate:
@@ -94,5 +85,4 @@ class SingleTemplate:
         self.image = sources.image
 
     def templates(self, received: MessageReceived | None = None) -> Sequence[Template]:
-        """The one template."""
         return self._only

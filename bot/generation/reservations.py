@@ -21,9 +21,7 @@ class Reservations:
         If a budget is nearly used up, a note is added to the answer.
         """
         info = self._model_info
-        estimates = [
-            estimate(prompt, info.estimate_usd(prompt), info.image_tokens(prompt)) for prompt in prompts
-        ]
+        estimates = [estimate(each, info.estimate_usd(each), info.image_tokens(each)) for each in prompts]
         await self._reserve(builder, estimates, more=more)
 
     async def spend(self, builder: TurnBuilder, usd: float) -> None:

@@ -26,7 +26,6 @@ class ToolSet:
     limits: ToolCallAllowance = field(default_factory=ToolCallAllowance)
 
     def allowance(self) -> ToolCallAllowance:
-        """A fresh allowance for one answer."""
         return copy(self.limits)
 
 

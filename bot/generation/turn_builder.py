@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from bot.domain.errors import Refused
 from bot.domain.events import MessageReceived, now
-from bot.domain.prompts import Image, Message, Omission, Prompt
+from bot.domain.prompts import Image, Message, Part, Prompt
 from bot.domain.turns import Outcome, Reply, Turn, Usage
 
 
@@ -30,7 +30,6 @@ class Stop:
             self._cancel()
 
     def then(self, cancel: Callable[[], object] | None) -> None:
-        """Set what cancels the current work."""
         self._cancel = cancel
 
 
@@ -110,8 +109,6 @@ class TurnBuilder:
         reason: str = "",
         resets: bool = False,
     ) -> None:
-        """Complete the turn."""
-        left_out: tuple[Omission, ...] = self.sent[0].left_out if self.sent else ()
         since, ahead = self._begins()
         self.turn = Turn(
             id=self.received.id,
@@ -124,7 +121,7 @@ class TurnBuilder:
             ended_at=now(),
             usage=tuple(self.usage),
             input_tokens=self.sent[0].input_tokens if self.sent else 0,
-            left_out=left_out,
+            left_out=self.sent[0].left_out if self.sent else (),
             reason=reason,
             resets=resets,
             since=since,
@@ -158,16 +155,14 @@ class TurnBuilder:
 
         Images taken from earlier turns (`recalled`) are left out: they belong to those.
         """
-        parts = [
-            part for part in message.parts if not (isinstance(part, Image) and part.ref in self.recalled)
-        ]
-        for part in parts:
-            if isinstance(part, Image) and part.data:
-                self.pictures[part.ref] = part
-        references = tuple(
-            replace(part, data=b"", mask=b"") if isinstance(part, Image) else part for part in parts
-        )
-        return replace(message, parts=references)
+        parts: list[Part] = []
+        for part in message.parts:
+            if not isinstance(part, Image):
+                parts.append(part)
+            elif part.ref not in self.recalled:
+                self.pictures |= {part.ref: part} if part.data else {}
+                parts.append(replace(part, data=b"", mask=b""))
+        return replace(message, parts=tuple(parts))
 
     def ending(self, note: str = "") -> str:
         """The notes under an answer: how it ended, the notes of the turn, and whether history was truncated."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from operator import mul
 from pathlib import Path
 
 from bot.domain.errors import NotAllowed, TemplateError, Unavailable
@@ -29,12 +29,11 @@ def load(folder: Path) -> Mapping[str, tuple[str, ...]]:
     return texts
 
 
-def check(templates: Sequence[Template], texts: Mapping[str, object]) -> None:
+def check(template: Template, texts: Mapping[str, object]) -> None:
     """Raises TemplateError for a template that refers to a missing file."""
-    for template in templates:
-        for name in template.knowledge:
-            if name not in texts:
-                raise TemplateError(f"{template.name}.prompty: there is no knowledge/{name}.md")
+    for name in template.knowledge:
+        if name not in texts:
+            raise TemplateError(f"{template.name}.prompty: there is no knowledge/{name}.md")
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -72,19 +71,7 @@ async def retrieve(
     return await asyncio.to_thread(_nearest, question_vector, vectors, passages)
 
 
-@dataclass(frozen=True, slots=True)
-class Retriever:
-    """Retrieves passages by the similarity of their embeddings."""
-
-    texts: Mapping[str, tuple[str, ...]]
-    embed: Embed
-
-    async def retrieve(self, template: Template, question: str) -> Sequence[str]:
-        """See the function `retrieve`."""
-        return await retrieve(template, self.texts, question, self.embed)
-
-
 def _nearest(question: list[float], vectors: list[list[float]], passages: list[str]) -> tuple[str, ...]:
-    similarities = [sum(a * b for a, b in zip(question, vector, strict=True)) for vector in vectors]
+    similarities = [sum(map(mul, question, vector)) for vector in vectors]
     order = sorted(range(len(passages)), key=lambda n: -similarities[n])
     return tuple(passages[n] for n in order[:_NEAREST])

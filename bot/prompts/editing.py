@@ -8,11 +8,11 @@ from difflib import unified_diff
 from msgspec.structs import replace
 
 from bot.domain.errors import NotAllowed
-from bot.domain.prompts import Example, Match, Template
-from bot.domain.publications import ActiveTemplate, Proposal, Trial, Version
-from bot.domain.turns import Turn
+from bot.domain.prompts import Match, Template
+from bot.domain.publications import ActiveTemplate, Trial, Version
+from bot.prompts import formats
 from bot.prompts.example_images import LoadImage
-from bot.prompts.formats import from_jsonl, from_studio, to_jsonl, to_prompty, to_studio
+from bot.prompts.formats import to_prompty
 from bot.prompts.library import PromptLibrary
 from bot.prompts.prompty import read_text
 
@@ -26,10 +26,6 @@ class PromptEditor:
     def active(self, name: str) -> ActiveTemplate:
         """The active version of a template and where it comes from."""
         return self.library.registry.active(name)
-
-    def pools(self) -> Sequence[str]:
-        """The names of the few-shot pools."""
-        return sorted(self.library.registry.pools())
 
     async def history(self, name: str) -> Sequence[Version]:
         """All published versions, newest first."""
@@ -62,10 +58,6 @@ class PromptEditor:
         """Publish an earlier version again; 0 is the file."""
         return await self.library.publisher.roll_back(name, number, author=author, reason=reason)
 
-    def text(self, template: Template) -> str:
-        """The template as `.prompty`."""
-        return to_prompty(template)
-
     def diff(self, old: str, new: str) -> str:
         """A unified diff of two texts; empty if they are equal."""
         return "\n".join(unified_diff(old.splitlines(), new.splitlines(), "before", "after", lineterm=""))
@@ -81,29 +73,7 @@ class PromptEditor:
 
     def write(self, template: Template, form: str) -> str:
         """Export a template as prompty, json (a chat setup of Azure OpenAI Studio) or jsonl."""
-        if form == "jsonl":
-            return to_jsonl(template)
-        return to_studio(template).decode() if form == "json" else to_prompty(template)
-
-    # -------------------------------------------------------------- from answers to examples
-
-    async def propose(self, turn: Turn, pool: str, *, author: str) -> Proposal:
-        """Propose a well-rated answer for a pool."""
-        return await self.library.review.propose(turn, pool, author=author)
-
-    async def proposals(self) -> Sequence[Proposal]:
-        """Proposals that await review, newest first."""
-        return await self.library.review.all("proposed")
-
-    async def accept(self, id: str, *, reviewer: str, user: str, assistant: str) -> Proposal:
-        """Publish a proposal into its pool, with the reviewer's text."""
-        return await self.library.review.accept(
-            id, reviewer=reviewer, example=Example(user=user, assistant=assistant)
-        )
-
-    async def reject(self, id: str, *, reviewer: str) -> Proposal:
-        """Reject a proposal."""
-        return await self.library.review.reject(id, reviewer=reviewer)
+        return formats.write(template, form)
 
 
 def _read(file: str, data: bytes, name: str, load_image: LoadImage) -> Template:
@@ -112,4 +82,4 @@ def _read(file: str, data: bytes, name: str, load_image: LoadImage) -> Template:
             return read_text(data.decode(), name, load_image).template
         except UnicodeDecodeError:
             raise NotAllowed(f"“{file}” is not a text file. Save it as UTF-8.") from None
-    return from_jsonl(data, name) if file.endswith(".jsonl") else from_studio(data, name)
+    return formats.read(file, data, name)

@@ -122,7 +122,6 @@ def _data(address: str, load_image: LoadImage) -> bytes:
 
 
 def _mime_type(data: bytes) -> str:
-    """The MIME type, by the first bytes."""
     _check_size(len(data))
     if mime := image_type(data):
         return mime

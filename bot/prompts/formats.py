@@ -1,7 +1,7 @@
 """Converts templates to and from `.prompty` text, chat setups of Azure OpenAI Studio, and chat JSONL."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
 
 import msgspec
@@ -185,7 +185,8 @@ def to_studio(template: Template) -> bytes:
     }
     exported = {"name", "digest", "system", "examples", "deployment", "past_messages", "extra", "parameters"}
     ours = _ours(template, exported) | ({"parameters": given} if given else {})
-    return _json(setup | ({_OURS: ours} if ours else {}))
+    encoded = msgspec.json.encode(setup | ({_OURS: ours} if ours else {}))
+    return msgspec.json.format(encoded, indent=2) + b"\n"
 
 
 def _setup(data: bytes, name: str) -> dict[str, Any]:
@@ -325,14 +326,11 @@ def _template(name: str, fields: dict[str, Any]) -> Template:
         raise TemplateError(f"{name}: unknown field {min(unknown)!r} in {_OURS}")
     fields["examples"] = msgspec.to_builtins(fields["examples"])
     try:
-        template = msgspec.convert(_without_none(fields), Template)
+        given = {name: value for name, value in fields.items() if value is not None}
+        template = msgspec.convert(given, Template)
     except msgspec.ValidationError as error:
         raise TemplateError(f"{name}: {error}") from None
     return read_text(to_prompty(template), name).template
-
-
-def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _read(data: bytes, name: str) -> str:
@@ -363,8 +361,13 @@ def _text(name: str, value: object, what: str) -> str:
     return _plain(value or "")
 
 
-def _json(value: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+def read(file: str, data: bytes, name: str) -> Template:
+    """The template of chat examples (`file` ends in .jsonl) or of a chat setup. Raises TemplateError."""
+    return from_jsonl(data, name) if file.endswith(".jsonl") else from_studio(data, name)
 
 
-READERS: Mapping[str, Callable[[bytes, str], Template]] = {"studio": from_studio, "jsonl": from_jsonl}
+def write(template: Template, form: str) -> str:
+    """The template as prompty, jsonl, or else as a chat setup of Azure OpenAI Studio. Raises TemplateError."""
+    if form == "jsonl":
+        return to_jsonl(template)
+    return to_prompty(template) if form == "prompty" else to_studio(template).decode()

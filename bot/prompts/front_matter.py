@@ -77,11 +77,7 @@ class _FrontMatterLoader(yaml.SafeLoader):
         return self.construct_object(node, deep=True)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _construct(loader: _FrontMatterLoader, node: yaml.MappingNode) -> object:
-    return loader.construct_mapping(node)
-
-
-_FrontMatterLoader.add_constructor("tag:yaml.org,2002:map", _construct)
+_FrontMatterLoader.add_constructor("tag:yaml.org,2002:map", _FrontMatterLoader.construct_mapping)
 
 
 class MappingReader:
@@ -118,7 +114,6 @@ class MappingReader:
         return self._data.lines.get(key, self._line)
 
     def error(self, key: str, words: str) -> TemplateError:
-        """An error about a field."""
         return self._source.error(self.line(key), f"{words} (in {self._where})" if self._where else words)
 
     def any(self, key: str) -> object:

@@ -9,7 +9,7 @@ _TEXT = {"type": "string"}
 _TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
 _NUMBERS = {"temperature", "top_p", "presence_penalty", "frequency_penalty"}
 _WHOLE = {"seed", "max_output_tokens", "images"}
-
+_IGNORED = {"description": "Used by other tools. Parley ignores it."}
 _MATCH = {
     "default": "Answers everything that no other template matches. Exactly one template has it.",
     "commands": "Command words in lower case, without the slash.",
@@ -32,7 +32,7 @@ def schema() -> dict[str, Any]:
                 "inputs": _inputs(),
                 "metadata": {"type": "object", "properties": {"parley": _parley()}},
                 "template": {},
-                **dict.fromkeys(("authors", "tags", "version", "sample", "kind"), _ignored()),
+                **dict.fromkeys(("authors", "tags", "version", "sample", "kind"), _IGNORED),
             }
         ),
     }
@@ -43,9 +43,9 @@ def _model() -> dict[str, Any]:
     configuration = {"azure_deployment": _text("The deployment (v1).")}
     ignored = ("type", "name", "azure_endpoint", "api_version", "base_url", "organization")
     no_key = {"type": "string", "pattern": r"^\$\{", "description": "Not used. Set keys in the settings."}
-    configuration |= {**dict.fromkeys(ignored, _ignored()), "api_key": no_key}
+    configuration |= {**dict.fromkeys(ignored, _IGNORED), "api_key": no_key}
     kept = ("kind", "endpoint", "authenticationMode", "usageDescription", "name", "target")
-    connection = {**dict.fromkeys(kept, _ignored()), "apiKey": no_key}
+    connection = {**dict.fromkeys(kept, _IGNORED), "apiKey": no_key}
     return _fields(
         {
             "id": _text("The deployment, by name or tag."),
@@ -55,8 +55,8 @@ def _model() -> dict[str, Any]:
             "parameters": _options(),
             "configuration": _fields(configuration),
             "connection": _fields(connection),
-            "provider": _ignored(),
-            "response": _ignored(),
+            "provider": _IGNORED,
+            "response": _IGNORED,
         }
     )
 
@@ -83,7 +83,7 @@ def _inputs() -> dict[str, Any]:
         "kind": _text("`thread`: the conversation history."),
         "type": _TEXT,
         **dict.fromkeys(
-            ("name", "description", "required", "example", "sample", "enumValues", "strict"), _ignored()
+            ("name", "description", "required", "example", "sample", "enumValues", "strict"), _IGNORED
         ),
     }
     entry = _fields(fields)
@@ -132,7 +132,3 @@ def _text(description: str) -> dict[str, Any]:
 
 def _count(description: str, most: int) -> dict[str, Any]:
     return {"type": "integer", "minimum": 0, "maximum": most, "description": description}
-
-
-def _ignored() -> dict[str, Any]:
-    return {"description": "Used by other tools. Parley ignores it."}

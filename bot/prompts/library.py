@@ -39,7 +39,6 @@ class PromptLibrary:
     embed: Embed
 
     async def choose(self, template: Template, question: str) -> Sequence[Example]:
-        """The few-shot examples for a question."""
         return await examples.choose(template, self._pool(template), question, self.embed)
 
     async def choose_why(self, template: Template, question: str) -> list[examples.ChosenExample]:

@@ -10,7 +10,6 @@ _LONG_CHARACTERS = 12_000
 
 
 def warnings(template: Template, pools: Mapping[str, Sequence[Example]]) -> Iterator[str]:
-    """What the author should check."""
     match, given = template.match, template.parameters
     if not template.description:
         yield "it has no description, which help would show"

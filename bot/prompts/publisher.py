@@ -37,13 +37,6 @@ class Publisher:
         _, records = await self._versions.since(0)
         return [record for record in reversed(records) if isinstance(record, Version) and record.name == name]
 
-    async def pool_history(self, pool: str) -> list[PoolChange]:
-        """All published changes of a pool, newest first."""
-        _, records = await self._versions.since(0)
-        return [
-            record for record in reversed(records) if isinstance(record, PoolChange) and record.pool == pool
-        ]
-
     async def publish(
         self,
         name: str,
@@ -59,7 +52,7 @@ class Publisher:
         `after` is the number of the version that the author edited, 0 for the file. If another one has been
         published since, NotAllowed names its author.
         """
-        if trial is not None and not _is_trial(trial):
+        if trial and not (0 <= trial.percent <= 100 and (trial.percent or trial.channels)):
             raise NotAllowed("A trial needs channels, or a share of 1 to 100 percent of the conversations.")
         loaded = await asyncio.to_thread(read_text, text, name, self._registry.load_image)
 
@@ -153,10 +146,6 @@ class Publisher:
                 await self._registry.refresh()
                 return record
         raise NotAllowed("Others are publishing at the moment. Try again.")
-
-
-def _is_trial(trial: Trial) -> bool:
-    return 0 <= trial.percent <= 100 and bool(trial.percent or trial.channels)
 
 
 def _version(

@@ -13,6 +13,7 @@ from bot.prompts import example_images
 from bot.prompts.loader import faults
 from bot.prompts.prompty import LoadedTemplate, read_text
 from bot.storage.prompts.versions import Versions
+from bot.storage.redis import tasks
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,6 @@ class TemplateRegistry:
         return tuple(chosen.values())
 
     def pools(self) -> Mapping[str, Sequence[Example]]:
-        """The pools by name."""
         return self._pools
 
     def active(self, name: str) -> ActiveTemplate:
@@ -128,18 +128,18 @@ class TemplateRegistry:
             both.create_task(self._poll())
 
     async def _listen(self) -> None:
-        while not _cancelled():
+        while not tasks.cancelled():
             try:
                 async for _ in self._versions.wakeups():
                     await self.refresh()
-                    if _cancelled():
+                    if tasks.cancelled():
                         return
             except StateUnavailable as error:
                 log.debug("The subscription to publications is down: %s", error)
             await asyncio.sleep(0.5)
 
     async def _poll(self) -> None:
-        while not _cancelled():
+        while not tasks.cancelled():
             await asyncio.sleep(POLL_S)
             try:
                 await self.refresh()
@@ -148,7 +148,8 @@ class TemplateRegistry:
 
     def _take(self, record: Record) -> None:
         if isinstance(record, PoolChange):
-            self._pools[record.pool] = _changed(self._pools.get(record.pool, ()), [record])
+            kept = [each for each in self._pools.get(record.pool, ()) if each not in record.removed]
+            self._pools[record.pool] = tuple(dict.fromkeys((*kept, *record.added)))
         elif record.trial is not None:
             self._trial_versions[record.name] = record
         else:
@@ -203,22 +204,6 @@ class TemplateRegistry:
                 log.error("Version %d can't be read and is ignored: %s", version.number, error)
                 self._loaded[version.number] = None
         return self._loaded[version.number]
-
-
-def _cancelled() -> bool:
-    """Whether this task was cancelled.
-
-    Python 3.11's `asyncio.wait_for` (gh-86296) can swallow a cancellation that coincides with a result.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _changed(pool: Iterable[Example], changes: Iterable[PoolChange]) -> tuple[Example, ...]:
-    for change in changes:
-        remaining = [example for example in pool if example not in change.removed]
-        pool = dict.fromkeys((*remaining, *change.added))
-    return tuple(pool)
 
 
 def _takes_part(received: MessageReceived, trial: Trial, name: str) -> bool:

@@ -1,5 +1,6 @@
 """Turns well-rated answers into examples of a pool: proposed with one click, published after a review."""
 
+from dataclasses import dataclass
 from hashlib import sha256
 
 from msgspec.structs import replace
@@ -30,24 +31,24 @@ def propose(turn: Turn) -> Example:
     return Example(user=user, assistant=assistant)
 
 
+@dataclass(frozen=True, slots=True)
 class ProposalReview:
     """Proposals and their review. All methods raise StateUnavailable and NotAllowed."""
 
-    def __init__(self, proposals: Proposals, registry: TemplateRegistry, publisher: Publisher) -> None:
-        self._proposals = proposals
-        self._registry = registry
-        self._publisher = publisher
+    proposals: Proposals
+    registry: TemplateRegistry
+    publisher: Publisher
 
     async def propose(self, turn: Turn, pool: str, *, author: str) -> Proposal:
         """Propose a turn for a pool. Returns the existing proposal if there is one."""
-        if pool not in self._registry.pools():
-            known = ", ".join(sorted(self._registry.pools())) or "none"
+        if pool not in self.registry.pools():
+            known = ", ".join(sorted(self.registry.pools())) or "none"
             raise NotAllowed(f"There is no pool “{pool}”. Available: {known}.")
         id = sha256(f"{pool}\0{turn.id}".encode()).hexdigest()[:16]
-        existing = await self._proposals.get(id)
+        existing = await self.proposals.get(id)
         if existing is not None:
             return existing
-        if len(await self.all("proposed")) >= MOST_WAITING:
+        if len(await self.waiting()) >= MOST_WAITING:
             raise NotAllowed(f"{MOST_WAITING} proposals await review. Review some of them first.")
         proposal = Proposal(
             id=id,
@@ -59,52 +60,36 @@ class ProposalReview:
             author=author,
             at=now(),
         )
-        await self._proposals.put(proposal)
+        await self.proposals.put(proposal)
         return proposal
 
-    async def all(self, state: State | None = None) -> list[Proposal]:
-        """Proposals, newest first: all of them, or those in one state."""
-        return [each for each in await self._proposals.all() if state is None or each.state == state]
+    async def waiting(self) -> list[Proposal]:
+        """Proposals that await review, newest first."""
+        return [each for each in await self.proposals.all() if each.state == "proposed"]
 
-    async def accept(self, id: str, *, reviewer: str, example: Example | None = None) -> Proposal:
-        """Publish a proposal into its pool, or the reviewer's version of it (`example`)."""
+    async def accept(self, id: str, *, reviewer: str, example: Example) -> Proposal:
+        """Publish the reviewer's version of a proposal into its pool."""
         proposal = await self._pending(id)
-        example = example or proposal.example
-        await self._registry.refresh()
+        await self.registry.refresh()
         # An interrupted review may have published it already.
-        if example not in self._registry.pools().get(proposal.pool, ()):
+        if example not in self.registry.pools().get(proposal.pool, ()):
             reason = f"from an answer that {proposal.author} proposed"
-            await self._publisher.change_pool(proposal.pool, added=[example], author=reviewer, reason=reason)
-        return await self._reviewed(proposal, "accepted", reviewer, example=example)
+            await self.publisher.change_pool(proposal.pool, added=[example], author=reviewer, reason=reason)
+        return await self._reviewed(replace(proposal, example=example), "accepted", reviewer)
 
-    async def reject(self, id: str, *, reviewer: str, reason: str = "") -> Proposal:
-        """Reject a proposal. It stays listed, so that it is not proposed again."""
-        return await self._reviewed(await self._pending(id), "rejected", reviewer, reason=reason[:500])
+    async def reject(self, id: str, *, reviewer: str) -> Proposal:
+        """Reject a proposal. It stays stored, so that it is not proposed again."""
+        return await self._reviewed(await self._pending(id), "rejected", reviewer)
 
     async def _pending(self, id: str) -> Proposal:
-        proposal = await self._proposals.get(id)
+        proposal = await self.proposals.get(id)
         if proposal is None:
             raise NotAllowed("This proposal no longer exists.")
         if proposal.state != "proposed":
             raise NotAllowed(f"{proposal.reviewer} has already {proposal.state} this proposal.")
         return proposal
 
-    async def _reviewed(
-        self,
-        proposal: Proposal,
-        state: State,
-        reviewer: str,
-        *,
-        example: Example | None = None,
-        reason: str = "",
-    ) -> Proposal:
-        reviewed = replace(
-            proposal,
-            state=state,
-            reviewer=reviewer,
-            reviewed_at=now(),
-            example=example or proposal.example,
-            reason=reason,
-        )
-        await self._proposals.put(reviewed)
+    async def _reviewed(self, proposal: Proposal, state: State, reviewer: str) -> Proposal:
+        reviewed = replace(proposal, state=state, reviewer=reviewer, reviewed_at=now())
+        await self.proposals.put(reviewed)
         return reviewed

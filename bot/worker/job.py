@@ -104,7 +104,6 @@ class Job:
         await best_effort(self._inbox.release(self.claim, delay_s, counted=counted))
 
     async def commit(self, commit_request: CommitRequest) -> None:
-        """Commit and end the event."""
         await self.retry_while_leased(lambda: self._inbox.commit(self.claim, commit_request))
         self.ended = True
         self.lease.keep()

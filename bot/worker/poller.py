@@ -27,13 +27,11 @@ class _Outage:
         self._down = False
 
     def failed(self, error: StateUnavailable) -> None:
-        """Redis was unavailable."""
         if not self._down:
             log.warning("%s is interrupted: %s", self._what, error)
         self._down = True
 
     def succeeded(self) -> None:
-        """Redis was available."""
         if self._down:
             log.warning("%s works again", self._what)
         self._down = False
@@ -95,7 +93,6 @@ class Poller:
         self._resumed.clear()
 
     def resume(self) -> None:
-        """Claim again."""
         self._resumed.set()
 
     def give_back(self, claim: Claim) -> None:
@@ -131,15 +128,12 @@ class Poller:
                         self.look(wakeup)
                     elif wakeup:
                         self._stop(wakeup)
-                    else:
-                        self._look_everywhere()
+                    else:  # wake-ups from before the subscription were lost
+                        for shard in range(keys.SHARDS):
+                            self.look(shard)
             except StateUnavailable as error:
                 self._listening.failed(error)
             await asyncio.sleep(0.5)
-
-    def _look_everywhere(self) -> None:
-        for shard in range(keys.SHARDS):
-            self.look(shard)
 
     async def _sweep(self) -> None:
         while not self._ended:

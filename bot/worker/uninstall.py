@@ -1,6 +1,7 @@
 """Deletes or keeps the data of a place from which the bot was removed."""
 
 import logging
+from dataclasses import dataclass
 
 from bot.domain.events import AppUninstalled
 from bot.storage.embedded.compaction import Compaction
@@ -9,21 +10,21 @@ from bot.storage.erasure.tenants import Tenants
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Uninstaller:
     """Deletes the data of that place, or keeps it for the retention time, as configured."""
 
-    def __init__(self, tenants: Tenants, compaction: Compaction, *, keep: bool = False) -> None:
-        self._tenants = tenants
-        self._compaction = compaction
-        self._keep = keep
+    tenants: Tenants
+    compaction: Compaction
+    keep: bool = False
 
     async def uninstall(self, event: AppUninstalled) -> None:
         """Delete or keep. Raises StateUnavailable."""
         where = event.user.tenant or event.address.conversation
-        if self._keep:
+        if self.keep:
             log.info("The bot was removed from %s. Its data there is kept for the retention time.", where)
             return
-        erased = await self._tenants.forget(event)
+        erased = await self.tenants.forget(event)
         log.info("The bot was removed from %s. Deleted: %s", where, erased)
         if erased:
-            await self._compaction.request()
+            await self.compaction.request()

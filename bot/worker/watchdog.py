@@ -103,13 +103,10 @@ class Watchdog:
             stack,
         )
         try:
-            asyncio.run(asyncio.wait_for(self._abandon_all(conversation), _GRACE_S))
+            asyncio.run(asyncio.wait_for(self._abandon(conversation), _GRACE_S))
         except Exception as error:  # the leases will expire
             log.error("Claims could not be released: %s", error)
         os._exit(EXIT_STATUS)
-
-    async def _abandon_all(self, conversation: str) -> None:
-        await self._abandon(conversation)
 
 
 def _owned(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:

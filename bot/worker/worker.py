@@ -142,7 +142,6 @@ class Worker:
     # -------------------------------------------------------------- one event
 
     async def _work(self, job: Job) -> None:
-        """Attempt one event and handle its errors."""
         claim = job.claim
         current_lease.set(job.lease)
         telemetry.progress.set(job.progress)

@@ -16,23 +16,17 @@ from tests.support.fake_adapter import FakeAdapter
 from tests.support.harness import Harness
 
 
-class MatrixPlatform:
+def matrix(is_there: bool) -> platforms.Platform:
     """A platform that nobody has written an adapter for."""
-
-    name = "matrix"
-    path = "/matrix/events"
-    how_to_set_up = "not configured: to use it, set MATRIX_TOKEN"
-
-    def __init__(self, is_there: bool) -> None:
-        self._is_there = is_there
-
-    def is_set_up(self, settings: Settings) -> bool:
-        return self._is_there
-
-    def adapter(self, services: object) -> FakeAdapter:
-        room = FakeAdapter()
-        room.name = "matrix"
-        return room
+    room = FakeAdapter()
+    room.name = "matrix"
+    return platforms.Platform(
+        name="matrix",
+        path="/matrix/events",
+        how_to_set_up="not configured: to use it, set MATRIX_TOKEN",
+        is_set_up=lambda _: is_there,
+        adapter=lambda _: room,
+    )
 
 
 class PingCommand(Command):
@@ -55,7 +49,7 @@ async def test_a_platform_is_one_entry(
     capsys: pytest.CaptureFixture[str],
     is_there: bool,
 ) -> None:
-    entries = (*platforms.PLATFORMS, MatrixPlatform(is_there))
+    entries = (*platforms.PLATFORMS, matrix(is_there))
     monkeypatch.setattr(server, "PLATFORMS", entries)
     settings = Settings.model_validate({"redis_url": redis.url, "parley_data_dir": tmp_path})
     async with open_services(settings) as services:

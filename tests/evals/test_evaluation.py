@@ -17,7 +17,7 @@ from bot.cli import main
 from bot.domain.errors import ConfigError, ContentFiltered, TemplateError
 from bot.domain.events import now
 from bot.domain.prompts import Example, Image, Prompt, Template
-from bot.domain.turns import Delta, Usage
+from bot.domain.turns import Delta, Deployment, Usage
 from bot.evals import cases, checks, evaluation
 from bot.evals import results as eval_results
 from bot.evals.evaluation import EvalContext
@@ -82,6 +82,21 @@ TEMPLATES = (
 )
 
 
+DEPLOYMENTS = [
+    Deployment(
+        name=name,
+        capability="chat",
+        model="",
+        family="gpt-4o",
+        endpoint="",
+        wire="offline",
+        context_tokens=4000,
+        output_tokens=500,
+    )
+    for name in ("small", "large", "strict")
+]
+
+
 class OneModel(ModelInfo):
     """A model of 4,000 tokens that stands for every deployment."""
 
@@ -101,7 +116,7 @@ def eval_context(model: Scripted) -> EvalContext:
 async def results(model: Scripted, asked: Sequence[cases.Case]) -> list[Result]:
     place = eval_context(model)
     told: list[Result] = []
-    wanted = evaluation.jobs(asked, place.templates(), ["small", "large", "strict"])
+    wanted = evaluation.jobs(asked, place.templates(), DEPLOYMENTS)
     found = await evaluation.run(wanted, place, parallel=1, done=told.append)
     assert told == found
     return found

@@ -19,6 +19,7 @@ import pytest_asyncio
 from bot.domain.events import now
 from bot.domain.turns import Turn
 from bot.storage.redis.client import Redis
+from bot.storage.usage.reports import UsageReports
 from tests.chaos.doomed import STEPS, Step
 from tests.chaos.machines import RedisServer
 from tests.chaos.nursery import Nursery, a_nursery
@@ -65,7 +66,7 @@ async def play(scene: Scene, step: Step, nursery: Nursery) -> Outcome:
         await scene.end_leases()
         async with scene.healthy_worker():
             turns = await scene.answered(len(QUESTIONS))
-        lines = await scene.services.storage.usage_reports.rows(
+        lines = await UsageReports(scene.services.storage.redis).rows(
             now().date() - timedelta(days=1), now().date()
         )
         booked = sum(line.totals.turns for line in lines if line.kind == "day")

@@ -11,7 +11,7 @@ from adapters.studio.page import Page, Route, render
 from adapters.studio.pages.thumbnails import PICTURES, thumbnail
 from adapters.studio.playground.prompt_report import sent, turn_row
 from bot.domain.turns import Turn
-from bot.prompts.editing import PromptEditor
+from bot.prompts.registry import TemplateRegistry
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.turns import Turns
 
@@ -28,10 +28,10 @@ class ConversationsPage(Page):
     icon = "log"
     role = "operator"
 
-    def __init__(self, search: ConversationSearch, turns: Turns, editor: PromptEditor) -> None:
+    def __init__(self, search: ConversationSearch, turns: Turns, registry: TemplateRegistry) -> None:
         self._search = search
         self._turns = turns
-        self._editor = editor
+        self._registry = registry
 
     def routes(self) -> Iterable[Route]:
         return [
@@ -69,7 +69,7 @@ class ConversationsPage(Page):
             turns=[await turn_row(turn) for turn in turns],
             wanted=wanted,
             sent=sent(prompts) if prompts else None,
-            pools=self._editor.pools(),
+            pools=sorted(self._registry.pools()),
         )
 
     async def _picture(self, request: web.Request) -> web.Response:

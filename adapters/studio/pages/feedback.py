@@ -10,8 +10,9 @@ from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.pages.conversations import before
 from adapters.studio.playground.prompt_report import turn_row
+from bot.domain.prompts import Example
 from bot.domain.turns import Turn
-from bot.prompts.editing import PromptEditor
+from bot.prompts.review import ProposalReview
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.votes import Votes
 
@@ -31,9 +32,9 @@ class FeedbackPage(Page):
     icon = "star"
     role = "operator"
 
-    def __init__(self, search: ConversationSearch, editor: PromptEditor, votes: Votes) -> None:
+    def __init__(self, search: ConversationSearch, review: ProposalReview, votes: Votes) -> None:
         self._search = search
-        self._editor = editor
+        self._proposed = review
         self._votes = votes
 
     def routes(self) -> Iterable[Route]:
@@ -58,8 +59,8 @@ class FeedbackPage(Page):
             which=which if which in RATED else "",
             before_ms=search.before_ms,
             first=not before_ms,
-            proposals=await self._editor.proposals(),
-            pools=self._editor.pools(),
+            proposals=await self._proposed.waiting(),
+            pools=sorted(self._proposed.registry.pools()),
         )
 
     async def _propose(self, request: web.Request) -> web.Response:
@@ -68,7 +69,7 @@ class FeedbackPage(Page):
         turn = next((one for one in turns if one.id == form.get("turn")), None)
         if turn is None:
             raise HttpError(404, "This answer is no longer available.")
-        await self._editor.propose(turn, form.get("pool", ""), author=person.author)
+        await self._proposed.propose(turn, form.get("pool", ""), author=person.author)
         log.info("answer %s was proposed as an example by %s", turn.id, person.audited)
         return web.Response(status=303, headers={"Location": self.path})
 
@@ -76,9 +77,9 @@ class FeedbackPage(Page):
         form, person = await form_of(request), person_of(request)
         id, reviewer = form.get("id", ""), person.author
         if form.get("verdict") == "accept":
-            user, assistant = form.get("user", ""), form.get("assistant", "")
-            await self._editor.accept(id, reviewer=reviewer, user=user, assistant=assistant)
+            example = Example(user=form.get("user", ""), assistant=form.get("assistant", ""))
+            await self._proposed.accept(id, reviewer=reviewer, example=example)
         else:
-            await self._editor.reject(id, reviewer=reviewer)
+            await self._proposed.reject(id, reviewer=reviewer)
         log.info("proposal %r was reviewed by %s", id, person.audited)
         return web.Response(status=303, headers={"Location": self.path})

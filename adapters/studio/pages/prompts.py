@@ -58,14 +58,14 @@ class PromptsPage(Page):
             template=template,
             held=active,
             used_for=used_for(template),
-            text=code(self._editor.text(template), "text"),
+            text=code(self._editor.write(template, "prompty"), "text"),
             **await self._assignments.shown(request, name),
             versions=self._rows(await self._editor.history(name), active),
         )
 
     def _rows(self, versions: Sequence[Version], active: ActiveTemplate) -> list[dict[str, Any]]:
         """Newest first, each with its changes since the one before it."""
-        file = self._editor.text(active.file) if active.file else ""
+        file = self._editor.write(active.file, "prompty") if active.file else ""
         current, tried = (one.number if one else 0 for one in (active.version, active.trial))
         rows: list[dict[str, Any]] = []
         for version, older in zip(versions, [*versions[1:], None], strict=False):

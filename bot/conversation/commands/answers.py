@@ -24,7 +24,6 @@ class CompareCommand(Command):
         return len(services.model_info.comparable_deployments()) > 1
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Answer with several deployments."""
         await call.answering.compare(call.builder, call.rest, call.turns, call.context)
         return None
 
@@ -38,7 +37,6 @@ class AgainCommand(Command):
     takes_text = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Explain why the answer can't be regenerated."""
         if find(call.turns, call.rest) is not None:
             raise NotAllowed(
                 "Only the person who asked and the operators can regenerate this answer. "
@@ -49,8 +47,6 @@ class AgainCommand(Command):
 
 
 class VariationsCommand(Command):
-    """`/variations`, with a number of images or the id of the post with the original."""
-
     name = "variations"
     help = "generate a variation of the last image; `/variations 3` generates three"
     aliases = ("variation",)
@@ -63,7 +59,6 @@ class VariationsCommand(Command):
         return any(each.capability == "image" and services.model_info.is_served(each) for each in templates)
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Generate the variations."""
         await call.answering.vary(call.builder, call.rest, call.turns, call.context)
         return None
 
@@ -75,7 +70,6 @@ class StopCommand(Command):
     help = "stop the answer in progress"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Say that there is nothing to stop."""
         text = "There is no answer in progress."
         return CommandResult(Reply(text=text, private=True), keep=False)
 
@@ -89,7 +83,6 @@ class SentCommand(Command):
     takes_text = True
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Report the prompt."""
         received, personal_data = call.received, call.services.personal_data
         text = await personal_data.sent(received.user, received.address.conversation, call.rest)
         return CommandResult(Reply(text=text, private=True), keep=False)

@@ -9,6 +9,7 @@ from bot.conversation.preferences import Preferences
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived
 from bot.domain.turns import Reply, UserProfile
+from bot.storage.usage.charges import channel_of
 
 _AUTOMATIC = ("auto", "automatic", "default")
 """Instead of a name: reset the choice."""
@@ -36,30 +37,26 @@ class _ChoiceCommand(Command):
         return word == self.name and bool(choices) and (rest in choices or rest in _AUTOMATIC)
 
     def is_available(self, received: MessageReceived, services: CommandServices) -> bool:
-        """With at least two choices."""
         return len(self.choices(services.preferences)) > 1
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """List the choices, or make one."""
         received, preferences = call.received, call.services.preferences
         if not self.is_available(received, call.services):
             raise NotAllowed(f"There is no other {self.noun} to choose here.")
         if call.rest:
             return CommandResult(Reply(text=await self._choose(call.rest, received, preferences)))
-        channel = "" if received.direct else received.channel
-        profile = await call.services.personal_data.profile(received.user, channel)
+        profile = await call.services.personal_data.profile(received.user, channel_of(received))
         chosen, usual = self.chosen(profile)
         labels = {usual: " (default)", chosen: " (chosen)"}
         choices = self.choices(preferences).items()
-        lines = [f"- `{name}`{labels.get(name, '')}: {_uncapitalised(what)}" for name, what in choices]
+        lines = [f"- `{name}`{labels.get(name, '')}: {uncapitalised(what)}" for name, what in choices]
         where = _where(received)
         head = f"Choose a {self.noun} {where} with `/{self.name} NAME`, or reset it with `/{self.name} auto`."
         return CommandResult(Reply(text="\n".join([head, "", *lines]), private=True))
 
     async def _choose(self, name: str, received: MessageReceived, preferences: Preferences) -> str:
         chosen = "" if name in _AUTOMATIC and name not in self.choices(preferences) else name
-        channel = "" if received.direct else received.channel
-        await preferences.choose(received.user, channel, **{self.field: chosen})
+        await preferences.choose(received.user, channel_of(received), **{self.field: chosen})
         where = _where(received)
         if not chosen:
             return f"Done. The default {self.noun} is used {where} again."
@@ -67,14 +64,11 @@ class _ChoiceCommand(Command):
 
 
 class PromptCommand(_ChoiceCommand):
-    """`/prompt`."""
-
     name = "prompt"
     help = "choose the template used here: `/prompt NAME`"
     noun, field = "template", "template"
 
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
-        """The chat templates."""
         return preferences.templates
 
     def chosen(self, profile: UserProfile) -> tuple[str, str]:
@@ -83,14 +77,11 @@ class PromptCommand(_ChoiceCommand):
 
 
 class ModelCommand(_ChoiceCommand):
-    """`/model`."""
-
     name = "model"
     help = "choose the model used here: `/model NAME`"
     noun, field = "model", "deployment"
 
     def choices(self, preferences: Preferences) -> Mapping[str, str]:
-        """The chat deployments."""
         return preferences.deployments
 
     def chosen(self, profile: UserProfile) -> tuple[str, str]:
@@ -99,8 +90,9 @@ class ModelCommand(_ChoiceCommand):
 
 
 def _where(received: MessageReceived) -> str:
-    return "in this channel" if received.channel and not received.direct else "for you"
+    return "in this channel" if channel_of(received) else "for you"
 
 
-def _uncapitalised(text: str) -> str:
+def uncapitalised(text: str) -> str:
+    """The text with its first letter in lower case."""
     return text[:1].lower() + text[1:]

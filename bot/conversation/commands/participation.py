@@ -15,16 +15,15 @@ class _ParticipationCommand(Command):
     done: ClassVar[str]
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Set the mode."""
-        received, preferences = call.received, call.services.preferences
+        received, store = call.received, call.services.preferences.store
         if received.direct or not received.channel:
             raise NotAllowed(f"`{self.name}` only works in channels. In direct messages I answer everything.")
         if self.mode is None:
-            await preferences.set_quiet(received, True)
+            await store.set_quiet(received, True)
         else:
-            await preferences.set_participation(received, self.mode)
+            await store.choose(received.user, received.channel, mode=self.mode)
         if self.mode == "follow":
-            await preferences.set_quiet(received, False)
+            await store.set_quiet(received, False)
         everything = self.mode == "follow" and not received.threaded
         return CommandResult(Reply(text=_EVERYTHING if everything else self.done))
 
@@ -33,8 +32,6 @@ _EVERYTHING = "I'll respond to all messages here. To undo this, send `/mention-o
 
 
 class FollowCommand(_ParticipationCommand):
-    """`/follow`."""
-
     name = "follow"
     help = "respond in my threads without a mention"
     menu = "Answer in this channel's threads without a mention"
@@ -44,8 +41,6 @@ class FollowCommand(_ParticipationCommand):
 
 
 class MentionOnlyCommand(_ParticipationCommand):
-    """`/mention-only`."""
-
     name = "mention-only"
     help = "respond in this channel only when mentioned"
     menu = "Answer only when mentioned"
@@ -55,8 +50,6 @@ class MentionOnlyCommand(_ParticipationCommand):
 
 
 class QuietCommand(_ParticipationCommand):
-    """`/quiet`."""
-
     name = "quiet"
     help = "respond in this conversation only when mentioned"
     mode = None
@@ -64,8 +57,6 @@ class QuietCommand(_ParticipationCommand):
 
 
 class MuteCommand(_ParticipationCommand):
-    """`/mute`."""
-
     name = "mute"
     help = "respond only to commands in this channel"
     mode = "mute"

@@ -7,28 +7,22 @@ from bot.storage.usage.charges import channel_of
 
 
 class UsageCommand(Command):
-    """`/usage`."""
-
     name = "usage"
     help = "show your usage today and this month, and your limits"
     menu = "Your usage today, and your limits"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Show usage and limits."""
         received = call.received
         text = await call.services.personal_data.usage(received.user, channel_of(received))
         return CommandResult(Reply(text=text, private=True))
 
 
 class ResetCommand(Command):
-    """`/reset`."""
-
     name = "reset"
     help = "start over: ignore the earlier messages of this conversation"
     menu = "Start over: ignore earlier messages"
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Reset the history."""
         text = "Done. I'll ignore the earlier messages of this conversation."
         return CommandResult(Reply(text=text), resets=True)
 
@@ -52,7 +46,6 @@ class ForgetCommand(Command):
         return _FORGET.get(text)
 
     async def run(self, call: CommandCall) -> CommandResult | None:
-        """Explain, ask for confirmation, or delete."""
         return CommandResult(await self._reply(call), keep=False)
 
     async def _reply(self, call: CommandCall) -> Reply:

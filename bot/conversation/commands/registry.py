@@ -9,7 +9,7 @@ from bot.conversation.commands.answers import (
     StopCommand,
     VariationsCommand,
 )
-from bot.conversation.commands.choices import ModelCommand, PromptCommand
+from bot.conversation.commands.choices import ModelCommand, PromptCommand, uncapitalised
 from bot.conversation.commands.command import Command, CommandCall, CommandResult, CommandServices
 from bot.conversation.commands.participation import (
     FollowCommand,
@@ -25,8 +25,6 @@ from bot.domain.turns import Reply
 
 
 class HelpCommand(Command):
-    """`/help`."""
-
     name = "help"
     help = "show what I can do"
     menu = "Show what I can do, and how to ask"
@@ -35,10 +33,11 @@ class HelpCommand(Command):
         """List the templates and commands that are available here."""
         services = call.services
         lines = ["Ask me anything. I remember this conversation.", ""]
-        for template in services.sources.templates():
-            if template.match.commands and services.model_info.is_served(template):
-                description = template.description[:1].lower() + template.description[1:]
-                lines.append(f"- `/{template.match.commands[0]} …` {description}")
+        lines += [
+            f"- `/{template.match.commands[0]} …` {uncapitalised(template.description)}"
+            for template in services.sources.templates()
+            if template.match.commands and services.model_info.is_served(template)
+        ]
         available = [command for command in COMMANDS if command.is_available(call.received, services)]
         lines += [f"- `/{command.name}` {command.help}" for command in available]
         lines += ["", "If your app intercepts slash commands, type the word without the slash: `help`."]

@@ -29,7 +29,6 @@ class Confirmations:
         return None if outcome is None else outcome.decode()
 
     async def done(self, user: User, command: str, outcome: str) -> None:
-        """Store the text of the outcome."""
         name = _key(user, command)
         await self._redis.many([("HSET", name, "outcome", outcome), ("EXPIRE", name, keys.CONFIRMED_S)])
 

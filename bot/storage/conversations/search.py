@@ -67,7 +67,7 @@ class ConversationSearch:
         for _ in range(_MAX_READ // _BATCH):
             batch = await self._recent(before_ms)
             stored = [("LRANGE", keys.of("turns", name), 0, -1) for name, _ in batch]
-            answers = await self._redis.many(stored) if stored else []
+            answers = await self._redis.many(stored)
             for (name, at_ms), answer in zip(batch, answers, strict=True):
                 before_ms = at_ms
                 turns = read_turns(answer)

@@ -51,5 +51,4 @@ class SummaryStore:
         await self._redis.run(_REMEMBER, names, [packed, self._retention_s, erasures])
 
     async def forget(self, *conversations: str) -> None:
-        """Delete summaries."""
         await self._redis.many([("DEL", keys.of("summary", conversation)) for conversation in conversations])

@@ -79,7 +79,6 @@ def _without_bytes(prompt: Prompt) -> Prompt:
 
 
 def pack_image(image: Image) -> bytes:
-    """The stored form of an image."""
     return msgspec.msgpack.encode(image)
 
 
@@ -123,9 +122,7 @@ class Turns:
 
     async def release(self, conversations: Iterable[str]) -> None:
         """Drop the owners of these conversations after a day; until then nobody else can take them over."""
-        commands = [("EXPIRE", keys.of("owner", conversation), keys.DAY_S) for conversation in conversations]
-        if commands:
-            await self._redis.many(commands)
+        await self._redis.many([("EXPIRE", keys.of("owner", name), keys.DAY_S) for name in conversations])
 
     async def erase(self, conversation: str, turn: Turn) -> None:
         """Delete the sent prompts and images of a turn."""
@@ -137,9 +134,7 @@ class Turns:
         """The conversations in which turns of this person are stored."""
         commands = [("SMEMBERS", keys.talks(shard, user.tenant, user.id)) for shard in range(keys.SHARDS)]
         names = [name.decode() for found in await self._redis.many(commands) for name in found]
-        exist = (
-            await self._redis.many([("EXISTS", keys.of("turns", name)) for name in names]) if names else []
-        )
+        exist = await self._redis.many([("EXISTS", keys.of("turns", name)) for name in names])
         return tuple(sorted(name for name, exists in zip(names, exist, strict=True) if exists))
 
     async def forget(

@@ -99,9 +99,8 @@ class Votes:
     async def scores(self) -> tuple[list[Score], list[Score]]:
         """The scores of deployments, and of templates."""
         votes = await self.all()
-        return count_votes(votes, lambda side: side.deployment), count_votes(
-            votes, lambda side: side.template
-        )
+        deployments = count_votes(votes, lambda side: side.deployment)
+        return deployments, count_votes(votes, lambda side: side.template)
 
 
 def count_votes(votes: Sequence[Vote], name: Callable[[Side], str]) -> list[Score]:

@@ -68,14 +68,19 @@ class Compaction:
 
     async def _idle(self) -> dict[str, Any]:
         async with asyncio.timeout(_PATIENCE_S):
-            while True:
-                (received,) = await self._redis.info()
-                if not received.get("aof_rewrite_in_progress") and not received.get("aof_rewrite_scheduled"):
-                    return received
-                await asyncio.sleep(_LOOK_S)
+            return await no_rewrite(self._redis)
 
     async def _quietly(self) -> None:
         try:
             await self.run()
         except (StateUnavailable, TimeoutError) as error:
             log.warning("The append-only file could not be rewritten yet: %s", error or "timeout")
+
+
+async def no_rewrite(redis: Redis) -> dict[str, Any]:
+    """Wait until no rewrite runs or is scheduled; returns the INFO of the server. Raises StateUnavailable."""
+    while True:
+        (info,) = await redis.info()
+        if not info.get("aof_rewrite_in_progress") and not info.get("aof_rewrite_scheduled"):
+            return info
+        await asyncio.sleep(_LOOK_S)

@@ -261,7 +261,6 @@ class Server:
         return [line.split(" # ")[-1].split(" * ")[-1].strip() for line in lines if line.strip()]
 
     def _failure(self, program: str) -> ConfigError:
-        """The error of the last start."""
         output = self._last_output()
         if full := next((line for line in output if _SAYS_FULL.search(line)), None):
             return DiskFull(f"There is no disk space for Redis in {self.folder}: {full}")

@@ -13,6 +13,7 @@ from bot.domain import telemetry
 from bot.domain.errors import ConfigError
 from bot.storage.embedded.data_directory import DataLost, DiskFull, gone
 from bot.storage.embedded.server import Server
+from bot.storage.redis import tasks
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Watch and restart until cancelled. Raises ConfigError if a restart is impossible."""
-        while not _cancelled():
+        while not tasks.cancelled():
             await asyncio.sleep(_CHECK_S)
             try:
                 if why := await self._wrong():
@@ -124,7 +125,7 @@ class Supervisor:
         began = time.monotonic()
         self._report(f"The embedded Redis {why}. Restarting it; until then no events are accepted.")
         failures, reminded_at = 0, -_REMIND_S
-        while not _cancelled():
+        while not tasks.cancelled():
             await asyncio.sleep(self._delay_s())
             try:
                 await asyncio.to_thread(self._check_folder)
@@ -166,9 +167,3 @@ class Supervisor:
         delay = _BACKOFF_S[min(len(self._ends), len(_BACKOFF_S) - 1)]
         self._ends.append(now)
         return delay
-
-
-def _cancelled() -> bool:
-    """Whether this task was cancelled; Python 3.11's asyncio.wait_for can lose a cancellation (gh-86296)."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate
 
 import msgspec
 
@@ -11,12 +12,12 @@ from bot.domain.events import Event, FeedbackGiven, MessageEdited, MessageReceiv
 from bot.domain.turns import Turn
 from bot.storage.conversations.turns import read_turns
 from bot.storage.erasure.text_matching import Passages
-from bot.storage.queue.dead_letters import DeadLetter, read_event
+from bot.storage.queue.dead_letters import DeadLetterQueue, read_event
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis
 
 _BATCH = 10
-"""Conversations that are read at once."""
+"""Conversations that are read at once; each has at most two hundred turns."""
 _MAX_TEXT = 20_000
 """Characters of one file or message that are searched for elsewhere."""
 _MAX_TEXTS = 4_000_000
@@ -58,20 +59,19 @@ async def conversations(redis: Redis) -> AsyncGenerator[list[StoredConversation]
 
 
 async def read(redis: Redis, names: Sequence[str]) -> list[StoredConversation]:
-    """Read these conversations."""
     commands = [("LRANGE", keys.of(kind, name), 0, -1) for name in names for kind in ("turns", "inbox")]
-    stored = await redis.many(commands) if commands else []
+    stored = await redis.many(commands)
     return [
         StoredConversation(name=name, turns=tuple(stored[2 * n]), events=tuple(stored[2 * n + 1]))
         for n, name in enumerate(names)
     ]
 
 
-async def dead_letters(redis: Redis) -> list[tuple[int, bytes, DeadLetter]]:
-    """All dead letters: shard, stored bytes, decoded."""
-    shards = await redis.many([("LRANGE", keys.dead_letters(shard), 0, -1) for shard in range(keys.SHARDS)])
-    decode = msgspec.json.Decoder(DeadLetter).decode
-    return [(shard, raw, decode(raw)) for shard, records in enumerate(shards) for raw in records]
+async def read_all(redis: Redis, names: Sequence[str]) -> AsyncGenerator[StoredConversation]:
+    """Read these conversations, some at a time."""
+    for at in range(0, len(names), _BATCH):
+        for stored in await read(redis, names[at : at + _BATCH]):
+            yield stored
 
 
 def events_of(stored: Iterable[bytes | str]) -> Iterator[Event]:
@@ -87,7 +87,7 @@ async def collect(redis: Redis, found: PersonData, until: datetime | None) -> Pe
     collector = _PersonCollector(found, until)
     async for batch in conversations(redis):
         await asyncio.to_thread(collector.add, batch)
-    for _, _, record in await dead_letters(redis):
+    for _, record in await DeadLetterQueue(redis).stored():
         collector.add_events(record.conversation, events_of([record.event]))
     return collector.all()
 
@@ -102,13 +102,8 @@ class _PersonCollector:
 
     def all(self) -> PersonData:
         newest = sorted(self._texts.items(), key=lambda item: item[1], reverse=True)
-        left = _MAX_TEXTS
-        kept: list[tuple[str, datetime]] = []
-        for text, at in newest:
-            left -= len(text)
-            if left < 0:
-                break
-            kept.append((text, at))
+        lengths = accumulate(len(text) for text, _ in newest)
+        kept = [item for item, length in zip(newest, lengths, strict=True) if length <= _MAX_TEXTS]
         return msgspec.structs.replace(
             self._found,
             names=frozenset(self._names),

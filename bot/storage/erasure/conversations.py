@@ -18,22 +18,13 @@ from bot.domain.events import (
 )
 from bot.domain.turns import Turn
 from bot.storage.conversations.turns import read_turns, refs
-from bot.storage.erasure.collection import (
-    PersonData,
-    StoredConversation,
-    conversations,
-    dead_letters,
-    events_of,
-    read,
-)
+from bot.storage.erasure.collection import PersonData, StoredConversation, conversations, events_of, read
 from bot.storage.erasure.redaction import KnownText, Redaction
+from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 
-_EXCHANGE, _REWRITE, _WITHDRAW, _UNLEARN = (
-    Script(name) for name in ("exchange", "rewrite", "withdraw", "unlearn")
-)
-_BATCH = 20
+_EXCHANGE, _REWRITE, _WITHDRAW, _UNLEARN = map(Script, ("exchange", "rewrite", "withdraw", "unlearn"))
 _ATTEMPTS = 5
 """How often a conversation is read again that changes concurrently."""
 
@@ -68,10 +59,11 @@ class PersonConversations:
         async for batch in conversations(self._redis):
             for stored in batch:
                 await self._visit(stored)
-        for shard, raw, record in await dead_letters(self._redis):
+        for raw, record in await DeadLetterQueue(self._redis).stored():
             new = self.redaction.record(record.event.encode(), everything=record.conversation in self.names)
             if new != record.event.encode() and any(self._is_near(e) for e in events_of([record.event])):
                 changed = msgspec.json.encode(msgspec.structs.replace(record, event=new.decode()))
+                shard = keys.shard_of(record.conversation)
                 await self._redis.run(_EXCHANGE, [keys.dead_letters(shard)], [raw, changed])
                 self.edited.add((record.conversation, record.event))
         self._until = self._until or begun

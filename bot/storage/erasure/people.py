@@ -12,12 +12,12 @@ from bot.domain.errors import ConfigError, StateUnavailable
 from bot.domain.events import User, now
 from bot.storage.conversations.turns import Turns, read_turns, refs
 from bot.storage.embedded.compaction import Compaction
-from bot.storage.erasure.collection import PersonData, collect, exclude_common
+from bot.storage.erasure.collection import PersonData, collect, events_of, exclude_common, read_all
 from bot.storage.erasure.conversations import PersonConversations
 from bot.storage.erasure.redaction import Redaction
 from bot.storage.erasure.studio_data import Publications
 from bot.storage.erasure.text_matching import Passages
-from bot.storage.queue.dead_letters import DeadLetterQueue, read_event
+from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.redis import keys, tasks
 from bot.storage.redis.client import Redis
 from bot.storage.redis.secrets import SecretStore
@@ -31,8 +31,6 @@ PATIENCE_S = 20.0
 _RESUMED_S = 120
 _AGAIN_S = 10
 _LOOK_S = 0.1
-_BATCH = 10
-"""Conversations that are read at once; each has at most two hundred turns."""
 
 
 class ErasurePreview(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,19 +81,12 @@ class Erasure:
         """
         names = list(dict.fromkeys([*await self._turns.talks(user), *conversations]))
         total = answers = pictures = waiting = 0
-        for at in range(0, len(names), _BATCH):
-            batch = names[at : at + _BATCH]
-            commands = [
-                ("LRANGE", keys.of(kind, name), 0, -1) for name in batch for kind in ("turns", "inbox")
-            ]
-            stored = await self._redis.many(commands)
-            for turns, events in zip(stored[::2], stored[1::2], strict=True):
-                theirs = [turn for turn in read_turns(turns) if turn.received.user.is_same(user)]
-                total += bool(theirs)
-                answers += len(theirs)
-                pictures += sum(len(refs(turn)) for turn in theirs)
-                found = [read for read in map(read_event, events) if read is not None]
-                waiting += sum(read.user.is_same(user) and read.id != event for read in found)
+        async for stored in read_all(self._redis, names):
+            theirs = [turn for turn in read_turns(stored.turns) if turn.received.user.is_same(user)]
+            total += bool(theirs)
+            answers += len(theirs)
+            pictures += sum(len(refs(turn)) for turn in theirs)
+            waiting += sum(each.user.is_same(user) and each.id != event for each in events_of(stored.events))
         return ErasurePreview(
             conversations=total,
             answers=answers,

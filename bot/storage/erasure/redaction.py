@@ -39,7 +39,6 @@ class KnownText:
     calls: set[str] = field(default_factory=set[str])
 
     def learn(self, turns: Iterable[Turn]) -> None:
-        """Add the text of these turns."""
         for turn in turns:
             for message in turn.messages:
                 self.texts.add(message.text)

@@ -35,7 +35,7 @@ class Publications:
         """Add the text of the configurations that the person saved."""
         texts = dict(found.texts)
         if found.user.tenant == _STUDIO:
-            for _, stored in _pairs(await self._redis.call("HGETALL", keys.SAVED_CONFIGS)):
+            for stored in await self._redis.call("HVALS", keys.SAVED_CONFIGS):
                 for item in _read(_saved, stored):
                     if item.owner == found.user.id:
                         texts |= dict.fromkeys(_strings(msgspec.json.decode(item.setups)), item.at)
@@ -57,15 +57,9 @@ class Publications:
         from their pools, in the history, too. Returns their number.
         """
         stored: list[bytes] = await self._redis.call("HVALS", keys.PROPOSALS)
-        proposals = [
-            item
-            for raw in stored
-            for item in _read(_proposal, raw)
-            if theirs(item) or item.example.user.strip() in texts
-        ]
-        words = texts | {
-            proposal.example.user.strip() for proposal in proposals if proposal.state == "accepted"
-        }
+        every: list[Proposal] = [item for raw in stored for item in _read(_proposal, raw)]
+        proposals = [each for each in every if theirs(each) or each.example.user.strip() in texts]
+        words = texts | {each.example.user.strip() for each in proposals if each.state == "accepted"}
 
         def without(examples: Sequence[Example]) -> tuple[Example, ...]:
             return tuple(example for example in examples if example.user.strip() not in words)
@@ -86,8 +80,7 @@ class Publications:
     async def redact(self, found: PersonData, redaction: Redaction) -> None:
         """Redact a person's text in the configurations of others, and their name in published records."""
         for name in (keys.SAVED_CONFIGS, keys.PROPOSALS):
-            pairs = await self._redis.call("HGETALL", name)
-            for field, stored in _pairs(pairs):
+            for field, stored in (await self._redis.call("HGETALL", name)).items():
                 new = redaction.record(stored, everything=False)
                 if new is not stored:
                     await self._redis.call("HSET", name, field, new)
@@ -116,7 +109,7 @@ class Publications:
 
     async def _fields(self, name: str, decoder: Any, test: Callable[[Any], bool]) -> list[bytes]:
         found: list[bytes] = []
-        for field, stored in _pairs(await self._redis.call("HGETALL", name)):
+        for field, stored in (await self._redis.call("HGETALL", name)).items():
             found += [field for item in _read(decoder, stored) if test(item)]
         return found
 
@@ -142,7 +135,3 @@ def _strings(value: Any) -> Iterator[str]:
                 yield from _strings(item)
         case _:
             pass
-
-
-def _pairs(pairs: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    return list(pairs.items())

@@ -1,6 +1,6 @@
 """Deletes the data of a workspace, an organisation or a chat from which the bot was removed."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -8,16 +8,15 @@ import msgspec
 from bot.domain.events import AppUninstalled, BaseEvent
 from bot.storage.conversations.search import ConversationSearch
 from bot.storage.conversations.turns import Turns, read_turns
+from bot.storage.erasure.collection import events_of, read_all
 from bot.storage.erasure.studio_data import Publications
-from bot.storage.queue.dead_letters import DeadLetterQueue, read_event
+from bot.storage.queue.dead_letters import DeadLetterQueue
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script, literal
 from bot.storage.usage.reports import UsageReports
 
 _CLEAR = Script("clear")
 _BESIDE = frozenset({"sent", "picture", "summary", "feed"})
-_BATCH = 10
-"""Conversations that are read at once; each has at most two hundred turns."""
 _NAMES = 200
 """Keys that are deleted per round trip."""
 
@@ -84,9 +83,7 @@ class Tenants:
         for tenant in sorted(place.tenants) if uninstalled.whole else ():
             people += await self._forget_people(tenant)
         dead_letters = await self._dead_letters.forget(place.holds)
-        proposals = await self._publications.forget_examples(
-            lambda proposal: place.holds(proposal.conversation)
-        )
+        proposals = await self._publications.forget_examples(lambda each: place.holds(each.conversation))
         await self._search.forget(uninstalled.conversation_prefix, place.holds)
         await self._forget_beside(place)
         turns = waiting = 0
@@ -109,39 +106,25 @@ class Tenants:
         """How much `forget` would delete: conversations, answers, waiting messages, dead letters."""
         place = await self._look(uninstalled)
         turns = waiting = 0
-        ordered = sorted(place.found)
-        for at in range(0, len(ordered), _BATCH):
-            commands = [
-                ("LLEN", keys.of(kind, name))
-                for name in ordered[at : at + _BATCH]
-                for kind in ("turns", "inbox")
-            ]
-            counts = await self._redis.many(commands)
-            turns += sum(counts[::2])
-            waiting += sum(counts[1::2])
-        given_up = [
-            letter for letter in (await self._dead_letters.all()).values() if place.holds(letter.conversation)
-        ]
+        async for stored in read_all(self._redis, sorted(place.found)):
+            turns += len(stored.turns)
+            waiting += len(stored.events)
+        dead_letters = sum(
+            place.holds(letter.conversation) for _, letter in await self._dead_letters.stored()
+        )
         return TenantErasure(
-            conversations=len(ordered), turns=turns, waiting=waiting, dead_letters=len(given_up)
+            conversations=len(place.found), turns=turns, waiting=waiting, dead_letters=dead_letters
         )
 
     async def _look(self, uninstalled: AppUninstalled) -> _UninstalledPlace:
-        """Find the conversations to delete."""
         place = _UninstalledPlace(uninstalled, tenants={uninstalled.user.tenant} - {""})
         names: set[str] = set()
         async for _, kind, rest in self._scan(uninstalled.conversation_prefix):
             if kind in ("turns", "inbox") and rest != uninstalled.address.conversation:
                 names.add(rest)
-        ordered = sorted(names)
-        for at in range(0, len(ordered), _BATCH):
-            batch = ordered[at : at + _BATCH]
-            commands = [
-                ("LRANGE", keys.of(kind, name), 0, -1) for name in batch for kind in ("turns", "inbox")
-            ]
-            answers = await self._redis.many(commands)
-            for number, conversation in enumerate(batch):
-                self._sort(place, conversation, list(_acts(*answers[2 * number : 2 * number + 2])))
+        async for stored in read_all(self._redis, sorted(names)):
+            answered = [turn.received for turn in read_turns(stored.turns)]
+            self._sort(place, stored.name, [*answered, *events_of(stored.events)])
         return place
 
     def _sort(self, place: _UninstalledPlace, conversation: str, acts: Sequence[BaseEvent]) -> None:
@@ -221,12 +204,6 @@ class Tenants:
                 batch.clear()
         if batch:
             await self._redis.many([("DEL", name) for name in batch])
-
-
-def _acts(turns: Iterable[bytes], events: Iterable[bytes]) -> Iterator[BaseEvent]:
-    """All readable events of a conversation, answered and waiting."""
-    yield from (turn.received for turn in read_turns(turns))
-    yield from (event for event in map(read_event, events) if event is not None)
 
 
 def _beginnings(rest: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -34,15 +35,13 @@ class _Token(NamedTuple):
     end: int
 
 
+@dataclass(slots=True)
 class _Needle:
     """A passage: when the person first wrote it, whether to search it in all conversations, who else wrote it."""
 
-    __slots__ = ("at", "others", "strong")
-
-    def __init__(self, at: datetime, strong: bool) -> None:
-        self.at = at
-        self.strong = strong
-        self.others: tuple[str, ...] = ()
+    at: datetime
+    strong: bool
+    others: tuple[str, ...] = ()
 
 
 class Passages:
@@ -64,11 +63,7 @@ class Passages:
         if REMOVED in text:  # redacted text of another person
             text = text.replace(REMOVED, "\n")
         text = unicodedata.normalize("NFC", text)
-        for words, strong in (
-            *_lines(text),
-            *_identifiers(text),
-            *_windows([token.word for token in _tokens(text)]),
-        ):
+        for words, strong in (*_lines(text), *_identifiers(text), *_windows(_words(text))):
             if len(self._needles) >= _MAX_NEEDLES:
                 return
             known = self._needles.get(words)
@@ -80,7 +75,7 @@ class Passages:
 
     def exclude(self, text: str, at: datetime, author: str) -> None:
         """Remove passages that somebody else wrote before the person, and short ones that several people use."""
-        words = [token.word for token in _tokens(unicodedata.normalize("NFC", text))]
+        words = _words(unicodedata.normalize("NFC", text))
         for place, first in enumerate(words):
             for needle in list(self._matching(words, place, first, everything=True)):
                 known = self._needles[needle]

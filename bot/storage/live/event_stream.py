@@ -17,7 +17,6 @@ class EventStream:
         self._redis = redis
 
     async def publish(self, channel: str, frame: bytes) -> None:
-        """Add a frame."""
         name = keys.of("feed", channel)
         await self._redis.many(
             [

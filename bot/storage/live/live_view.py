@@ -13,7 +13,7 @@ from secrets import token_hex
 import msgspec
 
 from bot.domain.errors import StateUnavailable
-from bot.storage.redis import keys
+from bot.storage.redis import keys, tasks
 from bot.storage.redis.client import Redis
 
 log = logging.getLogger(__name__)
@@ -67,11 +67,11 @@ class LiveView:
             both.create_task(self._publish(worker, deadline, answers))
 
     async def _listen(self, deadline: "_WatchDeadline") -> None:
-        while not _cancelled():
+        while not tasks.cancelled():
             try:
                 async with aclosing(self._redis.subscribe(keys.LIVE_VIEW_REQUESTS)) as requests:
                     async for channel, _ in requests:
-                        if _cancelled():
+                        if tasks.cancelled():
                             return
                         if channel:
                             deadline.extend()
@@ -82,7 +82,7 @@ class LiveView:
     async def _publish(
         self, worker: str, deadline: "_WatchDeadline", answers: Callable[[], Sequence[RunningAnswer]]
     ) -> None:
-        while not _cancelled():
+        while not tasks.cancelled():
             await deadline.wait()
             report = _WorkerReport(worker, tuple(answers())[:MAX_ANSWERS])
             try:
@@ -117,7 +117,7 @@ class LiveView:
             await asyncio.gather(requesting, return_exceptions=True)
 
     async def _request(self) -> None:
-        while not _cancelled():
+        while not tasks.cancelled():
             try:
                 await self._redis.call("PUBLISH", keys.LIVE_VIEW_REQUESTS, "")
             except StateUnavailable as error:
@@ -126,8 +126,6 @@ class LiveView:
 
 
 class _WatchDeadline:
-    """The time until which a worker publishes."""
-
     def __init__(self) -> None:
         self._until = 0.0
         self._now = asyncio.Event()
@@ -141,9 +139,3 @@ class _WatchDeadline:
         if time.monotonic() >= self._until:
             self._now.clear()
         await self._now.wait()
-
-
-def _cancelled() -> bool:
-    """Whether this task was cancelled; Python 3.11's `asyncio.wait_for` can swallow a cancellation."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

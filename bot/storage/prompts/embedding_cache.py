@@ -26,12 +26,10 @@ class EmbeddingCache:
         fresh: dict[str, list[float]] = {}
         if missing:
             fresh = dict(zip(missing, await self._embed(list(missing)), strict=True))
-            await self._redis.many(
-                [
-                    ("SET", missing[text], _bytes(vector), "EX", keys.VECTOR_S)
-                    for text, vector in fresh.items()
-                ]
+            stored_now = (
+                (missing[text], pack(f"<{len(vector)}f", *vector)) for text, vector in fresh.items()
             )
+            await self._redis.many([("SET", *pair, "EX", keys.VECTOR_S) for pair in stored_now])
         return [
             list(unpack(f"<{len(vector) // 4}f", vector)) if vector is not None else fresh[text]
             for text, vector in zip(texts, stored, strict=True)
@@ -40,7 +38,3 @@ class EmbeddingCache:
     def _name(self, text: str) -> str:
         digest = sha256(f"{self._model}\0{text}".encode()).hexdigest()
         return keys.of("vector", digest)
-
-
-def _bytes(vector: list[float]) -> bytes:
-    return pack(f"<{len(vector)}f", *vector)

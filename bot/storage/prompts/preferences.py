@@ -96,29 +96,19 @@ class PreferenceStore:
     async def bound(self) -> list[Assignment]:
         """All assignments, sorted by scope."""
         tenants = [item.decode() for item in await self._redis.call("SMEMBERS", keys.ASSIGNMENTS)]
-        fields = (
-            await self._redis.many([("SMEMBERS", _bound(tenant)) for tenant in tenants]) if tenants else []
-        )
+        fields = await self._redis.many([("SMEMBERS", _bound(tenant)) for tenant in tenants])
         places = [
             _place_of(tenant, field.decode())
             for tenant, found in zip(tenants, fields, strict=True)
             for field in found
         ]
-        commands = [("HMGET", _key(place), "template", "author") for place in places]
-        answers = await self._redis.many(commands) if commands else []
+        answers = await self._redis.many([("HMGET", _key(place), "template", "author") for place in places])
         found = [
             Assignment(place=place, template=template.decode(), author=(author or b"").decode())
             for place, (template, author) in zip(places, answers, strict=True)
             if template
         ]
-        return sorted(
-            found,
-            key=lambda assignment: (
-                assignment.place.tenant,
-                assignment.place.scope,
-                assignment.place.id,
-            ),
-        )
+        return sorted(found, key=lambda each: (each.place.tenant, each.place.scope, each.place.id))
 
     async def _read(self, *places: str) -> list[Preference]:
         commands = [("HGETALL", place) for place in places]

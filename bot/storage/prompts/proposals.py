@@ -28,7 +28,6 @@ class Proposals:
         )
 
     async def get(self, id: str) -> Proposal | None:
-        """The proposal with this id, or None."""
         stored: bytes | None = await self._redis.call("HGET", keys.PROPOSALS, id)
         return _proposal.decode(stored) if stored else None
 

@@ -36,7 +36,6 @@ class Claim:
 
     @property
     def shard(self) -> int:
-        """The shard of this conversation."""
         return keys.shard_of(self.conversation)
 
 

@@ -49,15 +49,15 @@ class DeadLetterQueue:
 
     async def all(self) -> dict[str, DeadLetter]:
         """All dead letters by id, oldest first."""
-        found = {_id(stored): _record.decode(stored) for stored in await self._stored()}
+        found = {_id(raw): record for raw, record in await self.stored()}
         return dict(sorted(found.items(), key=lambda item: item[1].at))
 
     async def retry(self, wanted: str) -> bool:
         """Append an event to its conversation's inbox again; False if there is none with this id."""
-        stored = await self._find(wanted)
-        if stored is None:
+        found = await self._find(wanted)
+        if found is None:
             return False
-        record = _record.decode(stored)
+        stored, record = found
         event, shard = read_event(record.event), keys.shard_of(record.conversation)
         answer: int = await self._redis.run(
             _RETRY,
@@ -81,11 +81,8 @@ class DeadLetterQueue:
 
     async def drop(self, wanted: str) -> bool:
         """Delete a dead letter; False if there is none with this id."""
-        stored = await self._find(wanted)
-        if stored is None:
-            return False
-        shard = keys.shard_of(_record.decode(stored).conversation)
-        return bool(await self._redis.call("LREM", keys.dead_letters(shard), 1, stored))
+        found = await self._find(wanted)
+        return found is not None and await self._remove(*found)
 
     async def forget(self, gone: Callable[[str], bool]) -> int:
         """Delete the dead letters of these conversations. Returns their number."""
@@ -97,24 +94,27 @@ class DeadLetterQueue:
 
     async def count_person(self, user: User) -> int:
         """The number of dead letters of one person."""
-        return sum(_by(user, _record.decode(stored)) for stored in await self._stored())
+        return sum(_by(user, record) for _, record in await self.stored())
 
     async def _forget(self, test: Callable[[DeadLetter], bool]) -> int:
-        found = [
-            (record, stored) for stored in await self._stored() if test(record := _record.decode(stored))
-        ]
-        for record, stored in found:
-            await self._redis.call("LREM", keys.dead_letters(keys.shard_of(record.conversation)), 1, stored)
+        found = [(raw, record) for raw, record in await self.stored() if test(record)]
+        for raw, record in found:
+            await self._remove(raw, record)
         return len(found)
 
-    async def _find(self, wanted: str) -> bytes | None:
-        return next((stored for stored in await self._stored() if _id(stored) == wanted), None)
+    async def _find(self, wanted: str) -> tuple[bytes, DeadLetter] | None:
+        return next((found for found in await self.stored() if _id(found[0]) == wanted), None)
 
-    async def _stored(self) -> list[bytes]:
+    async def _remove(self, raw: bytes, record: DeadLetter) -> bool:
+        name = keys.dead_letters(keys.shard_of(record.conversation))
+        return bool(await self._redis.call("LREM", name, 1, raw))
+
+    async def stored(self) -> list[tuple[bytes, DeadLetter]]:
+        """All dead letters, each as stored and decoded."""
         shards: Sequence[list[bytes]] = await self._redis.many(
             [("LRANGE", keys.dead_letters(shard), 0, -1) for shard in range(keys.SHARDS)]
         )
-        return [stored for records in shards for stored in records]
+        return [(raw, _record.decode(raw)) for records in shards for raw in records]
 
 
 def _by(user: User, record: DeadLetter) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from hashlib import sha1
 from importlib.resources import files
@@ -79,7 +79,6 @@ class Redis:
         self._waiting = urls.connect(url, connections=1024, timeout_s=None, connect_timeout_s=timeout_s)
 
     async def close(self) -> None:
-        """Close all connections."""
         await urls.close(self._client)
         await urls.close(self._waiting)
 
@@ -196,11 +195,8 @@ class Redis:
         try:
             return _risks(await self.info())
         except StateUnavailable as error:
-            return [
-                CheckResult(
-                    level="warning", subject="redis", words=f"{error}. Waiting until it is available."
-                )
-            ]
+            words = f"{error}. Waiting until it is available."
+            return [CheckResult(level="warning", subject="redis", words=words)]
 
     async def check(self) -> list[CheckResult]:
         """The check of `parley check`. Never raises."""
@@ -245,23 +241,25 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _risks(servers: Sequence[dict[str, Any]]) -> list[CheckResult]:
-    words: dict[str, None] = {}  # without duplicates for several nodes
-    for servers_info in servers:
-        policy = str(servers_info.get("maxmemory_policy", "noeviction"))
-        if policy != "noeviction":
-            lost = "history and the record of handled events" if "volatile" in policy else "waiting messages"
-            words[f"maxmemory-policy is {policy}: {lost} can be evicted. Set it to noeviction."] = None
-        if not servers_info.get("aof_enabled"):
-            words["There is no append-only file: a restart of Redis loses messages. Set appendonly yes."] = (
-                None
-            )
-        elif servers_info.get("appendfsync") == "":
-            words["appendfsync can't be read here. Make sure that it is always."] = None
-        elif servers_info.get("appendfsync") != "always":
-            sync = servers_info["appendfsync"]
-            lost = "the last second" if sync == "everysec" else "half a minute"
-            words[
-                f"appendfsync is {sync}: a crash of the server or its machine can lose {lost} of "
-                "acknowledged messages. Set it to always."
-            ] = None
+    words = dict.fromkeys(
+        text for info in servers for text in _risks_of(info)
+    )  # several nodes may say the same
     return [CheckResult(level="warning", subject="redis", words=text) for text in words]
+
+
+def _risks_of(info: dict[str, Any]) -> Iterator[str]:
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        lost = "history and the record of handled events" if "volatile" in policy else "waiting messages"
+        yield f"maxmemory-policy is {policy}: {lost} can be evicted. Set it to noeviction."
+    sync = info.get("appendfsync")
+    if not info.get("aof_enabled"):
+        yield "There is no append-only file: a restart of Redis loses messages. Set appendonly yes."
+    elif sync == "":
+        yield "appendfsync can't be read here. Make sure that it is always."
+    elif sync != "always":
+        lost = "the last second" if sync == "everysec" else "half a minute"
+        yield (
+            f"appendfsync is {sync}: a crash of the server or its machine can lose {lost} of "
+            "acknowledged messages. Set it to always."
+        )

@@ -60,7 +60,7 @@ VOTE_S = 400 * DAY_S
 LATENCY_S = 8 * DAY_S
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of key. `life` is its lifetime; `permanent` kinds have no expiry."""
 
@@ -72,108 +72,73 @@ class Kind:
 
 
 KINDS = (
-    Kind(name="seen", type="string", holds="an event that was accepted", life="24 h"),
+    Kind("seen", "string", "an event that was accepted", "24 h"),
+    Kind("inbox", "list", "waiting events, the head is current", "until empty", permanent=True),
+    Kind("ready", "zset", "conversation -> when due, ms", "until empty", permanent=True),
+    Kind("waiting", "hash", "tenant -> its waiting events in this shard", "24 h"),
     Kind(
-        name="inbox",
-        type="list",
-        holds="waiting events, the head is current",
-        life="until empty",
+        "lease",
+        "hash",
+        "token, ticket, attempt, post, stop, withdrawn, number of erasures, open, lost, certain",
+        "24 h",
+    ),
+    Kind("turns", "list", "turns, newest last", "retention"),
+    Kind("owner", "string", "the user whose conversation it is", "retention + 24 h"),
+    Kind("summary", "string", "a summary of truncated history", "retention"),
+    Kind("sent", "string", "the prompts of a turn, compressed", "retention"),
+    Kind("picture", "string", "an image of a turn", "retention"),
+    Kind("recent", "zset", "conversation -> last answered, ms", "retention"),
+    Kind("tally", "hash", "a tenant's usage of a day, by person, template and so on", "400 d"),
+    Kind("payers", "set", "the tenants with usage on a day", "400 d"),
+    Kind("buried", "list", "dead letters", "30 d"),
+    Kind("feed", "stream", "updates for open studio pages", "10 min"),
+    Kind("rate", "hash", "requests and tokens in the minute that began", "60 s"),
+    Kind("spent", "hash", "usage and reservations of a person, channel or tenant in a day or month", "400 d"),
+    Kind("held", "hash", "the reservation of an event, then that it is settled", "2 d"),
+    Kind("holds", "zset", "event -> when its reservation is abandoned, ms", "2 d"),
+    Kind("owed", "hash", "charges of committed turns that are not settled yet", "30 d"),
+    Kind("talks", "set", "the conversations of a person, in one shard", "400 d"),
+    Kind("choice", "hash", "template, its author, deployment, participation mode, quiet", "400 d unused"),
+    Kind(
+        "confirm",
+        "hash",
+        "a command waiting for confirmation, then the confirming event and the outcome",
+        "10 min, 24 h once confirmed",
+    ),
+    Kind("bound", "set", "the scopes with an assigned template", "400 d unused"),
+    Kind("vault", "string", "an adapter's secret, encrypted", "until deleted", permanent=True),
+    Kind("limit", "list", "when calls of the last minute were made, ms", "60 s"),
+    Kind("pace", "hash", "a deployment's cool-down and rate buckets, ms", "1 h unused"),
+    Kind("refused", "set", "parameters that a deployment's model refuses", "24 h"),
+    Kind("vector", "string", "an embedding, little-endian float32", "30 d"),
+    Kind(
+        "versions",
+        "list",
+        "published versions of templates, changes of pools",
+        "for ever (history)",
         permanent=True,
     ),
-    Kind(name="ready", type="zset", holds="conversation -> when due, ms", life="until empty", permanent=True),
-    Kind(name="waiting", type="hash", holds="tenant -> its waiting events in this shard", life="24 h"),
+    Kind("latency", "hash", "latencies of deployments in an hour", "8 d"),
+    Kind("votes", "hash", "votes on compared answers", "400 d"),
+    Kind("saves", "hash", "saved playground configurations", "until deleted", permanent=True),
     Kind(
-        name="lease",
-        type="hash",
-        holds="token, ticket, attempt, post, stop, withdrawn, number of erasures, open, lost, certain",
-        life="24 h",
-    ),
-    Kind(name="turns", type="list", holds="turns, newest last", life="retention"),
-    Kind(name="owner", type="string", holds="the user whose conversation it is", life="retention + 24 h"),
-    Kind(name="summary", type="string", holds="a summary of truncated history", life="retention"),
-    Kind(name="sent", type="string", holds="the prompts of a turn, compressed", life="retention"),
-    Kind(name="picture", type="string", holds="an image of a turn", life="retention"),
-    Kind(name="recent", type="zset", holds="conversation -> last answered, ms", life="retention"),
-    Kind(
-        name="tally",
-        type="hash",
-        holds="a tenant's usage of a day, by person, template and so on",
-        life="400 d",
-    ),
-    Kind(name="payers", type="set", holds="the tenants with usage on a day", life="400 d"),
-    Kind(name="buried", type="list", holds="dead letters", life="30 d"),
-    Kind(name="feed", type="stream", holds="updates for open studio pages", life="10 min"),
-    Kind(name="rate", type="hash", holds="requests and tokens in the minute that began", life="60 s"),
-    Kind(
-        name="spent",
-        type="hash",
-        holds="usage and reservations of a person, channel or tenant in a day or month",
-        life="400 d",
-    ),
-    Kind(name="held", type="hash", holds="the reservation of an event, then that it is settled", life="2 d"),
-    Kind(name="holds", type="zset", holds="event -> when its reservation is abandoned, ms", life="2 d"),
-    Kind(name="owed", type="hash", holds="charges of committed turns that are not settled yet", life="30 d"),
-    Kind(name="talks", type="set", holds="the conversations of a person, in one shard", life="400 d"),
-    Kind(
-        name="choice",
-        type="hash",
-        holds="template, its author, deployment, participation mode, quiet",
-        life="400 d unused",
-    ),
-    Kind(
-        name="confirm",
-        type="hash",
-        holds="a command waiting for confirmation, then the confirming event and the outcome",
-        life="10 min, 24 h once confirmed",
-    ),
-    Kind(name="bound", type="set", holds="the scopes with an assigned template", life="400 d unused"),
-    Kind(
-        name="vault",
-        type="string",
-        holds="an adapter's secret, encrypted",
-        life="until deleted",
-        permanent=True,
-    ),
-    Kind(name="limit", type="list", holds="when calls of the last minute were made, ms", life="60 s"),
-    Kind(name="pace", type="hash", holds="a deployment's cool-down and rate buckets, ms", life="1 h unused"),
-    Kind(name="refused", type="set", holds="parameters that a deployment's model refuses", life="24 h"),
-    Kind(name="vector", type="string", holds="an embedding, little-endian float32", life="30 d"),
-    Kind(
-        name="versions",
-        type="list",
-        holds="published versions of templates, changes of pools",
-        life="for ever (history)",
-        permanent=True,
-    ),
-    Kind(name="latency", type="hash", holds="latencies of deployments in an hour", life="8 d"),
-    Kind(name="votes", type="hash", holds="votes on compared answers", life="400 d"),
-    Kind(
-        name="saves",
-        type="hash",
-        holds="saved playground configurations",
-        life="until deleted",
+        "amended",
+        "string",
+        "how often published records were changed in place",
+        "for ever (history)",
         permanent=True,
     ),
     Kind(
-        name="amended",
-        type="string",
-        holds="how often published records were changed in place",
-        life="for ever (history)",
+        "erasures",
+        "zset",
+        "person being deleted -> when another process continues, s",
+        "until empty",
         permanent=True,
     ),
-    Kind(
-        name="erasures",
-        type="zset",
-        holds="person being deleted -> when another process continues, s",
-        life="until empty",
-        permanent=True,
-    ),
-    Kind(name="compaction", type="string", holds="number of requested rewrites", life="24 h"),
-    Kind(name="compacted", type="string", holds="marks a recent rewrite of the file", life="5 min"),
-    Kind(name="proposals", type="hash", holds="turns proposed as examples of pools", life="90 d"),
-    Kind(
-        name="probe", type="string", holds="nothing; tests that the embedded Redis accepts writes", life="1 s"
-    ),
+    Kind("compaction", "string", "number of requested rewrites", "24 h"),
+    Kind("compacted", "string", "marks a recent rewrite of the file", "5 min"),
+    Kind("proposals", "hash", "turns proposed as examples of pools", "90 d"),
+    Kind("probe", "string", "nothing; tests that the embedded Redis accepts writes", "1 s"),
 )
 
 
@@ -238,12 +203,10 @@ def waiting(shard: int) -> str:
 
 
 def dead_letters(shard: int) -> str:
-    """The dead letters of a shard."""
     return f"{shard_prefix(shard)}buried"
 
 
 def secret(name: str) -> str:
-    """A secret of an adapter."""
     return f"parley:{{vault}}:vault:{name}"
 
 

@@ -25,6 +25,8 @@ KEY_FILE = "secret.key"
 class SecretStore:
     """Stores bytes under names. Every method raises StateUnavailable, and ConfigError for an invalid key.
 
+    Implements `bot.domain.adapter.Secrets`. A value that no key decrypts counts as missing, with an error in the log.
+
     `secrets` are comma-separated Fernet keys: the first encrypts, all of them decrypt, so a key is rotated by
     prepending a new one. Without any, a key file that only this user may read is created in `folder` on first
     use; processes on other machines need a copy of it.
@@ -37,25 +39,20 @@ class SecretStore:
         self._ready: MultiFernet | None = None
 
     async def get(self, name: str) -> bytes | None:
-        """The value under a name; None if there is none or, with an error in the log, no key decrypts it."""
         return await self._open(name, await self._redis.call("GET", keys.secret(name)))
 
     async def put(self, name: str, value: bytes, life_s: int | None = None) -> None:
-        """Store a value for `life_s` seconds, or until it is deleted."""
         sealed = (await self._cipher()).encrypt(value)
         life = ("EX", life_s) if life_s is not None else ()
         await self._redis.call("SET", keys.secret(name), sealed, *life)
 
     async def take(self, name: str) -> bytes | None:
-        """Get and delete a value atomically, for one-time use."""
         return await self._open(name, await self._redis.call("GETDEL", keys.secret(name)))
 
     async def delete(self, name: str) -> None:
-        """Delete the value under a name."""
         await self._redis.call("DEL", keys.secret(name))
 
     async def names(self, prefix: str) -> list[str]:
-        """The names with this prefix, sorted."""
         start = len(keys.secret(""))
         return sorted([name[start:] async for name in self._redis.scan(literal(keys.secret(prefix)) + "*")])
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
 
 import msgspec
 
@@ -44,7 +44,6 @@ class Charge(Frozen):
     usage: tuple[Usage, ...] = ()
 
 
-_encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Charge)
 
 
@@ -73,7 +72,6 @@ def charge_of(
 
 
 def charge(turn: Turn, event: str = "") -> Charge:
-    """The charge for a turn."""
     turns = int(bool(turn.usage) or turn.outcome == "answered")
     template = turn.template.partition("@")[0] or "none"
     return charge_of(turn.received, event or turn.id, template, turn.usage, turns=turns)
@@ -86,11 +84,11 @@ class Charges:
         self._redis = redis
         self._search = search
         self._settled: list[Charge] = []
-        self._tenants: set[str] = set()
+        self._tenants: set[tuple[date, str]] = set()
 
     async def settle(self, charge: Charge) -> None:
         """Replace the reservation of an event by its cost. Raises StateUnavailable."""
-        await self._settle(charge.tenant, charge.event, _encode(charge))
+        await self._settle(charge.tenant, charge.event, msgspec.json.encode(charge))
         self._settled.append(charge)
 
     async def book(self, turn: Turn) -> None:
@@ -135,28 +133,15 @@ class Charges:
         done, self._settled = self._settled, []
         if not done:
             return
-        days = {(item.at.date(), item.tenant) for item in done}
-        new = {f"{day} {tenant}" for day, tenant in days} - self._tenants
+        new = {(item.at.date(), item.tenant) for item in done} - self._tenants
         try:
             await self._search.note({item.conversation: item.at for item in done})
-            await self._redis.many(
-                [
-                    *(
-                        ("HDEL", keys.pending_charges(keys.shard_of(item.conversation)), item.event)
-                        for item in done
-                    ),
-                    *(
-                        ("SADD", keys.tenants_of(day), tenant)
-                        for day, tenant in days
-                        if f"{day} {tenant}" in new
-                    ),
-                    *(
-                        ("EXPIRE", keys.tenants_of(day), keys.SPENT_S)
-                        for day in {day for day, _ in days}
-                        if new
-                    ),
-                ]
-            )
+            pending = ((keys.pending_charges(keys.shard_of(item.conversation)), item.event) for item in done)
+            commands: list[tuple[str | int, ...]] = [("HDEL", *each) for each in pending]
+            for day, tenant in new:
+                name = keys.tenants_of(day)
+                commands += [("SADD", name, tenant), ("EXPIRE", name, keys.SPENT_S)]
+            await self._redis.many(commands)
         except StateUnavailable:
             self._settled = done + self._settled
             raise
@@ -170,9 +155,7 @@ class Charges:
         Charges that another worker settles at the same time count once. Raises StateUnavailable.
         """
         commands = [("HVALS", keys.pending_charges(shard)) for shard in range(keys.SHARDS)]
-        pending: Sequence[bytes] = [
-            record for records in await self._redis.many(commands) for record in records
-        ]
+        pending = [record for records in await self._redis.many(commands) for record in records]
         found = [item for item in map(_read, pending) if item is not None]
         for entry in found:
             await self.settle(entry)

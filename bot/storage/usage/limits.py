@@ -12,17 +12,13 @@ _TAKE = Script("limit")
 
 
 class WindowLimiter:
-    """A sliding window of 60 seconds per name, shared by all processes."""
+    """A sliding window of 60 seconds per name. Implements `bot.domain.adapter.Limiter`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def take(self, name: str, per_minute: int, *, keep: int = 0) -> float:
-        """Count a call, unless only the last `keep` of the minute are left.
-
-        Returns 0.0, or the seconds until a call is allowed. Never raises: while Redis is unavailable, all calls
-        are allowed, and only the platform's own limit applies.
-        """
+        """While Redis is unavailable, all calls are allowed, and only the platform's own limit applies."""
         calls = max(per_minute, 1)
         arguments = [calls, max(calls - keep, 1)]
         try:

@@ -16,7 +16,7 @@ from bot.domain.prompts import Prompt
 from bot.storage.redis import keys
 from bot.storage.redis.client import Redis, Script
 from bot.storage.usage import reports
-from bot.storage.usage.charges import Charge, Charges, channel_of
+from bot.storage.usage.charges import Charges, channel_of
 
 OUTPUT_TOKENS = 1000
 """The assumed length of an answer if the template sets no maximum."""
@@ -28,24 +28,15 @@ _FORMS: Mapping[Period, str] = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 _FIELDS: Mapping[Measure, str] = {"requests": "turns", "tokens": "tokens", "dollars": "microdollars"}
 
 
-class PeriodUsage(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage in a period. `unpriced` counts calls whose price is unknown."""
+class PeriodUsage(reports.UsageTotals, frozen=True, kw_only=True):
+    """Usage in a period."""
 
-    turns: int = 0
-    tokens: int = 0
     output_tokens: int = 0
-    images: int = 0
-    microdollars: int = 0
-    unpriced: int = 0
 
     @property
     def input_tokens(self) -> int:
         """The tokens of the prompts."""
         return self.tokens - self.output_tokens
-
-    def __add__(self, other: "PeriodUsage") -> "PeriodUsage":
-        names = self.__struct_fields__
-        return PeriodUsage(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +62,6 @@ class LimitStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def left(self) -> int:
-        """What may still be used."""
         return max(self.limit.most - self.used, 0)
 
 
@@ -80,7 +70,7 @@ class QuotaLedger:
 
     def __init__(self, redis: Redis, charges: Charges, limits: Limits | None = None) -> None:
         self._redis = redis
-        self._charges = charges
+        self.charges = charges
         self.limits = limits or Limits()
 
     async def reserve(
@@ -114,7 +104,7 @@ class QuotaLedger:
         refusing, used, wait_ms, warned, warned_used = map(int, answer[:5])
         abandoned: list[bytes] = answer[5:]
         for reservation in abandoned:
-            await self._charges.give_back(user.tenant, reservation.decode())
+            await self.charges.give_back(user.tenant, reservation.decode())
         if refusing and abandoned:  # their reservations are free now
             return await self.reserve(received, event, estimates, more=more, told=told)
         if refusing:
@@ -128,13 +118,8 @@ class QuotaLedger:
         return self.limits.of(person=user.id, channel=channel, tenant=user.tenant)
 
     def _arguments(self, limit: Limit, told: bool) -> tuple[str, str, str, int, int]:
-        """A limit as arguments of the script."""
         threshold = int(limit.most * self.limits.share) if told else limit.most
         return limit.scope, _FIELDS[limit.measure], limit.period, limit.most, threshold
-
-    async def settle(self, charge: Charge) -> None:
-        """Replace the reservation of an event by its cost. Idempotent."""
-        await self._charges.settle(charge)
 
     # -------------------------------------------------------------- usage
 
@@ -147,7 +132,7 @@ class QuotaLedger:
             name = _counter(user.tenant, limit, at, ids[limit.scope])
             field = _FIELDS[limit.measure]
             commands += [("HMGET", name, field, f"held_{field}"), ("PTTL", name)]
-        answers = await self._redis.many(commands) if commands else []
+        answers = await self._redis.many(commands)
         return [
             LimitStatus(
                 limit=limit,
@@ -165,7 +150,6 @@ class QuotaLedger:
         return sum(map(_spent, answers), PeriodUsage())
 
     async def today_and_month(self, user: User) -> tuple[PeriodUsage, PeriodUsage]:
-        """A person's usage today and this month."""
         at = now()
         names = [_counter_key(user.tenant, user.id, period) for period in (f"{at:%Y-%m-%d}", f"{at:%Y-%m}")]
         today, month = await self._redis.many([("HGETALL", name) for name in names])
@@ -199,11 +183,8 @@ class QuotaLedger:
 
     def counted(self, user: User) -> frozenset[Period]:
         """The periods, longer than a minute, of the limits for a person."""
-        return frozenset(
-            limit.period
-            for limit in self._limits(user, "")
-            if limit.scope == "person" and limit.period != "minute"
-        )
+        limits = [limit for limit in self._limits(user, "") if limit.scope == "person"]
+        return frozenset(limit.period for limit in limits if limit.period != "minute")
 
 
 def _counter_key(tenant: str, user: str | None, period: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
+from typing import Self
 
 import msgspec
 
@@ -23,9 +24,9 @@ class UsageTotals(msgspec.Struct, frozen=True, kw_only=True):
     microdollars: int = 0
     unpriced: int = 0
 
-    def __add__(self, other: "UsageTotals") -> "UsageTotals":
+    def __add__(self, other: Self) -> Self:
         names = self.__struct_fields__
-        return UsageTotals(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +75,10 @@ class UsageReports:
 
 
 def person(user: User) -> str:
-    """A person's name in usage reports."""
     return f"{user.tenant}/{user.id}"
 
 
 def fields_of(user: User) -> list[str]:
-    """The fields of a person."""
     return [_MARK.join(("person", person(user), measure)) for measure in UsageTotals.__struct_fields__]
 
 

@@ -196,5 +196,5 @@ async def test_a_regenerated_answer_is_charged_again(worker: Worker) -> None:
     asked = received(event="e")
     for _ in range(2):
         await worker.ledger.reserve(asked, "e:summary", [Estimate(usd=0.5)], more=True)
-        await worker.ledger.settle(charge_of(asked, "e:summary", "summary", USAGE, turns=0))
+        await worker.ledger.charges.settle(charge_of(asked, "e:summary", "summary", USAGE, turns=0))
     assert await worker.status() == 20_000

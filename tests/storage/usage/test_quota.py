@@ -43,7 +43,7 @@ class Till:
         asked: MessageReceived = received(
             event=event, user=user, channel=channel, conversation=f"test:{event}"
         )
-        await self.ledger.settle(charge_of(asked, event, "assistant", usage, turns=turns))
+        await self.ledger.charges.settle(charge_of(asked, event, "assistant", usage, turns=turns))
 
 
 async def verdicts(*asked: Awaitable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from adapters.studio.pages.sign_in import PENDING, way
 from bot.app.settings import Settings, load
 from bot.domain.errors import ConfigError
 from bot.domain.events import now
+from bot.storage.usage.reports import UsageReports
 from tests.adapters.studio.browser.test_accessibility import faults
 from tests.adapters.studio.conftest import Complaints, Studio, start, whole_parley
 from tests.adapters.studio.directory import CLIENT, SECRET, TENANT, Directory, open_directory
@@ -404,7 +405,7 @@ async def test_a_person_signs_in_publishes_and_signs_out(
             await say(page, "What is 2 + 3?")
             await expect(page.locator(".cost")).to_be_visible()
             today = now().date()
-            lines = await whole.services.storage.usage_reports.rows(
+            lines = await UsageReports(whole.services.storage.redis).rows(
                 today, now().date()
             )  # on either side of midnight
             assert f"studio/{ADA}" in {line.name for line in lines if line.kind == "person"}

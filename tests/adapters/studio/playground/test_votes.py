@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
+from bot.storage.conversations.votes import Votes
 from tests.adapters.studio.conftest import Whole
 from tests.adapters.studio.playground.test_playground import open_playground, say
 
@@ -33,7 +34,7 @@ async def test_a_vote_is_given_changed_and_counted_once(page: Page, whole: Whole
     await expect(winner).to_be_visible()
     await expect(templates.get_by_role("row", name=re.compile("0 0 1 0 1"))).to_be_visible()
     await expect(page.get_by_role("heading", name="Deployments")).to_have_count(0)
-    (vote,) = await whole.services.storage.votes.all()
+    (vote,) = await Votes(whole.services.storage.redis).all()
     assert [side.deployment for side in vote.sides] == ["demo-chat", "demo-chat"]
 
 
