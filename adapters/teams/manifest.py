@@ -5,9 +5,8 @@ import json
 import uuid
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-
-from PIL import Image, ImageDraw
 
 from bot.domain.adapter import MenuCommand
 
@@ -18,6 +17,8 @@ PLAIN = "1.25"
 APP_VERSION = "1.2.0"
 """Raise it with each change of the manifest, else Teams keeps the installed package."""
 ACCENT = "#4F46E5"
+_ICONS = [Path(__file__).with_name("icons") / name for name in ("color.png", "outline.png")]
+"""192 x 192 pixels in ACCENT, and 32 x 32 pixels in white on transparent, as the schema requires."""
 _SCHEMA = "https://developer.microsoft.com/json-schemas/teams/v{}/MicrosoftTeams.schema.json"
 
 _WORDS = (
@@ -51,11 +52,10 @@ def package(
     """A zip file with the manifest and both icons; `public_host` is the bot's host name without a scheme."""
     out = io.BytesIO()
     described = manifest(app_id, public_host, commands, all_messages=all_messages, plain=plain)
-    text = json.dumps(described, indent=2) + "\n"
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("manifest.json", text)
-        archive.writestr("color.png", _png(_color()))
-        archive.writestr("outline.png", _png(_outline()))
+        archive.writestr("manifest.json", json.dumps(described, indent=2) + "\n")
+        for icon in _ICONS:
+            archive.write(icon, icon.name)
     return out.getvalue()
 
 
@@ -78,12 +78,7 @@ def manifest(
         "manifestVersion": version,
         "version": APP_VERSION,
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{app_id}")),
-        "developer": {
-            "name": "Parley",
-            "websiteUrl": site,
-            "privacyUrl": site,
-            "termsOfUseUrl": site,
-        },
+        "developer": {"name": "Parley", "websiteUrl": site, "privacyUrl": site, "termsOfUseUrl": site},
         "name": {"short": "Parley", "full": "Parley, answers from your own Azure OpenAI"},
         "description": {
             "short": "Ask, translate, summarise, create images with your organisation's models.",
@@ -150,43 +145,3 @@ def _starter(title: str, description: str, words: str, plain: bool) -> dict[str,
     if plain:
         return {"title": words.strip(), "description": title}
     return {"type": "prompt", "title": title, "description": description, "prompt": words}
-
-
-def _bubbles(draw: ImageDraw.ImageDraw, unit: float, front: str, back: str | None, width: int) -> None:
-    """Draw two speech bubbles on a grid of 32 units, filled or as an outline."""
-
-    def at(*points: float) -> list[float]:
-        return [point * unit for point in points]
-
-    outline = None if back else front
-    draw.rounded_rectangle(at(11, 5, 28, 17), at(4)[0], fill=back, outline=outline, width=width)
-    draw.rounded_rectangle(
-        at(4, 11, 21, 23), at(4)[0], fill=front if back else "#FFFFFF00", outline=outline, width=width
-    )
-    tail = at(8, 22, 8, 28, 14, 22.5)
-    if back:
-        draw.polygon(tail, fill=front)
-    else:
-        draw.line(tail, fill=front, width=width)
-
-
-def _color() -> Image.Image:
-    """The color icon: 192 x 192 pixels, full bleed."""
-    icon = Image.new("RGB", (768, 768), ACCENT)
-    _bubbles(ImageDraw.Draw(icon), 24, "#FFFFFF", "#A5B4FC", 0)
-    icon.thumbnail((192, 192))
-    return icon
-
-
-def _outline() -> Image.Image:
-    """The outline icon: 32 x 32 pixels, white on transparent."""
-    icon = Image.new("RGBA", (256, 256), (255, 255, 255, 0))
-    _bubbles(ImageDraw.Draw(icon), 8, "#FFFFFF", None, 14)
-    icon.thumbnail((32, 32))
-    return icon
-
-
-def _png(icon: Image.Image) -> bytes:
-    out = io.BytesIO()
-    icon.save(out, "PNG", optimize=True)
-    return out.getvalue()
