@@ -21,6 +21,7 @@ class BackgroundTasks:
         task = asyncio.get_running_loop().create_task(_logged(work, what))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # if it was cancelled before it began
         return task
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi
 from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block
@@ -28,14 +29,12 @@ class NativeStreams:
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         self.stoppable = True  # needs the event message_stream_stopped, which old manifests lack
-        self._refused_until: dict[str, float] = {}
+        self._refused_until = BoundedCache[str, float](REFUSALS_KEPT)
         self._secrets = secrets
-        self._unmarked: dict[str, str] = {}
+        self._unmarked = BoundedCache[str, str](REFUSALS_KEPT)
 
     async def claim(self, channel: str, ts: str, event: str) -> None:
         """Record the owner of a stream that stays open, so without metadata, after its answer is complete."""
-        if len(self._unmarked) > REFUSALS_KEPT:
-            self._unmarked.clear()
         self._unmarked[f"{channel}:{ts}"] = event
         if self._secrets is not None:
             try:
@@ -52,8 +51,6 @@ class NativeStreams:
 
     def allowed(self, channel: str) -> bool:
         """Whether to try a native stream in `channel`."""
-        if not self._refused_until:
-            return True
         now = time.monotonic()
         return all(self._refused_until.get(where, 0.0) <= now for where in ("*", channel))
 
@@ -64,8 +61,6 @@ class NativeStreams:
             return
         where = "*" if code in WORKSPACE_REFUSALS else channel
         log.info("Native streams are not available in %s (%s); answers are posted and edited", where, code)
-        if len(self._refused_until) > REFUSALS_KEPT:
-            self._refused_until.clear()
         self._refused_until[where] = time.monotonic() + REFUSAL_HOLDS_S
 
 
@@ -112,8 +107,8 @@ class Thread:
         if self._data.get("user"):
             args |= {"recipient_user_id": self._data["user"], "recipient_team_id": self._data["user_team"]}
         stoppable = self._streams.stoppable
+        args |= {"is_stoppable": True} if stoppable else {}
         try:
-            args |= {"is_stoppable": True} if stoppable else {}
             answer = await self._api.call("chat.startStream", args)
         except SlackRateLimited:
             return None

@@ -4,17 +4,10 @@ from collections.abc import Mapping
 
 from adapters.shared.http_body import parse_object
 from adapters.slack.events.lenient import strings
-from adapters.slack.formatting.blocks import (
-    AGAIN_ACTION,
-    CONFIRM_ACTION,
-    RATING_ACTION,
-    SENT_ACTION,
-    STOP_ACTION,
-    VARY_ACTION,
-)
+from adapters.slack.formatting import blocks
 from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import ASK_ABOUT_VIEW, COMMENT_VIEW, quoted, typed
-from adapters.slack.payloads import Bot, Payload, message_id, part, time_of
+from adapters.slack.payloads import Bot, Payload, message_id, part, time_of, user_of
 from bot.domain.events import Address, FeedbackGiven, MessageReceived, QuotedMessage, StopRequested, User, now
 
 Interaction = MessageReceived | FeedbackGiven | StopRequested
@@ -49,13 +42,17 @@ def _command_text(payload: Payload, bot: Bot, names: Mapping[str, str]) -> str:
 
 # ------------------------------------------------------------------ buttons
 
-_WORDS = {AGAIN_ACTION: "again", SENT_ACTION: "sent", VARY_ACTION: "variations"}
+_WORDS = {blocks.AGAIN_ACTION: "again", blocks.SENT_ACTION: "sent", blocks.VARY_ACTION: "variations"}
 
 
 def button_pressed(payload: Payload) -> Interaction | None:
     """A button below an answer; None for any other."""
     actions: list[Payload] = payload.get("actions") or []
-    read = {RATING_ACTION: _rated, STOP_ACTION: _stopped, CONFIRM_ACTION: _command_button}
+    read = {
+        blocks.RATING_ACTION: _rated,
+        blocks.STOP_ACTION: _stopped,
+        blocks.CONFIRM_ACTION: _command_button,
+    }
     read |= dict.fromkeys(_WORDS, _command_button)
     action = next((action for action in actions if action.get("action_id") in read), None)
     if action is None:
@@ -68,7 +65,7 @@ def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Addr
     container, person = part(payload, "container"), part(payload, "user")
     team, ts = conversation.split(":")[1], str(container["message_ts"])
     channel = str(part(payload, "channel").get("id") or container["channel_id"])
-    what = "rated" if action["action_id"] == RATING_ACTION else action["action_id"]
+    what = "rated" if action["action_id"] == blocks.RATING_ACTION else action["action_id"]
     event_id = f"{message_id(team, channel, ts)}:{what}:{person['id']}:{action['action_ts']}"
     data = {"team": team, "channel": channel, "user": str(person["id"])}
     if conversation.split(":")[3] == "command":
@@ -81,10 +78,7 @@ def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Addr
         }
         if channel.startswith("D"):
             data["direct"] = "1"
-    name = str(person.get("username") or person.get("name") or "")
-    return Address(conversation=conversation, event=event_id, data=data), User(
-        id=data["user"], tenant=team, name=name
-    )
+    return Address(conversation=conversation, event=event_id, data=data), user_of(person, team)
 
 
 def _rated(payload: Payload, action: Payload, value: Payload) -> FeedbackGiven:
@@ -151,12 +145,8 @@ def submitted(payload: Payload) -> Interaction | None:
     person = part(payload, "user")
     event_id = f"slack:{known['team']}:{known['channel']}:view:{view['id']}"
     data = known | {"user": str(person["id"]), "user_team": str(person.get("team_id") or known["team"])}
-    user = User(
-        id=data["user"],
-        tenant=known["team"],
-        name=str(person.get("username") or person.get("name") or ""),
-    )
-    return read[view["callback_id"]](view, Address(conversation="", event=event_id, data=data), user)
+    address = Address(conversation="", event=event_id, data=data)
+    return read[view["callback_id"]](view, address, user_of(person, known["team"]))
 
 
 def _commented(view: Payload, address: Address, user: User) -> FeedbackGiven | None:
