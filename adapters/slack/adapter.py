@@ -197,12 +197,10 @@ class SlackAdapter:
             return await messages(await self._workspaces.at(data), data)
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """The bytes of a file that a person sent."""
         workspace = await self._workspaces.at(attachment.data)
         return await files.fetch(workspace.api, attachment)
 
     async def check(self) -> list[CheckResult]:
-        """Check credentials and scopes."""
         installations = self._workspaces.installations
         if installations is not None:
             return await inspect_many(installations, self._api, self._credentials.app_token)
@@ -213,7 +211,7 @@ class SlackAdapter:
     def _answer_of(self, workspace: Workspace, post: PostedMessage) -> SlackAnswer | CommandAnswer:
         if post.data.get("kind") == "command":
             return CommandAnswer(workspace.api, post)
-        return SlackAnswer(workspace.api, self._streams, post, workspace.our_ids, self._tasks.start)
+        return SlackAnswer(workspace, self._streams, post, self._tasks.start)
 
     async def _show_status(self, workspace: Workspace, post: PostedMessage) -> None:
         """Show the status "is thinking" after a moment, unless the answer starts before that."""

@@ -82,14 +82,6 @@ class PostedPart:
     trailer: Sequence[Block] = field(default_factory=tuple[Block, ...])
 
 
-def unchanged(messages: Sequence[PostedPart], parts: Sequence[str]) -> int:
-    """How many messages, from the first on, already show these parts."""
-    for number, part in enumerate(parts):
-        if number == len(messages) or messages[number].text != part:
-            return number
-    return len(parts)
-
-
 class Thread:
     """One thread, from the `data` of a post. Calls raise SlackRateLimited, SlackUnsure or SlackRejected."""
 
@@ -118,7 +110,6 @@ class Thread:
         return PostedPart(ts=answer["ts"], text=text, streaming=True)
 
     async def post(self, text: str, trailer: Sequence[Block] = ()) -> PostedPart:
-        """Post an ordinary message."""
         args = {
             **self._place,
             "thread_ts": self._data["thread"],
@@ -131,24 +122,22 @@ class Thread:
         return PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
 
     async def append(self, message: PostedPart, rest: str, *, last: bool) -> None:
-        """Append text to a stream."""
         args = {**self._place, "ts": message.ts, "markdown_text": rest}
         await self._api.call("chat.appendStream", args, growing=not last)
 
-    def _stopping(self, message: PostedPart, trailer: Sequence[Block]) -> dict[str, Any]:
-        args: dict[str, Any] = {**self._place, "ts": message.ts, "metadata": self._metadata}
-        return args | {"blocks": list(trailer)} if trailer else args
-
-    async def stop(self, message: PostedPart, rest: str = "", trailer: Sequence[Block] = ()) -> None:
+    async def stop(
+        self, message: PostedPart, rest: str = "", trailer: Sequence[Block] = (), patience_s: float = 0.0
+    ) -> None:
         """End a stream. Only now does it get its metadata."""
-        args = self._stopping(message, trailer)
-        await self._api.call("chat.stopStream", args | {"markdown_text": rest} if rest else args)
+        args: dict[str, Any] = {**self._place, "ts": message.ts, "metadata": self._metadata}
+        args |= {"blocks": list(trailer)} if trailer else {}
+        args |= {"markdown_text": rest} if rest else {}
+        await self._api.call("chat.stopStream", args, patience_s=patience_s)
 
     async def stop_later(self, message: PostedPart, trailer: Sequence[Block]) -> None:
         """End a stream whose text is complete, as soon as Slack allows."""
         try:
-            args = self._stopping(message, trailer)
-            await self._api.call("chat.stopStream", args, patience_s=STOP_PATIENCE_S)
+            await self.stop(message, trailer=trailer, patience_s=STOP_PATIENCE_S)
         except PlatformUnavailable as error:
             log.warning("An answer is complete, but its stream could not be stopped: %s", error)
 

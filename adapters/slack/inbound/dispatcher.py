@@ -5,8 +5,7 @@ import logging
 import msgspec
 from msgspec.structs import replace
 
-from adapters.slack.events.parser import parse, people
-from adapters.slack.events.uninstall import REMOVALS, removed, uninstalled
+from adapters.slack.events.parser import REMOVALS, parse, people, removed, uninstalled
 from adapters.slack.formatting import views
 from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import typed

@@ -62,7 +62,6 @@ class Workspace:
         return {person: self._names[person] for person in wanted if person in self._names}
 
     async def close(self) -> None:
-        """Cancel the lookups of names."""
         for task in list(self._learning.values()):
             task.cancel()
         await asyncio.gather(*self._learning.values(), return_exceptions=True)
@@ -106,7 +105,11 @@ class Workspaces:
     ) -> None:
         self._session, self._api_url, self._limiter = session, api_url, limiter
         self.installations = installations
-        self.only = self._new(token, _digest(token)) if token is not None else None
+        self.only: Workspace | None = None
+        if token is not None:
+            # A name for the workspace that is equal in all processes and does not reveal the token.
+            name = hashlib.blake2b(token.get_secret_value().encode(), digest_size=8).hexdigest()
+            self.only = self._new(token, name)
         self._known = BoundedCache[str, tuple[float, Workspace]](WORKSPACES_KEPT)
 
     def _new(self, token: SecretStr, name: str, bot: Bot | None = None) -> Workspace:
@@ -146,12 +149,6 @@ class Workspaces:
                 del self._known[key]
 
     async def close(self) -> None:
-        """Cancel the lookups of names."""
         workspaces = [workspace for _, workspace in self._known.values()]
         for workspace in [*workspaces, *([self.only] if self.only else [])]:
             await workspace.close()
-
-
-def _digest(token: SecretStr) -> str:
-    """A name for a workspace that is equal in all processes and does not reveal the token."""
-    return hashlib.blake2b(token.get_secret_value().encode(), digest_size=8).hexdigest()
