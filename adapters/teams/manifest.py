@@ -26,8 +26,9 @@ _WORDS = (
     "organisation's own Azure OpenAI deployments, remembers the conversation, and creates images. "
     "Send help to see what it can do."
 )
-_SETTINGS = ("settings", "Choose a prompt and a model")
-_SUMMARY = ("summarise this thread", "Needs permission to read messages")
+_SETTINGS = {"title": "settings", "description": "Choose a prompt and a model"}
+_SUMMARY = {"title": "summarise this thread", "description": "Needs permission to read messages"}
+"""Commands: a title is sent as it is."""
 _STARTERS = [
     ("Create an image", "For example, a red bicycle", "/image a red bicycle"),
     ("Summarise a text", "Paste it, or attach a file", "Summarise this in three sentences: "),
@@ -41,21 +42,13 @@ _ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
 """Resource-specific consent, granted by an owner of the team or chat when adding the app."""
 
 
-def package(
-    app_id: str,
-    public_host: str,
-    commands: Sequence[MenuCommand],
-    *,
-    all_messages: bool = False,
-    plain: bool = False,
-) -> bytes:
-    """A zip file with the manifest and both icons; `public_host` is the bot's host name without a scheme."""
+def package(manifest: dict[str, Any]) -> bytes:
+    """A zip file with the manifest and both icons."""
     out = io.BytesIO()
-    described = manifest(app_id, public_host, commands, all_messages=all_messages, plain=plain)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("manifest.json", json.dumps(described, indent=2) + "\n")
+        archive.writestr("manifest.json", json.dumps(manifest, indent=2) + "\n")
         for icon in _ICONS:
-            archive.write(icon, icon.name)
+            archive.writestr(icon.name, icon.read_bytes())
     return out.getvalue()
 
 
@@ -67,7 +60,7 @@ def manifest(
     all_messages: bool = False,
     plain: bool = False,
 ) -> dict[str, Any]:
-    """The manifest. Its id is derived from the bot's, so that a new package updates the app.
+    """The manifest for the host `public_host`. Its id follows from the bot's: a new package updates the app.
 
     With `all_messages` the bot also receives messages without a mention, so that it can follow threads;
     each organisation has to allow this. `plain` uses the older schema, without slash commands.
@@ -96,8 +89,8 @@ def manifest(
 
 def _bot(app_id: str, commands: Sequence[MenuCommand], plain: bool) -> dict[str, Any]:
     starters = [_starter(*starter, plain) for starter in _STARTERS]
-    alone = [(command.name, command.description) for command in commands if not command.channels_only]
-    together = [(command.name, command.description) for command in commands if command.channels_only]
+    alone = [{"title": one.name, "description": one.description} for one in commands if not one.channels_only]
+    together = [{"title": one.name, "description": one.description} for one in commands if one.channels_only]
     return {
         "botId": app_id,
         "scopes": ["personal", "team", "groupChat"],
@@ -105,11 +98,11 @@ def _bot(app_id: str, commands: Sequence[MenuCommand], plain: bool) -> dict[str,
         "isNotificationOnly": False,
         **({} if plain else {"supportsTargetedMessages": True}),
         "commandLists": [
-            {"scopes": ["personal"], "commands": [*starters, *map(_command, [_SETTINGS, *alone])]},
+            {"scopes": ["personal"], "commands": [*starters, _SETTINGS, *alone]},
             {
                 "scopes": ["team", "groupChat"],
                 **({} if plain else {"triggers": ["mention", "slash"]}),
-                "commands": [*map(_command, [*alone, _SETTINGS, _SUMMARY, *together])],
+                "commands": [*alone, _SETTINGS, _SUMMARY, *together],
             },
         ],
     }
@@ -133,11 +126,6 @@ def _consent(app_id: str, site: str) -> dict[str, Any]:
         "webApplicationInfo": {"id": app_id, "resource": site},
         "authorization": {"permissions": {"resourceSpecific": permissions}},
     }
-
-
-def _command(command: tuple[str, str]) -> dict[str, Any]:
-    """A command whose title is sent as it is."""
-    return {"title": command[0], "description": command[1]}
 
 
 def _starter(title: str, description: str, words: str, plain: bool) -> dict[str, Any]:

@@ -60,7 +60,6 @@ class GraphHistory:
         self._refused_until = BoundedCache[str, float](_CACHE_SIZE)
 
     async def close(self) -> None:
-        """Cancel token requests in progress."""
         for token in self._tokens.values():
             await token.close()
 

@@ -69,7 +69,6 @@ class WebhookHandler:
         self._sdk: Any = CloudAdapter(auth)  # its types are partial
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Handle one request."""
         try:
             return await self._handle(request)
         except Unauthentic as error:
