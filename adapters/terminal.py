@@ -10,8 +10,7 @@ import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
 from aiohttp import web
 
@@ -61,19 +60,16 @@ class TerminalAdapter:
         self._stopped: set[str] = set()
         self._asked = ""
         self._ended = False
-        self._wake: asyncio.Future[None] | None = None
+        self._wake = asyncio.Event()  # set by input, by an answer, and by the end of the run
         self._stopping: asyncio.Task[object] | None = None
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._end()
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
-        """No routes."""
         return ()
 
     # -------------------------------------------------------------- input
@@ -113,7 +109,7 @@ class TerminalAdapter:
 
         def ready() -> None:
             readable.set()
-            self._wake_up()
+            self._wake.set()
 
         try:
             loop.add_reader(descriptor, ready)
@@ -128,16 +124,8 @@ class TerminalAdapter:
 
     async def _ask(self, text: str, accept: Accept) -> None:
         event = f"{self.name}:{uuid.uuid4().hex}"
-        received = MessageReceived(
-            id=event,
-            address=Address(conversation=self._conversation, event=event),
-            user=self._user,
-            at=now(),
-            text=text,
-            direct=True,
-        )
         try:
-            receipt = await accept(received)
+            receipt = await accept(MessageReceived(**self._fields(event, event), text=text, direct=True))
         except StateUnavailable as error:
             self._print(f"{error}\n")
             return
@@ -156,27 +144,21 @@ class TerminalAdapter:
             self._end()
             return
         self._stopped.add(event)
-        stopped = StopRequested(
-            id=f"{event}:stop",
-            address=Address(conversation=self._conversation, event=event),
-            user=self._user,
-            at=now(),
-        )
+        stopped = StopRequested(**self._fields(event, f"{event}:stop"))
         self._stopping = asyncio.ensure_future(_request_stop(accept, stopped))
 
-    async def _sleep(self) -> None:
-        """Wait for input, an answer, or the end of the run."""
-        if not self._ended:
-            self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
+    def _fields(self, event: str, id: str) -> dict[str, Any]:
+        """The fields that every event carries; `event` is the question that it is about."""
+        address = Address(conversation=self._conversation, event=event)
+        return {"id": id, "address": address, "user": self._user, "at": now()}
 
-    def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+    async def _sleep(self) -> None:
+        await self._wake.wait()
+        self._wake.clear()
 
     def _end(self) -> None:
         self._ended = True
-        self._wake_up()
+        self._wake.set()
 
     # -------------------------------------------------------------- output
 
@@ -205,7 +187,7 @@ class TerminalAdapter:
         self._show(post, "\n".join(lines) + "\n")
         self._written.pop(post.id, None)
         self._closed.add(post.id)
-        self._wake_up()
+        self._wake.set()
         return post
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
@@ -222,10 +204,7 @@ class TerminalAdapter:
 
     def _show(self, post: PostedMessage, text: str) -> None:
         shown = self._shown.get(post.id, "")
-        if text.startswith(shown):
-            self._print(text[len(shown) :])
-        else:
-            self._print(f"\n{text}")
+        self._print(text[len(shown) :] if text.startswith(shown) else f"\n{text}")
         self._shown[post.id] = text
 
     def _print(self, text: str) -> None:

@@ -101,73 +101,43 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     def assertion(self, url: str, client_id: str) -> str:
         """The signed client assertion for this token endpoint (Entra, "Certificate credentials")."""
         now = int(time.time())
-        claims = {
-            "aud": url,
-            "iss": client_id,
-            "sub": client_id,
-            "jti": str(uuid.uuid4()),
-            "nbf": now - 60,
-            "exp": now + 300,
-        }
+        who = {"aud": url, "iss": client_id, "sub": client_id, "jti": str(uuid.uuid4())}
+        claims = {**who, "nbf": now - 60, "exp": now + 300}
         return jwt.encode(claims, self.key, "PS256", {"x5t#S256": self.thumbprint})
 
 
-def by_secret(
-    session: aiohttp.ClientSession, login_url: str, tenant: str, client_id: str, secret: SecretStr, scope: str
+def by_client_credentials(
+    session: aiohttp.ClientSession, url: str, client_id: str, secret: SecretStr | Certificate, scope: str
 ) -> Fetch:
-    """Tokens for an application with a client secret (OAuth 2.0 client credentials, RFC 6749, 4.4)."""
+    """Tokens for an application from the token endpoint `url` (OAuth 2.0 client credentials, RFC 6749, 4.4).
+
+    It proves itself by a client secret, or by a certificate (RFC 7523, 2.2).
+    """
 
     async def fetch() -> tuple[str, float]:
-        proof = {"client_secret": secret.get_secret_value()}
-        return await _ask(session, _endpoint(login_url, tenant), client_id, scope, proof)
+        form = {"grant_type": "client_credentials", "client_id": client_id, "scope": scope}
+        if isinstance(secret, Certificate):
+            form["client_assertion_type"] = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+            form["client_assertion"] = secret.assertion(url, client_id)
+        else:
+            form["client_secret"] = secret.get_secret_value()
+        try:
+            async with session.post(url, data=form, timeout=aiohttp.ClientTimeout(total=20)) as response:
+                answer, status = await read_object(response, SMALL_BYTES), response.status
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise PlatformUnavailable(f"Microsoft Entra did not answer: {type(error).__name__}") from error
+        if status in (400, 401):
+            # The description states the reason (AADSTS7000215: invalid client secret) and contains no secret.
+            raise ConfigError(
+                "Microsoft Entra rejected the app's id, secret or certificate: "
+                f"{str(answer.get('error_description', answer.get('error', status)))[:300]}"
+            )
+        if status != 200 or not isinstance(answer.get("access_token"), str):
+            raise PlatformUnavailable(f"Microsoft Entra returned {status} without a token")
+        lives_s = seconds(answer.get("expires_in", 3600))
+        return str(answer["access_token"]), 3600.0 if lives_s is None else lives_s
 
     return fetch
-
-
-def by_certificate(
-    session: aiohttp.ClientSession,
-    login_url: str,
-    tenant: str,
-    client_id: str,
-    certificate: Certificate,
-    scope: str,
-) -> Fetch:
-    """Tokens for an application with a certificate (RFC 7523, 2.2)."""
-
-    async def fetch() -> tuple[str, float]:
-        url = _endpoint(login_url, tenant)
-        proof = {
-            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-            "client_assertion": certificate.assertion(url, client_id),
-        }
-        return await _ask(session, url, client_id, scope, proof)
-
-    return fetch
-
-
-def _endpoint(login_url: str, tenant: str) -> str:
-    return f"{login_url.rstrip('/')}/{tenant}/oauth2/v2.0/token"
-
-
-async def _ask(
-    session: aiohttp.ClientSession, url: str, client_id: str, scope: str, proof: Mapping[str, str]
-) -> tuple[str, float]:
-    form = {"grant_type": "client_credentials", "client_id": client_id, "scope": scope, **proof}
-    try:
-        async with session.post(url, data=form, timeout=aiohttp.ClientTimeout(total=20)) as response:
-            answer, status = await read_object(response, SMALL_BYTES), response.status
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise PlatformUnavailable(f"Microsoft Entra did not answer: {type(error).__name__}") from error
-    if status in (400, 401):
-        # The description states the reason (AADSTS7000215: invalid client secret) and contains no secret.
-        raise ConfigError(
-            "Microsoft Entra rejected the app's id, secret or certificate: "
-            f"{str(answer.get('error_description', answer.get('error', status)))[:300]}"
-        )
-    if status != 200 or not isinstance(answer.get("access_token"), str):
-        raise PlatformUnavailable(f"Microsoft Entra returned {status} without a token")
-    lives_s = seconds(answer.get("expires_in", 3600))
-    return str(answer["access_token"]), 3600.0 if lives_s is None else lives_s
 
 
 def by_managed_identity(client_id: str, scope: str) -> Fetch:
@@ -212,14 +182,14 @@ class Keys:
     async def metadata(self) -> Mapping[str, Any]:
         """The OpenID metadata. Raises PlatformUnavailable."""
         if self._age_s() >= KEYS_LIVE_S:
-            await self._read(has_old=bool(self._keys))
+            await self._read()
         return self._metadata
 
     async def get(self, key_id: str | None) -> dict[str, Any]:
         """The JSON Web Key with this id. Raises Unauthentic, or PlatformUnavailable if the keys can't be read."""
         age_s = self._age_s()
         if age_s >= KEYS_LIVE_S or (key_id not in self._keys and age_s >= UNKNOWN_KEY_PAUSE_S):
-            await self._read(has_old=bool(self._keys))
+            await self._read()
         key = self._keys.get(key_id or "")
         if key is None:
             raise Unauthentic("the token is signed with an unknown key")
@@ -228,7 +198,7 @@ class Keys:
     def _age_s(self) -> float:
         return time.monotonic() - self._read_at if self._read_at is not None else KEYS_LIVE_S
 
-    async def _read(self, has_old: bool) -> None:
+    async def _read(self) -> None:
         try:
             metadata = await self._load(self._url)
             keys = (await self._load(str(metadata["jwks_uri"])))["keys"]
@@ -238,11 +208,11 @@ class Keys:
             aiohttp.ClientError,
             TimeoutError,
             ValueError,
-            KeyError,
+            LookupError,
             TypeError,
             AttributeError,
         ) as error:
-            if not has_old:
+            if not self._keys:
                 raise PlatformUnavailable("Microsoft's signing keys can't be read") from error
             log.warning("Could not refresh Microsoft's signing keys; the previous ones stay in use")
         self._read_at = time.monotonic()

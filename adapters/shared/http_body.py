@@ -123,14 +123,11 @@ def _parse(data: bytes) -> Any:
 def _parse_leniently(data: bytes) -> Any:
     text = data.decode(json.detect_encoding(data), "replace").removeprefix("\ufeff")
     try:
-        value = json.loads(text, parse_constant=_nothing, parse_int=_integer, parse_float=_number)
+        # NaN and Infinity, which are not JSON, become null.
+        value = json.loads(text, parse_constant=lambda _: None, parse_int=_integer, parse_float=_number)
     except ValueError:
         raise Malformed("not JSON") from None
     return without_surrogates(value)
-
-
-def _nothing(_: str) -> None:
-    """Replace NaN and Infinity, which are not JSON, by null."""
 
 
 def _integer(digits: str) -> int | None:

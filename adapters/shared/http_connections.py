@@ -4,17 +4,15 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, cast
 
 from aiohttp import web
 
-from adapters.shared.client_address import TrustedProxies, is_loopback, network_of
+from adapters.shared.client_address import Handler, TrustedProxies, is_loopback, network_of
 from bot.domain import telemetry
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HEAD_S = 20.0
 """For the request line and the headers, from their first byte or, on a new connection, from its start."""
@@ -140,7 +138,6 @@ class HttpConnection(web.RequestHandler):
         asyncio.get_running_loop().call_later(CLOSE_S, self._link.abort)
 
     def drop(self, reason: str) -> None:
-        """Close the connection at once."""
         self.closing = True
         telemetry.CONNECTIONS_CLOSED.labels(reason).inc()
         if self._link is not None:
@@ -194,7 +191,6 @@ class ConnectionPool:
         return client
 
     def add(self, connection: HttpConnection) -> None:
-        """Count a new connection."""
         self._connections.add(connection)
         self._by_client[connection.client] += 1
         telemetry.CONNECTIONS.set(len(self))

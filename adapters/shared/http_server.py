@@ -3,13 +3,14 @@
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from aiohttp import web
 
+from adapters.shared.background_tasks import BackgroundTasks
 from adapters.shared.client_address import TrustedProxies
 from adapters.shared.http_connections import REFUSAL, ConnectionPool, HttpConnection
 from bot.domain import telemetry
@@ -48,10 +49,11 @@ async def serving(
     await runner.setup()
     listeners: list[_Listener] = []
     try:
-        listeners += [_Listener(bound, runner.server, pool) for bound in await _bind(host, port)]
+        sockets = await _bind(host, port)
+        listeners += [_Listener(bound, runner.server, pool) for bound in sockets]
         checks = asyncio.create_task(_check(pool))
         try:
-            yield listeners[0].port
+            yield int(sockets[0].getsockname()[1])
         finally:
             checks.cancel()
             for listener in listeners:
@@ -72,9 +74,13 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
     found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     bound: list[socket.socket] = []
     try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            with suppress(_NoSuchFamily):
-                bound.append(_listen(family, kind, protocol, address))
+        for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+            try:
+                bound.append(socket.create_server(address, family=family, backlog=_BACKLOG))
+            except OSError as error:
+                if error.errno == errno.EAFNOSUPPORT:  # the machine does not support this address family
+                    continue
+                raise OSError(error.errno, os.strerror(error.errno or 0)) from None
     except OSError:
         for listener in bound:
             listener.close()
@@ -84,28 +90,6 @@ async def _bind(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
-class _NoSuchFamily(Exception):
-    """The machine does not support this address family."""
-
-
-def _listen(family: int, kind: int, protocol: int, address: tuple[Any, ...]) -> socket.socket:
-    try:
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise _NoSuchFamily from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
 class _Listener:
     """Accepts connections itself, because uvloop closes the socket when file descriptors run out."""
 
@@ -113,17 +97,12 @@ class _Listener:
         assert server is not None  # noqa: S101 - the runner is set up
         self._socket, self._server, self._pool = bound, server, pool
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        bound.setblocking(False)
+        self._tasks = BackgroundTasks()
         self._closed = False
         self._resume()
 
-    @property
-    def port(self) -> int:
-        """The port."""
-        return int(self._socket.getsockname()[1])
-
     def close(self) -> None:
-        """Stop accepting connections."""
         self._closed = True
         self._loop.remove_reader(self._socket)
         self._socket.close()
@@ -164,9 +143,7 @@ class _Listener:
             self._pool, self._server, client, access_log=None, keepalive_timeout=KEEP_ALIVE_S
         )
         self._pool.add(connection)
-        task = self._loop.create_task(self._connect(connection, accepted))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._connect(connection, accepted))
 
     async def _connect(self, connection: HttpConnection, accepted: socket.socket) -> None:
         try:

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Coroutine, Iterable
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterable
+from typing import NamedTuple, Self
 
 from aiohttp import web
 from pydantic import SecretStr
+from slack_bolt.async_app import AsyncApp
 
+from adapters.shared.background_tasks import BackgroundTasks
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.answers.slash_command import CommandAnswer
 from adapters.slack.answers.stream import SlackAnswer
 from adapters.slack.answers.thread import NativeStreams
@@ -28,7 +28,7 @@ from adapters.slack.workspaces.installations import Installations
 from adapters.slack.workspaces.oauth import InstallPages
 from adapters.slack.workspaces.workspace import Workspace, Workspaces
 from bot.domain.adapter import Accept, Limiter, Secrets, SelfService
-from bot.domain.errors import ConfigError, LeaseLost, PlatformUnavailable
+from bot.domain.errors import ConfigError, PlatformUnavailable
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
 
@@ -77,10 +77,10 @@ class SlackAdapter:
         self._credentials, self._api_url = credentials, api_url
         self._limiter, self._self_service, self._secrets = limiter, self_service, secrets
         self._streams = NativeStreams(secrets)
-        self._answers: OrderedDict[str, SlackAnswer | CommandAnswer] = OrderedDict()
-        self._whole: OrderedDict[str, PostedMessage] = OrderedDict()
-        self._statuses: dict[str, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._answers = BoundedCache[str, SlackAnswer | CommandAnswer](ANSWERS_KEPT)
+        self._whole = BoundedCache[str, PostedMessage](POSTS_KEPT)
+        self._statuses: dict[str, asyncio.Task[None]] = {}
+        self._tasks = BackgroundTasks()
 
     async def __aenter__(self) -> Self:
         self._session = new_session()
@@ -88,7 +88,7 @@ class SlackAdapter:
         self._workspaces = Workspaces(
             self._session, self._api_url, self._credentials.bot_token, self._installations(), self._limiter
         )
-        self._home_and_modals = HomeAndModals(self._self_service, self._later)
+        self._home_and_modals = HomeAndModals(self._self_service, self._tasks.start)
         return self
 
     def _installations(self) -> Installations | None:
@@ -97,16 +97,10 @@ class SlackAdapter:
             return None
         return Installations(self._secrets, self._limiter, self._api, app.client_id, app.client_secret)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for status in self._statuses.values():
-            status.cancel()
+    async def __aexit__(self, *error: object) -> None:
         for answer in self._answers.values():
             await answer.settle()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self._workspaces.close()
         await self._session.close()
 
@@ -114,11 +108,11 @@ class SlackAdapter:
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:
         """POST /slack/events, unless only Socket Mode is used, and the pages that install the app."""
-        self._later(self._warm_up())
+        if self._workspaces.only is not None:  # the first event needs the bot's own ids
+            self._tasks.start(self._workspaces.only.bot(), "Reading the bot's identity from Slack")
         found: list[web.AbstractRouteDef] = []
-        if self._credentials.signing_secret is not None:
-            app = bolt_app(self._credentials.bot_token, self._dispatcher(accept).receive)
-            found.append(web.post(PATH, EventRoute(app, self._credentials.signing_secret).handle))
+        if (secret := self._credentials.signing_secret) is not None:
+            found.append(web.post(PATH, EventRoute(self._bolt_app(accept), secret).handle))
         if self._secrets is not None and (installations := self._workspaces.installations) is not None:
             pages = InstallPages(installations, self._secrets, self._api_url)
             found += [web.get(INSTALL_PATH, pages.install), web.get(REDIRECT_PATH, pages.redirect)]
@@ -127,19 +121,11 @@ class SlackAdapter:
     async def listen(self, accept: Accept) -> None:
         """Receive events by Socket Mode until cancelled, if there is an app token."""
         if self._credentials.app_token is not None:
-            app = bolt_app(self._credentials.bot_token, self._dispatcher(accept).receive)
-            await listen(app, self._credentials.app_token, self._api_url)
+            await listen(self._bolt_app(accept), self._credentials.app_token, self._api_url)
 
-    def _dispatcher(self, accept: Accept) -> Dispatcher:
-        return Dispatcher(accept, self._workspaces, self._home_and_modals, self._later)
-
-    async def _warm_up(self) -> None:
-        """Fetch the bot's own ids before the first event needs them."""
-        try:
-            if self._workspaces.only is not None:
-                await self._workspaces.only.bot()
-        except PlatformUnavailable as error:
-            log.warning("Slack has not returned the bot's identity yet: %s", error)
+    def _bolt_app(self, accept: Accept) -> AsyncApp:
+        dispatcher = Dispatcher(accept, self._workspaces, self._home_and_modals, self._tasks.start)
+        return bolt_app(self._credentials.bot_token, dispatcher.receive)
 
     # -------------------------------------------------------------- out
 
@@ -153,7 +139,7 @@ class SlackAdapter:
         if data.get("kind") != "command":
             data.setdefault("question", data["thread"])
         data |= {"anew": "1"} if data.pop("shown", "") else {}
-        post = PostedMessage(id=begun.id if begun else _id_until_shown(address), data=data)
+        post = PostedMessage(id=begun.id if begun else f"answer-to:{address.event}", data=data)
         if (abandoned := self._answers.pop(post.id, None)) is not None:
             await abandoned.settle()
         workspace = await self._workspaces.at(data)
@@ -163,10 +149,10 @@ class SlackAdapter:
                 with as_config_error():
                     await answer.recover(RECOVERY_PATIENCE_S)
             if not answer.visible:
-                self._show_status_soon(workspace, post)
-        post = answer.post
-        self._remember(post.id, answer)
-        return post
+                self._hide_status(post.id)
+                self._statuses[post.id] = self._tasks.start(self._show_status(workspace, post))
+        self._answers[answer.post.id] = answer
+        return answer.post
 
     async def update(self, post: PostedMessage, text: str) -> bool:
         """Show the text so far, throttled. An answer that was opened elsewhere is only shown by `close`."""
@@ -185,7 +171,7 @@ class SlackAdapter:
         workspace = await self._workspaces.at(post.data)
         answer = self._answers.get(post.id)
         if answer is None:
-            answer = self._remember(post.id, self._answer_of(workspace, self._whole.get(post.id, post)))
+            answer = self._answers[post.id] = self._answer_of(workspace, self._whole.get(post.id, post))
         self._hide_status(post.id)
         with as_config_error():
             try:
@@ -194,12 +180,10 @@ class SlackAdapter:
                 if error.code not in files.NOT_A_MEMBER or not post.data.get("response_url"):
                     raise
                 alone = PostedMessage(id=post.id, data=post.data | {"kind": "command"})
-                answer = self._remember(post.id, self._answer_of(workspace, alone))
+                answer = self._answers[post.id] = self._answer_of(workspace, alone)
                 finished = await answer.finish(reply)
         del self._answers[post.id]
         self._whole[post.id] = finished
-        while len(self._whole) > POSTS_KEPT:
-            self._whole.popitem(last=False)
         return finished
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
@@ -208,19 +192,15 @@ class SlackAdapter:
         threaded = data.get("kind") != "command" and data["thread"] != data["question"]
         if not (threaded or include_channel):
             return ()
+        messages = thread_history.thread_messages if threaded else thread_history.channel_messages
         with as_config_error():
-            workspace = await self._workspaces.at(data)
-            return await (thread_history.thread_messages if threaded else thread_history.channel_messages)(
-                workspace, data
-            )
+            return await messages(await self._workspaces.at(data), data)
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """The bytes of a file that a person sent."""
         workspace = await self._workspaces.at(attachment.data)
         return await files.fetch(workspace.api, attachment)
 
     async def check(self) -> list[CheckResult]:
-        """Check credentials and scopes."""
         installations = self._workspaces.installations
         if installations is not None:
             return await inspect_many(installations, self._api, self._credentials.app_token)
@@ -231,27 +211,12 @@ class SlackAdapter:
     def _answer_of(self, workspace: Workspace, post: PostedMessage) -> SlackAnswer | CommandAnswer:
         if post.data.get("kind") == "command":
             return CommandAnswer(workspace.api, post)
-        return SlackAnswer(workspace.api, self._streams, post, workspace.our_ids, self._later)
+        return SlackAnswer(workspace, self._streams, post, self._tasks.start)
 
-    def _remember(self, post_id: str, answer: SlackAnswer | CommandAnswer) -> SlackAnswer | CommandAnswer:
-        """Keep the state of an answer until it is complete."""
-        self._answers[post_id] = answer
-        self._answers.move_to_end(post_id)
-        while len(self._answers) > ANSWERS_KEPT:
-            self._answers.popitem(last=False)
-        return answer
-
-    def _show_status_soon(self, workspace: Workspace, post: PostedMessage) -> None:
+    async def _show_status(self, workspace: Workspace, post: PostedMessage) -> None:
         """Show the status "is thinking" after a moment, unless the answer starts before that."""
-        loop = asyncio.get_running_loop()
-        self._hide_status(post.id)
-        self._statuses[post.id] = loop.call_later(STATUS_AFTER_S, self._show_status, workspace, post)
-
-    def _show_status(self, workspace: Workspace, post: PostedMessage) -> None:
-        self._statuses.pop(post.id, None)
-        self._later(self._set_status(workspace, post))
-
-    async def _set_status(self, workspace: Workspace, post: PostedMessage) -> None:
+        await asyncio.sleep(STATUS_AFTER_S)
+        del self._statuses[post.id]
         place = {"channel_id": post.data["channel"], "thread_ts": post.data["thread"]}
         try:
             await workspace.api.call("assistant.threads.setStatus", place | {"status": STATUS})
@@ -261,19 +226,3 @@ class SlackAdapter:
     def _hide_status(self, post_id: str) -> None:
         if (status := self._statuses.pop(post_id, None)) is not None:
             status.cancel()
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        async def unless_lease_lost() -> None:
-            try:
-                with suppress(LeaseLost):
-                    await work
-            except Exception:
-                log.exception("A background task of the Slack adapter failed")
-
-        task = asyncio.get_running_loop().create_task(unless_lease_lost())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _id_until_shown(address: Address) -> str:
-    return f"answer-to:{address.event}"

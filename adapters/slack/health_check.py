@@ -16,21 +16,17 @@ async def inspect(api: WebApi, app_token: SecretStr | None) -> list[CheckResult]
     """One result for each check. Never raises."""
     try:
         who, headers = await api.call_with_headers("auth.test", {})
-    except SlackRejected as error:
-        words = f"Slack rejected SLACK_BOT_TOKEN ({error.code}). Copy the bot token (xoxb-…) of the installed app."
-        return [CheckResult(level="error", subject="Slack", words=words)]
     except PlatformUnavailable as error:
-        return [
-            CheckResult(
-                level="error", subject="Slack", words=f"{error}. Check that {api.api_url} can be reached."
-            )
-        ]
+        words = f"{error}. Check that {api.api_url} can be reached."
+        if isinstance(error, SlackRejected):
+            words = f"Slack rejected SLACK_BOT_TOKEN ({error.code}). Copy the bot token (xoxb-…) of the installed app."
+        return [CheckResult(level="error", subject="Slack", words=words)]
     signed_in = f"signed in as {who.get('user', '?')} in {who.get('team', '?')}"
-    findings = [CheckResult(level="ok", subject="Slack", words=signed_in)]
-    findings.append(_scopes(headers.get("x-oauth-scopes")))
-    if app_token is not None:
-        findings.append(await _socket_mode(api, app_token))
-    return findings
+    found = [
+        CheckResult(level="ok", subject="Slack", words=signed_in),
+        _scopes(headers.get("x-oauth-scopes")),
+    ]
+    return found + await _socket_mode(api, app_token)
 
 
 async def inspect_many(
@@ -49,7 +45,7 @@ async def inspect_many(
     if not names:
         words = "No workspace has installed the app yet. Open /slack/install at this server's public URL."
         findings.append(CheckResult(level="warning", subject=subject, words=words))
-    return findings + ([await _socket_mode(api, app_token)] if app_token is not None else [])
+    return findings + await _socket_mode(api, app_token)
 
 
 def _scopes(header: str | None) -> CheckResult:
@@ -64,16 +60,19 @@ def _scopes(header: str | None) -> CheckResult:
     return CheckResult(level="ok", subject=subject, words=f"all {len(SCOPES)} granted")
 
 
-async def _socket_mode(api: WebApi, app_token: SecretStr) -> CheckResult:
-    subject = "Slack Socket Mode"
+async def _socket_mode(api: WebApi, app_token: SecretStr | None) -> list[CheckResult]:
+    """The check of the app token; none without one."""
+    if app_token is None:
+        return []
+    level, words = "error", ""
     try:
         await WebApi(api.session, app_token, api.api_url).call("apps.connections.open", {})
+        level, words = "ok", "SLACK_APP_TOKEN can open a connection"
     except SlackRejected as error:
         words = (
             f"Slack rejected SLACK_APP_TOKEN ({error.code}). Under Basic Information, generate an app-level token "
             "(xapp-…) with the scope connections:write, and enable Socket Mode."
         )
-        return CheckResult(level="error", subject=subject, words=words)
     except (PlatformUnavailable, aiohttp.ClientError) as error:
-        return CheckResult(level="error", subject=subject, words=str(error))
-    return CheckResult(level="ok", subject=subject, words="SLACK_APP_TOKEN can open a connection")
+        words = str(error)
+    return [CheckResult(level=level, subject="Slack Socket Mode", words=words)]

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
+from bot.domain.events import User
+
 Payload = dict[str, Any]
 
 
@@ -47,6 +49,12 @@ def part(of: Payload, name: str) -> Payload:
     """The object `of[name]`; empty if there is none."""
     inside = of.get(name)
     return cast("Payload", inside) if isinstance(inside, dict) else {}
+
+
+def user_of(person: Payload, team: str) -> User:
+    """The person whose button, form or menu this is."""
+    name = str(person.get("username") or person.get("name") or "")
+    return User(id=str(person["id"]), tenant=team, name=name)
 
 
 def message_id(team: str, channel: str, ts: Any) -> str:

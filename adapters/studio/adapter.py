@@ -3,29 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.edit_throttle import EditThrottle
 from adapters.studio.auth.guard import Guard
+from adapters.studio.chat import frames
 from adapters.studio.chat.event_streams import Streams
-from adapters.studio.chat.frames import (
-    DoneFrame,
-    Frame,
-    OpenFrame,
-    done_frame,
-    encode,
-    milliseconds,
-    partial_image_frame,
-    text_frame,
-)
+from adapters.studio.chat.frames import milliseconds
 from adapters.studio.chat.growing_text import GrowingHtml
-from adapters.studio.page import Page
+from adapters.studio.page import Page, PageRegistry
 from adapters.studio.pages.chat import ChatPage
 from adapters.studio.pages.sign_in import SignInPage
-from adapters.studio.registry import PageRegistry
 from bot.domain.adapter import Accept, require_lease
 from bot.domain.errors import NotAllowed, PlatformUnavailable, StateUnavailable
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage, now
@@ -43,7 +34,8 @@ WHOLE_EVERY = 60
 """One frame in so many carries the whole text: the stream keeps only the newest frames of a long answer."""
 
 MOST_AT_ONCE = 2048
-"""Answers that one process writes at the same time: more than PARLEY_CONCURRENCY allows."""
+"""Answers that one process writes at the same time: more than PARLEY_CONCURRENCY allows. One that another worker
+took over is never closed here, so the oldest are dropped."""
 
 
 class StudioAdapter:
@@ -72,16 +64,14 @@ class StudioAdapter:
         self._pages = pages
         self._streams = streams or Streams()
         self._public_url = public_url
-        self._writing: dict[str, _AnswerWriter] = {}
+        self._writing = BoundedCache[str, _AnswerWriter](MOST_AT_ONCE)
 
     async def __aenter__(self) -> Self:
         if self._guard.entra is not None:
             await self._guard.entra.open()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Ends the event streams."""
         await self._streams.hang_up()
         if self._guard.entra is not None:
@@ -106,24 +96,22 @@ class StudioAdapter:
             id=address.event.removeprefix("studio:").replace(":", "."),
             data={"conversation": address.conversation, "message": address.data.get("message", "")},
         )
-        opened = OpenFrame(event=post.data["message"], post=post.id, at=milliseconds(now()))
+        opened = frames.OpenFrame(event=post.data["message"], post=post.id, at=milliseconds(now()))
         await self._begin(post).show(opened)
         return post
 
     async def update(self, post: PostedMessage, text: str) -> bool:
         """Show the text so far. A stop request arrives as an event, so this is always True."""
-        (self._writing.get(post.id) or self._begin(post)).throttle.offer(text)
+        self._writer(post).throttle.offer(text)
         return True
 
     async def show_partial_image(self, post: PostedMessage, picture: Image) -> None:
         """Show a partial image below the text."""
-        made = await asyncio.to_thread(
-            partial_image_frame, post.data["message"], post.id, milliseconds(now()), picture
-        )
-        if made is None:
-            return
+        place = post.data["message"], post.id, milliseconds(now())
+        made = await asyncio.to_thread(frames.partial_image_frame, *place, picture)
         try:
-            await (self._writing.get(post.id) or self._begin(post)).show(made)
+            if made is not None:
+                await self._writer(post).show(made)
         except PlatformUnavailable as error:
             log.warning("a partial image could not be shown: %s", error)
 
@@ -131,7 +119,8 @@ class StudioAdapter:
         """Replace the text so far with the whole reply."""
         writing = self._writing.pop(post.id, None) or _AnswerWriter(self._event_stream, post)
         await writing.throttle.settle()
-        await writing.show(await self._whole(post, reply))
+        place = post.data["conversation"], post.data["message"], post.id, milliseconds(now())
+        await writing.show(await frames.done_frame(*place, reply))
         return post
 
     async def context(self, address: Address, include_channel: bool = False) -> tuple[QuotedMessage, ...]:
@@ -147,16 +136,11 @@ class StudioAdapter:
         return await self._guard.check()
 
     def _begin(self, post: PostedMessage) -> "_AnswerWriter":
-        """An answer that another worker took over is never closed here, so the oldest are dropped."""
-        while len(self._writing) >= MOST_AT_ONCE:
-            self._writing.pop(next(iter(self._writing)))
         writing = self._writing[post.id] = _AnswerWriter(self._event_stream, post)
         return writing
 
-    async def _whole(self, post: PostedMessage, reply: Reply) -> DoneFrame:
-        return await done_frame(
-            post.data["conversation"], post.data["message"], post.id, milliseconds(now()), reply
-        )
+    def _writer(self, post: PostedMessage) -> "_AnswerWriter":
+        return self._writing.get(post.id) or self._begin(post)
 
 
 class _AnswerWriter:
@@ -170,15 +154,14 @@ class _AnswerWriter:
         self._growth = GrowingHtml()
         self.throttle = EditThrottle(self._write, FRAME_INTERVAL_S)
 
-    async def show(self, frame: Frame) -> None:
+    async def show(self, frame: frames.Frame) -> None:
         """Raises PlatformUnavailable, and LeaseLost."""
         require_lease()
         try:
-            await self._event_stream.publish(self._post.data["conversation"], encode(frame))
+            await self._event_stream.publish(self._post.data["conversation"], frames.encode(frame))
         except StateUnavailable as away:
-            raise PlatformUnavailable(
-                "The studio's event stream is unavailable.", away.retry_after_s
-            ) from away
+            words = "The studio's event stream is unavailable."
+            raise PlatformUnavailable(words, away.retry_after_s) from away
 
     async def _write(self, text: str) -> None:
         html, same = await self._growth.html(text)
@@ -188,5 +171,5 @@ class _AnswerWriter:
         self._frames += 1
         self._shown = ""  # after a failure the next frame carries the whole text, too
         event, at = self._post.data["message"], milliseconds(now())
-        await self.show(text_frame(event, self._post.id, at, before, html, same if before else 0))
+        await self.show(frames.text_frame(event, self._post.id, at, before, html, same if before else 0))
         self._shown = html

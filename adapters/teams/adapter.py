@@ -3,16 +3,16 @@
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict
-from collections.abc import Collection, Coroutine, Iterable, Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Collection, Iterable, Mapping
+from typing import Self
 
 import aiohttp
 import msgspec
 from aiohttp import web
 from msgspec.structs import replace
 
+from adapters.shared.background_tasks import BackgroundTasks
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.entra import Token
 from adapters.shared.markdown import aside
 from adapters.teams.activities.parser import Activity, address, post_id
@@ -36,7 +36,7 @@ from adapters.teams.inbound.http import WebhookHandler
 from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs
 from bot.domain.adapter import Accept, SelfService
-from bot.domain.errors import BotError, ConfigError, PlatformUnavailable
+from bot.domain.errors import ConfigError, PlatformUnavailable
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
 from bot.domain.turns import CheckResult, Reply
 
@@ -84,9 +84,9 @@ class TeamsAdapter:
         self._pace_s = pace_s
         self._backoff_s = backoff_s
         self._token: Token | None = None
-        self._showing: OrderedDict[str, TeamsStream | Typing] = OrderedDict()
-        self._shown: OrderedDict[str, PostedMessage] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._showing: dict[str, TeamsStream | Typing] = {}
+        self._shown = BoundedCache[str, PostedMessage](_MAX_POSTS)
+        self._tasks = BackgroundTasks()
 
     # ------------------------------------------------------------------ lifecycle
 
@@ -94,19 +94,15 @@ class TeamsAdapter:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1024))
         if self._credentials is not None:
             self._token = Token(self._credentials.fetch(self._session, self._cloud))
-            self._run(self._token.bearer(), "Fetching the first token")
+            self._tasks.start(self._token.bearer(), "Fetching the first token")
         self._connector = Connector(self._session, self._token, self._cloud, self._backoff_s)
         self._history = GraphHistory(self._session, self._credentials, self._cloud, self._connector)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         for showing in self._showing.values():
             await showing.end()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.close()
         await self._history.close()
         if self._token is not None:
             await self._token.close()
@@ -175,8 +171,6 @@ class TeamsAdapter:
         for known in {post.id, final.id}:
             self._shown[known] = final
             self._showing.pop(known, None)
-        while len(self._shown) > _MAX_POSTS:
-            self._shown.popitem(last=False)
         return final
 
     async def _show(
@@ -195,9 +189,8 @@ class TeamsAdapter:
                     raise
                 log.info("Targeted messages are not available here: %s", error)
             post = PostedMessage(id=post.id, data={**post.data, "parts": ""})
-        post = PostedMessage(
-            id=post.id, data={name: value for name, value in post.data.items() if name != "targeted"}
-        )
+        data = {name: value for name, value in post.data.items() if name != "targeted"}
+        post = PostedMessage(id=post.id, data=data)
         return post, await self._deliver(post, Reply(text=ALONE), showing)
 
     async def _deliver(
@@ -229,7 +222,8 @@ class TeamsAdapter:
                         ids[at] = await self._connector.send(post.data, part)
                     else:
                         ids.append(await self._connector.send(post.data, part))
-                        self._shown[post.id] = _with_parts(post, ids)
+                        posted = {**post.data, "parts": ",".join(ids)}
+                        self._shown[post.id] = PostedMessage(id=post.id, data=posted)
                 break
             except TeamsRejected as error:
                 if not error.too_large or limit <= 1000:
@@ -262,9 +256,9 @@ class TeamsAdapter:
 
     def _remember(self, post: PostedMessage, showing: TeamsStream | Typing) -> None:
         self._showing[post.id] = showing
-        while len(self._showing) > _MAX_POSTS:
-            _, abandoned = self._showing.popitem(last=False)
-            self._run(abandoned.end(), "Ending an abandoned answer")
+        if len(self._showing) > _MAX_POSTS:
+            abandoned = self._showing.pop(next(iter(self._showing)))
+            self._tasks.start(abandoned.end(), "Ending an abandoned answer")
 
     # ------------------------------------------------------------------ context, files, checks
 
@@ -302,21 +296,4 @@ class TeamsAdapter:
         return found
 
     def _send_soon(self, activity: Activity, message: Fields) -> None:
-        self._run(self._connector.send(address(activity).data, message), "Sending a notice")
-
-    def _run(self, work: Coroutine[Any, Any, object], what: str) -> None:
-        """Run something in the background, and log its errors."""
-
-        async def logged() -> None:
-            try:
-                await work
-            except BotError as error:
-                log.warning("%s failed: %s", what, error)
-
-        task = asyncio.create_task(logged())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _with_parts(post: PostedMessage, ids: list[str]) -> PostedMessage:
-    return PostedMessage(id=post.id, data={**post.data, "parts": ",".join(ids)})
+        self._tasks.start(self._connector.send(address(activity).data, message), "Sending a notice")

@@ -5,9 +5,8 @@ import json
 import uuid
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-
-from PIL import Image, ImageDraw
 
 from bot.domain.adapter import MenuCommand
 
@@ -18,6 +17,8 @@ PLAIN = "1.25"
 APP_VERSION = "1.2.0"
 """Raise it with each change of the manifest, else Teams keeps the installed package."""
 ACCENT = "#4F46E5"
+_ICONS = [Path(__file__).with_name("icons") / name for name in ("color.png", "outline.png")]
+"""192 x 192 pixels in ACCENT, and 32 x 32 pixels in white on transparent, as the schema requires."""
 _SCHEMA = "https://developer.microsoft.com/json-schemas/teams/v{}/MicrosoftTeams.schema.json"
 
 _WORDS = (
@@ -25,8 +26,9 @@ _WORDS = (
     "organisation's own Azure OpenAI deployments, remembers the conversation, and creates images. "
     "Send help to see what it can do."
 )
-_SETTINGS = ("settings", "Choose a prompt and a model")
-_SUMMARY = ("summarise this thread", "Needs permission to read messages")
+_SETTINGS = {"title": "settings", "description": "Choose a prompt and a model"}
+_SUMMARY = {"title": "summarise this thread", "description": "Needs permission to read messages"}
+"""Commands: a title is sent as it is."""
 _STARTERS = [
     ("Create an image", "For example, a red bicycle", "/image a red bicycle"),
     ("Summarise a text", "Paste it, or attach a file", "Summarise this in three sentences: "),
@@ -40,22 +42,13 @@ _ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
 """Resource-specific consent, granted by an owner of the team or chat when adding the app."""
 
 
-def package(
-    app_id: str,
-    public_host: str,
-    commands: Sequence[MenuCommand],
-    *,
-    all_messages: bool = False,
-    plain: bool = False,
-) -> bytes:
-    """A zip file with the manifest and both icons; `public_host` is the bot's host name without a scheme."""
+def package(manifest: dict[str, Any]) -> bytes:
+    """A zip file with the manifest and both icons."""
     out = io.BytesIO()
-    described = manifest(app_id, public_host, commands, all_messages=all_messages, plain=plain)
-    text = json.dumps(described, indent=2) + "\n"
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("manifest.json", text)
-        archive.writestr("color.png", _png(_color()))
-        archive.writestr("outline.png", _png(_outline()))
+        archive.writestr("manifest.json", json.dumps(manifest, indent=2) + "\n")
+        for icon in _ICONS:
+            archive.writestr(icon.name, icon.read_bytes())
     return out.getvalue()
 
 
@@ -67,7 +60,7 @@ def manifest(
     all_messages: bool = False,
     plain: bool = False,
 ) -> dict[str, Any]:
-    """The manifest. Its id is derived from the bot's, so that a new package updates the app.
+    """The manifest for the host `public_host`. Its id follows from the bot's: a new package updates the app.
 
     With `all_messages` the bot also receives messages without a mention, so that it can follow threads;
     each organisation has to allow this. `plain` uses the older schema, without slash commands.
@@ -78,12 +71,7 @@ def manifest(
         "manifestVersion": version,
         "version": APP_VERSION,
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{app_id}")),
-        "developer": {
-            "name": "Parley",
-            "websiteUrl": site,
-            "privacyUrl": site,
-            "termsOfUseUrl": site,
-        },
+        "developer": {"name": "Parley", "websiteUrl": site, "privacyUrl": site, "termsOfUseUrl": site},
         "name": {"short": "Parley", "full": "Parley, answers from your own Azure OpenAI"},
         "description": {
             "short": "Ask, translate, summarise, create images with your organisation's models.",
@@ -101,8 +89,8 @@ def manifest(
 
 def _bot(app_id: str, commands: Sequence[MenuCommand], plain: bool) -> dict[str, Any]:
     starters = [_starter(*starter, plain) for starter in _STARTERS]
-    alone = [(command.name, command.description) for command in commands if not command.channels_only]
-    together = [(command.name, command.description) for command in commands if command.channels_only]
+    alone = [{"title": one.name, "description": one.description} for one in commands if not one.channels_only]
+    together = [{"title": one.name, "description": one.description} for one in commands if one.channels_only]
     return {
         "botId": app_id,
         "scopes": ["personal", "team", "groupChat"],
@@ -110,11 +98,11 @@ def _bot(app_id: str, commands: Sequence[MenuCommand], plain: bool) -> dict[str,
         "isNotificationOnly": False,
         **({} if plain else {"supportsTargetedMessages": True}),
         "commandLists": [
-            {"scopes": ["personal"], "commands": [*starters, *map(_command, [_SETTINGS, *alone])]},
+            {"scopes": ["personal"], "commands": [*starters, _SETTINGS, *alone]},
             {
                 "scopes": ["team", "groupChat"],
                 **({} if plain else {"triggers": ["mention", "slash"]}),
-                "commands": [*map(_command, [*alone, _SETTINGS, _SUMMARY, *together])],
+                "commands": [*alone, _SETTINGS, _SUMMARY, *together],
             },
         ],
     }
@@ -140,53 +128,8 @@ def _consent(app_id: str, site: str) -> dict[str, Any]:
     }
 
 
-def _command(command: tuple[str, str]) -> dict[str, Any]:
-    """A command whose title is sent as it is."""
-    return {"title": command[0], "description": command[1]}
-
-
 def _starter(title: str, description: str, words: str, plain: bool) -> dict[str, Any]:
     """A prompt starter; people can complete its text before they send it."""
     if plain:
         return {"title": words.strip(), "description": title}
     return {"type": "prompt", "title": title, "description": description, "prompt": words}
-
-
-def _bubbles(draw: ImageDraw.ImageDraw, unit: float, front: str, back: str | None, width: int) -> None:
-    """Draw two speech bubbles on a grid of 32 units, filled or as an outline."""
-
-    def at(*points: float) -> list[float]:
-        return [point * unit for point in points]
-
-    outline = None if back else front
-    draw.rounded_rectangle(at(11, 5, 28, 17), at(4)[0], fill=back, outline=outline, width=width)
-    draw.rounded_rectangle(
-        at(4, 11, 21, 23), at(4)[0], fill=front if back else "#FFFFFF00", outline=outline, width=width
-    )
-    tail = at(8, 22, 8, 28, 14, 22.5)
-    if back:
-        draw.polygon(tail, fill=front)
-    else:
-        draw.line(tail, fill=front, width=width)
-
-
-def _color() -> Image.Image:
-    """The color icon: 192 x 192 pixels, full bleed."""
-    icon = Image.new("RGB", (768, 768), ACCENT)
-    _bubbles(ImageDraw.Draw(icon), 24, "#FFFFFF", "#A5B4FC", 0)
-    icon.thumbnail((192, 192))
-    return icon
-
-
-def _outline() -> Image.Image:
-    """The outline icon: 32 x 32 pixels, white on transparent."""
-    icon = Image.new("RGBA", (256, 256), (255, 255, 255, 0))
-    _bubbles(ImageDraw.Draw(icon), 8, "#FFFFFF", None, 14)
-    icon.thumbnail((32, 32))
-    return icon
-
-
-def _png(icon: Image.Image) -> bytes:
-    out = io.BytesIO()
-    icon.save(out, "PNG", optimize=True)
-    return out.getvalue()

@@ -208,7 +208,7 @@ def manifest_teams(
     """Write the app package for Teams, a ZIP file."""
     from urllib.parse import urlsplit
 
-    from adapters.teams.manifest import package
+    from adapters.teams.manifest import manifest, package
     from bot.conversation.commands import registry
 
     settings = load_settings()
@@ -221,7 +221,8 @@ def manifest_teams(
             "The package needs the public URL of Parley: use --url https://your-host, or set PARLEY_PUBLIC_URL."
         )
     try:
-        out.write_bytes(package(app_id, host, registry.menu(), all_messages=all_messages, plain=plain))
+        made = manifest(app_id, host, registry.menu(), all_messages=all_messages, plain=plain)
+        out.write_bytes(package(made))
     except OSError as error:
         raise ConfigError(f"Can't write {out}: {error.strerror}") from None
     typer.echo(f"Wrote {out}. Upload it in Teams: Apps > Manage your apps > Upload an app.")

@@ -84,7 +84,7 @@ class Adapter(Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
 
     def routes(self, accept: Accept) -> Iterable[web.AbstractRouteDef]:

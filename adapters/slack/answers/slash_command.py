@@ -25,7 +25,6 @@ class CommandAnswer:
     """Shows nothing until it is complete, because an ephemeral message can't be edited."""
 
     stopped = False
-    visible = False
 
     def __init__(self, api: WebApi, post: PostedMessage) -> None:
         self._api, self._post, self._data = api, post, post.data

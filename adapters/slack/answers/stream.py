@@ -3,18 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from itertools import takewhile
 
 from adapters.shared.edit_throttle import EditThrottle
 from adapters.shared.markdown import aside
-from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, PostedPart, Thread, unchanged
+from adapters.slack.answers.thread import STOP_PATIENCE_S, NativeStreams, PostedPart, Thread
 from adapters.slack.api.error_hints import GONE, SMALLEST_LIMIT, TOO_LARGE
 from adapters.slack.api.files import ImageUploads
-from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUnsure, WebApi
+from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, SlackUnsure
 from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block, preview, reply_digest, shown_text
 from adapters.slack.formatting.growing_text import GrowingMessages
-from adapters.slack.workspaces.workspace import Later
+from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import PostedMessage
 from bot.domain.turns import Reply
@@ -26,8 +26,6 @@ EDIT_INTERVAL_S = 1.2  # chat.update is Tier 3: 50 a minute
 FINISH_PATIENCE_S = 60.0
 FIRST_PAUSE_S = 0.3
 REPLACE_AFTER_S = 3.0  # readers should not wait longer than this for the end of an answer
-
-Bot = Callable[[], Awaitable[frozenset[str]]]
 
 
 class SlackAnswer:
@@ -41,12 +39,12 @@ class SlackAnswer:
     """
 
     def __init__(
-        self, api: WebApi, streams: NativeStreams, post: PostedMessage, bot: Bot, later: Later
+        self, workspace: Workspace, streams: NativeStreams, post: PostedMessage, later: Later
     ) -> None:
         self.stopped = False
-        self._post, self._bot, self._later = post, bot, later
-        self._thread = Thread(api, streams, post.data)
-        self._pictures = ImageUploads(api, post.data)
+        self._post, self._workspace, self._later = post, workspace, later
+        self._thread = Thread(workspace.api, streams, post.data)
+        self._pictures = ImageUploads(workspace.api, post.data)
         still_open = post.data.get("open", "").split()
         recorded = post.data.get("messages", "").split()
         self._messages = [PostedPart(ts=ts, text=None, streaming=ts in still_open) for ts in recorded]
@@ -83,7 +81,7 @@ class SlackAnswer:
         """Find messages that were posted but not recorded. Raises PlatformUnavailable."""
         known = {message.ts for message in self._messages}
         self._already_shown = 0
-        for seen in await self._thread.since_the_question(await self._bot(), patience_s):
+        for seen in await self._thread.since_the_question(await self._workspace.our_ids(), patience_s):
             if seen.get("files"):
                 self._pictures.found(seen["files"])
             elif seen["ts"] in known or await self._thread.is_of_this_answer(seen):
@@ -204,7 +202,8 @@ class SlackAnswer:
             await self._replace(self._messages, text, reply)
 
     async def _replace(self, known: list[PostedPart], text: str, reply: Reply) -> None:
-        kept = unchanged(known, self._parts(text)[:-1])
+        shown = zip(known, self._parts(text)[:-1], strict=False)
+        kept = len(list(takewhile(lambda pair: pair[0].text == pair[1], shown)))
         self._replaced, self._messages = True, known[:kept]
         try:
             await self._lay_out(text, reply)

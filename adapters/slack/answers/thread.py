@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected, WebApi
 from adapters.slack.formatting import blocks
 from adapters.slack.formatting.blocks import Block
@@ -28,14 +29,12 @@ class NativeStreams:
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         self.stoppable = True  # needs the event message_stream_stopped, which old manifests lack
-        self._refused_until: dict[str, float] = {}
+        self._refused_until = BoundedCache[str, float](REFUSALS_KEPT)
         self._secrets = secrets
-        self._unmarked: dict[str, str] = {}
+        self._unmarked = BoundedCache[str, str](REFUSALS_KEPT)
 
     async def claim(self, channel: str, ts: str, event: str) -> None:
         """Record the owner of a stream that stays open, so without metadata, after its answer is complete."""
-        if len(self._unmarked) > REFUSALS_KEPT:
-            self._unmarked.clear()
         self._unmarked[f"{channel}:{ts}"] = event
         if self._secrets is not None:
             try:
@@ -52,8 +51,6 @@ class NativeStreams:
 
     def allowed(self, channel: str) -> bool:
         """Whether to try a native stream in `channel`."""
-        if not self._refused_until:
-            return True
         now = time.monotonic()
         return all(self._refused_until.get(where, 0.0) <= now for where in ("*", channel))
 
@@ -64,8 +61,6 @@ class NativeStreams:
             return
         where = "*" if code in WORKSPACE_REFUSALS else channel
         log.info("Native streams are not available in %s (%s); answers are posted and edited", where, code)
-        if len(self._refused_until) > REFUSALS_KEPT:
-            self._refused_until.clear()
         self._refused_until[where] = time.monotonic() + REFUSAL_HOLDS_S
 
 
@@ -87,14 +82,6 @@ class PostedPart:
     trailer: Sequence[Block] = field(default_factory=tuple[Block, ...])
 
 
-def unchanged(messages: Sequence[PostedPart], parts: Sequence[str]) -> int:
-    """How many messages, from the first on, already show these parts."""
-    for number, part in enumerate(parts):
-        if number == len(messages) or messages[number].text != part:
-            return number
-    return len(parts)
-
-
 class Thread:
     """One thread, from the `data` of a post. Calls raise SlackRateLimited, SlackUnsure or SlackRejected."""
 
@@ -112,8 +99,8 @@ class Thread:
         if self._data.get("user"):
             args |= {"recipient_user_id": self._data["user"], "recipient_team_id": self._data["user_team"]}
         stoppable = self._streams.stoppable
+        args |= {"is_stoppable": True} if stoppable else {}
         try:
-            args |= {"is_stoppable": True} if stoppable else {}
             answer = await self._api.call("chat.startStream", args)
         except SlackRateLimited:
             return None
@@ -123,7 +110,6 @@ class Thread:
         return PostedPart(ts=answer["ts"], text=text, streaming=True)
 
     async def post(self, text: str, trailer: Sequence[Block] = ()) -> PostedPart:
-        """Post an ordinary message."""
         args = {
             **self._place,
             "thread_ts": self._data["thread"],
@@ -136,24 +122,22 @@ class Thread:
         return PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)
 
     async def append(self, message: PostedPart, rest: str, *, last: bool) -> None:
-        """Append text to a stream."""
         args = {**self._place, "ts": message.ts, "markdown_text": rest}
         await self._api.call("chat.appendStream", args, growing=not last)
 
-    def _stopping(self, message: PostedPart, trailer: Sequence[Block]) -> dict[str, Any]:
-        args: dict[str, Any] = {**self._place, "ts": message.ts, "metadata": self._metadata}
-        return args | {"blocks": list(trailer)} if trailer else args
-
-    async def stop(self, message: PostedPart, rest: str = "", trailer: Sequence[Block] = ()) -> None:
+    async def stop(
+        self, message: PostedPart, rest: str = "", trailer: Sequence[Block] = (), patience_s: float = 0.0
+    ) -> None:
         """End a stream. Only now does it get its metadata."""
-        args = self._stopping(message, trailer)
-        await self._api.call("chat.stopStream", args | {"markdown_text": rest} if rest else args)
+        args: dict[str, Any] = {**self._place, "ts": message.ts, "metadata": self._metadata}
+        args |= {"blocks": list(trailer)} if trailer else {}
+        args |= {"markdown_text": rest} if rest else {}
+        await self._api.call("chat.stopStream", args, patience_s=patience_s)
 
     async def stop_later(self, message: PostedPart, trailer: Sequence[Block]) -> None:
         """End a stream whose text is complete, as soon as Slack allows."""
         try:
-            args = self._stopping(message, trailer)
-            await self._api.call("chat.stopStream", args, patience_s=STOP_PATIENCE_S)
+            await self.stop(message, trailer=trailer, patience_s=STOP_PATIENCE_S)
         except PlatformUnavailable as error:
             log.warning("An answer is complete, but its stream could not be stopped: %s", error)
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from adapters.shared.http_responses import ReplyTooLarge, read_body
 from adapters.slack.api.web_api import SlackRejected, SlackUnsure, WebApi
 from adapters.slack.formatting import blocks
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused, TooLong
@@ -18,7 +19,6 @@ from bot.domain.prompts import Image
 log = logging.getLogger(__name__)
 
 FILE_LIMIT_BYTES = 20 * 1024 * 1024
-CHUNK_BYTES = 64 * 1024
 FILE_PATIENCE_S = 20.0
 SLACK_DOMAIN = "slack.com"
 NOT_A_MEMBER = frozenset({"not_in_channel", "channel_not_found"})
@@ -48,8 +48,10 @@ async def fetch(api: WebApi, attachment: Attachment) -> bytes:
                 raise PlatformUnavailable(f"A download from Slack returned status {response.status}")
             if response.status != 200:
                 raise Refused(f"I couldn't download {name} from Slack. Please upload it again.")
-            content = await _capped(response, name)
+            content = await read_body(response, FILE_LIMIT_BYTES)
             mime = response.content_type
+    except ReplyTooLarge:
+        raise _too_large(name) from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise PlatformUnavailable(f"A download from Slack failed: {type(error).__name__}") from error
     if _is_sign_in_page(content, mime, attachment):
@@ -67,15 +69,6 @@ async def _address(api: WebApi, attachment: Attachment, name: str) -> str:
         ) from error
     file = info.get("file", {})
     return str(file.get("url_private_download") or file.get("url_private") or "")
-
-
-async def _capped(response: aiohttp.ClientResponse, name: str) -> bytes:
-    content = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-        content += chunk
-        if len(content) > FILE_LIMIT_BYTES:
-            raise _too_large(name)
-    return bytes(content)
 
 
 def _too_large(name: str) -> TooLong:
@@ -121,9 +114,7 @@ class ImageUploads:
 
     async def show(self, images: Sequence[Image], digest: str) -> None:
         """Upload missing images, and delete those of an earlier answer to the same question."""
-        wanted = {
-            f"{self._mark}-{digest}-{number}.{_suffix(image)}": image for number, image in enumerate(images)
-        }
+        wanted = {f"{self._mark}-{digest}-{n}.{_suffix(image)}": image for n, image in enumerate(images)}
         for name, image in wanted.items():
             if name not in self._files:
                 self._files[name] = await self._upload(name, image)
@@ -158,12 +149,12 @@ class ImageUploads:
 
     async def _is_shared(self, name: str) -> bool:
         """Whether an image is in the thread after all, although the call to share it was not answered."""
-        args = {
+        thread = {
             "channel": self._data["channel"],
             "ts": self._data["thread"],
             "oldest": self._data["question"],
-            "limit": 200,
         }
+        args = thread | {"limit": 200}
         found = await self._api.call("conversations.replies", args, patience_s=FILE_PATIENCE_S)
         messages: list[dict[str, Any]] = found.get("messages", [])
         return any(file.get("name") == name for message in messages for file in message.get("files") or ())

@@ -85,13 +85,8 @@ class WebApi:
     def renew(self, token: SecretStr) -> None:
         """Use another token from now on; an empty one sends no header."""
         secret = token.get_secret_value()
-        self._form = {"Authorization": f"Bearer {secret}"} if secret else {}
-        self._json = self._form | {"Content-Type": "application/json; charset=utf-8"}
-
-    @property
-    def bearer(self) -> dict[str, str]:
-        """The authorization header for file downloads."""
-        return self._form
+        self.bearer = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self._json = self.bearer | {"Content-Type": "application/json; charset=utf-8"}
 
     async def call(
         self,
@@ -168,7 +163,7 @@ class WebApi:
     async def _post(self, method: str, args: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         if method in FORM_METHODS:
             form = {name: str(value).lower() if value is True else str(value) for name, value in args.items()}
-            sending = self.session.post(self.api_url + method, data=form, headers=self._form)
+            sending = self.session.post(self.api_url + method, data=form, headers=self.bearer)
         else:
             body = msgspec.json.encode(args)
             sending = self.session.post(self.api_url + method, data=body, headers=self._json)

@@ -1,20 +1,13 @@
 """Commands, buttons, forms and stop requests as events."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from adapters.shared.http_body import parse_object
-from adapters.slack.events.lenient import strings
-from adapters.slack.formatting.blocks import (
-    AGAIN_ACTION,
-    CONFIRM_ACTION,
-    RATING_ACTION,
-    SENT_ACTION,
-    STOP_ACTION,
-    VARY_ACTION,
-)
+from adapters.slack.formatting import blocks
 from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import ASK_ABOUT_VIEW, COMMENT_VIEW, quoted, typed
-from adapters.slack.payloads import Bot, Payload, message_id, part, time_of
+from adapters.slack.payloads import Bot, Payload, message_id, part, time_of, user_of
 from bot.domain.events import Address, FeedbackGiven, MessageReceived, QuotedMessage, StopRequested, User, now
 
 Interaction = MessageReceived | FeedbackGiven | StopRequested
@@ -49,13 +42,17 @@ def _command_text(payload: Payload, bot: Bot, names: Mapping[str, str]) -> str:
 
 # ------------------------------------------------------------------ buttons
 
-_WORDS = {AGAIN_ACTION: "again", SENT_ACTION: "sent", VARY_ACTION: "variations"}
+_WORDS = {blocks.AGAIN_ACTION: "again", blocks.SENT_ACTION: "sent", blocks.VARY_ACTION: "variations"}
 
 
 def button_pressed(payload: Payload) -> Interaction | None:
     """A button below an answer; None for any other."""
     actions: list[Payload] = payload.get("actions") or []
-    read = {RATING_ACTION: _rated, STOP_ACTION: _stopped, CONFIRM_ACTION: _command_button}
+    read = {
+        blocks.RATING_ACTION: _rated,
+        blocks.STOP_ACTION: _stopped,
+        blocks.CONFIRM_ACTION: _command_button,
+    }
     read |= dict.fromkeys(_WORDS, _command_button)
     action = next((action for action in actions if action.get("action_id") in read), None)
     if action is None:
@@ -63,12 +60,13 @@ def button_pressed(payload: Payload) -> Interaction | None:
     return read[action["action_id"]](payload, action, parse_object(action["value"]))
 
 
-def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Address, User]:
-    """The address of the answer whose button was pressed, and who pressed it."""
+def _fields(payload: Payload, action: Payload, value: Payload) -> dict[str, Any]:
+    """The fields that every event carries: the address of the answer, who pressed its button, and when."""
+    conversation = str(value["conversation"])
     container, person = part(payload, "container"), part(payload, "user")
     team, ts = conversation.split(":")[1], str(container["message_ts"])
     channel = str(part(payload, "channel").get("id") or container["channel_id"])
-    what = "rated" if action["action_id"] == RATING_ACTION else action["action_id"]
+    what = "rated" if action["action_id"] == blocks.RATING_ACTION else action["action_id"]
     event_id = f"{message_id(team, channel, ts)}:{what}:{person['id']}:{action['action_ts']}"
     data = {"team": team, "channel": channel, "user": str(person["id"])}
     if conversation.split(":")[3] == "command":
@@ -81,22 +79,14 @@ def _address(payload: Payload, action: Payload, conversation: str) -> tuple[Addr
         }
         if channel.startswith("D"):
             data["direct"] = "1"
-    name = str(person.get("username") or person.get("name") or "")
-    return Address(conversation=conversation, event=event_id, data=data), User(
-        id=data["user"], tenant=team, name=name
-    )
+    address = Address(conversation=conversation, event=event_id, data=data)
+    at = time_of(action["action_ts"])
+    return {"id": event_id, "address": address, "user": user_of(person, team), "at": at}
 
 
 def _rated(payload: Payload, action: Payload, value: Payload) -> FeedbackGiven:
-    address, user = _address(payload, action, str(value["conversation"]))
-    return FeedbackGiven(
-        id=address.event,
-        address=address,
-        user=user,
-        at=time_of(action["action_ts"]),
-        post=_post(payload, address, value),
-        good=value["good"] is True,
-    )
+    fields = _fields(payload, action, value)
+    return FeedbackGiven(**fields, post=_post(payload, fields["address"], value), good=value["good"] is True)
 
 
 def _post(payload: Payload, address: Address, value: Payload) -> str:
@@ -107,22 +97,15 @@ def _post(payload: Payload, address: Address, value: Payload) -> str:
 
 def _command_button(payload: Payload, action: Payload, value: Payload) -> MessageReceived:
     """A button that stands for a command about its answer; the confirm button carries its own command."""
-    address, user = _address(payload, action, str(value["conversation"]))
-    return MessageReceived(
-        id=address.event,
-        address=address,
-        user=user,
-        at=time_of(action["action_ts"]),
-        text=str(value.get("command") or f"/{_WORDS[action['action_id']]} {_post(payload, address, value)}"),
-        channel=address.data["channel"],
-        direct=address.data["channel"].startswith("D"),
-    )
+    fields = _fields(payload, action, value)
+    address: Address = fields["address"]
+    text = value.get("command") or f"/{_WORDS[action['action_id']]} {_post(payload, address, value)}"
+    channel = address.data["channel"]
+    return MessageReceived(**fields, text=str(text), channel=channel, direct=channel.startswith("D"))
 
 
 def _stopped(payload: Payload, action: Payload, value: Payload) -> StopRequested:
-    address, user = _address(payload, action, str(value["conversation"]))
-    at, target = time_of(action["action_ts"]), str(value.get("event", ""))
-    return StopRequested(id=address.event, address=address, user=user, at=at, target=target)
+    return StopRequested(**_fields(payload, action, value), target=str(value.get("event", "")))
 
 
 def session_stopped(event: Payload, team: str) -> StopRequested:
@@ -147,50 +130,32 @@ def submitted(payload: Payload) -> Interaction | None:
     read = {COMMENT_VIEW: _commented, ASK_ABOUT_VIEW: _asked_about}
     if view.get("callback_id") not in read:
         return None
-    known = strings(parse_object(view["private_metadata"]))
+    metadata = parse_object(view["private_metadata"])
+    known = {name: value for name, value in metadata.items() if isinstance(value, str)}
     person = part(payload, "user")
     event_id = f"slack:{known['team']}:{known['channel']}:view:{view['id']}"
     data = known | {"user": str(person["id"]), "user_team": str(person.get("team_id") or known["team"])}
-    user = User(
-        id=data["user"],
-        tenant=known["team"],
-        name=str(person.get("username") or person.get("name") or ""),
-    )
-    return read[view["callback_id"]](view, Address(conversation="", event=event_id, data=data), user)
+    fields = {"id": event_id, "user": user_of(person, known["team"]), "at": now()}
+    return read[view["callback_id"]](view, data, fields)
 
 
-def _commented(view: Payload, address: Address, user: User) -> FeedbackGiven | None:
+def _commented(view: Payload, data: dict[str, str], fields: dict[str, Any]) -> FeedbackGiven | None:
     """A comment on an answer that was already rated as bad; None without text."""
-    data = dict(address.data)
     post, conversation = data.pop("post"), data.pop("conversation")
-    words = typed(view)
-    if not words:
-        return None
-    return FeedbackGiven(
-        id=address.event,
-        address=Address(conversation=conversation, event=address.event, data=data),
-        user=user,
-        at=now(),
-        post=post,
-        good=False,
-        comment=words,
+    address = Address(conversation=conversation, event=fields["id"], data=data)
+    comment = typed(view)
+    return (
+        FeedbackGiven(**fields, address=address, post=post, good=False, comment=comment) if comment else None
     )
 
 
-def _asked_about(view: Payload, address: Address, user: User) -> MessageReceived:
+def _asked_about(view: Payload, data: dict[str, str], fields: dict[str, Any]) -> MessageReceived:
     """A question about a message, answered in its thread."""
-    data = dict(address.data)
-    author, by = data.pop("author"), data.pop("by", "")
-    if data["channel"].startswith("D"):
-        data["direct"] = "1"
-    conversation = message_id(data["team"], data["channel"], data["thread"])
+    quote = QuotedMessage(author=data.pop("author"), text=quoted(view), by=data.pop("by", ""))
+    channel, direct = data["channel"], data["channel"].startswith("D")
+    data |= {"direct": "1"} if direct else {}
+    conversation = message_id(data["team"], channel, data["thread"])
+    address = Address(conversation=conversation, event=fields["id"], data=data)
     return MessageReceived(
-        id=address.event,
-        address=Address(conversation=conversation, event=address.event, data=data),
-        user=user,
-        at=now(),
-        text=typed(view),
-        quotes=(QuotedMessage(author=author, text=quoted(view), by=by),),
-        channel=data["channel"],
-        direct=data["channel"].startswith("D"),
+        **fields, address=address, text=typed(view), quotes=(quote,), channel=channel, direct=direct
     )

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Any, cast
 
 from adapters.slack.payloads import Payload
@@ -89,8 +88,3 @@ def _timestamp(value: Any) -> str | None:
     elif isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     return value if isinstance(value, str) and _TIMESTAMP.fullmatch(value) else None
-
-
-def strings(values: Mapping[str, Any]) -> dict[str, str]:
-    """Only the strings among the values."""
-    return {name: value for name, value in values.items() if isinstance(value, str)}

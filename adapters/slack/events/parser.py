@@ -1,15 +1,27 @@
 """Parses Slack's payloads into events; what is unknown is ignored."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from adapters.slack.events.interactions import button_pressed, command, session_stopped, submitted
 from adapters.slack.formatting.mrkdwn import mentioned, plain
-from adapters.slack.payloads import Bot, Payload, message_id, origin, part, time_of
-from bot.domain.events import Address, Attachment, Event, MessageDeleted, MessageEdited, MessageReceived, User
+from adapters.slack.payloads import Bot, Origin, Payload, message_id, origin, part, time_of
+from bot.domain.events import (
+    Address,
+    AppUninstalled,
+    Attachment,
+    Event,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    User,
+    now,
+)
 
 # Subtypes that carry a person's own text (docs.slack.dev/reference/events/message).
 SPOKEN_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
 STOP_EVENTS = frozenset({"agent_session_stopped", "message_stream_stopped"})  # the second is the old name
+REMOVALS = frozenset({"app_uninstalled", "tokens_revoked", "team_access_revoked"})
 SLACKBOT = "USLACKBOT"
 
 
@@ -74,7 +86,7 @@ def _received_message(
         return None
     return MessageReceived(
         id=message_id(team, event["channel"], event["ts"]),
-        address=_address(event, event["channel"], team, str(event["ts"])),
+        address=_address(event, event["channel"], team, str(event["ts"]), direct),
         user=_user(event, team, names),
         at=time_of(event["ts"]),
         text=plain(text, bot.user, names),
@@ -103,7 +115,7 @@ def _changed(
     event_id = f"{message_id(team, channel, ts)}:edit:{edited}"
     return MessageEdited(
         id=event_id,
-        address=_address(after, channel, team, ts, event=event_id, direct=event.get("channel_type") == "im"),
+        address=_address(after, channel, team, ts, event.get("channel_type") == "im", event_id),
         user=_user(after, team, names),
         at=time_of(edited),
         target=message_id(team, channel, ts),
@@ -118,7 +130,7 @@ def _deleted(event: Payload, team: str, bot: Bot, before: Payload, ts: str) -> M
     event_id = f"{message_id(team, channel, ts)}:deleted"
     return MessageDeleted(
         id=event_id,
-        address=_address(before, channel, team, ts, event=event_id, direct=event.get("channel_type") == "im"),
+        address=_address(before, channel, team, ts, event.get("channel_type") == "im", event_id),
         user=_user(before, team, {}),
         at=time_of(event.get("event_ts") or event["ts"]),
         target=message_id(team, channel, ts),
@@ -153,6 +165,44 @@ def _attachment(file: Payload) -> Attachment:
     )
 
 
+# ------------------------------------------------------------------ removal of the app
+
+
+def removed(payload: Payload, place: Origin) -> list[Origin]:
+    """The workspaces that lost the app, or the whole organisation (an origin without a team).
+
+    Empty if only user tokens were revoked.
+    """
+    event = part(payload, "event")
+    match event.get("type"):
+        case "team_access_revoked":
+            teams: list[object] = event.get("team_ids") or []
+            return [Origin(str(team), "") for team in teams]
+        case "tokens_revoked" if not part(event, "tokens").get("bot"):
+            return []
+        case _:
+            gone = Origin("", place.enterprise) if place.enterprise else place
+            return [gone] if any(gone) else []
+
+
+def uninstalled(payload: Payload, place: Origin) -> AppUninstalled:
+    """The event that deletes the data of that workspace; equal for each delivery."""
+    conversation = f"slack:departed:{place.team or place.enterprise}"
+    event_id = f"{conversation}:{payload['event_id']}"
+    # event_time is in whole seconds; messages of the same second came before the removal.
+    at = time_of(payload["event_time"]) + timedelta(seconds=1) if payload.get("event_time") else now()
+    conversation_prefix = f"slack:{place.team}:" if place.team else "slack:"
+    return AppUninstalled(
+        id=event_id,
+        address=Address(conversation=conversation, event=event_id),
+        user=User(id="", tenant=place.team),
+        at=at,
+        conversation_prefix=conversation_prefix,
+        marks={} if place.team else {"enterprise": place.enterprise},
+        whole=True,
+    )
+
+
 # ------------------------------------------------------------------ the parts of an event
 
 
@@ -160,12 +210,8 @@ def _names(text: str, bot: Bot) -> bool:
     return "<@" in text and bot.user in mentioned(text)
 
 
-def _address(
-    message: Payload, channel: str, team: str, ts: str, event: str = "", direct: bool | None = None
-) -> Address:
+def _address(message: Payload, channel: str, team: str, ts: str, direct: bool, event: str = "") -> Address:
     thread = str(message.get("thread_ts") or ts)
-    if direct is None:
-        direct = message.get("channel_type") == "im"
     data = {"team": team, "channel": channel, "thread": thread, "question": ts}
     person = message.get("user")
     if person:
@@ -173,11 +219,8 @@ def _address(
         data |= {"user": str(person), "user_team": str(home)}
     if direct:
         data["direct"] = "1"
-    return Address(
-        conversation=message_id(team, channel, thread),
-        event=event or message_id(team, channel, ts),
-        data=data,
-    )
+    event = event or message_id(team, channel, ts)
+    return Address(conversation=message_id(team, channel, thread), event=event, data=data)
 
 
 def _user(message: Payload, team: str, names: Mapping[str, str]) -> User:

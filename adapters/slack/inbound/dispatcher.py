@@ -5,14 +5,13 @@ import logging
 import msgspec
 from msgspec.structs import replace
 
-from adapters.slack.events.parser import parse, people
-from adapters.slack.events.uninstall import REMOVALS, removed, uninstalled
+from adapters.slack.events.parser import REMOVALS, parse, people, removed, uninstalled
 from adapters.slack.formatting import views
 from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import typed
 from adapters.slack.inbound import posted_questions
 from adapters.slack.inbound.home_and_modals import HomeAndModals
-from adapters.slack.payloads import Origin, Payload, origin, part
+from adapters.slack.payloads import Origin, Payload, origin, part, user_of
 from adapters.slack.workspaces.installations import NotInstalled
 from adapters.slack.workspaces.workspace import Later, Workspace, Workspaces
 from bot.domain.adapter import Accept
@@ -75,16 +74,11 @@ class Dispatcher:
         if receipt == "accepted" and isinstance(event, MessageReceived | FeedbackGiven):
             self._home_and_modals.event_stored(event, payload, workspace)
         if "command" in payload:
-            return _ephemeral_response(
-                WORKING if receipt == "accepted" else BUSY if receipt == "busy" else ""
-            )
+            return _ephemeral_response({"accepted": WORKING, "busy": BUSY}.get(receipt, ""))
         if receipt == "busy":
             self._later(self._notify(BUSY, event, workspace))
-        if (
-            receipt == "ignored"
-            and isinstance(event, StopRequested)
-            and payload.get("type") == "block_actions"
-        ):
+        stops = isinstance(event, StopRequested) and payload.get("type") == "block_actions"
+        if receipt == "ignored" and stops:
             self._later(self._notify(NOT_YOURS, event, workspace))
         return ""
 
@@ -100,9 +94,10 @@ class Dispatcher:
         if receipt != "busy":
             return ""
         self._later(posted_questions.retract(workspace, received))
-        if "command" not in payload:
-            self._later(self._notify(BUSY, received, workspace))
-        return _ephemeral_response(BUSY) if "command" in payload else ""
+        if "command" in payload:
+            return _ephemeral_response(BUSY)
+        self._later(self._notify(BUSY, received, workspace))
+        return ""
 
     async def _posted(self, payload: Payload, workspace: Workspace, team: str) -> MessageReceived | None:
         """Post a question from `/ask` or a form in its channel; None if there is none, or posting is not allowed."""
@@ -114,7 +109,7 @@ class Dispatcher:
             return await posted_questions.post(workspace, payload["channel_id"], user, text)
         view, person = part(payload, "view"), part(payload, "user")
         if payload.get("type") == "view_submission" and view.get("callback_id") == views.ASK_VIEW:
-            user = User(id=str(person["id"]), tenant=team, name=str(person.get("name") or ""))
+            user = user_of(person, team)
             opened = await workspace.api.call("conversations.open", {"users": user.id})
             received = await posted_questions.post(workspace, str(opened["channel"]["id"]), user, typed(view))
             if received is None:
@@ -163,8 +158,6 @@ def _with_origin(event: Event, place: Origin) -> Event:
         event = replace(event, address=replace(event.address, data=data))
     if isinstance(event, MessageReceived) and event.attachments:
         origin_data = {"team": place.team, "enterprise": place.enterprise}
-        event = replace(
-            event,
-            attachments=tuple(replace(file, data=file.data | origin_data) for file in event.attachments),
-        )
+        files = tuple(replace(file, data=file.data | origin_data) for file in event.attachments)
+        event = replace(event, attachments=files)
     return event

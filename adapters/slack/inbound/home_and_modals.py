@@ -1,15 +1,15 @@
 """What people open outside of conversations: the Home tab, modals, and the older assistant threads."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import Mapping
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.formatting import views
 from adapters.slack.formatting.blocks import RATING_ACTION
 from adapters.slack.formatting.mrkdwn import mentioned, plain
 from adapters.slack.formatting.views import View
 from adapters.slack.manifest import ASK_ABOUT_SHORTCUT, ASK_SHORTCUT, SUGGESTED_PROMPTS
-from adapters.slack.payloads import Payload, part
+from adapters.slack.payloads import Payload, part, user_of
 from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.adapter import SelfService
 from bot.domain.errors import PlatformUnavailable, Refused, StateUnavailable
@@ -28,7 +28,7 @@ class HomeAndModals:
 
     def __init__(self, self_service: SelfService | None, later: Later) -> None:
         self._self_service, self._later = self_service, later
-        self._untitled: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._untitled = BoundedCache[tuple[str, str], None](THREADS_KEPT)
 
     async def receive(self, payload: Payload, workspace: Workspace, team: str) -> None:
         """Raises StateUnavailable if a choice could not be stored."""
@@ -89,8 +89,6 @@ class HomeAndModals:
                 args = {"channel_id": channel, "thread_ts": ts, "prompts": prompts}
                 self._later(self._call(workspace, "assistant.threads.setSuggestedPrompts", args))
                 self._untitled[channel, ts] = None
-                if len(self._untitled) > THREADS_KEPT:
-                    self._untitled.popitem(last=False)
             case _:
                 pass
 
@@ -98,11 +96,9 @@ class HomeAndModals:
         self, workspace: Workspace, user: User, words: str = "", *, asks: bool = False
     ) -> None:
         try:
-            view = (
-                views.notice(HOME_EMPTY)
-                if self._self_service is None
-                else views.home(await self._self_service.profile(user, ""), words, asks=asks)
-            )
+            view = views.notice(HOME_EMPTY)
+            if self._self_service is not None:
+                view = views.home(await self._self_service.profile(user, ""), words, asks=asks)
         except StateUnavailable as error:
             log.warning("Could not load a Home tab: %s", error)
             view = views.notice(HOME_AWAY)
@@ -111,8 +107,7 @@ class HomeAndModals:
     async def _pressed_at_home(self, payload: Payload, workspace: Workspace, team: str) -> None:
         if self._self_service is None:
             return
-        person = part(payload, "user")
-        user = User(id=str(person["id"]), tenant=team, name=str(person.get("username") or ""))
+        user = user_of(part(payload, "user"), team)
         words, asks = "", False
         actions: list[Payload] = payload.get("actions") or []
         for action in actions:

@@ -35,17 +35,13 @@ async def post(workspace: Workspace, channel: str, user: User, text: str) -> Mes
         log.info("Could not post a question in its channel: %s", error)
         return None
     channel, ts = str(posted["channel"]), str(posted["ts"])
+    direct = channel.startswith("D")
     data = {"team": user.tenant, "channel": channel, "thread": ts, "question": ts}
-    data |= {"user": user.id, "user_team": user.tenant} | ({"direct": "1"} if channel[0] == "D" else {})
+    data |= {"user": user.id, "user_team": user.tenant} | ({"direct": "1"} if direct else {})
     event_id = message_id(user.tenant, channel, ts)
+    address = Address(conversation=event_id, event=event_id, data=data)
     return MessageReceived(
-        id=event_id,
-        address=Address(conversation=event_id, event=event_id, data=data),
-        user=user,
-        at=time_of(ts),
-        text=text,
-        channel=channel,
-        direct=channel.startswith("D"),
+        id=event_id, address=address, user=user, at=time_of(ts), text=text, channel=channel, direct=direct
     )
 
 

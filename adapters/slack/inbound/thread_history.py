@@ -7,6 +7,7 @@ from typing import Any
 
 from adapters.slack.api.files import NOT_A_MEMBER
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected
+from adapters.slack.events.parser import SPOKEN_SUBTYPES
 from adapters.slack.formatting.mrkdwn import mentioned, plain
 from adapters.slack.payloads import part
 from adapters.slack.workspaces.workspace import Workspace
@@ -21,7 +22,6 @@ PAGE = 200
 PATIENCE_S = 10.0
 NAMES_PATIENCE_S = 3.0
 NO_MEMBER = "I'm not a member of this channel, so I can't read its messages. Invite me with /invite."
-TEXT_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
 
 
 async def thread_messages(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
@@ -29,7 +29,7 @@ async def thread_messages(workspace: Workspace, data: Mapping[str, str]) -> tupl
     ours = await workspace.our_ids()
     kept: deque[dict[str, Any]] = deque(maxlen=MESSAGES)
     async for message in _messages(workspace, data):
-        if message["ts"] < data["question"] and not ours & {message.get("user"), message.get("bot_id")}:
+        if message["ts"] < data["question"] and not _is_ours(message, ours):
             kept.append(message)
     return await _quoted(workspace, kept, ours)
 
@@ -46,10 +46,12 @@ async def channel_messages(workspace: Workspace, data: Mapping[str, str]) -> tup
             raise
         raise NotAllowed(NO_MEMBER) from error
     received: list[dict[str, Any]] = page.get("messages", [])
-    others = [
-        message for message in reversed(received) if not ours & {message.get("user"), message.get("bot_id")}
-    ]
+    others = [message for message in reversed(received) if not _is_ours(message, ours)]
     return await _quoted(workspace, others, ours)
+
+
+def _is_ours(message: Mapping[str, Any], ours: frozenset[str]) -> bool:
+    return bool(ours & {message.get("user"), message.get("bot_id")})
 
 
 async def _quoted(
@@ -96,7 +98,7 @@ def _author(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
 
 def _text(message: Mapping[str, Any], bot: str, names: Mapping[str, str]) -> str:
-    if message.get("subtype") not in TEXT_SUBTYPES:
+    if message.get("subtype") not in SPOKEN_SUBTYPES:
         return ""
     text = plain(str(message.get("text") or ""), bot, names)
     files = ", ".join(str(file.get("name") or "a file") for file in message.get("files") or ())

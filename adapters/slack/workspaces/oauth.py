@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 STATE_LIFE_S = 600
 COOKIE = "parley_slack_install"
+STATE = "slack:state:"
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Parley in Slack</title>
 <meta name="viewport" content="width=device-width">
@@ -35,24 +36,16 @@ class InstallPages:
         """Send the browser to Slack, which asks for consent."""
         state = secrets.token_urlsafe(32)
         try:
-            await self._secrets.put(_name(state), b"1", STATE_LIFE_S)
+            await self._secrets.put(f"{STATE}{state}", b"1", STATE_LIFE_S)
         except (ConfigError, StateUnavailable) as error:
             log.warning("Can't start an installation: %s", error)
             return _page(503, "Temporarily unavailable", "Please try again in a moment.")
-        query = {
-            "client_id": self._installations.client_id,
-            "scope": ",".join(sorted(SCOPES)),
-            "state": state,
-        }
+        scope = ",".join(sorted(SCOPES))
+        query = {"client_id": self._installations.client_id, "scope": scope, "state": state}
         response = web.Response(status=302, headers={"Location": f"{self._authorize}?{urlencode(query)}"})
+        secure = request.secure or request.headers.get("X-Forwarded-Proto") == "https"
         response.set_cookie(
-            COOKIE,
-            state,
-            max_age=STATE_LIFE_S,
-            path="/slack",
-            httponly=True,
-            secure=request.secure or request.headers.get("X-Forwarded-Proto") == "https",
-            samesite="Lax",
+            COOKIE, state, max_age=STATE_LIFE_S, path="/slack", httponly=True, secure=secure, samesite="Lax"
         )
         return response
 
@@ -61,10 +54,9 @@ class InstallPages:
         state, code = request.query.get("state", ""), request.query.get("code", "")
         ours = request.cookies.get(COOKIE, "")
         try:
-            known = bool(state) and secrets.compare_digest(
-                *(value.encode(errors="replace") for value in (state, ours))
-            )
-            if not known or await self._secrets.take(_name(state)) is None:
+            given, kept = (value.encode(errors="replace") for value in (state, ours))
+            known = bool(state) and secrets.compare_digest(given, kept)
+            if not known or await self._secrets.take(f"{STATE}{state}") is None:
                 return _page(400, "Link expired", f"Please start again at {INSTALL_PATH}.")
             if not code:
                 return _page(200, "Not installed", "You declined the installation. Nothing was changed.")
@@ -77,10 +69,6 @@ class InstallPages:
             return _page(503, "Temporarily unavailable", "Please try again in a moment.")
         log.info("The app was installed in %s", installed.team or installed.enterprise)
         return _page(200, "Parley is installed", "Send it a message in Slack, or mention it in a channel.")
-
-
-def _name(state: str) -> str:
-    return f"slack:state:{state}"
 
 
 def _page(status: int, title: str, words: str) -> web.Response:

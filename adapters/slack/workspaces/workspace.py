@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
 from adapters.slack.payloads import Origin
@@ -25,7 +25,7 @@ IDENTITY_PATIENCE_S = 1.5
 WORKSPACES_KEPT = 1_000
 INSTALLATION_HOLDS_S = 60.0  # a token that another process renewed or deleted is noticed within this time
 
-Later = Callable[[Coroutine[Any, Any, None]], None]
+Later = Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Workspace:
@@ -35,8 +35,8 @@ class Workspace:
         self.api = api
         self._bot = bot
         self._asking = asyncio.Lock()
-        self._names: OrderedDict[str, str] = OrderedDict()
-        self._nameless_until: dict[str, float] = {}
+        self._names = BoundedCache[str, str](NAMES_KEPT)
+        self._nameless_until = BoundedCache[str, float](NAMES_KEPT)
         self._learning: dict[str, asyncio.Task[None]] = {}
 
     async def bot(self) -> Bot:
@@ -55,20 +55,16 @@ class Workspace:
     async def names(self, people: Iterable[str], patience_s: float = NAMES_PATIENCE_S) -> dict[str, str]:
         """The names of these people that are known within `patience_s`; later ones are cached for the next call."""
         wanted = list(people)
-        if unknown := [person for person in wanted if self._askable(person)]:
+        now_s = time.monotonic()
+        unknown = [person for person in wanted if self._nameless_until.get(person, 0.0) <= now_s]
+        if unknown := [person for person in unknown if person not in self._names]:
             await asyncio.wait([self._learner(person) for person in unknown], timeout=patience_s)
         return {person: self._names[person] for person in wanted if person in self._names}
 
     async def close(self) -> None:
-        """Cancel the lookups of names."""
         for task in list(self._learning.values()):
             task.cancel()
         await asyncio.gather(*self._learning.values(), return_exceptions=True)
-
-    def _askable(self, person: str) -> bool:
-        if person in self._names:
-            return False
-        return self._nameless_until.get(person, 0.0) <= time.monotonic()
 
     def _learner(self, person: str) -> asyncio.Task[None]:
         task = self._learning.get(person)
@@ -81,23 +77,19 @@ class Workspace:
         try:
             user: dict[str, Any] = (await self.api.call("users.info", {"user": person}))["user"]
         except SlackRejected:  # no such person or scope: asking again soon is pointless
-            if len(self._nameless_until) >= NAMES_KEPT:
-                self._nameless_until.clear()
             self._nameless_until[person] = time.monotonic() + NAMELESS_S
             return
         except (PlatformUnavailable, LeaseLost):
             return
         profile: dict[str, Any] = user.get("profile") or {}
-        name = (
-            profile.get("display_name")
-            or profile.get("real_name")
-            or user.get("real_name")
-            or user.get("name")
-        )
-        if name:
-            self._names[person] = str(name)
-            if len(self._names) > NAMES_KEPT:
-                self._names.popitem(last=False)
+        names = [
+            profile.get("display_name"),
+            profile.get("real_name"),
+            user.get("real_name"),
+            user.get("name"),
+        ]
+        if any(names):
+            self._names[person] = str(next(filter(None, names)))
 
 
 class Workspaces:
@@ -113,8 +105,12 @@ class Workspaces:
     ) -> None:
         self._session, self._api_url, self._limiter = session, api_url, limiter
         self.installations = installations
-        self.only = self._new(token, _digest(token)) if token is not None else None
-        self._known: OrderedDict[str, tuple[float, Workspace]] = OrderedDict()
+        self.only: Workspace | None = None
+        if token is not None:
+            # A name for the workspace that is equal in all processes and does not reveal the token.
+            name = hashlib.blake2b(token.get_secret_value().encode(), digest_size=8).hexdigest()
+            self.only = self._new(token, name)
+        self._known = BoundedCache[str, tuple[float, Workspace]](WORKSPACES_KEPT)
 
     def _new(self, token: SecretStr, name: str, bot: Bot | None = None) -> Workspace:
         return Workspace(WebApi(self._session, token, self._api_url, self._limiter, name), bot)
@@ -131,9 +127,6 @@ class Workspaces:
         installation = await self.installations.find(team, enterprise)
         known = self._updated(known, team, installation)
         self._known[key] = (time.monotonic() + INSTALLATION_HOLDS_S, known)
-        self._known.move_to_end(key)
-        if len(self._known) > WORKSPACES_KEPT:
-            self._known.popitem(last=False)
         return known
 
     async def at(self, data: Mapping[str, str]) -> Workspace:
@@ -156,12 +149,6 @@ class Workspaces:
                 del self._known[key]
 
     async def close(self) -> None:
-        """Cancel the lookups of names."""
         workspaces = [workspace for _, workspace in self._known.values()]
         for workspace in [*workspaces, *([self.only] if self.only else [])]:
             await workspace.close()
-
-
-def _digest(token: SecretStr) -> str:
-    """A name for a workspace that is equal in all processes and does not reveal the token."""
-    return hashlib.blake2b(token.get_secret_value().encode(), digest_size=8).hexdigest()

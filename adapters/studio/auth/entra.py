@@ -76,7 +76,6 @@ class Entra:
         self._net = session, Keys(session, self._app.metadata_url)
 
     async def close(self) -> None:
-        """Close the connections."""
         if self._net is not None:
             await self._net[0].close()
 
@@ -107,7 +106,7 @@ class Entra:
             "scope": "openid profile email",
             "state": state,
             "nonce": nonce,
-            "code_challenge": _unpadded(sha256(verifier.encode()).digest()),
+            "code_challenge": urlsafe_b64encode(sha256(verifier.encode()).digest()).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
             **({"prompt": "select_account"} if choose else {}),
         }
@@ -166,9 +165,8 @@ class Entra:
         # The description names what is wrong (AADSTS7000215: invalid client secret) and holds no secret.
         received = str(answer.get("error_description", answer.get("error", status)))[:300]
         log.error("Microsoft Entra refused a sign-in to the studio: %s", received)
-        raise NotAllowed(
-            "Microsoft Entra ID did not complete the sign-in. Try again; the server log has the reason."
-        )
+        words = "Microsoft Entra ID did not complete the sign-in. Try again; the server log has the reason."
+        raise NotAllowed(words)
 
     async def _claims(self, token: str, nonce: str) -> dict[str, Any]:
         """What the token says, once it is verified (OpenID Connect Core 1.0, 3.1.3.7). Raises PyJWTError."""
@@ -201,9 +199,7 @@ class Entra:
         if role is None:
             log.info("%s has no role in the studio", login or name)
             if "groups" in (claims.get("_claim_names") or {}):
-                log.warning(
-                    "%s is in more groups than a token holds: assign app roles instead", login or name
-                )
+                log.warning("%s is in more groups than a token holds: assign app roles", login or name)
             raise NotAllowed(
                 f"You are signed in as {login or name}, but have no role here yet. Ask an administrator of "
                 f"your organisation to assign you {self.roles_in_words()}, then sign in again."
@@ -240,10 +236,6 @@ def _unseal(cipher: Fernet, cookie: str, life_s: int, kind: type[_K]) -> _K | No
         return msgspec.json.decode(cipher.decrypt_at_time(cookie, life_s, int(time.time())), type=kind)
     except (InvalidToken, UnicodeError, msgspec.DecodeError):
         return None
-
-
-def _unpadded(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _plain(value: object) -> str:

@@ -4,9 +4,8 @@ import hmac
 import logging
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -15,10 +14,10 @@ from aiohttp import web
 from pydantic import SecretStr
 from yarl import URL
 
+from adapters.shared.client_address import Handler, is_loopback
 from adapters.shared.http_body import valid_text
 from adapters.studio.auth import browsers
 from adapters.studio.auth.browsers import Browser
-from adapters.studio.auth.login_throttle import WRONG_TOKENS_PER_MINUTE as WRONG_TOKENS_PER_MINUTE
 from adapters.studio.auth.login_throttle import LoginThrottle
 from adapters.studio.auth.session import ROLES, Person, Role, allowed
 from adapters.studio.web.rendering import draw, html_page
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from adapters.studio.auth.entra import Entra
 
 log = logging.getLogger(__name__)
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 SAFE_HEADERS = {
     "Content-Security-Policy": (
@@ -136,8 +133,7 @@ class Guard:
             try:
                 response = await self._answer(request, handler, need, page=page)
             except (HttpError, NotAllowed, StateUnavailable, TemplateError) as error:
-                refusal = _http_error(error)
-                response = _page_of(refusal) if page else refusal.response()
+                response = _refusal(error, page=page)
             if not response.prepared:
                 for name, value in SAFE_HEADERS.items():
                     response.headers.setdefault(name, value)
@@ -151,7 +147,8 @@ class Guard:
         self, request: web.Request, handler: Handler, need: Role | None, *, page: bool
     ) -> web.StreamResponse:
         """Raises HttpError for a refused request, and what the handler raises."""
-        _check_address(request)
+        if valid_text(request.path_qs) != request.path_qs:  # must not reach a page, a link or a log
+            raise HttpError(400, "The address of this page is not valid.")
         self._check_place(request)
         if request.method == "POST":
             _check_origin(request, by_script=not page)
@@ -161,7 +158,11 @@ class Guard:
         if need is None or (person is not None and allowed(person.role, need)):
             return await handler(request)
         if person is not None:
-            raise HttpError(403, _missing_role(person, need))
+            words = f"This requires the {need} role. You signed in with the {person.role} token."
+            if not person.renames:
+                words = f"This requires the {need} role; yours is {person.role}. "
+                words += "An administrator of your organisation can assign it in Microsoft Entra ID."
+            raise HttpError(403, words)
         if page:
             return web.Response(status=303, headers={"Location": _sign_in_from(request)})
         raise HttpError(401, "You are signed out. Reload the page to sign in.")
@@ -246,9 +247,7 @@ class Guard:
         if not self.open_here:
             return
         forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For"))
-        if forwarded or not (
-            is_loopback_name(request.remote or "") and is_loopback_name(host_name(request.host))
-        ):
+        if forwarded or not (is_loopback(request.remote or "") and is_loopback_host(request.host)):
             raise HttpError(403, LOOPBACK_ONLY)
 
     def _cookie(self, role: Role, expires: int, who: str) -> str:
@@ -274,40 +273,21 @@ def _keep_browser(request: web.Request, response: web.StreamResponse, *, page: b
         browsers.keep(response, _browser(request), secure=request.secure)
 
 
-def _missing_role(person: Person, need: Role) -> str:
-    if person.renames:
-        return f"This requires the {need} role. You signed in with the {person.role} token."
-    return (
-        f"This requires the {need} role; yours is {person.role}. "
-        "An administrator of your organisation can assign it in Microsoft Entra ID."
-    )
-
-
 def _sign_in_from(request: web.Request) -> str:
     """The sign-in page, which leads back to the page that was requested."""
     to = str(request.rel_url) if request.method == "GET" else "/"
     return SIGN_IN if to == "/" else f"{SIGN_IN}?{urlencode({'to': to})}"
 
 
-def _http_error(error: BotError) -> HttpError:
-    """What a handler raised, as a refused request; a handler that needs another status raises HttpError."""
-    match error:
-        case HttpError():
-            return error
-        case StateUnavailable():
-            return HttpError(503, STORAGE_UNAVAILABLE, 2)
-        case _:
-            return HttpError(409, str(error))
-
-
-def _page_of(error: HttpError) -> web.Response:
+def _refusal(error: BotError, *, page: bool) -> web.Response:
+    """What a handler raised, as a response; a handler that needs another status than 409 raises HttpError."""
+    if isinstance(error, StateUnavailable):
+        error = HttpError(503, STORAGE_UNAVAILABLE, 2)
+    elif not isinstance(error, HttpError):
+        error = HttpError(409, str(error))
+    if not page:
+        return error.response()
     return html_page(draw("turned.html", words=str(error)), status=error.status)
-
-
-def _check_address(request: web.Request) -> None:
-    """What is no valid text must not reach a page, a link or a log. Raises HttpError."""
-    if valid_text(request.path_qs) != request.path_qs:
-        raise HttpError(400, "The address of this page is not valid.")
 
 
 def _check_origin(request: web.Request, *, by_script: bool) -> None:
@@ -329,19 +309,10 @@ def _authority(url: str) -> str:
         raise HttpError(400, "The Host or Origin header of this request is not valid.") from None
 
 
-def host_name(host: str) -> str:
-    """The name in a Host header; empty if that is not valid."""
+def is_loopback_host(host: str) -> bool:
+    """Whether the name in a Host header is that of this machine."""
     try:
-        return URL(f"http://{host}").host or ""
-    except ValueError:
-        return ""
-
-
-def is_loopback_name(name: str) -> bool:
-    """Whether a host is this machine."""
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ip_address(name).is_loopback
+        name = URL(f"http://{host}").host or ""
     except ValueError:
         return False
+    return name.lower() == "localhost" or is_loopback(name)

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections import OrderedDict
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.client_address import network_of
 
 WRONG_TOKENS_PER_MINUTE = 10
@@ -17,9 +17,7 @@ class LoginThrottle:
     """Counts wrong tokens by sender. When the table is full, the sender that failed longest ago is dropped."""
 
     def __init__(self) -> None:
-        self._senders: OrderedDict[str, tuple[int, float]] = (
-            OrderedDict()
-        )  # how many, and the time of the last
+        self._senders = BoundedCache[str, tuple[int, float]](_MOST_SENDERS)  # how many, the time of the last
 
     def wait_s(self, address: str) -> int:
         """Seconds until this sender may try again, 0 if now. Trying too early doesn't extend it."""
@@ -33,9 +31,6 @@ class LoginThrottle:
         sender = network_of(address)
         wrong, _ = self._known(sender)
         self._senders[sender] = (wrong + 1, time.monotonic())
-        self._senders.move_to_end(sender)
-        if len(self._senders) > _MOST_SENDERS:
-            self._senders.popitem(last=False)
 
     def _known(self, sender: str) -> tuple[int, float]:
         wrong, last_s = self._senders.get(sender, (0, 0.0))

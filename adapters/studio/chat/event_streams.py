@@ -10,6 +10,7 @@ from aiohttp import web
 
 from adapters.studio.auth.guard import COOKIE, SAFE_HEADERS, HttpError
 from adapters.studio.auth.session import Person
+from adapters.studio.chat.frames import encode
 from bot.domain import telemetry
 from bot.domain.errors import StateUnavailable
 
@@ -38,9 +39,8 @@ class Streams:
         if self._closing:
             raise HttpError(503, "The server is stopping.")
         if self._sent_to[who] >= MOST_OF_ONE:
-            raise HttpError(
-                429, "Too many studio pages are open in this session. Close some and reload this one.", 5
-            )
+            words = "Too many studio pages are open in this session. Close some and reload this one."
+            raise HttpError(429, words, 5)
         if self._sent_to.total() >= self._most:
             raise HttpError(503, "Too many studio pages are open. Try again in a few minutes.", 60)
         self._sent_to[who] += 1
@@ -53,9 +53,7 @@ class Streams:
     async def _send(
         self, request: web.Request, frames: AsyncIterator[tuple[str, bytes]]
     ) -> web.StreamResponse:
-        headers = {**SAFE_HEADERS, "Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
+        response = await open_stream(request, "text/event-stream")
         tasks = {asyncio.create_task(_pump(response, frames)), asyncio.create_task(_stay(response))}
         self._tasks |= tasks
         try:
@@ -75,12 +73,17 @@ class Streams:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def open_json_lines(request: web.Request) -> web.StreamResponse:
-    """A response that streams lines of JSON; proxies are told not to buffer it."""
-    headers = {**SAFE_HEADERS, "Content-Type": "application/x-ndjson", "X-Accel-Buffering": "no"}
+async def open_stream(request: web.Request, mime: str = "application/x-ndjson") -> web.StreamResponse:
+    """A response that is written bit by bit, by default as lines of JSON; proxies are told not to buffer it."""
+    headers = {**SAFE_HEADERS, "Content-Type": mime, "X-Accel-Buffering": "no"}
     response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     return response
+
+
+async def write_line(response: web.StreamResponse, frame: object) -> None:
+    """Write a line of JSON. Raises ConnectionError if the page was closed."""
+    await response.write(encode(frame) + b"\n")
 
 
 async def _pump(response: web.StreamResponse, frames: AsyncIterator[tuple[str, bytes]]) -> None:

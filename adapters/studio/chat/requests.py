@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -13,7 +13,6 @@ from adapters.studio.chat.frames import QuestionFrame, milliseconds
 from bot.domain.errors import Malformed
 from bot.domain.events import (
     Address,
-    BaseEvent,
     Event,
     FeedbackGiven,
     MessageEdited,
@@ -64,57 +63,36 @@ Act = Callable[[str, bytes, User], Taken]
 
 def message(conversation: str, body: bytes, user: User) -> Taken:
     """The person sent a message."""
-    words = _read(body, _TextRequest)
-    act = _act(conversation, words.id, user)
-    text = _checked(words.text)
-    event = MessageReceived(
-        id=act.id, address=act.address, user=user, at=act.at, text=text, channel="studio", direct=True
-    )
-    return event, QuestionFrame(event=words.id, at=milliseconds(act.at), text=text)
+    asked = parsed(body, _TextRequest)
+    act, text = _act(conversation, asked.id, user), _checked(asked.text)
+    event = MessageReceived(**act, text=text, channel="studio", direct=True)
+    return event, QuestionFrame(event=asked.id, at=milliseconds(event.at), text=text)
 
 
 def edited(conversation: str, body: bytes, user: User) -> Taken:
     """The person edited a message: its answer is regenerated in its place."""
-    correction = _read(body, _EditRequest)
-    act = _act(conversation, correction.id, user)
-    target = _act(conversation, correction.target, user)
-    text = _checked(correction.text)
-    event = MessageEdited(
-        id=act.id, address=target.address, user=user, at=act.at, target=target.id, text=text
-    )
-    return event, QuestionFrame(event=correction.target, at=milliseconds(act.at), text=text)
+    correction = parsed(body, _EditRequest)
+    text, target = _checked(correction.text), _act(conversation, correction.target, user)
+    act = _act(conversation, correction.id, user) | {"address": target["address"]}
+    event = MessageEdited(**act, target=target["id"], text=text)
+    return event, QuestionFrame(event=correction.target, at=milliseconds(event.at), text=text)
 
 
 def stopped(conversation: str, body: bytes, user: User) -> Taken:
     """The person pressed Stop."""
-    act = _act(conversation, _read(body, _StopRequest).id, user)
-    return StopRequested(id=act.id, address=act.address, user=user, at=act.at), None
+    return StopRequested(**_act(conversation, parsed(body, _StopRequest).id, user)), None
 
 
 def rated(conversation: str, body: bytes, user: User) -> Taken:
     """The person rated an answer of this conversation."""
-    rating = _read(body, _FeedbackRequest)
+    rating = parsed(body, _FeedbackRequest)
     if rating.post.partition(".")[0] != conversation.removeprefix("studio:"):
         raise HttpError(400, "This answer belongs to another conversation.")
     act = _act(conversation, rating.id, user)
-    event = FeedbackGiven(
-        id=act.id,
-        address=act.address,
-        user=user,
-        at=act.at,
-        post=rating.post,
-        good=rating.good,
-        comment=rating.comment,
-    )
-    return event, None
+    return FeedbackGiven(**act, post=rating.post, good=rating.good, comment=rating.comment), None
 
 
-ACTS: dict[str, Act] = {
-    "messages": message,
-    "edit": edited,
-    "stop": stopped,
-    "rating": rated,
-}
+ACTS: dict[str, Act] = {"messages": message, "edit": edited, "stop": stopped, "rating": rated}
 """By the last part of the path."""
 
 
@@ -140,7 +118,11 @@ async def body_of(request: web.Request, mime: str, most_bytes: int = MAX_BODY_BY
 
 async def json_of(request: web.Request, kind: type[_Kind], most_bytes: int = MAX_BODY_BYTES) -> _Kind:
     """The body as JSON of a known shape. Raises HttpError."""
-    body = await body_of(request, "application/json", most_bytes)
+    return parsed(await body_of(request, "application/json", most_bytes), kind)
+
+
+def parsed(body: bytes, kind: type[_Kind]) -> _Kind:
+    """JSON of a known shape. Raises HttpError."""
     try:
         return parse_as(body, kind)
     except Malformed as error:
@@ -155,13 +137,6 @@ async def form_of(request: web.Request) -> dict[str, str]:
         raise HttpError(400, f"Invalid form: {error}.") from None
 
 
-def _read(body: bytes, kind: type[_Kind]) -> _Kind:
-    try:
-        return parse_as(body, kind)
-    except Malformed:
-        raise HttpError(400, "Invalid request.") from None
-
-
 def _checked(text: str) -> str:
     if not text.strip():
         raise HttpError(400, "Enter a message.")
@@ -170,7 +145,8 @@ def _checked(text: str) -> str:
     return text
 
 
-def _act(conversation: str, id: str, user: User) -> BaseEvent:
+def _act(conversation: str, id: str, user: User) -> dict[str, Any]:
+    """The fields that every event carries."""
     event = f"{conversation}:{id}"
     address = Address(conversation=conversation, event=event, data={"message": id}, owner=user.id)
-    return BaseEvent(id=event, address=address, user=user, at=now())
+    return {"id": event, "address": address, "user": user, "at": now()}

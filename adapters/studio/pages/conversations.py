@@ -45,7 +45,8 @@ class ConversationsPage(Page):
         needle = query.casefold()
 
         def matches(turn: Turn) -> bool:
-            return not needle or any(needle in text.casefold() for text in _texts(turn))
+            texts = turn.received.text, turn.reply.text, turn.received.user.name, turn.template
+            return not needle or any(needle in text.casefold() for text in texts)
 
         before_ms = before(request)
         search = await self._search.search(matches, before_ms=before_ms)
@@ -83,15 +84,10 @@ class ConversationsPage(Page):
             data, mime = image.data, image.mime
         else:
             data, mime = await asyncio.to_thread(thumbnail, image.data), "image/webp"
-        headers = {"Cache-Control": "private, no-store"}
-        return web.Response(body=data, content_type=mime, headers=headers)
+        return web.Response(body=data, content_type=mime, headers={"Cache-Control": "private, no-store"})
 
 
 def before(request: web.Request) -> int | None:
     """Where a list goes on: Unix time in milliseconds; None for its beginning."""
     value = request.query.get("before", "")
     return int(value) if value.isdecimal() and len(value) < 16 else None
-
-
-def _texts(turn: Turn) -> tuple[str, ...]:
-    return turn.received.text, turn.reply.text, turn.received.user.name, turn.template

@@ -35,30 +35,18 @@ class DeploymentsPage(Page):
         return await self._page(request, {})
 
     async def _probe(self, request: web.Request) -> web.Response:
-        probes = await self._gateway.probe()
-        return await self._page(
-            request, {(one.deployment.name, one.deployment.endpoint): one for one in probes}
-        )
+        probes = {(one.deployment.name, one.deployment.endpoint): one for one in await self._gateway.probe()}
+        return await self._page(request, probes)
 
     async def _page(self, request: web.Request, probes: object) -> web.Response:
         hours = next((each for each in PERIODS if request.query.get("hours") == str(each)), 24)
-        took = await self._latency.read(hours)
-        states = self._gateway.states()
-        names = {state.deployment.name for state in states}
-        values = {
-            "states": states,
-            "probes": probes,
-            "hours": hours,
-            "periods": PERIODS,
-            "charts": await asyncio.to_thread(_drawn, took, names, hours),
-        }
+        took, states = await self._latency.read(hours), self._gateway.states()
+        drawn: dict[str, list[dict[str, Any]]] = {}
+        for name in {state.deployment.name for state in states}:
+            mine = [one for one in took if one.deployment == name]
+            drawn[name] = await asyncio.to_thread(charts, mine, hours)
+        values = {"states": states, "probes": probes, "hours": hours, "periods": PERIODS, "charts": drawn}
         return render(request, "deployments.html", **values)
-
-
-def _drawn(
-    took: Sequence[HourlyLatency], names: Iterable[str], hours: int
-) -> dict[str, list[dict[str, Any]]]:
-    return {name: charts([one for one in took if one.deployment == name], hours) for name in names}
 
 
 def charts(took: Sequence[HourlyLatency], hours: int) -> list[dict[str, Any]]:

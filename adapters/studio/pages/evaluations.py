@@ -3,18 +3,14 @@
 import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
-from adapters.studio.auth.guard import (
-    STORAGE_UNAVAILABLE,
-    HttpError,
-    person_of,
-)
+from adapters.studio.auth.guard import STORAGE_UNAVAILABLE, HttpError, person_of
 from adapters.studio.auth.session import allowed
-from adapters.studio.chat.event_streams import open_json_lines
+from adapters.studio.chat.event_streams import open_stream, write_line
 from adapters.studio.chat.frames import rendered
 from adapters.studio.chat.requests import json_of
 from adapters.studio.page import Page, Route, render
@@ -75,13 +71,10 @@ class EvaluationsPage(Page):
     async def _start(self, request: web.Request) -> web.StreamResponse:
         """Stream the progress as lines of JSON; closing the page cancels the run."""
         start = await json_of(request, _StartRequest)
-        response = await open_json_lines(request)
-        progress = _Progress()
-        work = asyncio.create_task(
-            self._runner.run(
-                start.files, start.deployment, author=person_of(request).author, done=progress.done
-            )
-        )
+        response = await open_stream(request)
+        progress, author = _Progress(), person_of(request).author
+        run = self._runner.run(start.files, start.deployment, author=author, done=progress.done)
+        work = asyncio.create_task(run)
         work.add_done_callback(lambda _: progress.changed.set())
         try:
             while not work.done():
@@ -92,8 +85,8 @@ class EvaluationsPage(Page):
                     return response
                 progress.changed.clear()
                 if progress.now is not None:
-                    await response.write(_line(kind="progress", **progress.now))
-            await response.write(_end(work))
+                    await write_line(response, {"kind": "progress", **progress.now})
+            await write_line(response, _end(work))
         except ConnectionError:
             pass  # the page was closed
         finally:
@@ -114,14 +107,10 @@ class _Progress:
         self.changed.set()
 
 
-def _end(work: "asyncio.Task[str]") -> bytes:
+def _end(work: "asyncio.Task[str]") -> dict[str, str]:
     try:
-        return _line(kind="done", page=f"/studio/evaluations/{work.result()}")
+        return {"kind": "done", "page": f"/studio/evaluations/{work.result()}"}
     except StateUnavailable:
-        return _line(kind="failed", words=STORAGE_UNAVAILABLE)
+        return {"kind": "failed", "words": STORAGE_UNAVAILABLE}
     except BotError as error:
-        return _line(kind="failed", words=str(error))
-
-
-def _line(**values: Any) -> bytes:
-    return msgspec.json.encode(values) + b"\n"
+        return {"kind": "failed", "words": str(error)}

@@ -9,15 +9,14 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from adapters.shared.http_body import parse_as
 from adapters.studio.auth.guard import HttpError, person_of
-from adapters.studio.chat.event_streams import open_json_lines
+from adapters.studio.chat.event_streams import open_stream, write_line
 from adapters.studio.chat.frames import milliseconds, partial_image_frame
-from adapters.studio.chat.requests import body_of
+from adapters.studio.chat.requests import body_of, parsed
 from adapters.studio.page import Page, Route, render
 from adapters.studio.playground.prompt_report import cost_words
 from bot.conversation.playground import Playground
-from bot.domain.errors import ConfigError, Malformed, Refused, Unavailable
+from bot.domain.errors import ConfigError, Refused, Unavailable
 from bot.domain.events import now
 from bot.domain.prompts import Image, Match, Parameters, Template
 from bot.domain.turns import Turn
@@ -57,54 +56,41 @@ class ImagesPage(Page):
         for one in self._playground.deployments():
             if one.capability == "image":
                 whole, masked = self._playground.changes(one)
-                facts.append(
-                    {
-                        "name": one.name,
-                        "knobs": self._playground.parameter_ranges(one),
-                        "whole": whole,
-                        "masked": masked,
-                    }
-                )
+                ranges = self._playground.parameter_ranges(one)
+                facts.append({"name": one.name, "knobs": ranges, "whole": whole, "masked": masked})
         return render(request, "images.html", facts=facts)
 
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         """Stream lines of JSON: partial images, then the images, or why there are none."""
-        asked = await _read(request)
-        response = await open_json_lines(request)
-        lines = _Lines(response)
+        body = await body_of(request, "application/json", most_bytes=MOST_BYTES)
+        asked = await asyncio.to_thread(parsed, body, _ImageRequest)
+        if not asked.prompt.strip():
+            raise HttpError(400, "Enter a prompt.")
+        response = await open_stream(request)
+
+        async def show(image: Image) -> None:
+            partial = await asyncio.to_thread(partial_image_frame, "", "", milliseconds(now()), image)
+            if partial is not None:
+                await _write(response, partial)
+
         template = msgspec.structs.replace(PLAIN, deployment=asked.deployment, parameters=asked.parameters)
         given = Image(mime="image/png", data=asked.picture, mask=asked.mask, alt=asked.alt)
+        picture, user = given if asked.picture else None, person_of(request).user
         try:
             turn, _ = await self._playground.run(
-                template,
-                (),
-                asked.prompt,
-                _ignore,
-                user=person_of(request).user,
-                picture=given if asked.picture else None,
-                on_partial_image=lines.show_partial_image,
+                template, (), asked.prompt, _ignore, user=user, picture=picture, on_partial_image=show
             )
         except (Refused, Unavailable, ConfigError) as error:
-            await lines.write({"kind": "failed", "words": str(error)})
-            return response
-        await lines.write(_end(turn))
+            await _write(response, {"kind": "failed", "words": str(error)})
+        else:
+            await _write(response, _end(turn))
         return response
 
 
-class _Lines:
-    """Lines of JSON to the page. When it is closed, the rest is dropped: the answer is paid for to its end."""
-
-    def __init__(self, response: web.StreamResponse) -> None:
-        self._response = response
-
-    async def write(self, frame: object) -> None:
-        with suppress(ConnectionError):
-            await self._response.write(msgspec.json.encode(frame) + b"\n")
-
-    async def show_partial_image(self, image: Image) -> None:
-        partial = await asyncio.to_thread(partial_image_frame, "", "", milliseconds(now()), image)
-        if partial is not None:
-            await self.write(partial)
+async def _write(response: web.StreamResponse, frame: object) -> None:
+    """When the page is closed, the rest is dropped: the answer is paid for to its end."""
+    with suppress(ConnectionError):
+        await write_line(response, frame)
 
 
 def _end(turn: Turn) -> dict[str, Any]:
@@ -115,17 +101,6 @@ def _end(turn: Turn) -> dict[str, Any]:
         for one in turn.reply.images
     ]
     return {"kind": "done", "images": images, "cost": cost_words(turn), "words": turn.reply.text}
-
-
-async def _read(request: web.Request) -> _ImageRequest:
-    body = await body_of(request, "application/json", most_bytes=MOST_BYTES)
-    try:
-        asked = await asyncio.to_thread(parse_as, body, _ImageRequest)
-    except Malformed as error:
-        raise HttpError(400, f"Invalid request: {error}.") from None
-    if not asked.prompt.strip():
-        raise HttpError(400, "Enter a prompt.")
-    return asked
 
 
 async def _ignore(text: str) -> bool:

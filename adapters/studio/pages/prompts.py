@@ -1,29 +1,31 @@
-"""The prompts: which there are, their versions and the changes between them, rolling back."""
+"""The prompts: their versions and the changes between them, rolling back, and to whom they are assigned."""
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from aiohttp import web
 
 from adapters.studio.auth.guard import HttpError, person_of
+from adapters.studio.auth.session import allowed
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route, render
-from adapters.studio.pages.assignments import AssignmentForms
 from adapters.studio.playground.publishing import audience
 from adapters.studio.web.highlight import code
 from bot.domain.prompts import Template
-from bot.domain.publications import ActiveTemplate, Version
+from bot.domain.publications import ActiveTemplate, Place, Scope, Version
 from bot.prompts.assignments import Assignments
 from bot.prompts.editing import PromptEditor
 from bot.prompts.registry import TemplateRegistry
 
 log = logging.getLogger(__name__)
 
+SCOPES = ("tenant", "channel", "person")
+
 
 class PromptsPage(Page):
-    """Everyone may read them; editors change them."""
+    """Everyone may read them; editors change and assign them. Only operators see the people of assignments."""
 
     name = "Prompts"
     path = "/studio/prompts"
@@ -32,14 +34,15 @@ class PromptsPage(Page):
     def __init__(self, registry: TemplateRegistry, editor: PromptEditor, assignments: Assignments) -> None:
         self._registry = registry
         self._editor = editor
-        self._assignments = AssignmentForms(assignments)
+        self._assignments = assignments
 
     def routes(self) -> Iterable[Route]:
         return [
             Route("page", self.path, self._list),
             Route("page", "/studio/prompts/{name}", self._one),
             Route("form", "/studio/prompts/{name}/roll-back", self._roll_back, "editor"),
-            *self._assignments.routes(),
+            Route("form", "/studio/prompts/{name}/give", self._assign, "editor"),
+            Route("form", "/studio/prompts/{name}/take", self._remove, "editor"),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -59,7 +62,7 @@ class PromptsPage(Page):
             held=active,
             used_for=used_for(template),
             text=code(self._editor.write(template, "prompty"), "text"),
-            **await self._assignments.shown(request, name),
+            **await self._assigned(request, name),
             versions=self._rows(await self._editor.history(name), active),
         )
 
@@ -70,20 +73,13 @@ class PromptsPage(Page):
         rows: list[dict[str, Any]] = []
         for version, older in zip(versions, [*versions[1:], None], strict=False):
             changes = self._editor.diff((older.text if older else "") or file, version.text or file)
-            rows.append(
-                {
-                    "release": version,
-                    "counts": version.number == current,
-                    "tried": version.number == tried,
-                    "audience": audience(version),
-                    "diff": code(changes, "diff") if changes else "",
-                }
-            )
+            row = {"release": version, "counts": version.number == current, "tried": version.number == tried}
+            diff = code(changes, "diff") if changes else ""
+            rows.append(row | {"audience": audience(version), "diff": diff})
         return rows
 
     async def _roll_back(self, request: web.Request) -> web.Response:
-        name, person = request.match_info["name"], person_of(request)
-        form = await form_of(request)
+        name, form, person = request.match_info["name"], await form_of(request), person_of(request)
         number = form.get("number", "")
         if not number.isdecimal() or len(number) > 9:
             raise HttpError(400, "Unknown version.")
@@ -91,7 +87,48 @@ class PromptsPage(Page):
         reason = form.get("reason", "")[:500] or f"rolled back to {to}"
         await self._editor.roll_back(name, int(number), author=person.author, reason=reason)
         log.info("%s rolled the prompt %s back to version %s", person.audited, name, number)
-        return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}"})
+        return _back_to(name)
+
+    # -------------------------------------------------------------- assignments
+
+    async def _assigned(self, request: web.Request, name: str) -> dict[str, Any]:
+        """The values of the template."""
+        role = person_of(request).role
+        every = role == "operator"
+        bound = await self._assignments.listed(name)
+        seen = [one for one in bound if every or one.place.scope != "person"]
+        known = await self._assignments.known() if allowed(role, "editor") else ()
+        names = {(one.tenant, one.id): one.name for one in known if one.scope == "person"}
+        return {
+            "bound": [(one, _place(one.place, names), _value(one.place)) for one in seen],
+            "unseen": len(bound) - len(seen),
+            "known": _groups(known, people=every),
+        }
+
+    async def _assign(self, request: web.Request) -> web.Response:
+        name, form = request.match_info["name"], await form_of(request)
+        if form.get("tenant", "").strip():
+            scope = cast("Scope", form.get("scope", ""))
+            id = "" if scope == "tenant" else form.get("id", "").strip()
+            place = Place(tenant=form["tenant"].strip(), scope=scope, id=id)
+        else:
+            place = _read(form.get("place", ""))
+        if place.scope not in SCOPES:
+            raise HttpError(400, "Choose a workspace, a channel or a person.")
+        await self._assignments.bind(place, name, author=person_of(request).author)
+        log.info("%s assigned the prompt %s to %s", person_of(request).audited, name, _value(place))
+        return _back_to(name, "#assignments")
+
+    async def _remove(self, request: web.Request) -> web.Response:
+        name, form = request.match_info["name"], await form_of(request)
+        place = _read(form.get("place", ""))
+        await self._assignments.bind(place, "", author=person_of(request).author)
+        log.info("%s unassigned the prompt %s from %s", person_of(request).audited, name, _value(place))
+        return _back_to(name, "#assignments")
+
+
+def _back_to(name: str, part: str = "") -> web.Response:
+    return web.Response(status=303, headers={"Location": f"/studio/prompts/{quote(name, safe='')}{part}"})
 
 
 def used_for(template: Template) -> str:
@@ -101,3 +138,43 @@ def used_for(template: Template) -> str:
     uses += [f"“{prefix} …”" for prefix in match.prefixes]
     uses += [f"channel {channel}" for channel in match.channels]
     return ", ".join([*uses, "everything else"] if match.default else uses) or "where it is assigned"
+
+
+def _value(place: Place) -> str:
+    """A place as the value of a form; ids contain no spaces."""
+    return f"{place.scope} {place.tenant} {place.id}".strip()
+
+
+def _read(value: str) -> Place:
+    scope, _, rest = value.partition(" ")
+    tenant, _, id = rest.partition(" ")
+    if scope not in SCOPES or not tenant:
+        raise HttpError(400, "Choose from the list, or enter the ids.")
+    return Place(tenant=tenant, scope=scope, id=id)
+
+
+def _place(place: Place, names: dict[tuple[str, str], str]) -> str:
+    """A place as text."""
+    if place.scope == "tenant":
+        return f"everyone in {place.tenant}"
+    name = names.get((place.tenant, place.id), "") if place.scope == "person" else ""
+    return f"{place.scope} {f'{name} ({place.id})' if name else place.id} in {place.tenant}"
+
+
+def _groups(known: Sequence[Place], *, people: bool) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Known places by kind, with the value of each."""
+    titles = {"tenant": "Everyone in", "channel": "Channels", "person": "People"}
+    groups = [
+        (titles[scope], [(_value(one), _label(one)) for one in known if one.scope == scope])
+        for scope in SCOPES
+        if people or scope != "person"
+    ]
+    return [(title, options) for title, options in groups if options]
+
+
+def _label(place: Place) -> str:
+    if place.scope == "tenant":
+        return f"{place.tenant} ({place.name})"
+    if place.scope == "channel":
+        return f"{place.id} ({place.name}, {place.tenant})"
+    return f"{place.name or place.id} ({place.tenant})"

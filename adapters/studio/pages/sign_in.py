@@ -4,21 +4,13 @@ import logging
 import re
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from adapters.studio.auth import browsers
-from adapters.studio.auth.guard import (
-    COOKIE,
-    SIGN_IN,
-    Guard,
-    HttpError,
-    find_person,
-    host_name,
-    is_loopback_name,
-)
+from adapters.studio.auth.guard import COOKIE, SIGN_IN, Guard, HttpError, find_person, is_loopback_host
 from adapters.studio.auth.session import PENDING_S, SESSION_S
 from adapters.studio.chat.requests import form_of
 from adapters.studio.page import Page, Route
@@ -127,14 +119,9 @@ class SignInPage(Page):
             return self._page(request, to, words=words, status=503)
         response = web.Response(status=303, headers={"Location": url})
         # Lax: the redirect back begins at Entra, on another site.
+        secure = self._secure(request)
         response.set_cookie(
-            PENDING,
-            pending,
-            max_age=PENDING_S,
-            path=SIGN_IN,
-            httponly=True,
-            secure=self._secure(request),
-            samesite="Lax",
+            PENDING, pending, max_age=PENDING_S, path=SIGN_IN, httponly=True, secure=secure, samesite="Lax"
         )
         return response
 
@@ -150,14 +137,9 @@ class SignInPage(Page):
         # A page, not a redirect: only requests that begin on this site carry its Strict cookie.
         response = html_page(draw("onward.html", to=way(to), scripted=False))
         response.del_cookie(PENDING, path=SIGN_IN)
+        cookie, secure = entra.cookie(person), self._secure(request)
         response.set_cookie(
-            COOKIE,
-            entra.cookie(person),
-            max_age=SESSION_S,
-            path="/",
-            httponly=True,
-            secure=self._secure(request),
-            samesite="Strict",
+            COOKIE, cookie, max_age=SESSION_S, path="/", httponly=True, secure=secure, samesite="Strict"
         )
         return response
 
@@ -175,24 +157,26 @@ class SignInPage(Page):
         name: str = "",
     ) -> web.Response:
         begin = f"{BEGIN}?{urlencode({'to': to} | ({'choose': 1} if choose else {}))}"
-        values: dict[str, Any] = {
-            "words": words,
-            "to": to,
-            "begin": begin if self._guard.entra is not None else "",
-        }
         known = browsers.known(request)
-        values |= {"browser": known, "called": name or (known.name if known else "")}
-        tokens = self._guard.takes_tokens
-        return html_page(draw("sign-in.html", tokens=tokens, by_token=by_token, **values), status=status)
+        html = draw(
+            "sign-in.html",
+            words=words,
+            to=to,
+            begin=begin if self._guard.entra is not None else "",
+            browser=known,
+            called=name or (known.name if known else ""),
+            tokens=self._guard.takes_tokens,
+            by_token=by_token,
+        )
+        return html_page(html, status=status)
 
     def _redirect_uri(self, request: web.Request) -> str:
         """Raises HttpError: without a public address only loopback names are used."""
         if self._public_url:
             return self._public_url + RETURN
-        if not is_loopback_name(host_name(request.host)):
-            raise HttpError(
-                403, "Set PARLEY_PUBLIC_URL, so that Microsoft Entra ID can redirect people back here."
-            )
+        if not is_loopback_host(request.host):
+            words = "Set PARLEY_PUBLIC_URL, so that Microsoft Entra ID can redirect people back here."
+            raise HttpError(403, words)
         return f"http://{request.host}{RETURN}"
 
     def _secure(self, request: web.Request) -> bool:

@@ -44,15 +44,13 @@ class UsagePage(Page):
 
     async def _show(self, request: web.Request) -> web.Response:
         days = next((each for each in PERIODS if request.query.get("days") == str(each)), 30)
-        by = request.query.get("by", "cost")
-        by = by if by in MEASURES else "cost"
+        by = next((each for each in MEASURES if request.query.get("by") == each), "cost")
         last = now().date()
         first = last - timedelta(days=days - 1)
         lines = await self._reports.rows(first, last)
         every = person_of(request).role == "operator"
         shown = [kind for kind in KINDS if every or kind not in ("person", "tenant")]
-        only = request.query.get("only", "")
-        only = only if only in shown else ""
+        only = next((kind for kind in shown if request.query.get("only") == kind), "")
         first_row = request.query.get("from", "")
         start = int(first_row) if only and first_row.isdecimal() and len(first_row) < 7 else 0
         total = [line.totals for line in lines if line.kind == "day"]

@@ -13,62 +13,49 @@ from bot.domain.turns import Deployment
 
 _NAMES = {"max_output_tokens": "max_completion_tokens"}
 _SENT = (
-    "temperature",
-    "top_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "stop",
-    "max_output_tokens",
-    "reasoning_effort",
-    "verbosity",
+    *("temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "stop"),
+    *("max_output_tokens", "reasoning_effort", "verbosity"),
 )
+_PYTHON = """\
+import os
+
+from openai import {client}
+
+client = {client}(
+    {where},
+    api_key=os.environ[{key!r}],
+)
+stream = client.chat.completions.create(
+{arguments}
+)
+for chunk in stream:
+    for choice in chunk.choices:
+        print(choice.delta.content or "", end="", flush=True)"""
 
 
 def request_of(prompt: Prompt, deployment: Deployment) -> dict[str, Any]:
     """The body of the chat completions request; images are named, not included."""
-    body: dict[str, Any] = {"model": deployment.name, "messages": list(map(_message, prompt.messages))}
+    messages = [{"role": message.role, "content": words_of(message)} for message in prompt.messages]
+    body: dict[str, Any] = {"model": deployment.name, "messages": messages}
     for name, value in msgspec.structs.asdict(prompt.parameters).items():
         if name in _SENT and value not in (None, ()):
             body[_NAMES.get(name, name)] = list(value) if name == "stop" else value
     return body
 
 
-def _message(message: Any) -> dict[str, str]:
-    return {"role": message.role, "content": words_of(message)}
-
-
 def as_python(prompt: Prompt, deployment: Deployment) -> str:
     """A whole program."""
     key = deployment.key_env or "AZURE_OPENAI_API_KEY"
-    lines = ["import os", ""]
+    client, where = "OpenAI", f"base_url={_endpoint(deployment)!r}"
     if deployment.wire == "azure":
-        lines += [
-            "from openai import AzureOpenAI",
-            "",
-            "client = AzureOpenAI(",
-            f"    azure_endpoint={_endpoint(deployment)!r},",
-            f"    api_version={deployment.api_version!r},",
-        ]
-    else:
-        lines += [
-            "from openai import OpenAI",
-            "",
-            "client = OpenAI(",
-            f"    base_url={_endpoint(deployment)!r},",
-        ]
-    lines += [f"    api_key=os.environ[{key!r}],", ")", "stream = client.chat.completions.create("]
+        client, where = "AzureOpenAI", f"azure_endpoint={_endpoint(deployment)!r}"
+        where += f",\n    api_version={deployment.api_version!r}"
+    arguments: list[str] = []
     for name, value in {**request_of(prompt, deployment), "stream": True}.items():
-        first, *rest = pformat(value, width=90, sort_dicts=False).split("\n")
-        lines += [f"    {name}={first}", *(f"    {' ' * (len(name) + 1)}{line}" for line in rest)]
-        lines[-1] += ","
-    lines += [
-        ")",
-        "for chunk in stream:",
-        "    for choice in chunk.choices:",
-        '        print(choice.delta.content or "", end="", flush=True)',
-    ]
-    return "\n".join(lines)
+        lines = pformat(value, width=90, sort_dicts=False).split("\n")
+        indent = "\n" + " " * (len(name) + 5)
+        arguments.append(f"    {name}={indent.join(lines)},")
+    return _PYTHON.format(client=client, where=where, key=key, arguments="\n".join(arguments))
 
 
 def as_curl(prompt: Prompt, deployment: Deployment) -> str:

@@ -83,13 +83,10 @@ def template_of(setup: PlaygroundConfig, playground: Playground) -> Template:
     found = next((one for one in playground.templates() if one.name == setup.template), None)
     if found is None:
         raise HttpError(404, f"The template “{setup.template}” no longer exists. Choose another one.")
+    known = {(one.user, one.assistant): one for one in found.examples}
     try:
         examples = tuple(
-            next(
-                (one for one in found.examples if (one.user, one.assistant) == (pair.user, pair.assistant)),
-                None,
-            )
-            or playground.example(pair.user, pair.assistant)
+            known.get((pair.user, pair.assistant)) or playground.example(pair.user, pair.assistant)
             for pair in setup.examples
             if pair.user.strip() and pair.assistant.strip()
         )

@@ -6,26 +6,24 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from adapters.studio.auth.guard import HttpError, person_of
-from adapters.studio.chat.event_streams import open_json_lines
+from adapters.studio.chat.event_streams import open_stream, write_line
 from adapters.studio.chat.frames import milliseconds, rendered, text_frame
 from adapters.studio.chat.growing_text import GrowingHtml
 from adapters.studio.chat.requests import body_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.playground.code import as_curl, as_python
+from adapters.studio.playground.comparing import ComparisonRoutes
 from adapters.studio.playground.config import TryRequest, read_try, setup_of, template_of, tokens_of
-from adapters.studio.playground.pools import PoolRoutes
 from adapters.studio.playground.prompt_report import cost_words, sent
 from adapters.studio.playground.publishing import PublishRoutes
 from adapters.studio.playground.saved_configs import SavedConfigRoutes
-from adapters.studio.playground.votes import VoteRoutes
 from adapters.studio.web.highlight import code
 from bot.conversation.playground import Playground
 from bot.domain.errors import ConfigError, Refused, Unavailable
-from bot.domain.events import User, now
+from bot.domain.events import now
 from bot.domain.prompts import Prompt, Template
 from bot.domain.turns import Deployment, Turn
 from bot.prompts.editing import PromptEditor
@@ -51,9 +49,8 @@ class PlaygroundPage(Page):
         self._playground = playground
         self._parts = (
             PublishRoutes(editor, playground),
-            PoolRoutes(editor.library),
             SavedConfigRoutes(saved_configs),
-            VoteRoutes(votes, playground),
+            ComparisonRoutes(editor.library, votes, playground),
         )
 
     def routes(self) -> Iterable[Route]:
@@ -70,13 +67,15 @@ class PlaygroundPage(Page):
 
     def _facts(self) -> dict[str, Any]:
         """What the page needs to start: the templates, the deployments and their parameters."""
-        available = [one for one in self._playground.deployments() if one.capability == "chat"]
         templates = [one for one in self._playground.templates() if one.capability == "chat"]
         return {
             "first": next((one.name for one in templates if one.match.default), ""),
             "templates": list(map(_card, templates)),
-            "deployments": [self._deployment(one) for one in available],
+            "deployments": [self._deployment(one) for one in self._chat_deployments()],
         }
+
+    def _chat_deployments(self) -> list[Deployment]:
+        return [one for one in self._playground.deployments() if one.capability == "chat"]
 
     def _deployment(self, deployment: Deployment) -> dict[str, Any]:
         return {
@@ -92,33 +91,28 @@ class PlaygroundPage(Page):
         asked = await _read(request)
         template = template_of(asked.setup, self._playground)
         try:
-            prompt = await self._playground.preview(
-                template, asked.exchanges, asked.question, user=self._user(request)
-            )
+            shown = sent([await self._preview(request, template, asked, asked.question)])
         except (Refused, Unavailable, ConfigError) as error:
-            return web.json_response({"words": str(error), "examples": self._costs(template)})
-        shown = sent([prompt])
-        return web.json_response({**shown, "examples": self._costs(template)})
+            shown = {"words": str(error)}
+        return web.json_response({**shown, "examples": list(map(tokens_of, template.examples))})
 
-    def _costs(self, template: Template) -> list[int]:
-        """Tokens of each example on the page."""
-        return [tokens_of(example) for example in template.examples]
+    async def _preview(
+        self, request: web.Request, template: Template, asked: TryRequest, question: str
+    ) -> Prompt:
+        user = person_of(request).user
+        return await self._playground.preview(template, asked.exchanges, question, user=user)
 
     async def _code(self, request: web.Request) -> web.Response:
         asked = await _read(request)
         template = template_of(asked.setup, self._playground)
         try:
-            prompt = await self._playground.preview(
-                template, asked.exchanges, asked.question or "Hello!", user=self._user(request)
-            )
+            prompt = await self._preview(request, template, asked, asked.question or "Hello!")
         except (Refused, Unavailable, ConfigError) as error:
             raise HttpError(422, str(error)) from None
-        available = [one for one in self._playground.deployments() if one.capability == "chat"]
-        deployment = next(
-            (one for one in available if one.name == prompt.deployment), available[0] if available else None
-        )
-        if deployment is None:
+        available = self._chat_deployments()
+        if not available:
             raise HttpError(422, "There is no chat deployment.")
+        deployment = next((one for one in available if one.name == prompt.deployment), available[0])
         python, curl = as_python(prompt, deployment), as_curl(prompt, deployment)
         return web.json_response({"python": code(python, "python"), "curl": code(curl, "bash")})
 
@@ -130,18 +124,17 @@ class PlaygroundPage(Page):
         if not asked.question.strip():
             raise HttpError(400, "Enter a message.")
         template = template_of(asked.setup, self._playground)
-        response = await open_json_lines(request)
+        response = await open_stream(request)
         lines = _FrameWriter(response)
-        user = self._user(request)
-        work = asyncio.create_task(
-            self._playground.run(template, asked.exchanges, asked.question, lines.show, user=user)
-        )
+        user = person_of(request).user
+        run = self._playground.run(template, asked.exchanges, asked.question, lines.show, user=user)
+        work = asyncio.create_task(run)
         watch = asyncio.create_task(_gone(request))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 with suppress(ConnectionError):
-                    await self._end(lines, work)
+                    await write_line(response, await _end(work))
             else:  # told so, the stream ends properly, and its cost is counted
                 lines.gone = True
                 await asyncio.wait({work}, timeout=GOODBYE_S)
@@ -151,28 +144,23 @@ class PlaygroundPage(Page):
             await asyncio.gather(work, watch, return_exceptions=True)
         return response
 
-    def _user(self, request: web.Request) -> User:
-        return person_of(request).user
 
-    async def _end(self, lines: "_FrameWriter", work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> None:
-        try:
-            turn, prompts = work.result()
-        except (Unavailable, ConfigError, Refused) as error:
-            await lines.write({"kind": "failed", "words": str(error)})
-            return
-        await lines.write(
-            {
-                "kind": "done",
-                "post": "",
-                "html": await rendered(turn.reply.text),
-                "text": turn.reply.text,
-                "outcome": turn.outcome,
-                "answer": "".join(one.text for one in turn.messages[-1:]),
-                "sent": sent(prompts) if prompts else None,
-                "cost": cost_words(turn),
-                "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
-            }
-        )
+async def _end(work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> dict[str, Any]:
+    try:
+        turn, prompts = work.result()
+    except (Unavailable, ConfigError, Refused) as error:
+        return {"kind": "failed", "words": str(error)}
+    return {
+        "kind": "done",
+        "post": "",
+        "html": await rendered(turn.reply.text),
+        "text": turn.reply.text,
+        "outcome": turn.outcome,
+        "answer": "".join(one.text for one in turn.messages[-1:]),
+        "sent": sent(prompts) if prompts else None,
+        "cost": cost_words(turn),
+        "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
+    }
 
 
 class _FrameWriter:
@@ -195,15 +183,12 @@ class _FrameWriter:
         step = text_frame("", "", milliseconds(now()), self._shown, html, same if self._shown else 0)
         self._shown = html
         try:
-            await self.write({"kind": "text", "post": "", "keep": step.keep, "html": step.html})
+            frame = {"kind": "text", "post": "", "keep": step.keep, "html": step.html}
+            await write_line(self._response, frame)
         except ConnectionError:
             return False
         self._at = time.monotonic()
         return True
-
-    async def write(self, frame: dict[str, Any]) -> None:
-        """Raises ConnectionError."""
-        await self._response.write(msgspec.json.encode(frame) + b"\n")
 
 
 async def _gone(request: web.Request) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from adapters.studio.chat.frames import rendered
-from bot.domain.prompts import Image, Message, Omission, Parameters, Prompt, Text
+from bot.domain.prompts import Image, Message, Omission, Prompt, Text
 from bot.domain.turns import Turn
 from bot.generation.context_window import count_tokens
 
@@ -15,11 +15,12 @@ from bot.generation.context_window import count_tokens
 def sent(prompts: Sequence[Prompt]) -> dict[str, Any]:
     """The last prompt, which contains those before it, message by message."""
     prompt = prompts[-1]
+    parameters = msgspec.structs.asdict(prompt.parameters)
     return {
         "template": prompt.template,
         "deployment": prompt.deployment or "",
         "tokens": prompt.input_tokens,
-        "parameters": given(prompt.parameters),
+        "parameters": {name: value for name, value in parameters.items() if value not in (None, ())},
         "left_out": [left_words(one) for one in prompt.left_out],
         "tools": [tool.name for tool in prompt.tools],
         "messages": [_message(one, n, prompt) for n, one in enumerate(prompt.messages)],
@@ -33,13 +34,6 @@ def _message(message: Message, number: int, prompt: Prompt) -> dict[str, Any]:
         "text": words_of(message),
         "tokens": count_tokens(message),
         "example": first <= number < first + prompt.examples,
-    }
-
-
-def given(parameters: Parameters) -> dict[str, Any]:
-    """The parameters that are set."""
-    return {
-        name: value for name, value in msgspec.structs.asdict(parameters).items() if value not in (None, ())
     }
 
 

@@ -53,7 +53,6 @@ class PublishRoutes:
         self._playground = playground
 
     def routes(self) -> Iterable[Route]:
-        """What the dialog and the menus of the page call."""
         return [
             Route("post", "/studio/playground/publish", self._publish),
             Route("post", "/studio/playground/export", self._export),

@@ -41,7 +41,6 @@ class SavedConfigRoutes:
         self._saved_configs = saved_configs
 
     def routes(self) -> Iterable[Route]:
-        """What the dialog of the page calls."""
         return [
             Route("get", _PATH, self._list),
             Route("get", _PATH + "/{id}", self._open),
@@ -90,10 +89,8 @@ class SavedConfigRoutes:
 def _demand(person: Person, saved: SavedConfig | None) -> None:
     """Raises HttpError for someone else's config; one without an owner, of an older version, is anybody's."""
     if saved is not None and saved.owner not in ("", person.id) and person.role != "operator":
-        raise HttpError(
-            403,
-            f"Only {saved.author} and operators can change “{saved.name}”. Save yours under another name.",
-        )
+        words = f"Only {saved.author} and operators can change “{saved.name}”. Save yours under another name."
+        raise HttpError(403, words)
 
 
 def _card(saved: SavedConfig) -> dict[str, Any]:

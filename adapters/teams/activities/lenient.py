@@ -1,5 +1,6 @@
 """Converts JSON to structs field by field, so that an invalid optional field does not reject the message."""
 
+from contextlib import suppress
 from typing import Any, TypeVar, cast, get_args
 
 import msgspec
@@ -41,8 +42,6 @@ def _convert(value: object, kind: Any) -> Any:
 def _items(values: list[object], kind: Any) -> list[Any]:
     found: list[Any] = []
     for value in values:
-        try:
+        with suppress(msgspec.ValidationError, Malformed):
             found.append(_convert(value, kind))
-        except (msgspec.ValidationError, Malformed):
-            continue
     return found

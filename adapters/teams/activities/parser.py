@@ -15,6 +15,7 @@ from adapters.teams.activities.lenient import convert_leniently
 from bot.domain.errors import Malformed
 from bot.domain.events import (
     Address,
+    AppUninstalled,
     Attachment,
     Event,
     FeedbackGiven,
@@ -26,6 +27,7 @@ from bot.domain.events import (
     now,
 )
 
+TEAM_DELETED = ("teamDeleted", "teamHardDeleted")
 FILE = "application/vnd.microsoft.teams.file.download.info"
 AGAIN, SENT, VARY = "Try again", "What did you send?", "Variations"
 _BUTTONS = {AGAIN: "/again", SENT: "/sent", VARY: "/variations"}
@@ -135,6 +137,8 @@ def read(payload: object) -> Activity:
 
 def parse(activity: Activity) -> Event | None:
     """The event, or None for installs, typing, reactions, cards, and messages of bots."""
+    if activity.type in ("installationUpdate", "conversationUpdate"):
+        return _uninstalled(activity)
     if activity.sender.role == "bot" or activity.sender.id == activity.recipient.id:
         return None
     match activity.type:
@@ -152,6 +156,35 @@ def parse(activity: Activity) -> Event | None:
             return _rated(activity)
         case _:
             return None
+
+
+def _uninstalled(activity: Activity) -> AppUninstalled | None:
+    """The event that deletes the data of that chat, channel or team; equal for each delivery.
+
+    A team's channels are found by the team's id, the threads of a channel by its id. An update of the app
+    deletes nothing.
+    """
+    team = activity.team.get("team", "")
+    if activity.action == "remove" and activity.type == "installationUpdate":
+        removed_team = team if activity.kind == "channel" else ""
+    elif activity.type == "conversationUpdate" and activity.change in TEAM_DELETED and team:
+        removed_team = team
+    elif activity.type == "conversationUpdate" and activity.change == "channelDeleted":
+        removed_team = ""
+    else:
+        return None
+    named = as_object(as_object(activity.channel_data).get("channel")).get("id")
+    channel = named if isinstance(named, str) and named and not removed_team else activity.channel
+    conversation = f"teams:departed:{activity.tenant}:{removed_team or channel}"
+    event = f"{event_id(activity)}:departed"
+    return AppUninstalled(
+        id=event,
+        address=Address(conversation=conversation, event=event),
+        user=User(id="", tenant=activity.tenant),
+        at=time_of(activity),
+        conversation_prefix=conversation_id(activity.tenant, "" if removed_team else channel),
+        marks={"team": removed_team} if removed_team else {},
+    )
 
 
 def installed(activity: Activity) -> bool:

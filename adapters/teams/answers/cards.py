@@ -34,10 +34,7 @@ def welcome(has_settings: bool) -> Fields:
     messages = [("What can you do?", "help"), ("Create an image of a red bicycle", "/image a red bicycle")]
     if has_settings:
         messages.append(("Settings", "settings"))
-    actions = [
-        {"type": "Action.Submit", "title": title, "data": {"msteams": {"type": "imBack", "value": words}}}
-        for title, words in messages
-    ]
+    actions = [_submit(title, {"type": "imBack", "value": words}) for title, words in messages]
     return _card([_text("Try one of these, or just ask:", isSubtle=True)], actions)
 
 
@@ -49,36 +46,18 @@ def group_settings_card(viewer: str) -> Fields:
 
 def confirming(command: str) -> Fields:
     """The button that confirms a command."""
-    message = {"type": "messageBack", "text": command, "displayText": command, "value": {ABOUT: "command"}}
-    return _card([], [{"type": "Action.Submit", "title": "Delete", "data": {"msteams": message}}])
+    return _card([], [_submit("Delete", _message_back(command, "command"))])
 
 
 def image_buttons() -> Fields:
     """Buttons below an image, where Teams shows no suggested actions."""
-    actions = [
-        {
-            "type": "Action.Submit",
-            "title": words,
-            "data": {
-                "msteams": {
-                    "type": "messageBack",
-                    "text": words,
-                    "displayText": words,
-                    "value": {ABOUT: "answer"},
-                }
-            },
-        }
-        for words in (VARY, AGAIN, SENT)
-    ]
-    return _card([], actions)
+    return _card([], [_submit(words, _message_back(words, "answer")) for words in (VARY, AGAIN, SENT)])
 
 
 def forgetting(words: str) -> Fields:
     """What would be deleted, with buttons to confirm or cancel."""
-    delete = _execute("Delete", "forget_now", style="destructive")
-    return _card(
-        [_title("Delete your data?"), _text(_words(words))], [delete, _execute("Keep it", "settings")]
-    )
+    buttons = [_execute("Delete", "forget_now", style="destructive"), _execute("Keep it", "settings")]
+    return _card([_title("Delete your data?"), _text(_words(words))], buttons)
 
 
 def settings(profile: UserProfile, *, direct: bool, note: str = "", viewer: str = "") -> Fields:
@@ -96,10 +75,8 @@ def settings(profile: UserProfile, *, direct: bool, note: str = "", viewer: str 
     body += [_part("Usage"), *_shown(profile.usage)] if profile.usage else []
     body += [_part("Your data"), _text(_stored_data(profile))]
     actions = [_execute("Save", "choose", style="positive")] if chosen else []
-    actions += [
-        _execute("Refresh", "settings"),
-        _execute("Delete my data…", "forget", associatedInputs="none"),
-    ]
+    forget = _execute("Delete my data…", "forget", associatedInputs="none")
+    actions += [_execute("Refresh", "settings"), forget]
     return _card(body, actions, viewer)
 
 
@@ -160,6 +137,15 @@ def _part(text: str) -> Fields:
     return _text(text, weight="Bolder", separator=True, spacing="Medium")
 
 
+def _submit(title: str, message: Fields) -> Fields:
+    """A button that sends a message for the person."""
+    return {"type": "Action.Submit", "title": title, "data": {"msteams": message}}
+
+
+def _message_back(words: str, about: str) -> Fields:
+    return {"type": "messageBack", "text": words, "displayText": words, "value": {ABOUT: about}}
+
+
 def _execute(title: str, verb: str, **look: object) -> Fields:
     return {"type": "Action.Execute", "title": title, "verb": verb, **look}
 
@@ -197,7 +183,6 @@ def _shown(markdown: str) -> list[Fields]:
     lines = markdown.split("\n")
     shown: list[Fields] = []
     for node in parse(markdown).children:
-        start, stop = node.start, node.stop
         if node.type == "table":
             shown += _table(node)
         elif node.type == "heading":
@@ -205,7 +190,7 @@ def _shown(markdown: str) -> list[Fields]:
         elif node.type in ("fence", "code_block"):
             shown.append(_code(node.content.rstrip("\n")))
         elif node.type != "rule":
-            shown.append(_text(_words("\n".join(lines[start:stop]).strip())))
+            shown.append(_text(_words("\n".join(lines[node.start : node.stop]).strip())))
     return shown
 
 

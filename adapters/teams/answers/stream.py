@@ -36,7 +36,6 @@ class Typing:
         """Do nothing: groups and channels see no partial answers."""
 
     async def end(self) -> None:
-        """Stop typing."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -95,7 +94,6 @@ class TeamsStream:
             self._throttle.offer(text)
 
     async def end(self) -> None:
-        """Stop sending updates."""
         self._ending.set()
         await self._throttle.settle()
 

@@ -2,20 +2,18 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import aiohttp
 import msgspec
 from pydantic import SecretStr
 
-from adapters.shared.entra import Certificate, Fetch, by_certificate, by_managed_identity, by_secret
+from adapters.shared.entra import Certificate, Fetch, by_client_credentials, by_managed_identity
 from adapters.teams.cloud import Cloud
 from bot.domain.errors import ConfigError
 from bot.domain.events import now
 
 _NOTICE = timedelta(days=30)
-
-AppType = Literal["MultiTenant", "SingleTenant", "UserAssignedMSI"]
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +70,11 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         scope = scope or cloud.scope
         own = self.tenant if self.app_type != "MultiTenant" else None
         tenant = own or customer_tenant or cloud.tenant
-        if self.certificate is not None:
-            return by_certificate(session, cloud.login_url, tenant, self.app_id, self.certificate, scope)
-        if self.password is not None:
-            return by_secret(session, cloud.login_url, tenant, self.app_id, self.password, scope)
-        return by_managed_identity(self.app_id, scope)
+        secret = self.certificate or self.password
+        if secret is None:
+            return by_managed_identity(self.app_id, scope)
+        url = f"{cloud.login_url.rstrip('/')}/{tenant}/oauth2/v2.0/token"
+        return by_client_credentials(session, url, self.app_id, secret, scope)
 
 
 def _require_one_secret(app_type: str, password: SecretStr | None, certificate: Path | None) -> None:

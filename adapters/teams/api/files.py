@@ -2,6 +2,7 @@
 
 import aiohttp
 
+from adapters.shared.http_responses import ReplyTooLarge, read_body
 from adapters.teams.api.connector import Connector
 from adapters.teams.cloud import Cloud
 from bot.domain.errors import NotAllowed, PlatformUnavailable
@@ -33,18 +34,15 @@ async def fetch(
                 raise NotAllowed(
                     f"I can't open {attachment.name} because its link has expired. Please attach it again."
                 )
-            data = await response.content.read(FILE_LIMIT_BYTES + 1)
-            while len(data) <= FILE_LIMIT_BYTES and (more := await response.content.read(FILE_LIMIT_BYTES)):
-                data += more
+            data = await read_body(response, FILE_LIMIT_BYTES)
+    except ReplyTooLarge:
+        limit_mb = FILE_LIMIT_BYTES >> 20
+        words = f"{attachment.name} is larger than the limit of {limit_mb} MB. Please attach a smaller file."
+        raise NotAllowed(words) from None
     except (aiohttp.ClientError, TimeoutError) as error:
         raise PlatformUnavailable(f"A download from Teams failed: {type(error).__name__}") from error
-    if len(data) > FILE_LIMIT_BYTES:
-        raise NotAllowed(
-            f"{attachment.name} is larger than the limit of {FILE_LIMIT_BYTES >> 20} MB. Please attach a smaller file."
-        )
-    if not attachment.mime.startswith("text/") and data[:64].lstrip().lower().startswith(
-        (b"<!doctype html", b"<html")
-    ):
+    is_page = data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    if is_page and not attachment.mime.startswith("text/"):
         raise NotAllowed(
             f"I can't open {attachment.name} because Teams returned a sign-in page. Please attach it again."
         )

@@ -3,7 +3,6 @@
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -11,6 +10,7 @@ from urllib.parse import quote
 
 import aiohttp
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.entra import Token
 from adapters.shared.http_responses import read_object
 from adapters.teams.activities.html_text import html_to_text
@@ -56,11 +56,10 @@ class GraphHistory:
         self._cloud = cloud
         self._connector = connector
         self._tokens: dict[str, Token] = {}
-        self._groups: OrderedDict[str, str] = OrderedDict()
-        self._refused: OrderedDict[str, float] = OrderedDict()
+        self._groups = BoundedCache[str, str](_CACHE_SIZE)
+        self._refused_until = BoundedCache[str, float](_CACHE_SIZE)
 
     async def close(self) -> None:
-        """Cancel token requests in progress."""
         for token in self._tokens.values():
             await token.close()
 
@@ -70,14 +69,14 @@ class GraphHistory:
         if root == place["activity"] or (place["kind"] == "channel" and not root):
             return ()  # a new thread
         owner = f"{place['tenant']} {place.get('team') or channel}"
-        if self._credentials is None or self._refused.get(owner, 0.0) > time.monotonic():
+        if self._credentials is None or self._refused_until.get(owner, 0.0) > time.monotonic():
             raise NotAllowed(UNREADABLE)
         try:
             found = await self._read(place, channel, root)
         except (_NotConsented, ConfigError) as error:
             log.info("Earlier messages can't be read here: %s", error)
             if not isinstance(error, _NotFound):
-                _cache(self._refused, owner, time.monotonic() + REFUSAL_HOLDS_S)
+                self._refused_until[owner] = time.monotonic() + REFUSAL_HOLDS_S
             raise NotAllowed(UNREADABLE) from error
         found.sort(key=lambda message: int(message["id"]))
         return tuple(filter(None, map(_quote, found[-MESSAGES:])))
@@ -129,7 +128,7 @@ class GraphHistory:
                 raise _NotConsented(str(error)) from error
         if not group or not _ID.fullmatch(group):
             raise _NotConsented("the id of the team's group is not known")
-        _cache(self._groups, team, group)
+        self._groups[team] = group
         return group
 
     async def _get(self, url: str, place: Mapping[str, str]) -> Fields:
@@ -166,12 +165,6 @@ class _NotConsented(Exception):
 
 class _NotFound(_NotConsented):
     """Graph does not find this thread; others may still be readable."""
-
-
-def _cache(cache: OrderedDict[str, Any], name: str, value: object) -> None:
-    cache[name] = value
-    while len(cache) > _CACHE_SIZE:
-        cache.popitem(last=False)
 
 
 def _objects(value: object) -> list[Fields]:

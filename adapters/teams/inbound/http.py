@@ -1,7 +1,6 @@
 """The HTTP endpoint for Teams: requests are verified, stored, then acknowledged."""
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -10,9 +9,9 @@ from botbuilder.core import TurnContext
 from botbuilder.integration.aiohttp import CloudAdapter
 from botbuilder.schema import Activity as SdkActivity
 
+from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.http_body import TooLarge, parse_json, read_body
 from adapters.teams.activities.parser import Activity, installed, parse, read
-from adapters.teams.activities.uninstall import uninstalled
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
 from adapters.teams.cloud import Cloud
@@ -66,11 +65,10 @@ class WebhookHandler:
         self._send_soon = send_soon
         self._dialogs = dialogs
         self._tenants = tenants
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._seen = BoundedCache[str, None](_MAX_SEEN)
         self._sdk: Any = CloudAdapter(auth)  # its types are partial
 
     async def handle(self, request: web.Request) -> web.Response:
-        """Handle one request."""
         try:
             return await self._handle(request)
         except Unauthentic as error:
@@ -95,9 +93,6 @@ class WebhookHandler:
         if self._auth.required and not header.startswith("Bearer "):
             raise Unauthentic("no bearer token")
         activity = read(parse_json(await read_body(request, BODY_LIMIT_BYTES)))
-        return await self._process(header, activity)
-
-    async def _process(self, header: str, activity: Activity) -> web.Response:
         response = web.Response()
 
         async def turn(_: TurnContext) -> None:
@@ -121,7 +116,7 @@ class WebhookHandler:
             answer = await self._dialogs.answer(activity)
             if answer is not None:
                 return web.json_response(answer)
-        event = parse(activity) or uninstalled(activity)
+        event = parse(activity)
         if isinstance(event, MessageReceived) and self._dialogs is not None and asks_for_settings(event):
             card = await self._dialogs.settings(activity)
             if self._first_time(event.id):
@@ -151,8 +146,6 @@ class WebhookHandler:
         if what in self._seen:
             return False
         self._seen[what] = None
-        while len(self._seen) > _MAX_SEEN:
-            self._seen.popitem(last=False)
         return True
 
 

@@ -47,20 +47,15 @@ class JwtAuthentication(BotFrameworkAuthentication):
         self._app = SimpleCredentialProvider(app_id or "", "")
         government = cloud.issuer == GovernmentConstants.TO_BOT_FROM_CHANNEL_TOKEN_ISSUER
         self._validation = GovernmentChannelValidation if government else ChannelValidation
-        self._channel = self._extractor(
+        parameters: Any = (
             GovernmentChannelValidation.TO_BOT_FROM_GOVERNMENT_CHANNEL_TOKEN_VALIDATION_PARAMETERS
             if government
-            else ChannelValidation.TO_BOT_FROM_CHANNEL_TOKEN_VALIDATION_PARAMETERS,
-            SigningKeys(session, cloud.keys_url),
+            else ChannelValidation.TO_BOT_FROM_CHANNEL_TOKEN_VALIDATION_PARAMETERS
         )
-
-    @staticmethod
-    def _extractor(parameters: Any, keys: SigningKeys) -> JwtTokenExtractor:
-        extractor = JwtTokenExtractor(
-            parameters, "unused", AuthenticationConstants.ALLOWED_SIGNING_ALGORITHMS
-        )
-        extractor.open_id_metadata = keys  # pyright: ignore[reportAttributeAccessIssue]
-        return extractor
+        algorithms = AuthenticationConstants.ALLOWED_SIGNING_ALGORITHMS
+        self._channel = JwtTokenExtractor(parameters, "unused", algorithms)
+        keys: Any = SigningKeys(session, cloud.keys_url)
+        self._channel.open_id_metadata = keys
 
     async def authenticate_request(
         self, activity: SdkActivity, auth_header: str
@@ -68,10 +63,6 @@ class JwtAuthentication(BotFrameworkAuthentication):
         """Raises Unauthentic, or PlatformUnavailable if the signing keys can't be read."""
         result = AuthenticateRequestResult()
         result.connector_factory = _NoConnectors()
-        if not self.required:
-            anonymous = AuthenticationConstants.ANONYMOUS_AUTH_TYPE
-            result.claims_identity = ClaimsIdentity({}, True, anonymous)
-            return result
         try:
             result.claims_identity = await self._identify(activity, auth_header)
         except (Unauthentic, PlatformUnavailable):
@@ -82,6 +73,8 @@ class JwtAuthentication(BotFrameworkAuthentication):
         return result
 
     async def _identify(self, activity: SdkActivity, auth_header: str) -> ClaimsIdentity:
+        if not self.required:
+            return ClaimsIdentity({}, True, AuthenticationConstants.ANONYMOUS_AUTH_TYPE)
         identity = await self._channel.get_identity_from_auth_header(auth_header, str(activity.channel_id))
         await self._validation.validate_identity(identity, self._app)
         claims = cast("dict[str, object]", vars(identity)["claims"])

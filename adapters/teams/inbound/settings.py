@@ -1,6 +1,7 @@
 """Cards and dialogs for settings, usage, stored data, and sent prompts."""
 
 import logging
+from collections.abc import Awaitable
 
 from adapters.teams.activities.parser import Activity, as_object, conversation_id, event_id, post_id
 from adapters.teams.answers import cards
@@ -36,35 +37,19 @@ class SettingsDialogs:
         match activity.name:
             case "adaptiveCard/action":
                 action = as_object(value.get("action"))
-                return await self._card_action(
-                    activity, str(action.get("verb")), as_object(action.get("data"))
-                )
+                data = as_object(action.get("data"))
+                card = await _shown(self._card(activity, str(action.get("verb")), data))
+                kind = cards.WORDS if isinstance(card, str) else cards.CARD
+                return {"statusCode": 200, "type": kind, "value": card}
             case "composeExtension/fetchTask" if value.get("commandId") == "sent":
-                return _dialog("What did you send?", await self._sent(activity, value))
+                return _dialog("What did you send?", await _shown(self._sent(activity, value)))
             case "composeExtension/fetchTask" if value.get("commandId") == "settings":
-                return _dialog("Settings", await self._safely(activity, "settings", {}))
+                return _dialog("Settings", await _shown(self._card(activity, "settings", {})))
             case "composeExtension/submitAction" if value.get("commandId") == "settings":
                 data = as_object(value.get("data"))
-                return _dialog("Settings", await self._safely(activity, str(data.get("verb")), data))
+                return _dialog("Settings", await _shown(self._card(activity, str(data.get("verb")), data)))
             case _:
                 return None
-
-    async def _card_action(self, activity: Activity, verb: str, data: Fields) -> Fields:
-        try:
-            card = await self._card(activity, verb, data)
-        except Refused as refused:
-            return {"statusCode": 200, "type": cards.WORDS, "value": str(refused)}
-        except StateUnavailable:
-            return {"statusCode": 200, "type": cards.WORDS, "value": AWAY}
-        return {"statusCode": 200, "type": cards.CARD, "value": card}
-
-    async def _safely(self, activity: Activity, verb: str, data: Fields) -> Fields:
-        try:
-            return cards.in_dialog(await self._card(activity, verb, data))
-        except Refused as refused:
-            return cards.text_card(str(refused))
-        except StateUnavailable:
-            return cards.text_card(AWAY)
 
     async def _card(self, activity: Activity, verb: str, data: Fields) -> Fields:
         """Run the action of a button, and return the updated card. Raises Refused, StateUnavailable."""
@@ -86,21 +71,14 @@ class SettingsDialogs:
         return cards.settings(profile, direct=direct, note=note, viewer=user.id)
 
     async def _sent(self, activity: Activity, value: Fields) -> Fields:
-        """The card with the prompt of a selected message."""
+        """The card with the prompt of a selected message. Raises Refused, StateUnavailable."""
         message = as_object(value.get("messagePayload"))
         shown = str(message.get("id") or "")
         conversation = activity.conversation.id
         if activity.kind == "channel" and ";messageid=" not in conversation:
             conversation += f";messageid={message.get('replyToId') or shown}"
-        try:
-            text = await self._self_service.sent(
-                _user(activity), conversation_id(activity.tenant, conversation), post_id(conversation, shown)
-            )
-        except Refused as refused:
-            return cards.text_card(str(refused))
-        except StateUnavailable:
-            return cards.text_card(AWAY)
-        return cards.sent(text)
+        asked_in, post = conversation_id(activity.tenant, conversation), post_id(conversation, shown)
+        return cards.sent(await self._self_service.sent(_user(activity), asked_in, post))
 
 
 def asks_for_settings(received: MessageReceived) -> bool:
@@ -108,7 +86,18 @@ def asks_for_settings(received: MessageReceived) -> bool:
     return received.addressed and received.text.strip().lower() in ("settings", "/settings")
 
 
-def _dialog(title: str, card: Fields) -> Fields:
+async def _shown(card: Awaitable[Fields]) -> Fields | str:
+    """The card, or why there is none, as text."""
+    try:
+        return await card
+    except Refused as refused:
+        return str(refused)
+    except StateUnavailable:
+        return AWAY
+
+
+def _dialog(title: str, card: Fields | str) -> Fields:
+    card = cards.text_card(card) if isinstance(card, str) else cards.in_dialog(card)
     shown = {"title": title, "height": "large", "width": "medium", "card": cards.attached(card)}
     return {"task": {"type": "continue", "value": shown}}
 

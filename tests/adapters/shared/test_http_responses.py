@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from adapters.shared import http_responses
-from adapters.shared.entra import Keys, by_secret
+from adapters.shared.entra import Keys, by_client_credentials
 from adapters.slack.api.web_api import SlackUnsure, WebApi
 from adapters.teams.api.connector import Connector
 from adapters.teams.cloud import Cloud
@@ -55,7 +55,7 @@ async def test_endless_responses_of_entra_are_cut(hostile: Served) -> None:
     """Field fault 93: tokens and signing keys, too."""
     session, address = hostile
     with pytest.raises(PlatformUnavailable, match="Entra did not answer"):
-        await by_secret(session, address, "tenant", "app", SecretStr("secret"), "scope")()
+        await by_client_credentials(session, address, "app", SecretStr("secret"), "scope")()
     with pytest.raises(PlatformUnavailable, match="signing keys"):
         await Keys(session, f"{address}/keys").get("a")
 

@@ -14,7 +14,8 @@ from PIL import Image as Pictures
 from pydantic import SecretStr
 
 from adapters.studio.adapter import WHOLE_EVERY
-from adapters.studio.auth.guard import COOKIE, WRONG_TOKENS_PER_MINUTE, Guard
+from adapters.studio.auth.guard import COOKIE, Guard
+from adapters.studio.auth.login_throttle import WRONG_TOKENS_PER_MINUTE
 from adapters.studio.chat.frames import render, text_frame
 from adapters.studio.chat.requests import MAX_BODY_BYTES, MAX_TEXT
 from adapters.studio.pages import chat

@@ -20,7 +20,7 @@ APP_ID = "11111111-2222-4333-8444-555555555555"
 
 
 def opened() -> zipfile.ZipFile:
-    return zipfile.ZipFile(io.BytesIO(package(APP_ID, "bot.example.com", menu())))
+    return zipfile.ZipFile(io.BytesIO(package(manifest(APP_ID, "bot.example.com", menu()))))
 
 
 def test_the_package_holds_the_manifest_and_both_icons() -> None:
@@ -90,9 +90,7 @@ def test_reading_all_messages_is_optional() -> None:
     asked = everything["authorization"]["permissions"]["resourceSpecific"]
     assert {request["name"] for request in asked} == {"ChannelMessage.Read.Group", "ChatMessage.Read.Chat"}
     assert everything["webApplicationInfo"]["id"] == APP_ID
-    with zipfile.ZipFile(
-        io.BytesIO(package(APP_ID, "bot.example.com", menu(), all_messages=True))
-    ) as archive:
+    with zipfile.ZipFile(io.BytesIO(package(everything))) as archive:
         assert json.loads(archive.read("manifest.json")) == everything
 
 

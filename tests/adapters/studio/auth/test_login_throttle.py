@@ -70,6 +70,7 @@ def test_an_ipv6_network_is_one_sender(monkeypatch: pytest.MonkeyPatch) -> None:
     assert table.wait_s("2001:db8::ffff") == PAUSE_S
     assert table.wait_s("2001:db8:0:1::1") == 0
     monkeypatch.setattr(login_throttle, "_MOST_SENDERS", 100)
+    table = LoginThrottle()
     for number in range(1000):
         table.wrong(f"2001:db8:{number:x}::1")
     assert len(table) == 100
