@@ -48,10 +48,12 @@ class Scanner:
         if not text.startswith(self._text):
             self._restart("")
         self._text = text
-        while (end := text.find("\n", self._searched)) >= 0:
-            self._line(text[self.at : end], self.at, end + 1)
-            self._searched = self.at = end + 1
+        end = text.rfind("\n", self._searched)
         self._searched = len(text)
+        for line in text[self.at : end].split("\n") if end >= 0 else ():
+            stop = self.at + len(line) + 1
+            self._line(line, self.at, stop)
+            self.at = stop
 
     def borders_of(self, text: str) -> list[int]:
         """The borders of a text whose last line counts as complete; it may still be continued later."""
