@@ -156,14 +156,22 @@ async def grown(text: str) -> AsyncIterator[str]:
 
 async def in_slack_by_stream(text: str) -> None:
     growth = InSlack()
-    async for written in grown(text):
+
+    def prepare(written: str) -> None:
         growth.parts(growth.lasting(growth.safe(written)), blocks.MESSAGE_LIMIT)
+
+    async for written in grown(text):
+        await aside(len(written), prepare, written)
 
 
 async def in_slack_by_edits(text: str) -> None:
     growth = InSlack()
+
+    def prepare(written: str) -> list[str]:
+        return growth.parts(growth.safe(written), blocks.MESSAGE_LIMIT)
+
     async for written in grown(text):
-        for part in growth.parts(growth.safe(written), blocks.MESSAGE_LIMIT)[-1:]:
+        for part in (await aside(len(written), prepare, written))[-1:]:
             blocks.preview(part)
 
 
@@ -175,7 +183,7 @@ async def in_slack_at_the_end(text: str) -> None:
 async def in_teams_by_stream(text: str) -> None:
     growth = InTeams()
     async for written in grown(text):
-        growth.shown(written)
+        await aside(len(written), growth.shown, written)
 
 
 async def in_teams_at_the_end(text: str) -> None:

@@ -48,10 +48,12 @@ class Scanner:
         if not text.startswith(self._text):
             self._restart("")
         self._text = text
-        while (end := text.find("\n", self._searched)) >= 0:
-            self._line(text[self.at : end], self.at, end + 1)
-            self._searched = self.at = end + 1
+        end = text.rfind("\n", self._searched)
         self._searched = len(text)
+        for line in text[self.at : end].split("\n") if end >= 0 else ():
+            stop = self.at + len(line) + 1
+            self._line(line, self.at, stop)
+            self.at = stop
 
     def borders_of(self, text: str) -> list[int]:
         """The borders of a text whose last line counts as complete; it may still be continued later."""
@@ -65,28 +67,29 @@ class Scanner:
 
     def begins_run(self, line: str) -> bool:
         """Whether an unfinished line begins inline text of its own."""
-        return bool(_ANY_MARKER.match(line) or _HEADING.match(line) or line.lstrip(" >").startswith("|"))
+        return bool(line.lstrip(" >").startswith("|") or _ANY_MARKER.match(line) or _HEADING.match(line))
 
     def _line(self, line: str, start: int, stop: int) -> None:
         self.lines_read += 1
-        bare = line.strip(" \t>")
-        if self.fence and not self._leaves_fence(line):
-            if bare.startswith(self.fence) and not bare.strip(self.fence[0]):
+        if self.fence and not (self._within != "top" and self._leaves_fence(line)):
+            if self.fence in line and not line.strip(" \t>").strip(self.fence[0]):
                 self.fence, self.run = "", stop
                 self._apart = self._within == "top"
-            return
-        if not bare:
-            self.run, self.table = stop, -1
-            self._apart = self._apart or not line.strip()
-            return
-        if line[0].isalpha():  # the usual case: text, which can only begin a paragraph
+        elif line[:1].isalpha():  # the usual case: text, which can only begin a paragraph
             if self._apart:
                 self._item, self._apart = 0, False
                 self._border(start)
             self.table = -1
-            return
-        self._place(line, bare[0], start)
-        if bare[0] == "|" and line.lstrip(" >").startswith("|"):
+        elif not (bare := line.strip(" \t>")):
+            self.run, self.table = stop, -1
+            self._apart = self._apart or not line.strip()
+        else:
+            self._marked(line, bare[0], start, stop)
+
+    def _marked(self, line: str, sign: str, start: int, stop: int) -> None:
+        """Read a line that may begin with markup. `sign` follows indentation and quotes."""
+        self._place(line, sign, start)
+        if sign == "|" and line.lstrip(" >").startswith("|"):
             self.table = start if self.table < 0 else self.table
         else:
             self.table = -1
@@ -109,20 +112,19 @@ class Scanner:
         if line[0] not in " \t" and (
             (self._apart and not (marker and self._item))
             or heading
-            or _is_fence(line)
+            or (sign in "`~" and _is_fence(line))
             or (self._item and line[0] == ">")
         ):
             self._item = 0
             self._border(start)
-        indent = len(line) - len(line.lstrip(" "))
-        if marker and not 0 < self._item <= indent:
+        if marker and not 0 < self._item <= len(line) - len(line.lstrip(" ")):
             gap = len(marker[2].expandtabs(4))
             self._item = marker.end() - len(marker[2]) + (gap if 0 < gap < 5 else 1)
-        if sign in _RUNS and self.begins_run(line):
-            self.run = start
-        self._apart = (heading and not self._item) or (marker is not None and marker.end() == len(line))
         if heading:
             self.run = start + len(line) + 1
+        elif sign in _RUNS and ((marker and marker[2]) or self.begins_run(line)):
+            self.run = start
+        self._apart = (heading and not self._item) or (marker is not None and marker.end() == len(line))
 
     def _where(self, line: str) -> str:
         """The block that contains a fence, whose end also ends the fence: top level, quote or list item."""

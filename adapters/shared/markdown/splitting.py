@@ -146,33 +146,42 @@ class _Cutter:
         for line in self._lines:
             self._starts.append(self._starts[-1] + len(line) + 1)
         self._starts[-1] = at + len(block)
-        self._tree = parse(block) if _STRUCTURE.search(block) else Node("paragraph")
+        self._block = block
         self._limit = limit
         self._measure = measure
+        self._found: list[_Piece] = []
+        self._too_coarse = False
 
-    def pieces(self) -> Iterator[_Piece]:
+    def pieces(self) -> list[_Piece]:
         """The pieces of the block, in order."""
-        yield from self._within(self._tree, 0, len(self._lines), top=True)
+        block = self._block
+        tree = parse(block, self._limit // 2) if _STRUCTURE.search(block) else Node("paragraph")
+        self._add_within(tree, 0, len(self._lines), top=True)
+        if self._too_coarse:
+            self._found = []
+            self._add_within(parse(block), 0, len(self._lines), top=True)
+        return self._found
 
-    def _within(self, node: Node, start: int, stop: int, top: bool = False) -> Iterator[_Piece]:
-        """The blocks of a node, each with the lines up to the next."""
-        children = node.children
+    def _add_within(self, node: Node, start: int, stop: int, top: bool = False) -> None:
+        """Add the blocks of a node, each with the lines up to the next."""
+        children, found = node.children, self._found
         if not children or node.type in ("table", "paragraph", "heading"):
-            yield from self._cut_lines(start, stop)
+            found += self._cut_lines(start, stop)
             return
         for child, after in zip(children, [*children[1:], None], strict=True):
             first = start if child is children[0] else child.start
             end, until = max(child.stop, first), after.start if after else stop
             whole = "\n".join([*self._lines[first:until], ""])
             if self._measure(whole.rstrip()) <= self._limit:
-                yield self._piece(whole, until)
+                found.append(self._piece(whole, until))
                 continue
+            self._too_coarse |= child.closed
             if child.type != "fence" and not (child.type == "table" and self._rows_fit(child.start)):
-                yield from self._within(child, first, until)
+                self._add_within(child, first, until)
                 continue
-            yield from self._cut_lines(first, child.start)
-            yield from self._cut_fence(child, top) if child.type == "fence" else self._cut_table(child, top)
-            yield from self._cut_lines(end, until)
+            found += self._cut_lines(first, child.start)
+            found += self._cut_fence(child, top) if child.type == "fence" else self._cut_table(child, top)
+            found += self._cut_lines(end, until)
 
     def _cut_fence(self, node: Node, top: bool) -> Iterator[_Piece]:
         """Separate fences, outside of any list or quote around the long one."""
@@ -203,7 +212,7 @@ class _Cutter:
             yield _Piece(f"{head}{part.text}{end}", part.end, head if top and not last else part.lead)
 
     def _cut_lines(self, start: int, stop: int) -> Iterator[_Piece]:
-        yield from self._cut(self._lines[start:stop], start, self._limit)
+        return self._cut(self._lines[start:stop], start, self._limit)
 
     def _cut(self, lines: Sequence[str], number: int, limit: int) -> Iterator[_Piece]:
         """Lines, beginning with line `number` of the source, whose prefix may be removed. Long lines are cut."""

@@ -33,8 +33,8 @@ PICTURE_BYTES = 1_000_000
 SMALLEST_PICTURE_BYTES = 60_000
 """Images are not shrunk below this when Teams rejects a message as too large."""
 SOURCES = 20
-_REWRITTEN = re.compile(r"^ {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
-"""Text without any of these is not parsed."""
+_REWRITTEN = re.compile(r"\n {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
+"""Text without any of these is not parsed. Each alternative begins with a certain character, which is found quickly."""
 _LINK_IMAGE_OR_HTML = re.compile(
     r"<(?P<kept>[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|[^\s<>@]+@[^\s<>@]+>)"
     r"|!(?=\[(?:[^\[\]]|\[[^\[\]]*\])*\][\[(])|<(?=[a-z/!?])",
@@ -45,7 +45,6 @@ _EXTENDS = re.compile(r"<[a-z/!?]|```|~~~", re.I)
 """What may go on to the end of the text that is parsed with it: HTML, and code that the parser does not see end."""
 _BATCH = 200
 """Blocks that are parsed together."""
-_UNCHANGED = "x"
 _MAX_UNFINISHED = 200
 _UNFINISHED = re.compile(rf"(?:<[^\s<>]{{0,{_MAX_UNFINISHED}}}|!)$")
 
@@ -181,7 +180,7 @@ def to_teams(text: str) -> str:
     Works line by line, so that a growing text stays a prefix of its final form. A remote image becomes a
     link, because loading it could leak data to its server. HTML is escaped.
     """
-    if not _REWRITTEN.search(text):
+    if not _REWRITTEN.search(f"\n{text}"):
         return text
     return "".join(_rewritten("".join(source), lines) for source, lines in _batches(text))
 
@@ -190,29 +189,28 @@ def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
     """Batches of blocks, to save calls of the parser: the source to parse, in pieces, and the lines to show.
 
     In a batch each block means what it means alone: a blank line precedes it, and nothing before it could extend
-    into it. A block that stays unchanged is parsed as a paragraph of one letter, or not at all.
+    into it. Blocks that stay unchanged are parsed as a rule and empty lines, or not at all.
     """
     source: list[str] = []
     lines: list[str] = []
-    apart = True
+    apart, changed = True, True
     for block in blocks(text):
-        changes, extends = _REWRITTEN.search(block), _EXTENDS.search(block)
-        bare = block.rstrip("\n")
-        breaks = len(block) - len(bare)
-        if not (apart and len(source) < _BATCH and (not extends if changes else breaks > 1)):
+        before, changed = changed, _REWRITTEN.search(f"\n{block}") is not None
+        extends = changed and _EXTENDS.search(block)
+        breaks = len(block) - len(block.rstrip("\n"))
+        if not (apart and len(source) < _BATCH and (not extends if changed else breaks > 1)):
             yield source, lines
             source, lines = [], []
-        if changes:
+        apart = True
+        if changed:
             source.append(block)
             lines += block.split("\n")[: -1 if breaks else None]
             apart = breaks > 1 and not extends
         elif breaks > 1:
-            source.append(_UNCHANGED + "\n" * breaks)
-            lines += [bare, *[""] * (breaks - 1)]
-            apart = True
+            source.append("***\n\n" if before else "\n\n")
+            lines += [block[:-2], ""]
         else:
             yield [], [block]
-            apart = True
     yield source, lines
 
 
@@ -239,7 +237,7 @@ def _rewritten(source: str, lines: list[str]) -> str:
 def _sanitize_runs(tree: Node, lines: list[str]) -> None:
     done_until = 0
     for node in tree.walk():
-        if node.type == "inline" and node.start >= done_until and node.content != _UNCHANGED:
+        if node.type == "inline" and node.start >= done_until:
             done_until = node.stop
             lines[node.start : done_until] = _sanitize("\n".join(lines[node.start : done_until])).split("\n")
 
@@ -250,7 +248,7 @@ def _bold(words: str) -> str:
 
 def _tick(node: Node, lines: list[str]) -> None:
     for item in node.walk():
-        words = _inline(item) if item.type == "list_item" else ""
+        words = _inline(item) if item.type == "list_item" and "] " in lines[item.start] else ""
         for sign, box in (("[ ] ", "☐ "), ("[x] ", "☑ "), ("[X] ", "☑ ")):
             if words.startswith(sign):
                 lines[item.start] = lines[item.start].replace(sign, box, 1)
@@ -282,7 +280,7 @@ def _sanitized(found: re.Match[str]) -> str:
 
 
 def _table(node: Node) -> list[str]:
-    rows = [[_inline(cell) for cell in row.children] for row in node.walk() if row.type == "tr"]
+    rows = [[_inline(cell) for cell in row.children] for row in node.children]
     words = [[plain(cell) for cell in row] for row in rows]
     if block := _block(words, node.right):
         return block

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from html.parser import HTMLParser
 from typing import Any
 
@@ -136,6 +137,23 @@ def test_final_parts_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> No
         splitter.split(text)
     assert splitter.split(text) == split(text, 3_000)
     assert steps.characters < 30 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "work", "calls"),
+    [
+        ("fences in a list", partial(split, limit=11_000, measure=utf16), 4.5),
+        ("ordinary", teams_format.to_teams, 2.5),
+    ],
+)
+def test_formatting_takes_few_calls(
+    name: str, work: Callable[[str], object], calls: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 92: 6.1 and 2.9 calls per character exceeded the limits of time."""
+    text = HOSTILE[name](20_000)
+    with counting(monkeypatch) as steps:
+        work(text)
+    assert steps.calls < calls * len(text)
 
 
 @pytest.mark.parametrize("limit", [700, 3_000])

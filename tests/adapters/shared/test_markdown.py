@@ -55,6 +55,13 @@ def test_every_part_fits_and_every_word_survives(limit: int) -> None:
     assert words(plain) == words("\n".join(split(plain, limit)))
 
 
+def test_code_after_many_definitions_survives() -> None:
+    """A short block that is too long together with what precedes it, and so has to be read after all."""
+    definitions = [f"[name{number}]: https://example.com/{number}" for number in range(20)]
+    text = "- " + "\n  ".join([*definitions, "```", "code", "```"])
+    assert split(text, 200)[-1].endswith("```\ncode\n```")
+
+
 def test_cuts_prefer_paragraphs_then_lines_then_sentences() -> None:
     assert split("one one\n\ntwo two\n\nthree", 16) == ["one one\n\ntwo two", "three"]
     assert split("line one\nline two\nline three", 18) == ["line one\nline two", "line three"]
