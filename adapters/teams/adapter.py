@@ -15,7 +15,8 @@ from adapters.shared.background_tasks import BackgroundTasks
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.entra import Token
 from adapters.shared.markdown import aside
-from adapters.teams.activities.parser import Activity, address, post_id
+from adapters.teams.activities.activity import Activity, post_id
+from adapters.teams.activities.parser import address
 from adapters.teams.answers import cards
 from adapters.teams.answers.formatting import (
     PICTURE_BYTES,

@@ -13,8 +13,8 @@ import aiohttp
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.entra import Token
 from adapters.shared.http_responses import read_object
+from adapters.teams.activities.activity import as_object
 from adapters.teams.activities.html_text import html_to_text
-from adapters.teams.activities.parser import as_object
 from adapters.teams.api.connector import Connector, Fields, TeamsRejected
 from adapters.teams.api.credentials import Credentials
 from adapters.teams.cloud import Cloud

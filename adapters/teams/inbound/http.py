@@ -11,7 +11,8 @@ from botbuilder.schema import Activity as SdkActivity
 
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.http_body import TooLarge, parse_json, read_body
-from adapters.teams.activities.parser import Activity, installed, parse, read
+from adapters.teams.activities.activity import Activity, read
+from adapters.teams.activities.parser import installed, parse
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
 from adapters.teams.cloud import Cloud

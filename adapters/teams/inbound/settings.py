@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable
 
-from adapters.teams.activities.parser import Activity, as_object, conversation_id, event_id, post_id
+from adapters.teams.activities.activity import Activity, as_object, conversation_id, event_id, post_id
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
 from bot.domain.adapter import SelfService

@@ -1,12 +1,14 @@
 """Activities of Teams, and their events."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapters.teams.activities.parser import address, installed, parse, read
+from adapters.teams.activities.activity import read
+from adapters.teams.activities.parser import address, installed, parse
 from bot.domain.errors import Malformed
 from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, MessageReceived, QuotedMessage
 
@@ -263,7 +265,9 @@ def test_a_quote_is_not_the_persons_text() -> None:
     text = '<quoted messageId="1772050244572"/> Why?'
     parsed = received("personal_message", text=text, entities=[quoted()])
     assert parsed.text == "Why?"
-    assert parsed.quotes == (QuotedMessage(author="Bob", text="It is red."),)
+    at = datetime.fromtimestamp(1772050244.572, UTC)
+    expected = QuotedMessage(author="Bob", text="It is red.", at=at, by="29:bob", kind="quoted")
+    assert parsed.quotes == (expected,)
 
 
 REPLY = (
@@ -278,15 +282,19 @@ def test_a_quote_may_be_in_the_html_only() -> None:
     copy = {"contentType": "text/html", "content": REPLY}
     parsed = received("personal_message", text="Why?", attachments=[copy])
     assert (parsed.text, parsed.attachments) == ("Why?", ())
-    assert parsed.quotes == (QuotedMessage(author="Bob & Co", text="It is red."),)
+    at = datetime.fromtimestamp(1772050244.572, UTC)
+    assert parsed.quotes == (QuotedMessage(author="Bob & Co", text="It is red.", at=at, kind="quoted"),)
     assert received("personal_message", attachments=[copy], entities=[quoted()]).quotes[0].author == "Bob"
     plain = {"contentType": "text/html", "content": "<blockquote>said by me</blockquote>"}
     assert received("personal_message", attachments=[plain]).quotes == ()
 
 
-@pytest.mark.parametrize("entity", [quoted(preview=""), quoted(isReplyDeleted=True), {"type": "quotedReply"}])
-def test_a_quote_that_cant_be_seen_is_none(entity: dict[str, Any]) -> None:
-    assert received("personal_message", text="Why?", entities=[entity]).quotes == ()
+@pytest.mark.parametrize("entity", [quoted(preview=""), quoted(isReplyDeleted=True)])
+def test_a_quote_that_cant_be_seen_is_named(entity: dict[str, Any]) -> None:
+    """Field fault 76: it was dropped silently."""
+    parsed = received("personal_message", text="Why?", entities=[entity])
+    assert parsed.quotes == ()
+    assert [part.name for part in parsed.unread] == ["The quoted message"]
 
 
 def test_button_texts_are_commands_only_on_their_own() -> None:

@@ -134,7 +134,7 @@ async def test_the_token_is_for_the_conversations_organisation(allowed: Rig) -> 
         ("<p>one &amp; two</p>\n<p>&nbsp;</p><p>three</p>", "one & two\nthree"),
         ('<at id="0">Bob</at>: <b>look</b><br>here', "Bob: look\nhere"),
         ("<ul><li>a</li><li>b</li></ul>", "- a\n- b"),
-        ('<p><img alt="a cat" src="x"><emoji alt="👍"></emoji></p>', "a cat👍"),
+        ('<p><img alt="a cat" src="x"><emoji alt="👍"></emoji></p>', "[image: a cat]👍"),
         ('<attachment id="1"></attachment>', ""),
         ("<p>half <b>open", "half open"),
     ],
