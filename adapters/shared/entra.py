@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -164,8 +165,8 @@ def by_managed_identity(client_id: str, scope: str) -> Fetch:
 
 KEYS_LIVE_S = 24 * 3600.0
 """Microsoft requires the keys to be refreshed daily (Bot Connector authentication, step 3)."""
-UNKNOWN_KEY_PAUSE_S = 300.0
-"""Unknown keys trigger a refresh, at most this often."""
+UNKNOWN_KEY_PAUSE_S = 10.0
+"""An unknown key triggers a refresh at once, at most this often: anybody can send tokens with made-up keys."""
 _FETCH = aiohttp.ClientTimeout(total=10)
 
 
@@ -178,6 +179,8 @@ class Keys:
         self._metadata: dict[str, Any] = {}
         self._keys: dict[str, dict[str, Any]] = {}
         self._read_at: float | None = None
+        self._unknown_at = -math.inf
+        self._reading = asyncio.Lock()
 
     async def metadata(self) -> Mapping[str, Any]:
         """The OpenID metadata. Raises PlatformUnavailable."""
@@ -187,13 +190,21 @@ class Keys:
 
     async def get(self, key_id: str | None) -> dict[str, Any]:
         """The JSON Web Key with this id. Raises Unauthentic, or PlatformUnavailable if the keys can't be read."""
-        age_s = self._age_s()
-        if age_s >= KEYS_LIVE_S or (key_id not in self._keys and age_s >= UNKNOWN_KEY_PAUSE_S):
-            await self._read()
+        if self._age_s() >= KEYS_LIVE_S or key_id not in self._keys:
+            async with self._reading:
+                await self._refresh(key_id)
         key = self._keys.get(key_id or "")
         if key is None:
             raise Unauthentic("the token is signed with an unknown key")
         return key
+
+    async def _refresh(self, key_id: str | None) -> None:
+        """Read the keys if they are old or, rarely, if one is unknown; a caller before may have done so."""
+        if self._age_s() >= KEYS_LIVE_S:
+            await self._read()
+        elif key_id not in self._keys and time.monotonic() - self._unknown_at >= UNKNOWN_KEY_PAUSE_S:
+            self._unknown_at = time.monotonic()
+            await self._read()
 
     def _age_s(self) -> float:
         return time.monotonic() - self._read_at if self._read_at is not None else KEYS_LIVE_S
@@ -202,7 +213,7 @@ class Keys:
         try:
             metadata = await self._load(self._url)
             keys = (await self._load(str(metadata["jwks_uri"])))["keys"]
-            self._keys = {str(key["kid"]): key for key in keys}
+            self._keys = {key["kid"]: key for key in keys if isinstance(key, dict) and "kid" in key}
             self._metadata = metadata
         except (
             aiohttp.ClientError,

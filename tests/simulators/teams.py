@@ -118,6 +118,8 @@ class TeamsSimulator:
         self.targets = True
         self.keys = True
         self.key_id = teams_tokens.KEY_ID
+        self.key_reads = 0
+        self.odd_keys: list[Any] = []
         self.issuer = teams_tokens.ISSUER
         self.certificate: x509.Certificate | None = None
         self.endorsements = ["msteams"]
@@ -145,6 +147,8 @@ class TeamsSimulator:
                 web.delete(at + "/{id}", self._on_delete),
                 web.get("/teams/v3/teams/{team}", self._on_team),
                 web.get("/teams/files/{name}", self._on_file),
+                web.get("/teams/v3/attachments/{name}", self._on_attachment),
+                web.get("/teams/v3/attachments/{name}/views/{view}", self._on_attachment),
                 web.post("/entra/{tenant}/oauth2/v2.0/token", self._on_token),
                 web.get("/keys/openid", self._on_openid),
                 web.get("/keys/jwks", self._on_jwks),
@@ -561,7 +565,9 @@ class TeamsSimulator:
     async def _on_jwks(self, request: web.Request) -> web.Response:
         if not self.keys:
             return web.Response(status=503)
-        return web.json_response(teams_tokens.jwks(self.endorsements, self.key_id))
+        self.key_reads += 1
+        keys = teams_tokens.jwks(self.endorsements, self.key_id)
+        return web.json_response({"keys": [*self.odd_keys, *keys["keys"]]})
 
     async def _on_team(self, request: web.Request) -> web.Response:
         try:
@@ -578,6 +584,18 @@ class TeamsSimulator:
             except Refusal as refusal:
                 return refusal.response()
         return web.Response(body=data, content_type=mime)
+
+    async def _on_attachment(self, request: web.Request) -> web.Response:
+        """Metadata of a stored picture or, for the view `original`, the picture."""
+        data, mime = self.files[request.match_info["name"]]
+        try:
+            self._check_token(request)
+        except Refusal as refusal:
+            return refusal.response()
+        if request.match_info.get("view") == "original":
+            return web.Response(body=data, content_type=mime)
+        views = [{"viewId": "thumbnail", "size": 9}, {"viewId": "original", "size": len(data)}]
+        return web.json_response({"name": request.match_info["name"], "type": mime, "views": views})
 
     # ------------------------------------------------------------------ control
 

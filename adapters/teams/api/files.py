@@ -1,6 +1,10 @@
 """Downloads people's attachments."""
 
+import re
+
 import aiohttp
+import msgspec
+from msgspec.structs import replace
 
 from adapters.shared.http_responses import ReplyTooLarge, read_body
 from adapters.teams.api.connector import Connector
@@ -9,7 +13,17 @@ from bot.domain.errors import NotAllowed, PlatformUnavailable
 from bot.domain.events import Attachment
 
 FILE_LIMIT_BYTES = 20 * 1024 * 1024
+_METADATA_BYTES = 64 * 1024
+_ID = re.compile(r"[\w-]{1,64}")
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+
+
+class _View(msgspec.Struct):
+    id: str = msgspec.field(name="viewId")
+
+
+class _AttachmentInfo(msgspec.Struct):
+    views: list[_View]
 
 
 async def fetch(
@@ -20,6 +34,34 @@ async def fetch(
     A file's link is already authorized, so it never receives the bot's token. An inline image is at the
     service that delivered the message, which requires the token.
     """
+    data = await _download(session, connector, cloud, attachment)
+    if attachment.data.get("kind") == "inline" and (view := _view(attachment.data.get("url", ""), data)):
+        content = replace(attachment, data={**attachment.data, "url": view})
+        data = await _download(session, connector, cloud, content)
+    is_page = data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    if is_page and not attachment.mime.startswith("text/"):
+        raise NotAllowed(
+            f"I can't open {attachment.name} because Teams returned a sign-in page. Please attach it again."
+        )
+    return data
+
+
+def _view(url: str, data: bytes) -> str:
+    """The address of the content if `data` is the metadata of a stored file (Bot Connector, AttachmentInfo)."""
+    if "/views/" in url or len(data) > _METADATA_BYTES or not data.lstrip().startswith(b"{"):
+        return ""
+    try:
+        views = msgspec.json.decode(data, type=_AttachmentInfo).views
+    except msgspec.MsgspecError:
+        return ""
+    named = [view.id for view in views if _ID.fullmatch(view.id)]
+    chosen = "original" if "original" in named else next(iter(named), "")
+    return f"{url.partition('?')[0].rstrip('/')}/views/{chosen}" if chosen else ""
+
+
+async def _download(
+    session: aiohttp.ClientSession, connector: Connector, cloud: Cloud, attachment: Attachment
+) -> bytes:
     url, inline = attachment.data.get("url", ""), attachment.data.get("kind") == "inline"
     if not (cloud.serves(url) if inline else cloud.holds_files(url)):
         raise NotAllowed(
@@ -41,9 +83,4 @@ async def fetch(
         raise NotAllowed(words) from None
     except (aiohttp.ClientError, TimeoutError) as error:
         raise PlatformUnavailable(f"A download from Teams failed: {type(error).__name__}") from error
-    is_page = data[:64].lstrip().lower().startswith((b"<!doctype html", b"<html"))
-    if is_page and not attachment.mime.startswith("text/"):
-        raise NotAllowed(
-            f"I can't open {attachment.name} because Teams returned a sign-in page. Please attach it again."
-        )
     return data

@@ -78,6 +78,8 @@ class JwtAuthentication(BotFrameworkAuthentication):
         identity = await self._channel.get_identity_from_auth_header(auth_header, str(activity.channel_id))
         await self._validation.validate_identity(identity, self._app)
         claims = cast("dict[str, object]", vars(identity)["claims"])
+        if "exp" not in claims:  # botbuilder checks the time only if there is one
+            raise Unauthentic("the token never expires")
         if claims.get(ChannelValidation.SERVICE_URL_CLAIM) != activity.service_url:
             raise Unauthentic("the token is for another service URL")
         return identity

@@ -22,6 +22,31 @@ async def test_a_pasted_image_is_fetched_with_the_token(rig: Rig) -> None:
     assert await rig.adapter.fetch(picture) == PNG
 
 
+@pytest.mark.parametrize("tail", ["", "?v=1", "/views/original"])
+async def test_metadata_leads_to_the_picture(rig: Rig, tail: str) -> None:
+    """Field fault 80: metadata in place of a picture was called “not PNG or JPEG”."""
+    rig.teams.files["0-weu-d1"] = (PNG, "image/png")
+    url = f"{rig.teams.service_url}v3/attachments/0-weu-d1{tail}"
+    pasted = Attachment(id="1", name="image", mime="image/png", data={"kind": "inline", "url": url})
+    assert await rig.adapter.fetch(pasted) == PNG
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"views": []}',
+        b'{"views": [{"viewId": "../.."}]}',
+        b'{"views": 7}',
+        b'{"a": 1}',
+        b"{",
+        b'{"views": [null]}',
+    ],
+)
+async def test_other_json_is_the_content(rig: Rig, body: bytes) -> None:
+    """Field fault 80: only metadata names views, and their names can't leave the attachment."""
+    assert await rig.adapter.fetch(attached(rig, "inline.json", body, "application/json", "inline")) == body
+
+
 async def test_a_file_is_fetched_without_the_bots_token(rig: Rig) -> None:
     assert await rig.adapter.fetch(attached(rig, "plan.pdf", b"%PDF", "application/pdf", "file")) == b"%PDF"
     # The simulator requires a token for inline images; this request has none.

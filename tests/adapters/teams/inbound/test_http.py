@@ -81,6 +81,7 @@ async def test_a_request_not_signed_by_microsoft_is_401(rig: Rig) -> None:
         "three parts of garbage": "Bearer a.b.c",
         "not ascii": "Bearer a.é.c",
         "expired": f"Bearer {teams_tokens.sign(claims(rig, exp=now - 3600, nbf=now - 7200))}",
+        "no expiry": f"Bearer {teams_tokens.sign(claims(rig, exp=None))}",
         "not yet": f"Bearer {teams_tokens.sign(claims(rig, nbf=now + 3600))}",
         "audience": f"Bearer {teams_tokens.sign(claims(rig, aud='another'))}",
         "no audience": f"Bearer {teams_tokens.sign(claims(rig, aud=None))}",
@@ -114,14 +115,30 @@ async def test_a_signed_foreign_service_url_is_401(rig: Rig) -> None:
     assert rig.events == []
 
 
-async def test_new_signing_keys_are_found_without_a_restart(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_new_signing_keys_are_read_at_once(rig: Rig) -> None:
+    """Field fault 80: keys rotated just after they were read gave 401 for up to 300 s."""
     await rig.teams.say("a:alice", "alice", "hello")
     rig.teams.key_id = "rolled"
-    assert (await rig.teams.say("a:alice", "alice", "again")).status == 401
+    several = [rig.teams.say("a:alice", "alice", "again") for _ in range(5)]
+    assert [delivery.status for delivery in await asyncio.gather(*several)] == [200] * 5
+    assert rig.teams.key_reads == 2
+
+
+async def test_unknown_keys_are_looked_up_rarely(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Field fault 80: made-up key ids cause no flood of requests."""
+    await rig.teams.say("a:alice", "alice", "hello")
+    unknown = f"Bearer {teams_tokens.sign(claims(rig), key_id='unknown')}"
+    assert [await tried(rig, unknown) for _ in range(5)] == [401] * 5
+    assert rig.teams.key_reads == 2
+    rig.teams.key_id = "rolled"
     monkeypatch.setattr("adapters.shared.entra.UNKNOWN_KEY_PAUSE_S", 0.0)
     assert (await rig.teams.say("a:alice", "alice", "again")).status == 200
+
+
+async def test_an_odd_signing_key_is_skipped(rig: Rig) -> None:
+    """Field fault 80: the others stay valid."""
+    rig.teams.odd_keys = [None, 7, {"kty": "EC"}]
+    assert (await rig.teams.say("a:alice", "alice", "hello")).status == 200
 
 
 async def test_old_signing_keys_survive_an_outage(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
