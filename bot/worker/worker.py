@@ -240,6 +240,9 @@ class Worker:
             await job.commit(CommitRequest())
             return
         before = turns[place]
+        if edited.text.split() == before.received.text.split():
+            await job.commit(CommitRequest())  # only its formatting or a preview has changed
+            return
         await self._engine.changed(job.claim.conversation, turns)
         job.post = job.post or before.post
         received = replace(before.received, text=edited.text)

@@ -198,11 +198,7 @@ class TeamsSimulator:
             conversation = f"{conversation};messageid={id}"
         activity = self.activity("message", conversation, user, id=id, text=text, textFormat="plain")
         if mention:
-            tag = "<at>Parley</at>"
-            activity["text"] = f"{tag} {text}"
-            activity["entities"].append(
-                {"type": "mention", "mentioned": {"id": BOT, "name": "Parley"}, "text": tag}
-            )
+            _mention(activity, text)
         activity.update(fields)
         self._show(Message(id=id, conversation=conversation, sender=user, text=text, activity=activity))
         return await self.deliver(activity)
@@ -213,14 +209,17 @@ class TeamsSimulator:
             conversation, user, text, recipient={"id": BOT, "name": "Parley", "isTargeted": True}
         )
 
-    async def edit(self, received: Delivery, text: str) -> Delivery:
-        """The person changes an earlier message."""
+    async def edit(self, received: Delivery, text: str, mention: bool = False, **fields: Any) -> Delivery:
+        """The person changes an earlier message; `mention` puts the bot's name in front of it."""
         changed: Activity = {
             **received.activity,
             "type": "messageUpdate",
             "text": text,
             "timestamp": _timestamp(),
+            **fields,
         }
+        if mention:
+            _mention(changed, text)
         changed["channelData"] = {**changed["channelData"], "eventType": "editMessage"}
         return await self.deliver(changed)
 
@@ -616,6 +615,14 @@ class TeamsSimulator:
     async def _on_control_faults(self, request: web.Request) -> web.Response:
         self.faults.append(Fault(**await request.json()))
         return web.json_response({"faults": len(self.faults)})
+
+
+def _mention(activity: Activity, text: str) -> None:
+    """Put the bot's name in front of the text."""
+    tag = "<at>Parley</at>"
+    mentioned = {"type": "mention", "mentioned": {"id": BOT, "name": "Parley"}, "text": tag}
+    others = [entity for entity in activity["entities"] if entity.get("type") != "mention"]
+    activity["text"], activity["entities"] = f"{tag} {text}", [*others, mentioned]
 
 
 def _stream_info(activity: Activity) -> dict[str, Any] | None:

@@ -67,6 +67,17 @@ async def test_editing_restarts_a_running_answer(
     assert [turn.id for turn in await harness.turns.turns(CONVERSATION)] == ["a"]
 
 
+async def test_an_unchanged_edit_stops_nothing(harness: Harness) -> None:
+    """Field fault 79: formatting or a preview stopped the answer to the question."""
+    slow = Slow(harness, "Once upon")
+    await harness.accept(received("first", event="a"))
+    async with harness.working():
+        await slow.running.wait()
+        assert not await harness.inbox.supersede(edited("a", "first"))
+        assert await harness.inbox.supersede(edited("a", "second"))
+        await harness.until(harness.idle)
+
+
 async def test_deleting_stops_a_running_answer(
     harness: Harness,
 ) -> None:

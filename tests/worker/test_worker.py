@@ -76,6 +76,21 @@ async def test_an_edited_question_is_answered_in_place(harness: Harness) -> None
     assert "old" not in " ".join(message.text for message in harness.model.prompts[-1].messages)
 
 
+async def test_an_unchanged_edit_pays_for_nothing(harness: Harness) -> None:
+    """Field fault 79: formatting, a reaction or a preview was answered again."""
+    turns = await harness.answer(received("old words", event="a"), edited("a", "old  words\n"))
+    assert [turn.received.text for turn in turns] == ["old words"]
+    assert len(harness.model.prompts) == 1
+
+
+async def test_a_message_becomes_a_question_by_an_edit(harness: Harness) -> None:
+    """Field fault 79: an edit that adds the bot's mention; once answered, it changes nothing."""
+    asked = replace(received("what is up?", event="a"), id="a:asked:1", restores="a")
+    turns = await harness.answer(edited("a", "what is up?"), asked, replace(asked, id="a:asked:2"))
+    assert [(turn.id, turn.received.text) for turn in turns] == [("a", "what is up?")]
+    assert len(harness.model.prompts) == 1
+
+
 async def test_a_deleted_question_leaves_the_history(harness: Harness) -> None:
     """Field note 11: later prompts don't contain a deleted question."""
     turns = await harness.answer(received("secret", event="a"), deleted("a"), received("next", event="b"))

@@ -14,7 +14,7 @@ from adapters.teams.activities.activity import (
     post_id,
     time_of,
 )
-from adapters.teams.activities.message_content import EMPTY, read_content
+from adapters.teams.activities.message_content import EMPTY, read_content, without_mentions
 from bot.domain.errors import Malformed
 from bot.domain.events import (
     Address,
@@ -170,6 +170,22 @@ def _edited(activity: Activity) -> Event:
         target=event_id(activity),
         text=text,
     )
+
+
+def question_of_edit(activity: Activity) -> MessageReceived | None:
+    """The question of an edited message that now mentions the bot, for the case that it was not one before.
+
+    None in personal chats, where every message is a question already.
+    """
+    if activity.type != "messageUpdate" or activity.change not in ("editMessage", ""):
+        return None
+    received = _received_message(activity)
+    if activity.kind == "personal" or not isinstance(received, MessageReceived):
+        return None
+    if not without_mentions(activity)[1]:
+        return None
+    change = _change_id(activity, received.text)
+    return replace(received, id=f"{received.id}:asked:{change}", restores=received.id)
 
 
 def _restored(activity: Activity) -> Event | None:

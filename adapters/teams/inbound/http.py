@@ -16,11 +16,12 @@ from adapters.teams.activities.parser import installed, parse
 from adapters.teams.answers import cards
 from adapters.teams.api.connector import Fields
 from adapters.teams.cloud import Cloud
+from adapters.teams.inbound.edits import RecentMessages
 from adapters.teams.inbound.jwt_auth import JwtAuthentication
 from adapters.teams.inbound.settings import SettingsDialogs, asks_for_settings
 from bot.domain.adapter import Accept
 from bot.domain.errors import Malformed, StateUnavailable, Unauthentic, Unavailable
-from bot.domain.events import MessageReceived
+from bot.domain.events import Event, MessageReceived
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class WebhookHandler:
         self._dialogs = dialogs
         self._tenants = tenants
         self._seen = BoundedCache[str, None](_MAX_SEEN)
+        self._recent = RecentMessages()
         self._sdk: Any = CloudAdapter(auth)  # its types are partial
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -122,13 +124,22 @@ class WebhookHandler:
             card = await self._dialogs.settings(activity)
             if self._first_time(event.id):
                 self._send_soon(activity, {"type": "message", "attachments": [cards.attached(card)]})
-        elif event is not None and await self._accept(event) == "busy":
-            self._send_soon(activity, {"type": "message", "text": BUSY})
+        else:
+            await self._store(activity, event)
         if activity.type != "invoke":
             return web.Response(status=200)
         if event is None and activity.name != "message/submitAction":
             return web.Response(status=501)
         return web.json_response({})
+
+    async def _store(self, activity: Activity, event: Event | None) -> None:
+        """Raises StateUnavailable; Teams then delivers the activity again, and what is stored is a duplicate."""
+        for change in self._recent.changes(activity, event):
+            receipt = await self._accept(change)
+            if receipt == "busy":
+                self._send_soon(activity, {"type": "message", "text": BUSY})
+            elif receipt in ("accepted", "duplicate", "ignored"):
+                self._recent.remember(change)
 
     def _welcome(self, activity: Activity) -> Fields:
         if activity.kind == "personal":

@@ -1,6 +1,6 @@
 """A Teams adapter on a real HTTP server, and the Teams simulator."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,12 +27,17 @@ class Rig:
     receipt: Receipt = "accepted"
     error: Exception | None = None
     make: Callable[[], TeamsAdapter] = field(kw_only=True)
+    serve: Callable[[TeamsAdapter], Awaitable[str]] = field(kw_only=True)
 
     async def restart(self) -> TeamsAdapter:
         """Replace the adapter by one of another process with the same settings."""
         await self.adapter.__aexit__(None, None, None)
         self.adapter = await self.make().__aenter__()
         return self.adapter
+
+    async def restart_web(self) -> None:
+        """Let another process receive what Teams delivers."""
+        self.teams.bot = await self.serve(self.adapter)
 
     async def accept(self, event: Event) -> Receipt:
         if self.error is not None:
@@ -85,11 +90,14 @@ async def rigged(
         def make() -> TeamsAdapter:
             return TeamsAdapter(credentials, cloud=cloud, **options)
 
-        rig = Rig(teams, await make().__aenter__(), make=make)
+        async def serve(adapter: TeamsAdapter) -> str:
+            app = web.Application()
+            app.add_routes(adapter.routes(rig.accept))
+            return await stack.enter_async_context(served(app)) + "/api/messages"
+
+        rig = Rig(teams, await make().__aenter__(), make=make, serve=serve)
         stack.push_async_callback(lambda: rig.adapter.__aexit__(None, None, None))
-        app = web.Application()
-        app.add_routes(rig.adapter.routes(rig.accept))
-        teams.bot = await stack.enter_async_context(served(app)) + "/api/messages"
+        teams.bot = await serve(rig.adapter)
         yield rig
 
 
