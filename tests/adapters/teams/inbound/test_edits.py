@@ -54,7 +54,7 @@ async def test_an_unchanged_text_is_no_edit(rig: Rig, text: str, edited: dict[st
     """Field fault 79: formatting, a preview or a reaction paid for a new answer."""
     first = await rig.teams.say(ALONE, "alice", text)
     rig.events.clear()
-    changed = {"text": text, **edited}
+    changed: dict[str, Any] = {"text": text, **edited}
     assert (await rig.teams.edit(first, changed.pop("text"), **changed)).status == 200
     assert rig.events == []
 
