@@ -138,10 +138,14 @@ class TeamsAdapter:
         return post
 
     async def _resume(self, begun: PostedMessage) -> PostedMessage:
-        if old := self._showing.pop(begun.id, None):
+        old = self._showing.pop(begun.id, None)
+        if old is not None:
             await old.end()
-        if (stream := begun.data.get("stream")) and "shows" not in begun.data:
-            self._remember(begun, TeamsStream(self._connector, begun.data, self._pace_s, stream))
+        if isinstance(old, TeamsStream) and "shows" not in begun.data:
+            self._remember(begun, old.resumed())
+        elif (stream := begun.data.get("stream")) and "shows" not in begun.data:
+            shown = begun.data.get("streamed")
+            self._remember(begun, TeamsStream(self._connector, begun.data, self._pace_s, stream, shown))
         else:
             self._remember(begun, Typing(self._connector, begun.data))
         return begun
@@ -217,7 +221,7 @@ class TeamsAdapter:
                         showing = None
                     elif showing is not None and showing.stopped:
                         return ids
-                    elif at < len(ids) and await self._changed(post.data, ids[at], part):
+                    elif at < len(ids) and await self._changed(post.data, ids[at], part, showing):
                         pass
                     elif at < len(ids):
                         ids[at] = await self._connector.send(post.data, part)
@@ -234,14 +238,24 @@ class TeamsAdapter:
             await self._withdraw(post.data, surplus)
         return ids[: len(parts)]
 
-    async def _changed(self, place: Mapping[str, str], id: str, part: Fields) -> bool:
-        """Update an earlier message; False if somebody has deleted it."""
+    async def _changed(
+        self, place: Mapping[str, str], id: str, part: Fields, showing: TeamsStream | Typing | None
+    ) -> bool:
+        """Update an earlier message; False if somebody has deleted it, or if it can't be updated and is deleted now.
+
+        The latter happens to a stream that another process left open with words that are not known here.
+        """
         try:
             await self._connector.change(place, id, part)
         except TeamsRejected as error:
-            if error.code != "ActivityNotFoundInConversation":
+            unfinished = isinstance(showing, TeamsStream) and showing.is_open and showing.id == id
+            if error.code == "ActivityNotFoundInConversation":
+                log.info("A message to update was deleted; it is posted again")
+            elif unfinished and not error.too_large and error.status in (400, 403, 405):
+                log.info("A stream that was left open can't be updated; it is posted again: %s", error)
+                await self._withdraw(place, id)
+            else:
                 raise
-            log.info("A message to update was deleted; it is posted again")
             return False
         return True
 

@@ -484,6 +484,7 @@ class TeamsSimulator:
         if kind == "final":
             if activity["type"] != "message" or "streamSequence" in info:
                 raise Refusal(400, "BadSyntax", "Only end streaming types are allowed as a message activity")
+            self._check_continued(message, text)
             message.state, message.text, message.activity = "whole", text, activity
             message.frames.append(text)
             return web.json_response({}, status=202)
@@ -526,7 +527,11 @@ class TeamsSimulator:
             raise Refusal(202, code, "PreCondition failed exception when processing streaming activity.")
         if self.throttled and time.monotonic() - message.updated_at < 0.95:
             raise Refusal(429, "TooManyRequests", "API calls quota exceeded")
-        if message.state == "streaming" and not str(activity.get("text", "")).startswith(message.text):
+        self._check_continued(message, str(activity.get("text", "")))
+
+    def _check_continued(self, message: Message, text: str) -> None:
+        """Refuse what does not continue the streamed text, also as the final message."""
+        if message.state == "streaming" and not text.startswith(message.text):
             words = "Request streamed content should contain the previously streamed content"
             raise Refusal(403, "ContentStreamNotAllowed", words)
 

@@ -57,16 +57,22 @@ class Typing:
 class TeamsStream:
     """A growing message in one-on-one chats (Teams' "streaming UX").
 
-    Each update holds all of the text so far and must begin with the previous one; they are at least
-    `pace_s` seconds apart (Teams allows one per second). After two minutes Teams ends the stream, and the same
-    message is edited. `stopped` is true only if the person pressed Stop. A stream that another process
-    started (`id`) can only be completed, because its text so far is not known.
+    Each update holds all of the text so far and must begin with the previous one, and so must the final message;
+    they are at least `pace_s` seconds apart (Teams allows one per second). After two minutes Teams ends the
+    stream, and the same message is edited. `stopped` is true only if the person pressed Stop. Of a stream that
+    another process started (`id`) the text so far is not known, unless it is given as `shown`.
     """
 
-    def __init__(self, connector: Connector, place: Mapping[str, str], pace_s: float, id: str = "") -> None:
+    def __init__(
+        self,
+        connector: Connector,
+        place: Mapping[str, str],
+        pace_s: float,
+        id: str = "",
+        shown: str | None = "",
+    ) -> None:
         self.stopped = False
         self.id = id
-        self._resumed = bool(id)
         self._connector = connector
         self._place = place
         self._pace_s = pace_s
@@ -75,8 +81,20 @@ class TeamsStream:
         self._over = False
         self._sequence = 0
         self._growth = GrowingText()
-        self._shown = ""
+        self._shown = shown
         self._next_at = 0.0
+
+    def resumed(self) -> "TeamsStream":
+        """The same stream for another attempt in this process; it knows what was shown."""
+        again = TeamsStream(self._connector, self._place, self._pace_s, self.id, self._shown)
+        again.stopped = self.stopped
+        again._over, again._sequence, again._next_at = self._over, self._sequence, self._next_at
+        return again
+
+    @property
+    def is_open(self) -> bool:
+        """Whether Teams still takes the message for one that is being streamed, as far as is known."""
+        return bool(self.id) and not self._over and not self.stopped
 
     async def begin(self, doing: str) -> bool:
         """Show the informative message. False if streams are not available. Raises PlatformUnavailable."""
@@ -90,7 +108,7 @@ class TeamsStream:
 
     def offer(self, text: str) -> None:
         """Show `text` with the next update; never waits."""
-        if not self._resumed:
+        if self._shown is not None:
             self._throttle.offer(text)
 
     async def end(self) -> None:
@@ -100,10 +118,19 @@ class TeamsStream:
     async def finish(self, activity: Fields) -> bool:
         """Send the final message of the stream; False if the message has to be edited instead.
 
+        If the text does not continue what was streamed (the content filter stopped the answer, or another attempt
+        has other words), the stream is closed with what was streamed, and the message is to be edited.
         Raises TeamsRejected if the message is too large, PlatformUnavailable.
         """
         if self._over or self.stopped:
             return False
+        if self._shown and not str(activity["text"]).startswith(self._shown):
+            await self._close(message(self._shown))
+            return False
+        return await self._close(activity)
+
+    async def _close(self, activity: Fields) -> bool:
+        """Send a final message; False if Teams rejects it. In either case the message is edited from now on."""
         await self._wait_for_turn(asyncio.Event())
         info = {"streamId": self.id, "streamType": "final"}
         entities = [*activity.get("entities", []), {"type": "streaminfo", **info}]
@@ -117,11 +144,13 @@ class TeamsStream:
                 raise
             self._handle_rejection(error)
             return False
+        self._over = True
         return True
 
     async def _show(self, text: str) -> None:
-        shown = await aside(len(text), self._growth.shown, text)
-        grown = shown.startswith(self._shown) and shown.strip() and shown != self._shown
+        before = self._shown or ""
+        shown = (await aside(len(text), self._growth.shown, text)).rstrip()
+        grown = shown.startswith(before) and shown != before
         if self.stopped or not grown or utf16(shown) > TEXT_LIMIT:
             return
         if not await self._wait_for_turn(self._ending):
@@ -131,6 +160,8 @@ class TeamsStream:
             await self._update(shown)
         except TeamsRejected as error:
             self._handle_rejection(error)
+            if error.status == 0 or error.status >= 500:
+                self._shown = shown  # people may see it, so the final message has to continue it
             if was_over or not self._over:
                 return
             await self._update(shown)

@@ -48,7 +48,7 @@ async def test_in_personal_chats_one_message_grows(rig: Rig) -> None:
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
     await shown(rig, post, "Hello", "Hello")
-    await shown(rig, post, "Hello **wor", "Hello ")
+    assert await rig.adapter.update(post, "Hello **wor")
     await shown(rig, post, "Hello **world**, how", "Hello **world**, how")
     reply = Reply(text="Hello **world**, how are you?", generated=True)
     closed = await rig.adapter.close(post, reply)
@@ -58,7 +58,6 @@ async def test_in_personal_chats_one_message_grows(rig: Rig) -> None:
         == [
             "Thinking…",
             "Hello",
-            "Hello ",
             "Hello **world**, how",
             "Hello **world**, how are you?",
         ]
@@ -189,6 +188,103 @@ async def test_a_failed_update_is_left_to_the_next(rig: Rig) -> None:
     await shown(rig, post, "abcd", "abcd")
     await rig.adapter.close(post, Reply(text="abcde"))
     assert [m.text for m in rig.teams.answers("a:alice")] == ["abcde"]
+
+
+WORDINGS = [
+    ("One two three", "_The content filter stopped this answer._"),
+    ("One two three", "One two"),
+    ("One two three", "One two four"),
+    ("- a\n- b", "- a\n- c"),
+    ("Half of an ans", "Sorry, I can't answer this at the moment."),
+    ("**bold** words", "bold words"),
+    ("```\ncode", "No code."),
+    ("A long answer", "…"),
+    ("word " * 4_700, "paragraph\n\n" * 4_000),
+    ("Ünïcode 😀 text", "Another 😀 text"),
+]
+
+
+@pytest.mark.parametrize(("streamed", "final"), WORDINGS, ids=range(len(WORDINGS)))
+async def test_a_final_text_may_have_other_words(rig: Rig, streamed: str, final: str) -> None:
+    """Field fault 74: Teams refuses a final message that does not continue the stream; five answers were paid for."""
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
+    assert await rig.adapter.update(post, streamed)
+    await rig.teams.until(lambda: rig.teams.answers("a:alice")[0].state == "streaming")
+    before = rig.teams.answers("a:alice")[0].text
+    closed = await rig.adapter.close(post, Reply(text=final, rate=True))
+    first, *_ = rig.teams.answers("a:alice")
+    assert closed.id == post.id == f"a:alice|{first.id}"
+    assert first.state == "whole"
+    assert first.frames[-2] == before, "the stream was closed with what it showed"
+    assert first.edits == 1
+    assert " ".join(m.text for m in rig.teams.answers("a:alice")).split() == final.split()
+    assert first.activity["channelData"] == {"feedbackLoop": {"type": "default"}}
+
+
+async def test_a_second_attempt_knows_what_was_streamed(rig: Rig) -> None:
+    """Field fault 74: an attempt with other words completes the message of the one before."""
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
+    await shown(rig, post, "One two", "One two")
+    again = await rig.adapter.open(received.address, post, retry=True)
+    assert await rig.adapter.update(again, "Another")
+    await shown(rig, again, "One two, three", "One two, three")
+    await rig.adapter.close(again, Reply(text="Another answer"))
+    (message,) = rig.teams.answers("a:alice")
+    assert (message.text, message.state) == ("Another answer", "whole")
+
+
+async def test_a_failed_edit_is_repeated_by_the_next_attempt(rig: Rig) -> None:
+    """Field fault 74: after the stream is closed, only the edit remains to be done."""
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
+    await shown(rig, post, "One two", "One two")
+    rig.teams.faults = [Fault(on="put", status=500)]
+    with pytest.raises(PlatformUnavailable):
+        await rig.adapter.close(post, Reply(text="Another"))
+    again = await rig.adapter.open(received.address, post, retry=True)
+    await rig.adapter.close(again, Reply(text="Another"))
+    assert [(m.text, m.state) for m in rig.teams.answers("a:alice")] == [("Another", "whole")]
+
+
+@pytest.mark.parametrize("streamed", [None, "Half of"])
+async def test_another_process_completes_the_stream(rig: Rig, streamed: str | None) -> None:
+    """Field fault 74: with the streamed text that was stored, or else in a new message."""
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
+    await shown(rig, post, "Half of", "Half of")
+    known = {"streamed": streamed} if streamed else {}
+    begun = PostedMessage(id=post.id, data={**post.data, **known})
+    second = await rig.restart()
+    closed = await second.close(
+        await second.open(received.address, begun, retry=True), Reply(text="Other words")
+    )
+    assert [(m.text, m.state) for m in rig.teams.answers("a:alice")] == [("Other words", "whole")]
+    assert (closed.id == post.id) is bool(streamed)
+
+
+async def test_an_unconfirmed_update_counts_as_shown(rig: Rig) -> None:
+    """Field fault 74: the connection broke after Teams had shown the update."""
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
+    await shown(rig, post, "One", "One")
+    rig.teams.faults = [Fault(on="stream", drop=True, after=True)]
+    assert await rig.adapter.update(post, "One two")
+    await rig.teams.until(lambda: not rig.teams.faults)
+    await rig.adapter.close(post, Reply(text="One more"))
+    (message,) = rig.teams.answers("a:alice")
+    assert (message.text, message.state, message.edits) == ("One more", "whole", 1)
+
+
+async def test_a_stream_has_no_blanks_at_its_end(rig: Rig) -> None:
+    """Field fault 74: the final text has none either, and has to continue the stream."""
+    received = await rig.asked("a:alice")
+    post = await rig.adapter.open(received.address, None, retry=False)
+    await shown(rig, post, "One\n\n", "One")
+    await rig.adapter.close(post, Reply(text="One\n\n"))
+    (message,) = rig.teams.answers("a:alice")
+    assert (message.text, message.edits) == ("One", 0)
 
 
 # ------------------------------------------------------------------ groups and channels
