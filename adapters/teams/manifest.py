@@ -6,7 +6,7 @@ import uuid
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bot.domain.adapter import MenuCommand
 
@@ -14,7 +14,7 @@ VERSION = "1.29"
 """The manifest schema: the first version with slash commands and targeted messages."""
 PLAIN = "1.25"
 """The manifest schema for Microsoft clouds whose Teams supports no newer one."""
-APP_VERSION = "1.2.0"
+APP_VERSION = "1.3.0"
 """Raise it with each change of the manifest, else Teams keeps the installed package."""
 ACCENT = "#4F46E5"
 _ICONS = [Path(__file__).with_name("icons") / name for name in ("color.png", "outline.png")]
@@ -38,8 +38,25 @@ _EXTENSION = [
     ("sent", "What did you send?", "The prompt that was sent to the model", "message"),
     ("settings", "Settings", "Choose a prompt and a model, see usage", "compose"),
 ]
+_CHANNELS = {
+    "supportsChannelFeatures": "tier1",
+    "supportedChannelTypes": ["sharedChannels", "privateChannels"],
+}
+"""Shared and private channels. From version 1.25 on Teams refuses an app for teams without the first."""
 _ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
 """Resource-specific consent, granted by an owner of the team or chat when adding the app."""
+
+
+class Publisher(NamedTuple):
+    """Who offers the app, as Teams shows it. Empty addresses are the bot's own site."""
+
+    name: str = "Parley"
+    website_url: str = ""
+    privacy_url: str = ""
+    terms_url: str = ""
+
+
+PARLEY = Publisher()
 
 
 def package(manifest: dict[str, Any]) -> bytes:
@@ -59,6 +76,7 @@ def manifest(
     *,
     all_messages: bool = False,
     plain: bool = False,
+    publisher: Publisher = PARLEY,
 ) -> dict[str, Any]:
     """The manifest for the host `public_host`. Its id follows from the bot's: a new package updates the app.
 
@@ -71,7 +89,12 @@ def manifest(
         "manifestVersion": version,
         "version": APP_VERSION,
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{app_id}")),
-        "developer": {"name": "Parley", "websiteUrl": site, "privacyUrl": site, "termsOfUseUrl": site},
+        "developer": {
+            "name": publisher.name,
+            "websiteUrl": publisher.website_url or site,
+            "privacyUrl": publisher.privacy_url or site,
+            "termsOfUseUrl": publisher.terms_url or site,
+        },
         "name": {"short": "Parley", "full": "Parley, answers from your own Azure OpenAI"},
         "description": {
             "short": "Ask, translate, summarise, create images with your organisation's models.",
@@ -83,6 +106,7 @@ def manifest(
         "composeExtensions": [{"botId": app_id, "commands": [_dialog(*command) for command in _EXTENSION]}],
         "permissions": ["identity", "messageTeamMembers"],
         "validDomains": [public_host],
+        **_CHANNELS,
         **(_consent(app_id, site) if all_messages else {}),
     }
 

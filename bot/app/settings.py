@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     parley_teams_cloud: Literal["public", "us-government"] = "public"
     parley_teams_tenants: str = ""
     parley_teams_sensitivity: str = ""
+    parley_teams_developer_name: str = Field(default="Parley", min_length=1, max_length=32)
+    parley_teams_website_url: str = ""
+    parley_teams_privacy_url: str = ""
+    parley_teams_terms_url: str = ""
     parley_teams_auth: Literal["on", "off"] = "on"
 
     # --- Azure OpenAI, or any server with the same API
@@ -249,6 +253,10 @@ class Settings(BaseSettings):
                 f"PARLEY_TEAMS_AUTH=off skips token validation, but HOST={self.host} accepts requests from "
                 "other machines. Use HOST=127.0.0.1, or unset PARLEY_TEAMS_AUTH."
             )
+        for name in ("website", "privacy", "terms"):
+            url = str(getattr(self, f"parley_teams_{name}_url"))
+            if url and not (url.startswith("https://") and len(url) <= 2048):
+                problems.append(f"PARLEY_TEAMS_{name.upper()}_URL is {url!r}. Teams needs an https address.")
         if self.microsoft_app_id is None:
             if self.microsoft_app_password is not None:
                 yield "MicrosoftAppId is missing, but MicrosoftAppPassword is set. Set it to the bot's application id."

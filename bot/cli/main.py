@@ -208,7 +208,7 @@ def manifest_teams(
     """Write the app package for Teams, a ZIP file."""
     from urllib.parse import urlsplit
 
-    from adapters.teams.manifest import manifest, package
+    from adapters.teams.manifest import Publisher, manifest, package
     from bot.conversation.commands import registry
 
     settings = load_settings()
@@ -220,8 +220,16 @@ def manifest_teams(
         raise ConfigError(
             "The package needs the public URL of Parley: use --url https://your-host, or set PARLEY_PUBLIC_URL."
         )
+    publisher = Publisher(
+        settings.parley_teams_developer_name,
+        settings.parley_teams_website_url,
+        settings.parley_teams_privacy_url,
+        settings.parley_teams_terms_url,
+    )
     try:
-        made = manifest(app_id, host, registry.menu(), all_messages=all_messages, plain=plain)
+        made = manifest(
+            app_id, host, registry.menu(), all_messages=all_messages, plain=plain, publisher=publisher
+        )
         out.write_bytes(package(made))
     except OSError as error:
         raise ConfigError(f"Can't write {out}: {error.strerror}") from None

@@ -1,6 +1,7 @@
 """The command line: output, processes, exit codes."""
 
 import io
+import json
 import subprocess
 import sys
 import zipfile
@@ -179,6 +180,23 @@ def test_the_teams_package_is_written(parley: Run, tmp_path: Path) -> None:
         assert "manifest.json" in package.namelist()
         assert app_id in package.read("manifest.json").decode()
         assert "bot.example.org" in package.read("manifest.json").decode()
+
+
+def test_the_teams_package_names_its_publisher(
+    parley: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field fault 78: privacy and terms links are settings."""
+    arguments = ("manifest", "teams", "--app-id", "x", "--url", "https://bot.example.org")
+    monkeypatch.setenv("PARLEY_TEAMS_DEVELOPER_NAME", "Contoso IT")
+    monkeypatch.setenv("PARLEY_TEAMS_TERMS_URL", "https://contoso.example/terms")
+    assert parley(*arguments)[0] == 0
+    with zipfile.ZipFile(io.BytesIO((tmp_path / "parley-teams.zip").read_bytes())) as package:
+        developer = json.loads(package.read("manifest.json"))["developer"]
+    assert (developer["name"], developer["termsOfUseUrl"]) == ("Contoso IT", "https://contoso.example/terms")
+    monkeypatch.setenv("PARLEY_TEAMS_PRIVACY_URL", "http://contoso.example")
+    code, _, err = parley(*arguments)
+    assert code == 2
+    assert "PARLEY_TEAMS_PRIVACY_URL" in err
 
 
 @pytest.mark.parametrize(

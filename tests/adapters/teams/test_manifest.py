@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from adapters.teams.manifest import PLAIN, VERSION, manifest, package
+from adapters.teams.manifest import PLAIN, VERSION, Publisher, manifest, package
 from bot.conversation.commands.registry import COMMANDS, menu
 from tests.support.patience import PATIENCE_S
 
@@ -44,6 +44,30 @@ def test_the_bot_serves_every_scope_and_takes_files() -> None:
     assert set(bot["scopes"]) == {"personal", "team", "groupChat"}
     assert bot["supportsFiles"]
     assert {scope for commands in bot["commandLists"] for scope in commands["scopes"]} == set(bot["scopes"])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_shared_and_private_channels_are_supported(plain: bool) -> None:
+    """Field fault 78: without these Teams offers the app in standard channels only, or refuses the package."""
+    made = manifest(APP_ID, "bot.example.com", menu(), plain=plain)
+    assert made["supportsChannelFeatures"] == "tier1"
+    assert made["supportedChannelTypes"] == ["sharedChannels", "privateChannels"]
+
+
+def test_the_publisher_of_the_app_can_be_set() -> None:
+    """Field fault 78: administrators look for the privacy statement and the terms of their own organisation."""
+    site = "https://bot.example.com"
+    own = {"name": "Parley", "websiteUrl": site, "privacyUrl": site, "termsOfUseUrl": site}
+    assert manifest(APP_ID, "bot.example.com", menu())["developer"] == own
+    publisher = Publisher(
+        "Contoso IT", "https://contoso.example", privacy_url="https://contoso.example/privacy"
+    )
+    assert manifest(APP_ID, "bot.example.com", menu(), publisher=publisher)["developer"] == {
+        "name": "Contoso IT",
+        "websiteUrl": "https://contoso.example",
+        "privacyUrl": "https://contoso.example/privacy",
+        "termsOfUseUrl": site,
+    }
 
 
 def test_a_new_package_updates_the_same_app() -> None:
