@@ -284,6 +284,13 @@ class TeamsAdapter:
         """
         return await self._history.before(address.data)
 
+    async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
+        """The message or thread that a link names, if the asker and an owner allow it; see `GraphHistory`.
+
+        Raises NotAllowed, PlatformUnavailable.
+        """
+        return await self._history.linked(address.data, link)
+
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file or an inline image. Raises NotAllowed, PlatformUnavailable."""
         return await files.fetch(self._session, self._connector, self._cloud, attachment)

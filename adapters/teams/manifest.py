@@ -47,7 +47,7 @@ _ALL_MESSAGES = ("ChannelMessage.Read.Group", "ChatMessage.Read.Chat")
 """Resource-specific consent, granted by an owner of the team or chat when adding the app."""
 
 
-class Publisher(NamedTuple):
+class Developer(NamedTuple):
     """Who offers the app, as Teams shows it. Empty addresses are the bot's own site."""
 
     name: str = "Parley"
@@ -56,7 +56,7 @@ class Publisher(NamedTuple):
     terms_url: str = ""
 
 
-PARLEY = Publisher()
+PARLEY = Developer()
 
 
 def package(manifest: dict[str, Any]) -> bytes:
@@ -76,7 +76,7 @@ def manifest(
     *,
     all_messages: bool = False,
     plain: bool = False,
-    publisher: Publisher = PARLEY,
+    developer: Developer = PARLEY,
 ) -> dict[str, Any]:
     """The manifest for the host `public_host`. Its id follows from the bot's: a new package updates the app.
 
@@ -90,10 +90,10 @@ def manifest(
         "version": APP_VERSION,
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"parley:{app_id}")),
         "developer": {
-            "name": publisher.name,
-            "websiteUrl": publisher.website_url or site,
-            "privacyUrl": publisher.privacy_url or site,
-            "termsOfUseUrl": publisher.terms_url or site,
+            "name": developer.name,
+            "websiteUrl": developer.website_url or site,
+            "privacyUrl": developer.privacy_url or site,
+            "termsOfUseUrl": developer.terms_url or site,
         },
         "name": {"short": "Parley", "full": "Parley, answers from your own Azure OpenAI"},
         "description": {

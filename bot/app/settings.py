@@ -256,7 +256,7 @@ class Settings(BaseSettings):
         for name in ("website", "privacy", "terms"):
             url = str(getattr(self, f"parley_teams_{name}_url"))
             if url and not (url.startswith("https://") and len(url) <= 2048):
-                problems.append(f"PARLEY_TEAMS_{name.upper()}_URL is {url!r}. Teams needs an https address.")
+                yield f"PARLEY_TEAMS_{name.upper()}_URL is {url!r}. Teams needs an https address."
         if self.microsoft_app_id is None:
             if self.microsoft_app_password is not None:
                 yield "MicrosoftAppId is missing, but MicrosoftAppPassword is set. Set it to the bot's application id."

@@ -15,6 +15,7 @@ from bot.cli.usage import usage
 from bot.domain.errors import BotError, ConfigError
 
 if TYPE_CHECKING:
+    from adapters.teams.manifest import Developer
     from bot.app.settings import Settings
     from bot.domain.turns import CheckResult
 
@@ -208,7 +209,7 @@ def manifest_teams(
     """Write the app package for Teams, a ZIP file."""
     from urllib.parse import urlsplit
 
-    from adapters.teams.manifest import Publisher, manifest, package
+    from adapters.teams.manifest import manifest, package
     from bot.conversation.commands import registry
 
     settings = load_settings()
@@ -220,20 +221,31 @@ def manifest_teams(
         raise ConfigError(
             "The package needs the public URL of Parley: use --url https://your-host, or set PARLEY_PUBLIC_URL."
         )
-    publisher = Publisher(
-        settings.parley_teams_developer_name,
-        settings.parley_teams_website_url,
-        settings.parley_teams_privacy_url,
-        settings.parley_teams_terms_url,
-    )
     try:
         made = manifest(
-            app_id, host, registry.menu(), all_messages=all_messages, plain=plain, publisher=publisher
+            app_id,
+            host,
+            registry.menu(),
+            all_messages=all_messages,
+            plain=plain,
+            developer=_developer(settings),
         )
         out.write_bytes(package(made))
     except OSError as error:
         raise ConfigError(f"Can't write {out}: {error.strerror}") from None
     typer.echo(f"Wrote {out}. Upload it in Teams: Apps > Manage your apps > Upload an app.")
+
+
+def _developer(settings: "Settings") -> "Developer":
+    """Who offers the app in Teams."""
+    from adapters.teams.manifest import Developer
+
+    return Developer(
+        name=settings.parley_teams_developer_name,
+        website_url=settings.parley_teams_website_url,
+        privacy_url=settings.parley_teams_privacy_url,
+        terms_url=settings.parley_teams_terms_url,
+    )
 
 
 parley.command("eval")(evaluate)

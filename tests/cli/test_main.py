@@ -182,7 +182,7 @@ def test_the_teams_package_is_written(parley: Run, tmp_path: Path) -> None:
         assert "bot.example.org" in package.read("manifest.json").decode()
 
 
-def test_the_teams_package_names_its_publisher(
+def test_the_teams_package_names_its_developer(
     parley: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Field fault 78: privacy and terms links are settings."""

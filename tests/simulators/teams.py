@@ -129,6 +129,7 @@ class TeamsSimulator:
         self.typing: dict[str, int] = {}
         self.files: dict[str, tuple[bytes, str]] = {}
         self.faults: list[Fault] = []
+        self.members: dict[str, set[str]] = {}
         self.graph = Graph(self._told)
         self._ids = itertools.count(1_700_000_000_001)
         self._sent: dict[str, deque[float]] = {}
@@ -146,6 +147,7 @@ class TeamsSimulator:
                 web.put(at + "/{id}", self._on_put),
                 web.delete(at + "/{id}", self._on_delete),
                 web.get("/teams/v3/teams/{team}", self._on_team),
+                web.get("/teams/v3/conversations/{conversation}/members/{user}", self._on_member),
                 web.get("/teams/files/{name}", self._on_file),
                 web.get("/teams/v3/attachments/{name}", self._on_attachment),
                 web.get("/teams/v3/attachments/{name}/views/{view}", self._on_attachment),
@@ -579,6 +581,17 @@ class TeamsSimulator:
         except Refusal as refusal:
             return refusal.response()
         return web.json_response({"id": request.match_info["team"], "name": "Team", "aadGroupId": GROUP})
+
+    async def _on_member(self, request: web.Request) -> web.Response:
+        """A member; `members` holds their names by room, and nobody else is in other rooms than their own."""
+        room, user = request.match_info["conversation"], request.match_info["user"]
+        try:
+            self._check_token(request)
+            if user.removeprefix("29:") not in self.members.get(room, set()):
+                raise Refusal(404, "MemberNotFoundInConversation", "Member not found.")
+        except Refusal as refusal:
+            return refusal.response()
+        return web.json_response({"id": user, "name": user})
 
     async def _on_file(self, request: web.Request) -> web.Response:
         data, mime = self.files[request.match_info["name"]]

@@ -47,6 +47,8 @@ class Graph:
             web.get(thread, self._on_root),
             web.get(f"{thread}/replies", self._on_replies),
             web.get("/graph/v1.0/chats/{room}/messages", self._on_chat),
+            web.get("/graph/v1.0/chats/{room}/messages/{message}", self._on_message),
+            web.get(f"{thread}/replies/{{message}}", self._on_message),
         ]
 
     def token(self, tenant: str) -> str:
@@ -67,6 +69,12 @@ class Graph:
             raise web.HTTPServiceUnavailable(text="{}")
         received = self._said(f"{room};messageid={root}" if root else room)
         return [{**message, **self.changes.get(message["id"], {})} for message in received]
+
+    async def _on_message(self, request: web.Request) -> web.Response:
+        found = [one for one in self._messages(request) if one["id"] == request.match_info["message"]]
+        if not found:
+            raise web.HTTPNotFound(text='{"error": {"code": "NotFound"}}')
+        return web.json_response(found[0])
 
     async def _on_root(self, request: web.Request) -> web.Response:
         return web.json_response(self._messages(request)[0])

@@ -103,13 +103,13 @@ def _reference(content: dict[str, Any], kind: str) -> Quote:
     body = as_object(content.get("body"))
     text = text_of(content, "originalMessageContent", "messagePreview", "preview") or text_of(body, "content")
     id = text_of(content, "messageId", "originalMessageId")
-    room = text_of(content, "originalConversationId")
+    conversation = text_of(content, "originalConversationId")
     return Quote(
         kind=kind,
         author=text_of(person, "displayName"),
         text=html_to_text(text) if "<" in text else text,
         id=id,
-        origin=f"https://teams.microsoft.com/l/message/{room}/{id}" if room and id else "",
+        origin=f"https://teams.microsoft.com/l/message/{conversation}/{id}" if conversation and id else "",
     )
 
 

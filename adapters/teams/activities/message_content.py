@@ -127,11 +127,11 @@ def _own_mentions(activity: Activity, root: Element) -> list[Element]:
     mentioned = [as_object(entity.get("mentioned")) for entity in entities]
     own = [person.get("id") == activity.recipient.id for person in mentioned]
     names = [words(str(person.get("name") or "")) for person in mentioned]
-    said = [words(" ".join(element.text for element in group)) for group in groups]
-    if said != names:
+    shown = [words(" ".join(element.text for element in group)) for group in groups]
+    if shown != names:
         ours = [name for name, is_own in zip(names, own, strict=True) if is_own]
         ours.append(words(activity.recipient.name or ""))
-        own = [bool(name) and name in ours for name in said]
+        own = [bool(name) and name in ours for name in shown]
     return [element for group, is_own in zip(groups, own, strict=True) if is_own for element in group]
 
 
@@ -145,8 +145,8 @@ def _own_words(plain: str, html: HtmlContent, quotes: Sequence[Quote]) -> str:
         plain = _without_quotes(plain, [quote.text for quote in quotes if quote.kind != "card"])
     if not plain or not html.complete:
         return plain or html.text
-    said, copied = set(words(plain)), set(words(html.text))
-    if not html.structured and (copied <= said or said.isdisjoint(copied)):
+    typed, copied = set(words(plain)), set(words(html.text))
+    if not html.structured and (copied <= typed or typed.isdisjoint(copied)):
         return plain  # the HTML says no more, or is a copy of something else
     # What only the plain text says comes last, so that nothing is lost.
     more = [line for line in plain.splitlines() if not copied.issuperset(words(line))]
@@ -159,8 +159,8 @@ def _without_quotes(plain: str, quoted: Sequence[str]) -> str:
     lines = {tuple(words(line)) for text in quoted for line in [text, *text.splitlines()]}
 
     def is_quoted(line: str) -> bool:
-        said = words(line)
-        return bool(said) and (tuple(said) in lines or (len(said) >= _FEW and known.issuperset(said)))
+        typed = words(line)
+        return bool(typed) and (tuple(typed) in lines or (len(typed) >= _FEW and known.issuperset(typed)))
 
     return "\n".join(line for line in plain.splitlines() if not is_quoted(line)).strip()
 

@@ -21,13 +21,13 @@ _WRAPPED = re.compile(
     r"https://[\w.-]{1,60}\.safelinks\.protection\.outlook\.com/[^\s<>\"'`\])]{1,2000}", re.I
 )
 _ID = re.compile(r"[0-9]{10,16}")
-_ROOM = re.compile(r"[\w:.@=-]{3,300}")
+_CHAT = re.compile(r"[\w:.@=-]{3,300}")
 
 
 class MessageLink(NamedTuple):
     """What a link to a message names; `root` is the first message of its thread in a channel."""
 
-    room: str
+    conversation: str
     message: str
     root: str = ""
     group: str = ""
@@ -36,7 +36,9 @@ class MessageLink(NamedTuple):
     @property
     def in_channel(self) -> bool:
         """Whether the message is in a channel, not in a chat."""
-        return bool(self.group) or "@thread.tacv2" in self.room or "@thread.skype" in self.room
+        return (
+            bool(self.group) or "@thread.tacv2" in self.conversation or "@thread.skype" in self.conversation
+        )
 
 
 def message_links(texts: Iterable[str]) -> tuple[str, ...]:
@@ -59,13 +61,17 @@ def read_link(link: str) -> MessageLink | None:
         named = parse_qs(parts.query, max_num_fields=30)
     except ValueError:
         return None
-    room, _, message = unquote(parts.path.partition("/l/message/")[2]).partition("/")
+    conversation, _, message = unquote(parts.path.partition("/l/message/")[2]).partition("/")
     message = message.rstrip("/")
-    if (parts.hostname or "") not in _HOSTS or not _ROOM.fullmatch(room) or not _ID.fullmatch(message):
+    if (
+        (parts.hostname or "") not in _HOSTS
+        or not _CHAT.fullmatch(conversation)
+        or not _ID.fullmatch(message)
+    ):
         return None
     root = named.get("parentMessageId", [""])[0]
     return MessageLink(
-        room=room,
+        conversation=conversation,
         message=message,
         root=root if _ID.fullmatch(root) else "",
         group=named.get("groupId", [""])[0],

@@ -143,8 +143,8 @@ def _received_message(activity: Activity) -> Event | None:
     content = read_content(activity)
     text = _BUTTONS.get(content.text, content.text)
     direct = activity.kind == "personal"
-    said = text or content.attachments or content.quotes or content.unread
-    if not said and activity.value is not None:
+    given = text or content.attachments or content.quotes or content.unread
+    if not given and activity.value is not None:
         return None  # a card's button
     profile = as_object(activity.value).get(ABOUT)
     if profile == "answer" and activity.reply_to_id:
@@ -154,7 +154,7 @@ def _received_message(activity: Activity) -> Event | None:
         text=text,
         attachments=content.attachments,
         quotes=content.quotes,
-        unread=content.unread or ((EMPTY,) if direct and not said and not content.addressed else ()),
+        unread=content.unread or ((EMPTY,) if direct and not given and not content.addressed else ()),
         links=content.links,
         addressed=content.addressed or direct or bool(profile or activity.recipient.is_targeted),
         channel=activity.channel,

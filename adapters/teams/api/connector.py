@@ -99,6 +99,11 @@ class Connector:
         """The details of a team. Raises TeamsRejected, PlatformUnavailable."""
         return await self._ask("GET", place, f"teams/{quote(id, safe='')}", None, 2)
 
+    async def member(self, place: Mapping[str, str], conversation: str, user: str) -> Fields:
+        """A member of a chat or channel. Raises TeamsRejected (404 for others), PlatformUnavailable."""
+        path = f"conversations/{quote(conversation, safe='')}/members/{quote(user, safe='')}"
+        return await self._ask("GET", place, path, None, 2)
+
     async def headers(self) -> dict[str, str]:
         """The authorization header of the bot. Raises PlatformUnavailable."""
         if self._token is None:

@@ -3,18 +3,24 @@
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote
 
 import aiohttp
+from msgspec.structs import replace
 
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.shared.entra import Token
 from adapters.shared.http_responses import read_object
-from adapters.teams.activities.activity import as_object
+from adapters.teams.activities.activity import File, as_object
+from adapters.teams.activities.attachments import OwnText, read_attachment
 from adapters.teams.activities.html_text import html_to_text
+from adapters.teams.activities.lenient import convert_leniently
+from adapters.teams.activities.message_links import MessageLink, read_link
+from adapters.teams.activities.quotes import Quote
 from adapters.teams.api.connector import Connector, Fields, TeamsRejected
 from adapters.teams.api.credentials import Credentials
 from adapters.teams.cloud import Cloud
@@ -31,6 +37,17 @@ UNREADABLE = (
     "I can't read earlier messages here, because Teams only sends me messages that mention me. Please paste "
     "the text, or ask an owner to grant me permission to read this conversation."
 )
+NO_LINK = "This is not a link to a message in Teams. Use *Copy link* in the message's menu."
+ELSEWHERE = "The linked message belongs to another organisation, so I can't read it. Please paste its text."
+NO_MEMBER = (
+    "I only read linked messages of chats and channels that both of us are members of. Please paste the text, or add "
+    "me there."
+)
+NOT_PERMITTED = (
+    "I can't read the linked message, because I have no permission to read messages there. Please paste its text, or "
+    "ask an owner to grant me permission to read that conversation."
+)
+NOT_FOUND = "I can't find the linked message. It may have been deleted. Please paste its text."
 _CACHE_SIZE = 1024
 _TIMEOUT = aiohttp.ClientTimeout(total=6)
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -81,24 +98,81 @@ class GraphHistory:
         found.sort(key=lambda message: int(message["id"]))
         return tuple(filter(None, map(_quote, found[-MESSAGES:])))
 
+    async def linked(self, place: Mapping[str, str], address: str) -> tuple[QuotedMessage, ...]:
+        """The message that a link names or, if it begins a thread of a channel, its newest messages, oldest first.
+
+        Only of chats and channels that the asker is a member of. Raises NotAllowed, PlatformUnavailable.
+        """
+        link = read_link(address)
+        if link is None:
+            raise NotAllowed(NO_LINK)
+        if link.tenant and link.tenant.casefold() != place["tenant"].casefold():
+            raise NotAllowed(ELSEWHERE)
+        owner = f"{place['tenant']} {link.group or link.conversation}"
+        if self._credentials is None or self._refused_until.get(owner, 0.0) > time.monotonic():
+            raise NotAllowed(NOT_PERMITTED)
+        if link.conversation != place["conversation"].partition(";")[0] and not await self._is_member(
+            place, link.conversation
+        ):
+            raise NotAllowed(NO_MEMBER)
+        try:
+            found = await self._linked(place, link)
+        except _NotFound as error:
+            raise NotAllowed(NOT_FOUND) from error
+        except (_NotConsented, ConfigError) as error:
+            log.info("Linked messages can't be read there: %s", error)
+            self._refused_until[owner] = time.monotonic() + REFUSAL_HOLDS_S
+            raise NotAllowed(NOT_PERMITTED) from error
+        found = sorted(filter(_is_written, found), key=_number)[-MESSAGES:]
+        quotes = tuple(filter(None, map(_quote, found)))
+        if not quotes:
+            raise NotAllowed(NOT_FOUND)
+        return tuple(replace(quote, kind="linked", origin=address) for quote in quotes)
+
+    async def _linked(self, place: Mapping[str, str], link: MessageLink) -> list[Fields]:
+        base, conversation = f"{self._cloud.graph_url}/v1.0", quote(link.conversation, safe="")
+        if not link.in_channel:
+            return [await self._get(f"{base}/chats/{conversation}/messages/{link.message}", place)]
+        here = link.conversation == place["conversation"].partition(";")[0]
+        group = await self._group(place) if here else link.group
+        if not _ID.fullmatch(group):
+            raise _NotConsented("the link does not name the team")
+        thread = f"{base}/teams/{group}/channels/{conversation}/messages/{link.root or link.message}"
+        if link.root and link.root != link.message:
+            return [await self._get(f"{thread}/replies/{link.message}", place)]
+        return [await self._get(thread, place), *await self._list(f"{thread}/replies", place, _is_written)]
+
+    async def _is_member(self, place: Mapping[str, str], conversation: str) -> bool:
+        """Whether the asker is in another chat or channel; false also if the bot is not."""
+        try:
+            await self._connector.member(place, conversation, place["user"])
+        except TeamsRejected as error:
+            if error.status not in (400, 401, 403, 404):
+                raise
+            return False
+        return True
+
     async def _read(self, place: Mapping[str, str], channel: str, root: str) -> list[Fields]:
         base = f"{self._cloud.graph_url}/v1.0"
         if not root:
-            return await self._list(f"{base}/chats/{quote(channel, safe='')}/messages", place)
+            earlier = partial(self._is_earlier, place=place)
+            return await self._list(f"{base}/chats/{quote(channel, safe='')}/messages", place, earlier)
         team = await self._group(place)
         thread = f"{base}/teams/{team}/channels/{quote(channel, safe='')}/messages/{quote(root, safe='')}"
         first = await self._get(thread, place)
-        replies = await self._list(f"{thread}/replies", place)
+        replies = await self._list(f"{thread}/replies", place, partial(self._is_earlier, place=place))
         return [*([first] if self._is_earlier(first, place) else []), *replies]
 
-    async def _list(self, url: str, place: Mapping[str, str]) -> list[Fields]:
-        """The messages at a URL, page by page. If the newest come first, stops at MESSAGES."""
+    async def _list(
+        self, url: str, place: Mapping[str, str], wanted: Callable[[Fields], bool]
+    ) -> list[Fields]:
+        """The wanted messages at a URL, page by page. If the newest come first, stops at MESSAGES."""
         found: list[Fields] = []
         url = f"{url}?$top=50"
         for _ in range(PAGES):
             page = await self._get(url, place)
             messages = [message for message in _objects(page.get("value")) if _number(message)]
-            found += [message for message in messages if self._is_earlier(message, place)]
+            found += filter(wanted, messages)
             newest_first = len(messages) > 1 and _number(messages[0]) > _number(messages[-1])
             url = str(page.get("@odata.nextLink") or "")
             if not url.startswith(f"{self._cloud.graph_url}/") or (newest_first and len(found) >= MESSAGES):
@@ -109,9 +183,8 @@ class GraphHistory:
         """Whether a message came before the question, and not from the bot."""
         application = as_object(as_object(message.get("from")).get("application"))
         return (
-            0 < _number(message) < _number({"id": place["activity"]})
-            and message.get("messageType") == "message"
-            and not message.get("deletedDateTime")
+            _number(message) < _number({"id": place["activity"]})
+            and _is_written(message)
             and f"28:{application.get('id')}" != place["bot"]
         )
 
@@ -177,13 +250,39 @@ def _number(message: Mapping[str, Any]) -> int:
     return int(id) if id.isascii() and id.isdigit() and len(id) < 15 else 0
 
 
+def _is_written(message: Fields) -> bool:
+    """Whether somebody wrote it, and has not deleted it."""
+    written = message.get("messageType") == "message" and not message.get("deletedDateTime")
+    return written and _number(message) > 0
+
+
 def _quote(message: Fields) -> QuotedMessage | None:
     body, by = as_object(message.get("body")), as_object(message.get("from"))
     text = str(body.get("content") or "")
     if body.get("contentType") == "html":
         text = html_to_text(text)
-    files = [str(file.get("name")) for file in _objects(message.get("attachments")) if file.get("name")]
-    text = f"{text.strip()}\n[with {', '.join(files)}]".strip() if files else text.strip()
+    text = _with_attachments(text.strip(), _objects(message.get("attachments")))
     author = as_object(by.get("user") or by.get("application")).get("displayName")
     at = datetime.fromtimestamp(_number(message) / 1000, UTC)
     return QuotedMessage(author=str(author or "somebody"), text=text, at=at) if text else None
+
+
+def _with_attachments(text: str, attachments: Sequence[Fields]) -> str:
+    """A text with the cards and quotes that came with it, and the names of the files."""
+    before: list[str] = []
+    after: list[str] = []
+    names: list[str] = []
+    for file in attachments:
+        match read_attachment(convert_leniently(file, File)):
+            case Quote(kind="card") as card:
+                after.append(card.text)
+            case Quote() as quoted if quoted.text:
+                before += [f"> {line}" for line in f"{quoted.author}: {quoted.text}".split("\n")]
+            case OwnText(text=words):
+                after.append(words)
+            case Quote() | None:
+                pass
+            case part:
+                names.append(part.name)
+    with_names = [f"[with {', '.join(names)}]"] if names else []
+    return "\n".join(part for part in [*before, text, *after, *with_names] if part)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from adapters.teams.manifest import PLAIN, VERSION, Publisher, manifest, package
+from adapters.teams.manifest import PLAIN, VERSION, Developer, manifest, package
 from bot.conversation.commands.registry import COMMANDS, menu
 from tests.support.patience import PATIENCE_S
 
@@ -59,10 +59,10 @@ def test_the_publisher_of_the_app_can_be_set() -> None:
     site = "https://bot.example.com"
     own = {"name": "Parley", "websiteUrl": site, "privacyUrl": site, "termsOfUseUrl": site}
     assert manifest(APP_ID, "bot.example.com", menu())["developer"] == own
-    publisher = Publisher(
+    developer = Developer(
         "Contoso IT", "https://contoso.example", privacy_url="https://contoso.example/privacy"
     )
-    assert manifest(APP_ID, "bot.example.com", menu(), publisher=publisher)["developer"] == {
+    assert manifest(APP_ID, "bot.example.com", menu(), developer=developer)["developer"] == {
         "name": "Contoso IT",
         "websiteUrl": "https://contoso.example",
         "privacyUrl": "https://contoso.example/privacy",

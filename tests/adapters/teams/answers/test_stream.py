@@ -235,7 +235,7 @@ async def test_a_second_attempt_knows_what_was_streamed(rig: Rig) -> None:
     assert (message.text, message.state) == ("Another answer", "whole")
 
 
-async def test_a_failed_edit_is_repeated_by_the_next_attempt(rig: Rig) -> None:
+async def test_the_next_attempt_repeats_a_failed_edit(rig: Rig) -> None:
     """Field fault 74: after the stream is closed, only the edit remains to be done."""
     received = await rig.asked("a:alice")
     post = await rig.adapter.open(received.address, None, retry=False)
