@@ -24,6 +24,7 @@ from cryptography import x509
 
 from adapters.teams.cloud import LOOPBACK, Cloud
 from tests.simulators import teams_tokens
+from tests.simulators.teams_display import as_shown
 from tests.simulators.teams_graph import GROUP, TEAM, Graph, told
 from tests.support.patience import PATIENCE_S
 
@@ -36,7 +37,7 @@ Activity = dict[str, Any]
 
 @dataclass
 class Message:
-    """A message as people see it. `frames` are all the texts that it has shown, the newest last."""
+    """A message as people see it: a single newline is a space. `frames` are all the texts as they were sent."""
 
     id: str
     conversation: str
@@ -50,6 +51,11 @@ class Message:
     only: str = ""
     frames: list[str] = field(default_factory=list[str])
     activity: Activity = field(default_factory=Activity)
+
+    def show(self, text: str) -> None:
+        """Show a text that was sent."""
+        self.text = as_shown(text)
+        self.frames.append(text)
 
     @property
     def growing(self) -> bool:
@@ -454,8 +460,8 @@ class TeamsSimulator:
             raise Refusal(
                 400, "BadSyntax", "Activity must include non empty 'text' field or at least 1 attachment"
             )
-        text = str(activity.get("text", ""))
-        message = Message(str(next(self._ids)), conversation, BOT, text, frames=[text], activity=activity)
+        message = Message(str(next(self._ids)), conversation, BOT, "", activity=activity)
+        message.show(str(activity.get("text", "")))
         self._show(message)
         return web.json_response({"id": message.id}, status=201)
 
@@ -465,8 +471,8 @@ class TeamsSimulator:
             raise Refusal(400, "BadSyntax", "A message that is being streamed can't be updated")
         message.state = "whole"
         message.edits += 1
-        message.text, message.activity = str(activity.get("text", "")), activity
-        message.frames.append(message.text)
+        message.activity = activity
+        message.show(str(activity.get("text", "")))
         return web.json_response({"id": id})
 
     def _deleted(self, conversation: str, id: str, _: Activity) -> web.Response:
@@ -487,14 +493,14 @@ class TeamsSimulator:
             if activity["type"] != "message" or "streamSequence" in info:
                 raise Refusal(400, "BadSyntax", "Only end streaming types are allowed as a message activity")
             self._check_continued(message, text)
-            message.state, message.text, message.activity = "whole", text, activity
-            message.frames.append(text)
+            message.state, message.activity = "whole", activity
+            message.show(text)
             return web.json_response({}, status=202)
         self._check_update(message, activity, info)
         message.state = "informative" if kind == "informative" else "streaming"
-        message.text, message.activity, message.sequence = text, activity, info["streamSequence"]
+        message.activity, message.sequence = activity, info["streamSequence"]
         message.updated_at = time.monotonic()
-        message.frames.append(text)
+        message.show(text)
         return web.json_response({}, status=202)
 
     def _stream_begun(self, conversation: str, activity: Activity, info: dict[str, Any]) -> web.Response:
@@ -503,11 +509,11 @@ class TeamsSimulator:
         now = time.monotonic()
         if any(m.growing and now - m.began_at < self.stream_limit_s for m in self.answers(conversation)):
             raise Refusal(403, "ContentStreamNotAllowed", "Content stream is not allowed")
-        message = Message(str(next(self._ids)), conversation, BOT, str(activity["text"]), activity=activity)
+        message = Message(str(next(self._ids)), conversation, BOT, "", activity=activity)
         message.state = "informative" if info["streamType"] == "informative" else "streaming"
         message.began_at = message.updated_at = now
         message.sequence = 1
-        message.frames = [message.text]
+        message.show(str(activity["text"]))
         self._show(message)
         return web.json_response({"id": message.id}, status=201)
 
@@ -533,7 +539,7 @@ class TeamsSimulator:
 
     def _check_continued(self, message: Message, text: str) -> None:
         """Refuse what does not continue the streamed text, also as the final message."""
-        if message.state == "streaming" and not text.startswith(message.text):
+        if message.state == "streaming" and not text.startswith(message.frames[-1]):
             words = "Request streamed content should contain the previously streamed content"
             raise Refusal(403, "ContentStreamNotAllowed", words)
 

@@ -12,6 +12,7 @@ from PIL import Image as Picture
 
 from adapters.shared.markdown import Growing, Node, blocks, code_spans, parse, plain, split, utf16
 from adapters.teams.activities.parser import AGAIN, SENT
+from adapters.teams.answers.line_breaks import has_single_newlines, with_line_breaks
 from adapters.teams.api.connector import Fields
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply, Source
@@ -46,7 +47,8 @@ _EXTENDS = re.compile(r"<[a-z/!?]|```|~~~", re.I)
 _BATCH = 200
 """Blocks that are parsed together."""
 _MAX_UNFINISHED = 200
-_UNFINISHED = re.compile(rf"(?:<[^\s<>]{{0,{_MAX_UNFINISHED}}}|!)$")
+_UNFINISHED = re.compile(rf"(?:<[^\s<>]{{0,{_MAX_UNFINISHED}}}|!|(?:\n|\A)[ \t>]{{0,20}}\d{{1,9}})$")
+"""What may become HTML, an image, or a list item."""
 
 
 # ------------------------------------------------------------------ activities
@@ -166,7 +168,7 @@ class GrowingText:
         if stable > self._done:
             self._shown += to_teams(text[self._done : stable])
             self._done = stable
-        return self._shown + to_teams(settled[self._done :])
+        return (self._shown + to_teams(settled[self._done :])).rstrip()
 
 
 def growing(text: str) -> str:
@@ -175,12 +177,12 @@ def growing(text: str) -> str:
 
 
 def to_teams(text: str) -> str:
-    """Markdown that Teams supports: headings as bold lines, tables as code or lists, tasks as boxes.
+    """Markdown that Teams supports: headings as bold lines, tables as code or lists, tasks as boxes, hard line breaks.
 
     Works line by line, so that a growing text stays a prefix of its final form. A remote image becomes a
     link, because loading it could leak data to its server. HTML is escaped.
     """
-    if not _REWRITTEN.search(f"\n{text}"):
+    if not (_REWRITTEN.search(f"\n{text}") or has_single_newlines(text)):
         return text
     return "".join(_rewritten("".join(source), lines) for source, lines in _batches(text))
 
@@ -194,7 +196,7 @@ def _batches(text: str) -> Iterator[tuple[list[str], list[str]]]:
     source: list[str] = []
     lines: list[str] = []
     apart, changed = True, True
-    for block in blocks(text):
+    for block in map(with_line_breaks, blocks(text)):
         before, changed = changed, _REWRITTEN.search(f"\n{block}") is not None
         extends = changed and _EXTENDS.search(block)
         breaks = len(block) - len(block.rstrip("\n"))
@@ -227,7 +229,7 @@ def _rewritten(source: str, lines: list[str]) -> str:
         elif node.type == "heading" and node.markup.startswith("#"):
             lines[start:stop] = [_bold(_inline(node))]
         elif node.type == "heading":
-            rule = ["", "---"] if node.markup == "-" else []
+            rule = ["", "---"] if node.markup == "-" else [""] * bool("".join(lines[stop : stop + 1]).strip())
             lines[start:stop] = [*lines[start : stop - 1], *rule]
         elif node.type in ("bullet_list", "ordered_list", "blockquote") and "] " in source:
             _tick(node, lines)

@@ -149,7 +149,7 @@ class TeamsStream:
 
     async def _show(self, text: str) -> None:
         before = self._shown or ""
-        shown = (await aside(len(text), self._growth.shown, text)).rstrip()
+        shown = await aside(len(text), self._growth.shown, text)
         grown = shown.startswith(before) and shown != before
         if self.stopped or not grown or utf16(shown) > TEXT_LIMIT:
             return

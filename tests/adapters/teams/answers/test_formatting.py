@@ -14,7 +14,7 @@ TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20`
 def test_headings_are_bold_lines() -> None:
     """Field note 15."""
     assert to_teams("# One\n\ntext\n## **Two**\n### Three `x` ###") == (
-        "**One**\n\ntext\n**Two**\n**Three `x`**"
+        "**One**\n\ntext\n\n**Two**\n\n**Three `x`**"
     )
 
 
@@ -82,6 +82,44 @@ def test_text_above_a_rule_is_no_heading() -> None:
 )
 def test_remote_images_and_html_are_not_rendered(text: str, shown: str) -> None:
     assert to_teams(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("Status: open\nOwner: Ann", "Status: open  \nOwner: Ann"),
+        ("one\ntwo\nthree\n\nfour", "one  \ntwo  \nthree\n\nfour"),
+        ("# T\ntext\nmore", "**T**\n\ntext  \nmore"),
+        ("text\n## T\ntext", "text\n\n**T**\n\ntext"),
+        ("- a\n# H\nz", "- a\n\n**H**\n\nz"),
+        ("Title\n===\nx\ny", "Title\n\nx  \ny"),
+        ("Intro:\n- a\n- b\nlazy", "Intro:\n- a\n- b\nlazy"),
+        ("x\n1. y\n2. z", "x\n1. y\n2. z"),
+        ("x\n2. y", "x  \n2. y"),
+        ("1. a\n   b\n\n   c\n   d", "1. a\n   b\n\n   c\n   d"),
+        ("> a\n> b\n> - c\n> - d", "> a  \n> b\n> - c\n> - d"),
+        ("a\n> q", "a\n> q"),
+        ("```\na\nb\n```\nx\ny", "```\na\nb\n```\n\nx  \ny"),
+        ("a\n  ```\n  c\n  d\n  ```", "a\n  ```\n  c\n  d\n  ```"),
+        ("    code\n    more", "    code\n    more"),
+        ("a\\\nb", "a\\\nb"),
+        ("a  \nb", "a  \nb"),
+        ("**Name**\nValue: *x*\n`code`", "**Name**  \nValue: *x*  \n`code`"),
+        ("-5 degrees\n+3 tomorrow\n12 later", "-5 degrees  \n+3 tomorrow  \n12 later"),
+        ("Dear Ann,\nthanks!\n\nBest\nBob", "Dear Ann,  \nthanks!\n\nBest  \nBob"),
+        ("😀\n日本語\n第二行", "😀  \n日本語  \n第二行"),
+        ("a\n***\nb", "a\n\n***\n\nb"),
+    ],
+)
+def test_single_newlines_are_line_breaks(text: str, sent: str) -> None:
+    """Field fault 73: outside code, lists and tables; each update is a prefix of the next."""
+    assert to_teams(text) == sent
+    shown = ""
+    for end in range(len(text) + 1):
+        frame = growing(text[:end])
+        assert frame.startswith(shown)
+        shown = frame
+    assert sent.startswith(shown)
 
 
 def test_a_growing_text_stays_a_prefix() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import itertools
 from typing import Any
 
 import pytest
@@ -285,6 +286,21 @@ async def test_a_stream_has_no_blanks_at_its_end(rig: Rig) -> None:
     await rig.adapter.close(post, Reply(text="One\n\n"))
     (message,) = rig.teams.answers("a:alice")
     assert (message.text, message.edits) == ("One", 0)
+
+
+@pytest.mark.parametrize("conversation", ["a:alice", GROUP])
+async def test_lines_stay_apart(rig: Rig, conversation: str) -> None:
+    """Field fault 73: “Status: open” and “Owner: Ann” were shown as one line, and a heading ran into its text."""
+    received = await rig.asked(conversation, mention=True)
+    text = "# Ticket\nStatus: open\nOwner: Ann\n\n- one\n- two\n\n```\na\nb\n```\nDone.\nBye."
+    await rig.answer(received, Reply(text=text), growing=(text[:20], text[:30], text))
+    (message,) = rig.teams.answers(conversation)
+    assert message.text.split("\n") == [
+        "**Ticket**", "", "Status: open", "Owner: Ann", "", "- one", "- two", "",
+        "```", "a", "b", "```", "", "Done.", "Bye.",
+    ]  # fmt: skip
+    for earlier, later in itertools.pairwise(message.frames[1:]):
+        assert later.startswith(earlier)
 
 
 # ------------------------------------------------------------------ groups and channels

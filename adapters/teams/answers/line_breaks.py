@@ -1,0 +1,57 @@
+"""Line breaks as Teams needs them: it shows a single newline as a space."""
+
+import re
+
+_LIST = re.compile(r"(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)")
+_ITEM = re.compile(r"(?:[-+*]|1[.)])[ \t]+\S")
+"""A list item that can begin directly after text (CommonMark, "List items")."""
+_RULE = re.compile(r"(?:=+|-+|(?:[-*_][ \t]*){3,})[ \t]*$")
+_HEADING = re.compile(r"#{1,6}(?:[ \t]|$)")
+_SINGLE = re.compile(r"[^\n]\n(?!\n)")
+
+
+def has_single_newlines(text: str) -> bool:
+    """Whether a text has a newline that is not part of an empty line."""
+    return _SINGLE.search(text) is not None
+
+
+def with_line_breaks(block: str) -> str:
+    """A block of Markdown whose lines stay apart in Teams, and after which an empty line follows.
+
+    Lines of text end with two spaces, a hard break, if another line of text follows; lists, code and tables stay as
+    they are. What is said of a line depends on nothing after its beginning, so that a growing text stays a prefix.
+    """
+    body = block.rstrip("\n")
+    if "\n" in body:
+        body = _broken(body.split("\n"))
+    newlines = block[len(block.rstrip("\n")) :]
+    return body + newlines + ("\n" if body and newlines == "\n" else "")
+
+
+def _broken(lines: list[str]) -> str:
+    first = lines[0]
+    if first.startswith(("    ", "\t")) or _LIST.match(first.lstrip(" ")):
+        return "\n".join(lines)
+    fence, was_text, depth = "", False, 0
+    for at, line in enumerate(lines):
+        quotes, bare = _unquoted(line)
+        if fence:
+            fence = "" if bare.startswith(fence) and not bare.strip().strip(fence[0]) else fence
+            is_text = False
+        elif bare.startswith(("```", "~~~")):
+            fence, is_text = bare[: len(bare) - len(bare.lstrip(bare[0]))], False
+        elif _ITEM.match(bare) or (not was_text and _LIST.match(bare)):
+            return "\n".join(lines)  # the rest belongs to the list
+        else:
+            is_text = not (bare.startswith("|") or _RULE.match(bare) or _HEADING.match(bare)) and bool(bare)
+        if is_text and was_text and (quotes == depth or not quotes):
+            before = lines[at - 1]
+            lines[at - 1] = before if before.endswith("\\") else f"{before.rstrip()}  "
+        was_text, depth = is_text, quotes or depth
+    return "\n".join(lines)
+
+
+def _unquoted(line: str) -> tuple[int, str]:
+    """How many quotes a line is in, and what it says."""
+    bare = line.lstrip(" >")
+    return line[: len(line) - len(bare)].count(">"), bare.rstrip()
