@@ -6,6 +6,7 @@ _LIST = re.compile(r"(?:[-+*]|\d{1,9}[.)])(?:[ \t]|$)")
 _ITEM = re.compile(r"(?:[-+*]|1[.)])[ \t]+\S")
 """A list item that can begin directly after text (CommonMark, "List items")."""
 _RULE = re.compile(r"(?:=+|-+|(?:[-*_][ \t]*){3,})[ \t]*$")
+_DASHES = re.compile(r" {0,3}(?:-[ \t]*){3,}$")
 _HEADING = re.compile(r"#{1,6}(?:[ \t]|$)")
 _SINGLE = re.compile(r"[^\n]\n(?!\n)")
 
@@ -23,7 +24,10 @@ def with_line_breaks(block: str) -> str:
     """
     body = block.rstrip("\n")
     if "\n" in body:
-        body = _broken(body.split("\n"))
+        lines = body.split("\n")
+        # At the beginning of a block these are rules; further down they would underline a heading.
+        rules = next((at for at, line in enumerate(lines) if not _DASHES.match(line)), len(lines))
+        body = "\n\n".join([*lines[:rules], *([_broken(lines[rules:])] if rules < len(lines) else [])])
     newlines = block[len(block.rstrip("\n")) :]
     return body + newlines + ("\n" if body and newlines == "\n" else "")
 

@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.shared.markdown import blocks
-from adapters.teams.answers.formatting import TEXT_LIMIT, growing, is_plain, messages, to_teams, utf16
+from adapters.teams.answers.formatting import (
+    TEXT_LIMIT,
+    GrowingText,
+    growing,
+    is_plain,
+    messages,
+    to_teams,
+    utf16,
+)
 from bot.domain.turns import Reply
 
 TABLE = "| name | size |\n|------|-----:|\n| **red** | 1 |\n| blau 漢字 | `20` |"
@@ -108,6 +116,8 @@ def test_remote_images_and_html_are_not_rendered(text: str, shown: str) -> None:
         ("-5 degrees\n+3 tomorrow\n12 later", "-5 degrees  \n+3 tomorrow  \n12 later"),
         ("Dear Ann,\nthanks!\n\nBest\nBob", "Dear Ann,  \nthanks!\n\nBest  \nBob"),
         ("😀\n日本語\n第二行", "😀  \n日本語  \n第二行"),
+        ("- a\nb\n---\nc\nd", "- a\nb\n\n---\n\nc  \nd"),
+        ("---\nc", "---\n\nc"),
         ("a\n***\nb", "a\n\n***\n\nb"),
     ],
 )
@@ -200,3 +210,20 @@ PIECES = (
 def test_blocks_mean_together_what_they_mean_alone(text: str) -> None:
     """Field fault 92: blocks are parsed together to save calls, and a stream shows them one by one."""
     assert to_teams(text) == "".join(map(to_teams, blocks(text)))
+
+
+@given(
+    st.lists(st.sampled_from((*PIECES, "two\n", "12\n", "-5\n", "**b** x\n", "===\n")), max_size=8).map(
+        "".join
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_any_growing_text_stays_a_prefix(text: str) -> None:
+    """Field fault 73: line breaks depend on nothing that comes later. Tables are shown when they are complete."""
+    text = text.replace("|", "/")
+    growth, shown = GrowingText(), ""
+    for end in range(len(text) + 1):
+        frame = growth.shown(text[:end])
+        assert frame.startswith(shown) or shown.startswith(frame)
+        shown = max(shown, frame, key=len)
+    assert to_teams(text).startswith(shown)
