@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from adapters.shared.markdown import Node, parse, split
 from adapters.teams.activities.parser import ABOUT, AGAIN, SENT, VARY
+from adapters.teams.answers.line_breaks import in_card
 from adapters.teams.api.connector import Fields
 from bot.domain.turns import UserProfile
 
@@ -126,7 +127,7 @@ def _card(body: list[Fields], actions: list[Fields], viewer: str = "") -> Fields
 
 
 def _text(text: str, **look: object) -> Fields:
-    return {"type": "TextBlock", "text": text, "wrap": True, **look}
+    return {"type": "TextBlock", "text": in_card(text), "wrap": True, **look}
 
 
 def _title(text: str) -> Fields:

@@ -32,6 +32,17 @@ def with_line_breaks(block: str) -> str:
     return body + newlines + ("\n" if body and newlines == "\n" else "")
 
 
+def in_card(text: str) -> str:
+    """A text for a `TextBlock` of a card, which needs an empty line between lines that are not items of a list."""
+    first, *lines = text.split("\n")
+    shown, before = [first], first
+    for line in lines:
+        apart = before.strip() and line.strip() and not line.startswith(" ") and not _LIST.match(line)
+        shown += ["", line] if apart else [line]
+        before = line
+    return "\n".join(shown)
+
+
 def _broken(lines: list[str]) -> str:
     first = lines[0]
     if first.startswith(("    ", "\t")) or _LIST.match(first.lstrip(" ")):

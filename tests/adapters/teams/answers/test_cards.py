@@ -156,3 +156,9 @@ def test_an_oversized_text_in_a_card_says_so() -> None:
     card = cards.sent("word " * 10_000)
     assert len(texts(card)) < 28_000
     assert "the full text is too long for Teams" in texts(card)
+
+
+def test_lines_of_a_card_stay_apart() -> None:
+    """Field fault 73: cards show a single newline as a space, too."""
+    (text,) = cards.text_card("Stored:\n- 2 answers\n- 1 image\nDelete them?\nSure?\n\nBye")["body"]
+    assert text["text"] == "Stored:\n- 2 answers\n- 1 image\n\nDelete them?\n\nSure?\n\nBye"
