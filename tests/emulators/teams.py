@@ -17,7 +17,7 @@ from typing import Any, Self, cast
 import aiohttp
 from aiohttp import web
 
-from adapters.teams.activities.activity import FILE
+from adapters.teams.activities.parser import FILE
 from adapters.teams.manifest import manifest
 from bot.conversation.commands.registry import menu
 from tests.adapters.teams.test_manifest import problems

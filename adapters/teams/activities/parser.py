@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from adapters.teams.activities.activity import FILE as FILE
 from adapters.teams.activities.activity import (
     Activity,
     as_object,
@@ -14,6 +15,7 @@ from adapters.teams.activities.activity import (
     post_id,
     time_of,
 )
+from adapters.teams.activities.activity import read as read
 from adapters.teams.activities.message_content import EMPTY, read_content, without_mentions
 from bot.domain.errors import Malformed
 from bot.domain.events import (

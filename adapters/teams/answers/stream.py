@@ -108,7 +108,9 @@ class TeamsStream:
 
     def offer(self, text: str) -> None:
         """Show `text` with the next update; never waits."""
-        if self._shown is not None:
+        if (
+            self._sequence
+        ):  # of a stream that another process began, the number of the next update is not known
             self._throttle.offer(text)
 
     async def end(self) -> None:

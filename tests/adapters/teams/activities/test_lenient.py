@@ -7,8 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from adapters.teams.activities.activity import read
-from adapters.teams.activities.parser import parse
+from adapters.teams.activities.parser import parse, read
 from bot.domain.errors import Malformed
 from bot.domain.events import MessageReceived
 from tests.adapters.teams.activities.test_parser import recorded

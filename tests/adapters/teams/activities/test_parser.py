@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.teams.activities.activity import read
-from adapters.teams.activities.parser import address, installed, parse
+from adapters.teams.activities.parser import address, installed, parse, read
 from bot.domain.errors import Malformed
 from bot.domain.events import FeedbackGiven, MessageDeleted, MessageEdited, MessageReceived, QuotedMessage
 

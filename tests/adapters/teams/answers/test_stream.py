@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image as Picture
 
-from adapters.teams.activities.activity import FILE
+from adapters.teams.activities.parser import FILE
 from bot.domain.errors import PlatformUnavailable
 from bot.domain.events import MessageReceived, PostedMessage
 from bot.domain.prompts import Image
