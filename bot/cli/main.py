@@ -222,14 +222,8 @@ def manifest_teams(
             "The package needs the public URL of Parley: use --url https://your-host, or set PARLEY_PUBLIC_URL."
         )
     try:
-        made = manifest(
-            app_id,
-            host,
-            registry.menu(),
-            all_messages=all_messages,
-            plain=plain,
-            developer=_developer(settings),
-        )
+        choices = {"all_messages": all_messages, "plain": plain}
+        made = manifest(app_id, host, registry.menu(), developer=_developer(settings), **choices)
         out.write_bytes(package(made))
     except OSError as error:
         raise ConfigError(f"Can't write {out}: {error.strerror}") from None
