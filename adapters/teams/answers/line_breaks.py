@@ -8,6 +8,11 @@ _ITEM = re.compile(r"(?:[-+*]|1[.)])[ \t]+\S")
 _RULE = re.compile(r"(?:=+|-+|(?:[-*_][ \t]*){3,})[ \t]*$")
 _DASHES = re.compile(r" {0,3}(?:-[ \t]*){3,}$")
 _HEADING = re.compile(r"#{1,6}(?:[ \t]|$)")
+_FENCE = re.compile(r"`{3,}[^`]*$|~{3,}")
+_KEPT = re.compile(
+    r"    |\t|\||`{3,}[^`\n]*(?:\n|$)|~~~| {0,3}(?:[-+*]|\d{1,9}[.)])(?:[ \t](?![-* \t]*(?:\n|$))|\n)"
+)
+"""The beginning of a block that stays as it is: indented code, a table, a fence, a list."""
 _SINGLE = re.compile(r"[^\n]\n(?!\n)")
 
 
@@ -22,14 +27,10 @@ def with_line_breaks(block: str) -> str:
     Lines of text end with two spaces, a hard break, if another line of text follows; lists, code and tables stay as
     they are. What is said of a line depends on nothing after its beginning, so that a growing text stays a prefix.
     """
-    body = block.rstrip("\n")
-    if "\n" in body:
-        lines = body.split("\n")
-        # At the beginning of a block these are rules; further down they would underline a heading.
-        rules = next((at for at, line in enumerate(lines) if not _DASHES.match(line)), len(lines))
-        body = "\n\n".join([*lines[:rules], *([_broken(lines[rules:])] if rules < len(lines) else [])])
-    newlines = block[len(block.rstrip("\n")) :]
-    return body + newlines + ("\n" if body and newlines == "\n" else "")
+    bare = block.rstrip("\n")
+    newlines = block[len(bare) :]
+    body = bare if "\n" not in bare or _KEPT.match(bare) else _apart(bare)
+    return body + newlines + ("\n" if bare and newlines == "\n" else "")
 
 
 def in_card(text: str) -> str:
@@ -43,17 +44,24 @@ def in_card(text: str) -> str:
     return "\n".join(shown)
 
 
+def _apart(body: str) -> str:
+    lines = body.split("\n")
+    # At the beginning of a block these are rules; further down they would underline a heading.
+    rules = next((at for at, line in enumerate(lines) if not _DASHES.match(line)), len(lines))
+    rest = "\n".join(lines[rules:])
+    return "\n\n".join(
+        [*lines[:rules], *([rest if _KEPT.match(rest) else _broken(lines[rules:])] if rest else [])]
+    )
+
+
 def _broken(lines: list[str]) -> str:
-    first = lines[0]
-    if first.startswith(("    ", "\t")) or _LIST.match(first.lstrip(" ")):
-        return "\n".join(lines)
     fence, was_text, depth = "", False, 0
     for at, line in enumerate(lines):
         quotes, bare = _unquoted(line)
         if fence:
             fence = "" if bare.startswith(fence) and not bare.strip().strip(fence[0]) else fence
             is_text = False
-        elif bare.startswith(("```", "~~~")):
+        elif _FENCE.match(bare):
             fence, is_text = bare[: len(bare) - len(bare.lstrip(bare[0]))], False
         elif _ITEM.match(bare) or (not was_text and _LIST.match(bare)):
             return "\n".join(lines)  # the rest belongs to the list
