@@ -269,6 +269,10 @@ class TeamsAdapter:
         """
         return await self._history.before(address.data)
 
+    async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
+        """Links to messages are not followed here yet."""
+        return ()
+
     async def fetch(self, attachment: Attachment) -> bytes:
         """The bytes of a file or an inline image. Raises NotAllowed, PlatformUnavailable."""
         return await files.fetch(self._session, self._connector, self._cloud, attachment)
