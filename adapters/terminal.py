@@ -194,6 +194,10 @@ class TerminalAdapter:
         """Empty: a terminal has no earlier messages of others."""
         return ()
 
+    async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
+        """A terminal has no links to messages."""
+        return ()
+
     async def fetch(self, attachment: Attachment) -> bytes:
         """Always raises NotAllowed."""
         raise NotAllowed("Files can't be attached in the terminal. Paste the text instead.")

@@ -18,7 +18,7 @@ from adapters.slack.api import files
 from adapters.slack.api.error_hints import as_config_error
 from adapters.slack.api.web_api import SlackRejected, WebApi, new_session
 from adapters.slack.health_check import inspect, inspect_many
-from adapters.slack.inbound import thread_history
+from adapters.slack.inbound import linked_messages, thread_history
 from adapters.slack.inbound.dispatcher import Dispatcher
 from adapters.slack.inbound.home_and_modals import HomeAndModals
 from adapters.slack.inbound.http import EventRoute, bolt_app
@@ -195,6 +195,12 @@ class SlackAdapter:
         messages = thread_history.thread_messages if threaded else thread_history.channel_messages
         with as_config_error():
             return await messages(await self._workspaces.at(data), data)
+
+    async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
+        """The thread that a permalink leads to, if both the bot and the asker may read it."""
+        with as_config_error():
+            workspace = await self._workspaces.at(address.data)
+            return await linked_messages.linked(workspace, address.data, link)
 
     async def fetch(self, attachment: Attachment) -> bytes:
         workspace = await self._workspaces.at(attachment.data)

@@ -4,7 +4,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from adapters.slack.api.web_api import SlackRejected, WebApi
-from adapters.slack.manifest import SCOPES
+from adapters.slack.manifest import OPTIONAL_SCOPES, SCOPES
 from adapters.slack.workspaces.installations import Installations
 from bot.domain.errors import ConfigError, PlatformUnavailable, StateUnavailable
 from bot.domain.turns import CheckResult
@@ -56,7 +56,8 @@ def _scopes(header: str | None) -> CheckResult:
     missing = sorted(set(SCOPES) - granted)
     if missing:
         needed = "; ".join(f"{scope} (for {', '.join(SCOPES[scope])})" for scope in missing)
-        return CheckResult(level="error", subject=subject, words=f"missing: {needed}. {REINSTALL}")
+        level = "warning" if OPTIONAL_SCOPES.issuperset(missing) else "error"
+        return CheckResult(level=level, subject=subject, words=f"missing: {needed}. {REINSTALL}")
     return CheckResult(level="ok", subject=subject, words=f"all {len(SCOPES)} granted")
 
 

@@ -16,6 +16,7 @@ SCOPES: dict[str, tuple[str, ...]] = {
         "assistant_thread_started",
     ),
     "channels:history": ("message.channels", "conversations.history", "conversations.replies"),
+    "channels:read": ("conversations.info", "conversations.members"),
     "chat:write": (
         "chat.postMessage",
         "chat.postEphemeral",
@@ -30,11 +31,16 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "files:read": ("files.info",),
     "files:write": ("files.getUploadURLExternal", "files.completeUploadExternal", "files.delete"),
     "groups:history": ("message.groups", "conversations.history", "conversations.replies"),
+    "groups:read": ("conversations.info", "conversations.members"),
     "im:history": ("message.im", "conversations.history", "conversations.replies"),
     "im:write": ("conversations.open",),
     "mpim:history": ("message.mpim", "conversations.history", "conversations.replies"),
+    "mpim:read": ("conversations.info", "conversations.members"),
+    "usergroups:read": ("usergroups.list",),
     "users:read": ("users.info",),
 }
+OPTIONAL_SCOPES = frozenset({"channels:read", "groups:read", "mpim:read", "usergroups:read"})
+"""Without these, links to messages in other channels are not followed, and some names are missing."""
 EVENTS = (
     "agent_session_stopped",
     "app_home_opened",

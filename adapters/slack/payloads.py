@@ -57,6 +57,17 @@ def user_of(person: Payload, team: str) -> User:
     return User(id=str(person["id"]), tenant=team, name=name)
 
 
+def objects(value: object) -> list[Payload]:
+    """The objects in a list; empty for anything that is not a list."""
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return [cast("Payload", item) for item in items if isinstance(item, dict)]
+
+
+def string(value: object) -> str:
+    """The value if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
 def message_id(team: str, channel: str, ts: Any) -> str:
     """The event id of a message. For the root of a thread it is the id of the conversation, too."""
     return f"slack:{team}:{channel}:{ts}"

@@ -127,6 +127,10 @@ class StudioAdapter:
         """Nothing: here every message is for the bot."""
         return ()
 
+    async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
+        """The studio has no links to messages."""
+        return ()
+
     async def fetch(self, attachment: Attachment) -> bytes:
         """Raises NotAllowed: the page sends text only."""
         raise NotAllowed("The studio doesn't accept files yet. Paste the text of the file instead.")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot.conversation.linked_messages import ReadLinked, no_links
 from bot.conversation.thread_context import Context, nothing_before
 from bot.domain.prompts import Image
 from bot.files.attachments import Fetch
@@ -24,6 +25,7 @@ class AnswerContext:
     fetch: Fetch
     stop: Stop
     read_thread: Context = nothing_before
+    read_linked: ReadLinked = no_links
     on_partial_image: OnPartialImage | None = None
     given: Sequence[Image] = ()
     erasures: str = "0"

@@ -11,11 +11,12 @@ from bot.conversation import router
 from bot.conversation.answer_context import AnswerContext
 from bot.conversation.commands import registry
 from bot.conversation.commands.command import Command, CommandCall, CommandServices
+from bot.conversation.linked_messages import with_links
 from bot.conversation.summarizer import Summarizer
-from bot.conversation.thread_context import with_thread
+from bot.conversation.thread_context import earlier_files, with_thread
 from bot.domain import telemetry
 from bot.domain.errors import ContentFiltered, NotAllowed, Refused, TooLong
-from bot.domain.events import MessageReceived, User, now
+from bot.domain.events import MessageReceived, UnreadPart, User, now
 from bot.domain.prompts import Image, Prompt, Template
 from bot.domain.turns import Reply, Turn
 from bot.files.attachments import NOTHING, AttachmentReader, ExtractedFiles
@@ -129,18 +130,38 @@ class Engine:
         self.model_info.recall_counts(turns)
         builder.template = template.version
         telemetry.report_progress(template=template.version)
-        builder.received, notes = await with_thread(builder.received, turns, question, context.read_thread)
-        builder.notes += notes
-        received = builder.received
+        received = await self._with_context(builder, question, turns, context)
+        draws = template.capability == "image"
+        images = draws or self.model_info.accepts_images(template)
+        earlier, unread = earlier_files(received, own_parts_only=draws, images=images)
+        builder.missing += unread
         async with self.files.read(
             received.attachments,
             context.fetch,
             user=received.user,
             ref=partial(image_generation.ref_of, received.id, kind="in"),
             text_bytes=3 * self._token_budget(builder, template).context_tokens // 2,
+            earlier=earlier,
         ) as found:
             builder.notes += found.notes
+            builder.missing += found.unread
+            if not (question or received.quotes):
+                _require_something(found, builder.unread)
+            elif draws and received.attachments:
+                _require_something(found, found.unread)
             await self._answer_with(builder, template, question, found, turns, context)
+
+    async def _with_context(
+        self, builder: TurnBuilder, question: str, turns: Sequence[Turn], context: AnswerContext
+    ) -> MessageReceived:
+        """Add the messages to which the question links, and those before it."""
+        builder.received, unread = await with_links(builder.received, context.read_linked)
+        builder.missing += unread
+        read = await with_thread(builder.received, turns, question, context.read_thread)
+        builder.received, notes, unread = read
+        builder.notes += notes
+        builder.missing += unread
+        return builder.received
 
     async def _answer_with(
         self,
@@ -244,6 +265,7 @@ class Engine:
             pictures=found.pictures,
             documents=found.documents,
             left_out=found.left_out,
+            unread=builder.unread,
             summaries=summary.texts() if summary is not None else {},
             tools=[tool.spec for tool in (tools or {}).values()],
             accepts_images=self.model_info.accepts_images(template),
@@ -278,6 +300,18 @@ class Engine:
         self, builder: TurnBuilder, rest: str, turns: Sequence[Turn], context: AnswerContext
     ) -> None:
         await self._images.vary(builder, rest, turns, context.image_progress)
+
+
+def _require_something(found: ExtractedFiles, unread: Sequence[UnreadPart]) -> None:
+    """Raise NotAllowed, with the reasons, if nothing was read although there was something.
+
+    Raises PlatformUnavailable if a file may be available later.
+    """
+    if found.pictures or found.documents or not unread:
+        return
+    if found.unavailable is not None:
+        raise found.unavailable
+    raise NotAllowed("\n".join(part.sentence for part in unread))
 
 
 async def _show_nothing(text: str) -> bool:

@@ -123,8 +123,17 @@ class Adapter(Protocol):
         """Earlier messages of others in the thread, oldest first; with `include_channel`, if the question began the
         thread, recent messages of the channel.
 
-        Empty if there are none, or the platform has no such call. Raises PlatformUnavailable, ConfigError,
-        and Refused if permission is missing.
+        Empty if there are none, or the platform has no such call. A last one of the kind "gap" says in its text
+        why some were left out ("could not be read, because ..."). Raises PlatformUnavailable, ConfigError, and
+        Refused if permission is missing.
+        """
+        ...
+
+    async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
+        """The message or thread that a link in the question leads to, oldest first, of the kind "linked".
+
+        Empty if the platform has no such links. Raises Refused, with a sentence for the person, if the bot or
+        the asker may not read it, or it is gone; PlatformUnavailable and ConfigError.
         """
         ...
 

@@ -63,13 +63,17 @@ class Attachment(Frozen):
     data: dict[str, str] = {}
 
 
+EARLIER = " earlier"
+"""The end of the kind of what an earlier message quotes."""
+
+
 class QuotedMessage(Frozen):
     """A message, or a part of one, that is not the asker's own words; data for the model, never instructions.
 
     `at` is its time and `by` the author's id, if the platform provides them. `kind` says how it came here: empty
     for an earlier message of the thread or channel, otherwise a word such as "forwarded", "quoted", "linked",
     "alert", "preview" (of a link), "table" or "transcript"; `origin` is where it was written: a channel's name or
-    a link. `attachments` are its files.
+    a link. `attachments` are its files. What an earlier message itself quotes is "forwarded earlier" and so on.
     """
 
     author: str
@@ -80,12 +84,27 @@ class QuotedMessage(Frozen):
     origin: str = ""
     attachments: tuple[Attachment, ...] = ()
 
+    @property
+    def is_earlier(self) -> bool:
+        """Whether it is, or belongs to, an earlier message of the thread or channel, and not to the question."""
+        return not self.kind or self.kind.endswith(EARLIER)
+
 
 class UnreadPart(Frozen):
-    """A part of a message that could not be read. “`name`” followed by `reason` is a sentence for the person."""
+    """A part of a message that could not be read. “`name`” followed by `reason` is a sentence for the person.
+
+    A reason that begins with a capital letter is a sentence of its own.
+    """
 
     name: str
     reason: str
+
+    @property
+    def sentence(self) -> str:
+        """What the person and the model are told."""
+        if self.reason[:1].islower():
+            return f"“{self.name}” {self.reason}"
+        return self.reason if self.name in self.reason else f"“{self.name}”: {self.reason}"
 
 
 class BaseEvent(Frozen):
@@ -136,11 +155,24 @@ class MessageReceived(BaseEvent, tag="said"):
         return head.lower(), rest[0] if rest else ""
 
 
+class MessageParts(Frozen):
+    """Everything that a message consists of beside its text, as in `MessageReceived`."""
+
+    attachments: tuple[Attachment, ...] = ()
+    quotes: tuple[QuotedMessage, ...] = ()
+    unread: tuple[UnreadPart, ...] = ()
+    links: tuple[str, ...] = ()
+
+
 class MessageEdited(BaseEvent, tag="edited"):
-    """A person edited an earlier message; `target` is that message's event id."""
+    """A person edited an earlier message; `target` is that message's event id.
+
+    `parts` are what it consists of now; None if the platform does not say, so that they stay as they were.
+    """
 
     target: str
     text: str
+    parts: MessageParts | None = None
 
 
 class MessageDeleted(BaseEvent, tag="deleted"):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import field
 
-from bot.domain.events import Frozen, MessageReceived, PostedMessage
+from bot.domain.events import Frozen, MessageReceived, PostedMessage, UnreadPart
 from bot.domain.prompts import Capability, Image, Message, Omission, ToolCall, say
 
 Outcome = Literal["answered", "refused", "failed"]
@@ -121,7 +121,7 @@ class Turn(Frozen):
     `messages` are what later prompts include of this turn: none for a refused one. `left_out` lists what the
     prompt omitted, and why; `reason` explains an outcome other than `answered`. `resets` is true if the
     person started over: later prompts include nothing before it. `since` and `ahead` are those of the prompt.
-    `ratings` are by user id; `filter` is as in Delta.
+    `ratings` are by user id; `filter` is as in Delta. `unread` is what could not be read for this answer.
     """
 
     id: str
@@ -143,6 +143,7 @@ class Turn(Frozen):
     ahead: str = ""
     ratings: dict[str, Rating] = {}
     filter: dict[str, str] = {}
+    unread: tuple[UnreadPart, ...] = ()
 
 
 def past_turn(received: MessageReceived, question: str, answer: str, id: str = "") -> Turn:

@@ -1,17 +1,20 @@
 """Reads the attachments of a message: images for models with vision, text of documents."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from bot.domain.errors import NotAllowed
-from bot.domain.events import Attachment, Frozen, User
+from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused
+from bot.domain.events import Attachment, Frozen, UnreadPart, User
 from bot.domain.prompts import Image, Omission
 from bot.files.contents import PICTURE_BYTES
 from bot.files.frames import ExtractedText
 from bot.files.process_pool import ProcessPool
+
+log = logging.getLogger(__name__)
 
 Fetch = Callable[[Attachment], Awaitable[bytes]]
 
@@ -38,12 +41,17 @@ class Document(Frozen):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractedFiles:
-    """The contents of the files of a message; `notes` tell the person what was not read, and why."""
+    """The contents of the files of a message; `unread` are those that could not be read, `notes` what was cut.
+
+    `unavailable` is the error of a file that may be available later.
+    """
 
     pictures: tuple[Image, ...] = ()
     documents: tuple[Document, ...] = ()
     left_out: tuple[Omission, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: tuple[UnreadPart, ...] = ()
+    unavailable: PlatformUnavailable | None = None
 
 
 NOTHING = ExtractedFiles()
@@ -104,21 +112,22 @@ class AttachmentReader:
         user: User,
         ref: Callable[[int], str],
         text_bytes: int,
+        earlier: Sequence[Attachment] = (),
     ) -> AsyncGenerator[ExtractedFiles]:
         """The contents of the files. The memory of their images stays reserved until the block ends.
 
         `user` is the sender; `ref` returns the ref of an image by its number; `text_bytes` is the limit for
-        all documents together. Raises NotAllowed, with reasons, if no file can be read.
+        all documents together. `earlier` are files of quoted messages, which get at most a third of that.
         """
-        if not attachments:
+        if not (attachments or earlier):
             yield NOTHING
             return
         self.pool.warm()
-        most = min(PICTURES_BYTES, PICTURE_BYTES * len(attachments))
+        most = min(PICTURES_BYTES, PICTURE_BYTES * (len(attachments) + len(earlier)))
         async with AsyncExitStack() as stack:
             async with self._turn_of(user):
                 shrink = await stack.enter_async_context(self._held.reserved(most))
-                found = await self._all(attachments, fetch, ref, text_bytes)
+                found = await self._all((*attachments, *earlier), len(attachments), fetch, ref, text_bytes)
                 await shrink(sum(len(picture.data) for picture in found.pictures))
             yield found
 
@@ -135,44 +144,33 @@ class AttachmentReader:
         return self._reading.setdefault((user.tenant, user.id), asyncio.Lock())
 
     async def _all(
-        self, attachments: Sequence[Attachment], fetch: Fetch, ref: Callable[[int], str], text_bytes: int
+        self,
+        attachments: Sequence[Attachment],
+        own: int,
+        fetch: Fetch,
+        ref: Callable[[int], str],
+        text_bytes: int,
     ) -> ExtractedFiles:
-        pictures: list[Image] = []
-        pictures_left = PICTURES_BYTES
-        read: list[Document] = []
-        left_out: list[Omission] = []
-        notes: list[str] = []
-        text_left = min(2 * TEXT_BYTES, text_bytes)
+        """The contents of all files, of which the first `own` came with the message itself."""
+        reading = _FilesReading(ref, min(2 * TEXT_BYTES, text_bytes))
         for number, attachment in enumerate(attachments):
+            if number == own:
+                reading.text_left = min(reading.text_left, text_bytes // 3)
             try:
                 if number >= MOST:
                     raise NotAllowed(f"was not read: the limit is {MOST} files per message.")
-                found = await self._one(attachment, fetch, min(text_left, TEXT_BYTES))
-                if isinstance(found, Image) and len(found.data) > pictures_left:
-                    raise NotAllowed("was not read: the images in this message are too large together.")
-            except NotAllowed as refusal:
-                notes.append(f"“{attachment.name}” {refusal}")
-                continue
-            if isinstance(found, Image):
-                pictures_left -= len(found.data)
-                pictures.append(
-                    Image(mime=found.mime, data=found.data, alt=attachment.name, ref=ref(len(pictures)))
+                reading.add(
+                    attachment, await self._one(attachment, fetch, min(reading.text_left, TEXT_BYTES))
                 )
-                continue
-            text_left -= len(found.text.encode())
-            read.append(Document(name=attachment.name, text=found.text))
-            if (more := found.characters - len(found.text)) > 0:
-                what = f"or more characters of “{attachment.name}”"
-                why = "the file exceeds its share of the prompt"
-                left_out.append(Omission(what=what, count=more, why=why))
-                notes.append(
-                    f"Only the first {len(found.text):,} characters of “{attachment.name}” were read."
+            except Refused as refusal:
+                reading.refuse(attachment, str(refusal))
+            except PlatformUnavailable as error:
+                log.warning("A file could not be fetched: %s", error)
+                reading.unavailable = error
+                reading.refuse(
+                    attachment, "could not be downloaded at the moment. Send it again in a minute."
                 )
-        if notes and not pictures and not read:
-            raise NotAllowed("\n".join(notes))
-        return ExtractedFiles(
-            pictures=tuple(pictures), documents=tuple(read), left_out=tuple(left_out), notes=tuple(notes)
-        )
+        return reading.result()
 
     async def _one(self, attachment: Attachment, fetch: Fetch, text_bytes: int) -> Image | ExtractedText:
         """The image, or the beginning of the text. Raises NotAllowed."""
@@ -184,6 +182,58 @@ class AttachmentReader:
                 raise NotAllowed("is larger than 20 MB. Send a smaller file.")
             found = await self.pool.read(data, attachment.mime, text_bytes)
             return found if isinstance(found, ExtractedText) else Image(mime=found.mime, data=found.data)
+
+
+class _FilesReading:
+    """The files of one message while they are read."""
+
+    def __init__(self, ref: Callable[[int], str], text_left: int) -> None:
+        self._ref, self.text_left = ref, text_left
+        self._pictures_left = PICTURES_BYTES
+        self._pictures: list[Image] = []
+        self._documents: list[Document] = []
+        self._left_out: list[Omission] = []
+        self._notes: list[str] = []
+        self._unread: list[UnreadPart] = []
+        self.unavailable: PlatformUnavailable | None = None
+
+    def add(self, attachment: Attachment, found: Image | ExtractedText) -> None:
+        """Keep the content of a file. Raises NotAllowed for an image if there is no room for it."""
+        if isinstance(found, ExtractedText):
+            self._add_text(attachment.name, found)
+            return
+        if len(found.data) > self._pictures_left:
+            raise NotAllowed("was not read: the images in this message are too large together.")
+        self._pictures_left -= len(found.data)
+        ref = self._ref(len(self._pictures))
+        self._pictures.append(Image(mime=found.mime, data=found.data, alt=attachment.name, ref=ref))
+
+    def _add_text(self, name: str, found: ExtractedText) -> None:
+        self.text_left -= len(found.text.encode())
+        self._documents.append(Document(name=name, text=found.text))
+        if (more := found.characters - len(found.text)) > 0:
+            self._left_out.append(_left_out(name, more))
+            self._notes.append(f"Only the first {len(found.text):,} characters of “{name}” were read.")
+
+    def refuse(self, attachment: Attachment, reason: str) -> None:
+        """Record that a file was not read."""
+        self._unread.append(UnreadPart(name=attachment.name or "The file", reason=reason))
+
+    def result(self) -> ExtractedFiles:
+        """What was read, and what was not."""
+        return ExtractedFiles(
+            pictures=tuple(self._pictures),
+            documents=tuple(self._documents),
+            left_out=tuple(self._left_out),
+            notes=tuple(self._notes),
+            unread=tuple(self._unread),
+            unavailable=self.unavailable,
+        )
+
+
+def _left_out(name: str, characters: int) -> Omission:
+    why = "the file exceeds its share of the prompt"
+    return Omission(what=f"or more characters of “{name}”", count=characters, why=why)
 
 
 @asynccontextmanager

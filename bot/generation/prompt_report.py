@@ -11,7 +11,9 @@ _LONGEST = 3000
 
 def describe(turn: Turn, prompts: Sequence[Prompt]) -> str:
     """The report on a turn, for its author or an operator; `prompts` has one entry per model call."""
-    lines = [f"**Sent for “{_short(turn.received.text)}”**", "", *_facts(turn)]
+    asked = _short(turn.received.text)
+    head = f"**Sent for “{asked}”**" if asked else "**Sent for a message without text**"
+    lines = [head, "", *_facts(turn)]
     if not prompts:
         nothing = "The messages are no longer stored." if turn.usage else "Nothing was sent to a model."
         return "\n".join([*lines, "", nothing])
@@ -30,6 +32,7 @@ def describe(turn: Turn, prompts: Sequence[Prompt]) -> str:
 def _facts(turn: Turn) -> list[str]:
     lines = [f"- Template: `{turn.template}`"]
     lines += [f"- {_usage(call)}" for call in turn.usage]
+    lines += [f"- Not read: {part.sentence}" for part in turn.unread]
     if turn.attempts > 1:
         lines.append(f"- Attempts: {turn.attempts}")
     lines += [

@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from bot.domain.errors import Refused
-from bot.domain.events import MessageReceived, now
+from bot.domain.events import MessageReceived, UnreadPart, now
 from bot.domain.prompts import Image, Message, Part, Prompt
 from bot.domain.turns import Outcome, Reply, Turn, Usage
 
@@ -77,7 +77,8 @@ class TurnBuilder:
     """Collects what becomes a turn.
 
     `event` is the id of the event to which usage is charged, `reserved` whether its budget is reserved.
-    `before` and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`).
+    `before` and `ahead` are `since` and `ahead` of the previous turn (`TruncatedHistory`). `missing` is what could
+    not be read for this answer, beside the `unread` parts of the message.
     """
 
     received: MessageReceived
@@ -96,6 +97,7 @@ class TurnBuilder:
     ahead: str = ""
     recalled: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list[str])
+    missing: list[UnreadPart] = field(default_factory=list[UnreadPart])
     filter: dict[str, str] = field(default_factory=dict[str, str])
     keep: bool = True
     turn: Turn | None = None
@@ -127,7 +129,13 @@ class TurnBuilder:
             since=since,
             ahead=ahead,
             filter=self.filter,
+            unread=self.unread,
         )
+
+    @property
+    def unread(self) -> tuple[UnreadPart, ...]:
+        """Everything that could not be read for this answer."""
+        return tuple(dict.fromkeys((*self.received.unread, *self.missing)))
 
     def _begins(self) -> tuple[str, str]:
         """`since` and `ahead` for later prompts; unchanged if no chat prompt was sent."""
@@ -165,8 +173,11 @@ class TurnBuilder:
         return replace(message, parts=tuple(parts))
 
     def ending(self, note: str = "") -> str:
-        """The notes under an answer: how it ended, the notes of the turn, and whether history was truncated."""
-        lines = [note, *(f"_{text}_" for text in self.notes), self._truncation()]
+        """The notes under an answer: how it ended, what was not read, the notes of the turn, and whether history was
+        truncated.
+        """
+        unread = [part.sentence for part in self.unread]
+        lines = [note, *(f"_{text}_" for text in (*unread, *self.notes)), self._truncation()]
         return "\n\n".join(line for line in lines if line)
 
     def _truncation(self) -> str:

@@ -6,9 +6,17 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from bot.domain.events import FeedbackGiven, MessageDeleted, MessageReceived, PostedMessage, now
+from bot.domain.events import (
+    FeedbackGiven,
+    MessageDeleted,
+    MessageEdited,
+    MessageReceived,
+    PostedMessage,
+    now,
+)
 from bot.domain.prompts import say
 from bot.domain.turns import Outcome, Rating, Reply, Turn
+from bot.files.fenced_data import quoted
 from bot.generation.turn_builder import TurnBuilder
 from bot.storage.conversations.turns import pack_image, pack_prompts
 from bot.storage.queue.inbox import CommitRequest
@@ -72,12 +80,31 @@ def restored(turns: Sequence[Turn], received: MessageReceived) -> MessageReceive
     return replace(received, id=received.restores, restores="")
 
 
+def with_edit(received: MessageReceived, edited: MessageEdited) -> MessageReceived:
+    """An edited question: its parts are those of the edit, and the messages read before it stay."""
+    if edited.parts is None:
+        return replace(received, text=edited.text)
+    parts = edited.parts
+    earlier = tuple(quote for quote in received.quotes if quote.is_earlier)
+    return replace(
+        received,
+        text=edited.text,
+        attachments=parts.attachments,
+        quotes=(*earlier, *parts.quotes),
+        unread=parts.unread,
+        links=parts.links,
+    )
+
+
 def superseded(received: MessageReceived) -> Turn:
     """A question without an answer of its own. It stays in the history, for the answer to the next one."""
     names = ", ".join(attachment.name for attachment in received.attachments)
-    text = "\n".join(
-        part for part in (received.text.strip(), f"[attached, not read: {names}]" if names else "") if part
+    pieces = (
+        quoted(received.quotes),
+        received.text.strip(),
+        f"[attached, not read: {names}]" if names else "",
     )
+    text = "\n".join(piece for piece in pieces if piece)
     reason = "the same person sent another message"
     return _unanswered(received, Reply(text=SUPERSEDED_TEXT), "refused", reason, text)
 

@@ -245,7 +245,7 @@ class Worker:
             return
         await self._engine.changed(job.claim.conversation, turns)
         job.post = job.post or before.post
-        received = replace(before.received, text=edited.text)
+        received = outcomes.with_edit(before.received, edited)
         await self._answer(job, received, turns[:place], place)
 
     async def _answer(
@@ -273,6 +273,7 @@ class Worker:
             fetch=adapter.fetch,
             stop=job.stop,
             read_thread=partial(adapter.context, received.address),
+            read_linked=partial(adapter.linked, received.address),
             on_partial_image=on_partial_image if isinstance(adapter, PartialImageSink) else None,
             erasures=job.claim.erasures,
         )

@@ -199,6 +199,17 @@ async def test_permanent_platform_errors_are_config_errors(
 
 
 @in_place
+async def test_a_link_that_leads_nowhere_is_explained(platform: Platform) -> None:
+    """Field fault 46: the person is told, or the platform has no links to messages."""
+    received = await asked(platform)
+    for link in ("https://example.com", "https://a.slack.com/archives/C0NOWHERE/p1700000000000100", "x"):
+        (found,) = await asyncio.gather(
+            platform.adapter.linked(received.address, link), return_exceptions=True
+        )
+        assert found == () or (isinstance(found, Refused) and str(found).endswith(".")), "a whole sentence"
+
+
+@in_place
 async def test_another_process_completes_an_answer(platform: Platform) -> None:
     """Field note 10."""
     received = await asked(platform)

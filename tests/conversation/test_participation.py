@@ -9,6 +9,7 @@ from bot.conversation.thread_context import is_asked_for
 from bot.domain.errors import NotAllowed
 from bot.domain.events import MessageReceived, QuotedMessage
 from tests.support.acts import BOB, received
+from tests.support.fake_adapter import words
 from tests.support.harness import Harness
 
 SOON = timedelta(seconds=1)
@@ -142,9 +143,13 @@ async def test_direct_messages_have_no_thread(harness: Harness) -> None:
 
 
 async def test_missing_thread_access_still_answers(harness: Harness) -> None:
+    """Field fault 53: the person and the model are told what could not be read."""
     harness.adapter.broken.add("context")
+    harness.model.script = lambda prompt: words("Hi.")
     await harness.answer(received("hello", channel="C1"))
-    assert harness.adapter.texts == ["You said: hello"]
+    note = "“The earlier messages of this thread” could not be read at the moment. Ask again in a minute."
+    assert harness.adapter.texts == [f"Hi.\n\n_{note}_"]
+    assert note in harness.model.prompts[0].messages[-1].text
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,8 @@ async def test_a_summary_without_access_is_refused(harness: Harness) -> None:
     (turn,) = await harness.answer(received("summarise this thread", channel="C1", event="a"))
     assert (harness.adapter.texts, turn.outcome) == (["I can't see what was said here."], "refused")
     await harness.answer(received("why is the sky blue?", channel="C1", event="b"))
-    assert harness.adapter.texts[1] == "You said: why is the sky blue?"
+    assert harness.adapter.texts[1].startswith("You said: ")
+    assert harness.model.prompts[0].messages[-1].text.endswith("why is the sky blue?")
 
 
 async def test_a_partial_summary_says_so(harness: Harness) -> None:

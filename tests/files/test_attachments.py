@@ -164,7 +164,7 @@ async def test_an_unreadable_file_is_named_the_rest_read(harness: Harness) -> No
 
 async def test_a_file_over_the_limit_is_not_downloaded(harness: Harness) -> None:
     huge = Attachment(id="huge", name="huge.pdf", mime="application/pdf", size_bytes=1 << 30)
-    (turn,) = await harness.answer(replace(received("read"), attachments=(huge,)))
+    (turn,) = await harness.answer(replace(received(""), attachments=(huge,)))
     assert turn.outcome == "refused"
     assert "“huge.pdf” is larger than 20 MB" in harness.adapter.texts[0]
 

@@ -27,8 +27,8 @@ from tests.simulators.slack_visitors import Visitors
 Kind = Literal["limited", "error", "500", "drop", "drop_after", "latency"]
 
 ALL_SCOPES = (
-    "app_mentions:read,assistant:write,channels:history,chat:write,commands,files:read,files:write,"
-    "groups:history,im:history,im:write,mpim:history,users:read"
+    "app_mentions:read,assistant:write,channels:history,channels:read,chat:write,commands,files:read,"
+    "files:write,groups:history,groups:read,im:history,im:write,mpim:history,mpim:read,usergroups:read,users:read"
 )
 
 

@@ -23,7 +23,10 @@ Method = Callable[[Args], Answer]
 FORM_ONLY = frozenset(
     {
         "conversations.history",
+        "conversations.info",
+        "conversations.members",
         "conversations.replies",
+        "usergroups.list",
         "users.info",
         "files.info",
         "files.getUploadURLExternal",
@@ -54,6 +57,10 @@ class Workspace:
             "C0GENERAL": {"U0ALICE", "U0BOB", bot_user},
             "C0OTHER": {"U0ALICE"},
         }
+        self.channel_names = {"C0GENERAL": "general", "C0OTHER": "other"}
+        self.private: set[str] = set()
+        self.guests: set[str] = set()
+        self.user_groups: dict[str, str] = {"S0OPS": "ops"}
         self.messages: dict[tuple[str, str], Message] = {}
         self.ephemeral: list[Message] = []
         self._replies: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -263,6 +270,33 @@ class Workspace:
         shown = [_public(m, with_metadata=False) for m in newest]
         return {"messages": shown[: int(args.get("limit", 100))], "has_more": False}
 
+    def conversations_info(self, args: Args) -> Answer:
+        channel = str(args.get("channel", ""))
+        members = self.channels.get(channel, set())
+        if channel not in self.channels or (channel in self.private and self.bot_user not in members):
+            raise Failure("channel_not_found")
+        return {
+            "channel": {
+                "id": channel,
+                "name": self.channel_names.get(channel, channel.lower()),
+                "is_channel": not channel.startswith("D"),
+                "is_im": channel.startswith("D"),
+                "is_mpim": False,
+                "is_private": channel in self.private,
+                "is_member": self.bot_user in members,
+            }
+        }
+
+    def conversations_members(self, args: Args) -> Answer:
+        members = sorted(self.channels[self._channel(args)])
+        start, limit = int(args.get("cursor") or 0), int(args.get("limit", 100))
+        cursor = str(start + limit) if start + limit < len(members) else ""
+        return {"members": members[start : start + limit], "response_metadata": {"next_cursor": cursor}}
+
+    def usergroups_list(self, args: Args) -> Answer:
+        groups = self.user_groups.items()
+        return {"usergroups": [{"id": id, "handle": handle, "name": handle.title()} for id, handle in groups]}
+
     def conversations_open(self, args: Args) -> Answer:
         if args.get("users") not in self.people:
             raise Failure("user_not_found")
@@ -274,7 +308,9 @@ class Workspace:
             raise Failure("user_not_found")
         name = self.people[user]
         profile = {"display_name": name, "real_name": name.title()}
-        return {"user": {"id": user, "team_id": self.team, "name": name, "profile": profile, "is_bot": False}}
+        guest = {"is_restricted": user in self.guests, "is_ultra_restricted": False}
+        known = {"id": user, "team_id": self.team, "name": name, "profile": profile, "is_bot": False}
+        return {"user": known | guest}
 
     # -------------------------------------------------------------- agents
 
@@ -374,6 +410,9 @@ def _public(message: Message, with_metadata: bool = True) -> Message:
 
 def methods(workspace: Workspace) -> dict[str, Method]:
     """Every method that the simulator has, by Slack's name."""
-    families = ("assistant_", "auth_", "chat_", "conversations_", "files_", "oauth_", "users_", "views_")
+    families = (
+        *("assistant_", "auth_", "chat_", "conversations_", "files_", "oauth_", "usergroups_", "users_"),
+        "views_",
+    )
     names = [name for name in dir(workspace) if name.startswith(families)]
     return {name.replace("_", "."): cast("Method", getattr(workspace, name)) for name in names}

@@ -8,7 +8,7 @@ from typing import Self
 from aiohttp import web
 
 from bot.domain.adapter import Accept
-from bot.domain.errors import PlatformUnavailable, Refused
+from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused
 from bot.domain.events import Address, Attachment, PostedMessage, QuotedMessage
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Reply, Usage
@@ -35,6 +35,7 @@ class FakeAdapter:
         self.before: tuple[QuotedMessage, ...] = ()
         self.rooms: list[bool] = []
         self.refusal: Refused | None = None
+        self.links: dict[str, tuple[QuotedMessage, ...] | str] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,6 +77,13 @@ class FakeAdapter:
         if "context" in self.broken:
             raise PlatformUnavailable("the room is shut")
         return self.before
+
+    async def linked(self, address: Address, link: str) -> tuple[QuotedMessage, ...]:
+        """What the test put there, by link; a text is the reason of a refusal."""
+        found = self.links.get(link, "I can't read the linked message.")
+        if isinstance(found, str):
+            raise NotAllowed(found)
+        return found
 
     async def fetch(self, attachment: Attachment) -> bytes:
         return self.files[attachment.id]

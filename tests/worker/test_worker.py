@@ -160,7 +160,7 @@ async def test_a_sent_image_stays_as_a_reference(harness: Harness) -> None:
 async def test_an_unreadable_file_is_explained(harness: Harness) -> None:
     harness.adapter.files["f1"] = b"PK\x03\x04"
     zipped = Attachment(id="f1", name="all.zip", mime="application/zip")
-    (turn,) = await harness.answer(replace(received("look"), attachments=(zipped,)))
+    (turn,) = await harness.answer(replace(received(""), attachments=(zipped,)))
     assert turn.outcome == "refused"
     assert "all.zip" in harness.adapter.texts[0]
 

@@ -1,8 +1,10 @@
 """Downloads people's files and uploads the images of answers."""
 
+import asyncio
 import hashlib
 import io
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +14,14 @@ import aiohttp
 from adapters.shared.http_responses import ReplyTooLarge, read_body
 from adapters.slack.api.web_api import SlackRejected, SlackUnsure, WebApi
 from adapters.slack.formatting import blocks
+from adapters.slack.messages.file_content import (
+    CANVAS_MIME,
+    missing_transcript,
+    name_of,
+    transcript_of,
+    unread_reason,
+)
+from adapters.slack.payloads import Payload, part, string
 from bot.domain.errors import NotAllowed, PlatformUnavailable, Refused, TooLong
 from bot.domain.events import Attachment
 from bot.domain.prompts import Image
@@ -23,6 +33,32 @@ FILE_PATIENCE_S = 20.0
 SLACK_DOMAIN = "slack.com"
 NOT_A_MEMBER = frozenset({"not_in_channel", "channel_not_found"})
 
+RETRY_PAUSES_S = (0.3, 1.0)
+_HTML = (b"<!doctype", b"<html")
+_SIGN_IN = re.compile(
+    rb"<(?:title|h1)[^>]{0,200}>(?=[^<]{0,200}slack)[^<]{0,200}\b(?:sign|log)[ -]?in\b|\bid=.signin_form\b"
+)
+_TEXT_MIMES = frozenset(
+    {
+        CANVAS_MIME,
+        "message/rfc822",
+        "application/xhtml+xml",
+        "application/xml",
+        "application/octet-stream",
+        "application/json",
+    }
+)
+
+DELETED = "“{name}” was deleted in Slack."
+DENIED = "Slack denied access to {name}. Please upload it in this conversation."
+NO_SCOPE = (
+    "I can't open {name}, because the app has no permission to read files. Ask an administrator to add the scope "
+    "files:read and reinstall the app."
+)
+NO_ACCESS = (
+    "Slack returned a sign-in page instead of {name}: it isn't shared with me. Please upload it in this conversation, "
+    "or copy its text into a message."
+)
 SIGN_IN_PAGE = (
     "Slack returned a sign-in page instead of {name}, because the app has no permission to read files. "
     "Ask an administrator to add the scope files:read and reinstall the app."
@@ -30,45 +66,91 @@ SIGN_IN_PAGE = (
 
 
 async def fetch(api: WebApi, attachment: Attachment) -> bytes:
-    """The bytes of a person's file. Raises Refused, PlatformUnavailable.
+    """The bytes of a person's file; of a recording, its transcript. Raises Refused, PlatformUnavailable.
 
     The token is sent to Slack's hosts only and never follows a redirect.
     """
-    name = attachment.name or "that file"
-    url = attachment.data.get("url") or await _address(api, attachment, name)
+    name, url = attachment.name or "that file", attachment.data.get("url", "")
+    if attachment.data.get("kind") == "clip" or not url:
+        file = await _info(api, attachment, name)
+        name = attachment.name or name_of(file)
+        if text := _delivered_text(file):
+            return text.encode()
+        if attachment.data.get("kind") == "clip":
+            raise NotAllowed(f"“{name}” {missing_transcript(file)}")
+        url = string(file.get("url_private_download")) or string(file.get("url_private"))
     if not _trusted(url, api.api_url):
         raise NotAllowed(f"I can't open {name} because it is stored outside Slack. Please upload the file.")
     if (attachment.size_bytes or 0) > FILE_LIMIT_BYTES:
         raise _too_large(name)
+    content, mime = await _patiently(api, url, name)
+    if content is None or _is_sign_in_page(content, mime, attachment):
+        raise await _sign_in_refusal(api, name)
+    is_fragment = attachment.data.get("kind") == "canvas" and not content.lstrip()[:9].lower().startswith(
+        _HTML
+    )
+    return b"<!DOCTYPE html>" + content if is_fragment else content
+
+
+async def _patiently(api: WebApi, url: str, name: str) -> tuple[bytes | None, str]:
+    """Download a file, again after a failure that may pass. Raises Refused, PlatformUnavailable."""
+    for pause_s in RETRY_PAUSES_S:
+        try:
+            return await _download(api, url, name)
+        except PlatformUnavailable as error:
+            log.info("A download from Slack is tried again: %s", error)
+            await asyncio.sleep(pause_s)
+    return await _download(api, url, name)
+
+
+async def _download(api: WebApi, url: str, name: str) -> tuple[bytes | None, str]:
+    """The content and its type; None in place of a redirect, which leads to Slack's sign-in page."""
     try:
         async with api.session.get(url, headers=api.bearer, allow_redirects=False) as response:
             if 300 <= response.status < 400:
-                raise NotAllowed(SIGN_IN_PAGE.format(name=name))
+                return None, ""
             if response.status >= 500 or response.status == 429:
                 raise PlatformUnavailable(f"A download from Slack returned status {response.status}")
+            if response.status in (401, 403):
+                raise NotAllowed(DENIED.format(name=name))
             if response.status != 200:
                 raise Refused(f"I couldn't download {name} from Slack. Please upload it again.")
-            content = await read_body(response, FILE_LIMIT_BYTES)
-            mime = response.content_type
+            return await read_body(response, FILE_LIMIT_BYTES), response.content_type
     except ReplyTooLarge:
         raise _too_large(name) from None
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise PlatformUnavailable(f"A download from Slack failed: {type(error).__name__}") from error
-    if _is_sign_in_page(content, mime, attachment):
-        raise NotAllowed(SIGN_IN_PAGE.format(name=name))
-    return content
 
 
-async def _address(api: WebApi, attachment: Attachment, name: str) -> str:
-    """The URL of a file that came without one, as in Slack Connect (`file_access: check_file_info`)."""
+async def _sign_in_refusal(api: WebApi, name: str) -> NotAllowed:
+    """Say what to do about a sign-in page: add the scope, unless the app has it already."""
+    try:
+        _, headers = await api.call_with_headers("auth.test", {})
+        granted = headers.get("x-oauth-scopes", "").replace(" ", "").split(",")
+    except PlatformUnavailable as error:
+        log.info("The scopes of the app are unknown: %s", error)
+        granted = []
+    return NotAllowed((NO_ACCESS if "files:read" in granted else SIGN_IN_PAGE).format(name=name))
+
+
+async def _info(api: WebApi, attachment: Attachment, name: str) -> Payload:
+    """What Slack knows of a file that came without an address, as in Slack Connect (`file_access: check_file_info`)."""
     try:
         info = await api.call("files.info", {"file": attachment.id}, patience_s=FILE_PATIENCE_S)
     except SlackRejected as error:
-        raise NotAllowed(
-            f"Slack denied access to {name} ({error.code}). Please upload it in this conversation."
-        ) from error
-    file = info.get("file", {})
-    return str(file.get("url_private_download") or file.get("url_private") or "")
+        log.info("Slack refused to describe a file: %s", error)
+        refusals = {"missing_scope": NO_SCOPE, "file_not_found": DELETED, "file_deleted": DELETED}
+        raise NotAllowed(refusals.get(error.code, DENIED).format(name=name)) from error
+    file = part(info, "file")
+    if reason := unread_reason({"id": attachment.id, **file}):
+        raise NotAllowed(f"“{name_of({'name': attachment.name, **file})}” {reason}")
+    return file
+
+
+def _delivered_text(file: Payload) -> str:
+    """The text of a recording or an e-mail, if Slack's description of the file has it."""
+    emails = (string(file.get(name)) for name in ("plain_text", "preview_plain_text"))
+    return transcript_of(file) or next((text for text in emails if text.strip()), "")
 
 
 def _too_large(name: str) -> TooLong:
@@ -85,11 +167,17 @@ def _trusted(url: str, api_url: str) -> bool:
 
 
 def _is_sign_in_page(content: bytes, mime: str, attachment: Attachment) -> bool:
-    """Whether the content is Slack's sign-in page (status 200 without files:read) and not an HTML file."""
-    start = content[:256].lstrip().lower()
-    page = mime == "text/html" or start.startswith((b"<!doctype html", b"<html"))
-    is_html_file = attachment.mime == "text/html" and attachment.size_bytes in (None, len(content))
-    return page and not is_html_file
+    """Whether the content is Slack's sign-in page (status 200 without files:read) in place of the file.
+
+    Canvases and e-mails are web pages, too, and so is the content of many text files.
+    """
+    start = content[:4096].lstrip().lower()
+    if not (mime == "text/html" or start.startswith(_HTML)):
+        return False
+    if attachment.mime == "text/html" and attachment.size_bytes == len(content):
+        return False
+    may_be_text = attachment.mime.startswith("text/") or attachment.mime in _TEXT_MIMES
+    return _SIGN_IN.search(start) is not None or not may_be_text
 
 
 class ImageUploads:

@@ -23,10 +23,13 @@ FIRST_RETRY_S = 0.3
 FORM_METHODS = frozenset(
     {
         "conversations.history",
+        "conversations.info",
+        "conversations.members",
         "conversations.replies",
         "files.getUploadURLExternal",
         "files.info",
         "oauth.v2.access",
+        "usergroups.list",
         "users.info",
     }
 )

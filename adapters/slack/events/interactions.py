@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from adapters.shared.http_body import parse_object
+from adapters.shared.http_body import parse_json, parse_object
 from adapters.slack.formatting import blocks
 from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import ASK_ABOUT_VIEW, COMMENT_VIEW, quoted, typed
+from adapters.slack.messages.file_content import read_files
+from adapters.slack.messages.permalinks import MAX_LINKS, links_in
 from adapters.slack.payloads import Bot, Payload, message_id, part, time_of, user_of
 from bot.domain.events import Address, FeedbackGiven, MessageReceived, QuotedMessage, StopRequested, User, now
 
@@ -20,12 +22,14 @@ def command(payload: Payload, bot: Bot, names: Mapping[str, str]) -> MessageRece
     event_id = f"slack:{team}:{channel}:command:{payload['trigger_id']}"
     data = {"kind": "command", "team": team, "channel": channel, "user": person}
     data["response_url"] = payload.get("response_url", "")
+    text = _command_text(payload, bot, names)
     return MessageReceived(
         id=event_id,
         address=Address(conversation=f"slack:{team}:{channel}:command:{person}", event=event_id, data=data),
         user=User(id=person, tenant=team, name=str(payload.get("user_name") or "")),
         at=now(),
-        text=_command_text(payload, bot, names),
+        text=text,
+        links=links_in(text)[:MAX_LINKS],
         channel=channel,
         direct=payload.get("channel_name") == "directmessage",
     )
@@ -151,11 +155,25 @@ def _commented(view: Payload, data: dict[str, str], fields: dict[str, Any]) -> F
 
 def _asked_about(view: Payload, data: dict[str, str], fields: dict[str, Any]) -> MessageReceived:
     """A question about a message, answered in its thread."""
-    quote = QuotedMessage(author=data.pop("author"), text=quoted(view), by=data.pop("by", ""))
-    channel, direct = data["channel"], data["channel"].startswith("D")
+    quote = QuotedMessage(
+        author=data.pop("author"),
+        text=quoted(view),
+        at=time_of(data["question"]),
+        by=data.pop("by", ""),
+        kind="quoted",
+        origin=data.pop("origin", ""),
+        attachments=read_files(parse_json(data.pop("files", "") or "[]")).attachments,
+    )
+    channel, direct, text = data["channel"], data["channel"].startswith("D"), typed(view)
     data |= {"direct": "1"} if direct else {}
     conversation = message_id(data["team"], channel, data["thread"])
     address = Address(conversation=conversation, event=fields["id"], data=data)
     return MessageReceived(
-        **fields, address=address, text=typed(view), quotes=(quote,), channel=channel, direct=direct
+        **fields,
+        address=address,
+        text=text,
+        quotes=(quote,),
+        links=links_in(text)[:MAX_LINKS],
+        channel=channel,
+        direct=direct,
     )

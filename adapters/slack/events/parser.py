@@ -4,34 +4,39 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from adapters.slack.events.interactions import button_pressed, command, session_stopped, submitted
-from adapters.slack.formatting.mrkdwn import mentioned, plain
+from adapters.slack.formatting.mrkdwn import mentioned
+from adapters.slack.messages.content import MessageContent, mentioned_ids, own_mentions, read_message
 from adapters.slack.payloads import Bot, Origin, Payload, message_id, origin, part, time_of
 from bot.domain.events import (
     Address,
     AppUninstalled,
-    Attachment,
     Event,
     MessageDeleted,
     MessageEdited,
+    MessageParts,
     MessageReceived,
     User,
     now,
 )
 
 # Subtypes that carry a person's own text (docs.slack.dev/reference/events/message).
-SPOKEN_SUBTYPES = frozenset({None, "file_share", "thread_broadcast", "me_message", "bot_message"})
+SPOKEN_SUBTYPES = frozenset(
+    {None, "file_share", "thread_broadcast", "reply_broadcast", "me_message", "bot_message", "message_share"}
+)
 STOP_EVENTS = frozenset({"agent_session_stopped", "message_stream_stopped"})  # the second is the old name
 REMOVALS = frozenset({"app_uninstalled", "tokens_revoked", "team_access_revoked"})
 SLACKBOT = "USLACKBOT"
 
 
 def people(payload: Payload) -> set[str]:
-    """The ids of the people whose names `parse` uses: those who are mentioned, and the asker."""
+    """The ids whose names `parse` uses: people, channels and groups that are mentioned, and the asker."""
     event = part(payload, "event")
-    received = str(event.get("text") or part(event, "message").get("text") or payload.get("text") or "")
-    asks = "<@" in received or event.get("channel_type") == "im"
+    if not event:
+        return mentioned_ids({"text": payload.get("text")})
+    changed = part(event, "message") or event
+    named = mentioned_ids(changed)
+    asks = bool(named) or (event.get("type") == "message" and _is_direct(event))
     asker = event.get("user") if asks and not part(event, "user_profile") else None
-    named = mentioned(received) if "<@" in received else set[str]()
     return named | {str(asker)} if asker else named
 
 
@@ -77,20 +82,23 @@ def _event(payload: Payload, bot: Bot, names: Mapping[str, str]) -> Event | None
 def _received_message(
     event: Payload, team: str, bot: Bot, names: Mapping[str, str]
 ) -> MessageReceived | None:
-    text = str(event.get("text") or "")
-    direct = event.get("channel_type") == "im"
-    named = event["type"] == "app_mention" or _names(text, bot)
+    direct = _is_direct(event)
+    named = event["type"] == "app_mention" or _names(event, bot)
     if not _from_somebody_else(event, bot) or (event.get("bot_id") and not named):
         return None
     if not (named or direct or event.get("thread_ts")):
         return None
+    content = read_message(event, bot.user, names)
     return MessageReceived(
         id=message_id(team, event["channel"], event["ts"]),
-        address=_address(event, event["channel"], team, str(event["ts"]), direct),
+        address=_address(event, event["channel"], team, str(event["ts"]), direct=direct),
         user=_user(event, team, names),
         at=time_of(event["ts"]),
-        text=plain(text, bot.user, names),
-        attachments=tuple(_attachment(file) for file in event.get("files") or () if file.get("id")),
+        text=content.text,
+        attachments=content.attachments,
+        quotes=content.quotes,
+        unread=content.unread,
+        links=content.links,
         addressed=named or direct,
         channel=event["channel"],
         direct=direct,
@@ -100,27 +108,44 @@ def _received_message(
 def _changed(
     event: Payload, team: str, bot: Bot, names: Mapping[str, str]
 ) -> MessageEdited | MessageDeleted | None:
-    """Link previews and replies arrive as changes, too; only a changed text is an edit."""
+    """Link previews and replies arrive as changes, too; only what the author changed is an edit."""
     after: Payload = event["message"]
     before = part(event, "previous_message")
     if after.get("subtype") == "tombstone":  # a deleted message that has replies
         return _deleted(event, team, bot, {**after, **before}, str(after["ts"]))
-    text = str(after.get("text") or "")
-    if after.get("subtype") not in SPOKEN_SUBTYPES or "text" not in before or before["text"] == text:
+    if after.get("subtype") not in SPOKEN_SUBTYPES or not ({"text", "blocks"} & before.keys()):
         return None
     if not _concerns_us(event, after, before, bot):
+        return None
+    content = read_message(after, bot.user, names)
+    if not _is_edit(after, before, content, read_message(before, bot.user, names)):
         return None
     channel, ts = event["channel"], str(after["ts"])
     edited = str(part(after, "edited").get("ts") or event.get("event_ts") or event["ts"])
     event_id = f"{message_id(team, channel, ts)}:edit:{edited}"
     return MessageEdited(
         id=event_id,
-        address=_address(after, channel, team, ts, event.get("channel_type") == "im", event_id),
+        address=_address(after, channel, team, ts, event=event_id, direct=_is_direct(event)),
         user=_user(after, team, names),
         at=time_of(edited),
         target=message_id(team, channel, ts),
-        text=plain(text, bot.user, names),
+        text=content.text,
+        parts=MessageParts(
+            attachments=content.attachments,
+            quotes=content.quotes,
+            unread=content.unread,
+            links=content.links,
+        ),
     )
+
+
+def _is_edit(after: Payload, before: Payload, content: MessageContent, previous: MessageContent) -> bool:
+    """Whether the author changed a message. Text changes only by an edit, or when a recording was transcribed."""
+    if content.text != previous.text:
+        return True
+    if part(after, "edited").get("ts") == part(before, "edited").get("ts"):
+        return False
+    return content.own_parts != previous.own_parts
 
 
 def _deleted(event: Payload, team: str, bot: Bot, before: Payload, ts: str) -> MessageDeleted | None:
@@ -130,7 +155,7 @@ def _deleted(event: Payload, team: str, bot: Bot, before: Payload, ts: str) -> M
     event_id = f"{message_id(team, channel, ts)}:deleted"
     return MessageDeleted(
         id=event_id,
-        address=_address(before, channel, team, ts, event.get("channel_type") == "im", event_id),
+        address=_address(before, channel, team, ts, event=event_id, direct=_is_direct(event)),
         user=_user(before, team, {}),
         at=time_of(event.get("event_ts") or event["ts"]),
         target=message_id(team, channel, ts),
@@ -141,8 +166,13 @@ def _concerns_us(event: Payload, after: Payload, before: Payload, bot: Bot) -> b
     """Whether a changed or deleted message could have been for the bot."""
     if not _from_somebody_else(after, bot) or after.get("bot_id"):
         return False
-    named = any(_names(str(version.get("text") or ""), bot) for version in (after, before))
-    return named or bool(after.get("thread_ts")) or event.get("channel_type") == "im"
+    named = any(_names(version, bot) for version in (after, before))
+    return named or bool(after.get("thread_ts")) or _is_direct(event)
+
+
+def _is_direct(event: Payload) -> bool:
+    """Whether it is a one-to-one conversation; some events lack `channel_type`."""
+    return event.get("channel_type") == "im" or str(event.get("channel") or "").startswith("D")
 
 
 def _from_somebody_else(message: Payload, bot: Bot) -> bool:
@@ -151,18 +181,6 @@ def _from_somebody_else(message: Payload, bot: Bot) -> bool:
     if author in (bot.user, SLACKBOT) or (message.get("bot_id") and message["bot_id"] == bot.bot):
         return False
     return bool(author or message.get("bot_id"))
-
-
-def _attachment(file: Payload) -> Attachment:
-    url = file.get("url_private_download") or file.get("url_private")
-    size = file.get("size")
-    return Attachment(
-        id=str(file["id"]),
-        name=str(file.get("name") or file.get("title") or ""),
-        mime=str(file.get("mimetype") or "application/octet-stream"),
-        size_bytes=size if isinstance(size, int) and size > 0 else None,
-        data={"url": str(url)} if url else {},
-    )
 
 
 # ------------------------------------------------------------------ removal of the app
@@ -206,11 +224,13 @@ def uninstalled(payload: Payload, place: Origin) -> AppUninstalled:
 # ------------------------------------------------------------------ the parts of an event
 
 
-def _names(text: str, bot: Bot) -> bool:
-    return "<@" in text and bot.user in mentioned(text)
+def _names(message: Payload, bot: Bot) -> bool:
+    """Whether the author of a message mentions the bot."""
+    text = str(message.get("text") or "")
+    return ("<@" in text and bot.user in mentioned(text)) or bot.user in own_mentions(message)
 
 
-def _address(message: Payload, channel: str, team: str, ts: str, direct: bool, event: str = "") -> Address:
+def _address(message: Payload, channel: str, team: str, ts: str, *, direct: bool, event: str = "") -> Address:
     thread = str(message.get("thread_ts") or ts)
     data = {"team": team, "channel": channel, "thread": thread, "question": ts}
     person = message.get("user")

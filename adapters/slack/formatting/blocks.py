@@ -28,7 +28,8 @@ VARY_ACTION, CONFIRM_ACTION = "variations", "confirm"
 _BROADCAST = "here|channel|everyone"
 _UNFINISHED = re.compile(rf"[<@][^\s<>@]{{0,{HOLD_BACK}}}\Z")
 _SIGN = re.compile(
-    rf"<(?P<entity>(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))|@(?P<handle>(?<![\w@.+-]@)(?={_BROADCAST}))"
+    rf"<(?P<entity>(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))"
+    rf"|@(?P<handle>(?<![^\W_]@)(?<![^\W_][_.+-]@)(?=(?i:{_BROADCAST})))"
     r"|`(?P<tick>`*)|\n(?P<line>(?:[ \t>]*(?P<fence>```|~~~))?)"
 )
 """Each alternative begins with a different character, which keeps the search fast."""

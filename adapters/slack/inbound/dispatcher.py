@@ -11,12 +11,13 @@ from adapters.slack.formatting.mrkdwn import plain
 from adapters.slack.formatting.views import typed
 from adapters.slack.inbound import posted_questions
 from adapters.slack.inbound.home_and_modals import HomeAndModals
+from adapters.slack.messages.content import with_file_data
 from adapters.slack.payloads import Origin, Payload, origin, part, user_of
 from adapters.slack.workspaces.installations import NotInstalled
 from adapters.slack.workspaces.workspace import Later, Workspace, Workspaces
 from bot.domain.adapter import Accept
 from bot.domain.errors import ConfigError, Malformed, PlatformUnavailable, StateUnavailable
-from bot.domain.events import Event, FeedbackGiven, MessageReceived, StopRequested, User
+from bot.domain.events import Event, FeedbackGiven, MessageEdited, MessageReceived, StopRequested, User
 
 log = logging.getLogger(__name__)
 
@@ -152,12 +153,13 @@ def _ephemeral_response(words: str) -> str:
 
 
 def _with_origin(event: Event, place: Origin) -> Event:
-    """Add what a worker needs to find the token: to the address, and to the attachments."""
+    """Add what a worker needs to find the token: to the address, and to the files."""
     if place.enterprise:
         data = event.address.data | {"enterprise": place.enterprise}
         event = replace(event, address=replace(event.address, data=data))
-    if isinstance(event, MessageReceived) and event.attachments:
-        origin_data = {"team": place.team, "enterprise": place.enterprise}
-        files = tuple(replace(file, data=file.data | origin_data) for file in event.attachments)
-        event = replace(event, attachments=files)
+    data = {"team": place.team, "enterprise": place.enterprise}
+    if isinstance(event, MessageReceived):
+        return with_file_data(event, data)
+    if isinstance(event, MessageEdited) and event.parts is not None:
+        return replace(event, parts=with_file_data(event.parts, data))
     return event

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Mapping
 
+import msgspec
+
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.formatting import views
 from adapters.slack.formatting.blocks import RATING_ACTION
-from adapters.slack.formatting.mrkdwn import mentioned, plain
 from adapters.slack.formatting.views import View
 from adapters.slack.manifest import ASK_ABOUT_SHORTCUT, ASK_SHORTCUT, SUGGESTED_PROMPTS
+from adapters.slack.messages.content import MessageContent, as_text, author_of, mentioned_ids, read_message
 from adapters.slack.payloads import Payload, part, user_of
 from adapters.slack.workspaces.workspace import Later, Workspace
 from bot.domain.adapter import SelfService
@@ -21,6 +23,8 @@ HOME_AWAY = "I can't load this right now. Please reopen this tab in a moment."
 HOME_EMPTY = "Send me a message in the Messages tab, or mention me in a channel."
 TITLE_LIMIT = 80
 THREADS_KEPT = 1_000
+AUTHOR_LIMIT = 100
+FILES_KEPT = 5
 
 
 class HomeAndModals:
@@ -139,22 +143,34 @@ class HomeAndModals:
         if ts is None or channel is None:
             log.warning("Can't ask about a message: the payload has no channel or timestamp")
             return
-        text, author = str(message.get("text") or ""), str(message.get("user") or "")
-        names = await workspace.names({author, *mentioned(text)} - {""})
-        written_by = names.get(author) or part(message, "bot_profile").get("name") or message.get("username")
+        author = str(message.get("user") or "")
+        names = await workspace.names({author, *mentioned_ids(message)} - {""})
+        content = read_message(message, "", names)
+        place = str(part(payload, "channel").get("name") or "")
         known = {
             "team": team,
             "channel": channel,
             "thread": str(message.get("thread_ts") or ts),
             "question": ts,
-            "author": str(written_by or author or "somebody"),
+            "author": author_of(message, names)[:AUTHOR_LIMIT],
             "by": author,
+            "origin": "" if channel.startswith("D") or not place else f"#{place}"[:AUTHOR_LIMIT],
+            "files": _file_ids(content),
             "response_url": str(payload.get("response_url") or ""),
         }
-        self.open(workspace, payload, views.ask_about(plain(text, "", names) or "(no text)", known))
+        self.open(workspace, payload, views.ask_about(as_text(content) or "(no text)", known))
 
     async def _call(self, workspace: Workspace, method: str, args: Mapping[str, object]) -> None:
         try:
             await workspace.api.call(method, args)
         except PlatformUnavailable as error:
             log.info("Could not show a view or title: %s", error)
+
+
+def _file_ids(content: MessageContent) -> str:
+    """The first files of a message as JSON, to be looked up when the form is sent: a form holds 3,000 characters."""
+    found = [*content.attachments, *(file for quote in content.quotes for file in quote.attachments)]
+    kept = [
+        {"id": file.id, "name": file.name[:80], "mimetype": file.mime[:80]} for file in found[:FILES_KEPT]
+    ]
+    return msgspec.json.encode(kept).decode() if kept else ""

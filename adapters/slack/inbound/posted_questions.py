@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from adapters.slack.formatting import blocks
+from adapters.slack.messages.permalinks import MAX_LINKS, links_in
 from adapters.slack.payloads import message_id, time_of
 from adapters.slack.workspaces.workspace import Workspace
 from bot.domain.errors import PlatformUnavailable
@@ -41,7 +42,14 @@ async def post(workspace: Workspace, channel: str, user: User, text: str) -> Mes
     event_id = message_id(user.tenant, channel, ts)
     address = Address(conversation=event_id, event=event_id, data=data)
     return MessageReceived(
-        id=event_id, address=address, user=user, at=time_of(ts), text=text, channel=channel, direct=direct
+        id=event_id,
+        address=address,
+        user=user,
+        at=time_of(ts),
+        text=text,
+        links=links_in(text)[:MAX_LINKS],
+        channel=channel,
+        direct=direct,
     )
 
 

@@ -1,15 +1,19 @@
-"""Reads what others wrote in a thread before a question, or in the channel around it."""
+"""Reads what others wrote: in a thread before a question, in the channel around it, or where a link leads."""
 
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from adapters.slack.api.files import NOT_A_MEMBER
 from adapters.slack.api.web_api import SlackRateLimited, SlackRejected
+from adapters.slack.events.lenient import tidy
 from adapters.slack.events.parser import SPOKEN_SUBTYPES
-from adapters.slack.formatting.mrkdwn import mentioned, plain
-from adapters.slack.payloads import part
+from adapters.slack.messages import content
+from adapters.slack.messages.content import MessageContent
+from adapters.slack.payloads import Payload, objects, part, string, time_of
 from adapters.slack.workspaces.workspace import Workspace
 from bot.domain.errors import NotAllowed
 from bot.domain.events import QuotedMessage
@@ -22,16 +26,25 @@ PAGE = 200
 PATIENCE_S = 10.0
 NAMES_PATIENCE_S = 3.0
 NO_MEMBER = "I'm not a member of this channel, so I can't read its messages. Invite me with /invite."
+LIMITED = "could not be read, because Slack limits how often apps may read. Ask again in a minute."
+TOO_MANY = f"could not be read, because the thread has more than {PAGES * PAGE:,} messages."
 
 
 async def thread_messages(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
-    """The newest messages of others before the question, oldest first. Raises PlatformUnavailable."""
+    """The newest messages of others before the question, oldest first. Raises PlatformUnavailable, NotAllowed."""
     ours = await workspace.our_ids()
-    kept: deque[dict[str, Any]] = deque(maxlen=MESSAGES)
-    async for message in _messages(workspace, data):
-        if message["ts"] < data["question"] and not _is_ours(message, ours):
-            kept.append(message)
-    return await _quoted(workspace, kept, ours)
+    kept: deque[Payload] = deque(maxlen=MESSAGES)
+    gap = ""
+    try:
+        async for message in _messages(workspace, data):
+            if isinstance(message, str):
+                gap = message
+            elif message["ts"] < data["question"] and not ours & {message.get("user"), message.get("bot_id")}:
+                kept.append(message)
+    except SlackRejected as error:
+        raise _refusal(error) from error
+    quotes = await quoted(workspace, kept, data)
+    return (*quotes, QuotedMessage(author="", text=gap, kind="gap")) if gap else quotes
 
 
 async def channel_messages(workspace: Workspace, data: Mapping[str, str]) -> tuple[QuotedMessage, ...]:
@@ -42,38 +55,57 @@ async def channel_messages(workspace: Workspace, data: Mapping[str, str]) -> tup
     try:
         page = await workspace.api.call("conversations.history", args, patience_s=PATIENCE_S)
     except SlackRejected as error:
-        if error.code not in NOT_A_MEMBER:
-            raise
-        raise NotAllowed(NO_MEMBER) from error
-    received: list[dict[str, Any]] = page.get("messages", [])
-    others = [message for message in reversed(received) if not _is_ours(message, ours)]
-    return await _quoted(workspace, others, ours)
-
-
-def _is_ours(message: Mapping[str, Any], ours: frozenset[str]) -> bool:
-    return bool(ours & {message.get("user"), message.get("bot_id")})
-
-
-async def _quoted(
-    workspace: Workspace, kept: Collection[dict[str, Any]], ours: frozenset[str]
-) -> tuple[QuotedMessage, ...]:
-    people = {str(message["user"]) for message in kept if message.get("user")}
-    people |= {person for message in kept for person in mentioned(str(message.get("text") or ""))}
-    names = await workspace.names(people - ours, NAMES_PATIENCE_S) if people - ours else {}
-    bot = (await workspace.bot()).user
-    received = [
-        QuotedMessage(
-            author=_author(message, names),
-            text=_text(message, bot, names),
-            by=str(message.get("user") or message.get("bot_id") or ""),
-        )
-        for message in kept
+        raise _refusal(error) from error
+    others = [
+        message
+        for message in reversed(tidied(page))
+        if not ours & {message.get("user"), message.get("bot_id")}
     ]
-    return tuple(quote for quote in received if quote.text)
+    return await quoted(workspace, others, data)
 
 
-async def _messages(workspace: Workspace, data: Mapping[str, str]) -> AsyncGenerator[dict[str, Any]]:
-    """The messages of the thread up to the question, page by page."""
+def _refusal(error: SlackRejected) -> Exception:
+    return NotAllowed(NO_MEMBER) if error.code in NOT_A_MEMBER else error
+
+
+async def quoted(
+    workspace: Workspace, messages: Collection[Payload], data: Mapping[str, str]
+) -> tuple[QuotedMessage, ...]:
+    """Messages as quotes, each followed by what it forwards. `data` are those of the question's address."""
+    bot = await workspace.bot()
+    ids = {
+        id for message in messages for id in (string(message.get("user")), *content.mentioned_ids(message))
+    }
+    names = await workspace.names(ids - bot.ids - {""}, NAMES_PATIENCE_S) if ids - bot.ids - {""} else {}
+    place = {name: data[name] for name in ("team", "enterprise") if name in data}
+    found: list[QuotedMessage] = []
+    for message in messages:
+        if message.get("subtype") in SPOKEN_SUBTYPES:
+            read = content.read_message(message, bot.user, names)
+            found += [content.quote_with_file_data(quote, place) for quote in _quotes(message, read, names)]
+    return tuple(found)
+
+
+def _quotes(message: Payload, read: MessageContent, names: Mapping[str, str]) -> list[QuotedMessage]:
+    """A message with the parts that are its author's, and after it those that are others'."""
+    own = (content.ALERT, content.TABLE, content.TRANSCRIPT)
+    others = [quote for quote in read.quotes if quote.kind not in own]
+    mine = read._replace(quotes=tuple(quote for quote in read.quotes if quote.kind in own), links=())
+    text = content.as_text(mine)
+    if not text:
+        return others
+    quote = QuotedMessage(
+        author=content.author_of(message, names),
+        text=text,
+        at=time_of(message["ts"]),
+        by=string(message.get("user")) or string(message.get("bot_id")),
+        attachments=(*mine.attachments, *(file for part in mine.quotes for file in part.attachments)),
+    )
+    return [quote, *others]
+
+
+async def _messages(workspace: Workspace, data: Mapping[str, str]) -> AsyncGenerator[Payload | str]:
+    """The messages of the thread up to the question, page by page; at the end, what could not be read of it."""
     args = {"channel": data["channel"], "ts": data["thread"], "latest": data["question"], "limit": PAGE}
     for number in range(PAGES):
         try:
@@ -81,25 +113,26 @@ async def _messages(workspace: Workspace, data: Mapping[str, str]) -> AsyncGener
         except SlackRateLimited as error:
             # Apps that are distributed but not in the Marketplace may read once a minute.
             log.warning("Stopped reading a thread: %s", error)
+            if number == 0:
+                raise
+            yield LIMITED
             return
-        for message in page.get("messages", []):
+        for message in tidied(page):
             if number == 0 or message["ts"] != data["thread"]:  # each page begins with the root
                 yield message
         cursor = part(page, "response_metadata").get("next_cursor")
         if not cursor:
             return
         args["cursor"] = cursor
+    yield TOO_MANY
 
 
-def _author(message: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    person = str(message.get("user") or "")
-    bot = part(dict(message), "bot_profile").get("name") or message.get("username")
-    return str(names.get(person) or bot or person or message.get("bot_id") or "somebody")
+def tidied(page: Mapping[str, Any]) -> list[Payload]:
+    """The messages of a page, without invalid fields, and without those that have no timestamp."""
+    messages = [tidy({"message": message}).get("message", {}) for message in objects(page.get("messages"))]
+    return [message for message in messages if message.get("ts")]
 
 
-def _text(message: Mapping[str, Any], bot: str, names: Mapping[str, str]) -> str:
-    if message.get("subtype") not in SPOKEN_SUBTYPES:
-        return ""
-    text = plain(str(message.get("text") or ""), bot, names)
-    files = ", ".join(str(file.get("name") or "a file") for file in message.get("files") or ())
-    return f"{text}\n[with {files}]".strip() if files else text
+def with_kind(quotes: tuple[QuotedMessage, ...], kind: str, origin: str) -> tuple[QuotedMessage, ...]:
+    """Messages that were read elsewhere, and where."""
+    return tuple(replace(quote, kind=quote.kind or kind, origin=quote.origin or origin) for quote in quotes)

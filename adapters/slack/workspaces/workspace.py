@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from adapters.shared.bounded_cache import BoundedCache
 from adapters.slack.api.web_api import SlackRejected, WebApi
 from adapters.slack.events.parser import Bot
-from adapters.slack.payloads import Origin
+from adapters.slack.payloads import Origin, objects, part
 from adapters.slack.workspaces.installations import Installation, Installations
 from bot.domain.adapter import Limiter
 from bot.domain.errors import LeaseLost, PlatformUnavailable
@@ -22,6 +22,7 @@ NAMES_KEPT = 10_000
 NAMELESS_S = 600.0  # pause before a name is requested again that Slack did not return
 NAMES_PATIENCE_S = 0.15  # names are optional, and Slack waits for its acknowledgement
 IDENTITY_PATIENCE_S = 1.5
+PRIVATE_CHANNEL = "private-channel"
 WORKSPACES_KEPT = 1_000
 INSTALLATION_HOLDS_S = 60.0  # a token that another process renewed or deleted is noticed within this time
 
@@ -37,6 +38,7 @@ class Workspace:
         self._asking = asyncio.Lock()
         self._names = BoundedCache[str, str](NAMES_KEPT)
         self._nameless_until = BoundedCache[str, float](NAMES_KEPT)
+        self._listing_groups = asyncio.Lock()
         self._learning: dict[str, asyncio.Task[None]] = {}
 
     async def bot(self) -> Bot:
@@ -52,12 +54,13 @@ class Workspace:
         """The ids that appear as the author of the bot's own messages. Raises PlatformUnavailable."""
         return (await self.bot()).ids
 
-    async def names(self, people: Iterable[str], patience_s: float = NAMES_PATIENCE_S) -> dict[str, str]:
-        """The names of these people that are known within `patience_s`; later ones are cached for the next call."""
-        wanted = list(people)
-        now_s = time.monotonic()
-        unknown = [person for person in wanted if self._nameless_until.get(person, 0.0) <= now_s]
-        if unknown := [person for person in unknown if person not in self._names]:
+    async def names(self, ids: Iterable[str], patience_s: float = NAMES_PATIENCE_S) -> dict[str, str]:
+        """The names of people, channels and user groups that are known within `patience_s`.
+
+        Later ones are cached for the next call.
+        """
+        wanted = list(ids)
+        if unknown := [person for person in wanted if self._askable(person)]:
             await asyncio.wait([self._learner(person) for person in unknown], timeout=patience_s)
         return {person: self._names[person] for person in wanted if person in self._names}
 
@@ -66,30 +69,59 @@ class Workspace:
             task.cancel()
         await asyncio.gather(*self._learning.values(), return_exceptions=True)
 
-    def _learner(self, person: str) -> asyncio.Task[None]:
-        task = self._learning.get(person)
+    def _askable(self, id: str) -> bool:
+        if id in self._names:
+            return False
+        return self._nameless_until.get(id, 0.0) <= time.monotonic()
+
+    def _learner(self, id: str) -> asyncio.Task[None]:
+        task = self._learning.get(id)
         if task is None:
-            task = self._learning[person] = asyncio.get_running_loop().create_task(self._learn(person))
-            task.add_done_callback(lambda _: self._learning.pop(person, None))
+            task = self._learning[id] = asyncio.get_running_loop().create_task(self._learn(id))
+            task.add_done_callback(lambda _: self._learning.pop(id, None))
         return task
 
-    async def _learn(self, person: str) -> None:
+    async def _learn(self, id: str) -> None:
+        """Look a name up. Without a result, or without the scope, asking again soon is pointless."""
         try:
-            user: dict[str, Any] = (await self.api.call("users.info", {"user": person}))["user"]
-        except SlackRejected:  # no such person or scope: asking again soon is pointless
-            self._nameless_until[person] = time.monotonic() + NAMELESS_S
-            return
+            if id.startswith("S"):
+                await self._learn_groups(id)
+            else:
+                name = await (self._channel_name(id) if id[0] in "CG" else self._person_name(id))
+                self._keep_name(id, name)
+        except SlackRejected:
+            pass
         except (PlatformUnavailable, LeaseLost):
             return
-        profile: dict[str, Any] = user.get("profile") or {}
-        names = [
-            profile.get("display_name"),
-            profile.get("real_name"),
-            user.get("real_name"),
-            user.get("name"),
-        ]
-        if any(names):
-            self._names[person] = str(next(filter(None, names)))
+        if id not in self._names:
+            self._nameless_until[id] = time.monotonic() + NAMELESS_S
+
+    def _keep_name(self, id: str, name: object) -> None:
+        if isinstance(name, str) and name:
+            self._names[id] = name
+
+    async def _person_name(self, user: str) -> object:
+        found = part(await self.api.call("users.info", {"user": user}), "user")
+        profile = part(found, "profile")
+        return (
+            profile.get("display_name")
+            or profile.get("real_name")
+            or found.get("real_name")
+            or found.get("name")
+        )
+
+    async def _channel_name(self, channel: str) -> object:
+        """The name of a public channel. Slack leaves out those of private ones, which not everybody may know."""
+        found = part(await self.api.call("conversations.info", {"channel": channel}), "channel")
+        return PRIVATE_CHANNEL if found.get("is_private") is True else found.get("name")
+
+    async def _learn_groups(self, group: str) -> None:
+        """Slack returns all user groups in one call."""
+        async with self._listing_groups:
+            if group not in self._names:
+                found = await self.api.call("usergroups.list", {})
+                for one in objects(found.get("usergroups"))[:NAMES_KEPT]:
+                    self._keep_name(str(one.get("id")), one.get("handle") or one.get("name"))
 
 
 class Workspaces:

@@ -160,10 +160,15 @@ def reply(prompt: Prompt) -> str:
 
 
 _DATA = re.compile(
-    r"(?:^[^\n]* follow as data\.[^\n]*\n)?^<(message|file) (?:author|name)=\"([^\"\n]*)\">\n"
+    r"(?:^[^\n]* follow as data\.[^\n]*\n)?^<(message|file) (?:author|name)=\"([^\"\n]*)\"[^>\n]*>\n"
     r"((?:(?!^<\1 ).)*?)\n</\1>\s*",
     re.S | re.M,
 )
+_NOTICE = re.compile(
+    r"^[^\n]* follow as data\.[^\n]*\n<unread>\n(?:- [^\n]*\n)*</unread>\s*|\A\(The sender added no words\.[^\n]*\)\Z",
+    re.M,
+)
+"""What could not be read, and what stands in place of a question (`bot.files.fenced_data`)."""
 _SHORT = 160
 
 
@@ -172,7 +177,7 @@ def _parted(text: str) -> tuple[str, str]:
     given = [
         f"{found[2]}: {found[3]}" if found[1] == "message" else found[3] for found in _DATA.finditer(text)
     ]
-    return _DATA.sub("", text).strip(), "\n".join(given)
+    return _NOTICE.sub("", _DATA.sub("", text).strip()).strip(), "\n".join(given)
 
 
 def _with_results(history: Sequence[Message]) -> str:

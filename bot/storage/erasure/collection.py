@@ -8,7 +8,16 @@ from itertools import accumulate
 
 import msgspec
 
-from bot.domain.events import Event, FeedbackGiven, MessageEdited, MessageReceived, User
+from bot.domain.events import (
+    BaseEvent,
+    Event,
+    FeedbackGiven,
+    MessageEdited,
+    MessageParts,
+    MessageReceived,
+    QuotedMessage,
+    User,
+)
 from bot.domain.turns import Turn
 from bot.storage.conversations.turns import read_turns
 from bot.storage.erasure.text_matching import Passages
@@ -23,17 +32,21 @@ _MAX_TEXT = 20_000
 _MAX_TEXTS = 4_000_000
 """Characters per person that are searched for, newest texts first."""
 _FILE = re.compile(r'<file name="([^"]*)">\n(.*?)\n</file>', re.DOTALL)
-"""The form of a file in a prompt (`bot.generation.prompt_builder`)."""
+"""The form of a file in a prompt (`bot.files.fenced_data`)."""
 
 
 class PersonData(msgspec.Struct, frozen=True, kw_only=True):
-    """A person whose data is being deleted: names, texts with their times, conversations."""
+    """A person whose data is being deleted: names, texts with their times, conversations.
+
+    `files` are the names of the files that were read with messages of the person that others quote.
+    """
 
     user: User
     began_at: datetime
     names: frozenset[str] = frozenset()
     texts: tuple[tuple[str, datetime], ...] = ()
     conversations: frozenset[str] = msgspec.field(default=frozenset(), name="rooms")
+    files: frozenset[str] = frozenset()
 
 
 class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +112,7 @@ class _PersonCollector:
         self._names = {*found.names, found.user.name} - {""}
         self._texts = dict(found.texts)
         self._conversations = set(found.conversations)
+        self._files = set(found.files)
 
     def all(self) -> PersonData:
         newest = sorted(self._texts.items(), key=lambda item: item[1], reverse=True)
@@ -109,6 +123,7 @@ class _PersonCollector:
             names=frozenset(self._names),
             texts=tuple(reversed(kept)),
             conversations=frozenset(self._conversations),
+            files=frozenset(self._files),
         )
 
     def add(self, batch: Sequence[StoredConversation]) -> None:
@@ -127,12 +142,15 @@ class _PersonCollector:
                         self._collect_message(event)
                     case MessageEdited():
                         self._write(event.text, event.at)
+                        self._collect_parts(event.parts or MessageParts(), event.at)
                     case FeedbackGiven():
                         self._write(event.comment, event.at)
                     case _:
                         pass
             elif isinstance(event, MessageReceived):
-                self._quoted(conversation, event)
+                self._quoted(conversation, event, event.quotes)
+            elif isinstance(event, MessageEdited) and event.parts is not None:
+                self._quoted(conversation, event, event.parts.quotes)
 
     def _add_turn(self, conversation: str, turn: Turn) -> None:
         received = turn.received
@@ -141,7 +159,7 @@ class _PersonCollector:
             self._conversations.add(conversation)
             self._write(rating.comment, turn.ended_at)
         if not self._is_theirs(received.user, received.at):
-            self._quoted(conversation, received)
+            self._quoted(conversation, received, received.quotes)
             return
         self._conversations.add(conversation)
         self._names.add(received.user.name)
@@ -155,18 +173,27 @@ class _PersonCollector:
 
     def _collect_message(self, received: MessageReceived) -> None:
         self._write(received.text, received.at)
-        for attachment in received.attachments:
-            self._write(attachment.name, received.at)
+        parts = MessageParts(attachments=received.attachments, quotes=received.quotes)
+        self._collect_parts(parts, received.at)
 
-    def _quoted(self, conversation: str, received: MessageReceived) -> None:
+    def _collect_parts(self, parts: MessageParts, at: datetime) -> None:
+        """Add the names of a person's files, and what they added to their words: transcripts, tables."""
+        for attachment in parts.attachments:
+            self._write(attachment.name, at)
+        for quote in parts.quotes:
+            if quote.by == self._found.user.id:
+                self._write(quote.text, quote.at or at)
+
+    def _quoted(self, conversation: str, event: BaseEvent, quotes: Iterable[QuotedMessage]) -> None:
         user = self._found.user
-        if received.user.tenant != user.tenant:
+        if event.user.tenant != user.tenant:
             return
-        for quote in received.quotes:
+        for quote in quotes:
             if quote.by == user.id if quote.by else quote.author in self._names:
                 self._conversations.add(conversation)
                 self._names.add(quote.author)
-                self._write(quote.text, quote.at or received.at)
+                self._write(quote.text, quote.at or event.at)
+                self._files.update(attachment.name for attachment in quote.attachments)
 
     def _is_theirs(self, user: User, at: datetime) -> bool:
         return user.is_same(self._found.user) and (self._until is None or at <= self._until)

@@ -19,14 +19,26 @@ SOMEBODY = "somebody"
 _NO_TEXT = frozenset(
     (
         *("id", "conversation", "event", "target", "tenant", "channel", "ref", "by", "restores", "since"),
-        *("ahead", "sticky", "type", "role", "mime", "outcome", "template", "deployment", "capability"),
+        *(
+            "ahead",
+            "sticky",
+            "kind",
+            "type",
+            "role",
+            "mime",
+            "outcome",
+            "template",
+            "deployment",
+            "capability",
+        ),
         *("at", "began_at", "ended_at", "data", "user", "post", "address", "usage", "filter", "parameters"),
         "tools",
     )
 )
 """Fields without people's text: ids, times, numbers."""
-_QUOTED = re.compile(r'<message author="([^"]*)">\n(.*?)\n</message>', re.DOTALL)
-"""The form of quoted messages in a prompt (`bot.generation.prompt_builder.quoted`)."""
+_QUOTED = re.compile(r'<message author="([^"]*)"[^>\n]*>\n(.*?)\n</message>', re.DOTALL)
+"""The form of quoted messages in a prompt (`bot.files.fenced_data.quoted`)."""
+_FILE = re.compile(r'<file name="([^"]*)">\n.*?\n</file>', re.DOTALL)
 _SUMMARY = re.compile(r"(<summary>\n).*(\n</summary>)", re.DOTALL)
 _FROM = re.compile(r"From (.*):", re.DOTALL)
 
@@ -53,8 +65,12 @@ class Redaction:
     removed, too, as in conversations in which the person took part.
     """
 
-    def __init__(self, user: User, names: Iterable[str], passages: Passages) -> None:
+    def __init__(
+        self, user: User, names: Iterable[str], passages: Passages, files: Iterable[str] = ()
+    ) -> None:
+        """`files` are the names of the person's files that were read for others, where they are quoted."""
         self._user = user
+        self._files = frozenset(" ".join(name.replace('"', "'").split()) for name in files)
         self._names = frozenset(" ".join(name.split()) for name in names if name.strip())
         self._passages = passages
 
@@ -108,6 +124,9 @@ class Redaction:
     def _object(self, value: Json, everything: bool) -> Json:
         if "author" in value and "text" in value and self._theirs(value["author"], value.get("by", "")):
             return {"author": SOMEBODY, "text": REMOVED}
+        # Images that were read with a message; those of answers have other refs.
+        if everything and value.get("alt") in self._files and "-in" in value.get("ref", ""):
+            return {"type": "text", "text": REMOVED}
         changed = {
             name: new
             for name, old in value.items()
@@ -120,6 +139,8 @@ class Redaction:
             return inner
         if "<message author=" in text:
             text = _QUOTED.sub(self._block, text)
+        if everything and self._files and "<file name=" in text:
+            text = _FILE.sub(self._file, text)
         return self._passages.redact(text, everything=everything)
 
     def _inner(self, text: str, everything: bool) -> str | None:
@@ -135,6 +156,9 @@ class Redaction:
         if not self._theirs(found[1], ""):
             return found[0]
         return f'<message author="{SOMEBODY}">\n{REMOVED}\n</message>'
+
+    def _file(self, found: re.Match[str]) -> str:
+        return f'<file name="{REMOVED}">\n{REMOVED}\n</file>' if found[1] in self._files else found[0]
 
     # -------------------------------------------------------------- sent prompts
 

@@ -1,11 +1,13 @@
 """Forgetting a person: nothing that they wrote stays in Redis, whoever quoted it, whatever was pending."""
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 import pytest
 from msgspec.structs import replace
+from PIL import Image as Pictures
 
 from bot.domain.errors import LeaseLost
 from bot.domain.events import Attachment, MessageReceived, QuotedMessage, User, now
@@ -13,6 +15,7 @@ from bot.domain.prompts import Example, Prompt, ToolCall
 from bot.domain.publications import PoolChange, Proposal, SavedConfig
 from bot.domain.turns import Delta
 from bot.storage.conversations.summaries import Summary
+from bot.storage.conversations.turns import refs
 from bot.storage.erasure.text_matching import REMOVED, Passages
 from bot.storage.live.event_stream import EventStream
 from bot.storage.prompts.proposals import Proposals
@@ -104,6 +107,35 @@ async def quoted_by_its_author_s_id(harness: Harness, text: str) -> Then:
         QuotedMessage(author="Carl", text="Hi!", by="carl"),
     )
     await harness.answer(replace(received("Sum that up", event="b", user=BOB), quotes=quotes))
+    await harness.answer(received("And what else?", event="c", user=BOB))
+    return None
+
+
+@situation
+async def forwarded_with_its_author_and_time(harness: Harness, text: str) -> Then:
+    """Everything that a quoted message carries is removed with it."""
+    quote = QuotedMessage(
+        author="Countess",
+        text=text,
+        at=now(),
+        by=ADA.id,
+        kind="forwarded",
+        origin="#general",
+        attachments=(Attachment(id="f9", name=f"{text}.txt", mime="text/plain"),),
+    )
+    harness.adapter.files["f9"] = b"Nothing secret."
+    await harness.answer(replace(received("Sum that up", event="b", user=BOB), quotes=(quote,)))
+    await harness.answer(received("And what else?", event="c", user=BOB))
+    return None
+
+
+@situation
+async def in_a_file_that_somebody_asked_about(harness: Harness, text: str) -> Then:
+    """Field fault 44: a file of one person is read for the question of another."""
+    log = Attachment(id="f9", name="log.txt", mime="text/plain")
+    harness.adapter.files["f9"] = f"Log\n{text}\nEnd".encode()
+    quote = QuotedMessage(author="Countess", text="Here.", by=ADA.id, attachments=(log,))
+    await harness.answer(replace(received("Sum that up", event="b", user=BOB), quotes=(quote,)))
     await harness.answer(received("And what else?", event="c", user=BOB))
     return None
 
@@ -588,3 +620,22 @@ def test_matching_is_linear_in_the_text() -> None:
     passages.add(text, now())
     assert passages.redact(text, everything=True) == f"{REMOVED} "
     assert Counted.steps <= 16 * 20_000
+
+
+async def test_images_read_for_others_are_deleted(harness: Harness) -> None:
+    """Field fault 44: a photo of one person that was read for the question of another."""
+    harness.accepts_images = True
+    harness.model.script = lambda prompt: words("Fine.")
+    out = io.BytesIO()
+    Pictures.new("RGB", (2, 2), "red").save(out, "PNG")
+    harness.adapter.files["f9"] = out.getvalue()
+    photo = Attachment(id="f9", name="photo.png", mime="image/png")
+    quote = QuotedMessage(author="Countess", text="Here.", by=ADA.id, attachments=(photo,))
+    (turn,) = await harness.answer(replace(received("What is it?", event="b", user=BOB), quotes=(quote,)))
+    (ref,) = refs(turn)
+    assert await harness.turns.image(CONVERSATION, ref) is not None
+    await harness.erasure.forget(ADA)
+    assert await harness.turns.image(CONVERSATION, ref) is None
+    (turn,) = [turn for turn in await harness.turns.turns(CONVERSATION) if turn.id == "b"]
+    assert refs(turn) == []
+    assert turn.reply.text == "Fine."

@@ -120,3 +120,122 @@ async def test_a_failed_download_is_platform_unavailable(room: FakeAdapter) -> N
     room.slack.fault("files", "drop", count=9)
     with pytest.raises(PlatformUnavailable):
         await room.adapter.fetch(found)
+
+
+# ------------------------------------------------------------------ canvases, e-mails, recordings
+
+CANVAS = {"name": "plan", "title": "Plan", "mode": "quip", "filetype": "quip"}
+CANVAS_MIME = "application/vnd.slack-docs"
+SIGN_IN = b"<!DOCTYPE html><html><head><title>Sign in | Slack</title></head></html>"
+
+
+async def one(room: FakeAdapter, content: bytes, mime: str, **more: Any) -> Attachment:
+    (found,) = (
+        await room.asked("<@U0BOT> what is this?", files=[upload(room, content, mime, **more)])
+    ).attachments
+    return found
+
+
+@pytest.mark.parametrize(
+    ("content", "mime", "more"),
+    [
+        (b"<!DOCTYPE html><h1>Plan</h1>", CANVAS_MIME, CANVAS),
+        (b"<html><body>Plan</body></html>", CANVAS_MIME, CANVAS | {"size": 1}),
+        (b"<!DOCTYPE html><p>How to sign in to our wiki</p>", CANVAS_MIME, CANVAS),
+        (
+            b"<!doctype html><p>Dear Ann</p>",
+            "text/html",
+            {"name": "Hi", "mode": "email", "filetype": "email"},
+        ),
+        (
+            b"<html>Dear Ann</html>",
+            "message/rfc822",
+            {"name": "Hi", "mode": "email", "filetype": "email", "size": 3},
+        ),
+        (b"<!DOCTYPE html><p>snippet", "text/plain", {"name": "page.txt", "mode": "snippet"}),
+        (b"<!DOCTYPE html><p>page", "text/html", {"name": "page.html", "size": 1}),
+        (b"<html><p>x", "application/octet-stream", {"name": "page.htm"}),
+        (b"<!DOCTYPE html PUBLIC><html>", "application/xhtml+xml", {"name": "page.xhtml"}),
+        (b"<!DOCTYPE note><note/>", "application/xml", {"name": "note.xml"}),
+    ],
+)
+async def test_web_pages_are_no_sign_in_page(
+    room: FakeAdapter, content: bytes, mime: str, more: dict[str, Any]
+) -> None:
+    """Field fault 48: a canvas or an e-mail is not mistaken for the sign-in page."""
+    assert await room.adapter.fetch(await one(room, content, mime, **more)) == content
+
+
+async def test_a_canvas_without_a_head_is_a_page(room: FakeAdapter) -> None:
+    """Field fault 48: what Slack returns of a canvas begins anywhere in the page."""
+    found = await one(room, b"<h1>Plan</h1>", CANVAS_MIME, **CANVAS)
+    assert (await room.adapter.fetch(found)).startswith(b"<!DOCTYPE html><h1>")
+
+
+@pytest.mark.parametrize(
+    ("mime", "more"), [(CANVAS_MIME, CANVAS), ("image/png", {}), ("application/pdf", {})]
+)
+async def test_a_granted_scope_is_not_asked_for(room: FakeAdapter, mime: str, more: dict[str, Any]) -> None:
+    """Field fault 48: the administrator is told to add a scope only if it is missing."""
+    found = await one(room, SIGN_IN, mime, **more)
+    with pytest.raises(NotAllowed, match="isn't shared with me"):
+        await room.adapter.fetch(found)
+    room.slack.scopes = "chat:write"
+    with pytest.raises(NotAllowed, match="files:read"):
+        await room.adapter.fetch(found)
+
+
+async def test_a_transcript_that_came_later_is_read(room: FakeAdapter) -> None:
+    """Field fault 47."""
+    found = await one(
+        room, b"sound", "audio/mp4", subtype="slack_audio", transcription={"status": "processing"}
+    )
+    with pytest.raises(NotAllowed, match=r"“photo\.png” is a recording that Slack hasn't transcribed yet"):
+        await room.adapter.fetch(found)
+    done = {"status": "complete", "preview": {"content": "What is two plus two?"}}
+    room.slack.workspace.files["F1"]["transcription"] = done
+    assert await room.adapter.fetch(found) == b"What is two plus two?"
+    room.slack.workspace.files["F1"]["transcription"] = {"status": "none"}
+    with pytest.raises(NotAllowed, match="without a transcript"):
+        await room.adapter.fetch(found)
+
+
+@pytest.mark.parametrize(
+    ("known", "code", "sentence"),
+    [
+        ({}, "file_not_found", "was deleted"),
+        ({}, "file_deleted", "was deleted"),
+        ({}, "access_denied", "Slack denied access"),
+        ({}, "not_visible", "Slack denied access"),
+        ({}, "missing_scope", "files:read"),
+        ({"mode": "tombstone"}, "", "was deleted"),
+        ({"mode": "hidden_by_limit"}, "", "older than"),
+        ({"is_external": True, "external_type": "gdrive"}, "", "Google Drive"),
+        ({"file_access": "access_denied"}, "", "no access"),
+        ({"mode": "list"}, "", "Slack list"),
+    ],
+)
+async def test_files_that_were_looked_up_are_explained(
+    room: FakeAdapter, known: dict[str, Any], code: str, sentence: str
+) -> None:
+    """Field fault 45: a name and a clear message, not an error code."""
+    upload(room, PNG, **known)
+    file = {"id": "F1", "name": "photo.png", "mode": "file_access", "file_access": "check_file_info"}
+    (found,) = (await room.asked("<@U0BOT> and this?", files=[file])).attachments
+    if code:
+        room.slack.fault("files.info", "error", code=code)
+    with pytest.raises(NotAllowed, match=sentence) as refusal:
+        await room.adapter.fetch(found)
+    assert "photo.png" in str(refusal.value)
+    assert not code or code not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["500", "drop"])
+async def test_a_download_is_tried_again(
+    room: FakeAdapter, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """Field fault 45: a failure that passes does not cost the file."""
+    monkeypatch.setattr(files, "RETRY_PAUSES_S", (0.0, 0.0))
+    found = await attachment(room)
+    room.slack.fault("files", kind, count=2)
+    assert await room.adapter.fetch(found) == PNG

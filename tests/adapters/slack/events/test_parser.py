@@ -138,3 +138,119 @@ def test_a_rating_names_the_answer_of_its_button() -> None:
     event = parse(recorded("feedback_good_of_a_long_answer"), BOT, NAMES)
     assert isinstance(event, FeedbackGiven)
     assert event.post == "T123ABC456:C123ABC456:1548261230.000100"
+
+
+# ------------------------------------------------------------------ parts beside the text
+
+SHARED = {"is_share": True, "is_msg_unfurl": True, "author_name": "Bob", "text": "We ship on Monday"}
+PREVIEW = {"from_url": "https://example.com", "title": "Example"}
+LINKED = {
+    "is_msg_unfurl": True,
+    "from_url": "https://a.slack.com/archives/C1/p1700000000000100",
+    "text": "hello",
+}
+FILE = {"id": "F1", "name": "a.txt", "mimetype": "text/plain"}
+CLIP = FILE | {"subtype": "slack_audio", "transcription": {"preview": {"content": "why?"}}}
+TABLE = {"type": "table", "rows": [[{"type": "raw_text", "text": "tea"}]]}
+
+
+def direct(**message: Any) -> Any:
+    payload = recorded("message_im")
+    event = {name: value for name, value in payload["event"].items() if name not in ("text", "blocks")}
+    return payload | {"event": event | message}
+
+
+def test_a_forward_without_a_comment_is_a_question() -> None:
+    """Field fault 43: a DM with a forwarded message and no comment."""
+    event = parse(direct(text="", attachments=[SHARED]), BOT, NAMES)
+    assert isinstance(event, MessageReceived)
+    assert (event.text, [(quote.author, quote.text) for quote in event.quotes]) == (
+        "",
+        [("Bob", SHARED["text"])],
+    )
+
+
+@pytest.mark.parametrize(
+    "subtype", [None, "file_share", "thread_broadcast", "message_share", "reply_broadcast"]
+)
+def test_forwards_of_every_subtype_are_received(subtype: str | None) -> None:
+    """Field fault 43."""
+    event = parse(direct(text="", attachments=[SHARED], subtype=subtype), BOT, NAMES)
+    assert isinstance(event, MessageReceived)
+    assert len(event.quotes) == 1
+
+
+def test_a_mention_in_rich_text_counts() -> None:
+    """Field fault 43."""
+    pieces = [{"type": "user", "user_id": "U0BOT"}, {"type": "text", "text": " why?"}]
+    rich = [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": pieces}]}]
+    payload = recorded("message_channels_without_mention")
+    event = parse(payload | {"event": payload["event"] | {"text": "", "blocks": rich}}, BOT, NAMES)
+    assert isinstance(event, MessageReceived)
+    assert (event.text, event.addressed) == ("why?", True)
+    quoted = {"attachments": [{"is_share": True, "blocks": rich}], "text": "hm", "blocks": []}
+    assert parse(payload | {"event": payload["event"] | quoted}, BOT, NAMES) is None
+
+
+@pytest.mark.parametrize("channel_type", ["missing", None, "", "im", "channel", "nonsense"])
+def test_a_direct_message_is_known_by_its_channel(channel_type: str | None) -> None:
+    """Field fault 49: a DM event without `channel_type`."""
+    payload = direct(text="hello")
+    if channel_type == "missing":
+        del payload["event"]["channel_type"]
+    else:
+        payload["event"]["channel_type"] = channel_type
+    event = parse(payload, BOT, NAMES)
+    assert isinstance(event, MessageReceived)
+    assert (event.direct, event.addressed, event.address.data["direct"]) == (True, True, "1")
+
+
+def changed(before: dict[str, Any], after: dict[str, Any], *, by_author: bool) -> Any:
+    payload = recorded("message_changed_edit")
+    event = payload["event"]
+    message = {"type": "message", "user": "U061F7AUR", "ts": event["message"]["ts"], "text": "<@U0BOT> why?"}
+    edited = {"edited": {"user": "U061F7AUR", "ts": "1700000009.000000"}} if by_author else {}
+    return payload | {
+        "event": event | {"previous_message": message | before, "message": message | after | edited}
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "by_author", "is_edit"),
+    [
+        ({}, {"attachments": [PREVIEW]}, False, False),
+        ({}, {"attachments": [LINKED]}, False, False),
+        ({}, {"attachments": [PREVIEW, LINKED]}, True, False),
+        ({"attachments": [PREVIEW]}, {}, True, False),
+        ({}, {"files": [FILE]}, False, False),
+        ({}, {"blocks": [TABLE]}, True, True),
+        ({}, {"attachments": [{"blocks": [TABLE]}]}, True, True),
+        ({}, {"attachments": [SHARED]}, True, True),
+        ({"attachments": [SHARED]}, {}, True, True),
+        ({}, {"files": [FILE]}, True, True),
+        ({}, {"text": "<@U0BOT> why not?"}, False, True),
+        (
+            {"text": "", "files": [FILE | {"subtype": "slack_audio"}], "thread_ts": "1.1"},
+            {"text": "", "files": [CLIP], "thread_ts": "1.1"},
+            False,
+            True,
+        ),
+    ],
+)
+def test_an_edit_is_what_the_author_changed(
+    before: dict[str, Any], after: dict[str, Any], by_author: bool, is_edit: bool
+) -> None:
+    """Field fault 43: edits of blocks and attachments count, previews that Slack adds do not. Field note 07."""
+    event = parse(changed(before, after, by_author=by_author), BOT, NAMES)
+    assert isinstance(event, MessageEdited) == is_edit
+
+
+def test_an_edit_carries_all_parts() -> None:
+    """Field fault 43."""
+    after = {"attachments": [SHARED], "files": [FILE, {"id": "F2", "mode": "tombstone"}]}
+    event = parse(changed({}, after, by_author=True), BOT, NAMES)
+    assert isinstance(event, MessageEdited)
+    assert event.parts is not None
+    assert [quote.text for quote in event.parts.quotes] == [SHARED["text"]]
+    assert [file.id for file in event.parts.attachments] == ["F1"]
+    assert len(event.parts.unread) == 1

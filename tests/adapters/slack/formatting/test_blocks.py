@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from slack_sdk.models.blocks import Block, ContextActionsBlock, MarkdownBlock
 
-from adapters.slack.formatting.blocks import defused, growing, length, message, parts, trailer
+from adapters.slack.formatting.blocks import Defusing, defused, growing, length, message, parts, trailer
 from adapters.slack.formatting.mrkdwn import plain
 from bot.domain.turns import Reply, Source
 from tests.simulators.slack_rules import blocks_error
@@ -99,13 +99,13 @@ def test_every_block_is_one_that_slack_knows() -> None:
         ("<@U0BOT> hi", "hi"),
         ("hi <@U0BOT|parley>!", "hi !"),
         ("<@U0ANN> and <@U0BOB|bob>", "@Ann and @bob"),
-        ("<#C1|general> <#C2> <#C3|>", "#general #C2 #C3"),
+        ("<#C1|general> <#C2> <#C3|>", "#general #unknown-channel #unknown-channel"),
         (
             "<https://a.com> <http://a.com|a.com> <https://a.com|see>",
             "https://a.com a.com [see](https://a.com)",
         ),
         ("<mailto:x@y.z|x@y.z> <tel:+1|+1>", "x@y.z +1"),
-        ("<!here> <!channel|channel> <!subteam^S1|@ops> <!subteam^S1>", "@here @channel @ops S1"),
+        ("<!here> <!channel|channel> <!subteam^S1|@ops> <!subteam^S1>", "@here @channel @ops @unknown-group"),
         ("<!date^1392734382^{date}|18 February>", "18 February"),
         ("1 &lt; 2 &amp;&amp; 3 &gt; 2", "1 < 2 && 3 > 2"),
         ("&lt;@U0ANN&gt; is text", "<@U0ANN> is text"),
@@ -121,3 +121,34 @@ def test_every_prefix_of_every_page_is_harmless() -> None:
         safe = defused(f"{first} {second}")
         assert "<!" not in safe
         assert "<@" not in safe
+
+
+@pytest.mark.parametrize("handle", ["here", "channel", "everyone"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("_@{}_", "~@{}~", "*@{}*", "**@{}**", "***@{}***", "__@{}__", "_*@{}*_", "~_@{}_~"),
+        *("[@{}](https://x.example)", "> _@{}_", "- _@{}_ hello", "# _@{}_", "| _@{}_ |", "(_@{}_)"),
+        *("“_@{}_”", "-@{}", "@@{}", "||@{}||"),
+    ],
+)
+def test_no_emphasis_makes_a_handle_notify(form: str, handle: str) -> None:
+    """Field fault 49."""
+    text = form.format(handle)
+    for shown in (defused(text), defused(f"Hello {text}, bye"), growing_text(f"Hi {text} you")):
+        assert f"@{handle}" not in shown
+        assert "@\u2060" in shown
+
+
+def growing_text(text: str) -> str:
+    """A text that is defused while it grows, letter by letter."""
+    defusing = Defusing()
+    for end in range(len(text) + 1):
+        defusing.defused(text[:end])
+    return defusing.defused(text)
+
+
+@pytest.mark.parametrize("text", ["ann_@here.com", "a.b@channel.example", "x-@everyone.org", "`_@here_`"])
+def test_addresses_and_code_keep_their_handles(text: str) -> None:
+    """Field note 16."""
+    assert defused(text) == text

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 from unittest import mock
 
 import msgspec
 import pytest
 from aiohttp import ClientSession
+from msgspec.structs import replace
 
 from adapters.slack.formatting.mrkdwn import from_markdown
 from adapters.slack.inbound import home_and_modals
@@ -191,11 +193,53 @@ async def test_a_question_about_a_message_quotes_it(room: FakeAdapter) -> None:
     await room.slack.submit("U0ALICE", "What shall we do?")
     (received,) = room.engine.received
     assert received.text == "What shall we do?"
-    assert received.quotes == (
-        QuotedMessage(author="bob", text=text.replace("<@U0ALICE>", "@alice"), by="U0BOB"),
+    (quote,) = received.quotes
+    assert (quote.at or received.at).timestamp() == pytest.approx(float(ts))
+    assert replace(quote, at=None) == QuotedMessage(
+        author="bob", text=text.replace("<@U0ALICE>", "@alice"), by="U0BOB", kind="quoted", origin="#general"
     )
     await room.answer(received, "Run.")
     assert room.slack.answers(CHANNEL, ts) == ["Run."]
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"attachments": [{"title": "CPU", "text": "95 %", "color": "danger"}]}, "CPU\n95 %"),
+        ({"attachments": [{"fallback": "Build failed"}]}, "Build failed"),
+        ({"blocks": [{"type": "header", "text": {"type": "plain_text", "text": "Outage"}}]}, "Outage"),
+        (
+            {"attachments": [{"is_share": True, "author_name": "Carl", "text": "Monday"}]},
+            "[forwarded: Carl]\nMonday",
+        ),
+        ({"text": "", "files": [{"id": "F1", "mode": "tombstone"}]}, "was deleted in Slack"),
+    ],
+)
+async def test_a_question_about_an_alert_quotes_it(
+    room: FakeAdapter, message: dict[str, Any], text: str
+) -> None:
+    """Field fault 43: "Ask about this" on an alert."""
+    app = {"bot_id": "B0ALARM", "bot_profile": {"name": "Alarms"}}
+    ts = room.slack.workspace.add(CHANNEL, app, None, **({"text": ""} | message))["ts"]
+    await room.slack.shortcut_at(CHANNEL, ts, "U0ALICE", "ask_about")
+    await room.slack.until(lambda: room.slack.workspace.views.forms)
+    await room.slack.submit("U0ALICE", "What is this?")
+    (quote,) = room.engine.received[0].quotes
+    assert quote.author == "Alarms"
+    assert text in quote.text
+
+
+async def test_a_question_about_a_file_can_read_it(room: FakeAdapter) -> None:
+    """Field fault 43: "Ask about this" on a message with a file."""
+    url = f"{room.slack.workspace.origin}/files/F1"
+    file = {"id": "F1", "name": "log.txt", "mimetype": "text/plain", "url_private": url}
+    room.slack.workspace.files["F1"] = file | {"content": b"line 1"}
+    ts = await room.slack.say(CHANNEL, "U0BOB", "", files=[file])
+    await room.slack.shortcut_at(CHANNEL, ts, "U0ALICE", "ask_about")
+    await room.slack.until(lambda: room.slack.workspace.views.forms)
+    await room.slack.submit("U0ALICE", "What is in it?")
+    (quote,) = room.engine.received[0].quotes
+    assert await room.adapter.fetch(quote.attachments[0]) == b"line 1"
 
 
 async def test_without_membership_only_the_asker_sees_the_answer(room: FakeAdapter) -> None:

@@ -1,8 +1,10 @@
 """Messages in a thread before the bot was mentioned in it."""
 
+from typing import Any
 from unittest import mock
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.slack.inbound import thread_history
 from bot.domain.errors import ConfigError, NotAllowed, PlatformUnavailable
@@ -20,7 +22,9 @@ async def test_a_mention_in_a_thread_includes_earlier_messages(room: FakeAdapter
     room.slack.workspace.add(CHANNEL, author, root, text="Fire in room 3", subtype="bot_message")
     received = await room.asked("<@U0BOT> what now?", thread_ts=root)
     await room.slack.say(CHANNEL, "U0BOB", "said after the question", thread_ts=root)
-    assert await room.adapter.context(received.address) == (
+    quotes = await room.adapter.context(received.address)
+    assert all(quote.at is not None and quote.at < received.at for quote in quotes)
+    assert tuple(replace(quote, at=None) for quote in quotes) == (
         QuotedMessage(author="alice", text="the printer is on fire", by="U0ALICE"),
         QuotedMessage(author="bob", text="again, @alice?", by="U0BOB"),
         QuotedMessage(author="Alarms", text="Fire in room 3", by="B0ALARM"),
@@ -58,12 +62,98 @@ async def test_only_the_newest_messages_come_with_file_names(room: FakeAdapter) 
     assert quotes[-1].text == "[with plan.pdf]"
 
 
-async def test_a_rate_limited_thread_is_read_partly(room: FakeAdapter) -> None:
-    """Field note 13."""
+async def test_a_rate_limited_thread_is_no_empty_thread(room: FakeAdapter) -> None:
+    """Field fault 53: what could not be read is not taken for nothing. Field note 13."""
     root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
     received = await room.asked("<@U0BOT> sum up", thread_ts=root)
     room.slack.fault("conversations.replies", "limited", seconds=60)
-    assert await room.adapter.context(received.address) == ()
+    with pytest.raises(PlatformUnavailable):
+        await room.adapter.context(received.address)
+
+
+async def test_a_thread_that_is_read_partly_says_so(room: FakeAdapter) -> None:
+    """Field fault 53."""
+    root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
+    for number in range(50):
+        room.slack.workspace.add(CHANNEL, {"user": "U0BOB"}, root, text=f"number {number}")
+    received = await room.asked("<@U0BOT> sum up", thread_ts=root)
+    with mock.patch.object(thread_history, "PAGE", 5):
+        *quotes, gap = await room.adapter.context(received.address)
+    assert (gap.kind, "more than" in gap.text) == ("gap", True)
+    room.slack.limit({"conversations.replies": (1, 60)})
+    with mock.patch.object(thread_history, "PAGE", 20):
+        *quotes, gap = await room.adapter.context(received.address)
+    assert [quotes[0].text, quotes[-1].text, len(quotes)] == ["the start", "number 19", 21]
+    assert (gap.kind, "Slack limits" in gap.text) == ("gap", True)
+
+
+async def test_a_bot_outside_the_channel_says_so(room: FakeAdapter) -> None:
+    """Field fault 53."""
+    root = room.slack.workspace.add(CHANNEL, {"user": "U0ALICE"}, None, text="the start")["ts"]
+    received = await room.asked("<@U0BOT> sum up", thread_ts=root)
+    room.slack.fault("conversations.replies", "error", code="not_in_channel")
+    with pytest.raises(NotAllowed, match="/invite"):
+        await room.adapter.context(received.address)
+
+
+FORWARD = {"is_share": True, "author_id": "U0CARL", "author_name": "Carl", "text": "We ship on Monday"}
+ALERT = {"color": "danger", "title": "CPU", "fields": [{"title": "host", "value": "web-1"}]}
+SECTION = {"type": "section", "text": {"type": "mrkdwn", "text": "Disk of *web-2* is full"}}
+TABLE = {"type": "table", "rows": [[{"type": "raw_text", "text": "tea"}, {"type": "raw_text", "text": "3"}]]}
+RICH = {
+    "type": "rich_text",
+    "elements": [{"type": "rich_text_section", "elements": [{"type": "text", "text": "only rich"}]}],
+}
+CLIP = {"id": "F1", "subtype": "slack_audio", "transcription": {"preview": {"content": "spoken words"}}}
+
+
+@pytest.mark.parametrize(
+    ("message", "author", "text"),
+    [
+        ({"attachments": [ALERT]}, "Alarms", "CPU\nhost: web-1"),
+        ({"blocks": [SECTION]}, "Alarms", "Disk of *web-2* is full"),
+        ({"text": "Alert!", "blocks": [SECTION]}, "Alarms", "Alert!\nDisk of *web-2* is full"),
+        ({"attachments": [{"fallback": "Build 12 failed"}]}, "Alarms", "Build 12 failed"),
+        ({"attachments": [{"blocks": [TABLE]}]}, "Alarms", "| tea | 3 |\n|---|---|"),
+        ({"blocks": [TABLE]}, "Alarms", "| tea | 3 |\n|---|---|"),
+        ({"blocks": [RICH]}, "Alarms", "only rich"),
+        ({"attachments": [FORWARD]}, "Carl", "We ship on Monday"),
+        ({"attachments": [FORWARD | {"attachments": [ALERT]}]}, "Carl", "host: web-1"),
+        (
+            {"attachments": [{"from_url": "https://x.example", "title": "A page", "service_name": "Blog"}]},
+            "Blog",
+            "A page",
+        ),
+        ({"files": [CLIP]}, "Alarms", "spoken words"),
+        ({"text": "listen", "files": [CLIP]}, "Alarms", "listen\nspoken words"),
+        ({"files": [{"id": "F1", "mode": "tombstone"}]}, "Alarms", "was deleted in Slack"),
+        ({"attachments": 5, "blocks": "x", "files": {}, "text": "odd"}, "Alarms", "odd"),
+    ],
+)
+async def test_everything_that_a_thread_shows_is_read(
+    room: FakeAdapter, message: dict[str, Any], author: str, text: str
+) -> None:
+    """Field fault 43: "what is wrong here?" under an alert; "summarise this channel" in a channel of alerts."""
+    app = {"bot_id": "B0ALARM", "bot_profile": {"name": "Alarms"}, "subtype": "bot_message"}
+    root = room.slack.workspace.add(CHANNEL, app, None, **({"text": ""} | message))["ts"]
+    received = await room.asked("<@U0BOT> what is wrong here?", thread_ts=root)
+    (quote,) = await room.adapter.context(received.address)
+    assert quote.author == author
+    assert text in quote.text
+    received = await room.asked("<@U0BOT> summarise this channel")
+    assert text in (await room.adapter.context(received.address, True))[0].text
+
+
+async def test_files_of_earlier_messages_can_be_fetched(room: FakeAdapter) -> None:
+    """Field fault 44: "@parley summarise this file", below a colleague's log."""
+    url = f"{room.slack.workspace.origin}/files/F1"
+    file = {"id": "F1", "name": "log.txt", "mimetype": "text/plain", "url_private": url}
+    room.slack.workspace.files["F1"] = file | {"content": b"line 1"}
+    root = await room.slack.say(CHANNEL, "U0BOB", "look", files=[file])
+    received = await room.asked("<@U0BOT> summarise this file", thread_ts=root)
+    (quote,) = await room.adapter.context(received.address)
+    assert quote.text == "look\n[with log.txt]"
+    assert await room.adapter.fetch(quote.attachments[0]) == b"line 1"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What a message of Slack says: text, blocks, attachments, files and links, as parts of an event. Pure functions."""
