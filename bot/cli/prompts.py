@@ -166,7 +166,9 @@ def prompts_import(
         raise problem
     _write(path, text.encode())
     typer.echo(f"Wrote {path}.")
-    for step in _next_steps(template):
+    secret = formats.left_out(file.name, data)
+    left_out = [f"Left out, because it may be a secret: {', '.join(secret)}."] if secret else []
+    for step in (*left_out, *_next_steps(template)):
         typer.echo(f"  {step}")
 
 

@@ -126,7 +126,11 @@ def _shallow(picture: "Image") -> "Image":
     """An image with 16 bits or more per pixel in 8; Pillow's own conversion would turn most of it white."""
     if picture.mode not in _DEEP_MODES:
         return picture
-    return picture.point(lambda value: value * (1 / 256)).convert("L")
+
+    def scaled(value: Any) -> Any:
+        return value * (1 / 256)
+
+    return cast("Image", cast(Any, picture).point(scaled)).convert("L")
 
 
 def _in_srgb(picture: "Image") -> "Image":

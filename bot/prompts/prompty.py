@@ -13,6 +13,7 @@ from bot.domain.prompts import Capability, Match, Parameters, Template
 from bot.prompts import example_images
 from bot.prompts.body import Placeholder, parse_body
 from bot.prompts.front_matter import MappingReader, SourceFile, front_matter, nearest, open_source
+from bot.prompts.imports.secrets import without_secrets
 
 MOST_BYTES = 64 * 1024
 MOST_SHOTS = 50
@@ -159,7 +160,7 @@ def _with_parley(
         match=_match(match),
         past_messages=parley.count("past_messages", MOST_PAST) if "past_messages" in parley else None,
         rewrite=_rewrite(parley),
-        extra=parley.plain("extra"),
+        extra=without_secrets(parley.plain("extra")),
     )
     if template.rewrite is not None and template.capability != "image":
         raise parley.error("rewrite", "'rewrite' needs 'capability: image'")
