@@ -115,6 +115,9 @@ def prompts_lint(
         for each in files.templates
         for name in read(where / f"{each.name}.prompty").sampled
     ]
+    warnings += [
+        (each.name, note) for each in files.templates for note in read(where / f"{each.name}.prompty").notes
+    ]
     for name, text in warnings:
         typer.echo(f"{name}.prompty: {text}")
     typer.echo(f"{len(files.templates)} valid templates, {len(warnings)} warnings.")

@@ -90,12 +90,12 @@ def _scaled(opened: "ImageFile", data: bytes, fits: bool) -> ScaledImage:
     )
     if fits and easy and plain and only_pixels(data, format):
         return ScaledImage(_PASSED_ON[format], data)
-    turned = _turned(opened)
-    turned.thumbnail((SIDE, SIDE))
-    return _encoded(turned, photo=format in _PHOTOS)
+    upright = _upright(opened)
+    upright.thumbnail((SIDE, SIDE))
+    return _encoded(upright, photo=format in _PHOTOS)
 
 
-def _turned(opened: "ImageFile") -> "Image":
+def _upright(opened: "ImageFile") -> "Image":
     """Turned and mirrored as its EXIF or XMP data say; as it is if they are damaged."""
     from PIL import ImageOps
 

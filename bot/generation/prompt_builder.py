@@ -25,7 +25,7 @@ from bot.generation.context_window import (
     truncate_history,
 )
 from bot.prompts import example_images
-from bot.prompts.loader import fill
+from bot.prompts.loader import fill, fill_question
 
 _NAMED = re.compile(r"\{\{\s*user_name\s*\}\}")
 
@@ -152,7 +152,7 @@ def _past(inputs: PromptInputs, turn: Turn) -> Turn:
 
 def _question(inputs: PromptInputs, budget_tokens: int) -> tuple[Message, Omission | None]:
     """The question, preceded by files and by the newest messages of others that fit into `budget_tokens`."""
-    text, quotes = inputs.question, inputs.received.quotes
+    text, quotes = _asked(inputs), inputs.received.quotes
     costs = (count_text_tokens(quote.author + quote.text) + MESSAGE_TOKENS for quote in reversed(quotes))
     kept = sum(cost <= budget_tokens for cost in accumulate(costs))
     dropped = len(quotes) - kept
@@ -163,6 +163,12 @@ def _question(inputs: PromptInputs, budget_tokens: int) -> tuple[Message, Omissi
     why = "they would take more than a quarter of the context window"
     omitted = Omission(what="earlier messages of the thread", count=dropped, why=why) if dropped else None
     return Message(role="user", parts=(Text(text=text), *inputs.pictures)), omitted
+
+
+def _asked(inputs: PromptInputs) -> str:
+    """The question, with the text that the template puts around it."""
+    around = inputs.template.question
+    return fill_question(around, inputs.question, _placeholders(inputs)) if around else inputs.question
 
 
 def quoted(quotes: Sequence[QuotedMessage]) -> str:

@@ -70,7 +70,8 @@ def _tidy(template: Template) -> Template:
         for example in template.examples
     )
     extra = without_secrets(template.extra)
-    return msgspec.structs.replace(template, system=_plain(template.system), examples=examples, extra=extra)
+    texts = {"system": _plain(template.system), "question": _plain(template.question)}
+    return msgspec.structs.replace(template, **texts, examples=examples, extra=extra)
 
 
 def _plain(text: str) -> str:
@@ -118,6 +119,7 @@ def _body(template: Template) -> str:
     blocks = [f"system:\n{template.system}\n"] if template.system else []
     for example in template.examples:
         blocks += [f"user:\n{example.user}\n", f"assistant:\n{example.assistant}\n"]
+    blocks += [f"user:\n{template.question}\n"] if template.question else []
     return "\n".join(blocks)
 
 
@@ -127,7 +129,7 @@ def _unwritable(field: str, read: Template, expected: Template) -> str:
             if actual != other:
                 why = "it has tags" if other.tags else "a line would be read as a role, such as 'user:'"
                 return f"example {number} can't be written: {why}"
-    if field in ("system", "examples"):
+    if field in ("system", "examples", "question"):
         return f"the {field} can't be written: a line would be read as a role, such as 'user:'"
     return f"{field} {getattr(expected, field)!r} can't be expressed in this format"
 
