@@ -7,9 +7,11 @@ from typing import NamedTuple
 import pytest
 
 from bot.domain.errors import TemplateError
+from bot.generation.prompt_builder import PromptInputs, TokenBudget, build_prompt
 from bot.prompts.formats import to_prompty
 from bot.prompts.loader import fill, fill_question
 from bot.prompts.prompty import LoadedTemplate, read, read_text
+from tests.support.acts import received
 
 
 class Shape(NamedTuple):
@@ -314,6 +316,17 @@ BODIES: dict[str, Shape] = {
         HI + "template: mustache\n", "system:\nBe brief.\nuser:\nOn {{{q}}} now", question="On {{q}} now"
     ),
     "a reference in the body": Shape(HI, "system:\nBe brief. ${env:X}", note="references"),
+    "Handlebars": Shape(
+        HI + "sample: {docs: [{t: A}], so: true}\n",
+        "system:\n{{#each docs}}\n{{t}}\n{{/each}}\n{{#if so}}\nB\n{{/if}}\n{{#unless so}}\nC\n{{/unless}}\n"
+        '{{#each history}}\n<m role="{{role}}">{{content}}</m>\n{{/each}}\n',
+        system="A\nB",
+    ),
+    "the question only in the system message": Shape(
+        HI + "inputs: {question: {type: string}}\n",
+        "system:\nAbout {{question}}.",
+        system="About the user's message.",
+    ),
     "text without roles": Shape(HI, "Be brief."),
     "a word that is nearly a role": Shape(
         HI, "system:\nBe brief.\nusers:\nmany", system="Be brief.\nusers :\nmany"
@@ -356,6 +369,18 @@ def test_what_was_read_can_be_published(name: str) -> None:
 def test_there_are_enough_shapes() -> None:
     """Field fault 72: most of what is public has one of these shapes."""
     assert len(SHAPES) > 90
+
+
+def test_text_around_the_question_is_sent() -> None:
+    """Field fault 72: the last `user:` of a file is what the model gets, with the question in its place."""
+    shape = Shape(
+        HI + "inputs: {n: 3}\n", "system:\nHi.\nuser:\nIn {{n}} words for {{user_name}}: {{query}}!"
+    )
+    template = load(shape).template
+    asked = received("why?")
+    budget = TokenBudget(context_tokens=9000, output_tokens=100)
+    prompt = build_prompt(PromptInputs(template=template, received=asked, question="why {{n}}?"), budget)
+    assert prompt.messages[-1].text == f"In 3 words for {asked.user.name}: why {{{{n}}}}?!"
 
 
 HOSTILE = {

@@ -162,7 +162,7 @@ class _ForeignBody:
             item = re.escape(match[1])
             if re.search(rf"\{{\{{-?\s*{item}(\.|\[[\"'])(role|inputs|outputs)\b", text):
                 found.add(match[2])
-        sections = re.findall(r"\{\{#\s*(\w+)\s*\}\}\s*\{\{\s*role\s*\}\}", text)
+        sections = re.findall(r"\{\{#\s*(?:each\s+)?(\w+)\s*\}\}[^{}]*\{\{\s*role\s*\}\}", text)
         return found | set(sections)
 
     def _question_of(self, text: str, history: set[str]) -> str | None:
@@ -177,7 +177,7 @@ class _ForeignBody:
             if (marker := _MARKER.fullmatch(line)) and marker[1].lower() == "user"
         ]
         if not starts:
-            return None
+            return next((name for name in _QUESTIONS[:8] if self._is_open(name, text)), None)
         after = lines[starts[-1] + 1 :]
         end = next((at for at, line in enumerate(after) if _MARKER.fullmatch(line)), len(after))
         last = "\n".join(after[:end])
@@ -191,6 +191,12 @@ class _ForeignBody:
             if known:
                 return next(name for name in names if name.lower() == known[0])
         return (open_ or used or [None])[-1]
+
+    def _is_open(self, name: str, text: str) -> bool:
+        """Whether a text uses a variable that has no default."""
+        return (
+            name in _VARIABLE.findall(text) and self._inputs.placeholders.get(name, UNFILLED).default is None
+        )
 
     def _value(self, name: str) -> object:
         """The default, or else the sample; None if there is neither."""
@@ -308,8 +314,14 @@ class _ForeignBody:
             if inputs[name]:
                 sampled.append(name)
             else:
-                self._source.note(declared.line, f"the input {name!r} has no default, so it is empty")
+                line = declared.line if name in self._inputs.placeholders else self._line_of(name)
+                self._source.note(line, f"the input {name!r} has no default, so it is empty")
         return inputs, tuple(sampled)
+
+    def _line_of(self, name: str) -> int:
+        """The first line that uses a variable."""
+        found = (number for line, number in self._line_numbers.items() if name in _VARIABLE.findall(line))
+        return min(found, default=self._after)
 
     def _examples(self, talk: list[Block]) -> list[Block]:
         """Examples with their values, because examples have no placeholders. Half ones are left out."""

@@ -217,6 +217,8 @@ class _BoundedEnvironment(SandboxedEnvironment):
             before, (value, *rest) = (given[:1], given[1:]) if takes else ((), given)
             if name in _KEEPING and isinstance(value, NamedText) and (value or name not in ("d", "default")):
                 return value
+            if isinstance(value, _Missing) and name == "tojson":
+                return "null"
             if isinstance(value, Iterator):
                 value = list(self._spent(cast("Iterator[object]", value)))
             if name not in ("abs", "round", "int", "float"):

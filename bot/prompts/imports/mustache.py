@@ -1,5 +1,7 @@
 """Renders Mustache templates of other tools: variables, sections, inverted sections and comments.
 
+Of Handlebars, `each`, `with`, `if` and `unless` are read as the sections that they are.
+
 The specification: https://mustache.github.io/mustache.5.html. Partials are other files, so they are left out.
 """
 
@@ -17,10 +19,11 @@ _MOST_DEPTH = 30
 
 
 class _Section(NamedTuple):
-    """A section; `kind` is # or ^."""
+    """A section; `kind` is #, ^, or ? for a condition. `end` is what its closing tag names."""
 
     kind: str
     name: str
+    end: str
     line: int
     parts: "list[str | _Variable | _Section]"
 
@@ -51,7 +54,7 @@ def render(text: str, values: Mapping[str, object]) -> str:
 
 
 def _parsed(original: str, text: str) -> "list[str | _Variable | _Section]":
-    root = _Section("#", "", 1, [])
+    root = _Section("#", "", "", 1, [])
     open_sections = [root]
     end = 0
     for match in _TAG.finditer(text):
@@ -61,13 +64,15 @@ def _parsed(original: str, text: str) -> "list[str | _Variable | _Section]":
         kind, name = match[2] or "", match[1] or match[3]
         line = original[: original.find(match[0])].count("\n") + 1
         if kind in ("#", "^"):
-            section = _Section(kind, name, line, [])
+            word, _, rest = name.partition(" ")
+            kind = {"if": "?", "unless": "^"}.get(word, kind) if rest else kind
+            section = _Section(kind, rest.strip() or name, word, line, [])
             inner.parts.append(section)
             open_sections.append(section)
             if len(open_sections) > _MOST_DEPTH:
                 raise LineError(line, "its sections are nested too deeply")
         elif kind == "/":
-            if inner.name != name or inner is root:
+            if inner.end != name or inner is root:
                 raise LineError(line, f"{match[0]} closes no section")
             open_sections.pop()
         elif kind in ("", "&"):
@@ -108,6 +113,9 @@ class _Rendering(NamedTuple):
         value = _looked_up(section.name, context)
         if section.kind == "^":
             if not value:
+                yield from self.printed(section.parts, context)
+        elif section.kind == "?":
+            if value:
                 yield from self.printed(section.parts, context)
         elif isinstance(value, list):
             for item in cast("list[object]", value):
