@@ -408,6 +408,7 @@ HOSTILE = {
     "an unknown filter": "{{ 'a' | nothing }}",
     "an open block": "{% for x in y %}",
     "an open section": "{{#a}}b",
+    "many spaces": ("{{#" + " " * 1900 + "\n") * 20 + "{{#a}}b",
     "deep sections": "{{#a}}" * 99 + "{{/a}}" * 99,
     "sections in sections": "{{#xs}}" * 9 + "x" + "{{/xs}}" * 9,
 }

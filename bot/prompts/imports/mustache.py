@@ -12,7 +12,8 @@ from typing import NamedTuple, cast
 from bot.prompts.imports.jinja import LineError
 from bot.prompts.imports.rendering import NamedText, Placeholders, TooMuchWork, WorkBudget, printed
 
-_TAG = re.compile(r"\{\{\{\s*([^{}]{1,200}?)\s*\}\}\}|\{\{([#^/!>&]?)\s*([^{}]{1,2000}?)\s*\}\}")
+_TAG = re.compile(r"\{\{\{([^{}]{1,200})\}\}\}|\{\{([#^/!>&]?)([^{}]{1,2000})\}\}")
+"""Without a pattern for the spaces around a name, with which many spaces would take minutes."""
 _ALONE = re.compile(r"^[ \t]*(\{\{[#^/!>][^{}]{1,2000}\}\})[ \t]*(?:\n|\Z)", re.MULTILINE)
 """A line with nothing but a tag that prints nothing, which is removed with its line end."""
 _MOST_DEPTH = 30
@@ -37,12 +38,6 @@ def is_mustache(text: str) -> bool:
     return any(match[2] or match[1] for match in _TAG.finditer(text)) and "{%" not in text
 
 
-def names(text: str) -> set[str]:
-    """The first parts of the names that a template uses."""
-    found = (match[1] or match[3] for match in _TAG.finditer(text) if match[2] not in ("!", ">", "/"))
-    return {name.partition(".")[0] for name in found if name != "."}
-
-
 def render(text: str, values: Mapping[str, object]) -> str:
     """The rendered text; `NamedText` values and unknown variables stay as placeholders. Raises LineError."""
     rendering = _Rendering(WorkBudget(), Placeholders())
@@ -61,7 +56,7 @@ def _parsed(original: str, text: str) -> "list[str | _Variable | _Section]":
         inner = open_sections[-1]
         inner.parts.append(text[end : match.start()])
         end = match.end()
-        kind, name = match[2] or "", match[1] or match[3]
+        kind, name = match[2] or "", (match[1] or match[3]).strip()
         line = original[: original.find(match[0])].count("\n") + 1
         if kind in ("#", "^"):
             word, _, rest = name.partition(" ")
