@@ -14,18 +14,32 @@ from bot.tools.registry import DRAW, installed
 
 
 def read_prompts(folder: Path | None) -> LoadedPrompts:
-    """Load a folder; None: the bundled one. Raises TemplateError."""
+    """Load a folder; None: the bundled one. Raises TemplateError if there is a problem with any file."""
+    found = read_usable(folder)
+    if found.problems:
+        raise TemplateError("\n".join(found.problems))
+    return found
+
+
+def read_usable(folder: Path | None) -> LoadedPrompts:
+    """The same without the templates that can't be used; `problems` say why. Raises TemplateError without a default."""
     folder = folder or loader.FOLDER
     texts = retrieval.load(folder)
-    found = LoadedPrompts(
-        templates=loader.load(folder),
-        pools=loader.load_pools(folder),
-        texts=texts,
-        check=partial(_check, texts),
+    check = partial(_check, texts)
+    templates, problems = loader.load_usable(folder)
+    usable: list[Template] = []
+    found = list(problems)
+    for template in templates:
+        try:
+            check(template)
+            usable.append(template)
+        except TemplateError as error:
+            found.append(str(error))
+    if not any(template.match.default for template in usable):
+        raise TemplateError("\n".join(found))
+    return LoadedPrompts(
+        templates=usable, pools=loader.load_pools(folder), texts=texts, check=check, problems=found
     )
-    for template in found.templates:
-        found.check(template)
-    return found
 
 
 def _check(texts: Mapping[str, object], template: Template) -> None:

@@ -169,6 +169,9 @@ async def check(settings: Settings) -> list[CheckResult]:
         async with open_services(settings) as services:
             loaded = ", ".join(template.name for template in services.templates)
             findings.append(CheckResult(level="ok", subject="templates", words=loaded))
+            for problem in services.library.registry.problems:
+                words = f"skipped: {problem}"
+                findings.append(CheckResult(level="error", subject="templates", words=words))
             findings.append(registry.check())
             findings += await services.storage.redis.check()
             findings += services.storage.ledger.limits.check(services.deployments)

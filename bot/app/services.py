@@ -1,6 +1,7 @@
 """Builds and opens the services of a process: storage, models, templates, engine."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pydantic import SecretStr
 
 from bot.app import capacity
 from bot.app.intake import Intake
-from bot.app.prompt_files import read_prompts
+from bot.app.prompt_files import read_usable
 from bot.app.settings import Settings, secrets, tell_packages
 from bot.conversation.commands.command import CommandServices
 from bot.conversation.engine import Engine
@@ -56,6 +57,8 @@ from bot.storage.usage.quota import QuotaLedger
 from bot.tools.registry import installed
 from bot.worker.uninstall import Uninstaller
 from bot.worker.worker import Worker, WorkerLimits
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +146,9 @@ async def open_services(settings: Settings, *, folder: Path | None = None) -> As
 
     With `folder`, an embedded Redis there is used instead of REDIS_URL.
     """
-    prompts = read_prompts(settings.parley_prompts)
+    prompts = read_usable(settings.parley_prompts)
+    for problem in prompts.problems:
+        log.error("A template is skipped: %s", problem)
     found = find_deployment_config(settings)
     async with AsyncExitStack() as stack:
         storage = await _storage(settings, folder, stack)

@@ -115,6 +115,9 @@ def prompts_lint(
         for each in files.templates
         for name in read(where / f"{each.name}.prompty").sampled
     ]
+    warnings += [
+        (each.name, note) for each in files.templates for note in read(where / f"{each.name}.prompty").notes
+    ]
     for name, text in warnings:
         typer.echo(f"{name}.prompty: {text}")
     typer.echo(f"{len(files.templates)} valid templates, {len(warnings)} warnings.")
@@ -166,7 +169,9 @@ def prompts_import(
         raise problem
     _write(path, text.encode())
     typer.echo(f"Wrote {path}.")
-    for step in _next_steps(template):
+    secret = formats.left_out(file.name, data)
+    left_out = [f"Left out, because it may be a secret: {', '.join(secret)}."] if secret else []
+    for step in (*left_out, *_next_steps(template)):
         typer.echo(f"  {step}")
 
 

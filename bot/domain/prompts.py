@@ -107,7 +107,8 @@ class Template(Frozen):
     `inputs` are its placeholders with their defaults. `past_messages` is the maximum number of history messages;
     `None` means as many as fit. `rewrite` is the chat deployment, by name or tag, that first rewrites an image
     prompt by the template's text ("" means any, `None` no rewriting). `extra` are fields of an imported
-    configuration that are kept for its export.
+    configuration that are kept for its export. `question` is the text around the question, whose placeholder is
+    the one without a value; empty means the question alone.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Template(Frozen):
     past_messages: int | None = None
     rewrite: str | None = None
     extra: dict[str, Any] = {}
+    question: str = ""
 
     @property
     def version(self) -> str:

@@ -26,7 +26,7 @@ from bot.generation.context_window import (
     truncate_history,
 )
 from bot.prompts import example_images
-from bot.prompts.loader import fill
+from bot.prompts.loader import fill, fill_question
 
 _WORTHWHILE_TOKENS = 50
 """With less room than this, a quote is left out and not cut."""
@@ -164,7 +164,7 @@ def _question(inputs: PromptInputs, budget_tokens: int) -> tuple[Message, Sequen
         fenced_files(inputs.documents),
         quoted(quotes),
         unread_parts(inputs.unread),
-        inputs.question or without_words(quotes),
+        _asked(inputs) or without_words(quotes),
     ]
     text = "\n\n".join(piece for piece in pieces if piece).strip()
     return Message(role="user", parts=(Text(text=text), *inputs.pictures)), omissions
@@ -181,9 +181,8 @@ def _fitting(
         if tokens > budget_tokens:
             if quote.is_earlier or budget_tokens < _WORTHWHILE_TOKENS:
                 break
-            most = (
-                len(quote.text) * budget_tokens // (2 * tokens)
-            )  # tokens are not spread evenly over the text
+            # Half of its share: tokens are not spread evenly over the text.
+            most = len(quote.text) * budget_tokens // (2 * tokens)
             cut = len(quote.text) - most
             kept.append(msgspec.structs.replace(quote, text=f"{quote.text[:most]}\n[cut off here]"))
             break
@@ -194,6 +193,12 @@ def _fitting(
     omissions = [Omission(what="earlier messages of the thread", count=dropped, why=why)] if dropped else []
     omissions += [Omission(what="characters of a quoted message", count=cut, why=why)] if cut else []
     return kept[::-1], omissions
+
+
+def _asked(inputs: PromptInputs) -> str:
+    """The question, with the text that the template puts around it."""
+    around = inputs.template.question
+    return fill_question(around, inputs.question, _placeholders(inputs)) if around else inputs.question
 
 
 def _examples(

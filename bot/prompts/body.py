@@ -23,25 +23,37 @@ _CODE = re.compile(r"\{[%#]")
 
 
 class Placeholder(NamedTuple):
-    """A declared input. `default` is None if it has none; `thread`: it stands for the history."""
+    """A declared input. `default` is None if it has none; `thread`: it stands for the history.
+
+    `value` is the default as it is in the file, `question`: it stands for the question, `kind` its type.
+    """
 
     default: str | None
     thread: bool
+    value: object = None
+    question: bool = False
+    kind: str = ""
+    line: int = 1
 
 
-_UNFILLED = Placeholder(None, False)
+UNFILLED = Placeholder(None, False)
 
 
 class ParsedBody(NamedTuple):
-    """A parsed body: `inputs` are the placeholders with their defaults, `sampled` those that only have a sample."""
+    """A parsed body: `inputs` are the placeholders with their defaults, `sampled` those that only have a sample.
+
+    `question` is the text around the question; `asked`: there is a place for the question.
+    """
 
     system: str
     examples: tuple[Example, ...]
     inputs: dict[str, str]
     sampled: tuple[str, ...]
+    question: str = ""
+    asked: bool = False
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """The text of one role; `line` is the number of its marker line."""
 
     role: str
@@ -60,67 +72,92 @@ def parse_body(
     samples: Mapping[str, str],
     load_image: example_images.LoadImage,
 ) -> ParsedBody:
-    """Parse the lines `after` the front matter; samples replace missing defaults. Raises TemplateError."""
-    system: list[_Block] = []
-    blocks: list[_Block] = []
-    for block in _blocks(
-        source, after, {name for name, placeholder in placeholders.items() if placeholder.thread}
-    ):
-        if block.role in ("user", "assistant"):
-            blocks.append(block)
-        elif not blocks:
-            system.append(block)
-        elif block.text:
-            raise source.error(block.line, f"'{block.role}:' must come before the examples")
-    question = _take_question(blocks)
+    """Parse the lines `after` the front matter; samples replace missing defaults. Collects problems."""
+    history = {name for name, placeholder in placeholders.items() if placeholder.thread}
+    system, blocks = _parted(source, _blocks(source, after, history))
+    question, around = _take_question(blocks, placeholders)
     used = {placeholder[1].strip() for block in system for placeholder in PLACEHOLDER.finditer(block.text)}
-    sampled = [
-        name
-        for name in samples
-        if name in used - {question, *BUILT_IN} and placeholders.get(name, _UNFILLED) == _UNFILLED
-    ]
+    unset = {name for name in samples if placeholders.get(name, UNFILLED).default is None} - history
+    sampled = [name for name in samples if name in (used & unset) - {question, *BUILT_IN}]
     placeholders = {**placeholders, **{name: Placeholder(samples[name], False) for name in sampled}}
-    _check_placeholders(source, system, placeholders, question)
+    check_placeholders(source, system, placeholders, question)
+    known = {*placeholders, *BUILT_IN}
+    examples = source.attempt((), lambda: tuple(pairs(source, blocks, known, load_image)))
     return ParsedBody(
         system="\n\n".join(block.text for block in system if block.text),
-        examples=tuple(_pairs(source, blocks, {*placeholders, *BUILT_IN}, load_image)),
+        examples=examples,
         inputs={
             name: placeholder.default
             for name, placeholder in placeholders.items()
             if placeholder.default is not None
         },
         sampled=tuple(sampled),
+        question=around,
+        asked=question is not None,
     )
 
 
-def _blocks(source: SourceFile, after: int, history: Iterable[str]) -> list[_Block]:
+def _parted(source: SourceFile, blocks: Iterable[Block]) -> tuple[list[Block], list[Block]]:
+    """The blocks of the system message, and those of examples and the question, which follow."""
+    system: list[Block] = []
+    talk: list[Block] = []
+    for block in blocks:
+        if block.role in ("user", "assistant"):
+            talk.append(block)
+        elif not talk:
+            system.append(block)
+        elif block.text:
+            words = f"'{block.role}:' must come before the examples"
+            source.problems.append(source.error(block.line, words))
+    return system, talk
+
+
+def _blocks(source: SourceFile, after: int, history: Iterable[str]) -> list[Block]:
     """The body by role; text before the first marker belongs to the system message."""
-    blocks = [_Block("system", after, [])]
+    blocks = [Block("system", after, [])]
     for number, line in enumerate(source.lines[after:], after + 1):
         if marker := _MARKER.fullmatch(line):
-            blocks.append(_Block(marker[1].lower(), number, []))
+            blocks.append(Block(marker[1].lower(), number, []))
             continue
-        almost = _ALMOST.fullmatch(line)
-        if almost and difflib.get_close_matches(almost[1], _ROLES, 1, 0.85):
-            words = f"{line.strip()!r} is not a role{nearest(almost[1], _ROLES)}"
-            raise source.error(number, f"{words} If it is text, put more words on the line.")
+        if is_almost_role(line):
+            words = f"{line.strip()!r} is not a role{nearest(line.strip().rstrip(':'), _ROLES)}"
+            source.problems.append(
+                source.error(number, f"{words} If it is text, put more words on the line.")
+            )
         placeholder = PLACEHOLDER.fullmatch(line.strip())
         # The engine always adds the history; its placeholder is not needed.
         blocks[-1].lines.append("" if placeholder and placeholder[1].strip() in history else line)
     return blocks
 
 
-def _take_question(blocks: list[_Block]) -> str | None:
-    """Remove a last `user:` that is only a placeholder, for the question; returns its name."""
-    placeholder = PLACEHOLDER.fullmatch(blocks[-1].text) if blocks and blocks[-1].role == "user" else None
-    if placeholder is None:
-        return None
+def is_almost_role(line: str) -> bool:
+    """Whether a line is probably a misspelt role."""
+    almost = _ALMOST.fullmatch(line)
+    return almost is not None and bool(difflib.get_close_matches(almost[1], _ROLES, 1, 0.85))
+
+
+def _take_question(blocks: list[Block], placeholders: Mapping[str, Placeholder]) -> tuple[str | None, str]:
+    """Remove a last `user:` with a placeholder for the question; returns its name, and the text if there is more.
+
+    That is the only placeholder without a value.
+    """
+    if not blocks or blocks[-1].role != "user":
+        return None, ""
+    text = blocks[-1].text
+    if placeholder := PLACEHOLDER.fullmatch(text):
+        blocks.pop()
+        return placeholder[1].strip(), ""
+    used = {placeholder[1].strip() for placeholder in PLACEHOLDER.finditer(text)}
+    valued = {name for name, placeholder in placeholders.items() if placeholder.default is not None}
+    unfilled = used - valued - {*BUILT_IN}
+    if len(unfilled) != 1 or placeholders.get(next(iter(unfilled)), UNFILLED).thread:
+        return None, ""
     blocks.pop()
-    return placeholder[1].strip()
+    return unfilled.pop(), text
 
 
-def _pairs(
-    source: SourceFile, blocks: list[_Block], placeholders: set[str], load_image: example_images.LoadImage
+def pairs(
+    source: SourceFile, blocks: list[Block], placeholders: set[str], load_image: example_images.LoadImage
 ) -> Iterator[Example]:
     for number, block in enumerate(blocks):
         if block.role != ("user", "assistant")[number % 2]:
@@ -135,7 +172,7 @@ def _pairs(
                 words = f"{placeholder[0]} is in an example; placeholders only work in 'system:'"
                 raise source.error(block.line, words)
     if len(blocks) % 2:
-        words = "this 'user:' has no 'assistant:' after it; text around the question belongs in 'system:'"
+        words = "this 'user:' has no 'assistant:' after it, nor a placeholder for the question, {{question}}"
         raise source.error(blocks[-1].line, words)
     count = 0
     for user, assistant in zip(blocks[::2], blocks[1::2], strict=True):
@@ -145,7 +182,7 @@ def _pairs(
 
 
 def _pictures(
-    source: SourceFile, block: _Block, load_image: example_images.LoadImage, count: int
+    source: SourceFile, block: Block, load_image: example_images.LoadImage, count: int
 ) -> tuple[Image, ...]:
     """The images of a message; `count` is how many the messages before it have."""
     found: list[Image] = []
@@ -159,17 +196,17 @@ def _pictures(
     return tuple(found)
 
 
-def _check_placeholders(
-    source: SourceFile, system: list[_Block], placeholders: Mapping[str, Placeholder], question: str | None
+def check_placeholders(
+    source: SourceFile, system: list[Block], placeholders: Mapping[str, Placeholder], question: str | None
 ) -> None:
-    """Check that each placeholder of the system message has a value."""
+    """Collect the placeholders of the system message that have no value."""
     for block in system:
         for number, line in enumerate(block.lines, block.line + 1):
             if code := _CODE.search(line):
-                raise source.error(number, f"{code[0]!r}: templates may have placeholders, but no code")
+                source.problems.append(source.error(number, f"{code[0]!r} begins code"))
             for placeholder in PLACEHOLDER.finditer(line):
                 if words := _unfilled(placeholder[1].strip(), placeholders, question):
-                    raise source.error(number, f"{placeholder[0]} {words}")
+                    source.problems.append(source.error(number, f"{placeholder[0]} {words}"))
 
 
 def _unfilled(name: str, placeholders: Mapping[str, Placeholder], question: str | None) -> str | None:

@@ -71,6 +71,10 @@ class PromptEditor:
             raise NotAllowed(f"“{file}” needs {missing[0]}, which does not exist here.")
         return template
 
+    def left_out(self, file: str, data: bytes) -> Sequence[str]:
+        """The fields that `read` leaves out because they may be secrets."""
+        return () if file.endswith(".prompty") else formats.left_out(file, data)
+
     def write(self, template: Template, form: str) -> str:
         """Export a template as prompty, json (a chat setup of Azure OpenAI Studio) or jsonl."""
         return formats.write(template, form)

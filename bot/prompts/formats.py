@@ -10,6 +10,7 @@ import yaml
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example, Template
 from bot.prompts import example_images
+from bot.prompts.imports.secrets import secret_paths, without_secrets
 from bot.prompts.prompty import MOST_BYTES, read_text
 
 # Parameter names in a chat setup. The misspelling is Azure's; the correct spelling is accepted, too.
@@ -33,6 +34,8 @@ _PROMPTY = {
 }
 _OURS = "parley"
 _SETUP = {"systemPrompt", "chatParameters", "fewShotExamples"}
+_TEXTS = {"systemPrompt", "fewShotExamples", "messages"}
+"""Fields that become the text of a template."""
 
 
 # ------------------------------------------------------------------ .prompty
@@ -61,12 +64,14 @@ def to_prompty(template: Template) -> str:
 
 
 def _tidy(template: Template) -> Template:
-    """Without whitespace around texts and with plain line ends, as the format keeps them."""
+    """Without whitespace around texts and with plain line ends, as the format keeps them, and without secrets."""
     examples = tuple(
         msgspec.structs.replace(example, user=_plain(example.user), assistant=_plain(example.assistant))
         for example in template.examples
     )
-    return msgspec.structs.replace(template, system=_plain(template.system), examples=examples)
+    extra = without_secrets(template.extra)
+    texts = {"system": _plain(template.system), "question": _plain(template.question)}
+    return msgspec.structs.replace(template, **texts, examples=examples, extra=extra)
 
 
 def _plain(text: str) -> str:
@@ -114,6 +119,7 @@ def _body(template: Template) -> str:
     blocks = [f"system:\n{template.system}\n"] if template.system else []
     for example in template.examples:
         blocks += [f"user:\n{example.user}\n", f"assistant:\n{example.assistant}\n"]
+    blocks += [f"user:\n{template.question}\n"] if template.question else []
     return "\n".join(blocks)
 
 
@@ -123,7 +129,7 @@ def _unwritable(field: str, read: Template, expected: Template) -> str:
             if actual != other:
                 why = "it has tags" if other.tags else "a line would be read as a role, such as 'user:'"
                 return f"example {number} can't be written: {why}"
-    if field in ("system", "examples"):
+    if field in ("system", "examples", "question"):
         return f"the {field} can't be written: a line would be read as a role, such as 'user:'"
     return f"{field} {getattr(expected, field)!r} can't be expressed in this format"
 
@@ -140,7 +146,8 @@ def diff(old: Template, new: Template) -> str:
 def from_studio(data: bytes, name: str) -> Template:
     """The template of a chat setup exported from the playground. Raises TemplateError.
 
-    Whitespace around texts and empty examples are dropped; unknown fields are kept in `extra` for the export.
+    Whitespace around texts and empty examples are dropped; unknown fields are kept in `extra` for the export,
+    without what may be a secret (see `left_out`).
     """
     setup = _setup(data, name)
     ours = _object(name, setup.pop(_OURS, None), _OURS)
@@ -173,7 +180,7 @@ def to_studio(template: Template) -> bytes:
             chat[theirs] = given.pop(mine, None)
     if template.past_messages is not None:
         chat["pastMessagesToInclude"] = template.past_messages
-    extra = dict(template.extra)
+    extra = without_secrets(template.extra)
     chat |= extra.pop("chatParameters", {})
     setup: dict[str, Any] = {
         "systemPrompt": template.system,
@@ -316,6 +323,7 @@ def _check_text_only(template: Template, form: str) -> None:
 def _ours(template: Template, exported: set[str]) -> dict[str, Any]:
     """The fields of a template that the other format does not have."""
     fields: dict[str, Any] = msgspec.to_builtins(template)
+    fields["extra"] = without_secrets(template.extra)
     return {name: value for name, value in fields.items() if name not in exported and value != {}}
 
 
@@ -364,6 +372,21 @@ def _text(name: str, value: object, what: str) -> str:
 def read(file: str, data: bytes, name: str) -> Template:
     """The template of chat examples (`file` ends in .jsonl) or of a chat setup. Raises TemplateError."""
     return from_jsonl(data, name) if file.endswith(".jsonl") else from_studio(data, name)
+
+
+def left_out(file: str, data: bytes) -> tuple[str, ...]:
+    """The fields of an imported file that were not kept because they may be secrets; not their values."""
+    lines = data.splitlines() if file.endswith(".jsonl") else [data]
+    found: list[str] = []
+    for line in lines:
+        try:
+            fields = msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf"))
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            continue
+        if isinstance(fields, dict):
+            kept = cast("dict[str, object]", fields)
+            found += secret_paths({key: value for key, value in kept.items() if key not in _TEXTS})
+    return tuple(dict.fromkeys(found))
 
 
 def write(template: Template, form: str) -> str:

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -12,7 +13,9 @@ import yaml
 from bot.domain.errors import TemplateError
 
 _T = TypeVar("_T")
-_REFERENCE = re.compile(r"\$\{(env|file):")
+REFERENCE = re.compile(r"\$\{(env|file):", re.IGNORECASE)
+_NEAR = 0.85
+"""Similarity from which an unknown field of a file of another tool is taken for a misspelt one."""
 _UNUSED = re.compile(
     r"\s+(azure_endpoint|azure_deployment|api_key|api_version|base_url|endpoint|apiKey|id)\s*:|sample\s*:"
 )
@@ -20,15 +23,50 @@ _UNUSED = re.compile(
 
 
 class SourceFile:
-    """The text of a file, with the name used in errors: `prompts/assistant.prompty:12`."""
+    """The text of a file, with the name used in errors: `prompts/assistant.prompty:12`.
+
+    `foreign` files were written for other tools: what Parley does not use is noted, not refused.
+    """
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
-        self.lines = text.replace("\r\n", "\n").split("\n")
+        self.lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+        self.foreign = False
+        self.problems: list[TemplateError] = []
+        self.notes: list[str] = []
 
     def error(self, line: int, words: str) -> TemplateError:
         """An error with file name and line number."""
         return TemplateError(f"{self.name}:{line}: {words}")
+
+    def note(self, line: int, words: str) -> None:
+        """Note something that is not used, or not as the author may expect."""
+        if (noted := f"line {line}: {words}") not in self.notes:
+            self.notes.append(noted)
+
+    @contextmanager
+    def collecting(self) -> Generator[None]:
+        """Collect a TemplateError, so that all problems of a file are reported together."""
+        try:
+            yield
+        except TemplateError as error:
+            self.problems.append(error)
+
+    def attempt(self, default: _T, read: Callable[..., _T], *args: object) -> _T:
+        """What `read` returns, or `default` if it raises TemplateError, which is collected."""
+        with self.collecting():
+            return read(*args)
+        return default
+
+    def check(self) -> None:
+        """Raise a TemplateError with a line for each collected problem, in the order of the file."""
+        lines = [line for problem in self.problems for line in str(problem).split("\n")]
+        if lines:
+            raise TemplateError("\n".join(sorted(dict.fromkeys(lines), key=self._line_of)))
+
+    def _line_of(self, problem: str) -> int:
+        number = problem.removeprefix(f"{self.name}:").partition(":")[0]
+        return int(number) if number.isdigit() else 0
 
 
 def open_source(path: Path, most_bytes: int) -> SourceFile:
@@ -99,9 +137,28 @@ class MappingReader:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is None:
-            for key in self._data.keys() - self._read:
-                raise self.error(key, f"unknown field {key!r}{nearest(key, self._read)}")
+        unknown = [] if kind is not None else [key for key in self._data if key not in self._read]
+        problems = [str(self._unknown(key)) for key in unknown if not self._noted(key)]
+        if problems:
+            raise TemplateError("\n".join(problems))
+
+    def _unknown(self, key: str) -> TemplateError:
+        return self.error(key, f"unknown field {key!r}{nearest(key, self._read)}")
+
+    def _noted(self, key: str) -> bool:
+        """Whether an unknown field is one of another tool's, which is noted; a misspelt one is not."""
+        if not self._source.foreign or difflib.get_close_matches(key, self._read, 1, _NEAR):
+            return False
+        self.note(key)
+        return True
+
+    def note(self, *keys: str) -> None:
+        """Accept fields of other tools, and note those that are there."""
+        for key in keys:
+            self._read.add(key)
+            if key in self._data:
+                where = f"{self._where}.{key}" if self._where else key
+                self._source.note(self.line(key), f"{where!r} is not used")
 
     def __contains__(self, key: str) -> bool:
         return key in self._data
@@ -124,12 +181,6 @@ class MappingReader:
     def ignore(self, *keys: str) -> None:
         """Accept fields that only other tools use."""
         self._read.update(keys)
-
-    def refuse(self, words: str, *keys: str) -> None:
-        """Reject fields of the format that are not supported."""
-        for key in keys:
-            if key in self._data:
-                raise self.error(key, f"{key!r} is not supported: {words}")
 
     def text(self, key: str) -> str | None:
         """A text, None if missing."""
@@ -180,11 +231,11 @@ class MappingReader:
         """Mappings by name, or (v2) a list of mappings with a `name`; a plain value is a default."""
         value = self.any(key)
         where = f"{self._where}.{key}" if self._where else key
+        if isinstance(value, _MappingWithLines) and _is_schema(value):
+            return self.fields(key).entries("properties")
         if isinstance(value, list):
-            read = [
-                MappingReader(self._source, item, self.line(key), where) for item in cast(list[object], value)
-            ]
-            return [(fields.text("name") or "", fields) for fields in read]
+            read = [self._item(item, self.line(key), where) for item in cast(list[object], value)]
+            return [(fields.text("name") or fields.text("id") or "", fields) for fields in read]
         table = self.fields(key)
         found: list[tuple[str, MappingReader]] = []
         for name in table._data:
@@ -193,6 +244,14 @@ class MappingReader:
                 entry = _MappingWithLines({"default": entry}, {"default": table._data.lines[name]})
             found.append((name, MappingReader(self._source, entry, table.line(name), f"{where}.{name}")))
         return found
+
+    def _item(self, item: object, line: int, where: str) -> "MappingReader":
+        """An item of a list of named mappings, or just its name."""
+        if isinstance(item, str):
+            item = _MappingWithLines({"name": item}, {"name": line})
+        if isinstance(item, _MappingWithLines):
+            line = min(item.lines.values(), default=line)
+        return MappingReader(self._source, item, line, where)
 
     def each(self, key: str) -> list["MappingReader"]:
         """A list of mappings; empty if missing."""
@@ -216,6 +275,28 @@ class MappingReader:
         raise self.error(key, f"{key!r} must be {words}")
 
 
+def _is_schema(value: _MappingWithLines) -> bool:
+    """Whether a mapping is a JSON schema of an object, and has no input called `properties`."""
+    properties = value.get("properties")
+    if isinstance(properties, list):
+        return True
+    known = {
+        "type",
+        "properties",
+        "required",
+        "description",
+        "additionalProperties",
+        "$schema",
+        "strict",
+        "title",
+    }
+    return (
+        isinstance(properties, _MappingWithLines)
+        and value.keys() <= known
+        and all(isinstance(each, dict) for each in properties.values())
+    )
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """A suggestion to append to an error about an unknown word: the nearest known one, or all of them."""
     known = sorted(words)
@@ -227,17 +308,30 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 def front_matter(source: SourceFile) -> tuple[MappingReader, int]:
     """The fields between the two `---`, and the number of lines that they take (0 if there are none)."""
-    missing = not source.lines or source.lines[0].rstrip() != "---"
-    ends = (number for number, line in enumerate(source.lines[1:], 2) if line.rstrip() == "---")
-    end = 0 if missing else next(ends, None)
-    for number, line in enumerate(source.lines, 1):
-        if _REFERENCE.search(line) and not (number < (end or 0) and _UNUSED.match(line)):
-            raise source.error(number, "${env:} and ${file:} references are not supported")
-    if missing:
+    begin = next((number for number, line in enumerate(source.lines) if line.strip()), 0)
+    if not source.lines or source.lines[begin].rstrip() != "---":
         return MappingReader(source, None, 1), 0
+    lines = enumerate(source.lines[begin + 1 :], begin + 2)
+    end = next((number for number, line in lines if line.rstrip() == "---"), None)
     if end is None:
-        raise source.error(1, "the front matter has no closing '---'")
-    return MappingReader(source, _parsed(source, source.lines[1 : end - 1], 2), 1), end
+        raise source.error(begin + 1, "the front matter has no closing '---'")
+    return MappingReader(
+        source, _parsed(source, source.lines[begin + 1 : end - 1], begin + 2), begin + 1
+    ), end
+
+
+def check_references(source: SourceFile, end: int) -> None:
+    """Refuse references to the environment and to files, which are never resolved, in a file of Parley's own.
+
+    Fields of the front matter, its first `end` lines, that are not used may have some. Raises TemplateError.
+    """
+    for number, line in enumerate(source.lines, 1):
+        if not REFERENCE.search(line) or (number < end and (source.foreign or _UNUSED.match(line))):
+            continue
+        words = "${env:} and ${file:} references are not supported"
+        if not source.foreign:
+            raise source.error(number, words)
+        source.note(number, f"{words}: it is sent as text")
 
 
 def whole(source: SourceFile) -> MappingReader:

@@ -3,7 +3,9 @@
 from typing import Any
 
 from bot.domain.prompts import Match
-from bot.prompts.prompty import CAPABILITIES, MOST_PAST, MOST_SHOTS, NAME, OPTIONS, RANGES
+from bot.prompts.imports.models import CAPABILITIES, CONFIGURATION, CONNECTION, NOT_USED, OPTIONS, RANGES
+from bot.prompts.prompty import MOST_PAST, MOST_SHOTS, NAME
+from bot.prompts.prompty import NOT_USED as NOT_USED_FIELDS
 
 _TEXT = {"type": "string"}
 _TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
@@ -32,7 +34,7 @@ def schema() -> dict[str, Any]:
                 "inputs": _inputs(),
                 "metadata": {"type": "object", "properties": {"parley": _parley()}},
                 "template": {},
-                **dict.fromkeys(("authors", "tags", "version", "sample", "kind"), _IGNORED),
+                **dict.fromkeys(("authors", "tags", "version", "sample", "kind", *NOT_USED_FIELDS), _IGNORED),
             }
         ),
     }
@@ -41,11 +43,10 @@ def schema() -> dict[str, Any]:
 def _model() -> dict[str, Any]:
     api = {"enum": sorted(CAPABILITIES)}
     configuration = {"azure_deployment": _text("The deployment (v1).")}
-    ignored = ("type", "name", "azure_endpoint", "api_version", "base_url", "organization")
     no_key = {"type": "string", "pattern": r"^\$\{", "description": "Not used. Set keys in the settings."}
-    configuration |= {**dict.fromkeys(ignored, _IGNORED), "api_key": no_key}
-    kept = ("kind", "endpoint", "authenticationMode", "usageDescription", "name", "target")
-    connection = {**dict.fromkeys(kept, _IGNORED), "apiKey": no_key}
+    configuration |= {**dict.fromkeys(CONFIGURATION, _IGNORED), "api_key": no_key}
+    connection = {**dict.fromkeys(CONNECTION, _IGNORED), "apiKey": no_key, "api_key": no_key}
+    connection |= {"azure_deployment": _text("The deployment (v1).")}
     return _fields(
         {
             "id": _text("The deployment, by name or tag."),
@@ -54,7 +55,7 @@ def _model() -> dict[str, Any]:
             "options": _options(),
             "parameters": _options(),
             "configuration": _fields(configuration),
-            "connection": _fields(connection),
+            "connection": {"anyOf": [_IGNORED | _TEXT, _fields(connection)]},
             "provider": _IGNORED,
             "response": _IGNORED,
         }
@@ -63,6 +64,7 @@ def _model() -> dict[str, Any]:
 
 def _options() -> dict[str, Any]:
     options = {name: _option(field) for name, field in OPTIONS.items()}
+    options |= dict.fromkeys(NOT_USED, _IGNORED)
     return _fields({**options, "additionalProperties": _fields(options)})
 
 
@@ -77,7 +79,7 @@ def _option(field: str) -> dict[str, Any]:
 
 
 def _inputs() -> dict[str, Any]:
-    default = {"type": ["string", "number", "null"]}
+    default = {"type": ["string", "number", "boolean", "array", "object", "null"]}
     fields = {
         "default": default,
         "kind": _text("`thread`: the conversation history."),
@@ -85,12 +87,15 @@ def _inputs() -> dict[str, Any]:
         **dict.fromkeys(
             ("name", "description", "required", "example", "sample", "enumValues", "strict"), _IGNORED
         ),
+        "is_chat_input": {"type": "boolean", "description": "The placeholder stands for the question."},
+        "is_chat_history": {"type": "boolean", "description": "The placeholder stands for the history."},
     }
     entry = _fields(fields)
+    plain = {"type": ["string", "number", "boolean", "array", "null"]}
     return {
         "description": "The placeholders of the system message, with their defaults.",
         "anyOf": [
-            {"type": "object", "additionalProperties": {"anyOf": [default, entry]}},
+            {"type": "object", "additionalProperties": {"anyOf": [plain, entry]}},
             {"type": "array", "items": {**entry, "required": ["name"]}},
         ],
     }

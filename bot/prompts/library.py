@@ -19,12 +19,16 @@ from bot.storage.redis.client import Redis
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPrompts:
-    """The checked contents of prompts/; `check` is applied to published templates."""
+    """The checked contents of prompts/; `check` is applied to published templates.
+
+    `problems` are those of files that are not used, with file and line.
+    """
 
     templates: Sequence[Template]
     pools: Mapping[str, Sequence[Example]]
     texts: Mapping[str, tuple[str, ...]]
     check: Check
+    problems: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ class PromptLibrary:
 async def open_library(prompts: LoadedPrompts, redis: Redis, embed: Embed) -> AsyncGenerator[PromptLibrary]:
     """The library of the files and publications, kept up to date in the background."""
     versions, proposals = Versions(redis), Proposals(redis)
-    registry = TemplateRegistry(prompts.templates, prompts.pools, versions, prompts.check)
+    registry = TemplateRegistry(prompts.templates, prompts.pools, versions, prompts.check, prompts.problems)
     publisher = Publisher(registry, versions)
     with suppress(StateUnavailable):  # the files are used until Redis is available
         await registry.refresh()

@@ -19,7 +19,7 @@ def warnings(template: Template, pools: Mapping[str, Sequence[Example]]) -> Iter
         yield "temperature and topP are both set; set only one of them"
     if len(template.system) > _LONG_CHARACTERS:
         yield f"its system message has {len(template.system)} characters, which are charged with every question"
-    used = {placeholder.strip() for placeholder in PLACEHOLDER.findall(template.system)}
+    used = {placeholder.strip() for placeholder in PLACEHOLDER.findall(template.system + template.question)}
     yield from (f"the input {name!r} is not used" for name in template.inputs if name not in used)
     questions = Counter(example.user.strip().casefold() for example in template.examples)
     yield from (f"two examples ask {user!r}" for user, count in questions.items() if count > 1)

@@ -29,30 +29,45 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return PLACEHOLDER.sub(lambda placeholder: values[placeholder[1].strip()], text)
 
 
+def fill_question(around: str, question: str, values: Mapping[str, str]) -> str:
+    """The text around a question, with it: it is the placeholder without a value."""
+    return PLACEHOLDER.sub(lambda placeholder: values.get(placeholder[1].strip(), question), around)
+
+
 def load(folder: Path) -> tuple[Template, ...]:
-    """All templates of the folder, sorted by name. Raises TemplateError with one line per invalid file."""
+    """All templates of the folder, sorted by name. Raises TemplateError with one line per problem."""
+    templates, problems = load_usable(folder)
+    if problems:
+        raise TemplateError("\n".join(problems))
+    return templates
+
+
+def load_usable(folder: Path) -> tuple[tuple[Template, ...], tuple[str, ...]]:
+    """The templates that can be used, sorted by name, and what is wrong with the other files.
+
+    Raises TemplateError if there is no default template among them, since nothing would be answered.
+    """
     paths = sorted(folder.glob("*.prompty"))
     if not paths:
         raise TemplateError(f"{folder}: there are no templates (*.prompty)")
     if len(paths) > MOST_TEMPLATES:
         raise TemplateError(f"{folder}: there are {len(paths)} templates; the limit is {MOST_TEMPLATES}")
-    loaded: list[LoadedTemplate] = []
+    pools = {path.stem for path in (folder / "pools").glob("*.jsonl")}
+    usable: list[Template] = []
     problems: list[str] = []
     for path in paths:
         try:
-            loaded.append(read(path))
+            loaded = read(path)
         except TemplateError as error:
-            problems.append(str(error))
-    if not problems:
-        pools = {path.stem for path in (folder / "pools").glob("*.jsonl")}
-        for index, candidate in enumerate(loaded):
-            before = [other.template for other in loaded[:index]]
-            problems += [str(error) for error in faults(candidate, before, pools)]
-        if not any(each.template.match.default for each in loaded):
-            problems.append(f"{folder}: no template is the default; add match: {{default: true}} to one")
-    if problems:
+            problems += str(error).split("\n")
+            continue
+        found = [str(error) for error in faults(loaded, usable, pools)]
+        problems += found
+        usable += [] if found else [loaded.template]
+    if not any(template.match.default for template in usable):
+        problems.append(f"{folder}: no template is the default; add match: {{default: true}} to one")
         raise TemplateError("\n".join(problems))
-    return tuple(each.template for each in loaded)
+    return tuple(usable), tuple(problems)
 
 
 def load_pools(folder: Path) -> Mapping[str, tuple[Example, ...]]:
@@ -64,7 +79,7 @@ def faults(
     loaded: LoadedTemplate, others: Iterable[Template], pools: Container[str]
 ) -> Iterator[TemplateError]:
     """Conflicts of a template with others (they match the same), and missing pools."""
-    template, parley, match, _ = loaded
+    template, parley, match, *_ = loaded
     taken = {claim: other.name for other in others for claim in _claims(other)}
     for claim in _claims(template):
         if claim in taken:

@@ -2,59 +2,65 @@
 
 import difflib
 import hashlib
-import math
 import re
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 
-from bot.domain.prompts import Capability, Match, Parameters, Template
+from bot.domain.prompts import Match, Template
 from bot.prompts import example_images
-from bot.prompts.body import Placeholder, parse_body
-from bot.prompts.front_matter import MappingReader, SourceFile, front_matter, nearest, open_source
+from bot.prompts.front_matter import MappingReader, SourceFile, check_references, front_matter, open_source
+from bot.prompts.imports.bodies import read_body
+from bot.prompts.imports.inputs import inputs_of
+from bot.prompts.imports.models import ModelPreference, capability_of, model_of
+from bot.prompts.imports.secrets import without_secrets
 
 MOST_BYTES = 64 * 1024
 MOST_SHOTS = 50
 MOST_PAST = 1000
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-CAPABILITIES: dict[str, Capability] = {"chat": "chat", "responses": "chat", "image": "image"}
-
-# Parameter names in prompty v1, prompty v2 and requests to Azure.
-OPTIONS = {name: name for name in Parameters.__struct_fields__} | {
-    "max_tokens": "max_output_tokens",
-    "max_completion_tokens": "max_output_tokens",
-    "maxOutputTokens": "max_output_tokens",
-    "topP": "top_p",
-    "frequencyPenalty": "frequency_penalty",
-    "presencePenalty": "presence_penalty",
-    "stopSequences": "stop",
-    "n": "images",
-}
-RANGES = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "presence_penalty": (-2, 2),
-    "frequency_penalty": (-2, 2),
-    "max_output_tokens": (1, 1_000_000),
-    "images": (1, 10),
-}
+NOT_USED = (
+    "outputs",
+    "output",
+    "outputSchema",
+    "tools",
+    "functions",
+    "stream",
+    "response_format",
+    "connection",
+    "id",
+)
+"""Fields of other tools that change nothing here."""
+_FOREIGN = (
+    *(
+        "name",
+        "displayName",
+        "authors",
+        "author",
+        "tags",
+        "version",
+        "model",
+        "inputs",
+        "inputSchema",
+        "input_schema",
+    ),
+    *("input", "sample", "samples", "template", *NOT_USED),
+)
 
 
 class LoadedTemplate(NamedTuple):
-    """A template, the fields needed for errors about conflicts, and the placeholders filled by a sample only."""
+    """A template, the fields needed for errors about conflicts, and the placeholders filled by a sample only.
+
+    `notes` say what is not used of the file, or not as its author may expect, with line numbers.
+    """
 
     template: Template
     parley: MappingReader
     match: MappingReader
     sampled: tuple[str, ...]
-
-
-class _ModelPreference(NamedTuple):
-    capability: Capability
-    deployment: str | None
-    parameters: Parameters
+    notes: tuple[str, ...] = ()
 
 
 def read(path: Path) -> LoadedTemplate:
@@ -80,90 +86,86 @@ def _read(source: SourceFile, name: str, load_image: example_images.LoadImage) -
     if not NAME.fullmatch(name):
         raise source.error(1, "a template name has lower-case letters, digits, - and _ (at most 64)")
     front, lines = front_matter(source)
-    with front:
-        front.ignore("name", "authors", "tags", "version", "kind")
-        front.refuse("list tools under metadata.parley.tools", "tools")
-        front.refuse("answers are always text", "outputs")
-        description = front.first_text("description", "displayName") or ""
-        _check_format(front)
-        samples = _samples(front.any("sample"))
-        placeholders = {name: _placeholder(name, fields) for name, fields in front.entries("inputs")}
-        preference = _model(front)
-        parley = _parley(front.fields("metadata"))
-        with parley:
-            template, match = _with_parley(parley, name, description, preference)
+    source.foreign = _is_foreign(front)
+    source.attempt(None, check_references, source, lines)
+    nothing = MappingReader(source, None, 1)
+    parley, template, match = nothing, Template(name=name, digest=""), nothing
+    with source.collecting(), front:
+        front.ignore("name", "authors", "author", "tags", "version", "kind", "metadata")
+        front.note(*NOT_USED)
+        description = source.attempt("", _description, front)
+        inputs = inputs_of(source, front)
+        preference = model_of(source, front)
+        parley = source.attempt(nothing, _parley, front)
+        with source.collecting(), parley:
+            template, match = _with_parley(source, parley, name, description, preference)
     load_image = load_image if template.capability == "chat" else example_images.no_images
-    body = parse_body(source, lines, placeholders, samples, load_image)
+    body = read_body(source, lines, inputs, load_image)
     needs_text = template.capability == "chat" or template.rewrite is not None
-    if needs_text and not body.system and not body.examples:
-        raise source.error(len(source.lines), "the template is empty: add text under 'system:'")
+    question = body.question
+    if needs_text and not (body.system or body.examples or question) and not source.problems:
+        if not body.asked:
+            raise source.error(len(source.lines), "the template is empty: add text under 'system:'")
+        question = "{{question}}"
+    source.check()
     template = msgspec.structs.replace(
-        template, system=body.system, examples=body.examples, inputs=body.inputs
+        template, system=body.system, examples=body.examples, inputs=body.inputs, question=question
     )
-    return LoadedTemplate(
-        msgspec.structs.replace(template, digest=digest(template)), parley, match, body.sampled
-    )
+    template = msgspec.structs.replace(template, digest=digest(template))
+    return LoadedTemplate(template, parley, match, body.sampled, tuple(source.notes))
 
 
-def _parley(metadata: MappingReader) -> MappingReader:
+def _is_foreign(front: MappingReader) -> bool:
+    """Whether a file was written for other tools: it has their fields, and none of Parley's."""
+    metadata = front.any("metadata")
+    ours = isinstance(metadata, dict) and "parley" in metadata
+    return not ours and any(key in _FOREIGN for key in front)
+
+
+def _description(front: MappingReader) -> str:
+    found = front.first_text("description", "displayName") or ""
+    return "" if "${" in found else found
+
+
+def _parley(front: MappingReader) -> MappingReader:
     """The fields of Parley; `metadata` may have those of other tools as well."""
+    metadata = front.fields("metadata")
     for key in metadata:
         if key != "parley" and difflib.get_close_matches(key, ["parley"], 1, 0.7):
             raise metadata.error(key, f"unknown field {key!r}; did you mean 'parley'?")
     return metadata.fields("parley")
 
 
-def _check_format(front: MappingReader) -> None:
-    """Accept any `template` format: plain placeholders are the same in all formats of prompty."""
-    if isinstance(front.any("template"), str):
-        return
-    with front.fields("template") as template:
-        template.ignore("format", "parser", "type")
-
-
-def _placeholder(name: str, fields: MappingReader) -> Placeholder:
-    with fields:
-        fields.ignore("name", "description", "required", "example", "sample", "enumValues", "strict")
-        kind = fields.first_text("kind", "type")
-        default = fields.any("default")
-        if default is not None and not isinstance(default, str | int | float):
-            raise fields.error("default", f"the default of {name!r} must be text or a number")
-    return Placeholder(None if default is None else str(default), kind == "thread")
-
-
-def _samples(given: object) -> dict[str, str]:
-    """The `sample` of a file of the first version, whose values replace missing defaults."""
-    if not isinstance(given, dict):
-        return {}
-    values = cast("dict[str, object]", given).items()
-    return {name: str(value).strip() for name, value in values if isinstance(value, str | int | float)}
-
-
 def _with_parley(
-    parley: MappingReader, name: str, description: str, preference: _ModelPreference
+    source: SourceFile, parley: MappingReader, name: str, description: str, preference: ModelPreference
 ) -> tuple[Template, MappingReader]:
     """The template without its body, and the fields of its match."""
-    match = parley.fields("match")
-    capability = parley.text("capability")
+    tried = source.attempt
+    match = tried(MappingReader(source, None, 1), parley.fields, "match")
+    capability = tried(None, parley.text, "capability")
+    past = tried(0, parley.count, "past_messages", MOST_PAST) if "past_messages" in parley else None
     template = Template(
         name=name,
         digest="",
         description=description,
-        capability=_capability(parley, "capability", capability) if capability else preference.capability,
-        pool=parley.text("pool"),
-        shots=parley.count("shots", MOST_SHOTS),
-        tools=parley.texts("tools"),
-        knowledge=parley.texts("knowledge"),
-        deployment=parley.text("deployment") or preference.deployment,
+        capability=tried("chat", capability_of, parley, "capability", capability)
+        if capability
+        else preference.capability,
+        pool=tried(None, parley.text, "pool"),
+        shots=tried(0, parley.count, "shots", MOST_SHOTS),
+        tools=tried((), parley.texts, "tools"),
+        knowledge=tried((), parley.texts, "knowledge"),
+        deployment=tried(None, parley.text, "deployment") or preference.deployment,
         parameters=preference.parameters,
-        match=_match(match),
-        past_messages=parley.count("past_messages", MOST_PAST) if "past_messages" in parley else None,
-        rewrite=_rewrite(parley),
-        extra=parley.plain("extra"),
+        match=tried(Match(), _match, source, match),
+        past_messages=past,
+        rewrite=tried(None, _rewrite, parley),
+        extra=without_secrets(tried({}, parley.plain, "extra")),
     )
     if template.rewrite is not None and template.capability != "image":
-        raise parley.error("rewrite", "'rewrite' needs 'capability: image'")
-    if (template.pool is None) != (template.shots == 0):
+        source.problems.append(parley.error("rewrite", "'rewrite' needs 'capability: image'"))
+    # A wrong number of shots is a problem already.
+    if (template.pool is None) != (template.shots == 0) and not source.problems:
         raise parley.error("shots", "'pool' and 'shots' (the number of its examples) must be used together")
     return template, match
 
@@ -175,81 +177,21 @@ def _rewrite(parley: MappingReader) -> str | None:
     return "" if parley.flag("rewrite") else None
 
 
-def _capability(fields: MappingReader, key: str, value: str) -> Capability:
-    if value not in CAPABILITIES:
-        raise fields.error(key, f"{value!r} is not supported; use 'chat' or 'image'")
-    return CAPABILITIES[value]
-
-
-def _match(fields: MappingReader) -> Match:
+def _match(source: SourceFile, fields: MappingReader) -> Match:
     with fields:
         match = Match(
-            default=fields.flag("default"),
-            commands=fields.texts("commands"),
-            prefixes=fields.texts("prefixes"),
-            channels=fields.texts("channels"),
+            default=source.attempt(False, fields.flag, "default"),
+            commands=source.attempt((), fields.texts, "commands"),
+            prefixes=source.attempt((), fields.texts, "prefixes"),
+            channels=source.attempt((), fields.texts, "channels"),
         )
     for command in match.commands:
         if not command.replace("-", "").isalnum() or command != command.lower():
             words = f"{command!r} can't be a command: use one lower-case word, without the slash"
-            raise fields.error("commands", words)
+            source.problems.append(fields.error("commands", words))
     if any(not text.strip() for text in (*match.prefixes, *match.channels)):
         raise fields.error("prefixes", "a prefix or channel can't be empty")
     return match
-
-
-def _model(front: MappingReader) -> _ModelPreference:
-    """What `model` asks for, in either version. Endpoints are ignored: they belong in the settings."""
-    model = front.any("model")
-    if isinstance(model, str):
-        return _ModelPreference("chat", model, Parameters())
-    with front.fields("model") as fields:
-        fields.ignore("provider", "response")
-        with fields.fields("connection") as connection:
-            connection.ignore("kind", "endpoint", "authenticationMode", "usageDescription", "name", "target")
-            _check_no_key(connection, "apiKey")
-        api = "apiType" if "apiType" in fields else "api"
-        capability = _capability(fields, api, fields.first_text("apiType", "api") or "chat")
-        with fields.fields("configuration") as configuration:
-            configuration.ignore("type", "name", "azure_endpoint", "api_version", "base_url", "organization")
-            _check_no_key(configuration, "api_key")
-            deployment = configuration.text("azure_deployment")
-        names = (fields.text("id"), deployment)
-        deployment = next((name for name in names if name and "${" not in name), None)
-        found = _options(fields.fields("parameters")) | _options(fields.fields("options"))
-    return _ModelPreference(capability, deployment, msgspec.convert(found, Parameters))
-
-
-def _check_no_key(fields: MappingReader, name: str) -> None:
-    """Allow a reference such as `${env:KEY}`, which is ignored, but no key."""
-    if not (fields.text(name) or "${").startswith("${"):
-        raise fields.error(name, f"{name!r} must not contain a key; set keys in the settings")
-
-
-def _options(options: MappingReader) -> dict[str, object]:
-    """The parameters by Parley's names, checked one by one so that an error has its line number."""
-    found: dict[str, object] = {}
-    options.refuse("answers are always text", "response_format")
-    options.refuse("list tools under metadata.parley.tools", "tools", "tool_choice")
-    for key in options:
-        if key == "additionalProperties":
-            found |= _options(options.fields(key))
-            continue
-        field = OPTIONS.get(key)
-        if field is None:
-            raise options.error(key, f"unknown parameter {key!r}{nearest(key, OPTIONS)}")
-        value = options.any(key)
-        if field == "stop" and isinstance(value, str):
-            value = [value]
-        try:
-            msgspec.convert({field: value}, Parameters)
-        except msgspec.ValidationError as error:
-            raise options.error(key, f"{key!r}: {str(error).partition(' - at')[0]}") from None
-        low, high = RANGES.get(field, (-math.inf, math.inf))
-        if isinstance(value, int | float) and not low <= value <= high:
-            raise options.error(key, f"{key!r} must be from {low} to {high}")
-        found[field] = value
-    return found
 
 
 def digest(template: Template) -> str:

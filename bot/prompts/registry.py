@@ -27,7 +27,8 @@ Check = Callable[[Template], None]
 class TemplateRegistry:
     """Serves templates and pools from memory; `watch` keeps it up to date.
 
-    `load_image` loads the images of the files' examples, which publications may use.
+    `load_image` loads the images of the files' examples, which publications may use. `problems` are those of
+    files that are not used.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class TemplateRegistry:
         pools: Mapping[str, Sequence[Example]],
         versions: Versions,
         check: Check = lambda _: None,
+        problems: Sequence[str] = (),
     ) -> None:
+        self.problems = problems
         self._files = {template.name: template for template in files}
         self.load_image = example_images.from_examples(
             [example for template in files for example in template.examples]
@@ -91,7 +94,7 @@ class TemplateRegistry:
             yield from faults(loaded, on_trial, self._pools)
 
     def _faults(self, loaded: LoadedTemplate, others: Iterable[Template]) -> Iterator[TemplateError]:
-        template, _, match, _ = loaded
+        template, _, match, *_ = loaded
         file = self._files.get(template.name)
         yield from faults(loaded, others, self._pools)
         if file is not None and file.match.default and not template.match.default:

@@ -7,7 +7,7 @@ import pytest
 from bot.domain.errors import TemplateError
 from bot.domain.prompts import Example, Match, Template
 from bot.prompts.body import BUILT_IN
-from bot.prompts.loader import FOLDER, fill, load, load_pools
+from bot.prompts.loader import FOLDER, fill, load, load_pools, load_usable
 
 DEFAULT = "---\nmetadata:\n  parley:\n    match: {default: true}\n---\nsystem:\nYou help.\n"
 
@@ -201,12 +201,6 @@ def test_the_digest_covers_the_prompt_only(tmp_path: Path) -> None:
             "did you mean 'commands'?",
         ),
         ("---\nmodel:\n  options:\n    temprature: 1\n---\nHi.", 4, "did you mean 'temperature'?"),
-        (
-            "---\nmodel:\n  parameters:\n    response_format: {}\n---\nHi.",
-            4,
-            "answers are always text",
-        ),
-        ("---\nmodel:\n  parameters:\n    tools: []\n---\nHi.", 4, "list tools under metadata.parley.tools"),
         ("---\nmodel:\n  options:\n    temperature: 3\n---\nHi.", 4, "'temperature' must be from 0 to 2"),
         ("---\nmodel:\n  options:\n    temperature: hot\n---\nHi.", 4, "'temperature'"),
         (
@@ -225,9 +219,7 @@ def test_the_digest_covers_the_prompt_only(tmp_path: Path) -> None:
         ("---\nname: [\n---\nHi.", 2, "expected"),
         ("---\na: &x [1]\nb: *x\n---\nHi.", 3, "aliases"),
         ("---\nname: a\nname: b\n---\nHi.", 3, "'name' appears twice"),
-        ("---\ntools: []\n---\nHi.", 2, "metadata.parley.tools"),
         ("---\ninputs: {a: {defualt: 1}}\n---\nHi.", 2, "did you mean 'default'?"),
-        ("---\ninputs: {a: {default: [1]}}\n---\nHi.", 2, "must be text or a number"),
         (parley("shots: 3"), 3, "must be used together"),
         (parley("shots: 51, pool: a"), 3, "from 0 to 50"),
         (parley("shots: -1, pool: a"), 3, "from 0 to 50"),
@@ -241,10 +233,14 @@ def test_the_digest_covers_the_prompt_only(tmp_path: Path) -> None:
         (parley("match: {default: 'yes'}"), 3, "must be true or false"),
         ("system:\nHi {{nmae}}.", 2, "unknown placeholder; known: channel, date, platform, user_name"),
         ("system:\nHi {{user_nam}}.", 2, "did you mean 'user_name'?"),
-        ("---\ninputs: {a: {kind: string}}\n---\nsystem:\nHi {{a}}.", 5, "add a default"),
+        (
+            "---\ninputs: {a: {kind: string}}\nmetadata: {parley: {}}\n---\nsystem:\nHi {{a}}.",
+            6,
+            "add a default",
+        ),
         ("---\ninputs: {h: {kind: thread}}\n---\nsystem:\nHi {{h}}.", 5, "a line of its own"),
         ("system:\nHi {{q}}.\nuser:\n{{q}}", 2, "is the question"),
-        ("system:\n{% if x %}", 2, "no code"),
+        ("system:\n{% if x %}", 2, "its code can't be used: Unexpected end of template"),
         ("sytem:\nHi.", 1, "did you mean 'system'?"),
         ("system:\nHi.\nuser:\nOne?", 3, "no 'assistant:' after it"),
         ("system:\nHi.\nassistant:\nTwo.", 3, "half an example"),
@@ -268,6 +264,21 @@ def test_all_invalid_files_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(TemplateError) as raised:
         load(tmp_path)
     assert [line.split(":")[0][-9:] for line in str(raised.value).splitlines()] == ["a.prompty", "b.prompty"]
+
+
+def test_an_unusable_file_is_skipped(tmp_path: Path) -> None:
+    """Field fault 72: one bad file does not stop the bot; what is wrong with it is said."""
+    same = parley("match: {commands: [go]}")
+    write(tmp_path, a="user:\nOne?\n", b=same, c=same, d="---\nname: [\n---\nHi.", zz=DEFAULT)
+    templates, problems = load_usable(tmp_path)
+    assert [one.name for one in templates] == ["b", "zz"]
+    assert [problem.split(":")[0][-9:] for problem in problems] == ["a.prompty", "c.prompty", "d.prompty"]
+
+
+def test_an_unusable_default_is_an_error(tmp_path: Path) -> None:
+    """Field fault 72: without a default template nothing would be answered."""
+    with pytest.raises(TemplateError, match=r"a.prompty:3(.|\n)*no template is the default"):
+        load_usable(write(tmp_path, a=parley("match: {default: 'yes'}"), b="Hi."))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class PromptsPage(Page):
 
     async def _list(self, request: web.Request) -> web.Response:
         rows = [(one, self._registry.active(one.name), used_for(one)) for one in self._registry.templates()]
-        return render(request, "prompts.html", rows=rows)
+        return render(request, "prompts.html", rows=rows, problems=self._registry.problems)
 
     async def _one(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

@@ -38,6 +38,7 @@ class ImportedExtras(
     tools: tuple[str, ...] = ()
     knowledge: tuple[str, ...] = ()
     extra: dict[str, Any] = {}
+    question: Words = ""
 
 
 class PlaygroundConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,13 +94,17 @@ def template_of(setup: PlaygroundConfig, playground: Playground) -> Template:
     except TemplateError as error:
         raise HttpError(422, str(error)) from None
     placeholders = playground.placeholders(setup.system)
+    # The page does not show the text around the question, nor its inputs.
+    given = {**found.inputs, **setup.inputs}
+    asked = playground.placeholders(setup.rest.question or found.question)
+    around = {name: given[name] for name in asked if name in given}
     template = msgspec.structs.replace(
         found,
         system=setup.system,
         examples=examples,
         parameters=setup.parameters,
         deployment=setup.deployment or None,
-        inputs={placeholder: setup.inputs.get(placeholder, "") for placeholder in placeholders},
+        inputs=around | {name: setup.inputs.get(name, "") for name in placeholders},
         past_messages=setup.past_messages,
         **_set_fields(setup.rest),
     )

@@ -93,7 +93,11 @@ class PublishRoutes:
         except (NotAllowed, TemplateError) as error:
             raise HttpError(422, str(error)) from None
         setup = {**setup_of(read, imported=True), "template": body.template, "base": body.base}
-        return web.json_response({"setup": setup})
+        left_out = self._editor.left_out(body.file, body.text.encode())
+        words = f"Imported “{body.file}”."
+        if left_out:
+            words += f" Left out, because it may be a secret: {', '.join(left_out)}."
+        return web.json_response({"setup": setup, "words": words})
 
 
 def audience(version: Version) -> str:

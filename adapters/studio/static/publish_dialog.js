@@ -55,10 +55,10 @@ export function publishing({ config, changed, notify }) {
     if (!file) return;
     try {
       const { template, base } = config();
-      const { setup } = await ask("/studio/playground/import", { template, base, file: file.name, text: await file.text() });
+      const { setup, words: told } = await ask("/studio/playground/import", { template, base, file: file.name, text: await file.text() });
       Object.assign(config(), setup);
       changed();
-      notify(`Imported “${file.name}”.`);
+      notify(told);
     } catch (error) {
       notify(wordsOf(error));
     }

@@ -1,0 +1,1 @@
+"""What files of other tools may contain: secrets, which are left out, and template languages."""
