@@ -11,6 +11,7 @@ import msgspec
 from PIL import Image as Pillow
 
 from adapters.shared.markdown import aside, to_html, utf16
+from adapters.studio.web.direction import directed
 from adapters.studio.web.highlight import coloured
 from bot.domain.events import User
 from bot.domain.prompts import Image
@@ -100,7 +101,7 @@ def render(text: str, whole: bool = True) -> str:
 
     In a text that is not `whole` only short code is highlighted, as it is rendered repeatedly.
     """
-    return coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)), whole)
+    return directed(coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)), whole))
 
 
 async def rendered(text: str, whole: bool = True) -> str:

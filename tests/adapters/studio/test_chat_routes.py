@@ -127,7 +127,7 @@ async def test_text_frames_add_up_to_the_html(http: ClientSession, studio: Studi
         if frame["kind"] == "text":
             shown = shown[: frame["keep"] * 2] + frame["html"].encode("utf-16-le")
     text = shown.decode("utf-16-le")
-    assert text.startswith("<p>You said: <strong>😀")
+    assert text.startswith('<p dir="auto">You said: <strong>😀')
     assert done["html"].startswith(text[:30])
 
 
