@@ -16,6 +16,9 @@ _SIGN = re.compile(
     r"<(?P<link>[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|[^\s<>@]+@[^\s<>@]+>)|!(?=\[)|<(?=[a-z/!?])", re.I
 )
 """Links, which stay; else the start of an image, or of HTML."""
+_HTML = re.compile(r"<(?=[a-z/])", re.I)
+_SMALL = 2_000
+"""Characters of an unfinished block up to which it is parsed each time that it has grown."""
 _IMAGE_OR_HTML = re.compile(r"!\[|<[a-z/!?]", re.I)
 """Text without any of these is not parsed."""
 
@@ -94,4 +97,8 @@ class ImageRemover:
         if (stable := self._scanner.stable) > self._done:
             self._shown += without_images(text[self._done : stable])
             self._done = stable
-        return self._shown + without_images(text[self._done :])
+        code_at = max(self._scanner.fence_at, self._done) if self._scanner.fence else len(text)
+        tail, code = text[self._done : code_at], text[code_at:]
+        if len(tail) > _SMALL:  # broken everywhere, until its end shows what is code
+            return self._shown + _HTML.sub(BROKEN, _broken(tail)) + code
+        return self._shown + without_images(tail) + code
