@@ -51,9 +51,10 @@ class Preferences:
     async def effective(self, received: MessageReceived) -> Preference:
         """The preferences for a message, without templates and deployments that no longer exist."""
         choice = await self.store.effective(received)
-        template = choice.template if choice.template in self.templates else ""
+        here = {each.name for each in self.sources.templates(received) if each.capability == "chat"}
+        template = choice.template if choice.template in here else ""
         deployment = choice.deployment if choice.deployment in self.deployments else ""
-        usual = choice.usual if choice.usual in self.templates else ""
+        usual = choice.usual if choice.usual in here else ""
         return replace(choice, template=template, usual=usual, deployment=deployment)
 
     async def choose(

@@ -95,7 +95,8 @@ class Reply(Frozen):
 
     `generated` is true if a model created some of it, which platforms label. `private` is true if only the
     asker should see it, where the platform supports that. `confirm` is the command that confirms the question
-    in the text; platforms with buttons show one for it. `forgotten` is true if the asker's data was just deleted.
+    in the text; platforms with buttons show one for it. `forgotten` is true if the asker's data was just deleted,
+    `failed` if no answer came and the text says so.
     """
 
     text: str
@@ -106,6 +107,7 @@ class Reply(Frozen):
     private: bool = False
     confirm: str = ""
     forgotten: bool = False
+    failed: bool = False
 
 
 class Rating(Frozen):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 from bot.domain.errors import NotAllowed
 from bot.domain.publications import Assignment, Place
@@ -12,7 +13,29 @@ from bot.storage.prompts.preferences import PreferenceStore
 
 _RECENT = 40
 """Conversations searched for known places."""
+_SLACK = re.compile(r"[CGD](?=[A-Z]*\d)[A-Z0-9]{3,20}")
+_TEAMS = re.compile(r"19:[^\s/?;\"'<>]{1,280}@(?:thread\.(?:tacv2|v2|skype)|unq\.gbl\.spaces)")
+_FIND = (
+    "In Slack, open the channel’s details: the id, such as C0123ABCDEF, is at the bottom. In Teams, choose “Get link "
+    "to channel” in the channel’s menu, and paste the link here."
+)
 _ID = re.compile(r"[^\s\x00-\x1f]{1,300}")
+
+
+def channel_id(text: str) -> str:
+    """The id in an id of, a mention of, or a link to a channel of Slack or Teams. Raises NotAllowed.
+
+    Names are refused, as a bot knows channels by their ids only, and would never meet the name.
+    """
+    given = unquote(text.strip())
+    if teams := _TEAMS.search(given):
+        return teams[0]
+    named = given.removeprefix("<").lstrip("#").partition("|")[0].rstrip(">")
+    parts = urlsplit(given).path.split("/") if "://" in given else [named]
+    found = [part for part in parts if _SLACK.fullmatch(part)]
+    if not found:
+        raise NotAllowed(f"“{text.strip()[:80]}” is not the id of a channel. {_FIND}")
+    return found[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +69,8 @@ class Assignments:
         """Assign a template to a place; an empty name removes the assignment. Raises NotAllowed."""
         if not _ID.fullmatch(place.tenant) or (place.scope != "tenant" and not _ID.fullmatch(place.id)):
             raise NotAllowed("Enter the id of the workspace, channel or person, without spaces.")
-        available = [each.name for each in self.registry.templates() if each.capability == "chat"]
+        usable = (*self.registry.templates(), *self.registry.on_trial())
+        available = [each.name for each in usable if each.capability == "chat"]
         if template and template not in available:
             raise NotAllowed(f"There is no chat template “{template}”. Choose another one.")
         await self.preferences.bind(place, template, author)

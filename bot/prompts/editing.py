@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import unified_diff
 
 from msgspec.structs import replace
 
-from bot.domain.errors import NotAllowed
+from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.prompts import Match, Template
 from bot.domain.publications import ActiveTemplate, Trial, Version
 from bot.prompts import formats
@@ -53,6 +54,18 @@ class PromptEditor:
         return await self.library.publisher.publish(
             template.name, text, author=author, reason=reason, trial=trial, after=after
         )
+
+    def latest(self, name: str, versions: Sequence[Version] = ()) -> Template | None:
+        """The template that people get, or those of a trial; else, of `versions`, the newest that can be read."""
+        active = self.active(name)
+        on_trial = (each for each in self.library.registry.on_trial() if each.name == name)
+        if template := active.template or active.file or next(on_trial, None):
+            return template
+        for version in versions:
+            with suppress(TemplateError):
+                if version.text:
+                    return read_text(version.text, name, self.library.registry.load_image).template
+        return None
 
     async def roll_back(self, name: str, number: int, *, author: str, reason: str) -> Version:
         """Publish an earlier version again; 0 is the file."""

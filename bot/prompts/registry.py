@@ -72,6 +72,12 @@ class TemplateRegistry:
                 chosen[template.name] = template
         return tuple(chosen.values())
 
+    def on_trial(self) -> Sequence[Template]:
+        """The templates that are only published as a trial so far, sorted by name."""
+        names = {template.name for template in self._active}
+        new = (template for _, template in self._trials if template.name not in names)
+        return sorted(new, key=lambda template: template.name)
+
     def pools(self) -> Mapping[str, Sequence[Example]]:
         return self._pools
 

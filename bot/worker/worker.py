@@ -334,7 +334,7 @@ class Worker:
         claim = job.claim
         turn: Turn | None = None
         if isinstance(claim.event, MessageReceived):
-            turn = await self._show(job, outcomes.failed(claim.event, Reply(text=text), reason))
+            turn = await self._show(job, outcomes.failed(claim.event, Reply(text=text, failed=True), reason))
         telemetry.DEAD_LETTERS.inc()
         await job.commit(CommitRequest(turn=turn, dead_letter_reason=reason))
         if claim.event is not None:

@@ -16,7 +16,7 @@ MAX_PADDING = 4_096
 LESS_THAN, TILDE, BREAK = "\ufdd0", "\ufdd1", "\ufdd2"
 """Unicode noncharacters that replace `<` and `~` where they are text, or separate markup (BREAK)."""
 
-_RESERVED = re.compile("[\ufdd0-\ufdd2]")
+_RESERVED = re.compile("[\ufdd0-\ufdef]")
 # Both begin with a line break, which is found quickly; `^` would be tried at every character.
 _DEEP = re.compile(
     r"(\n(?=[ \t]*[-+*>\d])(?![ \t>]*(?:(?:-[ \t]*)+|(?:\*[ \t]*)+)$)"

@@ -96,6 +96,7 @@ class Thread:
         if not self._streams.allowed(channel):
             return None
         args: dict[str, Any] = {**self._place, "thread_ts": self._data["thread"], "markdown_text": text}
+        args |= blocks.WITHOUT_PREVIEWS
         if self._data.get("user"):
             args |= {"recipient_user_id": self._data["user"], "recipient_team_id": self._data["user_team"]}
         stoppable = self._streams.stoppable
@@ -115,8 +116,6 @@ class Thread:
             "thread_ts": self._data["thread"],
             **blocks.message(text, trailer),
             "metadata": self._metadata,
-            "unfurl_links": False,
-            "unfurl_media": False,
         }
         answer = await self._api.call("chat.postMessage", args)
         return PostedPart(ts=answer["ts"], text=text, streaming=False, trailer=trailer)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.shared.markdown import split, tidy, utf16
+from adapters.shared.markdown import split, tidy, utf16, without_images
 from adapters.slack.formatting.mrkdwn import escaped
 from bot.domain.turns import Reply, Source
 
@@ -22,11 +22,13 @@ CONTEXT_LIMIT = 2_900  # a mrkdwn element takes 3,000
 TITLE_LIMIT = 150
 ALT_LIMIT = 1_000
 HOLD_BACK = 40  # the longest unfinished mention that is held back
+WITHOUT_PREVIEWS = {"unfurl_links": False, "unfurl_media": False}
+"""Arguments of every message: a preview makes Slack load what an answer links to, which could leak data."""
 RATING_ACTION, AGAIN_ACTION, SENT_ACTION, STOP_ACTION = "feedback", "again", "sent", "stop"
 VARY_ACTION, CONFIRM_ACTION = "variations", "confirm"
 
 _BROADCAST = "here|channel|everyone"
-_UNFINISHED = re.compile(rf"[<@][^\s<>@]{{0,{HOLD_BACK}}}\Z")
+_UNFINISHED = re.compile(rf"(?:[<@][^\s<>@]{{0,{HOLD_BACK}}}|!)\Z")
 _SIGN = re.compile(
     rf"<(?P<entity>(?=[@#][A-Z0-9]|!(?:{_BROADCAST}|subteam\^|date\^)))"
     rf"|@(?P<handle>(?<![^\W_]@)(?<![^\W_][_.+-]@)(?=(?i:{_BROADCAST})))"
@@ -51,17 +53,17 @@ def parts(text: str, limit: int = MESSAGE_LIMIT) -> list[str]:
 
 
 def growing(text: str) -> str:
-    """`text` without an unfinished mention at its end, so that shown text never has to change."""
+    """`text` without an unfinished mention or image at its end, so that shown text never has to change."""
     unfinished = _UNFINISHED.search(text, max(len(text) - HOLD_BACK - 1, 0))
     return text[: unfinished.start()] if unfinished else text
 
 
 def defused(text: str) -> str:
-    """`text` without mentions that notify anybody: `<!channel>`, `<@U1>` and `@here` become plain text.
+    """`text` without images and without mentions that notify anybody: `<!channel>` and `@here` become plain text.
 
     Entities are broken everywhere, because Slack reads them in code, too; bare handles only outside of code.
     """
-    return Defusing().defused(text)
+    return without_images(Defusing().defused(text))
 
 
 class Defusing:
@@ -126,9 +128,10 @@ def _in_url(handle: re.Match[str]) -> bool:
 
 
 def message(text: str, trailer: Sequence[Block] = ()) -> dict[str, Any]:
-    """The arguments of an ordinary message in Markdown: blocks, and a text for notifications."""
+    """The arguments of an ordinary message in Markdown: blocks, a text for notifications, and no previews."""
     fallback = text if len(text) <= FALLBACK_LIMIT else text[:FALLBACK_LIMIT] + "…"
-    return {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
+    body = {"text": escaped(fallback), "blocks": [{"type": "markdown", "text": text}, *trailer]}
+    return body | WITHOUT_PREVIEWS
 
 
 def trailer(reply: Reply, post: str, conversation: str) -> list[Block]:

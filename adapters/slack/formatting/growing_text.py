@@ -1,6 +1,6 @@
 """What may be shown of an unfinished answer, and in which messages."""
 
-from adapters.shared.markdown import Growing, Splitter
+from adapters.shared.markdown import Growing, ImageRemover, Splitter
 from adapters.slack.formatting.blocks import Defusing, growing, length
 
 
@@ -9,6 +9,7 @@ class GrowingMessages:
 
     def __init__(self) -> None:
         self._defusing = Defusing()
+        self._images = ImageRemover()
         self._growing = Growing()
         self._lasting = ""
         self._limit = 0
@@ -17,11 +18,11 @@ class GrowingMessages:
         self._splitter = Splitter(1)
 
     def safe(self, text: str) -> str:
-        """The text so far, defused and stripped.
+        """The text so far, defused, without images, and stripped.
 
         The complete reply is stripped, too, so it can continue this text without an edit.
         """
-        return self._defusing.defused(growing(text)).strip()
+        return self._images.removed(self._defusing.defused(growing(text))).strip()
 
     def lasting(self, safe: str) -> str:
         """What a stream may show of it: no open Markdown, because a stream can't be edited."""

@@ -26,8 +26,6 @@ async def post(workspace: Workspace, channel: str, user: User, text: str) -> Mes
         "channel": channel,
         **blocks.message(f"{head}\n> {words}"),
         "metadata": {"event_type": METADATA_TYPE, "event_payload": {"user": user.id}},
-        "unfurl_links": False,
-        "unfurl_media": False,
     }
     try:
         async with asyncio.timeout(PATIENCE_S):

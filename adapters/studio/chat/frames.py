@@ -11,6 +11,7 @@ import msgspec
 from PIL import Image as Pillow
 
 from adapters.shared.markdown import aside, to_html, utf16
+from adapters.studio.web.direction import directed
 from adapters.studio.web.highlight import coloured
 from bot.domain.events import User
 from bot.domain.prompts import Image
@@ -65,7 +66,10 @@ class ShownImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoneFrame(Frame, frozen=True, tag="done"):
-    """The whole answer; `text` is its Markdown, for copying. `confirm` and `forgotten` are as in a reply."""
+    """The whole answer; `text` is its Markdown, for copying. `confirm`, `forgotten` and `failed` are as in a reply.
+
+    `cause` says why it failed, for operators; it is never in the stream, which others may follow.
+    """
 
     post: str
     html: str
@@ -75,6 +79,8 @@ class DoneFrame(Frame, frozen=True, tag="done"):
     rate: bool = False
     confirm: str = ""
     forgotten: bool = False
+    failed: bool = False
+    cause: str = ""
 
 
 class PastTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +106,7 @@ def render(text: str, whole: bool = True) -> str:
 
     In a text that is not `whole` only short code is highlighted, as it is rendered repeatedly.
     """
-    return coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)), whole)
+    return directed(coloured(_ALIGNED.sub(r'<\1 class="\2">', to_html(text)), whole))
 
 
 async def rendered(text: str, whole: bool = True) -> str:
@@ -143,6 +149,7 @@ async def done_frame(conversation: str, event: str, post: str, at: int, reply: R
         rate=reply.rate,
         confirm=reply.confirm,
         forgotten=reply.forgotten,
+        failed=reply.failed,
     )
 
 
@@ -165,15 +172,18 @@ def partial_image_frame(event: str, post: str, at: int, image: Image) -> Partial
     )
 
 
-async def past_turn(conversation: str, turn: Turn, reader: User) -> PastTurn:
-    """A past turn in the shapes of the stream, as `reader` rated it."""
+async def past_turn(conversation: str, turn: Turn, reader: User, *, causes: bool = False) -> PastTurn:
+    """A past turn in the shapes of the stream, as `reader` rated it; with `causes`, why it failed."""
     rating = turn.ratings.get(reader.id)
     event = turn.received.address.data.get("message", turn.received.id)
     post = turn.post.id if turn.post else ""
     at = milliseconds(turn.ended_at)
+    closed = await done_frame(conversation, event, post, at, turn.reply)
+    if turn.outcome == "failed":
+        closed = msgspec.structs.replace(closed, failed=True, cause=turn.reason if causes else "")
     return PastTurn(
         asked=QuestionFrame(event=event, at=milliseconds(turn.received.at), text=turn.received.text),
-        closed=await done_frame(conversation, event, post, at, turn.reply),
+        closed=closed,
         good=rating.good if rating else None,
     )
 

@@ -78,9 +78,12 @@ class ChatPage(Page):
 
     async def _conversation(self, request: web.Request) -> web.Response:
         conversation, _ = await self._own(request)
-        reader = person_of(request).user
+        person = person_of(request)
         kept = await self._turns.turns(conversation)
-        turns = [await past_turn(conversation, turn, reader) for turn in kept]
+        turns = [
+            await past_turn(conversation, turn, person.user, causes=person.role == "operator")
+            for turn in kept
+        ]
         return web.Response(body=encode({"turns": turns}), content_type="application/json")
 
     async def _image(self, request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ from adapters.studio.playground.publishing import audience
 from adapters.studio.web.highlight import code
 from bot.domain.prompts import Template
 from bot.domain.publications import ActiveTemplate, Place, Scope, Version
-from bot.prompts.assignments import Assignments
+from bot.prompts.assignments import Assignments, channel_id
 from bot.prompts.editing import PromptEditor
 from bot.prompts.registry import TemplateRegistry
 
@@ -46,13 +46,16 @@ class PromptsPage(Page):
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        rows = [(one, self._registry.active(one.name), used_for(one)) for one in self._registry.templates()]
+        templates = sorted(
+            (*self._registry.templates(), *self._registry.on_trial()), key=lambda one: one.name
+        )
+        rows = [(one, self._registry.active(one.name), used_for(one)) for one in templates]
         return render(request, "prompts.html", rows=rows, problems=self._registry.problems)
 
     async def _one(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        active = self._registry.active(name)
-        template = active.template or active.file
+        active, versions = self._registry.active(name), await self._editor.history(name)
+        template = self._editor.latest(name, versions)
         if template is None:
             raise HttpError(404, f"There is no prompt “{name}”.")
         return render(
@@ -60,10 +63,11 @@ class PromptsPage(Page):
             "prompt.html",
             template=template,
             held=active,
+            unused=active.template is None and active.trial is None,
             used_for=used_for(template),
             text=code(self._editor.write(template, "prompty"), "text"),
             **await self._assigned(request, name),
-            versions=self._rows(await self._editor.history(name), active),
+            versions=self._rows(versions, active),
         )
 
     def _rows(self, versions: Sequence[Version], active: ActiveTemplate) -> list[dict[str, Any]]:
@@ -110,6 +114,7 @@ class PromptsPage(Page):
         if form.get("tenant", "").strip():
             scope = cast("Scope", form.get("scope", ""))
             id = "" if scope == "tenant" else form.get("id", "").strip()
+            id = channel_id(id) if scope == "channel" else id
             place = Place(tenant=form["tenant"].strip(), scope=scope, id=id)
         else:
             place = _read(form.get("place", ""))

@@ -75,10 +75,19 @@ class ComparisonRoutes:
         return web.json_response({"words": "Vote saved."})
 
     def _version(self, setup: PlaygroundConfig) -> str:
-        """The exact template: one that was not published gets a digest of its own. Raises HttpError."""
+        """The exact template: one that was not published gets a digest of its own. Raises HttpError.
+
+        The deployment is no part of it: a template does not win or lose against itself.
+        """
+        templates = self._playground.templates()
+        usual = next((one.deployment for one in templates if one.name == setup.template), None)
+        setup = msgspec.structs.replace(setup, deployment=usual or "", base="")
         template = template_of(setup, self._playground)
         if template.digest != "unsaved":
             return template.version
+        whole = [pair for pair in setup.examples if pair.user.strip() and pair.assistant.strip()]
+        inputs = dict(sorted(template.inputs.items()))
+        setup = msgspec.structs.replace(setup, examples=whole, inputs=inputs)
         digest = sha256(msgspec.json.encode(setup)).hexdigest()[:8]
         return f"{template.name}@unsaved-{digest}"
 

@@ -111,6 +111,29 @@ def template_of(setup: PlaygroundConfig, playground: Playground) -> Template:
     return template if template == found else msgspec.structs.replace(template, digest="unsaved")
 
 
+def check_deployment(setup: PlaygroundConfig, playground: Playground) -> None:
+    """Raises HttpError for a deployment that does not exist: another one must not answer in its place."""
+    names = [one.name for one in playground.deployments() if one.capability == "chat"]
+    if setup.deployment and setup.deployment not in names:
+        words = (
+            f"The deployment “{setup.deployment}” doesn’t exist here. Choose another one under Deployment."
+        )
+        raise HttpError(422, words)
+
+
+def check_inputs(setup: PlaygroundConfig, playground: Playground) -> None:
+    """Raises HttpError for placeholders without a value, which would be published as nothing."""
+    missing = [
+        f"{{{{{name}}}}}"
+        for name in playground.placeholders(setup.system)
+        if not setup.inputs.get(name, "").strip()
+    ]
+    if missing:
+        has = "has" if len(missing) == 1 else "have"
+        words = f"{', '.join(missing)} {has} no value. Enter it under Variables, or take it out of the system message."
+        raise HttpError(422, words)
+
+
 def tokens_of(example: Example) -> int:
     """Estimated tokens of a few-shot example; the address of an image counts beside the image."""
     user = Message(role="user", parts=(Text(text=example.user), *example.images))

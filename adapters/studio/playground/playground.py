@@ -1,6 +1,7 @@
 """The playground: a prompt is edited, tried as people would get it, compared, saved and published."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,7 +17,14 @@ from adapters.studio.chat.requests import body_of
 from adapters.studio.page import Page, Route, render
 from adapters.studio.playground.code import as_curl, as_python
 from adapters.studio.playground.comparing import ComparisonRoutes
-from adapters.studio.playground.config import TryRequest, read_try, setup_of, template_of, tokens_of
+from adapters.studio.playground.config import (
+    TryRequest,
+    check_deployment,
+    read_try,
+    setup_of,
+    template_of,
+    tokens_of,
+)
 from adapters.studio.playground.prompt_report import cost_words, sent
 from adapters.studio.playground.publishing import PublishRoutes
 from adapters.studio.playground.saved_configs import SavedConfigRoutes
@@ -90,6 +98,7 @@ class PlaygroundPage(Page):
     async def _look(self, request: web.Request) -> web.Response:
         asked = await _read(request)
         template = template_of(asked.setup, self._playground)
+        check_deployment(asked.setup, self._playground)
         try:
             shown = sent([await self._preview(request, template, asked, asked.question)])
         except (Refused, Unavailable, ConfigError) as error:
@@ -105,6 +114,7 @@ class PlaygroundPage(Page):
     async def _code(self, request: web.Request) -> web.Response:
         asked = await _read(request)
         template = template_of(asked.setup, self._playground)
+        check_deployment(asked.setup, self._playground)
         try:
             prompt = await self._preview(request, template, asked, asked.question or "Hello!")
         except (Refused, Unavailable, ConfigError) as error:
@@ -124,6 +134,7 @@ class PlaygroundPage(Page):
         if not asked.question.strip():
             raise HttpError(400, "Enter a message.")
         template = template_of(asked.setup, self._playground)
+        check_deployment(asked.setup, self._playground)
         response = await open_stream(request)
         lines = _FrameWriter(response)
         user = person_of(request).user
@@ -148,8 +159,10 @@ class PlaygroundPage(Page):
 async def _end(work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> dict[str, Any]:
     try:
         turn, prompts = work.result()
-    except (Unavailable, ConfigError, Refused) as error:
+    except Refused as error:
         return {"kind": "failed", "words": str(error)}
+    except (Unavailable, ConfigError) as error:
+        return {"kind": "failed", "words": failure_words(error), "cause": str(error)}
     return {
         "kind": "done",
         "post": "",
@@ -161,6 +174,16 @@ async def _end(work: "asyncio.Task[tuple[Turn, Sequence[Prompt]]]") -> dict[str,
         "cost": cost_words(turn),
         "served": ", ".join(dict.fromkeys(one.deployment for one in turn.usage)),
     }
+
+
+def failure_words(error: Unavailable | ConfigError) -> str:
+    """What failed in a person's words, and what to do; the text of the error is for those who can mend it."""
+    if isinstance(error, ConfigError):
+        return (
+            "The model didn’t accept this request. Choose another deployment, or ask an operator to check it."
+        )
+    wait = f" in {math.ceil(error.retry_after_s)} s" if error.retry_after_s else " in a minute"
+    return f"The model isn’t available at the moment. Try again{wait}, or choose another deployment."
 
 
 class _FrameWriter:

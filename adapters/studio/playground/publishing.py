@@ -11,10 +11,17 @@ from aiohttp import web
 from adapters.studio.auth.guard import HttpError, person_of
 from adapters.studio.chat.requests import json_of
 from adapters.studio.page import Route
-from adapters.studio.playground.config import PlaygroundConfig, setup_of, template_of
+from adapters.studio.playground.config import (
+    PlaygroundConfig,
+    check_deployment,
+    check_inputs,
+    setup_of,
+    template_of,
+)
 from bot.conversation.playground import Playground
 from bot.domain.errors import NotAllowed, TemplateError
 from bot.domain.publications import ActiveTemplate, Version
+from bot.prompts.assignments import channel_id
 from bot.prompts.editing import PromptEditor
 
 log = logging.getLogger(__name__)
@@ -61,6 +68,11 @@ class PublishRoutes:
 
     async def _publish(self, request: web.Request) -> web.Response:
         body, person = await json_of(request, _PublishRequest, MOST_FILE_BYTES), person_of(request)
+        check_deployment(body.setup, self._playground)
+        check_inputs(body.setup, self._playground)
+        channels = [channel_id(one) for one in body.channels if one.strip()]
+        if body.channels and not channels:
+            raise HttpError(422, "Enter the id of at least one channel, or choose another audience.")
         active = self._editor.active(body.name)
         if (words := _conflict(body.setup, active)) and not body.replace:
             return web.json_response({"overtaken": words, "page": f"/studio/prompts/{body.name}"})
@@ -70,11 +82,13 @@ class PublishRoutes:
             author=person.author,
             reason=body.reason,
             percent=body.percent,
-            channels=[one.strip() for one in body.channels if one.strip()],
+            channels=list(dict.fromkeys(channels)),
             after=active.version.number if active.version else 0,
         )
         log.info("%s published version %d of the prompt %s", person.audited, version.number, body.name)
         words = f"Version {version.number} of “{body.name}” is published {audience(version)}."
+        if active.template is None and active.file is None:
+            words += f" People there ask it with `/{body.name} …`."
         now = self._editor.active(body.name).template
         base = now.version if now is not None and body.name == body.setup.template else body.setup.base
         return web.json_response({"words": words, "page": f"/studio/prompts/{body.name}", "base": base})

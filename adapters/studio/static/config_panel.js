@@ -1,5 +1,6 @@
 // The playground's panel: a configuration as a form, and what is sent, message by message.
 
+import { Changes } from "./changes.js";
 import { $, make, tokens, tool } from "./dom.js";
 
 /** @import { Config, Example, ParameterRange, PlaygroundFacts, PromptReport, TemplateCard } from "./types.js" */
@@ -34,48 +35,124 @@ function about(template, rest) {
 export class ConfigPanel {
   #config;
   #facts;
-  #changed;
+  #page;
+  /** @type {WeakMap<Config, Changes>} */
+  #changes = new WeakMap();
 
-  /** @param {PlaygroundFacts} facts @param {Config} config @param {() => void} changed after each change that the person makes */
-  constructor(facts, config, changed) {
+  /**
+   * @param {PlaygroundFacts} facts @param {Config} config
+   * @param {{ changed: () => void, discards: () => Promise<boolean>, notify: (text: string, ...more: Node[]) => void }} page
+   * `changed` is called after each change that the person makes, `discards` asks whether edits may go
+   */
+  constructor(facts, config, page) {
     this.#facts = facts;
     this.#config = config;
-    this.#changed = changed;
+    this.#page = page;
     const deployments = facts.deployments.map(({ name, model }) => option(name, model && model !== name ? `${name} (${model})` : name));
     $("template").append(...facts.templates.map(({ name }) => option(name)));
     $("deployment").append(option("", "Automatic"), ...deployments);
-    $("template").addEventListener("change", () => this.#choose($("template").value));
-    $("reset").addEventListener("click", () => this.#choose(this.#config.template));
-    this.#bind($("deployment"), (value) => {
+    $("template").addEventListener("change", async () => {
+      const name = $("template").value;
+      if (await page.discards()) this.#choose(name);
+      else $("template").value = this.#config.template;
+    });
+    $("reset").addEventListener("click", () => {
+      this.#choose(this.#config.template);
+      this.#offerUndo("The configuration was reset to its template.");
+    });
+    this.#bind($("deployment"), "deployment", (value) => {
       this.#config.deployment = value;
+      this.#showDeployment();
       this.#showParameters();
     });
-    this.#bind($("system"), (value) => {
+    this.#bind($("system"), "system", (value) => {
       this.#config.system = value;
       this.#showVariables();
     });
-    this.#bind($("past"), (value) => (this.#config.past_messages = value === "" ? null : Math.max(0, Math.round(Number(value)))));
+    this.#bind($("past"), "past", (value) => (this.#config.past_messages = value === "" ? null : Math.max(0, Math.round(Number(value)))));
     $("add-example").addEventListener("click", () => {
       this.#config.examples.push({ user: "", assistant: "" });
       this.#showExamples();
+      this.#noted();
       $("examples").lastElementChild?.querySelector("textarea")?.focus();
     });
     $("setup").addEventListener("submit", (event) => event.preventDefault());
+    addEventListener("keydown", (event) => this.#onKey(event));
     this.show(config);
   }
 
   /** Show a configuration; the form changes the very object. @param {Config} config */
   show(config) {
     this.#config = config;
+    this.#history.note();
     const template = this.#template(config.template);
     $("template").value = config.template;
-    $("deployment").value = config.deployment;
+    this.#showDeployment();
     $("about").textContent = template ? about(template, config.rest) : "";
     $("system").value = config.system;
     $("past").value = String(config.past_messages ?? "");
     this.#showVariables();
     this.#showExamples();
     this.#showParameters();
+  }
+
+  /** The changes of the configuration that is shown. */
+  get #history() {
+    const known = this.#changes.get(this.#config) ?? new Changes(this.#config);
+    this.#changes.set(this.#config, known);
+    return known;
+  }
+
+  /** The person made a change. @param {string} key of its field */
+  #noted(key = "") {
+    this.#history.note(key);
+    this.#page.changed();
+  }
+
+  /** @param {string} words @param {Config} config in which the last change was made */
+  #offerUndo(words, config = this.#config) {
+    const undo = () => {
+      if (config === this.#config) this.#undo("");
+      $("banner").hidden = true;
+    };
+    this.#page.notify(words, make("button", { type: "button", class: "plain", onclick: undo }, "Undo"));
+  }
+
+  /** The browser's own undo knows nothing of removed examples, and would change another field. @param {KeyboardEvent} event */
+  #onKey(event) {
+    if (!(event.ctrlKey || event.metaKey) || event.altKey || document.querySelector("dialog[open]")) return;
+    const [key, focused] = [event.key.toLowerCase(), document.activeElement];
+    const own = focused instanceof HTMLElement ? focused : document.body;
+    if ((key !== "z" && key !== "y") || !(own === document.body || $("setup").contains(own))) return;
+    event.preventDefault();
+    if (key === "y" || event.shiftKey) this.#shown(this.#history.redo());
+    else this.#undo(own.dataset.key ?? "");
+  }
+
+  /** @param {string} key of the field that has the focus */
+  #undo(key) {
+    this.#shown(this.#history.undo(key));
+  }
+
+  /** Show what was undone, and where. @param {string | undefined} key */
+  #shown(key) {
+    if (key === undefined) return;
+    this.show(this.#config);
+    /** @type {HTMLElement | null} */
+    const field = key ? $("setup").querySelector(`[data-key="${CSS.escape(key)}"]`) : null;
+    field?.focus();
+    this.#page.changed();
+  }
+
+  /** A deployment that does not exist here stays visible, and another one is asked for. */
+  #showDeployment() {
+    const { deployment } = this.#config;
+    const known = !deployment || this.#facts.deployments.some(({ name }) => name === deployment);
+    for (const gone of $("deployment").querySelectorAll("[data-gone]")) gone.remove();
+    if (!known) $("deployment").append(make("option", { value: deployment, "data-gone": true }, `${deployment} (does not exist here)`));
+    $("deployment").value = deployment;
+    $("deployment").ariaInvalid = known ? null : "true";
+    $("no-deployment").textContent = known ? "" : `The deployment “${deployment}” doesn’t exist here. Choose another one: nothing is sent before.`;
   }
 
   /** Show counted tokens: of the system message, and of each complete example. @param {number | undefined} system @param {number[]} examples */
@@ -99,19 +176,20 @@ export class ConfigPanel {
   /** @param {string} name */
   #choose(name) {
     Object.assign(this.#config, structuredClone(this.#template(name)?.setup));
+    this.#noted();
     this.show(this.#config);
-    this.#changed();
   }
 
   /**
    * Call `set` with the value of a field at each input.
    * @template {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field
-   * @param {Field} field @param {(value: string) => void} set
+   * @param {Field} field @param {string} key names it @param {(value: string) => void} set
    */
-  #bind(field, set) {
+  #bind(field, key, set) {
+    field.dataset.key = key;
     field.addEventListener("input", () => {
       set(field.value);
-      this.#changed();
+      this.#noted(key);
     });
     return field;
   }
@@ -126,8 +204,8 @@ export class ConfigPanel {
       return;
     }
     const labels = names.map((name) => {
-      const field = make("input", { name, value: inputs[name] ?? "" });
-      return make("label", {}, name, this.#bind(field, (value) => (this.#config.inputs[name] = value)));
+      const field = make("input", { name, dir: "auto", placeholder: "No value: it can’t be published", value: inputs[name] ?? "" });
+      return make("label", {}, name, this.#bind(field, `input ${name}`, (value) => (this.#config.inputs[name] = value)));
     });
     $("variables").replaceChildren(make("legend", {}, "Variables"), ...labels);
   }
@@ -143,8 +221,8 @@ export class ConfigPanel {
     const name = `Example ${at + 1}`;
     /** @param {"user" | "assistant"} side @param {string} label */
     const field = (side, label) => {
-      const box = make("textarea", { rows: 2, "aria-label": `${name}: ${label}`, placeholder: label, value: example[side] });
-      return this.#bind(box, (value) => (example[side] = value));
+      const box = make("textarea", { rows: 2, dir: "auto", "aria-label": `${name}: ${label}`, placeholder: label, value: example[side] });
+      return this.#bind(box, `example ${at} ${side}`, (value) => (example[side] = value));
     };
     const head = make(
       "div",
@@ -165,11 +243,12 @@ export class ConfigPanel {
     const taken = examples.splice(from, 1);
     if (action !== "bin") examples.splice(to, 0, ...taken);
     this.#showExamples();
+    this.#noted();
+    if (action === "bin") this.#offerUndo(`Example ${from + 1} was removed.`);
     const next = $("examples").children[to];
     /** @type {HTMLElement | null | undefined} */
     const button = next?.querySelector(`[data-do=${action}]:enabled`);
     (button ?? next?.querySelector("textarea") ?? $("add-example")).focus();
-    this.#changed();
   }
 
   #showParameters() {
@@ -187,7 +266,7 @@ export class ConfigPanel {
     if (typeof low === "number" && typeof high === "number") return this.#number(name, label, help, low, high);
     const select = make("select", {}, option("", "Default"), ...range.map((one) => option(String(one))));
     select.value = String(this.#config.parameters[name] ?? "");
-    return make("label", {}, label, this.#bind(select, (value) => this.#set(name, value || null)));
+    return make("label", {}, label, this.#bind(select, `parameter ${name}`, (value) => this.#set(name, value || null)));
   }
 
   /** @param {string} name @param {Config["parameters"][string]} value null leaves the choice to the deployment */
@@ -203,11 +282,11 @@ export class ConfigPanel {
     const unset = name === "top_p" || name === "temperature" ? 1 : whole ? high : 0;
     const number = make("input", { type: "number", ...limits, step: whole ? 1 : "any", placeholder: "default", "aria-label": label, value: String(given ?? "") });
     const slider = make("input", { type: "range", ...limits, step: whole ? 1 : 0.05, "aria-label": `${label}, slider`, value: String(given ?? unset) });
-    this.#bind(slider, (value) => {
+    this.#bind(slider, `slider ${name}`, (value) => {
       number.value = value;
       this.#set(name, Number(value));
     });
-    this.#bind(number, (text) => {
+    this.#bind(number, `parameter ${name}`, (text) => {
       const value = Math.min(high, Math.max(low, whole ? Math.round(Number(text)) : Number(text)));
       if (text !== "") slider.value = String(value);
       this.#set(name, text === "" ? null : value);
@@ -219,7 +298,7 @@ export class ConfigPanel {
   #stop() {
     const { stop } = this.#config.parameters;
     const input = make("input", { placeholder: "none; separate several with |", value: Array.isArray(stop) ? stop.join("|") : "" });
-    this.#bind(input, (value) => {
+    this.#bind(input, "stop", (value) => {
       const given = value.split("|").filter(Boolean).slice(0, 4);
       this.#set("stop", given.length ? given : null);
     });
@@ -235,7 +314,7 @@ export function promptView(sent, title) {
   const facts = [`about ${tokens(sent.tokens)}`, sent.template, sent.deployment, ...parameters, sent.tools.length ? `tools ${sent.tools.join(", ")}` : ""];
   const messages = sent.messages.map(({ role, text, tokens: count, example }) => {
     const head = make("div", {}, make("b", {}, ROLES[role] + (example ? " (example)" : "")), make("output", {}, tokens(count)));
-    return make("li", { "data-role": role }, head, make("pre", {}, text));
+    return make("li", { "data-role": role }, head, make("pre", { dir: "auto" }, text));
   });
   const left = sent.left_out.map((words) => make("li", {}, words));
   return [

@@ -1,5 +1,7 @@
 // Building blocks of every page: finding and making elements, buttons with icons, dialogs, the message box.
 
+import { tellExcess } from "./fields.js";
+
 /** @import { Attributes, Elements } from "./types.js" */
 
 /**
@@ -79,9 +81,35 @@ export function onEnter(box, action) {
 }
 
 /**
+ * Keep the end of a growing text in view, until the person scrolls up; at the end again, it is kept in view again.
+ * Returns a function that goes to the end.
+ * @param {HTMLElement} box that scrolls @param {Element} content that grows @param {(pinned: boolean) => void} changed
+ */
+export function stickToEnd(box, content, changed = () => {}) {
+  let pinned = true;
+  let last = 0;
+  const scroll = () => {
+    if (pinned) box.scrollTop = box.scrollHeight;
+  };
+  box.addEventListener("scroll", () => {
+    const rest = box.scrollHeight - box.scrollTop - box.clientHeight;
+    if (box.scrollTop < last - 1 && rest > 1) pinned = false;
+    else if (rest < 60) pinned = true;
+    last = box.scrollTop;
+    changed(pinned);
+  });
+  new ResizeObserver(scroll).observe(content);
+  return () => {
+    pinned = true;
+    scroll();
+    changed(pinned);
+  };
+}
+
+/**
  * The message box: Enter sends, and the button of an empty box stops the answer that is `writing`. With `waits`,
- * nothing is sent meanwhile. Returns a function that updates the button and the height of the box.
- * @param {{ send: (text: string) => void, stop: () => void, writing: () => boolean, typed: () => void, waits?: boolean }} page
+ * nothing is sent meanwhile; `send` returns false to keep the text. Returns a function that updates the button and the height of the box.
+ * @param {{ send: (text: string) => void | boolean, stop: () => void, writing: () => boolean, typed: () => void, waits?: boolean }} page
  */
 export function composer({ send, stop, writing, typed, waits = false }) {
   const [form, box, button] = [$("composer"), $("words"), $("send")];
@@ -90,8 +118,10 @@ export function composer({ send, stop, writing, typed, waits = false }) {
     const text = box.value;
     if (!text.trim()) return stop();
     if (waits && writing()) return;
+    if (tellExcess()) return;
     box.value = "";
-    send(text);
+    if (send(text) === false) box.value = text;
+    box.dispatchEvent(new Event("input"));
   });
   onEnter(box, () => box.value.trim() && form.requestSubmit());
   box.addEventListener("input", typed);
@@ -103,7 +133,8 @@ export function composer({ send, stop, writing, typed, waits = false }) {
       button.ariaLabel = action;
       button.replaceChildren(icon(action.toLowerCase()));
     }
-    button.disabled = !stops && (empty || (waits && writing()));
+    const long = tellExcess();
+    button.disabled = !stops && (long || empty || (waits && writing()));
     box.style.height = "auto";
     box.style.height = `${box.scrollHeight}px`;
   };

@@ -9,6 +9,7 @@ import "./nav.js";
 import { Side } from "./side.js";
 import { saving } from "./saved.js";
 import { dress } from "./turn_view.js";
+import { keepDraft } from "./fields.js";
 import { $, closable, closest, composer, copy, icon, make, store, stored, tokens, tool } from "./dom.js";
 
 /** @import { Config, Playground, PlaygroundFacts, Preview, PromptReport, TemplateCard } from "./types.js" */
@@ -18,6 +19,9 @@ const LETTERS = ["A", "B", "C"];
 /** @type {PlaygroundFacts} */
 const facts = JSON.parse($("facts")?.textContent ?? "{}");
 const words = $("words");
+/** @type {number | undefined} */
+let noticed; // hides the banner
+const draft = keepDraft(words, () => "playground");
 
 // ------------------------------------------------------------------ sides
 
@@ -37,21 +41,44 @@ function choose(side) {
 
 /** @param {Config} config */
 function add(config) {
-  const side = new Side(config, { changed: refresh, inspect });
+  const side = new Side(config, { changed: refresh, inspect, answered, askAgain });
   side.element.addEventListener("click", () => choose(side), { capture: true });
   sides.push(side);
   $("sides").append(side.element);
   return side;
 }
 
+/** Whether the question at a place was answered on every side. @param {number} at */
+const answered = (at) => sides.every(({ entries }) => Boolean(entries[at]?.answer));
+
+/**
+ * Ask a question again in its place. What came after it goes, and another question is asked everywhere, so that all
+ * sides keep the same history.
+ * @param {Side} side @param {number} at @param {string} question
+ */
+function askAgain(side, at, question) {
+  const alone = at === side.entries.length - 1 && question === side.entries[at]?.turn.words;
+  for (const each of alone ? [side] : sides) each.askAgain(at, question);
+}
+
 /** @param {Side} side */
 function close(side) {
   side.stop();
-  side.element.remove();
   const at = sides.indexOf(side);
+  const next = side.element.nextSibling;
+  side.element.remove();
   sides.splice(at, 1);
   current = sides[Math.min(at, sides.length - 1)] ?? current;
   changed();
+  const back = () => {
+    if (sides.length === LETTERS.length) return;
+    sides.splice(at, 0, side);
+    $("sides").insertBefore(side.element, next?.isConnected ? next : null);
+    choose(side);
+    edited();
+    $("banner").hidden = true;
+  };
+  notify("The configuration was closed.", make("button", { type: "button", class: "plain", onclick: back }, "Undo"));
 }
 
 /** Show the configuration that is edited, after it was changed from outside the panel. */
@@ -74,9 +101,36 @@ function usable(found) {
   if (!Array.isArray(found)) return [];
   return found.slice(0, LETTERS.length).flatMap((one) => {
     const template = facts.templates.find(({ name }) => name === one?.template);
+    if (!template && one?.template) notify(`A configuration was left out: its template “${one.template}” was removed.`);
     return template ? [{ ...structuredClone(template.setup), ...one }] : [];
   });
 }
+
+/** @type {WeakMap<Config, string>} */
+const keptAs = new WeakMap(); // configurations as they were opened, saved or published last
+
+/** What a person would miss. @param {Config} config */
+const contentOf = (config) => JSON.stringify({ ...config, base: "" });
+
+/** @param {Config} config */
+function unsaved(config) {
+  const template = facts.templates.find(({ name }) => name === config.template);
+  const content = contentOf(config);
+  return content !== keptAs.get(config) && content !== (template && contentOf(template.setup));
+}
+
+/** Whether edits may go; asks where some were neither saved nor published. @param {Config[]} configs @returns {Promise<boolean>} */
+function discards(configs) {
+  if (!configs.some(unsaved)) return Promise.resolve(true);
+  const box = $("discard");
+  box.returnValue = "";
+  box.showModal();
+  $("keep-edits").focus();
+  return new Promise((answer) => box.addEventListener("close", () => answer(box.returnValue === "discard"), { once: true }));
+}
+
+/** The name of a deployment that a configuration asks for and that doesn't exist here. @param {Config} config */
+const missingDeployment = ({ deployment }) => (deployment && !facts.deployments.some(({ name }) => name === deployment) ? deployment : "");
 
 /** Show these configurations in place of those on the page; false if none of them can be shown. @param {unknown} found */
 function open(found) {
@@ -159,7 +213,17 @@ tab("sent", "setup");
 const stop = () => sides.forEach((side) => side.stop());
 
 const refreshComposer = composer({
-  send: (text) => sides.forEach((side) => side.ask(text)),
+  send: (text) => {
+    const missing = sides.map(({ config }) => missingDeployment(config)).find(Boolean);
+    if (missing) {
+      notify(`The deployment “${missing}” doesn’t exist here. Choose another one before you send.`);
+      showPanel(true);
+      $("deployment").focus();
+      return false;
+    }
+    for (const side of sides) side.ask(text);
+    return true;
+  },
   stop,
   writing: () => sides.some((side) => side.writing),
   waits: true,
@@ -176,7 +240,11 @@ addEventListener("keydown", (event) => {
 });
 
 $("compare").addEventListener("click", () => {
-  choose(add(structuredClone(current.config)));
+  const side = add(structuredClone(current.config));
+  const kept = keptAs.get(current.config);
+  if (kept) keptAs.set(side.config, kept);
+  side.continues(current);
+  choose(side);
   edited();
   $("template").focus();
 });
@@ -266,7 +334,8 @@ async function shared() {
 function notify(text, ...more) {
   $("banner").replaceChildren(text, " ", ...more);
   $("banner").hidden = false;
-  setTimeout(() => ($("banner").hidden = true), 8000);
+  clearTimeout(noticed);
+  noticed = setTimeout(() => ($("banner").hidden = true), more.length ? 20_000 : 8000);
 }
 
 const votes = new Votes(notify);
@@ -291,7 +360,8 @@ function refresh() {
   );
   $("letters").replaceChildren(...letters);
   votes.show(sides.map((side) => side.run));
-  $("compare").disabled = sides.length === LETTERS.length;
+  // An answer that is being written would be missing on the other side.
+  $("compare").disabled = sides.length === LETTERS.length || sides.some((side) => side.writing);
 }
 
 // ------------------------------------------------------------------ the start
@@ -299,17 +369,23 @@ function refresh() {
 const asked = new URLSearchParams(location.search);
 /** @param {(template: TemplateCard) => boolean} wanted */
 const first = (wanted) => [structuredClone(facts.templates.find(wanted)?.setup)];
+const linked = Boolean(location.search || location.hash);
+const before = usable(stored(KEY)).filter(unsaved); // a link must not cost what was edited here
 const candidates = [await shared(), first(({ name }) => name === asked.get("template")), stored(KEY), first(({ name }) => name === facts.first), first(() => true)];
 candidates.some(open);
 
-const panel = new ConfigPanel(facts, current.config, edited);
+const panel = new ConfigPanel(facts, current.config, { changed: edited, discards: () => discards([current.config]), notify });
+draft.show();
 /** @type {Playground} */
 const playground = {
   config: () => current.config,
   configs: () => sides.map(({ config }) => config),
   changed,
+  discards,
+  kept: () => sides.forEach(({ config }) => keptAs.set(config, contentOf(config))),
   open: (found) => {
     const opened = open(found);
+    if (opened) playground.kept();
     if (opened) changed();
     return opened;
   },
@@ -322,5 +398,12 @@ const openSaved = saving(playground);
 refresh();
 preview();
 const id = asked.get("saved");
-if (id) await openSaved(id);
+if (id) await openSaved(id, false);
+if (before.length && linked) {
+  const restore = () => {
+    if (open(before)) changed();
+    $("banner").hidden = true;
+  };
+  notify("This link was opened in place of your edits.", make("button", { type: "button", class: "plain", onclick: restore }, "Restore my edits"));
+}
 document.body.dataset.ready = "true";

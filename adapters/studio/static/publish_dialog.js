@@ -6,7 +6,7 @@ import { $, closable, make } from "./dom.js";
 /** @import { Playground } from "./types.js" */
 
 /** @param {Playground} playground */
-export function publishing({ config, changed, notify }) {
+export function publishing({ config, changed, discards, kept, notify }) {
   const dialog = closable($("publish"));
   const words = $("publish-words");
   let replace = false; // the person was told that somebody else published meanwhile
@@ -26,14 +26,18 @@ export function publishing({ config, changed, notify }) {
   dialog.querySelector("form")?.addEventListener("submit", async (event) => {
     event.preventDefault();
     const audience = $("publish-for").value;
+    const [channels, percent] = [$("publish-channels").value.split(/[,\s]+/).filter(Boolean), Number($("publish-percent").value)];
+    const missing = { all: "", channels: channels.length ? "" : "Enter the id of at least one channel, or choose another audience.", percent: percent >= 1 && percent <= 100 ? "" : "Enter a percentage from 1 to 100." };
+    words.textContent = missing[/** @type {keyof typeof missing} */ (audience)] ?? "";
+    if (words.textContent) return;
     try {
       const done = await ask("/studio/playground/publish", {
         setup: config(),
         name: $("publish-name").value,
         replace,
         reason: $("publish-reason").value,
-        percent: audience === "percent" ? Number($("publish-percent").value) : 0,
-        channels: audience === "channels" ? $("publish-channels").value.split(",") : [],
+        percent: audience === "percent" ? percent : 0,
+        channels: audience === "channels" ? channels : [],
       });
       if (done.overtaken) {
         replace = true;
@@ -41,6 +45,7 @@ export function publishing({ config, changed, notify }) {
         return;
       }
       config().base = done.base;
+      kept();
       dialog.close();
       notify(done.words, make("a", { href: done.page }, "View versions"));
     } catch (error) {
@@ -56,6 +61,7 @@ export function publishing({ config, changed, notify }) {
     try {
       const { template, base } = config();
       const { setup, words: told } = await ask("/studio/playground/import", { template, base, file: file.name, text: await file.text() });
+      if (!(await discards([config()]))) return;
       Object.assign(config(), setup);
       changed();
       notify(told);

@@ -41,10 +41,11 @@ export function saving(playground) {
     label();
   }
 
-  /** @param {string} id */
-  const open = (id) =>
+  /** @param {string} id @param {boolean} careful asks before edits go */
+  const open = (id, careful = true) =>
     attempt(async () => {
       const { name, author, setups } = await load(`${PATH}/${encodeURIComponent(id)}`);
+      if (careful && !(await playground.discards(playground.configs()))) return;
       if (!playground.open(setups)) return tell(`Can’t open “${name}”: its template was removed.`);
       current = name;
       dialog.close();
@@ -110,6 +111,7 @@ export function saving(playground) {
       const body = { name: field.value, setups: playground.configs(), replace: exists() };
       const { name } = await ask(PATH, body).catch((error) => refresh().then(() => Promise.reject(error)));
       current = name;
+      playground.kept();
       dialog.close();
       tell(`Saved as “${name}” for all editors.`);
     });

@@ -1,7 +1,8 @@
 // The chat: which conversation is shown, what the person does, and what comes back.
 
 import { conversations, forget, forgetAll, inherited, recall, remember } from "./local_history.js";
-import { $, closest, composer, make, tool } from "./dom.js";
+import { $, closest, composer, make, stickToEnd, tool } from "./dom.js";
+import { keepDraft } from "./fields.js";
 import { RequestError, followConversation, history as load, newId, post, wordsOf } from "./api.js";
 import { Turn } from "./turn_view.js";
 import { fold, narrow } from "./nav.js";
@@ -11,6 +12,8 @@ import { fold, narrow } from "./nav.js";
 const thread = $("thread");
 const turnsElement = $("turns");
 const words = $("words");
+const draft = keepDraft(words, () => conversation || "new");
+const toEnd = stickToEnd(thread, turnsElement, (pinned) => ($("latest").hidden = pinned));
 const PENDING_MS = 10 * 60 * 1000; // as long as the server keeps what it was writing
 
 let conversation = ""; // empty until the first message of a new chat
@@ -19,7 +22,6 @@ let turns = new Map(); // by event
 /** @type {Map<string, number>} */
 let ended = new Map(); // Unix ms at which the turn in the history ended, by event
 let unfollow = () => {};
-let pinned = true; // the newest line stays in view
 /** @type {Set<string>} */
 const typed = new Set(); // events of this page: what they ask to confirm is asked here, and in no other window
 
@@ -29,11 +31,12 @@ const typed = new Set(); // events of this page: what they ask to confirm is ask
 async function show(id) {
   unfollow();
   conversation = id;
+  draft.show();
   turns = new Map();
   ended = new Map();
   turnsElement.replaceChildren();
   $("banner").hidden = true;
-  pinned = true;
+  toEnd();
   refresh();
   if (!id) return;
   thread.ariaBusy = "true";
@@ -137,6 +140,7 @@ function take(frame) {
     turn.showPartialImage(frame);
   } else if (frame.kind === "done") {
     turn.finish(frame);
+    if (frame.failed) explain(turn);
     if (recall(conversation)) remember(conversation, (one) => delete one.pending[frame.event]);
     $("spoken").textContent = turn.body.innerText;
     if (frame.forgotten) forgotten(frame.event);
@@ -145,12 +149,20 @@ function take(frame) {
   refresh();
 }
 
+/** Show operators the cause of a failure, which the stream does not carry. @param {Turn} turn */
+async function explain(turn) {
+  const past = await load(conversation).catch(() => []);
+  const found = past.find(({ asked }) => asked.event === turn.event);
+  if (found?.closed.cause && turns.get(turn.event) === turn && !turn.open) turn.finish(found.closed, found.good);
+}
+
 // ------------------------------------------------------------------ what the person does
 
 /** @param {string} text */
 function say(text, event = newId()) {
   if (!text.trim()) return;
   if (!conversation) {
+    if (!words.value) draft.keep();
     conversation = newId();
     history.pushState(null, "", `#${conversation}`);
     follow(conversation);
@@ -166,8 +178,8 @@ function say(text, event = newId()) {
     one.title ||= titleOf(text);
     one.pending[event] = { text, at: one.at, sent: false };
   });
-  pinned = true;
   refresh();
+  toEnd();
   post(id, "messages", { id: event, text })
     .then(() => remember(id, ({ pending: { [event]: pending } }) => pending && (pending.sent = true)))
     .catch((error) => {
@@ -295,7 +307,7 @@ function listConversations() {
   listed = state;
   const items = all.map(({ id, title }, at) => {
     const current = id === conversation && "page";
-    const button = make("button", { type: "button", title, "aria-current": current, onclick: () => open(id) }, title || "Conversation");
+    const button = make("button", { type: "button", title, dir: "auto", "aria-current": current, onclick: () => open(id) }, title || "Conversation");
     const bin = tool("bin", `Remove “${title}”`, { onclick: () => remove(id, all[at + 1]?.id) });
     return make("li", { "data-id": id }, button, bin);
   });
@@ -332,22 +344,9 @@ function refresh() {
   $("title").textContent = title;
   document.title = `${title} · Parley studio`;
   listConversations();
-  scroll();
 }
 
-function scroll() {
-  if (pinned) thread.scrollTop = thread.scrollHeight;
-}
-
-thread.addEventListener("scroll", () => {
-  pinned = thread.scrollHeight - thread.scrollTop - thread.clientHeight < 60;
-  $("latest").hidden = pinned;
-});
-new ResizeObserver(scroll).observe(turnsElement);
-$("latest").addEventListener("click", () => {
-  pinned = true;
-  thread.scrollTo({ top: thread.scrollHeight, behavior: "smooth" });
-});
+$("latest").addEventListener("click", toEnd);
 
 const showAddressed = () => show(/^#[0-9a-f]{32}$/.test(location.hash) ? location.hash.slice(1) : "");
 addEventListener("popstate", showAddressed);

@@ -1,6 +1,7 @@
 // How a turn looks: a question, and an answer that may still be growing.
 
 import { $, closest, copy, icon, make, onEnter, tool } from "./dom.js";
+import { excess } from "./fields.js";
 
 /** @import { Answer, PartialImageFrame, ShownImage, Source } from "./types.js" */
 
@@ -56,14 +57,17 @@ function picture({ src, alt }, text) {
   const first = text.replace(/\n.*/s, "").replace(/^Another one: /, "");
   if (!alt || (first && alt.endsWith(first))) return make("figure", {}, button);
   const caption = alt.length > 90 ? make("details", {}, make("summary", {}, "Prompt"), alt) : alt;
-  return make("figure", {}, button, make("figcaption", {}, caption));
+  return make("figure", {}, button, make("figcaption", { dir: "auto" }, caption));
 }
+
+/** What failed, for those who can mend it. @param {string} cause */
+const causeOf = (cause) => make("p", { class: "note cause", dir: "auto" }, make("b", {}, "Cause (for operators): "), cause);
 
 /** @param {Source} source */
 function item({ title, url, excerpt }) {
   const safe = url && /^https?:/i.test(url);
   const name = safe ? make("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, title) : title;
-  return make("li", {}, name, ...(excerpt ? [make("q", {}, excerpt)] : []));
+  return make("li", { dir: "auto" }, name, ...(excerpt ? [make("q", {}, excerpt)] : []));
 }
 
 /** A turn on the page. Copying and the editor of the question work by themselves, other buttons by `actions`. */
@@ -78,6 +82,8 @@ export class Turn {
   #finished = false;
   /** @type {Omit<PartialImageFrame, "kind" | "post"> | null} */
   #partialImage = null;
+  /** @type {number | undefined} */
+  #waiting;
 
   /**
    * @param {string} event
@@ -108,13 +114,18 @@ export class Turn {
   ask(text) {
     this.words = text;
     const shown = text.replace(/^(\/variations) \S*\..*$/s, "$1"); // which picture is meant, only the server reads
-    this.question.replaceChildren(make("h3", { class: "unseen" }, "You"), tool("edit", "Edit message"), make("p", {}, shown));
+    this.question.replaceChildren(make("h3", { class: "unseen" }, "You"), tool("edit", "Edit message"), make("p", { dir: "auto" }, shown));
   }
 
   /** Let the person change the question. */
   edit(text = this.words) {
-    const box = make("textarea", { "aria-label": "Edit message", rows: Math.min(12, text.split("\n").length + 1), maxlength: 48000, value: text });
-    const save = () => this.save(box.value);
+    const box = make("textarea", { "aria-label": "Edit message", rows: Math.min(12, text.split("\n").length + 1), dir: "auto", "data-limit": 48000, value: text });
+    const words = make("p", { class: "alert", role: "alert" });
+    const save = () => {
+      words.textContent = excess(box);
+      if (!words.textContent) this.save(box.value);
+    };
+    box.addEventListener("input", () => (words.textContent = excess(box)));
     const cancel = () => {
       this.ask(this.words);
       $("words").focus();
@@ -126,7 +137,7 @@ export class Turn {
       cancel();
     });
     const buttons = [make("button", { type: "button", onclick: cancel }, "Cancel"), make("button", { type: "button", class: "main", onclick: save }, "Save and resend")];
-    this.question.replaceChildren(make("div", { class: "editor" }, box, make("div", {}, ...buttons)));
+    this.question.replaceChildren(make("div", { class: "editor" }, box, words, make("div", {}, ...buttons)));
     box.focus();
   }
 
@@ -139,6 +150,17 @@ export class Turn {
     this.#partialImage = null;
     this.answer.ariaBusy = "true";
     this.#show(`<p class="dots"><span></span><span></span><span></span></p>`);
+    const begun = Date.now();
+    this.#waiting = setInterval(() => this.#progress(Math.round((Date.now() - begun) / 1000)), 1000);
+  }
+
+  /** Say beside the dots that the answer is still coming. @param {number} seconds */
+  #progress(seconds) {
+    const dots = this.body.querySelector(".dots");
+    if (!dots || !this.element.isConnected) return clearInterval(this.#waiting);
+    if (seconds < 3) return;
+    const words = seconds < 10 ? "Waiting for the model…" : `Still waiting for the model: ${seconds} s. You can stop and try again at any time.`;
+    (dots.querySelector(".note") ?? dots.appendChild(make("i", { class: "note", role: "status" }))).textContent = words;
   }
 
   /** @param {{ post: string, keep: number, html: string }} frame */
@@ -165,7 +187,7 @@ export class Turn {
   }
 
   /** @param {Answer} answer @param {boolean | null} good how the person rated it */
-  finish({ post, html, text, images = [], sources = [], rate = false }, good = null) {
+  finish({ post, html, text, images = [], sources = [], rate = false, failed = false, cause = "" }, good = null) {
     this.#becomes("answer");
     this.post = post;
     this.text = text;
@@ -175,6 +197,11 @@ export class Turn {
     if (sources.length) {
       const words = sources.length === 1 ? "1 source" : `${sources.length} sources`;
       fresh.append(make("details", {}, make("summary", {}, words), make("ol", {}, ...sources.map(item))));
+    }
+    if (failed) {
+      this.answer.classList.add("failed");
+      if (cause) fresh.append(causeOf(cause));
+      fresh.append(make("button", { type: "button", "data-do": "again" }, icon("again"), "Retry"));
     }
     this.#place(fresh);
     if (text) this.tools.append(tool("copy", "Copy answer"));
@@ -195,14 +222,16 @@ export class Turn {
   }
 
   /** No answer came: say why, and offer to send the message again. */
-  fail(/** @type {string} */ words, lead = "Not sent.") {
+  fail(/** @type {string} */ words, lead = "Not sent.", cause = "") {
     this.#becomes("answer failed");
     const again = make("button", { type: "button", "data-do": "again" }, icon("again"), "Retry");
-    this.body.replaceChildren(make("p", { role: "alert" }, `${lead} ${words}`), again);
+    const why = cause && cause !== words ? [causeOf(cause)] : [];
+    this.body.replaceChildren(make("p", { role: "alert", dir: "auto" }, `${lead} ${words}`), ...why, again);
   }
 
   /** @param {string} className */
   #becomes(className) {
+    clearInterval(this.#waiting);
     this.open = false;
     this.answer.hidden = false;
     this.answer.className = className;

@@ -14,7 +14,7 @@ export interface Source {
   excerpt?: string;
 }
 
-/** A whole answer; `text` is its Markdown, `rate` says whether it can be rated. */
+/** A whole answer; `text` is its Markdown, `rate` says whether it can be rated, `cause` why it failed, for operators. */
 export interface Answer {
   post: string;
   html: string;
@@ -22,6 +22,8 @@ export interface Answer {
   images?: ShownImage[];
   sources?: Source[];
   rate?: boolean;
+  failed?: boolean;
+  cause?: string;
 }
 
 /** The HTML so far: the first `keep` UTF-16 units of what came before, then `html`. */
@@ -45,6 +47,7 @@ export interface PartialImageFrame {
 export interface FailedFrame {
   kind: "failed";
   words: string;
+  cause?: string;
 }
 
 // ---------------------------------------------------------------- chat
@@ -151,6 +154,10 @@ export interface Playground {
   changed: () => void;
   /** Shows these configurations instead; false if none of them can be shown. */
   open: (configs: unknown) => boolean;
+  /** Whether the edits of these configurations may go; asks if some were neither saved nor published. */
+  discards: (configs: Config[]) => Promise<boolean>;
+  /** What is shown has been saved or published. */
+  kept: () => void;
   /** The question that is typed, or else was asked last. */
   question: () => string;
   notify: (text: string, ...more: Node[]) => void;
@@ -211,6 +218,7 @@ export interface Elements {
   compare: HTMLButtonElement;
   composer: HTMLFormElement;
   confirm: HTMLDialogElement;
+  discard: HTMLDialogElement;
   deployment: HTMLSelectElement;
   download: HTMLAnchorElement;
   draw: HTMLButtonElement;

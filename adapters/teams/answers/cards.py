@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, cast
 
-from adapters.shared.markdown import Node, parse, split
+from adapters.shared.markdown import Node, parse, split, without_images
 from adapters.teams.activities.parser import ABOUT, AGAIN, SENT, VARY
 from adapters.teams.answers.line_breaks import in_card
 from adapters.teams.api.connector import Fields
@@ -200,8 +200,8 @@ def _inline(node: Node) -> str:
 
 
 def _words(text: str) -> str:
-    """Text without the backticks of inline code, which a card would show."""
-    return _TICKS.sub(r"\2", text)
+    """Text without images, and without the backticks of inline code, which a card would show."""
+    return without_images(_TICKS.sub(r"\2", text))
 
 
 def _code(text: str) -> Fields:

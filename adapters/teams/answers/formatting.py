@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from PIL import Image as Picture
 
-from adapters.shared.markdown import Growing, Node, blocks, code_spans, parse, plain, split, utf16
+from adapters.shared.markdown import Growing, Node, blocks, images, parse, plain, split, utf16
 from adapters.teams.activities.parser import AGAIN, SENT
 from adapters.teams.answers.line_breaks import has_single_newlines, with_line_breaks
 from adapters.teams.api.connector import Fields
@@ -36,12 +36,6 @@ SMALLEST_PICTURE_BYTES = 60_000
 SOURCES = 20
 _REWRITTEN = re.compile(r"\n {0,3}(?:#|[-=]+[ \t]*$)|\||\[[ xX]\] |!\[|<[a-z/!?]", re.M | re.I)
 """Text without any of these is not parsed. Each alternative begins with a certain character, which is found quickly."""
-_LINK_IMAGE_OR_HTML = re.compile(
-    r"<(?P<kept>[a-z][a-z0-9+.-]{1,31}:[^\s<>]*>|[^\s<>@]+@[^\s<>@]+>)"
-    r"|!(?=\[(?:[^\[\]]|\[[^\[\]]*\])*\][\[(])|<(?=[a-z/!?])",
-    re.I,
-)
-"""Links, which stay (`kept`); else the start of a remote image, or of HTML."""
 _EXTENDS = re.compile(r"<[a-z/!?]|```|~~~", re.I)
 """What may go on to the end of the text that is parsed with it: HTML, and code that the parser does not see end."""
 _BATCH = 200
@@ -221,7 +215,7 @@ def _rewritten(source: str, lines: list[str]) -> str:
         return "".join(lines)
     tree = parse(source)
     if "<" in source or "!" in source:
-        _sanitize_runs(tree, lines)
+        images.disarm(tree, lines, images.ESCAPED)
     for node in reversed(tree.children):
         start, stop = node.start, node.stop
         if node.type == "table":
@@ -234,14 +228,6 @@ def _rewritten(source: str, lines: list[str]) -> str:
         elif node.type in ("bullet_list", "ordered_list", "blockquote") and "] " in source:
             _tick(node, lines)
     return "\n".join([*lines, ""] if source.endswith("\n") else lines)
-
-
-def _sanitize_runs(tree: Node, lines: list[str]) -> None:
-    done_until = 0
-    for node in tree.walk():
-        if node.type == "inline" and node.start >= done_until:
-            done_until = node.stop
-            lines[node.start : done_until] = _sanitize("\n".join(lines[node.start : done_until])).split("\n")
 
 
 def _bold(words: str) -> str:
@@ -260,25 +246,7 @@ def _inline(node: Node) -> str:
     """The Markdown of the inline text with which a block begins."""
     first = node.children[0] if node.children else node
     first = first.children[0] if first.type == "paragraph" and first.children else first
-    return _sanitize(first.content) if first.type == "inline" else ""
-
-
-def _sanitize(text: str) -> str:
-    """Inline text without images and HTML."""
-    if "<" not in text and "!" not in text:
-        return text
-    pieces: list[str] = []
-    at = 0
-    for start, stop in [*code_spans(text), (len(text), len(text))]:
-        pieces += [_LINK_IMAGE_OR_HTML.sub(_sanitized, text[at:start]), text[start:stop]]
-        at = stop
-    return "".join(pieces)
-
-
-def _sanitized(found: re.Match[str]) -> str:
-    if found["kept"]:
-        return found[0]
-    return "&lt;" if found[0] == "<" else ""
+    return images.inline(first.content, images.ESCAPED) if first.type == "inline" else ""
 
 
 def _table(node: Node) -> list[str]:

@@ -35,7 +35,7 @@ class HelpCommand(Command):
         lines = ["Ask me anything. I remember this conversation.", ""]
         lines += [
             f"- `/{template.match.commands[0]} …` {uncapitalised(template.description)}"
-            for template in services.sources.templates()
+            for template in services.sources.templates(call.received)
             if template.match.commands and services.model_info.is_served(template)
         ]
         available = [command for command in COMMANDS if command.is_available(call.received, services)]

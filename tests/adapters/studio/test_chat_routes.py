@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from adapters.studio.adapter import WHOLE_EVERY
 from adapters.studio.auth.guard import COOKIE, Guard
 from adapters.studio.auth.login_throttle import WRONG_TOKENS_PER_MINUTE
-from adapters.studio.chat.frames import render, text_frame
+from adapters.studio.chat.frames import done_frame, past_turn, render, text_frame
 from adapters.studio.chat.requests import MAX_BODY_BYTES, MAX_TEXT
 from adapters.studio.pages import chat
 from bot.domain.errors import NotAllowed
@@ -29,9 +29,11 @@ from bot.domain.events import (
     PostedMessage,
     StopRequested,
     User,
+    now,
 )
 from bot.domain.prompts import Image
 from bot.domain.turns import Reply
+from bot.worker import outcomes
 from tests.adapters.studio.conftest import PATIENCE_S, Studio, start
 
 C = "c" * 32
@@ -127,7 +129,7 @@ async def test_text_frames_add_up_to_the_html(http: ClientSession, studio: Studi
         if frame["kind"] == "text":
             shown = shown[: frame["keep"] * 2] + frame["html"].encode("utf-16-le")
     text = shown.decode("utf-16-le")
-    assert text.startswith("<p>You said: <strong>😀")
+    assert text.startswith('<p dir="auto">You said: <strong>😀')
     assert done["html"].startswith(text[:30])
 
 
@@ -138,7 +140,7 @@ def test_a_text_frame_counts_utf_16_units() -> None:
 
 def test_aligned_columns_need_no_inline_style() -> None:
     html = render("| a | b |\n|---|--:|\n| 1 | 2 |")
-    assert '<td class="right">2</td>' in html
+    assert 'class="right">2</td>' in html
     assert "style=" not in html
 
 
@@ -432,3 +434,17 @@ async def test_a_partial_image_is_sent_small(studio: Studio) -> None:
     }
     data = base64.b64decode(sketch["src"].removeprefix("data:image/jpeg;base64,"))
     assert Pictures.open(io.BytesIO(data)).size == (512, 341)
+
+
+@pytest.mark.parametrize(("causes", "shown"), [(True, "status 500 (InternalError)"), (False, "")])
+async def test_only_operators_see_why_it_failed(causes: bool, shown: str) -> None:
+    """Field fault 89: the cause is in the history of operators, and never in the stream."""
+    user = User(id="me", tenant="studio", name="Me")
+    address = Address(conversation="studio:c", event="studio:c:e", data={"message": "e"})
+    received = MessageReceived(id="studio:c:e", address=address, user=user, at=now(), text="Hi")
+    reply = Reply(text="Sorry.", failed=True)
+    turn = outcomes.failed(received, reply, "status 500 (InternalError)")
+    past = await past_turn("studio:c", turn, user, causes=causes)
+    assert past.closed.failed
+    assert past.closed.cause == shown
+    assert "500" not in str(await done_frame("studio:c", "e", "p", 0, reply))

@@ -399,6 +399,29 @@ def words_of(text: str) -> list[str]:
     return [node.content for node in tree.walk() if node.type == "text"]
 
 
+LEAKY = "Look ![a chart](https://foreign.example/?q=1) and <img src=x>."
+WRITING = ("chat.startStream", "chat.appendStream", "chat.stopStream", "chat.postMessage", "chat.update")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_no_message_loads_what_it_names(room: FakeAdapter, streams: bool) -> None:
+    """Field fault 103: an image becomes a link, in every chunk, and no message has previews."""
+    if not streams:
+        room.slack.fault("chat.startStream", "error", code="unknown_method")
+    received = await room.asked()
+    post = await room.open(received)
+    for text in ("Look", "Look !", "Look ![a cha", "Look ![a chart](https://foreign.example/?q=1)", LEAKY):
+        await room.adapter.update(post, text)
+    await room.adapter.close(post, Reply(text=LEAKY))
+    assert room.shown(received) == ["Look [a chart](https://foreign.example/?q=1) and <\u2060img src=x>."]
+    sent = [args for method, args, _ in room.slack.log if method in WRITING]
+    assert sent
+    assert not [args for args in sent if "![" in str(args) or "<img" in str(args)]
+    begun = [args for method, args, _ in room.slack.log if method in ("chat.startStream", "chat.postMessage")]
+    assert begun
+    assert all(args["unfurl_links"] is args["unfurl_media"] is False for args in begun)
+
+
 async def test_a_long_answer_is_split_within_limits(room: FakeAdapter) -> None:
     """Field note 14."""
     received = await room.asked()

@@ -84,7 +84,7 @@ def test_text_above_a_rule_is_no_heading() -> None:
         ("<at>Bob</at> <!-- x --> a < b, 1<2", "&lt;at>Bob&lt;/at> &lt;!-- x --> a < b, 1<2"),
         ("<https://x.example> <bob@x.example> `<b>`", "<https://x.example> <bob@x.example> `<b>`"),
         ("| a |\n|---|\n| <b>x</b> |", "```\na\n--------\n<b>x</b>\n```"),
-        ("Great![1] and `![a](b)` and ``<img>``", "Great![1] and `![a](b)` and ``<img>``"),
+        ("Great![1] and `![a](b)` and ``<img>``", "Great!\u2060[1] and `![a](b)` and ``<img>``"),
         ("```\n![a](b) <img>\n```", "```\n![a](b) <img>\n```"),
     ],
 )

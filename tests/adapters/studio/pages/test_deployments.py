@@ -1,0 +1,26 @@
+"""What the page of the deployments says agrees with what the bot does."""
+
+from typing import Any, cast
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.adapters.studio.conftest import Whole
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_a_green_test_does_not_hide_a_refusal(page: Page, whole: Whole) -> None:
+    """Field fault 83: the test was answered, but the bot still refuses; the page says so, and what clears it."""
+    candidate = cast("Any", whole.services.gateway)._pool[0]
+    candidate.broken = "The deployment did not accept the key."
+    try:
+        await page.goto(f"{whole.url}/studio/deployments")
+        await page.get_by_role("button", name="Test all").click()
+        card = page.locator(".versions > li", has_text="Unavailable")
+        await expect(card.locator(".alert.warning")).to_contain_text("answered the test")
+        await expect(card.locator(".alert.warning")).to_contain_text("the bot doesn’t use it yet")
+        await expect(card.locator(".alert.warning")).to_contain_text("Reload the deployments")
+        await expect(card.locator(".alert.ok")).to_have_count(0)
+    finally:
+        candidate.broken = ""
