@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
-from bot.domain.errors import ConfigError, ModelUnavailable
+from bot.domain.errors import ConfigError, ModelUnavailable, Refused
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import Delta, Usage
 
@@ -26,6 +26,18 @@ class AnswerTimeout(ModelUnavailable):
     """The whole answer took too long; it is not continued."""
 
 
+class EmptyAnswer(Refused):
+    """The model ended without any text or tool call. Another deployment is asked once; then the text is the reply.
+
+    `usage` is what the call cost; `exhausted`: its reasoning took all of the output.
+    """
+
+    def __init__(self, text: str, usage: Usage, *, exhausted: bool = False) -> None:
+        super().__init__(text)
+        self.usage = usage
+        self.exhausted = exhausted
+
+
 class ImageInterrupted(ModelUnavailable):
     """An image stream broke off. It is retried once, then reported to the person.
 
@@ -38,7 +50,7 @@ class ImageInterrupted(ModelUnavailable):
 class Model(Protocol):
     """Answers, creates images and embeds: a deployment, or a gateway over many.
 
-    Every method raises ContentFiltered, TooLong, NotAllowed, ModelUnavailable or ConfigError.
+    Every method raises ContentFiltered, TooLong, NotAllowed, EmptyAnswer, ModelUnavailable or ConfigError.
     """
 
     def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:

@@ -9,7 +9,7 @@ from bot.domain.events import Frozen
 from bot.domain.prompts import Parameters, Prompt, say
 from bot.domain.turns import CheckResult, Deployment, Usage
 from bot.llm.catalog.catalog import host_of
-from bot.llm.protocol import Model
+from bot.llm.protocol import EmptyAnswer, Model
 
 PING = Prompt(
     template="check",
@@ -60,6 +60,8 @@ async def probe(deployment: Deployment, model: Model) -> ProbeResult:
             async for delta in model.chat(PING):
                 first_s = first_s or time.monotonic() - began
                 usage = delta.usage or usage
+    except EmptyAnswer as error:
+        usage = error.usage
     except BotError as error:
         return ProbeResult(deployment=deployment, finding=unwell(deployment, error))
     return ProbeResult(

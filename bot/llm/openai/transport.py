@@ -92,12 +92,14 @@ class Transport:
         except Exception as error:
             raise mapped(error, self._deployment) from error
 
-    async def decode(self, response: httpx2.Response, shape: type[T], cap: int, within_s: float) -> T:
-        """The body as JSON of this type; large bodies are decoded in a thread."""
+    async def decode(
+        self, response: httpx2.Response, read: Callable[[bytes], T], cap: int, within_s: float
+    ) -> T:
+        """What `read` makes of the body, in a thread. It raises ValueError if the body is invalid."""
         data = await self._body(response, cap, within_s)
         try:
-            return await asyncio.to_thread(msgspec.json.decode, data, type=shape)
-        except (msgspec.DecodeError, RecursionError):
+            return await asyncio.to_thread(read, data)
+        except ValueError:
             raise ModelUnavailable(
                 f"The deployment {self._deployment.name!r} returned an invalid response"
             ) from None

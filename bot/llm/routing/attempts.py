@@ -69,6 +69,16 @@ class Attempts:
         ]
         return bool(self._pool)
 
+    def others(self, empty: Candidate, *, again: bool) -> bool:
+        """Leave out a deployment that gave an empty answer, if others are free. Returns whether one may be asked; with
+        `again` that may be the same one.
+        """
+        others = [candidate for candidate in self._free() if candidate is not empty]
+        self._left = max(self._left, 1)
+        if others:
+            self._pool = others
+        return bool(others) or again
+
     async def spare(self) -> Candidate | None:
         """An untried candidate that may be asked immediately."""
         fresh = [candidate for candidate in self._free() if candidate not in self._tried]

@@ -18,7 +18,14 @@ from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
 from bot.llm.catalog.deployments import DeploymentConfig, Policy
 from bot.llm.catalog.probe import Checkable, ProbeResult, probe
 from bot.llm.openai import images
-from bot.llm.protocol import AnswerTimeout, DeploymentBroken, ImageInterrupted, Model, OnPartialImage
+from bot.llm.protocol import (
+    AnswerTimeout,
+    DeploymentBroken,
+    EmptyAnswer,
+    ImageInterrupted,
+    Model,
+    OnPartialImage,
+)
 from bot.llm.routing.attempts import Attempts
 from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats, Observe
@@ -148,39 +155,45 @@ class Gateway:
 
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer from the first deployment that starts one; if it breaks off, continue it once."""
-        asked, shown = prompt, ""
+        asked, shown, called = prompt, "", False
         tried: list[Candidate] = []
         broke: ModelUnavailable | None = None
         while True:
             race = self._race(asked, tried)
             try:
                 started = await race.first()
-            except ModelUnavailable as error:
-                raise broke or self._too_long(asked, error) or error from None
             except BotError as error:
-                raise broke or error from None
-            for candidate in race.lost:
-                yield Delta(usage=self.calibration.spent(candidate.deployment, asked))
-            part, before = self._part(started, asked, ContinuationDeduper(shown)), len(shown)
+                for usage in race.costs:
+                    yield Delta(usage=usage)
+                raise broke or self._too_long(asked, error) or error from None
+            for usage in race.costs:
+                yield Delta(usage=usage)
+            part, before = self._part(started, asked, shown), len(shown)
             try:
                 async with aclosing(part):
                     async for delta in part:
-                        shown += delta.text
+                        shown = delta.onto(shown)
+                        called = called or delta.call is not None
                         yield delta
                 return
+            except EmptyAnswer as error:  # all that was shown was reasoning
+                yield Delta(usage=error.usage)
+                raise
             except ModelUnavailable as error:
                 self._stats.failed(started.candidate, error)
-                last, broke = not shown or broke is not None or isinstance(error, AnswerTimeout), error
+                last, broke = called or broke is not None or isinstance(error, AnswerTimeout), error
             yield Delta(
-                usage=self.calibration.spent(started.candidate.deployment, asked, len(shown) - before)
+                usage=self.calibration.spent(started.candidate.deployment, asked, max(0, len(shown) - before))
             )
             if last:
                 raise broke
             log.warning("An answer broke off after %d characters; continuing it", len(shown))
-            asked, tried = go_on(prompt, shown), [started.candidate]
+            asked, tried = go_on(prompt, shown) if shown else prompt, [started.candidate]
 
-    def _too_long(self, prompt: Prompt, error: ModelUnavailable) -> TooLong | None:
+    def _too_long(self, prompt: Prompt, error: BotError) -> TooLong | None:
         """The limits of available smaller deployments, if those with a sufficient context are unavailable."""
+        if not isinstance(error, ModelUnavailable):
+            return None
         load = load_of(prompt)
         available = self._candidates("chat", prompt.deployment)
         free = [
@@ -199,14 +212,12 @@ class Gateway:
 
     def _race(self, prompt: Prompt, tried: Sequence[Candidate]) -> FirstTokenRace:
         load = load_of(prompt)
-        return FirstTokenRace(
-            self._attempts("chat", prompt.deployment, load, tried), prompt, self._stats, self._hedge_s
-        )
+        attempts = self._attempts("chat", prompt.deployment, load, tried)
+        return FirstTokenRace(attempts, prompt, self._stats, self._hedge_s, self.calibration)
 
-    async def _part(
-        self, started: StartedAnswer, prompt: Prompt, deduper: ContinuationDeduper
-    ) -> AsyncGenerator[Delta]:
+    async def _part(self, started: StartedAnswer, prompt: Prompt, before: str) -> AsyncGenerator[Delta]:
         """One call's part of an answer, without repetitions of the part before."""
+        deduper = ContinuationDeduper(before)
         deployment, received, estimated = started.candidate.deployment, 0, -_ESTIMATE_CHARACTERS
         try:
             async with aclosing(started):
@@ -214,6 +225,10 @@ class Gateway:
                     if delta.usage is not None:
                         self.calibration.learn(prompt.messages, prompt.input_tokens, delta.usage)
                     received += len(delta.text)
+                    if delta.retracts:
+                        deduper = ContinuationDeduper(before)
+                        yield Delta(text=before, retracts=True)
+                        delta = replace(delta, retracts=False)
                     text = deduper.feed(delta.text) if delta.text else deduper.end()
                     if received - estimated >= _ESTIMATE_CHARACTERS and delta.usage is None:
                         estimated = received
