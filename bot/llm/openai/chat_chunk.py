@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from bot.llm.openai.content_filter import record
+from bot.llm.failures.reply import record
 from bot.llm.openai.loose_json import content_of, integer_of, items, skipped, text_of, value_of
 from bot.llm.openai.tool_call_parts import CallFragment
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from bot.domain.errors import BotError, ModelUnavailable
-from bot.domain.turns import Delta
+from bot.domain.errors import BotError, ContentFiltered, ModelUnavailable
+from bot.domain.turns import Delta, Deployment
 from bot.llm.openai.chat_chunk import ChatChunk, ChunkCall, ChunkChoice, ChunkDelta, chunks, fragment_of
 from bot.llm.openai.content_filter import blocked, note, note_prompt
 from bot.llm.openai.errors import in_stream
@@ -49,7 +49,8 @@ class ChatStream:
     model is known to begin with reasoning, without an opening tag.
     """
 
-    def __init__(self, begins_inside: bool = False) -> None:
+    def __init__(self, begins_inside: bool = False, deployment: Deployment | None = None) -> None:
+        self._deployment = deployment
         self._events = EventParser()
         self._reasoning = ReasoningFilter(begins_inside)
         self._calls = ToolCallParts()
@@ -151,7 +152,7 @@ class ChatStream:
     def _note(self, chunk: ChatChunk) -> bool:
         """Note what a chunk says beside its choices. Returns whether it is no error."""
         if chunk.error and bytes(chunk.error) not in _NO_ERROR:
-            self.failed = in_stream(loose(chunk.error))
+            self.failed = in_stream(loose(chunk.error), deployment=self._deployment)
             return False
         if chunk.usage:
             self._count(chunk.usage)
@@ -220,20 +221,26 @@ async def deltas(reads: AsyncIterator[bytes], answer: ChatStream) -> AsyncIterat
 
     Raises what interrupted the answer, after the text before it.
     """
-    retracted = False
+    retracted = shown = False
     async for data in reads:
         text = answer.read(data)
+        shown = shown or bool(text)
         if answer.retracted and not retracted:
             retracted = True
             yield Delta(text=text, retracts=True)
         elif text:
             yield Delta(text=text)
         if answer.failed:
-            raise answer.failed
+            raise _interrupted(answer.failed, shown)
     text = answer.end()
     if text or answer.retracted != retracted:
         yield Delta(text=text, retracts=answer.retracted and not retracted)
     if answer.failed:
-        raise answer.failed
+        raise _interrupted(answer.failed, shown or bool(text))
     for delta in answer.calls():
         yield delta
+
+
+def _interrupted(failed: BotError, shown: bool) -> BotError:
+    """The error of a stream; after visible text it is an interruption, whatever its reason, unless it was filtered."""
+    return failed if not shown or isinstance(failed, ContentFiltered) else ModelUnavailable(str(failed))

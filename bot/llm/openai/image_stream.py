@@ -3,7 +3,7 @@
 from typing import Any
 
 from bot.domain.errors import BotError, ModelUnavailable
-from bot.llm.openai.content_filter import record
+from bot.llm.failures.reply import record
 from bot.llm.openai.errors import in_stream
 from bot.llm.openai.event_parser import EventParser
 from bot.llm.openai.images import (

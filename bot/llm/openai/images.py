@@ -11,9 +11,9 @@ from bot.domain.errors import ConfigError, ModelUnavailable, NotAllowed
 from bot.domain.prompts import Image, Prompt, image_type
 from bot.domain.turns import Deployment, Prices, Usage
 from bot.llm.catalog.catalog import Family, is_azure
+from bot.llm.failures.reply import record
 from bot.llm.openai import edit_mask
 from bot.llm.openai.chat_request import without
-from bot.llm.openai.content_filter import record
 from bot.llm.openai.loose_json import TokenUsage, items, text_of, usage_of
 
 # The largest images of the newest models, 8,294,400 pixels, are far below this as PNG and base64.

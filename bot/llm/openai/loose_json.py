@@ -8,7 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from bot.domain import telemetry
-from bot.llm.openai.content_filter import record
+from bot.llm.failures.reply import record
 
 _MOST = 10**9
 """The largest plausible count of tokens; larger ones would overflow totals."""

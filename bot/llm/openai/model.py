@@ -98,14 +98,23 @@ class AzureModel:
     def on_spent(self, hear: Callable[[float], None] | None) -> None:
         self._calls.on_spent = hear
 
+    @property
+    def on_unauthorized(self) -> Callable[[], None] | None:
+        """Called before a request that was answered with 401 is repeated once."""
+        return self._calls.on_unauthorized
+
+    @on_unauthorized.setter
+    def on_unauthorized(self, renew: Callable[[], None] | None) -> None:
+        self._calls.on_unauthorized = renew
+
     async def chat(self, prompt: Prompt) -> AsyncIterator[Delta]:
         """Stream an answer, one delta per read of the socket. Raises EmptyAnswer, too."""
-        first_s, refused = self._limits.first_token_s, self._calls.refused
+        first_s = self._limits.first_token_s
         ends_at = asyncio.get_running_loop().time() + self._limits.whole_s
         response = await self._calls.ask(
-            "/chat/completions", lambda: chat_body(prompt, self.deployment, refused), first_s
+            "/chat/completions", lambda refused: chat_body(prompt, self.deployment, refused), first_s
         )
-        answer, empty = ChatStream(self._begins_inside), True
+        answer, empty = ChatStream(self._begins_inside, self.deployment), True
         try:
             async for delta in deltas(self._reads(response, answer, ends_at), answer):
                 empty = (empty or delta.retracts) and not (delta.text or delta.call)
@@ -140,12 +149,11 @@ class AzureModel:
         self, prompt: Prompt, on_partial_image: OnPartialImage | None = None
     ) -> tuple[tuple[Image, ...], Usage]:
         """Create images from the last user message, or edit the images in it."""
-        within_s, refused = self._limits.picture_s, self._calls.refused
-        watched = on_partial_image is not None
+        within_s, watched = self._limits.picture_s, on_partial_image is not None
         files = await asyncio.to_thread(images.form_files, prompt, self.family)
         response = await self._calls.ask(
             f"/images/{images.way_of(prompt, self.family)}",
-            lambda: images.image_body(prompt, self.deployment, self.family, refused, watched),
+            lambda refused: images.image_body(prompt, self.deployment, self.family, refused, watched),
             within_s,
             files,
         )
@@ -209,12 +217,12 @@ class AzureModel:
         """One vector per text, in order."""
         vectors: list[list[float]] = []
         input_tokens, model = 0, ""
-        within_s, refused = self._limits.embedding_s, self._calls.refused
+        within_s = self._limits.embedding_s
         for at in range(0, len(texts), MAX_INPUTS):
             # empty texts are refused, so a space is sent instead
             batch = [text or " " for text in texts[at : at + MAX_INPUTS]]
             body = {"model": self.deployment.name, "input": batch, "encoding_format": "base64"}
-            response = await self._calls.ask("/embeddings", partial(without, body, refused), within_s)
+            response = await self._calls.ask("/embeddings", partial(without, body), within_s)
             found = await self._calls.decode(response, _vectors, images.MAX_RESPONSE_BYTES, within_s)
             if len(found.data) != len(batch):
                 raise ModelUnavailable(f"The deployment {self.deployment.name!r} returned too few vectors")

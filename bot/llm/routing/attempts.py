@@ -69,6 +69,17 @@ class Attempts:
         ]
         return bool(self._pool)
 
+    @property
+    def left(self) -> bool:
+        """Whether any candidate is left, be it free or not."""
+        return bool(self._pool)
+
+    def without(self, refused: Candidate) -> bool:
+        """Do not ask a candidate again, because it rejected the request. Returns whether any is left."""
+        self._pool = [candidate for candidate in self._pool if candidate is not refused]
+        self._left = max(self._left, len(self._pool))
+        return self.left
+
     def others(self, empty: Candidate, *, again: bool) -> bool:
         """Leave out a deployment that gave an empty answer, if others are free. Returns whether one may be asked; with
         `again` that may be the same one.

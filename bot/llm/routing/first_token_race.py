@@ -8,7 +8,7 @@ from typing import cast
 from bot.domain.errors import BotError, ModelUnavailable, TooLong
 from bot.domain.prompts import Prompt
 from bot.domain.turns import Delta, Usage
-from bot.llm.protocol import DeploymentBroken, EmptyAnswer
+from bot.llm.protocol import DeploymentBroken, EmptyAnswer, RequestRejected
 from bot.llm.routing.attempts import Attempts
 from bot.llm.routing.calibration import Calibration
 from bot.llm.routing.call_stats import CallStats
@@ -57,6 +57,7 @@ class FirstTokenRace:
         self._hedge_s = hedge_s
         self._calibration = calibration
         self._empty: EmptyAnswer | None = None
+        self._rejected: RequestRejected | None = None
         self.costs: list[Usage] = []
 
     async def first(self) -> StartedAnswer:
@@ -66,6 +67,8 @@ class FirstTokenRace:
         another deployment is asked once; if there is none, the same one, unless its reasoning used up the output.
         """
         while True:
+            if self._rejected and not self._attempts.left:
+                raise self._rejected.last()
             try:
                 candidate = await self._attempts.next()
             except BotError as error:
@@ -103,6 +106,11 @@ class FirstTokenRace:
             await stream.aclose()
             if isinstance(error, (ModelUnavailable, DeploymentBroken)):
                 self._stats.failed(candidate, error)
+                return None
+            if isinstance(error, RequestRejected):
+                self._stats.failed(candidate, error)
+                self._attempts.without(candidate)
+                self._rejected = error
                 return None
             if isinstance(error, BotError):
                 self._stats.answered(candidate, "call_seconds", began)

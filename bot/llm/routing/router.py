@@ -25,6 +25,7 @@ from bot.llm.protocol import (
     ImageInterrupted,
     Model,
     OnPartialImage,
+    RequestRejected,
 )
 from bot.llm.routing.attempts import Attempts
 from bot.llm.routing.calibration import Calibration
@@ -293,6 +294,11 @@ class Gateway:
                 broken_off += isinstance(error, ImageInterrupted)
                 if broken_off > 1:
                     raise
+                continue
+            except RequestRejected as error:
+                self._stats.failed(candidate, error)
+                if not attempts.without(candidate):
+                    raise error.last() from None
                 continue
             except BotError:
                 self._stats.answered(candidate, "call_seconds", began)

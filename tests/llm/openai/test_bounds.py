@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from bot.domain.errors import BotError, ModelUnavailable
 from bot.domain.prompts import Image
 from bot.domain.turns import MAX_TOOL_CALLS
+from bot.llm.failures.waits import retry_after_s, spent_for_s
 from bot.llm.openai import chat_stream, client, event_parser, image_stream, images
 from bot.llm.openai.chat_stream import ChatStream
 from bot.llm.openai.client import Clients
-from bot.llm.openai.errors import retry_after_s, spent_for_s
 from bot.llm.openai.event_parser import EventParser
 from bot.llm.openai.image_stream import ImageStream
 from bot.llm.protocol import AnswerTimeout, ImageInterrupted
