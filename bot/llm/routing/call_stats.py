@@ -33,6 +33,7 @@ class CallStats:
     def answered(self, candidate: Candidate, measure: str, began: float) -> None:
         """Record an answer, or a refusal because of the prompt."""
         candidate.breaker.succeeded()
+        candidate.rate.answered(self.clock())
         candidate.broken = ""
         self._limiter.learnt(candidate)
         self.took(candidate, measure, began)
@@ -48,7 +49,7 @@ class CallStats:
         if isinstance(error, RequestRejected):
             log.warning("%s", error)
         elif isinstance(error, DeploymentBroken):
-            candidate.breaker.rest(error.rest_s)
+            candidate.breaker.rest(error.rest_s, asked_for=False)
             if not candidate.broken:
                 log.error("%s", error)
             candidate.broken = str(error)

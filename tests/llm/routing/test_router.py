@@ -262,7 +262,7 @@ async def test_when_all_cool_down_the_wait_is_known() -> None:
     )
     for _ in range(2):
         with pytest.raises(ModelUnavailable, match="12 s") as caught:
-            await told(gateway)
+            await told(gateway, sticky="one")
         assert caught.value.retry_after_s == pytest.approx(11.2)
     clock.at += 11.3
     assert await told(gateway) == "b says hello"
@@ -276,10 +276,10 @@ async def test_a_late_success_keeps_the_cool_down() -> None:
         assert (await anext(slow)).text
         model.before = [ModelUnavailable("429", 60.0)]
         with pytest.raises(ModelUnavailable):
-            await told(gateway)
+            await told(gateway, sticky="one")
         assert text_of([delta async for delta in slow]) == "hello"
     with pytest.raises(ModelUnavailable, match="60 s"):
-        await told(gateway)
+        await told(gateway, sticky="one")
 
 
 async def test_a_failing_deployment_is_tested_by_one_call() -> None:
