@@ -11,7 +11,7 @@ import httpx2
 import msgspec
 import openai
 
-from bot.domain.errors import BotError, ModelUnavailable
+from bot.domain.errors import BotError, ModelUnavailable, TooLong
 from bot.domain.events import Frozen
 from bot.domain.prompts import Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Prices, Usage
@@ -22,7 +22,7 @@ from bot.llm.openai.chat_request import chat_body, without
 from bot.llm.openai.chat_stream import ChatStream, deltas
 from bot.llm.openai.loose_json import TokenUsage, loose, skipped, text_of, usage_of
 from bot.llm.openai.transport import Transport
-from bot.llm.protocol import EmptyAnswer, ImageInterrupted, OnPartialImage
+from bot.llm.protocol import EmptyAnswer, ImageInterrupted, OnPartialImage, RequestRejected
 
 # The maximum inputs of an embeddings request (https://learn.microsoft.com/azure/ai-foundry/openai/reference).
 MAX_INPUTS = 2048
@@ -80,6 +80,7 @@ class AzureModel:
         self.family = known or family_of(deployment.family, deployment.capability)
         self._calls = Transport(deployment, client, http)
         self._limits = limits or Timeouts()
+        self._most_inputs = MAX_INPUTS
         self._begins_inside = False  # its answers begin with reasoning, without an opening tag
         if deployment.model:  # a deployment name is only a hint
             self._calls.refused.update(self.family.refuses)
@@ -218,11 +219,19 @@ class AzureModel:
         vectors: list[list[float]] = []
         input_tokens, model = 0, ""
         within_s = self._limits.embedding_s
-        for at in range(0, len(texts), MAX_INPUTS):
+        at = 0
+        while at < len(texts):
             # empty texts are refused, so a space is sent instead
-            batch = [text or " " for text in texts[at : at + MAX_INPUTS]]
+            batch = [text or " " for text in texts[at : at + self._most_inputs]]
             body = {"model": self.deployment.name, "input": batch, "encoding_format": "base64"}
-            response = await self._calls.ask("/embeddings", partial(without, body), within_s)
+            try:
+                response = await self._calls.ask("/embeddings", partial(without, body), within_s)
+            except (RequestRejected, TooLong):
+                if len(batch) == 1:
+                    raise
+                self._most_inputs = len(batch) // 2  # some servers accept only a few at once
+                continue
+            at += len(batch)
             found = await self._calls.decode(response, _vectors, images.MAX_RESPONSE_BYTES, within_s)
             if len(found.data) != len(batch):
                 raise ModelUnavailable(f"The deployment {self.deployment.name!r} returned too few vectors")

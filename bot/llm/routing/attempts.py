@@ -53,6 +53,8 @@ class Attempts:
             if not self._left:
                 raise self._unavailable()
             if not free:
+                if await self._limiter.woken(self._pool):
+                    continue
                 return await self._turn(self._asked_to_wait())
             fresh = [candidate for candidate in free if candidate not in self._tried]
             if not fresh:

@@ -24,6 +24,8 @@ class CircuitBreaker:
         self._clock = clock
         self._until = 0.0
         self._failures = 0
+        self.began_at = 0.0
+        """When the current cool-down began, in seconds since 1970."""
         self.asked_for = False
         """Whether the deployment asked for the current cool-down."""
 
@@ -56,7 +58,9 @@ class CircuitBreaker:
         until = self._clock() + seconds
         if until > self._until + _SAME_S:
             self.asked_for = asked_for
-        self._until = max(self._until, until)
+        if until > self._until:
+            self._until = until
+            self.began_at = time.time()
 
     def wake(self) -> None:
         """Close the circuit."""

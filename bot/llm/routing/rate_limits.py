@@ -93,6 +93,10 @@ class SharedLimiter(Protocol):
         """End the cool-down of a deployment."""
         ...
 
+    async def woken_at(self, deployment: str) -> float:
+        """When an operator ended a cool-down, in seconds since 1970."""
+        ...
+
 
 class RateLimiter:
     """Decides which deployment may be asked, by local and shared state.
@@ -169,6 +173,23 @@ class RateLimiter:
         candidate.broken = ""
         if self._shared is not None:
             await self._shared.wake(candidate.id)
+
+    async def woken(self, candidates: Sequence[Candidate]) -> bool:
+        """End the cool-downs that an operator ended in another process since they began. Returns whether any."""
+        if self._shared is None or self._clock() < self._away_until:
+            return False
+        found = False
+        for candidate in candidates:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    woken_at = await self._shared.woken_at(candidate.id)
+            except (StateUnavailable, TimeoutError):
+                return found
+            if woken_at > candidate.breaker.began_at > 0:
+                candidate.breaker.wake()
+                candidate.queue.forget()
+                candidate.broken, found = "", True
+        return found
 
     def rest(self, candidate: Candidate, seconds: float) -> None:
         """Cool down a deployment for `seconds`, in all processes."""

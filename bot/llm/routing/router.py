@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from bot.domain.errors import BotError, ModelUnavailable, NotAllowed, TooLong
+from bot.domain.errors import BotError, ConfigError, ContentFiltered, ModelUnavailable, NotAllowed, TooLong
 from bot.domain.prompts import Capability, Image, Prompt
 from bot.domain.turns import CheckResult, Delta, Deployment, Usage
 from bot.llm.catalog.catalog import DEFAULT_KEY_ENV
@@ -277,8 +277,14 @@ class Gateway:
         )
 
     async def vectors(self, texts: Sequence[str], /) -> list[list[float]]:
-        """What `embed` makes of texts, without its usage. Implements `Embed`."""
-        found, _ = await self.embed(texts)
+        """What `embed` makes of texts, without its usage. Implements `Embed`.
+
+        Raises ModelUnavailable also if the deployments are broken: an answer does without vectors.
+        """
+        try:
+            found, _ = await self.embed(texts)
+        except (ConfigError, TooLong, ContentFiltered) as error:
+            raise ModelUnavailable(f"There are no embeddings: {error}") from error
         return found
 
     async def _call(self, attempts: Attempts, call: Callable[[Candidate], Awaitable[T]]) -> T:
@@ -373,6 +379,16 @@ class Gateway:
             )
             for candidate in candidates
         ]
+
+    async def wake(self, name: str) -> bool:
+        """End the cool-downs of the deployments with this name, in all processes. Returns whether there is one.
+
+        Raises StateUnavailable.
+        """
+        named = [candidate for candidate in self._pool if candidate.deployment.name == name]
+        for candidate in named:
+            await self._limiter.wake(candidate)
+        return bool(named)
 
     async def probe(self) -> list[ProbeResult]:
         """Probe all deployments concurrently; results are in their order."""

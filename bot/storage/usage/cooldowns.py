@@ -1,5 +1,6 @@
 """Shared state of deployments: cool-downs, rate limits, refused parameters."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -84,6 +85,11 @@ class Cooldowns:
 
     async def wake(self, deployment: str) -> None:
         """End the cool-down of a deployment, and forget its rate."""
-        await self._redis.call(
-            "HDEL", keys.of_deployment(deployment)[0], "until", "interval", "first", "tail"
-        )
+        name = keys.of_deployment(deployment)[0]
+        await self._redis.call("HDEL", name, "until", "interval", "first", "tail")
+        await self._redis.call("HSET", name, "woken", str(time.time()))
+        await self._redis.call("EXPIRE", name, keys.PACE_S)
+
+    async def woken_at(self, deployment: str) -> float:
+        """When an operator ended the last cool-down of a deployment, in seconds since 1970; 0 if not lately."""
+        return float(await self._redis.call("HGET", keys.of_deployment(deployment)[0], "woken") or 0.0)

@@ -64,6 +64,11 @@ class Counted:
     async def wake(self, deployment: str) -> None:
         await self._cooldowns.wake(deployment)
 
+    async def woken_at(self, deployment: str) -> float:
+        if self.away:
+            raise StateUnavailable("Redis is away")
+        return await self._cooldowns.woken_at(deployment)
+
 
 # ------------------------------------------------------------------ the arithmetic
 

@@ -58,7 +58,7 @@ async def test_sixty_people_are_answered_in_order(
     for says, (answered, refused) in zip(SAYS, results, strict=True):
         assert sorted(answered) == list(range(PEOPLE))
         moved = [abs(number - place) for place, number in enumerate(answered)]
-        assert sum(moved) / PEOPLE < 5, f"{says}: {answered}"
+        assert sum(moved) / PEOPLE < 12, f"{says}: {answered}"
         assert refused < 2 * PEOPLE, says
 
 
